@@ -1,0 +1,7 @@
+"""Build AWS Lambda layers for Python services from the lock file they already have."""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

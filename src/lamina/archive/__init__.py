@@ -1,0 +1,1 @@
+"""Bytes: reading wheels, cutting them into segments, composing layers and function packages."""

@@ -1,0 +1,1 @@
+"""Lock files of every format, each read into one ``packaging.pylock.Pylock``."""
