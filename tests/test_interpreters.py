@@ -1,0 +1,182 @@
+"""Finding interpreters: fakes are small shell scripts, real ones are whatever this machine has."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from lamina import interpreters
+from lamina.errors import BytecodeError, ConfigError
+from lamina.interpreters import Interpreter
+
+NOTHING_INSTALLED = ("PATH", "PYENV_ROOT", "ASDF_DATA_DIR", "RYE_PY_ROOT", "UV_PYTHON_INSTALL_DIR")
+
+
+def fake_python(
+    path: Path, *, version: tuple[int, int, int], magic: str, cpython: bool = True, threaded: bool = False
+) -> Path:
+    """Write an executable that answers the probe, and counts its starts beside itself."""
+    answer = {"path": str(path), "version": list(version), "cpython": cpython, "threaded": threaded, "magic": magic}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho started >> '{path}.starts'\necho '{json.dumps(answer)}'\n")
+    path.chmod(0o755)
+    return path
+
+
+def starts(path: Path) -> int:
+    counter = Path(f"{path}.starts")
+    return len(counter.read_text().splitlines()) if counter.exists() else 0
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a machine on which findpython finds nothing but what a test puts into the returned directory, which is on ``PATH``."""
+    for name in NOTHING_INSTALLED:
+        monkeypatch.setenv(name, str(tmp_path / f"no-{name}"))
+    # The fakes are shell scripts; they need nothing from PATH but `sh`, which is named absolutely.
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return tmp_path / "bin"
+
+
+@pytest.mark.parametrize("minor", [9, 10, 11, 12, 13, 14])
+def test_magic_number_is_what_the_interpreter_says(minor: int) -> None:
+    """The table of magic numbers agrees with every interpreter that can be found here."""
+    found = interpreters.search((3, minor))
+    if found is None:
+        pytest.skip(f"no CPython 3.{minor} here")
+
+    assert interpreters.magic_number((3, minor)) == found.magic
+
+
+def test_running_interpreter_is_found_by_its_own_name() -> None:
+    """A named interpreter of the right minor is taken, and resolved out of its virtual environment."""
+    python = sys.version_info[:2]
+
+    found = interpreters.find(python, explicit=Path(sys.executable))
+
+    assert (sys.version_info[:3], Path(sys._base_executable).resolve()) == (found.version, found.path)  # type: ignore[attr-defined]
+
+
+def test_unknown_minor_has_no_magic_number() -> None:
+    """A minor without a known magic number is an error that names what to do, not a guess."""
+    with pytest.raises(BytecodeError) as caught:
+        interpreters.magic_number((3, 99))
+
+    assert (
+        "The bytecode of Python 3.99 is not known to this version of lamina",
+        'upgrade lamina, or build without bytecode: bytecode = "none"',
+    ) == (str(caught.value), caught.value.hint)
+
+
+def test_path_is_searched(bare: Path) -> None:
+    """An interpreter on ``PATH`` is found."""
+    path = fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
+
+    assert Interpreter(path=path, version=(3, 13, 7), magic="f30d0d0a") == interpreters.find((3, 13))
+
+
+def test_what_uv_manages_is_searched(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter that uv has installed is found without uv, and without starting the other minors beside it."""
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "uv"))
+    other = fake_python(tmp_path / "uv/cpython-3.12.9-linux/bin/python3", version=(3, 12, 9), magic="cb0d0d0a")
+    path = fake_python(tmp_path / "uv/cpython-3.13.7-linux/bin/python3", version=(3, 13, 7), magic="f30d0d0a")
+
+    found = interpreters.find((3, 13))
+
+    assert (path, 0) == (found.path, starts(other))
+
+
+def test_none_found_names_both_remedies(bare: Path) -> None:
+    """Without an interpreter the error says which one is missing, how to get it, and how to do without."""
+    fake_python(bare / "python3.12", version=(3, 12, 9), magic="cb0d0d0a")
+
+    with pytest.raises(BytecodeError) as caught:
+        interpreters.find((3, 13))
+
+    assert (
+        "No CPython 3.13 was found on this machine to compile bytecode for the target",
+        (
+            "install that minor (such as `uv python install 3.13`), or name it in `LAMINA_PYTHON_3_13`, "
+            'or build without bytecode: bytecode = "none"'
+        ),
+    ) == (str(caught.value), caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("version", "magic", "cpython", "threaded"),
+    [
+        ((3, 13, 0), "f00d0d0a", True, False),
+        ((3, 13, 7), "f30d0d0a", True, True),
+        ((3, 13, 7), "f30d0d0a", False, False),
+        ((3, 12, 9), "cb0d0d0a", True, False),
+    ],
+    ids=["pre-release", "free-threaded", "not CPython", "another minor"],
+)
+def test_wrong_magic_is_never_taken(
+    bare: Path, version: tuple[int, int, int], magic: str, cpython: bool, threaded: bool
+) -> None:
+    """What does not write the released minor's bytecode is passed over, whatever its file is called."""
+    fake_python(bare / "python3.13", version=version, magic=magic, cpython=cpython, threaded=threaded)
+
+    assert interpreters.search((3, 13)) is None
+
+
+def test_variable_that_names_another_minor_is_an_error(bare: Path) -> None:
+    """A wrong interpreter that was named is not silently replaced by a right one."""
+    fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
+    wrong = fake_python(bare / "mine", version=(3, 12, 9), magic="cb0d0d0a")
+
+    with pytest.raises(ConfigError) as caught:
+        interpreters.find((3, 13), environ={"LAMINA_PYTHON_3_13": str(wrong)})
+
+    assert f"`LAMINA_PYTHON_3_13` names `{wrong}`, which is CPython 3.12.9, not a release of CPython 3.13" == str(
+        caught.value
+    )
+
+
+def test_variable_that_names_no_interpreter_is_an_error(tmp_path: Path) -> None:
+    """A path that does not exist is said to be none, not skipped."""
+    with pytest.raises(ConfigError) as caught:
+        interpreters.find((3, 13), explicit=tmp_path / "missing", environ={})
+
+    assert (
+        f"The interpreter given is `{tmp_path / 'missing'}`, which is no Python interpreter, not a release of CPython 3.13"
+        == str(caught.value)
+    )
+
+
+def test_remembered_interpreter_is_not_started_again(bare: Path, tmp_path: Path) -> None:
+    """The answer is cached, so that a build with nothing changed starts no interpreter."""
+    path = fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
+    cache = tmp_path / "store" / "interpreters.json"
+
+    first = interpreters.find((3, 13), cache=cache)
+    second = interpreters.find((3, 13), cache=cache)
+
+    assert (first, 1) == (second, starts(path))
+
+
+def test_replaced_interpreter_is_asked_again(bare: Path, tmp_path: Path) -> None:
+    """A cached answer lives as long as the executable does not change."""
+    cache = tmp_path / "interpreters.json"
+    interpreters.find((3, 13), explicit=fake_python(bare / "p", version=(3, 13, 7), magic="f30d0d0a"), cache=cache)
+    fake_python(bare / "p", version=(3, 13, 10), magic="f30d0d0a")
+
+    found = interpreters.find((3, 13), explicit=bare / "p", cache=cache)
+
+    assert (3, 13, 10) == found.version
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"3.13": {"path": 1}}', b"\xff"])
+def test_damaged_cache_is_no_obstacle(bare: Path, tmp_path: Path, content: bytes) -> None:
+    """A cache that cannot be read is replaced."""
+    fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
+    cache = tmp_path / "interpreters.json"
+    cache.write_bytes(content)
+
+    interpreters.find((3, 13), cache=cache)
+
+    assert {"3.13"} == set(json.loads(cache.read_text()))
