@@ -6,7 +6,7 @@ The facts are in ``data/runtimes.toml``, each with its source and the day it was
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from packaging.markers import Environment
     from packaging.tags import Tag
 
-__all__ = ["Architecture", "Preinstalled", "Quota", "Quotas", "Runtime", "Target", "quotas", "runtimes"]
+__all__ = ["Architecture", "Preinstalled", "Quotas", "Runtime", "Target", "quotas", "runtimes"]
 
 
 class Architecture(StrEnum):
@@ -103,18 +103,21 @@ class Target:
     @cached_property
     def markers(self) -> Environment:
         """
-        All environment marker variables of the target (PEP 508, dependency specifiers).
+        All environment marker variables of the target (dependency specifiers specification, PEP 508).
 
-        ``python_full_version`` is the patch release last seen in the runtime; Lambda moves it forward by itself.
+        ``python_full_version`` is the patch release last seen in the runtime. Lambda moves it forward by itself and
+        never back, so ``python_full_version < '3.13.1'`` has the answer that the function will give.
+        ``platform_version`` is empty, as the specification has it for what cannot be known.
         """
         full_version = _runtime(self.runtime).python_full_version
+        machine = self.architecture.machine
         return {
             "implementation_name": "cpython",
             "implementation_version": full_version,
             "os_name": "posix",
-            "platform_machine": self.architecture.machine,
+            "platform_machine": machine,
             "platform_python_implementation": "CPython",
-            "platform_release": "",
+            "platform_release": f"{_kernel()}.{machine}",
             "platform_system": "Linux",
             "platform_version": "",
             "python_full_version": full_version,
@@ -124,16 +127,6 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.runtime} on {self.architecture}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quota:
-    """One limit of the service, and who says so."""
-
-    name: str
-    value: int
-    source: str
-    read: dt.date
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +141,19 @@ class Quotas:
     """A function's zip that the console's editor still opens."""
     layers: int
     """Layers of one function."""
+    code_storage_bytes: int
+    """All functions and layers of an account in one region, as uploaded."""
+    layer_name_characters: int
+    layer_description_characters: int
+    layer_license_characters: int
+    layer_runtimes: int
+    """Compatible runtimes that one layer version can name."""
+    layer_architectures: int
+    """Compatible architectures that one layer version can name."""
+    multipart_part_bytes: int
+    """The least that a part of an S3 multipart upload may have, unless it is the last."""
+    multipart_parts: int
+    """Parts of one S3 multipart upload."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,7 +163,10 @@ class Preinstalled:
     name: str
     """Normalised name (PEP 503)."""
     version: str | None
-    """The version seen, or ``None`` where no source states one."""
+    """The version last seen, or ``None`` where no source states one. Lambda moves it forward by itself."""
+    source: str
+    read: dt.date
+    """The day on which *source* was read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +189,8 @@ class Runtime:
     """From then on no new functions."""
     block_update: dt.date | None = None
     """From then on no updates of existing functions."""
-    preinstalled: tuple[Preinstalled, ...] = field(default=())
+    preinstalled: tuple[Preinstalled, ...] = ()
+    """Sorted by name."""
 
 
 @cache
@@ -193,7 +203,8 @@ def quotas() -> Quotas:
 @cache
 def runtimes() -> tuple[Runtime, ...]:
     """Return every runtime that can be a target, oldest first."""
-    return tuple(_parse_runtime(row) for row in _data()["runtime"])
+    versions = {row["runtime"]: row["version"] for row in _data()["interpreter"]}
+    return tuple(_parse_runtime(row, python_full_version=versions[row["name"]]) for row in _data()["runtime"])
 
 
 @cache
@@ -204,11 +215,16 @@ def _data() -> dict[str, Any]:
     return tomllib.loads((Path(__file__).parent / "data" / "runtimes.toml").read_text(encoding="utf-8"))
 
 
-def _parse_runtime(row: Mapping[str, Any]) -> Runtime:
+def _kernel() -> str:
+    (row,) = _data()["kernel"]
+    return str(row["release"])
+
+
+def _parse_runtime(row: Mapping[str, Any], *, python_full_version: str) -> Runtime:
     return Runtime(
         name=row["name"],
         python=(row["python"][0], row["python"][1]),
-        python_full_version=row["python_full_version"],
+        python_full_version=python_full_version,
         operating_system=row["operating_system"],
         glibc=(row["glibc"][0], row["glibc"][1]),
         architectures=tuple(Architecture(name) for name in row["architectures"]),
@@ -217,7 +233,17 @@ def _parse_runtime(row: Mapping[str, Any]) -> Runtime:
         deprecation=row.get("deprecation"),
         block_create=row.get("block_create"),
         block_update=row.get("block_update"),
+        preinstalled=_preinstalled(row["name"]),
     )
+
+
+def _preinstalled(runtime: str) -> tuple[Preinstalled, ...]:
+    found = [
+        Preinstalled(name=row["name"], version=row.get("version"), source=row["source"], read=row["read"])
+        for row in _data()["preinstalled"]
+        if runtime in row["runtimes"]
+    ]
+    return tuple(sorted(found, key=lambda distribution: distribution.name))
 
 
 def _runtime(name: str) -> Runtime:

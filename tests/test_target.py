@@ -1,0 +1,296 @@
+"""The target is a value: these tests ask real interpreters only to compare with it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import packaging
+import pytest
+from packaging.markers import Marker, default_environment
+from packaging.tags import Tag
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from lamina import target as target_module
+from lamina.errors import ConfigError
+from lamina.interpreters import search
+from lamina.target import Architecture, Target, quotas, runtimes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ARCHITECTURES = ("x86_64", "arm64")
+TARGETS = [(runtime.name, architecture) for runtime in runtimes() for architecture in ARCHITECTURES]
+
+# Prints the tags that packaging itself gives under the interpreter that runs it, for a list of platforms on stdin.
+ASK = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from packaging.tags import compatible_tags, cpython_tags
+platforms = json.load(sys.stdin)
+print(json.dumps([str(t) for t in (*cpython_tags(platforms=platforms), *compatible_tags(
+    interpreter="cp%d%d" % sys.version_info[:2], platforms=platforms))]))
+"""
+
+
+def interpreter(minor: int) -> str:
+    """Return a CPython 3.*minor* of this machine, or skip."""
+    found = search((3, minor))
+    if found is None:
+        pytest.skip(f"no CPython 3.{minor} on this machine")
+    return str(found.path)
+
+
+@pytest.mark.parametrize(("runtime", "architecture"), TARGETS)
+def test_every_runtime_is_a_target(runtime: str, architecture: str) -> None:
+    """A target is named as Lambda names it, and says so."""
+    target = Target.of(runtime, architecture)
+
+    assert f"{runtime} on {architecture}" == str(target)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "glibc"),
+    [("python3.9", (2, 26)), ("python3.11", (2, 26)), ("python3.12", (2, 34)), ("python3.15", (2, 34))],
+)
+def test_glibc_changes_with_amazon_linux_2023(runtime: str, glibc: tuple[int, int]) -> None:
+    """Runtimes up to 3.11 have glibc 2.26, later ones 2.34."""
+    assert glibc == Target.of(runtime, "arm64").glibc
+
+
+def test_targets_are_equal_by_value() -> None:
+    """Two targets of one name are one key of a mapping, whatever was computed on either."""
+    first, second = Target.of("python3.13", "arm64"), Target.of("python3.13", "arm64")
+    assert first.tags
+
+    assert {first: 1} == {second: 1}
+
+
+def test_platforms_of_x86_64_reach_down_to_manylinux1() -> None:
+    """Every manylinux up to the glibc of the runtime is taken, each legacy alias after its number, plain linux last."""
+    expected = [f"manylinux_2_{minor}_x86_64" for minor in range(26, 4, -1)]
+    expected.insert(expected.index("manylinux_2_17_x86_64") + 1, "manylinux2014_x86_64")
+    expected.insert(expected.index("manylinux_2_12_x86_64") + 1, "manylinux2010_x86_64")
+
+    assert (*expected, "manylinux1_x86_64", "linux_x86_64") == Target.of("python3.9", "x86_64").platforms
+
+
+def test_platforms_of_arm64_begin_with_manylinux2014() -> None:
+    """No manylinux before 2014 knew aarch64."""
+    expected = [f"manylinux_2_{minor}_aarch64" for minor in range(34, 16, -1)]
+
+    assert (*expected, "manylinux2014_aarch64", "linux_aarch64") == Target.of("python3.13", "arm64").platforms
+
+
+@pytest.mark.parametrize("minor", [9, 10, 11, 12, 13])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_tags_equal_what_packaging_gives_under_that_interpreter(minor: int, architecture: str) -> None:
+    """The order and content of the tags are those of packaging, run by the interpreter itself."""
+    target = Target.of(f"python3.{minor}", architecture)
+    answer = subprocess.run(
+        [interpreter(minor), "-I", "-c", ASK, str(Path(packaging.__file__).parent.parent)],
+        input=json.dumps(target.platforms),
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert json.loads(answer.stdout) == [str(tag) for tag in target.tags]
+
+
+@pytest.mark.parametrize(
+    ("filename", "runtime", "architecture", "taken"),
+    [
+        ("a-1-cp313-cp313-manylinux_2_34_x86_64.whl", "python3.13", "x86_64", True),
+        ("a-1-cp313-cp313-manylinux_2_35_x86_64.whl", "python3.13", "x86_64", False),
+        ("a-1-cp311-cp311-manylinux_2_28_x86_64.whl", "python3.11", "x86_64", False),
+        ("a-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", "python3.11", "x86_64", True),
+        ("a-1-cp39-abi3-manylinux2014_aarch64.whl", "python3.14", "arm64", True),
+        ("a-1-cp313-cp313t-manylinux2014_aarch64.whl", "python3.13", "arm64", False),
+        ("a-1-cp313-cp313-musllinux_1_2_x86_64.whl", "python3.13", "x86_64", False),
+        ("a-1-cp313-cp313-manylinux2014_aarch64.whl", "python3.13", "x86_64", False),
+        ("a-1-cp313-cp313-macosx_11_0_arm64.whl", "python3.13", "arm64", False),
+        ("a-1-cp313-cp313-win_amd64.whl", "python3.13", "x86_64", False),
+        ("a-1-py2.py3-none-any.whl", "python3.15", "arm64", True),
+        ("a-1-py2-none-any.whl", "python3.15", "arm64", False),
+        ("a-1-py314-none-any.whl", "python3.13", "arm64", False),
+        ("a-1-py3-none-manylinux_2_5_x86_64.whl", "python3.13", "x86_64", True),
+    ],
+)
+def test_wheels_that_lambda_can_import_are_taken(filename: str, runtime: str, architecture: str, taken: bool) -> None:
+    """A wheel is taken for its interpreter, ABI, glibc and machine, and never for musl."""
+    tags = parse_wheel_filename(filename)[3]
+
+    assert taken == (not tags.isdisjoint(Target.of(runtime, architecture).tags))
+
+
+def test_the_most_specific_tag_comes_first() -> None:
+    """The native ABI at the newest glibc wins, ``any`` comes last."""
+    tags = Target.of("python3.13", "x86_64").tags
+
+    assert (Tag("cp313", "cp313", "manylinux_2_34_x86_64"), Tag("py30", "none", "any")) == (tags[0], tags[-1])
+
+
+@pytest.mark.parametrize(("runtime", "architecture"), TARGETS)
+def test_markers_name_every_variable(runtime: str, architecture: str) -> None:
+    """No marker variable is left for packaging to fill in from the host."""
+    assert set(default_environment()) == set(Target.of(runtime, architecture).markers)
+
+
+def test_markers_are_the_targets() -> None:
+    """All that a marker can ask is answered by the target, not by the machine that builds."""
+    assert {
+        "implementation_name": "cpython",
+        "implementation_version": "3.13.14",
+        "os_name": "posix",
+        "platform_machine": "aarch64",
+        "platform_python_implementation": "CPython",
+        "platform_release": "5.10.252-285.992.amzn2.aarch64",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": "3.13.14",
+        "python_version": "3.13",
+        "sys_platform": "linux",
+    } == Target.of("python3.13", "arm64").markers
+
+
+@pytest.mark.parametrize(
+    ("marker", "holds"),
+    [
+        ("python_full_version < '3.13.1'", False),
+        ("python_full_version >= '3.13'", True),
+        ("python_version < '3.9'", False),
+        ("sys_platform == 'win32' or platform_system == 'Windows'", False),
+        ("platform_machine == 'aarch64'", True),
+        ("platform_machine == 'arm64'", False),
+        ("platform_python_implementation != 'PyPy' and implementation_name == 'cpython'", True),
+        ("platform_release >= '5.0' and platform_version == ''", False),
+    ],
+)
+def test_markers_decide_for_the_target(marker: str, holds: bool) -> None:
+    """Markers of real locks have the answer that the function itself would give."""
+    assert holds == Marker(marker).evaluate(cast("Mapping[str, str]", Target.of("python3.13", "arm64").markers))
+
+
+def test_unknown_runtime_suggests_the_nearest() -> None:
+    """A mistyped runtime names the known ones, and the one that was probably meant."""
+    with pytest.raises(ConfigError) as caught:
+        Target.of("python313", "arm64")
+
+    assert (
+        "Lambda has no Python runtime `python313`",
+        f"did you mean `python3.13`? known: {', '.join(runtime.name for runtime in runtimes())}",
+    ) == (str(caught.value), caught.value.hint)
+
+
+def test_runtime_far_from_any_gets_no_guess() -> None:
+    """Where nothing is near, the known ones are enough."""
+    with pytest.raises(ConfigError) as caught:
+        Target.of("nodejs", "arm64")
+
+    assert (
+        "known: python3.9, python3.10, python3.11, python3.12, python3.13, python3.14, python3.15" == caught.value.hint
+    )
+
+
+@pytest.mark.parametrize(
+    ("spelling", "hint"),
+    [
+        ("amd64", "Lambda calls it `x86_64`"),
+        ("AARCH64", "Lambda calls it `arm64`"),
+        ("arm46", "did you mean `arm64`? known: x86_64, arm64"),
+        ("riscv", "known: x86_64, arm64"),
+    ],
+)
+def test_architectures_are_spelled_as_lambda_spells_them(spelling: str, hint: str) -> None:
+    """Other tools' spellings are recognised, but not taken."""
+    with pytest.raises(ConfigError) as caught:
+        Target.of("python3.13", spelling)
+
+    assert (f"Lambda has no architecture `{spelling}`", hint) == (str(caught.value), caught.value.hint)
+
+
+def test_machine_is_the_name_that_wheels_use() -> None:
+    """Lambda says ``arm64`` where Linux says ``aarch64``."""
+    assert ("x86_64", "aarch64") == tuple(architecture.machine for architecture in Architecture)
+
+
+def test_quotas_are_the_documented_ones() -> None:
+    """The limits are what Lambda's quotas page says, in bytes."""
+    found = quotas()
+
+    assert (262_144_000, 50 * 2**20, 3 * 2**20, 5) == (
+        found.unzipped_bytes,
+        found.direct_upload_bytes,
+        found.console_bytes,
+        found.layers,
+    )
+
+
+def rows() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for table, entries in target_module._data().items():
+        for index, row in enumerate(entries):
+            yield f"{table}[{index}]", row
+
+
+def test_every_fact_has_a_source_and_a_date() -> None:
+    """No row of the data file goes without a source and the day it was read."""
+    wanting = [
+        where
+        for where, row in rows()
+        if not (isinstance(row.get("source"), str) and row["source"]) or type(row.get("read")) is not dt.date
+    ]
+
+    assert [] == wanting
+
+
+def test_no_fact_was_read_in_the_future() -> None:
+    """A date of reading lies between the first Python runtime of the table and today."""
+    today = dt.datetime.now(dt.UTC).date()
+
+    assert [] == [where for where, row in rows() if not dt.date(2021, 1, 1) <= row["read"] <= today]
+
+
+def test_rows_name_known_runtimes_only() -> None:
+    """A row for a runtime that has no row of its own would never be read."""
+    known = {runtime.name for runtime in runtimes()}
+    named = {name for _, row in rows() for name in (row.get("runtime"), *row.get("runtimes", ())) if name}
+
+    assert known == named
+
+
+def test_runtimes_are_consistent() -> None:
+    """Name, version and full version agree, and the phases of a deprecation come one after the other."""
+    wrong = [
+        runtime.name
+        for runtime in runtimes()
+        if runtime.name != "python{}.{}".format(*runtime.python)
+        or tuple(map(int, runtime.python_full_version.split(".")[:2])) != runtime.python
+        or [*filter(None, (runtime.deprecation, runtime.block_create, runtime.block_update))]
+        != sorted(filter(None, (runtime.deprecation, runtime.block_create, runtime.block_update)))
+    ]
+
+    assert [] == wrong
+
+
+def test_every_runtime_brings_the_sdk_once() -> None:
+    """Each runtime names boto3 and what it needs, every distribution once, under its normalised name."""
+    for runtime in runtimes():
+        names = [distribution.name for distribution in runtime.preinstalled]
+
+        assert names == sorted({str(canonicalize_name(name)) for name in names})
+        assert {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"} <= set(names)
+
+
+def test_nothing_is_imported_before_it_is_needed() -> None:
+    """Importing the module costs neither a TOML parser nor packaging: it is on the path of every command."""
+    code = (
+        "import sys, lamina.target; print(sorted({'tomllib', 'packaging', 'difflib', 'platform'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+
+    assert "[]\n" == answer.stdout
