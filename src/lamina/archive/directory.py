@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import stat
 import struct
+from collections import Counter
 from typing import NamedTuple
 
 from lamina.archive.zipformat import DEFLATED, DIRECTORY_ROW, END, LOCAL_HEADER, STORED, Member, check_path
@@ -54,6 +55,10 @@ class _Row(NamedTuple):
     flags: int
     name: bytes
 
+    @property
+    def is_directory(self) -> bool:
+        return self.name.endswith(b"/")
+
 
 class Span(NamedTuple):
     """Where the central directory lies in the file, in bytes, and how many rows it has."""
@@ -86,7 +91,9 @@ def locate_directory(tail: bytes | memoryview, *, total: int, name: str) -> Span
     elif disk or directory_disk:
         raise UnsupportedMemberError(f"`{name}` is one part of a zip on several disks")
     if here != rows or offset + length != end:
-        raise CorruptArchiveError(f"`{name}` contradicts itself: its directory does not end where its end record starts")
+        raise CorruptArchiveError(
+            f"`{name}` contradicts itself: its directory does not end where its end record starts"
+        )
     return Span(offset, length, rows)
 
 
@@ -104,7 +111,7 @@ def _zip64_end(data: bytes, position: int, *, total: int, name: str) -> tuple[in
 
 def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[_Row, ...]:
     """
-    Parse and check the rows of a central *directory*; directory entries are dropped, they carry nothing.
+    Parse and check the rows of a central *directory*, those of directories included.
 
     Raises CorruptArchiveError, UnsupportedMemberError (encryption, other codecs), UnsafeMemberError (paths, symbolic
     links, devices), DuplicateMemberError and SuspiciousSizeError, each naming the archive and the member.
@@ -127,17 +134,15 @@ def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[
         position = after_name + extra_length + comment_length
         path = _decode(raw_name, name=name)
         _check_attributes(path, flags=flags, method=method, mode=attributes >> 16, name=name)
-        if path.endswith("/"):
-            check_path(path[:-1])
-            if size or compressed > 2:  # noqa: PLR2004 - an empty deflate stream is two bytes
-                raise CorruptArchiveError(f"`{name}` has a directory entry with content: `{path}`")
-            continue
-        check_path(path)
+        check_path(path.removesuffix("/"))
+        # An empty deflate stream is two bytes long.
+        if path.endswith("/") and (size or compressed > 2):
+            raise CorruptArchiveError(f"`{name}` has a directory entry with content: `{path}`")
         executable = bool(attributes >> 16 & 0o111)
         rows.append(_Row(Member(path, executable, method, crc, compressed, size), offset, flags, raw_name))
     if position != len(data):
         raise CorruptArchiveError(f"`{name}` has bytes in its directory that no row explains")
-    _check_whole([row.member for row in rows], name=name)
+    _check_whole([row.member for row in rows if not row.is_directory], name=name)
     return tuple(rows)
 
 
@@ -166,7 +171,7 @@ def _check_attributes(path: str, *, flags: int, method: int, mode: int, name: st
 
 def _zip64_values(extra: bytes, values: tuple[int, int, int], *, name: str) -> tuple[int, int, int]:
     position = 0
-    while len(extra) - position >= 4:  # noqa: PLR2004 - the header of an extra field
+    while len(extra) - position >= 4:
         kind, length = struct.unpack_from("<2H", extra, position)
         body = extra[position + 4 : position + 4 + length]
         position += 4 + length
@@ -184,8 +189,8 @@ def _zip64_values(extra: bytes, values: tuple[int, int, int], *, name: str) -> t
 def _check_whole(members: list[Member], *, name: str) -> None:
     paths = {member.path for member in members}
     if len(paths) != len(members):
-        seen: set[str] = set()
-        twice = sorted({member.path for member in members if member.path in seen or seen.add(member.path)})
+        counts = Counter(member.path for member in members)
+        twice = sorted(path for path, count in counts.items() if count > 1)
         raise DuplicateMemberError(f"`{name}` names a path twice: {', '.join(f'`{path}`' for path in twice)}")
     for parent in {path.rpartition("/")[0] for path in paths}:
         while parent:
@@ -210,7 +215,7 @@ def _check_whole(members: list[Member], *, name: str) -> None:
 
 def read_directory(archive: memoryview, *, name: str) -> tuple[Located, ...]:
     """
-    Return the members of the whole *archive* in file order, each with the start of its payload.
+    Return the files of the whole *archive* in file order, each with the start of its payload.
 
     Every local header is compared with its directory row, and no two members may share bytes.
     Raises as ``read_rows`` does, and CorruptArchiveError where header and row differ.
@@ -227,15 +232,12 @@ def read_directory(archive: memoryview, *, name: str) -> tuple[Located, ...]:
         if row.offset < free:
             raise CorruptArchiveError(f"`{name}` has members that share bytes, one of them `{row.member.path}`")
         start = _check_local(archive, row, end=span.offset, name=name)
+        if free == 0 and row.offset:
+            raise CorruptArchiveError(f"`{name}` has bytes before its first member")
         free = start + row.member.compressed
-        located.append(Located(row.member, start))
-    if located and not _starts_with_header(archive):
-        raise CorruptArchiveError(f"`{name}` has bytes before its first member")
+        if not row.is_directory:
+            located.append(Located(row.member, start))
     return tuple(located)
-
-
-def _starts_with_header(archive: memoryview) -> bool:
-    return bytes(archive[:4]) == b"PK\3\4"
 
 
 def _check_local(archive: memoryview, row: _Row, *, end: int, name: str) -> int:
@@ -246,7 +248,7 @@ def _check_local(archive: memoryview, row: _Row, *, end: int, name: str) -> int:
         archive, row.offset
     )
     after_name = row.offset + LOCAL_HEADER.size + name_length
-    start = after_name + extra_length
+    start: int = after_name + extra_length
     if signature != b"PK\3\4" or start + member.compressed > end:
         raise CorruptArchiveError(f"`{name}` is truncated or damaged at `{member.path}`")
     same = archive[row.offset + LOCAL_HEADER.size : after_name] == row.name and method == member.method
