@@ -5,6 +5,7 @@ Every failure lamina can name, and the exit code that belongs to it.
 
     LaminaError                        exit code
     ├── ConfigError                     2
+    │   ├── InvalidConfigError
     │   └── MissingExtraError
     ├── LockError                       3
     │   ├── LockNotFoundError
@@ -54,6 +55,7 @@ __all__ = [
     "FetchError",
     "HashMismatchError",
     "IndexLookupError",
+    "InvalidConfigError",
     "InvokeError",
     "LaminaError",
     "LocalBuildError",
@@ -93,6 +95,22 @@ class ConfigError(LaminaError):
     """The configuration or the command line asks for something that cannot be."""
 
     exit_code = 2
+
+
+class InvalidConfigError(ConfigError):
+    """
+    The configuration file says things that cannot be.
+
+    ``mistakes`` holds all of them, as pairs of the dotted key and the fact.
+    """
+
+    def __init__(self, *, file: str, mistakes: Sequence[tuple[str, str]], hint: str | None = None) -> None:
+        """Name the *file*, and every mistake in it."""
+        rows = [f"{key}: {fact}" for key, fact in mistakes]
+        listed = f"`{file}`: {rows[0]}" if len(rows) == 1 else "\n  ".join((f"`{file}` has {len(rows)} mistakes", *rows))
+        super().__init__(listed, hint=hint)
+        self.file = file
+        self.mistakes = tuple(mistakes)
 
 
 class MissingExtraError(ConfigError):

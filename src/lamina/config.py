@@ -1,0 +1,282 @@
+"""
+Read ``[tool.lamina]``: what the service is made of, and what it runs on.
+
+Parsing ends here: past `load` there is a `Service`, in which every name has been checked, and no TOML.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from lamina.errors import ConfigError, InvalidConfigError
+from lamina.functions import DEFAULT_LAYER, read_functions, read_layers, setting
+from lamina.service import BytecodeMode, Function, LayerConfig, Overrides, Service
+from lamina.table import Table, did_you_mean
+from lamina.target import Architecture, Target, runtimes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "DEFAULT_LAYER",
+    "BytecodeMode",
+    "Function",
+    "LayerConfig",
+    "Overrides",
+    "Service",
+    "find_project",
+    "load",
+    "override",
+]
+
+_PYPROJECT = "pyproject.toml"
+_STANDALONE = "lamina.toml"
+_WILDCARDS = frozenset("*?[")
+_NOTHING = Overrides()
+
+
+def find_project(start: Path) -> Path:
+    """
+    Return the closest directory, *start* or above it, that configures lamina.
+
+    That is a ``pyproject.toml`` with ``[tool.lamina]``, or a ``lamina.toml``.
+    Raises ConfigError where there is none, and where a file on the way is not TOML.
+    """
+    start = start.absolute()
+    unconfigured: Path | None = None
+    for directory in (start, *start.parents):
+        if (directory / _STANDALONE).is_file() or _is_configured(directory / _PYPROJECT):
+            return directory
+        if unconfigured is None and (directory / _PYPROJECT).is_file():
+            unconfigured = directory / _PYPROJECT
+    if unconfigured is not None:
+        raise ConfigError(f"`{unconfigured}` has no `[tool.lamina]`", hint="write one: lamina init")
+    raise ConfigError(
+        f"No `{_PYPROJECT}` with `[tool.lamina]` in `{start}` or above it",
+        hint="name the service's directory with `--project`, or write the table there: lamina init",
+    )
+
+
+def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
+    """
+    Return the configuration of the directory *project*, as changed by *overrides*.
+
+    Raises ConfigError where there is none, InvalidConfigError with every mistake in it.
+    """
+    path, values, name = _values(project)
+    mistakes: list[tuple[str, str]] = []
+    reader = Table(values, key="" if path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
+    target = _target(reader, overrides)
+    source = _source(reader, project)
+    include = tuple(entry for entry in reader.strings("include") or () if _stays_inside(reader, "include", entry))
+    bytecode = _bytecode(reader)
+    common = LayerConfig(
+        name=DEFAULT_LAYER,
+        groups=reader.strings("groups") or (),
+        extras=reader.strings("extras") or (),
+        exclude=reader.strings("exclude") or (),
+    )
+    ignore = reader.strings("ignore") or ()
+    lock = _lock(reader, project)
+    layers = read_layers(reader, common)
+    functions = read_functions(reader, layers)
+    _check_sources_and_functions(reader, source=source, functions=functions)
+    reader.done()
+    if mistakes or target is None:
+        raise InvalidConfigError(file=path.name, mistakes=mistakes)
+    service = Service(
+        root=project,
+        name=name,
+        target=target,
+        source=source,
+        include=include,
+        bytecode=bytecode,
+        exclude=common.exclude,
+        groups=common.groups,
+        extras=common.extras,
+        ignore=ignore,
+        lock=lock,
+        functions=functions,
+        layers=layers,
+        inputs=(path,),
+    )
+    return override(service, replace(overrides, runtime=None, architecture=None))
+
+
+def override(service: Service, overrides: Overrides) -> Service:
+    """
+    Return *service* as the command line wants it.
+
+    Added groups and extras reach each layer that has the service's own; a layer that configures others keeps those.
+    Raises ConfigError for a runtime or architecture that Lambda does not have.
+    """
+    target = service.target
+    if overrides.runtime or overrides.architecture:
+        target = Target.of(overrides.runtime or target.runtime, overrides.architecture or target.architecture)
+    groups = _joined(service.groups, overrides.groups)
+    extras = _joined(service.extras, overrides.extras)
+    layers = tuple(
+        replace(
+            layer,
+            groups=groups if layer.groups == service.groups else layer.groups,
+            extras=extras if layer.extras == service.extras else layer.extras,
+        )
+        for layer in service.layers
+    )
+    return replace(service, target=target, groups=groups, extras=extras, layers=layers)
+
+
+def _joined(configured: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*configured, *added)))
+
+
+def _is_configured(pyproject: Path) -> bool:
+    try:
+        content = pyproject.read_bytes()
+    except OSError:
+        return False
+    # Parsing costs more than reading, and above a project there may be others' files.
+    return b"lamina" in content and "lamina" in _tool(_parse(pyproject, content))
+
+
+@cache
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
+    """Return *content* as TOML; cached, because looking for the project reads the file that is loaded next."""
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"`{path}` is not UTF-8: byte {error.start}", hint="TOML files are UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"`{path}` is not TOML: {error}") from error
+
+
+def _tool(values: dict[str, Any]) -> dict[str, Any]:
+    tool = values.get("tool")
+    return tool if isinstance(tool, dict) else {}
+
+
+def _values(project: Path) -> tuple[Path, dict[str, Any], str]:
+    """Return the configuration file, lamina's own values in it, and the service's name."""
+    pyproject, standalone = project / _PYPROJECT, project / _STANDALONE
+    document = _parse(pyproject, pyproject.read_bytes()) if pyproject.is_file() else {}
+    name = _service_name(document) or project.absolute().name
+    configured = "lamina" in _tool(document)
+    if standalone.is_file():
+        if configured:
+            raise ConfigError(
+                f"Both `{_PYPROJECT}` and `{_STANDALONE}` in `{project}` configure lamina",
+                hint=f"keep one: move the keys of `{_STANDALONE}` to `[tool.lamina]`, or delete that table",
+            )
+        return standalone, _parse(standalone, standalone.read_bytes()), name
+    if not configured:
+        raise ConfigError(f"`{pyproject}` has no `[tool.lamina]`", hint="write one: lamina init")
+    table = _tool(document)["lamina"]
+    if not isinstance(table, dict):
+        raise InvalidConfigError(file=_PYPROJECT, mistakes=[("tool.lamina", "expected a table")])
+    return pyproject, table, name
+
+
+def _service_name(document: dict[str, Any]) -> str | None:
+    """Return what the project calls itself, in ``[project]`` (PEP 621) or in Poetry's own table."""
+    for table in (document.get("project"), _tool(document).get("poetry")):
+        if isinstance(table, dict) and isinstance(name := table.get("name"), str) and name:
+            return name
+    return None
+
+
+def _target(reader: Table, overrides: Overrides) -> Target | None:
+    """Return the target, or ``None`` after complaining about each of its two halves."""
+    configured_runtime, configured_architecture = reader.string("runtime"), reader.string("architecture")
+    runtime = overrides.runtime or configured_runtime
+    architecture = overrides.architecture or configured_architecture or str(setting("architecture").default)
+    if runtime is None:
+        if "runtime" not in reader:
+            known = ", ".join(f"`{entry.name}`" for entry in runtimes())
+            reader.complain("runtime", f"missing, and there is no default; one of {known}")
+        runtime = runtimes()[-1].name
+        _try_target(reader, "architecture", runtime, architecture)
+        return None
+    try:
+        return Target.of(runtime, architecture)
+    except ConfigError:
+        known_runtime, known_architecture = runtimes()[-1].name, Architecture.X86_64
+        fine = _try_target(reader, "runtime", runtime, known_architecture, flag=overrides.runtime is not None)
+        fine &= _try_target(
+            reader, "architecture", known_runtime, architecture, flag=overrides.architecture is not None
+        )
+        if fine:
+            _try_target(reader, "architecture", runtime, architecture)
+        return None
+
+
+def _try_target(reader: Table, key: str, runtime: str, architecture: str, *, flag: bool = False) -> bool:
+    """Return whether Lambda has the pair; blame *key* if not, or the command line's flag of that name."""
+    try:
+        Target.of(runtime, architecture)
+    except ConfigError as error:
+        fact = f"{error}; {error.hint}" if error.hint else str(error)
+        if flag:
+            raise ConfigError(f"--{key}: {error}", hint=error.hint) from error
+        reader.complain(key, fact)
+        return False
+    return True
+
+
+def _bytecode(reader: Table) -> BytecodeMode:
+    value = reader.string("bytecode")
+    if value is None:
+        return BytecodeMode.REACHABLE
+    modes = [mode.value for mode in BytecodeMode]
+    if value not in modes:
+        known = ", ".join(f"`{mode}`" for mode in modes)
+        reader.complain("bytecode", f"no mode `{value}`{did_you_mean(value, modes)}; one of {known}")
+        return BytecodeMode.REACHABLE
+    return BytecodeMode(value)
+
+
+def _stays_inside(reader: Table, name: str, entry: str) -> bool:
+    if "\\" in entry:
+        reader.complain(name, f"`{entry}` has a backslash; paths are written with `/` on every system")
+    elif PurePosixPath(entry).is_absolute() or Path(entry).is_absolute() or ".." in PurePosixPath(entry).parts:
+        reader.complain(name, f"`{entry}` leaves the project")
+    else:
+        return True
+    return False
+
+
+def _source(reader: Table, project: Path) -> tuple[str, ...]:
+    entries = reader.strings("source") or ()
+    for entry in entries:
+        if not _stays_inside(reader, "source", entry):
+            continue
+        plain = _WILDCARDS.isdisjoint(entry)
+        if not ((project / entry).exists() if plain else any(True for _ in project.glob(entry))):
+            known = [path.name for path in project.iterdir() if path.is_dir()]
+            reader.complain("source", f"nothing at `{entry}` in the project{did_you_mean(entry, known)}")
+    return entries
+
+
+def _lock(reader: Table, project: Path) -> Path | None:
+    value = reader.string("lock")
+    if value is None:
+        return None
+    # It may stand above the project: a workspace has one lock for all its members.
+    path = project / value
+    if not path.is_file():
+        reader.complain("lock", f"no file at `{value}`")
+    return path
+
+
+def _check_sources_and_functions(reader: Table, *, source: Iterable[str], functions: Iterable[Function]) -> None:
+    """Complain about one without the other; neither is fine, a project may build layers only."""
+    if "functions" in reader and "source" not in reader and functions:
+        reader.complain("source", 'missing; the directories that the handlers are in, such as ["service"]')
+    if "source" in reader and "functions" not in reader and source:
+        reader.complain(
+            "functions",
+            'missing; name each function\'s handler, such as `report = "service.handlers.report.lambda_handler"`',
+        )

@@ -1,0 +1,177 @@
+"""
+Read the tables ``functions`` and ``layers`` of the configuration, as strictly as Lambda will read their names.
+
+What Lambda takes, and assumes where nothing is said, is in ``data/functions.toml``; this module is its only reader.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamina.service import Function, LayerConfig
+from lamina.table import Table, did_you_mean
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+__all__ = ["DEFAULT_LAYER", "Setting", "read_functions", "read_layers", "setting"]
+
+DEFAULT_LAYER = "common"
+"""The one layer of a service that configures none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """What Lambda assumes for a function that says nothing, and what it takes."""
+
+    name: str
+    default: int | str
+    source: str
+    read: dt.date
+    least: int = 0
+    most: int = 0
+
+
+@cache
+def setting(name: str) -> Setting:
+    """Return what Lambda assumes and takes for the setting *name*."""
+    return next(Setting(**row) for row in _facts()["setting"] if row["name"] == name)
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    path = Path(__file__).parent / "data" / "functions.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _name_pattern(rule: str) -> str:
+    return next(str(row["pattern"]) for row in _facts()["rule"] if row["name"] == rule)
+
+
+def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
+    """Return the configured layers, or *common* alone; a layer that leaves a key out has it from *common*."""
+    tables = reader.table("layers")
+    if tables is None:
+        return (common,)
+    _check_names(tables, rule="layer_name", kind="layer")
+    layers: list[LayerConfig] = []
+    for name in tables:
+        table = tables.table(name)
+        if table is None:
+            continue
+        own = {key: values for key in ("groups", "extras", "exclude") if (values := table.strings(key)) is not None}
+        table.done()
+        layers.append(replace(common, name=name, **own))
+    if "layers" in reader and not list(tables):
+        reader.complain("layers", f"no layer in it; without the table there is one, `{DEFAULT_LAYER}`")
+    return tuple(layers)
+
+
+def _check_names(tables: Table, *, rule: str, kind: str) -> None:
+    pattern = _name_pattern(rule)
+    folded: dict[str, str] = {}
+    for name in tables:
+        if re.fullmatch(pattern, name) is None:
+            tables.complain(name, f"Lambda takes no such {kind} name; it has to match `{pattern}`")
+        # The names become file names, and not every file system tells the two apart.
+        if (other := folded.setdefault(name.lower(), name)) != name:
+            tables.complain(name, f"differs from `{other}` only by case")
+
+
+def read_functions(reader: Table, layers: tuple[LayerConfig, ...]) -> tuple[Function, ...]:
+    """Return the configured functions, whose layers are among *layers*."""
+    tables = reader.table("functions")
+    if tables is None:
+        return ()
+    _check_names(tables, rule="function_name", kind="function")
+    functions: list[Function] = []
+    for name in tables:
+        entry = tables.string_or_table(name)
+        if isinstance(entry, str):
+            _check_handler(tables, name, entry)
+            table = Table({}, key=tables.key(name), mistakes=[])
+            functions.append(_function(name, entry, table, _default_layers(tables, name, layers)))
+        elif entry is not None:
+            functions.append(_long_form(name, entry, layers))
+    return tuple(functions)
+
+
+def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Function:
+    handler = table.string("handler")
+    if handler is not None:
+        _check_handler(table, "handler", handler)
+    elif "handler" not in table:
+        table.complain("handler", 'missing; such as "service.handlers.report.lambda_handler"')
+    own = table.strings("layers")
+    if own is None:
+        own = () if "layers" in table else _default_layers(table, "layers", layers)
+    known = [layer.name for layer in layers]
+    for layer in own:
+        if layer not in known:
+            configured = ", ".join(f"`{entry}`" for entry in known)
+            table.complain("layers", f"no layer `{layer}`{did_you_mean(layer, known)}; configured: {configured}")
+    function = _function(name, handler or "", table, own)
+    table.done()
+    return function
+
+
+def _default_layers(table: Table, name: str, layers: tuple[LayerConfig, ...]) -> tuple[str, ...]:
+    """Return the layers of a function that names none: ``common``, or the only one there is."""
+    names = [layer.name for layer in layers]
+    if DEFAULT_LAYER in names:
+        return (DEFAULT_LAYER,)
+    if len(names) > 1:
+        choices = ", ".join(f"`{entry}`" for entry in names)
+        table.complain(
+            name, f"name the function's layers: there is no `{DEFAULT_LAYER}` to fall back on, only {choices}"
+        )
+        return ()
+    return tuple(names)
+
+
+def _function(name: str, handler: str, table: Table, layers: tuple[str, ...]) -> Function:
+    environment = table.table("environment")
+    variables: list[tuple[str, str]] = []
+    if environment is not None:
+        for variable in environment:
+            value = environment.string(variable)
+            if value is not None:
+                variables.append((variable, value))
+    return Function(
+        name=name,
+        handler=handler,
+        layers=layers,
+        memory_mb=_number(table, "memory"),
+        timeout_seconds=_number(table, "timeout"),
+        environment=tuple(sorted(variables)),
+    )
+
+
+def _number(table: Table, name: str) -> int:
+    limits = setting(name)
+    value = table.integer(name)
+    if value is None:
+        return int(limits.default)
+    if not limits.least <= value <= limits.most:
+        table.complain(name, f"{value:,} is out of range: Lambda takes {limits.least:,} to {limits.most:,}")
+    return value
+
+
+def _check_handler(table: Table, name: str, handler: str) -> None:
+    """Complain about a *handler* that Lambda could not import; it takes slashes between packages as well as dots."""
+    module, dot, function = handler.rpartition(".")
+    if dot and all(part.isidentifier() for part in (*module.replace("/", ".").split("."), function)):
+        return
+    fact = f'`{handler}` is not "package.module.function"'
+    if ":" in handler:
+        fact += f" (did you mean `{handler.replace(':', '.')}`?)"
+    elif handler.endswith(".py"):
+        fact += ": it names a file, and no function in it"
+    elif not dot:
+        fact += ": it names no module"
+    table.complain(name, fact)
