@@ -1,0 +1,153 @@
+"""Everything about terminals: talk on stderr, colour where it is wanted, a progress line where somebody watches."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.progress import Progress, TaskID
+
+    from lamina.errors import LaminaError
+    from lamina.model import Severity
+
+__all__ = ["Console", "megabytes"]
+
+_COLOURS = {"error": "31", "hint": "36", "warning": "33", "note": "2", "bold": "1"}
+
+
+def megabytes(size: int) -> str:
+    """Return *size* bytes as people read them: kB below a megabyte, else MB with two decimals (powers of ten)."""
+    return f"{size / 1e6:,.2f} MB" if size >= 1_000_000 else f"{size / 1e3:,.1f} kB"
+
+
+class Console:
+    """
+    What a command says on stderr; also the reporter that follows a build.
+
+    Progress is drawn only for a terminal; elsewhere each stage is one line, and only if *verbose*.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None) -> None:
+        """Speak on *stream*, stderr by default; *quiet* leaves failures only."""
+        self.quiet = quiet
+        self.verbose = verbose
+        self._stream = stream if stream is not None else sys.stderr
+        self._terminal = self._stream.isatty()
+        self._colour = _wants_colour(terminal=self._terminal)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._unit = ""
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Console:
+        """Return the console that the common options ask for."""
+        return cls(quiet=arguments.quiet, verbose=arguments.verbose)
+
+    def say(self, text: str) -> None:
+        """Write a line, unless quiet."""
+        if not self.quiet:
+            self._write(text)
+
+    def failure(self, error: LaminaError) -> None:
+        """Write a failure: the fact, and after a blank line the hint."""
+        self.close()
+        self._write(f"{self.paint('error', 'error:')} {error}")
+        if error.hint:
+            self._write(f"\n{self.paint('hint', 'hint:')} {error.hint}")
+
+    def finding(self, severity: Severity, message: str) -> None:
+        """Write a finding of a check; errors even if quiet."""
+        if not self.quiet or severity.value == "error":
+            self._write(f"{self.paint(severity.value, severity.value + ':')} {message}")
+
+    def paint(self, role: str, text: str) -> str:
+        """Return *text* in the colour of *role*, where colour is wanted."""
+        return f"\x1b[{_COLOURS[role]}m{text}\x1b[0m" if self._colour else text
+
+    def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
+        """Begin a stage of long work."""
+        with self._lock:
+            if self.quiet:
+                return
+            if not self._terminal:
+                if self.verbose:
+                    self._write(f"{name} …" if total is None else f"{name}: {_amount(total, unit)}")
+                return
+            self._draw(name, total=total, unit=unit)
+
+    def _draw(self, name: str, *, total: int | None, unit: str) -> None:
+        if self._progress is not None and self._unit != unit:
+            self._progress.stop()
+            self._progress = None
+        if self._progress is None:
+            self._unit = unit
+            from rich.console import Console as RichConsole  # noqa: PLC0415 - slow to import
+            from rich.progress import (  # noqa: PLC0415
+                BarColumn,
+                DownloadColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
+
+            amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                amount,
+                TimeRemainingColumn(),
+                console=RichConsole(file=self._stream),
+                transient=True,
+            )
+            self._progress.start()
+        elif self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(name, total=total)
+
+    def advance(self, amount: int) -> None:
+        """Move the current stage on."""
+        with self._lock:
+            if self._progress is not None and self._task is not None:
+                self._progress.advance(self._task, amount)
+
+    def note(self, message: str) -> None:
+        """Say something that needs no action."""
+        self.say(f"{self.paint('note', 'note:')} {message}")
+
+    def warn(self, message: str, *, hint: str | None = None) -> None:
+        """Say something that the user should act on."""
+        self.say(f"{self.paint('warning', 'warning:')} {message}")
+        if hint:
+            self.say(f"{self.paint('hint', 'hint:')} {hint}")
+
+    def close(self) -> None:
+        """Take the progress line away."""
+        with self._lock:
+            if self._progress is not None:
+                self._progress.stop()
+                self._progress = None
+                self._task = None
+
+    def _write(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=self._stream)
+
+
+def _wants_colour(*, terminal: bool) -> bool:
+    # NO_COLOR: no-color.org; any value but the empty string counts.
+    if os.environ.get("NO_COLOR"):
+        return False
+    return terminal and os.environ.get("TERM") != "dumb"
+
+
+def _amount(total: int, unit: str) -> str:
+    return megabytes(total) if unit == "bytes" else f"{total:,} {unit}"
