@@ -14,6 +14,7 @@ Every failure lamina can name, and the exit code that belongs to it.
     │   ├── MissingHashError
     │   └── NoCompatibleWheelError
     ├── FetchError                      4
+    │   ├── AccessDeniedError
     │   ├── HashMismatchError
     │   ├── DownloadError
     │   ├── IndexLookupError
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "AccessDeniedError",
     "ArchiveError",
     "AwsError",
     "BytecodeError",
@@ -164,6 +166,10 @@ class FetchError(LaminaError):
     """A distribution could not be brought into the store."""
 
     exit_code = 4
+
+
+class AccessDeniedError(FetchError):
+    """A package index wants credentials, or others than it got."""
 
 
 class HashMismatchError(FetchError):
