@@ -1,0 +1,46 @@
+# Every target does its own set-up, in $(VENV): Python >= 3.11 and make are all it needs.
+#
+#   make test PYTHON=/path/to/python3.12 VENV=.venv-3.12
+
+.DEFAULT_GOAL := help
+
+# Empty: the first of python3, python3.13, … that will do.
+PYTHON ?=
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One stamp per choice of interpreter, so that another PYTHON is noticed.
+READY := $(VENV)/.ready$(subst /,-,$(addprefix -,$(PYTHON)))
+
+.PHONY: help demo test lint types bench setup clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-14s%s\n", $$1, $$2 }'
+
+demo: $(READY) ## Build the example's layer and packages, prove that they import, build again
+	@$(BIN)/python examples/demo.py
+
+test: $(READY) ## Run the tests; ARGS="-x -k store" goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style, types and layering
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+types: $(READY) ## Check types only
+	@$(BIN)/mypy
+
+bench: $(READY) ## Measure lamina beside other tools; ARGS="--quick" for a first look
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+setup: $(READY) ## Make or update the environment, and nothing else
+
+clean: ## Remove the environment and whatever else was made
+	rm -rf '$(VENV)' build dist benchmarks/results examples/*/.lamina
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf '{}' +
+
+$(READY): pyproject.toml .ci/setup
+	@.ci/setup '$(VENV)' '$(PYTHON)'
+	@touch '$@'
