@@ -1,0 +1,1 @@
+"""An order service: handlers read events, logic decides, dal remembers, models say what is valid."""

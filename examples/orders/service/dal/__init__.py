@@ -1,0 +1,1 @@
+"""Where orders are kept and whom the service tells about them."""

@@ -1,0 +1,1 @@
+"""One module per Lambda function, each with its ``lambda_handler``."""

@@ -1,0 +1,1 @@
+"""What the business decides; knows neither Lambda nor databases."""
