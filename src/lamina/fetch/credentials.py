@@ -1,0 +1,162 @@
+"""
+Find the user name and password that belong to a URL, and nobody else's.
+
+Looked for in this order: the userinfo of the configured URLs, ``UV_INDEX_<NAME>_USERNAME`` and ``_PASSWORD``, netrc, keyring.
+What is found goes to the scheme, host and port it was written for; nothing here is ever stored or shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from lamina.errors import ConfigError
+from lamina.fetch.urls import Origin, origin, split_userinfo
+
+if TYPE_CHECKING:
+    import netrc
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Credentials", "Login"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Login:
+    """A user name and password for the URLs below *url*; neither shows in its ``repr``."""
+
+    url: str
+    """Without userinfo."""
+    user: str = field(repr=False)
+    password: str | None = field(repr=False)
+    """None where only a keyring knows it."""
+
+    @property
+    def header(self) -> str:
+        """The value of the ``Authorization`` header (RFC 7617, in UTF-8)."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password or ''}".encode()).decode("ascii")
+
+
+class Credentials:
+    """The logins of one run: those in URLs, the named *logins*, then what netrc and keyring know."""
+
+    def __init__(self, logins: Iterable[Login] = (), *, environment: Mapping[str, str] | None = None) -> None:
+        self._in_urls: list[Login] = []
+        self._named = tuple(logins)
+        self._indexes: list[str] = []
+        self._environment = os.environ if environment is None else environment
+        self._keyring: dict[Origin, Login | None] = {}
+        self._netrc: netrc.netrc | None = None
+        self._netrc_read = False
+        self._guard = threading.Lock()
+
+    def __repr__(self) -> str:
+        """Say nothing about the contents."""
+        return f"{type(self).__name__}()"
+
+    def learn(self, url: str, *, index: bool = False) -> str:
+        """Remember the userinfo of *url*, and return it without; an *index* may have a keyring entry of its own."""
+        clean, user, password = split_userinfo(url)
+        with self._guard:
+            if index and clean not in self._indexes:
+                self._indexes.append(clean)
+            if user is not None or password is not None:
+                login = Login(url=clean, user=user or "", password=password)
+                if login not in self._in_urls:
+                    self._in_urls.append(login)
+        return clean
+
+    def known(self, url: str) -> Login | None:
+        """Return what to send with the first request to *url*: all sources but keyring, which may ask the user."""
+        login = self._configured(url)
+        if login is not None and login.password is not None:
+            return login
+        return self._from_netrc(url)
+
+    def asked(self, url: str) -> Login | None:
+        """Return what keyring knows for *url*, after the server has refused a request without it."""
+        place = origin(url)
+        with self._guard:
+            if place not in self._keyring:
+                login = self._configured(url)
+                services = [index for index in self._indexes if origin(index) == place]
+                self._keyring[place] = _from_keyring(url, services, login.user if login is not None else None)
+            return self._keyring[place]
+
+    def looked(self) -> str:
+        """Say where credentials are looked for, for a hint."""
+        keyring = "keyring" if _has_keyring() else "keyring (not installed: pip install 'lamina[keyring]')"
+        return f"the index URL, UV_INDEX_<NAME>_USERNAME and _PASSWORD, {self._netrc_path()}, {keyring}"
+
+    def _configured(self, url: str) -> Login | None:
+        """Return the login whose URL is the closest above *url*, else one for the same origin."""
+        place, path = origin(url), urlsplit(url).path
+        here = [login for login in (*self._in_urls, *self._named) if origin(login.url) == place]
+        # Files are often not below the index that lists them, so the length of what is common decides, not a prefix.
+        return max(here, key=lambda login: _common(urlsplit(login.url).path, path), default=None)
+
+    def _from_netrc(self, url: str) -> Login | None:
+        with self._guard:
+            if not self._netrc_read:
+                self._netrc = _read_netrc(self._netrc_path())
+                self._netrc_read = True
+        # The `default` entry is left alone: it belongs to every host, so also to those that only a redirect names.
+        entry = self._netrc.hosts.get(urlsplit(url).hostname or "") if self._netrc is not None else None
+        if entry is None:
+            return None
+        user, account, password = entry
+        return Login(url=url, user=user or account or "", password=password)
+
+    def _netrc_path(self) -> Path:
+        if explicit := self._environment.get("NETRC"):
+            return Path(explicit)
+        home = Path(self._environment.get("HOME") or Path.home())
+        return next((path for path in (home / ".netrc", home / "_netrc") if path.is_file()), home / ".netrc")
+
+
+def _common(first: str, second: str) -> int:
+    pairs = zip(first.split("/"), second.split("/"), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _read_netrc(path: Path) -> netrc.netrc | None:
+    import netrc  # noqa: PLC0415  # only needed once something is fetched
+
+    try:
+        return netrc.netrc(path)
+    except FileNotFoundError:
+        return None
+    except netrc.NetrcParseError as error:
+        # Its message quotes the token that it stumbled over, which may be a password.
+        raise ConfigError(f"`{path}` is not a netrc file: line {error.lineno}") from None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"`{path}` cannot be read") from None
+
+
+def _has_keyring() -> bool:
+    from importlib.util import find_spec  # noqa: PLC0415  # only needed after a refusal
+
+    return find_spec("keyring") is not None
+
+
+def _from_keyring(url: str, indexes: list[str], user: str | None) -> Login | None:
+    if not _has_keyring():
+        return None
+    import keyring  # noqa: PLC0415  # optional, slow to import, and may start a desktop service
+    from keyring.errors import KeyringError  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    try:
+        # Under the index's URL first and its host next, as other installers store them.
+        for service in (*indexes, f"{parts.scheme}://{parts.netloc}", parts.netloc):
+            found = keyring.get_credential(service, user)
+            if found is not None and found.password:
+                return Login(url=url, user=found.username or user or "", password=found.password)
+    except KeyringError:
+        return None
+    return None

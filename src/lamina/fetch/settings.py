@@ -1,0 +1,244 @@
+"""
+Decide which indexes are asked, and with whose credentials. Only reads configuration; nothing here has a network.
+
+The first of these that names a default index wins, and the others' further indexes are asked as well:
+the caller's arguments, ``UV_*``, ``PIP_*``, ``uv.toml`` or ``[tool.uv]``, pip's files, a library's default.
+Asking several is safe, because only a locked hash makes a file the right one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamina.errors import ConfigError
+from lamina.fetch.credentials import Credentials, Login
+from lamina.fetch.pipconf import read_pip
+from lamina.fetch.urls import split_userinfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+__all__ = ["IndexSettings", "Source", "read_settings"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One place that lists files."""
+
+    url: str
+    """Without credentials; ``file://`` for a local directory."""
+    flat: bool = False
+    """Whether it is one page or directory of files (``--find-links``), rather than one page for each project."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexSettings:
+    """Where to look for files, in this order, and what it takes to get in."""
+
+    sources: tuple[Source, ...]
+    credentials: Credentials = field(repr=False)
+    certificates: Path | None = None
+    """A bundle of authorities to trust instead of the system's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Index:
+    url: str
+    name: str | None = None
+    default: bool = False
+    flat: bool = False
+    explicit: bool = False
+    """Only for the projects that the project file sends there, which the lock has recorded."""
+
+
+def read_settings(
+    project: Path,
+    *,
+    index_url: str | None = None,
+    extra_index_urls: Sequence[str] = (),
+    find_links: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> IndexSettings:
+    """
+    Return the settings for the directory *project*; the keyword arguments come before all configuration.
+
+    Raises `ConfigError` if a configuration file cannot be parsed.
+    """
+    environment = os.environ if environment is None else environment
+    pip = read_pip(environment)
+    arguments = [_Index(url=url, flat=True) for url in find_links]
+    arguments += [_Index(url=url) for url in extra_index_urls]
+    if index_url:
+        arguments.append(_Index(url=index_url, default=True))
+    declared = [*arguments, *_from_uv_environment(environment)]
+    # pip's environment has already replaced its files' values, as pip itself does it; only their rank differs.
+    pip_above = {key: value for key, value in pip.items() if environment.get(_variable(key))}
+    declared += _from_pip(pip_above)
+    if not environment.get("UV_NO_CONFIG"):
+        declared += _from_uv_files(project, environment)
+    declared += _from_pip({key: value for key, value in pip.items() if key not in pip_above})
+    online = not any(_true(value) for value in (environment.get("UV_NO_INDEX"), pip.get("no-index")))
+    credentials = Credentials(_named_logins(declared, environment), environment=environment)
+    bases = [credentials.learn(_absolute(index.url, project), index=True) for index in declared]
+    return IndexSettings(
+        sources=tuple(_sources(declared, bases, online=online)),
+        credentials=credentials,
+        certificates=_certificates(environment, pip),
+    )
+
+
+def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -> Iterator[Source]:
+    """Yield local and flat places first (they cost nothing), further indexes next, and the one default last."""
+    flat: list[Source] = []
+    further: list[Source] = []
+    default: list[Source] = []
+    for index, url in zip(declared, urls, strict=True):
+        source = Source(url=url, flat=index.flat)
+        if not index.explicit:
+            (flat if index.flat else default if index.default else further).append(source)
+    seen = set()
+    for source in (*flat, *((*further, *default[:1]) if online else ())):
+        if source.url.rstrip("/") not in seen:
+            seen.add(source.url.rstrip("/"))
+            yield source
+    if online and not default:
+        yield Source(url=_default_index())
+
+
+def _from_uv_environment(environment: Mapping[str, str]) -> Iterator[_Index]:
+    for url in re.split(r"[,\s]+", environment.get("UV_FIND_LINKS", "")):
+        if url:
+            yield _Index(url=url, flat=True)
+    for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
+        for value in environment.get(variable, "").split():
+            yield _named(value)
+    for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        if value := environment.get(variable, "").strip():
+            yield _named(value, default=True)
+
+
+def _named(value: str, *, default: bool = False) -> _Index:
+    """Read ``name=url`` or a bare URL."""
+    matched = re.fullmatch(r"([\w.-]+)=(.+)", value)
+    name, url = matched.groups() if matched else (None, value)
+    return _Index(url=url, name=name, default=default)
+
+
+def _from_pip(values: Mapping[str, str]) -> Iterator[_Index]:
+    for url in values.get("find-links", "").split():
+        yield _Index(url=url, flat=True)
+    for url in values.get("extra-index-url", "").split():
+        yield _Index(url=url)
+    if url := values.get("index-url", "").strip():
+        yield _Index(url=url, default=True)
+
+
+def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_Index]:
+    """Yield the indexes of the closest uv configuration above *project*, then the user's and the system's."""
+    if explicit := environment.get("UV_CONFIG_FILE"):
+        yield from _from_uv_table(_toml(Path(explicit)), Path(explicit).parent)
+        return
+    project = project.absolute()
+    for directory in (project, *project.parents):
+        if (path := directory / "uv.toml").is_file():
+            yield from _from_uv_table(_toml(path), directory)
+            break
+        if (path := directory / "pyproject.toml").is_file():
+            table = _toml(path).get("tool", {}).get("uv")
+            if table is not None:
+                yield from _from_uv_table(table, directory)
+                break
+    home = Path(environment.get("HOME") or Path.home())
+    user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    for path in (user / "uv" / "uv.toml", Path("/etc/uv/uv.toml")):
+        if path.is_file():
+            yield from _from_uv_table(_toml(path), path.parent)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        # Without the parser's message: what it quotes may be part of a URL with a password.
+        raise ConfigError(f"`{path}` is not TOML") from None
+    except OSError as error:
+        raise ConfigError(f"`{path}` cannot be read: {error.strerror}") from error
+
+
+def _from_uv_table(table: dict[str, Any], directory: Path) -> Iterator[_Index]:
+    """Yield what a ``[tool.uv]`` table says; uv complains about what is wrong in it, so that is passed over here."""
+    for row in table.get("index", ()):
+        if isinstance(row, dict) and isinstance(row.get("url"), str):
+            yield _Index(
+                url=_absolute(row["url"], directory),
+                name=row.get("name"),
+                default=row.get("default") is True,
+                flat=row.get("format") == "flat",
+                explicit=row.get("explicit") is True,
+            )
+    for scope in (table, table.get("pip", {})):
+        for url in scope.get("find-links", ()):
+            yield _Index(url=_absolute(url, directory), flat=True)
+        for url in scope.get("extra-index-url", ()):
+            yield _Index(url=_absolute(url, directory))
+        if isinstance(url := scope.get("index-url"), str):
+            yield _Index(url=_absolute(url, directory), default=True)
+
+
+def _named_logins(declared: Iterable[_Index], environment: Mapping[str, str]) -> Iterator[Login]:
+    for index in declared:
+        if index.name is None:
+            continue
+        variable = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", index.name.upper())
+        user, password = environment.get(f"{variable}_USERNAME"), environment.get(f"{variable}_PASSWORD")
+        if user or password:
+            yield Login(url=split_userinfo(index.url)[0], user=user or "", password=password)
+
+
+def _absolute(url: str, directory: Path) -> str:
+    """Return *url*, or the ``file://`` URL of what is a path, taken relative to *directory*."""
+    # A one-letter scheme is a Windows drive.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", url) or url.startswith("file:"):
+        return url
+    return (directory.absolute() / Path(url).expanduser()).as_uri()
+
+
+def _certificates(environment: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:
+    """Return the bundle that somebody has set; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` alone are OpenSSL's own business."""
+    candidates = (environment.get("SSL_CERT_FILE"), pip.get("cert"), environment.get("REQUESTS_CA_BUNDLE"))
+    return next((Path(value) for value in candidates if value), None)
+
+
+def _variable(key: str) -> str:
+    return "PIP_" + key.upper().replace("-", "_")
+
+
+def _true(value: str | None) -> bool:
+    return (value or "").strip().lower() in {"1", "true", "yes", "on", "y", "t"}
+
+
+def _default_index() -> str:
+    """
+    Return the index that everybody uses, as pypi-simple names it.
+
+    Read from its source rather than imported, because importing it takes longer than fetching forty wheels.
+    """
+    import ast  # noqa: PLC0415  # only without any configured index
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    spec = find_spec("pypi_simple")
+    if spec is not None and spec.origin is not None:
+        for node in ast.parse(Path(spec.origin).read_bytes()).body:
+            match node:
+                case ast.AnnAssign(target=ast.Name(id="PYPI_SIMPLE_ENDPOINT"), value=ast.Constant(value=str(url))):
+                    return url
+                case _:
+                    continue
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT  # noqa: PLC0415  # another release may write it differently
+
+    return PYPI_SIMPLE_ENDPOINT

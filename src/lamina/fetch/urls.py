@@ -1,0 +1,47 @@
+"""Tell URLs and the secrets in them apart."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+__all__ = ["Origin", "is_remote", "origin", "redacted", "split_userinfo", "with_userinfo"]
+
+_PORTS = {"http": 80, "https": 443}
+
+Origin = tuple[str, str, int]
+"""Scheme, host and port: whom credentials belong to."""
+
+
+def is_remote(url: str) -> bool:
+    """Return whether *url* needs the network."""
+    return url[:8].lower().startswith(("http://", "https://"))
+
+
+def origin(url: str) -> Origin:
+    """Return the scheme, host and port of *url*; the port is 0 where neither the URL nor its scheme tells one."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(scheme, 0)
+
+
+def split_userinfo(url: str) -> tuple[str, str | None, str | None]:
+    """Return *url* without its userinfo, and the user name and password that were in it."""
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, None, None
+    user, _, password = userinfo.partition(":")
+    clean = urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment))
+    return clean, unquote(user) or None, unquote(password) or None
+
+
+def with_userinfo(url: str, user: str, password: str) -> str:
+    """Return *url* with *user* and *password* in it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}"))
+
+
+def redacted(url: str) -> str:
+    """Return *url* fit for messages: without userinfo, query and fragment, where secrets are kept."""
+    parts = urlsplit(split_userinfo(url)[0])
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
