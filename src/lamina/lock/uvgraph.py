@@ -1,0 +1,206 @@
+"""
+Walk the graph inside a uv.lock from one project to everything that one target needs. Pure: knows rows, not files.
+
+The rules are those by which uv itself syncs an environment: every edge has a marker, and where ``tool.uv.conflicts``
+splits the resolution, the marker also says with which extras and groups the edge is taken, encoded as
+``extra == 'extra-<length of package>-<package>-<extra>'``, ``group-…`` or ``project-…``. Several of those names may hold at
+once, unlike the one ``extra`` of a dependency specifier, so here they are a set. A first walk finds which names hold, because
+an edge may switch on an extra that decides about an edge seen before it; a second walk gives the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from packaging.markers import Marker
+
+from lamina.errors import LockError, LockSyntaxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from packaging.markers import Environment
+
+__all__ = ["Choice", "Edge", "Graph", "Node", "reach"]
+
+# Both operands of the encoded comparison are literals, so text is enough; the marker's own grammar checks the rest.
+_ENCODED = re.compile(r"""\bextra\s*(==|!=)\s*(['"])([^'"]*)\2""")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edge:
+    """One dependency of a node; *version* and *source* are there where the name alone is ambiguous."""
+
+    name: str
+    version: str | None
+    source: tuple[tuple[str, str], ...] | None
+    extras: tuple[str, ...]
+    marker: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """One locked package."""
+
+    name: str
+    version: str | None
+    source: tuple[tuple[str, str], ...]
+    dependencies: tuple[Edge, ...]
+    extras: Mapping[str, tuple[Edge, ...]]
+    groups: Mapping[str, tuple[Edge, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Choice:
+    """An extra, a group, or neither, of one package: what may conflict with another."""
+
+    package: str
+    extra: str | None = None
+    group: str | None = None
+
+    @property
+    def code(self) -> str:
+        """The name under which markers speak of this choice."""
+        kind, name = ("extra", self.extra) if self.extra else ("group", self.group) if self.group else ("project", None)
+        return "-".join(filter(None, (kind, str(len(self.package)), self.package, name)))
+
+    def __str__(self) -> str:
+        if self.extra:
+            return f"extra `{self.extra}` of `{self.package}`"
+        return f"group `{self.group}` of `{self.package}`" if self.group else f"`{self.package}`"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Graph:
+    """All nodes of a lock, and the sets of choices of which at most one may be made."""
+
+    nodes: tuple[Node, ...]
+    conflicts: tuple[frozenset[Choice], ...]
+
+
+def reach(graph: Graph, root: int, *, groups: Iterable[str], extras: Iterable[str], markers: Environment) -> list[int]:
+    """
+    Return the positions of the nodes that *root* needs, itself excluded, in the order of the graph.
+
+    Raises `LockError` for conflicting choices, or if two versions of one package would be needed at once.
+    """
+    walk = _Walk(graph, root, groups=tuple(groups), extras=tuple(extras), markers=markers)
+    if graph.conflicts:
+        walk.run()
+        walk.refuse_conflicts()
+    positions = sorted(walk.run() - {root})
+    _refuse_two_versions([graph.nodes[position] for position in positions])
+    return positions
+
+
+class _Walk:
+    """One question to one graph; what is learnt of active choices stays from one run to the next."""
+
+    def __init__(
+        self, graph: Graph, root: int, *, groups: tuple[str, ...], extras: tuple[str, ...], markers: Environment
+    ) -> None:
+        self._graph = graph
+        self._root = root
+        self._groups = groups
+        self._extras = extras
+        self._markers = cast("Mapping[str, str]", markers)
+        name = graph.nodes[root].name
+        self._active = {
+            Choice(package=name),
+            *(Choice(package=name, extra=extra) for extra in extras),
+            *(Choice(package=name, group=group) for group in groups),
+        }
+        self._by_name: dict[str, list[int]] = {}
+        for position, node in enumerate(graph.nodes):
+            self._by_name.setdefault(node.name, []).append(position)
+        self._verdicts: dict[str, bool] = {}
+
+    def run(self) -> set[int]:
+        """Return what is reached, and remember every extra that an edge switched on."""
+        self._verdicts.clear()
+        reached = {self._root}
+        queue = deque((self._root, extra) for extra in (None, *self._extras))
+        seen = set(queue)
+        for edge in self._seeds():
+            self._follow(edge, queue, seen, reached)
+        while queue:
+            position, extra = queue.popleft()
+            node = self._graph.nodes[position]
+            for edge in node.dependencies if extra is None else node.extras.get(extra, ()):
+                self._follow(edge, queue, seen, reached)
+        return reached
+
+    def refuse_conflicts(self) -> None:
+        """Raise `LockError` naming the active choices of every set that has more than one."""
+        clashes = [sorted(self._active & conflict, key=str) for conflict in self._graph.conflicts]
+        worded = [" with ".join(str(choice) for choice in clash) for clash in clashes if len(clash) > 1]
+        if worded:
+            raise LockError(
+                f"the lock forbids together: {'; '.join(worded)}",
+                hint="choose one of each in `groups` and `extras`, or give each its own layer and function",
+            )
+
+    def _seeds(self) -> Iterator[Edge]:
+        for group in self._groups:
+            yield from self._graph.nodes[self._root].groups.get(group, ())
+
+    def _follow(
+        self,
+        edge: Edge,
+        queue: deque[tuple[int, str | None]],
+        seen: set[tuple[int, str | None]],
+        reached: set[int],
+    ) -> None:
+        added = {Choice(package=edge.name, extra=extra) for extra in edge.extras} if self._graph.conflicts else set()
+        if not self._applies(edge.marker, added - self._active):
+            return
+        if not added <= self._active:
+            self._active |= added
+            self._verdicts.clear()
+        position = self._position(edge)
+        reached.add(position)
+        for extra in (None, *edge.extras):
+            if (position, extra) not in seen:
+                seen.add((position, extra))
+                queue.append((position, extra))
+
+    def _applies(self, marker: str | None, added: set[Choice]) -> bool:
+        if marker is None:
+            return True
+        if added or (verdict := self._verdicts.get(marker)) is None:
+            verdict = self._evaluate(marker, added)
+        if not added:
+            self._verdicts[marker] = verdict
+        return verdict
+
+    def _evaluate(self, marker: str, added: set[Choice]) -> bool:
+        encoded = _ENCODED.sub(lambda found: f"'{found[3]}' {'in' if found[1] == '==' else 'not in'} extras", marker)
+        codes = frozenset(choice.code for choice in self._active | added)
+        return Marker(encoded).evaluate({**self._markers, "extras": codes}, context="lock_file")
+
+    def _position(self, edge: Edge) -> int:
+        found = [
+            position
+            for position in self._by_name.get(edge.name, ())
+            if edge.version in {None, self._graph.nodes[position].version}
+            and edge.source in {None, self._graph.nodes[position].source}
+        ]
+        if len(found) != 1:
+            problem = "is not locked" if not found else "is locked more than once"
+            raise LockSyntaxError(f"a dependency on `{edge.name}` {edge.version or ''} {problem}".replace("  ", " "))
+        return found[0]
+
+
+def _refuse_two_versions(nodes: list[Node]) -> None:
+    versions: dict[str, list[str]] = {}
+    for node in nodes:
+        versions.setdefault(node.name, []).append(node.version or "?")
+    several = [f"`{name}` ({', '.join(found)})" for name, found in sorted(versions.items()) if len(found) > 1]
+    if several:
+        raise LockError(
+            f"the lock needs more than one version for one target: {', '.join(several)}",
+            hint="two requirements disagree under this choice of groups and extras; lock again, or choose fewer",
+        )
