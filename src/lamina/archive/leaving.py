@@ -1,0 +1,208 @@
+"""
+Decide which first-party files stay out of a package, and why: names that never belong there, and `.gitignore`.
+
+The names are in ``data/left_out.toml``. Git's rules are asked of `pathspec`, which is only imported where a file has some.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase, translate
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lamina.archive.snapshot import Observation, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pathspec import GitIgnoreSpec
+
+__all__ = ["GitIgnore", "Glob", "Include", "LeftOut", "Rule", "rule_for"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """A first-party path that did not get into the package; a directory stands for all that is in it."""
+
+    path: str
+    """Relative to the project; a directory ends with ``/``."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """Names that do not belong into a package."""
+
+    reason: str
+    override: Literal["any", "exact", "never"]
+    """How ``include`` can bring one back: by a glob or directory above it, by its own path only, or not at all."""
+
+
+@cache
+def _rules() -> tuple[tuple[str, re.Pattern[str], Rule], ...]:
+    path = Path(__file__).parent.parent / "data" / "left_out.toml"
+    return tuple(
+        (
+            row["kind"],
+            re.compile("|".join(translate(name.lower()) for name in row["names"])),
+            Rule(reason=row["reason"], override=row["override"]),
+        )
+        for row in tomllib.loads(path.read_text(encoding="utf-8"))["rule"]
+    )
+
+
+@cache
+def rule_for(name: str, *, is_directory: bool) -> Rule | None:
+    """Return the rule that leaves out a path called *name*, its last component; case does not matter."""
+    lowered = name.lower()
+    other = "file" if is_directory else "directory"
+    return next((rule for kind, pattern, rule in _rules() if kind != other and pattern.match(lowered)), None)
+
+
+class Glob:
+    """A path with ``*``, ``?`` and ``[…]`` inside its components, and ``**`` for any number of them."""
+
+    def __init__(self, text: str) -> None:
+        self.parts = tuple(part for part in text.split("/") if part not in {"", "."})
+
+    def matches(self, parts: tuple[str, ...]) -> bool:
+        """Return whether the glob matches the whole path *parts*."""
+        return _matches(self.parts, parts)
+
+    def leads_through(self, parts: tuple[str, ...]) -> bool:
+        """Return whether the glob may match something below the directory *parts*."""
+        return _leads(self.parts, parts)
+
+    def base(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the directory that the match *parts* is seen from: before the first ``**``, or its parent."""
+        return parts[: self.parts.index("**")] if "**" in self.parts else parts[:-1]
+
+
+class Include:
+    """The configured paths and globs that are packaged although a rule would leave them out."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        self._globs = tuple(Glob(entry) for entry in entries)
+
+    def covers(self, path: str) -> bool:
+        """Return whether *path*, relative to the project, or a directory above it is included."""
+        parts = tuple(path.split("/"))
+        return any(glob.matches(parts[:end]) for glob in self._globs for end in range(1, len(parts) + 1))
+
+    def names(self, path: str) -> bool:
+        """Return whether *path* itself is included, without any wildcard."""
+        return any(glob.parts == tuple(path.split("/")) for glob in self._globs)
+
+    def leads_through(self, directory: str) -> bool:
+        """Return whether something below *directory* may be included."""
+        return any(glob.leads_through(tuple(directory.split("/"))) for glob in self._globs)
+
+
+def _matches(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return _matches(pattern[1:], parts) or (bool(parts) and _matches(pattern, parts[1:]))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(pattern[1:], parts[1:])
+
+
+def _leads(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    if not pattern or pattern[0] == "**" or not parts:
+        return bool(pattern)
+    return fnmatchcase(parts[0], pattern[0]) and _leads(pattern[1:], parts[1:])
+
+
+class GitIgnore:
+    """
+    What git would ignore, from the ``.gitignore`` files and ``.git/info/exclude`` of the repository around a project.
+
+    Outside a repository only the files inside the project count. A user's own excludes (``core.excludesFile``) do not
+    count: they would make packages differ from one machine to another.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+        self.repository, exclude = _repository(project)
+        self.consulted: list[Observation] = []
+        self._specs: dict[Path, GitIgnoreSpec | None] = {}
+        self._exclude = self._read(exclude) if exclude is not None else None
+
+    def ignoring(self, path: Path, *, is_directory: bool, floor: Path | None = None) -> str | None:
+        """
+        Return what ignores *path*, as a reason, or ``None``.
+
+        The closest file decides, as with git. Files above *floor* are not asked.
+        """
+        top = floor or self.repository
+        directory = path.parent
+        while True:
+            verdict = _verdict(self._spec(directory), path, directory, is_directory=is_directory)
+            if verdict is not None:
+                return f"ignored by `{self._shown(directory / '.gitignore')}`" if verdict else None
+            if directory in (top, directory.parent):
+                break
+            directory = directory.parent
+        if floor is None and _verdict(self._exclude, path, self.repository, is_directory=is_directory):
+            return "ignored by `.git/info/exclude`"
+        return None
+
+    def _spec(self, directory: Path) -> GitIgnoreSpec | None:
+        if directory not in self._specs:
+            self._specs[directory] = self._read(directory / ".gitignore")
+        return self._specs[directory]
+
+    def _read(self, path: Path) -> GitIgnoreSpec | None:
+        self.consulted.append(observe(self._project, path))
+        try:
+            text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return None
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        return _compile(lines) if lines else None
+
+    def _shown(self, path: Path) -> str:
+        return os.path.relpath(path, self._project).replace(os.sep, "/")
+
+
+def _compile(lines: list[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - costs more than the rest of a small package
+
+    def is_pattern(line: str) -> bool:
+        try:
+            GitIgnoreSpec.from_lines([line])
+        except ValueError:
+            return False
+        return True
+
+    # Git passes over a line that it cannot read, such as a lone `!`.
+    return GitIgnoreSpec.from_lines([line for line in lines if is_pattern(line)])
+
+
+def _verdict(spec: GitIgnoreSpec | None, path: Path, directory: Path, *, is_directory: bool) -> bool | None:
+    """Return whether *spec*, which stands in *directory*, ignores *path*; ``None`` where it does not say."""
+    if spec is None:
+        return None
+    relative = path.relative_to(directory).as_posix()
+    return spec.check_file(f"{relative}/" if is_directory else relative).include
+
+
+def _repository(project: Path) -> tuple[Path, Path | None]:
+    """Return the top of the repository around *project*, else *project*; and the repository's own exclude file."""
+    for directory in (project, *project.parents):
+        git = directory / ".git"
+        if git.is_dir():
+            return directory, git / "info" / "exclude"
+        if git.is_file():
+            # A worktree or submodule: the file says where the directory is (gitrepository-layout).
+            _, _, where = git.read_text(encoding="utf-8", errors="replace").strip().partition("gitdir: ")
+            git = directory / where
+            common = git / "commondir"
+            if common.is_file():
+                git /= common.read_text(encoding="utf-8").strip()
+            return directory, git / "info" / "exclude"
+    return project, None

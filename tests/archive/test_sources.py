@@ -1,0 +1,514 @@
+"""Walking the sources: what gets in, what stays out, and how cheaply a change is seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.archive.snapshot import Snapshot, take
+from lamina.archive.sources import LeftOut, SourceTree, fingerprint, walk
+from lamina.errors import PackageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def grow(root: Path, *paths: str) -> Path:
+    """Make a file at each of *paths*, which says its own path."""
+    for path in paths:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"# {path}\n", encoding="utf-8")
+    return root
+
+
+def paths(tree: SourceTree) -> list[str]:
+    return [file.path for file in tree.files]
+
+
+def reasons(tree: SourceTree) -> dict[str, str]:
+    return {each.path: each.reason for each in tree.left_out}
+
+
+class TestEntries:
+    def test_directory(self, tmp_path: Path) -> None:
+        """A directory brings everything in it, under its own name."""
+        grow(tmp_path, "service/__init__.py", "service/handlers/b.py", "service/handlers/a.py", "other/x.py")
+
+        tree = walk(tmp_path, ["service"])
+
+        assert paths(tree) == ["service/__init__.py", "service/handlers/a.py", "service/handlers/b.py"]
+        assert tree.left_out == ()
+
+    def test_below(self, tmp_path: Path) -> None:
+        """Only the last component of an entry is part of the import name."""
+        grow(tmp_path, "src/service/a.py", "src/main.py")
+
+        assert paths(walk(tmp_path, ["src/service", "src/main.py"])) == ["main.py", "service/a.py"]
+
+    def test_glob(self, tmp_path: Path) -> None:
+        """What a glob finds is seen from its parent."""
+        grow(tmp_path, "src/service/a.py", "src/main.py", "src/.venv/b.py", "readme.md")
+
+        tree = walk(tmp_path, ["src/*"])
+
+        assert paths(tree) == ["main.py", "service/a.py"]
+        assert reasons(tree) == {"src/.venv/": "virtual environment"}
+
+    @pytest.mark.parametrize("entry", ["src/**", "src/**/*", "src/**/*.py"])
+    def test_recursive_glob(self, tmp_path: Path, entry: str) -> None:
+        """What a recursive glob finds is seen from the directory before the `**`."""
+        grow(tmp_path, "src/service/deep/a.py", "src/main.py", "src/.git/c.py", "other.py")
+
+        tree = walk(tmp_path, [entry])
+
+        assert paths(tree) == ["main.py", "service/deep/a.py"]
+        assert reasons(tree) == {"src/.git/": "version control"}
+
+    def test_recursive_glob_of_some_files(self, tmp_path: Path) -> None:
+        """A recursive glob leaves what it does not match, without a word."""
+        grow(tmp_path, "src/a/b.py", "src/a/b.txt")
+
+        tree = walk(tmp_path, ["src/**/*.py"])
+
+        assert paths(tree) == ["a/b.py"]
+        assert tree.left_out == ()
+
+    def test_whole_project(self, tmp_path: Path) -> None:
+        """A dot is the project itself."""
+        grow(tmp_path, "app.py", "lib/a.py", ".lamina/functions/x.zip", ".git/HEAD", ".env")
+
+        tree = walk(tmp_path, ["."])
+
+        assert paths(tree) == ["app.py", "lib/a.py"]
+        assert reasons(tree) == {
+            ".env": "may hold secrets; if it does not, name it in `include`",
+            ".git/": "version control",
+            ".lamina/": "lamina's own output",
+        }
+
+    def test_same_file_twice(self, tmp_path: Path) -> None:
+        """Entries may overlap, as long as each path has one file."""
+        grow(tmp_path, "service/a.py")
+
+        assert paths(walk(tmp_path, ["service", "serv*"])) == ["service/a.py"]
+
+    def test_order_of_entries(self, tmp_path: Path) -> None:
+        """The order of entries does not matter."""
+        grow(tmp_path, "b/a.py", "a/b.py")
+
+        assert walk(tmp_path, ["a", "b"]).files == walk(tmp_path, ["b", "a"]).files
+
+    def test_collision(self, tmp_path: Path) -> None:
+        """Two files for one path are refused, and both are named."""
+        grow(tmp_path, "one/lib/a.py", "two/lib/a.py")
+
+        with pytest.raises(PackageError) as caught:
+            walk(tmp_path, ["one/lib", "two/lib"])
+
+        assert str(caught.value) == (
+            "The sources cannot be packaged: `lib/a.py` would come from both `one/lib/a.py` and `two/lib/a.py`"
+        )
+
+    def test_file_against_directory(self, tmp_path: Path) -> None:
+        """A path cannot be a file and a directory."""
+        grow(tmp_path, "one/x", "two/x/y")
+
+        with pytest.raises(PackageError) as caught:
+            walk(tmp_path, ["one/x", "two/x"])
+
+        assert str(caught.value) == "The sources cannot be packaged: `x` would be a file and a directory"
+
+
+class TestLeftOut:
+    @pytest.mark.parametrize(
+        ("path", "shown", "reason"),
+        [
+            ("service/.env.production", None, "may hold secrets; if it does not, name it in `include`"),
+            ("service/.ENV", None, "may hold secrets; if it does not, name it in `include`"),
+            ("service/tls/server.pem", None, "may hold secrets; if it does not, name it in `include`"),
+            ("service/jwt.key", None, "may hold secrets; if it does not, name it in `include`"),
+            ("service/id_rsa.pub", None, "may hold secrets; if it does not, name it in `include`"),
+            ("service/bundle.p12", None, "may hold secrets; if it does not, name it in `include`"),
+            ("service/.netrc", None, "may hold secrets; if it does not, name it in `include`"),
+            ("service/credentials", None, "may hold secrets; if it does not, name it in `include`"),
+            ("service/.git/config", "service/.git/", "version control"),
+            (
+                "service/__pycache__/a.pyc",
+                "service/__pycache__/",
+                "bytecode, which lamina compiles for the target itself",
+            ),
+            ("service/a.pyc", None, "bytecode, which lamina compiles for the target itself"),
+            ("service/.venv/a.py", "service/.venv/", "virtual environment"),
+            ("service/.mypy_cache/a", "service/.mypy_cache/", "cache or build output"),
+            ("service/.pytest_cache/a", "service/.pytest_cache/", "cache or build output"),
+            ("service/.ruff_cache/a", "service/.ruff_cache/", "cache or build output"),
+            ("service/x.egg-info/PKG-INFO", "service/x.egg-info/", "cache or build output"),
+            ("service/tests/a.py", "service/tests/", "tests"),
+            ("service/test_a.py", None, "tests"),
+            ("service/conftest.py", None, "tests"),
+            ("service/.idea/a", "service/.idea/", "editor or system file"),
+            ("service/.a.py.swp", None, "editor or system file"),
+            ("service/.DS_Store", None, "editor or system file"),
+            ("service/.lamina/a", "service/.lamina/", "lamina's own output"),
+        ],
+    )
+    def test_names(self, tmp_path: Path, path: str, shown: str | None, reason: str) -> None:
+        """Secrets, caches, tests and the like stay out by name, and each says why."""
+        grow(tmp_path, "service/a.py", path)
+
+        tree = walk(tmp_path, ["service"])
+
+        assert paths(tree) == ["service/a.py"]
+        assert tree.left_out == (LeftOut(path=shown or path, reason=reason),)
+
+    @pytest.mark.parametrize("path", ["service/credentials/a.py", "service/contest_a.py", "service/environment.py"])
+    def test_similar_names(self, tmp_path: Path, path: str) -> None:
+        """Names that only look like the ones that stay out get in."""
+        assert paths(walk(grow(tmp_path, path), ["service"])) == [path]
+
+    def test_unusual_environment(self, tmp_path: Path) -> None:
+        """A virtual environment is known by its `pyvenv.cfg`, whatever it is called."""
+        grow(tmp_path, "service/a.py", "service/py312/pyvenv.cfg", "service/py312/lib/b.py")
+
+        assert reasons(walk(tmp_path, ["service"])) == {"service/py312/": "virtual environment"}
+
+    def test_pipe(self, tmp_path: Path) -> None:
+        """A path that is no regular file stays out, and is not waited for."""
+        grow(tmp_path, "service/a.py")
+        os.mkfifo(tmp_path / "service" / "pipe")
+
+        assert reasons(walk(tmp_path, ["service"])) == {"service/pipe": "not a regular file"}
+
+
+class TestInclude:
+    def test_directory(self, tmp_path: Path) -> None:
+        """An included directory comes with everything, apart from secrets and bytecode."""
+        grow(tmp_path, "service/tests/test_a.py", "service/tests/.env", "service/tests/__pycache__/a.pyc")
+
+        tree = walk(tmp_path, ["service"], ["service/tests"])
+
+        assert paths(tree) == ["service/tests/test_a.py"]
+        assert sorted(reasons(tree)) == ["service/tests/.env", "service/tests/__pycache__/"]
+
+    def test_below_a_directory_that_stays_out(self, tmp_path: Path) -> None:
+        """One file of a directory may come in while the rest stays out, and the directory is still named."""
+        grow(tmp_path, "service/tests/data/a.json", "service/tests/data/b.json", "service/tests/c.py")
+
+        tree = walk(tmp_path, ["service"], ["service/tests/data/a.json"])
+
+        assert paths(tree) == ["service/tests/data/a.json"]
+        assert reasons(tree) == {"service/tests/": "tests"}
+
+    def test_secret_needs_its_own_path(self, tmp_path: Path) -> None:
+        """A glob never brings in what may be a secret; its own path does."""
+        grow(tmp_path, "service/ca.pem", "service/own.pem")
+
+        tree = walk(tmp_path, ["service"], ["service/*", "service/ca.pem"])
+
+        assert paths(tree) == ["service/ca.pem"]
+        assert list(reasons(tree)) == ["service/own.pem"]
+
+    def test_ignored_by_git(self, tmp_path: Path) -> None:
+        """A generated module that git ignores can be included."""
+        grow(tmp_path, "service/_version.py", "service/a.log")
+        (tmp_path / ".gitignore").write_text("_version.py\n*.log\n", encoding="utf-8")
+
+        tree = walk(tmp_path, ["service"], ["**/_version.py"])
+
+        assert paths(tree) == ["service/_version.py"]
+        assert reasons(tree) == {"service/a.log": "ignored by `.gitignore`"}
+
+
+class TestGitIgnore:
+    def test_nested(self, tmp_path: Path) -> None:
+        """The closest ignore file decides, and may take back what one above it says."""
+        grow(
+            tmp_path, "service/a.log", "service/b.log", "service/deep/c.log", "service/deep/d.py", "service/local/e.py"
+        )
+        (tmp_path / ".gitignore").write_text("# all\n\n*.log\nlocal/\n!\n", encoding="utf-8")
+        (tmp_path / "service" / ".gitignore").write_text("!b.log\n", encoding="utf-8")
+        (tmp_path / "service" / "deep" / ".gitignore").write_text("/d.py\n", encoding="utf-8")
+
+        tree = walk(tmp_path, ["service"])
+
+        assert paths(tree) == ["service/b.log"]
+        assert reasons(tree) == {
+            "service/.gitignore": "version control settings",
+            "service/a.log": "ignored by `.gitignore`",
+            "service/deep/.gitignore": "version control settings",
+            "service/deep/c.log": "ignored by `.gitignore`",
+            "service/deep/d.py": "ignored by `service/deep/.gitignore`",
+            "service/local/": "ignored by `.gitignore`",
+        }
+
+    def test_repository_above(self, tmp_path: Path) -> None:
+        """In a repository the ignore files above the project count, and its own exclude file."""
+        project = grow(tmp_path / "services" / "orders", "service/a.py", "service/b.py", "service/c.py")
+        grow(tmp_path, ".git/HEAD")
+        (tmp_path / ".git" / "info").mkdir()
+        (tmp_path / ".git" / "info" / "exclude").write_text("c.py\n", encoding="utf-8")
+        (tmp_path / ".gitignore").write_text("services/orders/service/b.py\n", encoding="utf-8")
+
+        tree = walk(project, ["service"])
+
+        assert paths(tree) == ["service/a.py"]
+        assert reasons(tree) == {
+            "service/b.py": "ignored by `../../.gitignore`",
+            "service/c.py": "ignored by `.git/info/exclude`",
+        }
+
+    def test_worktree(self, tmp_path: Path) -> None:
+        """A worktree shares the exclude file of its repository."""
+        grow(tmp_path, "main/.git/info/exclude", "main/.git/worktrees/w/HEAD", "w/service/a.py", "w/service/b.py")
+        (tmp_path / "main/.git/info/exclude").write_text("b.py\n", encoding="utf-8")
+        (tmp_path / "main/.git/worktrees/w/commondir").write_text("../..\n", encoding="utf-8")
+        (tmp_path / "w/.git").write_text(f"gitdir: {tmp_path}/main/.git/worktrees/w\n", encoding="utf-8")
+
+        assert paths(walk(tmp_path / "w", ["service"])) == ["service/a.py"]
+
+    def test_outside_a_repository(self, tmp_path: Path) -> None:
+        """Without a repository, ignore files above the project do not count."""
+        project = grow(tmp_path / "project", "service/a.py")
+        (tmp_path / ".gitignore").write_text("*.py\n", encoding="utf-8")
+
+        assert paths(walk(project, ["service"])) == ["service/a.py"]
+
+    @pytest.mark.parametrize("pattern", ["generated/", "build/", "*.py"])
+    def test_named_outright(self, tmp_path: Path, pattern: str) -> None:
+        """A source that is named outright gets in, although git ignores it or where it stands."""
+        grow(tmp_path, "build/generated/a.txt", "build/app.py")
+        (tmp_path / ".gitignore").write_text(f"{pattern}\n", encoding="utf-8")
+
+        assert paths(walk(tmp_path, ["build/generated", "build/app.py"])) == ["app.py", "generated/a.txt"]
+
+    def test_pathspec_is_not_imported_in_vain(self, tmp_path: Path) -> None:
+        """Ignore files without a pattern cost no import."""
+        import subprocess
+
+        grow(tmp_path, "service/a.py", ".gitignore")
+        code = (
+            "import sys, pathlib; from lamina.archive.sources import walk; "
+            "walk(pathlib.Path(sys.argv[1]), ['service']); print('pathspec' in sys.modules)"
+        )
+
+        found = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+
+        assert found.stdout == "False\n"
+
+
+class TestLinks:
+    def test_inside(self, tmp_path: Path) -> None:
+        """Links to files and directories of the project are read as what they point to."""
+        grow(tmp_path, "shared/a.py", "shared/deep/b.py", "service/c.py")
+        (tmp_path / "service" / "shared").symlink_to("../shared")
+        (tmp_path / "service" / "d.py").symlink_to(tmp_path / "shared" / "a.py")
+
+        assert paths(walk(tmp_path, ["service"])) == [
+            "service/c.py",
+            "service/d.py",
+            "service/shared/a.py",
+            "service/shared/deep/b.py",
+        ]
+
+    def test_refused(self, tmp_path: Path) -> None:
+        """Links out of the project, to nothing and in circles are refused together."""
+        project = grow(tmp_path / "project", "service/a.py")
+        grow(tmp_path, "outside/secret")
+        (project / "service" / "out").symlink_to(tmp_path / "outside")
+        (project / "service" / "passwd").symlink_to("/etc/passwd")
+        (project / "service" / "gone").symlink_to("nothing")
+        (project / "service" / "self").symlink_to("self")
+        (project / "service" / "up").symlink_to(".")
+
+        with pytest.raises(PackageError) as caught:
+            walk(project, ["service"])
+
+        assert str(caught.value) == (
+            "The sources cannot be packaged: \n"
+            "  `service/gone` is a symbolic link to nothing\n"
+            "  `service/out` is a symbolic link out of the project\n"
+            "  `service/passwd` is a symbolic link out of the project\n"
+            "  `service/self` is a symbolic link to nothing\n"
+            "  `service/up` is a symbolic link to a directory that it is in"
+        )
+
+    def test_sibling_with_the_same_beginning(self, tmp_path: Path) -> None:
+        """`project-2` is not inside `project`."""
+        project = grow(tmp_path / "project", "service/a.py")
+        grow(tmp_path, "project-2/a.py")
+        (project / "service" / "b.py").symlink_to(tmp_path / "project-2" / "a.py")
+
+        with pytest.raises(PackageError) as caught:
+            walk(project, ["service"])
+
+        assert str(caught.value) == (
+            "The sources cannot be packaged: `service/b.py` is a symbolic link out of the project"
+        )
+
+    def test_to_a_secret(self, tmp_path: Path) -> None:
+        """Another name does not make a secret public."""
+        grow(tmp_path, ".env", "service/a.py", ".git/objects/x")
+        (tmp_path / "service" / "settings").symlink_to("../.env")
+        (tmp_path / "service" / "objects").symlink_to("../.git/objects")
+
+        tree = walk(tmp_path, ["service"])
+
+        assert paths(tree) == ["service/a.py"]
+        assert reasons(tree) == {
+            "service/objects": "symbolic link to `.git/objects`: version control",
+            "service/settings": "symbolic link to `.env`: may hold secrets",
+        }
+
+    def test_ignored_link(self, tmp_path: Path) -> None:
+        """A link that stays out is not looked behind."""
+        grow(tmp_path, "service/a.py")
+        (tmp_path / "service" / ".venv").symlink_to("/usr")
+
+        assert reasons(walk(tmp_path, ["service"])) == {"service/.venv/": "virtual environment"}
+
+    def test_project_behind_a_link(self, tmp_path: Path) -> None:
+        """The project itself may be reached through a link."""
+        grow(tmp_path / "real", "service/a.py")
+        (tmp_path / "link").symlink_to("real")
+        (tmp_path / "real" / "service" / "b.py").symlink_to("a.py")
+
+        assert paths(walk(tmp_path / "link", ["service"])) == ["service/a.py", "service/b.py"]
+
+
+class TestNames:
+    def test_nfc(self, tmp_path: Path) -> None:
+        """Names are composed, whatever the file system gives."""
+        grow(tmp_path, "service/cafe\u0301.txt")
+
+        assert paths(walk(tmp_path, ["service"])) == ["service/caf\u00e9.txt"]
+
+    def test_both_forms(self, tmp_path: Path) -> None:
+        """Two names that become one are refused."""
+        grow(tmp_path, "service/cafe\u0301.txt", "service/caf\u00e9.txt")
+
+        with pytest.raises(PackageError) as caught:
+            walk(tmp_path, ["service"])
+
+        assert str(caught.value) == (
+            "The sources cannot be packaged: `service/caf\u00e9.txt` would come from both "
+            "`service/cafe\u0301.txt` and `service/caf\u00e9.txt`"
+        )
+
+    def test_not_text(self, tmp_path: Path) -> None:
+        """A name that is not UTF-8 is refused."""
+        (tmp_path / "service").mkdir()
+        (tmp_path / "service" / os.fsdecode(b"\xff.py")).touch()
+
+        with pytest.raises(PackageError) as caught:
+            walk(tmp_path, ["service"])
+
+        assert str(caught.value) == "The sources cannot be packaged: `'service/\\udcff.py'` is not a name in UTF-8"
+
+    def test_unreadable(self, tmp_path: Path) -> None:
+        """A name that no extractor would take is refused."""
+        grow(tmp_path, "service/a\\b.py")
+
+        with pytest.raises(PackageError) as caught:
+            walk(tmp_path, ["service"])
+
+        assert str(caught.value) == (
+            "The sources cannot be packaged: Member path `'service/a\\\\b.py'` is not relative"
+        )
+
+
+class TestFingerprint:
+    def test_order(self) -> None:
+        """The fingerprint depends on paths and contents, not on their order."""
+        assert fingerprint([("a", "1"), ("b", "2")]) == fingerprint([("b", "2"), ("a", "1")])
+        assert fingerprint([("a", "2"), ("b", "1")]) != fingerprint([("a", "1"), ("b", "2")])
+
+
+class TestSnapshot:
+    """While the snapshot of a tree is unchanged, so is the tree."""
+
+    @pytest.fixture
+    def project(self, tmp_path: Path) -> Path:
+        grow(tmp_path, "service/a.py", "service/deep/b.py", "service/tests/c.py", "shared/d.py", ".gitignore", "local")
+        (tmp_path / "service" / "link").symlink_to("../shared")
+        (tmp_path / "service" / "secret").symlink_to("../.env")
+        return grow(tmp_path, ".env")
+
+    @pytest.fixture(params=[0, 10_000_000_000], ids=["changed just before", "changed long before"])
+    def snapshot(self, project: Path, request: pytest.FixtureRequest) -> Snapshot:
+        """The project as seen now, or as it would have been seen ten seconds later."""
+        observations = walk(project, ["service"]).snapshot.observations
+        return Snapshot(tuple(each._replace(seen_ns=each.seen_ns + request.param) for each in observations))
+
+    def test_nothing(self, project: Path, snapshot: Snapshot) -> None:
+        """Looking again at the same files finds no change, also after a round trip through JSON."""
+
+        assert snapshot.unchanged(project)
+        assert Snapshot.from_json(json.loads(json.dumps(snapshot.to_json()))) == snapshot
+
+    def test_touch(self, project: Path, snapshot: Snapshot) -> None:
+        """A new time with the old content is no change."""
+        os.utime(project / "service" / "a.py")
+        os.utime(project / "service")
+
+        assert snapshot.unchanged(project)
+
+    def test_passing_files(self, project: Path, snapshot: Snapshot) -> None:
+        """What an import leaves behind, and what happens in a directory that stays out, is no change."""
+        grow(project, "service/__pycache__/a.pyc", "service/tests/e.py", "other")
+
+        assert snapshot.unchanged(project)
+
+    def test_same_size_and_time(self, project: Path, snapshot: Snapshot) -> None:
+        """Content that changes under the same size and time is seen."""
+        path = project / "service" / "a.py"
+        before = path.stat()
+        path.write_text(path.read_text(encoding="utf-8").replace("a", "b"), encoding="utf-8")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        assert not snapshot.unchanged(project)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda root: grow(root, "service/new.py"),
+            lambda root: grow(root, "service/deep/new.py"),
+            lambda root: grow(root, "shared/new.py"),
+            lambda root: (root / "service/deep/b.py").unlink(),
+            lambda root: (root / "service/a.py").rename(root / "service/z.py"),
+            lambda root: (root / "shared/d.py").write_text("d", encoding="utf-8"),
+            lambda root: (root / ".gitignore").write_text("b.py", encoding="utf-8"),
+            lambda root: (root / ".gitignore").unlink(),
+            lambda root: grow(root, "service/deep/.gitignore"),
+            lambda root: ((root / "service/secret").unlink(), (root / "service/secret").symlink_to("../local")),
+        ],
+        ids=["new", "deep", "linked", "removed", "renamed", "content", "ignore", "no ignore", "new ignore", "link"],
+    )
+    def test_change(self, project: Path, snapshot: Snapshot, change: object) -> None:
+        """Whatever could change the tree is seen."""
+        assert callable(change)
+        change(project)
+
+        assert not snapshot.unchanged(project)
+
+    def test_absent(self, tmp_path: Path) -> None:
+        """What was not there is missed as well as what was."""
+        snapshot = take(tmp_path, ["lamina.toml"])
+
+        assert snapshot.unchanged(tmp_path)
+
+        (tmp_path / "lamina.toml").touch()
+
+        assert not snapshot.unchanged(tmp_path)
+
+    @pytest.mark.parametrize(
+        "rows", [None, 3, [1], [["a"]], [["a", "file", 1, 2, "b"]], [[1, "file", 1, [], "b"]], {"a": 1}]
+    )
+    def test_damaged(self, rows: object) -> None:
+        """A record that is not one is no record."""
+        assert Snapshot.from_json(rows) is None
