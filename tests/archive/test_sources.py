@@ -447,7 +447,6 @@ class TestSnapshot:
 
     def test_nothing(self, project: Path, snapshot: Snapshot) -> None:
         """Looking again at the same files finds no change, also after a round trip through JSON."""
-
         assert snapshot.unchanged(project)
         assert Snapshot.from_json(json.loads(json.dumps(snapshot.to_json()))) == snapshot
 
@@ -505,6 +504,13 @@ class TestSnapshot:
         (tmp_path / "lamina.toml").touch()
 
         assert not snapshot.unchanged(tmp_path)
+
+    def test_trusted_stat(self, project: Path, snapshot: Snapshot) -> None:
+        """Only what changed shortly before it was looked at is read again."""
+        forged = Snapshot(tuple(each._replace(sha256="0" * 64) for each in snapshot.observations))
+        changed_long_before = any(each.seen_ns > time.time_ns() for each in snapshot.observations)
+
+        assert forged.unchanged(project) is changed_long_before
 
     @pytest.mark.parametrize(
         "rows", [None, 3, [1], [["a"]], [["a", "file", 1, 2, "b"]], [[1, "file", 1, [], "b"]], {"a": 1}]
