@@ -35,6 +35,7 @@ bench: $(READY) ## Measure lamina beside other tools; ARGS="--quick" for a first
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 setup: $(READY) ## Make or update the environment, and nothing else
+	@:
 
 clean: ## Remove the environment and whatever else was made
 	rm -rf '$(VENV)' build dist benchmarks/results examples/*/.lamina
