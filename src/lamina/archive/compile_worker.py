@@ -1,0 +1,93 @@
+"""
+The program that an interpreter of the target's minor version runs, to compile sources it is sent over a pipe.
+
+Never imported by lamina: its text is given to the other interpreter, so it keeps to what CPython 3.9 understands.
+
+Request on standard input: one byte (the flags of PEP 552), two little-endian 32-bit lengths, file name, source.
+Answer on standard output: one byte (a state below), a 32-bit length, then the bytecode file or the reason.
+"""
+
+import sys
+
+# Run as a string, a program imports from its working directory first.
+sys.path[:] = [entry for entry in sys.path if entry]
+
+import marshal  # noqa: E402
+import os  # noqa: E402
+from importlib.util import MAGIC_NUMBER, source_hash  # noqa: E402
+from types import CodeType  # noqa: E402
+
+REFUSED = b"\0"
+COMPILED = b"\1"
+NEEDS_FRESH_PROCESS = b"\2"
+
+
+def compiled(filename: str, source: bytes, flags: bytes) -> "tuple[CodeType, bytes]":
+    """Return the code of *source*, and the hash-based bytecode file that holds it."""
+    code = compile(source, filename, "exec", dont_inherit=True, optimize=0)
+    return code, MAGIC_NUMBER + flags + b"\0\0\0" + source_hash(source) + marshal.dumps(code)
+
+
+def depends_on_history(code: CodeType) -> bool:
+    """
+    Whether the bytecode of *code* depends on what this process compiled before it (CPython issue 129724).
+
+    The compiler makes a set constant anew if one of its strings was interned already; then marshal no longer sees
+    that it is the same set as another one. Up to 3.10 this happened to every string.
+    """
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file runs on the target's minor
+        return True
+    return any(
+        depends_on_history(constant) if isinstance(constant, CodeType) else isinstance(constant, frozenset)
+        for constant in code.co_consts
+    )
+
+
+def answer(filename: str, source: bytes, flags: bytes, *, fresh: bool) -> bytes:
+    """Return the state and the bytecode file, or the reason why there is none."""
+    try:
+        code, bytecode = compiled(filename, source, flags)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        reason = "{}: {}".format(type(error).__name__, getattr(error, "msg", error))
+        if getattr(error, "lineno", None):
+            reason += " (line {})".format(getattr(error, "lineno", 0))
+        return REFUSED + reason.encode("utf-8", "replace")
+    if not fresh and depends_on_history(code):
+        return NEEDS_FRESH_PROCESS
+    return COMPILED + bytecode
+
+
+def forked(filename: str, source: bytes, flags: bytes) -> bytes:
+    """Return the answer of a child of this process, which itself has compiled nothing."""
+    receiving, sending = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with os.fdopen(sending, "wb") as stream:
+            stream.write(answer(filename, source, flags, fresh=True))
+        os._exit(0)
+    os.close(sending)
+    with os.fdopen(receiving, "rb") as stream:
+        result = stream.read()
+    _, status = os.waitpid(child, 0)
+    return REFUSED + b"the compiler ended with status %d" % status if status else result
+
+
+def main(mode: str) -> None:
+    """Answer requests: `quick` in this process, `fork` in a child for each, `once` a single one."""
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    while True:
+        head = requests.read(9)
+        if not head:
+            break
+        filename = requests.read(int.from_bytes(head[1:5], "little")).decode("utf-8")
+        source = requests.read(int.from_bytes(head[5:9], "little"))
+        if mode == "fork":
+            result = forked(filename, source, head[:1])
+        else:
+            result = answer(filename, source, head[:1], fresh=mode == "once")
+        answers.write(result[:1] + (len(result) - 1).to_bytes(4, "little") + result[1:])
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,324 @@
+"""Bytecode: the same bytes whatever happened before, by every interpreter that this machine has."""
+
+from __future__ import annotations
+
+import importlib.util
+import marshal
+import os
+import random
+import stat
+import subprocess
+import sys
+import types
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina import interpreters
+from lamina.archive.bytecode import bytecode_segment, package_bytecode
+from lamina.archive.compiler import Compiled, Compiler, Invalidation, bytecode_path
+from lamina.archive.segment import Recipe
+from lamina.archive.zipformat import DEFLATED
+from lamina.errors import BytecodeError
+from lamina.interpreters import Interpreter
+from lamina.model import Pin, Wheel
+from lamina.store import Store
+from wheels import make_wheel, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = "/opt/python/"
+# What CPython issue 129724 needs: a name that is interned, and set constants that hold it, twice.
+POISON = ("a.py", b"import foo\n")
+POISONED = ("b.py", b"a = {'foo', 2, 3}\n\ndef f():\n    b = x in {'foo', 2, 3}\n    return y in {'foo', 2, 3}\n")
+SOURCES = [
+    POISON,
+    POISONED,
+    ("package/__init__.py", b"from package.c import C\n"),
+    (
+        "package/c.py",
+        b"class C:\n    def method(self, *, key: str = 'foo') -> bool:\n        return key in {'x', None}\n",
+    ),
+    ("latin.py", "# -*- coding: latin-1 -*-\nname = 'é'\n".encode("latin-1")),
+]
+HERE = (sys.version_info[0], sys.version_info[1])
+
+
+@cache
+def search(python: tuple[int, int]) -> Interpreter | None:
+    return interpreters.search(python)
+
+
+@pytest.fixture(params=[(3, minor) for minor in (9, 10, 11, 12, 13, 14)], ids=lambda python: f"{python[0]}.{python[1]}")
+def interpreter(request: pytest.FixtureRequest) -> Interpreter:
+    found = search(request.param)
+    if found is None:
+        pytest.skip(f"no CPython {request.param[0]}.{request.param[1]} here")
+    return found
+
+
+@pytest.fixture
+def own() -> Interpreter:
+    return interpreters.find(HERE, explicit=Path(sys.executable))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+def compile_all(
+    interpreter: Interpreter, sources: list[tuple[str, bytes]], *, jobs: int | None = None, forks: bool = True
+) -> dict[str, Compiled]:
+    with Compiler(interpreter, jobs=jobs, forks=forks) as compiler:
+        return {done.path: done for done in compiler.compile(sources, root=ROOT)}
+
+
+def wheel(directory: Path, files: Mapping[str, bytes | str]) -> Wheel:
+    path = make_wheel(directory, "demo", "1.0", files)
+    return Wheel(pin=Pin(name="demo", version="1.0", filename=path.name, sha256=sha256(path)), path=path)
+
+
+def member_paths(directory: bytes) -> list[str]:
+    paths, position = [], 0
+    while position < len(directory):
+        length = int.from_bytes(directory[position + 28 : position + 30], "little")
+        paths.append(directory[position + 46 : position + 46 + length].decode())
+        position += 46 + length
+    return paths
+
+
+def write_counting_python(path: Path, own: Interpreter) -> Interpreter:
+    """Stand in front of the interpreter, and count how often it is started."""
+    path.write_text(f'#!/bin/sh\necho started >> "{path}.starts"\nexec "{own.path}" "$@"\n')
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return Interpreter(path=path, version=own.version, magic=own.magic)
+
+
+def test_bytecode_does_not_depend_on_what_was_compiled_before(interpreter: Interpreter) -> None:
+    """A source whose set constants hold a string that another source made known gives the same bytes."""
+    alone = compile_all(interpreter, [POISONED], jobs=1)["b.py"]
+    after = compile_all(interpreter, [POISON, POISON, POISONED], jobs=1)["b.py"]
+
+    assert alone == after
+
+
+def test_reproducer_still_reproduces() -> None:
+    """Where one process compiles both files, CPython's own bytes differ: the precaution is needed."""
+    found = search((3, 12))
+    if found is None:
+        pytest.skip("no CPython 3.12 here")
+    # The program must not hold the name itself, or it is known from the start.
+    program = (
+        "import marshal, sys\n"
+        "if len(sys.argv) > 1: known = compile('import ' + chr(102) + 'oo', 'a.py', 'exec')\n"
+        f"source = bytes.fromhex('{POISONED[1].hex()}')\n"
+        "sys.stdout.buffer.write(marshal.dumps(compile(source, 'b.py', 'exec')))\n"
+    )
+
+    def run(*arguments: str) -> bytes:
+        command = [found.path, "-I", "-S", "-c", program, *arguments]
+        return subprocess.run(command, check=True, capture_output=True).stdout
+
+    assert run() != run("poison")
+
+
+def test_bytecode_does_not_depend_on_order_jobs_or_forks(interpreter: Interpreter) -> None:
+    """Order, number of processes, and a process for each source instead of forks change nothing."""
+    shuffled = random.Random(1).sample(SOURCES, len(SOURCES))  # noqa: S311
+
+    first = compile_all(interpreter, SOURCES, jobs=1)
+
+    assert first == compile_all(interpreter, shuffled, jobs=3)
+    assert first == compile_all(interpreter, SOURCES[::-1], jobs=2, forks=False)
+
+
+def test_bytecode_does_not_depend_on_surroundings(
+    interpreter: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Working directory, hash seed and other Python variables change nothing, nor does a module that shadows one."""
+    first = compile_all(interpreter, SOURCES)
+    (tmp_path / "types.py").write_text("raise SystemExit('shadowed')\n")
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "PYTHONHASHSEED": "7",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONPATH": str(tmp_path),
+        "TZ": "Asia/Tokyo",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    assert first == compile_all(interpreter, SOURCES)
+
+
+def test_bytecode_is_what_the_import_system_makes(own: Interpreter) -> None:
+    """The header is PEP 552's for unchecked hashes, the hash is the source's, and tracebacks name the layer's path."""
+    path, source = SOURCES[3]
+
+    bytecode = compile_all(own, [SOURCES[3]])[path].bytecode
+
+    assert bytecode is not None
+    assert importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source) == bytecode[:16]
+    code = marshal.loads(bytecode[16:])  # noqa: S302
+    assert "/opt/python/package/c.py" == code.co_filename
+    nested = next(constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    assert "/opt/python/package/c.py" == nested.co_filename
+
+
+def test_declared_encoding_is_obeyed(own: Interpreter) -> None:
+    """A source with a coding cookie is compiled from its bytes."""
+    bytecode = compile_all(own, [SOURCES[4]])["latin.py"].bytecode
+
+    assert bytecode is not None
+    namespace: dict[str, object] = {}
+    exec(marshal.loads(bytecode[16:]), namespace)  # noqa: S102, S302
+    assert "é" == namespace["name"]
+
+
+def test_refused_source_is_reported_and_harms_nobody(own: Interpreter) -> None:
+    """Python 2, templates, null bytes and endless nesting are refused one by one, in the interpreter's words."""
+    sources = [
+        ("old.py", b"print 'x'\n"),
+        ("null.py", b"a\0b"),
+        ("deep.py", b"(" * 5000 + b")" * 5000),
+        ("good.py", b"x = 1\n"),
+    ]
+
+    done = compile_all(own, sources, jobs=1)
+
+    assert ["good.py"] == [path for path, each in done.items() if each.bytecode is not None]
+    assert done["old.py"].reason is not None
+    assert done["old.py"].reason.startswith("SyntaxError: Missing parentheses in call to 'print'")
+
+
+def test_wrong_magic_is_refused(own: Interpreter) -> None:
+    """An interpreter whose bytecode the target would ignore never compiles."""
+    with pytest.raises(BytecodeError) as caught:
+        Compiler(Interpreter(path=own.path, version=(3, 13, 0), magic="f00d0d0a"))
+
+    assert (
+        f"`{own.path}` (CPython 3.13.0) writes bytecode with magic number f00d0d0a, and the target reads f30d0d0a"
+        == str(caught.value)
+    )
+
+
+@pytest.mark.parametrize("executable", ["/nonexistent/python", "/bin/false"])
+def test_interpreter_that_does_not_run_is_an_error(own: Interpreter, executable: str) -> None:
+    """A missing or broken interpreter is said to be so, not taken for sources that do not compile."""
+    broken = Interpreter(path=Path(executable), version=own.version, magic=own.magic)
+
+    with Compiler(broken, jobs=1) as compiler, pytest.raises(BytecodeError) as caught:
+        list(compiler.compile(SOURCES, root=ROOT))
+
+    assert str(caught.value).startswith(f"`{executable}` could not compile: ")
+
+
+def test_no_process_outlives_the_compiler(own: Interpreter, tmp_path: Path) -> None:
+    """Leaving the compiler in the middle of a job ends its processes."""
+    if not Path("/proc/self/task").exists():
+        pytest.skip("children are counted through /proc")
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+
+    with Compiler(own, jobs=2) as compiler:
+        next(compiler.compile([*SOURCES] * 20, root=ROOT))
+
+    assert "" == children.read_text()
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("a.py", "__pycache__/a.cpython-313.pyc"),
+        ("p/q/__init__.py", "p/q/__pycache__/__init__.cpython-313.pyc"),
+    ],
+)
+def test_bytecode_path(source: str, expected: str) -> None:
+    """Bytecode stands where PEP 3147 has the import system look."""
+    assert expected == bytecode_path(source, (3, 13))
+
+
+def test_segment_holds_the_bytecode_of_the_chosen_modules(own: Interpreter, tmp_path: Path, store: Store) -> None:
+    """Only chosen sources that are in the layer get bytecode, each under ``python/`` beside its source."""
+    demo = wheel(
+        tmp_path, {"demo/__init__.py": "", "demo/a.py": "x = 1\n", "demo/b.py": "y = 2\n", "demo/data.txt": "z"}
+    )
+
+    with Compiler(own) as compiler:
+        made = bytecode_segment(
+            demo,
+            Recipe(exclude=("demo/b.py",)),
+            compiler=compiler,
+            store=store,
+            modules=frozenset({"demo/a.py", "demo/b.py", "demo/missing.py"}),
+        )
+
+    assert [f"python/{bytecode_path('demo/a.py', HERE)}"] == member_paths(made.segment.directory)
+
+
+def test_segment_without_a_choice_holds_all(own: Interpreter, tmp_path: Path, store: Store) -> None:
+    """No choice means every source; what does not compile is reported and left out, also when it comes from the store."""
+    demo = wheel(tmp_path, {"demo/__init__.py": "", "demo/old.py": "print 'x'\n"})
+
+    with Compiler(own) as compiler:
+        made = bytecode_segment(demo, Recipe(), compiler=compiler, store=store)
+        again = bytecode_segment(demo, Recipe(), compiler=compiler, store=store)
+
+    assert [f"python/{bytecode_path('demo/__init__.py', HERE)}"] == member_paths(made.segment.directory)
+    assert ["demo/old.py"] == [path for path, _ in made.refused]
+    assert made == again
+
+
+def test_growing_choice_compiles_only_what_is_new(own: Interpreter, tmp_path: Path, store: Store) -> None:
+    """What a wheel has compiled once is never compiled again, and the result is the same as in one go."""
+    files = {f"demo/m{number}.py": f"x = {number}\n" for number in range(4)}
+    demo = wheel(tmp_path, files)
+    counting = write_counting_python(tmp_path / "python", own)
+    few, many = frozenset(list(files)[:2]), frozenset(files)
+
+    def build(modules: frozenset[str] | None, into: Store) -> bytes:
+        with Compiler(counting, jobs=1) as compiler:
+            made = bytecode_segment(demo, Recipe(), compiler=compiler, store=into, modules=modules)
+        return made.segment.path.read_bytes()[: made.segment.zipped_bytes]
+
+    build(few, store)
+    grown = build(many, store)
+    starts = len(Path(f"{counting.path}.starts").read_text().splitlines())
+    shrunk = build(frozenset(list(files)[1:3]), store)
+
+    assert build(many, Store.open(tmp_path / "other")) == grown
+    assert 2 == starts
+    assert build(frozenset(list(files)[1:3]), Store.open(tmp_path / "third")) == shrunk
+
+
+def test_second_build_starts_no_interpreter(own: Interpreter, tmp_path: Path, store: Store) -> None:
+    """A segment in the store is found without compiling."""
+    demo = wheel(tmp_path, {"demo/__init__.py": "x = 1\n"})
+    counting = write_counting_python(tmp_path / "python", own)
+    for _ in range(2):
+        with Compiler(counting, jobs=1) as compiler:
+            bytecode_segment(demo, Recipe(), compiler=compiler, store=store)
+
+    assert 1 == len(Path(f"{counting.path}.starts").read_text().splitlines())
+
+
+def test_package_bytecode_notices_edits(own: Interpreter) -> None:
+    """A function's own bytecode is checked against its source, which the console can edit, and names ``/var/task``."""
+    source = b"def lambda_handler(event, context):\n    return event\n"
+
+    with Compiler(own) as compiler:
+        members, refused = package_bytecode([("handlers/a.py", source), ("bad.py", b"print 1")], compiler=compiler)
+        made = next(
+            iter(compiler.compile([("handlers/a.py", source)], root="/var/task/", invalidation=Invalidation.CHECKED))
+        )
+
+    assert made.bytecode is not None
+    assert [(bytecode_path("handlers/a.py", HERE), len(made.bytecode))] == [
+        (entry.member.path, entry.member.size) for entry in members
+    ]
+    assert b"\3\0\0\0" == made.bytecode[4:8]
+    assert b"/var/task/handlers/a.py" in made.bytecode
+    assert DEFLATED == members[0].member.method
+    assert ["bad.py"] == [path for path, _ in refused]
