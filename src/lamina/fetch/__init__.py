@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lamina.progress import Reporter
     from lamina.store import Store
 
-__all__ = ["fetch", "is_local"]
+__all__ = ["fetch", "is_local", "local_path"]
 
 _SILENT = Silent()
 
@@ -62,6 +62,17 @@ def fetch(
 def is_local(pin: Pin) -> bool:
     """Return whether *pin* is a file of this machine."""
     return pin.path is not None or (pin.url or "").startswith("file:")
+
+
+def local_path(pin: Pin) -> Path:
+    """Return where the local file *pin* is."""
+    if pin.path is not None:
+        return pin.path
+    from pathlib import Path  # noqa: PLC0415  # only for what a URL hides
+    from urllib.parse import urlsplit  # noqa: PLC0415
+    from urllib.request import url2pathname  # noqa: PLC0415
+
+    return Path(url2pathname(urlsplit(pin.url or "").path))
 
 
 def _offline(pins: Sequence[Pin]) -> OfflineError:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from lamina.fetch.credentials import Credentials, Login
 
-__all__ = ["Attempts", "BrokenTransferError", "Client"]
+__all__ = ["Attempts", "BrokenTransferError", "Client", "extent"]
 
 _REDIRECTS = 10
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -227,3 +227,14 @@ def _reason(cause: BaseHTTPResponse | BaseException) -> str:
     if isinstance(cause, urllib3.BaseHTTPResponse):
         return f"the server answers {cause.status}"
     return next(text for kind, text in _REASONS if isinstance(cause, kind))
+
+
+def extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
+    """Return where in the file the body of *response* starts, and how long the whole file is, if it says so."""
+    if response.status == 206:
+        # RFC 9110, section 14.4: bytes FIRST-LAST/TOTAL, and * for an unknown total.
+        span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        first = span.partition("-")[0]
+        return (int(first) if first.isdecimal() else 0), (int(total) if total.isdecimal() else None)
+    length = response.headers.get("Content-Length", "")
+    return 0, (int(length) if length.isdecimal() else None)

@@ -12,12 +12,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from lamina.errors import DownloadError, FetchError, HashMismatchError, LaminaError
-from lamina.fetch import is_local
-from lamina.fetch.client import BrokenTransferError, Client
+from lamina.fetch import is_local, local_path
+from lamina.fetch.client import BrokenTransferError, Client, extent
 from lamina.fetch.urls import redacted
 
 if TYPE_CHECKING:
@@ -159,7 +157,7 @@ class _Work:
             raise HashMismatchError(filename=pin.filename, expected=pin.sha256, actual=transfer.sha256)
 
     def _copy(self, transfer: _Transfer, pin: Pin) -> None:
-        path = pin.path or Path(url2pathname(urlsplit(pin.url or "").path))
+        path = local_path(pin)
         transfer.restart()
         try:
             with path.open("rb", buffering=0) as source:
@@ -239,7 +237,7 @@ class _Transfer:
 
     def receive(self, response: BaseHTTPResponse) -> None:
         """Take the body of *response*; raises `DownloadError` if it is longer than the lock says."""
-        start, total = _extent(response)
+        start, total = extent(response)
         if start != self.received:
             if start:
                 raise DownloadError(f"`{self._pin.filename}`: the server sent another range than the one asked for")
@@ -275,14 +273,3 @@ class _Transfer:
             f"`{self._pin.filename}` should have {self._most:,} bytes, but the server sends {actual}",
             hint="the file changed after it was locked: lock again and review the change",
         )
-
-
-def _extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
-    """Return where in the file the body of *response* starts, and how long the whole file is, if it says so."""
-    if response.status == 206:
-        # RFC 9110, section 14.4: bytes FIRST-LAST/TOTAL, and * for an unknown total.
-        span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        first = span.partition("-")[0]
-        return (int(first) if first.isdecimal() else 0), (int(total) if total.isdecimal() else None)
-    length = response.headers.get("Content-Length", "")
-    return 0, (int(length) if length.isdecimal() else None)
