@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from packaging.markers import Marker
     from packaging.specifiers import SpecifierSet
 
+    from lamina.lock.values import Request
     from lamina.target import Target
 
 __all__ = ["hash_missing", "load", "names_known", "python_fits", "some_environment_fits", "without_credentials"]
@@ -57,17 +58,21 @@ def some_environment_fits(environments: Sequence[Marker], target: Target, *, pat
     )
 
 
-def names_known(*, asked: Iterable[str], known: Iterable[str], kind: str, path: Path) -> None:
-    """Raise `LockError` naming every group or extra (*kind*) that was *asked* for and that the lock does not hold."""
-    known = sorted(known)
-    unknown = [name for name in asked if name not in known]
-    if not unknown:
-        return
-    named = ", ".join(f"`{name}`{did_you_mean(name, known)}" for name in unknown)
-    raise LockError(
-        f"`{path}` has no {kind}: {named}",
-        hint=f"it has: {', '.join(f'`{name}`' for name in known)}" if known else f"it has no {kind} at all",
-    )
+def names_known(request: Request, *, groups: Iterable[str], extras: Iterable[str]) -> None:
+    """Raise `LockError` naming every requested group and extra that is not among those which the lock holds."""
+    path = request.lock_file.path
+    facts: list[str] = []
+    hints: list[str] = []
+    for kind, asked, known in (
+        ("dependency group", request.groups, sorted(groups)),
+        ("extra", request.extras, sorted(extras)),
+    ):
+        unknown = [f"`{name}`{did_you_mean(name, known)}" for name in asked if name not in known]
+        if unknown:
+            facts.append(f"no {kind} {', '.join(unknown)}")
+            hints.append(f"{kind}s: {', '.join(f'`{name}`' for name in known) or 'none'}")
+    if facts:
+        raise LockError(f"`{path}` has {' and '.join(facts)}", hint=f"it has {'; '.join(hints)}")
 
 
 def hash_missing(offenders: Sequence[str], *, path: Path, command: str) -> None:

@@ -57,13 +57,8 @@ def read(request: Request) -> Lock:
         ) from error
     guards.python_fits(pylock.requires_python, request.target, subject=f"`{path}`")
     guards.some_environment_fits(pylock.environments or (), request.target, path=path)
-    guards.names_known(
-        asked=request.groups,
-        known=map(canonicalize_name, pylock.dependency_groups or ()),
-        kind="dependency group",
-        path=path,
-    )
-    guards.names_known(asked=request.extras, known=pylock.extras or (), kind="extra", path=path)
+    known = map(canonicalize_name, pylock.dependency_groups or ())
+    guards.names_known(request, groups=known, extras=pylock.extras or ())
     stale.refuse_pins(
         project,
         _pins(pylock, variables),

@@ -70,8 +70,7 @@ def _answer(request: Request, document: Mapping[str, Any]) -> Lock:
     node = graph.nodes[root]
     # uv writes no row for an extra or a group that is empty.
     groups, extras = {*node.groups, *project.groups}, {*node.extras, *(project.extras or ())}
-    guards.names_known(asked=request.groups, known=groups, kind="dependency group", path=path)
-    guards.names_known(asked=request.extras, known=extras, kind="extra", path=path)
+    guards.names_known(request, groups=groups, extras=extras)
     reached = reach(graph, root, groups=request.groups, extras=request.extras, markers=target.markers)
     pylock = _pylock([rows[position] for position in reached], document, request)
     inputs = dict.fromkeys((path, *(file.path for file in (project, workspace) if file.exists)))
@@ -154,7 +153,8 @@ def _pylock(rows: Iterable[Mapping[str, Any]], document: Mapping[str, Any], requ
     for package in packages:
         if "wheels" in package:
             package["wheels"] = near(package["wheels"], _filename, request.target)
-    guards.hash_missing(unhashed, path=path, command="uv lock")
+    # For a directory of wheels uv locks no hashes, but exports them.
+    guards.hash_missing(unhashed, path=path, command="uv lock` or `uv export --format pylock.toml")
     converted = {"lock-version": "1.0", "created-by": "uv", "packages": packages}
     if "requires-python" in document:
         converted["requires-python"] = document["requires-python"]

@@ -1,0 +1,170 @@
+"""
+Parse requirements files into entries, options and problems. Opens the files that they include, and knows nothing of indexes.
+
+Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/ (2026-11). The parsers on the package index are a copy
+of pip's own from 2022, or give neither ``--hash`` options nor line numbers, so this is a small one of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from lamina.lock import guards
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Entry", "Requirements", "parse"]
+
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_OPTION = re.compile(r"^(--?[a-zA-Z][a-z-]*)(?:\s*=\s*|\s+|(?<=^-[a-z])(?=\S)|$)(.*)$")
+_HASH_OPTION = re.compile(r"\s--hash[=\s]\s*([a-z0-9]+):([0-9a-fA-F]+)(?=\s|$)")
+_OTHER_OPTION = re.compile(r"\s(--[a-z-]+|-[a-z])(?:[=\s].*)?$")
+# A path or URL without a name before it: `./shared`, `../wheels/a.whl`, `file:///…`, `C:\…`.
+_PLACE = re.compile(r"^(?:\.{0,2}[/\\]|\.\.?$|[a-zA-Z][a-zA-Z0-9+.-]*:|[^\s;@<>=!~\[\]()]+[/\\])")
+
+_WITHOUT_MEANING = {
+    "--require-hashes",
+    "--pre",
+    "--prefer-binary",
+    "--no-binary",
+    "--only-binary",
+    "--trusted-host",
+    "--use-feature",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One requirement of a file."""
+
+    origin: str
+    """File and line, for errors."""
+    directory: Path
+    """Of the file, which relative paths start from."""
+    requirement: Requirement | None
+    """``None`` where only *place* says what is required."""
+    place: str | None
+    """The path or URL of a requirement without a name."""
+    marker: str | None
+    """Of a requirement without a name; a named one carries its own."""
+    editable: bool
+    hashes: frozenset[str]
+    """Lower-case hexadecimal SHA-256."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Requirements:
+    """What a file and all that it includes say; filled while parsing."""
+
+    entries: list[Entry] = field(default_factory=list)
+    constraints: list[Entry] = field(default_factory=list)
+    index_url: str | None = None
+    """May carry credentials, as do the next two: never into an error or a lock."""
+    extra_index_urls: list[str] = field(default_factory=list)
+    find_links: list[str] = field(default_factory=list)
+    """URLs, or absolute paths."""
+    no_index: bool = False
+    inputs: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def parse(path: Path) -> Requirements:
+    """Return what the file at *path* says; what cannot be understood is worded in ``problems``, never raised."""
+    requirements = Requirements()
+    _parse_file(path, requirements, constraint=False)
+    return requirements
+
+
+def _parse_file(path: Path, into: Requirements, *, constraint: bool) -> None:
+    if path in into.inputs:
+        return
+    into.inputs.append(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        into.problems.append(f"`{path}` cannot be read: {error}")
+        return
+    for number, line in _logical_lines(text):
+        origin = f"{path.name}:{number}"
+        if line.startswith("-"):
+            _option(line, path, origin, into, constraint=constraint)
+        else:
+            _requirement(line, path, origin, into, constraint=constraint, editable=False)
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield first line number and content, with continuation lines joined and comments and blank lines left out."""
+    started, parts = 0, list[str]()
+    for number, line in enumerate([*text.splitlines(), ""], start=1):
+        comment = line.lstrip().startswith("#")
+        started = started if parts else number
+        if comment and parts:
+            # A comment between continued lines ends nothing and says nothing.
+            continue
+        if line.endswith("\\") and not comment:
+            parts.append(line[:-1])
+            continue
+        joined = _COMMENT.sub("", " ".join([*parts, line])).strip()
+        parts = []
+        if joined:
+            yield started, _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), joined)
+
+
+def _option(line: str, path: Path, origin: str, into: Requirements, *, constraint: bool) -> None:
+    found = _OPTION.match(line)
+    name, value = (found[1], found[2].strip().strip("\"'")) if found else (line, "")
+    match name:
+        case "-r" | "--requirement" | "-c" | "--constraint":
+            included = Path(os.path.normpath(path.parent / value))
+            _parse_file(included, into, constraint=constraint or name in {"-c", "--constraint"})
+        case "-i" | "--index-url" | "--pypi-url":
+            into.index_url = value
+        case "--extra-index-url":
+            into.extra_index_urls.append(value)
+        case "-f" | "--find-links":
+            into.find_links.append(value if "://" in value else os.path.normpath(path.parent / value))
+        case "--no-index":
+            into.no_index = True
+        case "-e" | "--editable":
+            _requirement(value, path, origin, into, constraint=constraint, editable=True)
+        case _ if name not in _WITHOUT_MEANING:
+            into.problems.append(f"{origin}: the option `{name}` is not known")
+        case _:
+            pass
+
+
+def _requirement(line: str, path: Path, origin: str, into: Requirements, *, constraint: bool, editable: bool) -> None:
+    hashes = frozenset(found[2].lower() for found in _HASH_OPTION.finditer(line) if found[1] == "sha256")
+    text = _HASH_OPTION.sub("", line).strip()
+    if other := _OTHER_OPTION.search(text):
+        into.problems.append(f"{origin}: the option `{other[1]}` of a requirement is not known")
+        return
+    requirement: Requirement | None = None
+    place = marker = None
+    if _PLACE.match(text):
+        place, _, marker = (part.strip() for part in re.split(r"(\s;|;\s)", f"{text} ; ", maxsplit=1))
+        marker = marker.rstrip("; ") or None
+    else:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            into.problems.append(f"{origin}: `{guards.without_credentials(text)}` is not a requirement")
+            return
+    entry = Entry(
+        origin=origin,
+        directory=path.parent,
+        requirement=requirement,
+        place=place,
+        marker=marker,
+        editable=editable,
+        hashes=hashes,
+    )
+    (into.constraints if constraint else into.entries).append(entry)
