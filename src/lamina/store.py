@@ -10,6 +10,7 @@ The store only moves whole files: it knows nothing of wheels' contents, segments
     <root>/partial/<sha256>                 downloads to be resumed
     <root>/tmp/                             files being written, each locked by its writer
     <root>/locks/                           what `exclusive` holds; empty when nobody works
+    <root>/in-use                           locked by whoever relies on what it has found here
 
 A file at its final path is complete, because it only gets there by ``os.replace``.
 Everything may be deleted at any time; it is then made again.
@@ -34,7 +35,7 @@ else:
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
 __all__ = ["Store", "default_root"]
@@ -160,6 +161,35 @@ class Store:
                 path.unlink()
             os.close(descriptor)
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep `alone` waiting: what was found in the store stays there meanwhile. Any number of processes may."""
+        descriptor = self._open_in_use()
+        try:
+            _lock_shared(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
+        """Hold the store while nobody is in `in_use`; call *waiting* once if somebody is, and wait for all of them."""
+        descriptor = self._open_in_use()
+        try:
+            if not _try_lock(descriptor):
+                waiting()
+                _lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _open_in_use(self) -> int:
+        return os.open(self.directory("") / "in-use", os.O_RDWR | os.O_CREAT, 0o666)
+
+    def sweep(self) -> None:
+        """Remove the unfinished files of killed writers; `writing` does it too, once."""
+        _remove_leftovers(self.directory("tmp"))
+
     def directory(self, area: str) -> Path:
         """Return the directory of *area* inside the store, made if it is missing."""
         path = Path(self.root, area)
@@ -229,6 +259,9 @@ if sys.platform == "win32":
             return False
         return True
 
+    def _lock_shared(descriptor: int) -> None:
+        """Do nothing: Windows has no shared locks here, and does not remove files that are open."""
+
     def _lock(descriptor: int) -> None:
         while not _try_lock(descriptor):
             time.sleep(_LOCK_POLL_SECONDS)
@@ -241,6 +274,9 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def _lock_shared(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,0 +1,120 @@
+"""Show, verify or clean the store."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lamina.cli._console import Console
+    from lamina.store import Store
+
+__all__ = ["EXAMPLE", "HELP", "configure", "run"]
+
+HELP = "show, verify or clean the store of wheels and segments"
+EXAMPLE = """\
+examples:
+  lamina cache size                       what is in the store
+  lamina cache verify                     remove what is damaged (exit code 1 if anything was)
+  lamina cache clean --older-than 30      remove what nothing has used for 30 days
+  lamina cache clean --dry-run            say how much cleaning everything would free
+
+The store is at $LAMINA_CACHE_DIR, or where this system keeps caches.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``lamina cache`` to *parser*."""
+    parser.add_argument("action", choices=("size", "verify", "clean"), help="what to do with the store")
+    parser.add_argument(
+        "--older-than", type=_days, metavar="DAYS", help="clean only what was not used for so many days"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="clean nothing, and say what would be")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what *arguments* ask for; return 1 if something was damaged."""
+    from lamina.cli._console import Console  # noqa: PLC0415 - `--help` needs none of this
+    from lamina.errors import ConfigError  # noqa: PLC0415
+    from lamina.store import Store  # noqa: PLC0415
+
+    if arguments.action != "clean" and (arguments.older_than is not None or arguments.dry_run):
+        raise ConfigError("`--older-than` and `--dry-run` belong to `lamina cache clean`")
+    store, console = Store.open(), Console.of(arguments)
+    try:
+        if arguments.action == "size":
+            return _size(store, as_json=arguments.json)
+        if arguments.action == "verify":
+            return _verify(store, console, as_json=arguments.json)
+        return _clean(store, console, arguments)
+    finally:
+        console.close()
+
+
+def _size(store: Store, *, as_json: bool) -> int:
+    from lamina.cli._console import megabytes  # noqa: PLC0415
+    from lamina.upkeep import measure  # noqa: PLC0415
+
+    areas = measure(store)
+    total = sum(area.bytes for area in areas)
+    if as_json:
+        rows = [{"name": area.name, "files": area.files, "bytes": area.bytes} for area in areas]
+        _print_json({"path": str(store.root), "bytes": total, "areas": rows})
+        return 0
+    for area in areas:
+        print(f"{area.name:<12}{area.files:>8,} files{megabytes(area.bytes):>14}")
+    print(f"{'total':<12}{sum(area.files for area in areas):>8,} files{megabytes(total):>14}  {store.root}")
+    return 0
+
+
+def _verify(store: Store, console: Console, *, as_json: bool) -> int:
+    from lamina.upkeep import verify  # noqa: PLC0415
+
+    damages = verify(store, reporter=console)
+    if as_json:
+        rows = [{"path": damage.path.as_posix(), "reason": damage.reason} for damage in damages]
+        _print_json({"path": str(store.root), "removed": rows})
+        return 1 if damages else 0
+    for damage in damages:
+        print(f"removed `{damage.path.as_posix()}`: {damage.reason}")
+    if not damages:
+        console.say(f"nothing is damaged in {store.root}")
+    return 1 if damages else 0
+
+
+def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int:
+    from lamina.cli._console import megabytes  # noqa: PLC0415
+    from lamina.upkeep import clean  # noqa: PLC0415
+
+    removed = clean(store, older_than_days=arguments.older_than, dry_run=arguments.dry_run, reporter=console)
+    if arguments.json:
+        _print_json(
+            {
+                "path": str(store.root),
+                "files": removed.files,
+                "bytes": removed.bytes,
+                "dry_run": removed.dry_run,
+            }
+        )
+        return 0
+    verb = "would remove" if removed.dry_run else "removed"
+    print(f"{verb} {removed.files:,} files, {megabytes(removed.bytes)}, from {store.root}")
+    return 0
+
+
+def _print_json(content: dict[str, object]) -> None:
+    print(json.dumps({"version": "1", **content}, indent=2))
+
+
+def _days(text: str) -> float:
+    import argparse  # noqa: PLC0415
+
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1
+    if not 0 <= days < float("inf"):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number of days")
+    return days
