@@ -1,0 +1,74 @@
+"""
+Provide ``/var/runtime``: Lambda's own runtime client for Python, as it is installed beside lamina.
+
+Only its Python is taken. Its compiled transport fits one interpreter, so `guest.runtime_client` stands in for it, and one
+directory serves every target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from lamina.errors import MissingExtraError
+
+__all__ = ["provide"]
+
+# The client and what it imports, by distribution name.
+_DISTRIBUTIONS = ("awslambdaric", "simplejson", "snapshot-restore-py")
+_GUESTS = ("bootstrap.py", "runtime_client.py")
+
+
+def provide(cache: Path) -> Path:
+    """
+    Return a directory inside *cache* that holds the runtime client, made if it is not there.
+
+    Raises MissingExtraError if the client is not installed beside lamina.
+    """
+    files = _files()
+    key = hashlib.sha256()
+    for name, path in files:
+        key.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    directory = cache / key.hexdigest()
+    if not directory.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=cache, prefix=".copying-"))
+        try:
+            for name, path in files:
+                destination = temporary / name
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, destination)
+                destination.chmod(0o444)
+            temporary.chmod(0o755)
+            _settle(temporary, directory)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return directory
+
+
+def _settle(temporary: Path, directory: Path) -> None:
+    try:
+        temporary.rename(directory)
+    except OSError:
+        # Another process put the same files there first.
+        if not directory.is_dir():
+            raise
+
+
+def _files() -> list[tuple[str, Path]]:
+    """List the client's modules as relative path and file, sorted; tests and compiled modules stay behind."""
+    found = [(name, Path(__file__).parent / "guest" / name) for name in _GUESTS]
+    for name in _DISTRIBUTIONS:
+        try:
+            installed = distribution(name)
+        except PackageNotFoundError as error:
+            raise MissingExtraError(extra="local", purpose="Running a handler locally") from error
+        found += [
+            (entry.as_posix(), Path(str(installed.locate_file(entry))))
+            for entry in installed.files or ()
+            if entry.suffix == ".py" and ".." not in entry.parts and "tests" not in entry.parts
+        ]
+    return sorted(found)

@@ -1,0 +1,311 @@
+"""Send events to a function as Lambda does, and word what comes of it as Lambda does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+import secrets
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from lamina.errors import ConfigError
+from lamina.local.facts import facts
+from lamina.local.initialise import Runtime, exit_words
+from lamina.local.process import Ended
+from lamina.local.runtime_api import Event, Failure, Reply
+from lamina.target import runtimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from lamina.local.world import Mode, World
+    from lamina.service import Function
+
+__all__ = ["FunctionError", "InvocationResult", "Session", "invoke"]
+
+_MB = 1_048_576
+_EXIT_PATIENCE_SECONDS = 2
+_NO_MODULE = re.compile(r"No module named '([^'.]+)")
+# Module names that are not their distribution's.
+_MODULES = {"dateutil": "python-dateutil"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FunctionError:
+    """Why an invocation failed, in Lambda's words."""
+
+    type: str
+    message: str
+    stack_trace: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InvocationResult:
+    """One invocation."""
+
+    request_id: str
+    payload: bytes
+    """What the caller would receive: the function's response, or the description of its error."""
+    error: FunctionError | None
+    hint: str | None
+    """What to do about the error, where lamina knows."""
+    mode: Mode
+    mode_reason: str | None
+    """Why the world was not shown in a namespace although that was preferred."""
+    init_ms: float | None
+    """Of the invocation that started the process; nothing for those after it."""
+    duration_ms: float
+    billed_ms: int
+    memory_bytes: int
+    """What the function may use."""
+    max_memory_bytes: int
+    """The most it was seen to use since its start."""
+    logs: str
+    """What the function wrote, between the platform's own lines."""
+
+
+class Session:
+    """
+    One execution environment: a process that handles event after event, started again when it has failed.
+
+    A context manager: on exit nothing of it is left. Not to be shared between threads.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        on_log: Callable[[str], None] | None = None,
+        init_seconds: float | None = None,
+    ) -> None:
+        """Serve *world*. *on_log* gets the log as it is written; *init_seconds* replaces Lambda's limit on initialisation."""
+        self.world = world
+        self._on_log = on_log
+        self._init_seconds = facts().limits.init_seconds if init_seconds is None else init_seconds
+        self._runtime: Runtime | None = None
+        self._log: list[str] = []
+        self._memory_bytes = world.function.memory_mb * _MB
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self._discard()
+
+    def invoke(self, payload: bytes, *, client_context: str | None = None) -> InvocationResult:
+        """
+        Send the event *payload* and wait for what comes of it; the function's failure is a result, not an exception.
+
+        Raises ConfigError if Lambda would not take the event, InvokeError if nothing can be started.
+        """
+        limit = facts().limits.event_bytes
+        if len(payload) > limit:
+            raise ConfigError(
+                f"The event has {len(payload)} bytes, and Lambda takes {limit}",
+                hint="pass a reference to the data, such as an S3 key, instead of the data",
+            )
+        self._log.clear()
+        request_id = str(uuid.uuid4())
+        outcome: Reply | Failure | Ended | None = None
+        runtime, init_ms = self._runtime, None
+        if runtime is None:
+            runtime, init_ms, outcome = self._cold_start()
+        began = time.monotonic()
+        self._say(f"START RequestId: {request_id} Version: {facts().version}\n")
+        budget = float(self.world.function.timeout_seconds)
+        if outcome is None and runtime.api.ready_at is None:
+            # Initialisation was too slow; Lambda begins it anew, now as part of the invocation.
+            runtime.wait_ready(budget)
+            outcome = runtime.api.init_failure or runtime.process.ended
+        if outcome is None and runtime.api.ready_at is not None:
+            remaining = budget - (time.monotonic() - began)
+            event = Event(
+                request_id=request_id,
+                payload=payload,
+                deadline=time.time() + remaining,
+                arn=self.world.arn,
+                trace_id=_trace_id(),
+                client_context=client_context,
+            )
+            outcome = runtime.api.exchange(event, remaining)
+        duration_ms = min((time.monotonic() - began) * 1000, budget * 1000)
+        return self._conclude(runtime, request_id, outcome, init_ms=init_ms, duration_ms=duration_ms)
+
+    def _cold_start(self) -> tuple[Runtime, float | None, Failure | Ended | None]:
+        """Start the process: how long that took, or what went wrong; neither if it has to be tried again within the invocation."""
+        runtime = self._start()
+        init_ms = runtime.wait_ready(self._init_seconds)
+        if init_ms is not None:
+            return runtime, init_ms, None
+        failure = runtime.api.init_failure
+        ended = runtime.process.wait(_EXIT_PATIENCE_SECONDS if failure is not None else 0)
+        taken = (time.monotonic_ns() - runtime.process.started_at) / 1e6
+        if failure is None and ended is None:
+            self._say(f"INIT_REPORT Init Duration: {self._init_seconds * 1000:.2f} ms\tPhase: init\tStatus: timeout\n")
+            self._discard()
+            return self._start(), None, None
+        error = self._describe("", failure or ended)
+        self._say(f"INIT_REPORT Init Duration: {taken:.2f} ms\tPhase: init\tStatus: error\tError Type: {error.type}\n")
+        return runtime, None, failure or ended
+
+    def _start(self) -> Runtime:
+        self._runtime = Runtime(self.world, on_log=self._hear, memory_bytes=self._memory_bytes)
+        return self._runtime
+
+    def _conclude(
+        self,
+        runtime: Runtime,
+        request_id: str,
+        outcome: Reply | Failure | Ended | None,
+        *,
+        init_ms: float | None,
+        duration_ms: float,
+    ) -> InvocationResult:
+        """Word the outcome, write the platform's last lines, and let go of a process that is of no more use."""
+        memory = runtime.process.memory()
+        ended = runtime.process.ended
+        if ended is not None and ended.killed_for_memory:
+            # It may have answered, and been caught by the last look at its memory.
+            outcome, memory = ended, self._memory_bytes
+        error = None if isinstance(outcome, Reply) else self._describe(request_id, outcome)
+        answer = outcome.payload if isinstance(outcome, Reply | Failure) else b""
+        if error is not None and not answer:
+            answer = json.dumps({"errorType": error.type, "errorMessage": error.message}).encode()
+        self._say_end(request_id, outcome, error)
+        billed_ms = math.ceil(duration_ms + ((init_ms or 0) if facts().bills_initialisation else 0))
+        status = "" if error is None or isinstance(outcome, Failure) else f"\tStatus: error\tError Type: {error.type}"
+        self._say(
+            _report(
+                request_id,
+                self.world.function,
+                duration_ms=duration_ms,
+                billed_ms=billed_ms,
+                memory=memory,
+                init_ms=init_ms,
+                status="\tStatus: timeout" if outcome is None else status,
+            )
+        )
+        if runtime.process.ended is not None or outcome is None or runtime.api.init_failure is not None:
+            self._discard()
+        return InvocationResult(
+            request_id=request_id,
+            payload=answer,
+            error=error,
+            hint=self._hint(error),
+            mode=runtime.mode,
+            mode_reason=runtime.refusal,
+            init_ms=init_ms,
+            duration_ms=duration_ms,
+            billed_ms=billed_ms,
+            memory_bytes=self._memory_bytes,
+            max_memory_bytes=memory,
+            logs="".join(self._log),
+        )
+
+    def _say_end(self, request_id: str, outcome: Reply | Failure | Ended | None, error: FunctionError | None) -> None:
+        """Write why the function did not answer, and that the invocation is over."""
+        if isinstance(outcome, Ended) and error is not None:
+            self._say(f"{error.message}\n{error.type}\n")
+        elif outcome is None:
+            now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            self._say(f"{now} {request_id} {_timed_out(self.world.function.timeout_seconds)}\n\n")
+        self._say(f"END RequestId: {request_id}\n")
+
+    def _describe(self, request_id: str, outcome: Failure | Ended | None) -> FunctionError:
+        """Word what went wrong: reported by the runtime, or found by looking at it."""
+        if isinstance(outcome, Failure):
+            return _reported(outcome)
+        if isinstance(outcome, Ended):
+            kind = "Runtime.OutOfMemory" if outcome.killed_for_memory else "Runtime.ExitError"
+            words = exit_words(outcome)
+        else:
+            kind, words = "Sandbox.Timedout", _timed_out(self.world.function.timeout_seconds)
+        return FunctionError(type=kind, message=f"RequestId: {request_id} Error: {words}")
+
+    def _hint(self, error: FunctionError | None) -> str | None:
+        """Say what is known about a missing module."""
+        found = _NO_MODULE.search(error.message) if error is not None else None
+        if found is None:
+            return None
+        module = found[1]
+        target = self.world.target
+        runtime = next(entry for entry in runtimes() if entry.name == target.runtime)
+        if _MODULES.get(module, module) in {entry.name for entry in runtime.preinstalled}:
+            return (
+                f"`{module}` is part of Lambda's own runtime, whose version changes without you; "
+                "it is not provided here: add it to your dependencies"
+            )
+        return f"neither the layers nor the package hold `{module}`: is its distribution locked, and not excluded?"
+
+    def _hear(self, data: bytes) -> None:
+        # The client ends the lines of one record by a carriage return alone, as CloudWatch wants it.
+        self._say(data.decode(errors="replace").replace("\r", "\n"))
+
+    def _say(self, text: str) -> None:
+        self._log.append(text)
+        if self._on_log is not None:
+            self._on_log(text)
+
+    def _discard(self) -> None:
+        if self._runtime is not None:
+            self._runtime.__exit__(None, None, None)
+            self._runtime = None
+
+
+def invoke(world: World, payload: bytes, *, on_log: Callable[[str], None] | None = None) -> InvocationResult:
+    """Send one event to a fresh process of *world*; see `Session.invoke`."""
+    with Session(world, on_log=on_log) as session:
+        return session.invoke(payload)
+
+
+def _reported(failure: Failure) -> FunctionError:
+    try:
+        told: Any = json.loads(failure.payload)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        told = {}
+    return FunctionError(
+        type=str(told.get("errorType") or failure.error_type or "Unhandled"),
+        message=str(told.get("errorMessage") or ""),
+        stack_trace=tuple(map(str, told.get("stackTrace") or ())),
+    )
+
+
+def _timed_out(seconds: float) -> str:
+    return f"Task timed out after {seconds:.2f} seconds"
+
+
+def _trace_id() -> str:
+    """Return an X-Ray header that says nobody samples."""
+    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
+
+
+def _report(
+    request_id: str,
+    function: Function,
+    *,
+    duration_ms: float,
+    billed_ms: int,
+    memory: int,
+    init_ms: float | None,
+    status: str,
+) -> str:
+    """Return the platform's last line about one invocation."""
+    parts = [
+        f"REPORT RequestId: {request_id}",
+        f"Duration: {duration_ms:.2f} ms",
+        f"Billed Duration: {billed_ms} ms",
+        f"Memory Size: {function.memory_mb} MB",
+        f"Max Memory Used: {math.ceil(memory / _MB)} MB",
+    ]
+    if init_ms is not None:
+        parts.append(f"Init Duration: {init_ms:.2f} ms")
+    return "\t".join(parts) + status + "\n"

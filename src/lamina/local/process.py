@@ -1,0 +1,249 @@
+"""
+Start a program in a world through the supervisor, and follow it from here.
+
+A process that is not wanted any longer is ended by closing a socket, which is also what happens when lamina itself is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from lamina.errors import InvokeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from lamina.local.guest.supervise import Order
+
+__all__ = ["Ended", "Process", "RefusedError"]
+
+_SOURCES = Path(__file__).parent.parent.parent
+_SUPERVISOR = """
+import sys
+sys.path.insert(0, sys.argv.pop())
+from lamina.local.guest.supervise import main
+main()
+"""
+_CHUNK = 1 << 16
+_PATIENCE_SECONDS = 30
+
+
+class RefusedError(InvokeError):
+    """The kernel does not let this user have a world in a namespace; nothing was started."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a program ended."""
+
+    status: int
+    """As `os.waitstatus_to_exitcode` takes it."""
+    memory_bytes: int
+    """The most that it and its descendants were seen to hold."""
+    killed_for_memory: bool
+
+
+class Process:
+    """
+    One running program, and whatever it starts.
+
+    A context manager: on exit all of it is gone.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        *,
+        on_log: Callable[[bytes], None] | None = None,
+        on_end: Callable[[Ended], None] | None = None,
+        report: bool = False,
+    ) -> None:
+        """
+        Start what *order* says. Both callbacks come from another thread.
+
+        Its output goes to *on_log*, or to lamina's own standard streams. With *report*, ``{report_fd}`` in the arguments becomes the number
+        of a descriptor, and what the program writes there is collected.
+
+        Raises RefusedError or InvokeError if it does not start.
+        """
+        self.ended: Ended | None = None
+        self.reported = b""
+        self._memory = 0
+        self._on_log = on_log
+        self._on_end = on_end
+        self._changed = threading.Condition()
+        self._lines = b""
+        self._early: list[dict[str, Any]] = []
+        with ExitStack() as stack:
+            self._channel, theirs = socket.socketpair()
+            stack.callback(theirs.close)
+            failed = stack.enter_context(ExitStack())
+            failed.callback(self._channel.close)
+            self._log: IO[bytes] | None
+            self._report: IO[bytes] | None
+            self._log, log = _pipe() if on_log else (None, None)
+            self._report, reporting = _pipe() if report else (None, None)
+            for own in (self._log, self._report):
+                if own is not None:
+                    failed.callback(own.close)
+            for other in (log, reporting):
+                if other is not None:
+                    stack.callback(os.close, other)
+            if reporting is not None:
+                order["arguments"] = [entry.replace("{report_fd}", str(reporting)) for entry in order["arguments"]]
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _SUPERVISOR, str(theirs.fileno()), str(_SOURCES)],
+                stdin=subprocess.DEVNULL if order["detached"] else None,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()] + ([reporting] if reporting is not None else []),
+            )
+            theirs.close()
+            try:
+                self.started_at, self.pid = self._begin(order)
+            except BaseException:
+                self._channel.close()
+                self._supervisor.wait()
+                raise
+            failed.pop_all()
+        self._thread = threading.Thread(target=self._follow, name="lamina-process", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the program and everything that it started; return when none of it is left."""
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+        self._supervisor.wait()
+        self._thread.join()
+
+    def wait(self, timeout: float | None = None) -> Ended | None:
+        """Return how the program ended, or nothing if it still runs after *timeout* seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.ended is not None, timeout)
+            return self.ended
+
+    def memory(self) -> int:
+        """Return the most bytes that it was seen to hold so far; all that it has written by now has been logged when this returns."""
+        with self._changed:
+            self._memory = -1
+            with suppress(OSError):
+                self._channel.sendall(b"{}\n")
+            self._changed.wait_for(lambda: self._memory >= 0 or self.ended is not None, _PATIENCE_SECONDS)
+            return self.ended.memory_bytes if self.ended is not None else max(0, self._memory)
+
+    def _begin(self, order: Order) -> tuple[int, int | None]:
+        self._channel.sendall(json.dumps(order).encode() + b"\n")
+        while True:
+            piece = self._channel.recv(_CHUNK)
+            if not piece:
+                raise InvokeError("The local supervisor ended before it started anything")
+            messages = self._messages(piece)
+            if not messages:
+                continue
+            # A program that ends at once may be over by the time its start is read.
+            message, *self._early = messages
+            if "refused" in message:
+                raise RefusedError(f"This system does not allow a mount namespace: {message['refused']}")
+            if "failed" in message:
+                raise InvokeError(f"`{order['arguments'][0]}` cannot be started: {message['failed']}")
+            return message["started"], message["pid"]
+
+    def _messages(self, piece: bytes) -> list[dict[str, Any]]:
+        *complete, self._lines = (self._lines + piece).split(b"\n")
+        return [json.loads(line) for line in complete]
+
+    def _follow(self) -> None:
+        """Read everything that comes until the supervisor is gone."""
+        streams: dict[int, IO[bytes]] = {
+            stream.fileno(): stream for stream in (self._log, self._report) if stream is not None
+        }
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_READ)
+            for descriptor in streams:
+                selector.register(descriptor, selectors.EVENT_READ)
+            for message in self._early:
+                self._understand(message)
+            going = True
+            while going:
+                for key, _ in selector.select():
+                    if key.fd in streams:
+                        if not self._pour(streams[key.fd]):
+                            selector.unregister(key.fd)
+                    else:
+                        going = self._hear()
+        for stream in streams.values():
+            self._pour(stream)
+            stream.close()
+        self._channel.close()
+        if self.ended is None:
+            self._conclude(Ended(status=9, memory_bytes=max(0, self._memory), killed_for_memory=False))
+
+    def _hear(self) -> bool:
+        """Take what the supervisor says; return whether it may say more."""
+        try:
+            piece = self._channel.recv(_CHUNK)
+        except OSError:
+            return False
+        for message in self._messages(piece):
+            self._understand(message)
+        return bool(piece)
+
+    def _understand(self, message: dict[str, Any]) -> None:
+        # Whoever learns of the message must find logged what came before it.
+        for stream in (self._log, self._report):
+            if stream is not None:
+                self._pour(stream)
+        if "ended" in message:
+            memory, killed = message["memory"], message["killed_for_memory"]
+            self._conclude(Ended(status=message["ended"], memory_bytes=memory, killed_for_memory=killed))
+        else:
+            with self._changed:
+                self._memory = message["memory"]
+                self._changed.notify_all()
+
+    def _conclude(self, ended: Ended) -> None:
+        with self._changed:
+            self.ended = ended
+            self._changed.notify_all()
+        if self._on_end is not None:
+            self._on_end(ended)
+
+    def _pour(self, stream: IO[bytes]) -> bool:
+        """Pass on what a stream holds by now; return whether more may come."""
+        while True:
+            try:
+                piece = os.read(stream.fileno(), _CHUNK)
+            except BlockingIOError:
+                return True
+            if not piece:
+                return False
+            if stream is self._report:
+                self.reported += piece
+            elif self._on_log is not None:
+                self._on_log(piece)
+
+
+def _pipe() -> tuple[IO[bytes], int]:
+    """Return a stream to read without waiting, and the descriptor to write."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    return os.fdopen(reading, "rb", buffering=0), writing

@@ -1,0 +1,304 @@
+"""
+Serve the Lambda Runtime API to one runtime, on loopback.
+
+Routes, headers and answers are those of version 2018-06-01.
+Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and its OpenAPI description (2026-11-23).
+
+A response that the runtime streams is taken too, and kept until it is complete: whoever calls here waits for the whole of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from lamina.local.process import Ended
+
+__all__ = ["Event", "Failure", "Reply", "RuntimeApi"]
+
+_ROOT = "/2018-06-01/runtime/"
+_CHUNK = 1 << 16
+_ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+_ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One invocation, as the runtime receives it."""
+
+    request_id: str
+    payload: bytes
+    deadline: float
+    """Seconds since the epoch."""
+    arn: str
+    trace_id: str
+    client_context: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What the function returned."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """What the runtime reported instead of a reply."""
+
+    payload: bytes
+    error_type: str | None
+    """The type in the report's header; the payload usually says more."""
+
+
+class RuntimeApi:
+    """
+    A server for one runtime process: events go in, replies come out, one after the other.
+
+    A context manager: the port is free again on exit. Methods may be called from any thread.
+    """
+
+    def __init__(self, *, response_bytes: int) -> None:
+        """Take replies of up to *response_bytes*."""
+        self.response_bytes = response_bytes
+        self.ready_at: int | None = None
+        """When the runtime first asked for an event: nanoseconds of the monotonic clock."""
+        self.init_failure: Failure | None = None
+        self._changed = threading.Condition()
+        self._event: Event | None = None
+        self._taken = False
+        self._outcome: Reply | Failure | None = None
+        self._ended: Ended | None = None
+        self._closed = False
+        self._server = _Server(self)
+
+    @property
+    def address(self) -> str:
+        """Host and port, as ``AWS_LAMBDA_RUNTIME_API`` holds them."""
+        host, port = self._server.socket.getsockname()[:2]
+        return f"{host}:{port}"
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._server.stop()
+
+    def end(self, ended: Ended) -> None:
+        """Note that the runtime's process is gone, so that nobody waits for it any longer."""
+        with self._changed:
+            self._ended = ended
+            self._changed.notify_all()
+
+    def wait_ready(self, timeout: float | None) -> bool:
+        """Wait until the runtime asks for its first event, gives up or ends; return whether any of it came in *timeout* seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.ready_at is not None or self._ended is not None, timeout)
+
+    def exchange(self, event: Event, timeout: float) -> Reply | Failure | Ended | None:
+        """Give *event* to the runtime; return what came of it, or nothing if that took more than *timeout* seconds."""
+        with self._changed:
+            self._event, self._taken, self._outcome = event, False, None
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._result() is not None, timeout)
+            self._event = None
+            return self._result()
+
+    def _result(self) -> Reply | Failure | Ended | None:
+        return self._outcome or self._ended
+
+    def take(self) -> Event | None:
+        """Wait for the next event, as the runtime does; nothing once the server stops."""
+        with self._changed:
+            if self.ready_at is None:
+                self.ready_at = time.monotonic_ns()
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: (self._event is not None and not self._taken) or self._closed)
+            if self._closed:
+                return None
+            self._taken = True
+            return self._event
+
+    def expects(self, request_id: str) -> bool:
+        """Whether *request_id* is the event that the runtime is working on."""
+        with self._changed:
+            event = self._event if self._taken and self._outcome is None else None
+            return event is not None and event.request_id == request_id
+
+    def settle(self, outcome: Reply | Failure) -> None:
+        """Note the *outcome* of the event that the runtime is working on."""
+        with self._changed:
+            self._outcome = outcome
+            self._changed.notify_all()
+
+    def fail_init(self, failure: Failure) -> bool:
+        """Note that initialisation failed; return whether that was still to be said."""
+        with self._changed:
+            if self.ready_at is not None or self.init_failure is not None:
+                return False
+            self.init_failure = failure
+            return True
+
+
+class _Server(ThreadingMixIn, TCPServer):
+    """Accept on a free loopback port, one thread per connection."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 16
+
+    def __init__(self, api: RuntimeApi) -> None:
+        self.api = api
+        self._stopping = False
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self._thread = threading.Thread(target=self._accept, name="lamina-runtime-api", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop at once: a connection of our own wakes the thread that waits for one."""
+        self._stopping = True
+        with suppress(OSError), socket.create_connection(self.socket.getsockname()[:2], timeout=1):
+            pass
+        self._thread.join()
+        self.server_close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                request, address = self.get_request()
+            except OSError:
+                return
+            if self._stopping:
+                self.shutdown_request(request)
+                return
+            self.process_request(request, address)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay silent: a runtime that is killed breaks its connection, and how it ended is told elsewhere."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection of the runtime."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer ``next``."""
+        if self.path != f"{_ROOT}invocation/next":
+            self._refuse(404, "InvalidRoute", f"No such route: GET {self.path}")
+            return
+        event = self.server.api.take()
+        if event is None:
+            self.close_connection = True
+            return
+        headers = {
+            "Content-Type": "application/json",
+            "Lambda-Runtime-Aws-Request-Id": event.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int(event.deadline * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": event.arn,
+            "Lambda-Runtime-Trace-Id": event.trace_id,
+        }
+        if event.client_context is not None:
+            headers["Lambda-Runtime-Client-Context"] = event.client_context
+        self._answer(200, event.payload, headers)
+
+    def do_POST(self) -> None:
+        """Take a response or an error."""
+        api = self.server.api
+        body, trailers = self._body(api.response_bytes)
+        error_type = trailers.get(_ERROR_TYPE.lower()) or self.headers.get(_ERROR_TYPE)
+        parts = self.path.removeprefix(_ROOT).split("/")
+        if parts == ["init", "error"]:
+            taken = api.fail_init(Failure(payload=body or b"", error_type=error_type))
+            self._accepted() if taken else self._refuse(403, "InvalidStateTransition", "The runtime is past its start")
+            return
+        if len(parts) != 3 or parts[0] != "invocation" or parts[2] not in {"response", "error"}:
+            self._refuse(404, "InvalidRoute", f"No such route: POST {self.path}")
+            return
+        if not api.expects(parts[1]):
+            self._refuse(400, "InvalidRequestID", "Invalid request ID")
+            return
+        # The runtime is answered first: once the outcome is known, it may be ended at any moment.
+        outcome: Reply | Failure
+        if body is None:
+            limit = api.response_bytes
+            message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+            outcome = Failure(payload=_error("Function.ResponseSizeTooLarge", message), error_type=None)
+            self._refuse(413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({limit} bytes).")
+        else:
+            broken_off = trailers.get(_ERROR_BODY.lower())
+            if broken_off is not None:
+                outcome = Failure(payload=base64.b64decode(broken_off), error_type=error_type)
+            elif parts[2] == "error":
+                outcome = Failure(payload=body, error_type=error_type)
+            else:
+                outcome = Reply(payload=body)
+            self._accepted()
+        api.settle(outcome)
+
+    def _body(self, limit: int) -> tuple[bytes | None, dict[str, str]]:
+        """Read the request's body, and the trailers after a chunked one; a body over *limit* is read to its end and dropped."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self._read(int(self.headers.get("Content-Length") or 0), limit), {}
+        pieces: list[bytes] = []
+        total = 0
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            piece = self._read(size, limit - total)
+            total += size
+            if piece is not None:
+                pieces.append(piece)
+            self.rfile.readline()
+        trailers = {}
+        while (line := self.rfile.readline().strip()) != b"":
+            name, _, value = line.decode("latin-1").partition(":")
+            trailers[name.strip().lower()] = value.strip()
+        return (b"".join(pieces) if total <= limit else None), trailers
+
+    def _read(self, size: int, limit: int) -> bytes | None:
+        if size <= limit:
+            return self.rfile.read(size)
+        while size > 0 and (piece := self.rfile.read(min(size, _CHUNK))):
+            size -= len(piece)
+        return None
+
+    def _accepted(self) -> None:
+        self._answer(202, b'{"status":"OK"}\n', {"Content-Type": "application/json"})
+
+    def _refuse(self, status: int, error_type: str, message: str) -> None:
+        self._answer(status, _error(error_type, message), {"Content-Type": "application/json"})
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+        """Keep the server's own log off standard error, which shows the function's."""
+
+
+def _error(error_type: str, message: str) -> bytes:
+    return json.dumps({"errorMessage": message, "errorType": error_type}).encode()

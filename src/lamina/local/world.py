@@ -1,0 +1,256 @@
+"""
+Say what a process of one function sees: directories, interpreter, environment. Starts nothing but the interpreter, to ask where it lives.
+
+There are two ways to show it. In a *namespace*, directories are where Lambda has them, everything but ``/tmp`` is
+read-only, and of the host there are only system directories. By *path*, the same files are used where they were unpacked; the search
+path is the same, the names of the directories and the rest of the host are not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import uuid
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina import interpreters
+from lamina.errors import ConfigError, InvokeError
+from lamina.local import client, tree
+from lamina.local.facts import facts
+from lamina.target import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lamina.interpreters import Interpreter
+    from lamina.local.artifacts import Artifacts, BuiltFunction
+    from lamina.local.facts import Directories
+    from lamina.local.guest.root import Plan
+    from lamina.service import Function
+    from lamina.target import Target
+
+__all__ = ["Home", "Mode", "World", "home_of", "prepare"]
+
+_PROBE_SECONDS = 10
+_PROBE = """
+import json, os, site, sys
+print(json.dumps({"prefix": os.path.realpath(sys.base_prefix), "site": site.getsitepackages([sys.base_prefix, sys.base_exec_prefix])}))
+"""
+
+
+class Mode(StrEnum):
+    """How the world is shown."""
+
+    AUTO = "auto"
+    """In a namespace if the kernel allows it, by path otherwise."""
+    NAMESPACE = "namespace"
+    PATH = "path"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Home:
+    """Where an interpreter's own files are."""
+
+    interpreter: Interpreter
+    prefix: Path
+    site: tuple[Path, ...]
+    """Directories of distributions installed for it, which no function may see."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class World:
+    """Everything that decides what a function's process finds."""
+
+    function: Function
+    target: Target
+    home: Home
+    layer: Path
+    """What is ``/opt``: the layers, merged."""
+    package: Path
+    """What is ``/var/task``."""
+    runtime: Path
+    """What is ``/var/runtime``."""
+    scratch: Path
+    """An empty directory of this project, to mount on."""
+    mode: Mode = Mode.AUTO
+    additional: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Environment variables beyond the configured ones, which may be secrets; they win."""
+
+    @property
+    def arn(self) -> str:
+        """The name that the function would have in AWS, with a made-up account."""
+        known = facts()
+        return f"arn:aws:lambda:{self.region}:{known.account}:function:{self.function.name}"
+
+    @property
+    def region(self) -> str:
+        """The region that the function believes to be in."""
+        given = dict(self.additional)
+        return given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or facts().region
+
+    def directories(self, mode: Mode) -> Directories:
+        """Return where the function finds things in *mode*."""
+        usual = facts().directories
+        if mode is Mode.NAMESPACE:
+            return usual
+        return replace(
+            usual,
+            task=str(self.package),
+            runtime=str(self.runtime),
+            opt=str(self.layer),
+            lang=str(self.home.prefix),
+        )
+
+    def python(self, mode: Mode) -> str:
+        """Return the interpreter as the function's process names it."""
+        if mode is Mode.NAMESPACE:
+            inside = self.home.interpreter.path.relative_to(self.home.prefix)
+            return f"{facts().directories.lang}/{inside.as_posix()}"
+        return str(self.home.interpreter.path)
+
+    def environment(self, mode: Mode) -> dict[str, str]:
+        """
+        Return exactly the variables that the process gets: Lambda's, the configured ones, the additional ones. Nothing of the host's.
+
+        Raises ConfigError if the configuration sets variables that Lambda reserves.
+        """
+        known = facts()
+        wrong = sorted(name for name, _ in self.function.environment if name in known.reserved)
+        if wrong:
+            raise ConfigError(
+                f"`{self.function.name}` sets variables that Lambda reserves: {', '.join(f'`{name}`' for name in wrong)}",
+                hint="remove them from the function's environment: Lambda refuses such a configuration",
+            )
+        values = self._placeholders(mode)
+        environment = {entry.name: entry.template.format_map(values) for entry in known.variables}
+        environment.update(self.function.environment)
+        environment.update(self.additional)
+        if not environment.get("AWS_ACCESS_KEY_ID"):
+            # On an EC2 host an SDK without credentials would find those of the machine, which nobody asked for.
+            environment.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+        return environment
+
+    def _placeholders(self, mode: Mode) -> dict[str, str]:
+        directories = self.directories(mode)
+        return {
+            "handler": self.function.handler,
+            "region": self.region,
+            "identifier": self.target.runtime,
+            "function": self.function.name,
+            "memory": str(self.function.memory_mb),
+            "version": facts().version,
+            "stream": f"local/[{facts().version}]{uuid.uuid4().hex}",
+            "task": directories.task,
+            "runtime": directories.runtime,
+            "opt": directories.opt,
+            "lang": directories.lang,
+        }
+
+    def plan(self, *, host: bool = False) -> Plan:
+        """Return how to build this world's root; with *host*, the rest of the host stays in place and writable."""
+        usual = facts().directories
+        prefix, lang = self.home.prefix, usual.lang
+        binds = [
+            (str(self.layer), usual.opt),
+            (str(self.package), usual.task),
+            (str(self.runtime), usual.runtime),
+            (str(prefix), lang),
+        ]
+        hidden = []
+        for path in self.home.site:
+            if path.is_relative_to(prefix):
+                hidden.append(f"{lang}/{path.relative_to(prefix).as_posix()}")
+            if not host:
+                hidden.append(str(path))
+        return {
+            "root": str(self.scratch),
+            "binds": binds,
+            "empty": hidden,
+            "host": host,
+            "ephemeral_bytes": facts().limits.ephemeral_mb * 1_048_576,
+        }
+
+
+def prepare(
+    artifacts: Artifacts,
+    built: BuiltFunction,
+    function: Function,
+    *,
+    mode: Mode = Mode.AUTO,
+    home: Home | None = None,
+    additional: Mapping[str, str] | None = None,
+) -> World:
+    """
+    Unpack what *built* consists of and return the world of *function*.
+
+    *home* is looked for if it is not given. What is unpacked is kept in ``.lamina/local`` of the project.
+
+    Raises InvokeError if this machine cannot run the target, MissingExtraError without the runtime client, ArchiveError for a bad zip.
+    """
+    _check_machine(artifacts)
+    cache = artifacts.project.resolve() / ".lamina" / "local"
+    scratch = cache / "root"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return World(
+        function=function,
+        target=artifacts.target,
+        home=home or home_of(_interpreter(artifacts.target, cache)),
+        layer=tree.unpack(built.layers, cache / "trees"),
+        package=tree.unpack((built.package,), cache / "trees"),
+        runtime=client.provide(cache / "runtime"),
+        scratch=scratch,
+        mode=mode,
+        additional=tuple(sorted((additional or {}).items())),
+    )
+
+
+def home_of(interpreter: Interpreter) -> Home:
+    """Ask *interpreter* where it lives; raises InvokeError if it does not answer."""
+    try:
+        answer = subprocess.run(
+            [interpreter.path, "-E", "-s", "-S", "-B", "-c", _PROBE],
+            capture_output=True,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_PROBE_SECONDS,
+        ).stdout
+        told = json.loads(answer)
+        prefix, site = Path(told["prefix"]), tuple(Path(path) for path in told["site"])
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+        raise InvokeError(
+            f"The interpreter `{interpreter.path}` does not say where it lives",
+            hint=f"name another one in `{interpreters.environment_variable(interpreter.version[:2])}`",
+        ) from error
+    return Home(interpreter=interpreter, prefix=prefix, site=site)
+
+
+def _interpreter(target: Target, cache: Path) -> Interpreter:
+    found = interpreters.search(target.python, cache=cache / "interpreters.json")
+    if found is None:
+        name = f"{target.python[0]}.{target.python[1]}"
+        raise InvokeError(
+            f"No CPython {name} was found on this machine to run `{target.runtime}`",
+            hint=f"install that minor (such as `uv python install {name}`), "
+            f"or name it in `{interpreters.environment_variable(target.python)}`",
+        )
+    return found
+
+
+def _check_machine(artifacts: Artifacts) -> None:
+    """Refuse compiled code of another instruction set or system; pure Python runs anywhere."""
+    if os.name != "posix":
+        raise InvokeError("Handlers run locally on Linux and macOS only", hint="use WSL on Windows")
+    machine = platform.machine()
+    native = Architecture.ARM64 if machine in {"aarch64", "arm64"} else machine
+    if artifacts.native and (platform.system() != "Linux" or native != artifacts.target.architecture):
+        shown = ", ".join(f"`{name}`" for name in artifacts.native)
+        raise InvokeError(
+            f"The layer holds code for Linux on {artifacts.target.architecture}, "
+            f"and this machine is {platform.system()} on {machine}: {shown}",
+            hint="run it on such a machine, or build for this one beside it, in another directory",
+        )
