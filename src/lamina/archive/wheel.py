@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lamina.model import Pin
 
-__all__ = ["PREFIX", "Placed", "Placement", "WheelArchive", "place", "verify_record"]
+__all__ = ["PREFIX", "Placed", "Placement", "WheelArchive", "installed_path", "place", "verify_record"]
 
 PREFIX = "python/"
 """Where Lambda looks for a Python layer's modules (AWS, "Working with layers for Python Lambda functions", 2026-11)."""
@@ -264,7 +264,7 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
     moved: dict[str, str] = {}
     for located in wheel.members:
         source = located.member.path
-        path = _installed_path(source, data_prefix)
+        path = installed_path(source, data_prefix)
         if path is None or (path not in protected and excluded(path)):
             continue
         if path in placed:
@@ -280,7 +280,12 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
     return Placement(copied, tuple(entry for entry in made if entry.member.path not in omitted))
 
 
-def _installed_path(source: str, data_prefix: str) -> str | None:
+def installed_path(source: str, data_prefix: str) -> str | None:
+    """
+    Return where the member *source* goes below ``python/``, or ``None`` where it is left out.
+
+    Raises UnsupportedMemberError for a scheme that the wheel format does not know.
+    """
     if source.endswith((".pyc", ".pyo")):
         return None
     if not source.startswith(data_prefix):
