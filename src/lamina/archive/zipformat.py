@@ -33,6 +33,7 @@ __all__ = [
     "local_header",
     "rebase",
     "write_archive",
+    "write_sorted",
 ]
 
 STORED = 0
@@ -225,12 +226,23 @@ def write_archive(stream: _Writable, entries: Iterable[Encoded]) -> int:
     The result depends on the entries and on nothing else.
     Raises DuplicateMemberError for one path twice, and whatever ``end_of_directory`` raises.
     """
+    return write_sorted(stream, sorted(entries, key=lambda entry: entry.member.path))
+
+
+def write_sorted(stream: _Writable, entries: Iterable[Encoded]) -> int:
+    """
+    Do as `write_archive` does with *entries* that come sorted by path, holding one of them in memory at a time.
+
+    Raises ValueError for entries in any other order.
+    """
     position = 0
     rows: list[bytes] = []
-    previous = None
-    for member, payload in sorted(entries, key=lambda entry: entry.member.path):
+    previous = ""
+    for member, payload in entries:
         if member.path == previous:
             raise DuplicateMemberError(f"The archive would hold `{member.path}` twice")
+        if member.path < previous:
+            raise ValueError(f"`{member.path}` comes after `{previous}`")
         previous = member.path
         rows.append(directory_row(member, position))
         header = local_header(member)

@@ -1,0 +1,132 @@
+"""Find each function's handler in the package it is in, before Lambda fails to."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING
+
+from lamina.errors import PackageError
+from lamina.table import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from lamina.archive.sources import SourceTree
+    from lamina.service import Function
+    from lamina.target import Target
+
+__all__ = ["check_handlers", "defined_names"]
+
+_SHOWN = 8
+
+
+def check_handlers(
+    functions: Iterable[Function], tree: SourceTree, *, target: Target, provided: Container[str] = ()
+) -> None:
+    """
+    Make sure that each of *functions* has its handler's module in *tree*, and the handler in that module.
+
+    *provided* are top-level modules of the layers; a handler that lives there is not looked into.
+    Raises PackageError naming every function whose handler is missing, and what there is instead.
+    """
+    origins = {file.path: file.origin for file in tree.files}
+    problems: list[str] = []
+    for function in functions:
+        module, _, name = function.handler.rpartition(".")
+        base = module.replace(".", "/")
+        path = next((path for path in (f"{base}.py", f"{base}/__init__.py") if path in origins), None)
+        if path is not None:
+            problem = _problem_in(path, origins[path], name, target)
+        elif base.split("/")[0] in provided or any(each.startswith(f"{base}.") for each in origins):
+            # The module is in a layer, or compiled: an extension module's names cannot be read.
+            continue
+        else:
+            problem = _missing(base, name, tree)
+        if problem is not None:
+            problems.append(f"`{function.name}`: {problem}")
+    if problems:
+        listed = problems[0] if len(problems) == 1 else "\n  ".join((f"{len(problems)} functions", *problems))
+        raise PackageError(
+            f"No handler for {listed}", hint="correct `handler` of the function, or `source`, in the configuration"
+        )
+
+
+def defined_names(tree: ast.Module) -> tuple[frozenset[str], bool]:
+    """
+    Return the names that the module *tree* binds at its top level, and whether it may bind others.
+
+    Imports count, since a handler may be defined elsewhere and only be named here. A star import or a module-level
+    ``__getattr__`` may bind anything.
+    """
+    names = frozenset(_bound(tree.body))
+    return names - {"*"}, "*" in names or "__getattr__" in names
+
+
+def _bound(statements: Sequence[ast.AST]) -> Iterator[str]:
+    for statement in statements:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                for alias in aliases:
+                    yield alias.asname or alias.name.partition(".")[0]
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield name
+            case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                # Their names are their own.
+                continue
+            case _:
+                yield from _bound(tuple(ast.iter_child_nodes(statement)))
+
+
+@cache
+def _parse(path: Path) -> ast.Module:
+    """Return the module at *path*; cached, because several functions may have their handlers in one."""
+    with warnings.catch_warnings():
+        # An odd escape in a string is for the team's linter to report.
+        warnings.simplefilter("ignore")
+        return ast.parse(path.read_bytes())
+
+
+def _problem_in(path: str, origin: Path, name: str, target: Target) -> str | None:
+    try:
+        tree = _parse(origin)
+    except (SyntaxError, ValueError) as error:
+        if sys.version_info[:2] < target.python:
+            # The parser is that of the running Python, which may not know the target's newer syntax.
+            return None
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        return f"`{path}` is not valid Python: {reason}{line}"
+    names, open_ended = defined_names(tree)
+    if name in names or open_ended:
+        return None
+    functions = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
+    ]
+    if not functions:
+        return f"`{path}` defines no `{name}`, and no other function"
+    shown = ", ".join(f"`{each}`" for each in functions[:_SHOWN])
+    more = f" and {len(functions) - _SHOWN} more" if len(functions) > _SHOWN else ""
+    return f"`{path}` defines no `{name}`{did_you_mean(name, functions)}; it defines {shown}{more}"
+
+
+def _missing(base: str, name: str, tree: SourceTree) -> str:
+    """Return why there is no module at *base*, as far as can be told."""
+    wanted = f"{base}.py"
+    for left_out in tree.left_out:
+        inside = f"/{wanted}".find(f"/{left_out.path}")
+        if f"/{left_out.path}".endswith(f"/{wanted}") or (left_out.path.endswith("/") and inside >= 0):
+            return f"`{left_out.path}` was left out of the package: {left_out.reason}"
+    modules = [file.path for file in tree.files if file.path.endswith(".py")]
+    for path in modules:
+        if f"/{path}".endswith(f"/{wanted}") or f"/{wanted}".endswith(f"/{path}"):
+            module = path.removesuffix(".py").replace("/", ".")
+            return f"the package has no `{wanted}`, it has `{path}` (did you mean `{module}.{name}`?)"
+    return f"the package has no `{wanted}`{did_you_mean(wanted, modules)}"

@@ -1,0 +1,370 @@
+"""Packing the sources: deterministic bytes, shared between functions, with every handler in place."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lamina.archive.handlers import defined_names
+from lamina.archive.package import Packed, _share, pack, packages
+from lamina.archive.sources import walk
+from lamina.archive.zipformat import encode
+from lamina.config import load
+from lamina.errors import DuplicateMemberError, PackageError
+from lamina.model import Package
+
+HANDLER = "def lambda_handler(event, context):\n    return event\n"
+
+CONFIG = """
+[tool.lamina]
+runtime = "python3.{minor}"
+source = ["service"]
+[tool.lamina.functions]
+{functions}
+"""
+
+
+def project(root: Path, *, files: dict[str, str] | None = None, minor: int = 9, **functions: str) -> Path:
+    """Make a project with two handlers, or with *files*; its functions are *functions*, or both handlers."""
+    if files is None:
+        files = {
+            "service/__init__.py": "",
+            "service/a.py": HANDLER,
+            "service/b.py": HANDLER,
+            "service/data.bin": "x" * 1000,
+            "service/run.sh": "#!/bin/sh\n",
+        }
+    for path, content in files.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    chosen = functions or {"a": "service.a.lambda_handler", "b": "service.b.lambda_handler"}
+    lines = "\n".join(f'{name} = "{handler}"' for name, handler in chosen.items())
+    (root / "pyproject.toml").write_text(CONFIG.format(minor=minor, functions=lines), encoding="utf-8")
+    return root
+
+
+def packed(root: Path, out: Path | None = None) -> Packed:
+    """Pack the project at *root* into *out*."""
+    service = load(root)
+    result = pack(service, walk(root, service.source), out or root / "out")
+    assert result is not None
+    return result
+
+
+def refused(root: Path) -> str:
+    """Return why the project at *root* is not packed, and check that nothing was written."""
+    with pytest.raises(PackageError) as caught:
+        packed(root)
+
+    assert not (root / "out").exists()
+    return str(caught.value)
+
+
+class TestPack:
+    def test_content(self, tmp_path: Path) -> None:
+        """A package holds the sources, with modes that follow from their content, and reports what it holds."""
+        root = project(tmp_path)
+        (root / "service" / "data.bin").chmod(0o777)
+        (root / "service" / "run.sh").chmod(0o600)
+
+        result = packed(root)
+
+        content = (root / "out" / "a.zip").read_bytes()
+        with zipfile.ZipFile(root / "out" / "a.zip") as archive:
+            assert archive.testzip() is None
+            assert {info.filename: oct(info.external_attr >> 16) for info in archive.infolist()} == {
+                "service/__init__.py": "0o100644",
+                "service/a.py": "0o100644",
+                "service/b.py": "0o100644",
+                "service/data.bin": "0o100644",
+                "service/run.sh": "0o100755",
+            }
+            assert archive.read("service/a.py").decode() == HANDLER
+            assert result == Packed(
+                sha256=hashlib.sha256(content).hexdigest(),
+                zipped_bytes=len(content),
+                unzipped_bytes=sum(info.file_size for info in archive.infolist()),
+                files=5,
+                fingerprint=result.fingerprint,
+            )
+
+    def test_shared(self, tmp_path: Path) -> None:
+        """Identical packages are one file under several names."""
+        packed(project(tmp_path))
+
+        assert (tmp_path / "out" / "a.zip").samefile(tmp_path / "out" / "b.zip")
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.zip", "b.zip"]
+
+    def test_again(self, tmp_path: Path) -> None:
+        """Packing over an older package replaces it under every name."""
+        root = project(tmp_path)
+        before = packed(root)
+        (root / "service" / "b.py").write_text(HANDLER + "# changed\n", encoding="utf-8")
+
+        after = packed(root)
+
+        assert before.fingerprint != after.fingerprint
+        for name in ("a.zip", "b.zip"):
+            content = (root / "out" / name).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == after.sha256
+        assert sorted(path.name for path in (root / "out").iterdir()) == ["a.zip", "b.zip"]
+
+    def test_copied_where_links_are_not_possible(self, tmp_path: Path) -> None:
+        """On a file system without hard links, or on another one, the others are copies."""
+        memory = Path("/dev/shm")  # noqa: S108
+        if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("needs two file systems")
+        first = memory / f"{tmp_path.name}-{os.getpid()}.zip"
+        first.write_bytes(b"zip" * 1000)
+        try:
+            _share(first, tmp_path / "other.zip")
+        finally:
+            first.unlink()
+
+        assert (tmp_path / "other.zip").read_bytes() == b"zip" * 1000
+        assert [path.name for path in tmp_path.iterdir()] == ["other.zip"]
+
+    def test_same_bytes_everywhere(self, tmp_path: Path) -> None:
+        """Directory, times, modes, umask, time zone, hash seed and the order of entries do not reach the zip."""
+        expected = packed(project(tmp_path / "one")).sha256
+        other = project(tmp_path / "a much longer way" / "two")
+        for path in other.rglob("*"):
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+            path.chmod(0o700)
+        code = (
+            "import os, sys, pathlib; os.umask(0o077); root = pathlib.Path(sys.argv[1])\n"
+            "from lamina.config import load\nfrom lamina.archive.sources import walk\n"
+            "from lamina.archive.package import pack\nservice = load(root)\n"
+            "print(pack(service, walk(root, service.source), root / 'out').sha256)"
+        )
+
+        found = subprocess.run(
+            [sys.executable, "-c", code, other],
+            env=os.environ | {"TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "7", "LC_ALL": "C"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert found.stdout.strip() == expected
+
+    def test_fingerprint(self, tmp_path: Path) -> None:
+        """The fingerprint says whether the input was the same, wherever it was."""
+        one = packed(project(tmp_path / "one"))
+        two = packed(project(tmp_path / "two"))
+
+        assert one == two
+
+    def test_extra(self, tmp_path: Path) -> None:
+        """Further members take their place among the sources."""
+        root = project(tmp_path)
+        service = load(root)
+
+        pack(service, walk(root, service.source), root / "out", extra=[encode("z.txt", b"z"), encode("a.txt", b"a")])
+
+        with zipfile.ZipFile(root / "out" / "a.zip") as archive:
+            assert archive.namelist() == [
+                "a.txt",
+                "service/__init__.py",
+                "service/a.py",
+                "service/b.py",
+                "service/data.bin",
+                "service/run.sh",
+                "z.txt",
+            ]
+
+    def test_extra_over_a_source(self, tmp_path: Path) -> None:
+        """A further member never hides a source, and a failed build leaves nothing."""
+        root = project(tmp_path)
+        service = load(root)
+
+        with pytest.raises(DuplicateMemberError) as caught:
+            pack(service, walk(root, service.source), root / "out", extra=[encode("service/a.py", b"")])
+
+        assert str(caught.value) == "The archive would hold `service/a.py` twice"
+        assert list((root / "out").iterdir()) == []
+
+    def test_file_that_went_away(self, tmp_path: Path) -> None:
+        """A file that disappears between walking and packing is named."""
+        root = project(tmp_path)
+        service = load(root)
+        tree = walk(root, service.source)
+        (root / "service" / "data.bin").unlink()
+
+        with pytest.raises(PackageError) as caught:
+            pack(service, tree, root / "out")
+
+        assert str(caught.value) == f"`{root / 'service' / 'data.bin'}` cannot be read: No such file or directory"
+
+    def test_no_functions(self, tmp_path: Path) -> None:
+        """A project of layers alone has no packages."""
+        (tmp_path / "lamina.toml").write_text('runtime = "python3.12"\n', encoding="utf-8")
+
+        assert pack(load(tmp_path), walk(tmp_path, []), tmp_path / "out") is None
+        assert not (tmp_path / "out").exists()
+
+
+class TestPackages:
+    @pytest.mark.parametrize(("zipped", "editable"), [(3_145_728, True), (3_145_729, False)])
+    def test_values(self, tmp_path: Path, zipped: int, editable: bool) -> None:
+        """Each function has the shared zip's sizes, and its own layers' on top."""
+        service = load(project(tmp_path, a="service.a.lambda_handler"))
+        shared = Packed(sha256="ab", zipped_bytes=zipped, unzipped_bytes=7, files=3, fingerprint="cd")
+
+        assert packages(service, shared, Path("out"), layer_bytes={"common": 100, "other": 1000}) == (
+            Package(
+                name="a",
+                handler="service.a.lambda_handler",
+                path=Path("out/a.zip"),
+                sha256="ab",
+                zipped_bytes=zipped,
+                unzipped_bytes=7,
+                files=3,
+                layers=("common",),
+                total_unzipped_bytes=107,
+                console_editable=editable,
+            ),
+        )
+
+
+class TestHandlers:
+    def test_all_at_once(self, tmp_path: Path) -> None:
+        """Every function without its handler is named, with what there is instead."""
+        root = project(
+            tmp_path, a="service.a.lambda_handlr", b="service.bb.lambda_handler", c="service.a.lambda_handler"
+        )
+
+        assert refused(root) == (
+            "No handler for 2 functions\n"
+            "  `a`: `service/a.py` defines no `lambda_handlr` (did you mean `lambda_handler`?); "
+            "it defines `lambda_handler`\n"
+            "  `b`: the package has no `service/bb.py` (did you mean `service/b.py`?)"
+        )
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "from service.core import handler",
+            "from service.core import run as handler",
+            "import service.core as handler",
+            "from service.core import *",
+            "def __getattr__(name): ...",
+            "handler = wrap(print)",
+            "handler: object = wrap(print)",
+            "first, (handler, *rest) = wrap(print)",
+            "class handler: ...",
+            "async def handler(event, context): ...",
+            "try:\n    import x\nexcept ImportError:\n    def handler(event, context): ...",
+            "if DEBUG:\n    pass\nelse:\n    with x as y:\n        handler = y",
+            "with x as handler: pass",
+            "match x:\n    case 1:\n        handler = 1",
+        ],
+    )
+    def test_accepted(self, tmp_path: Path, source: str) -> None:
+        """Whatever binds the name at the module's top level is a handler, defined there or not."""
+        root = project(tmp_path, files={"service/f.py": source}, minor=12, f="service.f.handler")
+
+        assert packed(root).files == 1
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "def f():\n    handler = 1",
+            "class A:\n    handler = 1",
+            "[handler for handler in x]",
+            "handler",
+            "x.handler = 1",
+        ],
+    )
+    def test_not_bound(self, source: str) -> None:
+        """A name inside a function, class or comprehension is not the module's."""
+        assert "handler" not in defined_names(ast.parse(source))[0]
+
+    def test_package_and_slashes(self, tmp_path: Path) -> None:
+        """The handler may be in a package's own module, and its path may have slashes."""
+        root = project(tmp_path, files={"service/f/__init__.py": HANDLER}, f="service/f.lambda_handler")
+
+        assert packed(root).files == 1
+
+    def test_many_functions(self, tmp_path: Path) -> None:
+        """A long list of what there is instead is cut; private functions are not in it."""
+        source = "\n".join(f"def run_{number}(): ..." for number in range(10)) + "\ndef _private(): ..."
+        root = project(tmp_path, files={"service/f.py": source}, f="service.f.handler")
+
+        assert refused(root) == (
+            "No handler for `f`: `service/f.py` defines no `handler`; it defines `run_0`, `run_1`, `run_2`, `run_3`, "
+            "`run_4`, `run_5`, `run_6`, `run_7` and 2 more"
+        )
+
+    def test_no_functions(self, tmp_path: Path) -> None:
+        """A module without functions is said to have none."""
+        root = project(tmp_path, files={"service/f.py": "X = 1"}, f="service.f.handler")
+
+        assert refused(root) == "No handler for `f`: `service/f.py` defines no `handler`, and no other function"
+
+    def test_source_layout(self, tmp_path: Path) -> None:
+        """A handler that is named as it stands on disk, not as it is imported, is put right."""
+        root = project(tmp_path, files={"service/f.py": HANDLER}, f="src.service.f.lambda_handler")
+
+        assert refused(root) == (
+            "No handler for `f`: the package has no `src/service/f.py`, it has `service/f.py` "
+            "(did you mean `service.f.lambda_handler`?)"
+        )
+
+    @pytest.mark.parametrize(
+        ("ignored", "shown", "reason"),
+        [
+            ("f.py", "service/f.py", "ignored by `.gitignore`"),
+            ("inner/", "service/inner/", "ignored by `.gitignore`"),
+        ],
+    )
+    def test_left_out(self, tmp_path: Path, ignored: str, shown: str, reason: str) -> None:
+        """A handler that was left out of the package is found where it is."""
+        name = "service.inner.f" if ignored == "inner/" else "service.f"
+        root = project(
+            tmp_path, files={"service/f.py": HANDLER, "service/inner/f.py": HANDLER}, f=f"{name}.lambda_handler"
+        )
+        (root / ".gitignore").write_text(ignored, encoding="utf-8")
+
+        assert refused(root) == f"No handler for `f`: `{shown}` was left out of the package: {reason}"
+
+    def test_provided_by_a_layer(self, tmp_path: Path) -> None:
+        """A handler may be a wrapper that lives in a layer."""
+        root = project(tmp_path, files={"service/f.py": HANDLER}, f="wrapper.handler.handler")
+        service = load(root)
+
+        assert pack(service, walk(root, service.source), root / "out", provided={"wrapper"}) is not None
+
+    def test_compiled(self, tmp_path: Path) -> None:
+        """An extension module may be a handler's module, and is taken at its word."""
+        root = project(tmp_path, files={"service/f.cpython-313-x86_64-linux-gnu.so": "\x7fELF"}, f="service.f.handler")
+
+        assert packed(root).files == 1
+
+    @pytest.mark.parametrize("source", ["def f(:\n", "x = '\0'"])
+    def test_syntax_error(self, tmp_path: Path, source: str) -> None:
+        """A module that is not Python is no handler's module."""
+        root = project(tmp_path, files={"service/f.py": source}, f="service.f.handler")
+
+        assert refused(root).startswith("No handler for `f`: `service/f.py` is not valid Python: ")
+
+    def test_newer_syntax(self, tmp_path: Path) -> None:
+        """Syntax that only the target knows is not judged by an older Python."""
+        root = project(tmp_path, files={"service/f.py": "x = ~~~!"}, minor=15, f="service.f.handler")
+
+        assert packed(root).files == 1
+
+    def test_odd_escapes(self, tmp_path: Path) -> None:
+        """Warnings about the team's code are not lamina's to print."""
+        root = project(tmp_path, files={"service/f.py": "handler = '\\d'"}, f="service.f.handler")
+
+        assert packed(root).files == 1
