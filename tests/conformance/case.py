@@ -1,0 +1,127 @@
+"""Lock a real set, build its layer, and install the same with uv: what the comparison needs, made once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from conformance.sets import RealSet
+
+__all__ = ["Case", "Variation", "build", "install_reference", "lock", "uv", "write_project"]
+
+_HANDLER = "def lambda_handler(event, context):\n    return event\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """A real set that was locked and built."""
+
+    real: RealSet
+    project: Path
+    store: Path
+    layer: Path
+    sha256: str
+    distributions: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variation:
+    """Circumstances of a build that must not change its result."""
+
+    name: str
+    python: Path
+    umask: int
+    environment: Mapping[str, str]
+    below: str
+    """The project's directory, below the temporary one."""
+
+
+def uv(*arguments: str | Path, cwd: Path) -> None:
+    """Run uv, and show what it said if it fails."""
+    environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
+    command = [sys.executable, "-m", "uv", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
+
+
+def write_project(real: RealSet, project: Path) -> None:
+    """Write a service of one function that depends on *real*."""
+    (project / "service").mkdir(parents=True)
+    (project / "service" / "handler.py").write_text(_HANDLER, encoding="utf-8")
+    (project / "pyproject.toml").write_text(
+        f"""\
+[project]
+name = "conformance-{real.name}"
+version = "1"
+requires-python = ">={real.python}"
+dependencies = {json.dumps(real.requirements)}
+
+[tool.lamina]
+runtime = "{real.runtime}"
+architecture = "{real.architecture}"
+source = ["service"]
+bytecode = "none"
+
+[tool.lamina.functions]
+echo = "service.handler.lambda_handler"
+""",
+        encoding="utf-8",
+    )
+
+
+def lock(real: RealSet, project: Path) -> None:
+    """Write the hashed ``requirements.txt`` of *project*."""
+    uv(
+        *("pip", "compile", "pyproject.toml", "-o", "requirements.txt", "--generate-hashes", "--only-binary", ":all:"),
+        *("--no-header", "--no-annotate", "--no-emit-index-url", "--python", sys.executable),
+        *("--python-version", real.python, "--python-platform", real.platform),
+        cwd=project,
+    )
+
+
+def install_reference(real: RealSet, project: Path, target: Path) -> None:
+    """Install the lock of *project* into *target* as uv does it for the same machine."""
+    uv(
+        *("pip", "install", "-r", "requirements.txt", "--target", target, "--require-hashes", "--no-deps"),
+        *("--only-binary", ":all:", "--no-compile-bytecode", "--link-mode", "copy", "--python", sys.executable),
+        *("--python-version", real.python, "--python-platform", real.platform),
+        cwd=project,
+    )
+
+
+def build(
+    real: RealSet,
+    project: Path,
+    store: Path,
+    *,
+    python: Path = Path(sys.executable),
+    umask: int = 0o022,
+    environment: Mapping[str, str] | None = None,
+) -> Case:
+    """Run ``lamina build`` on *project* and return what its report says."""
+    done = subprocess.run(
+        [str(python), "-m", "lamina", "build", "--project", str(project), "--json"],
+        env=os.environ | {"LAMINA_CACHE_DIR": str(store)} | dict(environment or {}),
+        umask=umask,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (layer,) = json.loads(done.stdout)["layers"]
+    return Case(
+        real=real,
+        project=project,
+        store=store,
+        layer=project / layer["path"],
+        sha256=layer["sha256"],
+        distributions=len(layer["distributions"]),
+    )
