@@ -70,15 +70,15 @@ class WheelArchive:
     Raises as ``read_directory`` does, and CorruptArchiveError for a wheel without its own ``.dist-info``.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the wheel at *path* and check its directory."""
+    def __init__(self, path: Path, *, name: str | None = None) -> None:
+        """Open the wheel at *path* and check its directory; *name* is its file name, where the path has another."""
         self.path = path
-        self.name = path.name
+        self.name = path.name if name is None else name
         with path.open("rb") as file:
             try:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError as error:
-                raise CorruptArchiveError(f"`{path.name}` is empty") from error
+                raise CorruptArchiveError(f"`{self.name}` is empty") from error
         self.view = memoryview(self._map)
         try:
             self.members = read_directory(self.view, name=self.name)
@@ -208,7 +208,7 @@ def verify_record(path: Path, pin: Pin) -> None:
     Raises RecordMismatchError naming all differences, CorruptArchiveError for another distribution,
     and whatever opening the wheel raises.
     """
-    with WheelArchive(path) as wheel:
+    with WheelArchive(path, name=pin.filename) as wheel:
         name, _, version = wheel.stem.rpartition("-")
         if normalize(name) != pin.name:
             raise CorruptArchiveError(f"`{pin.filename}` holds `{name}` {version}, not `{pin.name}` {pin.version}")
