@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
+from lamina.model import Pin
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
@@ -110,6 +112,17 @@ class IndexServer:
 
     def file_url(self, filename: str) -> str:
         return f"{self.url}/files/{filename}"
+
+    def pin(self, path: Path, *, size: bool = True) -> Pin:
+        """Return the pin of the file at *path*, as a lock with URLs has it; without its size if *size* is false."""
+        return Pin(
+            name=_normalised(path.name),
+            version=path.name.split("-")[1],
+            filename=path.name,
+            sha256=_sha256(path),
+            url=self.file_url(path.name),
+            size=path.stat().st_size if size else None,
+        )
 
     def requests_for(self, name: str) -> list[Request]:
         """Return the requests so far whose path has *name* as its last part."""

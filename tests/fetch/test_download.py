@@ -1,0 +1,486 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.errors import (
+    AccessDeniedError,
+    DownloadError,
+    FetchError,
+    HashMismatchError,
+    OfflineError,
+    RecordMismatchError,
+)
+from lamina.fetch import fetch
+from lamina.fetch.index import Index
+from lamina.model import Pin, Wheel
+from loopback import IndexServer
+from wheels import make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lamina.store import Store
+
+
+def accept(path: Path, pin: Pin) -> None:
+    """Verify nothing: the archive's rules have their own tests."""
+
+
+def wheel(server: IndexServer, name: str = "a", *, size: int = 0) -> Path:
+    files = {f"{name}/data.bin": os.urandom(size)} if size else None
+    return make_wheel(server.directory, name, "1.0", files, stored=set(files or ()))
+
+
+def get(pins: Sequence[Pin], store: Store, index: Index) -> tuple[Wheel, ...]:
+    return fetch(pins, store, verify=accept, index=index)
+
+
+def leftovers(store: Store) -> list[str]:
+    return sorted(
+        path.relative_to(store.root).as_posix()
+        for path in store.root.rglob("*")
+        if path.is_file() and path.relative_to(store.root).parts[0] != "wheels"
+    )
+
+
+class Recorder:
+    """A reporter that adds up what it hears."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.unit = ""
+        self.amount = 0
+
+    def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
+        self.total, self.unit = total, unit
+
+    def advance(self, amount: int) -> None:
+        self.amount += amount
+
+    def note(self, message: str) -> None:
+        raise AssertionError(message)
+
+    def warn(self, message: str, *, hint: str | None = None) -> None:
+        raise AssertionError(message, hint)
+
+
+def test_order_and_content(server: IndexServer, store: Store, index: Index) -> None:
+    """Wheels come in the order of the pins, under their own names, with the bytes that were served."""
+    paths = [wheel(server, name, size=size) for name, size in (("b", 10), ("c", 900_000), ("a", 300_000))]
+    pins = [server.pin(path) for path in paths]
+    wheels = get(pins, store, index)
+
+    assert pins == [each.pin for each in wheels]
+    assert [path.name for path in paths] == [each.path.name for each in wheels]
+    assert [path.read_bytes() for path in paths] == [each.path.read_bytes() for each in wheels]
+    assert leftovers(store) == []
+
+
+def test_once(server: IndexServer, store: Store, index: Index) -> None:
+    """What is in the store is not asked for again, not even by a pin without a URL."""
+    path = wheel(server)
+    first = get([server.pin(path)], store, index)
+    second = fetch([replace(server.pin(path), url=None)], store, verify=accept, offline=True)
+
+    assert [each.path for each in first] == [each.path for each in second]
+    assert len(server.requests) == 1
+
+
+def test_nothing_heavy_for_what_is_there(server: IndexServer, store: Store, index: Index) -> None:
+    """With all wheels in the store, the network's modules are not even imported."""
+    pin = server.pin(wheel(server))
+    get([pin], store, index)
+    script = (
+        "import sys; from pathlib import Path; from lamina.fetch import fetch; from lamina.fetch.index import Index\n"
+        "from lamina.model import Pin; from lamina.store import Store\n"
+        "store = Store.open(Path(sys.argv[1])); pin = Pin(name='a', version='1.0', filename=sys.argv[2], sha256=sys.argv[3])\n"
+        "fetch([pin], store, verify=None, index=Index(Path(), store))\n"
+        "print(sorted({'urllib3', 'httpx', 'ssl', 'socket', 'concurrent.futures', 'platformdirs'} & set(sys.modules)))\n"
+    )
+    arguments = [sys.executable, "-c", script, str(store.root), pin.filename, pin.sha256]
+    done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+
+    assert done.stdout == "[]\n"
+
+
+def test_one_wheel_under_two_pins(server: IndexServer, store: Store, index: Index) -> None:
+    """Two pins of the same content are one download."""
+    path = wheel(server)
+    wheels = get([server.pin(path), replace(server.pin(path), name="alias")], store, index)
+
+    assert wheels[0].path == wheels[1].path
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("sizes", [True, False])
+def test_progress_adds_up(server: IndexServer, store: Store, index: Index, sizes: bool) -> None:
+    """Progress ends at its total, in bytes where all sizes are known and in files otherwise, despite a broken transfer."""
+    paths = [wheel(server, name, size=400_000) for name in ("a", "b")]
+    server.behaviour.drop_after[paths[0].name] = [200_000]
+    reporter = Recorder()
+    fetch([server.pin(path, size=sizes) for path in paths], store, verify=accept, index=index, reporter=reporter)
+    expected = (sum(path.stat().st_size for path in paths), "bytes") if sizes else (2, "items")
+
+    assert expected == (reporter.total, reporter.unit)
+    assert reporter.total == reporter.amount
+
+
+def test_refusals_are_retried(server: IndexServer, store: Store, index: Index) -> None:
+    """A server that is busy for a while is asked again."""
+    path = wheel(server)
+    server.behaviour.refuse[path.name] = [503, 429, 500]
+    get([server.pin(path)], store, index)
+
+    assert [503, 429, 500, 200] == [request.status for request in server.requests]
+
+
+def test_retry_after(server: IndexServer, store: Store, index: Index) -> None:
+    """The server says how long to wait."""
+    path = wheel(server)
+    server.behaviour.refuse[path.name] = [503]
+    server.behaviour.retry_after = "1"
+    started = time.monotonic()
+    get([server.pin(path)], store, index)
+
+    assert time.monotonic() - started >= 1
+
+
+def test_all_failures_in_one_error(server: IndexServer, store: Store, index: Index) -> None:
+    """Every file that could not be fetched is named, and what could be is in the store."""
+    good, busy, gone = (wheel(server, name) for name in ("a", "b", "c"))
+    server.behaviour.refuse[busy.name] = [503] * 20
+    pins = [server.pin(path) for path in (gone, good, busy)]
+    gone.unlink()
+    with pytest.raises(DownloadError) as caught:
+        get(pins, store, index)
+
+    hint = caught.value.hint
+    assert hint is not None
+    assert "2 files could not be brought into the store" in str(caught.value)
+    assert {
+        f"`{server.file_url(gone.name)}` could not be fetched: the server answers 404",
+        f"`{server.file_url(busy.name)}` could not be fetched: the server answers 503",
+    } == set(hint.splitlines())
+    assert store.wheel(pins[1].sha256) is not None
+
+
+def test_no_server(server: IndexServer, store: Store, index: Index) -> None:
+    """A server that is not there is a failure to download, after a few attempts."""
+    with IndexServer(server.directory) as other:
+        pin = other.pin(wheel(server))
+    with pytest.raises(DownloadError) as caught:
+        get([pin], store, index)
+
+    assert str(caught.value) == f"`{pin.url}` could not be fetched: the connection is refused"
+
+
+def test_broken_transfer_is_resumed(server: IndexServer, store: Store, index: Index) -> None:
+    """A connection that breaks costs only what was still to come."""
+    path = wheel(server, size=1_000_000)
+    server.behaviour.drop_after[path.name] = [300_000, 262_144]
+    (got,) = get([server.pin(path)], store, index)
+    ranges = [request.range for request in server.requests_for(path.name)]
+
+    assert path.read_bytes() == got.path.read_bytes()
+    assert ranges[0] is None
+    assert len(ranges) == 3
+    assert all(value is not None and value != "bytes=0-" for value in ranges[1:])
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_broken_transfer_without_ranges(server: IndexServer, store: Store, index: Index, chunked: bool) -> None:
+    """Where the server knows no ranges, the file is read from its start again."""
+    path = wheel(server, size=1_000_000)
+    server.behaviour.drop_after[path.name] = [300_000]
+    server.behaviour.ranges = False
+    server.behaviour.chunked = chunked
+    (got,) = get([server.pin(path, size=False)], store, index)
+
+    assert path.read_bytes() == got.path.read_bytes()
+
+
+DOWNLOAD = """
+import sys
+from pathlib import Path
+from lamina.fetch import fetch
+from lamina.fetch.index import Index
+from lamina.model import Pin
+from lamina.store import Store
+store = Store.open(Path(sys.argv[1]))
+pins = []
+for row in sys.argv[3:]:
+    filename, sha256, url, size = row.split("|")
+    pins.append(Pin(name=filename, version="1.0", filename=filename, sha256=sha256, url=url, size=int(size)))
+wheels = fetch(pins, store, verify=lambda path, pin: None, index=Index(Path(sys.argv[2]), store, backoff=0.0))
+print(len(wheels))
+"""
+
+
+def command(store: Store, project: Path, pins: Sequence[Pin]) -> list[str]:
+    rows = [f"{pin.filename}|{pin.sha256}|{pin.url}|{pin.size}" for pin in pins]
+    return [sys.executable, "-c", DOWNLOAD, str(store.root), str(project), *rows]
+
+
+def test_killed_and_resumed(server: IndexServer, store: Store, index: Index, tmp_path: Path) -> None:
+    """After SIGKILL in the middle, the next run asks only for the rest, and leaves nothing half-made."""
+    path = wheel(server, size=4_000_000)
+    pin = server.pin(path)
+    partial = store.root / "partial" / pin.sha256
+    server.behaviour.seconds_per_chunk = 0.02
+    process = subprocess.Popen(command(store, tmp_path, [pin]))
+    deadline = time.monotonic() + 20
+    while (not partial.exists() or partial.stat().st_size < 500_000) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    received = partial.stat().st_size
+    server.behaviour.seconds_per_chunk = 0
+    half = store.wheel(pin.sha256)
+    (got,) = get([pin], store, index)
+
+    assert -signal.SIGKILL == process.returncode
+    assert half is None
+    assert 500_000 <= received < path.stat().st_size
+    assert f"bytes={received}-" == server.requests_for(path.name)[-1].range
+    assert path.read_bytes() == got.path.read_bytes()
+    assert leftovers(store) == []
+
+
+@pytest.mark.parametrize("left", [b"garbage", b"g" * 5_000])
+def test_damaged_partial(server: IndexServer, store: Store, index: Index, left: bytes) -> None:
+    """What a crash left behind may be anything: then the file is fetched from its start."""
+    path = wheel(server, size=2_000)
+    pin = server.pin(path)
+    (store.directory("partial") / pin.sha256).write_bytes(left)
+    (got,) = get([pin], store, index)
+
+    assert path.read_bytes() == got.path.read_bytes()
+
+
+@pytest.mark.parametrize("sizes", [True, False])
+def test_whole_partial(server: IndexServer, store: Store, index: Index, sizes: bool) -> None:
+    """A download that was killed just before admission needs no request."""
+    path = wheel(server)
+    pin = server.pin(path, size=sizes)
+    (store.directory("partial") / pin.sha256).write_bytes(path.read_bytes())
+    (got,) = get([pin], store, index)
+
+    assert path.read_bytes() == got.path.read_bytes()
+    assert server.requests == []
+
+
+def test_partial_longer_than_the_file(server: IndexServer, store: Store, index: Index) -> None:
+    """A range that the file does not have starts it again."""
+    path = wheel(server)
+    pin = server.pin(path, size=False)
+    (store.directory("partial") / pin.sha256).write_bytes(bytes(1_000_000))
+    (got,) = get([pin], store, index)
+
+    assert path.read_bytes() == got.path.read_bytes()
+    assert [416, 200] == [request.status for request in server.requests]
+
+
+def test_each_wheel_once_among_processes(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """Eight processes that need the same wheels download each of them once."""
+    pins = [server.pin(wheel(server, f"p{number}", size=100_000)) for number in range(6)]
+    processes = [subprocess.Popen(command(store, tmp_path, pins), stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    answers = [process.communicate()[0] for process in processes]
+
+    assert ["6\n"] * 8 == answers
+    assert sorted(pin.filename for pin in pins) == sorted(
+        request.path.rsplit("/", 1)[-1] for request in server.requests
+    )
+    assert leftovers(store) == []
+
+
+def test_wrong_hash(server: IndexServer, store: Store, index: Index) -> None:
+    """Other bytes of the same length are refused by their hash, and forgotten."""
+    path = wheel(server)
+    pin = server.pin(path)
+    other = bytes(path.stat().st_size)
+    server.behaviour.replace[path.name] = other
+    with pytest.raises(HashMismatchError) as caught:
+        get([pin], store, index)
+
+    expected = (path.name, pin.sha256, hashlib.sha256(other).hexdigest())
+    assert expected == (caught.value.filename, caught.value.expected, caught.value.actual)
+    assert (None, []) == (store.wheel(pin.sha256), leftovers(store))
+
+
+def test_wrong_hashes_are_all_named(server: IndexServer, store: Store, index: Index) -> None:
+    """Several wrong files are one failure to fetch, which says for each what it is and should be."""
+    paths = [wheel(server, name) for name in ("a", "b")]
+    pins = [replace(server.pin(path), sha256=letter * 64) for path, letter in zip(paths, "de", strict=True)]
+    with pytest.raises(FetchError) as caught:
+        get(pins, store, index)
+
+    assert caught.value.hint is not None
+    assert "2 files could not be brought into the store" in str(caught.value)
+    assert all(f"expected sha256 {pin.sha256}" in caught.value.hint for pin in pins)
+
+
+@pytest.mark.parametrize("sizes", [True, False])
+def test_truncated(server: IndexServer, store: Store, index: Index, sizes: bool) -> None:
+    """A file that is shorter than the locked one is not admitted."""
+    path = wheel(server)
+    server.behaviour.replace[path.name] = path.read_bytes()[:-10]
+    pin = server.pin(path, size=sizes)
+    with pytest.raises(DownloadError if sizes else HashMismatchError):
+        get([pin], store, index)
+
+    assert (None, []) == (store.wheel(pin.sha256), leftovers(store))
+
+
+def test_announced_longer(server: IndexServer, store: Store, index: Index) -> None:
+    """A file that is announced as longer than the locked one is not read."""
+    path = wheel(server)
+    server.behaviour.append[path.name] = bytes(1000)
+    pin = server.pin(path)
+    with pytest.raises(DownloadError) as caught:
+        get([pin], store, index)
+
+    size = path.stat().st_size
+    assert str(caught.value) == (
+        f"`{path.name}` should have {size:,} bytes, but the server sends {size + 1000:,} bytes"
+    )
+    assert leftovers(store) == []
+
+
+def test_longer_without_announcement(server: IndexServer, store: Store, index: Index) -> None:
+    """A body that does not end where the locked file does is cut."""
+    path = wheel(server)
+    server.behaviour.append[path.name] = bytes(50_000_000)
+    server.behaviour.chunked = True
+    with pytest.raises(DownloadError) as caught:
+        get([server.pin(path)], store, index)
+
+    assert str(caught.value) == f"`{path.name}` should have {path.stat().st_size:,} bytes, but the server sends more"
+    assert leftovers(store) == []
+
+
+def test_verification_comes_before_admission(server: IndexServer, store: Store, index: Index) -> None:
+    """A wheel that the caller refuses never is in the store, and the caller's error stays what it is."""
+    pin = server.pin(wheel(server))
+    seen: list[bool] = []
+
+    def refuse(path: Path, pin: Pin) -> None:
+        seen.append(store.wheel(pin.sha256) is None and hashlib.sha256(path.read_bytes()).hexdigest() == pin.sha256)
+        raise RecordMismatchError(f"`{pin.filename}` is odd")
+
+    with pytest.raises(RecordMismatchError) as caught:
+        fetch([pin], store, verify=refuse, index=index)
+
+    assert [True] == seen
+    assert str(caught.value) == f"`{pin.filename}` is odd"
+    assert (None, []) == (store.wheel(pin.sha256), leftovers(store))
+
+
+@pytest.mark.parametrize("as_url", [True, False])
+def test_local_files(server: IndexServer, store: Store, as_url: bool, tmp_path: Path) -> None:
+    """Files of this machine are verified and copied, also offline."""
+    path = wheel(server)
+    place: dict[str, object] = {"url": path.as_uri()} if as_url else {"url": None, "path": path}
+    pin = replace(server.pin(path), **place)  # type: ignore[arg-type]
+    (got,) = fetch([pin], store, verify=accept, index=Index(tmp_path, store), offline=True)
+    content = path.read_bytes()
+    path.unlink()
+
+    assert content == got.path.read_bytes()
+    assert server.requests == []
+
+
+def test_local_file_with_another_hash(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """A local file that changed after it was locked is refused."""
+    path = wheel(server)
+    pin = replace(server.pin(path), url=None, path=path)
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(HashMismatchError):
+        fetch([pin], store, verify=accept, index=Index(tmp_path, store))
+
+    assert (None, []) == (store.wheel(pin.sha256), leftovers(store))
+
+
+def test_local_file_that_is_missing(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """A local file that is not there is named."""
+    path = wheel(server)
+    pin = replace(server.pin(path), url=None, path=path)
+    path.unlink()
+    with pytest.raises(FetchError) as caught:
+        fetch([pin], store, verify=accept, index=Index(tmp_path, store))
+
+    assert str(caught.value) == f"`{path}` cannot be read: No such file or directory"
+
+
+def test_offline_names_all_that_is_missing(server: IndexServer, store: Store, index: Index) -> None:
+    """Offline, nothing is asked for, and everything that is missing is named."""
+    a, b, c = (server.pin(wheel(server, name)) for name in "abc")
+    get([b], store, index)
+    requests = len(server.requests)
+    with pytest.raises(OfflineError) as caught:
+        fetch([a, b, c], store, verify=accept, index=index, offline=True)
+
+    assert str(caught.value) == (
+        "The store lacks files, and `--offline` forbids to fetch them: `a-1.0-py3-none-any.whl`, `c-1.0-py3-none-any.whl`"
+    )
+    assert requests == len(server.requests)
+
+
+def test_name_that_is_a_path(server: IndexServer, store: Store, index: Index) -> None:
+    """A lock cannot have a file written outside the store."""
+    pin = replace(server.pin(wheel(server)), filename="../../a.whl")
+    with pytest.raises(FetchError) as caught:
+        get([pin], store, index)
+
+    assert str(caught.value) == "The lock names a file that cannot be: `../../a.whl` is not a plain file name"
+    assert leftovers(store) == []
+
+
+def test_pin_without_a_place(server: IndexServer, store: Store, index: Index) -> None:
+    """A pin that says nowhere where its file is cannot be fetched."""
+    pin = replace(server.pin(wheel(server)), url=None)
+    with pytest.raises(DownloadError) as caught:
+        get([pin], store, index)
+
+    assert str(caught.value) == f"`{pin.filename}` has neither a URL nor a path in the lock"
+
+
+def test_access_denied(server: IndexServer, store: Store, tmp_path: Path, home: Path) -> None:
+    """A refusal names the server, and all places where credentials were looked for."""
+    paths = [wheel(server, name) for name in "ab"]
+    with IndexServer(server.directory, users={"user": "secret"}) as private:
+        index = Index(tmp_path, store, index_url=private.simple)
+        with pytest.raises(AccessDeniedError) as caught:
+            get([private.pin(paths[0])], store, index)
+        index.client.close()
+
+    url = private.file_url(paths[0].name)
+    assert str(caught.value) == f"`{private.url}` refuses access to `{url}` (401)"
+    assert caught.value.hint == (
+        "credentials were looked for in the index URL, UV_INDEX_<NAME>_USERNAME and _PASSWORD, "
+        f"{home / '.netrc'}, keyring"
+    )
+
+
+@pytest.mark.live
+def test_real_index(store: Store, tmp_path: Path) -> None:
+    """The configured index gives a small wheel, with this machine's trust and proxies."""
+    index = Index(tmp_path, store)
+    hashes = {"4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274"}
+    (found,) = index.files("six", "1.17.0", hashes, None)
+    pin = Pin(
+        name="six", version="1.17.0", filename=found.filename, sha256=found.sha256, url=found.url, size=found.size
+    )
+    (got,) = get([pin], store, index)
+    index.client.close()
+
+    assert got.path.name == "six-1.17.0-py2.py3-none-any.whl"

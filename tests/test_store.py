@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import platformdirs
+import pytest
+
+from lamina.errors import ConfigError
+from lamina.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHA256 = "ab" * 32
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+def files(store: Store) -> list[str]:
+    return sorted(path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file())
+
+
+def write(store: Store, destination: Path, content: bytes) -> None:
+    with store.writing(destination) as file:
+        file.write(content)
+
+
+def admit(store: Store, filename: str) -> Path:
+    destination = store.wheel_destination(SHA256, filename)
+    write(store, destination, b"wheel")
+    return destination
+
+
+def test_opening_writes_nothing(store: Store) -> None:
+    """A store that nothing is written to leaves no trace."""
+    found = store.wheel(SHA256, "a.whl")
+
+    assert (None, False) == (found, store.root.exists())
+
+
+def test_root_from_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`LAMINA_CACHE_DIR` says where the store is."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "elsewhere"))
+
+    assert tmp_path / "elsewhere" == Store.open().root
+
+
+@pytest.mark.parametrize("base", ["", "relative", "absolute"])
+def test_root_is_where_platformdirs_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str) -> None:
+    """The shortcut that saves importing platformdirs gives its answer."""
+    monkeypatch.delenv("LAMINA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache") if base == "absolute" else base)
+
+    assert platformdirs.user_cache_path("lamina", appauthor=False) == Store.open().root
+
+
+def test_wheel_keeps_its_name(store: Store) -> None:
+    """An admitted wheel is found with and without its file name, and under that name."""
+    path = admit(store, "a-1.0-py3-none-any.whl")
+
+    assert [path, path] == [store.wheel(SHA256), store.wheel(SHA256, "a-1.0-py3-none-any.whl")]
+    assert path.name == "a-1.0-py3-none-any.whl"
+
+
+def test_wheel_under_another_name(store: Store) -> None:
+    """The hash decides: a wheel that another lock spells otherwise is the same wheel."""
+    path = admit(store, "A-1.0-py3-none-any.whl")
+
+    assert path == store.wheel(SHA256, "a-1.0-py3-none-any.whl")
+
+
+@pytest.mark.parametrize("filename", ["", ".", "..", "../a.whl", "a/b.whl", "a\\b.whl", "a\0.whl", "C:a.whl"])
+def test_wheel_destination_is_a_plain_name(store: Store, filename: str) -> None:
+    """A lock cannot place a file outside the store."""
+    with pytest.raises(ValueError, match="is not a plain file name"):
+        store.wheel_destination(SHA256, filename)
+
+
+def test_writing_is_all_or_nothing(store: Store) -> None:
+    """After an error the destination is what it was, and nothing is left over."""
+    destination = store.entry("area", "abcd", ".x")
+    write(store, destination, b"first")
+
+    def fail() -> None:
+        with store.writing(destination) as file:
+            file.write(b"second")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+
+    assert ["area/ab/abcd.x"] == files(store)
+    assert destination.read_bytes() == b"first"
+
+
+def test_writing_stays_inside(store: Store, tmp_path: Path) -> None:
+    """What is not inside the store is not the store's to write."""
+    with pytest.raises(ValueError, match="is not inside the store"), store.writing(tmp_path / "x"):
+        pass
+
+
+def test_leftovers_of_the_killed_are_removed(store: Store) -> None:
+    """A killed writer's file goes with the next run; a living one's stays."""
+    script = (
+        "import os, signal, sys; from pathlib import Path; from lamina.store import Store\n"
+        "store = Store.open(Path(sys.argv[1]))\n"
+        "with store.writing(store.entry('area', 'killed')) as file:\n"
+        "    file.write(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(store.root)], check=False)
+    left = files(store)
+    with store.writing(store.entry("area", "alive")):
+        Store.open(store.root).sweep()
+        alive = files(store)
+
+    assert (-signal.SIGKILL, 1, 1) == (killed.returncode, len(left), len(alive))
+    assert left != alive
+    assert files(store) == ["area/al/alive"]
+
+
+def test_exclusive_among_threads(store: Store) -> None:
+    """Only one of many holds a key at a time, and the lock leaves no file."""
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            with store.exclusive("key"):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (160, 1) == (len(most), max(most))
+    assert files(store) == []
+
+
+def test_exclusive_among_processes(store: Store) -> None:
+    """Eight processes that add to one number under the lock lose nothing."""
+    script = (
+        "import sys; from pathlib import Path; from lamina.store import Store\n"
+        "store = Store.open(Path(sys.argv[1])); number = store.root / 'number'\n"
+        "for _ in range(25):\n"
+        "    with store.exclusive('key'):\n"
+        "        number.write_text(str(int(number.read_text()) + 1))\n"
+    )
+    store.directory("")
+    (store.root / "number").write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(store.root)]) for _ in range(8)]
+
+    assert [0] * 8 == [process.wait() for process in processes]
+    assert (store.root / "number").read_text() == "200"
+
+
+def test_alone_waits_for_use(store: Store) -> None:
+    """Whoever wants the store alone waits until nobody uses it, and says so once."""
+    events: list[str] = []
+    waiting = threading.Event()
+
+    def clean() -> None:
+        with store.alone(waiting.set):
+            events.append("alone")
+
+    thread = threading.Thread(target=clean)
+    with store.in_use(), store.in_use():
+        thread.start()
+        assert waiting.wait(5)
+        events.append("used")
+    thread.join()
+
+    assert ["used", "alone"] == events
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_directory_that_cannot_be_written(store: Store) -> None:
+    """A read-only store is a configuration error that names it."""
+    store.root.mkdir(mode=0o500)
+    with pytest.raises(ConfigError) as caught, store.exclusive("key"):
+        pass
+
+    assert str(caught.value) == f"The store `{store.root}` cannot be written: Permission denied"
+
+
+def test_file_in_place_of_the_directory(store: Store) -> None:
+    """A store that cannot be a directory is a configuration error with a way out."""
+    store.root.write_text("")
+    with pytest.raises(ConfigError) as caught, store.writing(store.entry("area", "key")):
+        pass
+
+    assert str(caught.value) == f"The store `{store.root}` cannot be written: Not a directory"
+    assert caught.value.hint == "set LAMINA_CACHE_DIR to a directory that can"
