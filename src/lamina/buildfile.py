@@ -1,0 +1,139 @@
+"""
+The versioned report of a build, as ``.lamina/build.json`` and ``lamina build --json`` hold it.
+
+Version "1": sizes in bytes, names normalised, paths relative to the project with ``/``.
+Fields may be added within a version; none is removed or changes its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lamina.errors import ConfigError
+from lamina.model import Build, Distribution, Finding, Layer, Package, Severity
+from lamina.target import Target, quotas
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["BUILD_FILE", "OUTPUT_DIRECTORY", "VERSION", "document", "encode", "read"]
+
+VERSION = "1"
+OUTPUT_DIRECTORY = ".lamina"
+_LIMITS = ("unzipped_bytes", "direct_upload_bytes", "console_bytes", "layers")
+BUILD_FILE = f"{OUTPUT_DIRECTORY}/build.json"
+
+
+def document(build: Build, *, project: Path) -> dict[str, object]:
+    """Return *build* as the plain values of a JSON document."""
+    return {
+        "version": VERSION,
+        "service": build.service,
+        "target": {"runtime": build.target.runtime, "architecture": str(build.target.architecture)},
+        "layers": [_layer(layer, project) for layer in build.layers],
+        "functions": [_package(package, project) for package in build.packages],
+        "limits": {name: getattr(quotas(), name) for name in _LIMITS},
+        "findings": [
+            {
+                "rule": finding.rule,
+                "severity": finding.severity.value,
+                "message": finding.message,
+                "path": finding.path,
+            }
+            for finding in build.findings
+        ],
+        "reused": build.reused,
+        "seconds": round(build.seconds, 3),
+    }
+
+
+def encode(build: Build, *, project: Path) -> bytes:
+    """Return the document of *build* as the bytes of the file."""
+    return json.dumps(document(build, project=project), indent=2).encode() + b"\n"
+
+
+def read(project: Path) -> Build:
+    """
+    Return the last build of *project*, from its file.
+
+    Raises ConfigError where there is none, or where it was written by another version of the format.
+    """
+    path = project / BUILD_FILE
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(f"`{project}` has no build", hint="make one: lamina build") from error
+    except ValueError as error:
+        raise _unreadable(path) from error
+    if content.get("version") != VERSION:
+        raise _unreadable(path)
+    try:
+        return Build(
+            service=content["service"],
+            target=Target.of(**content["target"]),
+            layers=tuple(_read_layer(row, project) for row in content["layers"]),
+            packages=tuple(_read_package(row, project) for row in content["functions"]),
+            findings=tuple(Finding(**(row | {"severity": Severity(row["severity"])})) for row in content["findings"]),
+            reused=content["reused"],
+            seconds=content["seconds"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> ConfigError:
+    return ConfigError(f"`{path}` is no build report of version {VERSION}", hint="make it anew: lamina build")
+
+
+def _layer(layer: Layer, project: Path) -> dict[str, object]:
+    return {
+        "name": layer.name,
+        "path": layer.path.relative_to(project).as_posix(),
+        "digest": layer.digest,
+        "sha256": layer.sha256,
+        "code_sha256": layer.code_sha256,
+        "zipped_bytes": layer.zipped_bytes,
+        "unzipped_bytes": layer.unzipped_bytes,
+        "files": layer.files,
+        "distributions": [
+            {
+                "name": distribution.name,
+                "version": distribution.version,
+                "artifact": distribution.artifact,
+                "sha256": distribution.sha256,
+                "zipped_bytes": distribution.zipped_bytes,
+                "unzipped_bytes": distribution.unzipped_bytes,
+                "bytecode_bytes": distribution.bytecode_bytes,
+            }
+            for distribution in layer.distributions
+        ],
+    }
+
+
+def _package(package: Package, project: Path) -> dict[str, object]:
+    return {
+        "name": package.name,
+        "handler": package.handler,
+        "path": package.path.relative_to(project).as_posix(),
+        "sha256": package.sha256,
+        "code_sha256": package.code_sha256,
+        "zipped_bytes": package.zipped_bytes,
+        "unzipped_bytes": package.unzipped_bytes,
+        "files": package.files,
+        "layers": list(package.layers),
+        "total_unzipped_bytes": package.total_unzipped_bytes,
+        "console_editable": package.console_editable,
+    }
+
+
+def _read_layer(row: dict[str, Any], project: Path) -> Layer:
+    values = {key: value for key, value in row.items() if key != "code_sha256"}
+    values["path"] = project / row["path"]
+    values["distributions"] = tuple(Distribution(**distribution) for distribution in row["distributions"])
+    return Layer(**values)
+
+
+def _read_package(row: dict[str, Any], project: Path) -> Package:
+    values = {key: value for key, value in row.items() if key != "code_sha256"}
+    return Package(**(values | {"path": project / row["path"], "layers": tuple(row["layers"])}))

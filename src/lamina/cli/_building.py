@@ -1,0 +1,171 @@
+"""The part of ``lamina build`` that needs the pipeline, apart, because a build with nothing to do never comes here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina import buildfile, config
+from lamina.cli import _summary
+from lamina.cli._console import Console, megabytes
+from lamina.estimate import estimate
+from lamina.fetch.index import Index
+from lamina.layering import reuse, why
+from lamina.pipeline import Options, Result, build, plan
+from lamina.previous import Previous
+from lamina.service import Overrides
+from lamina.store import Store
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from lamina.estimate import Estimate, Share
+    from lamina.layering import LayerPlan
+    from lamina.pipeline import Plan
+
+__all__ = ["dry_run", "run"]
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    return Options(
+        overrides=Overrides(
+            runtime=arguments.runtime,
+            architecture=arguments.architecture,
+            groups=tuple(arguments.group),
+            extras=tuple(arguments.extra),
+        ),
+        offline=arguments.offline,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the pipeline and show its result; 1 where a finding is an error."""
+    console = Console.of(arguments)
+    project = config.find_project(Path(arguments.project or "."))
+    try:
+        result = build(project, _options(arguments), reporter=console)
+    finally:
+        console.close()
+    document = buildfile.document(result.build, project=project)
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+    else:
+        _tell(result, document, console)
+    for finding in result.build.findings:
+        console.finding(finding.severity, finding.message)
+    return 0 if result.build.ok else 1
+
+
+def _tell(result: Result, document: dict[str, object], console: Console) -> None:
+    reasons = {outcome.name: outcome.reason for outcome in result.outcomes if not outcome.reused}
+    for line in _summary.lines(document, reasons=reasons, verbose=console.verbose):
+        console.say(line)
+    for line in _left_out(result, verbose=console.verbose):
+        console.say(line)
+    console.say(_closing(result))
+
+
+def _left_out(result: Result, *, verbose: bool) -> list[str]:
+    if result.packing is None or result.packing.reused or not result.packing.left_out:
+        return []
+    left_out = result.packing.left_out
+    if verbose:
+        return ["left out of the packages:", *(f"  {each.path}: {each.reason}" for each in left_out)]
+    names = ", ".join(each.path for each in left_out[:3])
+    more = f" and {len(left_out) - 3} more (-v lists them)" if len(left_out) > 3 else ""
+    return [f"left out of the packages: {names}{more}"]
+
+
+def _closing(result: Result) -> str:
+    seconds = f"{result.build.seconds:.2f} s"
+    if result.packing is None:
+        return f"nothing was downloaded or built, in {seconds}: the layers could not be deployed"
+    if result.build.reused:
+        return f"nothing to do, in {seconds}"
+    fetched = ""
+    if result.fetched:
+        size = sum(pin.size or 0 for pin in result.fetched)
+        fetched = f", {len(result.fetched)} wheels fetched{f' ({megabytes(size)})' if size else ''}"
+    return f"done in {seconds}{fetched}"
+
+
+def dry_run(arguments: argparse.Namespace) -> int:
+    """Say what a build would fetch and make, with sizes; write nothing into the project."""
+    console = Console.of(arguments)
+    project = config.find_project(Path(arguments.project or "."))
+    store = Store.open()
+    try:
+        planned = plan(project, _options(arguments), store=store)
+        console.stage("Reading the ends of the wheels", total=len(planned.missing), unit="wheels")
+        index = Index(project, store, offline=arguments.offline)
+        estimates = estimate(planned.layers, store, index, offline=arguments.offline)
+    finally:
+        console.close()
+    previous = Previous.of(project)
+    if arguments.json:
+        print(json.dumps(_plan_document(planned, estimates, previous), indent=2))
+        return 0
+    for layer, each in zip(planned.layers, estimates, strict=True):
+        for line in _planned(layer, each, previous, verbose=console.verbose):
+            console.say(line)
+    missing = sum(pin.size or 0 for pin in planned.missing)
+    console.say(f"would fetch {len(planned.missing)} wheels{f', {megabytes(missing)}' if missing else ''}")
+    return 0
+
+
+def _planned(layer: LayerPlan, found: Estimate, previous: Previous, *, verbose: bool) -> Iterator[str]:
+    standing = reuse(layer, previous) is not None
+    story = "unchanged, would be reused" if standing else f"would be built: {why(layer, previous)}"
+    yield f"layer {found.name} for {layer.selection.target}, {story}"
+    if verbose or not standing:
+        ordered = sorted(found.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
+        yield from _summary.table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
+    about = "" if found.complete else "at least "
+    yield f"  {about}{megabytes(found.zipped_bytes)} zipped, {about}{megabytes(found.unzipped_bytes)} unzipped"
+    yield f"  digest {found.digest[:16]}"
+
+
+def _share(share: Share) -> tuple[str, str, str, str]:
+    sizes = (
+        (megabytes(share.outline.zipped_bytes), megabytes(share.outline.unzipped_bytes))
+        if share.outline
+        else ("?", "?")
+    )
+    return f"{share.pin.name} {share.pin.version}", *sizes, "in the store" if share.in_store else "to be fetched"
+
+
+def _plan_document(planned: Plan, estimates: Sequence[Estimate], previous: Previous) -> dict[str, object]:
+    target = planned.service.target
+    return {
+        "version": buildfile.VERSION,
+        "service": planned.service.name,
+        "target": {"runtime": target.runtime, "architecture": str(target.architecture)},
+        "layers": [
+            {
+                "name": each.name,
+                "digest": each.digest,
+                "reused": reuse(layer, previous) is not None,
+                "reason": "unchanged" if reuse(layer, previous) else why(layer, previous),
+                "zipped_bytes": each.zipped_bytes,
+                "unzipped_bytes": each.unzipped_bytes,
+                "complete": each.complete,
+                "distributions": [_share_document(share) for share in each.shares],
+            }
+            for layer, each in zip(planned.layers, estimates, strict=True)
+        ],
+        "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in planned.missing],
+    }
+
+
+def _share_document(share: Share) -> dict[str, object]:
+    return {
+        "name": share.pin.name,
+        "version": share.pin.version,
+        "artifact": share.pin.filename,
+        "sha256": share.pin.sha256,
+        "zipped_bytes": share.outline.zipped_bytes if share.outline else None,
+        "unzipped_bytes": share.outline.unzipped_bytes if share.outline else None,
+        "in_store": share.in_store,
+    }

@@ -1,0 +1,115 @@
+"""Bring planned layers to disk: fetch, splice, compose; or find that what is there is them already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina import buildfile
+from lamina.archive.layer import Contribution, Identity, compose, contributions
+from lamina.archive.writing import writing
+from lamina.model import Distribution, Layer
+from lamina.previous import changes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from lamina.archive.segment import Recipe
+    from lamina.model import Pin, Selection, Wheel
+    from lamina.previous import Previous
+    from lamina.progress import Reporter
+    from lamina.service import LayerConfig
+    from lamina.store import Store
+
+__all__ = ["LayerPlan", "Outcome", "make_layer", "missing_pins", "reuse", "why"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerPlan:
+    """What one layer is to be; nothing of it has been fetched."""
+
+    config: LayerConfig
+    selection: Selection
+    recipe: Recipe
+
+    @property
+    def identity(self) -> Identity:
+        """What decides the content of the layer."""
+        return Identity(target=self.selection.target, pins=self.selection.pins, recipe=self.recipe)
+
+    @property
+    def digest(self) -> str:
+        """The layer's digest, known before anything is fetched."""
+        return self.identity.digest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What happened to one output, and why."""
+
+    name: str
+    reused: bool
+    reason: str
+
+
+def reuse(plan: LayerPlan, previous: Previous) -> Layer | None:
+    """Return the layer that the last build left, if it is the planned one."""
+    layer = previous.layer(plan.config.name)
+    return layer if layer is not None and layer.digest == plan.digest else None
+
+
+def make_layer(plan: LayerPlan, wheels: Sequence[Wheel], *, project: Path, store: Store, reporter: Reporter) -> Layer:
+    """
+    Write the planned layer of *wheels* into *project*'s output directory, atomically.
+
+    Raises ArchiveError and its kinds; the file that was there then still stands.
+    """
+    reporter.stage(f"Composing layer {plan.config.name}", total=len(wheels), unit="wheels")
+    parts = contributions(wheels, plan.recipe, store)
+    identity, digest = plan.identity, plan.digest
+    destination = project / buildfile.OUTPUT_DIRECTORY / "layers" / f"{plan.config.name}.zip"
+    with writing(destination) as file:
+        composed = compose(file, parts, identity, digest)
+    return Layer(
+        name=plan.config.name,
+        path=destination,
+        digest=digest,
+        sha256=composed.sha256,
+        zipped_bytes=composed.zipped_bytes,
+        unzipped_bytes=composed.unzipped_bytes,
+        files=composed.files,
+        distributions=tuple(_distributions(wheels, parts)),
+    )
+
+
+def _distributions(wheels: Iterable[Wheel], parts: Iterable[Contribution]) -> Iterable[Distribution]:
+    found: dict[str, list[Contribution]] = {}
+    for part in parts:
+        found.setdefault(part.name, []).append(part)
+    for wheel in sorted(wheels, key=lambda wheel: wheel.pin.name):
+        pin, segments = wheel.pin, found.get(wheel.pin.name, [])
+        yield Distribution(
+            name=pin.name,
+            version=pin.version,
+            artifact=pin.filename,
+            sha256=pin.sha256,
+            zipped_bytes=sum(part.segment.zipped_bytes for part in segments),
+            unzipped_bytes=sum(part.segment.unzipped_bytes for part in segments if not part.is_bytecode),
+            bytecode_bytes=sum(part.segment.unzipped_bytes for part in segments if part.is_bytecode),
+        )
+
+
+def why(plan: LayerPlan, previous: Previous) -> str:
+    """Return in a few words why the planned layer had to be made."""
+    known = previous.known_layer(plan.config.name)
+    if known is not None and known.digest == plan.digest:
+        return "its zip was changed or removed"
+    old_target = previous.build.target if previous.build else None
+    return changes(known, plan.selection.pins, plan.selection.target, old_target)
+
+
+def missing_pins(plans: Iterable[LayerPlan], store: Store) -> tuple[Pin, ...]:
+    """Return the artifacts of *plans* that the store does not hold, each once."""
+    pins = {pin.sha256: pin for plan in plans for pin in plan.selection.pins}
+    return tuple(pin for pin in pins.values() if store.wheel(pin.sha256, pin.filename) is None)

@@ -1,0 +1,97 @@
+"""Bring the function packages to disk: walk the sources, pack; or find that what is there is them already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lamina import buildfile, fresh
+from lamina.archive.package import pack, packages
+from lamina.archive.sources import fingerprint, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lamina.archive.leaving import LeftOut
+    from lamina.archive.snapshot import Snapshot
+    from lamina.model import Layer, Package
+    from lamina.previous import Previous
+    from lamina.service import Service
+
+__all__ = ["Packing", "pack_functions"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packing:
+    """The function packages, and what became of the sources."""
+
+    packages: tuple[Package, ...]
+    reused: bool
+    key: str
+    """What decides the packages' bytes."""
+    left_out: tuple[LeftOut, ...]
+    snapshot: Snapshot
+    """What was looked at to decide which files are packed."""
+
+
+def pack_functions(service: Service, project: Path, previous: Previous, layers: Sequence[Layer]) -> Packing:
+    """
+    Write the package of every function of *service*, or leave those that stand.
+
+    Raises PackageError and what writing a zip raises; the files that were there then still stand.
+    """
+    tree = walk(project, service.source, service.include)
+    key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
+    layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
+    standing = [previous.package(function.name) for function in service.functions]
+    if fresh.sources(project) == key and (kept := [package for package in standing if package is not None]) == standing:
+        made = tuple(
+            replace(
+                package,
+                layers=function.layers,
+                total_unzipped_bytes=package.unzipped_bytes + sum(layer_bytes[name] for name in function.layers),
+            )
+            for function, package in zip(service.functions, kept, strict=True)
+        )
+        return Packing(packages=made, reused=True, key=key, left_out=tree.left_out, snapshot=tree.snapshot)
+    directory = project / buildfile.OUTPUT_DIRECTORY / "functions"
+    packed = pack(service, tree, directory, provided=_Provided(layers))
+    return Packing(
+        packages=packages(service, packed, directory, layer_bytes=layer_bytes) if packed else (),
+        reused=packed is None,
+        key=key,
+        left_out=tree.left_out,
+        snapshot=tree.snapshot,
+    )
+
+
+def _key(service: Service, sources: str) -> str:
+    handlers = [[function.name, function.handler] for function in service.functions]
+    return hashlib.sha256(json.dumps([_FORMAT, sources, handlers]).encode()).hexdigest()
+
+
+class _Provided:
+    """The top-level modules of the layers, read from their zips when somebody asks, which is seldom."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = layers
+
+    def __contains__(self, module: object) -> bool:
+        return module in self._modules
+
+    @cached_property
+    def _modules(self) -> frozenset[str]:
+        import zipfile  # noqa: PLC0415 - only a handler that is not in the sources needs it
+
+        modules: set[str] = set()
+        for layer in self._layers:
+            with zipfile.ZipFile(layer.path) as archive:
+                inner = [name.removeprefix("python/") for name in archive.namelist() if name.startswith("python/")]
+            modules.update(name.partition("/")[0].removesuffix(".py") for name in inner)
+        return frozenset(modules)

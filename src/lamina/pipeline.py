@@ -1,0 +1,278 @@
+"""
+The one place that knows the order: what a build does, stage by stage.
+
+::
+
+    load ──▶ Service ──read, select──▶ Selection ──fetch──▶ Wheel ──splice──▶ Contribution ──compose──▶ Layer ──┐
+                  └──walk──▶ SourceTree ──pack──────────────────────────────────────────────▶ Package ──────────┴─check──▶ Build
+
+- *load, read, select* only read, and neither a network nor the running machine decides what they return
+  (hashed requirements name no files, so their index is asked once, and its answer kept in the store).
+- *digest* is the identity of a layer. It is known here, before anything is fetched; where the zip on disk has it already,
+  the stages after it do not run for that layer.
+- *fetch* is the only stage with a network. What it admits to the store has the locked hash and matches its own RECORD.
+- *splice* and *compose* copy bytes and decide nothing.
+- *check* returns findings; it is for the caller to turn errors among them into an exit code.
+
+Every output is written beside its destination and renamed, so a killed build leaves the last one whole.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina import buildfile, config, fresh
+from lamina.archive.segment import Recipe
+from lamina.archive.snapshot import Snapshot, take
+from lamina.archive.writing import building, replace_file
+from lamina.check import limits
+from lamina.fetch import fetch
+from lamina.layering import LayerPlan, Outcome, make_layer, missing_pins, reuse, why
+from lamina.model import Build, Severity
+from lamina.packing import Packing, pack_functions
+from lamina.previous import Previous
+from lamina.progress import Silent
+from lamina.service import Overrides
+from lamina.store import Store
+from lamina.target import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lamina.model import Finding, Layer, Package, Pin, Selection, Wheel
+    from lamina.progress import Reporter
+    from lamina.service import Service
+
+__all__ = ["Options", "Plan", "Result", "build", "plan"]
+
+_SILENT = Silent()
+_NO_OVERRIDES = Overrides()
+# Wheels inflate by a factor of two to ten, and services' closures by about three: less than a quarter of the limit to
+# download is not worth the extra requests, and the finished layer is measured anyway.
+_LIKELY_RATIO = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What a caller may ask for beyond the project's configuration."""
+
+    overrides: Overrides = _NO_OVERRIDES
+    offline: bool = False
+
+    def asked(self) -> dict[str, object]:
+        """Return, as plain JSON values, what of this could change the result."""
+        return {
+            "runtime": self.overrides.runtime,
+            "architecture": self.overrides.architecture,
+            "groups": list(self.overrides.groups),
+            "extras": list(self.overrides.extras),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a build is to do, from reading alone."""
+
+    service: Service
+    layers: tuple[LayerPlan, ...]
+    missing: tuple[Pin, ...]
+    """Artifacts that the store does not hold."""
+    inputs: tuple[Path, ...]
+    """Every file whose content decided the plan, and those whose appearance would."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """A build, and the story of it."""
+
+    build: Build
+    outcomes: tuple[Outcome, ...]
+    """One for each layer."""
+    packing: Packing | None
+    """``None`` where the build ended before it made anything."""
+    fetched: tuple[Pin, ...] = ()
+    """What was not in the store."""
+
+
+def plan(project: Path, options: Options, *, store: Store) -> Plan:
+    """
+    Read the configuration and the lock of *project*, and decide what each layer is to hold.
+
+    Raises ConfigError, LockError, and FetchError where an index must be asked for the files of locked hashes.
+    """
+    from lamina import lock as locks  # noqa: PLC0415 - loads packaging, which a command that only looks never needs
+    from lamina.fetch.index import Index  # noqa: PLC0415
+    from lamina.select import select  # noqa: PLC0415
+
+    service = config.load(project, options.overrides)
+    lock_file = locks.find(project, service.lock)
+    index = Index(project, store, offline=options.offline)
+    selections: dict[tuple[tuple[str, ...], tuple[str, ...]], Selection] = {}
+    inputs = dict.fromkeys(service.inputs)
+    plans: list[LayerPlan] = []
+    for layer in service.layers:
+        choice = (layer.groups, layer.extras)
+        if choice not in selections:
+            lock = locks.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=index)
+            selections[choice] = select(lock, target=service.target)
+            inputs |= dict.fromkeys(lock.inputs)
+        plans.append(LayerPlan(config=layer, selection=selections[choice], recipe=Recipe(exclude=layer.exclude)))
+    return Plan(
+        service=service,
+        layers=tuple(plans),
+        missing=missing_pins(plans, store),
+        inputs=tuple(inputs),
+    )
+
+
+def build(project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = _SILENT) -> Result:
+    """
+    Build the layers and function packages of *project* into its ``.lamina`` directory.
+
+    Raises whatever a stage raises; what was there before then still stands.
+    Findings, errors among them, are part of the result and not raised.
+    """
+    started, started_ns = time.perf_counter(), time.time_ns()
+    store = Store.open() if store is None else store
+    planned = plan(project, options, store=store)
+    if findings := _early_findings(planned, project, options, store):
+        return _refused(planned, findings, seconds=time.perf_counter() - started)
+    with building(project / buildfile.OUTPUT_DIRECTORY):
+        previous = Previous.of(project)
+        layers, outcomes = _layers(planned, project, previous, options=options, store=store, reporter=reporter)
+        packing = pack_functions(planned.service, project, previous, layers)
+        _remove_others(project, [*layers, *packing.packages])
+        result = Build(
+            service=planned.service.name,
+            target=planned.service.target,
+            layers=layers,
+            packages=packing.packages,
+            findings=limits.check(layers, packing.packages, planned.service, quotas()),
+            reused=packing.reused and all(outcome.reused for outcome in outcomes),
+            seconds=time.perf_counter() - started,
+        )
+        _record(result, project, planned, packing, options, started_ns=started_ns)
+    return Result(build=result, outcomes=outcomes, packing=packing, fetched=planned.missing)
+
+
+def _early_findings(planned: Plan, project: Path, options: Options, store: Store) -> tuple[Finding, ...]:
+    """Return errors that are certain before anything is downloaded, where so much is missing that it may be too much."""
+    if options.offline or sum(pin.size or 0 for pin in planned.missing) * _LIKELY_RATIO < quotas().unzipped_bytes:
+        return ()
+    from lamina.estimate import estimate  # noqa: PLC0415 - only large downloads are worth asking about before
+    from lamina.fetch.index import Index  # noqa: PLC0415
+
+    estimates = estimate(planned.layers, store, Index(project, store))
+    sizes = [
+        limits.LayerSize(
+            name=each.name,
+            zipped_bytes=each.zipped_bytes,
+            unzipped_bytes=each.unzipped_bytes,
+            distributions=tuple(
+                limits.DistributionSize(name=share.pin.name, unzipped_bytes=share.outline.unzipped_bytes)
+                for share in each.shares
+                if share.outline
+            ),
+        )
+        for each in estimates
+    ]
+    packages = [
+        limits.PackageSize(name=function.name, layers=function.layers, zipped_bytes=0, unzipped_bytes=0)
+        for function in planned.service.functions
+    ]
+    findings = limits.check(sizes, packages, planned.service, quotas())
+    return tuple(finding for finding in findings if finding.severity is Severity.ERROR)
+
+
+def _refused(planned: Plan, findings: tuple[Finding, ...], *, seconds: float) -> Result:
+    """Return the result of a build that ends before it downloads what could never be deployed."""
+    build = Build(
+        service=planned.service.name,
+        target=planned.service.target,
+        layers=(),
+        packages=(),
+        findings=findings,
+        reused=False,
+        seconds=seconds,
+    )
+    return Result(build=build, outcomes=(), packing=None)
+
+
+def _layers(
+    planned: Plan, project: Path, previous: Previous, *, options: Options, store: Store, reporter: Reporter
+) -> tuple[tuple[Layer, ...], tuple[Outcome, ...]]:
+    found = {each.config.name: reuse(each, previous) for each in planned.layers}
+    wheels = _fetch(
+        [each for each in planned.layers if found[each.config.name] is None],
+        project,
+        options=options,
+        store=store,
+        reporter=reporter,
+    )
+    layers: list[Layer] = []
+    outcomes: list[Outcome] = []
+    for each in planned.layers:
+        name = each.config.name
+        layer = found[name]
+        outcomes.append(
+            Outcome(name=name, reused=layer is not None, reason="unchanged" if layer else why(each, previous))
+        )
+        if layer is None:
+            chosen = [wheels[pin.sha256] for pin in each.selection.pins]
+            layer = make_layer(each, chosen, project=project, store=store, reporter=reporter)
+        layers.append(layer)
+    return tuple(layers), tuple(outcomes)
+
+
+def _fetch(
+    plans: list[LayerPlan], project: Path, *, options: Options, store: Store, reporter: Reporter
+) -> dict[str, Wheel]:
+    from lamina.fetch.index import Index  # noqa: PLC0415 - not needed when every layer stands
+
+    pins = {pin.sha256: pin for each in plans for pin in each.selection.pins}
+    wheels = fetch(
+        tuple(pins.values()),
+        store,
+        verify=_verify,
+        index=Index(project, store, offline=options.offline),
+        reporter=reporter,
+        offline=options.offline,
+    )
+    return {wheel.pin.sha256: wheel for wheel in wheels}
+
+
+def _verify(path: Path, pin: Pin) -> None:
+    from lamina.archive.wheel import verify_record  # noqa: PLC0415 - only what is new to the store is inflated
+
+    verify_record(path, pin)
+
+
+def _remove_others(project: Path, outputs: Sequence[Layer | Package]) -> None:
+    """Remove the zips of layers and functions that the project does not have any more."""
+    wanted = {output.path for output in outputs}
+    for directory in ("layers", "functions"):
+        for path in (project / buildfile.OUTPUT_DIRECTORY / directory).glob("*.zip"):
+            if path not in wanted:
+                path.unlink()
+
+
+def _record(
+    result: Build, project: Path, planned: Plan, packing: Packing, options: Options, *, started_ns: int
+) -> None:
+    """Write the report, and what lets the next build find nothing to do."""
+    replace_file(project / buildfile.BUILD_FILE, buildfile.encode(result, project=project))
+    inputs = Snapshot((*take(project, planned.inputs).observations, *packing.snapshot.observations))
+    if _changed_since(inputs, started_ns):
+        # Somebody edits while we build: what was read may be older than what is there, so remember nothing.
+        (project / fresh.STATE_FILE).unlink(missing_ok=True)
+        return
+    written: tuple[Layer | Package, ...] = (*result.layers, *result.packages)
+    outputs = [output.path.relative_to(project).as_posix() for output in written]
+    fresh.remember(project, asked=options.asked(), inputs=inputs, sources=packing.key, outputs=outputs)
+
+
+def _changed_since(inputs: Snapshot, started_ns: int) -> bool:
+    return any(max(seen.stat[:2]) >= started_ns for seen in inputs.observations if seen.kind == "file")

@@ -1,0 +1,88 @@
+"""What the last build left on disk, and why a new one differs from it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina import buildfile, fresh
+from lamina.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from lamina.model import Build, Layer, Package, Pin
+    from lamina.target import Target
+
+__all__ = ["Previous", "changes"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Previous:
+    """The last build of a project, as far as its files are still what it recorded."""
+
+    project: Path
+    build: Build | None
+
+    @classmethod
+    def of(cls, project: Path) -> Previous:
+        """Return the last build of *project*; one that cannot be read counts as none."""
+        try:
+            return cls(project=project, build=buildfile.read(project))
+        except ConfigError:
+            # No build yet, or one of another format: everything is made anew, which needs no comment.
+            return cls(project=project, build=None)
+
+    def layer(self, name: str) -> Layer | None:
+        """Return the layer *name*, if its zip is still there as it was built."""
+        found = next((layer for layer in self._layers() if layer.name == name), None)
+        return found if found is not None and self._stands(found) else None
+
+    def known_layer(self, name: str) -> Layer | None:
+        """Return what is known of the layer *name*, whether its zip still stands or not."""
+        return next((layer for layer in self._layers() if layer.name == name), None)
+
+    def package(self, name: str) -> Package | None:
+        """Return the package of the function *name*, if its zip is still there as it was built."""
+        packages = self.build.packages if self.build else ()
+        found = next((package for package in packages if package.name == name), None)
+        return found if found is not None and self._stands(found) else None
+
+    def _layers(self) -> tuple[Layer, ...]:
+        return self.build.layers if self.build else ()
+
+    def _stands(self, output: Layer | Package) -> bool:
+        if fresh.as_left(self.project, output.path.relative_to(self.project).as_posix()):
+            return True
+        try:
+            with output.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == output.sha256
+        except OSError:
+            return False
+
+
+def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
+    """Return in a few words why a layer of *pins* for *target* is not *layer*."""
+    if layer is None:
+        return "not built before"
+    if old_target is not None and (old_target.runtime, old_target.architecture) != (
+        target.runtime,
+        target.architecture,
+    ):
+        return f"{old_target} → {target}"
+    old = {distribution.name: distribution for distribution in layer.distributions}
+    new = {pin.name: pin for pin in pins}
+    words = [
+        f"{name} {old[name].version} → {pin.version}"
+        if old[name].version != pin.version
+        else f"{name} {pin.version} (another file)"
+        for name, pin in sorted(new.items())
+        if name in old and old[name].sha256 != pin.sha256
+    ]
+    words += [f"added {name} {pin.version}" for name, pin in sorted(new.items()) if name not in old]
+    words += [f"removed {name} {old[name].version}" for name in sorted(old.keys() - new.keys())]
+    if len(words) > 5:
+        words = [*words[:4], f"and {len(words) - 4} more"]
+    return ", ".join(words) or "the recipe changed (exclusions, bytecode or lamina's format)"
