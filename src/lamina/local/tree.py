@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from lamina.local.artifacts import Archive
 
-__all__ = ["unpack"]
+__all__ = ["remove_unused", "unpack"]
 
 _CHUNK = 1 << 20
 # A tree that nobody has used for so long is removed when another is made.
@@ -54,7 +54,7 @@ def unpack(archives: Sequence[Archive], cache: Path) -> Path:
     tree = cache / key
     if not tree.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        _remove_unused(cache)
+        remove_unused(cache)
         temporary = Path(tempfile.mkdtemp(dir=cache, prefix=".unpacking-"))
         try:
             for archive in archives:
@@ -73,8 +73,8 @@ def unpack(archives: Sequence[Archive], cache: Path) -> Path:
     return tree
 
 
-def _remove_unused(cache: Path) -> None:
-    """Remove trees, finished or not, that were not used for two weeks."""
+def remove_unused(cache: Path) -> None:
+    """Remove the directories in *cache*, finished or not, that were not used for two weeks."""
     oldest = time.time() - _UNUSED_SECONDS
     for entry in cache.iterdir():
         mark = cache / f"{entry.name}.used"

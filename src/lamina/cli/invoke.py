@@ -1,0 +1,184 @@
+"""``lamina invoke``: one event to one function, here, and what Lambda would have said."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lamina.local.artifacts import Artifacts
+    from lamina.local.invoke import InvocationResult
+    from lamina.local.world import World
+
+__all__ = ["EXAMPLE", "HELP", "add_world_options", "configure", "find_world", "open_build", "run"]
+
+HELP = (
+    "Run a function on this machine against its built layers: the real runtime client, Lambda's directories and environment, "
+    "the function's memory and timeout. The response goes to stdout, the log to stderr."
+)
+EXAMPLE = """\
+examples:
+  lamina invoke create-order --event order.json
+  lamina invoke create-order --event '{"id": 1}' --env TABLE=orders-dev
+  echo '{}' | lamina invoke create-order --event - --json
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own options."""
+    parser.add_argument("function", metavar="FUNCTION", help="the function's name")
+    parser.add_argument(
+        "--event", metavar="FILE|JSON|-", default="{}", help="a file, JSON itself, or - for stdin (default: {})"
+    )
+    parser.add_argument("--timeout", type=int, metavar="SECONDS", help="instead of the configured timeout")
+    parser.add_argument("--memory", type=int, metavar="MB", help="instead of the configured memory")
+    add_world_options(parser)
+
+
+def add_world_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command has that shows a function's world."""
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="set a variable, or hand on one of yours; nothing else of your environment is",
+    )
+    parser.add_argument("--credentials", action="store_true", help="hand on the AWS credentials in your environment")
+    parser.add_argument(
+        "--mode",
+        choices=["auto", "namespace", "path"],
+        default="auto",
+        help="true directories in a mount namespace, or only the same search path (default: the first if it can be)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Invoke, and show the response; 1 where the function failed."""
+    from lamina.cli._console import Console  # noqa: PLC0415
+    from lamina.local.invoke import invoke  # noqa: PLC0415
+
+    console = Console.of(arguments)
+    world = find_world(
+        arguments,
+        open_build(arguments),
+        arguments.function,
+        memory_mb=arguments.memory,
+        timeout_seconds=arguments.timeout,
+    )
+    event = read_event(arguments.event)
+    result = invoke(world, event, on_log=None if arguments.quiet else _show_log)
+    if result.mode_reason is not None:
+        console.warn(
+            f"{result.mode_reason}; the same files were found by path",
+            hint="`/opt` and `/var/task` have other names then, and nothing is read-only",
+        )
+    elif arguments.verbose:
+        console.note(f"the function saw its layers in mode `{result.mode}`")
+    if result.hint is not None:
+        console.warn(result.error.message if result.error is not None else "", hint=result.hint)
+    if arguments.json:
+        print(json.dumps(_document(arguments.function, result), indent=2))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(result.payload + b"\n")
+        sys.stdout.flush()
+    return 1 if result.error is not None else 0
+
+
+def open_build(arguments: argparse.Namespace) -> Artifacts:
+    """Return what was built last in the project that the command line means."""
+    from lamina.config import find_project  # noqa: PLC0415
+    from lamina.local.artifacts import read  # noqa: PLC0415
+
+    return read(Path(arguments.project).absolute() if arguments.project else find_project(Path.cwd()))
+
+
+def find_world(
+    arguments: argparse.Namespace,
+    artifacts: Artifacts,
+    function: str | None,
+    *,
+    memory_mb: int | None = None,
+    timeout_seconds: int | None = None,
+) -> World:
+    """Return the world of *function*, or of any if all see the same, as the command line wants it."""
+    import os  # noqa: PLC0415
+
+    from lamina.config import load  # noqa: PLC0415
+    from lamina.local.settings import additional_variables, any_function, function_of  # noqa: PLC0415
+    from lamina.local.world import Mode, prepare  # noqa: PLC0415
+
+    built = artifacts.function(function) if function is not None else any_function(artifacts)
+    service = load(artifacts.project)
+    return prepare(
+        artifacts,
+        built,
+        function_of(built, service, memory_mb=memory_mb, timeout_seconds=timeout_seconds),
+        mode=Mode(arguments.mode),
+        additional=additional_variables(arguments.env, os.environ, credentials=arguments.credentials),
+    )
+
+
+def read_event(source: str) -> bytes:
+    """
+    Return the event that ``--event`` means: stdin, JSON itself, or a file.
+
+    Raises ConfigError if there is no such file, or if it is not JSON.
+    """
+    if source == "-":
+        name, data = "standard input", sys.stdin.buffer.read()
+    elif source.lstrip()[:1] in {"{", "[", '"'} or source in {"null", "true", "false"}:
+        name, data = "the event", source.encode()
+    else:
+        name = f"`{source}`"
+        try:
+            data = Path(source).read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"The event file {name} cannot be read: {error.strerror}",
+                hint="give a file, JSON that begins with a bracket or a quote, or - for stdin",
+            ) from error
+    try:
+        json.loads(data)
+    except ValueError as error:
+        raise ConfigError(f"The event in {name} is not JSON: {error}") from error
+    return data
+
+
+def _show_log(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def _document(function: str, result: InvocationResult) -> dict[str, object]:
+    """Return the report, version "1": times in milliseconds, sizes in bytes."""
+    error = result.error
+    try:
+        payload = json.loads(result.payload)
+    except ValueError:
+        payload = result.payload.decode(errors="replace")
+    return {
+        "version": "1",
+        "function": function,
+        "request_id": result.request_id,
+        "payload": payload,
+        "error": None
+        if error is None
+        else {"type": error.type, "message": error.message, "stack_trace": list(error.stack_trace)},
+        "hint": result.hint,
+        "mode": result.mode.value,
+        "mode_reason": result.mode_reason,
+        "init_ms": result.init_ms,
+        "duration_ms": result.duration_ms,
+        "billed_ms": result.billed_ms,
+        "memory_bytes": result.memory_bytes,
+        "max_memory_bytes": result.max_memory_bytes,
+        "logs": result.logs,
+    }

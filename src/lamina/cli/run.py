@@ -1,0 +1,85 @@
+"""``lamina run``: any command in the world that a function sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.cli.invoke import add_world_options, find_world, open_build
+from lamina.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["EXAMPLE", "HELP", "configure", "run"]
+
+HELP = (
+    "Run a command in the world that a function sees: `python` is the target's interpreter with the layers, the package and the "
+    "runtime's own modules, and nothing else. The command keeps the terminal and starts in the project; its exit code is passed on."
+)
+EXAMPLE = """\
+examples:
+  lamina run -- python -c 'import numpy; print(numpy.__file__)'
+  lamina run --with pytest -- pytest tests/
+  lamina run --env TABLE=orders-dev report -- python -m service.handlers.report
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own options."""
+    import argparse  # noqa: PLC0415
+
+    parser.add_argument(
+        "--with",
+        dest="borrowed",
+        action="append",
+        default=[],
+        metavar="NAME|./DIR",
+        help="lend a distribution of the project's environment with what it requires, or a directory, last on the path",
+    )
+    add_world_options(parser)
+    parser.add_argument(
+        "words",
+        nargs=argparse.REMAINDER,
+        metavar="[FUNCTION] -- COMMAND",
+        help="a function's name, which may be left out where all have the same layers; then the command",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from lamina.cli._console import Console  # noqa: PLC0415
+    from lamina.local.command import run_command  # noqa: PLC0415
+
+    function, command = split(arguments.words)
+    artifacts = open_build(arguments)
+    world = find_world(arguments, artifacts, function)
+    result = run_command(world, command, project=artifacts.project, borrowed=arguments.borrowed)
+    if result.mode_reason is not None:
+        Console.of(arguments).warn(
+            f"{result.mode_reason}; the same files were found by path",
+            hint="`/opt` and `/var/task` have other names then, and nothing is read-only",
+        )
+    return result.exit_code
+
+
+def split(words: list[str]) -> tuple[str | None, list[str]]:
+    """
+    Return the function's name, if there is one, and the command.
+
+    Raises ConfigError if the words are neither.
+    """
+    if "--" not in words:
+        raise ConfigError(
+            "The command has to come after `--`" if words else "There is no command to run",
+            hint="lamina run [OPTIONS] [FUNCTION] -- COMMAND",
+        )
+    at = words.index("--")
+    before, command = words[:at], words[at + 1 :]
+    if len(before) > 1 or not command:
+        raise ConfigError(
+            f"Before `--` stands more than a function's name: {' '.join(before)}"
+            if command
+            else "There is no command to run",
+            hint="lamina run [OPTIONS] [FUNCTION] -- COMMAND",
+        )
+    return (before[0] if before else None), command
