@@ -1,0 +1,141 @@
+"""Finding the lock: nearest first, nothing known is overlooked, a miss says where it looked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lamina.errors import LockError, LockNotFoundError
+from lamina.lock import READERS, LockFile, find
+from locking import read_lock
+
+
+def plant(root: Path, *names: str) -> Path:
+    """Make a repository with empty files at *names*."""
+    (root / ".git").mkdir(parents=True)
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+@pytest.mark.parametrize("kind", list(READERS))
+def test_every_known_name_is_found(tmp_path: Path, kind: str) -> None:
+    """A lock of each known format stands for itself."""
+    plant(tmp_path, kind)
+
+    assert LockFile(path=tmp_path / kind, kind=kind, project=tmp_path) == find(tmp_path)
+
+
+def test_nearest_wins(tmp_path: Path) -> None:
+    """A lock beside the project beats a preferred one above it."""
+    plant(tmp_path, "uv.lock", "service/requirements.txt")
+
+    assert tmp_path / "service/requirements.txt" == find(tmp_path / "service").path
+
+
+def test_preference_within_one_directory(tmp_path: Path) -> None:
+    """A locker's own file beats what was exported from it."""
+    plant(tmp_path, "uv.lock", "pylock.toml", "requirements.txt")
+
+    assert "uv.lock" == find(tmp_path).kind
+
+
+def test_upwards_to_the_workspace(tmp_path: Path) -> None:
+    """A member without a lock of its own uses the workspace's, and stays the project."""
+    plant(tmp_path, "uv.lock", "pyproject.toml", "services/orders/pyproject.toml", "services/orders/src/app.py")
+
+    found = find(tmp_path / "services/orders/src")
+
+    assert LockFile(path=tmp_path / "uv.lock", kind="uv.lock", project=tmp_path / "services/orders") == found
+
+
+def test_the_repository_is_the_end(tmp_path: Path) -> None:
+    """A lock outside the repository belongs to somebody else; the error says what was looked for, where, and what to do."""
+    (tmp_path / "uv.lock").touch()
+    repository = plant(tmp_path / "repository", "service/pyproject.toml")
+
+    with pytest.raises(LockNotFoundError) as raised:
+        find(repository / "service")
+
+    assert f"no lock file in `{repository / 'service'}` or above it, up to `{repository}`" == str(raised.value)
+    assert (
+        "looked for `uv.lock`, `pylock.toml`, `poetry.lock`, `pdm.lock`, `Pipfile.lock`, `requirements.txt` and "
+        "`pylock.<name>.toml`; make one: `uv lock`, `uv export --format pylock.toml`, or `pip-compile --generate-hashes`"
+    ) == raised.value.hint
+
+
+def test_one_named_pylock(tmp_path: Path) -> None:
+    """A single ``pylock.<name>.toml`` is as good as ``pylock.toml``."""
+    plant(tmp_path, "pylock.lambda.toml")
+
+    assert LockFile(path=tmp_path / "pylock.lambda.toml", kind="pylock.toml", project=tmp_path) == find(tmp_path)
+
+
+def test_several_named_pylocks(tmp_path: Path) -> None:
+    """Nobody can tell which of several named locks is meant, so none is taken."""
+    plant(tmp_path, "pylock.b.toml", "pylock.a.toml")
+
+    with pytest.raises(LockError) as raised:
+        find(tmp_path)
+
+    assert f"several locks in `{tmp_path}`, and none is `pylock.toml`: `pylock.a.toml`, `pylock.b.toml`" == str(
+        raised.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("locks/uv.lock", "uv.lock"),
+        ("locks/pylock.lambda.toml", "pylock.toml"),
+        ("locks/layer-requirements.txt", "requirements.txt"),
+    ],
+)
+def test_explicit(tmp_path: Path, name: str, kind: str) -> None:
+    """A configured path ends the search, and its name says the format."""
+    plant(tmp_path, "requirements.txt", name)
+
+    assert LockFile(path=tmp_path / name, kind=kind, project=tmp_path) == find(tmp_path, Path(name))
+
+
+def test_explicit_does_not_exist(tmp_path: Path) -> None:
+    """A configured path that is wrong is not replaced by what would have been found."""
+    plant(tmp_path, "uv.lock")
+
+    with pytest.raises(LockNotFoundError) as raised:
+        find(tmp_path, Path("locks/uv.lock"))
+
+    assert f"the configured lock file `{tmp_path / 'locks/uv.lock'}` does not exist" == str(raised.value)
+
+
+def test_explicit_of_unknown_format(tmp_path: Path) -> None:
+    """A name of no format is refused with the names that are."""
+    plant(tmp_path, "conda-lock.yml")
+
+    with pytest.raises(LockError) as raised:
+        find(tmp_path, Path("conda-lock.yml"))
+
+    assert "`conda-lock.yml` is not the name of a lock file" == str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["poetry.lock", "pdm.lock", "Pipfile.lock"])
+def test_not_read_yet(tmp_path: Path, kind: str) -> None:
+    """A lock that lamina cannot read is not passed over for an export beside it."""
+    plant(tmp_path, kind, "requirements.txt")
+
+    with pytest.raises(LockError) as raised:
+        read_lock(tmp_path)
+
+    assert f"lamina does not read `{kind}` yet: `{tmp_path / kind}`" == str(raised.value)
+
+
+def test_finding_imports_little() -> None:
+    """Finding a lock is part of a build with nothing to do, so it does not wait for packaging or a TOML reader."""
+    code = "import sys, lamina.lock; print(*sorted({'packaging', 'rtoml', 'tomllib', 'httpx'} & set(sys.modules)))"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "" == completed.stdout.strip()
