@@ -1,0 +1,68 @@
+"""``python -m benchmarks``: prepare, measure, and say which budgets of the design hold here."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.bench import ROOT, Bench
+from benchmarks.launcher import Launcher
+from benchmarks.present import report, save, table
+from benchmarks.rows import GROUPS
+from benchmarks.study import conduct, judge
+from benchmarks.values import Row
+
+
+def main() -> int:
+    """Run the benchmark; 1 if a budget was missed or a row failed."""
+    arguments = _arguments()
+    bench = Bench(quick=arguments.quick)
+    groups = [GROUPS[name] for name in (arguments.group or GROUPS)]
+    _tell("preparing: fetching the example's wheels, warming every cache")
+    bench.prepare()
+    rows = [row for group in groups for row in group.rows(bench)]
+    budgets = [budget for group in groups for budget in group.BUDGETS]
+    repeats = arguments.repeats or (3 if arguments.quick else 9)
+    seed = arguments.seed if arguments.seed is not None else time.time_ns() % 1_000_000
+    with Launcher() as launcher:
+        study = conduct(
+            [row for row in rows if isinstance(row, Row)],
+            launcher,
+            repeats=repeats,
+            slow_repeats=min(repeats, 1 if arguments.quick else 3),
+            chance=random.Random(seed),
+            tell=_tell,
+        )
+    _tell("")
+    verdicts = judge(study, budgets)
+    print(table(rows, study, verdicts))
+    facts: dict[str, object] = {"repeats": repeats, "seed": seed, "target": bench.target.runtime}
+    stamp = time.strftime("%Y%m%dT%H%M%S")
+    save(report(rows, study, verdicts, facts), arguments.output or ROOT / "benchmarks" / "results" / f"{stamp}.json")
+    missed = any(verdict.met is False and not verdict.budget.aim for verdict in verdicts)
+    return 1 if missed or study.failures else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="few repeats, and nothing that takes long to prepare")
+    parser.add_argument("--repeats", type=int, metavar="N", help="how often each row is run (slow ones less)")
+    parser.add_argument("--seed", type=int, metavar="N", help="draw the same order as a run that printed this")
+    parser.add_argument("--group", action="append", choices=list(GROUPS), help="only this group; may be given again")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the JSON")
+    return parser.parse_args()
+
+
+def _tell(words: str) -> None:
+    """Say on stderr how far it is; on one line where somebody looks on."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{words[:100]}", end="", file=sys.stderr, flush=True)
+    elif words:
+        print(words, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

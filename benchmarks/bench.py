@@ -1,0 +1,171 @@
+"""
+What every group of rows shares: the example, its wheels, and a place to work.
+
+Everything is under ``build/benchmarks`` of the checkout, on one file system, and survives the run but ``work/``::
+
+    store/      lamina's store, with the wheels as the user's own index gave them
+    wheels/     the same wheels under their names, for the other tools
+    venvs/      tools that are measured
+    work/       what the rows write
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.values import Command
+from lamina import config
+from lamina.errors import LaminaError
+from lamina.interpreters import search
+from lamina.model import Wheel
+from lamina.pipeline import Options, plan
+from lamina.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lamina.model import Pin
+    from lamina.target import Target
+
+__all__ = ["ROOT", "Bench", "remove"]
+
+ROOT = Path(__file__).parent.parent
+_FOREIGN = ("PIP_", "UV_", "LAMINA_", "AWS_", "PYTHON")
+
+
+def remove(path: Path) -> None:
+    """Remove the file or tree at *path*, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """One run's surroundings."""
+
+    example: Path = ROOT / "examples" / "orders"
+    home: Path = ROOT / "build" / "benchmarks"
+    quick: bool = False
+    """Whether rows that need long preparation are left out."""
+
+    @property
+    def work(self) -> Path:
+        """Where rows write."""
+        return self.home / "work"
+
+    @property
+    def store(self) -> Path:
+        """A store that holds the example's wheels; rows that spoil it make their own with `store_with_wheels`."""
+        return self.home / "store"
+
+    @cached_property
+    def pins(self) -> tuple[Pin, ...]:
+        """What the example's only layer holds."""
+        layers = plan(self.example, Options(), store=Store.open(self.store)).layers
+        return tuple({pin.sha256: pin for layer in layers for pin in layer.selection.pins}.values())
+
+    @cached_property
+    def target(self) -> Target:
+        """What the example is built for."""
+        return config.load(self.example).target
+
+    @cached_property
+    def interpreter(self) -> Path | None:
+        """A CPython of the target's minor, if this machine has one."""
+        try:
+            found = search(self.target.python)
+        except LaminaError:
+            return None
+        return None if found is None else found.path
+
+    @property
+    def wheels(self) -> Path:
+        """The directory with the example's wheels, and nothing else."""
+        return self.home / "wheels"
+
+    @cached_property
+    def stored(self) -> tuple[Wheel, ...]:
+        """The example's wheels in `store`."""
+        store = Store.open(self.store)
+        paths = [(pin, store.wheel(pin.sha256, pin.filename)) for pin in self.pins]
+        return tuple(Wheel(pin=pin, path=path) for pin, path in paths if path is not None)
+
+    @cached_property
+    def environment(self) -> Mapping[str, str]:
+        """What measured processes see: of pip's, uv's and lamina's settings only ours, which know no network."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        return kept | {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_FIND_LINKS": str(self.home / "wheels"),
+            "PIP_NO_INDEX": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_INPUT": "1",
+            "UV_FIND_LINKS": str(self.home / "wheels"),
+            "UV_NO_CONFIG": "1",
+            "UV_NO_INDEX": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_CACHE_DIR": str(self.home / "uv-cache"),
+            "PIP_CACHE_DIR": str(self.home / "pip-cache"),
+            "LAMINA_CACHE_DIR": str(self.store),
+            "NO_COLOR": "1",
+        }
+
+    def prepare(self) -> None:
+        """Make the directories, and fetch the example's wheels as the user's own settings say."""
+        remove(self.work)
+        self.work.mkdir(parents=True)
+        project = self.project("fetching", bytecode="none")
+        environment = os.environ | {"LAMINA_CACHE_DIR": str(self.store)}
+        argv = [sys.executable, "-m", "lamina", "build", "--quiet", "--project", str(project)]
+        subprocess.run(argv, check=True, stdout=sys.stderr, env=environment)
+        directory = self.wheels
+        remove(directory)
+        directory.mkdir()
+        for wheel in self.stored:
+            os.link(wheel.path, directory / wheel.pin.filename)
+
+    def project(self, name: str, *, bytecode: str) -> Path:
+        """Return a fresh copy of the example under *name*, configured for the mode *bytecode*."""
+        copy = self.work / name
+        remove(copy)
+        shutil.copytree(self.example, copy, ignore=shutil.ignore_patterns(".lamina", "__pycache__", ".*_cache"))
+        configuration = copy / "pyproject.toml"
+        text, count = re.subn(r"(?m)^bytecode = .*$", f'bytecode = "{bytecode}"', configuration.read_text("utf-8"))
+        if count != 1:
+            raise RuntimeError(f"`{configuration}` does not configure bytecode")
+        configuration.write_text(text, "utf-8")
+        return copy
+
+    def store_with_wheels(self, name: str) -> Path:
+        """Return a new store under *name*, with all that `store` has (as hard links) but segments and bytecode."""
+        copy = self.work / name
+        remove(copy)
+        shutil.copytree(
+            self.store,
+            copy,
+            copy_function=os.link,
+            ignore=lambda directory, _: ["segments", "bytecode"] if Path(directory) == self.store else [],
+        )
+        return copy
+
+    def lamina(self, *arguments: str, store: Path | None = None, more: Mapping[str, str] | None = None) -> Command:
+        """Return the command ``lamina ARGUMENTS`` as it is installed, with *store* and *more* environment."""
+        environment = dict(self.environment) | (dict(more) if more else {})
+        environment["LAMINA_CACHE_DIR"] = str(store or self.store)
+        program = Path(sys.executable).with_name("lamina")
+        return Command(argv=(str(program), *arguments), environment=environment, directory=self.work)
+
+    def command(self, *argv: str, directory: Path | None = None, more: Mapping[str, str] | None = None) -> Command:
+        """Return the command *argv*, in *directory* (default: `work`)."""
+        environment = dict(self.environment) | (dict(more) if more else {})
+        return Command(argv=argv, environment=environment, directory=directory or self.work)

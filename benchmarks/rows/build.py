@@ -1,0 +1,147 @@
+"""``lamina build`` of the example, as whole processes, with more and more already done."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from benchmarks.bench import remove
+from benchmarks.values import Budget, Measure, Row, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from benchmarks.bench import Bench
+    from benchmarks.values import Command
+
+__all__ = ["BUDGETS", "rows"]
+
+_MEGABYTES = 1_000_000
+_AIM = 1 / 40
+
+BUDGETS = (
+    Budget(
+        what="build, wheels in the store",
+        row="build-wheels",
+        against="uv-zip",
+        measure=Measure.TIMES,
+        at_most=1 / 20,
+    ),
+    Budget(
+        what="build, wheels in the store",
+        row="build-wheels",
+        against="uv-zip",
+        measure=Measure.TIMES,
+        at_most=_AIM,
+        aim=True,
+    ),
+    Budget(
+        what="build, segments in the store",
+        row="build-segments",
+        against="uv-zip",
+        measure=Measure.TIMES,
+        at_most=_AIM,
+        aim=True,
+    ),
+    Budget(what="build, nothing changed", row="build-nothing", against="python", measure=Measure.TIMES, at_most=5),
+    *(
+        Budget(what="build, nothing changed", row="build-nothing", against=peer, measure=Measure.TIMES, at_most=1)
+        for peer in ("uv-zip", "pip-zip", "sam-build", "sam-again")
+    ),
+    *(
+        Budget(what="peak memory", row=row, measure=Measure.BYTES, at_most=100 * _MEGABYTES)
+        for row in ("build-wheels", "build-segments", "build-bytecode", "build-nothing", "build-fetching")
+    ),
+)
+
+
+def rows(bench: Bench) -> Sequence[Row | Unavailable]:
+    """Return the builds; with bytecode only where the title says so, because no peer makes any."""
+    plain = bench.project("plain", bytecode="none")
+    unchanged = bench.project("unchanged", bytecode="none")
+    _run(bench.lamina("build", "--project", str(unchanged)))
+    unmarked = _marks(unchanged)
+    nothing = bench.lamina("build", "--project", str(unchanged))
+
+    def untouched() -> None:
+        if _marks(unchanged) != unmarked:
+            raise RuntimeError("a build with nothing changed wrote its artifacts again")
+
+    return [
+        _building(
+            "build-wheels",
+            "lamina build, wheels in the store",
+            command=bench.lamina("build", "--project", str(plain), store=bench.work / "wheels-only"),
+            project=plain,
+            before=lambda: bench.store_with_wheels("wheels-only"),
+        ),
+        _building(
+            "build-segments",
+            "lamina build, segments in the store",
+            command=bench.lamina("build", "--project", str(plain)),
+            project=plain,
+        ),
+        *_with_bytecode(bench),
+        Row(
+            name="build-nothing",
+            title="lamina build, nothing changed",
+            run=lambda run: run(nothing).sample,
+            verify=untouched,
+        ),
+    ]
+
+
+def _with_bytecode(bench: Bench) -> Sequence[Row | Unavailable]:
+    name, title = "build-bytecode", "lamina build, bytecode too, all segments in the store"
+    compiling, compiling_title = "build-compiling", "lamina build, bytecode too, wheels in the store"
+    if bench.interpreter is None:
+        reason = f"no CPython {bench.target.runtime.removeprefix('python')} on this machine"
+        return [
+            Unavailable(name=each, title=words, reason=reason)
+            for each, words in ((name, title), (compiling, compiling_title))
+        ]
+    project = bench.project("bytecode", bytecode="reachable")
+    _run(bench.lamina("build", "--project", str(project)))
+    return [
+        _building(name, title, command=bench.lamina("build", "--project", str(project)), project=project),
+        _building(
+            compiling,
+            compiling_title,
+            command=bench.lamina("build", "--project", str(project), store=bench.work / "uncompiled"),
+            project=project,
+            before=lambda: bench.store_with_wheels("uncompiled"),
+            slow=True,
+        ),
+    ]
+
+
+def _building(
+    name: str,
+    title: str,
+    *,
+    command: Command,
+    project: Path,
+    before: Callable[[], object] = lambda: None,
+    slow: bool = False,
+) -> Row:
+    def prepare() -> None:
+        before()
+        remove(project / ".lamina")
+
+    def verify() -> None:
+        if not _marks(project):
+            raise RuntimeError(f"`{project}` was not built")
+
+    return Row(name=name, title=title, run=lambda run: run(command).sample, prepare=prepare, verify=verify, slow=slow)
+
+
+def _marks(project: Path) -> dict[str, tuple[int, int]]:
+    """Return what would tell that an artifact of *project* was written again."""
+    marks = {path.name: path.stat() for path in (project / ".lamina").glob("*/*.zip")}
+    return {name: (status.st_ino, status.st_mtime_ns) for name, status in marks.items()}
+
+
+def _run(command: Command) -> None:
+    """Run *command* unmeasured; raises CalledProcessError if it fails."""
+    subprocess.run(command.argv, check=True, cwd=command.directory, env=command.environment, stdout=subprocess.DEVNULL)

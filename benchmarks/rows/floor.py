@@ -1,0 +1,36 @@
+"""What nothing can be faster than: starting Python, copying the result."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.bench import remove
+from benchmarks.values import Budget, Measure, Row, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.bench import Bench
+
+__all__ = ["BUDGETS", "rows"]
+
+BUDGETS = (Budget(what="lamina --help", row="help", against="python", measure=Measure.TIMES, at_most=3),)
+
+
+def rows(bench: Bench) -> Sequence[Row | Unavailable]:
+    """Return the floor, and the start-up of lamina beside it."""
+    python = bench.command(sys.executable, "-c", "pass")
+    usage = bench.lamina("--help")
+    [layer] = (bench.work / "fetching" / ".lamina" / "layers").glob("*.zip")
+    copied = bench.work / "copied.zip"
+    found: list[Row | Unavailable] = [
+        Row(name="python", title="python -c pass", run=lambda run: run(python).sample),
+        Row(name="help", title="lamina --help", run=lambda run: run(usage).sample),
+    ]
+    if shutil.which("cp") is None:
+        return [*found, Unavailable(name="cp", title="cp of the layer", reason="there is no cp")]
+    copy = bench.command("cp", str(layer), str(copied))
+    copying = Row(name="cp", title="cp of the layer", run=lambda run: run(copy).sample, prepare=lambda: remove(copied))
+    return [*found, copying]

@@ -1,0 +1,193 @@
+"""How the same layer is made without lamina."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.bench import remove
+from benchmarks.values import Row, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.bench import Bench
+    from benchmarks.values import Budget, Command
+
+__all__ = ["BUDGETS", "rows"]
+
+BUDGETS: Sequence[Budget] = ()
+
+_SAM_TEMPLATE = """\
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Dependencies:
+    Type: AWS::Serverless::LayerVersion
+    Properties:
+      ContentUri: dependencies
+      CompatibleRuntimes: [{runtime}]
+    Metadata:
+      BuildMethod: {runtime}
+      BuildArchitecture: {architecture}
+"""
+
+
+def rows(bench: Bench) -> Sequence[Row | Unavailable]:
+    """Return the recipes: uv and zip, pip and zip, SAM."""
+    return [*_uv(bench), *_pip(bench), *_sam(bench)]
+
+
+def _uv(bench: Bench) -> Sequence[Row | Unavailable]:
+    uv = shutil.which("uv", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
+    if uv is None:
+        return [Unavailable(name="uv-zip", title="uv pip install --target + zip -r", reason="there is no uv")]
+    tree = bench.work / "uv-tree"
+    platform = {"x86_64": "x86_64", "arm64": "aarch64"}[str(bench.target.architecture)]
+    install = (
+        f"'{uv}' pip install --quiet --link-mode hardlink --no-deps --require-hashes --only-binary :all:"
+        f" --python '{sys.executable}' --python-version {_version(bench)} --python-platform {platform}-manylinux_2_34"
+        f" --target python --requirements '{bench.example / 'requirements.txt'}'"
+    )
+    alone = bench.work / "uv-alone"
+    # What uv unpacks on its first run is what "warm cache" means.
+    subprocess.run(["sh", "-c", install], check=True, cwd=_emptied(alone), env=dict(bench.environment))
+    return [
+        Row(
+            name="uv",
+            title="uv pip install --target alone, warm cache",
+            run=lambda run: run(_shell(bench, install, alone)).sample,
+            prepare=lambda: void(_emptied(alone)),
+        ),
+        _zipped("uv-zip", "uv pip install --target, warm cache, + zip -r", bench, install, tree),
+    ]
+
+
+def _pip(bench: Bench) -> Sequence[Row | Unavailable]:
+    title = "pip install -t + zip -r"
+    if bench.interpreter is None:
+        return [Unavailable(name="pip-zip", title=title, reason=f"there is no {bench.target.runtime}")]
+    install = (
+        f"'{bench.interpreter}' -m pip install --quiet --no-deps --require-hashes --only-binary :all:"
+        f" -t python -r '{bench.example / 'requirements.txt'}'"
+    )
+    return [_zipped("pip-zip", title, bench, install, bench.work / "pip-tree", slow=True)]
+
+
+def _zipped(name: str, title: str, bench: Bench, install: str, tree: Path, *, slow: bool = False) -> Row:
+    zipping = "zip -qr layer.zip python"
+    if shutil.which("zip") is None:
+        # About as fast: both are zlib at level 6.
+        title += " (no zip here: Python's zipfile)"
+        zipping = f"'{sys.executable}' -m zipfile -c layer.zip python"
+
+    def verify() -> None:
+        if not (tree / "layer.zip").stat().st_size:
+            raise RuntimeError(f"`{tree}` has an empty layer")
+
+    return Row(
+        name=name,
+        title=title,
+        run=lambda run: run(_shell(bench, f"{install} && {zipping}", tree)).sample,
+        prepare=lambda: void(_emptied(tree)),
+        verify=verify,
+        slow=slow,
+    )
+
+
+def _sam(bench: Bench) -> Sequence[Row | Unavailable]:
+    titles = {
+        "sam-build": "sam build of the layer (no zip)",
+        "sam-again": "sam build --cached, nothing changed (no zip)",
+    }
+    missing = None
+    sam = bench.home / "venvs" / "sam" / "bin" / "sam"
+    if bench.quick:
+        missing = "left out by --quick"
+    elif bench.interpreter is None:
+        missing = f"there is no {bench.target.runtime}"
+    elif not sam.exists():
+        missing = _install_sam(sam.parent.parent)
+    if missing is not None:
+        return [Unavailable(name=name, title=title, reason=missing) for name, title in titles.items()]
+    return _sam_rows(bench, str(sam), titles)
+
+
+def _sam_rows(bench: Bench, sam: str, titles: dict[str, str]) -> Sequence[Row]:
+    def place(name: str) -> Path:
+        tree = bench.work / name
+        dependencies = tree / "dependencies"
+        if not dependencies.exists():
+            dependencies.mkdir(parents=True)
+            shutil.copyfile(bench.example / "requirements.txt", dependencies / "requirements.txt")
+            runtime, architecture = bench.target.runtime, str(bench.target.architecture)
+            template = _SAM_TEMPLATE.format(runtime=runtime, architecture=architecture)
+            (tree / "template.yaml").write_text(template, "utf-8")
+        return tree
+
+    # SAM wants an executable with the runtime's name on the PATH.
+    search = os.pathsep.join((str(bench.interpreter.parent) if bench.interpreter else "", bench.environment["PATH"]))
+    more = {"PATH": search, "SAM_CLI_TELEMETRY": "0", "HOME": str(bench.work / "home")}
+    cold, again = place("sam-cold"), place("sam-again")
+    build = bench.command(sam, "build", directory=cold, more=more)
+    rebuild = bench.command(sam, "build", "--cached", directory=again, more=more)
+
+    def built_once() -> None:
+        if not (again / ".aws-sam").exists():
+            subprocess.run(rebuild.argv, check=True, cwd=again, env=dict(rebuild.environment), capture_output=True)
+
+    def verify() -> None:
+        if not (cold / ".aws-sam" / "build" / "Dependencies" / "python").is_dir():
+            raise RuntimeError("SAM built no layer")
+
+    return [
+        Row(
+            name="sam-build",
+            title=titles["sam-build"],
+            run=lambda run: run(build).sample,
+            prepare=lambda: remove(cold / ".aws-sam"),
+            verify=verify,
+            slow=True,
+        ),
+        Row(
+            name="sam-again",
+            title=titles["sam-again"],
+            run=lambda run: run(rebuild).sample,
+            prepare=built_once,
+            slow=True,
+        ),
+    ]
+
+
+def _install_sam(environment: Path) -> str | None:
+    """Install SAM into *environment* with the user's own settings; return why not, if not."""
+    print(f"installing aws-sam-cli into {environment}", file=sys.stderr)
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, capture_output=True)
+        pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "aws-sam-cli"]
+        subprocess.run(pip, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        remove(environment)
+        return f"aws-sam-cli cannot be installed: {error}"
+    return None
+
+
+def _version(bench: Bench) -> str:
+    return ".".join(map(str, bench.target.python))
+
+
+def _emptied(tree: Path) -> Path:
+    remove(tree)
+    tree.mkdir(parents=True)
+    return tree
+
+
+def _shell(bench: Bench, script: str, directory: Path) -> Command:
+    return bench.command("sh", "-c", script, directory=directory)
+
+
+def void(_: object) -> None:
+    """Return nothing, whatever was done."""
