@@ -42,7 +42,27 @@ def load(path: Path) -> Manifest:
     """Return what the file at *path* asks for; `ConfigError` names a requirement that cannot be understood."""
     if not path.is_file():
         return Manifest(path=path)
-    document = guards.load(path)
+    try:
+        return _parse_document(guards.load(path), path)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"`{path}` is not what its specification demands: {error}") from error
+
+
+def origin_of(keys: Mapping[str, str]) -> str:
+    """
+    Return in one word or two where a requirement with these source *keys* comes from: ``registry``, ``local``, ``url``, ``git main``.
+
+    The keys are those of ``[tool.uv.sources]``; those of ``requires-dist`` in a uv.lock are understood too.
+    """
+    if "git" in keys:
+        reference = next((keys[key] for key in _REFERENCES if key in keys), "")
+        return f"git {reference}".strip()
+    if "url" in keys:
+        return "url"
+    return "local" if {"path", "workspace", "editable", "directory", "virtual"} & keys.keys() else "registry"
+
+
+def _parse_document(document: Mapping[str, Any], path: Path) -> Manifest:
     project = document.get("project", {})
     dynamic = project.get("dynamic", ()) if project else ("dependencies", "optional-dependencies")
     uv = document.get("tool", {}).get("uv", {})
@@ -65,20 +85,6 @@ def load(path: Path) -> Manifest:
         groups=_groups(groups, path),
         origins={canonicalize_name(name): _origin(source) for name, source in uv.get("sources", {}).items()},
     )
-
-
-def origin_of(keys: Mapping[str, str]) -> str:
-    """
-    Return in one word or two where a requirement with these source *keys* comes from: ``registry``, ``local``, ``url``, ``git main``.
-
-    The keys are those of ``[tool.uv.sources]``; those of ``requires-dist`` in a uv.lock are understood too.
-    """
-    if "git" in keys:
-        reference = next((keys[key] for key in _REFERENCES if key in keys), "")
-        return f"git {reference}".strip()
-    if "url" in keys:
-        return "url"
-    return "local" if {"path", "workspace", "editable", "directory", "virtual"} & keys.keys() else "registry"
 
 
 def _origin(source: Any) -> str | None:

@@ -19,7 +19,6 @@ from lamina.lock import guards, manifest, stale
 from lamina.lock.values import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from packaging.pylock import Package
@@ -77,7 +76,8 @@ def _groups(document: Mapping[str, Any], project: Manifest, request: Request) ->
     PEP 751 means ``default-groups`` for just those; a development group that a locker lists there is not implied.
     """
     declared = {*project.groups, "dev"}
-    synthetic = {str(group) for group in document.get("default-groups", ())}
+    defaults = document.get("default-groups")
+    synthetic = {str(group) for group in defaults} if isinstance(defaults, list) else set()
     return tuple(sorted({*request.groups, *(group for group in synthetic if canonicalize_name(group) not in declared)}))
 
 
@@ -86,10 +86,12 @@ def _variables(request: Request, groups: tuple[str, ...]) -> dict[str, str | fro
     return {**markers, "extras": frozenset(request.extras), "dependency_groups": frozenset(groups)}
 
 
-def _rows(table: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
-    """Yield the tables of the array at *key*; what is not one is left for the validation to complain about."""
-    rows = table.get(key, ())
-    yield from (row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
+def _rows(table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the array of tables at *key*; `LockSyntaxError` if it is something else."""
+    rows = table.get(key, [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise LockSyntaxError(f"`{key}` is not an array of tables", hint="lock again")
+    return rows
 
 
 def _placed(row: dict[str, Any], directory: Path) -> dict[str, Any]:
@@ -98,10 +100,8 @@ def _placed(row: dict[str, Any], directory: Path) -> dict[str, Any]:
     for key in ("vcs", "directory", "archive", "sdist"):
         if isinstance(row.get(key), dict):
             placed[key] = _placed_artifact(row[key], directory)
-    if isinstance(row.get("wheels"), list):
-        placed["wheels"] = [
-            _placed_artifact(wheel, directory) if isinstance(wheel, dict) else wheel for wheel in row["wheels"]
-        ]
+    if "wheels" in row:
+        placed["wheels"] = [_placed_artifact(wheel, directory) for wheel in _rows(row, "wheels")]
     if isinstance(row.get("index"), str):
         placed["index"] = guards.without_credentials(row["index"])
     return placed
@@ -117,7 +117,7 @@ def _placed_artifact(artifact: dict[str, Any], directory: Path) -> dict[str, Any
 
 
 def _hashed(row: Mapping[str, Any]) -> bool:
-    wheels = list(_rows(row, "wheels"))
+    wheels = _rows(row, "wheels")
     others = [row[key] for key in ("archive", "sdist") if isinstance(row.get(key), dict)]
     # A source distribution is only needed where no wheel fits, so one without SHA-256 does not spoil the wheels.
     return all(
