@@ -1,0 +1,350 @@
+"""`lamina init`: what it finds, what it writes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.cli import main
+from lamina.config import load
+from lamina.discovery import Discovery, Handler, discover
+from lamina.errors import ConfigError
+from lamina.proposal import propose, write
+from lamina.target import Target, runtimes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HANDLER = "def lambda_handler(event, context):\n    return event\n"
+TODAY = dt.date(2026, 11, 23)
+
+PYPROJECT = """\
+# The orders service.
+[project]
+name    =  "orders"   # aligned by hand
+requires-python = "==3.13.*"
+"""
+
+
+def grow(root: Path, files: dict[str, str]) -> Path:
+    for path, content in files.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    return root
+
+
+def orders(root: Path) -> Path:
+    """Make a service of two handlers, an inner module that they import, and things that are none of it."""
+    return grow(
+        root,
+        {
+            "pyproject.toml": PYPROJECT,
+            "service/__init__.py": "",
+            "service/handlers/__init__.py": "",
+            "service/handlers/create_order.py": "import shared.names\n" + HANDLER,
+            "service/handlers/report.py": HANDLER,
+            "shared/__init__.py": "",
+            "shared/names.py": "from billing import prices\n",
+            "billing.py": "",
+            "infrastructure/app.py": "def build(): ...\n",
+            "tests/test_report.py": HANDLER,
+            ".venv/lib/x.py": HANDLER,
+        },
+    )
+
+
+WRITTEN = """\
+[tool.lamina]
+runtime = "python3.13"
+architecture = "x86_64"
+source = ["billing.py", "service", "shared"]
+
+[tool.lamina.functions]
+create-order = "service.handlers.create_order.lambda_handler"
+report = "service.handlers.report.lambda_handler"
+"""
+
+
+class TestCommand:
+    def test_writes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The table is appended, the rest of the file stays byte for byte, and the result is a valid configuration."""
+        root = orders(tmp_path)
+
+        code = main(["init", "--project", str(root)])
+
+        captured = capsys.readouterr()
+        assert code == 0
+        assert captured.out == WRITTEN
+        assert captured.err == (
+            f'Wrote this to `{root / "pyproject.toml"}`\nnote: the runtime is from requires-python = "==3.13.*"\n'
+        )
+        assert (root / "pyproject.toml").read_text(encoding="utf-8") == f"{PYPROJECT}\n{WRITTEN}"
+        assert [function.name for function in load(root).functions] == ["create-order", "report"]
+
+    def test_dry_run(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A dry run prints the same and writes nothing."""
+        root = orders(tmp_path)
+
+        code = main(["init", "--project", str(root), "--dry-run", "--architecture", "arm64", "-q"])
+
+        captured = capsys.readouterr()
+        assert code == 0
+        assert captured.out == WRITTEN.replace("x86_64", "arm64")
+        assert captured.err == ""
+        assert (root / "pyproject.toml").read_text(encoding="utf-8") == PYPROJECT
+
+    def test_json(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The report says the same to programs."""
+        root = grow(tmp_path, {".python-version": "3.13\n", "app.py": HANDLER})
+
+        code = main(["init", "--project", str(root), "--json", "-q"])
+
+        assert code == 0
+        assert json.loads(capsys.readouterr().out) == {
+            "version": "1",
+            "path": (root / "lamina.toml").as_posix(),
+            "written": True,
+            "target": {"runtime": "python3.13", "architecture": "x86_64"},
+            "source": ["app.py"],
+            "functions": [{"name": "app", "handler": "app.lambda_handler"}],
+            "text": (root / "lamina.toml").read_text(encoding="utf-8"),
+        }
+
+    def test_twice(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A second run overwrites nothing."""
+        root = orders(tmp_path)
+        main(["init", "--project", str(root)])
+        before = (root / "pyproject.toml").read_bytes()
+        capsys.readouterr()
+
+        code = main(["init", "--project", str(root)])
+
+        assert code == 2
+        assert capsys.readouterr().err == (
+            f"error: `{root / 'pyproject.toml'}` configures lamina already\n\n"
+            "hint: edit it there; nothing is overwritten\n"
+        )
+        assert (root / "pyproject.toml").read_bytes() == before
+
+    def test_no_handlers(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A repository without handlers gets a configuration that builds layers, and is told so."""
+        root = grow(tmp_path, {"pyproject.toml": PYPROJECT})
+
+        code = main(["init", "--project", str(root)])
+
+        captured = capsys.readouterr()
+        assert code == 0
+        assert captured.out == '[tool.lamina]\nruntime = "python3.13"\narchitecture = "x86_64"\n'
+        assert "warning: No handler found: this builds layers only\n" in captured.err
+        assert load(root).functions == ()
+
+
+class TestWrite:
+    def test_standalone(self, tmp_path: Path) -> None:
+        """Without a `pyproject.toml` the keys go to the top level of a `lamina.toml`."""
+        root = grow(tmp_path, {"service/app.py": HANDLER, ".python-version": "cpython-3.13.1\n"})
+
+        write(propose(root, today=TODAY))
+
+        assert (root / "lamina.toml").read_text(encoding="utf-8") == (
+            'runtime = "python3.13"\narchitecture = "x86_64"\nsource = ["service"]\n\n'
+            '[functions]\nservice = "service.app.lambda_handler"\n'
+        )
+        assert load(root).functions[0].handler == "service.app.lambda_handler"
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (b"[project]\r\n", b"[project]\r\n\r\n[tool.lamina]\r\n"),
+            (b"[project]", b"[project]\n\n[tool.lamina]\n"),
+        ],
+    )
+    def test_line_ends(self, tmp_path: Path, before: bytes, after: bytes) -> None:
+        """Line ends and mode are those of the file, which may lack the last one."""
+        path = tmp_path / "pyproject.toml"
+        path.write_bytes(before)
+        path.chmod(0o640)
+
+        write(propose(tmp_path, today=TODAY, runtime="python3.12"))
+
+        assert path.read_bytes().startswith(after)
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_link(self, tmp_path: Path) -> None:
+        """A `pyproject.toml` that is a symbolic link stays one."""
+        grow(tmp_path, {"real.toml": PYPROJECT})
+        (tmp_path / "pyproject.toml").symlink_to("real.toml")
+
+        write(propose(tmp_path, today=TODAY))
+
+        assert (tmp_path / "pyproject.toml").is_symlink()
+        assert (tmp_path / "real.toml").read_text(encoding="utf-8").startswith(f"{PYPROJECT}\n[tool.lamina]\n")
+
+    def test_inline_table(self, tmp_path: Path) -> None:
+        """A file that cannot be appended to stays as it is."""
+        text = "tool = { other = 1 }\n"
+        proposal = propose(grow(tmp_path, {"pyproject.toml": text}), today=TODAY, runtime="python3.12")
+
+        with pytest.raises(ConfigError) as caught:
+            write(proposal)
+
+        assert caught.value.hint == "add the table by hand; see: lamina init --dry-run"
+        assert (tmp_path / "pyproject.toml").read_text(encoding="utf-8") == text
+
+
+class TestRuntime:
+    @pytest.mark.parametrize(
+        ("files", "runtime", "reason"),
+        [
+            ({".python-version": "3.12\n", "pyproject.toml": PYPROJECT}, "python3.12", ".python-version"),
+            ({".python-version": "# ours\npython3.14t\n"}, "python3.14", ".python-version"),
+            ({"pyproject.toml": PYPROJECT}, "python3.13", 'requires-python = "==3.13.*"'),
+            (
+                {"pyproject.toml": '[project]\nrequires-python = ">=3.13.2,<4"\n'},
+                "python3.13",
+                'requires-python = ">=3.13.2,<4"',
+            ),
+            ({"pyproject.toml": '[project]\nrequires-python = "<3.11"\n'}, "python3.9", 'requires-python = "<3.11"'),
+            (
+                {"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.13"\n'},
+                "python3.13",
+                'tool.poetry.dependencies.python = "^3.13"',
+            ),
+        ],
+    )
+    def test_taken_from(self, tmp_path: Path, files: dict[str, str], runtime: str, reason: str) -> None:
+        """The pinned version decides, else what the project allows."""
+        proposal = propose(grow(tmp_path, files), today=TODAY)
+
+        assert (proposal.target, proposal.runtime_reason) == (Target.of(runtime, "x86_64"), reason)
+
+    def test_oldest_supported(self, tmp_path: Path) -> None:
+        """Of several runtimes it is the oldest that Lambda supports on that day."""
+        deprecation = next(runtime.deprecation for runtime in runtimes() if runtime.name == "python3.12")
+        assert deprecation is not None
+        root = grow(tmp_path, {"pyproject.toml": '[project]\nrequires-python = ">=3.12"\n'})
+
+        before = propose(root, today=deprecation - dt.timedelta(days=1))
+        after = propose(root, today=deprecation)
+
+        assert (before.target.runtime, after.target.runtime) == ("python3.12", "python3.13")
+
+    @pytest.mark.parametrize(
+        "text",
+        ["[project]\nname = 'x'\n", "[project]\nrequires-python = '>=4'\n", "[project]\nrequires-python = '?'\n"],
+    )
+    def test_unknown(self, tmp_path: Path, text: str) -> None:
+        """Where nothing says it, nothing is guessed."""
+        root = grow(tmp_path, {"pyproject.toml": text})
+
+        with pytest.raises(ConfigError) as caught:
+            propose(root, today=TODAY)
+
+        assert str(caught.value) == (
+            f"Nothing in `{root}` says which Python the service runs on: no `.python-version`, no `requires-python`"
+        )
+
+    def test_not_toml(self, tmp_path: Path) -> None:
+        """A broken `pyproject.toml` is named."""
+        root = grow(tmp_path, {"pyproject.toml": "[project"})
+
+        with pytest.raises(ConfigError) as caught:
+            propose(root, today=TODAY)
+
+        assert str(caught.value).startswith(f"`{root / 'pyproject.toml'}` is not TOML: ")
+
+
+class TestDiscover:
+    def test_source_layout(self, tmp_path: Path) -> None:
+        """What is below `src` is imported from there."""
+        root = grow(
+            tmp_path,
+            {"src/orders/a.py": "import tools\n" + HANDLER, "src/tools.py": "", "tools.py": "", "src/other/b.py": ""},
+        )
+
+        assert discover(root) == Discovery(
+            source=("src/orders", "src/tools.py"), handlers=(Handler(name="a", handler="orders.a.lambda_handler"),)
+        )
+
+    def test_src_is_a_package(self, tmp_path: Path) -> None:
+        """A `src` with an `__init__.py` is a package like any other."""
+        root = grow(tmp_path, {"src/__init__.py": "", "src/a.py": HANDLER})
+
+        assert discover(root) == Discovery(
+            source=("src",), handlers=(Handler(name="a", handler="src.a.lambda_handler"),)
+        )
+
+    def test_names(self, tmp_path: Path) -> None:
+        """Functions are called after their module, or the directory of a module that is called like any other."""
+        root = grow(
+            tmp_path,
+            {
+                "functions/get_order/app.py": HANDLER,
+                "functions/put_order/app.py": HANDLER,
+                "jobs/get_order.py": HANDLER,
+                "jobs/nightly/__init__.py": HANDLER,
+                "app.py": HANDLER,
+                "main.py": HANDLER,
+            },
+        )
+
+        assert [(each.name, each.handler) for each in discover(root).handlers] == [
+            ("app", "app.lambda_handler"),
+            ("get-order", "functions.get_order.app.lambda_handler"),
+            ("jobs-get-order", "jobs.get_order.lambda_handler"),
+            ("main", "main.lambda_handler"),
+            ("nightly", "jobs.nightly.lambda_handler"),
+            ("put-order", "functions.put_order.app.lambda_handler"),
+        ]
+
+    def test_number(self, tmp_path: Path) -> None:
+        """Where no directory tells two apart, a number does."""
+        root = grow(tmp_path, {"a/app.py": HANDLER, "a/main.py": HANDLER, "a/index.py": HANDLER})
+
+        assert [each.name for each in discover(root).handlers] == ["a", "a-2", "a-3"]
+
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            ("def handler(event, context): ...", "handler"),
+            ("def handler(event, context, clock=None): ...", "handler"),
+            ("def handler(*args): ...", "handler"),
+            ("handler = Mangum(app)", "handler"),
+            ("def handler(event, context): ...\ndef lambda_handler(event, context): ...", "lambda_handler"),
+            ("def handler(record): ...", None),
+            ("def handler(a, b, c): ...", None),
+            ("handler = None", None),
+            ("class handler: ...", None),
+            ("async def handler(event, context): ...", None),
+            ("def other(event, context): ...", None),
+            ("def handler(event, context:", None),
+        ],
+    )
+    def test_what_is_a_handler(self, tmp_path: Path, source: str, expected: str | None) -> None:
+        """A handler has the usual name and takes an event and a context, or is made by a call."""
+        handlers = discover(grow(tmp_path, {"service/f.py": source})).handlers
+
+        assert [each.handler for each in handlers] == ([f"service.f.{expected}"] if expected else [])
+
+    def test_left_alone(self, tmp_path: Path) -> None:
+        """What is never packaged, ignored by git or cannot be imported is not looked at."""
+        root = grow(
+            tmp_path,
+            {
+                ".gitignore": "build/\nlocal.py\n",
+                "build/service/a.py": HANDLER,
+                "local.py": HANDLER,
+                "my-scripts/a.py": HANDLER,
+                "service/test_a.py": HANDLER,
+                "node_modules/x/a.py": HANDLER,
+                "env312/pyvenv.cfg": "",
+                "env312/a.py": HANDLER,
+            },
+        )
+
+        assert discover(root) == Discovery(source=(), handlers=())
