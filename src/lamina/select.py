@@ -242,9 +242,10 @@ def _no_compatible_wheel(misses: Sequence[_Miss], target: Target) -> NoCompatibl
     python = f"cp{target.python[0]}{target.python[1]}"
     glibc = f"manylinux_{target.glibc[0]}_{target.glibc[1]}_{target.architecture.machine}"
     lines.append(f"the target takes: {python}, abi3 and pure wheels, up to {glibc}")
-    lines.append(
-        "next: choose versions that have such a wheel and lock again, or build for another runtime or architecture"
-    )
+    if any(miss.package.wheels for miss in misses):
+        lines.append("next: choose versions that have such a wheel and lock again, or build for another target")
+    if not all(miss.package.wheels for miss in misses):
+        lines.append("next: sources are not built yet: put a wheel of each on an index, and lock again")
     return NoCompatibleWheelError(
         f"no wheel in the lock fits {target}: {', '.join(_worded(miss.package) for miss in misses)}",
         offered={f"{miss.package.name}=={miss.package.version or '?'}": miss.offered for miss in misses},

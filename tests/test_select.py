@@ -1,0 +1,259 @@
+"""Selection: the best wheel of everything that applies, or one error that names all misses."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lamina.errors import LockError, NoCompatibleWheelError
+from lamina.model import Pin, Selection
+from lamina.select import select
+from lamina.target import Target
+from locking import (
+    ARM,
+    TARGET,
+    X86,
+    digest,
+    filename,
+    package,
+    pylock_package,
+    pylock_wheel,
+    read_lock,
+    root,
+    write_pylock,
+    write_uv_lock,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def chosen(directory: Path, target: Target) -> list[str]:
+    return [pin.filename for pin in select(read_lock(directory, target=target), target=target).pins]
+
+
+def test_a_selection(tmp_path: Path) -> None:
+    """A selection is exact, complete, and sorted by name."""
+    write_pylock(tmp_path, pylock_package("b"), pylock_package("a", index="https://index.example/simple"))
+
+    a, b = filename("a", "1.0"), filename("b", "1.0")
+    expected = Selection(
+        target=TARGET,
+        pins=(
+            Pin(
+                name="a",
+                version="1.0",
+                filename=a,
+                sha256=digest(a),
+                url=f"https://files.example/{a}",
+                index="https://index.example/simple",
+            ),
+            Pin(name="b", version="1.0", filename=b, sha256=digest(b), url=f"https://files.example/{b}"),
+        ),
+    )
+
+    assert expected == select(read_lock(tmp_path), target=TARGET)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "architecture", "tags", "best"),
+    [
+        ("python3.13", "arm64", (f"cp313-cp313-{ARM}", "py3-none-any"), f"cp313-cp313-{ARM}"),
+        ("python3.13", "x86_64", (f"cp313-cp313-{ARM}", "py3-none-any"), "py3-none-any"),
+        ("python3.13", "arm64", (f"cp39-abi3-{ARM}", f"cp312-abi3-{ARM}"), f"cp312-abi3-{ARM}"),
+        ("python3.11", "arm64", (f"cp39-abi3-{ARM}", f"cp312-abi3-{ARM}"), f"cp39-abi3-{ARM}"),
+        (
+            "python3.12",
+            "x86_64",
+            ("cp312-cp312-manylinux_2_28_x86_64", f"cp312-cp312-{X86}"),
+            "cp312-cp312-manylinux_2_28_x86_64",
+        ),
+        ("python3.11", "x86_64", ("cp311-cp311-manylinux_2_28_x86_64", f"cp311-cp311-{X86}"), f"cp311-cp311-{X86}"),
+        (
+            "python3.13",
+            "arm64",
+            (f"py2.py3-none-{ARM}.manylinux2014_aarch64", "py3-none-any"),
+            f"py2.py3-none-{ARM}.manylinux2014_aarch64",
+        ),
+    ],
+)
+def test_the_best_tag(tmp_path: Path, runtime: str, architecture: str, tags: tuple[str, ...], best: str) -> None:
+    """The most specific wheel that the target takes wins: its own ABI, the newest glibc, the newest abi3."""
+    write_pylock(tmp_path, pylock_package("a", tags=tags))
+
+    assert [filename("a", "1.0", best)] == chosen(tmp_path, Target.of(runtime, architecture))
+
+
+def test_build_numbers(tmp_path: Path) -> None:
+    """Of two wheels with one tag, the higher build number wins, as a number."""
+    write_pylock(
+        tmp_path,
+        pylock_package("a", "1.0", tags=("py3-none-any", "2-py3-none-any", "10x-py3-none-any", "9-py3-none-any")),
+    )
+
+    assert ["a-1.0-10x-py3-none-any.whl"] == chosen(tmp_path, TARGET)
+
+
+FILES = (
+    filename("a", "1.0", f"cp313-cp313-{ARM}"),
+    filename("a", "1.0", f"1-cp313-cp313-{ARM}"),
+    filename("a", "1.0", f"cp313-cp313-{ARM}.manylinux2014_aarch64"),
+    filename("a", "1.0", f"cp313-cp313-{X86}"),
+    filename("a", "1.0"),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(files=st.permutations(FILES), flipped=st.booleans())
+def test_order_means_nothing(tmp_path: Path, files: list[str], flipped: bool) -> None:
+    """The order of files and packages in a lock decides nothing, not even among equals."""
+    rows = [pylock_package("a", tags=(), wheels=[pylock_wheel(name) for name in files]), pylock_package("b")]
+    write_pylock(tmp_path, *(reversed(rows) if flipped else rows))
+
+    assert [FILES[1], filename("b", "1.0")] == chosen(tmp_path, TARGET)
+
+
+def test_all_misses(tmp_path: Path) -> None:
+    """One error names every distribution that the target cannot take, what the lock offers, what is wanted, and what to do."""
+    write_pylock(
+        tmp_path,
+        pylock_package("good"),
+        pylock_package("other-machine", tags=(f"cp313-cp313-{X86}", "cp313-cp313-win_amd64")),
+        pylock_package("other-python", tags=(f"cp312-cp312-{ARM}", f"cp311-cp311-{ARM}")),
+        pylock_package("new-glibc", tags=("cp313-cp313-manylinux_2_39_aarch64", "cp313-cp313-manylinux_2_41_aarch64")),
+        pylock_package("musl", tags=("cp313-cp313-musllinux_1_2_aarch64",)),
+        pylock_package("mac", tags=tuple(f"cp313-cp313-macosx_{n}_0_arm64" for n in range(11, 17))),
+        pylock_package("fallback", tags=("cp313-cp313-win_amd64",), sdist=pylock_wheel("fallback-1.0.tar.gz")),
+        pylock_package("source", tags=(), sdist=pylock_wheel("source-1.0.tar.gz")),
+        {"name": "repo", "vcs": {"type": "git", "url": "https://git.example/r", "commit-id": "c" * 40}},
+        {"name": "local", "directory": {"path": "local"}},
+        {"name": "zipped", "archive": {"url": "https://files.example/z.zip", "hashes": {"sha256": "0" * 64}}},
+    )
+
+    with pytest.raises(NoCompatibleWheelError) as raised:
+        select(read_lock(tmp_path), target=TARGET)
+
+    assert (
+        "no wheel in the lock fits python3.13 on arm64: `fallback` 1.0, `local`, `mac` 1.0, `musl` 1.0, `new-glibc` 1.0, "
+        "`other-machine` 1.0, `other-python` 1.0, `repo`, `source` 1.0, `zipped`"
+    ) == str(raised.value)
+    assert (
+        "`fallback` 1.0 has no wheel for Linux on arm64; the lock offers: "
+        "`fallback-1.0-cp313-cp313-win_amd64.whl`, `fallback-1.0.tar.gz`\n"
+        f"`local` is locked as a local directory, not a wheel; the lock offers: `{tmp_path / 'local'}`\n"
+        "`mac` 1.0 has no wheel for Linux on arm64; the lock offers: `mac-1.0-cp313-cp313-macosx_11_0_arm64.whl`, "
+        "`mac-1.0-cp313-cp313-macosx_12_0_arm64.whl`, `mac-1.0-cp313-cp313-macosx_13_0_arm64.whl`, "
+        "`mac-1.0-cp313-cp313-macosx_14_0_arm64.whl` and 2 more\n"
+        "`musl` 1.0 has wheels for musl only, and Lambda has glibc; the lock offers: "
+        "`musl-1.0-cp313-cp313-musllinux_1_2_aarch64.whl`\n"
+        "`new-glibc` 1.0 needs glibc 2.39 or newer, and `python3.13` has 2.34; the lock offers: "
+        "`new_glibc-1.0-cp313-cp313-manylinux_2_39_aarch64.whl`, `new_glibc-1.0-cp313-cp313-manylinux_2_41_aarch64.whl`\n"
+        "`other-machine` 1.0 has no wheel for arm64; the lock offers: "
+        f"`other_machine-1.0-cp313-cp313-{X86}.whl`, `other_machine-1.0-cp313-cp313-win_amd64.whl`\n"
+        "`other-python` 1.0 has no wheel for Python 3.13; the lock offers: "
+        f"`other_python-1.0-cp311-cp311-{ARM}.whl`, `other_python-1.0-cp312-cp312-{ARM}.whl`\n"
+        f"`repo` is locked as a commit, not a wheel; the lock offers: `https://git.example/r@{'c' * 40}`\n"
+        "`source` 1.0 is locked as a source distribution only; the lock offers: `source-1.0.tar.gz`\n"
+        "`zipped` is locked as a source archive, not a wheel; the lock offers: `z.zip`\n"
+        "the target takes: cp313, abi3 and pure wheels, up to manylinux_2_34_aarch64\n"
+        "next: choose versions that have such a wheel and lock again, or build for another target\n"
+        "next: sources are not built yet: put a wheel of each on an index, and lock again"
+    ) == raised.value.hint
+    assert ("source-1.0.tar.gz",) == raised.value.offered["source==1.0"]
+
+
+def test_old_glibc(tmp_path: Path) -> None:
+    """A wheel for a newer glibc than the runtime's is refused before a deploy, although pip on the host would take it."""
+    write_uv_lock(tmp_path, root("a"), package("a", tags=("cp311-cp311-manylinux_2_28_x86_64",)))
+    target = Target.of("python3.11", "x86_64")
+
+    with pytest.raises(NoCompatibleWheelError) as raised:
+        select(read_lock(tmp_path, target=target), target=target)
+
+    assert raised.value.hint is not None
+    assert (
+        "`a` 1.0 needs glibc 2.28 or newer, and `python3.11` has 2.26; the lock offers: "
+        "`a-1.0-cp311-cp311-manylinux_2_28_x86_64.whl`"
+    ) == raised.value.hint.splitlines()[0]
+
+
+def test_wheels_by_url(tmp_path: Path) -> None:
+    """A wheel that is locked by its URL is taken, if its name says that it fits."""
+    name = "a-1.0+local-py3-none-any.whl"
+    archive = {"url": "https://files.example/a-1.0%2Blocal-py3-none-any.whl", "hashes": {"sha256": "1" * 64}}
+    other = {"url": f"https://files.example/b-1.0-cp313-cp313-{X86}.whl", "hashes": {"sha256": "2" * 64}}
+    write_pylock(tmp_path, {"name": "a", "archive": archive})
+    assert [Pin(name="a", version="1.0+local", filename=name, sha256="1" * 64, url=archive["url"])] == list(  # type: ignore[arg-type]
+        select(read_lock(tmp_path), target=TARGET).pins
+    )
+
+    write_pylock(tmp_path, {"name": "b", "archive": other})
+    with pytest.raises(NoCompatibleWheelError) as raised:
+        select(read_lock(tmp_path), target=TARGET)
+    assert {"b==?": (f"b-1.0-cp313-cp313-{X86}.whl",)} == raised.value.offered
+
+
+def test_packages_for_other_pythons(tmp_path: Path) -> None:
+    """All packages that refuse the target's Python are named."""
+    path = write_pylock(
+        tmp_path,
+        pylock_package("b", requires_python="<3.13"),
+        pylock_package("a", requires_python=">=3.14"),
+        pylock_package("c", requires_python=">=3.9"),
+    )
+
+    with pytest.raises(LockError) as raised:
+        select(read_lock(tmp_path), target=TARGET)
+
+    full_version = TARGET.markers["python_full_version"]
+    assert (
+        f"`{path}` locks what does not run on `python3.13` (Python {full_version}): `a` 1.0 requires >=3.14, `b` 1.0 requires <3.13"
+    ) == str(raised.value)
+
+
+def test_two_versions(tmp_path: Path) -> None:
+    """A lock that holds two versions for one target is ambiguous, and all such names are told."""
+    path = write_pylock(
+        tmp_path,
+        *(pylock_package(name, version) for name in ("a", "b") for version in ("1.0", "2.0")),
+        pylock_package("c"),
+    )
+
+    with pytest.raises(LockError) as raised:
+        select(read_lock(tmp_path), target=TARGET)
+
+    assert f"`{path}` holds more than one version for one target: `a` (1.0, 2.0), `b` (1.0, 2.0)" == str(raised.value)
+
+
+def large_lock(directory: Path) -> Path:
+    """A uv.lock like that of the example service: 40 distributions, 900 files."""
+    platforms = (ARM, X86, "musllinux_1_2_aarch64", "musllinux_1_2_x86_64", "macosx_11_0_arm64", "win_amd64", "win32")
+    binary = tuple(f"cp3{minor}-cp3{minor}-{platform}" for minor in range(9, 16) for platform in platforms)
+    names = [f"distribution-{number}" for number in range(40)]
+    rows: list[dict[str, Any]] = [
+        package(name, tags=binary if number % 2 else ("py3-none-any",), needs=names[number + 1 : number + 3])
+        for number, name in enumerate(names)
+    ]
+    return write_uv_lock(directory, root(*names), *rows)
+
+
+def test_reading_and_selecting_is_quick(tmp_path: Path) -> None:
+    """The whole way from a large uv.lock to a selection takes less time than the standard library needs to parse it."""
+    path = large_lock(tmp_path)
+    text = path.read_text(encoding="utf-8")
+
+    def seconds(work: Any) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    assert 40 == len(chosen(tmp_path, TARGET))
+    parsing = min(seconds(lambda: tomllib.loads(text)) for _ in range(5))
+    working = min(seconds(lambda: chosen(tmp_path, TARGET)) for _ in range(5))
+
+    assert working < parsing
