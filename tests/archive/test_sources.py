@@ -12,7 +12,8 @@ import pytest
 
 from lamina.archive.snapshot import Snapshot, take
 from lamina.archive.sources import LeftOut, SourceTree, fingerprint, walk
-from lamina.errors import PackageError
+from lamina.archive.zipformat import check_path
+from lamina.errors import PackageError, UnsafeMemberError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -287,6 +288,17 @@ class TestGitIgnore:
 
         assert paths(walk(tmp_path, ["build/generated", "build/app.py"])) == ["app.py", "generated/a.txt"]
 
+    def test_named_outright_before_a_wildcard(self, tmp_path: Path) -> None:
+        """What stands before the wildcard is named outright too; ignore files below it still count."""
+        grow(tmp_path, "build/generated/a.txt", "build/local.txt", "build/b.pyc")
+        (tmp_path / ".gitignore").write_text("build/\n", encoding="utf-8")
+        (tmp_path / "build" / ".gitignore").write_text("local*\n", encoding="utf-8")
+
+        tree = walk(tmp_path, ["build/*"])
+
+        assert paths(tree) == ["generated/a.txt"]
+        assert sorted(reasons(tree)) == ["build/.gitignore", "build/b.pyc", "build/local.txt"]
+
     def test_pathspec_is_not_imported_in_vain(self, tmp_path: Path) -> None:
         """Ignore files without a pattern cost no import."""
         import subprocess
@@ -350,6 +362,19 @@ class TestLinks:
         assert str(caught.value) == (
             "The sources cannot be packaged: `service/b.py` is a symbolic link out of the project"
         )
+
+    @pytest.mark.parametrize("entry", ["link/inner", "link/*", "link/**", "link"])
+    def test_on_the_way(self, tmp_path: Path, entry: str) -> None:
+        """An entry that is reached through a link out of the project is refused, with or without a wildcard."""
+        project = grow(tmp_path / "project", "service/a.py")
+        grow(tmp_path, "outside/inner/a.py")
+        (project / "link").symlink_to("../outside")
+
+        with pytest.raises(PackageError) as caught:
+            walk(project, [entry])
+
+        shown = "link/inner" if entry == "link/inner" else "link"
+        assert str(caught.value) == f"The sources cannot be packaged: `{shown}` leads out of the project"
 
     def test_to_a_secret(self, tmp_path: Path) -> None:
         """Another name does not make a secret public."""
@@ -417,9 +442,9 @@ class TestNames:
         with pytest.raises(PackageError) as caught:
             walk(tmp_path, ["service"])
 
-        assert str(caught.value) == (
-            "The sources cannot be packaged: Member path `'service/a\\\\b.py'` is not relative"
-        )
+        with pytest.raises(UnsafeMemberError) as reason:
+            check_path("service/a\\b.py")
+        assert str(caught.value) == f"The sources cannot be packaged: {reason.value}"
 
 
 class TestFingerprint:

@@ -12,6 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase, translate
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 __all__ = ["GitIgnore", "Glob", "Include", "LeftOut", "Rule", "rule_for"]
+
+_WILDCARDS = frozenset("*?[")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +80,11 @@ class Glob:
     def leads_through(self, parts: tuple[str, ...]) -> bool:
         """Return whether the glob may match something below the directory *parts*."""
         return _leads(self.parts, parts)
+
+    @property
+    def outright(self) -> tuple[str, ...]:
+        """The components before the first wildcard, which name one path."""
+        return tuple(takewhile(_WILDCARDS.isdisjoint, self.parts))
 
     def base(self, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Return the directory that the match *parts* is seen from: before the first ``**``, or its parent."""

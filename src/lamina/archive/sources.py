@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LeftOut", "SourceFile", "SourceTree", "fingerprint", "walk"]
 
-_WILDCARDS = frozenset("*?[")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
@@ -121,14 +119,21 @@ class _Walker:
         if entry.strip("/") in {"", "."}:
             self._list(_Place(path=self._root, shown="", target=""))
             return
-        if _WILDCARDS.isdisjoint(entry):
-            path = self._root / entry
-            ignored = self._ignore.ignoring(path, is_directory=path.is_dir())
-            self._take(self._place(path, path.parent, floor=path if ignored else None), named=True)
+        glob = Glob(entry)
+        path = self._root.joinpath(*glob.outright)
+        # Links on the way count too: what is reached through one out of the project is not inside it.
+        if not self._is_inside(os.path.realpath(path)):
+            self._problems.append(f"`{'/'.join(glob.outright)}` leads out of the project")
             return
-        self._search(self._root, Glob(entry))
+        is_directory = path.is_dir()
+        ignored = path != self._root and self._ignore.ignoring(path, is_directory=is_directory)
+        floor = path if ignored else None
+        if len(glob.outright) == len(glob.parts):
+            self._take(self._place(path, path.parent, floor=floor), named=True)
+        elif is_directory:
+            self._search(path, glob, floor)
 
-    def _search(self, directory: Path, glob: Glob) -> None:
+    def _search(self, directory: Path, glob: Glob, floor: Path | None) -> None:
         """Add what *glob* matches below *directory*, as long as nothing above it stays out."""
         self._observe(directory)
         for path in sorted(directory.iterdir()):
@@ -136,11 +141,11 @@ class _Walker:
             base = glob.base(parts)
             # A `**` at the end matches its own directory too, which is then the top of the package.
             if glob.matches(parts) and base != parts:
-                self._take(self._place(path, self._root.joinpath(*base)), named=False)
+                self._take(self._place(path, self._root.joinpath(*base), floor=floor), named=False)
             elif glob.leads_through(parts) and path.is_dir() and not path.is_symlink():
-                place = self._place(path, path.parent)
+                place = self._place(path, path.parent, floor=floor)
                 if (reason := self._reason(place, is_directory=True)) is None:
-                    self._search(path, glob)
+                    self._search(path, glob, floor)
                 else:
                     self._left_out[f"{place.shown}/"] = reason
 
@@ -165,6 +170,9 @@ class _Walker:
     def _place(self, path: Path, base: Path, *, floor: Path | None = None) -> _Place:
         shown = path.relative_to(self._root).as_posix()
         return _Place(path=path, shown=shown, target=path.relative_to(base).as_posix(), floor=floor)
+
+    def _is_inside(self, real: str) -> bool:
+        return os.path.commonpath((self._real_root, real)) == self._real_root
 
     def _observe(self, path: Path) -> Observation:
         observation = observe(self._root, path)
@@ -228,7 +236,7 @@ class _Walker:
         real = os.path.realpath(place.path)
         if not os.path.exists(real):  # noqa: PTH110
             self._problems.append(f"`{place.shown}` is a symbolic link to nothing")
-        elif os.path.commonpath((self._real_root, real)) != self._real_root:
+        elif not self._is_inside(real):
             self._problems.append(f"`{place.shown}` is a symbolic link out of the project")
         elif real in place.above:
             self._problems.append(f"`{place.shown}` is a symbolic link to a directory that it is in")
