@@ -69,6 +69,8 @@ class Behaviour:
     """Whether bodies are sent chunked, their length not announced."""
     ranges: bool = True
     """Whether ``Range`` is understood; if not, it is ignored, as the protocol allows."""
+    pages: dict[str, bytes] = field(default_factory=dict)
+    """Project -> the HTML page served for it."""
     redirect: dict[str, str] = field(default_factory=dict)
     """File name -> absolute URL to go to instead."""
     seconds_per_chunk: float = 0.0
@@ -237,6 +239,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _project(self, project: str) -> tuple[HTTPStatus, dict[str, str], bytes]:
         index = self.server.index
+        if (page := index.behaviour.pages.get(project)) is not None:
+            return HTTPStatus.OK, {"Content-Type": "text/html"}, page
         files = list(index.files(project))
         if not files:
             return HTTPStatus.NOT_FOUND, {}, b""

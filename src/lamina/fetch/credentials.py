@@ -72,11 +72,11 @@ class Credentials:
         return clean
 
     def known(self, url: str) -> Login | None:
-        """Return what to send with the first request to *url*: all sources but keyring, which may ask the user."""
+        """Return what to send with the first request to *url*; keyring, which may ask the user, is not asked for it."""
         login = self._configured(url)
         if login is not None and login.password is not None:
             return login
-        return self._from_netrc(url)
+        return self._from_netrc(url) or self._keyring.get(origin(url))
 
     def asked(self, url: str) -> Login | None:
         """Return what keyring knows for *url*, after the server has refused a request without it."""

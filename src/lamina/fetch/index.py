@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.errors import IndexLookupError, OfflineError
+from lamina.fetch import path_of
 from lamina.lock.index import IndexFile
 
 if TYPE_CHECKING:
@@ -190,8 +191,13 @@ def _key(sources: Iterable[Source], name: str, version: str, hashes: Collection[
 
 def _load(place: Path) -> tuple[IndexFile, ...] | None:
     try:
-        rows = json.loads(place.read_bytes())
-        return tuple(IndexFile(**row) for row in rows)
+        files = tuple(IndexFile(**row) for row in json.loads(place.read_bytes()))
     except (FileNotFoundError, ValueError, TypeError):
         # A damaged answer is as good as none: it is asked for again.
         return None
+    # What a hash stands for never changes, but a file of this machine may have gone.
+    return files if all(_is_there(file.url) for file in files) else None
+
+
+def _is_there(url: str) -> bool:
+    return not url.startswith("file:") or path_of(url).exists()

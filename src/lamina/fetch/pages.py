@@ -15,18 +15,18 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
-from urllib.request import url2pathname
 
 from lamina.errors import DownloadError, IndexLookupError
+from lamina.fetch import path_of
 from lamina.fetch.client import BrokenTransferError, Client
 from lamina.fetch.urls import is_remote, redacted, split_userinfo
 from lamina.lock.index import IndexFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from urllib3 import BaseHTTPResponse
 
@@ -88,7 +88,7 @@ class Pages:
 
     def _read(self, url: str) -> Iterable[_Row]:
         if url.startswith("file:"):
-            return _local(Path(url2pathname(urlsplit(url).path)))
+            return _local(path_of(url))
         client = self._client()
         attempts = client.attempts(url)
         while True:
@@ -180,7 +180,7 @@ def _hashed(row: _Row) -> _Row:
     """Return *row* with size and hash, if it is a local file."""
     if row.sha256 is not None or not row.url.startswith("file:"):
         return row
-    path = Path(url2pathname(urlsplit(row.url).path))
+    path = path_of(row.url)
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

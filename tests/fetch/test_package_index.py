@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.errors import AccessDeniedError, DownloadError, IndexLookupError, OfflineError
+from lamina.fetch.index import Index
+from lamina.lock.index import IndexFile, IndexFiles
+from loopback import IndexServer
+from wheels import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.store import Store
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def row(server: IndexServer, path: Path, *, size: bool = True) -> IndexFile:
+    return IndexFile(
+        filename=path.name,
+        url=server.file_url(path.name),
+        sha256=sha256(path),
+        size=path.stat().st_size if size else None,
+    )
+
+
+def test_is_what_the_locks_ask_for(index: Index) -> None:
+    """The index answers the question of `lamina.lock.index`."""
+    asked: IndexFiles = index
+
+    assert asked is index
+
+
+@pytest.mark.parametrize("html", [True, False])
+def test_both_forms_of_the_simple_api(server: IndexServer, index: Index, html: bool) -> None:
+    """JSON and HTML pages give the same files; HTML knows no sizes."""
+    first = make_wheel(server.directory, "Some.Name", "1.0")
+    second = make_wheel(server.directory, "some-name", "1.0", tag="cp313-cp313-manylinux_2_28_aarch64")
+    make_wheel(server.directory, "some-name", "2.0")
+    server.behaviour.html_only = html
+    found = index.files("some-name", "1.0", {sha256(first), sha256(second)}, None)
+
+    assert sorted(
+        [row(server, first, size=not html), row(server, second, size=not html)], key=lambda file: file.filename
+    ) == list(found)
+
+
+def test_one_request_for_a_project(server: IndexServer, index: Index) -> None:
+    """Many threads that ask for versions of one project cause one request."""
+    paths = [make_wheel(server.directory, "a", f"1.{number}") for number in range(8)]
+    server.behaviour.seconds_per_chunk = 0.05
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda path: index.files("a", path.name.split("-")[1], {sha256(path)}, None), paths))
+
+    assert [(row(server, path),) for path in paths] == found
+    assert len(server.requests) == 1
+
+
+def test_answers_are_kept(server: IndexServer, index: Index, store: Store, tmp_path: Path) -> None:
+    """A second run asks nobody, offline or not, because what a hash stands for does not change."""
+    path = make_wheel(server.directory, "a", "1.0")
+    question = ("a", "1.0", {sha256(path)}, None)
+    first = index.files(*question)
+    again = Index(tmp_path / "project", store, index_url=server.simple).files(*question)
+    offline = Index(tmp_path / "project", store, index_url=server.simple, offline=True).files(*question)
+
+    assert [first, first] == [again, offline]
+    assert len(server.requests) == 1
+
+
+def test_damaged_answers_are_asked_for_again(server: IndexServer, index: Index, store: Store, tmp_path: Path) -> None:
+    """A file of the store that is no answer is as good as none."""
+    path = make_wheel(server.directory, "a", "1.0")
+    question = ("a", "1.0", {sha256(path)}, None)
+    first = index.files(*question)
+    (kept,) = store.root.glob("index/*/*.json")
+    kept.write_bytes(b'[{"filename": 1')
+    other = Index(tmp_path / "project", store, index_url=server.simple)
+    again = other.files(*question)
+    other.client.close()
+
+    assert first == again
+    assert len(server.requests) == 2
+
+
+def test_prefetch_asks_for_all_at_once(server: IndexServer, index: Index) -> None:
+    """Questions that are asked together wait together, and are answered without a further request."""
+    paths = {name: make_wheel(server.directory, name, "1.0") for name in "abcdefgh"}
+    questions = [(name, "1.0", {sha256(path)}, None) for name, path in paths.items()]
+    most: list[int] = []
+    server.behaviour.seconds_per_chunk = 0.05
+    index.prefetch([*questions, ("unknown", "1.0", {"0" * 64}, None)])
+    most.append(len(server.requests))
+
+    assert [(row(server, path),) for path in paths.values()] == [index.files(*question) for question in questions]
+    assert [9] == most
+    assert len(server.requests) == 9
+    assert threading.active_count() < 20
+
+
+def test_unknown_project(server: IndexServer, index: Index, store: Store) -> None:
+    """No file is an answer, and one that may be another tomorrow: it is not kept."""
+    found = index.files("unknown", "1.0", {"0" * 64}, None)
+
+    assert found == ()
+    assert list(store.root.glob("index/*/*")) == []
+
+
+def test_indexes_in_their_order(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """Local places are asked first, further indexes next, the default last, and none once all hashes are found."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "links").mkdir()
+    local = make_wheel(tmp_path / "links", "a", "1.0")
+    shared = make_wheel(tmp_path / "other", "b", "1.0")
+    make_wheel(server.directory, "b", "1.0", tag="py3-none-linux_x86_64")
+    only_default = make_wheel(server.directory, "c", "1.0")
+    with IndexServer(tmp_path / "other") as other:
+        index = Index(
+            tmp_path,
+            store,
+            index_url=server.simple,
+            extra_index_urls=[other.simple],
+            find_links=[str(tmp_path / "links")],
+        )
+        found = [
+            index.files(path.name.split("-")[0], "1.0", {sha256(path)}, None) for path in (local, shared, only_default)
+        ]
+        index.client.close()
+        paths = [request.path for request in other.requests]
+
+    assert found == [
+        (IndexFile(filename=local.name, url=local.as_uri(), sha256=sha256(local), size=local.stat().st_size),),
+        (row(other, shared),),
+        (row(server, only_default),),
+    ]
+    assert paths == ["/simple/b/", "/simple/c/"]
+    assert [request.path for request in server.requests] == ["/simple/c/"]
+
+
+def test_index_of_the_lock(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """The index that a lock names is asked instead of the configured ones."""
+    path = make_wheel(server.directory, "a", "1.0")
+    (tmp_path / "other").mkdir()
+    with IndexServer(tmp_path / "other") as other:
+        index = Index(tmp_path, store, index_url=other.simple)
+        found = index.files("a", "1.0", {sha256(path)}, server.simple)
+        index.client.close()
+        requests = list(other.requests)
+
+    assert (row(server, path),) == found
+    assert requests == []
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_pages_on_disk(server: IndexServer, store: Store, tmp_path: Path, flat: bool) -> None:
+    """An index may be a directory of pages, and a place of links may be a page."""
+    wheel = make_wheel(tmp_path / "mirror" / "files", "a", "1.0")
+    link = f'<a href="{"" if flat else "../../"}files/{wheel.name}#sha256={sha256(wheel)}">a</a>'
+    page = tmp_path / "mirror" / ("links.html" if flat else "simple/a/index.html")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(link)
+    places = {"find_links": [page.as_uri()]} if flat else {"extra_index_urls": [(tmp_path / "mirror/simple").as_uri()]}
+    index = Index(tmp_path, store, index_url=server.simple, offline=True, **places)  # type: ignore[arg-type]
+    found = index.files("a", "1.0", {sha256(wheel)}, None)
+
+    assert found == (IndexFile(filename=wheel.name, url=wheel.as_uri(), sha256=sha256(wheel), size=None),)
+
+
+def test_local_file_that_has_gone(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """A kept answer that names a local file is worth nothing without the file."""
+    wheel = make_wheel(tmp_path / "links", "a", "1.0")
+    make_wheel(server.directory, "a", "1.0").write_bytes(wheel.read_bytes())
+    question = ("a", "1.0", {sha256(wheel)}, None)
+    index = Index(tmp_path, store, index_url=server.simple, find_links=[str(tmp_path / "links")])
+    before = index.files(*question)
+    wheel.unlink()
+    other = Index(tmp_path, store, index_url=server.simple, find_links=[str(tmp_path / "links")])
+    after = other.files(*question)
+    other.client.close()
+
+    assert [wheel.as_uri(), server.file_url(wheel.name)] == [before[0].url, after[0].url]
+
+
+def test_page_of_links(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """A page of links on a server is asked once for all projects; a base moves its links."""
+    paths = [make_wheel(server.directory, name, "1.0") for name in "ab"]
+    links = "".join(f'<A HREF="{path.name}#sha256={sha256(path)}">x</A>' for path in paths)
+    server.behaviour.pages["links"] = f'<base href="/files/"><a>none</a>{links}'.encode()
+    index = Index(tmp_path, store, index_url=server.simple, find_links=[f"{server.simple}/links"])
+    found = [index.files(name, "1.0", {sha256(path)}, None) for name, path in zip("ab", paths, strict=True)]
+    index.client.close()
+
+    assert [(row(server, path, size=False),) for path in paths] == found
+    assert len(server.requests) == 1
+
+
+def test_source_distributions(server: IndexServer, index: Index) -> None:
+    """Source distributions are files of a project too, however old their name."""
+    path = server.directory / "zope.interface-5.0-beta.tar.gz"
+    path.write_bytes(b"sdist")
+    server.behaviour.pages["zope-interface"] = f'<a href="../../files/{path.name}#sha256={sha256(path)}">x</a>'.encode()
+    found = index.files("zope-interface", "5.0b0", {sha256(path)}, None)
+
+    assert (row(server, path, size=False),) == found
+
+
+def test_files_of_this_machine_are_not_for_others(server: IndexServer, index: Index, tmp_path: Path) -> None:
+    """A remote page that names a local file is not believed."""
+    path = make_wheel(tmp_path, "a", "1.0")
+    server.behaviour.pages["a"] = f'<a href="{path.as_uri()}#sha256={sha256(path)}">a</a>'.encode()
+
+    assert index.files("a", "1.0", {sha256(path)}, None) == ()
+
+
+def test_signed_urls_are_not_kept(server: IndexServer, index: Index, store: Store) -> None:
+    """A URL with a query may carry a secret that expires, so it does not enter the store."""
+    path = make_wheel(server.directory, "a", "1.0")
+    link = f"../../files/{path.name}?signature=secret#sha256={sha256(path)}"
+    server.behaviour.pages["a"] = f'<a href="{link}">a</a>'.encode()
+    (found,) = index.files("a", "1.0", {sha256(path)}, None)
+
+    assert f"{server.file_url(path.name)}?signature=secret" == found.url
+    assert list(store.root.glob("index/*/*")) == []
+
+
+def test_page_without_hashes(server: IndexServer, index: Index) -> None:
+    """An index that tells no hashes cannot say which file was locked, and that is said."""
+    path = make_wheel(server.directory, "a", "1.0")
+    server.behaviour.hashes = False
+    with pytest.raises(IndexLookupError) as caught:
+        index.files("a", "1.0", {sha256(path)}, None)
+
+    assert str(caught.value) == f"The index tells no SHA-256 of the files of `a==1.0`: `{path.name}`"
+
+
+def test_busy_index(server: IndexServer, index: Index) -> None:
+    """An index that is busy for a while is asked again."""
+    path = make_wheel(server.directory, "a", "1.0")
+    server.behaviour.refuse["a"] = [503, 502]
+    found = index.files("a", "1.0", {sha256(path)}, None)
+
+    assert (row(server, path),) == found
+
+
+def test_broken_index(server: IndexServer, index: Index) -> None:
+    """An index that stays broken is an error, not an empty answer."""
+    server.behaviour.refuse["a"] = [500] * 20
+    server.behaviour.refuse["b"] = [400]
+    with pytest.raises(DownloadError) as after_attempts:
+        index.files("a", "1.0", {"0" * 64}, None)
+    with pytest.raises(IndexLookupError) as at_once:
+        index.files("b", "1.0", {"0" * 64}, None)
+
+    assert str(after_attempts.value) == f"`{server.simple}/a/` could not be fetched: the server answers 500"
+    assert str(at_once.value) == f"`{server.simple}/b/` cannot be read: the server answers 400"
+
+
+def test_page_that_is_none(server: IndexServer, index: Index) -> None:
+    """What cannot be read as a page is an error that names it."""
+    server.behaviour.pages["a"] = b"\xff\xfe"
+    with pytest.raises(IndexLookupError) as caught:
+        index.files("a", "1.0", {"0" * 64}, None)
+
+    assert str(caught.value) == f"`{server.simple}/a/` is not a page of the simple API"
+
+
+def test_offline(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """Offline, an index is not asked; what it was never asked is an error."""
+    index = Index(tmp_path, store, index_url=server.simple, offline=True)
+    with pytest.raises(OfflineError) as caught:
+        index.files("a", "1.0", {"0" * 64}, None)
+    index.prefetch([("a", "1.0", {"0" * 64}, None)])
+
+    assert str(caught.value) == "The files of `a==1.0` are not known yet, and `--offline` forbids to ask an index"
+    assert server.requests == []
+
+
+def test_denied(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """An index that wants credentials is an error that names it."""
+    with IndexServer(server.directory, users={"user": "secret"}) as private:
+        index = Index(tmp_path, store, index_url=private.simple)
+        index.prefetch([("a", "1.0", {"0" * 64}, None)])
+        with pytest.raises(AccessDeniedError) as caught:
+            index.files("a", "1.0", {"0" * 64}, None)
+        index.client.close()
+
+    assert str(caught.value) == f"`{private.url}` refuses access to `{private.simple}/a/` (401)"
