@@ -118,12 +118,23 @@ def _read(root: Path, path: Path) -> _Module | None:
 
 
 def _handler_in(body: Sequence[ast.stmt]) -> str | None:
-    """Return the name of the module's handler: it takes an event and a context, or is made by a call."""
+    """
+    Return the name of the module's handler.
+
+    ``lambda_handler`` says what it is. Something called ``handler`` is one if it takes an event and a context, or is
+    made by a call, as adapters for web frameworks are.
+    """
     names = set()
     for statement in body:
         match statement:
-            case ast.FunctionDef(name=name, args=arguments) if name in _HANDLER_NAMES and _takes_two(arguments):
-                names.add(name)
+            case (
+                ast.FunctionDef(name="lambda_handler")
+                | ast.AsyncFunctionDef(name="lambda_handler", decorator_list=[_, *_])
+            ):
+                # A decorator may well hide the context, or run what is asynchronous.
+                names.add("lambda_handler")
+            case ast.FunctionDef(name="handler", args=arguments) if _takes_two(arguments):
+                names.add("handler")
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call()) if name in _HANDLER_NAMES:
                 names.add(name)
     return next((name for name in _HANDLER_NAMES if name in names), None)
