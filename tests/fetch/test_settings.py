@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pypi_simple
+import pytest
+
+from lamina.errors import ConfigError
+from lamina.fetch.pipconf import read_pip
+from lamina.fetch.settings import IndexSettings, read_settings
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tmp_path / "project" / "service"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.fixture
+def environment(home: Path) -> dict[str, str]:
+    """An environment in which nothing but this test's files is found."""
+    return {"HOME": str(home), "XDG_CONFIG_DIRS": str(home / "xdg"), "PIP_CONFIG_FILE": os.devnull}
+
+
+def urls(settings: IndexSettings) -> list[str]:
+    return [source.url for source in settings.sources]
+
+
+def test_default_is_the_librarys(project: Path, environment: dict[str, str]) -> None:
+    """With nothing configured, the index is the one that pypi-simple knows."""
+    settings = read_settings(project, environment=environment)
+
+    assert [pypi_simple.PYPI_SIMPLE_ENDPOINT] == urls(settings)
+
+
+def test_ranks(project: Path, environment: dict[str, str], home: Path) -> None:
+    """Arguments come before uv's variables, then pip's, then uv's files, then pip's; one default is asked, last."""
+    environment |= {
+        "UV_INDEX": "own=https://uv-index.example/simple https://uv-index-2.example/simple",
+        "UV_EXTRA_INDEX_URL": "https://uv-extra.example/simple",
+        "UV_DEFAULT_INDEX": "https://uv-default.example/simple",
+        "PIP_INDEX_URL": "https://pip-default.example/simple",
+        "PIP_EXTRA_INDEX_URL": "https://pip-extra.example/simple https://uv-extra.example/simple/",
+        "PIP_CONFIG_FILE": str(home / "pip.conf"),
+    }
+    (project / "uv.toml").write_text(
+        '[[index]]\nurl = "https://uv-file.example/simple"\n'
+        '[[index]]\nurl = "https://uv-file-default.example/simple"\ndefault = true\n'
+    )
+    (home / "pip.conf").write_text(
+        "[global]\nextra-index-url = https://replaced.example/simple\nfind-links = https://links.example/links\n"
+    )
+    settings = read_settings(project, extra_index_urls=["https://argument.example/simple"], environment=environment)
+
+    assert urls(settings) == [
+        "https://links.example/links",
+        "https://argument.example/simple",
+        "https://uv-index.example/simple",
+        "https://uv-index-2.example/simple",
+        "https://uv-extra.example/simple",
+        "https://pip-extra.example/simple",
+        "https://uv-file.example/simple",
+        "https://uv-default.example/simple",
+    ]
+    assert [True] + [False] * 7 == [source.flat for source in settings.sources]
+
+
+DEFAULTS = {
+    "UV_DEFAULT_INDEX": "https://a.example/simple",
+    "UV_INDEX_URL": "https://b.example/simple",
+    "PIP_INDEX_URL": "https://c.example/simple",
+}
+
+
+@pytest.mark.parametrize("left", [3, 2, 1])
+def test_first_default_wins(project: Path, environment: dict[str, str], left: int) -> None:
+    """Of several default indexes the first is asked, and the others never."""
+    environment |= dict(list(DEFAULTS.items())[-left:])
+    settings = read_settings(project, environment=environment)
+
+    assert list(DEFAULTS.values())[-left:][:1] == urls(settings)
+
+
+def test_argument_is_before_every_default(project: Path, environment: dict[str, str]) -> None:
+    """`--index-url` replaces what is configured."""
+    settings = read_settings(project, index_url="https://given.example/simple", environment=environment | DEFAULTS)
+
+    assert urls(settings) == ["https://given.example/simple"]
+
+
+def test_no_index(project: Path, environment: dict[str, str]) -> None:
+    """Where indexes are forbidden, only places of files are left."""
+    (project / "links").mkdir()
+    environment |= {"PIP_NO_INDEX": "1", "UV_INDEX": "https://a.example/simple", "PIP_FIND_LINKS": "links"}
+    settings = read_settings(project, environment=environment)
+
+    assert [(project / "links").as_uri()] == urls(settings)
+
+
+def test_project_file_of_uv(project: Path, environment: dict[str, str]) -> None:
+    """`[tool.uv]` is found upwards; paths in it are relative to its file; explicit indexes are for their own packages."""
+    (project.parent / "pyproject.toml").write_text(
+        '[[tool.uv.index]]\nname = "local"\nurl = "./links"\nformat = "flat"\n'
+        '[[tool.uv.index]]\nname = "special"\nurl = "https://special.example/simple"\nexplicit = true\n'
+        '[[tool.uv.index]]\nname = "own"\nurl = "https://user:secret@own.example/simple"\ndefault = true\n'
+    )
+    settings = read_settings(project, environment=environment)
+    login = settings.credentials.known("https://own.example/simple/a/")
+
+    assert [(project.parent / "links").as_uri(), "https://own.example/simple"] == urls(settings)
+    assert login is not None
+    assert (login.user, login.password) == ("user", "secret")
+    assert "secret" not in repr(settings)
+
+
+def test_other_spellings_of_uv(project: Path, environment: dict[str, str]) -> None:
+    """The older keys of uv count too."""
+    (project / "uv.toml").write_text(
+        'index-url = "https://a.example/simple"\nextra-index-url = ["https://b.example/simple"]\n'
+        '[pip]\nfind-links = ["https://links.example/"]\n'
+    )
+    settings = read_settings(project, environment=environment)
+
+    assert urls(settings) == ["https://links.example/", "https://b.example/simple", "https://a.example/simple"]
+
+
+def test_users_file_of_uv(project: Path, environment: dict[str, str], home: Path) -> None:
+    """The user's own uv.toml is read, and can be switched off."""
+    path = home / ".config" / "uv" / "uv.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text('[[index]]\nurl = "https://own.example/simple"\ndefault = true\n')
+    on = read_settings(project, environment=environment)
+    off = read_settings(project, environment=environment | {"UV_NO_CONFIG": "1"})
+
+    assert (["https://own.example/simple"], [pypi_simple.PYPI_SIMPLE_ENDPOINT]) == (urls(on), urls(off))
+
+
+@pytest.mark.parametrize("name", ["uv.toml", "pyproject.toml"])
+def test_damaged_toml(project: Path, environment: dict[str, str], name: str) -> None:
+    """A file that is not TOML is named, and not quoted."""
+    (project / name).write_text('index-url = "https://user:secret@own.example\n')
+    with pytest.raises(ConfigError) as caught:
+        read_settings(project, environment=environment)
+
+    assert str(caught.value) == f"`{project / name}` is not TOML"
+
+
+def test_pip_levels(home: Path, tmp_path: Path) -> None:
+    """Of pip's files the closer one wins, and its environment over all."""
+    site = tmp_path / "venv"
+    site.mkdir()
+    files = {
+        home / "xdg/pip/pip.conf": "[global]\nindex-url = https://site-wide.example\ncert = /site-wide.pem\n",
+        home / ".config/pip/pip.conf": "[global]\nindex_url = https://user.example\nno-index = 0\n",
+        site / "pip.conf": "[install]\n--extra-index-url =\n  https://one.example\n  https://two.example\n",
+    }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    environment = {"HOME": str(home), "XDG_CONFIG_DIRS": str(home / "xdg"), "VIRTUAL_ENV": str(site)}
+    values = read_pip(environment | {"PIP_NO_INDEX": "true"})
+
+    assert "https://user.example" == values["index-url"]
+    assert values["extra-index-url"].split() == ["https://one.example", "https://two.example"]
+    assert values["no-index"] == "true"
+
+
+def test_pips_own_file_replaces_the_users(home: Path, tmp_path: Path) -> None:
+    """`PIP_CONFIG_FILE` is read in place of the user's file, and the null device in place of all."""
+    user = home / ".config/pip/pip.conf"
+    user.parent.mkdir(parents=True)
+    user.write_text("[global]\nindex-url = https://user.example\nfind-links = user\n")
+    own = tmp_path / "own.conf"
+    own.write_text("[global]\nindex-url = https://own.example\n")
+    environment = {"HOME": str(home), "XDG_CONFIG_DIRS": str(home / "xdg"), "VIRTUAL_ENV": str(tmp_path)}
+    values = read_pip(environment | {"PIP_CONFIG_FILE": str(own)})
+
+    assert ("https://own.example", None) == (values["index-url"], values.get("find-links"))
+    assert {} == read_pip(environment | {"PIP_CONFIG_FILE": os.devnull})
+
+
+def test_damaged_pip_file(home: Path, tmp_path: Path) -> None:
+    """A file of pip that cannot be parsed is named, and not quoted."""
+    path = tmp_path / "pip.conf"
+    path.write_text("index-url = https://user:secret@own.example\n")
+    with pytest.raises(ConfigError) as caught:
+        read_pip({"HOME": str(home), "PIP_CONFIG_FILE": str(path)})
+
+    assert str(caught.value) == f"`{path}` is not a pip configuration file: line 1"
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"])
+def test_certificates(project: Path, environment: dict[str, str], variable: str) -> None:
+    """A bundle of authorities is taken from any of the usual variables."""
+    settings = read_settings(project, environment=environment | {variable: "/bundle.pem"})
+
+    assert Path("/bundle.pem") == settings.certificates
+
+
+def test_default_is_secure(project: Path, environment: dict[str, str]) -> None:
+    """The default index is asked over a secure connection."""
+    (url,) = urls(read_settings(project, environment=environment))
+
+    assert urlsplit(url).scheme == "https"
