@@ -1,0 +1,110 @@
+"""Write what `lamina build` would have left, small: zips of given files and their record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import zipfile
+from typing import TYPE_CHECKING, Protocol
+
+from lamina.local.artifacts import Artifacts, read
+from lamina.service import Function
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.local.world import Mode, World
+
+MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def write_zip(path: Path, files: Mapping[str, str | bytes]) -> str:
+    """Write *files* into a zip dated 1980 and return its SHA-256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            member = zipfile.ZipInfo(name)
+            member.external_attr = 0o100644 << 16
+            archive.writestr(member, content)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def make_build(
+    project: Path,
+    package: Mapping[str, str | bytes],
+    *,
+    layers: Sequence[Mapping[str, str | bytes]] = (),
+    handlers: Mapping[str, str] | None = None,
+    runtime: str = f"python{MINOR}",
+    architecture: str = "x86_64",
+    wheels: Sequence[str] = (),
+) -> Artifacts:
+    """Write a build of functions that all hold *package* and see all *layers*, and return what is read back."""
+    rows = []
+    for number, files in enumerate(layers):
+        path = f".lamina/layers/layer{number}.zip"
+        sha256 = write_zip(project / path, files)
+        distributions = [{"name": name, "artifact": name} for name in wheels]
+        rows.append({"name": f"layer{number}", "path": path, "sha256": sha256, "distributions": distributions})
+    functions = []
+    for name, handler in (handlers or {"orders": "app.handler"}).items():
+        path = f".lamina/functions/{name}.zip"
+        sha256 = write_zip(project / path, package)
+        functions.append(
+            {"name": name, "handler": handler, "path": path, "sha256": sha256, "layers": [row["name"] for row in rows]}
+        )
+    record = {
+        "version": "1",
+        "service": "shop",
+        "target": {"runtime": runtime, "architecture": architecture},
+        "layers": rows,
+        "functions": functions,
+        "findings": [],
+    }
+    (project / ".lamina" / "build.json").write_text(json.dumps(record))
+    return read(project)
+
+
+def configure(project: Path, *, functions: str = 'orders = "app.handler"', runtime: str = f"python{MINOR}") -> None:
+    """Write the ``pyproject.toml`` that belongs to such a build."""
+    (project / "app.py").touch()
+    (project / "pyproject.toml").write_text(
+        f'[project]\nname = "shop"\nversion = "1"\n[tool.lamina]\nruntime = "{runtime}"\narchitecture = "x86_64"\n'
+        f'source = ["app.py"]\n[tool.lamina.functions]\n{functions}\n'
+    )
+
+
+def function(
+    *,
+    handler: str = "app.handler",
+    memory_mb: int = 256,
+    timeout_seconds: int = 10,
+    environment: tuple[tuple[str, str], ...] = (),
+) -> Function:
+    """Return settings under which a test's handler has room and time."""
+    return Function(
+        name="orders",
+        handler=handler,
+        layers=(),
+        memory_mb=memory_mb,
+        timeout_seconds=timeout_seconds,
+        environment=environment,
+    )
+
+
+class MakeWorld(Protocol):
+    """What makes a world for a test."""
+
+    def __call__(
+        self,
+        package: Mapping[str, str] | str,
+        *,
+        layers: Sequence[Mapping[str, str]] = (),
+        settings: Function | None = None,
+        additional: Mapping[str, str] | None = None,
+        mode: Mode | None = None,
+    ) -> World:
+        """Unpack *package*, or ``app.py`` of that content, over *layers*."""
+        ...

@@ -1,0 +1,317 @@
+"""What comes of an invocation, in Lambda's words."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from built import function
+
+from lamina.errors import ConfigError
+from lamina.local.facts import facts
+from lamina.local.invoke import FunctionError, Session, invoke
+
+if TYPE_CHECKING:
+    from built import MakeWorld
+
+    from lamina.local.world import Mode
+
+
+def _failure(make_world: MakeWorld, source: str, mode: Mode, handler: str = "app.handler") -> FunctionError:
+    result = invoke(make_world(source, mode=mode, settings=function(handler=handler)), b"{}")
+    assert result.error is not None
+    return FunctionError(
+        type=result.error.type,
+        message=result.error.message.replace(result.request_id, "ID"),
+        stack_trace=result.error.stack_trace,
+    )
+
+
+def test_response(make_world: MakeWorld, mode: Mode) -> None:
+    """The response is what the handler returned, and the caller learns in which mode and how long it took."""
+    world = make_world(
+        "import dep\ndef handler(event, context): return [event, dep.N]", layers=[{"python/dep.py": "N = 2"}], mode=mode
+    )
+
+    result = invoke(world, b'{"a": "\xc3\xa9"}')
+
+    assert ([{"a": "é"}, 2], None, mode) == (json.loads(result.payload), result.error, result.mode)
+    assert result.init_ms is not None
+    assert 0 < result.duration_ms < 10_000
+    assert 5_000_000 < result.max_memory_bytes < result.memory_bytes
+
+
+def test_exception(make_world: MakeWorld, mode: Mode) -> None:
+    """A handler's exception comes back with its type, text and stack, and is no exception here."""
+    result = invoke(
+        make_world("def handler(event, context):\n    raise ValueError('no such order')\n", mode=mode), b"{}"
+    )
+    told = json.loads(result.payload)
+
+    assert ("ValueError", "no such order", result.request_id) == (
+        told["errorType"],
+        told["errorMessage"],
+        told["requestId"],
+    )
+    assert result.error is not None
+    assert re.fullmatch(
+        r'  File ".*/app.py", line 2, in handler\n    raise ValueError\(.*\)\n', result.error.stack_trace[0]
+    )
+    assert "[ERROR] ValueError: no such order\nTraceback (most recent call last):\n" in result.logs
+    assert "Status" not in result.logs
+
+
+def test_missing_module(make_world: MakeWorld, mode: Mode) -> None:
+    """What is in neither the layer nor the package is missing, although it is installed beside lamina."""
+    source = "import httpx\ndef handler(event, context): ..."
+
+    expected = FunctionError(
+        type="Runtime.ImportModuleError", message="Unable to import module 'app': No module named 'httpx'"
+    )
+    assert expected == _failure(make_world, source, mode)
+
+
+def test_missing_function(make_world: MakeWorld, mode: Mode) -> None:
+    """A handler that its module lacks is named with the module."""
+    expected = FunctionError(type="Runtime.HandlerNotFound", message="Handler 'other' missing on module 'app'")
+    assert expected == _failure(make_world, "", mode, handler="app.other")
+
+
+def test_malformed_handler(make_world: MakeWorld, mode: Mode) -> None:
+    """A handler without a dot names no module."""
+    error = _failure(make_world, "", mode, handler="handler")
+
+    expected = "Bad handler 'handler': not enough values to unpack (expected 2, got 1)"
+    assert ("Runtime.MalformedHandlerName", expected) == (error.type, error.message)
+
+
+def test_syntax_error(make_world: MakeWorld, mode: Mode) -> None:
+    """A module that is not Python is reported with file and line."""
+    error = _failure(make_world, "x = = 1\n", mode)
+
+    assert ("Runtime.UserCodeSyntaxError", "Syntax error in module 'app': invalid syntax (app.py, line 1)") == (
+        error.type,
+        error.message,
+    )
+    assert error.stack_trace[0].endswith('app.py" Line 1\n    x = = 1\n')
+
+
+def test_error_while_loading(make_world: MakeWorld, mode: Mode) -> None:
+    """Any other exception of the module itself keeps its own type."""
+    error = _failure(make_world, "raise KeyError('TABLE')", mode)
+
+    assert ("KeyError", "'TABLE'") == (error.type, error.message)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("sys.exit(3)", "exit status 3"),
+        ("os._exit(4)", "exit status 4"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "signal: segmentation fault"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "signal: terminated"),
+    ],
+)
+def test_exit_in_handler(make_world: MakeWorld, mode: Mode, statement: str, words: str) -> None:
+    """A process that ends during an invocation is worded by its status."""
+    source = f"import os, signal, sys\ndef handler(event, context): {statement}"
+
+    expected = FunctionError(
+        type="Runtime.ExitError", message=f"RequestId: ID Error: Runtime exited with error: {words}"
+    )
+    assert expected == _failure(make_world, source, mode)
+
+
+def test_exit_without_reason(make_world: MakeWorld, mode: Mode) -> None:
+    """A process that ends well, but without an answer, gave no reason."""
+    expected = FunctionError(
+        type="Runtime.ExitError", message="RequestId: ID Error: Runtime exited without providing a reason"
+    )
+    assert expected == _failure(make_world, "import os\ndef handler(event, context): os._exit(0)", mode)
+
+
+def test_exit_while_loading(make_world: MakeWorld, mode: Mode) -> None:
+    """A process that ends before it asks for an event has failed to initialise, and the log says in which phase."""
+    result = invoke(make_world("import os\nprint('bye', flush=True)\nos._exit(5)", mode=mode), b"{}")
+
+    assert result.error is not None
+    assert f"RequestId: {result.request_id} Error: Runtime exited with error: exit status 5" == result.error.message
+    lines = result.logs.splitlines()
+    assert "bye" == lines[0]
+    assert re.fullmatch(
+        r"INIT_REPORT Init Duration: [\d.]+ ms\tPhase: init\tStatus: error\tError Type: Runtime.ExitError", lines[1]
+    )
+    assert lines[-1].endswith("\tStatus: error\tError Type: Runtime.ExitError")
+    assert {"errorType": "Runtime.ExitError", "errorMessage": result.error.message} == json.loads(result.payload)
+
+
+def test_timeout(make_world: MakeWorld, mode: Mode) -> None:
+    """A handler that takes longer than its timeout is ended, in the words and with the duration of the limit."""
+    source = "import time\ndef handler(event, context):\n    print('before')\n    time.sleep(60)"
+    result = invoke(make_world(source, mode=mode, settings=function(timeout_seconds=1)), b"{}")
+
+    expected = FunctionError(
+        type="Sandbox.Timedout", message=f"RequestId: {result.request_id} Error: Task timed out after 1.00 seconds"
+    )
+    assert expected == result.error
+    assert 1000 == result.duration_ms
+    lines = result.logs.splitlines()
+    assert [f"START RequestId: {result.request_id} Version: $LATEST", "before"] == lines[:2]
+    assert re.fullmatch(rf"[\dT:.-]+Z {result.request_id} Task timed out after 1\.00 seconds", lines[2])
+    assert lines[-1].endswith("\tStatus: timeout")
+
+
+def test_slow_start_is_tried_again(make_world: MakeWorld, mode: Mode) -> None:
+    """Initialisation that exceeds its own limit begins anew inside the invocation, under the function's timeout."""
+    source = "import time\ntime.sleep(0.7)\ndef handler(event, context): return 'late'"
+    with Session(make_world(source, mode=mode), init_seconds=0.3) as session:
+        result = session.invoke(b"{}")
+
+    assert (b'"late"', None, None) == (result.payload, result.error, result.init_ms)
+    assert result.duration_ms > 700
+    assert result.logs.startswith("INIT_REPORT Init Duration: 300.00 ms\tPhase: init\tStatus: timeout\n")
+
+
+def test_endless_start_times_out(make_world: MakeWorld, mode: Mode) -> None:
+    """Initialisation that also exceeds the function's timeout ends the invocation."""
+    world = make_world("import time\ntime.sleep(60)", mode=mode, settings=function(timeout_seconds=1))
+    with Session(world, init_seconds=0.2) as session:
+        result = session.invoke(b"{}")
+
+    assert result.error is not None
+    assert "Sandbox.Timedout" == result.error.type
+
+
+def test_out_of_memory(make_world: MakeWorld, mode: Mode) -> None:
+    """A process that holds more than its memory is killed, and the report says so with the limit."""
+    source = "import time\ndef handler(event, context):\n    data = b'x' * 300_000_000\n    time.sleep(5)\n    return len(data)"
+    result = invoke(make_world(source, mode=mode, settings=function(memory_mb=128)), b"{}")
+
+    expected = FunctionError(
+        type="Runtime.OutOfMemory",
+        message=f"RequestId: {result.request_id} Error: Runtime exited with error: signal: killed",
+    )
+    assert expected == result.error
+    assert "\tMemory Size: 128 MB\tMax Memory Used: 128 MB\t" in result.logs
+    assert result.logs.endswith("\tStatus: error\tError Type: Runtime.OutOfMemory\n")
+
+
+def test_brief_excess_counts(make_world: MakeWorld, mode: Mode) -> None:
+    """Memory that was given back before the response was too much all the same."""
+    source = "def handler(event, context):\n    data = b'x' * 300_000_000\n    return len(data)"
+    result = invoke(make_world(source, mode=mode, settings=function(memory_mb=128)), b"{}")
+
+    assert result.error is not None
+    assert "Runtime.OutOfMemory" == result.error.type
+
+
+def test_memory_of_children_counts(make_world: MakeWorld, mode: Mode) -> None:
+    """What a function's own subprocesses hold is part of its memory."""
+    source = (
+        "import subprocess, sys\ndef handler(event, context):\n"
+        "    code = 'import time; data = b\"x\" * 300_000_000; time.sleep(5)'\n"
+        "    return subprocess.run([sys.executable, '-c', code]).returncode"
+    )
+    result = invoke(make_world(source, mode=mode, settings=function(memory_mb=128)), b"{}")
+
+    assert result.error is not None
+    assert "Runtime.OutOfMemory" == result.error.type
+
+
+def test_log(make_world: MakeWorld, mode: Mode) -> None:
+    """Output, errors and log records appear in order between the platform's lines, and as they are written."""
+    source = (
+        "import logging, sys\nprint('loading')\ndef handler(event, context):\n    print('out')\n"
+        "    print('err', file=sys.stderr)\n    logging.getLogger().warning('careful')\n    return 1"
+    )
+    shown: list[str] = []
+    result = invoke(make_world(source, mode=mode), b"{}", on_log=shown.append)
+    lines = result.logs.splitlines()
+
+    assert result.logs == "".join(shown)
+    request = result.request_id
+    assert ["loading", f"START RequestId: {request} Version: $LATEST", "out", "err"] == lines[:4]
+    assert re.fullmatch(rf"\[WARNING\]\t[\dT:.-]+Z\t{request}\tcareful", lines[4])
+    assert f"END RequestId: {request}" == lines[5]
+    number = r"\d+\.\d\d ms"
+    assert re.fullmatch(
+        rf"REPORT RequestId: {request}\tDuration: {number}\tBilled Duration: \d+ ms\tMemory Size: 256 MB\t"
+        rf"Max Memory Used: \d+ MB\tInit Duration: {number}",
+        lines[6],
+    )
+    assert 7 == len(lines)
+
+
+def test_events_share_a_process(make_world: MakeWorld, mode: Mode) -> None:
+    """One session keeps its process, and with it the module's state and /tmp, from event to event."""
+    source = (
+        "import os\nseen = []\ndef handler(event, context):\n    seen.append(event)\n    return [os.getpid(), seen]"
+    )
+    with Session(make_world(source, mode=mode)) as session:
+        first, second, third = (session.invoke(str(number).encode()) for number in range(3))
+
+    pid = json.loads(first.payload)[0]
+    assert [[pid, [0]], [pid, [0, 1]], [pid, [0, 1, 2]]] == [json.loads(one.payload) for one in (first, second, third)]
+    assert [True, False, False] == [one.init_ms is not None for one in (first, second, third)]
+
+
+def test_failure_starts_anew(make_world: MakeWorld, mode: Mode) -> None:
+    """After an exception the process goes on; after its end there is a new one."""
+    source = (
+        "import os\ncount = 0\ndef handler(event, context):\n    global count\n    count += 1\n"
+        "    if event == 'raise': raise RuntimeError('no')\n    if event == 'exit': os._exit(1)\n    return count"
+    )
+    with Session(make_world(source, mode=mode)) as session:
+        results = [session.invoke(json.dumps(event).encode()) for event in ("", "raise", "", "exit", "")]
+
+    assert [None, "RuntimeError", None, "Runtime.ExitError", None] == [one.error and one.error.type for one in results]
+    assert [b"1", b"3", b"1"] == [one.payload for one in results if one.error is None]
+
+
+def test_unserialisable_response(make_world: MakeWorld, mode: Mode) -> None:
+    """A response that is not JSON is the runtime's error, not ours."""
+    error = _failure(make_world, "def handler(event, context): return {1, 2}", mode)
+
+    assert ("Runtime.MarshalError", "Unable to marshal response: Object of type set is not JSON serializable") == (
+        error.type,
+        error.message,
+    )
+
+
+def test_response_too_large(make_world: MakeWorld, mode: Mode) -> None:
+    """A response over Lambda's limit is refused with both numbers that matter: the words are Lambda's."""
+    error = _failure(make_world, "def handler(event, context): return 'x' * 7_000_000", mode)
+
+    expected = "Response payload size exceeded maximum allowed payload size (6291556 bytes)."
+    assert ("Function.ResponseSizeTooLarge", expected) == (error.type, error.message)
+
+
+def test_event_too_large(make_world: MakeWorld, mode: Mode) -> None:
+    """An event over Lambda's limit is refused before anything starts."""
+    world = make_world("", mode=mode)
+    limit = facts().limits.event_bytes
+    with pytest.raises(ConfigError) as caught:
+        invoke(world, b" " * (limit + 1))
+
+    assert f"The event has {limit + 1} bytes, and Lambda takes {limit}" == str(caught.value)
+
+
+def test_missing_boto3_is_explained(make_world: MakeWorld, mode: Mode) -> None:
+    """A module that Lambda's own runtime brings along is missing here, and the hint says why."""
+    result = invoke(make_world("import boto3", mode=mode), b"{}")
+
+    expected = (
+        "`boto3` is part of Lambda's own runtime, whose version changes without you; "
+        "it is not provided here: add it to your dependencies"
+    )
+    assert expected == result.hint
+
+
+def test_missing_module_is_explained(make_world: MakeWorld, mode: Mode) -> None:
+    """For any other missing module the hint asks for its distribution."""
+    result = invoke(make_world("import numpy.linalg", mode=mode), b"{}")
+
+    expected = "neither the layers nor the package hold `numpy`: is its distribution locked, and not excluded?"
+    assert expected == result.hint

@@ -1,0 +1,359 @@
+"""What a function sees, and what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from built import MINOR, function, make_build
+
+from lamina import interpreters
+from lamina.errors import ConfigError, InvokeError
+from lamina.local.invoke import Session, invoke
+from lamina.local.process import RefusedError
+from lamina.local.world import Mode, home_of, prepare
+
+if TYPE_CHECKING:
+    from built import MakeWorld
+
+    from lamina.local.world import Home, World
+
+_LOOK = "import os, sys\ndef handler(event, context): return "
+_SYSTEM_PYTHON = Path("/usr/bin/python3")
+
+
+def _ask(world: World, event: object = None) -> Any:
+    result = invoke(world, json.dumps(event).encode())
+    assert result.error is None, result.logs
+    return json.loads(result.payload)
+
+
+def _alive(mark: str) -> list[str]:
+    """List the processes whose command line holds *mark*; their own death may still be on its way."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark.encode() in (entry / "cmdline").read_bytes():
+                    found.append(entry.name)
+            except OSError:
+                continue
+    return found
+
+
+def test_search_path(make_world: MakeWorld, mode: Mode) -> None:
+    """Function, layers, runtime, standard library, in Lambda's order; nothing that is installed for the interpreter."""
+    world = make_world(_LOOK + "sys.path", mode=mode)
+    where = world.directories(mode)
+    path = _ask(world)
+
+    assert [
+        where.task,
+        f"{where.opt}/python/lib/python{MINOR}/site-packages",
+        f"{where.opt}/python",
+        where.runtime,
+    ] == path[:4]
+    assert all(entry.startswith(f"{where.lang}/lib/python") for entry in path[4:])
+
+
+def test_interpreter_is_bare(make_world: MakeWorld, mode: Mode) -> None:
+    """Packages of the interpreter cannot be imported, by a subprocess of the function no more than by itself."""
+    source = (
+        "import importlib.util, subprocess, sys\ndef handler(event, context):\n"
+        "    names = ('pip', 'pytest', 'lamina')\n"
+        "    code = f'import importlib.util; print([importlib.util.find_spec(name) for name in {names}])'\n"
+        "    return [str([importlib.util.find_spec(name) for name in names]),"
+        " subprocess.check_output([sys.executable, '-c', code], text=True).strip()]"
+    )
+    own, child = _ask(make_world(source, mode=mode))
+
+    assert "[None, None, None]" == own
+    # By path there is nothing to hide them with from an interpreter that the function itself starts.
+    assert mode is Mode.PATH or child == own
+
+
+def test_environment(make_world: MakeWorld, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function has Lambda's variables, its own and the ones asked for; none of the host's."""
+    monkeypatch.setenv("HOST_SECRET", "leaked")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "leaked")
+    settings = function(environment=(("TABLE", "orders"), ("TZ", "Europe/Berlin")))
+    world = make_world(_LOOK + "dict(os.environ)", mode=mode, settings=settings, additional={"ASKED": "1"})
+    found = _ask(world)
+
+    expected = {
+        "_HANDLER": "app.handler",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{MINOR}",
+        "AWS_LAMBDA_FUNCTION_NAME": "orders",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/orders",
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "LANG": "en_US.UTF-8",
+        "TZ": "Europe/Berlin",
+        "TABLE": "orders",
+        "ASKED": "1",
+        "LAMBDA_TASK_ROOT": world.directories(mode).task,
+        "LAMBDA_RUNTIME_DIR": world.directories(mode).runtime,
+    }
+    assert expected == {name: found.get(name) for name in expected}
+    others = {"AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH"}
+    # The last three are made by the interpreter, the client, and for the sake of the user's own home.
+    assert found.keys() - expected.keys() - others <= {"LC_CTYPE", "_X_AMZN_TRACE_ID", "HOME"}
+
+
+def test_directories(make_world: MakeWorld, namespace: Mode) -> None:
+    """In a namespace the layer is /opt, the package /var/task, the interpreter /var/lang, dated as in the archive."""
+    source = (
+        "import os, sys, time, dep\ndef handler(event, context):\n"
+        "    return [__file__, dep.__file__, sys.prefix, os.getcwd(), os.stat(dep.__file__).st_mtime, sorted(os.listdir('/opt'))]"
+    )
+    found = _ask(make_world(source, layers=[{"python/dep.py": "", "lib/x": ""}, {"bin/y": ""}], mode=namespace))
+
+    epoch_1980 = 315532800
+    assert [
+        "/var/task/app.py",
+        "/opt/python/dep.py",
+        "/var/lang",
+        "/var/task",
+        epoch_1980,
+        ["bin", "lib", "python"],
+    ] == found
+
+
+def test_only_tmp_is_writable(make_world: MakeWorld, namespace: Mode) -> None:
+    """In a namespace every directory but /tmp refuses new files, also to root."""
+    source = (
+        "import os\ndef handler(event, context):\n    refused = {}\n    for directory in event:\n        try:\n"
+        "            open(directory + '/new', 'w').close()\n            refused[directory] = None\n"
+        "        except OSError as error:\n            refused[directory] = os.strerror(error.errno)\n    return refused"
+    )
+    directories = ["/opt", "/opt/python", "/var/task", "/var/runtime", "/var/lang", "/var", "/", "/etc", "/usr"]
+    found = _ask(make_world(source, layers=[{"python/dep.py": ""}], mode=namespace), [*directories, "/tmp"])
+
+    expected: dict[str, str | None] = dict.fromkeys(directories, "Read-only file system")
+    assert {**expected, "/tmp": None} == found
+
+
+def test_tmp_is_private(make_world: MakeWorld, namespace: Mode, tmp_path: Path) -> None:
+    """In a namespace /tmp begins empty, and nothing written there reaches the host."""
+    source = "import os\ndef handler(event, context):\n    open('/tmp/lamina-private', 'w').close()\n    return os.listdir('/tmp')"
+
+    assert ["lamina-private"] == _ask(make_world(source, mode=namespace))
+    assert not Path("/tmp/lamina-private").exists()
+
+
+def test_home_is_hidden(make_world: MakeWorld, namespace: Mode) -> None:
+    """In a namespace neither the user's home nor the project is there."""
+    source = "import os\ndef handler(event, context): return [os.path.exists(path) for path in event]"
+    found = _ask(make_world(source, mode=namespace), [str(Path.home()), str(Path(__file__).parent)])
+
+    assert [False, False] == found
+
+
+def test_devices_and_processes(make_world: MakeWorld, namespace: Mode) -> None:
+    """In a namespace programs can still be started, and see only the function's own processes."""
+    source = (
+        "import os, subprocess\ndef handler(event, context):\n"
+        "    subprocess.run(['true'], check=True, stdout=subprocess.DEVNULL)\n"
+        "    return len([name for name in os.listdir('/proc') if name.isdigit()])"
+    )
+
+    assert _ask(make_world(source, mode=namespace)) <= 3
+
+
+def test_later_layers_win(make_world: MakeWorld, mode: Mode) -> None:
+    """Layers are laid over each other in the function's order."""
+    layers = [{"python/dep.py": "N = 1", "python/one.py": ""}, {"python/dep.py": "N = 2", "python/two.py": ""}]
+
+    assert 2 == _ask(
+        make_world("import dep, one, two\ndef handler(event, context): return dep.N", layers=layers, mode=mode)
+    )
+
+
+def test_no_bytecode_is_written(make_world: MakeWorld, mode: Mode) -> None:
+    """Importing leaves the unpacked layer and package as they were, or a later measurement would be of something else."""
+    world = make_world("import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode)
+    _ask(world)
+
+    assert [] == [path for tree in (world.layer, world.package) for path in tree.rglob("*.pyc")]
+
+
+def test_concurrent_invocations_leave_nothing(make_world: MakeWorld, mode: Mode, tmp_path: Path) -> None:
+    """A hundred invocations at once all answer, and leave no process and no thread."""
+    world = make_world("def handler(event, context): return event + 1", mode=mode)
+    threads = threading.active_count()
+    with ThreadPoolExecutor(100) as pool:
+        results = list(pool.map(lambda number: invoke(world, str(number).encode()), range(100)))
+
+    assert [(str(number + 1).encode(), None) for number in range(100)] == [(one.payload, one.error) for one in results]
+    assert [] == _alive(world.directories(Mode.PATH).runtime) + _alive("lamina.local.guest.supervise")
+    deadline = time.monotonic() + 5
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threads == threading.active_count()
+
+
+_DAEMON = """
+import subprocess, sys
+def handler(event, context):
+    code = "import os, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); time.sleep(60)"
+    subprocess.run([sys.executable, "-c", code, event], check=True)
+"""
+
+
+def test_daemons_end_too(make_world: MakeWorld, mode: Mode, tmp_path: Path) -> None:
+    """What a function detached from itself ends with it."""
+    mark = f"mark-{tmp_path.name}-{mode}"
+    with Session(make_world(_DAEMON, mode=mode)) as session:
+        assert session.invoke(json.dumps(mark).encode()).error is None
+        assert 1 == len(_alive(mark))
+
+    assert [] == _alive(mark)
+
+
+def test_killing_lamina_ends_the_function(make_world: MakeWorld, mode: Mode, tmp_path: Path) -> None:
+    """A lamina that is killed takes its functions along, detached ones included."""
+    mark = f"mark-{tmp_path.name}-{mode}"
+    world = make_world(_DAEMON + "    import time; print('asleep', flush=True); time.sleep(60)\n", mode=mode)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom lamina import interpreters\nfrom lamina.local.artifacts import read\n"
+        "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
+        "from lamina.service import Function\n"
+        "project, python, mode, mark = sys.argv[1:]\nartifacts = read(Path(project))\n"
+        "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=60)\n"
+        f"home = home_of(interpreters.find({sys.version_info[:2]}, explicit=Path(python)))\n"
+        "world = prepare(artifacts, artifacts.functions[0], settings, mode=Mode(mode), home=home)\n"
+        "invoke(world, f'\"{mark}\"'.encode(), on_log=lambda text: print(text, end='', flush=True))\n"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path), str(world.home.interpreter.path), mode.value, mark]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while "asleep" not in process.stdout.readline():
+            assert process.poll() is None
+        assert len(_alive(mark)) >= 2
+        process.kill()
+
+    deadline = time.monotonic() + 10
+    while _alive(mark) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [] == _alive(mark)
+
+
+def test_refused_namespace(make_world: MakeWorld, tmp_path: Path) -> None:
+    """Where no namespace can be had the function runs by path, and the result says so and why."""
+    world = replace(make_world(_LOOK + "1"), scratch=tmp_path / "missing")
+    result = invoke(world, b"{}")
+
+    assert (b"1", Mode.PATH) == (result.payload, result.mode)
+    assert result.mode_reason is not None
+    assert result.mode_reason.startswith("This system does not allow a mount namespace: ")
+
+
+def test_demanded_namespace(make_world: MakeWorld, tmp_path: Path) -> None:
+    """Where only a namespace will do, its refusal is an error."""
+    world = replace(make_world("", mode=Mode.NAMESPACE), scratch=tmp_path / "missing")
+    with pytest.raises(RefusedError):
+        invoke(world, b"{}")
+
+
+def test_reserved_variables(make_world: MakeWorld) -> None:
+    """All reserved variables that a function sets are named at once."""
+    world = make_world("", settings=function(environment=(("AWS_REGION", "x"), ("LAMBDA_TASK_ROOT", "y"), ("OK", "z"))))
+    with pytest.raises(ConfigError) as caught:
+        invoke(world, b"{}")
+
+    assert "`orders` sets variables that Lambda reserves: `AWS_REGION`, `LAMBDA_TASK_ROOT`" == str(caught.value)
+
+
+def test_foreign_machine_code(tmp_path: Path, home: Home) -> None:
+    """Compiled wheels of another instruction set are refused by name; pure ones run anywhere."""
+    other = "arm64" if platform.machine() == "x86_64" else "x86_64"
+    package = {"app.py": "def handler(event, context): return 1"}
+    pure = make_build(tmp_path / "pure", package, layers=[{}], architecture=other, wheels=["a-1-py3-none-any.whl"])
+    native = make_build(
+        tmp_path / "native",
+        package,
+        layers=[{}],
+        architecture=other,
+        wheels=["a-1-py3-none-any.whl", "b-1-cp313-x.whl"],
+    )
+    assert b"1" == invoke(prepare(pure, pure.functions[0], function(), home=home), b"{}").payload
+
+    with pytest.raises(InvokeError) as caught:
+        prepare(native, native.functions[0], function(), home=home)
+
+    machine = f"{platform.system()} on {platform.machine()}"
+    assert f"The layer holds code for Linux on {other}, and this machine is {machine}: `b-1-cp313-x.whl`" == str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("minor", ["3.10", "3.12", "3.13"])
+def test_other_minor(tmp_path: Path, minor: str) -> None:
+    """A target runs on its own minor version, whichever lamina itself runs on."""
+    found = interpreters.search((3, int(minor[2:])))
+    if found is None:
+        pytest.skip(f"no CPython {minor} on this machine")
+    artifacts = make_build(tmp_path, {"app.py": _LOOK + "list(sys.version_info[:2])"}, runtime=f"python{minor}")
+    world = prepare(artifacts, artifacts.functions[0], function(), home=home_of(found))
+
+    assert list(found.version[:2]) == _ask(world)
+
+
+def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
+    """A user without privileges has the same world as root."""
+    if os.geteuid() != 0:
+        assert "namespace" == namespace.value
+        return
+    version = subprocess.check_output([_SYSTEM_PYTHON, "-c", "import sys; print(*sys.version_info[:2])"], text=True)
+    minor = tuple(map(int, version.split()))
+    if minor < (3, 11):
+        pytest.skip(f"lamina needs an interpreter that everybody may run, and {_SYSTEM_PYTHON} is {minor}")
+    source = (
+        "import os\ndef handler(event, context):\n    try:\n        open('/opt/new', 'w')\n    except OSError as error:\n"
+        "        return [os.getuid(), os.strerror(error.errno), os.getcwd()]"
+    )
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom lamina import interpreters\nfrom lamina.local.artifacts import read\n"
+        "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
+        "from lamina.service import Function\nartifacts = read(Path(sys.argv[1]))\n"
+        "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=10)\n"
+        "home = home_of(interpreters.find(sys.version_info[:2], explicit=Path(sys.executable)))\n"
+        "world = prepare(artifacts, artifacts.functions[0], settings, home=home)\n"
+        "result = invoke(world, b'{}')\nprint(result.mode, result.mode_reason, result.payload.decode())\n"
+    )
+    # pytest's own directories are closed to others.
+    project = Path("/tmp") / f"lamina-{os.getpid()}-ordinary"
+    make_build(project, {"app.py": source}, layers=[{"python/dep.py": ""}], runtime=f"python{minor[0]}.{minor[1]}")
+    packages = os.pathsep.join([str(Path(interpreters.__file__).parent.parent), *sys.path])
+    try:
+        subprocess.run(["chown", "-R", "65534:65534", project], check=True)
+        answer = subprocess.run(
+            [_SYSTEM_PYTHON, "-B", "-s", "-c", code, str(project)],
+            capture_output=True,
+            check=False,
+            cwd="/",
+            env={"PYTHONPATH": packages, "PATH": "/usr/bin:/bin"},
+            extra_groups=[],
+            group=65534,
+            text=True,
+            user=65534,
+        )
+    finally:
+        subprocess.run(["rm", "-rf", project], check=True)
+
+    assert ('namespace None [65534, "Read-only file system", "/var/task"]\n', "") == (answer.stdout, answer.stderr)
