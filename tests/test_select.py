@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from packaging.markers import default_environment
 
-from lamina.errors import LockError, NoCompatibleWheelError
+from lamina.errors import LockError, LockSyntaxError, NoCompatibleWheelError
 from lamina.model import Pin, Selection
 from lamina.select import select
 from lamina.target import Target
@@ -228,6 +229,29 @@ def test_two_versions(tmp_path: Path) -> None:
         select(read_lock(tmp_path), target=TARGET)
 
     assert f"`{path}` holds more than one version for one target: `a` (1.0, 2.0), `b` (1.0, 2.0)" == str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "wheel",
+    [
+        {"url": "https://files.example/a-1.0-py3-none-any.x%2F..%2F..%2Fy.whl", "hashes": {"sha256": "0" * 64}},
+        {"name": "a-1.0-py3-none-any.x/../../y.whl", "path": "y", "hashes": {"sha256": "0" * 64}},
+        {"url": f"https://files.example/{filename('a', '1.0')}", "hashes": {"sha256": "../../../y"}},
+    ],
+)
+def test_no_way_out_of_the_store(tmp_path: Path, wheel: dict[str, Any]) -> None:
+    """A lock cannot name a file or a hash that would lead out of the store."""
+    write_pylock(tmp_path, pylock_package("a", tags=(), wheels=[wheel]))
+
+    with pytest.raises(LockSyntaxError) as raised:
+        select(read_lock(tmp_path), target=TARGET)
+
+    assert 3 == raised.value.exit_code
+
+
+def test_nothing_is_left_to_the_host() -> None:
+    """Every variable that a marker can ask for is the target's, so that none is filled in from the running machine."""
+    assert set(default_environment()) == set(TARGET.markers)
 
 
 def large_lock(directory: Path) -> Path:

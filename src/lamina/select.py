@@ -7,11 +7,11 @@ target takes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, assert_never, cast
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from packaging.pylock import (
     PackageArchive,
@@ -24,8 +24,8 @@ from packaging.pylock import (
 from packaging.tags import create_compatible_tags_selector
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from lamina.errors import LockError, NoCompatibleWheelError
-from lamina.lock.guards import python_fits, some_environment_fits
+from lamina.errors import LockError, LockSyntaxError, NoCompatibleWheelError
+from lamina.lock.guards import local_path, python_fits, some_environment_fits
 from lamina.model import Pin, Selection
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ __all__ = ["select"]
 
 _Artifact: TypeAlias = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
 
+_SAFE_FILENAME = re.compile(r"[\w.+!-]+\.whl")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NO_TAGS: frozenset[Tag] = frozenset()
 # As many file names as fit an error that is still read; the rest is counted.
 _NAMED_FILES = 4
@@ -192,14 +194,20 @@ def _from_archive(package: Package, archive: PackageArchive, target: Target) -> 
 
 
 def _pin(package: Package, artifact: PackageWheel | PackageArchive, filename: str) -> Pin:
+    sha256 = artifact.hashes["sha256"].lower()
+    # Both become parts of paths in the store, and a compressed platform tag may hide a slash: `any.x/../../y.whl`.
+    if not _SAFE_FILENAME.fullmatch(filename) or not _SHA256.fullmatch(sha256):
+        raise LockSyntaxError(
+            f"{_worded(package)} is locked with a file name or hash that is none: `{filename}`, `{sha256}`"
+        )
     url, path = artifact.url, Path(artifact.path) if artifact.path else None
-    if path is None and url and urlsplit(url).scheme == "file":
-        path, url = Path(url2pathname(str(urlsplit(url).path))), None
+    if path is None and url and url.startswith("file:"):
+        path, url = local_path(url), None
     return Pin(
         name=package.name,
         version=str(package.version or parse_wheel_filename(filename)[1]),
         filename=filename,
-        sha256=artifact.hashes["sha256"].lower(),
+        sha256=sha256,
         url=url,
         path=path,
         size=artifact.size,

@@ -53,6 +53,15 @@ def test_upwards_to_the_workspace(tmp_path: Path) -> None:
     assert LockFile(path=tmp_path / "uv.lock", kind="uv.lock", project=tmp_path / "services/orders") == found
 
 
+def test_dots_in_the_start(tmp_path: Path) -> None:
+    """A start such as ``../other`` is the directory that it means, not the way to it."""
+    plant(tmp_path, "one/uv.lock", "one/pyproject.toml", "two/requirements.txt")
+
+    assert LockFile(path=tmp_path / "one/uv.lock", kind="uv.lock", project=tmp_path / "one") == find(
+        tmp_path / "two" / ".." / "one"
+    )
+
+
 def test_the_repository_is_the_end(tmp_path: Path) -> None:
     """A lock outside the repository belongs to somebody else; the error says what was looked for, where, and what to do."""
     (tmp_path / "uv.lock").touch()

@@ -75,11 +75,13 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
     *explicit* is the configured path (relative to *start*), and ends the search.
     Raises `LockNotFoundError`, and `LockError` where a directory has several ``pylock.<name>.toml`` and no other lock.
     """
-    project = _project(start.absolute())
+    # Not resolved: a symbolic link inside a repository is part of how it names its projects.
+    here = Path(os.path.normpath(start.absolute()))
+    project = _project(here)
     if explicit is not None:
-        path = Path(os.path.normpath(start.absolute() / explicit))
+        path = Path(os.path.normpath(here / explicit))
         return LockFile(path=path, kind=_kind(path), project=project)
-    directories = tuple(_upwards(start.absolute()))
+    directories = tuple(_upwards(here))
     for directory in directories:
         names = _names(directory)
         for kind in READERS:

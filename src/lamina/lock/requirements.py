@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.pylock import Pylock, PylockValidationError
@@ -166,11 +165,7 @@ class _Direct:
             parts = urlsplit(self._url or "")
             where, _, self._commit = parts.path.rpartition("@") if "@" in parts.path else (parts.path, "", "")
             self._url = urlunsplit(parts._replace(path=where))
-        local = (
-            url2pathname(str(urlsplit(address).path))
-            if address.startswith("file:")
-            else re.sub(r"\[[^\]]*\]$", "", address)
-        )
+        local = guards.local_path(address) if address.startswith("file:") else re.sub(r"\[[^\]]*\]$", "", address)
         self._path = Path(os.path.normpath(entry.directory / local))
         self._hashes = entry.hashes | (
             {self._fragment["sha256"].lower()} if "sha256" in self._fragment else frozenset()
@@ -242,7 +237,12 @@ def _looked_up(pinned: Sequence[_Pinned], parsed: Requirements, request: Request
         raise IndexLookupError(
             f"no index has a file with a locked hash of: {', '.join(missing)}",
             hint=f"asked: {', '.join(f'`{place}`' for place in places) or 'the configured indexes'}; "
-            "the files were withdrawn, or come from an index that is not configured",
+            "the files were withdrawn, or come from an index that is not configured"
+            + (
+                "; `--find-links` is read for directories only"
+                if any("://" in link for link in parsed.find_links)
+                else ""
+            ),
         )
     return [package for package in found if package is not None]
 

@@ -25,7 +25,7 @@ __all__ = ["Entry", "Requirements", "parse"]
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTION = re.compile(r"^(--?[a-zA-Z][a-z-]*)(?:\s*=\s*|\s+|(?<=^-[a-z])(?=\S)|$)(.*)$")
-_HASH_OPTION = re.compile(r"\s--hash[=\s]\s*([a-z0-9]+):([0-9a-fA-F]+)(?=\s|$)")
+_HASH_OPTION = re.compile(r"\s--hash[=\s]\s*([a-z0-9]+):([0-9a-fA-F]{32,})(?=\s|$)")
 _OTHER_OPTION = re.compile(r"\s(--[a-z-]+|-[a-z])(?:[=\s].*)?$")
 # A path or URL without a name before it: `./shared`, `../wheels/a.whl`, `file:///…`, `C:\…`.
 _PLACE = re.compile(r"^(?:\.{0,2}[/\\]|\.\.?$|[a-zA-Z][a-zA-Z0-9+.-]*:|[^\s;@<>=!~\[\]()]+[/\\])")
@@ -142,7 +142,9 @@ def _option(line: str, path: Path, origin: str, into: Requirements, *, constrain
 
 
 def _requirement(line: str, path: Path, origin: str, into: Requirements, *, constraint: bool, editable: bool) -> None:
-    hashes = frozenset(found[2].lower() for found in _HASH_OPTION.finditer(line) if found[1] == "sha256")
+    hashes = frozenset(
+        found[2].lower() for found in _HASH_OPTION.finditer(line) if found[1] == "sha256" and len(found[2]) == 64
+    )
     text = _HASH_OPTION.sub("", line).strip()
     if other := _OTHER_OPTION.search(text):
         into.problems.append(f"{origin}: the option `{other[1]}` of a requirement is not known")
