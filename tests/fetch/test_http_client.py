@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.errors import DownloadError
+from lamina.fetch import fetch
+from lamina.fetch.client import Client
+from lamina.fetch.credentials import Credentials
+from lamina.fetch.index import Index
+from wheels import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.model import Pin
+    from lamina.store import Store
+    from loopback import IndexServer
+
+
+def accept(path: Path, pin: Pin) -> None:
+    """Verify nothing."""
+
+
+def test_proxy_from_the_environment(
+    server: IndexServer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment's proxy makes the requests, and those to excepted hosts are made directly."""
+    monkeypatch.setenv("http_proxy", server.url.replace("://", "://user:secret@"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    path = make_wheel(server.directory, "a", "1.0")
+    index = Index(tmp_path, store, index_url="http://index.example/simple")
+    (found,) = index.files("a", "1.0", {server.pin(path).sha256}, None)
+    (direct,) = fetch([server.pin(path)], store, verify=accept, index=index)
+    index.client.close()
+
+    assert found.url == f"http://index.example/files/{path.name}"
+    assert path.read_bytes() == direct.path.read_bytes()
+    assert [request.path for request in server.requests] == ["/simple/a/", f"/files/{path.name}"]
+
+
+def test_proxy_that_is_not_there(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that gives no connection is said to be the reason, without its password."""
+    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    index = Index(tmp_path, store, index_url="http://index.example/simple", backoff=0.0)
+    with pytest.raises(DownloadError) as caught:
+        index.files("a", "1.0", {"0" * 64}, None)
+
+    assert str(caught.value) == ("`http://index.example/simple/a/` could not be fetched: the proxy gives no connection")
+
+
+def test_bundle_that_is_none(tmp_path: Path) -> None:
+    """Authorities that cannot be read are named, rather than replaced by others."""
+    client = Client(Credentials(), certificates=tmp_path / "missing.pem")
+    with pytest.raises(DownloadError) as caught, client.get("https://127.0.0.1:1/"):
+        pass
+
+    assert (
+        str(caught.value) == f"`{tmp_path / 'missing.pem'}` is not a bundle of certificates: No such file or directory"
+    )
+
+
+def test_certificate_that_is_not_trusted() -> None:
+    """A certificate that nobody vouches for is not worth a second attempt."""
+    client = Client(Credentials(), backoff=0.0)
+    from urllib3.exceptions import SSLError
+
+    with pytest.raises(DownloadError) as caught:
+        client.attempts("https://index.example/a?signature=x").pause(SSLError(ssl.SSLCertVerificationError()))
+
+    assert str(caught.value) == "`https://index.example/a` could not be fetched: its certificate is not trusted"
+    assert caught.value.hint == "name a bundle that holds its authority: SSL_CERT_FILE"
+
+
+def test_certificates_are_verified() -> None:
+    """Connections are made with hostname and certificate checked."""
+    context = Client(Credentials())._trust()
+
+    assert (True, ssl.CERT_REQUIRED) == (context.check_hostname, context.verify_mode)
+
+
+def test_pauses_grow(server: IndexServer) -> None:
+    """Each attempt waits longer than the one before, and the sixth failure is the last."""
+    attempts = Client(Credentials(), backoff=0.5).attempts(server.url)
+    pauses = [attempts.pause(OSError()) for _ in range(5)]
+    with pytest.raises(DownloadError) as caught:
+        attempts.pause(OSError())
+
+    assert pauses == [0, 1.0, 2.0, 4.0, 8.0]
+    assert str(caught.value) == f"`{server.url}` could not be fetched: the connection broke"
+
+
+def test_credentials_do_not_leave_a_secure_place_for_an_insecure_one(home: Path) -> None:
+    """A redirect from https to http is followed without any login, even one that netrc has for that host."""
+    (home / ".netrc").write_text("machine 127.0.0.1 login user password secret\n")
+    sent: list[tuple[str, str | None]] = []
+
+    class Recording(Client):
+        def _request(self, url, headers, login):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            from urllib3 import HTTPResponse
+
+            sent.append((url.partition(":")[0], login and login.user))
+            moved = url.startswith("https")
+            return HTTPResponse(
+                status=302 if moved else 200,
+                headers={"Location": "http://127.0.0.1:1/"} if moved else {},
+                body=b"",
+                preload_content=False,
+            )
+
+    with Recording(Credentials()).get("https://127.0.0.1:1/") as (response, url):
+        status = response.status
+
+    assert (200, "http://127.0.0.1:1/") == (status, url)
+    assert sent == [("https", "user"), ("http", None)]
+
+
+def test_large_bodies_are_not_held_in_memory(server: IndexServer, index: Index, store: Store) -> None:
+    """A download costs its chunks, not its size."""
+    import tracemalloc
+
+    path = make_wheel(server.directory, "a", "1.0", {"a/x": os.urandom(20_000_000)}, stored={"a/x"})
+    pin = server.pin(path)
+    server.behaviour.chunked = True
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    fetch([pin], store, verify=accept, index=index)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    # The server, in this process, holds the file once.
+    assert peak - before < path.stat().st_size + 6_000_000

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.archive.segment import Recipe, read_segment, splice
+from lamina.model import Pin, Wheel
+from lamina.store import Store
+from lamina.upkeep import Area, Damage, Removed, clean, measure, verify
+from wheels import make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+DAY = 86_400
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+def admit(store: Store, tmp_path: Path, name: str) -> Wheel:
+    import hashlib
+
+    content = make_wheel(tmp_path, name, "1.0", {f"{name}/x.txt": name * 5_000}).read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    pin = Pin(name=name, version="1.0", filename=f"{name}-1.0-py3-none-any.whl", sha256=sha256)
+    path = store.wheel_destination(sha256, pin.filename)
+    with store.writing(path) as file:
+        file.write(content)
+    return Wheel(pin=pin, path=path)
+
+
+def write(path: Path, content: bytes, *, age_days: float = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    then = time.time() - age_days * DAY
+    os.utime(path, (then, then))
+
+
+def test_measure(store: Store) -> None:
+    """Each area is counted; what belongs to living processes is not."""
+    write(store.entry("segments", "ab", ".seg"), bytes(10))
+    write(store.entry("segments", "cd", ".seg"), bytes(20))
+    write(store.root / "partial" / "ef", bytes(5))
+    write(store.root / "tmp" / "x", bytes(100))
+    write(store.root / "in-use", b"")
+
+    assert measure(store) == (Area(name="partial", files=1, bytes=5), Area(name="segments", files=2, bytes=30))
+
+
+def test_measure_nothing(store: Store) -> None:
+    """A store that does not exist holds nothing."""
+    assert measure(store) == ()
+
+
+def test_sound_store(store: Store, tmp_path: Path) -> None:
+    """What was admitted and made is found sound, and its times stay what they were."""
+    wheels = [admit(store, tmp_path, name) for name in "ab"]
+    segments = [splice(wheel, Recipe(), store) for wheel in wheels]
+    os.utime(segments[0].path, (1_000_000, 2_000_000))
+    found = verify(store)
+    status = segments[0].path.stat()
+
+    assert found == ()
+    assert (1_000_000, 2_000_000) == (status.st_atime, status.st_mtime)
+
+
+def flipped(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "flipped": lambda path: flipped(path, 200),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-5]),
+    "empty": lambda path: path.write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_wheel(store: Store, tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    """A wheel that is not what its hash says is removed, and the others stay."""
+    bad, good = (admit(store, tmp_path, name) for name in "ab")
+    damage(bad.path)
+    found = verify(store)
+
+    assert [bad.path.relative_to(store.root)] == [each.path for each in found]
+    assert (None, good.path) == (store.wheel(bad.pin.sha256), store.wheel(good.pin.sha256))
+    assert not bad.path.parent.exists()
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_segment(store: Store, tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    """A segment that is not whole is removed."""
+    segment = splice(admit(store, tmp_path, "a"), Recipe(), store)
+    damage(segment.path)
+    found = verify(store)
+
+    assert [segment.path.relative_to(store.root)] == [each.path for each in found]
+    assert read_segment(segment.path) is None
+
+
+def test_every_byte_of_a_segments_directory(store: Store, tmp_path: Path) -> None:
+    """No bit of a segment's directory can flip unnoticed."""
+    segment = splice(admit(store, tmp_path, "a"), Recipe(), store)
+    whole = segment.path.read_bytes()
+    missed = []
+    for position in range(segment.entries_bytes, segment.entries_bytes + segment.rows_bytes):
+        write(segment.path, whole)
+        flipped(segment.path, position)
+        if not verify(store):
+            missed.append(position - segment.entries_bytes)
+
+    assert missed == []
+
+
+def test_damaged_answer(store: Store) -> None:
+    """A kept answer that cannot be read is removed."""
+    place = store.entry("index", "ab", ".json")
+    write(place, b"[{")
+
+    assert verify(store) == (
+        Damage(
+            path=place.relative_to(store.root),
+            reason="it cannot be read: Expecting property name enclosed in double quotes: line 1 column 3 (char 2)",
+        ),
+    )
+
+
+def test_clean_everything(store: Store, tmp_path: Path) -> None:
+    """Cleaning takes everything, unfinished downloads and killed writers' files included."""
+    wheel = admit(store, tmp_path, "a")
+    size = wheel.path.stat().st_size
+    write(store.root / "partial" / "ef", bytes(5))
+    write(store.root / "tmp" / "killed", bytes(100))
+    removed = clean(store)
+
+    assert Removed(files=2, bytes=size + 5, dry_run=False) == removed
+    assert measure(store) == ()
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_clean_what_is_old(store: Store) -> None:
+    """What was read or written lately stays."""
+    old, written, read = (store.entry("segments", key, ".seg") for key in ("aa", "bb", "cc"))
+    write(old, bytes(10), age_days=31)
+    write(written, bytes(10), age_days=29)
+    write(read, bytes(10), age_days=31)
+    os.utime(read, (time.time() - DAY, time.time() - 31 * DAY))
+    removed = clean(store, older_than_days=30)
+
+    assert Removed(files=1, bytes=10, dry_run=False) == removed
+    assert [False, True, True] == [path.exists() for path in (old, written, read)]
+
+
+def test_dry_run(store: Store) -> None:
+    """A dry run counts and removes nothing."""
+    place = store.entry("segments", "aa", ".seg")
+    write(place, bytes(10))
+
+    assert clean(store, dry_run=True) == Removed(files=1, bytes=10, dry_run=True)
+    assert place.exists()
+
+
+def test_clean_waits_for_builds(store: Store) -> None:
+    """Nothing is removed while somebody uses the store, and the user is told why it takes so long."""
+    place = store.entry("segments", "aa", ".seg")
+    write(place, bytes(10))
+    notes: list[str] = []
+    noted = threading.Event()
+
+    class Reporter:
+        def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None: ...
+        def advance(self, amount: int) -> None: ...
+        def warn(self, message: str, *, hint: str | None = None) -> None: ...
+        def note(self, message: str) -> None:
+            notes.append(message)
+            noted.set()
+
+    thread = threading.Thread(target=clean, args=(store,), kwargs={"reporter": Reporter()})
+    with store.in_use():
+        thread.start()
+        assert noted.wait(5)
+        during = place.exists()
+    thread.join()
+
+    assert (True, False) == (during, place.exists())
+    assert notes == ["waiting for builds that use the store"]
