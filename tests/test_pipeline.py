@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from loopback import IndexServer
+from services import HANDLER, make_service
+
+from lamina.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
+from lamina.model import Severity
+from lamina.pipeline import Options, build, plan
+from lamina.service import Overrides
+from lamina.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services import Service
+
+    from lamina.pipeline import Result
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    return make_service(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+def _build(service: Service, store: Store, options: Options | None = None) -> Result:
+    return build(service.write(), options or Options(), store=store)
+
+
+def _digest(service: Service, store: Store, options: Options | None = None) -> str:
+    (layer,) = plan(service.write(), options or Options(), store=store).layers
+    return layer.digest
+
+
+def _tree(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def test_layer_holds_what_the_wheels_hold(service: Service, store: Store) -> None:
+    """A layer has every file of every wheel under ``python/``, and a manifest of its own."""
+    result = _build(service, store)
+
+    (layer,) = result.build.layers
+    with zipfile.ZipFile(layer.path) as archive:
+        names = sorted(archive.namelist())
+
+        assert archive.testzip() is None
+        assert archive.read("python/beta.py") == b"import alpha\n"
+
+    assert names == [
+        f"lamina/{layer.digest}.json",
+        "python/alpha-1.0.dist-info/METADATA",
+        "python/alpha-1.0.dist-info/RECORD",
+        "python/alpha-1.0.dist-info/WHEEL",
+        "python/alpha/__init__.py",
+        "python/alpha/data.bin",
+        "python/beta-2.0.dist-info/METADATA",
+        "python/beta-2.0.dist-info/RECORD",
+        "python/beta-2.0.dist-info/WHEEL",
+        "python/beta.py",
+    ]
+
+
+def test_report_is_what_is_on_disk(service: Service, store: Store) -> None:
+    """Sizes, hashes and counts of the report are those of the files."""
+    result = _build(service, store)
+
+    (layer,), (package,) = result.build.layers, result.build.packages
+    content = layer.path.read_bytes()
+    with zipfile.ZipFile(layer.path) as archive:
+        sizes = [info.file_size for info in archive.infolist()]
+
+    assert layer.sha256 == hashlib.sha256(content).hexdigest()
+    assert layer.zipped_bytes == len(content)
+    assert layer.unzipped_bytes == sum(sizes)
+    assert layer.files == len(sizes)
+    assert package.sha256 == hashlib.sha256(package.path.read_bytes()).hexdigest()
+    assert package.total_unzipped_bytes == package.unzipped_bytes + layer.unzipped_bytes
+
+
+def test_manifest_names_the_distributions_and_no_time(service: Service, store: Store) -> None:
+    """The manifest inside the layer tells what is in it, for which target, and from which bytes."""
+    result = _build(service, store)
+
+    (layer,) = result.build.layers
+    with zipfile.ZipFile(layer.path) as archive:
+        manifest = json.loads(archive.read(f"lamina/{layer.digest}.json"))
+
+    assert manifest["digest"] == layer.digest
+    assert manifest["target"] == {"runtime": "python3.13", "architecture": "x86_64"}
+    assert [(row["name"], row["version"], row["sha256"]) for row in manifest["distributions"]] == [
+        (name, path.name.split("-")[1], hashlib.sha256(path.read_bytes()).hexdigest())
+        for name, path in sorted(service.locked.items())
+    ]
+
+
+def test_second_build_finds_nothing_to_do(service: Service, store: Store) -> None:
+    """Nothing is written again when nothing changed."""
+    first = _build(service, store)
+    (layer,) = first.build.layers
+    before = layer.path.stat()
+
+    second = _build(service, store)
+
+    assert second.build.reused
+    assert [(outcome.name, outcome.reused, outcome.reason) for outcome in second.outcomes] == [
+        ("common", True, "unchanged")
+    ]
+    assert layer.path.stat() == before
+    assert second.build.layers == first.build.layers
+
+
+@pytest.mark.parametrize("change", ["comment", "order", "marker-excluded", "development"])
+def test_digest_ignores_what_does_not_reach_the_layer(service: Service, store: Store, change: str) -> None:
+    """A comment, an order, an excluded package, a development group: none of them is a new layer."""
+    before = _digest(service, store)
+
+    if change == "comment":
+        service.comment = "looked at on a Monday"
+    elif change == "order":
+        service.locked = dict(reversed(service.locked.items()))
+    elif change == "marker-excluded":
+        service.add("gamma", "1.0", {"gamma.py": ""})
+        service.markers["gamma"] = "sys_platform == 'win32'"
+    else:
+        service.add("gamma", "1.0", {"gamma.py": ""})
+        service.markers["gamma"] = "'dev' in dependency_groups"
+
+    assert before == _digest(service, store)
+
+
+def test_digest_changes_with_what_reaches_the_layer(service: Service, store: Store) -> None:
+    """One pin, another target, an exclusion: each is a new layer, and no two are the same."""
+    digests = [_digest(service, store)]
+    digests.append(_digest(service, store, Options(overrides=Overrides(architecture="arm64"))))
+    digests.append(_digest(service, store, Options(overrides=Overrides(runtime="python3.12"))))
+    service.settings["exclude"] = '["alpha/data.bin"]'
+    digests.append(_digest(service, store))
+    service.add("beta", "2.0.1", {"beta.py": "import alpha\n"})
+    digests.append(_digest(service, store))
+
+    assert len(set(digests)) == len(digests)
+
+
+def test_bump_says_what_changed(service: Service, store: Store) -> None:
+    """The reason for a new layer names the distributions and both versions."""
+    _build(service, store)
+    service.add("beta", "2.1", {"beta.py": "import alpha  # newer\n"})
+    service.add("delta", "0.1", {"delta.py": ""})
+
+    (outcome,) = _build(service, store).outcomes
+
+    assert (outcome.reused, outcome.reason) == (False, "beta 2.0 → 2.1, added delta 0.1")
+
+
+def test_changed_zip_is_made_again(service: Service, store: Store) -> None:
+    """A zip that somebody damaged is not taken for the layer."""
+    (layer,) = _build(service, store).build.layers
+    content = layer.path.read_bytes()
+    layer.path.write_bytes(content[:-1])
+
+    (outcome,) = _build(service, store).outcomes
+
+    assert outcome.reason == "its zip was changed or removed"
+    assert layer.path.read_bytes() == content
+
+
+def test_handler_edit_leaves_the_layer(service: Service, store: Store) -> None:
+    """First-party code changes the function package and nothing else."""
+    first = _build(service, store).build
+    (service.root / "service" / "handlers" / "hello.py").write_text(HANDLER + "\n# edited\n")
+
+    second = _build(service, store).build
+
+    assert second.layers == first.layers
+    assert second.packages[0].sha256 != first.packages[0].sha256
+
+
+def test_removed_function_takes_its_zip_along(service: Service, store: Store) -> None:
+    """The output directory holds what the project has, and nothing of what it had."""
+    service.functions["other"] = "service.handlers.hello.lambda_handler"
+    _build(service, store)
+    del service.functions["other"]
+
+    _build(service, store)
+
+    assert _tree(service.root / ".lamina") == [
+        ".gitignore",
+        "build.json",
+        "functions/hello.zip",
+        "layers/common.zip",
+        "lock",
+        "state.json",
+    ]
+
+
+def test_same_bytes_in_another_place(tmp_path: Path, store: Store) -> None:
+    """Another directory, another store and a shuffled lock give the same zips."""
+    first = make_service(tmp_path / "here")
+    second = make_service(tmp_path / "over" / "there")
+    second.locked = dict(reversed(second.locked.items()))
+
+    builds = [
+        _build(first, store).build,
+        _build(second, Store.open(tmp_path / "another store")).build,
+    ]
+
+    assert builds[0].layers[0].sha256 == builds[1].layers[0].sha256
+    assert builds[0].packages[0].sha256 == builds[1].packages[0].sha256
+
+
+def test_failed_build_leaves_the_last_one(service: Service, store: Store) -> None:
+    """What was built before stands untouched after a failure."""
+    _build(service, store)
+    before = {path: (service.root / ".lamina" / path).read_bytes() for path in _tree(service.root / ".lamina")}
+    service.add("beta", "3.0", {"beta.py": "", "alpha/data.bin": b"another"})
+
+    with pytest.raises(PathCollisionError) as caught:
+        _build(service, store)
+
+    assert str(caught.value) == (
+        "Distributions put different content at one path: `python/alpha/data.bin` in `alpha` and `beta`"
+    )
+    assert {path: (service.root / ".lamina" / path).read_bytes() for path in _tree(service.root / ".lamina")} == before
+
+
+def test_wrong_hash_writes_nothing(service: Service, store: Store) -> None:
+    """A file that is not the locked one ends the build before anything is written."""
+    service.write()
+    service.locked["beta"].write_bytes(b"another file")
+
+    with pytest.raises(HashMismatchError) as caught:
+        build(service.root, Options(), store=store)
+
+    assert caught.value.filename == "beta-2.0-py3-none-any.whl"
+    assert _tree(service.root / ".lamina") == [".gitignore", "lock"]
+
+
+def test_missing_handler_is_named(service: Service, store: Store) -> None:
+    """A handler that is not in the sources is an error before a deploy, not after it."""
+    service.functions["hello"] = "service.handlers.hello.lambda_handlr"
+
+    with pytest.raises(PackageError, match="lambda_handlr"):
+        _build(service, store)
+
+
+def test_lock_for_another_python_is_refused(service: Service, store: Store) -> None:
+    """A wheel for one Python is not put into the layer of another."""
+    service.add("alpha", "1.0", {"alpha.py": ""}, tag="cp312-cp312-manylinux_2_17_x86_64")
+
+    with pytest.raises(LockError) as caught:
+        _build(service, store)
+
+    assert "`alpha`" in str(caught.value)
+
+
+def test_each_wheel_is_fetched_once(tmp_path: Path, store: Store) -> None:
+    """A second service with the same wheels fetches nothing, offline too."""
+    with IndexServer(tmp_path / "first" / "wheels") as server:
+        service = make_service(tmp_path / "first", base_url=f"{server.url}/files")
+        _build(service, store)
+        service.root = tmp_path / "second"
+        _build(service, store, Options(offline=True))
+
+        assert [len(server.requests_for(path.name)) for path in service.locked.values()] == [1, 1]
+
+
+def test_offline_names_what_is_missing(tmp_path: Path, store: Store) -> None:
+    """Without the network, everything that is not in the store is named at once."""
+    service = make_service(tmp_path, base_url="https://index.example/files")
+
+    with pytest.raises(OfflineError) as caught:
+        _build(service, store, Options(offline=True))
+
+    assert all(f"`{path.name}`" in str(caught.value) for path in service.locked.values())
+
+
+def test_layer_over_the_limit_is_refused_before_it_is_fetched(tmp_path: Path, store: Store) -> None:
+    """What could never be deployed is found out from the ends of the files."""
+    with IndexServer(tmp_path / "wheels") as server:
+        service = make_service(tmp_path, base_url=f"{server.url}/files")
+        # A quarter of it is random, so that it deflates as well as wheels do, and no better.
+        block = b"".join(os.urandom(16 << 10) + bytes(48 << 10) for _ in range(16))
+        service.add("huge", "1.0", {f"huge/{index}.bin": block * 27 for index in range(10)})
+        result = _build(service, store)
+
+        assert [(finding.rule, finding.severity) for finding in result.build.findings] == [
+            ("unzipped-limit", Severity.ERROR)
+        ]
+        assert not result.build.ok
+        assert store.wheel(service.locked["huge"].name) is None
+        assert all(request.range for request in server.requests_for(service.locked["huge"].name))
+        assert not (service.root / ".lamina").exists()
+
+
+def test_two_layers_of_one_lock(service: Service, store: Store) -> None:
+    """Layers may choose different groups of one lock."""
+    service.add("gamma", "1.0", {"gamma.py": ""})
+    service.markers["gamma"] = "'reporting' in dependency_groups"
+    service.functions, service.settings["source"] = {}, "[]"
+    project = service.write()
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('[tool.lamina.layers.base]\n[tool.lamina.layers.reports]\ngroups = ["reporting"]\n')
+    lock = project / "pylock.toml"
+    lock.write_text(lock.read_text().replace("created-by", 'dependency-groups = ["reporting"]\ncreated-by'))
+
+    result = build(project, Options(), store=store)
+
+    assert {layer.name: [row.name for row in layer.distributions] for layer in result.build.layers} == {
+        "base": ["alpha", "beta"],
+        "reports": ["alpha", "beta", "gamma"],
+    }
