@@ -120,7 +120,7 @@ def test_reproducer_still_reproduces() -> None:
     )
 
     def run(*arguments: str) -> bytes:
-        command = [found.path, "-I", "-S", "-c", program, *arguments]
+        command = [str(found.path), "-I", "-S", "-c", program, *arguments]
         return subprocess.run(command, check=True, capture_output=True).stdout
 
     assert run() != run("poison")

@@ -8,18 +8,14 @@ order or number of processes.
 from __future__ import annotations
 
 import os
-import subprocess
-import threading
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 from lamina.errors import BytecodeError
 from lamina.interpreters import magic_number
+from lamina.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,10 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "Compiler", "Invalidation", "bytecode_path"]
 
-_WORKER = Path(__file__).with_name("compile_worker.py")
+_PROGRAM = Path(__file__).with_name("compile_worker.py")
 _REFUSED, _COMPILED, _NEEDS_FRESH_PROCESS = range(3)
-# Sources waiting for each process: enough to keep it busy, few enough to keep memory small.
-_WINDOW = 4
 
 
 class Invalidation(Enum):
@@ -79,11 +73,8 @@ class Compiler:
                 hint='it is not a release: install one, or build without bytecode: bytecode = "none"',
             )
         self.interpreter = interpreter
-        self._jobs = jobs or _processors()
         self._forks = forks
-        self._pool: ThreadPoolExecutor | None = None
-        self._local = threading.local()
-        self._processes: list[_Process] = []
+        self._workers = Workers(interpreter, _PROGRAM, jobs=jobs)
 
     def __enter__(self) -> Self:
         return self
@@ -93,11 +84,7 @@ class Compiler:
 
     def close(self) -> None:
         """End the processes."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
-        while self._processes:
-            self._processes.pop().close()
+        self._workers.close()
 
     def compile(
         self, sources: Iterable[tuple[str, bytes]], *, root: str, invalidation: Invalidation = Invalidation.UNCHECKED
@@ -108,96 +95,22 @@ class Compiler:
         *root* is absolute and ends with a slash (``/opt/python/``): tracebacks name it. Sources are drawn as they are needed.
         Raises `BytecodeError` if the interpreter cannot be run.
         """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="compile")
-        pending: deque[Future[Compiled]] = deque()
-        for path, source in sources:
-            pending.append(self._pool.submit(self._compile, path, source, root, invalidation))
-            if len(pending) > self._jobs * _WINDOW:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        return self._workers.map(
+            lambda source: self._compile(source[0], _request(root + source[0], source[1], invalidation)), sources
+        )
 
-    def _compile(self, path: str, source: bytes, root: str, invalidation: Invalidation) -> Compiled:
-        request = _request(root + path, source, invalidation)
-        state, answer = self._process("quick").ask(request)
+    def _compile(self, path: str, request: bytes) -> Compiled:
+        state, answer = self._workers.mine("quick").ask(request)
         if state == _NEEDS_FRESH_PROCESS:
-            state, answer = self._process("fork").ask(request) if self._forks else self._once(request)
+            state, answer = (
+                self._workers.mine("fork").ask(request) if self._forks else self._workers.once(request, "once")
+            )
         if state == _COMPILED:
             return Compiled(path=path, bytecode=answer)
         return Compiled(path=path, bytecode=None, reason=answer.decode("utf-8", "replace"))
-
-    def _once(self, request: bytes) -> tuple[int, bytes]:
-        process = _Process(self.interpreter, "once")
-        try:
-            return process.ask(request)
-        finally:
-            process.close()
-
-    def _process(self, mode: str) -> _Process:
-        """Return this thread's process for *mode*."""
-        existing: _Process | None = getattr(self._local, mode, None)
-        if existing is None:
-            existing = _Process(self.interpreter, mode)
-            setattr(self._local, mode, existing)
-            self._processes.append(existing)
-        return existing
-
-
-class _Process:
-    """One process of the interpreter that answers requests one after the other."""
-
-    def __init__(self, interpreter: Interpreter, mode: str) -> None:
-        # -I would have it ignore the seed, without which set constants have no fixed order before 3.11.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        program = _WORKER.read_text(encoding="utf-8")
-        self._path = interpreter.path
-        try:
-            self._process = subprocess.Popen(
-                [str(interpreter.path), "-s", "-S", "-B", "-W", "ignore", "-c", program, mode],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**environment, "PYTHONHASHSEED": "0"},
-            )
-        except OSError as error:
-            raise self._failure(error.strerror or str(error)) from error
-        self._requests = cast("IO[bytes]", self._process.stdin)
-        self._answers = cast("IO[bytes]", self._process.stdout)
-
-    def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Return the state and the bytes that answer *request*."""
-        try:
-            self._requests.write(request)
-            self._requests.flush()
-        except BrokenPipeError as error:
-            raise self._failure("it ended") from error
-        head = self._answers.read(5)
-        length = int.from_bytes(head[1:], "little")
-        answer = self._answers.read(length)
-        if len(head) != 5 or len(answer) != length:
-            raise self._failure("it ended")
-        return head[0], answer
-
-    def close(self) -> None:
-        """End the process; it does so itself when nobody can ask any more."""
-        with self._process, suppress(BrokenPipeError):
-            self._requests.close()
-
-    def _failure(self, reason: str) -> BytecodeError:
-        return BytecodeError(
-            f"`{self._path}` could not compile: {reason}",
-            hint='check that it runs, or build without bytecode: bytecode = "none"',
-        )
 
 
 def _request(filename: str, source: bytes, invalidation: Invalidation) -> bytes:
     name = filename.encode("utf-8")
     lengths = len(name).to_bytes(4, "little") + len(source).to_bytes(4, "little")
     return bytes((invalidation.value,)) + lengths + name + source
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
