@@ -34,6 +34,8 @@ def main() -> int:
             f"There is no CPython {version} on this machine, so this demo builds without bytecode and proves no import."
         )
         say(f"One way to get it: uv python install {version}")
+    # An earlier demo would leave nothing to see; what it fetched is still in the store.
+    shutil.rmtree(project / ".lamina", ignore_errors=True)
     say("$ lamina build --project examples/orders")
     if code := lamina("build", "--project", str(project)):
         return code
