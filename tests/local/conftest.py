@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from built import function, make_build
 
+from built import function, make_build
 from lamina import interpreters
 from lamina.errors import InvokeError
 from lamina.local.initialise import initialise
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from built import MakeWorld
-
     from lamina.local.world import Home, World
     from lamina.service import Function
 

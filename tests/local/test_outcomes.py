@@ -7,15 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from built import function
 
+from built import function
 from lamina.errors import ConfigError
 from lamina.local.facts import facts
 from lamina.local.invoke import FunctionError, Session, invoke
 
 if TYPE_CHECKING:
     from built import MakeWorld
-
     from lamina.local.world import Mode
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from built import MINOR, function, make_build
 
+from built import MINOR, function, make_build
 from lamina import interpreters
 from lamina.errors import ConfigError, InvokeError
 from lamina.local.invoke import Session, invoke
@@ -25,11 +25,11 @@ from lamina.local.world import Mode, home_of, prepare
 
 if TYPE_CHECKING:
     from built import MakeWorld
-
     from lamina.local.world import Home, World
 
 _LOOK = "import os, sys\ndef handler(event, context): return "
 _SYSTEM_PYTHON = Path("/usr/bin/python3")
+_TMP = "/tmp"  # noqa: S108  # Lambda has it under that name
 
 
 def _ask(world: World, event: object = None) -> Any:
@@ -142,10 +142,10 @@ def test_only_tmp_is_writable(make_world: MakeWorld, namespace: Mode) -> None:
         "        except OSError as error:\n            refused[directory] = os.strerror(error.errno)\n    return refused"
     )
     directories = ["/opt", "/opt/python", "/var/task", "/var/runtime", "/var/lang", "/var", "/", "/etc", "/usr"]
-    found = _ask(make_world(source, layers=[{"python/dep.py": ""}], mode=namespace), [*directories, "/tmp"])
+    found = _ask(make_world(source, layers=[{"python/dep.py": ""}], mode=namespace), [*directories, _TMP])
 
     expected: dict[str, str | None] = dict.fromkeys(directories, "Read-only file system")
-    assert {**expected, "/tmp": None} == found
+    assert {**expected, _TMP: None} == found
 
 
 def test_tmp_is_private(make_world: MakeWorld, namespace: Mode, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_tmp_is_private(make_world: MakeWorld, namespace: Mode, tmp_path: Path) 
     source = "import os\ndef handler(event, context):\n    open('/tmp/lamina-private', 'w').close()\n    return os.listdir('/tmp')"
 
     assert ["lamina-private"] == _ask(make_world(source, mode=namespace))
-    assert not Path("/tmp/lamina-private").exists()
+    assert not Path(_TMP, "lamina-private").exists()
 
 
 def test_home_is_hidden(make_world: MakeWorld, namespace: Mode) -> None:
@@ -337,7 +337,7 @@ def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
         "result = invoke(world, b'{}')\nprint(result.mode, result.mode_reason, result.payload.decode())\n"
     )
     # pytest's own directories are closed to others.
-    project = Path("/tmp") / f"lamina-{os.getpid()}-ordinary"
+    project = Path(_TMP) / f"lamina-{os.getpid()}-ordinary"
     make_build(project, {"app.py": source}, layers=[{"python/dep.py": ""}], runtime=f"python{minor[0]}.{minor[1]}")
     packages = os.pathsep.join([str(Path(interpreters.__file__).parent.parent), *sys.path])
     try:

@@ -1,35 +1,43 @@
 """
 Provide ``/var/runtime``: Lambda's own runtime client for Python, as it is installed beside lamina.
 
-Only its Python is taken. Its compiled transport fits one interpreter, so `guest.runtime_client` stands in for it, and one
-directory serves every target.
+Only its Python is taken. Its compiled transport fits one interpreter, so `guest.runtime_client` stands in for it. The directory is
+read-only to the function, so its bytecode is made beforehand: Lambda's own runtime has its bytecode, too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 import tempfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lamina.errors import MissingExtraError
+from lamina.errors import InvokeError, MissingExtraError
+from lamina.interpreters import environment_variable
+from lamina.local.facts import facts
+
+if TYPE_CHECKING:
+    from lamina.interpreters import Interpreter
 
 __all__ = ["provide"]
 
 # The client and what it imports, by distribution name.
 _DISTRIBUTIONS = ("awslambdaric", "simplejson", "snapshot-restore-py")
+_COMPILE_SECONDS = 60
 _GUESTS = ("bootstrap.py", "runtime_client.py")
 
 
-def provide(cache: Path) -> Path:
+def provide(cache: Path, interpreter: Interpreter) -> Path:
     """
-    Return a directory inside *cache* that holds the runtime client, made if it is not there.
+    Return a directory inside *cache* that holds the runtime client and its bytecode for *interpreter*, made if it is not there.
 
-    Raises MissingExtraError if the client is not installed beside lamina.
+    Raises MissingExtraError if the client is not installed beside lamina, InvokeError if *interpreter* cannot compile it.
     """
     files = _files()
-    key = hashlib.sha256()
+    key = hashlib.sha256(interpreter.magic.encode())
     for name, path in files:
         key.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     directory = cache / key.hexdigest()
@@ -43,10 +51,30 @@ def provide(cache: Path) -> Path:
                 shutil.copyfile(path, destination)
                 destination.chmod(0o444)
             temporary.chmod(0o755)
+            _compile(temporary, interpreter)
             _settle(temporary, directory)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return directory
+
+
+def _compile(directory: Path, interpreter: Interpreter) -> None:
+    """Write bytecode that is never compared with its source, whose time means nothing here."""
+    command = [str(interpreter.path), "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    try:
+        # Tracebacks name the files where the function sees them.
+        subprocess.run(
+            [*command, "-s", str(directory), "-p", facts().directories.runtime, str(directory)],
+            capture_output=True,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_COMPILE_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise InvokeError(
+            f"The runtime client cannot be compiled by `{interpreter.path}`",
+            hint=f"name another interpreter in `{environment_variable(interpreter.version[:2])}`",
+        ) from error
 
 
 def _settle(temporary: Path, directory: Path) -> None:

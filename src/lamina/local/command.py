@@ -27,7 +27,7 @@ from lamina.local.world import Mode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from lamina.local.guest.supervise import Order
+    from lamina.local.guest.order import Order
     from lamina.local.world import World
 
 __all__ = ["CommandResult", "run_command"]

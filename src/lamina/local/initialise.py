@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from lamina.local.guest.supervise import Order
+    from lamina.local.guest.order import Order
     from lamina.local.process import Ended
     from lamina.local.runtime_api import Failure
     from lamina.local.world import World

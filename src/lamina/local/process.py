@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from lamina.local.guest.supervise import Order
+    from lamina.local.guest.order import Order
 
 __all__ = ["Ended", "Process", "RefusedError"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lamina.interpreters import Interpreter
     from lamina.local.artifacts import Artifacts, BuiltFunction
     from lamina.local.facts import Directories
-    from lamina.local.guest.root import Plan
+    from lamina.local.guest.order import Plan
     from lamina.service import Function
     from lamina.target import Target
 
@@ -196,13 +196,14 @@ def prepare(
     cache = artifacts.project.resolve() / ".lamina" / "local"
     scratch = cache / "root"
     scratch.mkdir(parents=True, exist_ok=True)
+    home = home or home_of(_interpreter(artifacts.target, cache))
     return World(
         function=function,
         target=artifacts.target,
-        home=home or home_of(_interpreter(artifacts.target, cache)),
+        home=home,
         layer=tree.unpack(built.layers, cache / "trees"),
         package=tree.unpack((built.package,), cache / "trees"),
-        runtime=client.provide(cache / "runtime"),
+        runtime=client.provide(cache / "runtime", home.interpreter),
         scratch=scratch,
         mode=mode,
         additional=tuple(sorted((additional or {}).items())),

@@ -8,9 +8,12 @@ come to be without touching the host.
 from __future__ import annotations
 
 import os
-from typing import TypedDict
 
 from lamina.local.guest import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lamina.local.guest.order import Plan
 
 # What a program needs from the host to run at all. Home directories are not among it, nor is the project.
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "dev", "sys", "nix", "gnu")
@@ -18,21 +21,6 @@ _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "dev"
 _RESOLVERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
 # Lambda's only writable directory.
 _EPHEMERAL = "/tmp"  # noqa: S108
-
-
-class Plan(TypedDict):
-    """What the new root holds."""
-
-    root: str
-    """An empty directory to mount it on."""
-    binds: list[tuple[str, str]]
-    """Host directory and the place where the function sees it; read-only."""
-    empty: list[str]
-    """Directories that the function must find empty."""
-    host: bool
-    """Whether the rest of the host is there too, and writable."""
-    ephemeral_bytes: int
-    """Size of ``/tmp``, unless it is the host's."""
 
 
 def build(plan: Plan) -> None:
