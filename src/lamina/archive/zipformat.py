@@ -12,7 +12,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from lamina.errors import DuplicateMemberError, SuspiciousSizeError, UnsafeMemberError, UnsupportedMemberError
+from lamina.archive.paths import check_path
+from lamina.errors import DuplicateMemberError, SuspiciousSizeError, UnsupportedMemberError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,8 @@ __all__ = [
     "DIRECTORY_ROW",
     "END",
     "LOCAL_HEADER",
+    "MAX_BYTES",
+    "MAX_ROWS",
     "STORED",
     "Encoded",
     "Member",
@@ -30,6 +33,7 @@ __all__ = [
     "directory_row",
     "encode",
     "end_of_directory",
+    "headers",
     "local_header",
     "rebase",
     "write_archive",
@@ -47,14 +51,24 @@ lengths, disk, internal attributes, external attributes, offset of the local hea
 END = struct.Struct("<4s4H2LH")
 """Signature, disk, directory's disk, rows here, rows, directory bytes, directory offset, comment length."""
 
-_MADE_BY_UNIX_20 = 3 << 8 | 20
-_NEEDED = 20
+# What both headers share, in the same order: flags, method, time, date, CRC-32, compressed, size, name and extra lengths.
+_COMMON = struct.Struct("<4H3L2H")
+_OFFSET = struct.Struct("<L")
+_ROW_END = struct.Struct("<3H2L")
+_LOCAL_START = struct.pack("<4sH", b"PK\3\4", 20)
+_ROW_START = struct.pack("<4s2H", b"PK\1\2", 3 << 8 | 20, 20)  # made on unix, by version 2.0
+
 _DOS_TIME = 0
 _DOS_DATE = 1 << 5 | 1  # 1980-01-01, the first day that the format can express
 _UTF8_NAME = 1 << 11
-_REGULAR_FILE = 0o100000
-_MAX_ROWS = 0xFFFF
-_MAX_BYTES = 0xFFFFFFFF
+_READABLE = 0o100644 << 16
+_EXECUTABLE = 0o100755 << 16
+
+# The highest value of each field means "see the zip64 record", whether there is one or not.
+MAX_ROWS = 0xFFFE
+"""The most files that an archive without the zip64 extension holds."""
+MAX_BYTES = 0xFFFFFFFE
+"""The most bytes of a member, and of an archive before its end record, without the zip64 extension."""
 
 # Level 6 of libdeflate is 0.7 % smaller than what wheels carry, at a third of zlib's time.
 # The library's version is pinned exactly in pyproject.toml: another one may give other bytes.
@@ -85,96 +99,50 @@ class _Writable(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-def check_path(path: str) -> None:
+def headers(member: Member, offset: int) -> tuple[bytes, bytes]:
     """
-    Refuse a member path that any extractor could read as pointing elsewhere.
+    Return *member*'s local header, which does not know its own position, and its row of the central directory.
 
-    Raises UnsafeMemberError for absolute paths, drive letters, backslashes, ``.``, ``..`` or empty components, control
-    characters and components over 255 bytes.
+    *offset* is where the local header starts, in bytes.
     """
-    reason = None
-    components = path.split("/")
-    if not path or path[0] == "/" or "\\" in path or (len(path) > 1 and path[1] == ":"):
-        reason = "is not relative"
-    elif not path.isprintable() and any(ord(character) < 0x20 or ord(character) == 0x7F for character in path):
-        reason = "holds a control character"
-    elif "" in components or "." in components or ".." in components:
-        reason = "has an empty, `.` or `..` component"
-    elif len(path) > 255 and any(len(component.encode()) > 255 for component in components):
-        reason = "has a component over 255 bytes"
-    if reason is not None:
-        raise UnsafeMemberError(f"Member path `{path!r}` {reason}")
-
-
-def _name_and_flags(path: str) -> tuple[bytes, int]:
-    return (path.encode("ascii"), 0) if path.isascii() else (path.encode("utf-8"), _UTF8_NAME)
+    path = member.path
+    name, flags = (path.encode("ascii"), 0) if path.isascii() else (path.encode("utf-8"), _UTF8_NAME)
+    common = _COMMON.pack(
+        flags, member.method, _DOS_TIME, _DOS_DATE, member.crc, member.compressed, member.size, len(name), 0
+    )
+    attributes = _EXECUTABLE if member.executable else _READABLE
+    return (
+        b"".join((_LOCAL_START, common, name)),
+        b"".join((_ROW_START, common, _ROW_END.pack(0, 0, 0, attributes, offset), name)),
+    )
 
 
 def local_header(member: Member) -> bytes:
     """Return the header that stands before *member*'s payload. It does not know its own position."""
-    name, flags = _name_and_flags(member.path)
-    return (
-        LOCAL_HEADER.pack(
-            b"PK\3\4",
-            _NEEDED,
-            flags,
-            member.method,
-            _DOS_TIME,
-            _DOS_DATE,
-            member.crc,
-            member.compressed,
-            member.size,
-            len(name),
-            0,
-        )
-        + name
-    )
+    return headers(member, 0)[0]
 
 
 def directory_row(member: Member, offset: int) -> bytes:
     """Return *member*'s row of the central directory; *offset* is where its local header starts, in bytes."""
-    name, flags = _name_and_flags(member.path)
-    mode = _REGULAR_FILE | (0o755 if member.executable else 0o644)
-    return (
-        DIRECTORY_ROW.pack(
-            b"PK\1\2",
-            _MADE_BY_UNIX_20,
-            _NEEDED,
-            flags,
-            member.method,
-            _DOS_TIME,
-            _DOS_DATE,
-            member.crc,
-            member.compressed,
-            member.size,
-            len(name),
-            0,
-            0,
-            0,
-            0,
-            mode << 16,
-            offset,
-        )
-        + name
-    )
+    return headers(member, offset)[1]
 
 
 def end_of_directory(*, rows: int, directory_bytes: int, directory_offset: int) -> bytes:
     """
     Return the record that ends an archive.
 
-    Raises UnsupportedMemberError for more than 65,535 rows and SuspiciousSizeError for more than 4 GiB: both would
-    need zip64, which is never written.
+    Raises UnsupportedMemberError for more than 65,534 rows and SuspiciousSizeError for 4 GiB: both would need zip64,
+    which is never written.
     """
-    if rows > _MAX_ROWS:
+    if rows > MAX_ROWS:
         raise UnsupportedMemberError(
-            f"The archive would hold {rows:,} files, and a zip without the zip64 extension holds {_MAX_ROWS:,}",
+            f"The archive would hold {rows:,} files, and a zip without the zip64 extension holds {MAX_ROWS:,}",
             hint="leave files out with `exclude`, or split the layer",
         )
-    if directory_offset + directory_bytes > _MAX_BYTES:
+    if directory_offset + directory_bytes > MAX_BYTES:
         raise SuspiciousSizeError(
             f"The archive would be {directory_offset + directory_bytes:,} bytes, "
-            f"and a zip without the zip64 extension ends at {_MAX_BYTES:,}",
+            f"and a zip without the zip64 extension ends at {MAX_BYTES:,}",
         )
     return END.pack(b"PK\5\6", 0, 0, rows, rows, directory_bytes, directory_offset, 0)
 
@@ -184,13 +152,11 @@ def rebase(fragment: bytes, base: int) -> bytearray:
     rows = bytearray(fragment)
     if base == 0:
         return rows
-    lengths = struct.Struct("<H").unpack_from
-    offset_field = struct.Struct("<L")
-    read_offset, write_offset = offset_field.unpack_from, offset_field.pack_into
+    read_offset, write_offset = _OFFSET.unpack_from, _OFFSET.pack_into
     position, end = 0, len(rows)
     while position < end:
         write_offset(rows, position + 42, read_offset(rows, position + 42)[0] + base)
-        position += 46 + lengths(rows, position + 28)[0]
+        position += 46 + rows[position + 28] + (rows[position + 29] << 8)
     return rows
 
 
@@ -244,8 +210,8 @@ def write_sorted(stream: _Writable, entries: Iterable[Encoded]) -> int:
         if member.path < previous:
             raise ValueError(f"`{member.path}` comes after `{previous}`")
         previous = member.path
-        rows.append(directory_row(member, position))
-        header = local_header(member)
+        header, row = headers(member, position)
+        rows.append(row)
         stream.write(header)
         stream.write(payload)
         position += len(header) + len(payload)

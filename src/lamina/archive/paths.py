@@ -1,0 +1,93 @@
+"""
+Which member paths are safe, and which of many stand in each other's way.
+
+A path is a promise to every extractor, so what any of them could read as pointing elsewhere is refused.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamina.errors import UnsafeMemberError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Clash", "check_path", "clashes", "flaw", "printable"]
+
+_COMPONENT_BYTES = 255  # NAME_MAX of every file system that Linux mounts
+# Linux takes 4,095 bytes with all directories above; real wheels stay under 300. What is longer, or nested deeper
+# than any real tree, was made to exhaust its reader.
+_PATH_BYTES = 1024
+_COMPONENTS = 64
+# No path without these, shorter than this, can have any flaw.
+_ALWAYS_SAFE_CHARACTERS = _COMPONENT_BYTES // 4
+
+
+class Clash(NamedTuple):
+    """Two members that cannot both be extracted."""
+
+    path: bytes
+    """The path of a file."""
+    is_directory: bool
+    """Whether the other member needs a directory there; otherwise it has the same path."""
+
+
+def flaw(path: str) -> str | None:
+    """Return what is wrong with a member's *path*, as the end of a sentence, or nothing."""
+    suspicious = (
+        not path
+        or path[0] in "/."
+        or len(path) > _ALWAYS_SAFE_CHARACTERS
+        or "/." in path
+        or "//" in path
+        or "\\" in path
+        or ":" in path
+        or path[-1] == "/"
+        or not path.isprintable()
+    )
+    return _flaw(path) if suspicious else None
+
+
+def _flaw(path: str) -> str | None:
+    components = path.split("/")
+    flaws = {
+        "is not relative": not path or path[0] == "/" or "\\" in path or path[1:2] == ":",
+        "holds a control character": any(ord(each) < 0x20 or 0x7F <= ord(each) <= 0x9F for each in path),
+        "has an empty, `.` or `..` component": not {"", ".", ".."}.isdisjoint(components),
+        f"has a component over {_COMPONENT_BYTES} bytes": any(
+            len(each.encode()) > _COMPONENT_BYTES for each in components
+        ),
+        f"is over {_PATH_BYTES:,} bytes long": len(path.encode()) > _PATH_BYTES,
+        f"is over {_COMPONENTS} directories deep": len(components) > _COMPONENTS,
+    }
+    return next((reason for reason, found in flaws.items() if found), None)
+
+
+def check_path(path: str) -> None:
+    """
+    Refuse a member path that any extractor could read as pointing elsewhere.
+
+    Raises UnsafeMemberError for absolute paths, drive letters, backslashes, ``.``, ``..`` or empty components, control
+    characters, components over 255 bytes, and paths that are longer or deeper than any real one.
+    """
+    if (reason := flaw(path)) is not None:
+        raise UnsafeMemberError(f"Member path `{printable(path)}` {reason}")
+
+
+def printable(path: str) -> str:
+    """Return *path* as it may be shown: what could steer a terminal is escaped."""
+    return path if path.isprintable() else path.encode("unicode_escape").decode("ascii")
+
+
+def clashes(paths: Iterable[bytes]) -> list[Clash]:
+    """Return where *paths* (UTF-8) hold one path twice, or a file where another needs a directory; sorted."""
+    # With the least byte between components, whatever stands below a path follows it at once. No path holds that byte.
+    ordered = sorted(path.replace(b"/", b"\0") for path in paths)
+    found = {
+        Clash(before.replace(b"\0", b"/"), len(after) > len(before))
+        for before, after in pairwise(ordered)
+        if after.startswith(before) and (len(after) == len(before) or after[len(before)] == 0)
+    }
+    return sorted(found)
