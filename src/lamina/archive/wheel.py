@@ -1,24 +1,28 @@
 """
-One wheel as an archive: its members, its RECORD, and where each member goes in a layer.
+One wheel as an archive: its members, whether it is what it says, and where each member goes in a layer.
 
 Nothing here inflates a member that a layer keeps, except to check it against RECORD, once, on admission to the store.
-Format: packaging.python.org, "Binary distribution format" and "Recording installed projects" (read 2026-11).
+Format: packaging.python.org, "Binary distribution format" (read 2026-11).
 """
 
 from __future__ import annotations
 
-import base64
-import csv
-import hashlib
-import io
 import mmap
 import re
-import zlib
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamina.archive.directory import Located, read_directory
-from lamina.archive.zipformat import STORED, Encoded, Member, encode
-from lamina.errors import CorruptArchiveError, RecordMismatchError, SuspiciousSizeError, UnsupportedMemberError
+from lamina.archive.inflate import PIECE_BYTES, inflate
+from lamina.archive.paths import clashes
+from lamina.archive.record import differences, rewritten
+from lamina.archive.zipformat import Encoded, encode
+from lamina.errors import (
+    CorruptArchiveError,
+    DuplicateMemberError,
+    RecordMismatchError,
+    UnsafeMemberError,
+    UnsupportedMemberError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,27 +30,18 @@ if TYPE_CHECKING:
 
     from lamina.model import Pin
 
-__all__ = ["PREFIX", "Placed", "Placement", "WheelArchive", "installed_path", "place", "verify_record"]
+__all__ = ["PREFIX", "Placed", "Placement", "WheelArchive", "installed_path", "normalize", "place", "verify_record"]
 
 PREFIX = "python/"
 """Where Lambda looks for a Python layer's modules (AWS, "Working with layers for Python Lambda functions", 2026-11)."""
 
-_RECORD_ALGORITHMS = ("sha256", "sha384", "sha512")
-# A signature cannot be listed in the file that it signs.
-_UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
-# Larger members are inflated piece by piece, to keep memory independent of them.
-_WHOLE_BYTES = 4 << 20
-_PIECE_BYTES = 1 << 20
-
 # What tools read about an installed distribution; trimming it breaks plugins, versions and scanners.
 _PROTECTED = ("METADATA", "RECORD", "entry_points.txt", "top_level.txt", "WHEEL")
-
-
-class RecordRow(NamedTuple):
-    """What RECORD says of one file: ``algorithm=urlsafe-base64`` and bytes, both empty where it says nothing."""
-
-    digest: str
-    size: str
+_FORMAT = re.compile(rb"^Wheel-Version:[ \t]*1\.[0-9]+[ \t]*\r?$", re.MULTILINE)
+_INSTALLED_SCHEMES = ("purelib", "platlib", "data")
+_SHOWN_PROBLEMS = 20
+# Pages of the file that were looked at count as this process's memory until it gives them back.
+_MAPPED_BYTES = 16 << 20
 
 
 class Placed(NamedTuple):
@@ -67,7 +62,7 @@ class WheelArchive:
     """
     A wheel opened for reading; a context manager.
 
-    Raises as ``read_directory`` does, and CorruptArchiveError for a wheel without its own ``.dist-info``.
+    Raises as ``read_directory`` does, and CorruptArchiveError for a wheel without one ``.dist-info``, its own.
     """
 
     def __init__(self, path: Path, *, name: str | None = None) -> None:
@@ -80,8 +75,10 @@ class WheelArchive:
             except ValueError as error:
                 raise CorruptArchiveError(f"`{self.name}` is empty") from error
         self.view = memoryview(self._map)
+        self._looked_at = 0
         try:
             self.members = read_directory(self.view, name=self.name)
+            self._give_back()
             self.stem = self._find_stem()
         except BaseException:
             self.close()
@@ -94,20 +91,29 @@ class WheelArchive:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file; payloads that somebody still holds keep it open until they go."""
         self.view.release()
-        self._map.close()
+        try:
+            self._map.close()
+        except BufferError:
+            # An error on its way up holds the payload it was about; it must not be hidden by this one.
+            return
+
+    def _give_back(self) -> None:
+        self._looked_at = 0
+        if hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def _find_stem(self) -> str:
-        wanted = normalize(self.name.split("-", 1)[0])
-        stems = {
-            directory.removesuffix(".dist-info")
-            for directory in (member.path.partition("/")[0] for member, _ in self.members)
-            if directory.endswith(".dist-info") and normalize(directory.split("-", 1)[0]) == wanted
-        }
-        if len(stems) != 1:
-            raise CorruptArchiveError(f"`{self.name}` needs one `.dist-info` directory of its own and has {len(stems)}")
-        return stems.pop()
+        directories = {member.path.partition("/")[0] for member, _ in self.members if "/" in member.path}
+        found = sorted(directory for directory in directories if directory.endswith(".dist-info"))
+        if len(found) != 1:
+            named = ", ".join(f"`{directory}`" for directory in found) or "none"
+            raise CorruptArchiveError(f"`{self.name}` needs one `.dist-info` directory and has {named}")
+        stem = found[0].removesuffix(".dist-info")
+        if normalize(stem.rpartition("-")[0]) != normalize(self.name.partition("-")[0]):
+            raise CorruptArchiveError(f"`{self.name}` holds the metadata of another distribution: `{found[0]}`")
+        return stem
 
     @property
     def dist_info(self) -> str:
@@ -126,73 +132,22 @@ class WheelArchive:
         """
         return b"".join(self.pieces(located))
 
-    def pieces(self, located: Located) -> Iterator[bytes]:
-        """Yield a member's content in pieces of at most a few MiB; raise as ``read`` does."""
-        member = located.member
-        payload = self.payload(located)
-        checksum, size = 0, 0
-        for piece in (bytes(payload),) if member.method == STORED else _inflate(payload, member, name=self.name):
-            size += len(piece)
-            checksum = zlib.crc32(piece, checksum)
-            yield piece
-        if size != member.size or checksum != member.crc:
-            raise CorruptArchiveError(f"`{self.name}` is damaged: `{member.path}` does not inflate to what is declared")
+    def pieces(self, located: Located) -> Iterator[bytes | memoryview]:
+        """Yield a member's content in pieces of at most a MiB; raise as ``read`` does."""
+        return inflate(self._payload_pieces(located), located.member, name=self.name)
 
-    def record(self) -> dict[str, RecordRow]:
-        """
-        Return RECORD by path.
+    def _payload_pieces(self, located: Located) -> Iterator[memoryview]:
+        end = located.start + located.member.compressed
+        for start in range(located.start, end, PIECE_BYTES):
+            length = min(PIECE_BYTES, end - start)
+            yield self.view[start : start + length]
+            self.looked_at(length)
 
-        Raises RecordMismatchError where it is missing or is no table of three columns.
-        """
-        wanted = f"{self.dist_info}/RECORD"
-        located = next((located for located in self.members if located.member.path == wanted), None)
-        if located is None:
-            raise RecordMismatchError(f"`{self.name}` has no RECORD")
-        text = self.read(located).decode("utf-8")
-        rows: dict[str, RecordRow] = {}
-        for row in csv.reader(io.StringIO(text, newline="")):
-            if not row:
-                continue
-            if len(row) != 3:
-                raise RecordMismatchError(f"`{self.name}` has a RECORD row that is not `path,hash,size`: {row!r}")
-            rows[row[0]] = RecordRow(row[1], row[2])
-        return rows
-
-
-def _inflate(payload: memoryview, member: Member, *, name: str) -> Iterator[bytes]:
-    if member.size <= _WHOLE_BYTES:
-        import deflate  # noqa: PLC0415 - a build from cached segments inflates nothing
-
-        try:
-            # The output buffer is the declared size, so a stream that holds more cannot exhaust memory.
-            yield bytes(deflate.deflate_decompress(payload, member.size)) if member.size else _inflate_empty(payload)
-        except (deflate.DeflateError, zlib.error) as error:
-            raise CorruptArchiveError(
-                f"`{name}` is damaged: `{member.path}` does not inflate to what is declared",
-            ) from error
-        return
-    inflater = zlib.decompressobj(-15)
-    left = member.size
-    pending: bytes | memoryview = payload
-    while not inflater.eof:
-        try:
-            piece = inflater.decompress(pending, _PIECE_BYTES)
-        except zlib.error as error:
-            raise CorruptArchiveError(f"`{name}` is damaged: `{member.path}` does not inflate") from error
-        pending = inflater.unconsumed_tail
-        left -= len(piece)
-        if left < 0:
-            raise SuspiciousSizeError(
-                f"`{name}` inflates `{member.path}` to more than the {member.size:,} bytes declared"
-            )
-        if not piece and not pending and not inflater.eof:
-            return
-        yield piece
-
-
-def _inflate_empty(payload: memoryview) -> bytes:
-    inflater = zlib.decompressobj(-15)
-    return inflater.decompress(payload, 1)
+    def looked_at(self, length: int) -> None:
+        """Note that *length* bytes of the archive were read, to keep memory independent of its size."""
+        self._looked_at += length
+        if self._looked_at > _MAPPED_BYTES:
+            self._give_back()
 
 
 def normalize(name: str) -> str:
@@ -206,45 +161,43 @@ def verify_record(path: Path, pin: Pin) -> None:
 
     Every member is inflated once and hashed.
     Raises RecordMismatchError naming all differences, CorruptArchiveError for another distribution,
-    and whatever opening the wheel raises.
+    UnsupportedMemberError for a later wheel format, and whatever opening the wheel raises.
     """
     with WheelArchive(path, name=pin.filename) as wheel:
-        name, _, version = wheel.stem.rpartition("-")
-        if normalize(name) != pin.name:
-            raise CorruptArchiveError(f"`{pin.filename}` holds `{name}` {version}, not `{pin.name}` {pin.version}")
-        record = wheel.record()
-        problems = list(_differences(wheel, record))
+        _check_identity(wheel, pin)
+        _check_format(wheel)
+        problems = list(differences(wheel))
     if problems:
+        more = [f"and {len(problems) - _SHOWN_PROBLEMS:,} more"] if len(problems) > _SHOWN_PROBLEMS else []
         raise RecordMismatchError(
-            f"`{pin.filename}` is not what its RECORD says: {'; '.join(problems)}",
+            f"`{pin.filename}` is not what its RECORD says: {'; '.join([*problems[:_SHOWN_PROBLEMS], *more])}",
             hint="the distribution was built or repacked badly: choose another version, or report it to its authors",
         )
 
 
-def _differences(wheel: WheelArchive, record: dict[str, RecordRow]) -> Iterator[str]:
-    unrecorded = {f"{wheel.dist_info}/{name}" for name in _UNRECORDED}
-    present = set()
-    for located in wheel.members:
-        path = located.member.path
-        present.add(path)
-        row = record.get(path)
-        if path in unrecorded:
-            continue
-        if row is None:
-            yield f"`{path}` is not listed"
-            continue
-        algorithm, _, expected = row.digest.partition("=")
-        if algorithm not in _RECORD_ALGORITHMS:
-            yield f"`{path}` is listed without a secure hash"
-            continue
-        digest = hashlib.new(algorithm)
-        for piece in wheel.pieces(located):
-            digest.update(piece)
-        if base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != expected.rstrip("="):
-            yield f"`{path}` has another hash"
-    for path, row in record.items():
-        if path not in present and path not in unrecorded and row.digest:
-            yield f"`{path}` is listed and missing"
+def _check_identity(wheel: WheelArchive, pin: Pin) -> None:
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - a build from segments never comes here
+
+    name, _, version = wheel.stem.rpartition("-")
+    try:
+        same_version = Version(version.replace("_", "-")) == Version(pin.version)
+    except InvalidVersion:
+        same_version = version == pin.version
+    if normalize(name) != pin.name or not same_version:
+        raise CorruptArchiveError(f"`{pin.filename}` holds `{name}` {version}, not `{pin.name}` {pin.version}")
+
+
+def _check_format(wheel: WheelArchive) -> None:
+    metadata = {
+        located.member.path.rpartition("/")[2]: located
+        for located in wheel.members
+        if located.member.path.rpartition("/")[0] == wheel.dist_info
+    }
+    for required in ("METADATA", "WHEEL"):
+        if required not in metadata:
+            raise CorruptArchiveError(f"`{wheel.name}` has no {required} in its `.dist-info`")
+    if metadata["WHEEL"].member.size > PIECE_BYTES or not _FORMAT.search(wheel.read(metadata["WHEEL"])):
+        raise UnsupportedMemberError(f"`{wheel.name}` is of another version of the wheel format than 1")
 
 
 def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: frozenset[str] = frozenset()) -> Placement:
@@ -255,29 +208,42 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
     puts them; scripts and headers are left out, and so is bytecode, which could be stale.
     *excluded* is asked with the path relative to ``python/``; *omitted* holds layer paths another distribution provides.
     RECORD is copied where it still tells the truth, and written anew where it does not.
-    Raises CorruptArchiveError where two members claim one path.
+    Raises DuplicateMemberError where two members claim one path, UnsafeMemberError for metadata of another distribution,
+    and UnsupportedMemberError for an unknown scheme.
     """
     data_prefix = f"{wheel.stem}.data/"
     record_path = f"{wheel.dist_info}/RECORD"
     protected = {f"{wheel.dist_info}/{name}" for name in _PROTECTED}
-    placed: dict[str, Located] = {}
-    moved: dict[str, str] = {}
+    placed: list[tuple[str, Located]] = []
     for located in wheel.members:
-        source = located.member.path
-        path = installed_path(source, data_prefix)
-        if path is None or (path not in protected and excluded(path)):
-            continue
-        if path in placed:
-            raise CorruptArchiveError(f"`{wheel.name}` installs `{path}` twice")
-        placed[path] = located
-        moved[source] = path
-    unchanged = len(moved) == len(wheel.members) and all(source == path for source, path in moved.items())
+        path = installed_path(located.member.path, data_prefix)
+        if path is not None and (path in protected or not excluded(path)):
+            placed.append((path, located))
+    moved = {located.member.path: path for path, located in placed}
     made: tuple[Encoded, ...] = ()
-    if not unchanged and record_path in placed:
-        del placed[record_path]
-        made = (encode(PREFIX + record_path, _rewrite_record(wheel, moved, record_path)),)
-    copied = tuple(Placed(PREFIX + path, placed[path]) for path in sorted(placed) if PREFIX + path not in omitted)
-    return Placement(copied, tuple(entry for entry in made if entry.member.path not in omitted))
+    if len(placed) != len(wheel.members) or any(source != path for source, path in moved.items()):
+        _check_moved(moved, wheel)
+        if record_path in moved:
+            placed = [(path, located) for path, located in placed if path != record_path]
+            made = (encode(PREFIX + record_path, rewritten(wheel, moved)),)
+    copied = sorted(Placed(PREFIX + path, located) for path, located in placed)
+    if not omitted:
+        return Placement(tuple(copied), made)
+    return Placement(
+        tuple(each for each in copied if each.path not in omitted),
+        tuple(entry for entry in made if entry.member.path not in omitted),
+    )
+
+
+def _check_moved(moved: dict[str, str], wheel: WheelArchive) -> None:
+    """Check what the archive alone does not show: where members end up."""
+    if found := clashes(path.encode() for path in moved.values()):
+        listed = ", ".join(f"`{clash.path.decode()}`" for clash in found)
+        raise DuplicateMemberError(f"`{wheel.name}` installs two members at one path: {listed}")
+    for source, path in moved.items():
+        directory, slash, _ = path.partition("/")
+        if source != path and slash and directory.endswith(".dist-info") and directory != wheel.dist_info:
+            raise UnsafeMemberError(f"`{wheel.name}` installs metadata of another distribution: `{source}`")
 
 
 def installed_path(source: str, data_prefix: str) -> str | None:
@@ -291,18 +257,8 @@ def installed_path(source: str, data_prefix: str) -> str | None:
     if not source.startswith(data_prefix):
         return source
     scheme, _, path = source.removeprefix(data_prefix).partition("/")
-    if scheme in ("purelib", "platlib", "data"):
+    if path and scheme in _INSTALLED_SCHEMES:
         return path
-    if scheme in ("scripts", "headers"):
+    if path and scheme in ("scripts", "headers"):
         return None
     raise UnsupportedMemberError(f"A wheel installs into the unknown scheme `{scheme}`: `{source}`")
-
-
-def _rewrite_record(wheel: WheelArchive, moved: dict[str, str], record_path: str) -> bytes:
-    record = wheel.record()
-    rows = {path: record.get(source, RecordRow("", "")) for source, path in moved.items() if path != record_path}
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([path, *rows[path]] for path in sorted(rows))
-    writer.writerow([record_path, "", ""])
-    return text.getvalue().encode("utf-8")
