@@ -4,22 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.errors import CorruptArchiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
-__all__ = ["Gather", "copy_range", "hash_range", "read_at", "read_range", "write_all"]
+    Piece = bytes | memoryview | bytearray
+
+__all__ = [
+    "NATIVE",
+    "PORTABLE",
+    "Gather",
+    "SystemCalls",
+    "checksum_range",
+    "copy_range",
+    "hash_range",
+    "read_at",
+    "read_range",
+    "write_all",
+]
 
 # Below this a member is gathered with its neighbours; above, the kernel copies it between the files.
 # Anything from 4 KiB to 2 MiB was measured to be the same within noise.
 _COPY_FROM_BYTES = 128 << 10
 _GATHER_BYTES = 4 << 20
-_GATHER_PIECES = 1000  # Linux and the BSDs take 1,024 pieces in one writev
+_GATHER_PIECES = 1000  # Linux, macOS and the BSDs take 1,024 pieces in one writev
 _BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SystemCalls:
+    """The calls that save work where a system has them; the bytes are the same without."""
+
+    writev: Callable[[int, Sequence[Piece]], int] | None
+    """Write many pieces at a descriptor's position; return how many bytes were taken."""
+    copy_file_range: Callable[[int, int, int, int], int] | None
+    """Copy between descriptors inside the kernel: source, destination, most bytes, offset in the source."""
+
+
+NATIVE = SystemCalls(writev=getattr(os, "writev", None), copy_file_range=getattr(os, "copy_file_range", None))
+"""What the running system has."""
+PORTABLE = SystemCalls(writev=None, copy_file_range=None)
+"""What every system has."""
 
 
 def read_at(file: BinaryIO, position: int, length: int) -> bytes:
@@ -43,7 +73,7 @@ def read_range(file: BinaryIO, length: int) -> Iterator[memoryview]:
     while left:
         count = file.readinto(view[: min(len(view), left)])  # type: ignore[attr-defined]  # FileIO has it
         if not count:
-            raise CorruptArchiveError(f"`{file.name}` ends {left:,} bytes before it should")
+            raise _short(file, left)
         yield view[:count]
         left -= count
 
@@ -56,37 +86,62 @@ def hash_range(file: BinaryIO, length: int) -> str:
     return digest.hexdigest()
 
 
-def write_all(file: BinaryIO, pieces: Sequence[bytes | memoryview | bytearray]) -> None:
-    """Write every byte of *pieces* at the file's position, in as few calls as the system allows."""
-    total = sum(len(piece) for piece in pieces)
-    written = os.writev(file.fileno(), pieces) if hasattr(os, "writev") else 0
-    if written == total:
+def checksum_range(file: BinaryIO, length: int, digest: hashlib._Hash) -> int:
+    """
+    Return the CRC-32 of the first *length* bytes of an unbuffered file, which *digest* takes up too.
+
+    Raises as ``read_range`` does.
+    """
+    import deflate  # noqa: PLC0415 - its CRC-32 costs a tenth of zlib's, and it is loaded for the manifest anyway
+
+    checksum = 0
+    for piece in read_range(file, length):
+        digest.update(piece)
+        checksum = deflate.crc32(piece, checksum)
+    return checksum
+
+
+def _short(file: BinaryIO, missing: int) -> CorruptArchiveError:
+    return CorruptArchiveError(f"`{file.name}` ends {missing:,} bytes before it should")
+
+
+def write_all(file: BinaryIO, pieces: Sequence[Piece], *, calls: SystemCalls = NATIVE) -> None:
+    """Write every byte of *pieces* at the position of an unbuffered file, in as few calls as the system allows."""
+    for start in range(0, len(pieces), _GATHER_PIECES):
+        _write_some(file, pieces[start : start + _GATHER_PIECES], calls)
+
+
+def _write_some(file: BinaryIO, pieces: Sequence[Piece], calls: SystemCalls) -> None:
+    written = calls.writev(file.fileno(), pieces) if calls.writev is not None else 0
+    if written == sum(len(piece) for piece in pieces):
         return
     rest = memoryview(b"".join(pieces))[written:]
     while rest:
         rest = rest[file.write(rest) :]
 
 
-def copy_range(source: BinaryIO, start: int, destination: BinaryIO, length: int) -> None:
+def copy_range(
+    source: BinaryIO, start: int, destination: BinaryIO, length: int, *, calls: SystemCalls = NATIVE
+) -> None:
     """
     Append *length* bytes of *source*, from *start*, to *destination*; both unbuffered.
 
     Raises CorruptArchiveError where *source* ends before, and OSError where the disk is full.
     """
-    copied = _copy_in_kernel(source, start, destination, length) if hasattr(os, "copy_file_range") else 0
+    copied = _copy_in_kernel(source, start, destination, length, calls)
     while copied < length:
         data = read_at(source, start + copied, min(_BUFFER_BYTES, length - copied))
         if not data:
-            raise CorruptArchiveError(f"`{source.name}` ends {length - copied:,} bytes before it should")
-        write_all(destination, [data])
+            raise _short(source, length - copied)
+        write_all(destination, [data], calls=calls)
         copied += len(data)
 
 
-def _copy_in_kernel(source: BinaryIO, start: int, destination: BinaryIO, length: int) -> int:
+def _copy_in_kernel(source: BinaryIO, start: int, destination: BinaryIO, length: int, calls: SystemCalls) -> int:
     copied = 0
-    while copied < length:
+    while calls.copy_file_range is not None and copied < length:
         try:
-            count = os.copy_file_range(source.fileno(), destination.fileno(), length - copied, start + copied)
+            count = calls.copy_file_range(source.fileno(), destination.fileno(), length - copied, start + copied)
         except OSError:
             # Another file system, or one that cannot. What was copied is right; a full disk shows again in the rest.
             break
@@ -99,32 +154,35 @@ def _copy_in_kernel(source: BinaryIO, start: int, destination: BinaryIO, length:
 class Gather:
     """Append many pieces to an unbuffered file: small ones collected into few writes, large ones copied."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, calls: SystemCalls = NATIVE) -> None:
         """Start at *file*'s beginning; nothing is written before ``flush`` or a full collection."""
         self._file = file
-        self._pending: list[bytes | memoryview] = []
+        self._calls = calls
+        self._pending: list[Piece] = []
         self._pending_bytes = 0
         self.position = 0
 
-    def add(self, data: bytes | memoryview) -> None:
-        """Append *data*, which must stay valid until it is flushed."""
-        self._pending.append(data)
-        self._pending_bytes += len(data)
-        self.position += len(data)
+    def add(self, header: bytes, payload: bytes | memoryview) -> None:
+        """Append *header* and *payload*, which must stay valid until they are flushed."""
+        self._pending += (header, payload)
+        length = len(header) + len(payload)
+        self._pending_bytes += length
+        self.position += length
         if len(self._pending) >= _GATHER_PIECES or self._pending_bytes >= _GATHER_BYTES:
             self.flush()
 
-    def copy(self, source: BinaryIO, start: int, data: memoryview) -> None:
-        """Append *data*, which stands in *source* from *start*: by copying if it is large."""
-        if len(data) < _COPY_FROM_BYTES:
-            self.add(data)
+    def copy(self, header: bytes, payload: memoryview, source: BinaryIO, start: int) -> None:
+        """Append *header* and *payload*, which stands in *source* from *start*: by copying if it is large."""
+        if len(payload) < _COPY_FROM_BYTES:
+            self.add(header, payload)
             return
+        self._pending.append(header)
         self.flush()
-        copy_range(source, start, self._file, len(data))
-        self.position += len(data)
+        copy_range(source, start, self._file, len(payload), calls=self._calls)
+        self.position += len(header) + len(payload)
 
     def flush(self) -> None:
         """Write what is pending."""
         if self._pending:
-            write_all(self._file, self._pending)
+            write_all(self._file, self._pending, calls=self._calls)
             self._pending, self._pending_bytes = [], 0

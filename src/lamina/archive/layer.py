@@ -10,28 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.archive.copying import copy_range, read_range, write_all
-from lamina.archive.segment import Recipe, Segment, read_payload, splice
-from lamina.archive.zipformat import (
-    DIRECTORY_ROW,
-    STORED,
-    Encoded,
-    directory_row,
-    encode,
-    end_of_directory,
-    local_header,
-    rebase,
-)
-from lamina.errors import LaminaError, PathCollisionError
+from lamina.archive.collisions import shared_paths
+from lamina.archive.copying import NATIVE, checksum_range, copy_range, write_all
+from lamina.archive.segment import Recipe, Segment, find_segment, segment_path, splice
+from lamina.archive.zipformat import MAX_BYTES, Encoded, encode, end_of_directory, headers, rebase
+from lamina.errors import CorruptArchiveError, LaminaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import BinaryIO
 
+    from lamina.archive.copying import SystemCalls
     from lamina.model import Pin, Wheel
     from lamina.store import Store
     from lamina.target import Target
@@ -43,6 +35,7 @@ PART_BYTES = 5 << 20
 limits", 2026-11): what separates large segments from small ones."""
 
 MANIFEST_DIRECTORY = "lamina"
+_SPLICERS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,21 +57,20 @@ class Identity:
 
     def manifest(self, digest: str) -> bytes:
         """Return the document that travels inside the layer: what is in it, and from which bytes it was made."""
-        content = self._content() | {
-            "digest": digest,
-            "distributions": [
-                {"name": pin.name, "version": pin.version, "artifact": pin.filename, "sha256": pin.sha256}
-                for pin in sorted(self.pins, key=lambda pin: pin.name)
-            ],
-            "version": "1",
-        }
+        content = self._content() | {"digest": digest, "version": "1"}
+        fields = ("name", "version", "artifact", "sha256")
+        content["distributions"] = [dict(zip(fields, artifact, strict=True)) for artifact in self._artifacts()]
         del content["artifacts"]
         return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
 
+    def _artifacts(self) -> list[list[str]]:
+        # All that the manifest says of them: the digest decides every byte of the layer.
+        return sorted([pin.name, pin.version, pin.filename, pin.sha256] for pin in self.pins)
+
     def _content(self) -> dict[str, object]:
         return {
-            "artifacts": sorted([pin.name, pin.sha256] for pin in self.pins),
-            "bytecode": dict(self.bytecode),
+            "artifacts": self._artifacts(),
+            "bytecode": sorted([key, value] for key, value in self.bytecode),
             "recipe": self.recipe.canonical(),
             "target": {"runtime": self.target.runtime, "architecture": str(self.target.architecture)},
         }
@@ -122,116 +114,66 @@ def contributions(wheels: Sequence[Wheel], recipe: Recipe, store: Store) -> list
     What two distributions provide with the same content stays with the first by name.
     Raises PathCollisionError naming every path whose content differs, and whatever splicing raises.
     """
-    spliced = {wheel.pin.name: splice(wheel, recipe, store) for wheel in wheels}
-    shared = _shared_paths(spliced)
-    for wheel in wheels:
-        if omitted := shared.get(wheel.pin.name):
-            spliced[wheel.pin.name] = splice(wheel, recipe, store, omitted=frozenset(omitted))
+    spliced = _splice_all([(wheel, frozenset()) for wheel in wheels], recipe, store)
+    shared = shared_paths(spliced)
+    spliced |= _splice_all(
+        [(wheel, shared[wheel.pin.name]) for wheel in wheels if wheel.pin.name in shared], recipe, store
+    )
     return [Contribution(name=name, segment=segment) for name, segment in spliced.items()]
 
 
-class _Row(NamedTuple):
-    """A member as it stands in a segment's directory."""
+def _splice_all(wanted: Sequence[tuple[Wheel, frozenset[str]]], recipe: Recipe, store: Store) -> dict[str, Segment]:
+    """Return the segments of wheels and what is omitted from them, by name; those not in the store are made together."""
+    segments: dict[str, Segment] = {}
+    missing: list[tuple[Wheel, frozenset[str]]] = []
+    for wheel, omitted in wanted:
+        if (segment := find_segment(segment_path(wheel, recipe, store, omitted=omitted))) is None:
+            missing.append((wheel, omitted))
+        else:
+            segments[wheel.pin.name] = segment
+    if missing:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - slow to import; segments are mostly there
 
-    path: bytes
-    method: int
-    crc: int
-    compressed: int
-    size: int
-    offset: int
-
-
-def _rows(segment: Segment) -> Iterator[_Row]:
-    directory = segment.directory
-    position = 0
-    while position < len(directory):
-        fields = DIRECTORY_ROW.unpack_from(directory, position)
-        start = position + DIRECTORY_ROW.size
-        position = start + fields[10]
-        yield _Row(directory[start:position], fields[4], fields[7], fields[8], fields[9], fields[16])
-
-
-def _paths(segment: Segment) -> list[bytes]:
-    """Return the member paths alone: most layers have no path twice, and this is a third of parsing the rows."""
-    directory = segment.directory
-    size = len(directory)
-    paths: list[bytes] = []
-    position = 0
-    while position < size:
-        start = position + 46
-        position = start + directory[position + 28] + (directory[position + 29] << 8)
-        paths.append(directory[start:position])
-    return paths
+        # Copying and hashing run beside each other's Python; more of it at once would only wait. Large ones go first.
+        missing.sort(key=lambda each: -each[0].path.stat().st_size)
+        with ThreadPoolExecutor(_SPLICERS, "lamina-splice") as pool:
+            futures = {
+                wheel.pin.name: pool.submit(splice, wheel, recipe, store, omitted=omitted) for wheel, omitted in missing
+            }
+        segments |= {name: futures[name].result() for name in sorted(futures)}
+    return {wheel.pin.name: segments[wheel.pin.name] for wheel, _ in wanted}
 
 
-def _shared_paths(segments: dict[str, Segment]) -> dict[str, set[str]]:
-    """Return, by distribution, the paths that one before it by name provides with the same content."""
-    names = sorted(segments)
-    paths = {name: _paths(segments[name]) for name in names}
-    directories = {directory.encode() for name in names for directory in segments[name].directories}
-    union = {path for name in names for path in paths[name]}
-    if len(union) == sum(len(found) for found in paths.values()) and directories.isdisjoint(union):
-        return {}
-    providers: defaultdict[bytes, list[str]] = defaultdict(list)
-    for name in names:
-        for path in paths[name]:
-            providers[path].append(name)
-    conflicts = [_file_and_directory(path, segments, providers[path]) for path in sorted(directories & union)]
-    shared: defaultdict[str, set[str]] = defaultdict(set)
-    for path in sorted(path for path, found in providers.items() if len(found) > 1):
-        first, *others = providers[path]
-        content = _content(segments[first], path)
-        for other in others:
-            if _content(segments[other], path) == content:
-                shared[other].add(path.decode())
-            else:
-                conflicts.append(f"`{path.decode()}` in `{first}` and `{other}`")
-    if conflicts:
-        raise PathCollisionError(
-            f"Distributions put different content at one path: {'; '.join(conflicts)}",
-            hint="keep one of the two in the lock, or leave the path out of both with `exclude`",
-        )
-    return shared
-
-
-def _file_and_directory(path: bytes, segments: dict[str, Segment], files: list[str]) -> str:
-    text = path.decode()
-    others = sorted(name for name, segment in segments.items() if text in segment.directories)
-    return f"`{text}` is a file in `{files[0]}` and a directory in `{others[0]}`"
-
-
-def _content(segment: Segment, path: bytes) -> bytes:
-    row = next(row for row in _rows(segment) if row.path == path)
-    payload = read_payload(segment, row.offset, row.compressed)
-    if row.method == STORED:
-        return payload
-    import zlib  # noqa: PLC0415 - only two distributions with one path come here
-
-    return zlib.decompressobj(-15).decompress(payload, row.size + 1)
-
-
-def compose(destination: BinaryIO, parts: Sequence[Contribution], identity: Identity, digest: str) -> Composed:
+def compose(
+    destination: BinaryIO,
+    parts: Sequence[Contribution],
+    identity: Identity,
+    digest: str,
+    *,
+    calls: SystemCalls = NATIVE,
+) -> Composed:
     """
     Write the layer of *parts*, as ``in_order`` arranges them, to the empty unbuffered file *destination*.
 
     The zip is hashed while it is copied.
-    Raises CorruptArchiveError for a segment that was truncated in the store, and what ending a zip raises.
+    Raises CorruptArchiveError for a segment that was damaged in the store, and what ending a zip raises,
+    the latter before anything is written.
     """
     segments = [part.segment for part in in_order(parts)]
     manifest = encode(f"{MANIFEST_DIRECTORY}/{digest}.json", identity.manifest(digest))
+    tail = _tail(segments, manifest)
     hashing = _Hashing(segments)
     try:
         for segment in segments:
             with segment.path.open("rb", buffering=0) as file:
-                copy_range(file, 0, destination, segment.entries_bytes)
-        tail = _tail(segments, manifest)
-        write_all(destination, tail)
+                copy_range(file, 0, destination, segment.entries_bytes, calls=calls)
+        write_all(destination, tail, calls=calls)
     finally:
-        digest_of_entries = hashing.join()
+        digest_of_zip = hashing.join()
     for piece in tail:
-        digest_of_entries.update(piece)
+        digest_of_zip.update(piece)
     return Composed(
-        sha256=digest_of_entries.hexdigest(),
+        sha256=digest_of_zip.hexdigest(),
         zipped_bytes=sum(segment.entries_bytes for segment in segments) + sum(len(piece) for piece in tail),
         unzipped_bytes=sum(segment.unzipped_bytes for segment in segments) + manifest.member.size,
         files=sum(segment.rows for segment in segments) + 1,
@@ -240,23 +182,28 @@ def compose(destination: BinaryIO, parts: Sequence[Contribution], identity: Iden
 
 def _tail(segments: Sequence[Segment], manifest: Encoded) -> list[bytes | bytearray]:
     """Return everything behind the last segment: the manifest's entry, the central directory and its end."""
-    directory: list[bytes | bytearray] = []
-    position = 0
-    for segment in segments:
-        directory.append(rebase(segment.directory, position))
-        position += segment.entries_bytes
-    directory.append(directory_row(manifest.member, position))
-    entry = local_header(manifest.member) + manifest.payload
+    position = sum(segment.entries_bytes for segment in segments)
+    header, row = headers(manifest.member, min(position, MAX_BYTES))
+    # First, because it refuses what would not fit into the offsets.
     end = end_of_directory(
         rows=sum(segment.rows for segment in segments) + 1,
-        directory_bytes=sum(len(rows) for rows in directory),
-        directory_offset=position + len(entry),
+        directory_bytes=sum(segment.rows_bytes for segment in segments) + len(row),
+        directory_offset=position + len(header) + len(manifest.payload),
     )
-    return [entry, *directory, end]
+    directory: list[bytes | bytearray] = []
+    base = 0
+    for segment in segments:
+        directory.append(rebase(segment.directory, base))
+        base += segment.entries_bytes
+    return [header + manifest.payload, *directory, row, end]
 
 
 class _Hashing:
-    """The SHA-256 of segments' entries, computed by a second thread while the first one copies."""
+    """
+    The SHA-256 of segments' entries, computed by a second thread while the first one copies.
+
+    Each segment is checked on the way, so that what was damaged in the store is not published.
+    """
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = segments
@@ -269,8 +216,13 @@ class _Hashing:
         try:
             for segment in self._segments:
                 with segment.path.open("rb", buffering=0) as file:
-                    for piece in read_range(file, segment.entries_bytes):
-                        self._digest.update(piece)
+                    checksum = checksum_range(file, segment.entries_bytes, self._digest)
+                if checksum != segment.crc32:
+                    segment.path.unlink(missing_ok=True)
+                    raise CorruptArchiveError(
+                        f"`{segment.path}` was damaged in the store, and has been removed",
+                        hint="build again: it is made anew from its wheel",
+                    )
         except (LaminaError, OSError) as error:
             self._error = error
 

@@ -5,7 +5,9 @@ A zip's local entries do not know where they stand, so the same segment serves e
 on disk and as a part in S3.
 A segment is one file, so that it is there as a whole or not at all::
 
-    local entries │ directory rows │ description (JSON) │ bytes of the rows, bytes of the description │ magic
+    local entries │ directory rows │ description (JSON) │ bytes of the rows, bytes of the description, their CRC-32 │ magic
+
+A segment that was damaged in the store is made again by whoever needs it; `lamina cache verify` is for knowing.
 """
 
 from __future__ import annotations
@@ -14,32 +16,44 @@ import hashlib
 import json
 import os
 import struct
-from dataclasses import dataclass
-from functools import cached_property
+import zlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.archive.copying import Gather, hash_range, read_at, write_all
-from lamina.archive.zipformat import LOCAL_HEADER, Encoded, Member, directory_row, local_header
+from lamina.archive.copying import NATIVE, Gather, checksum_range, read_at, write_all
+from lamina.archive.zipformat import LOCAL_HEADER, Member, headers
 from lamina.errors import CorruptArchiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
-    from lamina.archive.wheel import WheelArchive
+    from lamina.archive.copying import SystemCalls
+    from lamina.archive.wheel import Placement, WheelArchive
     from lamina.model import Wheel
     from lamina.store import Store
 
-__all__ = ["FORMAT", "Piece", "Recipe", "Segment", "read_payload", "read_segment", "splice", "write_segment"]
+__all__ = [
+    "FORMAT",
+    "Piece",
+    "Recipe",
+    "Segment",
+    "find_segment",
+    "read_payload",
+    "read_segment",
+    "segment_path",
+    "splice",
+    "write_segment",
+]
 
 FORMAT = 1
 """Number of the archive format. Whatever changes the bytes of a layer for the same lock raises it."""
 
 AREA = "segments"
-_MAGIC = b"lamina\0\1"
-_FOOTER = struct.Struct(f"<QL{len(_MAGIC)}s")
-_TAIL_BYTES = 16 << 10  # holds most descriptions, so that one read is enough
+_MAGIC = b"lamina\0\2"
+_FOOTER = struct.Struct(f"<QLL{len(_MAGIC)}s")
+_TAIL_BYTES = 32 << 10  # holds the rows of most wheels, so that one read is enough
 
 
 class Piece(NamedTuple):
@@ -61,8 +75,13 @@ class Recipe:
     """Globs over paths below ``python/``, in the syntax of ``.gitignore``."""
 
     def canonical(self) -> dict[str, object]:
-        """Return the recipe as it enters digests: order and repetition of the globs do not matter."""
-        return {"format": FORMAT, "exclude": sorted(set(self.exclude))}
+        """Return the recipe as it enters digests: order and repetition of the globs do not matter, unless one negates."""
+        return {"format": FORMAT, "exclude": list(self._globs())}
+
+    def _globs(self) -> tuple[str, ...]:
+        # What `!` takes back depends on what stands before it.
+        negating = any(glob.startswith("!") for glob in self.exclude)
+        return self.exclude if negating else tuple(sorted(set(self.exclude)))
 
     def key(self, wheel_sha256: str, *, omitted: frozenset[str] = frozenset()) -> str:
         """Return the name of this wheel's segment in the store."""
@@ -75,14 +94,14 @@ class Recipe:
             return _nothing
         from pathspec import GitIgnoreSpec  # noqa: PLC0415 - slow to import, and seldom needed
 
-        return GitIgnoreSpec.from_lines(self.exclude).match_file
+        return GitIgnoreSpec.from_lines(self._globs()).match_file
 
 
 def _nothing(_: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
     """A segment in the store."""
 
@@ -91,17 +110,17 @@ class Segment:
     """Of the local entries: what a layer copies."""
     sha256: str
     """Of the local entries."""
+    crc32: int
+    """Of the local entries: what every layer is checked with, because it is cheap."""
     rows: int
-    rows_bytes: int
     unzipped_bytes: int
-    directories: tuple[str, ...]
-    """Every directory that a member's path implies."""
+    directory: bytes = field(repr=False)
+    """The directory rows, with offsets from zero."""
 
-    @cached_property
-    def directory(self) -> bytes:
-        """The directory rows, with offsets from zero."""
-        with self.path.open("rb", buffering=0) as file:
-            return read_at(file, self.entries_bytes, self.rows_bytes)
+    @property
+    def rows_bytes(self) -> int:
+        """Of the directory rows."""
+        return len(self.directory)
 
     @property
     def zipped_bytes(self) -> int:
@@ -113,33 +132,37 @@ def read_segment(path: Path) -> Segment | None:
     """
     Return the segment at *path*, or nothing where there is none.
 
-    Raises CorruptArchiveError for a file that is no whole segment of this format.
+    Raises CorruptArchiveError for a file that is no whole segment of this format. The local entries are not read.
     """
     try:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             tail = read_at(file, max(0, size - _TAIL_BYTES), _TAIL_BYTES)
-            rows_bytes, length, magic = _FOOTER.unpack(tail[-_FOOTER.size :])
-            if len(tail) < length + _FOOTER.size <= size:
-                tail = read_at(file, size - length - _FOOTER.size, length + _FOOTER.size)
+            rows_bytes, length, checksum, magic = _FOOTER.unpack(tail[-_FOOTER.size :])
+            wanted = rows_bytes + length + _FOOTER.size
+            if len(tail) < wanted <= size:
+                tail = read_at(file, size - wanted, wanted)
     except FileNotFoundError:
         return None
     except struct.error as error:
         raise _damaged(path) from error
-    if magic != _MAGIC:
+    if magic != _MAGIC or len(tail) < wanted:
         raise _damaged(path)
-    description = json.loads(tail[-_FOOTER.size - length : -_FOOTER.size])
-    if description["entries_bytes"] + rows_bytes + length + _FOOTER.size != size:
+    described = memoryview(tail)[len(tail) - wanted : -_FOOTER.size]
+    if zlib.crc32(described) != checksum:
         raise _damaged(path)
-    return Segment(
-        path=path,
-        entries_bytes=description["entries_bytes"],
-        sha256=description["sha256"],
-        rows=description["rows"],
-        rows_bytes=rows_bytes,
-        unzipped_bytes=description["unzipped_bytes"],
-        directories=tuple(description["directories"]),
-    )
+    description = json.loads(bytes(described[rows_bytes:]))
+    if description["entries_bytes"] + wanted != size:
+        raise _damaged(path)
+    return Segment(path=path, directory=bytes(described[:rows_bytes]), **description)
+
+
+def find_segment(path: Path) -> Segment | None:
+    """Return the segment at *path*, or nothing where there is none that is whole: then it is to be made again."""
+    try:
+        return read_segment(path)
+    except CorruptArchiveError:
+        return None
 
 
 def _damaged(path: Path) -> CorruptArchiveError:
@@ -149,6 +172,11 @@ def _damaged(path: Path) -> CorruptArchiveError:
     )
 
 
+def segment_path(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str] = frozenset()) -> Path:
+    """Return where *store* keeps the segment that `splice` makes of the same arguments."""
+    return store.entry(AREA, recipe.key(wheel.pin.sha256, omitted=omitted), ".seg")
+
+
 def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str] = frozenset()) -> Segment:
     """
     Return the segment of *wheel*, from the store or made now by copying the wheel's deflate streams as they are.
@@ -156,80 +184,80 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
     *omitted* are layer paths that another distribution provides with the same content.
     Raises what opening and placing the wheel raise.
     """
-    path = store.entry(AREA, recipe.key(wheel.pin.sha256, omitted=omitted), ".seg")
-    if (segment := read_segment(path)) is not None:
+    path = segment_path(wheel, recipe, store, omitted=omitted)
+    if (segment := find_segment(path)) is not None:
         return segment
     from lamina.archive.wheel import WheelArchive, place  # noqa: PLC0415 - not needed with segments in the store
 
-    with wheel.path.open("rb", buffering=0) as file, WheelArchive(wheel.path) as archive:
+    with (
+        wheel.path.open("rb", buffering=0) as file,
+        WheelArchive(wheel.path, name=wheel.pin.filename) as archive,
+    ):
         placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
-        copied = (
-            _copied(archive, placed.path, placed.located.member, placed.located.start, file)
-            for placed in placement.copied
-        )
-        made = (_made(entry) for entry in placement.made)
-        return write_segment(path, sorted([*copied, *made], key=lambda piece: piece.member.path), store)
+        return write_segment(path, _pieces(archive, placement, file), store)
 
 
-def _copied(archive: WheelArchive, path: str, member: Member, start: int, source: BinaryIO) -> Piece:
-    if member.size == 0:
-        # An empty deflate stream is two bytes; stored it is none.
-        return Piece(Member(path, member.executable, 0, 0, 0, 0), b"")
-    payload = archive.view[start : start + member.compressed]
-    return Piece(member._replace(path=path), payload, source, start)
+def _pieces(archive: WheelArchive, placement: Placement, source: BinaryIO) -> Iterator[Piece]:
+    """Yield what *placement* says, sorted by path."""
+    made = {entry.member.path: Piece(*entry) for entry in placement.made}
+    copied = {placed.path: placed.located for placed in placement.copied}
+    for path in sorted([*copied, *made]) if made else copied:
+        if path in made:
+            yield made[path]
+            continue
+        (_, executable, method, crc, compressed, size), start = copied[path]
+        if size == 0:
+            # An empty deflate stream is two bytes; stored it is none.
+            yield Piece(Member(path, executable, 0, 0, 0, 0), b"")
+            continue
+        payload = archive.view[start : start + compressed]
+        yield Piece(Member(path, executable, method, crc, compressed, size), payload, source, start)
+        archive.looked_at(compressed)
 
 
-def _made(entry: Encoded) -> Piece:
-    return Piece(entry.member, entry.payload)
-
-
-def write_segment(path: Path, pieces: Iterable[Piece], store: Store) -> Segment:
+def write_segment(path: Path, pieces: Iterable[Piece], store: Store, *, calls: SystemCalls = NATIVE) -> Segment:
     """Write *pieces*, in the order given, as the segment at *path* inside *store*, atomically; return it."""
     rows: list[bytes] = []
     unzipped_bytes = 0
-    directories: set[str] = set()
     with store.writing(path) as file:
-        gather = Gather(file)
-        for piece in pieces:
-            rows.append(directory_row(piece.member, gather.position))
-            gather.add(local_header(piece.member))
-            if piece.source is not None and isinstance(piece.payload, memoryview):
-                gather.copy(piece.source, piece.start, piece.payload)
-            elif piece.payload:
-                gather.add(piece.payload)
-            unzipped_bytes += piece.member.size
-            directories.add(piece.member.path.rpartition("/")[0])
+        gather = Gather(file, calls=calls)
+        for member, payload, source, start in pieces:
+            header, row = headers(member, gather.position)
+            rows.append(row)
+            if source is not None and isinstance(payload, memoryview):
+                gather.copy(header, payload, source, start)
+            else:
+                gather.add(header, payload)
+            unzipped_bytes += member.size
         gather.flush()
-        position = gather.position
         directory = b"".join(rows)
-        description = {
-            "entries_bytes": position,
-            "sha256": hash_range(file, position),
-            "rows": len(rows),
-            "unzipped_bytes": unzipped_bytes,
-            "directories": sorted(_with_parents(directories)),
-        }
-        encoded = json.dumps(description, separators=(",", ":")).encode()
-        write_all(file, [directory, encoded, _FOOTER.pack(len(directory), len(encoded), _MAGIC)])
-    return Segment(
-        path=path,
-        entries_bytes=position,
-        sha256=str(description["sha256"]),
-        rows=len(rows),
-        rows_bytes=len(directory),
-        unzipped_bytes=unzipped_bytes,
-        directories=tuple(sorted(_with_parents(directories))),
-    )
+        digest = hashlib.sha256()
+        crc32 = checksum_range(file, gather.position, digest)
+        segment = Segment(
+            path=path,
+            entries_bytes=gather.position,
+            sha256=digest.hexdigest(),
+            crc32=crc32,
+            rows=len(rows),
+            unzipped_bytes=unzipped_bytes,
+            directory=directory,
+        )
+        description = _describe(segment)
+        checksum = zlib.crc32(description, zlib.crc32(directory))
+        footer = _FOOTER.pack(len(directory), len(description), checksum, _MAGIC)
+        write_all(file, [directory, description, footer], calls=calls)
+    return segment
 
 
-def _with_parents(directories: Iterable[str]) -> set[str]:
-    every: set[str] = set()
-    for directory in directories:
-        current = directory
-        while current and current not in every:
-            every.add(current)
-            current = current.rpartition("/")[0]
-    return every
+def _describe(segment: Segment) -> bytes:
+    description = {
+        "entries_bytes": segment.entries_bytes,
+        "sha256": segment.sha256,
+        "crc32": segment.crc32,
+        "rows": segment.rows,
+        "unzipped_bytes": segment.unzipped_bytes,
+    }
+    return json.dumps(description, separators=(",", ":")).encode()
 
 
 def read_payload(segment: Segment, offset: int, compressed: int) -> bytes:
