@@ -1,0 +1,38 @@
+"""Know which packages import what no source says; the only reader of ``data/dynamic_imports.toml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Rule", "rules"]
+
+_DATA = Path(__file__).parent.parent / "data" / "dynamic_imports.toml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """What the module imports beyond what its source says."""
+
+    module: str
+    """The rule holds once this module is reached."""
+    imports: tuple[str, ...] = ()
+    entry_points: tuple[str, ...] = ()
+    """Groups whose entry points it loads."""
+    reason: str
+
+
+def rules() -> tuple[Rule, ...]:
+    """Return all rules, in the order of the file."""
+    import tomllib  # noqa: PLC0415 - only a build with new wheels or sources needs them
+
+    rows = tomllib.loads(_DATA.read_text(encoding="utf-8"))["rule"]
+    return tuple(
+        Rule(
+            module=row["module"],
+            imports=tuple(row.get("imports", ())),
+            entry_points=tuple(row.get("entry_points", ())),
+            reason=row["reason"],
+        )
+        for row in rows
+    )
