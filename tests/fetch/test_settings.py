@@ -141,7 +141,7 @@ def test_users_file_of_uv(project: Path, environment: dict[str, str], home: Path
 @pytest.mark.parametrize("name", ["uv.toml", "pyproject.toml"])
 def test_damaged_toml(project: Path, environment: dict[str, str], name: str) -> None:
     """A file that is not TOML is named, and not quoted."""
-    (project / name).write_text('index-url = "https://user:secret@own.example\n')
+    (project / name).write_text('[tool.uv]\nindex-url = "https://user:secret@own.example\n')
     with pytest.raises(ConfigError) as caught:
         read_settings(project, environment=environment)
 

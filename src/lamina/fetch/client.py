@@ -7,12 +7,13 @@ downloads do when an index is near, and because sixteen connections fill a line 
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.exceptions import (
@@ -110,8 +111,8 @@ class Client:
         self._retry = urllib3.Retry(
             total=5, status_forcelist=_RETRIED, backoff_factor=backoff, backoff_max=20, retry_after_max=60
         )
-        self._pools: dict[str | None, PoolManager] = {}
-        self._proxies = getproxies()
+        self._pools: dict[tuple[str, str | None], PoolManager] = {}
+        self._proxies = _proxies()
         self._guard = threading.Lock()
         self._tls: ssl.SSLContext | None = None
 
@@ -180,19 +181,28 @@ class Client:
 
     def _pool(self, url: str) -> PoolManager:
         scheme, host, port = origin(url)
-        proxy = None if proxy_bypass(f"{host}:{port}") else self._proxies.get(scheme) or self._proxies.get("all")
-        with self._guard:
-            if proxy not in self._pools:
-                self._pools[proxy] = self._make_pool(proxy)
-            return self._pools[proxy]
+        proxy = None
+        if self._proxies:
+            from urllib.request import proxy_bypass  # noqa: PLC0415  # loaded by now
 
-    def _make_pool(self, proxy: str | None) -> PoolManager:
-        tls = self._trust()
+            if not proxy_bypass(f"{host}:{port}"):
+                proxy = self._proxies.get(scheme) or self._proxies.get("all")
+        with self._guard:
+            if (scheme, proxy) not in self._pools:
+                self._pools[scheme, proxy] = self._make_pool(scheme, proxy)
+            return self._pools[scheme, proxy]
+
+    def _make_pool(self, scheme: str, proxy: str | None) -> PoolManager:
+        # Reading all authorities takes as long as a few downloads, so it is left to those who need one.
+        secure = "https" in {scheme, (proxy or "").partition(":")[0]}
+        tls = self._trust() if secure else None
         if proxy is None:
-            return urllib3.PoolManager(maxsize=self._connections, ssl_context=tls, block=False)
+            return urllib3.PoolManager(maxsize=self._connections, ssl_context=tls)
         clean, user, password = split_userinfo(proxy if "://" in proxy else f"http://{proxy}")
         headers = urllib3.make_headers(proxy_basic_auth=f"{user}:{password or ''}") if user else None
-        return urllib3.ProxyManager(clean, maxsize=self._connections, ssl_context=tls, proxy_headers=headers)
+        return urllib3.ProxyManager(
+            clean, maxsize=self._connections, ssl_context=tls, proxy_ssl_context=tls, proxy_headers=headers
+        )
 
     def _trust(self) -> ssl.SSLContext:
         """Return what decides whom to trust: the given bundle, else the system's, else certifi's."""
@@ -220,6 +230,15 @@ class Client:
             f"`{place.scheme}://{place.netloc}` refuses access to `{redacted(url)}` ({status})",
             hint=f"credentials were looked for in {self._credentials.looked()}",
         )
+
+
+def _proxies() -> dict[str, str]:
+    """Return the proxy of each scheme, as the environment or the system's settings name it."""
+    if sys.platform not in {"win32", "darwin"} and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    from urllib.request import getproxies  # noqa: PLC0415  # slow to import, and seldom needed
+
+    return getproxies()
 
 
 def _reason(cause: BaseHTTPResponse | BaseException) -> str:

@@ -125,12 +125,12 @@ def _common(first: str, second: str) -> int:
 
 
 def _read_netrc(path: Path) -> netrc.netrc | None:
-    import netrc  # noqa: PLC0415  # only needed once something is fetched
+    if not path.is_file():
+        return None
+    import netrc  # noqa: PLC0415  # most homes have no such file
 
     try:
         return netrc.netrc(path)
-    except FileNotFoundError:
-        return None
     except netrc.NetrcParseError as error:
         # Its message quotes the token that it stumbled over, which may be a password.
         raise ConfigError(f"`{path}` is not a netrc file: line {error.lineno}") from None

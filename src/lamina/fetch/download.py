@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["download"]
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 17
 # Where the lock tells no size: the most that a zip without zip64 can be, and that is refused later anyway.
 _MOST_BYTES = (1 << 32) - 1
 

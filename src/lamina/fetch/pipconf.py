@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import sys
 from pathlib import Path
@@ -75,6 +74,10 @@ def _user_files(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _read(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    import configparser  # noqa: PLC0415  # most of the files are not there
+
     parser = configparser.RawConfigParser()
     try:
         parser.read(path, encoding="utf-8")

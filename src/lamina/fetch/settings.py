@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,12 +161,19 @@ def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_I
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"`{path}` cannot be read") from None
+    # Looking takes less time than parsing, and most project files have nothing for uv.
+    if path.name == "pyproject.toml" and "uv" not in text:
+        return {}
+    import tomllib  # noqa: PLC0415  # only where there is something to parse
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
         # Without the parser's message: what it quotes may be part of a URL with a password.
         raise ConfigError(f"`{path}` is not TOML") from None
-    except OSError as error:
-        raise ConfigError(f"`{path}` cannot be read: {error.strerror}") from error
 
 
 def _from_uv_table(table: dict[str, Any], directory: Path) -> Iterator[_Index]:
