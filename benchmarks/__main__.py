@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import time
@@ -35,6 +36,8 @@ def main() -> int:
             slow_repeats=min(repeats, 1 if arguments.quick else 3),
             chance=random.Random(seed),
             tell=_tell,
+            # What the row before has written must not reach the disk while the next one is measured.
+            settle=os.sync,
         )
     _tell("")
     verdicts = judge(study, budgets)

@@ -11,6 +11,7 @@ Everything is under ``build/benchmarks`` of the checkout, on one file system, an
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -121,7 +122,18 @@ class Bench:
         }
 
     def prepare(self) -> None:
-        """Make the directories, and fetch the example's wheels as the user's own settings say."""
+        """
+        Make the directories, and fetch the example's wheels as the user's own settings say.
+
+        Raises RuntimeError if another benchmark works there: the two would spoil each other.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        # Never closed: the lock ends with this process.
+        self._lock = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError(f"another benchmark is running in `{self.home}`") from error
         remove(self.work)
         self.work.mkdir(parents=True)
         project = self.project("fetching", bytecode="none")
@@ -169,3 +181,17 @@ class Bench:
         """Return the command *argv*, in *directory* (default: `work`)."""
         environment = dict(self.environment) | (dict(more) if more else {})
         return Command(argv=argv, environment=environment, directory=directory or self.work)
+
+    def run(self, command: Command) -> None:
+        """Run *command* unmeasured, to warm something up; raises RuntimeError, with what it said, if it fails."""
+        done = subprocess.run(
+            command.argv,
+            check=False,
+            cwd=command.directory,
+            env=dict(command.environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command.argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")

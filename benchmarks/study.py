@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -76,10 +75,12 @@ def conduct(
     slow_repeats: int,
     chance: random.Random,
     tell: Callable[[str], None],
+    settle: Callable[[], None],
 ) -> Study:
     """
     Run every row *repeats* times, slow ones *slow_repeats* times, in an order that *chance* draws for each repeat.
 
+    *settle* runs between the preparation of a row and its measurement.
     A row that fails is not tried again, and the study says why.
     """
     study = Study()
@@ -91,7 +92,7 @@ def conduct(
                 continue
             tell(f"{turn + 1}/{repeats} {row.title}")
             try:
-                sample = _measure(row, runner)
+                sample = _measure(row, runner, settle)
             except (RuntimeError, OSError) as error:
                 study.failures[row.name] = str(error)
                 study.samples.pop(row.name, None)
@@ -100,10 +101,9 @@ def conduct(
     return study
 
 
-def _measure(row: Row, runner: Runner) -> Sample:
+def _measure(row: Row, runner: Runner, settle: Callable[[], None]) -> Sample:
     row.prepare()
-    # What the row before has written must not reach the disk while this one is measured.
-    os.sync()
+    settle()
     sample = row.run(runner)
     row.verify()
     return sample

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.rows import build, composing, fetching, floor, peers
+from benchmarks.rows import build, composing, fetching, floor, peers, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,4 +38,5 @@ GROUPS: dict[str, Group] = {
     "fetching": fetching,
     "composing": composing,
     "peers": peers,
+    "workspace": workspace,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import remove
@@ -60,7 +59,7 @@ def rows(bench: Bench) -> Sequence[Row | Unavailable]:
     """Return the builds; with bytecode only where the title says so, because no peer makes any."""
     plain = bench.project("plain", bytecode="none")
     unchanged = bench.project("unchanged", bytecode="none")
-    _run(bench.lamina("build", "--project", str(unchanged)))
+    bench.run(bench.lamina("build", "--project", str(unchanged)))
     unmarked = _marks(unchanged)
     nothing = bench.lamina("build", "--project", str(unchanged))
 
@@ -102,7 +101,7 @@ def _with_bytecode(bench: Bench) -> Sequence[Row | Unavailable]:
             for each, words in ((name, title), (compiling, compiling_title))
         ]
     project = bench.project("bytecode", bytecode="reachable")
-    _run(bench.lamina("build", "--project", str(project)))
+    bench.run(bench.lamina("build", "--project", str(project)))
     return [
         _building(name, title, command=bench.lamina("build", "--project", str(project)), project=project),
         _building(
@@ -140,8 +139,3 @@ def _marks(project: Path) -> dict[str, tuple[int, int]]:
     """Return what would tell that an artifact of *project* was written again."""
     marks = {path.name: path.stat() for path in (project / ".lamina").glob("*/*.zip")}
     return {name: (status.st_ino, status.st_mtime_ns) for name, status in marks.items()}
-
-
-def _run(command: Command) -> None:
-    """Run *command* unmeasured; raises CalledProcessError if it fails."""
-    subprocess.run(command.argv, check=True, cwd=command.directory, env=command.environment, stdout=subprocess.DEVNULL)

@@ -54,13 +54,13 @@ def _uv(bench: Bench) -> Sequence[Row | Unavailable]:
     )
     alone = bench.work / "uv-alone"
     # What uv unpacks on its first run is what "warm cache" means.
-    subprocess.run(["sh", "-c", install], check=True, cwd=_emptied(alone), env=dict(bench.environment))
+    bench.run(_shell(bench, install, _emptied(alone)))
     return [
         Row(
             name="uv",
             title="uv pip install --target alone, warm cache",
             run=lambda run: run(_shell(bench, install, alone)).sample,
-            prepare=lambda: void(_emptied(alone)),
+            prepare=lambda: _void(_emptied(alone)),
         ),
         _zipped("uv-zip", "uv pip install --target, warm cache, + zip -r", bench, install, tree),
     ]
@@ -92,7 +92,7 @@ def _zipped(name: str, title: str, bench: Bench, install: str, tree: Path, *, sl
         name=name,
         title=title,
         run=lambda run: run(_shell(bench, f"{install} && {zipping}", tree)).sample,
-        prepare=lambda: void(_emptied(tree)),
+        prepare=lambda: _void(_emptied(tree)),
         verify=verify,
         slow=slow,
     )
@@ -137,7 +137,7 @@ def _sam_rows(bench: Bench, sam: str, titles: dict[str, str]) -> Sequence[Row]:
 
     def built_once() -> None:
         if not (again / ".aws-sam").exists():
-            subprocess.run(rebuild.argv, check=True, cwd=again, env=dict(rebuild.environment), capture_output=True)
+            bench.run(rebuild)
 
     def verify() -> None:
         if not (cold / ".aws-sam" / "build" / "Dependencies" / "python").is_dir():
@@ -189,5 +189,5 @@ def _shell(bench: Bench, script: str, directory: Path) -> Command:
     return bench.command("sh", "-c", script, directory=directory)
 
 
-def void(_: object) -> None:
+def _void(_: object) -> None:
     """Return nothing, whatever was done."""

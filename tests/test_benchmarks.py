@@ -1,0 +1,192 @@
+"""The benchmark's own arithmetic; nothing here measures time."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from benchmarks.launcher import Launcher
+from benchmarks.present import report, table
+from benchmarks.study import Study, conduct, judge
+from benchmarks.values import Budget, Command, Measure, Row, Run, Sample, Unavailable
+from benchmarks.workspace import make_workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def sample(seconds: float, *, peak: int = 1_000) -> Sample:
+    return Sample(seconds=seconds, cpu_seconds=seconds, peak_bytes=peak)
+
+
+def no_runner(command: Command) -> Run:
+    raise AssertionError(command)
+
+
+class Recorder:
+    """Rows that note when they run, and take the time they are told."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+
+    def row(self, name: str, *seconds: float, slow: bool = False) -> Row:
+        remaining = list(seconds)
+
+        def run(_: object) -> Sample:
+            self.order.append(name)
+            if not remaining:
+                raise RuntimeError(f"{name} is broken")
+            return sample(remaining.pop(0))
+
+        return Row(name=name, title=name, run=run, slow=slow)
+
+
+def nothing(*_: object) -> None:
+    """Say nothing, wait for nothing."""
+
+
+def study_of(*rows: Row, repeats: int, slow_repeats: int = 1) -> Study:
+    chance = random.Random(1)  # noqa: S311 - an order, not a secret
+    return conduct(
+        rows,
+        no_runner,
+        repeats=repeats,
+        slow_repeats=slow_repeats,
+        chance=chance,
+        tell=nothing,
+        settle=nothing,
+    )
+
+
+def budget(row: str, against: str | None, at_most: float, measure: Measure = Measure.TIMES) -> Budget:
+    return Budget(what="promise", row=row, against=against, measure=measure, at_most=at_most)
+
+
+def test_every_repeat_runs_every_row_once() -> None:
+    """Rows take turns; none runs twice before all have run once."""
+    recorder = Recorder()
+    rows = [recorder.row(name, *[1.0] * 8) for name in "abc"]
+    study_of(*rows, repeats=8)
+    turns = [recorder.order[start : start + 3] for start in range(0, 24, 3)]
+
+    assert [["a", "b", "c"]] * 8 == [sorted(turn) for turn in turns]
+    assert len({tuple(turn) for turn in turns}) > 1
+
+
+def test_ratios_are_of_the_same_repeat() -> None:
+    """A machine that grows slower during the run does not change a ratio."""
+    recorder = Recorder()
+    study = study_of(recorder.row("a", 2.0, 20.0, 200.0), recorder.row("b", 1.0, 10.0, 100.0), repeats=3)
+    [verdict] = judge(study, [budget("a", "b", 2)])
+
+    assert verdict.measured is not None
+    assert (2.0, 2.0, 2.0) == (verdict.measured.least, verdict.measured.median, verdict.measured.greatest)
+    assert verdict.met is True
+
+
+def test_slow_rows_are_compared_where_they_ran() -> None:
+    """A slow row runs in the first repeats only, and its ratios are of those."""
+    recorder = Recorder()
+    study = study_of(recorder.row("a", 1.0, 9.0, 9.0), recorder.row("b", 4.0, slow=True), repeats=3)
+    [verdict] = judge(study, [budget("a", "b", 1 / 5)])
+
+    assert 1 == recorder.order.count("b")
+    assert verdict.measured is not None
+    assert 1 / 4 == verdict.measured.median
+    assert verdict.met is False
+
+
+def test_a_row_that_fails_is_not_measured() -> None:
+    """Half a row is no row: its samples are dropped, it is not tried again, and budgets about it stay open."""
+    recorder = Recorder()
+    study = study_of(recorder.row("a", 1.0), recorder.row("b", 1.0, 1.0, 1.0), repeats=3)
+    [verdict] = judge(study, [budget("a", "b", 2)])
+
+    assert {"a": "a is broken"} == study.failures
+    assert 2 == recorder.order.count("a")
+    assert (None, None) == (verdict.measured, verdict.met)
+
+
+def test_memory_is_judged_by_its_peak() -> None:
+    """The greatest of all repeats counts, not the median."""
+    study = Study(samples={"a": {0: sample(1, peak=10), 1: sample(1, peak=10), 2: sample(1, peak=30)}})
+    [verdict] = judge(study, [budget("a", None, 20, Measure.BYTES)])
+
+    assert verdict.met is False
+
+
+def test_the_table_names_every_row_and_every_verdict() -> None:
+    """What is missing is in the table too, with the reason."""
+    study = Study(samples={"a": {0: sample(0.5)}, "b": {0: sample(0.25)}})
+    recorder = Recorder()
+    rows: list[Row | Unavailable] = [recorder.row("a"), recorder.row("b")]
+    rows.append(Unavailable(name="c", title="row c", reason="there is none"))
+    verdicts = judge(study, [budget("a", "b", 3), budget("a", "b", 1), budget("c", "a", 1)])
+    text = table(rows, study, verdicts)
+    words = [line.rsplit("  ", 1)[1] for line in text.splitlines() if line.startswith("promise")]
+
+    assert ["met", "MISSED", "not measured"] == words
+    assert "not available: row c: there is none" in text
+
+
+def test_the_report_has_every_sample() -> None:
+    """JSON holds what the table sums up."""
+    study = Study(samples={"a": {0: sample(0.5)}})
+    document = report([Recorder().row("a")], study, judge(study, [budget("a", None, 1, Measure.SECONDS)]), {"seed": 7})
+
+    assert ("1", 7) == (document["version"], document["seed"])
+    assert [
+        {
+            "name": "a",
+            "title": "a",
+            "unavailable": None,
+            "samples": [{"repeat": 0, "seconds": 0.5, "cpu_seconds": 0.5, "peak_bytes": 1_000}],
+        }
+    ] == document["rows"]
+
+
+def test_the_launcher_reports_what_a_process_did(tmp_path: Path) -> None:
+    """Output, directory, environment and memory are the process's own."""
+    script = "import os; block = b'x' * 50_000_000; print(os.getcwd(), os.environ['WORD'])"
+    big = Command(argv=(sys.executable, "-I", "-S", "-c", script), environment={"WORD": "yes"}, directory=tmp_path)
+    small = Command(argv=(sys.executable, "-I", "-S", "-c", "pass"), environment={}, directory=tmp_path)
+    with Launcher() as launcher:
+        first, second = launcher(big), launcher(small)
+
+    assert f"{tmp_path} yes\n" == first.output
+    assert first.sample.peak_bytes > 50_000_000 > second.sample.peak_bytes
+
+
+def test_the_launcher_raises_what_a_process_said(tmp_path: Path) -> None:
+    """A row whose process fails is a failure with a reason, not a fast row."""
+    broken = Command(
+        argv=(sys.executable, "-c", "raise SystemExit('out of cheese')"), environment={}, directory=tmp_path
+    )
+    with Launcher() as launcher, pytest.raises(RuntimeError) as raised:
+        launcher(broken)
+
+    assert f"{' '.join(broken.argv)} ended with 1:\nout of cheese" == str(raised.value)
+
+
+def test_the_launcher_names_a_program_that_is_missing(tmp_path: Path) -> None:
+    """It does not hang on a program that cannot be started."""
+    missing = Command(argv=("no-such-program-here",), environment={}, directory=tmp_path)
+    with Launcher() as launcher, pytest.raises(RuntimeError) as raised:
+        launcher(missing)
+
+    assert str(raised.value).startswith("no-such-program-here: ")
+
+
+def test_a_made_up_workspace_is_the_same_every_time(tmp_path: Path) -> None:
+    """Two machines measure the same services."""
+    trees = []
+    for name in ("first", "second"):
+        directory = tmp_path / name
+        services = make_workspace(directory, tmp_path / "wheels", services=3, functions=2)
+        files = sorted(path for path in directory.rglob("*") if path.is_file())
+        trees.append({path.relative_to(directory): path.read_bytes() for path in files})
+
+        assert 3 == len(services)
+    assert trees[0] == trees[1]
