@@ -192,14 +192,17 @@ def test_no_bytecode_is_written(make_world: MakeWorld, mode: Mode) -> None:
     assert [] == [path for tree in (world.layer, world.package) for path in tree.rglob("*.pyc")]
 
 
-def test_concurrent_invocations_leave_nothing(make_world: MakeWorld, mode: Mode, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "count"), [(Mode.AUTO, 100), (Mode.PATH, 20)])
+def test_concurrent_invocations_leave_nothing(make_world: MakeWorld, mode: Mode, count: int) -> None:
     """A hundred invocations at once all answer, and leave no process and no thread."""
     world = make_world("def handler(event, context): return event + 1", mode=mode)
     threads = threading.active_count()
-    with ThreadPoolExecutor(100) as pool:
-        results = list(pool.map(lambda number: invoke(world, str(number).encode()), range(100)))
+    with ThreadPoolExecutor(count) as pool:
+        results = list(pool.map(lambda number: invoke(world, str(number).encode()), range(count)))
 
-    assert [(str(number + 1).encode(), None) for number in range(100)] == [(one.payload, one.error) for one in results]
+    assert [(str(number + 1).encode(), None) for number in range(count)] == [
+        (one.payload, one.error) for one in results
+    ]
     assert [] == _alive(world.directories(Mode.PATH).runtime) + _alive("lamina.local.guest.supervise")
     deadline = time.monotonic() + 5
     while threading.active_count() > threads and time.monotonic() < deadline:

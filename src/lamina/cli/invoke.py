@@ -133,22 +133,22 @@ def read_event(source: str) -> bytes:
     Raises ConfigError if there is no such file, or if it is not JSON.
     """
     if source == "-":
-        name, data = "standard input", sys.stdin.buffer.read()
+        name, data = "The event on standard input", sys.stdin.buffer.read()
     elif source.lstrip()[:1] in {"{", "[", '"'} or source in {"null", "true", "false"}:
-        name, data = "the event", source.encode()
+        name, data = "The event", source.encode()
     else:
-        name = f"`{source}`"
+        name = f"The event file `{source}`"
         try:
             data = Path(source).read_bytes()
         except OSError as error:
             raise ConfigError(
-                f"The event file {name} cannot be read: {error.strerror}",
+                f"{name} cannot be read: {error.strerror}",
                 hint="give a file, JSON that begins with a bracket or a quote, or - for stdin",
             ) from error
     try:
         json.loads(data)
     except ValueError as error:
-        raise ConfigError(f"The event in {name} is not JSON: {error}") from error
+        raise ConfigError(f"{name} is not JSON: {error}") from error
     return data
 
 

@@ -1,0 +1,148 @@
+"""``lamina invoke`` as it is typed."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from built import MINOR, configure, make_build
+from lamina.cli import main
+from lamina.interpreters import environment_variable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SOURCE = """
+import os
+def handler(event, context):
+    print("working")
+    if event.get("fail"):
+        raise LookupError("no such order")
+    return {"event": event, "memory": context.memory_limit_in_mb, "table": os.environ.get("TABLE")}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A built service in the current directory, whose interpreter need not be looked for."""
+    make_build(tmp_path, {"app.py": _SOURCE}, handlers={"orders": "app.handler", "report": "app.missing"})
+    configure(tmp_path, functions='orders = "app.handler"\nreport = "app.missing"')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    return tmp_path
+
+
+def test_response_and_log(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The response is all of stdout, the log is on stderr, and the exit code is 0."""
+    code = main(["invoke", "orders", "--event", '{"id": 1}'])
+    output = capsys.readouterr()
+
+    assert (0, {"event": {"id": 1}, "memory": "128", "table": None}) == (code, json.loads(output.out))
+    lines = [line.split()[0] for line in output.err.splitlines() if not line.startswith(("warning:", "hint:"))]
+    assert ["START", "working", "END", "REPORT"] == lines
+
+
+def test_limits_and_variables(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command line's memory and variables reach the function."""
+    monkeypatch.setenv("TABLE", "from-here")
+    main(["invoke", "orders", "--memory", "200", "--env", "TABLE", "-q"])
+    output = capsys.readouterr()
+
+    assert {"event": {}, "memory": "200", "table": "from-here"} == json.loads(output.out)
+    assert "" == output.err
+
+
+def test_event_from_a_file_and_from_stdin(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event may be a file, or come over standard input."""
+    (project / "event.json").write_text('{"from": "file"}')
+    main(["invoke", "orders", "--event", "event.json", "-q"])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"from": "stdin"}')))
+    main(["invoke", "orders", "--event", "-", "-q"])
+    answers = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+
+    assert [{"from": "file"}, {"from": "stdin"}] == answers
+
+
+def test_failure(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A function that fails is the answer "no": exit code 1, its error on stdout as a caller would receive it."""
+    code = main(["invoke", "orders", "--event", '{"fail": true}', "-q"])
+    told = json.loads(capsys.readouterr().out)
+
+    assert (1, "LookupError", "no such order") == (code, told["errorType"], told["errorMessage"])
+
+
+def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json stdout is a versioned report."""
+    code = main(["invoke", "report", "--json", "-q"])
+    report = json.loads(capsys.readouterr().out)
+
+    error = {
+        "type": "Runtime.HandlerNotFound",
+        "message": "Handler 'missing' missing on module 'app'",
+        "stack_trace": [],
+    }
+    assert (1, "1", "report", error, None) == (
+        code,
+        report["version"],
+        report["function"],
+        report["error"],
+        report["init_ms"],
+    )
+    assert report["mode"] in {"namespace", "path"}
+    assert report["logs"].endswith(" MB\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["order"], "error: The build has no function `order` (did you mean `orders`?)\n"),
+        (
+            ["orders", "--event", "none.json"],
+            "error: The event file `none.json` cannot be read: No such file or directory\n",
+        ),
+        (["orders", "--event", "{"], "error: The event is not JSON: "),
+        (["orders", "--memory", "1"], "error: Lambda takes no memory of 1 MB\n"),
+        (["orders", "--env", "UNSET_NAME"], "error: The environment has no `UNSET_NAME`\n"),
+        (["orders", "--credentials"], "error: The environment has no `AWS_ACCESS_KEY_ID`\n"),
+    ],
+)
+def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    """What cannot be is said before anything runs, with exit code 2."""
+    code = main(["invoke", *arguments])
+    output = capsys.readouterr()
+
+    assert (2, "", True) == (code, output.out, output.err.startswith(message))
+
+
+def test_nothing_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a build, the hint names the command that makes one."""
+    configure(tmp_path)
+    code = main(["invoke", "orders", "--project", str(tmp_path)])
+
+    assert (2, f"error: Nothing has been built in `{tmp_path}`\n\nhint: build it first: lamina build\n") == (
+        code,
+        capsys.readouterr().err,
+    )
+
+
+def test_path_mode(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The mode may be chosen, and -v says which one it was."""
+    assert 0 == main(["invoke", "orders", "--mode", "path", "-v"])
+    assert "note: the function saw its layers in mode `path`\n" in capsys.readouterr().err
+
+
+def test_other_interpreter(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter that is none is refused by name."""
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), str(project / "no-python"))
+    code = main(["invoke", "orders"])
+
+    assert 2 == code
+    assert f"CPython {MINOR}" in capsys.readouterr().err

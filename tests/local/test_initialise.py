@@ -1,0 +1,107 @@
+"""Measuring one initialisation, often and in other ways than Lambda starts it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from lamina.local.client import provide
+from lamina.local.initialise import Options, initialise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from built import MakeWorld
+    from lamina.local.world import Home, Mode
+
+
+def test_time_and_memory(make_world: MakeWorld, mode: Mode) -> None:
+    """The time runs from the interpreter's start to the first request for an event, module included."""
+    world = make_world("import time\ntime.sleep(0.3)\ndef handler(event, context): ...", mode=mode)
+    result = initialise(world)
+
+    assert (None, None, mode) == (result.failure, result.ended, result.mode)
+    assert result.milliseconds is not None
+    assert 300 < result.milliseconds < 5000
+    assert result.memory_bytes > 5_000_000
+
+
+def test_failure(make_world: MakeWorld, mode: Mode) -> None:
+    """A handler that cannot be loaded has no time, but a failure, an end and a log."""
+    result = initialise(make_world("import missing", mode=mode))
+
+    assert result.milliseconds is None
+    assert result.failure is not None
+    assert "Runtime.ImportModuleError" == result.failure.error_type
+    assert result.ended is not None
+    assert "No module named 'missing'" in result.logs
+
+
+def test_too_slow(make_world: MakeWorld, mode: Mode) -> None:
+    """What takes too long is ended, and has neither time nor failure."""
+    result = initialise(make_world("import time\ntime.sleep(60)", mode=mode), timeout=0.2)
+
+    assert (None, None, None) == (result.milliseconds, result.failure, result.ended)
+
+
+def test_interpreter_options(make_world: MakeWorld, mode: Mode) -> None:
+    """Options reach the interpreter, and what it then says is in the log."""
+    world = make_world("import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode)
+    result = initialise(world, options=Options(interpreter=("-X", "importtime")))
+
+    assert re.search(r"import time: +\d+ \| +\d+ \| +dep\n", result.logs)
+
+
+def test_environment(make_world: MakeWorld, mode: Mode) -> None:
+    """A measurement may add variables."""
+    world = make_world("import os\nprint(os.environ['PROBE'])\ndef handler(event, context): ...", mode=mode)
+
+    assert "seen\n" == initialise(world, options=Options(environment=(("PROBE", "seen"),))).logs
+
+
+def test_prelude(make_world: MakeWorld, mode: Mode) -> None:
+    """Code that runs first may report over a channel of its own, up to the moment the process is ended."""
+    prelude = (
+        "import os, sys\n"
+        "def hook(event, arguments):\n"
+        "    if event == 'import' and arguments[0] == 'dep': os.write(report_fd, b'dep')\n"
+        "sys.addaudithook(hook)"
+    )
+    world = make_world("import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode)
+    result = initialise(world, options=Options(prelude=prelude))
+
+    assert (b"dep", "") == (result.report, result.logs)
+
+
+def test_runtime_client_is_not_compiled_at_every_start(make_world: MakeWorld, mode: Mode) -> None:
+    """Only the handler's own module has no bytecode: the client's is not part of what is measured."""
+    prelude = (
+        "import os, sys\n"
+        "def hook(event, arguments):\n"
+        "    if event == 'compile' and isinstance(arguments[1], str): os.write(report_fd, arguments[1].encode() + b'\\n')\n"
+        "sys.addaudithook(hook)"
+    )
+    world = make_world("def handler(event, context): ...", mode=mode)
+    result = initialise(world, options=Options(prelude=prelude))
+
+    files = [name for name in result.report.decode().splitlines() if not name.startswith("<")]
+    assert [f"{world.directories(mode).task}/app.py"] == files
+
+
+def test_client_is_provided_once(tmp_path: Path, home: Home) -> None:
+    """The same client for the same interpreter is one directory, without anything compiled for lamina's own."""
+    first = provide(tmp_path, home.interpreter)
+
+    assert first == provide(tmp_path, home.interpreter)
+    assert [first.name] == [path.name for path in tmp_path.iterdir()]
+    assert [] == list(first.rglob("*.so"))
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        "import sys; sys.path[:0] = sys.argv[1:]; import awslambdaric.bootstrap",
+    ]
+    assert 0 == subprocess.run([*command, str(first)], check=False).returncode

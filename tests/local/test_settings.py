@@ -1,0 +1,151 @@
+"""Which limits, variables and function a local run uses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from built import configure, make_build
+from lamina.config import load
+from lamina.errors import ConfigError
+from lamina.local.artifacts import Archive, BuiltFunction, read
+from lamina.local.settings import additional_variables, any_function, function_of
+
+_BUILT = BuiltFunction(
+    name="orders",
+    handler="app.new",
+    package=Archive(name="orders", path=Path("orders.zip"), sha256="0" * 64),
+    layers=(Archive(name="common", path=Path("common.zip"), sha256="1" * 64),),
+)
+
+
+def test_lambdas_own_defaults() -> None:
+    """Where nothing is configured, Lambda's memory and timeout apply."""
+    found = function_of(_BUILT, None)
+
+    assert ("orders", "app.new", ("common",), 128, 3) == (
+        found.name,
+        found.handler,
+        found.layers,
+        found.memory_mb,
+        found.timeout_seconds,
+    )
+
+
+def test_configured_limits_and_the_built_handler(tmp_path: Path) -> None:
+    """The configuration's limits count, the command line's before them, and the handler is the one that was built."""
+    table = 'orders = { handler = "app.old", memory = 512, timeout = 20, environment = { TABLE = "t" } }'
+    configure(tmp_path, functions=table)
+    service = load(tmp_path)
+    found = function_of(_BUILT, service, timeout_seconds=7)
+
+    assert ("app.new", 512, 7, (("TABLE", "t"),)) == (
+        found.handler,
+        found.memory_mb,
+        found.timeout_seconds,
+        found.environment,
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "message", "hint"),
+    [
+        ({"memory_mb": 64}, "Lambda takes no memory of 64 MB", "from 128 to 10240 MB"),
+        ({"timeout_seconds": 901}, "Lambda takes no timeout of 901 seconds", "from 1 to 900 seconds"),
+    ],
+)
+def test_impossible_limits(limits: dict[str, int], message: str, hint: str) -> None:
+    """Limits that Lambda would not take are refused here, too."""
+    with pytest.raises(ConfigError) as caught:
+        function_of(_BUILT, None, **limits)
+
+    assert (message, hint) == (str(caught.value), caught.value.hint)
+
+
+def test_variables_by_value_and_by_name() -> None:
+    """A variable is given, or taken from the environment if it is named."""
+    assert {"A": "1", "B": "=", "C": "host"} == additional_variables(["A=1", "B==", "C"], {"C": "host", "D": "no"})
+
+
+def test_credentials_only_if_asked() -> None:
+    """Credentials come along as one, with their region, and only on demand."""
+    environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1", "AWS_PROFILE": "p"}
+
+    assert {} == additional_variables([], environ)
+    expected = {name: value for name, value in environ.items() if name != "AWS_PROFILE"}
+    assert expected == additional_variables([], environ, credentials=True)
+
+
+def test_missing_variables() -> None:
+    """All names that the environment lacks are told at once."""
+    with pytest.raises(ConfigError) as caught:
+        additional_variables(["A", "B=1", "C"], {}, credentials=True)
+
+    assert "The environment has no `AWS_ACCESS_KEY_ID`, `A`, `C`" == str(caught.value)
+
+
+def test_any_function_of_equal_ones(tmp_path: Path) -> None:
+    """Where all functions have the same layers, the first stands for them."""
+    artifacts = make_build(tmp_path, {}, layers=[{}], handlers={"b": "app.b", "a": "app.a"})
+
+    assert "b" == any_function(artifacts).name
+
+
+def test_any_function_of_different_ones(tmp_path: Path) -> None:
+    """Where the layers differ, a function has to be named."""
+    make_build(tmp_path, {}, layers=[{"x": ""}], handlers={"a": "app.a", "b": "app.b"})
+    path = tmp_path / ".lamina" / "build.json"
+    record = json.loads(path.read_text())
+    record["functions"][0]["layers"] = []
+    path.write_text(json.dumps(record))
+    with pytest.raises(ConfigError) as caught:
+        any_function(read(tmp_path))
+
+    assert ("The functions have different layers, so one has to be named", "name one before the command: a, b") == (
+        str(caught.value),
+        caught.value.hint,
+    )
+
+
+def test_nothing_built(tmp_path: Path) -> None:
+    """Without a build the error says how to make one."""
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path)
+
+    assert (f"Nothing has been built in `{tmp_path}`", "build it first: lamina build") == (
+        str(caught.value),
+        caught.value.hint,
+    )
+
+
+def test_another_version_of_the_record(tmp_path: Path) -> None:
+    """A record of another version is not guessed at."""
+    make_build(tmp_path, {})
+    path = tmp_path / ".lamina" / "build.json"
+    path.write_text(path.read_text().replace('"version": "1"', '"version": "2"'))
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path)
+
+    assert "version '2', and only version '1' is known" in str(caught.value)
+
+
+def test_files_that_are_gone(tmp_path: Path) -> None:
+    """All zips that are gone are named at once."""
+    make_build(tmp_path, {}, layers=[{}])
+    for path in (tmp_path / ".lamina").rglob("*.zip"):
+        path.unlink()
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path)
+
+    expected = "The build names files that are gone: `.lamina/functions/orders.zip`, `.lamina/layers/layer0.zip`"
+    assert expected == str(caught.value)
+
+
+def test_unknown_function(tmp_path: Path) -> None:
+    """A mistyped function gets the closest name."""
+    with pytest.raises(ConfigError) as caught:
+        make_build(tmp_path, {}).function("order")
+
+    assert "The build has no function `order` (did you mean `orders`?)" == str(caught.value)

@@ -1,0 +1,194 @@
+"""Unpacking: what comes out, and what does not get out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from built import write_zip
+from lamina.errors import (
+    CorruptArchiveError,
+    DuplicateMemberError,
+    HashMismatchError,
+    SuspiciousSizeError,
+    UnsafeMemberError,
+)
+from lamina.local.artifacts import Archive
+from lamina.local.tree import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def _archive(path: Path, files: Mapping[str, str | bytes]) -> Archive:
+    return Archive(name=path.stem, path=path, sha256=write_zip(path, files))
+
+
+def _hostile(path: Path, *members: zipfile.ZipInfo) -> Archive:
+    with zipfile.ZipFile(path, "w") as archive:
+        for member in members:
+            archive.writestr(member, b"x")
+    return Archive(name=path.stem, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _with_declared_size(path: Path, size: int) -> Archive:
+    """Write an archive of 100,000 bytes that says it holds *size*."""
+    write_zip(path, {"zeros": b"\0" * 100_000})
+    path.write_bytes(path.read_bytes().replace((100_000).to_bytes(4, "little"), size.to_bytes(4, "little")))
+    return Archive(name=path.stem, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _member(name: str, mode: int = 0o100644) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo("placeholder")
+    member.filename = name
+    member.external_attr = mode << 16
+    return member
+
+
+def test_files_are_as_on_lambda(tmp_path: Path) -> None:
+    """Files are dated as in the archive, read-only, and executable where they were."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(_member("bin/tool", 0o100755), b"#!")
+        archive.writestr(_member("python/dep.py"), b"N = 1")
+    digest = hashlib.sha256((tmp_path / "a.zip").read_bytes()).hexdigest()
+    tree = unpack([Archive(name="a", path=tmp_path / "a.zip", sha256=digest)], tmp_path / "cache")
+    found = {
+        path.relative_to(tree).as_posix(): (stat.S_IMODE(path.stat().st_mode), path.stat().st_mtime, path.read_bytes())
+        for path in tree.rglob("*")
+        if path.is_file()
+    }
+
+    assert {"bin/tool": (0o555, 315532800.0, b"#!"), "python/dep.py": (0o444, 315532800.0, b"N = 1")} == found
+
+
+def test_later_archives_win(tmp_path: Path) -> None:
+    """Archives are laid over each other in order, and the order is part of the tree's identity."""
+    first = _archive(tmp_path / "1.zip", {"python/a.py": "1", "python/b.py": "1"})
+    second = _archive(tmp_path / "2.zip", {"python/b.py": "2"})
+    forth = unpack([first, second], tmp_path / "cache")
+    back = unpack([second, first], tmp_path / "cache")
+
+    assert ["1", "2", "1"] == [
+        (forth / "python/a.py").read_text(),
+        (forth / "python/b.py").read_text(),
+        (back / "python/b.py").read_text(),
+    ]
+
+
+def test_nothing_to_unpack(tmp_path: Path) -> None:
+    """A function without layers has an empty /opt."""
+    assert [] == list(unpack([], tmp_path / "cache").iterdir())
+
+
+def test_unpacked_once(tmp_path: Path) -> None:
+    """A tree that is there is used as it is, and the archive not even opened."""
+    archive = _archive(tmp_path / "a.zip", {"x": "1"})
+    first = unpack([archive], tmp_path / "cache")
+    archive.path.unlink()
+
+    assert first == unpack([archive], tmp_path / "cache")
+    assert [f"{first.name}", f"{first.name}.used"] == sorted(path.name for path in (tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("../escape", 0o100644),
+        ("a/../../escape", 0o100644),
+        ("/escape", 0o100644),
+        ("a\\..\\escape", 0o100644),
+        ("link", stat.S_IFLNK | 0o777),
+        ("device", stat.S_IFCHR | 0o666),
+        ("pipe", stat.S_IFIFO | 0o666),
+    ],
+)
+def test_members_that_are_no_files_inside(tmp_path: Path, name: str, mode: int) -> None:
+    """A member that leads outside, or is a link or a device, is refused, and nothing is left of the attempt."""
+    archive = _hostile(tmp_path / "bad.zip", _member("ok"), _member(name, mode))
+    with pytest.raises(UnsafeMemberError) as caught:
+        unpack([archive], tmp_path / "cache")
+
+    assert f"`bad.zip` holds `{name}`, which is no file inside the archive" == str(caught.value)
+    assert [] == list((tmp_path / "cache").iterdir())
+    assert not (tmp_path / "escape").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_duplicates(tmp_path: Path) -> None:
+    """One archive cannot hold a path twice, however it is spelled."""
+    archive = _hostile(tmp_path / "bad.zip", _member("a/x"), _member("a//x"))
+    with pytest.raises(DuplicateMemberError) as caught:
+        unpack([archive], tmp_path / "cache")
+
+    assert "`bad.zip` holds `a//x` twice" == str(caught.value)
+
+
+def test_file_and_directory_meet(tmp_path: Path) -> None:
+    """A path cannot be a file in one layer and a directory in another."""
+    first = _archive(tmp_path / "1.zip", {"python/a": "1"})
+    second = _archive(tmp_path / "2.zip", {"python/a/b": "2"})
+    for order in ([first, second], [second, first]):
+        with pytest.raises(CorruptArchiveError) as caught:
+            unpack(order, tmp_path / "cache")
+
+        assert "where a directory and a file meet" in str(caught.value)
+
+
+def test_too_large(tmp_path: Path) -> None:
+    """An archive that says it unpacks to more than Lambda takes is not unpacked."""
+    archive = _with_declared_size(tmp_path / "bomb.zip", 262_144_001)
+    with pytest.raises(SuspiciousSizeError) as caught:
+        unpack([archive], tmp_path / "cache")
+
+    assert "`bomb.zip` unpacks to more than the 262144000 bytes that Lambda takes" == str(caught.value)
+
+
+def test_larger_than_declared(tmp_path: Path) -> None:
+    """An archive that inflates to more than it says is broken off."""
+    archive = _with_declared_size(tmp_path / "liar.zip", 10)
+    with pytest.raises((SuspiciousSizeError, CorruptArchiveError)):
+        unpack([archive], tmp_path / "cache")
+
+    assert [] == list((tmp_path / "cache").iterdir())
+
+
+def test_another_archive(tmp_path: Path) -> None:
+    """An archive that is not the one that was built is refused, with both digests."""
+    archive = _archive(tmp_path / "a.zip", {"x": "1"})
+    write_zip(archive.path, {"x": "2"})
+    with pytest.raises(HashMismatchError) as caught:
+        unpack([archive], tmp_path / "cache")
+
+    assert (archive.sha256, hashlib.sha256(archive.path.read_bytes()).hexdigest()) == (
+        caught.value.expected,
+        caught.value.actual,
+    )
+
+
+def test_broken_archive(tmp_path: Path) -> None:
+    """What is no zip is named."""
+    path = tmp_path / "broken.zip"
+    path.write_bytes(b"no zip")
+    with pytest.raises(CorruptArchiveError) as caught:
+        unpack([Archive(name="x", path=path, sha256=hashlib.sha256(b"no zip").hexdigest())], tmp_path / "cache")
+
+    assert "`broken.zip` cannot be unpacked: File is not a zip file" == str(caught.value)
+
+
+def test_unused_trees_go(tmp_path: Path) -> None:
+    """What nobody used for two weeks goes when something new is unpacked; what is in use stays."""
+    cache = tmp_path / "cache"
+    old = unpack([_archive(tmp_path / "1.zip", {"x": "1"})], cache)
+    used = unpack([_archive(tmp_path / "2.zip", {"x": "2"})], cache)
+    os.utime(cache / f"{old.name}.used", (0, time.time() - 15 * 86_400))
+    os.utime(used, (0, 0))
+    unpack([_archive(tmp_path / "3.zip", {"x": "3"})], cache)
+
+    assert (False, True) == (old.exists(), used.exists())
