@@ -88,6 +88,8 @@ class Contribution:
     """Normalised distribution name."""
     segment: Segment
     is_bytecode: bool = False
+    omitted: frozenset[str] = frozenset()
+    """Layer paths that another distribution provides with the same content."""
 
 
 class Composed(NamedTuple):
@@ -119,7 +121,10 @@ def contributions(wheels: Sequence[Wheel], recipe: Recipe, store: Store) -> list
     spliced |= _splice_all(
         [(wheel, shared[wheel.pin.name]) for wheel in wheels if wheel.pin.name in shared], recipe, store
     )
-    return [Contribution(name=name, segment=segment) for name, segment in spliced.items()]
+    return [
+        Contribution(name=name, segment=segment, omitted=shared.get(name, frozenset()))
+        for name, segment in spliced.items()
+    ]
 
 
 def _splice_all(wanted: Sequence[tuple[Wheel, frozenset[str]]], recipe: Recipe, store: Store) -> dict[str, Segment]:
