@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import ConfigError
-from lamina.model import Build, Distribution, Finding, Layer, Package, Severity
+from lamina.model import Build, Distribution, Finding, Layer, Package, Severity, Stretch
 from lamina.target import Target, quotas
 
 if TYPE_CHECKING:
@@ -108,6 +108,9 @@ def _layer(layer: Layer, project: Path) -> dict[str, object]:
             }
             for distribution in layer.distributions
         ],
+        "segments": [
+            {"name": stretch.name, "sha256": stretch.sha256, "bytes": stretch.size} for stretch in layer.stretches
+        ],
     }
 
 
@@ -128,8 +131,11 @@ def _package(package: Package, project: Path) -> dict[str, object]:
 
 
 def _read_layer(row: dict[str, Any], project: Path) -> Layer:
-    values = {key: value for key, value in row.items() if key != "code_sha256"}
+    values = {key: value for key, value in row.items() if key not in {"code_sha256", "segments"}}
     values["path"] = project / row["path"]
+    values["stretches"] = tuple(
+        Stretch(name=stretch["name"], sha256=stretch["sha256"], size=stretch["bytes"]) for stretch in row["segments"]
+    )
     values["distributions"] = tuple(Distribution(**distribution) for distribution in row["distributions"])
     return Layer(**values)
 

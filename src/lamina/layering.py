@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina import buildfile
-from lamina.archive.layer import Contribution, Identity, compose, contributions
+from lamina.archive.layer import Contribution, Identity, compose, contributions, in_order
 from lamina.archive.writing import writing
-from lamina.model import Distribution, Layer
+from lamina.model import Distribution, Layer, Stretch
 from lamina.previous import changes
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ def make_layer(plan: LayerPlan, wheels: Sequence[Wheel], *, project: Path, store
         unzipped_bytes=composed.unzipped_bytes,
         files=composed.files,
         distributions=tuple(_distributions(wheels, parts)),
+        stretches=tuple(
+            Stretch(name=part.name, sha256=part.segment.sha256, size=part.segment.entries_bytes)
+            for part in in_order(parts)
+        ),
     )
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "Pin",
     "Selection",
     "Severity",
+    "Stretch",
     "Wheel",
     "code_sha256",
 ]
@@ -118,6 +119,17 @@ class Distribution:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """One segment as it stands in a layer's zip: position-free bytes that any other layer may hold, too."""
+
+    name: str
+    """Normalised name of the distribution."""
+    sha256: str
+    """Of the stretch."""
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
     """A finished layer zip on disk."""
 
@@ -132,6 +144,8 @@ class Layer:
     """What Lambda counts against its limit: the sum of the members' sizes, bytecode included."""
     files: int
     distributions: tuple[Distribution, ...]
+    stretches: tuple[Stretch, ...] = ()
+    """The segments in the order of the zip, from its first byte; behind them stand the manifest and the directory."""
 
     @property
     def code_sha256(self) -> str:
