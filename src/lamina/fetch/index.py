@@ -87,9 +87,9 @@ class Index:
         for source in sources:
             if self._offline and not source.url.startswith("file:"):
                 continue
-            files, without_hash = self._pages.files(source, name)
-            found = {file.sha256: file for file in files if file.sha256 in wanted} | found
-            unreadable += [f"`{filename}`" for filename in without_hash if f"-{version}" in filename]
+            found = {file.sha256: file for file in self._pages.files(source, name, wanted)} | found
+            if not found:
+                unreadable += [f"`{each}`" for each in self._pages.without_hash(source, name) if f"-{version}" in each]
             if found.keys() == wanted:
                 break
         if not found and self._offline:

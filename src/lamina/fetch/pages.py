@@ -13,9 +13,8 @@ import re
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from lamina.errors import DownloadError, IndexLookupError
@@ -25,7 +24,7 @@ from lamina.fetch.urls import is_remote, redacted, split_userinfo
 from lamina.lock.index import IndexFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from urllib3 import BaseHTTPResponse
@@ -38,14 +37,33 @@ _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+h
 _SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Row:
-    """One file as a page lists it."""
+class _Row(NamedTuple):
+    """One file as a page lists it: nothing is made of it before somebody wants it, because pages list thousands."""
 
     filename: str
     url: str
-    sha256: str | None
+    """As it stands there: maybe relative, maybe with credentials."""
     size: int | None
+
+
+class _Page(NamedTuple):
+    """What one page lists."""
+
+    url: str
+    """What its relative URLs are relative to."""
+    by_hash: dict[str, _Row]
+    without_hash: tuple[_Row, ...]
+
+    def resolve(self, row: _Row) -> str:
+        """Return the absolute URL of *row*, without credentials."""
+        return split_userinfo(urldefrag(urljoin(self.url, row.url))[0])[0]
+
+    def believes(self, url: str) -> bool:
+        """Return whether the page may name *url*: one from elsewhere has no business with the files of this machine."""
+        return is_remote(url) or not is_remote(self.url)
+
+
+_NOTHING = _Page("", {}, ())
 
 
 class Pages:
@@ -53,26 +71,34 @@ class Pages:
 
     def __init__(self, client: Callable[[], Client]) -> None:
         self._client = client
-        self._pages: dict[str, Future[tuple[_Row, ...]]] = {}
+        self._pages: dict[str, Future[_Page]] = {}
         self._guard = threading.Lock()
+        self._parsing = threading.Lock()
 
-    def files(self, source: Source, name: str) -> tuple[tuple[IndexFile, ...], tuple[str, ...]]:
+    def files(self, source: Source, name: str, hashes: Collection[str]) -> tuple[IndexFile, ...]:
         """
-        Return the files of the project *name* that *source* lists, and the names of those without a known hash.
+        Return the files of the project *name* that *source* lists with one of *hashes*; local files are hashed.
 
-        A local file without a hash is hashed. Raises `FetchError` if *source* cannot be asked.
+        Raises `FetchError` if *source* cannot be asked.
         """
-        url = source.url if source.flat else f"{source.url.rstrip('/')}/{name}/"
-        rows = [_hashed(row) for row in self._page(url) if _project(row.filename) == name]
-        files = tuple(
-            IndexFile(filename=row.filename, url=row.url, sha256=row.sha256, size=row.size)
-            for row in rows
-            if row.sha256 is not None
-        )
-        return files, tuple(row.filename for row in rows if row.sha256 is None)
+        page = self._page(_page_url(source, name))
+        found = [
+            IndexFile(filename=row.filename, url=url, sha256=sha256, size=row.size)
+            for sha256 in hashes
+            if (row := page.by_hash.get(sha256)) is not None and page.believes(url := page.resolve(row))
+        ]
+        if not is_remote(page.url):
+            local = (_hashed(row.filename, page.resolve(row)) for row in _of_project(page.without_hash, name))
+            found += [file for file in local if file is not None and file.sha256 in hashes]
+        return tuple(found)
 
-    def _page(self, url: str) -> tuple[_Row, ...]:
-        """Return the rows of the page at *url*, read by the first thread that asks for it."""
+    def without_hash(self, source: Source, name: str) -> tuple[str, ...]:
+        """Return the names of the remote files of the project *name* that *source* lists without a SHA-256."""
+        page = self._page(_page_url(source, name))
+        return tuple(row.filename for row in _of_project(page.without_hash, name)) if is_remote(page.url) else ()
+
+    def _page(self, url: str) -> _Page:
+        """Return the page at *url*, read by the first thread that asks for it."""
         with self._guard:
             future = self._pages.get(url)
             first = future is None
@@ -80,13 +106,13 @@ class Pages:
                 future = self._pages[url] = Future()
         if first:
             try:
-                future.set_result(tuple(self._read(url)))
+                future.set_result(self._read(url))
             except BaseException as error:
                 future.set_exception(error)
                 raise
         return future.result()
 
-    def _read(self, url: str) -> Iterable[_Row]:
+    def _read(self, url: str) -> _Page:
         if url.startswith("file:"):
             return _local(path_of(url))
         client = self._client()
@@ -96,12 +122,13 @@ class Pages:
             try:
                 with client.get(url, {"Accept": _ACCEPT, "Accept-Encoding": "gzip"}) as (response, final):
                     if response.status == 200:
-                        rows = _parse(response.data, response.headers.get("Content-Type", ""), final)
-                        # A page from elsewhere has no business with the files of this machine.
-                        return tuple(row for row in rows if is_remote(row.url))
+                        content, media_type = response.data, response.headers.get("Content-Type", "")
+                        # One at a time: threads would not parse any sooner, and would hold all their documents at once.
+                        with self._parsing:
+                            return _parse(content, media_type, final)
                     # An index that does not know a project says so, and another one may.
                     if response.status in {404, 410}:
-                        return ()
+                        return _NOTHING
                     if not Client.worth_another(response):
                         raise IndexLookupError(
                             f"`{redacted(url)}` cannot be read: the server answers {response.status}"
@@ -112,38 +139,47 @@ class Pages:
             time.sleep(attempts.pause(cause))
 
 
-def _parse(content: bytes, media_type: str, url: str) -> Iterator[_Row]:
+def _page_url(source: Source, name: str) -> str:
+    return source.url if source.flat else f"{source.url.rstrip('/')}/{name}/"
+
+
+def _parse(content: bytes, media_type: str, url: str) -> _Page:
     try:
         if media_type.partition(";")[0].strip().lower().endswith("json"):
-            yield from _from_json(json.loads(content), url)
-        else:
-            yield from _from_html(content.decode("utf-8"), url)
+            return _from_json(json.loads(content), url)
+        return _from_html(content.decode("utf-8"), url)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IndexLookupError(f"`{redacted(url)}` is not a page of the simple API") from error
 
 
-def _from_json(document: dict[str, Any], url: str) -> Iterator[_Row]:
+def _from_json(document: dict[str, Any], url: str) -> _Page:
+    by_hash: dict[str, _Row] = {}
+    without: list[_Row] = []
     for file in document["files"]:
-        yield _Row(
-            filename=file["filename"],
-            url=_clean(urljoin(url, file["url"])),
-            sha256=_digest(file.get("hashes", {}).get("sha256")),
-            size=size if isinstance(size := file.get("size"), int) and size >= 0 else None,
-        )
+        size = file.get("size")
+        row = _Row(str(file["filename"]), str(file["url"]), size if isinstance(size, int) and size >= 0 else None)
+        if sha256 := file["hashes"].get("sha256"):
+            by_hash[str(sha256).lower()] = row
+        else:
+            without.append(row)
+    return _Page(url, by_hash, tuple(without))
 
 
-def _from_html(text: str, url: str) -> Iterator[_Row]:
+def _from_html(text: str, url: str) -> _Page:
     parser = _Links()
     parser.feed(text)
     parser.close()
-    base = urljoin(url, parser.base) if parser.base else url
+    by_hash: dict[str, _Row] = {}
+    without: list[_Row] = []
     for link in parser.links:
-        target, fragment = urldefrag(urljoin(base, link))
+        target, fragment = urldefrag(link)
         algorithm, _, digest = fragment.partition("=")
-        filename = unquote(urlsplit(target).path.rsplit("/", 1)[-1])
-        yield _Row(
-            filename=filename, url=_clean(target), sha256=_digest(digest if algorithm == "sha256" else None), size=None
-        )
+        row = _Row(unquote(urlsplit(target).path.rsplit("/", 1)[-1]), target, None)
+        if algorithm == "sha256":
+            by_hash[digest.lower()] = row
+        else:
+            without.append(row)
+    return _Page(urljoin(url, parser.base) if parser.base else url, by_hash, tuple(without))
 
 
 class _Links(HTMLParser):
@@ -163,31 +199,35 @@ class _Links(HTMLParser):
             self.base = target
 
 
-def _local(path: Path) -> Iterator[_Row]:
-    """Yield the files of a directory, or of the HTML page that stands there in its place."""
+def _local(path: Path) -> _Page:
+    """Return the files of a directory, or of the HTML page that stands there in its place."""
     page = path / "index.html" if path.is_dir() else path
     try:
         if page.is_file():
-            yield from _from_html(page.read_text(encoding="utf-8"), page.as_uri())
-        elif path.is_dir():
-            for file in sorted(path.iterdir()):
-                yield _Row(filename=file.name, url=file.as_uri(), sha256=None, size=None)
+            return _from_html(page.read_text(encoding="utf-8"), page.as_uri())
+        if path.is_dir():
+            rows = tuple(_Row(file.name, file.as_uri(), None) for file in sorted(path.iterdir()))
+            return _Page(path.as_uri(), {}, rows)
     except OSError as error:
         raise DownloadError(f"`{path}` cannot be read: {error.strerror}") from error
+    return _NOTHING
 
 
-def _hashed(row: _Row) -> _Row:
-    """Return *row* with size and hash, if it is a local file."""
-    if row.sha256 is not None or not row.url.startswith("file:"):
-        return row
-    path = path_of(row.url)
+def _of_project(rows: Iterable[_Row], name: str) -> Iterator[_Row]:
+    return (row for row in rows if _project(row.filename) == name)
+
+
+def _hashed(filename: str, url: str) -> IndexFile | None:
+    """Return the local file at *url* with its size and hash, or None: a page may list what is not there."""
+    if is_remote(url):
+        return None
+    path = path_of(url)
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return replace(row, sha256=digest, size=path.stat().st_size)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return IndexFile(filename=filename, url=url, sha256=sha256, size=path.stat().st_size)
     except OSError:
-        # A page may list what is not there; what is missing has no hash.
-        return row
+        return None
 
 
 def _project(filename: str) -> str | None:
@@ -197,11 +237,3 @@ def _project(filename: str) -> str | None:
     # The version of a source distribution has no hyphen since PEP 625; older ones are told apart by the first digit.
     stem = filename.split("-", 1)[0] if filename.endswith(".whl") else re.split(r"-(?=\d)", filename, maxsplit=1)[0]
     return re.sub(r"[-_.]+", "-", stem).lower()
-
-
-def _clean(url: str) -> str:
-    return split_userinfo(url)[0]
-
-
-def _digest(value: object) -> str | None:
-    return value.lower() if isinstance(value, str) and re.fullmatch(r"[0-9A-Fa-f]{64}", value) else None
