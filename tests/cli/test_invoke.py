@@ -12,6 +12,7 @@ import pytest
 from built import MINOR, configure, make_build
 from lamina.cli import main
 from lamina.interpreters import environment_variable
+from services import make_service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,3 +147,22 @@ def test_other_interpreter(project: Path, capsys: pytest.CaptureFixture[str], mo
 
     assert 2 == code
     assert f"CPython {MINOR}" in capsys.readouterr().err
+
+
+def test_changed_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that its sources have left behind is repeated first, unless that is not wanted."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    service = make_service(tmp_path)
+    service.settings["runtime"] = f'"python{MINOR}"'
+    project = service.write()
+    configuration = (project / "pyproject.toml").read_text()
+    (project / "pyproject.toml").write_text(configuration.replace(">=3.12", f">={MINOR}"))
+    handler = project / "service" / "handlers" / "hello.py"
+    assert 0 == main(["build", "--project", str(project), "-q"])
+    handler.write_text("import beta\ndef lambda_handler(event, context):\n    return beta.alpha.VALUE + 1\n")
+    capsys.readouterr()
+
+    arguments = ["invoke", "hello", "--project", str(project), "-q"]
+    assert (0, "{}\n") == (main([*arguments, "--no-build"]), capsys.readouterr().out)
+    assert (0, "2\n") == (main(arguments), capsys.readouterr().out)

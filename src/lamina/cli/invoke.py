@@ -50,6 +50,7 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[=VALUE]",
         help="set a variable, or hand on one of yours; nothing else of your environment is",
     )
+    parser.add_argument("--no-build", action="store_true", help="use the last build even if its sources have changed")
     parser.add_argument("--credentials", action="store_true", help="hand on the AWS credentials in your environment")
     parser.add_argument(
         "--mode",
@@ -93,11 +94,49 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def open_build(arguments: argparse.Namespace) -> Artifacts:
-    """Return what was built last in the project that the command line means."""
+    """
+    Return what was built last in the project that the command line means, built anew if its sources have changed since.
+
+    Raises ConfigError if nothing was ever built.
+    """
     from lamina.config import find_project  # noqa: PLC0415
     from lamina.local.artifacts import read  # noqa: PLC0415
 
-    return read(Path(arguments.project).absolute() if arguments.project else find_project(Path.cwd()))
+    project = Path(arguments.project).absolute() if arguments.project else find_project(Path.cwd())
+    if not arguments.no_build:
+        _refresh(arguments, project)
+    return read(project)
+
+
+def _refresh(arguments: argparse.Namespace, project: Path) -> None:
+    """Repeat the last build, with what its command line said, unless it would change nothing."""
+    from lamina import fresh  # noqa: PLC0415
+
+    try:
+        asked = json.loads((project / fresh.STATE_FILE).read_bytes())["asked"]
+    except (OSError, ValueError, KeyError, TypeError):
+        # There is nothing to repeat; what is there is used as it is.
+        return
+    if fresh.recall(str(project), asked) is not None:
+        return
+    from lamina.cli._console import Console  # noqa: PLC0415
+    from lamina.pipeline import Options, build  # noqa: PLC0415
+    from lamina.service import Overrides  # noqa: PLC0415
+
+    overrides = Overrides(
+        runtime=asked.get("runtime"),
+        architecture=asked.get("architecture"),
+        groups=tuple(asked.get("groups", ())),
+        extras=tuple(asked.get("extras", ())),
+    )
+    console = Console.of(arguments)
+    try:
+        result = build(project, Options(overrides=overrides), reporter=console)
+    finally:
+        console.close()
+    console.note("what was built last had changed, and was built again")
+    for finding in result.build.findings:
+        console.finding(finding.severity, finding.message)
 
 
 def find_world(

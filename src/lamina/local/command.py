@@ -70,19 +70,16 @@ def run_command(
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         stack.enter_context(_interrupts_are_the_commands())
         mode, reason = (Mode.PATH if world.mode is Mode.PATH else Mode.NAMESPACE), None
-        order = _order(
-            world, command, mode=mode, project=project, directory=directory, borrowed=borrowed, environ=environ
+        run = _Run(
+            world=world, command=command, project=project, directory=directory, borrowed=borrowed, environ=environ
         )
         try:
-            process = Process(order, on_log=on_log)
+            process = Process(run.order(mode), on_log=on_log)
         except RefusedError as error:
             if world.mode is Mode.NAMESPACE:
                 raise
             mode, reason = Mode.PATH, str(error)
-            order = _order(
-                world, command, mode=mode, project=project, directory=directory, borrowed=borrowed, environ=environ
-            )
-            process = Process(order, on_log=on_log)
+            process = Process(run.order(mode), on_log=on_log)
         with process:
             ended = process.wait()
         if ended is None:
@@ -91,54 +88,78 @@ def run_command(
         return CommandResult(exit_code=code if code >= 0 else 128 - code, mode=mode, mode_reason=reason)
 
 
-def _order(
-    world: World,
-    command: Sequence[str],
-    *,
-    mode: Mode,
-    project: Path,
-    directory: Path,
-    borrowed: Sequence[str],
-    environ: Mapping[str, str],
-) -> Order:
-    if mode is Mode.NAMESPACE:
-        _check_visible(project)
-    scripts, modules = directory / "bin", directory / "modules"
-    for made in (scripts, modules):
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir()
-    minor = f"python{world.target.python[0]}.{world.target.python[1]}"
-    isolation = "-s" if mode is Mode.NAMESPACE else "-s -S"
-    for name in ("python", "python3", minor):
-        borrow.write_command(scripts / name, f'{shlex.quote(world.python(mode))} {isolation} "$@"')
-    names = [entry for entry in borrowed if os.sep not in entry]
-    if names:
-        site = borrow.site_packages(project, world.target, environ)
-        borrow.lend(names, site, world.target, modules=modules, scripts=scripts, python=str(scripts / "python"))
-    directories = world.directories(mode)
-    path = [directories.task, f"{directories.opt}/python/lib/{minor}/site-packages", f"{directories.opt}/python"]
-    path += [directories.runtime, str(modules)]
-    path += [str(Path(entry).absolute()) for entry in borrowed if os.sep in entry]
-    environment = {name: environ[name] for name in _TERMINAL if name in environ} | world.environment(mode)
-    given = dict(world.additional)
-    environment["PATH"] = os.pathsep.join([str(scripts), environment["PATH"]])
-    # What the user asks for comes first, and does not replace the world.
-    environment["PYTHONPATH"] = os.pathsep.join([*filter(None, [given.get("PYTHONPATH")]), *path])
-    environment["PYTHONNOUSERSITE"] = "1"
-    if mode is Mode.PATH:
-        # Nothing else keeps bytecode out of the unpacked layer there.
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    found = shutil.which(command[0], path=environment["PATH"])
-    first = found if found is not None and found.startswith(str(scripts)) else command[0]
-    return {
-        "arguments": [first, *command[1:]],
-        "environment": environment,
-        "directory": str(project),
-        "plan": world.plan(host=True) if mode is Mode.NAMESPACE else None,
-        "detached": False,
-        "memory_bytes": None,
-        "file_descriptors": None,
-    }
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """One command, and the directory of what is made for it."""
+
+    world: World
+    command: Sequence[str]
+    project: Path
+    directory: Path
+    borrowed: Sequence[str]
+    environ: Mapping[str, str]
+
+    def order(self, mode: Mode) -> Order:
+        """Return what the supervisor is to do, after making what it needs."""
+        if mode is Mode.NAMESPACE:
+            _check_visible(self.project)
+        self._prepare(mode)
+        return {
+            "arguments": list(self.command),
+            "environment": self._environment(mode),
+            "directory": str(self.project),
+            "plan": self.world.plan(host=True) if mode is Mode.NAMESPACE else None,
+            "detached": False,
+            "memory_bytes": None,
+            "file_descriptors": None,
+        }
+
+    @property
+    def _scripts(self) -> Path:
+        return self.directory / "bin"
+
+    @property
+    def _modules(self) -> Path:
+        return self.directory / "modules"
+
+    @property
+    def _minor(self) -> str:
+        return f"python{self.world.target.python[0]}.{self.world.target.python[1]}"
+
+    def _prepare(self, mode: Mode) -> None:
+        """Write the commands that stand for the interpreter, and link what is borrowed."""
+        for made in (self._scripts, self._modules):
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+        isolation = "-s" if mode is Mode.NAMESPACE else "-s -S"
+        for name in ("python", "python3", self._minor):
+            borrow.write_command(self._scripts / name, f'{shlex.quote(self.world.python(mode))} {isolation} "$@"')
+        names = [entry for entry in self.borrowed if os.sep not in entry]
+        if names:
+            target, python = self.world.target, str(self._scripts / "python")
+            site = borrow.site_packages(self.project, target, self.environ)
+            borrow.lend(names, site, target, modules=self._modules, scripts=self._scripts, python=python)
+
+    def _environment(self, mode: Mode) -> dict[str, str]:
+        directories = self.world.directories(mode)
+        # Where the function's own process would look, and after it what is borrowed.
+        path = [
+            directories.task,
+            f"{directories.opt}/python/lib/{self._minor}/site-packages",
+            f"{directories.opt}/python",
+            directories.runtime,
+            str(self._modules),
+            *(str(Path(entry).absolute()) for entry in self.borrowed if os.sep in entry),
+        ]
+        environment = {name: self.environ[name] for name in _TERMINAL if name in self.environ}
+        environment |= self.world.environment(mode)
+        environment["PATH"] = os.pathsep.join([str(self._scripts), environment["PATH"]])
+        environment["PYTHONPATH"] = os.pathsep.join(path)
+        environment["PYTHONNOUSERSITE"] = "1"
+        if mode is Mode.PATH:
+            # Nothing else keeps bytecode out of the unpacked layer there.
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        return environment
 
 
 def _check_visible(project: Path) -> None:

@@ -170,9 +170,9 @@ class Session:
     ) -> InvocationResult:
         """Word the outcome, write the platform's last lines, and let go of a process that is of no more use."""
         memory = runtime.process.memory()
-        ended = runtime.process.ended
+        # It may have answered, and been caught by this last look at its memory.
+        ended = runtime.process.wait(_EXIT_PATIENCE_SECONDS if memory > self._memory_bytes else 0)
         if ended is not None and ended.killed_for_memory:
-            # It may have answered, and been caught by the last look at its memory.
             outcome, memory = ended, self._memory_bytes
         error = None if isinstance(outcome, Reply) else self._describe(request_id, outcome)
         answer = outcome.payload if isinstance(outcome, Reply | Failure) else b""

@@ -72,7 +72,7 @@ class Process:
         """
         Start what *order* says. Both callbacks come from another thread.
 
-        Its output goes to *on_log*, or to lamina's own standard streams. With *report*, ``{report_fd}`` in the arguments becomes the number
+        Its output goes to *on_log*, or to lamina's own standard streams. With *report*, the argument ``{report_fd}`` becomes the number
         of a descriptor, and what the program writes there is collected.
 
         Raises RefusedError or InvokeError if it does not start.
@@ -101,7 +101,9 @@ class Process:
                 if other is not None:
                     stack.callback(os.close, other)
             if reporting is not None:
-                order["arguments"] = [entry.replace("{report_fd}", str(reporting)) for entry in order["arguments"]]
+                order["arguments"] = [
+                    str(reporting) if entry == "{report_fd}" else entry for entry in order["arguments"]
+                ]
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _SUPERVISOR, str(theirs.fileno()), str(_SOURCES)],
                 stdin=subprocess.DEVNULL if order["detached"] else None,

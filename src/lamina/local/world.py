@@ -22,6 +22,7 @@ from lamina import interpreters
 from lamina.errors import ConfigError, InvokeError
 from lamina.local import client, tree
 from lamina.local.facts import facts
+from lamina.local.process import RefusedError
 from lamina.target import Architecture
 
 if TYPE_CHECKING:
@@ -107,11 +108,16 @@ class World:
         )
 
     def python(self, mode: Mode) -> str:
-        """Return the interpreter as the function's process names it."""
-        if mode is Mode.NAMESPACE:
-            inside = self.home.interpreter.path.relative_to(self.home.prefix)
-            return f"{facts().directories.lang}/{inside.as_posix()}"
-        return str(self.home.interpreter.path)
+        """Return the interpreter as the function's process names it; raises RefusedError if a namespace cannot hold it."""
+        path, prefix = self.home.interpreter.path, self.home.prefix
+        if mode is not Mode.NAMESPACE:
+            return str(path)
+        if not path.is_relative_to(prefix):
+            raise RefusedError(
+                f"The interpreter `{path}` does not live in its own prefix `{prefix}`, and so cannot be moved",
+                hint=f"name another one in `{interpreters.environment_variable(self.target.python)}`, or use --mode path",
+            )
+        return f"{facts().directories.lang}/{path.relative_to(prefix).as_posix()}"
 
     def environment(self, mode: Mode) -> dict[str, str]:
         """

@@ -129,9 +129,10 @@ class Watch:
         """Return the child's wait status; lamina's going away kills it first."""
         poll = select.poll()
         poll.register(self.channel.descriptor, select.POLLIN)
-        ending = os.pidfd_open(self.child) if sys.platform == "linux" else None
-        if ending is not None:
-            poll.register(ending, select.POLLIN)
+        if sys.platform == "linux":
+            # Only to wake up at once; kernels before 5.3 cannot, and are asked every tick like every other system.
+            with contextlib.suppress(OSError):
+                poll.register(os.pidfd_open(self.child), select.POLLIN)
         while True:
             for descriptor, _ in poll.poll(_TICK_MILLISECONDS):
                 if descriptor == self.channel.descriptor and not self._answer():
