@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.fetch.index import Index
-    from lamina.layering import LayerPlan
+    from lamina.layering import Draft
     from lamina.model import Pin
     from lamina.store import Store
 
@@ -38,7 +38,6 @@ class Estimate:
     """What one layer will be, without bytecode and manifest."""
 
     name: str
-    digest: str
     shares: tuple[Share, ...]
 
     @property
@@ -62,9 +61,9 @@ class Estimate:
         return all(share.outline for share in self.shares)
 
 
-def estimate(plans: Sequence[LayerPlan], store: Store, index: Index, *, offline: bool = False) -> tuple[Estimate, ...]:
-    """Return the estimate of each of *plans*; what is not in *store* is asked of its server in small ranges."""
-    pins = {pin.sha256: pin for plan in plans for pin in plan.selection.pins}
+def estimate(drafts: Sequence[Draft], store: Store, index: Index, *, offline: bool = False) -> tuple[Estimate, ...]:
+    """Return the estimate of each of *drafts*; what is not in *store* is asked of its server in small ranges."""
+    pins = {pin.sha256: pin for draft in drafts for pin in draft.selection.pins}
     paths = {sha256: store.wheel(sha256, pin.filename) for sha256, pin in pins.items()}
     missing = [] if offline else [pin for sha256, pin in pins.items() if paths[sha256] is None]
     tails = dict(zip((pin.sha256 for pin in missing), fetch_tails(missing, index, reach=_reach), strict=True))
@@ -72,25 +71,24 @@ def estimate(plans: Sequence[LayerPlan], store: Store, index: Index, *, offline:
         if path is not None:
             tails[sha256] = _local_tail(path)
 
-    def share(pin: Pin, plan: LayerPlan) -> Share:
-        found = _outline(tails.get(pin.sha256), pin, plan)
+    def share(pin: Pin, draft: Draft) -> Share:
+        found = _outline(tails.get(pin.sha256), pin, draft)
         return Share(pin=pin, outline=found, in_store=paths[pin.sha256] is not None)
 
     return tuple(
         Estimate(
-            name=plan.config.name,
-            digest=plan.digest,
-            shares=tuple(share(pin, plan) for pin in plan.selection.pins),
+            name=draft.name,
+            shares=tuple(share(pin, draft) for pin in draft.selection.pins),
         )
-        for plan in plans
+        for draft in drafts
     )
 
 
-def _outline(tail: Tail | None, pin: Pin, plan: LayerPlan) -> Outline | None:
+def _outline(tail: Tail | None, pin: Pin, draft: Draft) -> Outline | None:
     if tail is None:
         return None
     try:
-        return outline(tail.data, total=tail.total, name=pin.filename, recipe=plan.recipe)
+        return outline(tail.data, total=tail.total, name=pin.filename, recipe=draft.recipe)
     except ArchiveError:
         # Unverified bytes prove nothing: the build itself will fetch the file, check its hash and say what is wrong.
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lamina import buildfile
 from lamina.archive.layer import Contribution, Identity, compose, contributions, in_order
 from lamina.archive.writing import writing
+from lamina.bytecoding import Closure, bytecode_contributions
 from lamina.model import Distribution, Layer, Stretch
 from lamina.previous import changes
 
@@ -16,27 +17,54 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.archive.segment import Recipe
+    from lamina.bytecoding import Choice, Toolchain
     from lamina.model import Pin, Selection, Wheel
     from lamina.previous import Previous
     from lamina.progress import Reporter
-    from lamina.service import LayerConfig
+    from lamina.service import LayerConfig, Service
     from lamina.store import Store
 
-__all__ = ["LayerPlan", "Outcome", "make_layer", "missing_pins", "reuse", "why"]
+__all__ = ["Draft", "LayerPlan", "Outcome", "closure_of", "make_layer", "missing_pins", "reuse", "why"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LayerPlan:
-    """What one layer is to be; nothing of it has been fetched."""
+class Draft:
+    """What configuration and lock say of a layer, before it is known which modules are compiled."""
 
     config: LayerConfig
     selection: Selection
     recipe: Recipe
 
     @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.config.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerPlan:
+    """What one layer is to be; its identity is known."""
+
+    config: LayerConfig
+    selection: Selection
+    recipe: Recipe
+    bytecode: Choice
+    """Which modules are compiled."""
+
+    @classmethod
+    def of(cls, draft: Draft, bytecode: Choice) -> LayerPlan:
+        """Complete *draft*."""
+        return cls(config=draft.config, selection=draft.selection, recipe=draft.recipe, bytecode=bytecode)
+
+    @property
     def identity(self) -> Identity:
         """What decides the content of the layer."""
-        return Identity(target=self.selection.target, pins=self.selection.pins, recipe=self.recipe)
+        return Identity(
+            target=self.selection.target,
+            pins=self.selection.pins,
+            recipe=self.recipe,
+            bytecode=self.bytecode.identity(),
+        )
 
     @property
     def digest(self) -> str:
@@ -59,14 +87,25 @@ def reuse(plan: LayerPlan, previous: Previous) -> Layer | None:
     return layer if layer is not None and layer.digest == plan.digest else None
 
 
-def make_layer(plan: LayerPlan, wheels: Sequence[Wheel], *, project: Path, store: Store, reporter: Reporter) -> Layer:
+def make_layer(
+    plan: LayerPlan,
+    wheels: Sequence[Wheel],
+    *,
+    project: Path,
+    store: Store,
+    toolchain: Toolchain,
+    reporter: Reporter,
+) -> Layer:
     """
     Write the planned layer of *wheels* into *project*'s output directory, atomically.
 
     Raises ArchiveError and its kinds; the file that was there then still stands.
     """
-    reporter.stage(f"Composing layer {plan.config.name}", total=len(wheels), unit="wheels")
+    reporter.stage(f"Splicing layer {plan.config.name}")
     parts = contributions(wheels, plan.recipe, store)
+    parts += bytecode_contributions(
+        plan.bytecode, wheels, parts, plan.recipe, toolchain=toolchain, store=store, reporter=reporter
+    )
     identity, digest = plan.identity, plan.digest
     destination = project / buildfile.OUTPUT_DIRECTORY / "layers" / f"{plan.config.name}.zip"
     with writing(destination) as file:
@@ -113,7 +152,18 @@ def why(plan: LayerPlan, previous: Previous) -> str:
     return changes(known, plan.selection.pins, plan.selection.target, old_target)
 
 
-def missing_pins(plans: Iterable[LayerPlan], store: Store) -> tuple[Pin, ...]:
-    """Return the artifacts of *plans* that the store does not hold, each once."""
-    pins = {pin.sha256: pin for plan in plans for pin in plan.selection.pins}
+def closure_of(draft: Draft, drafts: Sequence[Draft], service: Service) -> Closure:
+    """Return what the functions of the drafted layer can import from, of all *drafts*."""
+    functions = tuple(function for function in service.functions if draft.name in function.layers)
+    others = {name for function in functions for name in function.layers} - {draft.name}
+    pins = {pin.name: pin for pin in draft.selection.pins}
+    for other in drafts:
+        if other.name in others:
+            pins = {pin.name: pin for pin in other.selection.pins} | pins
+    return Closure(functions=functions, pins=tuple(pins[name] for name in sorted(pins)), recipe=draft.recipe)
+
+
+def missing_pins(drafts: Iterable[Draft], store: Store) -> tuple[Pin, ...]:
+    """Return the artifacts of *drafts* that the store does not hold, each once."""
+    pins = {pin.sha256: pin for draft in drafts for pin in draft.selection.pins}
     return tuple(pin for pin in pins.values() if store.wheel(pin.sha256, pin.filename) is None)

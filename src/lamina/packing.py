@@ -9,8 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina import buildfile, fresh
+from lamina.archive.bytecode import RECIPE
 from lamina.archive.package import pack, packages
-from lamina.archive.sources import fingerprint, walk
+from lamina.archive.sources import fingerprint
+from lamina.bytecoding import compile_sources
+from lamina.service import BytecodeMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from lamina.archive.leaving import LeftOut
     from lamina.archive.snapshot import Snapshot
+    from lamina.archive.sources import SourceTree
+    from lamina.bytecoding import Toolchain
     from lamina.model import Layer, Package
     from lamina.previous import Previous
     from lamina.service import Service
@@ -40,13 +45,20 @@ class Packing:
     """What was looked at to decide which files are packed."""
 
 
-def pack_functions(service: Service, project: Path, previous: Previous, layers: Sequence[Layer]) -> Packing:
+def pack_functions(
+    service: Service,
+    tree: SourceTree,
+    project: Path,
+    previous: Previous,
+    layers: Sequence[Layer],
+    *,
+    toolchain: Toolchain,
+) -> Packing:
     """
-    Write the package of every function of *service*, or leave those that stand.
+    Write the package of every function of *service* from its source *tree*, or leave those that stand.
 
     Raises PackageError and what writing a zip raises; the files that were there then still stand.
     """
-    tree = walk(project, service.source, service.include)
     key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
     layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
     standing = [previous.package(function.name) for function in service.functions]
@@ -61,7 +73,8 @@ def pack_functions(service: Service, project: Path, previous: Previous, layers: 
         )
         return Packing(packages=made, reused=True, key=key, left_out=tree.left_out, snapshot=tree.snapshot)
     directory = project / buildfile.OUTPUT_DIRECTORY / "functions"
-    packed = pack(service, tree, directory, provided=_Provided(layers))
+    extra = compile_sources(service.bytecode, tree, toolchain) if service.functions else ()
+    packed = pack(service, tree, directory, extra=extra, provided=_Provided(layers))
     return Packing(
         packages=packages(service, packed, directory, layer_bytes=layer_bytes) if packed else (),
         reused=packed is None,
@@ -73,7 +86,8 @@ def pack_functions(service: Service, project: Path, previous: Previous, layers: 
 
 def _key(service: Service, sources: str) -> str:
     handlers = [[function.name, function.handler] for function in service.functions]
-    return hashlib.sha256(json.dumps([_FORMAT, sources, handlers]).encode()).hexdigest()
+    bytecode = None if service.bytecode is BytecodeMode.NONE else [RECIPE, *service.target.python]
+    return hashlib.sha256(json.dumps([_FORMAT, sources, handlers, bytecode]).encode()).hexdigest()
 
 
 class _Provided:

@@ -26,10 +26,12 @@ from typing import TYPE_CHECKING
 from lamina import buildfile, config, fresh
 from lamina.archive.segment import Recipe
 from lamina.archive.snapshot import Snapshot, take
+from lamina.archive.sources import walk
 from lamina.archive.writing import building, replace_file
+from lamina.bytecoding import PROFILE, Toolchain, choose
 from lamina.check import limits
 from lamina.fetch import fetch
-from lamina.layering import LayerPlan, Outcome, make_layer, missing_pins, reuse, why
+from lamina.layering import Draft, LayerPlan, Outcome, closure_of, make_layer, missing_pins, reuse, why
 from lamina.model import Build, Severity
 from lamina.packing import Packing, pack_functions
 from lamina.previous import Previous
@@ -39,9 +41,10 @@ from lamina.store import Store
 from lamina.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from lamina.archive.sources import SourceTree
     from lamina.model import Finding, Layer, Package, Pin, Selection, Wheel
     from lamina.progress import Reporter
     from lamina.service import Service
@@ -77,7 +80,7 @@ class Plan:
     """What a build is to do, from reading alone."""
 
     service: Service
-    layers: tuple[LayerPlan, ...]
+    layers: tuple[Draft, ...]
     missing: tuple[Pin, ...]
     """Artifacts that the store does not hold."""
     inputs: tuple[Path, ...]
@@ -112,19 +115,19 @@ def plan(project: Path, options: Options, *, store: Store) -> Plan:
     index = Index(project, store, offline=options.offline)
     selections: dict[tuple[tuple[str, ...], tuple[str, ...]], Selection] = {}
     inputs = dict.fromkeys(service.inputs)
-    plans: list[LayerPlan] = []
+    drafts: list[Draft] = []
     for layer in service.layers:
         choice = (layer.groups, layer.extras)
         if choice not in selections:
             lock = locks.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=index)
             selections[choice] = select(lock, target=service.target)
             inputs |= dict.fromkeys(lock.inputs)
-        plans.append(LayerPlan(config=layer, selection=selections[choice], recipe=Recipe(exclude=layer.exclude)))
+        drafts.append(Draft(config=layer, selection=selections[choice], recipe=Recipe(exclude=layer.exclude)))
     return Plan(
         service=service,
-        layers=tuple(plans),
-        missing=missing_pins(plans, store),
-        inputs=tuple(inputs),
+        layers=tuple(drafts),
+        missing=missing_pins(drafts, store),
+        inputs=(*inputs, project / PROFILE),
     )
 
 
@@ -142,8 +145,11 @@ def build(project: Path, options: Options, *, store: Store | None = None, report
         return _refused(planned, findings, seconds=time.perf_counter() - started)
     with building(project / buildfile.OUTPUT_DIRECTORY):
         previous = Previous.of(project)
-        layers, outcomes = _layers(planned, project, previous, options=options, store=store, reporter=reporter)
-        packing = pack_functions(planned.service, project, previous, layers)
+        tree = walk(project, planned.service.source, planned.service.include)
+        fetched = _Fetched(project, store, options, reporter)
+        with Toolchain(planned.service.target.python, store) as toolchain:
+            layers, outcomes = _layers(planned, tree, previous, fetched, toolchain)
+            packing = pack_functions(planned.service, tree, project, previous, layers, toolchain=toolchain)
         _remove_others(project, [*layers, *packing.packages])
         result = Build(
             service=planned.service.name,
@@ -202,46 +208,65 @@ def _refused(planned: Plan, findings: tuple[Finding, ...], *, seconds: float) ->
 
 
 def _layers(
-    planned: Plan, project: Path, previous: Previous, *, options: Options, store: Store, reporter: Reporter
+    planned: Plan, tree: SourceTree, previous: Previous, fetched: _Fetched, toolchain: Toolchain
 ) -> tuple[tuple[Layer, ...], tuple[Outcome, ...]]:
-    found = {each.config.name: reuse(each, previous) for each in planned.layers}
-    wheels = _fetch(
-        [each for each in planned.layers if found[each.config.name] is None],
-        project,
-        options=options,
-        store=store,
-        reporter=reporter,
-    )
+    plans = [_complete(draft, planned, tree, fetched, toolchain) for draft in planned.layers]
+    found = {each.config.name: reuse(each, previous) for each in plans}
+    fetched.all(pin for each in plans if found[each.config.name] is None for pin in each.selection.pins)
     layers: list[Layer] = []
     outcomes: list[Outcome] = []
-    for each in planned.layers:
+    for each in plans:
         name = each.config.name
         layer = found[name]
         outcomes.append(
             Outcome(name=name, reused=layer is not None, reason="unchanged" if layer else why(each, previous))
         )
         if layer is None:
-            chosen = [wheels[pin.sha256] for pin in each.selection.pins]
-            layer = make_layer(each, chosen, project=project, store=store, reporter=reporter)
+            layer = make_layer(
+                each,
+                fetched.all(each.selection.pins),
+                project=fetched.project,
+                store=fetched.store,
+                toolchain=toolchain,
+                reporter=fetched.reporter,
+            )
         layers.append(layer)
     return tuple(layers), tuple(outcomes)
 
 
-def _fetch(
-    plans: list[LayerPlan], project: Path, *, options: Options, store: Store, reporter: Reporter
-) -> dict[str, Wheel]:
-    from lamina.fetch.index import Index  # noqa: PLC0415 - not needed when every layer stands
+def _complete(draft: Draft, planned: Plan, tree: SourceTree, fetched: _Fetched, toolchain: Toolchain) -> LayerPlan:
+    closure = closure_of(draft, planned.layers, planned.service)
+    choice = choose(planned.service, closure, tree, fetch=fetched.all, toolchain=toolchain, store=fetched.store)
+    return LayerPlan.of(draft, choice)
 
-    pins = {pin.sha256: pin for each in plans for pin in each.selection.pins}
-    wheels = fetch(
-        tuple(pins.values()),
-        store,
-        verify=_verify,
-        index=Index(project, store, offline=options.offline),
-        reporter=reporter,
-        offline=options.offline,
-    )
-    return {wheel.pin.sha256: wheel for wheel in wheels}
+
+class _Fetched:
+    """The wheels of one build, each fetched when a stage first needs it."""
+
+    def __init__(self, project: Path, store: Store, options: Options, reporter: Reporter) -> None:
+        self.project = project
+        self.store = store
+        self.reporter = reporter
+        self._offline = options.offline
+        self._wheels: dict[str, Wheel] = {}
+
+    def all(self, pins: Iterable[Pin]) -> tuple[Wheel, ...]:
+        """Return the wheels of *pins*, in that order; raises as `lamina.fetch.fetch` does."""
+        from lamina.fetch.index import Index  # noqa: PLC0415 - not needed when every layer stands
+
+        pins = tuple(pins)
+        missing = tuple({pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}.values())
+        if missing:
+            wheels = fetch(
+                missing,
+                self.store,
+                verify=_verify,
+                index=Index(self.project, self.store, offline=self._offline),
+                reporter=self.reporter,
+                offline=self._offline,
+            )
+            self._wheels |= {wheel.pin.sha256: wheel for wheel in wheels}
+        return tuple(self._wheels[pin.sha256] for pin in pins)
 
 
 def _verify(path: Path, pin: Pin) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina import buildfile, config
+from lamina.archive.sources import walk
+from lamina.bytecoding import Toolchain, known_choice
 from lamina.cli import _summary
 from lamina.cli._console import Console, megabytes
 from lamina.estimate import estimate
 from lamina.fetch.index import Index
-from lamina.layering import reuse, why
+from lamina.layering import LayerPlan, closure_of, reuse, why
 from lamina.pipeline import Options, Result, build, plan
 from lamina.previous import Previous
 from lamina.service import Overrides
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lamina.estimate import Estimate, Share
-    from lamina.layering import LayerPlan
+    from lamina.layering import Draft
     from lamina.pipeline import Plan
+    from lamina.target import Target
 
 __all__ = ["dry_run", "run"]
 
@@ -103,28 +107,58 @@ def dry_run(arguments: argparse.Namespace) -> int:
         estimates = estimate(planned.layers, store, index, offline=arguments.offline)
     finally:
         console.close()
-    previous = Previous.of(project)
+    stories = [_Story.of(draft, planned, project, store) for draft in planned.layers]
     if arguments.json:
-        print(json.dumps(_plan_document(planned, estimates, previous), indent=2))
+        print(json.dumps(_plan_document(planned, estimates, stories), indent=2))
         return 0
-    for layer, each in zip(planned.layers, estimates, strict=True):
-        for line in _planned(layer, each, previous, verbose=console.verbose):
+    for story, each in zip(stories, estimates, strict=True):
+        for line in _planned(story, each, planned.service.target, verbose=console.verbose):
             console.say(line)
     missing = sum(pin.size or 0 for pin in planned.missing)
     console.say(f"would fetch {len(planned.missing)} wheels{f', {megabytes(missing)}' if missing else ''}")
     return 0
 
 
-def _planned(layer: LayerPlan, found: Estimate, previous: Previous, *, verbose: bool) -> Iterator[str]:
-    standing = reuse(layer, previous) is not None
-    story = "unchanged, would be reused" if standing else f"would be built: {why(layer, previous)}"
-    yield f"layer {found.name} for {layer.selection.target}, {story}"
-    if verbose or not standing:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Story:
+    """What would become of one layer."""
+
+    name: str
+    digest: str | None
+    """``None`` where the wheels must be read first, to find what the handlers reach."""
+    reused: bool
+    reason: str
+
+    @classmethod
+    def of(cls, draft: Draft, planned: Plan, project: Path, store: Store) -> _Story:
+        previous = Previous.of(project)
+        service = planned.service
+        tree = walk(project, service.source, service.include)
+        with Toolchain(service.target.python, store) as toolchain:
+            closure = closure_of(draft, planned.layers, service)
+            choice = known_choice(service, closure, tree, toolchain=toolchain, store=store)
+        if choice is None:
+            reason = "what its handlers import has not been followed yet"
+            return cls(name=draft.name, digest=None, reused=False, reason=reason)
+        layer = LayerPlan.of(draft, choice)
+        reused = reuse(layer, previous) is not None
+        reason = "unchanged" if reused else why(layer, previous)
+        return cls(name=draft.name, digest=layer.digest, reused=reused, reason=reason)
+
+
+def _planned(story: _Story, found: Estimate, target: Target, *, verbose: bool) -> Iterator[str]:
+    outcome = "unchanged, would be reused" if story.reused else f"would be built: {story.reason}"
+    yield f"layer {story.name} for {target}, {outcome}"
+    if verbose or not story.reused:
         ordered = sorted(found.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
         yield from _summary.table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
     about = "" if found.complete else "at least "
-    yield f"  {about}{megabytes(found.zipped_bytes)} zipped, {about}{megabytes(found.unzipped_bytes)} unzipped"
-    yield f"  digest {found.digest[:16]}"
+    yield (
+        f"  {about}{megabytes(found.zipped_bytes)} zipped, {about}{megabytes(found.unzipped_bytes)} unzipped, "
+        "and bytecode"
+    )
+    if story.digest is not None:
+        yield f"  digest {story.digest[:16]}"
 
 
 def _share(share: Share) -> tuple[str, str, str, str]:
@@ -136,7 +170,7 @@ def _share(share: Share) -> tuple[str, str, str, str]:
     return f"{share.pin.name} {share.pin.version}", *sizes, "in the store" if share.in_store else "to be fetched"
 
 
-def _plan_document(planned: Plan, estimates: Sequence[Estimate], previous: Previous) -> dict[str, object]:
+def _plan_document(planned: Plan, estimates: Sequence[Estimate], stories: Sequence[_Story]) -> dict[str, object]:
     target = planned.service.target
     return {
         "version": buildfile.VERSION,
@@ -145,15 +179,15 @@ def _plan_document(planned: Plan, estimates: Sequence[Estimate], previous: Previ
         "layers": [
             {
                 "name": each.name,
-                "digest": each.digest,
-                "reused": reuse(layer, previous) is not None,
-                "reason": "unchanged" if reuse(layer, previous) else why(layer, previous),
+                "digest": story.digest,
+                "reused": story.reused,
+                "reason": story.reason,
                 "zipped_bytes": each.zipped_bytes,
                 "unzipped_bytes": each.unzipped_bytes,
                 "complete": each.complete,
                 "distributions": [_share_document(share) for share in each.shares],
             }
-            for layer, each in zip(planned.layers, estimates, strict=True)
+            for story, each in zip(stories, estimates, strict=True)
         ],
         "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in planned.missing],
     }

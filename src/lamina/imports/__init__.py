@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.imports.dynamic import rules
-from lamina.imports.index import Code, Index, Scanner
+from lamina.imports.dynamic import rules, rules_digest
+from lamina.imports.index import RECIPE, Code, Index, Scanner
 from lamina.imports.resolve import FIRST_PARTY, Module, Reachable, Reached, module_name, resolve
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lamina.imports.scan import Scan
     from lamina.store import Store
 
-__all__ = ["FIRST_PARTY", "Code", "Module", "Reachable", "Reached", "Scanner", "module_name", "reachable"]
+__all__ = ["FIRST_PARTY", "Code", "Module", "Reachable", "Reached", "Scanner", "module_name", "reachable", "version"]
 
 
 def reachable(
@@ -63,3 +63,8 @@ def reachable(
     for index in indexes.values():
         index.save()
     return result
+
+
+def version() -> str:
+    """Return what decides the answer beside the code that is read: this module's own rules."""
+    return f"{RECIPE}:{rules_digest()}"

@@ -1,0 +1,273 @@
+"""
+Decide which modules of a layer get bytecode, and have it made.
+
+The decision is part of a layer's identity, so it must be known before the layer is made, and without an interpreter
+where that can be: for ``none`` and ``all`` it follows from the configuration, for ``reachable`` from the sources and the
+wheels, and is kept in the store once it was found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from lamina.archive.bytecode import RECIPE, bytecode_segment, package_bytecode
+from lamina.archive.layer import Contribution
+from lamina.codetrees import code_trees
+from lamina.errors import ConfigError
+from lamina.imports import version as imports_version
+from lamina.interpreters import find, magic_number
+from lamina.service import BytecodeMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.archive.compiler import Compiler
+    from lamina.archive.segment import Recipe
+    from lamina.archive.sources import SourceTree
+    from lamina.archive.zipformat import Encoded
+    from lamina.imports import Scanner
+    from lamina.interpreters import Interpreter
+    from lamina.model import Pin, Wheel
+    from lamina.progress import Reporter
+    from lamina.service import Function, Service
+    from lamina.store import Store
+
+__all__ = [
+    "PROFILE",
+    "Choice",
+    "Closure",
+    "Toolchain",
+    "bytecode_contributions",
+    "choose",
+    "compile_sources",
+    "known_choice",
+]
+
+PROFILE = "lamina-profile.json"
+"""What `lamina coldstart --record` saw imported, committed with the service."""
+
+_AREA = "reach"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """Which modules of one layer are compiled."""
+
+    mode: BytecodeMode
+    magic: str | None = None
+    """The first bytes of the target's bytecode files; ``None`` where there are none."""
+    modules: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    """By distribution, paths below ``python/``; ``None`` means all of them."""
+
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        """Return the choice as it enters a layer's digest."""
+        if self.mode is BytecodeMode.NONE or self.magic is None:
+            return (("mode", BytecodeMode.NONE.value),)
+        parts = [("mode", self.mode.value), ("magic", self.magic), ("recipe", str(RECIPE))]
+        if self.modules is not None:
+            parts.append(("modules", _digest(self.modules)))
+        return tuple(parts)
+
+    def of(self, distribution: str) -> frozenset[str] | None:
+        """Return the paths to compile in *distribution*; ``None`` means all."""
+        return None if self.modules is None else frozenset(dict(self.modules).get(distribution, ()))
+
+
+class Toolchain:
+    """
+    The target's interpreter, looked for when the first stage needs it; a context manager.
+
+    Finding none is a `BytecodeError` then, and never a layer that differs from another machine's.
+    """
+
+    def __init__(self, python: tuple[int, int], store: Store) -> None:
+        """Look for the minor *python*, and remember in *store* where it was."""
+        self.python = python
+        self._store = store
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def _interpreter(self) -> Interpreter:
+        return find(self.python, cache=self._store.root / "interpreters.json")
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """Reads sources for what they import."""
+        from lamina.imports import Scanner  # noqa: PLC0415 - only sources that were never read need it
+
+        return self._stack.enter_context(Scanner(self._interpreter))
+
+    @cached_property
+    def compiler(self) -> Compiler:
+        """Compiles sources."""
+        from lamina.archive.compiler import Compiler  # noqa: PLC0415 - only sources that were never compiled need it
+
+        return self._stack.enter_context(Compiler(self._interpreter))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Closure:
+    """What the functions of one layer can import from: that layer, and the others that they have."""
+
+    functions: tuple[Function, ...]
+    pins: tuple[Pin, ...]
+    recipe: Recipe
+
+
+def known_choice(
+    service: Service, closure: Closure, tree: SourceTree, *, toolchain: Toolchain, store: Store
+) -> Choice | None:
+    """
+    Return what of a layer is compiled, or ``None`` where nobody has followed these imports before.
+
+    *closure* is what the layer's functions see. No wheel is needed, and no interpreter.
+    Raises ConfigError for a recorded profile that cannot be read.
+    """
+    if service.bytecode is BytecodeMode.NONE:
+        return Choice(mode=BytecodeMode.NONE)
+    magic = magic_number(toolchain.python)
+    if service.bytecode is BytecodeMode.ALL or not closure.functions:
+        # Without functions there is nothing to reach from: whoever uses the layer may import anything.
+        return Choice(mode=BytecodeMode.ALL, magic=magic)
+    kept = _load(_place(service, closure, tree, store))
+    return None if kept is None else _choice(kept, magic)
+
+
+def choose(
+    service: Service,
+    closure: Closure,
+    tree: SourceTree,
+    *,
+    fetch: Callable[[Sequence[Pin]], Sequence[Wheel]],
+    toolchain: Toolchain,
+    store: Store,
+) -> Choice:
+    """
+    Return what of a layer is compiled; as `known_choice`, and by reading the wheels that *fetch* gives where it must be.
+
+    Raises BytecodeError where sources must be read and no interpreter is there, and whatever *fetch* raises.
+    """
+    known = known_choice(service, closure, tree, toolchain=toolchain, store=store)
+    if known is not None:
+        return known
+    from lamina.imports import reachable  # noqa: PLC0415 - only sources that were never followed need it
+
+    wheels = fetch(closure.pins)
+    found = reachable(
+        _handlers(closure),
+        code_trees(tree.files, wheels, closure.recipe, key=str(service.root)),
+        scanner=toolchain.scanner,
+        store=store,
+        recorded=_recorded(service.root, closure.functions),
+    )
+    modules = {wheel.pin.name: sorted(found.members(wheel.pin.name)) for wheel in wheels}
+    with store.writing(_place(service, closure, tree, store)) as file:
+        file.write(json.dumps(modules, separators=(",", ":")).encode())
+    return _choice(modules, magic_number(toolchain.python))
+
+
+def _choice(modules: Mapping[str, Sequence[str]], magic: str) -> Choice:
+    return Choice(
+        mode=BytecodeMode.REACHABLE,
+        magic=magic,
+        modules=tuple((name, tuple(paths)) for name, paths in sorted(modules.items())),
+    )
+
+
+def _place(service: Service, closure: Closure, tree: SourceTree, store: Store) -> Path:
+    """Return where the store keeps what the handlers reach, named by everything that decides it."""
+    key = _digest(
+        [
+            _FORMAT,
+            *service.target.python,
+            _handlers(closure),
+            _recorded(service.root, closure.functions),
+            sorted([file.path, file.sha256] for file in tree.files if file.path.endswith(".py")),
+            [pin.sha256 for pin in closure.pins],
+            closure.recipe.canonical(),
+            imports_version(),
+        ]
+    )
+    return store.entry(_AREA, key, ".json")
+
+
+def _handlers(closure: Closure) -> list[str]:
+    return sorted({function.handler.replace("/", ".").rpartition(".")[0] for function in closure.functions})
+
+
+def bytecode_contributions(
+    choice: Choice,
+    wheels: Sequence[Wheel],
+    parts: Iterable[Contribution],
+    recipe: Recipe,
+    *,
+    toolchain: Toolchain,
+    store: Store,
+    reporter: Reporter,
+) -> list[Contribution]:
+    """Return the bytecode of *wheels* as contributions beside their own, *parts*."""
+    if choice.mode is BytecodeMode.NONE:
+        return []
+    omitted = {part.name: part.omitted for part in parts}
+    made: list[Contribution] = []
+    reporter.stage("Compiling bytecode", total=len(wheels), unit="distributions")
+    for wheel in wheels:
+        reporter.advance(1)
+        name, modules = wheel.pin.name, choice.of(wheel.pin.name)
+        if modules is not None and not modules:
+            continue
+        bytecode = bytecode_segment(
+            wheel, recipe, compiler=toolchain.compiler, store=store, modules=modules, omitted=omitted[name]
+        )
+        made.append(Contribution(name=name, segment=bytecode.segment, is_bytecode=True))
+    return made
+
+
+def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain) -> tuple[Encoded, ...]:
+    """Return the bytecode of the service's own sources, as members of its packages."""
+    if mode is BytecodeMode.NONE:
+        return ()
+    sources = [(file.path, file.origin.read_bytes()) for file in tree.files if file.path.endswith(".py")]
+    members, _ = package_bytecode(sources, compiler=toolchain.compiler)
+    return members
+
+
+def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
+    path = root / PROFILE
+    try:
+        document = json.loads(path.read_bytes())
+        rows = [document["functions"].get(function.name, {"modules": []}) for function in functions]
+        return sorted({str(module) for row in rows for module in row["modules"]})
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"`{path}` is no profile of imports",
+            hint="record it again: lamina coldstart --record",
+        ) from error
+
+
+def _load(path: Path) -> dict[str, list[str]] | None:
+    try:
+        content: dict[str, list[str]] = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        # Whatever is wrong with it, following the imports again is right.
+        return None
+    return content
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()
