@@ -32,6 +32,16 @@ Every failure lamina can name, and the exit code that belongs to it.
     ├── LocalBuildError                 5
     ├── InvokeError                     1
     └── AwsError                        6
+        ├── MissingPermissionError
+        ├── CredentialsError
+        │   └── ExpiredCredentialsError
+        ├── ClockSkewError
+        ├── MissingBucketError
+        ├── WrongRegionError
+        ├── ThrottledError
+        ├── UnreachableError
+        └── PublishError
+            └── IntegrityError
 
 0 is "done", nothing-to-do included.
 1 is the answer "no" (findings, or ``--check`` saw a difference).
@@ -50,13 +60,17 @@ __all__ = [
     "ArchiveError",
     "AwsError",
     "BytecodeError",
+    "ClockSkewError",
     "ConfigError",
     "CorruptArchiveError",
+    "CredentialsError",
     "DownloadError",
     "DuplicateMemberError",
+    "ExpiredCredentialsError",
     "FetchError",
     "HashMismatchError",
     "IndexLookupError",
+    "IntegrityError",
     "InvalidConfigError",
     "InvokeError",
     "LaminaError",
@@ -64,17 +78,23 @@ __all__ = [
     "LockError",
     "LockNotFoundError",
     "LockSyntaxError",
+    "MissingBucketError",
     "MissingExtraError",
     "MissingHashError",
+    "MissingPermissionError",
     "NoCompatibleWheelError",
     "OfflineError",
     "PackageError",
     "PathCollisionError",
+    "PublishError",
     "RecordMismatchError",
     "StaleLockError",
     "SuspiciousSizeError",
+    "ThrottledError",
+    "UnreachableError",
     "UnsafeMemberError",
     "UnsupportedMemberError",
+    "WrongRegionError",
 ]
 
 
@@ -254,3 +274,52 @@ class AwsError(LaminaError):
     """AWS refused, or cannot be reached."""
 
     exit_code = 6
+
+
+class MissingPermissionError(AwsError):
+    """
+    The caller's policies do not allow an operation.
+
+    ``actions`` are the IAM actions that the operation needs.
+    """
+
+    def __init__(self, message: str, *, actions: Sequence[str], hint: str | None = None) -> None:
+        """Keep the *actions* apart, for reports."""
+        super().__init__(message, hint=hint)
+        self.actions = tuple(actions)
+
+
+class CredentialsError(AwsError):
+    """There are no credentials, or AWS does not know them."""
+
+
+class ExpiredCredentialsError(CredentialsError):
+    """The credentials were good, and are not any more."""
+
+
+class ClockSkewError(AwsError):
+    """This machine's clock is too far from AWS's."""
+
+
+class MissingBucketError(AwsError):
+    """The bucket does not exist."""
+
+
+class WrongRegionError(AwsError):
+    """The bucket is in another region than the functions."""
+
+
+class ThrottledError(AwsError):
+    """AWS asks for fewer calls, and did so until the attempts were used up."""
+
+
+class UnreachableError(AwsError):
+    """No connection, or no answer in time."""
+
+
+class PublishError(AwsError):
+    """A layer cannot be published as it is, or as things are."""
+
+
+class IntegrityError(PublishError):
+    """What AWS holds is not what was built."""

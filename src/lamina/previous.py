@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina import buildfile, fresh
+from lamina.differences import differences
 from lamina.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,17 +73,4 @@ def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target
         target.architecture,
     ):
         return f"{old_target} → {target}"
-    old = {distribution.name: distribution for distribution in layer.distributions}
-    new = {pin.name: pin for pin in pins}
-    words = [
-        f"{name} {old[name].version} → {pin.version}"
-        if old[name].version != pin.version
-        else f"{name} {pin.version} (another file)"
-        for name, pin in sorted(new.items())
-        if name in old and old[name].sha256 != pin.sha256
-    ]
-    words += [f"added {name} {pin.version}" for name, pin in sorted(new.items()) if name not in old]
-    words += [f"removed {name} {old[name].version}" for name in sorted(old.keys() - new.keys())]
-    if len(words) > 5:
-        words = [*words[:4], f"and {len(words) - 4} more"]
-    return ", ".join(words) or "the recipe changed (exclusions, bytecode or lamina's format)"
+    return differences(layer.distributions, pins) or "the recipe changed (exclusions, bytecode or lamina's format)"

@@ -1,0 +1,82 @@
+"""What things are called in AWS: layers, descriptions, keys, parameters. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from lamina.target import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.aws.interfaces import Account
+    from lamina.model import Distribution
+    from lamina.target import Target
+
+__all__ = ["Keys", "describe", "digest_in", "fill", "placeholders"]
+
+_MARK = "lamina:"
+_DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
+_PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
+
+
+def describe(digest: str, target: Target, distributions: Sequence[Distribution]) -> str:
+    """
+    Return the description of a version: the digest for lamina, and after it what people want to know.
+
+    It is as long as Lambda allows at most; names that have no room are counted.
+    """
+    start = f"{_MARK}{digest} {target}"
+    room = quotas().layer_description_characters - len(start)
+    return start + _listed([f"{each.name} {each.version}" for each in distributions], room)
+
+
+def _listed(names: Sequence[str], room: int) -> str:
+    for count in range(len(names), 0, -1):
+        left = len(names) - count
+        text = ": " + ", ".join(names[:count]) + (f" and {left} more" if left else "")
+        if len(text) <= room:
+            return text
+    return ""
+
+
+def digest_in(description: str) -> str | None:
+    """Return the digest that `describe` wrote into *description*, or ``None`` for what others published."""
+    found = _DESCRIPTION.match(description)
+    return found[1] if found else None
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """Return the names in braces that *template* has."""
+    return tuple(_PLACEHOLDER.findall(template))
+
+
+def fill(template: str, account: Account, **names: str) -> str:
+    """Return *template* with ``{account}``, ``{region}``, ``{partition}`` and *names* replaced."""
+    known = {"account": account.id, "region": account.region, "partition": account.partition} | names
+    return _PLACEHOLDER.sub(lambda found: known[found[1]], template)
+
+
+class Keys:
+    """Where in the bucket things are, below one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        """Keep *prefix*, which is empty or ends with a slash."""
+        self._prefix = prefix
+
+    def part(self, sha256: str) -> str:
+        """Of a part: named by its content, so that it is uploaded once, whatever layer it is in."""
+        return f"{self._prefix}parts/{sha256}"
+
+    def layer(self, digest: str) -> str:
+        """Of a whole layer."""
+        return f"{self._prefix}layers/{digest}.zip"
+
+    def record(self, digest: str) -> str:
+        """Of what is known about a layer."""
+        return f"{self._prefix}layers/{digest}.json"
+
+    def claim(self, account: Account, name: str, digest: str) -> str:
+        """Of the claim of whoever is publishing."""
+        return f"{self._prefix}claims/{account.id}/{account.region}/{name}/{digest}"
