@@ -12,7 +12,7 @@ from services import HANDLER, make_service
 
 from lamina.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
 from lamina.model import Severity
-from lamina.pipeline import Options, build, plan
+from lamina.pipeline import Options, build
 from lamina.service import Overrides
 from lamina.store import Store
 
@@ -39,7 +39,7 @@ def _build(service: Service, store: Store, options: Options | None = None) -> Re
 
 
 def _digest(service: Service, store: Store, options: Options | None = None) -> str:
-    (layer,) = plan(service.write(), options or Options(), store=store).layers
+    (layer,) = _build(service, store, options).build.layers
     return layer.digest
 
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from lamina.archive.bytecode import RECIPE, bytecode_segment, package_bytecode
+from lamina.archive.bytecode import RECIPE, bytecode_segment, package_bytecode, read_members
 from lamina.archive.layer import Contribution
+from lamina.archive.segment import Piece, write_segment
 from lamina.codetrees import code_trees
 from lamina.errors import ConfigError
 from lamina.imports import version as imports_version
@@ -53,6 +54,7 @@ PROFILE = "lamina-profile.json"
 """What `lamina coldstart --record` saw imported, committed with the service."""
 
 _AREA = "reach"
+_OWN_AREA = "own-bytecode"
 _FORMAT = 1
 
 
@@ -102,6 +104,11 @@ class Toolchain:
     @cached_property
     def _interpreter(self) -> Interpreter:
         return find(self.python, cache=self._store.root / "interpreters.json")
+
+    @property
+    def release(self) -> tuple[int, int, int]:
+        """The interpreter's version."""
+        return self._interpreter.version
 
     @cached_property
     def scanner(self) -> Scanner:
@@ -236,13 +243,22 @@ def bytecode_contributions(
     return made
 
 
-def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain) -> tuple[Encoded, ...]:
-    """Return the bytecode of the service's own sources, as members of its packages."""
+def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, store: Store) -> tuple[Encoded, ...]:
+    """
+    Return the bytecode of the service's own sources, as members of its packages; kept in *store* for the next build.
+
+    Raises BytecodeError where no interpreter is there.
+    """
     if mode is BytecodeMode.NONE:
         return ()
-    sources = [(file.path, file.origin.read_bytes()) for file in tree.files if file.path.endswith(".py")]
-    members, _ = package_bytecode(sources, compiler=toolchain.compiler)
-    return members
+    files = [file for file in tree.files if file.path.endswith(".py")]
+    key = _digest([RECIPE, *toolchain.release, [[file.path, file.sha256] for file in files]])
+    place = store.entry(_OWN_AREA, key, ".seg")
+    if not place.exists():
+        sources = [(file.path, file.origin.read_bytes()) for file in files]
+        members, _ = package_bytecode(sources, compiler=toolchain.compiler)
+        write_segment(place, (Piece(member, payload) for member, payload in members), store)
+    return tuple(read_members(place))
 
 
 def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:

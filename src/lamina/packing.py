@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lamina.model import Layer, Package
     from lamina.previous import Previous
     from lamina.service import Service
+    from lamina.store import Store
 
 __all__ = ["Packing", "pack_functions"]
 
@@ -53,6 +54,7 @@ def pack_functions(
     layers: Sequence[Layer],
     *,
     toolchain: Toolchain,
+    store: Store,
 ) -> Packing:
     """
     Write the package of every function of *service* from its source *tree*, or leave those that stand.
@@ -73,7 +75,7 @@ def pack_functions(
         )
         return Packing(packages=made, reused=True, key=key, left_out=tree.left_out, snapshot=tree.snapshot)
     directory = project / buildfile.OUTPUT_DIRECTORY / "functions"
-    extra = compile_sources(service.bytecode, tree, toolchain) if service.functions else ()
+    extra = compile_sources(service.bytecode, tree, toolchain, store) if service.functions else ()
     packed = pack(service, tree, directory, extra=extra, provided=_Provided(layers))
     return Packing(
         packages=packages(service, packed, directory, layer_bytes=layer_bytes) if packed else (),

@@ -149,7 +149,7 @@ def build(project: Path, options: Options, *, store: Store | None = None, report
         fetched = _Fetched(project, store, options, reporter)
         with Toolchain(planned.service.target.python, store) as toolchain:
             layers, outcomes = _layers(planned, tree, previous, fetched, toolchain)
-            packing = pack_functions(planned.service, tree, project, previous, layers, toolchain=toolchain)
+            packing = pack_functions(planned.service, tree, project, previous, layers, toolchain=toolchain, store=store)
         _remove_others(project, [*layers, *packing.packages])
         result = Build(
             service=planned.service.name,

@@ -7,10 +7,8 @@ A request is bytes in a form that the program knows; an answer is a byte, a 32-b
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
 
@@ -18,6 +16,7 @@ from lamina.errors import BytecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future, ThreadPoolExecutor
     from pathlib import Path
 
     from lamina.interpreters import Interpreter
@@ -36,6 +35,8 @@ class Worker:
 
     def __init__(self, interpreter: Interpreter, program: Path, argument: str) -> None:
         """Start it; raises `BytecodeError` if the interpreter cannot be started."""
+        import subprocess  # noqa: PLC0415 - a build that finds its bytecode in the store starts none
+
         self._path = interpreter.path
         # -I would have it ignore the seed, without which set constants have no fixed order before 3.11.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -108,6 +109,8 @@ class Workers:
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
         """Yield *function* of each of *items* in their order; they are drawn as they are needed, and run in threads."""
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
+
             self._pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="worker")
         pending: deque[Future[_Result]] = deque()
         for item in items:

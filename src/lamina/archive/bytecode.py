@@ -36,6 +36,7 @@ __all__ = [
     "bytecode_segment",
     "package_bytecode",
     "read_bytecode",
+    "read_members",
 ]
 
 RECIPE = 1
@@ -178,7 +179,7 @@ class _Pack:
     def __init__(self, path: Path, interpreter: Interpreter) -> None:
         self._path = path
         self._python = interpreter.version[:2]
-        self._members = {entry.member.path: entry for entry in _read_members(path)}
+        self._members = {entry.member.path: entry for entry in read_members(path)}
 
     def __contains__(self, source: str) -> bool:
         return self._place(source) in self._members or source + _REFUSED in self._members
@@ -211,7 +212,7 @@ class _Pack:
             write_segment(self._path, (Piece(*self._members[path]) for path in sorted(self._members)), store)
 
 
-def _read_members(path: Path) -> Iterator[Encoded]:
+def read_members(path: Path) -> Iterator[Encoded]:
     """Yield the members of the segment at *path*, if there is one; it was written by lamina, into its own store."""
     segment = read_segment(path)
     if segment is None:

@@ -41,9 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.dry_run and (document := _unchanged(arguments)) is not None:
         document |= {"reused": True, "seconds": round(time.perf_counter() - started, 3)}
         return _show(document, arguments)
-    from lamina.cli import _building  # noqa: PLC0415 - the pipeline is slow to import
+    if arguments.dry_run:
+        from lamina.cli import _planning  # noqa: PLC0415 - the pipeline is slow to import
 
-    return _building.dry_run(arguments) if arguments.dry_run else _building.run(arguments)
+        return _planning.run(arguments)
+    from lamina.cli import _building  # noqa: PLC0415 - as above
+
+    return _building.run(arguments)
 
 
 def _unchanged(arguments: argparse.Namespace) -> dict[str, Any] | None:

@@ -1,0 +1,142 @@
+"""``lamina build --dry-run``: what would be fetched and built, with sizes, without doing either."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina import buildfile, config
+from lamina.archive.sources import walk
+from lamina.bytecoding import Toolchain, known_choice
+from lamina.cli import _summary
+from lamina.cli._building import options
+from lamina.cli._console import Console, megabytes
+from lamina.estimate import estimate
+from lamina.fetch.index import Index
+from lamina.layering import LayerPlan, closure_of, reuse, why
+from lamina.pipeline import plan
+from lamina.previous import Previous
+from lamina.store import Store
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from lamina.estimate import Estimate, Share
+    from lamina.layering import Draft
+    from lamina.pipeline import Plan
+    from lamina.target import Target
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say what a build would fetch and make, with sizes; write nothing into the project."""
+    console = Console.of(arguments)
+    project = config.find_project(Path(arguments.project or "."))
+    store = Store.open()
+    try:
+        planned = plan(project, options(arguments), store=store)
+        console.stage("Reading the ends of the wheels", total=len(planned.missing), unit="wheels")
+        index = Index(project, store, offline=arguments.offline)
+        estimates = estimate(planned.layers, store, index, offline=arguments.offline)
+    finally:
+        console.close()
+    stories = [_Story.of(draft, planned, project, store) for draft in planned.layers]
+    if arguments.json:
+        print(json.dumps(_plan_document(planned, estimates, stories), indent=2))
+        return 0
+    for story, each in zip(stories, estimates, strict=True):
+        for line in _planned(story, each, planned.service.target, verbose=console.verbose):
+            console.say(line)
+    missing = sum(pin.size or 0 for pin in planned.missing)
+    console.say(f"would fetch {len(planned.missing)} wheels{f', {megabytes(missing)}' if missing else ''}")
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Story:
+    """What would become of one layer."""
+
+    name: str
+    digest: str | None
+    """``None`` where the wheels must be read first, to find what the handlers reach."""
+    reused: bool
+    reason: str
+
+    @classmethod
+    def of(cls, draft: Draft, planned: Plan, project: Path, store: Store) -> _Story:
+        previous = Previous.of(project)
+        service = planned.service
+        tree = walk(project, service.source, service.include)
+        with Toolchain(service.target.python, store) as toolchain:
+            closure = closure_of(draft, planned.layers, service)
+            choice = known_choice(service, closure, tree, toolchain=toolchain, store=store)
+        if choice is None:
+            reason = "what its handlers import has not been followed yet"
+            return cls(name=draft.name, digest=None, reused=False, reason=reason)
+        layer = LayerPlan.of(draft, choice)
+        reused = reuse(layer, previous) is not None
+        reason = "unchanged" if reused else why(layer, previous)
+        return cls(name=draft.name, digest=layer.digest, reused=reused, reason=reason)
+
+
+def _planned(story: _Story, found: Estimate, target: Target, *, verbose: bool) -> Iterator[str]:
+    outcome = "unchanged, would be reused" if story.reused else f"would be built: {story.reason}"
+    yield f"layer {story.name} for {target}, {outcome}"
+    if verbose or not story.reused:
+        ordered = sorted(found.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
+        yield from _summary.table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
+    about = "" if found.complete else "at least "
+    yield (
+        f"  {about}{megabytes(found.zipped_bytes)} zipped, {about}{megabytes(found.unzipped_bytes)} unzipped, "
+        "and bytecode"
+    )
+    if story.digest is not None:
+        yield f"  digest {story.digest[:16]}"
+
+
+def _share(share: Share) -> tuple[str, str, str, str]:
+    sizes = (
+        (megabytes(share.outline.zipped_bytes), megabytes(share.outline.unzipped_bytes))
+        if share.outline
+        else ("?", "?")
+    )
+    return f"{share.pin.name} {share.pin.version}", *sizes, "in the store" if share.in_store else "to be fetched"
+
+
+def _plan_document(planned: Plan, estimates: Sequence[Estimate], stories: Sequence[_Story]) -> dict[str, object]:
+    target = planned.service.target
+    return {
+        "version": buildfile.VERSION,
+        "service": planned.service.name,
+        "target": {"runtime": target.runtime, "architecture": str(target.architecture)},
+        "layers": [
+            {
+                "name": each.name,
+                "digest": story.digest,
+                "reused": story.reused,
+                "reason": story.reason,
+                "zipped_bytes": each.zipped_bytes,
+                "unzipped_bytes": each.unzipped_bytes,
+                "complete": each.complete,
+                "distributions": [_share_document(share) for share in each.shares],
+            }
+            for story, each in zip(stories, estimates, strict=True)
+        ],
+        "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in planned.missing],
+    }
+
+
+def _share_document(share: Share) -> dict[str, object]:
+    return {
+        "name": share.pin.name,
+        "version": share.pin.version,
+        "artifact": share.pin.filename,
+        "sha256": share.pin.sha256,
+        "zipped_bytes": share.outline.zipped_bytes if share.outline else None,
+        "unzipped_bytes": share.outline.unzipped_bytes if share.outline else None,
+        "in_store": share.in_store,
+    }
