@@ -93,6 +93,8 @@ def install_reference(real: RealSet, project: Path, target: Path) -> None:
         *("pip", "install", "-r", "requirements.txt", "--target", target, "--require-hashes", "--no-deps"),
         *("--only-binary", ":all:", "--no-compile-bytecode", "--link-mode", "copy", "--python", sys.executable),
         *("--python-version", real.python, "--python-platform", real.platform),
+        # Whoever edits a file in an environment that is hard-linked to uv's cache has edited the cache.
+        *("--cache-dir", target.with_name(f"{target.name}-cache")),
         cwd=project,
     )
 

@@ -19,8 +19,8 @@ __all__ = ["Comparison", "compare", "machines"]
 _ROOT = "python/"
 # What an installer leaves behind about itself, and no wheel holds.
 _LEFTOVERS = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"}
-# What serves a terminal or a compiler: lamina leaves it out, and lists it as left out.
-_LEFT_OUT = ("bin/", "include/")
+# What serves a terminal or a compiler: lamina leaves it out.
+_SCRIPTS_AND_HEADERS = ("bin/", "include/")
 _MACHINES = {62: "x86_64", 183: "arm64"}
 
 
@@ -34,7 +34,7 @@ class Comparison:
     different: tuple[str, ...]
     modes: tuple[str, ...]
     left_out: tuple[str, ...]
-    """Scripts and headers, which the layer does without."""
+    """Scripts, headers, and bytecode that a wheel brings along: the layer does without."""
 
     def __bool__(self) -> bool:
         """Whether the layer conforms."""
@@ -50,7 +50,7 @@ class _File:
 def compare(layer: Path, reference: Path) -> Comparison:
     """Compare the zip *layer* with the directory *reference*."""
     built, expected = _layer_files(layer), _directory_files(reference)
-    left_out = {path for path in expected.keys() - built.keys() if path.startswith(_LEFT_OUT)}
+    left_out = {path for path in expected.keys() - built.keys() if _is_left_out(path)}
     wanted = expected.keys() - left_out
     common = wanted & built.keys()
     return Comparison(
@@ -106,6 +106,10 @@ def _is_leftover(path: str) -> bool:
     return file.parent.name.endswith(".dist-info") and len(file.parts) == 2 and file.name in _LEFTOVERS
 
 
+def _is_left_out(path: str) -> bool:
+    return path.startswith(_SCRIPTS_AND_HEADERS) or path.endswith(".pyc")
+
+
 def _digest(path: str, content: bytes) -> str:
     if PurePosixPath(path).match("*.dist-info/RECORD") and path.count("/") == 1:
         return _record_digest(path, content)
@@ -117,6 +121,6 @@ def _record_digest(path: str, content: bytes) -> str:
     rows = {
         (row[0], row[1].rstrip("="), row[2])
         for row in csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
-        if row and row[0] != path and not _is_leftover(row[0]) and not row[0].startswith((*_LEFT_OUT, "../"))
+        if row and row[0] != path and not _is_leftover(row[0]) and not _is_left_out(row[0])
     }
     return hashlib.sha256(repr(sorted(rows)).encode()).hexdigest()

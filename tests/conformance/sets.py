@@ -95,7 +95,14 @@ SETS = (
     RealSet(
         name="data",
         why="wheels with data, scripts and headers in `.data`",
-        requirements=("widgetsnbextension", "ipykernel", "jmespath==1.0.1", "greenlet", "docutils==0.20.1", "bokeh"),
+        requirements=(
+            "widgetsnbextension",
+            "notebook-shim",
+            "jmespath==1.0.1",
+            "greenlet",
+            "docutils==0.20.1",
+            "bokeh",
+        ),
         runtime="python3.12",
         architecture="arm64",
         imports=("jmespath", "docutils.core"),
