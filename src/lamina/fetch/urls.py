@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-__all__ = ["Origin", "is_remote", "origin", "redacted", "split_userinfo", "with_userinfo"]
+__all__ = ["Origin", "is_remote", "origin", "redacted", "split_userinfo"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -33,12 +33,6 @@ def split_userinfo(url: str) -> tuple[str, str | None, str | None]:
     user, _, password = userinfo.partition(":")
     clean = urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment))
     return clean, unquote(user) or None, unquote(password) or None
-
-
-def with_userinfo(url: str, user: str, password: str) -> str:
-    """Return *url* with *user* and *password* in it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}"))
 
 
 def redacted(url: str) -> str:
