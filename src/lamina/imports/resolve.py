@@ -155,7 +155,7 @@ class _Walk:
             self._rules.setdefault(rule.module, []).append(rule)
         self._entry_points = entry_points
         self._tables: dict[str, dict[str, tuple[str, ...]]] = {}
-        self._asked: dict[str, list[str]] = {}
+        self._asked: dict[str, list[tuple[str, str]]] = {}
         self._scans: dict[str, Scan] = {}
         self._live: set[str] = set()
         self._dormant: dict[str, list[_Scope]] = {}
@@ -183,8 +183,8 @@ class _Walk:
             table = self._tables.setdefault(name, {})
             for attribute, mentioned in found.table:
                 table[attribute] = (*table.get(attribute, ()), *mentioned)
-            for attribute in self._asked.pop(name, ()):
-                self._from_table(name, attribute)
+        for taken, importer in self._asked.pop(name, ()):
+            self._take(name, taken, importer)
         for text in found.names:
             self._computed(module, text)
         for rule in self._rules.get(name, ()):
@@ -213,6 +213,9 @@ class _Walk:
                     pending.extend(self._dormant.pop(name, ()))
 
     def _follow(self, module: Module, each: Import) -> None:
+        if each.quoted:
+            self._quoted(module, each.module)
+            return
         base = each.module
         if each.level:
             package = module.name if module.is_package else module.name.rpartition(".")[0]
@@ -221,24 +224,29 @@ class _Walk:
             base = f"{parent}.{each.module}" if each.module else parent
         self.reach(base, module.name)
         for name in each.names:
-            if name == "*":
-                self._star(base, module.name)
-            else:
-                self._take(base, name, module.name)
+            self._take(base, name, module.name)
 
-    def _star(self, base: str, importer: str) -> None:
-        found = self._scans.get(base)
-        for name in found.exports if found is not None else ():
-            self._take(base, name, importer)
+    def _quoted(self, module: Module, text: str) -> None:
+        """Follow a string such as ``package.module.function``: a distribution's own, or any in the service's sources."""
+        name = text
+        while name and name not in self._modules:
+            name = name.rpartition(".")[0]
+        found = self._modules.get(name)
+        if found is not None and "." in name and module.distribution in (FIRST_PARTY, found.distribution):
+            self.reach(name, module.name)
 
     def _take(self, base: str, name: str, importer: str) -> None:
         """Note that *importer* takes *name* from the module *base*: a submodule, or an attribute that may be loaded lazily."""
         if f"{base}.{name}" in self._modules:
             self.reach(f"{base}.{name}", importer)
+        elif base not in self._scans:
+            # Asked again when the module has been read, if it ever is.
+            self._asked.setdefault(base, []).append((name, importer))
+        elif name == "*":
+            for exported in self._scans[base].exports:
+                self._take(base, exported, importer)
         elif base in self._tables:
             self._from_table(base, name)
-        elif base in self._modules and base not in self._scans:
-            self._asked.setdefault(base, []).append(name)
 
     def _from_table(self, base: str, attribute: str) -> None:
         for text in self._tables[base].get(attribute, ()):

@@ -37,6 +37,8 @@ _IMPORTING_CALLS = frozenset({"import_module", "__import__", "find_spec", "resol
 # A source with more names than that is a table of something else, such as a language.
 _MANY_NAMES = 2000
 _LONG_NAME = 200
+# Attributes in a row that can still be modules.
+_DEEP = 3
 # What the target is, as sources ask for it. Lambda runs CPython on Linux.
 _FACTS = {
     "sys.platform": "linux",
@@ -57,6 +59,8 @@ class Import(NamedTuple):
     """What is taken from the module: submodules or attributes; ``*`` for all."""
     scope: str = ""
     """The outermost function or class in whose functions it stands, and which has to be used before it runs."""
+    quoted: bool = False
+    """Whether it is only a string that looks like the path of a module or of something in one."""
 
 
 class Scan(NamedTuple):
@@ -80,7 +84,7 @@ def decode(row: Sequence[Any]) -> Scan:
     """Return the scan that *row* holds, as it came out of JSON."""
     imports, exports, table, names, mentions, problem = row
     return Scan(
-        tuple(Import(module, level, tuple(taken), scope) for module, level, taken, scope in imports),
+        tuple(Import(module, level, tuple(taken), scope, quoted) for module, level, taken, scope, quoted in imports),
         tuple(exports),
         tuple((attribute, tuple(mentioned)) for attribute, mentioned in table),
         tuple(names),
@@ -104,7 +108,7 @@ def scan(source: bytes, *, python: tuple[int, int]) -> Scan:
     dynamic = _DYNAMIC.search(source) is not None
     walk = _Walk(python, dynamic=dynamic)
     walk.statements(tree.body, "")
-    imports = [*walk.imports, *_attributes(source, walk.bound)]
+    imports = [*walk.imports, *walk.attributes()]
     table: tuple[tuple[str, tuple[str, ...]], ...] = ()
     names: tuple[str, ...] = ()
     if dynamic:
@@ -124,11 +128,22 @@ class _Walk:
         self._python = python
         self._dynamic = dynamic
         self.imports: list[Import] = []
-        self.bound: dict[str, tuple[str, str]] = {}
-        """Name in this source, what it stands for, and the scope in which it was bound."""
+        self.bound: dict[str, str] = {}
+        """Imported name, and what it stands for."""
         self.mentions: dict[str, set[str]] = {"": set()}
         self.exports: tuple[str, ...] = ()
         self.computes = False
+        self._chains: set[tuple[str, tuple[str, ...], str]] = set()
+        """Name, attributes taken from it one after the other, and the scope."""
+
+    def attributes(self) -> Iterator[Import]:
+        """Yield imports for ``package.submodule`` where only ``package`` was imported: it may load it on access."""
+        for name, chain, scope in sorted(self._chains):
+            if name in self.bound:
+                module = self.bound[name]
+                for attribute in chain[:_DEEP]:
+                    yield Import(module, 0, (attribute,), scope)
+                    module = f"{module}.{attribute}"
 
     def statements(self, statements: Iterable[ast.stmt], scope: str, *, owner: str = "") -> None:
         """Walk *statements* that run in *scope*; *owner* is the class they stand in, whose methods have it as their scope."""
@@ -172,7 +187,7 @@ class _Walk:
         for name in statement.names:
             self.imports.append(Import(name.name, scope=scope))
             top = name.name.partition(".")[0]
-            self.bound[name.asname or top] = (name.name if name.asname else top, scope)
+            self.bound[name.asname or top] = name.name if name.asname else top
 
     def _import_from(self, statement: ast.ImportFrom, scope: str) -> None:
         module = statement.module or ""
@@ -182,7 +197,7 @@ class _Walk:
                 # What is used under another name is used.
                 self.mentions[scope].add(name.name)
             if statement.level == 0:
-                self.bound[name.asname or name.name] = (f"{module}.{name.name}", scope)
+                self.bound[name.asname or name.name] = f"{module}.{name.name}"
 
     def _is_export(self, statement: ast.stmt) -> bool:
         """Whether *statement* sets ``__all__``, whose names are not used by being listed."""
@@ -205,12 +220,12 @@ class _Walk:
                 mentioned.add(node.id)
                 continue
             if isinstance(node, ast.Constant):
-                if isinstance(node.value, str) and len(node.value) < _LONG_NAME and _NAME.fullmatch(node.value):
-                    mentioned.add(re.split(r"[.:]", node.value)[-1])
+                self._constant(node.value, scope)
                 continue
             if isinstance(node, ast.Attribute):
-                mentioned.add(node.attr)
-            elif isinstance(node, ast.Call) and self._dynamic and _called(node) in _IMPORTING_CALLS:
+                pending.append(self._chain(node, scope))
+                continue
+            if isinstance(node, ast.Call) and self._dynamic and _called(node) in _IMPORTING_CALLS:
                 self._call(node, scope)
             # Half the time of ast.iter_child_nodes, and this loop is most of what scanning costs.
             for value in vars(node).values():
@@ -219,15 +234,38 @@ class _Walk:
                 elif isinstance(value, ast.AST):
                     pending.append(value)
 
+    def _constant(self, value: object, scope: str) -> None:
+        if isinstance(value, str) and len(value) < _LONG_NAME and _NAME.fullmatch(value):
+            self.mentions[scope].add(re.split(r"[.:]", value)[-1])
+            if "." in value.lstrip("."):
+                self.imports.append(Import(value.replace(":", "."), 0, (), scope, quoted=True))
+
+    def _chain(self, node: ast.expr, scope: str) -> ast.expr:
+        """Note a chain of attributes, and return what it starts from."""
+        chain: list[str] = []
+        while isinstance(node, ast.Attribute):
+            chain.append(node.attr)
+            node = node.value
+        self.mentions[scope].update(chain)
+        if isinstance(node, ast.Name):
+            self._chains.add((node.id, tuple(reversed(chain)), scope))
+        return node
+
     def _call(self, call: ast.Call, scope: str) -> None:
         arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
         literals = [_literal(argument) for argument in arguments]
         texts = [text for text in literals if isinstance(text, str) and _NAME.fullmatch(text)]
         self.computes = self.computes or not texts
+        # The other text may be the package that a relative name starts from.
+        packages = [text for text in texts if not text.startswith(".")]
         for text in texts:
             name = text.partition(":")[0]
             module = name.lstrip(".")
-            self.imports.append(Import(module, len(name) - len(module), (), scope))
+            level = len(name) - len(module)
+            self.imports.append(Import(module, level, (), scope))
+            for package in packages if level else ():
+                parents = package.split(".")
+                self.imports.append(Import(".".join([*parents[: len(parents) - level + 1], module]), 0, (), scope))
 
 
 def _called(call: ast.Call) -> str:
@@ -291,23 +329,6 @@ def _compared(  # noqa: PLR0911 - one return for each form
     return None
 
 
-def _attributes(source: bytes, bound: dict[str, tuple[str, str]]) -> Iterator[Import]:
-    """
-    Yield imports for ``package.submodule`` where only ``package`` was imported: it may load submodules on access.
-
-    Found by pattern, because walking every expression would take several times as long.
-    """
-    if not bound:
-        return
-    names = b"|".join(re.escape(name.encode()) for name in bound)
-    pattern = re.compile(rb"(?<![\w.])(" + names + rb")\.((?:\w+\.)*\w+)")
-    for name, chain in sorted(set(pattern.findall(source))):
-        module, scope = bound[name.decode()]
-        for attribute in chain.decode("utf-8", "replace").split(".")[:3]:
-            yield Import(module, 0, (attribute,), scope)
-            module = f"{module}.{attribute}"
-
-
 def _strings(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAME.fullmatch(node.value):
@@ -343,7 +364,7 @@ def scan_extension(content: bytes, modules: Iterable[str]) -> Scan:
         by_top.setdefault(module.partition(".")[0], []).append(module)
     named: set[str] = set()
     for top, candidates in by_top.items():
-        texts = {text.decode() for text in re.findall(re.escape(top).encode() + rb"\.[\w.]+", content)}
+        texts = {text.decode() for text in re.findall(rb"(?=(" + re.escape(top).encode() + rb"\.[\w.]+))", content)}
         named.update(name for name in candidates if "." in name and any(text.startswith(name) for text in texts))
     return Scan(tuple(Import(name) for name in sorted(named)))
 

@@ -1,0 +1,467 @@
+"""What handlers can import: each rule on a tree of a few lines, then a whole wheel against what really is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina import interpreters
+from lamina.archive.modules import SourceCode, WheelCode
+from lamina.archive.segment import Recipe
+from lamina.archive.sources import SourceFile
+from lamina.imports import FIRST_PARTY, Code, Reachable, Scanner, module_name, reachable
+from lamina.imports.dynamic import rules
+from lamina.imports.scan import Import, Scan, decode, scan, scan_extension
+from lamina.model import Pin, Wheel
+from lamina.store import Store
+from wheels import make_wheel, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+PYTHON = (3, 13)
+HERE = (sys.version_info[0], sys.version_info[1])
+
+
+@dataclass
+class Tree:
+    """Files in memory, which remembers what was read of it."""
+
+    distribution: str
+    files: Mapping[str, bytes | str]
+    key: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.key = self.key or self.distribution + repr(sorted(self.files.items()))
+
+    def paths(self) -> list[str]:
+        return list(self.files)
+
+    def read(self, paths: Sequence[str]) -> Iterator[bytes]:
+        self.asked.extend(paths)
+        for path in paths:
+            content = self.files[path]
+            yield content.encode() if isinstance(content, str) else content
+
+
+@pytest.fixture(scope="module")
+def scanner() -> Iterator[Scanner]:
+    with Scanner(interpreters.find(HERE, explicit=Path(sys.executable)), jobs=1) as scanner:
+        yield scanner
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+def search(handler: str, files: Mapping[str, bytes | str], *, scanner: Scanner, store: Store) -> Reachable:
+    """Search from *handler*, a source, through *files* of one distribution."""
+    trees = [Tree(FIRST_PARTY, {"handler.py": handler}), Tree("demo", files)]
+    return reachable(["handler"], trees, scanner=scanner, store=store)
+
+
+PACKAGE = {
+    "demo/__init__.py": "",
+    "demo/a.py": "",
+    "demo/b.py": "",
+    "demo/sub/__init__.py": "",
+    "demo/sub/c.py": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"),
+    [
+        ("import demo.sub.c", {"demo/sub/__init__.py", "demo/sub/c.py"}),
+        ("from demo import a", {"demo/a.py"}),
+        ("from demo import anything", set()),
+        ("from demo.sub import c as renamed", {"demo/sub/__init__.py", "demo/sub/c.py"}),
+        ("def lambda_handler(event, context):\n    import demo.a", {"demo/a.py"}),
+        ("try:\n    import demo.a\nexcept ImportError:\n    import demo.b", {"demo/a.py", "demo/b.py"}),
+        ("if unknown:\n    import demo.a\nelse:\n    import demo.b", {"demo/a.py", "demo/b.py"}),
+        ("with x:\n    import demo.a\nwhile y:\n    import demo.b", {"demo/a.py", "demo/b.py"}),
+        ("class C:\n    import demo.a\n    def f(self):\n        import demo.b", {"demo/a.py", "demo/b.py"}),
+        ("from typing import TYPE_CHECKING\nimport demo\nif TYPE_CHECKING:\n    import demo.a", set()),
+        (
+            "import typing as t, demo\nif not t.TYPE_CHECKING:\n    import demo.a\nelse:\n    import demo.b",
+            {"demo/a.py"},
+        ),
+        ("import sys, demo\nif sys.platform == 'win32':\n    import demo.a\nelse:\n    import demo.b", {"demo/b.py"}),
+        ("import sys, demo\nif sys.version_info < (3, 9):\n    import demo.a\nelse:\n    import demo.b", {"demo/b.py"}),
+        ("import demo\nif __name__ == '__main__':\n    import demo.a", set()),
+        ("import importlib\nx = importlib.import_module('demo.a')", {"demo/a.py"}),
+        (
+            "from importlib import import_module\nx = import_module('.c', package='demo.sub')",
+            {"demo/sub/__init__.py", "demo/sub/c.py"},
+        ),
+        ("x = [__import__('demo.b')]", {"demo/b.py"}),
+        ("import demo\nprint(demo.sub.c)", {"demo/sub/__init__.py", "demo/sub/c.py"}),
+    ],
+)
+def test_forms_of_import(handler: str, expected: set[str], scanner: Scanner, store: Store) -> None:
+    """Every form that can run on the target counts, parents included; those that cannot run there do not."""
+    found = search(handler, PACKAGE, scanner=scanner, store=store)
+
+    assert expected | {"demo/__init__.py"} == found.members("demo")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            {"demo/__init__.py": "from . import a", "demo/a.py": "from .sub.c import x"},
+            {"demo/a.py", "demo/sub/__init__.py", "demo/sub/c.py"},
+        ),
+        (
+            {"demo/__init__.py": "from .sub import c", "demo/sub/c.py": "from .. import b"},
+            {"demo/b.py", "demo/sub/__init__.py", "demo/sub/c.py"},
+        ),
+        (
+            {"demo/__init__.py": "from .sub import *", "demo/sub/__init__.py": "__all__ = ['c']"},
+            {"demo/sub/__init__.py", "demo/sub/c.py"},
+        ),
+    ],
+    ids=["downwards", "upwards", "star"],
+)
+def test_relative_imports(files: dict[str, str], expected: set[str], scanner: Scanner, store: Store) -> None:
+    """Relative names start at the package that holds the module."""
+    found = search("import demo", PACKAGE | files, scanner=scanner, store=store)
+
+    assert expected | {"demo/__init__.py"} == found.members("demo")
+
+
+LAZY = """
+import importlib
+_places = {"Model": (__spec__.parent, ".a"), "Other": (__spec__.parent, ".b")}
+def __getattr__(name):
+    if name not in _places:
+        raise AttributeError(name)
+    package, module = _places[name]
+    return getattr(importlib.import_module(module, package), name)
+"""
+
+
+@pytest.mark.parametrize("handler", ["from demo import Model", "import demo\nx = demo.Model"])
+def test_attribute_that_is_loaded_lazily(handler: str, scanner: Scanner, store: Store) -> None:
+    """Of a package with ``__getattr__`` and a table, what is taken from it is reached, the whole table where it is computed."""
+    table_only = LAZY.replace("importlib.import_module(module, package)", "load(module, package)")
+
+    found = search(handler, PACKAGE | {"demo/__init__.py": table_only}, scanner=scanner, store=store)
+
+    assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
+
+
+def test_quoted_path_counts_in_its_own_distribution(scanner: Scanner, store: Store) -> None:
+    """A string with the full path of something in a module counts where the module is the distribution's own."""
+    trees = [
+        Tree(FIRST_PARTY, {"handler.py": "import demo"}),
+        Tree("demo", PACKAGE | {"demo/__init__.py": "x = lazy_call('demo.sub.c.function')\ny = 'other.part.function'"}),
+        Tree("other", {"other/__init__.py": "", "other/part.py": ""}),
+    ]
+
+    found = reachable(["handler"], trees, scanner=scanner, store=store)
+
+    assert {"demo/__init__.py", "demo/sub/__init__.py", "demo/sub/c.py"} == found.members("demo")
+    assert frozenset() == found.members("other")
+
+
+def test_computed_names_stay_in_the_distribution(scanner: Scanner, store: Store) -> None:
+    """Where a module imports what it computes, its strings count as far as they name modules of its own distribution."""
+    trees = [
+        Tree(FIRST_PARTY, {"handler.py": "import demo"}),
+        Tree(
+            "demo",
+            PACKAGE
+            | {
+                "demo/__init__.py": "from importlib import import_module\nfor n in ('.a', 'other'): import_module(n, x)"
+            },
+        ),
+        Tree("other", {"other.py": ""}),
+    ]
+
+    found = reachable(["handler"], trees, scanner=scanner, store=store)
+
+    assert (frozenset({"demo/__init__.py", "demo/a.py"}), frozenset[str]()) == (
+        found.members("demo"),
+        found.members("other"),
+    )
+
+
+TWO = {
+    "demo/__init__.py": "from demo.a import Used, Unused, helper",
+    "demo/a.py": (
+        "class Used:\n    def run(self):\n        helper()\n"
+        "class Unused:\n    def run(self):\n        import demo.b\n"
+        "def helper():\n    import demo.sub.c\n"
+    ),
+    "demo/b.py": "",
+    "demo/sub/c.py": "",
+}
+
+
+def test_function_of_a_distribution_counts_once_something_uses_it(scanner: Scanner, store: Store) -> None:
+    """An import inside a distribution's function is followed if reached code uses that function or class, through others too."""
+    found = search("from demo import Used\nUsed().run()", TWO, scanner=scanner, store=store)
+
+    assert {"demo/__init__.py", "demo/a.py", "demo/sub/c.py"} == found.members("demo")
+
+
+def test_unused_function_of_a_distribution_does_not_count(scanner: Scanner, store: Store) -> None:
+    """Importing a class, or listing it in ``__all__``, is no use of it."""
+    files = TWO | {"demo/__init__.py": TWO["demo/__init__.py"] + "\n__all__ = ['Used', 'Unused', 'helper']"}
+
+    found = search("import demo", files, scanner=scanner, store=store)
+
+    assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
+
+
+def test_use_that_comes_to_light_later_counts(scanner: Scanner, store: Store) -> None:
+    """It does not matter whether the use or the function is read first."""
+    files = TWO | {
+        "demo/__init__.py": "import demo.a\nimport demo.late",
+        "demo/late.py": "import demo.later",
+        "demo/later.py": "Unused = alias",
+    }
+
+    found = search("import demo", files, scanner=scanner, store=store)
+
+    assert "demo/b.py" in found.members("demo")
+
+
+def test_chain_says_why(scanner: Scanner, store: Store) -> None:
+    """For every module there is one shortest way from a handler."""
+    found = search("import demo.a", PACKAGE | {"demo/a.py": "import demo.sub.c"}, scanner=scanner, store=store)
+
+    assert ("handler", "demo.a", "demo.sub.c") == found.chain("demo.sub.c")
+    assert () == found.chain("demo.b")
+    assert ("demo",) == found.distributions
+
+
+def test_namespace_package_of_two_distributions(scanner: Scanner, store: Store) -> None:
+    """A package without ``__init__`` is found in all distributions that share it."""
+    trees = [
+        Tree(FIRST_PARTY, {"handler.py": "import space.one\nfrom space import two"}),
+        Tree("one", {"space/one.py": ""}),
+        Tree("two", {"space/two.py": ""}),
+    ]
+
+    found = reachable(["handler"], trees, scanner=scanner, store=store)
+
+    assert (frozenset({"space/one.py"}), frozenset({"space/two.py"})) == (found.members("one"), found.members("two"))
+
+
+def test_own_code_comes_before_a_layer(scanner: Scanner, store: Store) -> None:
+    """A module of the service hides a distribution's module of the same name, as on Lambda."""
+    trees = [Tree(FIRST_PARTY, {"handler.py": "import demo", "demo.py": ""}), Tree("demo", PACKAGE)]
+
+    found = reachable(["handler"], trees, scanner=scanner, store=store)
+
+    assert frozenset() == found.members("demo")
+
+
+def test_entry_points_are_followed_where_they_are_loaded(scanner: Scanner, store: Store) -> None:
+    """A module that asks for a group of entry points reaches what distributions declare in it."""
+    trees = [
+        Tree(FIRST_PARTY, {"handler.py": "import demo"}),
+        Tree(
+            "demo",
+            {
+                "demo.py": "from importlib.metadata import entry_points\nfor e in entry_points(group='demo.plugins'): e.load()"
+            },
+        ),
+        Tree(
+            "plugin",
+            {
+                "plugin/__init__.py": "",
+                "plugin/x.py": "",
+                "plugin-1.dist-info/entry_points.txt": "[demo.plugins]\nx = plugin.x:Plugin [extra]\n",
+            },
+        ),
+    ]
+
+    found = reachable(["handler"], trees, scanner=scanner, store=store)
+
+    assert {"plugin/__init__.py", "plugin/x.py"} == found.members("plugin")
+
+
+def test_known_dynamic_imports_are_data(scanner: Scanner, store: Store) -> None:
+    """Every rule names a module and a reason, and is followed once its module is reached."""
+    rule = next(rule for rule in rules() if rule.imports)
+    parts = rule.module.split(".")
+    files = {"/".join(parts[:count]) + "/__init__.py": "" for count in range(1, len(parts))} | {
+        "/".join(parts) + ".py": ""
+    }
+    target = rule.imports[0].replace(".", "/") + ".py"
+
+    found = search(f"import {rule.module}", files | {target: ""}, scanner=scanner, store=store)
+
+    assert target in found.members("demo")
+    assert all(rule.reason and (rule.imports or rule.entry_points) for rule in rules())
+
+
+def test_recorded_profile_is_merged(scanner: Scanner, store: Store) -> None:
+    """What a profile saw imported is reached, with what it imports; a name that no longer exists does no harm."""
+    trees = [Tree(FIRST_PARTY, {"handler.py": ""}), Tree("demo", PACKAGE | {"demo/a.py": "import demo.b"})]
+
+    found = reachable(["handler"], trees, scanner=scanner, store=store, recorded=["demo.a", "gone.away"])
+
+    assert {"demo/__init__.py", "demo/a.py", "demo/b.py"} == found.members("demo")
+
+
+def test_extension_module_reaches_what_it_names(scanner: Scanner, store: Store) -> None:
+    """Machine code imports by name, and its names are among its strings, even without a gap between them."""
+    machine = b"\x7fELF\0demo.sub.cdemo.aIndexError\0"
+    files = {path: content for path, content in PACKAGE.items() if path != "demo/b.py"}
+
+    found = search(
+        "from demo import b", files | {"demo/b.cpython-313-x86_64-linux-gnu.so": machine}, scanner=scanner, store=store
+    )
+
+    assert {"demo/__init__.py", "demo/a.py", "demo/sub/__init__.py", "demo/sub/c.py"} == found.members("demo")
+    assert Scan(imports=(Import("demo.a"), Import("demo.sub.c"))) == scan_extension(
+        machine, ["demo", "demo.a", "demo.sub.c"]
+    )
+
+
+def test_unreadable_module_is_reported(scanner: Scanner, store: Store) -> None:
+    """A source that the target cannot parse reaches nothing, and is named together with the reason."""
+    found = search("import demo.a", PACKAGE | {"demo/a.py": "import demo.b\nprint 'x'"}, scanner=scanner, store=store)
+
+    assert ["demo.a"] == [name for name, _ in found.problems]
+    assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
+
+
+def test_sources_are_parsed_by_the_target(store: Store) -> None:
+    """Syntax newer than the interpreter that runs lamina is no obstacle, and older targets take their own branches."""
+    newer = interpreters.search((3, 12))
+    if newer is None:
+        pytest.skip("no CPython 3.12 here")
+    source = (
+        "type Alias = int\nimport sys\nif sys.version_info >= (3, 12):\n    import demo.a\nelse:\n    import demo.b"
+    )
+    trees = [Tree(FIRST_PARTY, {"handler.py": source}), Tree("demo", PACKAGE)]
+
+    with Scanner(newer, jobs=1) as scanner:
+        found = reachable(["handler"], trees, scanner=scanner, store=store)
+
+    assert () == found.problems
+    assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
+
+
+def test_wheel_is_read_once(scanner: Scanner, store: Store) -> None:
+    """What was read of a distribution is kept; a changed handler reads only itself and what it newly reaches."""
+
+    def run(handler: str) -> list[str]:
+        demo = Tree("demo", PACKAGE)
+        reachable(
+            ["handler"], [Tree(FIRST_PARTY, {"handler.py": handler}, key="service"), demo], scanner=scanner, store=store
+        )
+        return demo.asked
+
+    assert ["demo/__init__.py", "demo/a.py"] == run("import demo.a")
+    assert [] == run("import demo.a")
+    assert ["demo/b.py"] == run("import demo.a, demo.b")
+
+
+def test_changed_source_is_read_again(scanner: Scanner, store: Store) -> None:
+    """The service's own sources are known by content, not by path."""
+
+    def run(handler: str) -> frozenset[str]:
+        trees = [Tree(FIRST_PARTY, {"handler.py": handler}, key="service"), Tree("demo", PACKAGE)]
+        return reachable(["handler"], trees, scanner=scanner, store=store).members("demo")
+
+    assert {"demo/__init__.py", "demo/a.py"} == run("import demo.a")
+    assert {"demo/__init__.py", "demo/b.py"} == run("import demo.b")
+
+
+def test_damaged_cache_is_read_anew(scanner: Scanner, store: Store) -> None:
+    """A file in the store that makes no sense costs time, not the build."""
+    first = search("import demo.a", PACKAGE, scanner=scanner, store=store)
+    for path in Path(store.root, "imports").rglob("*.json"):
+        path.write_bytes(b"{")
+
+    assert first == search("import demo.a", PACKAGE, scanner=scanner, store=store)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a.py", "a"),
+        ("a/__init__.py", "a"),
+        ("a/b/c.py", "a.b.c"),
+        ("a/_speed.cpython-313-x86_64-linux-gnu.so", "a._speed"),
+        ("a/_rust.abi3.so", "a._rust"),
+        ("a/data.json", None),
+        ("a-b/c.py", None),
+        ("a.libs/libz-1.so.1", None),
+        ("__init__.py", None),
+    ],
+)
+def test_module_name(path: str, expected: str | None) -> None:
+    """A file is a module if the import system would find it by a dotted name."""
+    assert expected == module_name(path)
+
+
+def test_scan_survives_json() -> None:
+    """What crosses the pipe and lies in the store is what was read."""
+    found = scan(
+        b"from .x import y\nimport a.b as c\ndef f():\n    import d\n    c.e()\n__all__ = ['f']\n", python=PYTHON
+    )
+
+    assert found == decode(json.loads(json.dumps(found)))
+    assert Import("x", 1, ("y",)) in found.imports
+    assert Import("d", scope="f") in found.imports
+    assert Import("a.b", 0, ("e",), scope="f") in found.imports
+    assert ("f",) == found.exports
+
+
+def test_static_search_covers_what_is_really_imported(scanner: Scanner, store: Store, tmp_path: Path) -> None:
+    """Of a wheel that uses every trick, each module that really gets imported was found, and those that cannot were not."""
+    wheel = make_wheel(
+        tmp_path,
+        "demo",
+        "1.0",
+        {
+            "demo/__init__.py": LAZY + "from . import core\nfrom demo import _private as p\n",
+            "demo/a.py": "class Model:\n    def __init__(self):\n        from .b import helper\n        helper()\n",
+            "demo/b.py": "def helper():\n    import demo.deep.deeper\n",
+            "demo/core.py": "try:\n    import missing\nexcept ImportError:\n    from . import fallback\n",
+            "demo/fallback.py": "",
+            "demo/_private.py": "import importlib\nimportlib.import_module('demo.named')\n",
+            "demo/named.py": "",
+            "demo/deep/deeper.py": "",
+            "demo/never.py": "",
+        },
+    )
+    service = tmp_path / "service"
+    service.mkdir()
+    (service / "handler.py").write_text("from demo import Model\nmodel = Model()\n")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    program = (
+        "import sys, json; sys.path[:0] = sys.argv[1:]; import handler\n"
+        "print(json.dumps([m.__file__ for n, m in sys.modules.items() if n.startswith('demo') and m.__file__]))"
+    )
+    command = [sys.executable, "-I", "-B", "-c", program, str(service), str(tmp_path / "site")]
+    ran = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    really = {Path(path).relative_to(tmp_path / "site").as_posix() for path in ran}
+
+    pin = Pin(name="demo", version="1.0", filename=wheel.name, sha256=sha256(wheel))
+    files = (SourceFile(path="handler.py", origin=service / "handler.py", sha256=sha256(service / "handler.py")),)
+    trees: list[Code] = [
+        SourceCode(project=service, files=files),
+        WheelCode(wheel=Wheel(pin=pin, path=wheel), recipe=Recipe()),
+    ]
+    found = reachable(["handler"], trees, scanner=scanner, store=store)
+
+    assert really == really & found.members("demo")
+    assert "demo/never.py" not in found.members("demo")
