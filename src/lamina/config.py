@@ -31,12 +31,15 @@ __all__ = [
     "find_project",
     "load",
     "override",
+    "section",
 ]
 
 _PYPROJECT = "pyproject.toml"
 _STANDALONE = "lamina.toml"
 _WILDCARDS = frozenset("*?[")
 _NOTHING = Overrides()
+# Tables that commands read themselves, with `section`.
+_SECTIONS = ("publish",)
 
 
 def find_project(start: Path) -> Path:
@@ -84,6 +87,8 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
     lock = _lock(reader, project)
     layers = read_layers(reader, common)
     functions = read_functions(reader, layers)
+    for name in _SECTIONS:
+        reader.table(name)
     _check_sources_and_functions(reader, source=source, functions=functions)
     reader.done()
     if mistakes or target is None:
@@ -105,6 +110,17 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
         inputs=(path,),
     )
     return override(service, replace(overrides, runtime=None, architecture=None))
+
+
+def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[str, Table]:
+    """
+    Return the configuration file's name, and its table *name* for the command that it is for; an empty one if missing.
+
+    What that command finds wrong is appended to *mistakes*. Raises ConfigError as `load` does.
+    """
+    path, values, _ = _values(project)
+    reader = Table(values, key="" if path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
+    return path.name, reader.table(name) or Table({}, key=reader.key(name), mistakes=mistakes)
 
 
 def override(service: Service, overrides: Overrides) -> Service:

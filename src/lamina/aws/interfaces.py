@@ -26,6 +26,7 @@ __all__ = [
     "Services",
     "Storage",
     "Stored",
+    "Unfinished",
     "Zip",
 ]
 
@@ -182,6 +183,15 @@ class SentPart:
     """Hexadecimal, where S3 told what it computed."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unfinished:
+    """A multipart upload that was begun."""
+
+    id: str
+    age_seconds: float
+    """By the server's own clock."""
+
+
 class Objects(Protocol):
     """One bucket."""
 
@@ -228,8 +238,8 @@ class Objects(Protocol):
     def abort(self, key: str, upload: str) -> None:
         """Give an upload up, with what was sent of it."""
 
-    def unfinished(self, key: str) -> Sequence[str]:
-        """Return the ids of the uploads of *key* that nobody finished."""
+    def unfinished(self, key: str) -> Sequence[Unfinished]:
+        """Return the uploads of *key* that nobody finished."""
 
 
 class Parameters(Protocol):

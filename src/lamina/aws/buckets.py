@@ -1,0 +1,211 @@
+"""One bucket through a client: `interfaces.Objects`."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from lamina.aws.interfaces import BucketState, CopySource, SentPart, Stored, Unfinished
+from lamina.errors import MissingBucketError
+from lamina.model import code_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import BinaryIO
+
+    from lamina.aws.failures import Caller
+
+__all__ = ["S3Bucket"]
+
+_MISSING = frozenset({"missing"})
+_PRESENT = frozenset({"present"})
+# `replacing` an object that was deleted meanwhile is answered like one that changed.
+_CHANGED = frozenset({"present", "missing"})
+
+
+class S3Bucket:
+    """One bucket."""
+
+    def __init__(self, call: Caller, bucket: str) -> None:
+        """Ask through *call*."""
+        self._call = call
+        self.bucket = bucket
+
+    def region(self) -> str | None:
+        """Return the region that the bucket is in; raises MissingBucketError."""
+        response = self._call(
+            "HeadBucket", doing=f"look at bucket `{self.bucket}`", expected=_MISSING, Bucket=self.bucket
+        )
+        if response is None:
+            raise MissingBucketError(
+                f"There is no bucket `{self.bucket}`", hint="create it, or name another in `[tool.lamina.publish]`"
+            )
+        region = response.get("BucketRegion")
+        return str(region) if region else None
+
+    def state(self) -> BucketState:
+        """Return what using the bucket by reference depends on."""
+        versioning = self._call(
+            "GetBucketVersioning", doing=f"see whether bucket `{self.bucket}` is versioned", Bucket=self.bucket
+        )
+        policy = self._call(
+            "GetBucketPolicy",
+            doing=f"read the policy of bucket `{self.bucket}`",
+            expected=_MISSING,
+            Bucket=self.bucket,
+        )
+        return BucketState(
+            region=self.region(),
+            versioned=(versioning or {}).get("Status") == "Enabled",
+            policy=None if policy is None else str(policy["Policy"]),
+        )
+
+    def head(self, key: str) -> Stored | None:
+        """Return what is known of the object, or nothing where there is none."""
+        response = self._call(
+            "HeadObject",
+            doing=self._doing("look at", key),
+            expected=_MISSING,
+            Bucket=self.bucket,
+            Key=key,
+            ChecksumMode="ENABLED",
+        )
+        if response is None:
+            return None
+        return Stored(
+            size=response["ContentLength"],
+            sha256=_hexadecimal(response.get("ChecksumSHA256")),
+            etag=response["ETag"],
+            version_id=response.get("VersionId"),
+            age_seconds=_age(response, response["LastModified"]),
+        )
+
+    def get(self, key: str) -> bytes | None:
+        """Return a small object's content, or nothing where there is none."""
+        response = self._call(
+            "GetObject", doing=self._doing("read", key), expected=_MISSING, Bucket=self.bucket, Key=key
+        )
+        return None if response is None else bytes(response["Body"].read())
+
+    def put(
+        self, key: str, body: BinaryIO | bytes, *, sha256: str, absent: bool = True, replacing: str | None = None
+    ) -> bool:
+        """Store *body*, whose SHA-256 S3 is to check; say whether it was stored."""
+        condition = {"IfMatch": replacing} if replacing is not None else {"IfNoneMatch": "*"} if absent else {}
+        response = self._call(
+            "PutObject",
+            doing=self._doing("store", key),
+            expected=_CHANGED if replacing is not None else _PRESENT,
+            Bucket=self.bucket,
+            Key=key,
+            Body=body,
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=code_sha256(sha256),
+            **condition,
+        )
+        return response is not None
+
+    def delete(self, key: str) -> None:
+        """Delete an object, or nothing."""
+        self._call("DeleteObject", doing=self._doing("delete", key), Bucket=self.bucket, Key=key)
+
+    def begin(self, key: str) -> str:
+        """Begin a multipart upload and return its id."""
+        response = self._call(
+            "CreateMultipartUpload",
+            doing=self._doing("begin", key),
+            Bucket=self.bucket,
+            Key=key,
+            ChecksumAlgorithm="SHA256",
+        )
+        return str((response or {})["UploadId"])
+
+    def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
+        """Make a whole stored object a part."""
+        response = self._call(
+            "UploadPartCopy",
+            doing=self._doing("copy a part into", key),
+            Bucket=self.bucket,
+            Key=key,
+            UploadId=upload,
+            PartNumber=source.number,
+            CopySource={"Bucket": self.bucket, "Key": source.key},
+        )
+        return _sent(source.number, (response or {})["CopyPartResult"])
+
+    def send_part(self, key: str, upload: str, number: int, body: BinaryIO | bytes, *, sha256: str) -> SentPart:
+        """Send a part."""
+        response = self._call(
+            "UploadPart",
+            doing=self._doing("send a part of", key),
+            Bucket=self.bucket,
+            Key=key,
+            UploadId=upload,
+            PartNumber=number,
+            Body=body,
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=code_sha256(sha256),
+        )
+        return _sent(number, response or {})
+
+    def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
+        """Put the object together; say whether it was, which it is not where something stands at *key*."""
+        rows = [
+            {"PartNumber": part.number, "ETag": part.etag}
+            | ({"ChecksumSHA256": code_sha256(part.sha256)} if part.sha256 is not None else {})
+            for part in parts
+        ]
+        response = self._call(
+            "CompleteMultipartUpload",
+            doing=self._doing("put together", key),
+            expected=_PRESENT,
+            Bucket=self.bucket,
+            Key=key,
+            UploadId=upload,
+            MultipartUpload={"Parts": rows},
+            IfNoneMatch="*",
+        )
+        return response is not None
+
+    def abort(self, key: str, upload: str) -> None:
+        """Give an upload up, with what was sent of it."""
+        self._call(
+            "AbortMultipartUpload",
+            doing=self._doing("give up the upload of", key),
+            expected=_MISSING,
+            Bucket=self.bucket,
+            Key=key,
+            UploadId=upload,
+        )
+
+    def unfinished(self, key: str) -> tuple[Unfinished, ...]:
+        """Return the uploads of *key* that nobody finished."""
+        response = self._call(
+            "ListMultipartUploads", doing=self._doing("list uploads of", key), Bucket=self.bucket, Prefix=key
+        )
+        return tuple(
+            Unfinished(id=row["UploadId"], age_seconds=_age(response or {}, row["Initiated"]))
+            for row in (response or {}).get("Uploads", ())
+            if row["Key"] == key
+        )
+
+    def _doing(self, verb: str, key: str) -> str:
+        return f"{verb} `s3://{self.bucket}/{key}`"
+
+
+def _sent(number: int, response: dict[str, Any]) -> SentPart:
+    return SentPart(number=number, etag=response["ETag"], sha256=_hexadecimal(response.get("ChecksumSHA256")))
+
+
+def _hexadecimal(checksum: str | None) -> str | None:
+    # The checksum of a composed object is one of checksums, and says how many: `…-5`.
+    return None if checksum is None or "-" in checksum else base64.b64decode(checksum).hex()
+
+
+def _age(response: dict[str, Any], since: dt.datetime) -> float:
+    """Return how long ago *since* was for the server, whatever this machine's clock says."""
+    said = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    now = parsedate_to_datetime(said) if said else dt.datetime.now(tz=dt.UTC)
+    return (now - since).total_seconds()

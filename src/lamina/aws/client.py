@@ -1,0 +1,141 @@
+"""Make clients: the only module that imports boto3. Credentials, endpoints and proxies are found by botocore as always."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lamina import __version__
+from lamina.aws.buckets import S3Bucket
+from lamina.aws.failures import Caller
+from lamina.aws.interfaces import Account
+from lamina.aws.lambdas import LambdaLayers
+from lamina.aws.parameters import StoredParameters
+from lamina.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Access", "AwsServices"]
+
+
+_ATTEMPTS = 5
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 60
+_CONNECTIONS = 16
+_SESSION_NAME = "lamina"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Access:
+    """Where to work and as whom; without *role*, as whoever runs lamina."""
+
+    region: str | None = None
+    role: str | None = None
+    """The ARN of a role to assume."""
+    observe: Callable[[str, str], None] | None = None
+    """Is told of each call before it is made: the service and the operation."""
+
+    def connect(self) -> AwsServices:
+        """
+        Return what the account offers in the region.
+
+        Raises MissingExtraError without boto3, ConfigError where no region is known, and AwsError where AWS takes
+        neither the credentials nor the role.
+        """
+        try:
+            import boto3  # noqa: PLC0415 - costs as much as everything else together, and is an extra
+        except ImportError as error:
+            raise MissingExtraError(extra="aws", purpose="Publishing to AWS") from error
+        session = _session(boto3.Session, region_name=self.region)
+        region: str | None = session.region_name
+        if region is None:
+            raise ConfigError(
+                "No region is configured",
+                hint='name it: `regions = ["eu-west-1"]` in `[tool.lamina.publish]`, `--region`, or AWS_REGION',
+            )
+        if self.role is not None:
+            session = _session(boto3.Session, region_name=region, **self._assume(session, self.role))
+        return AwsServices(session=session, region=region, observe=self.observe)
+
+    def _assume(self, session: Any, role: str) -> dict[str, str]:
+        call = Caller(_client(session, "sts", observe=self.observe))
+        response = call("AssumeRole", doing=f"assume role `{role}`", RoleArn=role, RoleSessionName=_SESSION_NAME)
+        credentials = (response or {})["Credentials"]
+        return {
+            "aws_access_key_id": credentials["AccessKeyId"],
+            "aws_secret_access_key": credentials["SecretAccessKey"],
+            "aws_session_token": credentials["SessionToken"],
+        }
+
+
+class AwsServices:
+    """One account in one region, behind clients that are made when they are first needed."""
+
+    def __init__(self, *, session: Any, region: str, observe: Callable[[str, str], None] | None = None) -> None:
+        """Use the boto3 *session*."""
+        self._session = session
+        self._region = region
+        self._observe = observe
+
+    @cached_property
+    def account(self) -> Account:
+        """Who, and where."""
+        identity = self._caller("sts")("GetCallerIdentity", doing="ask AWS who we are") or {}
+        # arn:aws-cn:sts::…: what stands there is what all ARNs of the account begin with.
+        return Account(id=identity["Account"], partition=identity["Arn"].split(":")[1], region=self._region)
+
+    @cached_property
+    def layers(self) -> LambdaLayers:
+        """Its layers."""
+        client = _client(self._session, "lambda", observe=self._observe)
+        content = client.meta.service_model.operation_model("PublishLayerVersion").input_shape.members["Content"]
+        return LambdaLayers(Caller(client), knows_storage="S3ObjectStorageMode" in content.members)
+
+    @cached_property
+    def parameters(self) -> StoredParameters:
+        """Its parameters."""
+        return StoredParameters(self._caller("ssm"))
+
+    def bucket(self, name: str) -> S3Bucket:
+        """Return one of its buckets."""
+        return S3Bucket(self._objects, name)
+
+    @cached_property
+    def _objects(self) -> Caller:
+        return self._caller("s3")
+
+    def _caller(self, service: str) -> Caller:
+        return Caller(_client(self._session, service, observe=self._observe))
+
+
+def _session(make: Callable[..., Any], **settings: Any) -> Any:
+    from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
+
+    try:
+        return make(**settings)
+    except ProfileNotFound as error:
+        raise ConfigError("AWS_PROFILE names a profile that does not exist", hint="see: aws configure list") from error
+
+
+def _client(session: Any, service: str, *, observe: Callable[[str, str], None] | None) -> Any:
+    from botocore.config import Config  # noqa: PLC0415
+
+    client = session.client(
+        service,
+        config=Config(
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            max_pool_connections=_CONNECTIONS,
+            user_agent_extra=f"lamina/{__version__}",
+        ),
+    )
+    if observe is not None:
+
+        def tell(model: Any, **_: object) -> None:
+            observe(service, model.name)
+
+        client.meta.events.register("before-call", tell)
+    return client

@@ -1,0 +1,156 @@
+"""Read ``[tool.lamina.publish]``: where layers go, what they are called, and who may use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lamina import config
+from lamina.aws.facts import fits
+from lamina.aws.interfaces import Grant, Storage
+from lamina.aws.naming import placeholders
+from lamina.errors import InvalidConfigError
+from lamina.table import did_you_mean
+from lamina.target import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from lamina.table import Table
+
+__all__ = ["PublishConfig", "load"]
+
+_LAYER_NAMES = ("service", "layer", "runtime", "architecture")
+_PLACES = ("account", "region", "partition")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishConfig:
+    """The configuration of publishing; every name in it has the form that AWS asks for."""
+
+    bucket: str | None = None
+    """May have ``{account}``, ``{region}`` and ``{partition}``. Without one, layers travel in the call itself."""
+    prefix: str = "lamina/"
+    """Of every key in the bucket; empty, or ending with a slash."""
+    regions: tuple[str, ...] = ()
+    """None: the region that the AWS configuration names."""
+    roles: tuple[str, ...] = ()
+    """ARNs of roles to assume, one for each account. None: whoever runs lamina."""
+    share_with: tuple[Grant, ...] = ()
+    storage: Storage = Storage.COPY
+    ssm_prefix: str | None = None
+    """Below it, each layer's ARN is kept in a parameter of the layer's name."""
+    layer_name: str = "{service}-{layer}"
+    license: str | None = None
+
+    def at(self, regions: Collection[str]) -> PublishConfig:
+        """Return the configuration for *regions* instead of its own, if there are any."""
+        return replace(self, regions=tuple(dict.fromkeys(regions))) if regions else self
+
+
+def load(project: Path) -> PublishConfig:
+    """Return the publishing configuration of *project*; raises InvalidConfigError with every mistake in it."""
+    mistakes: list[tuple[str, str]] = []
+    file, table = config.section(project, "publish", mistakes)
+    found = PublishConfig(
+        bucket=_bucket(table),
+        prefix=_prefix(table),
+        regions=_all_fit(table, "regions", "region", "no region's name"),
+        roles=_all_fit(table, "roles", "role", "no role's ARN, such as arn:aws:iam::123456789012:role/publisher"),
+        share_with=_share_with(table),
+        storage=_storage(table),
+        ssm_prefix=_ssm_prefix(table),
+        layer_name=_template(table, "layer-name", _LAYER_NAMES) or PublishConfig().layer_name,
+        license=_license(table),
+    )
+    if found.storage is Storage.REFERENCE and found.bucket is None and "bucket" not in table:
+        table.complain("storage", '`"reference"` needs a `bucket`')
+    table.done()
+    if mistakes:
+        raise InvalidConfigError(file=file, mistakes=mistakes)
+    return found
+
+
+def _template(table: Table, name: str, known: Collection[str]) -> str | None:
+    value = table.string(name)
+    if value is None:
+        return None
+    wrong = [each for each in placeholders(value) if each not in known]
+    for each in wrong:
+        table.complain(name, f"unknown placeholder `{{{each}}}`{did_you_mean(each, known)}")
+    if not wrong and ("{" in (rest := _plain(value, known)) or "}" in rest):
+        table.complain(name, f"`{value}` has a brace that belongs to no placeholder")
+    return None if wrong else value
+
+
+def _plain(template: str, known: Collection[str]) -> str:
+    for each in known:
+        template = template.replace(f"{{{each}}}", "")
+    return template
+
+
+def _bucket(table: Table) -> str | None:
+    value = _template(table, "bucket", _PLACES)
+    if value is None:
+        return None
+    # What the placeholders become has letters and digits only, and at least two of them.
+    example = value.replace("{account}", "123456789012").replace("{region}", "eu-west-1").replace("{partition}", "aws")
+    if not fits("bucket", example):
+        table.complain("bucket", f"`{value}` is no bucket's name")
+        return None
+    return value
+
+
+def _prefix(table: Table) -> str:
+    value = table.string("prefix")
+    if value is None:
+        return PublishConfig().prefix
+    stripped = value.strip("/")
+    return f"{stripped}/" if stripped else ""
+
+
+def _all_fit(table: Table, name: str, kind: str, fact: str) -> tuple[str, ...]:
+    values = table.strings(name) or ()
+    for value in values:
+        if not fits(kind, value):
+            table.complain(name, f"`{value}` is {fact}")
+    return values
+
+
+def _share_with(table: Table) -> tuple[Grant, ...]:
+    values = table.strings("share-with") or ()
+    for value in values:
+        if not (fits("account", value) or fits("organisation", value)):
+            table.complain("share-with", f"`{value}` is neither an account's number nor an organisation's id")
+    return tuple(Grant(principal=value) for value in values)
+
+
+def _storage(table: Table) -> Storage:
+    value = table.string("storage")
+    known = [each.value for each in Storage]
+    if value is None or value in known:
+        return Storage(value or Storage.COPY.value)
+    table.complain("storage", f"no storage `{value}`{did_you_mean(value, known)}; one of {', '.join(known)}")
+    return Storage.COPY
+
+
+def _ssm_prefix(table: Table) -> str | None:
+    value = _template(table, "ssm-prefix", ("service", *_PLACES))
+    if value is None:
+        return None
+    value = value.rstrip("/")
+    if not value.startswith("/") or not fits(
+        "parameter", _plain(value, ("service", *_PLACES)).replace("//", "/x/") + "x"
+    ):
+        table.complain("ssm-prefix", f"`{value}` is no path of parameters, such as /layers")
+        return None
+    return value
+
+
+def _license(table: Table) -> str | None:
+    value = table.string("license")
+    most = quotas().layer_license_characters
+    if value is not None and len(value) > most:
+        table.complain("license", f"{len(value)} characters, and Lambda takes {most}")
+    return value

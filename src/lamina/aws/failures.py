@@ -1,0 +1,165 @@
+"""
+Make calls through a botocore client, and turn what goes wrong into lamina's errors: the only place that does.
+
+botocore retries throttling, 5xx and dropped connections itself (standard mode, bounded); conflicts, which it takes for
+answers, are retried here. Nothing of a request, its signature or its credentials enters a message.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from lamina.aws.facts import actions, meaning
+from lamina.errors import (
+    AwsError,
+    ClockSkewError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    IntegrityError,
+    MissingBucketError,
+    MissingPermissionError,
+    ThrottledError,
+    UnreachableError,
+    WrongRegionError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from botocore.exceptions import BotoCoreError, ClientError
+
+__all__ = ["Caller"]
+
+_CONFLICTS = 6
+_FIRST_WAIT_SECONDS = 0.2
+_SKEWED_WORDS = ("Signature expired", "Signature not yet current")
+_INTEGRITY_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+
+
+class Caller:
+    """One client's operations, by name."""
+
+    def __init__(self, client: Any, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Call through *client*; wait with *sleep*."""
+        self._client = client
+        self._service: str = client.meta.service_model.service_name
+        self._sleep = sleep
+
+    @property
+    def region(self) -> str:
+        """The client's."""
+        return str(self._client.meta.region_name)
+
+    def __call__(
+        self, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any
+    ) -> dict[str, Any] | None:
+        """
+        Return the response of *operation*, or nothing for a refusal whose meaning is *expected*.
+
+        *doing* completes "AWS does not allow to …". Raises AwsError of the kind that fits.
+        """
+        from botocore import xform_name  # noqa: PLC0415 - slow to import, and only here when there is a client
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        method = getattr(self._client, xform_name(operation))
+        for attempt in range(_CONFLICTS):
+            try:
+                response: dict[str, Any] = method(**parameters)
+            except ClientError as error:
+                kind = meaning(error.response.get("Error", {}).get("Code", ""))
+                if kind is not None and kind in expected:
+                    return None
+                if kind == "conflict" and attempt < _CONFLICTS - 1:
+                    # Jitter, so that two that collided do not collide again.
+                    self._sleep(_FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
+                    continue
+                raise _refused(error, kind, self._service, operation, doing) from error
+            except BotoCoreError as error:
+                raise _failed(error, self._service, doing) from error
+            return response
+        raise AssertionError(operation)  # pragma: no cover - the last attempt returns or raises
+
+
+def _refused(error: ClientError, kind: str | None, service: str, operation: str, doing: str) -> AwsError:  # noqa: PLR0911 - one return for each kind
+    details = error.response.get("Error", {})
+    code, said = details.get("Code", ""), details.get("Message", "")
+    if kind == "denied":
+        return _denied(actions(service, operation), said, doing)
+    if kind == "expired":
+        return ExpiredCredentialsError(
+            f"Cannot {doing}: the AWS credentials have expired", hint="sign in again, such as with: aws sso login"
+        )
+    if kind == "skewed" or any(words in said for words in _SKEWED_WORDS):
+        return ClockSkewError(
+            f"Cannot {doing}: this machine's clock is too far from AWS's",
+            hint="set the clock; AWS takes requests that are signed within minutes of its own time",
+        )
+    if kind == "unknown":
+        return CredentialsError(
+            f"Cannot {doing}: AWS does not know these credentials",
+            hint="look at AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN, and whether they belong together",
+        )
+    if kind == "no-bucket":
+        return MissingBucketError(f"Cannot {doing}: there is no such bucket", hint="create it, or configure another")
+    if kind == "elsewhere":
+        return WrongRegionError(
+            f"Cannot {doing}: the bucket is in another region", hint="Lambda takes code from buckets of its own region"
+        )
+    if kind == "throttled":
+        return ThrottledError(
+            f"Cannot {doing}: AWS throttles `{service}:{operation}`, after all attempts",
+            hint="wait a minute and run again: what was done is not done again",
+        )
+    if code in _INTEGRITY_CODES:
+        return IntegrityError(
+            f"Cannot {doing}: what arrived is not what was sent", hint="run again; if the build changed, build again"
+        )
+    return AwsError(f"Cannot {doing}: {_sentence(said) or code}", hint=f"`{service}:{operation}` answered `{code}`")
+
+
+def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermissionError:
+    words = said.split("not authorized to perform: ", 1)
+    # AWS mostly names the one that is missing; S3 often does not.
+    named = words[1].split(" ", 1)[0].rstrip(".,") if len(words) == 2 else ""
+    wanted = (named,) if named else needed
+    listed = " and ".join(f"`{action}`" for action in wanted)
+    return MissingPermissionError(
+        f"AWS does not allow to {doing}: {listed} is missing"
+        if len(wanted) == 1
+        else f"AWS does not allow to {doing}: one of {listed} is missing",
+        actions=wanted,
+        hint="add it to the policy of the role or user; all that lamina needs: docs/reference/iam-policy.md",
+    )
+
+
+def _failed(error: BotoCoreError, service: str, doing: str) -> AwsError:
+    from botocore import exceptions  # noqa: PLC0415
+
+    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
+        return CredentialsError(
+            f"Cannot {doing}: there are no AWS credentials",
+            hint="sign in, such as with aws sso login, or set AWS_PROFILE",
+        )
+    if isinstance(error, exceptions.TokenRetrievalError | exceptions.UnauthorizedSSOTokenError):
+        return ExpiredCredentialsError(
+            f"Cannot {doing}: the AWS sign-in has expired", hint="sign in again: aws sso login"
+        )
+    if isinstance(error, exceptions.CredentialRetrievalError):
+        return CredentialsError(
+            f"Cannot {doing}: the program that provides AWS credentials failed", hint="look at the profile's settings"
+        )
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
+        return UnreachableError(
+            f"Cannot {doing}: `{service}` cannot be reached", hint="look at the network, the region, AWS_ENDPOINT_URL"
+        )
+    if isinstance(error, exceptions.ParamValidationError | exceptions.UnknownServiceError):
+        return AwsError(
+            f"Cannot {doing}: the installed botocore is too old for it", hint="pip install --upgrade 'lamina[aws]'"
+        )
+    return AwsError(f"Cannot {doing}: {type(error).__name__}", hint="run again with -v to see where it comes from")
+
+
+def _sentence(said: str) -> str:
+    return " ".join(said.split()).rstrip(".")

@@ -1,0 +1,83 @@
+"""What the bucket knows about a layer: who is in it, and which parts it is made of. Written once, beside the layer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lamina.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.aws.wanted import Wanted
+
+__all__ = ["Record", "Recorded", "decode", "encode"]
+
+_VERSION = "1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """One distribution of a published layer."""
+
+    name: str
+    version: str
+    artifact: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What was recorded of a published layer."""
+
+    digest: str
+    sha256: str
+    """Of the zip."""
+    zipped_bytes: int
+    target: str
+    """In words."""
+    distributions: tuple[Recorded, ...]
+    parts: tuple[str, ...]
+    """SHA-256 of each part but the tail, in order."""
+
+
+def encode(wanted: Wanted, parts: Sequence[str]) -> bytes:
+    """Return the record of a layer whose *parts* have these SHA-256; the same bytes whoever writes it."""
+    layer = wanted.layer
+    document = {
+        "version": _VERSION,
+        "digest": layer.digest,
+        "sha256": layer.sha256,
+        "zipped_bytes": layer.zipped_bytes,
+        "target": str(wanted.target),
+        "distributions": [
+            {"name": each.name, "version": each.version, "artifact": each.artifact, "sha256": each.sha256}
+            for each in layer.distributions
+        ],
+        "parts": list(parts),
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode(content: bytes, *, key: str) -> Record | None:
+    """
+    Return the record in *content*, or nothing for one of a later version; *key* is for messages.
+
+    Raises IntegrityError for what is no record.
+    """
+    try:
+        document: dict[str, Any] = json.loads(content)
+        if document["version"] != _VERSION:
+            return None
+        return Record(
+            digest=document["digest"],
+            sha256=document["sha256"],
+            zipped_bytes=document["zipped_bytes"],
+            target=document["target"],
+            distributions=tuple(Recorded(**row) for row in document["distributions"]),
+            parts=tuple(document["parts"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"`{key}` is no record of a layer", hint="delete it: it is written anew") from error
