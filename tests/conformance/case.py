@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def uv(*arguments: str | Path, cwd: Path) -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
 
 
-def write_project(real: RealSet, project: Path) -> None:
+def write_project(real: RealSet, project: Path, *, bytecode: str = "none") -> None:
     """Write a service of one function that depends on *real*."""
     (project / "service").mkdir(parents=True)
     (project / "service" / "handler.py").write_text(_HANDLER, encoding="utf-8")
@@ -68,7 +69,7 @@ dependencies = {json.dumps(real.requirements)}
 runtime = "{real.runtime}"
 architecture = "{real.architecture}"
 source = ["service"]
-bytecode = "none"
+bytecode = "{bytecode}"
 
 [tool.lamina.functions]
 echo = "service.handler.lambda_handler"
@@ -79,6 +80,9 @@ echo = "service.handler.lambda_handler"
 
 def lock(real: RealSet, project: Path) -> None:
     """Write the hashed ``requirements.txt`` of *project*."""
+    if real.lock:
+        shutil.copy(real.lock, project / "requirements.txt")
+        return
     uv(
         *("pip", "compile", "pyproject.toml", "-o", "requirements.txt", "--generate-hashes", "--only-binary", ":all:"),
         *("--no-header", "--no-annotate", "--no-emit-index-url", "--python", sys.executable),

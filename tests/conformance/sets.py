@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["SETS", "RealSet"]
+__all__ = ["ORDERS", "SETS", "RealSet"]
+
+ORDERS = Path(__file__).parents[2] / "examples" / "orders"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +22,8 @@ class RealSet:
     architecture: str
     imports: tuple[str, ...]
     """Modules to import from the layer, where this machine can run it."""
+    lock: Path | None = None
+    """A lock that is there already; otherwise one is made."""
 
     @property
     def python(self) -> str:
@@ -32,7 +38,22 @@ class RealSet:
         return f"{machine}-manylinux_{newest}"
 
 
+def _orders(architecture: str) -> RealSet:
+    project = tomllib.loads((ORDERS / "pyproject.toml").read_text(encoding="utf-8"))
+    return RealSet(
+        name=f"orders-{architecture}",
+        why="the example service, from its committed lock",
+        requirements=tuple(project["project"]["dependencies"]),
+        runtime=project["tool"]["lamina"]["runtime"],
+        architecture=architecture,
+        imports=("aws_lambda_powertools", "boto3", "cryptography.fernet", "numpy", "pydantic", "sqlalchemy.orm"),
+        lock=ORDERS / "requirements.txt",
+    )
+
+
 SETS = (
+    _orders("x86_64"),
+    _orders("arm64"),
     RealSet(
         name="pandas",
         why="large extension modules, bundled time zones",
