@@ -45,11 +45,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.archive.sources import SourceTree
+    from lamina.fetch.index import Index
     from lamina.model import Finding, Layer, Package, Pin, Selection, Wheel
     from lamina.progress import Reporter
     from lamina.service import Service
 
-__all__ = ["Options", "Plan", "Result", "build", "plan"]
+__all__ = ["Options", "Plan", "Result", "Session", "build", "plan"]
 
 _SILENT = Silent()
 _NO_OVERRIDES = Overrides()
@@ -73,6 +74,29 @@ class Options:
             "groups": list(self.overrides.groups),
             "extras": list(self.overrides.extras),
         }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """What the stages of one build share."""
+
+    project: Path
+    options: Options
+    store: Store
+    index: Index
+    """The package indexes, with the credentials that were learned on the way."""
+    reporter: Reporter
+
+    @classmethod
+    def open(
+        cls, project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = _SILENT
+    ) -> Session:
+        """Begin to work on *project*; nothing is read yet."""
+        from lamina.fetch.index import Index  # noqa: PLC0415 - the class is light, what it uses is loaded on use
+
+        store = Store.open() if store is None else store
+        index = Index(project, store, offline=options.offline)
+        return cls(project=project, options=options, store=store, index=index, reporter=reporter)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,33 +124,34 @@ class Result:
     """What was not in the store."""
 
 
-def plan(project: Path, options: Options, *, store: Store) -> Plan:
+def plan(session: Session) -> Plan:
     """
-    Read the configuration and the lock of *project*, and decide what each layer is to hold.
+    Read the configuration and the lock of the session's project, and decide what each layer is to hold.
 
     Raises ConfigError, LockError, and FetchError where an index must be asked for the files of locked hashes.
     """
     from lamina import lock as locks  # noqa: PLC0415 - loads packaging, which a command that only looks never needs
-    from lamina.fetch.index import Index  # noqa: PLC0415
     from lamina.select import select  # noqa: PLC0415
 
-    service = config.load(project, options.overrides)
+    project = session.project
+    service = config.load(project, session.options.overrides)
     lock_file = locks.find(project, service.lock)
-    index = Index(project, store, offline=options.offline)
     selections: dict[tuple[tuple[str, ...], tuple[str, ...]], Selection] = {}
     inputs = dict.fromkeys(service.inputs)
     drafts: list[Draft] = []
     for layer in service.layers:
         choice = (layer.groups, layer.extras)
         if choice not in selections:
-            lock = locks.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=index)
+            lock = locks.read(
+                lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=session.index
+            )
             selections[choice] = select(lock, target=service.target)
             inputs |= dict.fromkeys(lock.inputs)
         drafts.append(Draft(config=layer, selection=selections[choice], recipe=Recipe(exclude=layer.exclude)))
     return Plan(
         service=service,
         layers=tuple(drafts),
-        missing=missing_pins(drafts, store),
+        missing=missing_pins(drafts, session.store),
         inputs=(*inputs, project / PROFILE),
     )
 
@@ -138,17 +163,22 @@ def build(project: Path, options: Options, *, store: Store | None = None, report
     Raises whatever a stage raises; what was there before then still stands.
     Findings, errors among them, are part of the result and not raised.
     """
+    session = Session.open(project, options, store=store, reporter=reporter)
+    with session.store.in_use():
+        return _build(session)
+
+
+def _build(session: Session) -> Result:
     started, started_ns = time.perf_counter(), time.time_ns()
-    store = Store.open() if store is None else store
-    planned = plan(project, options, store=store)
-    if findings := _early_findings(planned, project, options, store):
+    project, store = session.project, session.store
+    planned = plan(session)
+    if findings := _early_findings(planned, session):
         return _refused(planned, findings, seconds=time.perf_counter() - started)
     with building(project / buildfile.OUTPUT_DIRECTORY):
         previous = Previous.of(project)
         tree = walk(project, planned.service.source, planned.service.include)
-        fetched = _Fetched(project, store, options, reporter)
         with Toolchain(planned.service.target.python, store) as toolchain:
-            layers, outcomes = _layers(planned, tree, previous, fetched, toolchain)
+            layers, outcomes = _layers(planned, tree, previous, _Fetched(session), toolchain)
             packing = pack_functions(planned.service, tree, project, previous, layers, toolchain=toolchain, store=store)
         _remove_others(project, [*layers, *packing.packages])
         result = Build(
@@ -160,18 +190,20 @@ def build(project: Path, options: Options, *, store: Store | None = None, report
             reused=packing.reused and all(outcome.reused for outcome in outcomes),
             seconds=time.perf_counter() - started,
         )
-        _record(result, project, planned, packing, options, started_ns=started_ns)
+        _record(result, session, planned, packing, started_ns=started_ns)
     return Result(build=result, outcomes=outcomes, packing=packing, fetched=planned.missing)
 
 
-def _early_findings(planned: Plan, project: Path, options: Options, store: Store) -> tuple[Finding, ...]:
+def _early_findings(planned: Plan, session: Session) -> tuple[Finding, ...]:
     """Return errors that are certain before anything is downloaded, where so much is missing that it may be too much."""
-    if options.offline or sum(pin.size or 0 for pin in planned.missing) * _LIKELY_RATIO < quotas().unzipped_bytes:
+    if (
+        session.options.offline
+        or sum(pin.size or 0 for pin in planned.missing) * _LIKELY_RATIO < quotas().unzipped_bytes
+    ):
         return ()
     from lamina.estimate import estimate  # noqa: PLC0415 - only large downloads are worth asking about before
-    from lamina.fetch.index import Index  # noqa: PLC0415
 
-    estimates = estimate(planned.layers, store, Index(project, store))
+    estimates = estimate(planned.layers, session.store, session.index)
     sizes = [
         limits.LayerSize(
             name=each.name,
@@ -210,6 +242,7 @@ def _refused(planned: Plan, findings: tuple[Finding, ...], *, seconds: float) ->
 def _layers(
     planned: Plan, tree: SourceTree, previous: Previous, fetched: _Fetched, toolchain: Toolchain
 ) -> tuple[tuple[Layer, ...], tuple[Outcome, ...]]:
+    session = fetched.session
     plans = [_complete(draft, planned, tree, fetched, toolchain) for draft in planned.layers]
     found = {each.config.name: reuse(each, previous) for each in plans}
     fetched.all(pin for each in plans if found[each.config.name] is None for pin in each.selection.pins)
@@ -225,10 +258,10 @@ def _layers(
             layer = make_layer(
                 each,
                 fetched.all(each.selection.pins),
-                project=fetched.project,
-                store=fetched.store,
+                project=session.project,
+                store=session.store,
                 toolchain=toolchain,
-                reporter=fetched.reporter,
+                reporter=session.reporter,
             )
         layers.append(layer)
     return tuple(layers), tuple(outcomes)
@@ -236,34 +269,29 @@ def _layers(
 
 def _complete(draft: Draft, planned: Plan, tree: SourceTree, fetched: _Fetched, toolchain: Toolchain) -> LayerPlan:
     closure = closure_of(draft, planned.layers, planned.service)
-    choice = choose(planned.service, closure, tree, fetch=fetched.all, toolchain=toolchain, store=fetched.store)
+    choice = choose(planned.service, closure, tree, fetch=fetched.all, toolchain=toolchain, store=fetched.session.store)
     return LayerPlan.of(draft, choice)
 
 
 class _Fetched:
     """The wheels of one build, each fetched when a stage first needs it."""
 
-    def __init__(self, project: Path, store: Store, options: Options, reporter: Reporter) -> None:
-        self.project = project
-        self.store = store
-        self.reporter = reporter
-        self._offline = options.offline
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self._wheels: dict[str, Wheel] = {}
 
     def all(self, pins: Iterable[Pin]) -> tuple[Wheel, ...]:
         """Return the wheels of *pins*, in that order; raises as `lamina.fetch.fetch` does."""
-        from lamina.fetch.index import Index  # noqa: PLC0415 - not needed when every layer stands
-
         pins = tuple(pins)
         missing = tuple({pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}.values())
         if missing:
             wheels = fetch(
                 missing,
-                self.store,
+                self.session.store,
                 verify=_verify,
-                index=Index(self.project, self.store, offline=self._offline),
-                reporter=self.reporter,
-                offline=self._offline,
+                index=self.session.index,
+                reporter=self.session.reporter,
+                offline=self.session.options.offline,
             )
             self._wheels |= {wheel.pin.sha256: wheel for wheel in wheels}
         return tuple(self._wheels[pin.sha256] for pin in pins)
@@ -284,10 +312,9 @@ def _remove_others(project: Path, outputs: Sequence[Layer | Package]) -> None:
                 path.unlink()
 
 
-def _record(
-    result: Build, project: Path, planned: Plan, packing: Packing, options: Options, *, started_ns: int
-) -> None:
+def _record(result: Build, session: Session, planned: Plan, packing: Packing, *, started_ns: int) -> None:
     """Write the report, and what lets the next build find nothing to do."""
+    project = session.project
     replace_file(project / buildfile.BUILD_FILE, buildfile.encode(result, project=project))
     inputs = Snapshot((*take(project, planned.inputs).observations, *packing.snapshot.observations))
     if _changed_since(inputs, started_ns):
@@ -296,7 +323,7 @@ def _record(
         return
     written: tuple[Layer | Package, ...] = (*result.layers, *result.packages)
     outputs = [output.path.relative_to(project).as_posix() for output in written]
-    fresh.remember(project, asked=options.asked(), inputs=inputs, sources=packing.key, outputs=outputs)
+    fresh.remember(project, asked=session.options.asked(), inputs=inputs, sources=packing.key, outputs=outputs)
 
 
 def _changed_since(inputs: Snapshot, started_ns: int) -> bool:

@@ -14,11 +14,9 @@ from lamina.cli import _summary
 from lamina.cli._building import options
 from lamina.cli._console import Console, megabytes
 from lamina.estimate import estimate
-from lamina.fetch.index import Index
 from lamina.layering import LayerPlan, closure_of, reuse, why
-from lamina.pipeline import plan
+from lamina.pipeline import Session, plan
 from lamina.previous import Previous
-from lamina.store import Store
 
 if TYPE_CHECKING:
     import argparse
@@ -36,15 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Say what a build would fetch and make, with sizes; write nothing into the project."""
     console = Console.of(arguments)
     project = config.find_project(Path(arguments.project or "."))
-    store = Store.open()
+    session = Session.open(project, options(arguments), reporter=console)
     try:
-        planned = plan(project, options(arguments), store=store)
+        planned = plan(session)
         console.stage("Reading the ends of the wheels", total=len(planned.missing), unit="wheels")
-        index = Index(project, store, offline=arguments.offline)
-        estimates = estimate(planned.layers, store, index, offline=arguments.offline)
+        estimates = estimate(planned.layers, session.store, session.index, offline=arguments.offline)
     finally:
         console.close()
-    stories = [_Story.of(draft, planned, project, store) for draft in planned.layers]
+    stories = [_Story.of(draft, planned, session) for draft in planned.layers]
     if arguments.json:
         print(json.dumps(_plan_document(planned, estimates, stories), indent=2))
         return 0
@@ -67,7 +64,8 @@ class _Story:
     reason: str
 
     @classmethod
-    def of(cls, draft: Draft, planned: Plan, project: Path, store: Store) -> _Story:
+    def of(cls, draft: Draft, planned: Plan, session: Session) -> _Story:
+        project, store = session.project, session.store
         previous = Previous.of(project)
         service = planned.service
         tree = walk(project, service.source, service.include)
