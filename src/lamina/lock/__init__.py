@@ -41,9 +41,14 @@ def _requirements(request: Request) -> Lock:
     return requirements.read(request)
 
 
+def _poetry(request: Request) -> Lock:
+    from lamina.lock import poetry  # noqa: PLC0415
+
+    return poetry.read(request)
+
+
 def _not_read_yet(request: Request) -> Lock:
     exports = {
-        "poetry.lock": "poetry export --output requirements.txt",
         "pdm.lock": "pdm export --format pylock --output pylock.toml",
         "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
     }
@@ -58,7 +63,7 @@ def _not_read_yet(request: Request) -> Lock:
 READERS: Final[Mapping[str, Callable[[Request], Lock]]] = {
     "uv.lock": _uv,
     "pylock.toml": _pylock,
-    "poetry.lock": _not_read_yet,
+    "poetry.lock": _poetry,
     "pdm.lock": _not_read_yet,
     "Pipfile.lock": _not_read_yet,
     "requirements.txt": _requirements,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import rtoml
 
@@ -27,6 +27,7 @@ __all__ = [
     "names_known",
     "python_fits",
     "some_environment_fits",
+    "with_credentials",
     "without_credentials",
 ]
 
@@ -112,3 +113,10 @@ def local_path(url: str) -> Path:
     from urllib.request import url2pathname  # noqa: PLC0415
 
     return Path(url2pathname(str(urlsplit(url).path)))
+
+
+def with_credentials(url: str, user: str, password: str) -> str:
+    """Return *url* with *user* and *password*, for an index to be asked; never for an error or a lock."""
+    parts = urlsplit(without_credentials(url))
+    userinfo = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    return urlunsplit(parts._replace(netloc=f"{userinfo}@{parts.netloc}"))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lamina.lock.values import Request
     from lamina.target import Target
 
-__all__ = ["refuse_pins", "refuse_uv"]
+__all__ = ["refuse", "refuse_pins", "refuse_uv"]
 
 # Minors far enough in both directions for any bound that a project may set.
 _MINORS = ("2.7", *(f"3.{minor}" for minor in range(6, 25)), "4.0")
@@ -61,7 +61,7 @@ def refuse_uv(
                 f"{difference} (group `{group}`)"
                 for difference in comparison.differences(entries, locked.get(group, ()), ("",))
             ]
-    _refuse(differences, request, "uv lock")
+    refuse(differences, request, "uv lock")
 
 
 def refuse_pins(
@@ -91,10 +91,11 @@ def refuse_pins(
                 for version in pins[name]
                 if version is not None and not requirement.specifier.contains(version, prereleases=True)
             ]
-    _refuse(differences, request, command)
+    refuse(differences, request, command)
 
 
-def _refuse(differences: Iterable[str], request: Request, command: str) -> None:
+def refuse(differences: Iterable[str], request: Request, command: str) -> None:
+    """Raise `StaleLockError` naming the *differences*, if there are any; *command* makes the lock anew."""
     named = sorted(set(differences))
     if named:
         raise StaleLockError(
