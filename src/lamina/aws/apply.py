@@ -1,0 +1,160 @@
+"""
+Carry out a plan. Whatever is interrupted here leaves whole things only, and running again goes on from them.
+
+A layer becomes a version once, however many publish it at the same time: with a bucket one of them claims it and the others
+find what it published; and everybody looks again after publishing, and takes back what came second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from lamina.aws import upload
+from lamina.aws.claim import Claims
+from lamina.aws.interfaces import Publication, S3Code, Storage, Zip
+from lamina.aws.plan import Keep, Publish, matching
+from lamina.aws.record import encode
+from lamina.aws.survey import candidates, everywhere
+from lamina.errors import IntegrityError
+from lamina.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.aws.interfaces import Account, Grant, Objects, PublishedVersion
+    from lamina.aws.survey import Place, Step
+    from lamina.progress import Reporter
+
+__all__ = ["Published", "apply"]
+
+_SILENT = Silent()
+_CLAIMS = Claims()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """A layer version that is what was wanted."""
+
+    step: Step
+    version: PublishedVersion
+    new: bool
+    """Whether it was published now, by us."""
+    sent_bytes: int
+
+    @property
+    def account(self) -> Account:
+        """Where it is."""
+        return self.step.place.services.account
+
+
+def apply(steps: Sequence[Step], *, reporter: Reporter = _SILENT, claims: Claims = _CLAIMS) -> tuple[Published, ...]:
+    """
+    Carry out *steps* and return the versions, in the same order; places work at the same time, layers after each other.
+
+    Raises AwsError and its kinds; what was done by then stays, and is found by the next plan.
+    """
+    places = list(dict.fromkeys(step.place for step in steps))
+    bytes_to_send = sum(step.action.upload_bytes for step in steps if isinstance(step.action, Publish))
+    if bytes_to_send:
+        reporter.stage("Uploading", total=bytes_to_send, unit="bytes")
+
+    def apply_place(place: Place) -> list[tuple[int, Published]]:
+        return [
+            (number, _apply(step, reporter=reporter, claims=claims))
+            for number, step in enumerate(steps)
+            if step.place is place
+        ]
+
+    done = dict(pair for pairs in everywhere(apply_place, places) for pair in pairs)
+    return tuple(done[number] for number in range(len(steps)))
+
+
+def _apply(step: Step, *, reporter: Reporter, claims: Claims) -> Published:
+    match step.action:
+        case Keep() as action:
+            published = Published(step=step, version=action.version, new=False, sent_bytes=0)
+        case Publish() as action:
+            published = _publish(step, action, reporter=reporter, claims=claims)
+        case _:
+            assert_never(step.action)
+    _share(step, published.version, action.grants)
+    if action.parameter is not None:
+        step.place.services.parameters.put(action.parameter, published.version.arn)
+    return published
+
+
+def _share(step: Step, version: PublishedVersion, grants: Sequence[Grant]) -> None:
+    for grant in grants:
+        step.place.services.layers.grant(step.wanted.name, version.number, grant)
+
+
+def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims) -> Published:
+    objects = step.place.objects
+    source = step.job.source
+    if objects is None:
+        reporter.advance(step.wanted.layer.zipped_bytes)
+        version, new = _once(step, Zip(content=source.read()), None)
+        return Published(step=step, version=version, new=new, sent_bytes=step.wanted.layer.zipped_bytes if new else 0)
+    keys, digest = step.place.keys, step.wanted.layer.digest
+    sent = upload.send_parts(objects, keys, source, action.missing, reporter=reporter)
+    claim = keys.claim(step.place.services.account, step.wanted.name, digest)
+
+    def waiting() -> None:
+        reporter.note(f"another publisher is at work on layer `{step.wanted.name}`: waiting for it")
+
+    with claims.hold(objects, claim, waiting=waiting):
+        # It may have been published while the parts were on their way.
+        found = _existing(step)
+        if found is not None:
+            return Published(step=step, version=found, new=False, sent_bytes=sent)
+        sent += upload.compose(objects, keys.layer(digest), keys, source)
+        record = encode(step.wanted, source.parts)
+        objects.put(keys.record(digest), record, sha256=hashlib.sha256(record).hexdigest())
+        version, new = _once(step, _code(step, objects), objects)
+    return Published(step=step, version=version, new=new, sent_bytes=sent)
+
+
+def _code(step: Step, objects: Objects) -> S3Code:
+    key = step.place.keys.layer(step.wanted.layer.digest)
+    storage = step.wanted.config.storage
+    stored = objects.head(key) if storage is Storage.REFERENCE else None
+    return S3Code(
+        bucket=objects.bucket, key=key, storage=storage, version_id=None if stored is None else stored.version_id
+    )
+
+
+def _existing(step: Step) -> PublishedVersion | None:
+    layers = step.place.services.layers
+    return matching(step.wanted, candidates(layers, step.wanted, layers.versions(step.wanted.name)))
+
+
+def _once(step: Step, code: Zip | S3Code, objects: Objects | None) -> tuple[PublishedVersion, bool]:
+    """Publish, and return the version that stays, and whether that is ours."""
+    wanted, layers = step.wanted, step.place.services.layers
+    version = layers.publish(
+        Publication(
+            name=wanted.name,
+            description=wanted.description,
+            code=code,
+            runtimes=(wanted.target.runtime,),
+            architectures=(str(wanted.target.architecture),),
+            license=wanted.config.license,
+        )
+    )
+    if version.code_sha256 != wanted.layer.code_sha256:
+        layers.delete(wanted.name, version.number)
+        if objects is not None and isinstance(code, S3Code):
+            objects.delete(code.key)
+        raise IntegrityError(
+            f"Lambda's copy of layer `{wanted.name}` is not what was built: "
+            f"expected CodeSha256 {wanted.layer.code_sha256}, got {version.code_sha256}",
+            hint="the version has been deleted again; run again",
+        )
+    # A lost reply makes the SDK publish twice, and without a bucket nobody can claim anything.
+    first = _existing(step)
+    if first is not None and first.number < version.number:
+        layers.delete(wanted.name, version.number)
+        return first, False
+    return version, True

@@ -1,0 +1,132 @@
+"""Read a layer's zip from disk as the parts it is cut into, each with its SHA-256; never the whole of it in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING
+
+from lamina.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from lamina.aws.parts import Part
+    from lamina.aws.wanted import Wanted
+
+__all__ = ["Source", "Window"]
+
+_BUFFER_BYTES = 1 << 20
+
+
+class Window(io.RawIOBase):
+    """A stretch of a file, which can be read again when a request is sent again."""
+
+    def __init__(self, path: Path, start: int, size: int) -> None:
+        """Open *size* bytes of *path* from *start* on."""
+        self._file = path.open("rb", buffering=0)
+        self._start = start
+        self._size = size
+        self._position = 0
+        self._file.seek(start)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # narrower than any buffer, as RawIOBase calls it
+        """Read up to the end of the stretch."""
+        wanted = min(len(buffer), self._size - self._position)
+        count: int = self._file.readinto(memoryview(buffer)[:wanted])
+        self._position += count
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to *offset* within the stretch."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, min(self._size, base + offset))
+        self._file.seek(self._start + self._position)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position within the stretch."""
+        return self._position
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+class Source:
+    """The zip of one wanted layer, checked to be what was built."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        """
+        Hash the zip, once as a whole and once in parts.
+
+        Raises IntegrityError if it is not there as it was built.
+        """
+        self._path = wanted.layer.path
+        self._size = wanted.layer.zipped_bytes
+        self.cut = wanted.cut
+        whole = hashlib.sha256()
+        spans = [(part.start, part.size) for part in wanted.cut.parts]
+        spans.append((wanted.cut.tail_start, wanted.cut.tail_bytes))
+        try:
+            digests = [self._hash(start, size, whole) for start, size in spans]
+            same = self._path.stat().st_size == self._size and whole.hexdigest() == wanted.layer.sha256
+        except OSError as error:
+            raise _changed(self._path) from error
+        if not same:
+            raise _changed(self._path)
+        self.parts: tuple[str, ...] = tuple(digests[:-1])
+        """SHA-256 of each part, in order."""
+        self.tail_sha256 = digests[-1]
+        self.sha256 = wanted.layer.sha256
+
+    def _hash(self, start: int, size: int, whole: hashlib._Hash) -> str:
+        digest = hashlib.sha256()
+        with Window(self._path, start, size) as window:
+            for piece in _pieces(window):
+                digest.update(piece)
+                whole.update(piece)
+        return digest.hexdigest()
+
+    def pieces(self) -> tuple[tuple[str, Part], ...]:
+        """Return the parts with their SHA-256, each once."""
+        return tuple(dict(zip(self.parts, self.cut.parts, strict=True)).items())
+
+    def open(self, part: Part) -> BinaryIO:
+        """Open one part's bytes."""
+        return Window(self._path, part.start, part.size)  # type: ignore[return-value]  # as much of a file as is asked for
+
+    def open_tail(self) -> BinaryIO:
+        """Open the bytes behind the last part."""
+        return Window(self._path, self.cut.tail_start, self.cut.tail_bytes)  # type: ignore[return-value]
+
+    def open_whole(self) -> BinaryIO:
+        """Open the whole zip."""
+        return Window(self._path, 0, self._size)  # type: ignore[return-value]
+
+    def read(self) -> bytes:
+        """Return the whole zip, for a call that has to carry it."""
+        return self._path.read_bytes()
+
+
+def _pieces(window: Window) -> Iterator[bytes]:
+    while piece := window.read(_BUFFER_BYTES):
+        yield piece
+
+
+def _changed(path: Path) -> IntegrityError:
+    return IntegrityError(f"`{path}` is not there as it was built", hint="build again: lamina build")

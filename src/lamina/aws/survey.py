@@ -1,0 +1,182 @@
+"""Look at what AWS holds, and plan every layer in every account and region. Only reads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+from lamina.aws.interfaces import Storage
+from lamina.aws.naming import Keys, digest_in, fill
+from lamina.aws.plan import State, matching, plan
+from lamina.aws.record import decode
+from lamina.aws.reference import check
+from lamina.aws.source import Source
+from lamina.aws.upload import is_composed, stored_parts
+from lamina.errors import AwsError, WrongRegionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lamina.aws.interfaces import Layers, LayerVersion, Objects, PublishedVersion, Services
+    from lamina.aws.plan import Action
+    from lamina.aws.record import Record
+    from lamina.aws.wanted import Wanted
+
+__all__ = ["Job", "Place", "Step", "candidates", "everywhere", "survey"]
+
+
+_Result = TypeVar("_Result")
+
+
+class Job:
+    """One wanted layer, whose zip is hashed at most once, and only if some place lacks the layer."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        """Wait until the zip is asked for."""
+        self.wanted = wanted
+        self._lock = Lock()
+        self._source: Source | None = None
+
+    @property
+    def source(self) -> Source:
+        """The zip, checked to be what was built."""
+        with self._lock:
+            if self._source is None:
+                self._source = Source(self.wanted)
+            return self._source
+
+
+class Place:
+    """One account in one region, and the bucket for it."""
+
+    def __init__(self, services: Services, *, bucket: str | None, prefix: str) -> None:
+        """Name the bucket by the template *bucket*."""
+        self.services = services
+        self.keys = Keys(prefix)
+        self._template = bucket
+
+    @cached_property
+    def objects(self) -> Objects | None:
+        """
+        The bucket, if one is configured.
+
+        Raises MissingBucketError, and WrongRegionError for one whose objects Lambda would not take.
+        """
+        if self._template is None:
+            return None
+        account = self.services.account
+        objects = self.services.bucket(fill(self._template, account))
+        region = objects.region()
+        if region is not None and region != account.region:
+            raise WrongRegionError(
+                f"Bucket `{objects.bucket}` is in {region}, and the layer is to be in {account.region}",
+                hint="Lambda takes code from buckets of its own region; name one for each: "
+                'bucket = "…-{region}" in `[tool.lamina.publish]`',
+            )
+        return objects
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What is to happen to one layer in one place."""
+
+    job: Job
+    place: Place
+    action: Action
+
+    @property
+    def wanted(self) -> Wanted:
+        """The layer."""
+        return self.job.wanted
+
+
+def survey(jobs: Sequence[Job], places: Sequence[Place]) -> tuple[Step, ...]:
+    """Return the plan for all *jobs* in all *places*, in that order; raises AwsError and its kinds."""
+
+    def plan_place(place: Place) -> list[Step]:
+        return [Step(job=job, place=place, action=_plan(job, place)) for job in jobs]
+
+    return tuple(step for steps in everywhere(plan_place, places) for step in steps)
+
+
+def everywhere(work: Callable[[Place], _Result], places: Sequence[Place]) -> list[_Result]:
+    """
+    Do *work* in all *places* at once and to the end, whatever happens in one of them.
+
+    Raises the only failure, or AwsError telling all of them.
+    """
+    with ThreadPoolExecutor(max(1, len(places)), "lamina-place") as pool:
+        futures = [pool.submit(work, place) for place in places]
+    failures = [error for future in futures if (error := future.exception()) is not None]
+    ours = [error for error in failures if isinstance(error, AwsError)]
+    if len(failures) > 1 and len(ours) == len(failures):
+        told = [
+            f"{place.services.account}: {error}"
+            for place, future in zip(places, futures, strict=True)
+            if (error := future.exception()) is not None
+        ]
+        raise AwsError("\n  ".join((f"{len(told)} of {len(places)} places failed", *told)), hint=ours[0].hint)
+    return [future.result() for future in futures]
+
+
+def candidates(layers: Layers, wanted: Wanted, versions: Sequence[LayerVersion]) -> tuple[PublishedVersion, ...]:
+    """Return what those of *versions* really are that say they are the *wanted* layer, oldest first."""
+    numbers = [each.number for each in reversed(versions) if digest_in(each.description) == wanted.layer.digest]
+    found = (layers.version(wanted.name, number) for number in numbers)
+    return tuple(each for each in found if each is not None)
+
+
+def _plan(job: Job, place: Place) -> Action:
+    wanted, services = job.wanted, place.services
+    parameter = _parameter(wanted, services)
+    versions = tuple(services.layers.versions(wanted.name))
+    found = candidates(services.layers, wanted, versions)
+    kept = matching(wanted, found)
+    if kept is not None:
+        shared = bool(wanted.config.share_with)
+        state = State(
+            versions=versions,
+            candidates=found,
+            granted=services.layers.granted(wanted.name, kept.number) if shared else frozenset(),
+            parameter=services.parameters.get(parameter) if parameter is not None else None,
+        )
+        return plan(wanted, state, parameter=parameter)
+    if place.objects is None:
+        return plan(wanted, State(versions=versions, candidates=found), parameter=parameter)
+    return plan(wanted, _state(place.objects, job, place, versions, found), parts=job.source.parts, parameter=parameter)
+
+
+def _state(
+    objects: Objects, job: Job, place: Place, versions: tuple[LayerVersion, ...], found: tuple[PublishedVersion, ...]
+) -> State:
+    """Return what the bucket has of a layer that is to be published."""
+    wanted = job.wanted
+    if wanted.config.storage is Storage.REFERENCE:
+        state, account = objects.state(), place.services.account
+        check(state, bucket=objects.bucket, prefix=wanted.config.prefix, account=account)
+    composed = is_composed(objects, place.keys.layer(wanted.layer.digest), job.source)
+    return State(
+        versions=versions,
+        candidates=found,
+        record=_record(objects, place.keys, versions),
+        stored=frozenset() if composed else stored_parts(objects, place.keys, job.source),
+        composed=composed,
+    )
+
+
+def _record(objects: Objects, keys: Keys, versions: Sequence[LayerVersion]) -> Record | None:
+    digest = next((found for each in versions if (found := digest_in(each.description)) is not None), None)
+    if digest is None:
+        return None
+    content = objects.get(keys.record(digest))
+    return None if content is None else decode(content, key=keys.record(digest))
+
+
+def _parameter(wanted: Wanted, services: Services) -> str | None:
+    prefix = wanted.config.ssm_prefix
+    if prefix is None:
+        return None
+    return f"{fill(prefix, services.account, service=wanted.service)}/{wanted.layer.name}"

@@ -1,0 +1,141 @@
+"""
+Bring a layer into a bucket: the parts that it lacks, and from parts the whole.
+
+A part is named by its SHA-256, so it is sent once per bucket, whatever layers it is in, and an interrupted upload goes on
+where it stopped. S3 checks what arrives, writes only where nothing stands, and puts the layer together on its own side.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from lamina.aws.interfaces import CopySource
+from lamina.errors import AwsError, IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from lamina.aws.interfaces import Objects, SentPart, Stored
+    from lamina.aws.naming import Keys
+    from lamina.aws.parts import Part
+    from lamina.aws.source import Source
+    from lamina.progress import Reporter
+
+__all__ = ["STALE_SECONDS", "compose", "is_composed", "send_parts", "stored_parts"]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+STALE_SECONDS = 3600.0
+"""An upload that was begun so long ago is not being worked at any more."""
+_WORKERS = 8
+
+
+def stored_parts(objects: Objects, keys: Keys, source: Source) -> frozenset[str]:
+    """Return the SHA-256 of the parts of *source* that the bucket has, whole and unharmed."""
+
+    def stands(piece: tuple[str, Part]) -> str | None:
+        sha256, part = piece
+        return sha256 if _is(objects.head(keys.part(sha256)), sha256, part.size) else None
+
+    return frozenset(sha256 for sha256 in _in_parallel(stands, source.pieces()) if sha256 is not None)
+
+
+def is_composed(objects: Objects, key: str, source: Source) -> bool:
+    """Return whether the whole layer stands at *key*, as far as can be told before Lambda says its SHA-256."""
+    stored = objects.head(key)
+    size = source.cut.zipped_bytes
+    return stored is not None and stored.size == size and stored.sha256 in (None, source.sha256)
+
+
+def _is(stored: Stored | None, sha256: str, size: int) -> bool:
+    # Without a checksum it was not put there by lamina.
+    return stored is not None and stored.size == size and stored.sha256 == sha256
+
+
+def send_parts(objects: Objects, keys: Keys, source: Source, missing: Collection[str], *, reporter: Reporter) -> int:
+    """Send the *missing* parts in parallel, and return how many bytes were sent."""
+
+    def send(piece: tuple[str, Part]) -> int:
+        sha256, part = piece
+        key = keys.part(sha256)
+        with source.open(part) as body:
+            sent = objects.put(key, body, sha256=sha256)
+            # Something stands there: another publisher was faster, or it is damaged and to be replaced.
+            if not sent and not _is(objects.head(key), sha256, part.size):
+                body.seek(0)
+                sent = objects.put(key, body, sha256=sha256, absent=False)
+        reporter.advance(part.size)
+        return part.size if sent else 0
+
+    pieces = [piece for piece in source.pieces() if piece[0] in missing]
+    if not pieces:
+        return 0
+    return sum(_in_parallel(send, pieces))
+
+
+def compose(objects: Objects, key: str, keys: Keys, source: Source) -> int:
+    """
+    Have S3 put the layer together at *key* from stored parts and a tail that is sent; return how many bytes were sent.
+
+    Whatever stood there and was not the layer is replaced. Raises IntegrityError where the result is not the layer.
+    """
+    if objects.head(key) is not None:
+        if is_composed(objects, key, source):
+            return 0
+        objects.delete(key)
+    if source.parts:
+        _from_parts(objects, key, keys, source)
+        sent = source.cut.tail_bytes
+    else:
+        with source.open_whole() as body:
+            objects.put(key, body, sha256=source.sha256)
+        sent = source.cut.zipped_bytes
+    # A reply can get lost, and a publisher can be overtaken: what counts is what stands there.
+    if not is_composed(objects, key, source):
+        raise IntegrityError(f"`s3://{objects.bucket}/{key}` is not the layer that was put together", hint="run again")
+    return sent
+
+
+def _from_parts(objects: Objects, key: str, keys: Keys, source: Source) -> None:
+    for upload in objects.unfinished(key):
+        if upload.age_seconds > STALE_SECONDS:
+            objects.abort(key, upload.id)
+    upload_id = objects.begin(key)
+    done = False
+    try:
+        done = objects.complete(key, upload_id, _assemble(objects, key, upload_id, keys, source))
+    finally:
+        if not done:
+            # What ended the upload is more interesting than that giving it up failed, too; it is found and given up later.
+            with suppress(AwsError):
+                objects.abort(key, upload_id)
+
+
+def _assemble(objects: Objects, key: str, upload: str, keys: Keys, source: Source) -> Sequence[SentPart]:
+    def copy(numbered: tuple[int, str]) -> SentPart:
+        number, sha256 = numbered
+        sent = objects.copy_part(key, upload, CopySource(number=number, key=keys.part(sha256)))
+        if sent.sha256 not in (None, sha256):
+            raise IntegrityError(
+                f"`s3://{objects.bucket}/{keys.part(sha256)}` is not what its name says",
+                hint="run again: it is replaced",
+            )
+        return sent
+
+    sent = list(_in_parallel(copy, enumerate(source.parts, 1)))
+    with source.open_tail() as body:
+        number = len(sent) + 1
+        sent.append(objects.send_part(key, upload, number, body, sha256=source.tail_sha256))
+    return sent
+
+
+def _in_parallel(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Sequence[_Result]:
+    pool = ThreadPoolExecutor(_WORKERS, "lamina-s3")
+    try:
+        return list(pool.map(work, items))
+    finally:
+        # After a failure nothing more is begun.
+        pool.shutdown(cancel_futures=True)
