@@ -7,21 +7,20 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from loopback import IndexServer
-from services import HANDLER, make_service
 
 from lamina.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
 from lamina.model import Severity
 from lamina.pipeline import Options, build
 from lamina.service import Overrides
 from lamina.store import Store
+from loopback import IndexServer
+from services import HANDLER, make_service
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services import Service
-
     from lamina.pipeline import Result
+    from services import Service
 
 
 @pytest.fixture
