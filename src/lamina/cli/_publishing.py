@@ -1,0 +1,100 @@
+"""The part of ``lamina publish`` that needs the pipeline and AWS, apart, because ``--help`` needs neither."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from lamina import config
+from lamina.archive.writing import replace_file
+from lamina.aws import outputs
+from lamina.aws.apply import apply
+from lamina.aws.config import load
+from lamina.aws.places import connect
+from lamina.aws.plan import Keep, Publish
+from lamina.aws.survey import Job, survey
+from lamina.aws.wanted import want
+from lamina.cli._console import Console, megabytes
+from lamina.pipeline import Options, build
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from lamina.aws.apply import Published
+    from lamina.aws.survey import Step
+    from lamina.model import Build
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build, plan, and unless only the plan was asked for, publish."""
+    console = Console.of(arguments)
+    project = config.find_project(Path(arguments.project or "."))
+    try:
+        settings = load(project).at(arguments.region)
+        built = build(project, Options(), reporter=console).build
+        for finding in built.findings:
+            console.finding(finding.severity, finding.message)
+        if not built.ok:
+            return 1
+        wanted = want(built, settings, arguments.layer)
+        steps = survey([Job(each) for each in wanted], connect(settings))
+        console.close()
+        for line in _planned(steps):
+            console.say(line)
+        if arguments.check or arguments.dry_run:
+            return _only_planned(built, steps, arguments)
+        published = apply(steps, reporter=console)
+    finally:
+        console.close()
+    _report(built, published, arguments)
+    console.say(_closing(published))
+    return 0
+
+
+def _only_planned(built: Build, steps: Sequence[Step], arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        print(json.dumps(outputs.plan_document(built.service, steps), indent=2))
+    return 1 if arguments.check and any(step.action.is_change for step in steps) else 0
+
+
+def _report(built: Build, published: Sequence[Published], arguments: argparse.Namespace) -> None:
+    report = json.dumps(outputs.document(built.service, published), indent=2)
+    if arguments.output:
+        replace_file(Path(arguments.output), report.encode() + b"\n")
+    if arguments.env_file:
+        replace_file(Path(arguments.env_file), outputs.environment(published).encode())
+    if arguments.json:
+        print(report)
+        return
+    for each in published:
+        print(each.version.arn)
+
+
+def _planned(steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        where = step.place.services.account
+        match step.action:
+            case Keep() as action:
+                words = f"keep version {action.version.number}: {action.reason}"
+            case Publish() as action:
+                words = f"publish: {action.reason}; {megabytes(action.upload_bytes)} to upload"
+            case _:
+                assert_never(step.action)
+        yield f"layer {step.wanted.name}, {where}: {words}"
+        if action.grants:
+            yield f"  share with {', '.join(grant.principal for grant in action.grants)}"
+        if action.parameter is not None:
+            yield f"  set parameter {action.parameter}"
+
+
+def _closing(published: Sequence[Published]) -> str:
+    new = sum(each.new for each in published)
+    sent = sum(each.sent_bytes for each in published)
+    if not new and not sent:
+        changed = any(each.step.action.is_change for each in published)
+        return "no new version" if changed else "nothing to do"
+    return f"{new} new version{'' if new == 1 else 's'}, {megabytes(sent)} sent"
