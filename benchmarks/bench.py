@@ -12,6 +12,7 @@ Everything is under ``build/benchmarks`` of the checkout, on one file system, an
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -26,14 +27,12 @@ from benchmarks.values import Command
 from lamina import config
 from lamina.errors import LaminaError
 from lamina.interpreters import search
-from lamina.model import Wheel
-from lamina.pipeline import Options, plan
+from lamina.model import Pin, Wheel
 from lamina.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamina.model import Pin
     from lamina.target import Target
 
 __all__ = ["ROOT", "Bench", "remove"]
@@ -71,9 +70,13 @@ class Bench:
 
     @cached_property
     def pins(self) -> tuple[Pin, ...]:
-        """What the example's only layer holds."""
-        layers = plan(self.example, Options(), store=Store.open(self.store)).layers
-        return tuple({pin.sha256: pin for layer in layers for pin in layer.selection.pins}.values())
+        """What the example's layers hold, as the first build has reported it."""
+        document = json.loads((self.work / "fetching" / ".lamina" / "build.json").read_text("utf-8"))
+        found = [each for layer in document["layers"] for each in layer["distributions"]]
+        return tuple(
+            Pin(name=each["name"], version=each["version"], filename=each["artifact"], sha256=each["sha256"])
+            for each in found
+        )
 
     @cached_property
     def target(self) -> Target:

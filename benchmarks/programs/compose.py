@@ -1,27 +1,35 @@
 """
-Compose the layer of a project from cached segments, or copy it, and print how many seconds that took.
+Compose the layer that was built in ``DIRECTORY/fetching`` from cached segments, or copy it, and print how many seconds that took.
 
-``compose.py compose|copy PROJECT STORE DIRECTORY``: writes ``DIRECTORY/compose.zip`` or ``copy.zip``.
+``compose.py compose|copy STORE DIRECTORY``: writes ``DIRECTORY/compose.zip`` or ``copy.zip``.
 """
 
+import json
 import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from lamina.archive.layer import Identity, compose, contributions
-from lamina.model import Wheel
-from lamina.pipeline import Options, plan
+from lamina.archive.segment import Recipe
+from lamina.model import Pin, Wheel
 from lamina.store import Store
+from lamina.target import Target
 
 
-def composing(project: Path, store: Store, destination: Path) -> float:
-    [layer] = plan(project, Options(), store=store).layers
-    pins = layer.selection.pins
+def composing(document: dict[str, Any], store: Store, destination: Path) -> float:
+    [layer] = document["layers"]
+    target = Target.of(document["target"]["runtime"], document["target"]["architecture"])
+    pins = tuple(
+        Pin(name=each["name"], version=each["version"], filename=each["artifact"], sha256=each["sha256"])
+        for each in layer["distributions"]
+    )
     wheels = [Wheel(pin=pin, path=path) for pin in pins if (path := store.wheel(pin.sha256, pin.filename))]
-    identity = Identity(target=layer.selection.target, pins=pins, recipe=layer.recipe)
+    recipe = Recipe()
+    identity = Identity(target=target, pins=pins, recipe=recipe)
     start = time.perf_counter()
-    parts = contributions(wheels, layer.recipe, store)
+    parts = contributions(wheels, recipe, store)
     with destination.open("w+b", buffering=0) as file:
         compose(file, parts, identity, identity.digest())
     return time.perf_counter() - start
@@ -33,9 +41,17 @@ def copying(source: Path, destination: Path) -> float:
     return time.perf_counter() - start
 
 
-what, project, store, directory = sys.argv[1], *map(Path, sys.argv[2:])
-if what == "compose":
-    print(composing(project, Store.open(store), directory / "compose.zip"))
-else:
-    [layer] = (directory / "fetching" / ".lamina" / "layers").glob("*.zip")
-    print(copying(layer, directory / "copy.zip"))
+what, store, directory = sys.argv[1], *map(Path, sys.argv[2:])
+built = directory / "fetching" / ".lamina"
+built_document = json.loads((built / "build.json").read_text("utf-8"))
+[source] = (built / "layers").glob("*.zip")
+destination = directory / f"{what}.zip"
+seconds = 0.0
+# The first time loads modules; that is start-up, which whole processes are measured for.
+for _ in range(2):
+    destination.unlink(missing_ok=True)
+    if what == "compose":
+        seconds = composing(built_document, Store.open(store), destination)
+    else:
+        seconds = copying(source, destination)
+print(seconds)

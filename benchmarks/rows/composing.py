@@ -36,7 +36,7 @@ def rows(bench: Bench) -> Sequence[Row]:
 
 def _row(bench: Bench, name: str, title: str) -> Row:
     destination = bench.work / f"{name}.zip"
-    arguments = (name, str(bench.example), str(bench.store), str(bench.work))
+    arguments = (name, str(bench.store), str(bench.work))
     command = bench.command(sys.executable, str(_PROGRAM), *arguments, directory=ROOT)
 
     def run(runner: Runner) -> Sample:
