@@ -47,16 +47,16 @@ def _poetry(request: Request) -> Lock:
     return poetry.read(request)
 
 
-def _not_read_yet(request: Request) -> Lock:
-    exports = {
-        "pdm.lock": "pdm export --format pylock --output pylock.toml",
-        "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
-    }
-    path, kind = request.lock_file.path, request.lock_file.kind
-    raise LockError(
-        f"lamina does not read `{kind}` yet: `{path}`",
-        hint=f'export it (`{exports[kind]}`) and name the result: [tool.lamina] lock = "…"',
-    )
+def _pdm(request: Request) -> Lock:
+    from lamina.lock import pdm  # noqa: PLC0415
+
+    return pdm.read(request)
+
+
+def _pipfile(request: Request) -> Lock:
+    from lamina.lock import pipfile  # noqa: PLC0415
+
+    return pipfile.read(request)
 
 
 # In the order of preference within one directory: a locker's own file says more than what was exported from it.
@@ -64,8 +64,8 @@ READERS: Final[Mapping[str, Callable[[Request], Lock]]] = {
     "uv.lock": _uv,
     "pylock.toml": _pylock,
     "poetry.lock": _poetry,
-    "pdm.lock": _not_read_yet,
-    "Pipfile.lock": _not_read_yet,
+    "pdm.lock": _pdm,
+    "Pipfile.lock": _pipfile,
     "requirements.txt": _requirements,
 }
 

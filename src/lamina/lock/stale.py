@@ -21,6 +21,7 @@ from lamina.lock.manifest import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
 
     from packaging.requirements import Requirement
 
@@ -94,12 +95,16 @@ def refuse_pins(
     refuse(differences, request, command)
 
 
-def refuse(differences: Iterable[str], request: Request, command: str) -> None:
-    """Raise `StaleLockError` naming the *differences*, if there are any; *command* makes the lock anew."""
+def refuse(differences: Iterable[str], request: Request, command: str, *, manifest: Path | None = None) -> None:
+    """
+    Raise `StaleLockError` naming the *differences*, if there are any; *command* makes the lock anew.
+
+    *manifest* is what was locked, where that is not the ``pyproject.toml``.
+    """
     named = sorted(set(differences))
     if named:
         raise StaleLockError(
-            f"`{request.lock_file.path}` does not match `{request.lock_file.pyproject}`: {'; '.join(named)}",
+            f"`{request.lock_file.path}` does not match `{manifest or request.lock_file.pyproject}`: {'; '.join(named)}",
             hint=f"lock again: `{command}`",
         )
 

@@ -1,0 +1,157 @@
+"""
+Read from ``pyproject.toml`` what PDM locks from: ``[project]``, groups, and ``[tool.pdm]``.
+
+Format: https://pdm-project.org/en/latest/reference/pep621/ and https://pdm-project.org/en/latest/reference/configuration/ (2026-11).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from lamina.errors import ConfigError
+from lamina.lock import guards, manifest
+from lamina.lock.walk import Want, applies
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from lamina.target import Target
+
+__all__ = ["PdmProject", "load", "want"]
+
+# What names its place without a requirement's grammar: `-e file:///${PROJECT_ROOT}/shared#egg=shared`.
+_EDITABLE = re.compile(r"^-e\s+\S*?#egg=([A-Za-z0-9._-]+)|^-e\s+\S*?([A-Za-z0-9._-]+)/?$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PdmProject:
+    """What one ``pyproject.toml`` asks PDM for."""
+
+    path: Path
+    requires_python: str | None
+    dependencies: tuple[Requirement, ...]
+    extras: Mapping[str, tuple[Requirement, ...]]
+    groups: Mapping[str, tuple[Requirement, ...]]
+    overridden: frozenset[str]
+    """Names of which ``[tool.pdm.resolution.overrides]`` decides the version."""
+    indexes: tuple[str | None, ...]
+    """As `lamina.lock.lookup.Hashed` takes them; they may carry credentials."""
+    hashes: frozenset[str]
+    """The content hash, as the PDMs which write version 4 compute it."""
+    is_workspace: bool
+
+    def wants(self, target: Target, *, groups: Iterable[str], extras: Collection[str]) -> Iterator[Want]:
+        """Yield what is asked for *target*; names that do not exist ask for nothing."""
+        chosen = list(self.dependencies)
+        for extra in extras:
+            chosen += self.extras.get(extra, ())
+        for group in groups:
+            chosen += self.groups.get(group, ())
+        for requirement in chosen:
+            if asked := want(requirement, extras, target, overridden=self.overridden):
+                yield asked
+
+
+def want(
+    requirement: Requirement, extras: Collection[str], target: Target, *, overridden: Collection[str]
+) -> Want | None:
+    """Return what *requirement* asks for, or nothing where it does not apply to *target* with *extras* of its parent."""
+    if not applies(str(requirement.marker) if requirement.marker else None, extras, target):
+        return None
+    name, specifier = canonicalize_name(requirement.name), requirement.specifier
+    chosen = tuple(canonicalize_name(extra) for extra in sorted(requirement.extras))
+    brackets = f"[{','.join(chosen)}]" if chosen else ""
+    free = requirement.url is not None or name in overridden
+    return Want(
+        name=name,
+        takes=(lambda _: True) if free else (lambda version: specifier.contains(version, prereleases=True)),
+        extras=chosen,
+        worded=f"`{name}{brackets}{specifier}`",
+    )
+
+
+def load(path: Path) -> PdmProject | None:
+    """Return what the file at *path* asks for, or nothing if it does not exist; `ConfigError` names what cannot be understood."""
+    if not path.is_file():
+        return None
+    document = guards.load(path)
+    try:
+        return _parse(document, path)
+    except (AttributeError, KeyError, TypeError, InvalidRequirement) as error:
+        raise ConfigError(f"`{path}` is not what PDM understands: {error}") from error
+
+
+def _parse(document: Mapping[str, Any], path: Path) -> PdmProject:
+    standard = manifest.load(path)
+    pdm: Mapping[str, Any] = document.get("tool", {}).get("pdm", {})
+    groups = dict(standard.groups)
+    for group, entries in pdm.get("dev-dependencies", {}).items():
+        name = canonicalize_name(group)
+        groups[name] = (*groups.get(name, ()), *map(_requirement, entries))
+    return PdmProject(
+        path=path,
+        requires_python=standard.requires_python,
+        dependencies=standard.dependencies or (),
+        extras=standard.extras or {},
+        groups=groups,
+        overridden=frozenset(canonicalize_name(name) for name in pdm.get("resolution", {}).get("overrides", {})),
+        indexes=tuple(_indexes(pdm.get("source", ()))),
+        hashes=frozenset(_content_hashes(document, pdm)),
+        is_workspace="workspace" in pdm,
+    )
+
+
+def _requirement(text: str) -> Requirement:
+    if found := _EDITABLE.match(text):
+        # Only the name matters: where it comes from is in the lock.
+        return Requirement(f"{found[1] or found[2]} @ file:///")
+    return Requirement(text)
+
+
+def _indexes(sources: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:
+    """Yield the URLs of PDM's own sources, and what is configured elsewhere unless one of them replaces the public index."""
+    replaced = False
+    for source in sources:
+        if source.get("type", "index") != "index":
+            continue
+        url = _expanded(source["url"])
+        if "username" in source:
+            url = guards.with_credentials(url, _expanded(source["username"]), _expanded(source.get("password", "")))
+        replaced |= source.get("name") == "pypi"
+        yield url
+    if not replaced:
+        yield None
+
+
+def _expanded(text: str) -> str:
+    return re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], found[0]), text)
+
+
+def _content_hashes(document: Mapping[str, Any], pdm: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the content hash as PDM computes it: since 2.15 over all of ``resolution``, before over its overrides (2026-11)."""
+    project = document.get("project", {})
+    development: dict[str, list[Any]] = {
+        canonicalize_name(group): list(entries) for group, entries in document.get("dependency-groups", {}).items()
+    }
+    for group, entries in pdm.get("dev-dependencies", {}).items():
+        development.setdefault(canonicalize_name(group), []).extend(entries)
+    content = {
+        "sources": pdm.get("source", []),
+        "dependencies": project.get("dependencies", []),
+        "optional-dependencies": project.get("optional-dependencies", {}),
+        "requires-python": project.get("requires-python", ""),
+    }
+    resolution = pdm.get("resolution", {})
+    for groups in (development, pdm.get("dev-dependencies", {})):
+        for last in ({"resolution": resolution}, {"overrides": resolution.get("overrides", {})}):
+            hashed = json.dumps({**content, "dev-dependencies": groups, **last}, sort_keys=True)
+            yield hashlib.sha256(hashed.encode()).hexdigest()
