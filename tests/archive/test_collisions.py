@@ -1,0 +1,107 @@
+"""One path in several distributions: shared, or refused."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.archive.collisions import shared_paths
+from lamina.archive.segment import Piece, Segment, write_segment
+from lamina.archive.zipformat import DEFLATED, STORED, Member, encode
+from lamina.errors import PathCollisionError
+from lamina.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Make = Callable[..., Segment]
+
+TEXT = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n" * 3
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    store = Store.open(tmp_path / "store")
+
+    def make_segment(*pieces: Piece, **files: bytes) -> Segment:
+        pieces += tuple(Piece(*encode(path, content)) for path, content in files.items())
+        key = str(len(list(store.root.rglob("*.seg")))) * 64
+        return write_segment(store.entry("segments", key, ".seg"), pieces, store)
+
+    return make_segment
+
+
+def deflated(path: str, content: bytes, level: int) -> Piece:
+    compressor = zlib.compressobj(level, zlib.DEFLATED, -15)
+    payload = compressor.compress(content) + compressor.flush()
+    return Piece(Member(path, False, DEFLATED, zlib.crc32(content), len(payload), len(content)), payload)
+
+
+def test_nothing_shared(make: Make) -> None:
+    """Distributions that share only directories share nothing."""
+    segments = {"a": make(**{"ns/a.py": b"1"}), "b": make(**{"ns/b.py": b"1"}), "c": make()}
+
+    assert {} == shared_paths(segments)
+
+
+def test_same_content(make: Make) -> None:
+    """What several provide with the same content stays with the first by name, whatever the order."""
+    first, second, third = (make(**{"ns/__init__.py": TEXT, f"ns/{name}.py": b"1"}) for name in "abc")
+
+    assert {"b": frozenset({"ns/__init__.py"}), "c": frozenset({"ns/__init__.py"})} == shared_paths(
+        {"c": third, "a": first, "b": second}
+    )
+
+
+def test_same_content_in_other_streams(make: Make) -> None:
+    """Content is compared, not how somebody compressed it."""
+    stored = Piece(Member("n", False, STORED, zlib.crc32(TEXT), len(TEXT), len(TEXT)), TEXT)
+    segments = {"a": make(deflated("n", TEXT, 9)), "b": make(deflated("n", TEXT, 1)), "c": make(stored)}
+
+    assert {"b": frozenset({"n"}), "c": frozenset({"n"})} == shared_paths(segments)
+
+
+def test_same_checksum(make: Make) -> None:
+    """Content with the same CRC-32 and size is not the same content."""
+    forged = b"\x9d\x0a\xd9\x6d"  # any four bytes can be given any CRC
+    pieces = [
+        Piece(Member("n", False, STORED, 7, 4, 4), forged),
+        Piece(Member("n", False, STORED, 7, 4, 4), b"evil"),
+    ]
+    with pytest.raises(PathCollisionError) as caught:
+        shared_paths({"a": make(pieces[0]), "b": make(pieces[1])})
+
+    assert "Distributions put different content at one path: `n` in `a` and `b`" == str(caught.value)
+
+
+def test_all_conflicts(make: Make) -> None:
+    """One error names every path and every distribution that differs there."""
+    segments = {
+        "pygame-ce": make(**{"pygame/__init__.py": b"ce", "pygame/same.py": b"1", "data": b"file", "own": b"1"}),
+        "pygame": make(**{"pygame/__init__.py": b"original", "pygame/same.py": b"1", "data/x": b"1"}),
+        "pygame-fork": make(**{"pygame/__init__.py": b"fork!", "pygame/same.py": b"1"}),
+    }
+    with pytest.raises(PathCollisionError) as caught:
+        shared_paths(segments)
+
+    fact = (
+        "Distributions put different content at one path: `data` is a file in `pygame-ce` and a directory in `pygame`; "
+        "`pygame/__init__.py` in `pygame` and `pygame-ce` and `pygame-fork`"
+    )
+
+    assert (
+        fact,
+        "keep one of the two in the lock, or leave the path out of both with `exclude`",
+    ) == (str(caught.value), caught.value.hint)
+
+
+def test_many_shared_paths(make: Make) -> None:
+    """Two distributions of one thing share thousands of paths, and are compared in one pass."""
+    files = {f"cv2/{number}.py": b"%d" % number for number in range(3000)}
+
+    assert {"opencv-python-headless": frozenset(files)} == shared_paths(
+        {"opencv-python": make(**files), "opencv-python-headless": make(**files)}
+    )

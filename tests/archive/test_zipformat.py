@@ -1,0 +1,177 @@
+"""The zip structures that lamina writes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+
+import pytest
+
+from lamina.archive.zipformat import (
+    DEFLATED,
+    DIRECTORY_ROW,
+    END,
+    LOCAL_HEADER,
+    MAX_BYTES,
+    MAX_ROWS,
+    STORED,
+    Encoded,
+    Member,
+    compress,
+    directory_row,
+    encode,
+    end_of_directory,
+    local_header,
+    write_archive,
+    write_sorted,
+)
+from lamina.errors import DuplicateMemberError, SuspiciousSizeError, UnsafeMemberError, UnsupportedMemberError
+
+MEMBER = Member("python/m.py", False, DEFLATED, 0x01020304, 5, 6)
+
+
+class TestHeaders:
+    def test_local_header(self) -> None:
+        """A local header needs version 2.0, stands on 1980-01-01, and carries nothing optional."""
+        header = local_header(MEMBER)
+
+        assert (b"PK\3\4", 20, 0, 8, 0, 33, 0x01020304, 5, 6, 11, 0) == LOCAL_HEADER.unpack_from(header)
+        assert b"python/m.py" == header[LOCAL_HEADER.size :]
+
+    @pytest.mark.parametrize(("executable", "mode"), [(False, 0o100644), (True, 0o100755)])
+    def test_directory_row(self, executable: bool, mode: int) -> None:
+        """A row says made on unix by version 2.0, and who may read and execute."""
+        row = directory_row(MEMBER._replace(executable=executable), 77)
+        fields = DIRECTORY_ROW.unpack_from(row)
+
+        assert (b"PK\1\2", 0x0314, 20, 0, 8, 0, 33, 0x01020304, 5, 6, 11, 0, 0, 0, 0, mode << 16, 77) == fields
+        assert b"python/m.py" == row[DIRECTORY_ROW.size :]
+
+    @pytest.mark.parametrize(("path", "flags"), [("python/a", 0), ("python/ü", 1 << 11)])
+    def test_utf8_flag(self, path: str, flags: int) -> None:
+        """The flag for UTF-8 names is set for names that need it, and for no others."""
+        member = MEMBER._replace(path=path)
+
+        assert (flags, flags) == (
+            LOCAL_HEADER.unpack_from(local_header(member))[2],
+            DIRECTORY_ROW.unpack_from(directory_row(member, 0))[3],
+        )
+
+
+class TestEnd:
+    def test_record(self) -> None:
+        """The end record counts the rows twice and has no comment."""
+        assert (b"PK\5\6", 0, 0, 3, 3, 20, 10, 0) == END.unpack(
+            end_of_directory(rows=3, directory_bytes=20, directory_offset=10)
+        )
+
+    def test_most(self) -> None:
+        """One less than the highest value of a field is the most, because the highest means zip64."""
+        record = end_of_directory(rows=MAX_ROWS, directory_bytes=100, directory_offset=MAX_BYTES - 100)
+
+        assert (0xFFFE, 0xFFFF_FFFE - 100) == (END.unpack(record)[4], END.unpack(record)[6])
+
+    def test_too_many_files(self) -> None:
+        """65,535 files would need zip64, which is never written."""
+        with pytest.raises(UnsupportedMemberError) as caught:
+            end_of_directory(rows=65_535, directory_bytes=0, directory_offset=0)
+
+        assert (
+            "The archive would hold 65,535 files, and a zip without the zip64 extension holds 65,534",
+            "leave files out with `exclude`, or split the layer",
+        ) == (str(caught.value), caught.value.hint)
+
+    def test_too_large(self) -> None:
+        """4 GiB would need zip64, which is never written."""
+        with pytest.raises(SuspiciousSizeError) as caught:
+            end_of_directory(rows=1, directory_bytes=1, directory_offset=MAX_BYTES)
+
+        assert (
+            "The archive would be 4,294,967,295 bytes, and a zip without the zip64 extension ends at 4,294,967,294"
+            == str(caught.value)
+        )
+
+
+class TestEncode:
+    def test_deflated(self) -> None:
+        """What gets smaller is deflated, and inflates to what it was."""
+        data = b"again and again " * 50
+        member, payload = encode("a/b.txt", data, executable=True)
+
+        assert (data, Member("a/b.txt", True, DEFLATED, zlib.crc32(data), len(payload), 800)) == (
+            zlib.decompress(payload, -15),
+            member,
+        )
+
+    @pytest.mark.parametrize("data", [b"", b"x", b"\x8f\x1b\x02"])
+    def test_stored(self, data: bytes) -> None:
+        """What does not get smaller is stored."""
+        assert Encoded(Member("a", False, STORED, zlib.crc32(data), len(data), len(data)), data) == encode("a", data)
+
+    def test_unsafe_path(self) -> None:
+        """Our own members obey the rules for everybody's."""
+        with pytest.raises(UnsafeMemberError) as caught:
+            encode("../evil", b"")
+
+        assert "Member path `../evil` has an empty, `.` or `..` component" == str(caught.value)
+
+    def test_codec(self) -> None:
+        """The pinned codec gives the bytes it always gave: another version would change layers for the same lock."""
+        text = b"".join(
+            b"line %d of a text that a codec could encode in many ways\n" % number for number in range(2000)
+        )
+
+        assert "1673f531" == hashlib.sha256(compress(text)).hexdigest()[:8]
+
+
+ENTRIES = [
+    encode("python/b.py", b"b = 1\n" * 30),
+    encode("python/a-\u00fc.txt", b"1"),
+    encode("a", b"", executable=True),
+]
+
+
+class TestWriteArchive:
+    def test_read_by_others(self) -> None:
+        """Python's own reader finds every member, sound and in sorted order."""
+        stream = io.BytesIO()
+        size = write_archive(stream, ENTRIES)
+        with zipfile.ZipFile(stream) as archive:
+            assert (None, ["a", "python/a-\u00fc.txt", "python/b.py"], b"b = 1\n" * 30, len(stream.getvalue())) == (
+                archive.testzip(),
+                archive.namelist(),
+                archive.read("python/b.py"),
+                size,
+            )
+
+    def test_order_does_not_matter(self) -> None:
+        """The archive depends on its entries and on nothing else."""
+        first, second = io.BytesIO(), io.BytesIO()
+        write_archive(first, ENTRIES)
+        write_archive(second, reversed(ENTRIES))
+
+        assert first.getvalue() == second.getvalue()
+
+    def test_golden(self) -> None:
+        """The format has not changed; if it must, `FORMAT` in `lamina.archive.segment` rises with this hash."""
+        stream = io.BytesIO()
+        write_archive(stream, ENTRIES)
+
+        assert (
+            "53fd37574e42a4443ca27ecd28050fa5b2476d487e2fc959003c525c78be61b0"
+            == hashlib.sha256(stream.getvalue()).hexdigest()
+        )
+
+    def test_twice(self) -> None:
+        """One path twice is refused."""
+        with pytest.raises(DuplicateMemberError) as caught:
+            write_archive(io.BytesIO(), [*ENTRIES, ENTRIES[0]])
+
+        assert "The archive would hold `python/b.py` twice" == str(caught.value)
+
+    def test_unsorted(self) -> None:
+        """Entries that are written as they come have to come sorted."""
+        with pytest.raises(ValueError, match=r"^`a` comes after `python/b\.py`$"):
+            write_sorted(io.BytesIO(), [ENTRIES[0], ENTRIES[2]])
