@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Self
 from lamina.archive.bytecode import RECIPE, bytecode_segment, package_bytecode, read_members
 from lamina.archive.layer import Contribution
 from lamina.archive.segment import Piece, write_segment
-from lamina.codetrees import code_trees
 from lamina.errors import ConfigError
 from lamina.imports import version as imports_version
 from lamina.interpreters import find, magic_number
@@ -170,12 +169,16 @@ def choose(
     known = known_choice(service, closure, tree, toolchain=toolchain, store=store)
     if known is not None:
         return known
-    from lamina.imports import reachable  # noqa: PLC0415 - only sources that were never followed need it
+    from lamina.archive.modules import SourceCode, WheelCode  # noqa: PLC0415 - only sources that were never followed
+    from lamina.imports import reachable  # noqa: PLC0415
 
     wheels = fetch(closure.pins)
     found = reachable(
         _handlers(closure),
-        code_trees(tree.files, wheels, closure.recipe, key=str(service.root)),
+        [
+            SourceCode(project=service.root, files=tree.files),
+            *(WheelCode(wheel=wheel, recipe=closure.recipe) for wheel in wheels),
+        ],
         scanner=toolchain.scanner,
         store=store,
         recorded=_recorded(service.root, closure.functions),

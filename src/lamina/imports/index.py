@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Code", "Index", "Scanner"]
 
-RECIPE = 1
+RECIPE = 2
 """Number of the way modules are read. Whatever changes what is found in the same source raises it."""
 
 AREA = "imports"
