@@ -44,7 +44,10 @@ def main() -> int:
         if code := prove(project, interpreter.path):
             return code
     say("\n$ lamina build --project examples/orders")
-    return lamina("build", "--project", str(project))
+    code = lamina("build", "--project", str(project))
+    if interpreter is None:
+        say("\nBuilt, but not proven to import: see the first line.")
+    return code
 
 
 def configured_target() -> Target:
