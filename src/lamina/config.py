@@ -87,8 +87,8 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
     lock = _lock(reader, project)
     layers = read_layers(reader, common)
     functions = read_functions(reader, layers)
-    for name in _SECTIONS:
-        reader.table(name)
+    for command in _SECTIONS:
+        reader.table(command)
     _check_sources_and_functions(reader, source=source, functions=functions)
     reader.done()
     if mistakes or target is None:

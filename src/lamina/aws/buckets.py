@@ -76,7 +76,8 @@ class S3Bucket:
             return None
         return Stored(
             size=response["ContentLength"],
-            sha256=_hexadecimal(response.get("ChecksumSHA256")),
+            # That of a composed object, whose ETag counts the parts, is the checksum of checksums.
+            sha256=None if "-" in response["ETag"] else _hexadecimal(response.get("ChecksumSHA256")),
             etag=response["ETag"],
             version_id=response.get("VersionId"),
             age_seconds=_age(response, response["LastModified"]),
@@ -200,7 +201,6 @@ def _sent(number: int, response: dict[str, Any]) -> SentPart:
 
 
 def _hexadecimal(checksum: str | None) -> str | None:
-    # The checksum of a composed object is one of checksums, and says how many: `…-5`.
     return None if checksum is None or "-" in checksum else base64.b64decode(checksum).hex()
 
 
