@@ -1,0 +1,31 @@
+"""List the files of a finished zip on disk from its directory alone, whatever its size."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from lamina.archive.copying import read_at
+from lamina.archive.endrecord import TAIL_BYTES, locate_directory
+from lamina.archive.rows import read_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.archive.zipformat import Member
+
+__all__ = ["members"]
+
+
+def members(path: Path) -> tuple[Member, ...]:
+    """
+    Return the files of the zip at *path*, in the order of its directory.
+
+    The zip may be anybody's: raises as `locate_directory` and `read_rows` do, and OSError where it cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        total = os.fstat(file.fileno()).st_size
+        start = max(0, total - TAIL_BYTES)
+        span = locate_directory(read_at(file, start, total - start), total=total, name=path.name)
+        rows = read_rows(read_at(file, span.offset, span.length), span=span, name=path.name)
+    return tuple(row.member for row in rows if not row.is_directory)
