@@ -222,7 +222,7 @@ def environment(server_url: str, home: Path) -> dict[str, str]:
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_NO_CONFIG": "1",
-        "UV_CACHE_DIR": str(home / "uv"),
+        "UV_CACHE_DIR": str(home / ".uv-cache"),
     }
 
 

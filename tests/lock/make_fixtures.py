@@ -94,7 +94,11 @@ ALL = (
         outputs=("poetry.lock",),
     ),
     Fixture(
-        name="pdm", locker="pdm[locked]>=2.26", manifest=lockers.PEP_621 + lockers.PDM_SOURCE, commands=_PDM, outputs=("pdm.lock",)
+        name="pdm",
+        locker="pdm[locked]>=2.26",
+        manifest=lockers.PEP_621 + lockers.PDM_SOURCE,
+        commands=_PDM,
+        outputs=("pdm.lock",),
     ),
     Fixture(
         name="pdm-forked",
@@ -180,7 +184,9 @@ def _install(fixture: Fixture, temporary: Path) -> Path:
     place = temporary / "environments" / fixture.locker
     if not place.exists():
         variables = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
-        subprocess.run([find_uv_bin(), "venv", "--quiet", "--python", fixture.python, str(place)], check=True, env=variables)
+        subprocess.run(
+            [find_uv_bin(), "venv", "--quiet", "--python", fixture.python, str(place)], check=True, env=variables
+        )
         # Old lockers rely on what their Python's setuptools brought along.
         requirements = [*fixture.locker.split(), "setuptools<70"]
         python = str(place / "bin" / "python")

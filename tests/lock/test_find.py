@@ -131,15 +131,22 @@ def test_explicit_of_unknown_format(tmp_path: Path) -> None:
     assert "`conda-lock.yml` is not the name of a lock file" == str(raised.value)
 
 
-@pytest.mark.parametrize("kind", ["poetry.lock", "pdm.lock", "Pipfile.lock"])
-def test_not_read_yet(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("poetry.lock", "has format version None, and lamina reads versions 1.1 to 2.1"),
+        ("pdm.lock", "has format version none, and lamina reads version 4"),
+        ("Pipfile.lock", "cannot be read: Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_unreadable(tmp_path: Path, kind: str, message: str) -> None:
     """A lock that lamina cannot read is not passed over for an export beside it."""
     plant(tmp_path, kind, "requirements.txt")
 
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
 
-    assert f"lamina does not read `{kind}` yet: `{tmp_path / kind}`" == str(raised.value)
+    assert f"`{tmp_path / kind}` {message}" == str(raised.value)
 
 
 def test_finding_imports_little() -> None:
