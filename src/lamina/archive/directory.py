@@ -9,6 +9,7 @@ Field layout: PKWARE APPNOTE 6.3.10, sections 4.3.7 to 4.3.9 (read 2026-11).
 from __future__ import annotations
 
 import struct
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.endrecord import TAIL_BYTES, Span, locate_directory
@@ -25,6 +26,8 @@ __all__ = ["Located", "Row", "Span", "locate_directory", "read_directory", "read
 _DATA_DESCRIPTOR = 1 << 3
 # How hard deflate tried: says nothing about the content, and writers disagree about it.
 _COMPRESSION_HINTS = 1 << 1 | 1 << 2
+_OFFSET = attrgetter("offset")
+_SLASH = ord("/")
 
 
 class Located(NamedTuple):
@@ -46,15 +49,22 @@ def read_directory(archive: memoryview, *, name: str) -> tuple[Located, ...]:
     rows = read_rows(archive[span.offset : span.offset + span.length], span=span, name=name)
     located: list[Located] = []
     free = 0
-    for row in sorted(rows, key=lambda row: row.offset):
-        if row.offset != free:
+    for row in sorted(rows, key=_OFFSET):
+        member, offset, flags, path, fields = row
+        if offset != free:
             raise _misplaced(row, free, name=name)
-        start = _payload_start(archive, row, end=span.offset, name=name)
-        free = start + row.member.compressed
-        if row.flags & _DATA_DESCRIPTOR:
+        start = offset + LOCAL_HEADER.size + len(path)
+        # Nearly every writer repeats the row's fields as they are, time and date included, and adds no extra field.
+        header = archive[offset:start].tobytes()
+        if header[30:] != path or header[6:28] != fields or header[28:30] != b"\0\0" or header[:4] != b"PK\3\4":
+            start = _compare(archive, row, end=span.offset, name=name)
+        free = start + member.compressed
+        if free > span.offset:
+            raise _damaged(row, name=name)
+        if flags & _DATA_DESCRIPTOR:
             free = _after_descriptor(archive, free, row, name=name)
-        if not row.is_directory:
-            located.append(Located(row.member, start))
+        if path[-1] != _SLASH:
+            located.append(Located(member, start))
     if free != span.offset:
         raise CorruptArchiveError(f"`{name}` has bytes between its last member and its directory")
     return tuple(located)
@@ -69,25 +79,23 @@ def _misplaced(row: Row, free: int, *, name: str) -> CorruptArchiveError:
     return CorruptArchiveError(f"`{name}` has bytes before `{path}` that belong to no member")
 
 
-def _payload_start(archive: memoryview, row: Row, *, end: int, name: str) -> int:
+def _damaged(row: Row, *, name: str) -> CorruptArchiveError:
+    return CorruptArchiveError(f"`{name}` is truncated or damaged at `{row.member.path}`")
+
+
+def _compare(archive: memoryview, row: Row, *, end: int, name: str) -> int:
+    """Compare a local header field by field with its *row*, and return where the payload starts."""
+    member = row.member
     after_fixed = row.offset + LOCAL_HEADER.size
-    after_name = after_fixed + len(row.name)
-    header = bytes(archive[row.offset : after_name])
-    member = row.member
-    if len(header) < LOCAL_HEADER.size or header[:4] != b"PK\3\4":
-        raise CorruptArchiveError(f"`{name}` is truncated or damaged at `{member.path}`")
-    start = after_name + (header[28] | header[29] << 8)
+    if after_fixed > end or archive[row.offset : row.offset + 4].tobytes() != b"PK\3\4":
+        raise _damaged(row, name=name)
+    fixed = archive[row.offset : after_fixed]
+    _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = LOCAL_HEADER.unpack(fixed)
+    after_name = after_fixed + name_length
+    start: int = after_name + extra_length
     if start + member.compressed > end:
-        raise CorruptArchiveError(f"`{name}` is truncated or damaged at `{member.path}`")
-    # Nearly every writer repeats the row's fields as they are, time and date included.
-    if header[6:28] != row.fields or header[30:] != row.name or start != after_name:
-        _compare(header, bytes(archive[after_name:start]), row, name=name)
-    return start
-
-
-def _compare(header: bytes, extra: bytes, row: Row, *, name: str) -> None:
-    member = row.member
-    _, _, flags, method, _, _, crc, compressed, size, _, _ = LOCAL_HEADER.unpack_from(header)
+        raise _damaged(row, name=name)
+    extra = archive[after_name:start].tobytes()
     check_unicode_path(extra, row.name, name=name)
     if FULL_32 in (compressed, size):
         size, compressed, _ = zip64_values(extra, (size, compressed, 0), name=name)
@@ -95,8 +103,7 @@ def _compare(header: bytes, extra: bytes, row: Row, *, name: str) -> None:
     # Streaming writers put sizes and CRC behind the payload; zeros here then say nothing.
     silent = flags & _DATA_DESCRIPTOR and stated == (0, 0, 0)
     same = (
-        header[26:28] == row.fields[20:22]
-        and header[30:] == row.name
+        archive[after_fixed:after_name].tobytes() == row.name
         and method == member.method
         and (flags ^ row.flags) & ~_COMPRESSION_HINTS == 0
         and (silent or stated == (member.crc, member.compressed, member.size))
@@ -106,6 +113,7 @@ def _compare(header: bytes, extra: bytes, row: Row, *, name: str) -> None:
             f"`{name}` says two things of `{member.path}`: its local header differs from its directory row",
             hint="such an archive shows different files to different readers; do not use it",
         )
+    return start
 
 
 def _after_descriptor(archive: memoryview, position: int, row: Row, *, name: str) -> int:

@@ -21,8 +21,9 @@ _COMPONENT_BYTES = 255  # NAME_MAX of every file system that Linux mounts
 # than any real tree, was made to exhaust its reader.
 _PATH_BYTES = 1024
 _COMPONENTS = 64
-# No path without these, shorter than this, can have any flaw.
-_ALWAYS_SAFE_CHARACTERS = _COMPONENT_BYTES // 4
+# So few characters are never too many bytes in one component (UTF-8 takes up to four for one), nor too many components.
+_SHORT = _COMPONENT_BYTES // 4
+_SHORT_ASCII = 2 * _COMPONENTS - 1
 
 
 class Clash(NamedTuple):
@@ -39,7 +40,7 @@ def flaw(path: str) -> str | None:
     suspicious = (
         not path
         or path[0] in "/."
-        or len(path) > _ALWAYS_SAFE_CHARACTERS
+        or len(path) > (_SHORT_ASCII if path.isascii() else _SHORT)
         or "/." in path
         or "//" in path
         or "\\" in path
