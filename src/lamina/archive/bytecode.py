@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.compiler import Compiled, Compiler, Invalidation, bytecode_path
 from lamina.archive.copying import read_at
-from lamina.archive.segment import Piece, Recipe, Segment, read_segment, write_segment
+from lamina.archive.segment import Piece, Recipe, Segment, find_segment, write_segment
 from lamina.archive.wheel import PREFIX, WheelArchive, place
 from lamina.archive.zipformat import DEFLATED, DIRECTORY_ROW, LOCAL_HEADER, Encoded, Member, encode
 
@@ -92,7 +92,7 @@ def _digest(values: list[object]) -> str:
 
 def read_bytecode(key: str, store: Store) -> Bytecode | None:
     """Return what the store holds under a `bytecode_key`, or nothing; no interpreter is started."""
-    segment = read_segment(store.entry(AREA, key, ".seg"))
+    segment = find_segment(store.entry(AREA, key, ".seg"))
     if segment is None:
         return None
     try:
@@ -214,11 +214,13 @@ class _Pack:
 
 def read_members(path: Path) -> Iterator[Encoded]:
     """Yield the members of the segment at *path*, if there is one; it was written by lamina, into its own store."""
-    segment = read_segment(path)
+    segment = find_segment(path)
     if segment is None:
         return
     with path.open("rb", buffering=0) as file:
         entries = read_at(file, 0, segment.entries_bytes)
+    if zlib.crc32(entries) != segment.crc32:
+        return  # damaged in the store: what it held is compiled again
     rows, position = segment.directory, 0
     while position < len(rows):
         fields = DIRECTORY_ROW.unpack_from(rows, position)
