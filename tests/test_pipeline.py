@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -320,3 +321,30 @@ def test_two_layers_of_one_lock(service: Service, store: Store) -> None:
         "base": ["alpha", "beta"],
         "reports": ["alpha", "beta", "gamma"],
     }
+
+
+def test_a_lock_that_was_read_is_not_parsed_again(service: Service, store: Store) -> None:
+    """With the wheels in the store, the same lock gives the same layer without a reader, an index or packaging."""
+    project = service.write()
+    first = build(project, Options(), store=store).build
+    (kept,) = (store.root / "selections").rglob("*.json")
+    kept.write_bytes(kept.read_bytes().replace(b'"version":"2.0"', b'"version":"2.0.post1"'))
+    shutil.rmtree(project / ".lamina")
+
+    second = build(project, Options(), store=store).build
+
+    assert [row.version for row in first.layers[0].distributions] == ["1.0", "2.0"]
+    assert [row.version for row in second.layers[0].distributions] == ["1.0", "2.0.post1"]
+
+
+def test_a_kept_reading_ends_with_the_files_it_was_made_from(service: Service, store: Store) -> None:
+    """A change of the lock, of the project's requirements, or of the store's content has the lock read again."""
+    project = service.write()
+    build(project, Options(), store=store)
+    for change in (
+        lambda: service.add("beta", "2.1", {"beta.py": ""}),
+        lambda: shutil.rmtree(store.root / "wheels"),
+    ):
+        change()
+
+        assert build(service.write(), Options(), store=store).build.layers[0].distributions[1].version == "2.1"

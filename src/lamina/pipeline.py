@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina import buildfile, config, fresh
+from lamina import lock as locks
 from lamina.archive.segment import Recipe
 from lamina.archive.snapshot import Snapshot, take
 from lamina.archive.sources import walk
@@ -36,6 +37,7 @@ from lamina.model import Build, Severity
 from lamina.packing import Packing, pack_functions
 from lamina.previous import Previous
 from lamina.progress import Silent
+from lamina.selections import Kept, keep, recall
 from lamina.service import Overrides
 from lamina.store import Store
 from lamina.target import quotas
@@ -46,9 +48,10 @@ if TYPE_CHECKING:
 
     from lamina.archive.sources import SourceTree
     from lamina.fetch.index import Index
+    from lamina.lock import LockFile
     from lamina.model import Finding, Layer, Package, Pin, Selection, Wheel
     from lamina.progress import Reporter
-    from lamina.service import Service
+    from lamina.service import LayerConfig, Service
 
 __all__ = ["Options", "Plan", "Result", "Session", "build", "plan"]
 
@@ -130,9 +133,6 @@ def plan(session: Session) -> Plan:
 
     Raises ConfigError, LockError, and FetchError where an index must be asked for the files of locked hashes.
     """
-    from lamina import lock as locks  # noqa: PLC0415 - loads packaging, which a command that only looks never needs
-    from lamina.select import select  # noqa: PLC0415
-
     project = session.project
     service = config.load(project, session.options.overrides)
     lock_file = locks.find(project, service.lock)
@@ -142,11 +142,9 @@ def plan(session: Session) -> Plan:
     for layer in service.layers:
         choice = (layer.groups, layer.extras)
         if choice not in selections:
-            lock = locks.read(
-                lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=session.index
-            )
-            selections[choice] = select(lock, target=service.target)
-            inputs |= dict.fromkeys(lock.inputs)
+            kept = _selection(session, service, layer, lock_file)
+            selections[choice] = kept.selection
+            inputs |= dict.fromkeys(kept.inputs)
         drafts.append(Draft(config=layer, selection=selections[choice], recipe=Recipe(exclude=layer.exclude)))
     return Plan(
         service=service,
@@ -154,6 +152,19 @@ def plan(session: Session) -> Plan:
         missing=missing_pins(drafts, session.store),
         inputs=(*inputs, project / PROFILE),
     )
+
+
+def _selection(session: Session, service: Service, layer: LayerConfig, lock_file: LockFile) -> Kept:
+    """Return what the lock holds for *layer*, without reading it where it was read before."""
+    kept = recall(lock_file, layer, service.target, session.store)
+    if kept is not None:
+        return kept
+    from lamina.select import select  # noqa: PLC0415 - loads packaging, which a lock that was read before never needs
+
+    lock = locks.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=session.index)
+    selection = select(lock, target=service.target)
+    keep(selection, lock.inputs, lock_file, layer, store=session.store)
+    return Kept(selection, lock.inputs)
 
 
 def build(project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = _SILENT) -> Result:

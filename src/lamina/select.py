@@ -25,7 +25,8 @@ from packaging.tags import create_compatible_tags_selector
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from lamina.errors import LockError, LockSyntaxError, NoCompatibleWheelError
-from lamina.lock.guards import local_path, python_fits, some_environment_fits
+from lamina.fileurls import path_of
+from lamina.lock.guards import python_fits, some_environment_fits
 from lamina.model import Pin, Selection
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _pin(package: Package, artifact: PackageWheel | PackageArchive, filename: st
         )
     url, path = artifact.url, Path(artifact.path) if artifact.path else None
     if path is None and url and url.startswith("file:"):
-        path, url = local_path(url), None
+        path, url = path_of(url), None
     return Pin(
         name=package.name,
         version=str(package.version or parse_wheel_filename(filename)[1]),

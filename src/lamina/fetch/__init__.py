@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.errors import OfflineError
+from lamina.fileurls import path_of
 from lamina.model import Wheel
 from lamina.progress import Silent
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lamina.progress import Reporter
     from lamina.store import Store
 
-__all__ = ["fetch", "is_local", "local_path", "path_of"]
+__all__ = ["fetch", "is_local", "local_path"]
 
 _SILENT = Silent()
 
@@ -67,15 +68,6 @@ def is_local(pin: Pin) -> bool:
 def local_path(pin: Pin) -> Path:
     """Return where the local file *pin* is."""
     return pin.path if pin.path is not None else path_of(pin.url or "")
-
-
-def path_of(url: str) -> Path:
-    """Return the path that a ``file:`` *url* names."""
-    from pathlib import Path  # noqa: PLC0415  # only for what a URL hides
-    from urllib.parse import urlsplit  # noqa: PLC0415
-    from urllib.request import url2pathname  # noqa: PLC0415
-
-    return Path(url2pathname(urlsplit(url).path))
 
 
 def _offline(pins: Sequence[Pin]) -> OfflineError:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.errors import IndexLookupError, OfflineError
-from lamina.fetch import path_of
+from lamina.fileurls import path_of
 from lamina.lock.index import IndexFile
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -13,6 +12,7 @@ from lamina.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from packaging.markers import Marker
     from packaging.specifiers import SpecifierSet
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "hash_missing",
     "load",
-    "local_path",
     "names_known",
     "python_fits",
     "some_environment_fits",
@@ -105,14 +104,6 @@ def without_credentials(url: str) -> str:
     user = userinfo.partition(":")[0]
     kept = f"{user}@{host}" if parts.scheme.endswith("ssh") else host
     return urlunsplit(parts._replace(netloc=kept))
-
-
-def local_path(url: str) -> Path:
-    """Return the path that the ``file:`` *url* means on this machine."""
-    # Path.from_uri is new in Python 3.13. The import takes 50 ms, and locks with such URLs are rare.
-    from urllib.request import url2pathname  # noqa: PLC0415
-
-    return Path(url2pathname(str(urlsplit(url).path)))
 
 
 def with_credentials(url: str, user: str, password: str) -> str:

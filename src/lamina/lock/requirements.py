@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
 from lamina.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError
+from lamina.fileurls import path_of
 from lamina.lock import guards, manifest, stale
 from lamina.lock.index import IndexFile
 from lamina.lock.requirementsfile import Entry, Requirements, parse
@@ -165,7 +166,7 @@ class _Direct:
             parts = urlsplit(self._url or "")
             where, _, self._commit = parts.path.rpartition("@") if "@" in parts.path else (parts.path, "", "")
             self._url = urlunsplit(parts._replace(path=where))
-        local = guards.local_path(address) if address.startswith("file:") else re.sub(r"\[[^\]]*\]$", "", address)
+        local = path_of(address) if address.startswith("file:") else re.sub(r"\[[^\]]*\]$", "", address)
         self._path = Path(os.path.normpath(entry.directory / local))
         self._hashes = entry.hashes | (
             {self._fragment["sha256"].lower()} if "sha256" in self._fragment else frozenset()
