@@ -19,7 +19,7 @@ from lamina.archive.zipformat import LOCAL_HEADER, Member
 from lamina.errors import CorruptArchiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Located", "Row", "Span", "locate_directory", "read_directory", "read_rows"]
 
@@ -28,6 +28,7 @@ _DATA_DESCRIPTOR = 1 << 3
 _COMPRESSION_HINTS = 1 << 1 | 1 << 2
 _OFFSET = attrgetter("offset")
 _SLASH = ord("/")
+_RELEASED_BYTES = 4 << 20
 
 
 class Located(NamedTuple):
@@ -37,18 +38,23 @@ class Located(NamedTuple):
     start: int
 
 
-def read_directory(archive: memoryview, *, name: str) -> tuple[Located, ...]:
+def _keep() -> None:
+    """Leave in memory what was looked at."""
+
+
+def read_directory(archive: memoryview, *, name: str, release: Callable[[], object] = _keep) -> tuple[Located, ...]:
     """
     Return the files of the whole *archive* in file order, each with the start of its payload; *name* is for messages.
 
     Every local header is compared with its directory row, and between members there may be nothing.
+    *release* is called after every few MiB of the file, to give back what a mapped *archive* takes of memory.
     Raises as ``locate_directory`` and ``read_rows`` do, and CorruptArchiveError where header and row differ.
     """
     total = len(archive)
     span = locate_directory(archive[max(0, total - TAIL_BYTES) :], total=total, name=name)
     rows = read_rows(archive[span.offset : span.offset + span.length], span=span, name=name)
     located: list[Located] = []
-    free = 0
+    free = released = 0
     for row in sorted(rows, key=_OFFSET):
         member, offset, flags, path, fields = row
         if offset != free:
@@ -63,6 +69,9 @@ def read_directory(archive: memoryview, *, name: str) -> tuple[Located, ...]:
             raise _damaged(row, name=name)
         if flags & _DATA_DESCRIPTOR:
             free = _after_descriptor(archive, free, row, name=name)
+        if start - released > _RELEASED_BYTES:
+            release()
+            released = start
         if path[-1] != _SLASH:
             located.append(Located(member, start))
     if free != span.offset:

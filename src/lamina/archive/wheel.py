@@ -41,7 +41,7 @@ _FORMAT = re.compile(rb"^Wheel-Version:[ \t]*1\.[0-9]+[ \t]*\r?$", re.MULTILINE)
 _INSTALLED_SCHEMES = ("purelib", "platlib", "data")
 _SHOWN_PROBLEMS = 20
 # Pages of the file that were looked at count as this process's memory until it gives them back.
-_MAPPED_BYTES = 16 << 20
+_MAPPED_BYTES = 4 << 20  # sixteen downloads are verified at once
 
 
 class Placed(NamedTuple):
@@ -77,7 +77,7 @@ class WheelArchive:
         self.view = memoryview(self._map)
         self._looked_at = 0
         try:
-            self.members = read_directory(self.view, name=self.name)
+            self.members = read_directory(self.view, name=self.name, release=self._give_back)
             self._give_back()
             self.stem = self._find_stem()
         except BaseException:
