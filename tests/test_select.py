@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from packaging.markers import default_environment
 
 from lamina.errors import LockError, LockSyntaxError, NoCompatibleWheelError
-from lamina.model import Pin, Selection
+from lamina.model import DirectorySource, Pin, SdistSource, Selection, VcsSource
 from lamina.select import select
 from lamina.target import Target
 from locking import (
@@ -130,23 +130,18 @@ def test_all_misses(tmp_path: Path) -> None:
         pylock_package("musl", tags=("cp313-cp313-musllinux_1_2_aarch64",)),
         pylock_package("mac", tags=tuple(f"cp313-cp313-macosx_{n}_0_arm64" for n in range(11, 17))),
         pylock_package("fallback", tags=("cp313-cp313-win_amd64",), sdist=pylock_wheel("fallback-1.0.tar.gz")),
-        pylock_package("source", tags=(), sdist=pylock_wheel("source-1.0.tar.gz")),
-        {"name": "repo", "vcs": {"type": "git", "url": "https://git.example/r", "commit-id": "c" * 40}},
-        {"name": "local", "directory": {"path": "local"}},
-        {"name": "zipped", "archive": {"url": "https://files.example/z.zip", "hashes": {"sha256": "0" * 64}}},
     )
 
     with pytest.raises(NoCompatibleWheelError) as raised:
         select(read_lock(tmp_path), target=TARGET)
 
     assert (
-        "no wheel in the lock fits python3.13 on arm64: `fallback` 1.0, `local`, `mac` 1.0, `musl` 1.0, `new-glibc` 1.0, "
-        "`other-machine` 1.0, `other-python` 1.0, `repo`, `source` 1.0, `zipped`"
+        "no wheel in the lock fits python3.13 on arm64: `fallback` 1.0, `mac` 1.0, `musl` 1.0, `new-glibc` 1.0, "
+        "`other-machine` 1.0, `other-python` 1.0"
     ) == str(raised.value)
     assert (
         "`fallback` 1.0 has no wheel for Linux on arm64; the lock offers: "
         "`fallback-1.0-cp313-cp313-win_amd64.whl`, `fallback-1.0.tar.gz`\n"
-        f"`local` is locked as a local directory, not a wheel; the lock offers: `{tmp_path / 'local'}`\n"
         "`mac` 1.0 has no wheel for Linux on arm64; the lock offers: `mac-1.0-cp313-cp313-macosx_11_0_arm64.whl`, "
         "`mac-1.0-cp313-cp313-macosx_12_0_arm64.whl`, `mac-1.0-cp313-cp313-macosx_13_0_arm64.whl`, "
         "`mac-1.0-cp313-cp313-macosx_14_0_arm64.whl` and 2 more\n"
@@ -158,14 +153,66 @@ def test_all_misses(tmp_path: Path) -> None:
         f"`other_machine-1.0-cp313-cp313-{X86}.whl`, `other_machine-1.0-cp313-cp313-win_amd64.whl`\n"
         "`other-python` 1.0 has no wheel for Python 3.13; the lock offers: "
         f"`other_python-1.0-cp311-cp311-{ARM}.whl`, `other_python-1.0-cp312-cp312-{ARM}.whl`\n"
-        f"`repo` is locked as a commit, not a wheel; the lock offers: `https://git.example/r@{'c' * 40}`\n"
-        "`source` 1.0 is locked as a source distribution only; the lock offers: `source-1.0.tar.gz`\n"
-        "`zipped` is locked as a source archive, not a wheel; the lock offers: `z.zip`\n"
         "the target takes: cp313, abi3 and pure wheels, up to manylinux_2_34_aarch64\n"
-        "next: choose versions that have such a wheel and lock again, or build for another target\n"
-        "next: sources are not built yet: put a wheel of each on an index, and lock again"
+        "next: choose versions that have such a wheel and lock again, or build for another target"
     ) == raised.value.hint
-    assert ("source-1.0.tar.gz",) == raised.value.offered["source==1.0"]
+    assert ("fallback-1.0-cp313-cp313-win_amd64.whl", "fallback-1.0.tar.gz") == raised.value.offered["fallback==1.0"]
+
+
+def test_sources(tmp_path: Path) -> None:
+    """What has no wheel at all is selected as what to build: an archive by hash, a directory, a commit."""
+    write_pylock(
+        tmp_path,
+        pylock_package("good"),
+        pylock_package("source", tags=(), sdist=pylock_wheel("source-1.0.tar.gz")),
+        {"name": "repo", "vcs": {"type": "git", "url": "https://git.example/r", "commit-id": "c" * 40}},
+        {"name": "local", "version": "2", "directory": {"path": "local", "subdirectory": "inner"}},
+        {
+            "name": "zipped",
+            "archive": {"url": "https://files.example/z.zip", "hashes": {"sha256": "0" * 64}, "subdirectory": "a"},
+        },
+    )
+
+    selection = select(read_lock(tmp_path), target=TARGET)
+
+    assert ["good"] == [pin.name for pin in selection.pins]
+    assert (
+        DirectorySource(name="local", version="2", path=tmp_path / "local" / "inner"),
+        VcsSource(name="repo", version=None, url="https://git.example/r", commit="c" * 40),
+        SdistSource(
+            name="source",
+            version="1.0",
+            filename="source-1.0.tar.gz",
+            sha256=digest("source-1.0.tar.gz"),
+            url="https://files.example/source-1.0.tar.gz",
+        ),
+        SdistSource(
+            name="zipped",
+            version=None,
+            filename="z.zip",
+            sha256="0" * 64,
+            url="https://files.example/z.zip",
+            subdirectory="a",
+        ),
+    ) == selection.sources
+
+
+def test_branches_are_refused(tmp_path: Path) -> None:
+    """A branch or tag is not a commit, and all of them are named at once."""
+    write_pylock(
+        tmp_path,
+        {"name": "one", "vcs": {"type": "git", "url": "https://git.example/r", "commit-id": "main"}},
+        {"name": "two", "vcs": {"type": "git", "url": "https://git.example/r", "commit-id": "v1.0"}},
+        {"name": "three", "vcs": {"type": "hg", "url": "https://hg.example/r", "commit-id": "c" * 40}},
+    )
+
+    with pytest.raises(LockError) as raised:
+        select(read_lock(tmp_path), target=TARGET)
+
+    assert (
+        f"`{tmp_path / 'pylock.toml'}` locks repositories without a commit of git: "
+        "`one` is locked at `main`, `three` is in a hg repository, `two` is locked at `v1.0`"
+    ) == str(raised.value)
 
 
 def test_old_glibc(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from lamina.archive.outline import Outline, directory_start, outline
 from lamina.archive.zipformat import END
 from lamina.errors import ArchiveError
 from lamina.fetch.ranges import Tail, fetch_tails
+from lamina.model import SourcePin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +65,10 @@ class Estimate:
 def estimate(drafts: Sequence[Draft], store: Store, index: Index, *, offline: bool = False) -> tuple[Estimate, ...]:
     """Return the estimate of each of *drafts*; what is not in *store* is asked of its server in small ranges."""
     pins = {pin.sha256: pin for draft in drafts for pin in draft.selection.pins}
-    paths = {sha256: store.wheel(sha256, pin.filename) for sha256, pin in pins.items()}
-    missing = [] if offline else [pin for sha256, pin in pins.items() if paths[sha256] is None]
+    # What is built from sources has no end to look at before.
+    wheels = {sha256: pin for sha256, pin in pins.items() if not isinstance(pin, SourcePin)}
+    paths = {sha256: store.wheel(sha256, pin.filename) for sha256, pin in wheels.items()}
+    missing = [] if offline else [pin for sha256, pin in wheels.items() if paths[sha256] is None]
     tails = dict(zip((pin.sha256 for pin in missing), fetch_tails(missing, index, reach=_reach), strict=True))
     for sha256, path in paths.items():
         if path is not None:
@@ -73,7 +76,7 @@ def estimate(drafts: Sequence[Draft], store: Store, index: Index, *, offline: bo
 
     def share(pin: Pin, draft: Draft) -> Share:
         found = _outline(tails.get(pin.sha256), pin, draft)
-        return Share(pin=pin, outline=found, in_store=paths[pin.sha256] is not None)
+        return Share(pin=pin, outline=found, in_store=paths.get(pin.sha256) is not None)
 
     return tuple(
         Estimate(

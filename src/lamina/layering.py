@@ -9,7 +9,7 @@ from lamina import buildfile
 from lamina.archive.layer import Contribution, Identity, compose, contributions, in_order
 from lamina.archive.writing import writing
 from lamina.bytecoding import Closure, bytecode_contributions
-from lamina.model import Distribution, Layer, Stretch
+from lamina.model import Distribution, Layer, SourcePin, Stretch
 from lamina.previous import changes
 
 if TYPE_CHECKING:
@@ -166,4 +166,8 @@ def closure_of(draft: Draft, drafts: Sequence[Draft], service: Service) -> Closu
 def missing_pins(drafts: Iterable[Draft], store: Store) -> tuple[Pin, ...]:
     """Return the artifacts of *drafts* that the store does not hold, each once."""
     pins = {pin.sha256: pin for draft in drafts for pin in draft.selection.pins}
-    return tuple(pin for pin in pins.values() if store.wheel(pin.sha256, pin.filename) is None)
+    return tuple(
+        pin
+        for pin in pins.values()
+        if not isinstance(pin, SourcePin) and store.wheel(pin.sha256, pin.filename) is None
+    )

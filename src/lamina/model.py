@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Build",
+    "DirectorySource",
     "Distribution",
     "Finding",
     "Layer",
@@ -87,11 +88,81 @@ class Pin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SdistSource:
+    """A locked source distribution or archive of sources, to be built to a wheel."""
+
+    name: str
+    """Normalised distribution name (PEP 503)."""
+    version: str | None
+    """``None`` where only building tells."""
+    filename: str
+    sha256: str
+    url: str | None = None
+    """Where the lock says it is, without credentials."""
+    path: Path | None = None
+    """Where it is on this machine, for a lock that names a local file."""
+    size: int | None = None
+    """Bytes of the file, where the lock or the index says so."""
+    index: str | None = None
+    """The index the lock names for it, without credentials."""
+    subdirectory: str | None = None
+    """Where the project is inside the archive, if not at its top."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectorySource:
+    """A project of this repository or machine, which is first-party: a member of a workspace, or a path dependency."""
+
+    name: str
+    """Normalised distribution name (PEP 503)."""
+    version: str | None
+    """``None`` where only building tells."""
+    path: Path
+    """Absolute."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VcsSource:
+    """A commit of a git repository, to be built to a wheel."""
+
+    name: str
+    """Normalised distribution name (PEP 503)."""
+    version: str | None
+    """``None`` where only building tells."""
+    url: str
+    """Without credentials."""
+    commit: str
+    """The full hash."""
+    subdirectory: str | None = None
+    """Where the project is inside the repository, if not at its top."""
+
+
+Source: TypeAlias = SdistSource | DirectorySource | VcsSource
+"""What has to be built to a wheel first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourcePin(Pin):
+    """
+    Sources whose identity is known; nothing of them has been built.
+
+    *sha256* is that identity, and *filename* stands for the artifact in manifests: the same on every machine, and a commit's
+    holds the commit. *version* is ``dynamic`` where only building tells.
+    """
+
+    source: Source
+    inputs: tuple[Path, ...] = ()
+    """Local files and directories whose change would make it another."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
     """Exactly what a lock holds for one target and one choice of groups and extras, sorted by name."""
 
     target: Target
     pins: tuple[Pin, ...]
+    sources: tuple[Source, ...] = ()
+    """What has no wheel in the lock, sorted by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,7 +33,7 @@ from lamina.bytecoding import PROFILE, Toolchain, choose
 from lamina.check import limits
 from lamina.fetch import fetch
 from lamina.layering import Draft, LayerPlan, Outcome, closure_of, make_layer, missing_pins, reuse, why
-from lamina.model import Build, Severity
+from lamina.model import Build, Severity, SourcePin
 from lamina.packing import Packing, pack_functions
 from lamina.previous import Previous
 from lamina.progress import Silent
@@ -43,7 +43,7 @@ from lamina.store import Store
 from lamina.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from lamina.archive.sources import SourceTree
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from lamina.model import Finding, Layer, Package, Pin, Selection, Wheel
     from lamina.progress import Reporter
     from lamina.service import LayerConfig, Service
+    from lamina.target import Target
 
 __all__ = ["Options", "Plan", "Result", "Session", "build", "plan"]
 
@@ -109,7 +110,9 @@ class Plan:
     service: Service
     layers: tuple[Draft, ...]
     missing: tuple[Pin, ...]
-    """Artifacts that the store does not hold."""
+    """Artifacts that the store does not hold, and that are not built here."""
+    local: tuple[SourcePin, ...]
+    """First-party packages that go into the function packages."""
     inputs: tuple[Path, ...]
     """Every file whose content decided the plan, and those whose appearance would."""
 
@@ -137,20 +140,23 @@ def plan(session: Session) -> Plan:
     service = config.load(project, session.options.overrides)
     lock_file = locks.find(project, service.lock)
     selections: dict[tuple[tuple[str, ...], tuple[str, ...]], Selection] = {}
+    local: dict[str, SourcePin] = {}
     inputs = dict.fromkeys(service.inputs)
     drafts: list[Draft] = []
     for layer in service.layers:
         choice = (layer.groups, layer.extras)
         if choice not in selections:
             kept = _selection(session, service, layer, lock_file)
-            selections[choice] = kept.selection
+            selections[choice], apart = _resolved(kept.selection, service)
+            local |= {pin.sha256: pin for pin in apart}
             inputs |= dict.fromkeys(kept.inputs)
         drafts.append(Draft(config=layer, selection=selections[choice], recipe=Recipe(exclude=layer.exclude)))
     return Plan(
         service=service,
         layers=tuple(drafts),
         missing=missing_pins(drafts, session.store),
-        inputs=(*inputs, project / PROFILE),
+        local=tuple(local.values()),
+        inputs=(*inputs, *_local_inputs((*local.values(), *_built(drafts))), project / PROFILE),
     )
 
 
@@ -165,6 +171,23 @@ def _selection(session: Session, service: Service, layer: LayerConfig, lock_file
     selection = select(lock, target=service.target)
     keep(selection, lock.inputs, lock_file, layer, store=session.store)
     return Kept(selection, lock.inputs)
+
+
+def _resolved(selection: Selection, service: Service) -> tuple[Selection, tuple[SourcePin, ...]]:
+    """Return *selection* with what has to be built among its pins, and apart from it what goes to the functions."""
+    if not selection.sources:
+        return selection, ()
+    from lamina.localwheel import resolve  # noqa: PLC0415 - most locks hold wheels only
+
+    return resolve(selection, service)
+
+
+def _built(drafts: Iterable[Draft]) -> list[SourcePin]:
+    return [pin for draft in drafts for pin in draft.selection.pins if isinstance(pin, SourcePin)]
+
+
+def _local_inputs(pins: Iterable[SourcePin]) -> Iterable[Path]:
+    return dict.fromkeys(path for pin in pins for path in pin.inputs)
 
 
 def build(project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = _SILENT) -> Result:
@@ -189,7 +212,9 @@ def _build(session: Session) -> Result:
         previous = Previous.of(project)
         tree = walk(project, planned.service.source, planned.service.include)
         with Toolchain(planned.service.target.python, store) as toolchain:
-            layers, outcomes = _layers(planned, tree, previous, _Fetched(session), toolchain)
+            fetched = _Fetched(session, planned.service.target)
+            tree = _with_local(tree, planned, fetched)
+            layers, outcomes = _layers(planned, tree, previous, fetched, toolchain)
             packing = pack_functions(planned.service, tree, project, previous, layers, toolchain=toolchain, store=store)
         _remove_others(project, [*layers, *packing.packages])
         result = Build(
@@ -203,6 +228,19 @@ def _build(session: Session) -> Result:
         )
         _record(result, session, planned, packing, started_ns=started_ns)
     return Result(build=result, outcomes=outcomes, packing=packing, fetched=planned.missing)
+
+
+def _with_local(tree: SourceTree, planned: Plan, fetched: _Fetched) -> SourceTree:
+    """Return the first-party sources together with the content of local packages."""
+    if not planned.local:
+        return tree
+    from lamina.localwheel import unpack  # noqa: PLC0415 - most services have none
+
+    session = fetched.session
+    named = ", ".join(f"`{pin.name}`" for pin in planned.local)
+    session.reporter.note(f"Local packages go into the function packages, because they change with the code: {named}")
+    wheels = fetched.all(planned.local)
+    return unpack(tree, wheels, _local_inputs(planned.local), root=session.project, store=session.store)
 
 
 def _early_findings(planned: Plan, session: Session) -> tuple[Finding, ...]:
@@ -285,27 +323,53 @@ def _complete(draft: Draft, planned: Plan, tree: SourceTree, fetched: _Fetched, 
 
 
 class _Fetched:
-    """The wheels of one build, each fetched when a stage first needs it."""
+    """The wheels of one build, each fetched or built when a stage first needs it."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, target: Target) -> None:
         self.session = session
+        self._target = target
         self._wheels: dict[str, Wheel] = {}
 
     def all(self, pins: Iterable[Pin]) -> tuple[Wheel, ...]:
-        """Return the wheels of *pins*, in that order; raises as `lamina.fetch.fetch` does."""
+        """Return the wheels of *pins*, in that order; raises as `lamina.fetch.fetch` and `lamina.localwheel.build` do."""
         pins = tuple(pins)
-        missing = tuple({pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}.values())
-        if missing:
-            wheels = fetch(
-                missing,
-                self.session.store,
-                verify=_verify,
-                index=self.session.index,
-                reporter=self.session.reporter,
-                offline=self.session.options.offline,
-            )
-            self._wheels |= {wheel.pin.sha256: wheel for wheel in wheels}
+        missing = {pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}
+        sources = [pin for pin in missing.values() if isinstance(pin, SourcePin)]
+        if locked := [pin for pin in missing.values() if not isinstance(pin, SourcePin)]:
+            self._wheels |= {wheel.pin.sha256: wheel for wheel in self._fetch(locked, _verify)}
+        if sources:
+            self._wheels |= {wheel.pin.sha256: wheel for wheel in self._build(sources)}
         return tuple(self._wheels[pin.sha256] for pin in pins)
+
+    def _fetch(self, pins: Sequence[Pin], verify: Callable[[Path, Pin], None]) -> tuple[Wheel, ...]:
+        session = self.session
+        return fetch(
+            pins,
+            session.store,
+            verify=verify,
+            index=session.index,
+            reporter=session.reporter,
+            offline=session.options.offline,
+        )
+
+    def _build(self, pins: Sequence[SourcePin]) -> tuple[Wheel, ...]:
+        from lamina.localwheel import Workshop, build  # noqa: PLC0415 - most locks hold wheels only
+
+        session = self.session
+        workshop = Workshop(
+            target=self._target,
+            store=session.store,
+            index=session.index,
+            project=session.project,
+            fetch=lambda pin: self._fetch([pin], _verify_hash_only)[0].path,
+            reporter=session.reporter,
+            offline=session.options.offline,
+        )
+        return build(pins, workshop)
+
+
+def _verify_hash_only(path: Path, pin: Pin) -> None:
+    """Accept an archive of sources, which has no RECORD: its hash was checked."""
 
 
 def _verify(path: Path, pin: Pin) -> None:

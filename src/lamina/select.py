@@ -27,7 +27,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from lamina.errors import LockError, LockSyntaxError, NoCompatibleWheelError
 from lamina.fileurls import path_of
 from lamina.lock.guards import python_fits, some_environment_fits
-from lamina.model import Pin, Selection
+from lamina.model import DirectorySource, Pin, SdistSource, Selection, VcsSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from packaging.tags import Tag
 
     from lamina.lock import Lock
+    from lamina.model import Source
     from lamina.target import Target
 
 __all__ = ["select"]
@@ -43,6 +44,8 @@ __all__ = ["select"]
 _Artifact: TypeAlias = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
 
 _SAFE_FILENAME = re.compile(r"[\w.+!-]+\.whl")
+_SAFE_ARCHIVE = re.compile(r"[\w+!-][\w.+!-]*\.(?:tar\.(?:gz|bz2|xz)|tgz|zip)")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NO_TAGS: frozenset[Tag] = frozenset()
 # As many file names as fit an error that is still read; the rest is counted.
@@ -61,17 +64,42 @@ class _Miss:
 
 def select(lock: Lock, *, target: Target) -> Selection:
     """
-    Return one wheel per package of *lock* that applies to *target*, sorted by name.
+    Return one wheel, or what to build one from, per package of *lock* that applies to *target*, sorted by name.
 
-    Among the wheels that fit, the best tag wins, then the highest build number. Raises `NoCompatibleWheelError` naming every
-    package without such a wheel, and `LockError` if the lock is for another Python or environment, or ambiguous.
+    Among the wheels that fit, the best tag wins, then the highest build number; sources are taken of what has no wheels at
+    all. Raises `NoCompatibleWheelError` naming every package without either, and `LockError` if the lock is for another
+    Python or environment, is ambiguous, or names branches and tags instead of commits.
     """
-    results = [_artifact(package, artifact, target) for package, artifact in _entries(lock, target)]
+    entries = _entries(lock, target)
+    _refuse_moving_references(entries, lock.path)
+    results = [_artifact(package, artifact, target) for package, artifact in entries]
     misses = [result for result in results if isinstance(result, _Miss)]
     if misses:
         raise _no_compatible_wheel(sorted(misses, key=lambda miss: miss.package.name), target)
     pins = [result for result in results if isinstance(result, Pin)]
-    return Selection(target=target, pins=tuple(sorted(pins, key=lambda pin: pin.name)))
+    sources = [result for result in results if isinstance(result, SdistSource | DirectorySource | VcsSource)]
+    return Selection(
+        target=target,
+        pins=tuple(sorted(pins, key=lambda pin: pin.name)),
+        sources=tuple(sorted(sources, key=lambda source: source.name)),
+    )
+
+
+def _refuse_moving_references(entries: Iterable[tuple[Package, _Artifact | None]], path: Path) -> None:
+    """Raise `LockError` naming every repository that is not pinned to a commit of git."""
+    found = [
+        f"{_worded(package)} is locked at `{artifact.commit_id}`"
+        if artifact.type == "git"
+        else f"{_worded(package)} is in a {artifact.type} repository"
+        for package, artifact in entries
+        if isinstance(artifact, PackageVcs)
+        and (artifact.type != "git" or not _COMMIT.fullmatch(artifact.commit_id or ""))
+    ]
+    if found:
+        raise LockError(
+            f"`{path}` locks repositories without a commit of git: {', '.join(sorted(found))}",
+            hint="a branch or a tag may be another tomorrow: lock again with a locker that writes the full commit",
+        )
 
 
 def _entries(lock: Lock, target: Target) -> tuple[tuple[Package, _Artifact | None], ...]:
@@ -158,52 +186,91 @@ def _refuse_two_versions(packages: Iterable[Package], path: Path) -> None:
         )
 
 
-def _artifact(package: Package, artifact: _Artifact | None, target: Target) -> Pin | _Miss:
+def _artifact(package: Package, artifact: _Artifact | None, target: Target) -> Pin | Source | _Miss:
     """Return what the layer takes for one entry of the lock; the only place that knows what can be taken."""
     match artifact:
         case PackageWheel():
             return _pin(package, artifact, artifact.filename)
         case PackageArchive():
             return _from_archive(package, artifact, target)
-        case PackageSdist():
-            offered = tuple(wheel.filename for wheel in package.wheels or ())
-            reason = _reason(offered, target) if offered else "is locked as a source distribution only"
-            return _Miss(package=package, offered=(*offered, artifact.filename), reason=reason)
+        case PackageSdist() if not package.wheels:
+            return _sdist(package, artifact, artifact.filename)
         case PackageDirectory():
-            return _Miss(
-                package=package, offered=(artifact.path,), reason="is locked as a local directory, not a wheel"
-            )
+            path = Path(artifact.path) / (artifact.subdirectory or "")
+            return DirectorySource(name=package.name, version=_version(package), path=path)
         case PackageVcs():
-            offered = (f"{artifact.url or artifact.path}@{artifact.commit_id}",)
-            return _Miss(package=package, offered=offered, reason="is locked as a commit, not a wheel")
-        case None:
-            offered = tuple(wheel.filename for wheel in package.wheels or ())
-            return _Miss(package=package, offered=offered, reason=_reason(offered, target))
+            return VcsSource(
+                name=package.name,
+                version=_version(package),
+                url=artifact.url or Path(artifact.path or "").as_uri(),
+                commit=artifact.commit_id,
+                subdirectory=artifact.subdirectory,
+            )
+        case PackageSdist() | None:
+            # Who publishes wheels for each platform does so because they differ: built here, one would fit this machine.
+            wheels = tuple(wheel.filename for wheel in package.wheels or ())
+            offered = (*wheels, artifact.filename) if artifact else wheels
+            return _Miss(package=package, offered=offered, reason=_reason(wheels, target))
         case _:
             assert_never(artifact)
 
 
-def _from_archive(package: Package, archive: PackageArchive, target: Target) -> Pin | _Miss:
+def _version(package: Package) -> str | None:
+    return str(package.version) if package.version else None
+
+
+def _from_archive(package: Package, archive: PackageArchive, target: Target) -> Pin | Source | _Miss:
     filename = (
         unquote(urlsplit(archive.url).path if archive.url else archive.path or "").replace("\\", "/").rpartition("/")[2]
     )
     if not filename.endswith(".whl"):
-        return _Miss(package=package, offered=(filename,), reason="is locked as a source archive, not a wheel")
+        return _sdist(package, archive, filename)
     if not _tags(filename) & frozenset(target.tags):
         return _Miss(package=package, offered=(filename,), reason=_reason((filename,), target))
     return _pin(package, archive, filename)
 
 
-def _pin(package: Package, artifact: PackageWheel | PackageArchive, filename: str) -> Pin:
+def _sdist(package: Package, artifact: PackageSdist | PackageArchive, filename: str) -> SdistSource:
+    sha256 = _checked_hash(package, artifact, filename, _SAFE_ARCHIVE)
+    url, path = _place(artifact)
+    return SdistSource(
+        name=package.name,
+        version=_version(package),
+        filename=filename,
+        sha256=sha256,
+        url=url,
+        path=path,
+        size=artifact.size,
+        index=package.index,
+        subdirectory=artifact.subdirectory if isinstance(artifact, PackageArchive) else None,
+    )
+
+
+def _place(artifact: PackageWheel | PackageArchive | PackageSdist) -> tuple[str | None, Path | None]:
+    """Return the URL, or the path of a file of this machine."""
+    if artifact.path:
+        return artifact.url, Path(artifact.path)
+    if artifact.url and artifact.url.startswith("file:"):
+        return None, path_of(artifact.url)
+    return artifact.url, None
+
+
+def _checked_hash(
+    package: Package, artifact: PackageWheel | PackageArchive | PackageSdist, filename: str, safe: re.Pattern[str]
+) -> str:
+    """Return the SHA-256; it and *filename* become parts of paths in the store."""
     sha256 = artifact.hashes["sha256"].lower()
-    # Both become parts of paths in the store, and a compressed platform tag may hide a slash: `any.x/../../y.whl`.
-    if not _SAFE_FILENAME.fullmatch(filename) or not _SHA256.fullmatch(sha256):
+    # A compressed platform tag may hide a slash: `any.x/../../y.whl`.
+    if not safe.fullmatch(filename) or not _SHA256.fullmatch(sha256):
         raise LockSyntaxError(
             f"{_worded(package)} is locked with a file name or hash that is none: `{filename}`, `{sha256}`"
         )
-    url, path = artifact.url, Path(artifact.path) if artifact.path else None
-    if path is None and url and url.startswith("file:"):
-        path, url = path_of(url), None
+    return sha256
+
+
+def _pin(package: Package, artifact: PackageWheel | PackageArchive, filename: str) -> Pin:
+    sha256 = _checked_hash(package, artifact, filename, _SAFE_FILENAME)
+    url, path = _place(artifact)
     return Pin(
         name=package.name,
         version=str(package.version or parse_wheel_filename(filename)[1]),
@@ -251,10 +318,7 @@ def _no_compatible_wheel(misses: Sequence[_Miss], target: Target) -> NoCompatibl
     python = f"cp{target.python[0]}{target.python[1]}"
     glibc = f"manylinux_{target.glibc[0]}_{target.glibc[1]}_{target.architecture.machine}"
     lines.append(f"the target takes: {python}, abi3 and pure wheels, up to {glibc}")
-    if any(miss.package.wheels for miss in misses):
-        lines.append("next: choose versions that have such a wheel and lock again, or build for another target")
-    if not all(miss.package.wheels for miss in misses):
-        lines.append("next: sources are not built yet: put a wheel of each on an index, and lock again")
+    lines.append("next: choose versions that have such a wheel and lock again, or build for another target")
     return NoCompatibleWheelError(
         f"no wheel in the lock fits {target}: {', '.join(_worded(miss.package) for miss in misses)}",
         offered={f"{miss.package.name}=={miss.package.version or '?'}": miss.offered for miss in misses},

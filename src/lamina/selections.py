@@ -58,7 +58,7 @@ def keep(
     selection: Selection, inputs: Sequence[Path], lock_file: LockFile, layer: LayerConfig, *, store: Store
 ) -> None:
     """Keep *selection*, which *lock_file* and the other *inputs* decided, unless something of it is to be built."""
-    if any(type(pin) is not Pin for pin in selection.pins):
+    if selection.sources:
         return
     document = {
         "inputs": [[os.path.relpath(path, lock_file.project), _sha256(path)] for path in inputs],

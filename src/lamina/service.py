@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from lamina.target import Target
 
-__all__ = ["BytecodeMode", "Function", "LayerConfig", "Overrides", "Service"]
+__all__ = ["BytecodeMode", "Function", "LayerConfig", "LocalMode", "Overrides", "SdkPolicy", "Service"]
 
 
 class BytecodeMode(Enum):
@@ -21,6 +21,26 @@ class BytecodeMode(Enum):
     REACHABLE = "reachable"
     """Those that the handlers can import."""
     ALL = "all"
+
+
+class SdkPolicy(Enum):
+    """Whose AWS SDK the functions import: boto3 and what it needs."""
+
+    CHECK = "check"
+    """Whatever the lock says, as long as layer and runtime go together."""
+    BUNDLE = "bundle"
+    """The locked one, whole, in the layers."""
+    RUNTIME = "runtime"
+    """The runtime's own; none of it in the layers."""
+
+
+class LocalMode(Enum):
+    """Where packages of the same repository go: members of a workspace, and path dependencies."""
+
+    LAYER = "layer"
+    FUNCTION = "function"
+    """Into the function packages, because they change with the code."""
+    ERROR = "error"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +68,10 @@ class LayerConfig:
     extras: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     """Globs of members that are left out."""
+    minus: tuple[str, ...] = ()
+    """Layers whose distributions are left out, because functions that have this one have those too."""
+    without: tuple[str, ...] = ()
+    """Normalised names of distributions that are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +98,10 @@ class Service:
     layers: tuple[LayerConfig, ...]
     inputs: tuple[Path, ...]
     """The files that this was read from."""
+    sdk: SdkPolicy = SdkPolicy.CHECK
+    others: tuple[Target, ...] = ()
+    """Targets to build for besides *target*."""
+    local: LocalMode = LocalMode.FUNCTION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

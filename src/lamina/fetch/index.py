@@ -106,6 +106,14 @@ class Index:
         self._keep(place, answer)
         return answer
 
+    def filenames(self, name: str) -> frozenset[str]:
+        """
+        Return the names of all files that the configured indexes offer for the project *name*, for suggestions.
+
+        Raises `FetchError` if an index cannot be asked.
+        """
+        return frozenset(each for source in self._sources(None) for each in self._pages.filenames(source, name))
+
     def prefetch(self, questions: Iterable[Question]) -> None:
         """
         Ask all *questions* at once, so that `files` can answer each without waiting.

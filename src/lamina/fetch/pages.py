@@ -100,6 +100,11 @@ class Pages:
         page = self._page(_page_url(source, name))
         return tuple(row.filename for row in _of_project(page.without_hash, name)) if is_remote(page.url) else ()
 
+    def filenames(self, source: Source, name: str) -> tuple[str, ...]:
+        """Return the names of all files that *source* lists for the project *name*, and maybe for others."""
+        page = self._page(_page_url(source, name))
+        return tuple(row.filename for row in (*page.by_hash.values(), *page.without_hash))
+
     def _page(self, url: str) -> _Page:
         """Return the page at *url*, read by the first thread that asks for it."""
         with self._guard:
