@@ -1,0 +1,355 @@
+"""AWS in memory, written against the protocols: it can be told to refuse, to lose replies, and to die at any call."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from lamina.aws.interfaces import (
+    Account,
+    BucketState,
+    CopySource,
+    Grant,
+    LayerVersion,
+    Publication,
+    PublishedVersion,
+    SentPart,
+    Stored,
+    Unfinished,
+    Zip,
+)
+from lamina.errors import AwsError
+from lamina.target import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Killed(BaseException):
+    """The process is gone: nothing it does afterwards reaches AWS."""
+
+
+@dataclass
+class Object:
+    """What stands in a bucket."""
+
+    content: bytes
+    sha256: str | None
+    written: float
+    etag: str
+
+
+@dataclass
+class Version:
+    """A layer version."""
+
+    number: int
+    description: str
+    content: bytes
+    publication: Publication
+    grants: dict[str, Grant] = field(default_factory=dict)
+    visible: bool = True
+
+
+@dataclass
+class Cloud:
+    """Everything that one account holds in one region; several publishers may share it."""
+
+    account: Account = field(default_factory=lambda: Account(id="123456789012", partition="aws", region="eu-west-1"))
+    objects: dict[tuple[str, str], Object] = field(default_factory=dict)
+    uploads: dict[str, tuple[str, str, float, dict[int, bytes]]] = field(default_factory=dict)
+    versions: dict[str, list[Version]] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    bucket_state: BucketState = field(
+        default_factory=lambda: BucketState(region="eu-west-1", versioned=False, policy=None)
+    )
+    clock: float = 1000.0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def connect(
+        self,
+        *,
+        before: Callable[[str], None] | None = None,
+        after: Callable[[str], None] | None = None,
+        repeated: str = "",
+    ) -> Fake:
+        """
+        Return a publisher's view; *before* and *after* are told each operation, and may raise.
+
+        The reply to the operation *repeated* gets lost each time, and the SDK asks again.
+        """
+        return Fake(self, before or _nothing, after or _nothing, repeated)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the servers' clocks go on."""
+        with self.lock:
+            self.clock += seconds
+
+    def live(self, name: str) -> list[Version]:
+        """Return the versions of a layer that were not deleted."""
+        return self.versions.get(name, [])
+
+    def stored_keys(self) -> list[str]:
+        """Return all keys in all buckets."""
+        return sorted(key for _, key in self.objects)
+
+
+def _nothing(_: str) -> None:
+    pass
+
+
+class Fake:
+    """`Services`, `Layers`, `Objects` and `Parameters` of one publisher; it counts what it sends."""
+
+    def __init__(
+        self, cloud: Cloud, before: Callable[[str], None], after: Callable[[str], None], repeated: str
+    ) -> None:
+        self.cloud = cloud
+        self.account = cloud.account
+        self.bucket_name = ""
+        self.calls: list[str] = []
+        self.sent = 0
+        self._before, self._after, self._repeated = before, after, repeated
+
+    @property
+    def layers(self) -> FakeLayers:
+        return FakeLayers(self)
+
+    @property
+    def parameters(self) -> FakeParameters:
+        return FakeParameters(self)
+
+    def bucket(self, name: str) -> FakeObjects:
+        return FakeObjects(self, name)
+
+    def do(self, operation: str, effect: Callable[[], object]) -> object:
+        self._before(operation)
+        with self.cloud.lock:
+            self.calls.append(operation)
+            result = effect()
+            if operation == self._repeated:
+                result = effect()
+        self._after(operation)
+        return result
+
+
+def _read(body: BinaryIO | bytes) -> bytes:
+    return body if isinstance(body, bytes) else body.read()
+
+
+class FakeLayers:
+    """Lambda's layers, as far as they are asked for."""
+
+    def __init__(self, fake: Fake) -> None:
+        self.fake = fake
+
+    def versions(self, name: str) -> Sequence[LayerVersion]:
+        def effect() -> list[LayerVersion]:
+            return [
+                LayerVersion(number=each.number, arn=self._arn(name, each.number), description=each.description)
+                for each in reversed(self.fake.cloud.live(name))
+                if each.visible
+            ]
+
+        return self.fake.do("ListLayerVersions", effect)  # type: ignore[return-value]
+
+    def version(self, name: str, number: int) -> PublishedVersion | None:
+        def effect() -> PublishedVersion | None:
+            found = [each for each in self.fake.cloud.live(name) if each.number == number]
+            return self._published(name, found[0]) if found else None
+
+        return self.fake.do("GetLayerVersion", effect)  # type: ignore[return-value]
+
+    def publish(self, publication: Publication) -> PublishedVersion:
+        def effect() -> PublishedVersion:
+            cloud = self.fake.cloud
+            if isinstance(publication.code, Zip):
+                content = publication.code.content
+                self.fake.sent += len(content)
+            else:
+                content = cloud.objects[publication.code.bucket, publication.code.key].content
+            version = Version(
+                number=next(cloud.numbers),
+                description=publication.description,
+                content=content,
+                publication=publication,
+            )
+            cloud.versions.setdefault(publication.name, []).append(version)
+            return self._published(publication.name, version)
+
+        return self.fake.do("PublishLayerVersion", effect)  # type: ignore[return-value]
+
+    def delete(self, name: str, number: int) -> None:
+        def effect() -> None:
+            versions = self.fake.cloud.versions
+            versions[name] = [each for each in versions.get(name, []) if each.number != number]
+
+        self.fake.do("DeleteLayerVersion", effect)
+
+    def granted(self, name: str, number: int) -> frozenset[str]:
+        def effect() -> frozenset[str]:
+            return frozenset(sid for each in self.fake.cloud.live(name) if each.number == number for sid in each.grants)
+
+        return self.fake.do("GetLayerVersionPolicy", effect)  # type: ignore[return-value]
+
+    def grant(self, name: str, number: int, grant: Grant) -> None:
+        def effect() -> None:
+            (version,) = (each for each in self.fake.cloud.live(name) if each.number == number)
+            version.grants[grant.statement_id] = grant
+
+        self.fake.do("AddLayerVersionPermission", effect)
+
+    def _arn(self, name: str, number: int) -> str:
+        account = self.fake.account
+        return f"arn:{account.partition}:lambda:{account.region}:{account.id}:layer:{name}:{number}"
+
+    def _published(self, name: str, version: Version) -> PublishedVersion:
+        return PublishedVersion(
+            number=version.number,
+            arn=self._arn(name, version.number),
+            code_sha256=base64.b64encode(hashlib.sha256(version.content).digest()).decode(),
+            code_bytes=len(version.content),
+        )
+
+
+class FakeParameters:
+    """Systems Manager's parameters."""
+
+    def __init__(self, fake: Fake) -> None:
+        self.fake = fake
+
+    def get(self, name: str) -> str | None:
+        return self.fake.do("GetParameter", lambda: self.fake.cloud.parameters.get(name))  # type: ignore[return-value]
+
+    def put(self, name: str, value: str) -> None:
+        self.fake.do("PutParameter", lambda: self.fake.cloud.parameters.__setitem__(name, value))
+
+
+class FakeObjects:
+    """One bucket, as strict as S3 about conditions, checksums and the sizes of parts."""
+
+    def __init__(self, fake: Fake, bucket: str) -> None:
+        self.fake = fake
+        self.bucket = bucket
+
+    def region(self) -> str | None:
+        return self.fake.do("HeadBucket", lambda: self.fake.cloud.bucket_state.region)  # type: ignore[return-value]
+
+    def state(self) -> BucketState:
+        return self.fake.do("GetBucketPolicy", lambda: self.fake.cloud.bucket_state)  # type: ignore[return-value]
+
+    def head(self, key: str) -> Stored | None:
+        def effect() -> Stored | None:
+            found = self.fake.cloud.objects.get((self.bucket, key))
+            if found is None:
+                return None
+            age = self.fake.cloud.clock - found.written
+            return Stored(
+                size=len(found.content), sha256=found.sha256, etag=found.etag, version_id="v1", age_seconds=age
+            )
+
+        return self.fake.do("HeadObject", effect)  # type: ignore[return-value]
+
+    def get(self, key: str) -> bytes | None:
+        def effect() -> bytes | None:
+            found = self.fake.cloud.objects.get((self.bucket, key))
+            return None if found is None else found.content
+
+        return self.fake.do("GetObject", effect)  # type: ignore[return-value]
+
+    def put(
+        self, key: str, body: BinaryIO | bytes, *, sha256: str, absent: bool = True, replacing: str | None = None
+    ) -> bool:
+        content = _read(body)
+
+        def effect() -> bool:
+            found = self.fake.cloud.objects.get((self.bucket, key))
+            if replacing is not None:
+                if found is None or found.etag != replacing:
+                    return False
+            elif absent and found is not None:
+                return False
+            self._check(content, sha256)
+            self.fake.sent += len(content)
+            self._store(key, content, sha256)
+            return True
+
+        return self.fake.do("PutObject", effect)  # type: ignore[return-value]
+
+    def delete(self, key: str) -> None:
+        self.fake.do("DeleteObject", lambda: self.fake.cloud.objects.pop((self.bucket, key), None))
+
+    def begin(self, key: str) -> str:
+        def effect() -> str:
+            cloud = self.fake.cloud
+            upload = f"upload-{next(cloud.numbers)}"
+            cloud.uploads[upload] = (self.bucket, key, cloud.clock, {})
+            return upload
+
+        return self.fake.do("CreateMultipartUpload", effect)  # type: ignore[return-value]
+
+    def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
+        def effect() -> SentPart:
+            cloud = self.fake.cloud
+            content = cloud.objects[self.bucket, source.key].content
+            cloud.uploads[upload][3][source.number] = content
+            return self._sent(source.number, content)
+
+        return self.fake.do("UploadPartCopy", effect)  # type: ignore[return-value]
+
+    def send_part(self, key: str, upload: str, number: int, body: BinaryIO | bytes, *, sha256: str) -> SentPart:
+        content = _read(body)
+
+        def effect() -> SentPart:
+            self._check(content, sha256)
+            self.fake.sent += len(content)
+            self.fake.cloud.uploads[upload][3][number] = content
+            return self._sent(number, content)
+
+        return self.fake.do("UploadPart", effect)  # type: ignore[return-value]
+
+    def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
+        def effect() -> bool:
+            cloud = self.fake.cloud
+            if (self.bucket, key) in cloud.objects:
+                return False
+            pieces = [cloud.uploads[upload][3][part.number] for part in parts]
+            if any(len(piece) < quotas().multipart_part_bytes for piece in pieces[:-1]):
+                raise AwsError("EntityTooSmall")
+            del cloud.uploads[upload]
+            self._store(key, b"".join(pieces), None)
+            return True
+
+        return self.fake.do("CompleteMultipartUpload", effect)  # type: ignore[return-value]
+
+    def abort(self, key: str, upload: str) -> None:
+        self.fake.do("AbortMultipartUpload", lambda: self.fake.cloud.uploads.pop(upload, None))
+
+    def unfinished(self, key: str) -> Sequence[Unfinished]:
+        def effect() -> list[Unfinished]:
+            cloud = self.fake.cloud
+            return [
+                Unfinished(id=upload, age_seconds=cloud.clock - begun)
+                for upload, (bucket, of, begun, _) in cloud.uploads.items()
+                if (bucket, of) == (self.bucket, key)
+            ]
+
+        return self.fake.do("ListMultipartUploads", effect)  # type: ignore[return-value]
+
+    def _check(self, content: bytes, sha256: str) -> None:
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise AwsError("BadDigest")
+
+    def _store(self, key: str, content: bytes, sha256: str | None) -> None:
+        cloud = self.fake.cloud
+        etag = f'"{next(cloud.numbers)}"'
+        cloud.objects[self.bucket, key] = Object(content=content, sha256=sha256, written=cloud.clock, etag=etag)
+
+    @staticmethod
+    def _sent(number: int, content: bytes) -> SentPart:
+        return SentPart(number=number, etag=f'"{number}"', sha256=hashlib.sha256(content).hexdigest())

@@ -1,0 +1,73 @@
+"""Layers for tests that want no wheels: a zip of random bytes, and segments that are said to be in it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import TYPE_CHECKING
+
+from lamina.aws.config import PublishConfig
+from lamina.aws.wanted import Wanted, want
+from lamina.model import Build, Distribution, Layer, Stretch
+from lamina.target import Target, quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PART = quotas().multipart_part_bytes
+TARGET = Target.of("python3.13", "arm64")
+
+
+def content_of(name: str, version: str, size: int) -> bytes:
+    """Return bytes that the name and the version decide."""
+    return random.Random(f"{name} {version}").randbytes(size)  # noqa: S311 - not for secrets
+
+
+def make_layer(
+    directory: Path, sizes: Mapping[str, int], *, versions: Mapping[str, str] | None = None, name: str = "common"
+) -> Layer:
+    """Return a layer on disk of distributions of these *sizes*, version 1.0 if *versions* does not say otherwise."""
+    known = {each: (versions or {}).get(each, "1.0") for each in sizes}
+    ordered = sorted(sizes, key=lambda each: (sizes[each] < PART, each))
+    pieces = [content_of(each, known[each], sizes[each]) for each in ordered]
+    whole = b"".join([*pieces, b"directory of ", repr(sorted(known.items())).encode()])
+    digest = hashlib.sha256(repr(sorted(known.items())).encode()).hexdigest()
+    path = directory / f"{name}.zip"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(whole)
+    return Layer(
+        name=name,
+        path=path,
+        digest=digest,
+        sha256=hashlib.sha256(whole).hexdigest(),
+        zipped_bytes=len(whole),
+        unzipped_bytes=len(whole),
+        files=len(sizes),
+        distributions=tuple(
+            Distribution(
+                name=each,
+                version=known[each],
+                artifact=f"{each}-{known[each]}-py3-none-any.whl",
+                sha256=hashlib.sha256(f"{each} {known[each]}".encode()).hexdigest(),
+                zipped_bytes=sizes[each],
+                unzipped_bytes=sizes[each],
+            )
+            for each in sorted(sizes)
+        ),
+        stretches=tuple(
+            Stretch(name=each, sha256=hashlib.sha256(piece).hexdigest(), size=len(piece))
+            for each, piece in zip(ordered, pieces, strict=True)
+        ),
+    )
+
+
+def make_build(*layers: Layer, service: str = "shop") -> Build:
+    """Return the build of *layers*."""
+    return Build(service=service, target=TARGET, layers=layers, packages=(), findings=(), reused=False, seconds=0.0)
+
+
+def make_wanted(layer: Layer, config: PublishConfig | None = None, *, service: str = "shop") -> Wanted:
+    """Return what is wanted of one *layer*."""
+    (wanted,) = want(make_build(layer, service=service), config or PublishConfig(bucket="artifacts"))
+    return wanted

@@ -1,0 +1,363 @@
+"""Publishing against AWS in memory: what is sent, what remains after a kill at any call, and who wins a race."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aws.fakes import Cloud, Fake, Killed
+from aws.made import PART, make_layer, make_wanted
+from lamina.aws.apply import Published, apply
+from lamina.aws.claim import Claims
+from lamina.aws.config import PublishConfig
+from lamina.aws.interfaces import BucketState, Grant, Storage
+from lamina.aws.plan import Keep, Publish
+from lamina.aws.reference import ready_policy
+from lamina.aws.survey import Job, Place, survey
+from lamina.errors import AwsError, IntegrityError, MissingPermissionError, PublishError, WrongRegionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lamina.aws.wanted import Wanted
+
+CONFIG = PublishConfig(bucket="artifacts", share_with=(Grant(principal="210987654321"),), ssm_prefix="/layers")
+SIZES = {"big": PART, "small-a": PART // 2, "small-b": PART // 2 + 100}
+KEY = "lamina/layers/"
+
+
+def publish(wanted: Wanted, fake: Fake, *, claims: Claims | None = None) -> Published:
+    place = Place(fake, bucket=wanted.config.bucket, prefix=wanted.config.prefix)
+    (published,) = apply(survey([Job(wanted)], [place]), claims=claims or Claims(sleep=fake.cloud.pass_time))
+    return published
+
+
+def planned(wanted: Wanted, fake: Fake) -> Keep | Publish:
+    place = Place(fake, bucket=wanted.config.bucket, prefix=wanted.config.prefix)
+    (step,) = survey([Job(wanted)], [place])
+    return step.action
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Wanted:
+    return make_wanted(make_layer(tmp_path / "first", SIZES), CONFIG)
+
+
+@pytest.fixture
+def bumped(tmp_path: Path) -> Wanted:
+    return make_wanted(make_layer(tmp_path / "second", SIZES, versions={"small-a": "1.1"}), CONFIG)
+
+
+def test_first_publication_sends_the_layer_once(wanted: Wanted) -> None:
+    """Everything is sent once; the version is the local zip, shared, and named by its parameter."""
+    cloud = Cloud()
+    fake = cloud.connect()
+    published = publish(wanted, fake)
+    (version,) = cloud.live("shop-common")
+
+    assert published.new
+    assert wanted.layer.path.read_bytes() == version.content
+    assert wanted.layer.zipped_bytes == published.sent_bytes
+    assert ["lamina-210987654321"] == list(version.grants)
+    assert {"/layers/common": published.version.arn} == cloud.parameters
+    assert {} == cloud.uploads
+    assert not any("claims" in key for key in cloud.stored_keys())
+
+
+def test_unchanged_layer_sends_nothing(wanted: Wanted) -> None:
+    """The second time nothing but reading happens, and not even the zip is read."""
+    cloud = Cloud()
+    publish(wanted, cloud.connect())
+    again = cloud.connect()
+    published = publish(wanted, again)
+
+    assert not published.new
+    assert {"ListLayerVersions", "GetLayerVersion", "GetLayerVersionPolicy", "GetParameter"} == set(again.calls)
+
+
+def test_bump_sends_its_part_and_the_tail(wanted: Wanted, bumped: Wanted) -> None:
+    """A bumped small wheel is sent with its group; the rest is copied by S3."""
+    cloud = Cloud()
+    publish(wanted, cloud.connect())
+    fake = cloud.connect()
+    action = planned(bumped, fake)
+    published = publish(bumped, fake)
+
+    assert isinstance(action, Publish)
+    assert action.reason == "small-a 1.0 → 1.1"
+    assert bumped.layer.zipped_bytes - PART == action.upload_bytes == published.sent_bytes
+    assert bumped.layer.path.read_bytes() == cloud.live("shop-common")[-1].content
+
+
+def test_going_back_publishes_nothing(wanted: Wanted, bumped: Wanted) -> None:
+    """All versions are looked through, and the parameter follows."""
+    cloud = Cloud()
+    first = publish(wanted, cloud.connect())
+    publish(bumped, cloud.connect())
+    fake = cloud.connect()
+    back = publish(wanted, fake)
+
+    assert back.version == first.version
+    assert fake.sent == 0
+    assert {"/layers/common": first.version.arn} == cloud.parameters
+    assert len(cloud.live("shop-common")) == 2
+
+
+def test_without_a_bucket_the_zip_is_in_the_call(tmp_path: Path) -> None:
+    """A layer that is small enough needs no bucket."""
+    cloud = Cloud()
+    wanted = make_wanted(make_layer(tmp_path, {"alpha": 1000}), PublishConfig())
+    fake = cloud.connect()
+    published = publish(wanted, fake)
+
+    assert published.sent_bytes == fake.sent == wanted.layer.zipped_bytes
+    assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content
+    assert [] == cloud.stored_keys()
+
+
+def test_small_layer_is_a_plain_object(tmp_path: Path) -> None:
+    """Below a part's size there is nothing to put together."""
+    cloud = Cloud()
+    wanted = make_wanted(make_layer(tmp_path, {"alpha": 1000}), PublishConfig(bucket="artifacts"))
+    fake = cloud.connect()
+    publish(wanted, fake)
+
+    assert "CreateMultipartUpload" not in fake.calls
+    assert [f"{KEY}{wanted.layer.digest}.{suffix}" for suffix in ("json", "zip")] == cloud.stored_keys()
+
+
+def killer(limit: int, count: list[int]) -> Callable[[str], None]:
+    """Return what lets *limit* calls through, and none after that."""
+
+    def kill(_: str) -> None:
+        count[0] += 1
+        if count[0] > limit:
+            raise Killed
+
+    return kill
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_at_any_call_and_run_again(wanted: Wanted, bumped: Wanted, moment: str) -> None:
+    """Whatever call was the last, a second run ends with one version that is the layer, shared, and nothing left over."""
+    prepared = Cloud()
+    publish(wanted, prepared.connect())
+    calls = 0
+    for limit in range(1000):
+        versions = {"shop-common": list(prepared.live("shop-common"))}
+        cloud = Cloud(objects=dict(prepared.objects), versions=versions, numbers=prepared.numbers)
+        count = [0]
+        kill = killer(limit, count)
+        fake = cloud.connect(before=kill) if moment == "before" else cloud.connect(after=kill)
+        try:
+            publish(bumped, fake)
+        except Killed:
+            pass
+        else:
+            calls = limit
+            break
+        published = publish(bumped, cloud.connect())
+        matching = [each for each in cloud.live("shop-common") if each.description == bumped.description]
+
+        assert [published.version.number] == [each.number for each in matching], limit
+        assert bumped.layer.path.read_bytes() == matching[0].content
+        assert ["lamina-210987654321"] == list(matching[0].grants)
+        assert {"/layers/common": published.version.arn} == cloud.parameters
+
+    assert calls > 15
+
+
+def test_failure_gives_the_upload_up(wanted: Wanted) -> None:
+    """Without leave to copy, the error names it, and no half upload stays to be paid for."""
+
+    def forbid(operation: str) -> None:
+        if operation == "UploadPartCopy":
+            raise MissingPermissionError("AWS does not allow to copy", actions=("s3:GetObject",))
+
+    cloud = Cloud()
+    with pytest.raises(MissingPermissionError):
+        publish(wanted, cloud.connect(before=forbid))
+
+    assert {} == cloud.uploads
+    assert [] == cloud.live("shop-common")
+    assert publish(wanted, cloud.connect()).new
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "PutObject",
+        "CreateMultipartUpload",
+        "UploadPartCopy",
+        "UploadPart",
+        "CompleteMultipartUpload",
+        "PublishLayerVersion",
+        "AddLayerVersionPermission",
+        "PutParameter",
+        "DeleteObject",
+    ],
+)
+def test_lost_replies_change_nothing(wanted: Wanted, operation: str) -> None:
+    """The SDK repeats a call whose reply got lost, whatever it did; there still is one version, and it is the layer."""
+    cloud = Cloud()
+    published = publish(wanted, cloud.connect(repeated=operation))
+    (version,) = cloud.live("shop-common")
+
+    assert version.number == published.version.number
+    assert wanted.layer.path.read_bytes() == version.content
+    assert ["lamina-210987654321"] == list(version.grants)
+
+
+@pytest.mark.parametrize("bucket", ["artifacts", None])
+def test_ten_publishers_end_on_one_version(tmp_path: Path, bucket: str | None) -> None:
+    """All of them planned to publish, at the same time; there is one version in the end, and all of them name it."""
+    cloud = Cloud()
+    wanted = make_wanted(make_layer(tmp_path, {"alpha": 5000}), PublishConfig(bucket=bucket))
+    barrier = threading.Barrier(10)
+    results: list[Published] = []
+
+    def work() -> None:
+        place = Place(cloud.connect(), bucket=bucket, prefix="lamina/")
+        steps = survey([Job(wanted)], [place])
+        barrier.wait()
+        results.extend(apply(steps, claims=Claims(poll_seconds=0.01)))
+
+    threads = [threading.Thread(target=work) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [version.number for version in cloud.live("shop-common")] == list({each.version.number for each in results})
+    assert len(results) == 10
+    assert sum(each.new for each in results) == 1
+    assert not any("claims" in key for key in cloud.stored_keys())
+
+
+def test_claim_of_a_killed_publisher_runs_out(wanted: Wanted) -> None:
+    """The lease is counted by the server's clock; then the claim is taken over."""
+    cloud = Cloud()
+
+    def kill(operation: str) -> None:
+        if operation == "CreateMultipartUpload":
+            raise Killed
+
+    before = [0]
+
+    def dead(operation: str) -> None:
+        before[0] += operation == "CreateMultipartUpload"
+        if before[0]:
+            kill("CreateMultipartUpload")
+
+    with pytest.raises(Killed):
+        publish(wanted, cloud.connect(before=dead))
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        cloud.pass_time(seconds)
+
+    published = publish(wanted, cloud.connect(), claims=Claims(sleep=sleep))
+
+    assert published.new
+    assert 60 <= sum(waited) <= 61
+
+
+def test_damaged_part_is_replaced(wanted: Wanted) -> None:
+    """A part of the right name and the wrong content or size does not count as there."""
+    cloud = Cloud()
+    publish(wanted, cloud.connect())
+    good = {key: each for (_, key), each in cloud.objects.items() if "parts/" in key}
+    assert good
+    cloud.versions.clear()
+    for key in [key for key in cloud.stored_keys() if "layers/" in key]:
+        del cloud.objects["artifacts", key]
+    for key, each in good.items():
+        cloud.objects["artifacts", key].sha256 = None
+        cloud.objects["artifacts", key].content = b"x" * len(each.content)
+    published = publish(wanted, cloud.connect())
+
+    assert published.new
+    assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content
+
+
+def test_wrong_content_is_taken_back(wanted: Wanted) -> None:
+    """What Lambda says of the zip decides: a version of other bytes is deleted, and the next run repairs the bucket."""
+    cloud = Cloud()
+    publish(wanted, cloud.connect())
+    cloud.versions.clear()
+    layer = cloud.objects["artifacts", f"{KEY}{wanted.layer.digest}.zip"]
+    layer.content = b"x" * len(layer.content)
+    with pytest.raises(IntegrityError) as caught:
+        publish(wanted, cloud.connect())
+
+    assert caught.value.hint == "the version has been deleted again; run again"
+    assert [] == cloud.live("shop-common")
+    assert publish(wanted, cloud.connect()).new
+    assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content
+
+
+def test_changed_zip_is_not_published(wanted: Wanted) -> None:
+    """What is published is what was built and checked."""
+    cloud = Cloud()
+    wanted.layer.path.write_bytes(b"x" * wanted.layer.zipped_bytes)
+    with pytest.raises(IntegrityError) as caught:
+        publish(wanted, cloud.connect())
+
+    assert f"`{wanted.layer.path}` is not there as it was built" == str(caught.value)
+    assert [] == cloud.stored_keys()
+
+
+def test_bucket_of_another_region_is_refused(wanted: Wanted) -> None:
+    """Lambda would refuse it after everything was uploaded."""
+    cloud = Cloud(bucket_state=BucketState(region="us-east-1", versioned=False, policy=None))
+    with pytest.raises(WrongRegionError) as caught:
+        publish(wanted, cloud.connect())
+
+    assert str(caught.value) == "Bucket `artifacts` is in us-east-1, and the layer is to be in eu-west-1"
+
+
+def test_reference_needs_a_bucket_that_keeps(tmp_path: Path) -> None:
+    """Everything that the bucket lacks is said at once, with the policy to be added; nothing was sent."""
+    cloud = Cloud()
+    config = PublishConfig(bucket="artifacts", storage=Storage.REFERENCE)
+    wanted = make_wanted(make_layer(tmp_path, SIZES), config)
+    with pytest.raises(PublishError) as caught:
+        publish(wanted, cloud.connect())
+    policy = ready_policy(bucket="artifacts", prefix="lamina/", account=cloud.account)
+
+    assert (
+        str(caught.value) == "Bucket `artifacts` cannot keep layers for Lambda: it has no versioning and "
+        "does not let Lambda `s3:GetObject` and `s3:GetObjectVersion`"
+    )
+    assert caught.value.hint is not None
+    assert policy in caught.value.hint
+    assert [] == cloud.stored_keys()
+
+    cloud.bucket_state = BucketState(region="eu-west-1", versioned=True, policy=policy)
+    publish(wanted, cloud.connect())
+    (version,) = cloud.live("shop-common")
+
+    assert version.publication.code.version_id == "v1"  # type: ignore[union-attr]
+    assert version.publication.code.storage is Storage.REFERENCE  # type: ignore[union-attr]
+
+
+def test_one_place_failing_does_not_stop_the_others(wanted: Wanted) -> None:
+    """Each region is brought as far as it gets, and the failure is told."""
+
+    def refuse(operation: str) -> None:
+        if operation == "PublishLayerVersion":
+            raise AwsError("no")
+
+    good, bad = Cloud(), Cloud()
+    places = [
+        Place(fake, bucket="artifacts", prefix="lamina/") for fake in (bad.connect(before=refuse), good.connect())
+    ]
+    with pytest.raises(AwsError) as caught:
+        apply(survey([Job(wanted)], places))
+
+    assert str(caught.value) == "no"
+    assert len(good.live("shop-common")) == 1

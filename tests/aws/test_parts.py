@@ -1,0 +1,136 @@
+"""Cutting layers: S3's limits always, and few parts that change with a wheel."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lamina.aws.parts import Cut, cut
+from lamina.errors import ArchiveError
+from lamina.model import Stretch
+from lamina.target import quotas
+
+LIMITS = dataclasses.replace(quotas(), multipart_part_bytes=1000)
+TAIL = 77
+
+
+def stretch(name: str, size: int, version: str = "1") -> Stretch:
+    return Stretch(name=name, sha256=hashlib.sha256(f"{name} {version}".encode()).hexdigest(), size=size)
+
+
+def in_order(stretches: list[Stretch]) -> list[Stretch]:
+    return sorted(stretches, key=lambda each: (each.size < LIMITS.multipart_part_bytes, each.name))
+
+
+def made(stretches: list[Stretch]) -> Cut:
+    return cut(in_order(stretches), sum(each.size for each in stretches) + TAIL, LIMITS)
+
+
+def identities(cut_: Cut) -> set[tuple[str, ...]]:
+    return {tuple(each.sha256 for each in part.stretches) for part in cut_.parts}
+
+
+SMALL = st.lists(st.integers(1, 999), max_size=60)
+LARGE = st.lists(st.integers(1000, 9000), max_size=4)
+
+
+@given(small=SMALL, large=LARGE)
+def test_every_part_is_large_enough_and_in_its_place(small: list[int], large: list[int]) -> None:
+    """Parts have S3's least size, whole segments, no gaps, and stand before the tail; small groups stay small."""
+    stretches = [stretch(f"n{number}", size) for number, size in enumerate([*small, *large])]
+    result = made(stretches)
+
+    position = 0
+    for part in result.parts:
+        assert position == part.start
+        assert part.size >= 1000
+        assert len(part.stretches) == 1 or part.size < 3000
+        position += part.size
+    assert position == result.tail_start
+    together = [each for part in result.parts for each in part.stretches]
+    left = in_order(stretches)[len(together) :]
+
+    assert in_order(stretches)[: len(together)] == together
+    assert TAIL + sum(each.size for each in left) == result.tail_bytes
+    assert sum(each.size for each in left) < 1000
+
+
+@given(small=st.lists(st.integers(1, 999), min_size=1, max_size=60), large=LARGE, data=st.data())
+def test_bump_of_the_same_size_changes_one_part(small: list[int], large: list[int], data: st.DataObject) -> None:
+    """Boundaries depend on names and sizes only, so another content changes the part that it is in and no other."""
+    before = [stretch(f"n{number}", size) for number, size in enumerate([*small, *large])]
+    bumped = data.draw(st.sampled_from(before))
+    after = [stretch(each.name, each.size, "2") if each is bumped else each for each in before]
+
+    changed = identities(made(after)) - identities(made(before))
+
+    assert len(changed) <= 1
+    assert all(any(bumped.name == each.name for each in part.stretches) for part in made(after).parts
+               if tuple(each.sha256 for each in part.stretches) in changed)  # fmt: skip
+
+
+def test_bumps_of_other_sizes_mostly_change_one_part() -> None:
+    """A few per cent more or less seldom moves a boundary: 1.2 parts change on average, where counting would change 3."""
+    source = random.Random(4)  # noqa: S311 - not for secrets
+    changed: list[int] = []
+    for _ in range(400):
+        sizes = [min(999, int(source.lognormvariate(4.6, 1.1)) + 5) for _ in range(60)]
+        before = [stretch(f"n{number:02}", size) for number, size in enumerate(sizes)]
+        number = source.randrange(len(before))
+        size = min(999, max(1, round(before[number].size * source.uniform(0.95, 1.06))))
+        after = [*before[:number], stretch(before[number].name, size, "2"), *before[number + 1 :]]
+        changed.append(len(identities(made(after)) - identities(made(before))))
+
+    assert max(1, sum(changed) / len(changed)) <= 1.2
+    assert sum(count > 1 for count in changed) / len(changed) <= 0.05
+
+
+def test_added_and_removed_wheels_change_one_part_mostly() -> None:
+    """What comes or goes is one more or one less name; the other boundaries stay."""
+    source = random.Random(5)  # noqa: S311 - not for secrets
+    changed: list[int] = []
+    for _ in range(300):
+        stretches = [stretch(f"n{number:02}", source.randint(5, 300)) for number in range(60)]
+        gone = stretches[:number] + stretches[number + 1 :] if (number := source.randrange(60)) >= 0 else []
+        changed.append(len(identities(made(gone)) - identities(made(stretches))))
+
+    assert sum(changed) / len(changed) <= 1.4
+
+
+def test_small_layer_is_one_tail() -> None:
+    """Where all segments together are less than a part, there is nothing to keep."""
+    assert Cut(parts=(), tail_start=0, zipped_bytes=999 + TAIL) == made([stretch("a", 500), stretch("b", 499)])
+
+
+def test_large_segments_stand_alone() -> None:
+    """A large segment is a part whatever layer it is in."""
+    result = made([stretch("b", 1000), stretch("a", 2000), stretch("c", 10)])
+
+    assert [("a",), ("b",)] == [part.names for part in result.parts]
+    assert 10 + TAIL == result.tail_bytes
+
+
+def test_too_many_parts_are_refused() -> None:
+    """S3 counts the tail, too."""
+    limits = dataclasses.replace(LIMITS, multipart_parts=2)
+    stretches = in_order([stretch("a", 1000), stretch("b", 1000)])
+    with pytest.raises(ArchiveError) as caught:
+        cut(stretches, 2000 + TAIL, limits)
+
+    assert str(caught.value) == "The layer would take 3 parts, and S3 takes 2"
+
+
+@settings(max_examples=50)
+@given(sizes=st.lists(st.integers(1, 999), min_size=1, max_size=40), seed=st.randoms(use_true_random=False))
+def test_order_of_arrival_does_not_matter(sizes: list[int], seed: random.Random) -> None:
+    """The cut is a function of what is in the zip."""
+    stretches = [stretch(f"n{number}", size) for number, size in enumerate(sizes)]
+    shuffled = list(stretches)
+    seed.shuffle(shuffled)
+
+    assert made(stretches) == made(shuffled)

@@ -1,0 +1,148 @@
+"""Planning: a version is published exactly when none of the existing ones is the layer, and every action says why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aws.made import TARGET, make_layer, make_wanted
+from lamina.aws.config import PublishConfig
+from lamina.aws.interfaces import Grant, LayerVersion, PublishedVersion
+from lamina.aws.naming import describe, digest_in
+from lamina.aws.plan import Keep, Publish, State, plan
+from lamina.aws.record import decode, encode
+from lamina.errors import IntegrityError
+from lamina.target import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.aws.wanted import Wanted
+
+
+def listed(number: int, description: str) -> LayerVersion:
+    return LayerVersion(number=number, arn=f"arn:{number}", description=description)
+
+
+def real(number: int, code_sha256: str) -> PublishedVersion:
+    return PublishedVersion(number=number, arn=f"arn:{number}", code_sha256=code_sha256, code_bytes=1)
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Wanted:
+    return make_wanted(make_layer(tmp_path, {"alpha": 100, "beta": 200}))
+
+
+def test_first_publication(wanted: Wanted) -> None:
+    """With nothing there, everything is sent."""
+    assert plan(wanted, State()) == Publish(reason="not published before", upload_bytes=wanted.layer.zipped_bytes)
+
+
+def test_the_same_content_is_kept(wanted: Wanted) -> None:
+    """The digest in the description and Lambda's CodeSha256 both say that it is this layer."""
+    same = real(3, wanted.layer.code_sha256)
+    state = State(versions=(listed(3, wanted.description),), candidates=(same,))
+    action = plan(wanted, state)
+
+    assert Keep(version=same, reason="unchanged") == action
+    assert not action.is_change
+
+
+def test_an_older_version_is_found(wanted: Wanted) -> None:
+    """Going back to an earlier lock goes back to its version."""
+    same = real(3, wanted.layer.code_sha256)
+    versions = (listed(5, describe("5" * 64, TARGET, ())), listed(4, "by hand"), listed(3, wanted.description))
+
+    assert Keep(version=same, reason="version 3 is the same, though not the newest") == plan(
+        wanted, State(versions=versions, candidates=(same,))
+    )
+
+
+def test_the_oldest_of_several_is_kept(wanted: Wanted) -> None:
+    """Publishers that raced come to the same version."""
+    candidates = (real(3, wanted.layer.code_sha256), real(4, wanted.layer.code_sha256))
+    versions = tuple(listed(number, wanted.description) for number in (4, 3))
+    action = plan(wanted, State(versions=versions, candidates=candidates))
+
+    assert isinstance(action, Keep)
+    assert action.version.number == 3
+
+
+def test_a_description_alone_proves_nothing(wanted: Wanted) -> None:
+    """What says that it is the layer and has another content is not kept."""
+    state = State(versions=(listed(3, wanted.description),), candidates=(real(3, "other"),))
+
+    assert plan(wanted, state).reason == "version 3 says that it is this layer, but its content differs"
+
+
+def test_the_reason_names_what_changed(tmp_path: Path, wanted: Wanted) -> None:
+    """The record of the last version says what it held."""
+    before = decode(encode(wanted, ()), key="k")
+    newer = make_wanted(make_layer(tmp_path, {"alpha": 100, "gamma": 5}, versions={"alpha": "1.1"}))
+    state = State(versions=(listed(1, wanted.description),), record=before)
+
+    assert plan(newer, state).reason == "alpha 1.0 → 1.1, added gamma 1.0, removed beta 1.0"
+
+
+def test_the_reason_names_another_target(wanted: Wanted) -> None:
+    """Another runtime is another layer, even of the same distributions."""
+    record = decode(encode(wanted, ()).replace(b"python3.13 on arm64", b"python3.12 on arm64"), key="k")
+    state = State(versions=(listed(1, "lamina:" + "0" * 64),), record=record)
+
+    assert plan(wanted, state).reason == "python3.12 on arm64 → python3.13 on arm64"
+
+
+def test_the_reason_without_a_record(wanted: Wanted) -> None:
+    """Without a bucket only the digests are known; versions of others are said to be theirs."""
+    ours = State(versions=(listed(2, "by hand"), listed(1, "lamina:" + "0" * 64)))
+
+    assert plan(wanted, ours).reason == "the locked content is another than that of version 1"
+    assert (
+        plan(wanted, State(versions=(listed(2, "by hand"),))).reason
+        == "no version of it was published by lamina, the newest is 2"
+    )
+
+
+def test_missing_grants_and_parameter_are_part_of_the_plan(tmp_path: Path) -> None:
+    """A version that is right but not shared is kept, and shared."""
+    grants = (Grant(principal="210987654321"), Grant(principal="o-abcdefghij"))
+    wanted = make_wanted(make_layer(tmp_path, {"alpha": 1}), PublishConfig(share_with=grants))
+    same = real(1, wanted.layer.code_sha256)
+    state = State(
+        versions=(listed(1, wanted.description),), candidates=(same,), granted=frozenset({"lamina-210987654321"})
+    )
+    action = plan(wanted, state, parameter="/layers/common")
+
+    assert Keep(version=same, reason="unchanged", grants=grants[1:], parameter="/layers/common") == action
+    assert action.is_change
+
+
+def test_description_carries_the_digest_within_the_limit(tmp_path: Path) -> None:
+    """People see versions as long as there is room; lamina finds its digest again."""
+    few = make_layer(tmp_path, {"alpha": 1, "beta": 1})
+    many = make_layer(tmp_path, {f"distribution-{number:02}": 1 for number in range(40)})
+
+    assert f"lamina:{few.digest} python3.13 on arm64: alpha 1.0, beta 1.0" == describe(
+        few.digest, Target.of("python3.13", "arm64"), few.distributions
+    )
+    text = describe(many.digest, TARGET, many.distributions)
+
+    assert len(text) <= 256
+    assert text.endswith("more")
+    assert many.digest == digest_in(text)
+
+
+@pytest.mark.parametrize("description", ["", "lamina:abc", "about lamina:" + "0" * 64, "lamina:" + "0" * 65])
+def test_foreign_descriptions_have_no_digest(description: str) -> None:
+    """Only what lamina writes counts."""
+    assert digest_in(description) is None
+
+
+def test_damaged_records_are_refused() -> None:
+    """A record is the bucket's word, and may be anything."""
+    with pytest.raises(IntegrityError) as caught:
+        decode(b'{"version": "1"}', key="lamina/layers/x.json")
+
+    assert str(caught.value) == "`lamina/layers/x.json` is no record of a layer"
+    assert decode(b'{"version": "2"}', key="k") is None
