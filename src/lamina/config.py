@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import replace
+from enum import Enum
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lamina.errors import ConfigError, InvalidConfigError
 from lamina.functions import DEFAULT_LAYER, read_functions, read_layers, setting
-from lamina.service import BytecodeMode, Function, LayerConfig, Overrides, Service
+from lamina.service import BytecodeMode, Function, LayerConfig, LocalMode, Overrides, SdkPolicy, Service
 from lamina.table import Table, did_you_mean
 from lamina.target import Architecture, Target, runtimes
 
@@ -26,7 +27,9 @@ __all__ = [
     "BytecodeMode",
     "Function",
     "LayerConfig",
+    "LocalMode",
     "Overrides",
+    "SdkPolicy",
     "Service",
     "find_project",
     "load",
@@ -38,6 +41,7 @@ _PYPROJECT = "pyproject.toml"
 _STANDALONE = "lamina.toml"
 _WILDCARDS = frozenset("*?[")
 _NOTHING = Overrides()
+_Mode = TypeVar("_Mode", bound=Enum)
 # Tables that commands read themselves, with `section`.
 _SECTIONS = ("publish",)
 
@@ -73,10 +77,12 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
     path, values, name = _values(project)
     mistakes: list[tuple[str, str]] = []
     reader = Table(values, key="" if path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
-    target = _target(reader, overrides)
+    target, others = _targets(reader, overrides)
     source = _source(reader, project)
     include = tuple(entry for entry in reader.strings("include") or () if _stays_inside(reader, "include", entry))
-    bytecode = _bytecode(reader)
+    bytecode = _one_of(reader, "bytecode", BytecodeMode, BytecodeMode.REACHABLE)
+    local = _one_of(reader, "local", LocalMode, LocalMode.FUNCTION)
+    sdk = _one_of(reader, "sdk", SdkPolicy, SdkPolicy.CHECK)
     common = LayerConfig(
         name=DEFAULT_LAYER,
         groups=reader.strings("groups") or (),
@@ -108,6 +114,9 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
         functions=functions,
         layers=layers,
         inputs=(path,),
+        sdk=sdk,
+        local=local,
+        others=others,
     )
     return override(service, replace(overrides, runtime=None, architecture=None))
 
@@ -204,6 +213,48 @@ def _service_name(document: dict[str, Any]) -> str | None:
     return None
 
 
+def _targets(reader: Table, overrides: Overrides) -> tuple[Target | None, tuple[Target, ...]]:
+    """
+    Return the first target and the others, or ``None`` after complaining.
+
+    What the command line names is built for alone: those of the configured targets, or another one.
+    """
+    names = reader.strings("targets")
+    if names is None:
+        if "targets" in reader:
+            # Complained about already; the two keys of one target would only be reported missing.
+            reader.string("runtime"), reader.string("architecture")
+            return None, ()
+        return _target(reader, overrides), ()
+    for key in ("runtime", "architecture"):
+        if reader.string(key) is not None:
+            reader.complain(key, "stands beside `targets`, which names all of them; keep one of the two")
+    found = [target for name in names if (target := _named_target(reader, name)) is not None]
+    if not names:
+        reader.complain("targets", 'no target in it; such as ["python3.13-arm64", "python3.13-x86_64"]')
+    if len(found) < len(names) or not found:
+        return None, ()
+    if overrides.runtime or overrides.architecture:
+        asked = [
+            target
+            for target in found
+            if overrides.runtime in {None, target.runtime} and overrides.architecture in {None, target.architecture}
+        ]
+        first = found[0]
+        found = asked or [
+            Target.of(overrides.runtime or first.runtime, overrides.architecture or str(first.architecture))
+        ]
+    return found[0], tuple(found[1:])
+
+
+def _named_target(reader: Table, name: str) -> Target | None:
+    runtime, dash, architecture = name.partition("-")
+    if not dash:
+        reader.complain("targets", f'`{name}` is not "runtime-architecture", such as "python3.13-arm64"')
+        return None
+    return Target.of(runtime, architecture) if _try_target(reader, "targets", runtime, architecture) else None
+
+
 def _target(reader: Table, overrides: Overrides) -> Target | None:
     """Return the target, or ``None`` after complaining about each of its two halves."""
     configured_runtime, configured_architecture = reader.string("runtime"), reader.string("architecture")
@@ -242,16 +293,16 @@ def _try_target(reader: Table, key: str, runtime: str, architecture: str, *, fla
     return True
 
 
-def _bytecode(reader: Table) -> BytecodeMode:
-    value = reader.string("bytecode")
+def _one_of(reader: Table, key: str, modes: type[_Mode], default: _Mode) -> _Mode:
+    value = reader.string(key)
     if value is None:
-        return BytecodeMode.REACHABLE
-    modes = [mode.value for mode in BytecodeMode]
-    if value not in modes:
-        known = ", ".join(f"`{mode}`" for mode in modes)
-        reader.complain("bytecode", f"no mode `{value}`{did_you_mean(value, modes)}; one of {known}")
-        return BytecodeMode.REACHABLE
-    return BytecodeMode(value)
+        return default
+    names = [str(mode.value) for mode in modes]
+    if value not in names:
+        known = ", ".join(f"`{name}`" for name in names)
+        reader.complain(key, f"no mode `{value}`{did_you_mean(value, names)}; one of {known}")
+        return default
+    return modes(value)
 
 
 def _stays_inside(reader: Table, name: str, entry: str) -> bool:

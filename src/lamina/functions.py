@@ -18,8 +18,9 @@ from lamina.table import Table, did_you_mean
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
-__all__ = ["DEFAULT_LAYER", "Setting", "read_functions", "read_layers", "setting"]
+__all__ = ["DEFAULT_LAYER", "Setting", "normalized", "read_functions", "read_layers", "setting"]
 
 DEFAULT_LAYER = "common"
 """The one layer of a service that configures none."""
@@ -65,11 +66,44 @@ def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
         if table is None:
             continue
         own = {key: values for key in ("groups", "extras", "exclude") if (values := table.strings(key)) is not None}
+        minus = _minus(table, name, list(tables))
+        without = tuple(normalized(entry) for entry in table.strings("without") or ())
         table.done()
-        layers.append(replace(common, name=name, **own))
+        layers.append(replace(common, name=name, minus=minus, without=without, **own))
     if "layers" in reader and not list(tables):
         reader.complain("layers", f"no layer in it; without the table there is one, `{DEFAULT_LAYER}`")
+    _check_circles(tables, layers)
     return tuple(layers)
+
+
+def normalized(name: str) -> str:
+    """Return the distribution's *name* as locks have it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _minus(table: Table, name: str, known: list[str]) -> tuple[str, ...]:
+    entries = table.strings("minus") or ()
+    for entry in entries:
+        if entry == name:
+            table.complain("minus", f"`{name}` itself, of which nothing would be left")
+        elif entry not in known:
+            table.complain("minus", f"no layer `{entry}`{did_you_mean(entry, known)}")
+    return tuple(entry for entry in entries if entry != name and entry in known)
+
+
+def _check_circles(tables: Table, layers: Sequence[LayerConfig]) -> None:
+    """Complain about layers that leave out what each other holds: neither would be first."""
+    minus = {layer.name: layer.minus for layer in layers}
+
+    def below(name: str, seen: frozenset[str]) -> frozenset[str]:
+        for other in minus.get(name, ()):
+            if other not in seen:
+                seen = below(other, seen | {other})
+        return seen
+
+    circle = [f"`{name}`" for name in minus if name in below(name, frozenset())]
+    if circle:
+        tables.complain(circle[0].strip("`"), f"`minus` goes round in a circle: {', '.join(circle)}")
 
 
 def _check_names(tables: Table, *, rule: str, kind: str) -> None:
@@ -115,6 +149,12 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Func
         if layer not in known:
             configured = ", ".join(f"`{entry}`" for entry in known)
             table.complain("layers", f"no layer `{layer}`{did_you_mean(layer, known)}; configured: {configured}")
+    for layer in layers:
+        for other in layer.minus:
+            if layer.name in own and other not in own:
+                table.complain(
+                    "layers", f"`{layer.name}` leaves out what `{other}` holds, and `{other}` is not among them"
+                )
     function = _function(name, handler or "", table, own)
     table.done()
     return function
