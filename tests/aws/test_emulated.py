@@ -1,0 +1,261 @@
+"""Round trips through botocore: MiniStack for bytes and checksums, moto for the least size of parts."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aws.made import PART, make_layer, make_wanted
+from lamina.aws import facts
+from lamina.aws.apply import Published, apply
+from lamina.aws.client import Access
+from lamina.aws.config import PublishConfig
+from lamina.aws.interfaces import BucketState, Grant, Storage
+from lamina.aws.places import connect
+from lamina.aws.reference import ready_policy
+from lamina.aws.survey import Job, survey
+from lamina.errors import AwsError, IntegrityError, MissingBucketError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from emulators import Emulator
+    from lamina.aws.interfaces import Objects
+    from lamina.aws.wanted import Wanted
+
+POLICY_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "iam-policy.md"
+SIZES = {
+    "none-large": {f"d{number:02}": 700_000 for number in range(20)},
+    "one-large": {"big": PART + 1, "small": 1000},
+    "many": {"big": PART + 7, "large": PART, "s1": PART // 2, "s2": PART // 2, "s3": 2_000_000},
+}
+
+
+def publish(wanted: Wanted, *, observe: Callable[[str, str], None] | None = None) -> list[Published]:
+    return list(apply(survey([Job(wanted)], connect(wanted.config, observe=observe))))
+
+
+def unique() -> str:
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+def wanted_in(directory: Path, emulator: Emulator, sizes: dict[str, int], service: str, **versions: str) -> Wanted:
+    layer = make_layer(directory / uuid.uuid4().hex, sizes, versions=versions)
+    return make_wanted(layer, PublishConfig(bucket=service, regions=(emulator.region,)), service=service)
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_composed_object_is_the_local_zip_for_moto(tmp_path: Path, moto: Emulator, kind: str) -> None:
+    """Moto refuses parts under 5 MiB, as S3 does: the composition is accepted, and equal to the local zip."""
+    name = unique()
+    moto.make_bucket(name)
+    wanted = wanted_in(tmp_path, moto, SIZES[kind], name)
+    (published,) = publish(wanted)
+
+    assert published.version.code_sha256 == wanted.layer.code_sha256
+    assert wanted.layer.path.read_bytes() == moto.content(name, f"lamina/layers/{wanted.layer.digest}.zip")
+
+
+def test_bytes_sent_to_ministack(tmp_path: Path, ministack: Emulator) -> None:
+    """First everything, then nothing, then the bumped wheel's part and the tail; the bytes are always the local zip's."""
+    name = unique()
+    ministack.make_bucket(name)
+    first = wanted_in(tmp_path, ministack, SIZES["many"], name)
+    bumped = wanted_in(tmp_path, ministack, SIZES["many"], name, s1="1.1")
+    sent = [publish(wanted)[0].sent_bytes for wanted in (first, first, bumped)]
+
+    assert [first.layer.zipped_bytes, 0, bumped.layer.zipped_bytes - 2 * PART - 7] == sent
+    for wanted in (first, bumped):
+        assert wanted.layer.path.read_bytes() == ministack.content(name, f"lamina/layers/{wanted.layer.digest}.zip")
+    assert [bumped.description, first.description] == [
+        row["Description"] for row in ministack.versions(f"{name}-common")
+    ]
+
+
+def test_two_publishers_at_once_make_one_version(tmp_path: Path, ministack: Emulator) -> None:
+    """Both planned to publish; the conditional writes of S3 let one of them."""
+    name = unique()
+    ministack.make_bucket(name)
+    wanted = wanted_in(tmp_path, ministack, {"alpha": 5000}, name)
+    places = connect(wanted.config)
+    plans = [survey([Job(wanted)], places) for _ in range(2)]
+    results: list[Published] = []
+    threads = [threading.Thread(target=lambda steps=steps: results.extend(apply(steps))) for steps in plans]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(ministack.versions(f"{name}-common")) == 1
+    assert [1, 1] == [each.version.number for each in results]
+    assert [False, True] == sorted(each.new for each in results)
+
+
+def test_several_regions_and_shared_versions(tmp_path: Path, ministack: Emulator) -> None:
+    """Each region has its bucket and version; the grants are on each version, and once."""
+    name = unique()
+    regions = ("eu-west-1", "eu-central-1")
+    for region in regions:
+        ministack.make_bucket(f"{name}-000000000000-{region}", region=region)
+    config = PublishConfig(
+        bucket=f"{name}-{{account}}-{{region}}",
+        regions=regions,
+        share_with=(Grant(principal="123456789012"), Grant(principal="o-abcdefghij")),
+        ssm_prefix="/layers/{service}",
+    )
+    wanted = make_wanted(make_layer(tmp_path, {"alpha": 5000}), config, service=name)
+    published = publish(wanted)
+    again = survey([Job(wanted)], connect(config))
+
+    arns = [f"arn:aws:lambda:{region}:000000000000:layer:{name}-common:1" for region in regions]
+    assert arns == [each.version.arn for each in published]
+    assert not any(step.action.is_change for step in again)
+    for region, arn in zip(regions, arns, strict=True):
+        parameter = ministack.client("ssm", region=region).get_parameter(Name=f"/layers/{name}/common")
+        policy = ministack.client("lambda", region=region).get_layer_version_policy(
+            LayerName=f"{name}-common", VersionNumber=1
+        )
+
+        assert arn == parameter["Parameter"]["Value"]
+        assert ["lamina-123456789012", "lamina-o-abcdefghij"] == sorted(
+            each["Sid"] for each in json.loads(policy["Policy"])["Statement"]
+        )
+
+
+def test_roles_are_assumed(tmp_path: Path, ministack: Emulator) -> None:
+    """Each role is another account, which is seen in the ARN."""
+    roles = tuple(f"arn:aws:iam::{account}:role/publisher" for account in ("111111111111", "222222222222"))
+    name = unique()
+    config = PublishConfig(roles=roles, regions=("eu-west-1",))
+    wanted = make_wanted(make_layer(tmp_path, {"alpha": 5000}), config, service=name)
+    calls: list[tuple[str, str]] = []
+    published = publish(wanted, observe=lambda service, operation: calls.append((service, operation)))
+
+    assert calls.count(("sts", "AssumeRole")) == 2
+    assert len(published) == 2
+
+
+def objects_of(emulator: Emulator) -> Objects:
+    name = emulator.make_bucket(unique())
+    return Access(region=emulator.region).connect().bucket(name)
+
+
+def test_what_arrives_is_checked(ministack: Emulator) -> None:
+    """S3 compares the checksum with what it received, and nothing is stored otherwise."""
+    objects = objects_of(ministack)
+    with pytest.raises(IntegrityError) as caught:
+        objects.put("key", b"content", sha256="00" * 32)
+
+    assert f"Cannot store `s3://{objects.bucket}/key`: what arrived is not what was sent" == str(caught.value)
+    assert objects.head("key") is None
+
+
+def test_conditions(ministack: Emulator) -> None:
+    """What stands is not overwritten, and replaced only if it is what was seen."""
+    objects = objects_of(ministack)
+    one, two = (
+        ("1", "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"),
+        ("2", "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"),
+    )
+
+    assert objects.put("key", one[0].encode(), sha256=one[1])
+    seen = objects.head("key")
+    assert seen is not None
+    assert one[1] == seen.sha256
+    assert not objects.put("key", two[0].encode(), sha256=two[1])
+    assert objects.put("key", two[0].encode(), sha256=two[1], replacing=seen.etag)
+    assert not objects.put("key", one[0].encode(), sha256=one[1], replacing=seen.etag)
+    assert objects.get("key") == b"2"
+    assert objects.get("nothing") is None
+
+
+def test_unfinished_uploads_are_found_and_given_up(ministack: Emulator) -> None:
+    """What a killed publisher began can be listed and ended."""
+    objects = objects_of(ministack)
+    upload = objects.begin("key")
+
+    assert [upload] == [each.id for each in objects.unfinished("key")]
+    objects.abort("key", upload)
+    assert () == tuple(objects.unfinished("key"))
+    objects.abort("key", upload)
+
+
+def test_missing_bucket_is_named(ministack: Emulator) -> None:
+    """The first look tells it, not the end of an upload."""
+    with pytest.raises(MissingBucketError) as caught:
+        Access(region="eu-west-1").connect().bucket("no-such-bucket-here").region()
+
+    assert str(caught.value) == "There is no bucket `no-such-bucket-here`"
+
+
+def test_state_of_a_bucket(ministack: Emulator) -> None:
+    """Versioning and policy are read as they are."""
+    objects = objects_of(ministack)
+    account = Access(region="eu-west-1").connect().account
+    policy = ready_policy(bucket=objects.bucket, prefix="lamina/", account=account)
+
+    assert BucketState(region="eu-west-1", versioned=False, policy=None) == objects.state()
+    client = ministack.client("s3")
+    client.put_bucket_versioning(Bucket=objects.bucket, VersioningConfiguration={"Status": "Enabled"})
+    client.put_bucket_policy(Bucket=objects.bucket, Policy=policy)
+    state = objects.state()
+
+    assert state.versioned
+    assert json.loads(policy) == json.loads(state.policy or "")
+
+
+def test_unreachable_service_is_an_error_for_people(monkeypatch: pytest.MonkeyPatch, ministack: Emulator) -> None:
+    """A refused connection says which service, and nothing of the credentials."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(AwsError) as caught:
+        _ = Access(region="eu-west-1").connect().account
+
+    assert str(caught.value) == "Cannot ask AWS who we are: `sts` cannot be reached"
+
+
+def documented() -> set[str]:
+    policy = json.loads(re.findall(r"```json\n(.*?)```", POLICY_PAGE.read_text(encoding="utf-8"), re.DOTALL)[0])
+    actions = [statement["Action"] for statement in policy["Statement"]]
+    return {action for each in actions for action in ([each] if isinstance(each, str) else each)}
+
+
+def test_documented_policy_is_what_is_called(tmp_path: Path, ministack: Emulator) -> None:
+    """Every call's action is in the minimal policy, and every action of the policy is called for."""
+    name = unique()
+    ministack.make_bucket(name)
+    calls: set[tuple[str, str]] = set()
+
+    def observe(service: str, operation: str) -> None:
+        calls.add((service, operation))
+
+    client = ministack.client("s3")
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    roles = ("arn:aws:iam::000000000000:role/publisher",)
+    share = (Grant(principal="123456789012"),)
+    config = PublishConfig(bucket=name, regions=("eu-west-1",), roles=roles, share_with=share, ssm_prefix="/layers")
+    wanted = make_wanted(make_layer(tmp_path / "1", SIZES["many"]), config, service=name)
+    (published,) = publish(wanted, observe=observe)
+    publish(wanted, observe=observe)
+    # What happens only when something goes wrong.
+    layers = Access(region="eu-west-1", observe=observe).connect().layers
+    layers.delete(wanted.name, published.version.number)
+    objects = Access(region="eu-west-1", observe=observe).connect().bucket(name)
+    objects.abort("key", objects.begin("key"))
+    referenced = make_wanted(
+        make_layer(tmp_path / "2", {"alpha": 10}),
+        PublishConfig(bucket=name, regions=("eu-west-1",), storage=Storage.REFERENCE),
+        service=name,
+    )
+    account = Access(region="eu-west-1").connect().account
+    client.put_bucket_policy(Bucket=name, Policy=ready_policy(bucket=name, prefix="lamina/", account=account))
+    publish(referenced, observe=observe)
+    needed = {action for call in calls for action in facts.actions(*call)}
+
+    assert documented() == needed
