@@ -23,6 +23,7 @@ COMMANDS = {
     "build": "build the layers and function packages of a service from its lock",
     "invoke": "run a function on this machine against its built layers",
     "run": "run a command in the world that a function sees",
+    "coldstart": "measure what a function's initialisation takes and consists of",
     "publish": "publish the layers that AWS does not have yet",
     "cache": "show, verify or clean the store of wheels and segments",
 }

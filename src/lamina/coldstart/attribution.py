@@ -1,0 +1,123 @@
+"""Add one process's imports up by who they belong to. Every nanosecond of an import is somebody's own exactly once."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.coldstart.spread import Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lamina.coldstart.owners import Owner, Owners
+    from lamina.coldstart.trace import Trace
+
+__all__ = ["ModuleShare", "Share", "modules", "shares"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """What one distribution, or another owner of modules, has of an initialisation."""
+
+    owner: Owner
+    own_ms: Spread
+    """In its own modules, without what they import of others."""
+    cumulative_ms: Spread
+    """From where others import it to where that is done, with everything that it imports first."""
+    modules: int
+    compiled: int
+    """Modules without bytecode."""
+    read_bytes: int
+    """Sizes of its files that were opened or mapped."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModuleShare:
+    """What one module has of an initialisation."""
+
+    module: str
+    owner: Owner
+    own_ms: float
+    cumulative_ms: float
+    compiled: bool
+
+
+def shares(traces: Sequence[Trace], owners: Owners) -> tuple[Share, ...]:
+    """Return the shares of everyone in *traces*, repeated runs of one function, the greatest own time first."""
+    sums = [_sums(trace, owners) for trace in traces]
+    last = traces[-1]
+    compiled = _count(owners.of(file) for file in last.compiled)
+    imported = _count(owners.of(each.file) for each in last.imports if each.ok)
+    sizes: dict[Owner, int] = {}
+    for file, size in last.files:
+        owner = owners.of(file)
+        sizes[owner] = sizes.get(owner, 0) + size
+    found = {owner for each in sums for owner in each} | set(compiled) | set(sizes)
+    rows = [
+        Share(
+            owner=owner,
+            own_ms=Spread.of([each.get(owner, (0, 0))[0] / 1e6 for each in sums]),
+            cumulative_ms=Spread.of([each.get(owner, (0, 0))[1] / 1e6 for each in sums]),
+            modules=imported.get(owner, 0),
+            compiled=compiled.get(owner, 0),
+            read_bytes=sizes.get(owner, 0),
+        )
+        for owner in found
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.own_ms.median, row.owner)))
+
+
+def modules(traces: Sequence[Trace], owners: Owners) -> tuple[ModuleShare, ...]:
+    """Return the modules of *traces*, the greatest own time first; each time is the median of the runs that had it."""
+    own: dict[str, list[int]] = {}
+    cumulative: dict[str, list[int]] = {}
+    holders: dict[str, Owner] = {}
+    compiled = {(file.place, file.path) for trace in traces for file in trace.compiled}
+    fresh: set[str] = set()
+    for trace in traces:
+        for each in trace.imports:
+            if each.ok:
+                own.setdefault(each.module, []).append(each.self_ns)
+                cumulative.setdefault(each.module, []).append(each.duration_ns)
+                holders[each.module] = owners.of(each.file)
+                if each.file is not None and (each.file.place, each.file.path) in compiled:
+                    fresh.add(each.module)
+    rows = [
+        ModuleShare(
+            module=name,
+            owner=holders[name],
+            own_ms=statistics.median(times) / 1e6,
+            cumulative_ms=statistics.median(cumulative[name]) / 1e6,
+            compiled=name in fresh,
+        )
+        for name, times in own.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.own_ms, row.module)))
+
+
+def _sums(trace: Trace, owners: Owners) -> dict[Owner, tuple[int, int]]:
+    """Return own and cumulative nanoseconds by owner; an import within another of the same owner adds nothing to the latter."""
+    holders: list[Owner] = []
+    around: list[frozenset[Owner]] = []
+    found: dict[Owner, tuple[int, int]] = {}
+    for each in trace.imports:
+        outer: frozenset[Owner] = frozenset()
+        if each.parent is not None:
+            outer = around[each.parent] | {holders[each.parent]}
+        # What was looked for and not found is the importer's own trouble.
+        fails = each.file is None and not each.ok and each.parent is not None
+        owner = holders[each.parent] if fails and each.parent is not None else owners.of(each.file)
+        holders.append(owner)
+        around.append(outer)
+        own, cumulative = found.get(owner, (0, 0))
+        found[owner] = (own + each.self_ns, cumulative + (0 if owner in outer else each.duration_ns))
+    return found
+
+
+def _count(owners: Iterable[Owner]) -> dict[Owner, int]:
+    counted: dict[Owner, int] = {}
+    for owner in owners:
+        counted[owner] = counted.get(owner, 0) + 1
+    return counted

@@ -1,0 +1,135 @@
+"""Judge measured times against a budget and a baseline. Returns verdicts, never raises for a slow function."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from lamina.archive.writing import replace_file
+from lamina.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lamina.coldstart.measure import Measurement
+
+__all__ = ["Baseline", "Circumstances", "Verdict", "circumstances", "judge_budget", "judge_regression", "read", "write"]
+
+_VERSION = "1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Circumstances:
+    """What decides whether two measurements may be compared."""
+
+    system: str
+    machine: str
+    processors: int
+    runtime: str
+    cpu_share: float | None
+    """Of one processor; ``None`` without a limit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """Medians of an earlier measurement, in milliseconds, by function."""
+
+    circumstances: Circumstances
+    functions: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """Whether one function keeps one limit."""
+
+    rule: str
+    """``budget`` or ``regression``."""
+    function: str
+    limit_ms: float
+    measured_ms: float | None
+    """The median; ``None`` where the function could not be initialised."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the limit is kept; a function that cannot start keeps none."""
+        return self.measured_ms is not None and self.measured_ms <= self.limit_ms
+
+
+def circumstances(runtime: str, cpu_share: float | None) -> Circumstances:
+    """Return those of this machine."""
+    return Circumstances(
+        system=platform.system(),
+        machine=platform.machine(),
+        processors=os.cpu_count() or 1,
+        runtime=runtime,
+        cpu_share=cpu_share,
+    )
+
+
+def judge_budget(measurements: Sequence[Measurement], budget_ms: float) -> tuple[Verdict, ...]:
+    """Return whether each median is at most *budget_ms*."""
+    return tuple(
+        Verdict(rule="budget", function=each.subject.function, limit_ms=budget_ms, measured_ms=_median(each))
+        for each in measurements
+    )
+
+
+def judge_regression(measurements: Sequence[Measurement], baseline: Baseline, percent: float) -> tuple[Verdict, ...]:
+    """Return whether each median is at most *percent* above the baseline's; functions that it does not know are passed over."""
+    before = dict(baseline.functions)
+    return tuple(
+        Verdict(
+            rule="regression",
+            function=each.subject.function,
+            limit_ms=before[each.subject.function] * (1 + percent / 100),
+            measured_ms=_median(each),
+        )
+        for each in measurements
+        if each.subject.function in before
+    )
+
+
+def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -> None:
+    """Write the medians of *measurements* as a baseline; functions that could not start are left out."""
+    functions = {each.subject.function: median for each in measurements if (median := _median(each)) is not None}
+    document = {
+        "version": _VERSION,
+        "circumstances": asdict(now),
+        "functions": {name: {"median_ms": round(functions[name], 3)} for name in sorted(functions)},
+    }
+    replace_file(path, json.dumps(document, indent=2).encode() + b"\n")
+
+
+def read(path: Path) -> Baseline:
+    """Return the baseline in *path*; raises ConfigError if there is none."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_bytes())
+        if document["version"] != _VERSION:
+            raise _unreadable(path)
+        return Baseline(
+            circumstances=Circumstances(**document["circumstances"]),
+            functions=tuple((name, float(row["median_ms"])) for name, row in document["functions"].items()),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"The baseline `{path}` cannot be read: {error.strerror}",
+            hint="write it first: lamina coldstart --baseline FILE --write-baseline",
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> ConfigError:
+    return ConfigError(
+        f"`{path}` is no baseline of version {_VERSION}",
+        hint="write it anew: lamina coldstart --baseline FILE --write-baseline",
+    )
+
+
+def _median(measurement: Measurement) -> float | None:
+    total = measurement.total_ms
+    return None if total is None or measurement.failure is not None else total.median

@@ -1,0 +1,233 @@
+"""
+Run initialisations in fresh processes, interleaved, so that whatever the machine does meanwhile happens to all of them.
+
+Times are of undisturbed processes; what they consist of is learned from others that are traced.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lamina.coldstart import trace
+from lamina.coldstart.preludes import prelude
+from lamina.coldstart.spread import Spread
+from lamina.errors import InvokeError
+from lamina.local.facts import facts
+from lamina.local.initialise import Options, Runtime, exit_words
+from lamina.local.runtime_api import Event, Failure
+from lamina.progress import Silent
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from lamina.coldstart.cpu import Limit
+    from lamina.coldstart.owners import Owners
+    from lamina.coldstart.trace import Trace
+    from lamina.local.process import Ended
+    from lamina.local.world import Mode, World
+    from lamina.progress import Reporter
+
+__all__ = ["Measurement", "Run", "Schedule", "Subject", "conduct", "start"]
+
+_SILENT = Silent()
+# Lambda itself gives up after ten; a share of a processor is worth waiting for.
+_PATIENCE_SECONDS = 60.0
+_EXIT_PATIENCE_SECONDS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """One thing to measure: a function, in one of the variants that are compared."""
+
+    function: str
+    variant: str
+    """Empty for the build as it is."""
+    world: World
+    owners: Owners
+    absent: tuple[str, ...] = ()
+    """Packages and modules that this variant hides; if the function cannot start without them, something stands in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One initialisation."""
+
+    milliseconds: float | None
+    """From the start of the interpreter to the first request for an event; ``None`` where that never came."""
+    memory_bytes: int
+    failure: str | None
+    """Why there is no time."""
+    mode: Mode
+    mode_reason: str | None
+    logs: str
+    trace: Trace | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """How often to measure."""
+
+    repeat: int = 7
+    """Undisturbed runs of each subject, after one that warms up."""
+    traced: int = 3
+    """Traced runs of each subject."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Measurement:
+    """All runs of one subject."""
+
+    subject: Subject
+    times: list[float] = field(default_factory=list)
+    """Milliseconds, in the order in which they were measured."""
+    traces: list[Trace] = field(default_factory=list)
+    traced_times: list[float] = field(default_factory=list)
+    memory_bytes: int = 0
+    """The most that a process held."""
+    failure: str | None = None
+    """Why the subject could not be measured."""
+    stood_in: bool = False
+    """Whether empty modules took the place of what the variant hides, because the function imports it unconditionally."""
+    first: Trace | None = None
+    """Of the first run, which may have failed."""
+    first_failure: str | None = None
+    """Why the first run failed."""
+    mode: Mode | None = None
+    mode_reason: str | None = None
+
+    @property
+    def total_ms(self) -> Spread | None:
+        """The spread of the times, if there are any."""
+        return Spread.of(self.times) if self.times else None
+
+
+def start(
+    world: World,
+    *,
+    traced: bool = False,
+    standing_in: Sequence[str] = (),
+    limit: Limit | None = None,
+    events: Sequence[bytes] = (),
+    patience: float = _PATIENCE_SECONDS,
+) -> Run:
+    """
+    Initialise a fresh process of *world*, give it *events* one after the other, and end it.
+
+    Empty modules take the place of *standing_in*. *limit* holds the process back from its first milliseconds on. Raises InvokeError if nothing can be started.
+    """
+    written: list[bytes] = []
+    options = Options(prelude=prelude(traced=traced, standing_in=standing_in))
+    with Runtime(world, on_log=written.append, options=options) as runtime:
+        if limit is not None:
+            limit.hold(runtime.process.pid)
+        milliseconds = runtime.wait_ready(patience)
+        process, failure = runtime.process, runtime.api.init_failure
+        if milliseconds is not None:
+            for payload in events:
+                runtime.api.exchange(_event(world, payload), patience)
+        memory = process.memory()
+        # The report and the logs of a process that failed are complete when it has ended.
+        ended = process.wait(_EXIT_PATIENCE_SECONDS if failure is not None else 0)
+    logs = b"".join(written).decode(errors="replace")
+    return Run(
+        milliseconds=milliseconds,
+        memory_bytes=memory,
+        failure=None if milliseconds is not None else _words(failure, ended, patience),
+        mode=runtime.mode,
+        mode_reason=runtime.refusal,
+        logs=logs,
+        trace=trace.read(process.reported, world.directories(runtime.mode)) if traced else None,
+    )
+
+
+def conduct(
+    subjects: Sequence[Subject],
+    schedule: Schedule,
+    *,
+    chance: random.Random,
+    limit: Limit | None = None,
+    reporter: Reporter = _SILENT,
+) -> tuple[Measurement, ...]:
+    """
+    Measure *subjects*: one traced run of each to warm up, then round after round, each in an order that *chance* draws.
+
+    A subject that cannot be initialised is not tried again, and its measurement says why.
+    Raises InvokeError if nothing can be started at all.
+    """
+    found = [Measurement(subject=subject) for subject in subjects]
+    reporter.stage("Measuring", total=len(found) * (1 + schedule.repeat + schedule.traced), unit="starts")
+    for each in found:
+        _warm(each, limit)
+        reporter.advance(1)
+    for turn in range(max(schedule.repeat, schedule.traced)):
+        going = [each for each in found if each.failure is None]
+        order = [(each, False) for each in going] if turn < schedule.repeat else []
+        order += [(each, True) for each in going] if turn < schedule.traced else []
+        chance.shuffle(order)
+        for each, traced in order:
+            if each.failure is None:
+                _take(each, _again(each, limit, traced=traced))
+            reporter.advance(1)
+    return tuple(found)
+
+
+def _warm(measurement: Measurement, limit: Limit | None) -> None:
+    run = start(measurement.subject.world, traced=True, limit=limit)
+    measurement.mode, measurement.mode_reason = run.mode, run.mode_reason
+    measurement.first = run.trace
+    measurement.failure = measurement.first_failure = run.failure
+    if run.failure is not None and measurement.subject.absent:
+        measurement.stood_in = True
+        second = _again(measurement, limit, traced=True).failure
+        # If nothing can stand in, what matters is why the function cannot start at all.
+        measurement.failure = None if second is None else run.failure
+
+
+def _again(measurement: Measurement, limit: Limit | None, *, traced: bool) -> Run:
+    absent = measurement.subject.absent if measurement.stood_in else ()
+    return start(measurement.subject.world, traced=traced, standing_in=absent, limit=limit)
+
+
+def _take(measurement: Measurement, run: Run) -> None:
+    if run.milliseconds is None:
+        measurement.failure = run.failure
+        return
+    if run.trace is not None:
+        measurement.traces.append(run.trace)
+        measurement.traced_times.append(run.milliseconds)
+    else:
+        measurement.times.append(run.milliseconds)
+        measurement.memory_bytes = max(measurement.memory_bytes, run.memory_bytes)
+
+
+def _event(world: World, payload: bytes) -> Event:
+    return Event(
+        request_id=str(uuid.uuid4()),
+        payload=payload,
+        deadline=time.time() + world.function.timeout_seconds,
+        arn=world.arn,
+        trace_id=f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
+    )
+
+
+def _words(failure: Failure | None, ended: Ended | None, patience: float) -> str:
+    if failure is not None:
+        return _failure_message(failure)
+    if ended is not None:
+        return exit_words(ended)
+    limit = facts().limits.init_seconds
+    return f"no event was asked for in {patience:g} s, and Lambda waits {limit:g} s"
+
+
+def _failure_message(failure: Failure) -> str:
+    """Return what the runtime client reported, as one line."""
+    try:
+        told = json.loads(failure.payload)
+        return f"{told['errorType']}: {told['errorMessage']}"
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvokeError("The runtime client's report of a failure cannot be read") from error

@@ -1,0 +1,156 @@
+"""A whole measurement: what was asked, what every function took, how variants differ, and what was judged."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from lamina.coldstart.attribution import modules, shares
+from lamina.coldstart.spread import Difference, Spread
+from lamina.coldstart.variants import needed_by
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.coldstart.attribution import ModuleShare, Share
+    from lamina.coldstart.gates import Circumstances, Verdict
+    from lamina.coldstart.measure import Measurement
+    from lamina.coldstart.trace import File
+
+__all__ = ["BANNER", "VERSION", "Comparison", "Study", "compare", "document"]
+
+VERSION = "1"
+BANNER = "Times of this machine, for comparing with each other: Lambda's own are others, and it also fetches the code before it starts."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """One function, as it is and in a variant."""
+
+    function: str
+    variant: str
+    difference: Difference | None
+    """Milliseconds that the function takes longer as it is; ``None`` where the variant could not be initialised."""
+    needed_by: tuple[str, ...] = ()
+    """The imports that lead to what the variant lacks, outermost first, where the function cannot start without it."""
+    stood_in: bool = False
+    """Whether empty modules took its place, so that there is a difference all the same."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """Everything that one measurement found."""
+
+    circumstances: Circumstances
+    repeat: int
+    seed: int
+    measurements: tuple[Measurement, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every function could be initialised as it is, and no limit is exceeded."""
+        return all(verdict.ok for verdict in self.verdicts) and all(each.failure is None for each in self.base)
+
+    @property
+    def base(self) -> tuple[Measurement, ...]:
+        """The functions as they are built."""
+        return tuple(each for each in self.measurements if not each.subject.variant)
+
+
+def compare(measurements: Sequence[Measurement]) -> tuple[Comparison, ...]:
+    """Return how each function differs from each of its variants, in the order of *measurements*."""
+    base = {each.subject.function: each for each in measurements if not each.subject.variant}
+    return tuple(
+        Comparison(
+            function=each.subject.function,
+            variant=each.subject.variant,
+            difference=Difference.between(each.times, base[each.subject.function].times)
+            if each.failure is None and base[each.subject.function].failure is None
+            else None,
+            needed_by=needed_by(each),
+            stood_in=each.stood_in and each.failure is None,
+        )
+        for each in measurements
+        if each.subject.variant and each.subject.function in base
+    )
+
+
+def document(study: Study) -> dict[str, object]:
+    """Return *study* as the plain values of a JSON document, version "1": times in milliseconds, sizes in bytes."""
+    return {
+        "version": VERSION,
+        "kind": "local",
+        "note": BANNER,
+        "circumstances": asdict(study.circumstances),
+        "repeat": study.repeat,
+        "seed": study.seed,
+        "functions": [_measurement(each) for each in study.measurements],
+        "comparisons": [
+            {
+                "function": each.function,
+                "variant": each.variant,
+                "difference_ms": None if each.difference is None else _rounded(asdict(each.difference)),
+                "needed_by": list(each.needed_by),
+                "stood_in": each.stood_in,
+            }
+            for each in study.comparisons
+        ],
+        "verdicts": [_rounded(asdict(each)) | {"ok": each.ok} for each in study.verdicts],
+        "ok": study.ok,
+    }
+
+
+def _measurement(measurement: Measurement) -> dict[str, object]:
+    traces, owners = measurement.traces, measurement.subject.owners
+    return {
+        "name": measurement.subject.function,
+        "variant": measurement.subject.variant or None,
+        "mode": measurement.mode.value if measurement.mode is not None else None,
+        "failure": measurement.failure,
+        "total_ms": _spread(measurement.total_ms),
+        "samples_ms": [round(time, 3) for time in measurement.times],
+        "traced_ms": _spread(Spread.of(measurement.traced_times) if measurement.traced_times else None),
+        "memory_bytes": measurement.memory_bytes,
+        "compiled": [_path(file) for file in traces[-1].compiled] if traces else [],
+        "read_bytes": sum(size for _, size in traces[-1].files) if traces else 0,
+        "distributions": [_share(each) for each in shares(traces, owners)] if traces else [],
+        "modules": [_module(each) for each in modules(traces, owners)] if traces else [],
+    }
+
+
+def _share(share: Share) -> dict[str, object]:
+    return {
+        "name": share.owner.name or None,
+        "version": share.owner.version or None,
+        "place": share.owner.place.value,
+        "own_ms": _spread(share.own_ms),
+        "cumulative_ms": _spread(share.cumulative_ms),
+        "modules": share.modules,
+        "compiled": share.compiled,
+        "read_bytes": share.read_bytes,
+    }
+
+
+def _module(module: ModuleShare) -> dict[str, object]:
+    return {
+        "name": module.module,
+        "distribution": module.owner.name or None,
+        "place": module.owner.place.value,
+        "own_ms": round(module.own_ms, 3),
+        "cumulative_ms": round(module.cumulative_ms, 3),
+        "compiled": module.compiled,
+    }
+
+
+def _path(file: File) -> str:
+    return f"{file.place.value}:{file.path}"
+
+
+def _spread(spread: Spread | None) -> dict[str, object] | None:
+    return None if spread is None else _rounded(asdict(spread))
+
+
+def _rounded(values: dict[str, object]) -> dict[str, object]:
+    return {key: round(value, 3) if isinstance(value, float) else value for key, value in values.items()}

@@ -1,0 +1,140 @@
+"""Read what the tracer wrote: imports in the order in which they began, each with the place of its file. Adds nothing up."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from lamina.errors import InvokeError
+
+if TYPE_CHECKING:
+    from lamina.local.facts import Directories
+
+__all__ = ["File", "Import", "Missing", "Place", "Trace", "read"]
+
+
+class Place(StrEnum):
+    """Where a module came from."""
+
+    LAYER = "layer"
+    PACKAGE = "package"
+    RUNTIME = "runtime"
+    """The runtime client, which Lambda brings along."""
+    STANDARD_LIBRARY = "standard-library"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file that the process looked at."""
+
+    place: Place
+    path: str
+    """Relative to the place's directory; as it was for the standard library."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Import:
+    """One import that was not yet done when it was asked for."""
+
+    module: str
+    parent: int | None
+    """Index of the import during which this one was made."""
+    begin_ns: int
+    """Since the first import."""
+    duration_ns: int
+    self_ns: int
+    """Without the imports that it made."""
+    file: File | None
+    """``None`` where nothing was loaded, or what was loaded has no file."""
+    is_namespace: bool
+    """Whether *file* is a directory without a module of its own."""
+    ok: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """A module that was looked for and not found."""
+
+    module: str
+    chain: tuple[str, ...]
+    """The modules that were being imported then, from the outermost."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trace:
+    """What one process imported up to its first event, or beyond."""
+
+    imports: tuple[Import, ...]
+    compiled: tuple[File, ...]
+    """Sources of the layer and the package that were compiled because there was no bytecode for them."""
+    files: tuple[tuple[File, int], ...]
+    """Files of the layer and the package that were opened or mapped, with their sizes in bytes."""
+    missing: tuple[Missing, ...]
+
+    @property
+    def outermost_ns(self) -> int:
+        """The time of all imports together."""
+        return sum(each.duration_ns for each in self.imports if each.parent is None)
+
+
+def read(report: bytes, directories: Directories) -> Trace:
+    """
+    Return what the tracer wrote into *report*, of a process that saw *directories*.
+
+    Raises InvokeError if a line is not the tracer's.
+    """
+    rows: list[tuple[Any, ...]] = []
+    compiled: set[str] = set()
+    files: dict[str, int] = {}
+    missing: list[Missing] = []
+    # A process that is ended in the middle of a line leaves it without its end.
+    for line in report[: report.rfind(b"\n") + 1].splitlines():
+        try:
+            told: dict[str, Any] = ast.literal_eval(line.decode())
+        except (ValueError, SyntaxError) as error:
+            raise InvokeError("The tracer's report cannot be read: something else wrote to its descriptor") from error
+        rows += told["imports"]
+        compiled |= set(told["compiled"])
+        files |= dict(told["files"])
+        missing += [Missing(module=name, chain=tuple(chain)) for name, chain in told["failed"] if name]
+    return Trace(
+        imports=_imports(sorted(rows), directories),
+        compiled=tuple(_file(path, directories) for path in sorted(compiled)),
+        files=tuple((_file(path, directories), size) for path, size in sorted(files.items())),
+        missing=tuple(missing),
+    )
+
+
+def _imports(rows: list[tuple[Any, ...]], directories: Directories) -> tuple[Import, ...]:
+    index = {row[0]: position for position, row in enumerate(rows)}
+    within = dict.fromkeys(index, 0)
+    for _, parent, _, began, ended, *_ in rows:
+        if parent in within:
+            within[parent] += ended - began
+    first = min((row[3] for row in rows), default=0)
+    return tuple(
+        Import(
+            module=name,
+            parent=index.get(parent),
+            begin_ns=began - first,
+            duration_ns=ended - began,
+            self_ns=max(0, ended - began - within[number]),
+            file=_file(origin, directories) if origin is not None else None,
+            is_namespace=is_namespace,
+            ok=ok,
+        )
+        for number, parent, name, began, ended, ok, origin, is_namespace in rows
+    )
+
+
+def _file(path: str, directories: Directories) -> File:
+    for place, directory in (
+        (Place.PACKAGE, directories.task),
+        (Place.LAYER, directories.opt),
+        (Place.RUNTIME, directories.runtime),
+    ):
+        if path.startswith(f"{directory}/"):
+            return File(place=place, path=path[len(directory) + 1 :])
+    return File(place=Place.STANDARD_LIBRARY, path=path)

@@ -1,0 +1,156 @@
+"""Make the other sides of a comparison: the same function without a distribution, or out of another build."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from lamina.coldstart.measure import Subject
+from lamina.coldstart.owners import Owners, source_of
+from lamina.config import load
+from lamina.errors import ConfigError
+from lamina.local import tree
+from lamina.local.settings import function_of
+from lamina.local.world import Mode, prepare
+from lamina.table import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lamina.coldstart.measure import Measurement
+    from lamina.local.artifacts import Artifacts
+
+__all__ = ["Showing", "needed_by", "subjects", "without"]
+
+_NO_MODULE = re.compile(r"No module named '([^']+)'")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Showing:
+    """How worlds are shown to the functions that are measured."""
+
+    mode: Mode = Mode.AUTO
+    additional: Mapping[str, str] | None = None
+    """Environment variables beyond the configured ones."""
+
+
+_PLAIN = Showing()
+
+
+def subjects(
+    artifacts: Artifacts, names: Sequence[str], *, variant: str = "", showing: Showing = _PLAIN
+) -> tuple[Subject, ...]:
+    """
+    Return the functions *names* of a build, all of them if none is named, ready to be measured.
+
+    Raises ConfigError for a name that the build does not have, and what `lamina.local.world.prepare` raises.
+    """
+    service = load(artifacts.project)
+    chosen = [artifacts.function(name) for name in names] or list(artifacts.functions)
+    found: list[Subject] = []
+    owners: dict[Path, Owners] = {}
+    for built in chosen:
+        world = prepare(
+            artifacts,
+            built,
+            function_of(built, service),
+            mode=showing.mode,
+            home=found[0].world.home if found else None,
+            additional=showing.additional,
+        )
+        if world.layer not in owners:
+            owners[world.layer] = Owners(world.layer)
+        found.append(Subject(function=built.name, variant=variant, world=world, owners=owners[world.layer]))
+    return tuple(found)
+
+
+@contextmanager
+def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Subject, ...]]:
+    """
+    Provide those of *base* whose layers hold a distribution of *names*, with the files of these hidden.
+
+    Raises ConfigError with the names that no layer of *base* holds.
+    """
+    hidden = [str(canonicalize_name(name)) for name in names]
+    known = {name for subject in base for name in subject.owners.distributions}
+    if unknown := [name for name in hidden if name not in known]:
+        raise ConfigError(
+            "No layer of these functions holds "
+            + ", ".join(f"`{name}`{did_you_mean(name, sorted(known))}" for name in unknown),
+            hint="distributions of the layers: lamina build --json",
+        )
+    made: dict[Path, Path] = {}
+    found: list[Subject] = []
+    try:
+        for subject in base:
+            world = subject.world
+            paths = {path for name in hidden for path in subject.owners.files(name)}
+            if not paths:
+                continue
+            if world.layer not in made:
+                parent = world.scratch.parent / "without"
+                parent.mkdir(exist_ok=True)
+                tree.remove_unused(parent)
+                made[world.layer] = Path(tempfile.mkdtemp(dir=parent))
+                _link(world.layer, made[world.layer], hidden=paths)
+            layer = made[world.layer]
+            found.append(
+                Subject(
+                    function=subject.function,
+                    variant=f"without {', '.join(hidden)}",
+                    world=replace(world, layer=layer),
+                    owners=subject.owners,
+                    absent=_roots(paths),
+                )
+            )
+        yield tuple(found)
+    finally:
+        for directory in made.values():
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _link(source: Path, destination: Path, *, hidden: set[str]) -> None:
+    """Make *destination* a copy of *source* by hard links, but for the *hidden* files and their bytecode."""
+    for directory, _, names in os.walk(source):
+        relative = Path(directory).relative_to(source)
+        for name in names:
+            path = (relative / name).as_posix()
+            if source_of(path) not in hidden:
+                target = destination / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(Path(directory, name), target)
+    destination.chmod(0o755)
+
+
+def _roots(paths: set[str]) -> tuple[str, ...]:
+    """Return the outermost regular packages and single modules among *paths*, as dotted names."""
+    names: set[str] = set()
+    for path in paths:
+        below = path.partition("site-packages/")[2] or path.removeprefix("python/")
+        parts = below.split("/")
+        stem = parts[-1].partition(".")[0]
+        if parts[-1].endswith((".py", ".so")) and all(part.isidentifier() for part in (*parts[:-1], stem)):
+            names.add(".".join(parts[:-1] if stem == "__init__" else (*parts[:-1], stem)))
+    return tuple(sorted(name for name in names if not any(parent in names for parent in _ancestors(name))))
+
+
+def _ancestors(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def needed_by(measurement: Measurement) -> tuple[str, ...]:
+    """Return the imports that lead to the one that failed a function's first start, outermost first; nothing if it was no import."""
+    found = _NO_MODULE.search(measurement.first_failure or "")
+    if found is None or measurement.first is None:
+        return ()
+    chains = [missing.chain for missing in measurement.first.missing if missing.module == found[1]]
+    return chains[-1] if chains else ()
