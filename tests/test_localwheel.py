@@ -1,0 +1,514 @@
+"""Sources become wheels: each once, as their own identity, without a trace of the machine; or an error says why not."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from uv import find_uv_bin
+
+import lockers
+from lamina.errors import ConfigError, LocalBuildError, LockError, PackageError
+from lamina.localwheel import identify
+from lamina.model import DirectorySource, SdistSource, VcsSource
+from lamina.pipeline import Options, build
+from lamina.progress import Silent
+from lamina.store import Store
+from locking import write_pylock
+from loopback import IndexServer
+from services import HANDLER
+from sourceprojects import git, make_repository, make_sdist, source_files, write_sources
+from wheels import make_wheel, sha256
+
+if TYPE_CHECKING:
+    from lamina.pipeline import Result
+
+
+@dataclass
+class Listener(Silent):
+    """A reporter that remembers what it was told."""
+
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def write_service(
+    project: Path, *, name: str = "service", settings: str = "", module: str = "app.py", dependencies: str = ""
+) -> Path:
+    """Write a service of one function without a lock."""
+    project.mkdir(parents=True, exist_ok=True)
+    (project / "pyproject.toml").write_text(
+        f'[project]\nname = "{name}"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = [{dependencies}]\n'
+        f'[tool.lamina]\nruntime = "python3.13"\narchitecture = "arm64"\nbytecode = "none"\nsource = ["{module}"]\n'
+        f'{settings}\n[tool.lamina.functions]\nhello = "app.lambda_handler"\n'
+    )
+    (project / module).write_text(HANDLER)
+    return project
+
+
+def run(project: Path, store: Path, *, listener: Listener | None = None, offline: bool = False) -> Result:
+    return build(project, Options(offline=offline), store=Store.open(store), reporter=listener or Listener())
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def layer(result: Result) -> dict[str, bytes]:
+    return members(result.build.layers[0].path)
+
+
+def package(result: Result) -> dict[str, bytes]:
+    return members(result.build.packages[0].path)
+
+
+@pytest.fixture
+def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with one line for each time that a build backend ran."""
+    path = tmp_path / "counter"
+    path.touch()
+    monkeypatch.setenv("BUILD_COUNTER", str(path))
+    return path
+
+
+def sdist_row(path: Path, name: str = "pure", version: str = "1.0") -> dict[str, Any]:
+    sdist = {"name": path.name, "path": str(path), "hashes": {"sha256": sha256(path)}}
+    return {"name": name, "version": version, "sdist": sdist}
+
+
+def test_a_source_distribution(tmp_path: Path, counter: Path) -> None:
+    """An sdist is announced, built once per store, and is in the layer under the identity that its hash gives it."""
+    sdist = make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))
+    project = write_service(tmp_path / "project")
+    write_pylock(project, sdist_row(sdist))
+    listener = Listener()
+
+    first = run(project, tmp_path / "store", listener=listener)
+    (project / ".lamina/layers/common.zip").unlink()
+    second = run(project, tmp_path / "store", offline=True)
+
+    assert b"VALUE = 1\n" == layer(first)["python/pure/__init__.py"]
+    assert ["Building `pure` 1.0: this runs the code of `pure-1.0.tar.gz`"] == listener.notes
+    assert "pure\n" == counter.read_text()
+    assert first.build.layers[0].sha256 == second.build.layers[0].sha256
+    assert [("pure", "1.0", sha256(sdist))] == [
+        (each.name, each.version, each.sha256) for each in first.build.layers[0].distributions
+    ]
+
+
+def test_the_same_bytes_from_two_stores(tmp_path: Path) -> None:
+    """Two machines that build the same sources get the same layer, as far as the build backend allows it."""
+    sdist = make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))
+    project = write_service(tmp_path / "project")
+    write_pylock(project, sdist_row(sdist))
+
+    first = run(project, tmp_path / "one")
+    (project / ".lamina/layers/common.zip").unlink()
+    second = run(project, tmp_path / "two")
+
+    assert (first.build.layers[0].digest, first.build.layers[0].sha256) == (
+        second.build.layers[0].digest,
+        second.build.layers[0].sha256,
+    )
+
+
+def test_a_commit(tmp_path: Path, counter: Path) -> None:
+    """A repository's locked commit is built, whatever its branches are now, and the layer's manifest records it."""
+    repository = tmp_path / "repository"
+    commit = make_repository(repository, source_files("tool", module="VALUE = 'old'\n"))
+    (repository / "tool/__init__.py").write_text("VALUE = 'new'\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "two")
+    project = write_service(tmp_path / "project")
+    write_pylock(project, {"name": "tool", "vcs": {"type": "git", "url": repository.as_uri(), "commit-id": commit}})
+
+    built = layer(run(project, tmp_path / "store"))
+
+    assert b"VALUE = 'old'\n" == built["python/tool/__init__.py"]
+    (manifest,) = (json.loads(content) for path, content in built.items() if path.startswith("lamina/"))
+    assert [f"git+{repository.as_uri()}@{commit}"] == [row["artifact"] for row in manifest["distributions"]]
+    assert "tool\n" == counter.read_text()
+
+
+def test_a_commit_that_is_not_there(tmp_path: Path) -> None:
+    """A commit that the repository does not have is named together with what git said."""
+    repository = tmp_path / "repository"
+    make_repository(repository, source_files("tool"))
+    project = write_service(tmp_path / "project")
+    vcs = {"type": "git", "url": repository.as_uri(), "commit-id": "c" * 40}
+    write_pylock(project, {"name": "tool", "vcs": vcs})
+
+    with pytest.raises(LocalBuildError) as raised:
+        run(project, tmp_path / "store")
+
+    assert f"`tool`: git cannot get cccccccccccc from `{repository.as_uri()}`" == str(raised.value)
+    assert (raised.value.hint or "").startswith("git said:\n")
+
+
+def test_a_project_in_a_subdirectory(tmp_path: Path) -> None:
+    """A commit and an archive may hold the project in a subdirectory."""
+    inner = {f"libs/tool/{path}": content for path, content in source_files("tool").items()}
+    other = {f"libs/util/{path}": content for path, content in source_files("util").items()}
+    repository = tmp_path / "repository"
+    commit = make_repository(repository, inner)
+    archive = make_sdist(tmp_path / "files", "whatever", "9", other)
+    project = write_service(tmp_path / "project")
+    vcs = {"type": "git", "url": repository.as_uri(), "commit-id": commit, "subdirectory": "libs/tool"}
+    where = {"path": str(archive), "hashes": {"sha256": sha256(archive)}, "subdirectory": "libs/util"}
+    write_pylock(project, {"name": "tool", "vcs": vcs}, {"name": "util", "archive": where})
+
+    built = layer(run(project, tmp_path / "store"))
+
+    assert {"python/tool/__init__.py", "python/util/__init__.py"} <= built.keys()
+
+
+def test_local_packages_go_into_functions(tmp_path: Path, counter: Path) -> None:
+    """A path dependency is first-party code: in the function's zip, not in the layer, and the summary says so."""
+    shared = write_sources(tmp_path / "shared", source_files("shared"))
+    project = write_service(tmp_path / "project")
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared", "editable": True}})
+    listener = Listener()
+
+    result = run(project, tmp_path / "store", listener=listener)
+
+    assert {
+        "app.py",
+        "shared/__init__.py",
+        "shared-1.0.dist-info/METADATA",
+        "shared-1.0.dist-info/WHEEL",
+        "shared-1.0.dist-info/RECORD",
+    } == package(result).keys()
+    assert not any("shared" in path for path in layer(result))
+    assert [
+        "Local packages go into the function packages, because they change with the code: `shared`",
+        f"Building `shared` 1.0: this runs the code of `{shared}`",
+    ] == listener.notes
+    assert not (shared / "build").exists()
+
+
+def test_local_packages_in_the_layer(tmp_path: Path) -> None:
+    """Whoever wants it gets local packages into the layer, and a change of their sources changes its digest."""
+    shared = write_sources(tmp_path / "shared", source_files("shared"))
+    project = write_service(tmp_path / "project", settings='local = "layer"')
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
+
+    first = run(project, tmp_path / "store")
+    same = run(project, tmp_path / "store")
+    (shared / "shared/__init__.py").write_text("VALUE = 2\n")
+    second = run(project, tmp_path / "store")
+
+    assert ["app.py"] == sorted(package(first))
+    assert (True, False) == (same.build.reused, second.build.reused)
+    assert b"VALUE = 2\n" == layer(second)["python/shared/__init__.py"]
+    assert first.build.layers[0].digest != second.build.layers[0].digest
+
+
+def test_no_local_packages(tmp_path: Path) -> None:
+    """Whoever forbids local packages is told all that are locked."""
+    for name in ("one", "two"):
+        write_sources(tmp_path / name, source_files(name))
+    project = write_service(tmp_path / "project", settings='local = "error"')
+    write_pylock(
+        project,
+        {"name": "one", "directory": {"path": "../one"}},
+        {"name": "two", "directory": {"path": "../two"}},
+    )
+
+    with pytest.raises(LockError) as raised:
+        run(project, tmp_path / "store")
+
+    assert (
+        "local packages are locked, and the configuration forbids them: "
+        f"`one` ({tmp_path / 'one'}), `two` ({tmp_path / 'two'})"
+    ) == str(raised.value)
+
+
+def test_an_unknown_mode(tmp_path: Path) -> None:
+    """A mistyped mode is refused with the ones there are."""
+    project = write_service(tmp_path / "project", settings='local = "functions"')
+
+    with pytest.raises(ConfigError) as raised:
+        run(project, tmp_path / "store")
+
+    assert (
+        "`pyproject.toml`: tool.lamina.local: no mode `functions` (did you mean `function`?); "
+        "one of `layer`, `function`, `error`"
+    ) == str(raised.value)
+
+
+def test_local_change_is_seen(tmp_path: Path) -> None:
+    """A change in a local package, and a file that is new there, change the function's zip; nothing else does."""
+    shared = write_sources(tmp_path / "shared", source_files("shared"))
+    project = write_service(tmp_path / "project")
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
+    first = run(project, tmp_path / "store")
+
+    (shared / "shared/more.py").write_text("MORE = 1\n")
+    second = run(project, tmp_path / "store")
+    third = run(project, tmp_path / "store")
+
+    assert "shared/more.py" in package(second)
+    assert [False, False, True] == [result.build.reused for result in (first, second, third)]
+    assert first.build.layers[0].digest == second.build.layers[0].digest
+
+
+def test_sources_that_clash(tmp_path: Path) -> None:
+    """A local package may not bring another content for a path of the sources."""
+    write_sources(tmp_path / "shared", source_files("shared", extra={"app.py": "OTHER = 1\n"}))
+    project = write_service(tmp_path / "project")
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
+
+    with pytest.raises(PackageError) as raised:
+        run(project, tmp_path / "store")
+
+    assert "Local packages and sources cannot share a package: `app.py` is in the sources and in `shared`" == str(
+        raised.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("extra", "problem"),
+    [
+        (
+            {"__editable__.shared-1.0.pth": "HERE\n"},
+            "`__editable__.shared-1.0.pth` stands for an editable installation",
+        ),
+        ({"shared.pth": "/somewhere/else\n"}, "`shared.pth` adds a path outside the layer"),
+        (
+            {"shared-1.0.dist-info/direct_url.json": '{"url": "file:///somewhere"}'},
+            "`shared-1.0.dist-info/direct_url.json` names a local directory",
+        ),
+        ({"shared/built.py": "PATH = 'HERE/x'\n"}, "`shared/built.py` names the directory of the build"),
+    ],
+)
+def test_nothing_points_to_the_machine(tmp_path: Path, extra: dict[str, str], problem: str) -> None:
+    """A wheel that leads back to the machine which built it is refused."""
+    write_sources(tmp_path / "shared", source_files("shared", extra=extra))
+    project = write_service(tmp_path / "project", settings='local = "layer"')
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
+
+    with pytest.raises(LocalBuildError) as raised:
+        run(project, tmp_path / "store")
+
+    assert f"the wheel of `shared` points to the machine that built it: {problem}" == str(raised.value)
+
+
+def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
+    """All builds that fail are named in one error, each with the end of its log."""
+    rows = []
+    for name in ("one", "two"):
+        sdist = make_sdist(tmp_path / "files", name, "1.0", source_files(name, fail=True))
+        rows.append(sdist_row(sdist, name))
+    project = write_service(tmp_path / "project")
+    write_pylock(project, *rows)
+
+    with pytest.raises(LocalBuildError) as raised:
+        run(project, tmp_path / "store", offline=True)
+
+    assert (
+        "`one` 1.0 could not be built from `one-1.0.tar.gz`; `two` 1.0 could not be built from `two-1.0.tar.gz`"
+    ) == str(raised.value)
+    assert re.search(r"the end of the build's log:\n(?s:.*)error: no compiler for one", raised.value.hint or "")
+    assert not list((tmp_path / "store").glob("built/**/*.whl"))
+
+
+def test_compiled_for_another_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An sdist that compiles is refused for another machine, with the nearest version that has a wheel for it."""
+    files = tmp_path / "files"
+    sdist = make_sdist(files, "native", "1.5", source_files("native", "1.5", tag="cp313-cp313-linux_x86_64"))
+    for version, tag in (
+        ("1.4", "cp313-cp313-manylinux_2_17_aarch64"),
+        ("1.6", "cp313-cp313-manylinux_2_17_x86_64"),
+        ("1.7", "cp313-cp313-manylinux_2_17_aarch64"),
+        ("2.0", "cp313-cp313-manylinux_2_17_aarch64"),
+    ):
+        make_wheel(files, "native", version, tag=tag)
+    project = write_service(tmp_path / "project")
+    write_pylock(project, sdist_row(sdist, "native", "1.5"))
+
+    with IndexServer(files) as server:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", server.simple)
+        with pytest.raises(LocalBuildError) as raised:
+            run(project, tmp_path / "store")
+        asked = server.requests_for("native")
+
+    assert (
+        "`native` 1.5 is not pure Python: its sources build `native-1.5-cp313-cp313-linux_x86_64.whl`, "
+        "which python3.13 on arm64 cannot take"
+    ) == str(raised.value)
+    assert (
+        "what is compiled here does not run there\n"
+        "`native==1.7` is the nearest version with a wheel for python3.13 on arm64: require it, and lock again"
+    ) == raised.value.hint
+    assert 1 == len(asked)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (source_files("other"), "`pure` is locked, and its sources build `other`"),
+        (source_files("pure", "2.0"), "`pure` 1.0 is locked, and its sources build 2.0"),
+    ],
+)
+def test_another_distribution(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    """Sources that build something else than what is locked are refused."""
+    sdist = make_sdist(tmp_path / "files", "pure", "1.0", files)
+    project = write_service(tmp_path / "project")
+    write_pylock(project, sdist_row(sdist))
+
+    with pytest.raises(LocalBuildError) as raised:
+        run(project, tmp_path / "store", offline=True)
+
+    assert message == str(raised.value)
+
+
+def test_no_project(tmp_path: Path) -> None:
+    """A locked directory that is gone, or is no project, is named."""
+    project = write_service(tmp_path / "project")
+    write_pylock(project, {"name": "shared", "directory": {"path": "../shared"}})
+
+    with pytest.raises(LocalBuildError) as raised:
+        run(project, tmp_path / "store")
+
+    assert f"`shared` is locked as the directory `{tmp_path / 'shared'}`, which is no Python project" == str(
+        raised.value
+    )
+
+
+def _build_in_a_process(project: str, store: str) -> str:
+    return run(Path(project), Path(store)).build.layers[0].sha256
+
+
+def test_processes_build_once(tmp_path: Path, counter: Path) -> None:
+    """Several processes that need the same sources build them once between them."""
+    sdist = make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))
+    projects = []
+    for number in range(3):
+        projects.append(write_service(tmp_path / f"project-{number}"))
+        write_pylock(projects[-1], sdist_row(sdist))
+
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        digests = pool.starmap(_build_in_a_process, [(str(project), str(tmp_path / "store")) for project in projects])
+
+    assert 1 == len(set(digests))
+    assert "pure\n" == counter.read_text()
+
+
+def test_identity_of_a_directory(tmp_path: Path) -> None:
+    """A directory is its content: not its place, its times, or what git ignores and tools leave there."""
+    places = [tmp_path / "a", tmp_path / "elsewhere" / "b"]
+    for place in places:
+        write_sources(place, source_files("shared") | {".gitignore": "ignored.txt\n"})
+    noise = {
+        "ignored.txt": "1",
+        "shared/__pycache__/x.pyc": "1",
+        "shared.egg-info/PKG-INFO": "1",
+        ".venv/pyvenv.cfg": "",
+    }
+    write_sources(places[1], noise)
+    os.utime(places[1] / "pyproject.toml", (1, 1))
+
+    first, second = (identify(DirectorySource(name="shared", version=None, path=place)) for place in places)
+    (places[1] / "shared" / "__init__.py").write_text("VALUE = 2\n")
+    third = identify(DirectorySource(name="shared", version=None, path=places[1]))
+
+    assert (first.sha256, first.filename, first.version) == (second.sha256, "shared (local)", "1.0")
+    assert first.sha256 != third.sha256
+
+
+def test_identity_of_other_sources() -> None:
+    """An sdist is its hash, a commit is its commit wherever the repository is, and both are their subdirectory."""
+    sdist = SdistSource(name="a", version="1", filename="a-1.tar.gz", sha256="0" * 64)
+    inner = SdistSource(name="a", version="1", filename="a-1.tar.gz", sha256="0" * 64, subdirectory="b")
+    here = VcsSource(name="a", version=None, url="https://git.example/a", commit="c" * 40)
+    there = VcsSource(name="a", version=None, url="ssh://git@git.example/a", commit="c" * 40)
+    below = VcsSource(name="a", version=None, url="https://git.example/a", commit="c" * 40, subdirectory="b")
+
+    assert "0" * 64 == identify(sdist).sha256
+    assert identify(here).sha256 == identify(there).sha256
+    assert 4 == len({identify(source).sha256 for source in (sdist, inner, here, below)})
+
+
+def test_a_workspace(tmp_path: Path) -> None:
+    """A shared package of a uv workspace imports from the built artifacts alone, and no absolute path is in them."""
+    files, workspace = tmp_path / "files", tmp_path / "workspace"
+    make_wheel(files, "leaf", "1.0", {"leaf.py": "NAME = 'leaf'\n"})
+    write_sources(
+        workspace / "shared", source_files("shared", module="import leaf\nNAME = leaf.NAME\n", dependencies=("leaf",))
+    )
+    service = write_service(workspace / "api", name="api", dependencies='"shared"')
+    (service / "app.py").write_text("import shared\n\n\ndef lambda_handler(event, context):\n    return shared.NAME\n")
+    (workspace / "pyproject.toml").write_text(
+        '[tool.uv.workspace]\nmembers = ["api", "shared"]\n[tool.uv.sources]\nshared = {workspace = true}\n'
+    )
+    with IndexServer(files) as server:
+        variables = lockers.environment(server.url, tmp_path / "home") | {"HTTP_PROXY": "", "http_proxy": ""}
+        options = ("--no-config", "--default-index", server.simple, "--python", sys.executable, "--quiet")
+        lockers.run([find_uv_bin(), "lock", *options], project=workspace, variables=variables)
+        result = run(service, tmp_path / "store")
+
+    layers, functions = tmp_path / "opt", tmp_path / "task"
+    for path, place in ((result.build.layers[0].path, layers), (result.build.packages[0].path, functions)):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(place)
+    code = (
+        f"import sys; sys.path[:0] = {[str(functions), str(layers / 'python')]!r}; import app, shared, leaf;"
+        "print(app.lambda_handler({}, None), shared.__file__)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+
+    assert f"leaf {functions / 'shared' / '__init__.py'}" == done.stdout.strip()
+    everything = b"".join([*layer(result).values(), *package(result).values()])
+    assert str(tmp_path).encode() not in everything
+    assert not [path for path in (*layer(result), *package(result)) if path.endswith(".pth") or "editable" in path]
+
+
+def test_two_tokens_one_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tokens of one private index give the same layer, and neither is in anything that is written or said."""
+    files, tokens = tmp_path / "files", ("first-secret-token", "second-secret-token")
+    make_wheel(files, "alpha", "1.0")
+    sdist = make_sdist(files, "pure", "1.0", source_files("pure"))
+    results, said = [], []
+    with IndexServer(files, users={"one": tokens[0], "two": tokens[1]}) as server:
+        for number, user in enumerate(server.users):
+            project = write_service(tmp_path / f"project-{number}")
+            monkeypatch.setenv("UV_DEFAULT_INDEX", server.with_credentials(server.simple, user))
+            row: dict[str, Any] = {"name": "alpha", "version": "1.0", "index": server.simple}
+            row["wheels"] = [
+                {"url": server.file_url(path.name), "hashes": {"sha256": sha256(path)}} for path in files.glob("alpha*")
+            ]
+            where = {"url": server.file_url(sdist.name), "hashes": {"sha256": sha256(sdist)}}
+            write_pylock(project, row, {"name": "pure", "version": "1.0", "index": server.simple, "sdist": where})
+            done = subprocess.run(
+                [sys.executable, "-m", "lamina", "build", "--project", str(project), "-v"],
+                env={**os.environ, "LAMINA_CACHE_DIR": str(tmp_path / f"store-{number}")},
+                capture_output=True,
+                check=False,
+            )
+            assert (0, number) == (done.returncode, number), done.stderr.decode()
+            said += [done.stdout, done.stderr]
+            results.append(json.loads((project / ".lamina/build.json").read_bytes())["layers"][0])
+
+    assert (results[0]["digest"], results[0]["sha256"]) == (results[1]["digest"], results[1]["sha256"])
+    written = [
+        path
+        for number in range(2)
+        for place in (tmp_path / f"store-{number}", tmp_path / f"project-{number}")
+        for path in place.rglob("*")
+        if path.is_file()
+    ]
+    assert len(written) > 8
+    for token in tokens:
+        assert [] == [str(path) for path in written if token.encode() in path.read_bytes()]
+        assert not any(token.encode() in output for output in said)
