@@ -156,7 +156,8 @@ def _failed(error: BotoCoreError, service: str, doing: str) -> AwsError:
         )
     if isinstance(error, exceptions.ParamValidationError | exceptions.UnknownServiceError):
         return AwsError(
-            f"Cannot {doing}: the installed botocore is too old for it", hint="pip install --upgrade 'lamina[aws]'"
+            f"Cannot {doing}: the installed botocore does not take the request",
+            hint="it may be too old: pip install --upgrade 'lamina[aws]'",
         )
     return AwsError(f"Cannot {doing}: {type(error).__name__}", hint="run again with -v to see where it comes from")
 

@@ -1,0 +1,276 @@
+"""What AWS refuses, worded for people: the action that is missing, the clock, the sign-in; never a credential."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore import exceptions
+from botocore.stub import Stubber
+
+from lamina.aws import client as clients
+from lamina.aws.failures import Caller
+from lamina.aws.interfaces import Publication, S3Code, Storage
+from lamina.aws.lambdas import LambdaLayers
+from lamina.errors import (
+    AwsError,
+    ClockSkewError,
+    ConfigError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    IntegrityError,
+    MissingBucketError,
+    MissingPermissionError,
+    PublishError,
+    ThrottledError,
+    UnreachableError,
+    WrongRegionError,
+)
+
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+DOING = "do it"
+
+
+def make_client(service: str) -> Any:
+    return boto3.client(
+        service, region_name="eu-west-1", aws_access_key_id="AKIAIOSFODNN7EXAMPLE", aws_secret_access_key=SECRET
+    )
+
+
+def refusal(code: str, message: str = "", *, service: str = "lambda", status: int = 400) -> AwsError:
+    """Return what becomes of an error that the service answers with."""
+    client = make_client(service)
+    call = Caller(client)
+    with Stubber(client) as stubber:
+        method = "list_layer_versions" if service == "lambda" else "head_object"
+        stubber.add_client_error(method, service_error_code=code, service_message=message, http_status_code=status)
+        operation = "ListLayerVersions" if service == "lambda" else "HeadObject"
+        names: dict[str, Any] = {"LayerName": "x"} if service == "lambda" else {"Bucket": "bucket", "Key": "key"}
+        with pytest.raises(AwsError) as caught:
+            call(operation, doing=DOING, **names)
+    assert SECRET not in f"{caught.value} {caught.value.hint} {caught.value.__cause__}"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind", "text"),
+    [
+        (
+            "AccessDeniedException",
+            "User: arn:aws:iam::1:user/u is not authorized to perform: lambda:ListLayerVersions on resource: x",
+            MissingPermissionError,
+            "AWS does not allow to do it: `lambda:ListLayerVersions` is missing",
+        ),
+        ("ExpiredTokenException", "x", ExpiredCredentialsError, "Cannot do it: the AWS credentials have expired"),
+        (
+            "RequestTimeTooSkewed",
+            "x",
+            ClockSkewError,
+            "Cannot do it: this machine's clock is too far from AWS's",
+        ),
+        (
+            "InvalidSignatureException",
+            "Signature expired: 20261123T000000Z is now earlier than 20261123T010000Z",
+            ClockSkewError,
+            "Cannot do it: this machine's clock is too far from AWS's",
+        ),
+        (
+            "UnrecognizedClientException",
+            "x",
+            CredentialsError,
+            "Cannot do it: AWS does not know these credentials",
+        ),
+        (
+            "InvalidSignatureException",
+            "The request signature we calculated does not match the signature you provided.",
+            CredentialsError,
+            "Cannot do it: AWS does not know these credentials",
+        ),
+        (
+            "TooManyRequestsException",
+            "Rate exceeded",
+            ThrottledError,
+            "Cannot do it: AWS throttles `lambda:ListLayerVersions`, after all attempts",
+        ),
+        ("InvalidParameterValueException", "Bad name.", AwsError, "Cannot do it: Bad name"),
+        ("ServiceException", "", AwsError, "Cannot do it: ServiceException"),
+        ("BadDigest", "x", IntegrityError, "Cannot do it: what arrived is not what was sent"),
+        ("NoSuchBucket", "x", MissingBucketError, "Cannot do it: there is no such bucket"),
+        ("PermanentRedirect", "x", WrongRegionError, "Cannot do it: the bucket is in another region"),
+    ],
+)
+def test_refusals_are_worded(code: str, message: str, kind: type[AwsError], text: str) -> None:
+    """Each kind of refusal is one class, one sentence and a hint."""
+    error = refusal(code, message)
+
+    assert kind is type(error)
+    assert text == str(error)
+    assert error.hint
+
+
+def test_denied_without_words_names_all_that_could_be_missing() -> None:
+    """S3 answers a HEAD with a number only."""
+    error = refusal("403", service="s3", status=403)
+
+    assert isinstance(error, MissingPermissionError)
+    assert error.actions == ("s3:GetObject", "s3:ListBucket")
+    assert str(error) == "AWS does not allow to do it: one of `s3:GetObject` and `s3:ListBucket` is missing"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (exceptions.NoCredentialsError(), CredentialsError, "Cannot do it: there are no AWS credentials"),
+        (
+            exceptions.UnauthorizedSSOTokenError(),
+            ExpiredCredentialsError,
+            "Cannot do it: the AWS sign-in has expired",
+        ),
+        (
+            exceptions.CredentialRetrievalError(provider="process", error_msg=SECRET),
+            CredentialsError,
+            "Cannot do it: the program that provides AWS credentials failed",
+        ),
+        (
+            exceptions.ReadTimeoutError(endpoint_url="https://x"),
+            UnreachableError,
+            "Cannot do it: `lambda` cannot be reached",
+        ),
+        (
+            exceptions.ParamValidationError(report="S3ObjectStorageMode"),
+            AwsError,
+            "Cannot do it: the installed botocore does not take the request",
+        ),
+        (exceptions.PaginationError(message="x"), AwsError, "Cannot do it: PaginationError"),
+    ],
+)
+def test_failures_before_an_answer_are_worded(error: Exception, kind: type[AwsError], text: str) -> None:
+    """What botocore raises by itself is ours too, without what may be in it."""
+    client = make_client("lambda")
+
+    def fail(**_: object) -> None:
+        raise error
+
+    client.meta.events.register("before-call", fail)
+    with pytest.raises(AwsError) as caught:
+        Caller(client)("ListLayerVersions", doing=DOING, LayerName="x")
+
+    assert kind is type(caught.value)
+    assert text == str(caught.value)
+    assert SECRET not in str(caught.value.hint)
+
+
+def test_conflicts_are_retried_with_growing_waits() -> None:
+    """Another change of the same layer, or another conditional write, is over soon."""
+    client = make_client("lambda")
+    waits: list[float] = []
+    with Stubber(client) as stubber:
+        for _ in range(2):
+            stubber.add_client_error("list_layer_versions", service_error_code="ResourceConflictException")
+        stubber.add_response("list_layer_versions", {"LayerVersions": []})
+        response = Caller(client, sleep=waits.append)("ListLayerVersions", doing=DOING, LayerName="x")
+
+    assert response is not None
+    assert len(waits) == 2
+    assert 0.1 <= waits[0] <= 0.2 <= waits[1] <= 0.4
+
+
+def test_conflicts_are_not_retried_for_ever() -> None:
+    """Six attempts, then it is said."""
+    client = make_client("lambda")
+    waits: list[float] = []
+    with Stubber(client) as stubber:
+        for _ in range(6):
+            stubber.add_client_error(
+                "list_layer_versions", service_error_code="ResourceConflictException", service_message="In progress."
+            )
+        with pytest.raises(AwsError) as caught:
+            Caller(client, sleep=waits.append)("ListLayerVersions", doing=DOING, LayerName="x")
+
+    assert str(caught.value) == "Cannot do it: In progress"
+    assert len(waits) == 5
+
+
+PUBLICATION = Publication(
+    name="shop-common",
+    description="lamina",
+    code=S3Code(bucket="artifacts", key="k", storage=Storage.REFERENCE, version_id="v1"),
+    runtimes=("python3.13",),
+    architectures=("arm64",),
+    license="MIT",
+)
+RESPONSE = {
+    "Version": 1,
+    "LayerVersionArn": "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:layer:shop-common:1",
+    "Content": {"CodeSha256": "x", "CodeSize": 1},
+}
+
+
+def test_reference_is_asked_for_by_name() -> None:
+    """No emulator knows S3ObjectStorageMode, so botocore's Stubber says what is sent."""
+    client = make_client("lambda")
+    with Stubber(client) as stubber:
+        stubber.add_response(
+            "publish_layer_version",
+            RESPONSE,
+            {
+                "LayerName": "shop-common",
+                "Description": "lamina",
+                "Content": {
+                    "S3Bucket": "artifacts",
+                    "S3Key": "k",
+                    "S3ObjectVersion": "v1",
+                    "S3ObjectStorageMode": "REFERENCE",
+                },
+                "CompatibleRuntimes": ["python3.13"],
+                "CompatibleArchitectures": ["arm64"],
+                "LicenseInfo": "MIT",
+            },
+        )
+        published = LambdaLayers(Caller(client), knows_storage=True).publish(PUBLICATION)
+
+    assert published.number == 1
+
+
+def test_reference_needs_a_botocore_that_knows_it() -> None:
+    """An older one would refuse the parameter with a page of its own."""
+    with pytest.raises(PublishError) as caught:
+        LambdaLayers(Caller(make_client("lambda")), knows_storage=False).publish(PUBLICATION)
+
+    assert str(caught.value) == '`storage = "reference"` needs a newer boto3 than the installed one'
+
+
+def test_all_pages_are_read() -> None:
+    """A layer may have more versions than a page holds, and the wanted one may be the oldest."""
+    client = make_client("lambda")
+
+    def row(number: int) -> dict[str, object]:
+        return {"LayerVersionArn": f"arn:{number}", "Version": number, "Description": str(number)}
+
+    with Stubber(client) as stubber:
+        stubber.add_response(
+            "list_layer_versions", {"LayerVersions": [row(3), row(2)], "NextMarker": "n"}, {"LayerName": "x"}
+        )
+        stubber.add_response("list_layer_versions", {"LayerVersions": [row(1)]}, {"LayerName": "x", "Marker": "n"})
+        versions = LambdaLayers(Caller(client), knows_storage=True).versions("x")
+
+    assert [3, 2, 1] == [each.number for each in versions]
+
+
+def test_unknown_profile_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The profile is not named in the text: some put more than a name there."""
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(ConfigError) as caught:
+        clients.Access(region="eu-west-1").connect()
+
+    assert str(caught.value) == "AWS_PROFILE names a profile that does not exist"
+
+
+def test_missing_region_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no default to fall into."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(ConfigError) as caught:
+        clients.Access().connect()
+
+    assert str(caught.value) == "No region is configured"

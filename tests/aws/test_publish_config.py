@@ -1,0 +1,165 @@
+"""Reading `[tool.lamina.publish]`, and what is refused before the first call."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aws.made import PART, make_build, make_layer
+from lamina.aws.config import PublishConfig, load
+from lamina.aws.interfaces import Account, Grant, Storage
+from lamina.aws.naming import fill
+from lamina.aws.wanted import want
+from lamina.errors import ConfigError, InvalidConfigError, PublishError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def configured(directory: Path, *lines: str) -> PublishConfig:
+    text = "\n".join(('[project]\nname = "shop"\n[tool.lamina]\n[tool.lamina.publish]', *lines))
+    (directory / "pyproject.toml").write_text(text)
+    return load(directory)
+
+
+def test_everything_configured(tmp_path: Path) -> None:
+    """Every key is read into a value."""
+    expected = PublishConfig(
+        bucket="artifacts-{account}-{region}",
+        prefix="team/layers/",
+        regions=("eu-west-1", "us-gov-west-1"),
+        roles=("arn:aws-cn:iam::123456789012:role/deploy/publisher",),
+        share_with=(Grant(principal="210987654321"), Grant(principal="o-abcdefghij")),
+        storage=Storage.REFERENCE,
+        ssm_prefix="/layers/{service}",
+        layer_name="{service}-{layer}-{runtime}-{architecture}",
+        license="MIT",
+    )
+
+    assert expected == configured(
+        tmp_path,
+        'bucket = "artifacts-{account}-{region}"',
+        'prefix = "/team/layers"',
+        'regions = ["eu-west-1", "us-gov-west-1"]',
+        'roles = ["arn:aws-cn:iam::123456789012:role/deploy/publisher"]',
+        'share-with = ["210987654321", "o-abcdefghij"]',
+        'storage = "reference"',
+        'ssm-prefix = "/layers/{service}/"',
+        'layer-name = "{service}-{layer}-{runtime}-{architecture}"',
+        'license = "MIT"',
+    )
+
+
+def test_nothing_configured(tmp_path: Path) -> None:
+    """Without a table, everything has its default."""
+    (tmp_path / "pyproject.toml").write_text("[tool.lamina]\n")
+
+    assert PublishConfig() == load(tmp_path)
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    """One run shows every mistake, with the dotted key."""
+    with pytest.raises(InvalidConfigError) as caught:
+        configured(
+            tmp_path,
+            'bucket = "Artifacts_{acount}"',
+            'regions = ["europe"]',
+            'roles = ["publisher"]',
+            'share-with = ["1234"]',
+            'storage = "refrence"',
+            'ssm-prefix = "layers"',
+            'layer-name = "{service"',
+            f'license = "{"x" * 513}"',
+            "buckets = 1",
+        )
+
+    assert caught.value.mistakes == (
+        ("tool.lamina.publish.bucket", "unknown placeholder `{acount}` (did you mean `account`?)"),
+        ("tool.lamina.publish.regions", "`europe` is no region's name"),
+        (
+            "tool.lamina.publish.roles",
+            "`publisher` is no role's ARN, such as arn:aws:iam::123456789012:role/publisher",
+        ),
+        ("tool.lamina.publish.share-with", "`1234` is neither an account's number nor an organisation's id"),
+        (
+            "tool.lamina.publish.storage",
+            "no storage `refrence` (did you mean `reference`?); one of copy, reference",
+        ),
+        ("tool.lamina.publish.ssm-prefix", "`layers` is no path of parameters, such as /layers"),
+        ("tool.lamina.publish.layer-name", "`{service` has a brace that belongs to no placeholder"),
+        ("tool.lamina.publish.license", "513 characters, and Lambda takes 512"),
+        ("tool.lamina.publish.buckets", "unknown key (did you mean `bucket`?)"),
+    )
+
+
+def test_reference_needs_a_bucket(tmp_path: Path) -> None:
+    """There is nothing to refer to without one."""
+    with pytest.raises(InvalidConfigError) as caught:
+        configured(tmp_path, 'storage = "reference"')
+
+    assert caught.value.mistakes == (("tool.lamina.publish.storage", '`"reference"` needs a `bucket`'),)
+
+
+def test_names_are_filled_per_place() -> None:
+    """Each account and region has its own bucket, in each partition."""
+    account = Account(id="123456789012", partition="aws-cn", region="cn-north-1")
+
+    assert fill("a-{account}-{region}-{partition}", account) == "a-123456789012-cn-north-1-aws-cn"
+
+
+def test_names_of_layers(tmp_path: Path) -> None:
+    """The template makes the names; runtimes lose the dot that Lambda does not take."""
+    build = make_build(make_layer(tmp_path, {"alpha": 1}))
+    (wanted,) = want(build, PublishConfig(layer_name="{service}-{layer}-{runtime}-{architecture}"))
+
+    assert wanted.name == "shop-common-python313-arm64"
+
+
+def test_one_layer_of_several(tmp_path: Path) -> None:
+    """`--layer` picks by the name in the configuration."""
+    layers = [make_layer(tmp_path, {"alpha": 1}, name=name) for name in ("common", "reporting")]
+
+    assert ["shop-reporting"] == [each.name for each in want(make_build(*layers), PublishConfig(), ["reporting"])]
+    with pytest.raises(ConfigError) as caught:
+        want(make_build(*layers), PublishConfig(), ["comon"])
+
+    assert str(caught.value) == "The service has no layer `comon` (did you mean `common`?)"
+
+
+def test_what_aws_would_refuse_is_refused_at_once(tmp_path: Path) -> None:
+    """Names and sizes of all layers are checked, and everything is said together, before a client exists."""
+    large = dataclasses.replace(
+        make_layer(tmp_path, {"big": PART}), zipped_bytes=52_428_801, unzipped_bytes=262_144_001
+    )
+    with pytest.raises(PublishError) as caught:
+        want(make_build(large, service="my.shop"), PublishConfig())
+
+    assert str(caught.value) == (
+        "AWS would refuse 3 things\n"
+        "  the name `my.shop-common` is no layer's name: letters, digits, `-` and `_`\n"
+        "  layer `common` has 262,144,001 bytes unzipped, and Lambda takes 262,144,000\n"
+        "  layer `common` has 52,428,801 bytes zipped, and a call takes 52,428,800: "
+        "configure a `bucket` in `[tool.lamina.publish]`"
+    )
+
+
+def test_limits_themselves_are_fine(tmp_path: Path) -> None:
+    """The last byte that fits, fits."""
+    layer = dataclasses.replace(
+        make_layer(tmp_path, {"big": PART}), zipped_bytes=52_428_800, unzipped_bytes=262_144_000
+    )
+
+    assert len(want(make_build(layer, service="s" * 133), PublishConfig())) == 1
+    with pytest.raises(PublishError):
+        want(make_build(layer, service="s" * 134), PublishConfig())
+
+
+def test_layers_need_names_of_their_own(tmp_path: Path) -> None:
+    """Two layers under one name would publish over each other for ever."""
+    layers = [make_layer(tmp_path, {"alpha": 1}, name=name) for name in ("common", "reporting")]
+    with pytest.raises(PublishError) as caught:
+        want(make_build(*layers), PublishConfig(layer_name="{service}"))
+
+    assert str(caught.value) == "Several layers would be called `shop`: `layer-name` must have `{layer}`"
