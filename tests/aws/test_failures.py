@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import boto3
@@ -21,6 +22,7 @@ from lamina.errors import (
     ExpiredCredentialsError,
     IntegrityError,
     MissingBucketError,
+    MissingExtraError,
     MissingPermissionError,
     PublishError,
     ThrottledError,
@@ -274,3 +276,13 @@ def test_missing_region_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch
         clients.Access().connect()
 
     assert str(caught.value) == "No region is configured"
+
+
+def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without boto3 everything but publishing works, and publishing says what to install."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(MissingExtraError) as caught:
+        clients.Access(region="eu-west-1").connect()
+
+    assert str(caught.value) == "Publishing to AWS needs the optional dependencies `aws`"
+    assert caught.value.hint == "install them: pip install 'lamina[aws]'"

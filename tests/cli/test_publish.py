@@ -1,0 +1,145 @@
+"""`lamina publish` from the command line to an emulated AWS: what it prints, writes, exits with, and never says."""
+
+from __future__ import annotations
+
+import json
+import random
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.cli import main
+from services import Service, make_service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from emulators import Emulator
+
+MIB = 1 << 20
+
+
+def data(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)  # noqa: S311 - not for secrets
+
+
+class Shop:
+    """A service with one large and some small wheels, published under a name of its own."""
+
+    def __init__(self, directory: Path, *, bucket: bool = True) -> None:
+        self.name = f"shop-{uuid.uuid4().hex[:10]}"
+        self.service: Service = make_service(directory)
+        self.service.add("big", "1.0", {"big/data.bin": data(0, 6 * MIB)})
+        for number in range(7):
+            self.service.add(f"small{number}", "1.0", {f"small{number}/data.bin": data(number, MIB)})
+        self.publish = {"layer-name": f'"{self.name}-{{layer}}"'}
+        if bucket:
+            self.publish["bucket"] = f'"{self.name}"'
+
+    def write(self) -> str:
+        root = self.service.write()
+        rows = "\n".join(f"{key} = {value}" for key, value in self.publish.items())
+        path = root / "pyproject.toml"
+        path.write_text(f"{path.read_text()}\n[tool.lamina.publish]\n{rows}\n")
+        return str(root)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
+    return Shop(tmp_path)
+
+
+@pytest.fixture
+def lamina(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(["publish", *arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_the_life_of_a_layer(
+    shop: Shop, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """First everything is sent, then nothing, then the bumped wheel's part; each step says so, and stdout is the ARN."""
+    ministack.make_bucket(shop.name)
+    root = shop.write()
+    arn = f"arn:aws:lambda:eu-west-1:000000000000:layer:{shop.name}-common"
+
+    code, out, err = lamina("--project", root, "--dry-run")
+    assert (code, out) == (0, "")
+    assert "publish: not published before; 13." in err
+    assert [] == ministack.versions(f"{shop.name}-common")
+
+    code, out, err = lamina("--project", root)
+    assert (code, out) == (0, f"{arn}:1\n")
+    assert "1 new version, 13." in err
+
+    assert lamina("--project", root, "--check", "-q") == (0, "", "")
+    code, out, err = lamina("--project", root)
+    assert (code, out) == (0, f"{arn}:1\n")
+    assert "keep version 1: unchanged" in err
+    assert "nothing to do" in err
+
+    shop.service.add("small3", "1.1", {"small3/data.bin": data(99, MIB)})
+    shop.write()
+    code, out, err = lamina("--project", root, "--check")
+    assert (code, out) == (1, "")
+    assert "publish: small3 1.0 → 1.1; 7." in err
+
+    environment, report = tmp_path / "layers.env", tmp_path / "report.json"
+    code, out, err = lamina("--project", root, "--json", "--env-file", str(environment), "--output", str(report))
+    (layer,) = json.loads(out)["layers"]
+
+    assert code == 0
+    assert json.loads(out) == json.loads(report.read_text())
+    assert f"LAMINA_LAYER_COMMON={arn}:2\n" == environment.read_text()
+    assert (f"{arn}:2", "publish", True) == (layer["arn"], layer["action"], layer["published"])
+    assert 7 * MIB < layer["sent_bytes"] == layer["upload_bytes"] < 8 * MIB
+    assert "very-secret-test" not in out + err
+
+
+def test_check_as_json_says_what_would_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]]
+) -> None:
+    """The plan is data, in a bucket-less service too."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
+    shop = Shop(tmp_path, bucket=False)
+    shop.publish |= {"share-with": '["123456789012"]', "ssm-prefix": '"/layers"', "regions": '["eu-central-1"]'}
+    code, out, _ = lamina("--project", shop.write(), "--check", "--json")
+    document = json.loads(out)
+    (layer,) = document["layers"]
+
+    assert code == 1
+    assert ("1", "greeter") == (document["version"], document["service"])
+    assert ("publish", "eu-central-1", None) == (layer["action"], layer["region"], layer["arn"])
+    assert (["123456789012"], "/layers/common") == (layer["share_with"], layer["parameter"])
+
+
+def test_mistakes_end_before_the_first_call(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, lamina: Callable[..., tuple[int, str, str]]
+) -> None:
+    """A wrong table is a configuration error, whatever AWS would say."""
+    shop.publish["regons"] = '["eu-west-1"]'
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    code, out, err = lamina("--project", shop.write())
+
+    assert (code, out) == (2, "")
+    assert err == "error: `pyproject.toml`: tool.lamina.publish.regons: unknown key (did you mean `regions`?)\n"
+
+
+def test_missing_bucket_is_an_aws_error(
+    shop: Shop, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Exit code 6, the fact and what to do."""
+    code, out, err = lamina("--project", shop.write(), "-q")
+
+    assert (code, out) == (6, "")
+    assert err == (
+        f"error: There is no bucket `{shop.name}`\n\nhint: create it, or name another in `[tool.lamina.publish]`\n"
+    )
