@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 __all__ = ["Constraint", "parse"]
 
-_CLAUSE = re.compile(r"(~=|===|==|!=|<>|<=|>=|<|>|=|\^|~)?\s*v?([^\s,=<>!~^]+)")
+_CLAUSE = re.compile(r"(~=|===|==|!=|<>|<=|>=|<|>|=|\^|~)?\s*v?((?:[^\s,=<>!~^]|!(?!=))+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
