@@ -15,23 +15,37 @@ from lamina.model import Build, Distribution, Finding, Layer, Package, Severity,
 from lamina.target import Target, quotas
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["BUILD_FILE", "OUTPUT_DIRECTORY", "VERSION", "document", "encode", "read"]
+__all__ = ["BUILD_FILE", "BUILD_NAME", "OUTPUT_DIRECTORY", "VERSION", "document", "encode", "place_of", "read"]
 
 VERSION = "1"
 OUTPUT_DIRECTORY = ".lamina"
 _LIMITS = ("unzipped_bytes", "direct_upload_bytes", "console_bytes", "layers")
-BUILD_FILE = f"{OUTPUT_DIRECTORY}/build.json"
+BUILD_NAME = "build.json"
+BUILD_FILE = f"{OUTPUT_DIRECTORY}/{BUILD_NAME}"
 
 
-def document(build: Build, *, project: Path) -> dict[str, object]:
-    """Return *build* as the plain values of a JSON document."""
+def place_of(target: Target) -> str:
+    """Return where the outputs for *target* go, relative to the project, if it is not the first of several."""
+    return f"{OUTPUT_DIRECTORY}/{target.runtime}-{target.architecture}"
+
+
+def document(build: Build, *, project: Path, others: Sequence[Build] = ()) -> dict[str, object]:
+    """Return *build* as the plain values of a JSON document; *others* are those of the same service's other targets."""
+    content = _document(build, project=project)
+    if others:
+        content["other_targets"] = [_document(other, project=project) for other in others]
+    return content
+
+
+def _document(build: Build, *, project: Path) -> dict[str, object]:
     return {
         "version": VERSION,
         "service": build.service,
         "target": {"runtime": build.target.runtime, "architecture": str(build.target.architecture)},
-        "layers": [_layer(layer, project) for layer in build.layers],
+        "layers": [_layer(layer, project, build.target) for layer in build.layers],
         "functions": [_package(package, project) for package in build.packages],
         "limits": {name: getattr(quotas(), name) for name in _LIMITS},
         "findings": [
@@ -48,18 +62,18 @@ def document(build: Build, *, project: Path) -> dict[str, object]:
     }
 
 
-def encode(build: Build, *, project: Path) -> bytes:
-    """Return the document of *build* as the bytes of the file."""
-    return json.dumps(document(build, project=project), indent=2).encode() + b"\n"
+def encode(build: Build, *, project: Path, others: Sequence[Build] = ()) -> bytes:
+    """Return the document of *build*, with that of *others*, as the bytes of the file."""
+    return json.dumps(document(build, project=project, others=others), indent=2).encode() + b"\n"
 
 
-def read(project: Path) -> Build:
+def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
     """
-    Return the last build of *project*, from its file.
+    Return the last build of *project*, from its file in the directory *output*.
 
     Raises ConfigError where there is none, or where it was written by another version of the format.
     """
-    path = project / BUILD_FILE
+    path = project / output / BUILD_NAME
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -86,9 +100,11 @@ def _unreadable(path: Path) -> ConfigError:
     return ConfigError(f"`{path}` is no build report of version {VERSION}", hint="make it anew: lamina build")
 
 
-def _layer(layer: Layer, project: Path) -> dict[str, object]:
+def _layer(layer: Layer, project: Path, target: Target) -> dict[str, object]:
     return {
         "name": layer.name,
+        # None: for all that the runtime has.
+        "architecture": str(target.architecture) if layer.is_native else None,
         "path": layer.path.relative_to(project).as_posix(),
         "digest": layer.digest,
         "sha256": layer.sha256,
@@ -131,7 +147,7 @@ def _package(package: Package, project: Path) -> dict[str, object]:
 
 
 def _read_layer(row: dict[str, Any], project: Path) -> Layer:
-    values = {key: value for key, value in row.items() if key not in {"code_sha256", "segments"}}
+    values = {key: value for key, value in row.items() if key not in {"architecture", "code_sha256", "segments"}}
     values["path"] = project / row["path"]
     values["stretches"] = tuple(
         Stretch(name=stretch["name"], sha256=stretch["sha256"], size=stretch["bytes"]) for stretch in row["segments"]

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["STATE_FILE", "as_left", "intact", "locate", "recall", "remember", "sources"]
+__all__ = ["STATE_FILE", "STATE_NAME", "as_left", "intact", "locate", "recall", "remember", "sources"]
 
-STATE_FILE = ".lamina/state.json"
+STATE_NAME = "state.json"
+STATE_FILE = f".lamina/{STATE_NAME}"
 _BUILD_FILE = ".lamina/build.json"
 _CONFIGURATION = ("lamina.toml", "pyproject.toml")
 
@@ -64,28 +65,34 @@ def intact(root: str, outputs: object) -> bool:
     return isinstance(outputs, list) and all(_stat(root, row[0]) == row[1] for row in outputs)
 
 
-def as_left(root: str | os.PathLike[str], path: str) -> bool:
+def as_left(root: str | os.PathLike[str], path: str, *, state_file: str = STATE_FILE) -> bool:
     """Return whether the output *path*, relative to *root*, has the stat that the last build recorded."""
-    state = _read(os.path.join(root, STATE_FILE)) or {}  # noqa: PTH118
+    state = _read(os.path.join(root, state_file)) or {}  # noqa: PTH118
     return any(
         row[0] == path and row[1] is not None and row[1] == _stat(str(root), path) for row in state.get("outputs", ())
     )
 
 
-def sources(root: str | os.PathLike[str]) -> str | None:
+def sources(root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> str | None:
     """Return what `remember` was told of the function packages' content."""
-    found = (_read(os.path.join(root, STATE_FILE)) or {}).get("sources")  # noqa: PTH118
+    found = (_read(os.path.join(root, state_file)) or {}).get("sources")  # noqa: PTH118
     return found if isinstance(found, str) else None
 
 
 def remember(
-    root: Path, *, asked: Mapping[str, object], inputs: Snapshot, sources: str, outputs: Iterable[str]
+    root: Path,
+    *,
+    asked: Mapping[str, object],
+    inputs: Snapshot,
+    sources: str,
+    outputs: Iterable[str],
+    state_file: str = STATE_FILE,
 ) -> None:
     """
     Record what the build at *root* was made from and what it left, atomically.
 
     *inputs* must have been looked at before they were used; *sources* is what decides the function packages' bytes;
-    *outputs* are paths relative to *root*.
+    *outputs* are paths relative to *root*, and so is *state_file*, which a target besides the first has for itself.
     """
     state = {
         "lamina": __version__,
@@ -94,7 +101,7 @@ def remember(
         "sources": sources,
         "outputs": [[path, _stat(str(root), path)] for path in outputs],
     }
-    replace_file(root / STATE_FILE, json.dumps(state, separators=(",", ":")).encode())
+    replace_file(root / state_file, json.dumps(state, separators=(",", ":")).encode())
 
 
 def _stat(root: str, path: str) -> list[int] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina import buildfile
 from lamina.archive.layer import Contribution, Identity, compose, contributions, in_order
 from lamina.archive.writing import writing
 from lamina.bytecoding import Closure, bytecode_contributions
@@ -91,13 +90,13 @@ def make_layer(
     plan: LayerPlan,
     wheels: Sequence[Wheel],
     *,
-    project: Path,
+    output: Path,
     store: Store,
     toolchain: Toolchain,
     reporter: Reporter,
 ) -> Layer:
     """
-    Write the planned layer of *wheels* into *project*'s output directory, atomically.
+    Write the planned layer of *wheels* into the *output* directory, atomically.
 
     Raises ArchiveError and its kinds; the file that was there then still stands.
     """
@@ -107,7 +106,7 @@ def make_layer(
         plan.bytecode, wheels, parts, plan.recipe, toolchain=toolchain, store=store, reporter=reporter
     )
     identity, digest = plan.identity, plan.digest
-    destination = project / buildfile.OUTPUT_DIRECTORY / "layers" / f"{plan.config.name}.zip"
+    destination = output / "layers" / f"{plan.config.name}.zip"
     with writing(destination) as file:
         composed = compose(file, parts, identity, digest)
     return Layer(
@@ -167,7 +166,5 @@ def missing_pins(drafts: Iterable[Draft], store: Store) -> tuple[Pin, ...]:
     """Return the artifacts of *drafts* that the store does not hold, each once."""
     pins = {pin.sha256: pin for draft in drafts for pin in draft.selection.pins}
     return tuple(
-        pin
-        for pin in pins.values()
-        if not isinstance(pin, SourcePin) and store.wheel(pin.sha256, pin.filename) is None
+        pin for pin in pins.values() if not isinstance(pin, SourcePin) and store.wheel(pin.sha256, pin.filename) is None
     )

@@ -35,6 +35,7 @@ __all__ = [
     "Stretch",
     "Wheel",
     "code_sha256",
+    "is_pure",
 ]
 
 
@@ -45,6 +46,11 @@ def code_sha256(sha256: str) -> str:
     Source: Lambda API reference, ``LayerVersionContentOutput`` (2026-11).
     """
     return base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
+
+
+def is_pure(artifact: str) -> bool:
+    """Return whether the wheel called *artifact* is for every platform; a source is not, as only building it tells."""
+    return artifact.endswith("-any.whl")
 
 
 class Severity(Enum):
@@ -222,6 +228,11 @@ class Layer:
     def code_sha256(self) -> str:
         """The zip's SHA-256 as Lambda reports it."""
         return code_sha256(self.sha256)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it is for one architecture only; a layer without native code is the same one on all of a runtime."""
+        return not all(is_pure(share.artifact) for share in self.distributions)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina import buildfile, fresh
 from lamina.archive.bytecode import RECIPE
 from lamina.archive.package import pack, packages
 from lamina.archive.sources import fingerprint
@@ -64,7 +63,7 @@ def pack_functions(
     key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
     layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
     standing = [previous.package(function.name) for function in service.functions]
-    if fresh.sources(project) == key and (kept := [package for package in standing if package is not None]) == standing:
+    if previous.sources == key and (kept := [package for package in standing if package is not None]) == standing:
         made = tuple(
             replace(
                 package,
@@ -74,7 +73,7 @@ def pack_functions(
             for function, package in zip(service.functions, kept, strict=True)
         )
         return Packing(packages=made, reused=True, key=key, left_out=tree.left_out, snapshot=tree.snapshot)
-    directory = project / buildfile.OUTPUT_DIRECTORY / "functions"
+    directory = project / previous.output / "functions"
     extra = compile_sources(service.bytecode, tree, toolchain, store) if service.functions else ()
     packed = pack(service, tree, directory, extra=extra, provided=_Provided(layers))
     return Packing(

@@ -20,36 +20,41 @@ Every output is written beside its destination and renamed, so a killed build le
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lamina import buildfile, config, fresh
 from lamina import lock as locks
+from lamina.apportion import apportion, unmatched
 from lamina.archive.segment import Recipe
 from lamina.archive.snapshot import Snapshot, take
 from lamina.archive.sources import walk
 from lamina.archive.writing import building, replace_file
 from lamina.bytecoding import PROFILE, Toolchain, choose
-from lamina.check import limits
+from lamina.check import finished, limits, sdk
 from lamina.fetch import fetch
 from lamina.layering import Draft, LayerPlan, Outcome, closure_of, make_layer, missing_pins, reuse, why
-from lamina.model import Build, Severity, SourcePin
+from lamina.model import Build, Finding, Severity, SourcePin
 from lamina.packing import Packing, pack_functions
 from lamina.previous import Previous
 from lamina.progress import Silent
 from lamina.selections import Kept, keep, recall
 from lamina.service import Overrides
+from lamina.sharing import Sharing
 from lamina.store import Store
+from lamina.table import did_you_mean
 from lamina.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lamina.archive.snapshot import Observation
     from lamina.archive.sources import SourceTree
     from lamina.fetch.index import Index
     from lamina.lock import LockFile
-    from lamina.model import Finding, Layer, Package, Pin, Selection, Wheel
+    from lamina.model import Layer, Package, Pin, Selection, Wheel
     from lamina.progress import Reporter
     from lamina.service import LayerConfig, Service
     from lamina.target import Target
@@ -90,6 +95,13 @@ class Session:
     index: Index
     """The package indexes, with the credentials that were learned on the way."""
     reporter: Reporter
+    output: str = buildfile.OUTPUT_DIRECTORY
+    """Where the outputs go, relative to *project*."""
+
+    @property
+    def output_directory(self) -> Path:
+        """Where the outputs go."""
+        return self.project / self.output
 
     @classmethod
     def open(
@@ -115,6 +127,8 @@ class Plan:
     """First-party packages that go into the function packages."""
     inputs: tuple[Path, ...]
     """Every file whose content decided the plan, and those whose appearance would."""
+    findings: tuple[Finding, ...] = ()
+    """What the configuration says of the lock that is not so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,21 +142,27 @@ class Result:
     """``None`` where the build ended before it made anything."""
     fetched: tuple[Pin, ...] = ()
     """What was not in the store."""
+    others: tuple[Result, ...] = ()
+    """The same service for its other targets."""
 
 
 def plan(session: Session) -> Plan:
     """
     Read the configuration and the lock of the session's project, and decide what each layer is to hold.
 
+    Of several targets it is the plan for the first.
     Raises ConfigError, LockError, and FetchError where an index must be asked for the files of locked hashes.
     """
+    return _plan(session, config.load(session.project, session.options.overrides))
+
+
+def _plan(session: Session, service: Service) -> Plan:
     project = session.project
-    service = config.load(project, session.options.overrides)
     lock_file = locks.find(project, service.lock)
     selections: dict[tuple[tuple[str, ...], tuple[str, ...]], Selection] = {}
     local: dict[str, SourcePin] = {}
     inputs = dict.fromkeys(service.inputs)
-    drafts: list[Draft] = []
+    chosen: dict[str, Selection] = {}
     for layer in service.layers:
         choice = (layer.groups, layer.extras)
         if choice not in selections:
@@ -150,14 +170,33 @@ def plan(session: Session) -> Plan:
             selections[choice], apart = _resolved(kept.selection, service)
             local |= {pin.sha256: pin for pin in apart}
             inputs |= dict.fromkeys(kept.inputs)
-        drafts.append(Draft(config=layer, selection=selections[choice], recipe=Recipe(exclude=layer.exclude)))
+        chosen[layer.name] = selections[choice]
+    shares = apportion(service.layers, chosen, everywhere=sdk.left_out(service))
+    drafts = [
+        Draft(config=layer, selection=shares[layer.name], recipe=Recipe(exclude=layer.exclude))
+        for layer in service.layers
+    ]
     return Plan(
         service=service,
         layers=tuple(drafts),
         missing=missing_pins(drafts, session.store),
         local=tuple(local.values()),
         inputs=(*inputs, *_local_inputs((*local.values(), *_built(drafts))), project / PROFILE),
+        findings=tuple(_unmatched(service, chosen)),
     )
+
+
+def _unmatched(service: Service, selections: Mapping[str, Selection]) -> Iterator[Finding]:
+    for layer in service.layers:
+        selection = selections[layer.name]
+        for name in unmatched(layer, selection):
+            close = did_you_mean(name, [pin.name for pin in selection.pins])
+            yield Finding(
+                rule="nothing-left-out",
+                severity=Severity.WARNING,
+                message=f"Layer `{layer.name}`: `without` names `{name}`, which it would not hold anyway{close}",
+                path=layer.name,
+            )
 
 
 def _selection(session: Session, service: Service, layer: LayerConfig, lock_file: LockFile) -> Kept:
@@ -199,35 +238,90 @@ def build(project: Path, options: Options, *, store: Store | None = None, report
     """
     session = Session.open(project, options, store=store, reporter=reporter)
     with session.store.in_use():
-        return _build(session)
+        service = config.load(project, options.overrides)
+        return _build_several(session, service) if service.others else _build(session, service)
 
 
-def _build(session: Session) -> Result:
+def _build(session: Session, service: Service) -> Result:
     started, started_ns = time.perf_counter(), time.time_ns()
-    project, store = session.project, session.store
-    planned = plan(session)
+    planned = _plan(session, service)
     if findings := _early_findings(planned, session):
         return _refused(planned, findings, seconds=time.perf_counter() - started)
-    with building(project / buildfile.OUTPUT_DIRECTORY):
-        previous = Previous.of(project)
-        tree = walk(project, planned.service.source, planned.service.include)
-        with Toolchain(planned.service.target.python, store) as toolchain:
-            fetched = _Fetched(session, planned.service.target)
-            tree = _with_local(tree, planned, fetched)
-            layers, outcomes = _layers(planned, tree, previous, fetched, toolchain)
-            packing = pack_functions(planned.service, tree, project, previous, layers, toolchain=toolchain, store=store)
-        _remove_others(project, [*layers, *packing.packages])
-        result = Build(
-            service=planned.service.name,
-            target=planned.service.target,
-            layers=layers,
-            packages=packing.packages,
-            findings=limits.check(layers, packing.packages, planned.service, quotas()),
-            reused=packing.reused and all(outcome.reused for outcome in outcomes),
-            seconds=time.perf_counter() - started,
-        )
-        _record(result, session, planned, packing, started_ns=started_ns)
-    return Result(build=result, outcomes=outcomes, packing=packing, fetched=planned.missing)
+    with building(session.output_directory):
+        result, inputs = _make(planned, session, Sharing(), started=started)
+        _remove_other_targets(session, ())
+        _record(session, result, inputs, started_ns=started_ns)
+    return result
+
+
+def _build_several(session: Session, service: Service) -> Result:
+    """
+    Build for all targets at once: the first into the output directory itself, each other one into a directory in it.
+
+    What they have in common is fetched, spliced and composed once. Raises what the first of those raises that fails.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most services have one target
+
+    started_ns = time.time_ns()
+    sharing = Sharing()
+    first = (session, replace(service, others=()))
+    others = [
+        (replace(session, output=buildfile.place_of(target)), replace(service, target=target, others=()))
+        for target in service.others
+    ]
+    with building(session.output_directory), ThreadPoolExecutor(len(others) + 1, "lamina-target") as pool:
+        futures = [pool.submit(_build_one_of, *each, sharing, started_ns=started_ns) for each in (first, *others)]
+        (result, inputs), *rest = [future.result() for future in futures]
+        result = replace(result, others=tuple(other for other, _ in rest))
+        if all(each.packing is not None for each in (result, *result.others)):
+            _remove_other_targets(session, [each.output_directory for each, _ in others])
+            _record(session, result, _joined([inputs, *(other for _, other in rest)]), started_ns=started_ns)
+    return result
+
+
+def _build_one_of(session: Session, service: Service, sharing: Sharing, *, started_ns: int) -> tuple[Result, Snapshot]:
+    """Build for one of several targets; the first is recorded when all are done."""
+    started = time.perf_counter()
+    planned = _plan(session, service)
+    if findings := _early_findings(planned, session):
+        return _refused(planned, findings, seconds=time.perf_counter() - started), Snapshot(())
+    result, inputs = _make(planned, session, sharing, started=started)
+    if session.output != buildfile.OUTPUT_DIRECTORY:
+        _record(session, result, inputs, started_ns=started_ns)
+    return result, inputs
+
+
+def _make(planned: Plan, session: Session, sharing: Sharing, *, started: float) -> tuple[Result, Snapshot]:
+    """Bring the planned layers and the packages to disk; return also everything that decided what they are."""
+    project, store, service = session.project, session.store, planned.service
+    previous = Previous.of(project, session.output)
+    tree = walk(project, service.source, service.include)
+    with Toolchain(service.target.python, store) as toolchain:
+        fetched = _Fetched(session, service.target)
+        tree = _with_local(tree, planned, fetched)
+        layers, outcomes = _layers(planned, tree, previous, fetched, toolchain, sharing=sharing)
+        packing = pack_functions(service, tree, project, previous, layers, toolchain=toolchain, store=store)
+    _remove_others(session.output_directory, [*layers, *packing.packages])
+    build = Build(
+        service=service.name,
+        target=service.target,
+        layers=layers,
+        packages=packing.packages,
+        findings=(*planned.findings, *finished.check(layers, packing.packages, service)),
+        reused=packing.reused and all(outcome.reused for outcome in outcomes),
+        seconds=time.perf_counter() - started,
+    )
+    result = Result(build=build, outcomes=outcomes, packing=packing, fetched=planned.missing)
+    return result, Snapshot((*take(project, planned.inputs).observations, *packing.snapshot.observations))
+
+
+def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Return one snapshot of everything; of a path that was looked at several times, the first look."""
+    seen: dict[str, Observation] = {}
+    for snapshot in snapshots:
+        for observation in snapshot.observations:
+            seen.setdefault(observation.path, observation)
+    return Snapshot(tuple(seen.values()))
 
 
 def _with_local(tree: SourceTree, planned: Plan, fetched: _Fetched) -> SourceTree:
@@ -289,7 +383,13 @@ def _refused(planned: Plan, findings: tuple[Finding, ...], *, seconds: float) ->
 
 
 def _layers(
-    planned: Plan, tree: SourceTree, previous: Previous, fetched: _Fetched, toolchain: Toolchain
+    planned: Plan,
+    tree: SourceTree,
+    previous: Previous,
+    fetched: _Fetched,
+    toolchain: Toolchain,
+    *,
+    sharing: Sharing,
 ) -> tuple[tuple[Layer, ...], tuple[Outcome, ...]]:
     session = fetched.session
     plans = [_complete(draft, planned, tree, fetched, toolchain) for draft in planned.layers]
@@ -304,14 +404,19 @@ def _layers(
             Outcome(name=name, reused=layer is not None, reason="unchanged" if layer else why(each, previous))
         )
         if layer is None:
-            layer = make_layer(
+            wheels = fetched.all(each.selection.pins)
+            make = partial(
+                make_layer,
                 each,
-                fetched.all(each.selection.pins),
-                project=session.project,
+                wheels,
+                output=session.output_directory,
                 store=session.store,
                 toolchain=toolchain,
                 reporter=session.reporter,
             )
+            layer = sharing.layer(each.digest, name, session.output_directory / "layers" / f"{name}.zip", make)
+        else:
+            sharing.offer(layer)
         layers.append(layer)
     return tuple(layers), tuple(outcomes)
 
@@ -378,27 +483,47 @@ def _verify(path: Path, pin: Pin) -> None:
     verify_record(path, pin)
 
 
-def _remove_others(project: Path, outputs: Sequence[Layer | Package]) -> None:
+def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:
     """Remove the zips of layers and functions that the project does not have any more."""
-    wanted = {output.path for output in outputs}
+    wanted = {each.path for each in outputs}
     for directory in ("layers", "functions"):
-        for path in (project / buildfile.OUTPUT_DIRECTORY / directory).glob("*.zip"):
+        for path in (output / directory).glob("*.zip"):
             if path not in wanted:
                 path.unlink()
 
 
-def _record(result: Build, session: Session, planned: Plan, packing: Packing, *, started_ns: int) -> None:
-    """Write the report, and what lets the next build find nothing to do."""
-    project = session.project
-    replace_file(project / buildfile.BUILD_FILE, buildfile.encode(result, project=project))
-    inputs = Snapshot((*take(project, planned.inputs).observations, *packing.snapshot.observations))
-    if _changed_since(inputs, started_ns):
+def _remove_other_targets(session: Session, wanted: Sequence[Path]) -> None:
+    """Remove the outputs for targets that this build is not for."""
+    for path in session.output_directory.glob(f"python*/{buildfile.BUILD_NAME}"):
+        if path.parent not in wanted:
+            import shutil  # noqa: PLC0415 - needed when a target goes
+
+            shutil.rmtree(path.parent)
+
+
+def _record(session: Session, result: Result, inputs: Snapshot, *, started_ns: int) -> None:
+    """Write the report, and what lets the next build find nothing to do; that of the first target is for all of them."""
+    project, place = session.project, session.output
+    builds = [result.build, *(other.build for other in result.others)]
+    replace_file(
+        project / place / buildfile.BUILD_NAME, buildfile.encode(result.build, project=project, others=builds[1:])
+    )
+    state_file = f"{place}/{fresh.STATE_NAME}"
+    if _changed_since(inputs, started_ns) or result.packing is None:
         # Somebody edits while we build: what was read may be older than what is there, so remember nothing.
-        (project / fresh.STATE_FILE).unlink(missing_ok=True)
+        (project / state_file).unlink(missing_ok=True)
         return
-    written: tuple[Layer | Package, ...] = (*result.layers, *result.packages)
-    outputs = [output.path.relative_to(project).as_posix() for output in written]
-    fresh.remember(project, asked=session.options.asked(), inputs=inputs, sources=packing.key, outputs=outputs)
+    paths = [output.path for build in builds for output in build.layers]
+    paths += [output.path for build in builds for output in build.packages]
+    outputs = [path.relative_to(project).as_posix() for path in paths]
+    fresh.remember(
+        project,
+        asked=session.options.asked(),
+        inputs=inputs,
+        sources=result.packing.key,
+        outputs=outputs,
+        state_file=state_file,
+    )
 
 
 def _changed_since(inputs: Snapshot, started_ns: int) -> bool:

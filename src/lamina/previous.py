@@ -26,15 +26,22 @@ class Previous:
 
     project: Path
     build: Build | None
+    output: str = buildfile.OUTPUT_DIRECTORY
+    """Where it is, relative to *project*."""
 
     @classmethod
-    def of(cls, project: Path) -> Previous:
-        """Return the last build of *project*; one that cannot be read counts as none."""
+    def of(cls, project: Path, output: str = buildfile.OUTPUT_DIRECTORY) -> Previous:
+        """Return the last build of *project* in *output*; one that cannot be read counts as none."""
         try:
-            return cls(project=project, build=buildfile.read(project))
+            return cls(project=project, build=buildfile.read(project, output), output=output)
         except ConfigError:
             # No build yet, or one of another format: everything is made anew, which needs no comment.
-            return cls(project=project, build=None)
+            return cls(project=project, build=None, output=output)
+
+    @property
+    def sources(self) -> str | None:
+        """What decided the function packages' bytes."""
+        return fresh.sources(self.project, state_file=f"{self.output}/{fresh.STATE_NAME}")
 
     def layer(self, name: str) -> Layer | None:
         """Return the layer *name*, if its zip is still there as it was built."""
@@ -55,7 +62,8 @@ class Previous:
         return self.build.layers if self.build else ()
 
     def _stands(self, output: Layer | Package) -> bool:
-        if fresh.as_left(self.project, output.path.relative_to(self.project).as_posix()):
+        state_file = f"{self.output}/{fresh.STATE_NAME}"
+        if fresh.as_left(self.project, output.path.relative_to(self.project).as_posix(), state_file=state_file):
             return True
         try:
             with output.path.open("rb") as file:

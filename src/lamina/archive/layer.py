@@ -18,6 +18,7 @@ from lamina.archive.copying import NATIVE, checksum_range, copy_range, write_all
 from lamina.archive.segment import Recipe, Segment, find_segment, segment_path, splice
 from lamina.archive.zipformat import MAX_BYTES, Encoded, encode, end_of_directory, headers, rebase
 from lamina.errors import CorruptArchiveError, LaminaError
+from lamina.model import is_pure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,6 +44,7 @@ class Identity:
     """
     What decides a layer's content: the artifacts, the target and the recipe; nothing about this machine.
 
+    Where no artifact is made for an architecture, none is named, and the layer is the same one on all of them.
     *bytecode* is what the bytecode mode adds: the interpreter's magic number and the modules to compile.
     """
 
@@ -63,6 +65,11 @@ class Identity:
         del content["artifacts"]
         return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
 
+    @property
+    def is_native(self) -> bool:
+        """Whether some artifact is made for an architecture, by its platform tag; sources count, as only building tells."""
+        return not all(is_pure(pin.filename) for pin in self.pins)
+
     def _artifacts(self) -> list[list[str]]:
         # All that the manifest says of them: the digest decides every byte of the layer.
         return sorted([pin.name, pin.version, pin.filename, pin.sha256] for pin in self.pins)
@@ -72,7 +79,10 @@ class Identity:
             "artifacts": self._artifacts(),
             "bytecode": sorted([key, value] for key, value in self.bytecode),
             "recipe": self.recipe.canonical(),
-            "target": {"runtime": self.target.runtime, "architecture": str(self.target.architecture)},
+            "target": {
+                "runtime": self.target.runtime,
+                "architecture": str(self.target.architecture) if self.is_native else None,
+            },
         }
 
 

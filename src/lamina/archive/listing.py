@@ -12,9 +12,10 @@ from lamina.archive.rows import read_rows
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lamina.archive.endrecord import Span
     from lamina.archive.zipformat import Member
 
-__all__ = ["members"]
+__all__ = ["members", "raw_directory"]
 
 
 def members(path: Path) -> tuple[Member, ...]:
@@ -23,9 +24,22 @@ def members(path: Path) -> tuple[Member, ...]:
 
     The zip may be anybody's: raises as `locate_directory` and `read_rows` do, and OSError where it cannot be read.
     """
+    data, span = _directory(path)
+    return tuple(row.member for row in read_rows(data, span=span, name=path.name) if not row.is_directory)
+
+
+def raw_directory(path: Path) -> bytes:
+    """
+    Return the central directory of the zip at *path* as it stands there, for a search that is faster than parsing.
+
+    Raises as `locate_directory` does, and OSError where the file cannot be read.
+    """
+    return _directory(path)[0]
+
+
+def _directory(path: Path) -> tuple[bytes, Span]:
     with path.open("rb", buffering=0) as file:
         total = os.fstat(file.fileno()).st_size
         start = max(0, total - TAIL_BYTES)
         span = locate_directory(read_at(file, start, total - start), total=total, name=path.name)
-        rows = read_rows(read_at(file, span.offset, span.length), span=span, name=path.name)
-    return tuple(row.member for row in rows if not row.is_directory)
+        return read_at(file, span.offset, span.length), span

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["building", "replace_file", "writing"]
+__all__ = ["building", "replace_file", "temporary_beside", "writing"]
 
 _PREFIX = ".lamina-tmp-"
 
@@ -63,7 +63,7 @@ def building(directory: Path) -> Iterator[None]:
 def writing(destination: Path) -> Iterator[BinaryIO]:
     """Give an unbuffered temporary file beside *destination* that takes its place on normal exit, and else goes."""
     destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = destination.with_name(f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
+    temporary = temporary_beside(destination)
     try:
         with temporary.open("x+b", buffering=0) as file:
             yield file
@@ -72,6 +72,11 @@ def writing(destination: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_beside(destination: Path) -> Path:
+    """Return a new path beside *destination* that the next build removes, if nobody has by then."""
+    return destination.with_name(f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
 
 
 def replace_file(destination: Path, content: bytes) -> None:

@@ -1,0 +1,211 @@
+"""One configuration, several targets: each is built, and what they have in common is made once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina import fresh
+from lamina.config import load
+from lamina.errors import InvalidConfigError, NoCompatibleWheelError
+from lamina.pipeline import Options, build
+from lamina.service import Overrides
+from lamina.store import Store
+from lamina.target import Target
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services import Service
+
+X86, ARM = "cp313-cp313-manylinux_2_17_x86_64", "cp313-cp313-manylinux_2_17_aarch64"
+BOTH = "py3-none-manylinux_2_17_x86_64.manylinux_2_17_aarch64"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    service = make_service(tmp_path)
+    service.settings = {
+        "targets": '["python3.13-arm64", "python3.13-x86_64", "python3.12-x86_64"]',
+        "source": '["service"]',
+        "bytecode": '"none"',
+    }
+    return service
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+def test_places(service: Service, store: Store) -> None:
+    """The first target's outputs stand where those of a single one do, each other one's in a directory of its own."""
+    result = build(service.write(), Options(), store=store)
+
+    made = sorted(path.relative_to(service.root).as_posix() for path in (service.root / ".lamina").rglob("*.zip"))
+    assert [
+        ".lamina/functions/hello.zip",
+        ".lamina/layers/common.zip",
+        ".lamina/python3.12-x86_64/functions/hello.zip",
+        ".lamina/python3.12-x86_64/layers/common.zip",
+        ".lamina/python3.13-x86_64/functions/hello.zip",
+        ".lamina/python3.13-x86_64/layers/common.zip",
+    ] == made
+    assert ["python3.13 on arm64", "python3.13 on x86_64", "python3.12 on x86_64"] == [
+        str(each.build.target) for each in (result, *result.others)
+    ]
+
+
+def test_record_holds_all(service: Service, store: Store) -> None:
+    """The first target's record has the others', and each other target has its own in its directory."""
+    build(service.write(), Options(), store=store)
+
+    document = json.loads((service.root / ".lamina/build.json").read_bytes())
+    other = json.loads((service.root / ".lamina/python3.12-x86_64/build.json").read_bytes())
+
+    assert {"runtime": "python3.13", "architecture": "arm64"} == document["target"]
+    assert other == document["other_targets"][1]
+    assert ".lamina/python3.12-x86_64/layers/common.zip" == other["layers"][0]["path"]
+
+
+def test_pure_layer_is_one_file(service: Service, store: Store) -> None:
+    """A layer without native code is the same file for all architectures of a runtime, and another for another runtime."""
+    result = build(service.write(), Options(), store=store)
+
+    (arm,), (x86,), (older,) = (each.build.layers for each in (result, *result.others))
+    assert arm.digest == x86.digest
+    assert arm.path.samefile(x86.path)
+    assert arm.digest != older.digest
+    assert not arm.is_native
+
+
+def test_native_layer_is_another(service: Service, store: Store) -> None:
+    """One distribution with native code makes the layer another for each architecture."""
+    service.add("native", "1.0", tag=BOTH)
+
+    result = build(service.write(), Options(), store=store)
+
+    (arm,), (x86,) = result.build.layers, result.others[0].build.layers
+    assert arm.digest != x86.digest
+    assert arm.is_native
+
+
+def test_nothing_changed(service: Service, store: Store) -> None:
+    """A second build finds nothing to do, from stats alone, unless one of the targets' outputs has gone."""
+    project = service.write()
+    build(project, Options(), store=store)
+    _age(project)
+    second = build(project, Options(), store=store)
+
+    assert all(each.build.reused for each in (second, *second.others))
+    asked = Options().asked()
+    assert fresh.recall(str(project), asked) is not None
+    (project / ".lamina/python3.12-x86_64/layers/common.zip").unlink()
+    assert fresh.recall(str(project), asked) is None
+
+
+def test_one_of_them(service: Service, store: Store) -> None:
+    """What the command line names is built alone, into the usual place; directories of others go."""
+    project = service.write()
+    build(project, Options(), store=store)
+
+    result = build(project, Options(overrides=Overrides(runtime="python3.12")), store=store)
+
+    assert ("python3.12 on x86_64", ()) == (str(result.build.target), result.others)
+    assert not list((project / ".lamina").glob("python*"))
+
+
+def test_removed_target(service: Service, store: Store) -> None:
+    """The outputs of a target that the configuration does not have any more go."""
+    build(service.write(), Options(), store=store)
+    service.settings["targets"] = '["python3.13-arm64", "python3.12-x86_64"]'
+
+    build(service.write(), Options(), store=store)
+
+    assert ["python3.12-x86_64"] == [path.name for path in (service.root / ".lamina").glob("python*")]
+
+
+def test_one_fails(service: Service, store: Store) -> None:
+    """A target that cannot be built fails the build, and nothing is remembered as done."""
+    service.add("native", "1.0", tag=ARM)
+
+    with pytest.raises(NoCompatibleWheelError) as caught:
+        build(service.write(), Options(), store=store)
+
+    assert "no wheel in the lock fits python3.13 on x86_64: `native` 1.0" == str(caught.value)
+    assert not (service.root / fresh.STATE_FILE).exists()
+
+
+def test_removing_one(service: Service, store: Store, tmp_path: Path) -> None:
+    """The outputs do not depend on each other: removing one leaves the other whole."""
+    result = build(service.write(), Options(), store=store)
+    (layer,) = result.others[0].build.layers
+    shutil.copyfile(layer.path, tmp_path / "before.zip")
+
+    result.build.layers[0].path.unlink()
+
+    assert (tmp_path / "before.zip").read_bytes() == layer.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "fact"),
+    [
+        ("targets = []", "targets", 'no target in it; such as ["python3.13-arm64", "python3.13-x86_64"]'),
+        (
+            'targets = ["python3.13"]',
+            "targets",
+            '`python3.13` is not "runtime-architecture", such as "python3.13-arm64"',
+        ),
+        (
+            'targets = ["python3.13-arm"]',
+            "targets",
+            "Lambda has no architecture `arm`; Lambda calls it `arm64`",
+        ),
+        (
+            'targets = ["python3.13-arm64"]\nruntime = "python3.13"',
+            "runtime",
+            "stands beside `targets`, which names all of them; keep one of the two",
+        ),
+        ("targets = 3", "targets", "expected a list of strings, found an integer"),
+    ],
+)
+def test_mistakes(tmp_path: Path, line: str, key: str, fact: str) -> None:
+    """A target that is none is named with the key."""
+    (tmp_path / "pyproject.toml").write_text(f"[tool.lamina]\n{line}\n")
+
+    with pytest.raises(InvalidConfigError) as caught:
+        load(tmp_path)
+
+    assert ((f"tool.lamina.{key}", fact),) == caught.value.mistakes
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (Overrides(architecture="arm64"), ["python3.13 on arm64", "python3.12 on arm64"]),
+        (Overrides(runtime="python3.11"), ["python3.11 on arm64"]),
+        (Overrides(), ["python3.13 on arm64", "python3.12 on arm64", "python3.13 on x86_64"]),
+    ],
+)
+def test_overrides(tmp_path: Path, overrides: Overrides, expected: list[str]) -> None:
+    """The command line picks among the configured targets; what is not among them is built instead."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.lamina]\ntargets = ["python3.13-arm64", "python3.12-arm64", "python3.13-x86_64"]\n'
+    )
+
+    service = load(tmp_path, overrides)
+
+    assert expected == [str(target) for target in (service.target, *service.others)]
+    assert isinstance(service.target, Target)
+
+
+def _age(project: Path) -> None:
+    """Make everything as old as files are that nobody is editing."""
+    for path in project.rglob("*"):
+        if ".lamina" not in path.parts:
+            os.utime(path, (1_700_000_000, 1_700_000_000))
