@@ -40,7 +40,10 @@ Every failure lamina can name, and the exit code that belongs to it.
         ├── WrongRegionError
         ├── ThrottledError
         ├── UnreachableError
+        ├── SandboxError
         └── PublishError
+            ├── DeployError
+            │   └── ChangedMeanwhileError
             └── IntegrityError
 
 0 is "done", nothing-to-do included.
@@ -60,10 +63,12 @@ __all__ = [
     "ArchiveError",
     "AwsError",
     "BytecodeError",
+    "ChangedMeanwhileError",
     "ClockSkewError",
     "ConfigError",
     "CorruptArchiveError",
     "CredentialsError",
+    "DeployError",
     "DownloadError",
     "DuplicateMemberError",
     "ExpiredCredentialsError",
@@ -88,6 +93,7 @@ __all__ = [
     "PathCollisionError",
     "PublishError",
     "RecordMismatchError",
+    "SandboxError",
     "StaleLockError",
     "SuspiciousSizeError",
     "ThrottledError",
@@ -129,7 +135,9 @@ class InvalidConfigError(ConfigError):
     def __init__(self, *, file: str, mistakes: Sequence[tuple[str, str]], hint: str | None = None) -> None:
         """Name the *file*, and every mistake in it."""
         rows = [f"{key}: {fact}" for key, fact in mistakes]
-        listed = f"`{file}`: {rows[0]}" if len(rows) == 1 else "\n  ".join((f"`{file}` has {len(rows)} mistakes", *rows))
+        listed = (
+            f"`{file}`: {rows[0]}" if len(rows) == 1 else "\n  ".join((f"`{file}` has {len(rows)} mistakes", *rows))
+        )
         super().__init__(listed, hint=hint)
         self.file = file
         self.mistakes = tuple(mistakes)
@@ -317,8 +325,20 @@ class UnreachableError(AwsError):
     """No connection, or no answer in time."""
 
 
+class SandboxError(AwsError):
+    """The embedded AWS cannot be installed or started."""
+
+
 class PublishError(AwsError):
     """A layer cannot be published as it is, or as things are."""
+
+
+class DeployError(PublishError):
+    """A function cannot be brought to its new code and layers; what had been changed was put back, as far as the text says."""
+
+
+class ChangedMeanwhileError(DeployError):
+    """Somebody else changed a function or an alias at the same time."""
 
 
 class IntegrityError(PublishError):

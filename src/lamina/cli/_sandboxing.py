@@ -1,0 +1,184 @@
+"""The part of ``lamina sandbox`` that starts something, apart, because ``--help`` needs none of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina import config
+from lamina.cli._console import Console
+from lamina.errors import ConfigError, SandboxError
+from lamina.interpreters import Interpreter, environment_variable, search
+from lamina.sandbox.installation import bare, prepare
+from lamina.sandbox.server import DEFAULT_REGION, Sandbox
+from lamina.service import Overrides
+from lamina.store import Store
+from lamina.target import Target
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+__all__ = ["run"]
+
+_VERSION = "1"
+_NOT_FOUND, _NOT_RUNNABLE = 127, 126
+"""As shells say it."""
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """What the sandbox is for."""
+
+    project: Path | None
+    target: Target | None
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the sandbox until its command ends, or until interrupted; return the command's exit code."""
+    command = _command(arguments.words)
+    console = Console.of(arguments)
+    place = _place(arguments)
+    state = None
+    if arguments.keep_state:
+        if place.project is None:
+            raise ConfigError("`--keep-state` keeps things in a project, and there is none here", hint="--project DIR")
+        state = place.project / ".lamina" / "sandbox"
+    with _stopping(), _started(arguments, place, state, console) as sandbox:
+        if command:
+            return _run_command(command, sandbox)
+        return _serve(sandbox, console, as_json=arguments.json)
+
+
+def _command(words: Sequence[str]) -> Sequence[str]:
+    if words and (words[0] != "--" or len(words) == 1):
+        raise ConfigError(
+            "There is no command after `--`" if words[0] == "--" else "The command has to come after `--`",
+            hint="lamina sandbox [OPTIONS] [-- COMMAND]",
+        )
+    return words[1:]
+
+
+def _place(arguments: argparse.Namespace) -> _Place:
+    """Return the project and the target; a sandbox may also be started outside of any project."""
+    try:
+        project = config.find_project(Path(arguments.project or "."))
+    except ConfigError:
+        if arguments.project:
+            raise
+        machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
+        return _Place(
+            project=None, target=Target.of(arguments.runtime, machine) if arguments.runtime is not None else None
+        )
+    service = config.load(project, Overrides(runtime=arguments.runtime))
+    return _Place(project=project, target=service.target)
+
+
+@contextmanager
+def _started(arguments: argparse.Namespace, place: _Place, state: Path | None, console: Console) -> Iterator[Sandbox]:
+    region = arguments.region or os.environ.get("AWS_REGION") or DEFAULT_REGION
+    if arguments.python:
+        with Sandbox(bare(Path(arguments.python).absolute()), region=region, state=state) as sandbox:
+            yield sandbox
+        return
+    store = Store.open()
+    interpreter = _interpreter(place, store, console)
+    with store.in_use():
+        installation = prepare(interpreter, store, reporter=console)
+        with ExitStack() as stack:
+            try:
+                sandbox = stack.enter_context(Sandbox(installation, region=region, state=state))
+            except SandboxError as error:
+                # Somebody cleaned a part of it away; what is made anew is whole, and if not, that is told.
+                console.note(f"{error}: installing it again")
+                installation.discard()
+                installation = prepare(interpreter, store, reporter=console)
+                sandbox = stack.enter_context(Sandbox(installation, region=region, state=state))
+            yield sandbox
+
+
+def _interpreter(place: _Place, store: Store, console: Console) -> Interpreter:
+    """Return the target's interpreter, or this one with a warning about what will not work."""
+    target = place.target
+    wanted = target.python if target is not None else (sys.version_info[0], sys.version_info[1])
+    found = search(wanted, cache=store.directory("interpreters") / "found.json")
+    minor = f"{wanted[0]}.{wanted[1]}"
+    if found is None:
+        console.warn(
+            f"There is no CPython {minor} on this machine: publishing and deploying work, "
+            "but functions run under another Python, and compiled packages in their layers cannot be imported",
+            hint=f"install it, such as with `uv python install {minor}`, or name it in `{environment_variable(wanted)}`",
+        )
+        found = search((sys.version_info[0], sys.version_info[1]), explicit=Path(sys.executable))
+        if found is None:
+            raise SandboxError(f"`{sys.executable}` cannot run the sandbox")
+    if target is not None and target.architecture.machine != platform.machine():
+        console.warn(
+            f"This machine is {platform.machine()}, and the layers are built for {target.architecture}: "
+            "functions whose layers hold compiled packages cannot be invoked here"
+        )
+    return found
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Turn a request to end into an interrupt, so that the server is stopped rather than left to be killed."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run_command(command: Sequence[str], sandbox: Sandbox) -> int:
+    # What else names an account, a profile or an endpoint must not win over the sandbox.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    try:
+        process = subprocess.Popen(command, env=kept | sandbox.environment)
+    except FileNotFoundError:
+        Console().failure(SandboxError(f"There is no program `{command[0]}`"))
+        return _NOT_FOUND
+    except PermissionError:
+        Console().failure(SandboxError(f"`{command[0]}` cannot be run"))
+        return _NOT_RUNNABLE
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        # From the keyboard it got the interrupt, too; from elsewhere it has to be told.
+        with suppress(ProcessLookupError):
+            process.terminate()
+        process.wait()
+        raise
+    return code if code >= 0 else 128 - code
+
+
+def _serve(sandbox: Sandbox, console: Console, *, as_json: bool) -> int:
+    environment = sandbox.environment
+    if as_json:
+        print(json.dumps({"version": _VERSION, "environment": environment}, indent=2), flush=True)
+    else:
+        for name, value in environment.items():
+            print(f"export {name}={shlex.quote(value)}", flush=True)
+    console.say(f"an emulated AWS runs at {sandbox.url}; interrupt (Ctrl-C) to stop it")
+    try:
+        while sandbox.wait(_LOOK_SECONDS):
+            pass
+    except KeyboardInterrupt:
+        console.say("stopped")
+        return 0
+    raise SandboxError("The sandbox's server ended by itself", hint=f"the end of its log:\n{sandbox.log}")

@@ -1,0 +1,87 @@
+"""``lamina sandbox``: the environment that it gives, and whose exit code it has."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX system")
+
+SHOW = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith('AWS_')})); raise SystemExit(7)"
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand where no project is."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command sees the sandbox and no other account, and its exit code is passed on."""
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    code = main(["sandbox", "--python", sys.executable, "--region", "eu-west-1", "--", sys.executable, "-c", SHOW])
+    seen = json.loads(capfd.readouterr().out)
+
+    assert 7 == code
+    assert seen.pop("AWS_ENDPOINT_URL").startswith("http://127.0.0.1:")
+    assert {
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    } == seen
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serving(number: signal.Signals) -> None:
+    """Without a command it prints the environment, and ends in peace when it is interrupted or asked to end."""
+    command = [sys.executable, "-m", "lamina", "sandbox", "--python", sys.executable]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip() for _ in range(5)]
+        os.kill(process.pid, number)
+        code = process.wait(15)
+
+    assert 0 == code
+    assert lines[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
+    assert [
+        "export AWS_REGION=us-east-1",
+        "export AWS_DEFAULT_REGION=us-east-1",
+        "export AWS_ACCESS_KEY_ID=test",
+        "export AWS_SECRET_ACCESS_KEY=test",
+    ] == lines[1:]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["true"], "The command has to come after `--`"),
+        (["--"], "There is no command after `--`"),
+        (["--keep-state"], "`--keep-state` keeps things in a project, and there is none here"),
+    ],
+)
+def test_usage(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be meant is refused before anything is started."""
+    code = main(["sandbox", *words])
+
+    assert 2 == code
+    assert f"error: {message}" == capsys.readouterr().err.splitlines()[0]
+
+
+def test_unknown_program(capfd: pytest.CaptureFixture[str]) -> None:
+    """A program that is not there is told as shells tell it."""
+    code = main(["sandbox", "--python", sys.executable, "--", "no-such-program"])
+
+    assert 127 == code
+    assert "error: There is no program `no-such-program`" == capfd.readouterr().err.strip()
