@@ -1,0 +1,208 @@
+"""``lamina coldstart`` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from built import MINOR, configure, make_build
+from coldstart_layers import distribution, share_runtime
+from lamina.cli import main
+from lamina.interpreters import environment_variable
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CODE = """
+try:
+    import slow
+except ImportError:
+    pass
+def handler(event, context):
+    __import__(event.get("name", "json"))
+"""
+_LAYER = distribution("slow", {"slow.py": "import time\ntime.sleep(0.3)\n"}) | distribution("late", {"late.py": ""})
+
+
+@pytest.fixture
+def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A built service in the current directory, whose interpreter need not be looked for."""
+    make_build(
+        tmp_path,
+        {"app.py": _CODE, "broken.py": "import nowhere"},
+        layers=[_LAYER],
+        handlers={"orders": "app.handler", "broken": "broken.handler"},
+    )
+    configure(tmp_path, functions='orders = "app.handler"\nbroken = "broken.handler"')
+    share_runtime(tmp_path, tmp_path_factory.getbasetemp() / "runtime")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    return tmp_path
+
+
+def _json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_table(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The dearest stands first; what is talk is on stderr, the banner above all."""
+    code = main(["coldstart", "orders", "--repeat", "1", "--modules", "1"])
+    output = capsys.readouterr()
+    lines = output.out.splitlines()
+
+    assert 0 == code
+    assert ["function", "orders"] == [line.split()[0] for line in lines[:2]]
+    assert ["orders", "own"] == lines[3].split()[:2]
+    assert ["slow", "1.0"] == lines[4].split()[:2]
+    assert lines[-1].startswith("    slow (slow): 3")
+    assert "Times of this machine, for comparing with each other" in output.err
+
+
+def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report is versioned, and has every number that the table has."""
+    code = main(["coldstart", "orders", "--repeat", "2", "--without", "slow", "--json", "-q"])
+    report = _json(capsys)
+
+    assert (0, "1", "local", True) == (code, report["version"], report["kind"], report["ok"])
+    base, hidden = report["functions"]
+    assert (("orders", None), ("orders", "without slow")) == tuple(
+        (row["name"], row["variant"]) for row in (base, hidden)
+    )
+    assert 2 == len(base["samples_ms"]) == base["total_ms"]["count"]
+    assert {"count", "least", "lower", "median", "upper", "greatest"} == set(base["total_ms"])
+    assert ["layer:python/slow.py", "package:app.py"] == sorted(base["compiled"])
+    assert "slow" == base["distributions"][0]["name"]
+    assert "slow" == base["modules"][0]["name"]
+    [comparison] = report["comparisons"]
+    assert comparison["difference_ms"]["median"] > 100
+    # Two runs are too few to be sure.
+    assert comparison["difference_ms"]["certain"] is False
+
+
+def test_function_that_cannot_start(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is the answer "no", with Lambda's words."""
+    code = main(["coldstart", "broken", "--repeat", "1", "-q"])
+
+    message = "Runtime.ImportModuleError: Unable to import module 'broken': No module named 'nowhere'"
+    assert (1, f"broken    cannot start: {message}") == (code, capsys.readouterr().out.splitlines()[1])
+
+
+@pytest.mark.parametrize(("budget", "code"), [("60000", 0), ("1", 1)])
+def test_budget(project: Path, capsys: pytest.CaptureFixture[str], budget: str, code: int) -> None:
+    """A median above the budget is exit code 1."""
+    assert code == main(["coldstart", "orders", "--repeat", "1", "--budget-ms", budget, "--json", "-q"])
+    assert [code == 0] == [verdict["ok"] for verdict in _json(capsys)["verdicts"]]
+
+
+def test_baseline(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A baseline that was written here is kept within a generous percentage, and one that is faster is not."""
+    options = ["coldstart", "orders", "--repeat", "1", "-q", "--baseline", "base.json"]
+
+    assert 0 == main([*options, "--write-baseline"])
+    assert 0 == main([*options, "--max-regression", "900"])
+    baseline = json.loads((project / "base.json").read_text())
+    baseline["functions"]["orders"]["median_ms"] /= 100
+    (project / "base.json").write_text(json.dumps(baseline))
+    assert 1 == main([*options, "--max-regression", "50"])
+    assert capsys.readouterr().out.rstrip().endswith("EXCEEDED")
+
+
+def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that does not fit together is told at once."""
+    code = main(["coldstart", "--repeat", "0", "--max-regression", "5", "--fresh", "--require-cpu"])
+
+    expected = (
+        "error: `--repeat` is at least 1; `--require-cpu` needs `--cpu`; `--max-regression` and `--write-baseline` need "
+        "`--baseline FILE`; `--event` and `--fresh` need `--record`\n\nhint: see: lamina coldstart --help\n"
+    )
+    assert (2, expected) == (code, capsys.readouterr().err)
+
+
+def test_pictures(project: Path) -> None:
+    """Both kinds of picture are written."""
+    code = main(["coldstart", "orders", "--repeat", "1", "-q", "--html", "page.html", "--svg", "chart.svg"])
+
+    assert 0 == code
+    assert "svg" in ET.fromstring((project / "chart.svg").read_text()).tag  # noqa: S314 - our own
+    assert "<svg " in (project / "page.html").read_text()
+
+
+def test_record(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Recording writes what was imported, while events were handled too, and names what it could not record."""
+    (project / "event.json").write_text('{"name": "late"}')
+    code = main(["coldstart", "--record", "--event", "orders=event.json"])
+    output = capsys.readouterr()
+
+    assert (1, f"{project}/lamina-profile.json\n") == (code, output.out)
+    written = json.loads((project / "lamina-profile.json").read_text())
+    assert {"version": "1", "functions": {"orders": {"modules": ["late", "slow"]}}} == written
+    assert "warning: `broken` cannot start and was not recorded" in output.err
+
+
+def test_event_of_nobody(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event says whose it is, unless there is only one function."""
+    (project / "event.json").write_text("{}")
+
+    assert 2 == main(["coldstart", "--record", "--event", "event.json"])
+    assert capsys.readouterr().err.startswith("error: `--event` does not say which function gets it: `event.json`\n")
+    assert 0 == main(["coldstart", "orders", "--record", "--event", "event.json", "-q"])
+
+
+def test_another_build(
+    project: Path, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Another directory's build is measured in the same go."""
+    other = tmp_path_factory.mktemp("other")
+    make_build(other, {"app.py": "def handler(event, context): ..."})
+    configure(other)
+    share_runtime(other, tmp_path_factory.getbasetemp() / "runtime")
+    code = main(["coldstart", "orders", "--repeat", "2", "--compare", str(other), "--json", "-q"])
+    report = _json(capsys)
+
+    assert (0, [None, str(other)]) == (code, [row["variant"] for row in report["functions"]])
+    assert report["comparisons"][0]["difference_ms"]["median"] > 100
+
+
+def _git(directory: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=tests", "-c", "user.email=tests@example.com", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(directory), *identity, *arguments], check=True, capture_output=True)
+
+
+def test_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A revision is checked out and built elsewhere, measured, and leaves nothing in the repository."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    service = make_service(tmp_path)
+    service.settings |= {"runtime": f'"python{MINOR}"'}
+    project = service.write()
+    (project / "pyproject.toml").write_text((project / "pyproject.toml").read_text().replace(">=3.12", ">=3.9"))
+    handler = project / "service" / "handlers" / "hello.py"
+    original = handler.read_text()
+    handler.write_text(f"import time\ntime.sleep(0.3)\n{original}")
+    _git(project, "init", "-q")
+    _git(project, "add", "-A")
+    _git(project, "commit", "-q", "-m", "Sleep")
+    handler.write_text(original)
+    assert 0 == main(["build", "--project", str(project), "-q"])
+    code = main(["coldstart", "--project", str(project), "--repeat", "2", "--compare", "HEAD", "--json", "-q"])
+    report = _json(capsys)
+
+    assert (0, [None, "HEAD"]) == (code, [row["variant"] for row in report["functions"]])
+    assert report["comparisons"][0]["difference_ms"]["median"] < -100
+    listed = subprocess.run(["git", "-C", str(project), "worktree", "list"], check=True, capture_output=True, text=True)
+    assert 1 == len(listed.stdout.splitlines())
+
+
+def test_no_such_revision(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is neither a directory nor a revision is refused."""
+    _git(project, "init", "-q")
+
+    assert 2 == main(["coldstart", "orders", "--compare", "nowhere", "-q"])
+    assert capsys.readouterr().err.startswith("error: `git rev-parse --verify` failed in ")

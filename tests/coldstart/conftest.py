@@ -1,0 +1,47 @@
+"""Small services whose distributions take a known time to import."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from built import configure, make_build
+from coldstart_layers import share_runtime
+from lamina.coldstart.variants import Showing, subjects
+from lamina.interpreters import environment_variable
+from lamina.local.world import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from coldstart_layers import MakeSubjects
+    from lamina.coldstart.measure import Subject
+
+
+@pytest.fixture(autouse=True)
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The running interpreter serves its own minor, so none is looked for."""
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+
+
+@pytest.fixture
+def make_subjects(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeSubjects:
+    """A function that builds a service of one module, or of several files, over one layer."""
+
+    def make(
+        package: Mapping[str, str] | str,
+        layer: Mapping[str, str],
+        *,
+        handlers: Mapping[str, str] | None = None,
+        mode: Mode = Mode.AUTO,
+    ) -> tuple[Subject, ...]:
+        files = {"app.py": package} if isinstance(package, str) else package
+        artifacts = make_build(tmp_path, files, layers=[layer], handlers=handlers)
+        configure(tmp_path)
+        share_runtime(tmp_path, tmp_path_factory.getbasetemp() / "runtime")
+        return subjects(artifacts, (), showing=Showing(mode=mode))
+
+    return make

@@ -1,0 +1,180 @@
+"""Measuring initialisations: times, what they consist of, and what is compiled on the way."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from built import MINOR
+from coldstart_layers import HANDLER, distribution
+from lamina import pipeline
+from lamina.coldstart.attribution import modules, shares
+from lamina.coldstart.measure import Schedule, conduct, start
+from lamina.coldstart.trace import Place
+from lamina.coldstart.variants import Showing, subjects
+from lamina.local.artifacts import read
+from lamina.local.initialise import Options, initialise
+from lamina.local.world import Mode
+from lamina.store import Store
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from coldstart_layers import MakeSubjects
+    from lamina.coldstart.measure import Measurement, Subject
+
+_SLEEPING = (
+    distribution("slow", {"slow/__init__.py": "import time\ntime.sleep(0.4)\n"})
+    | distribution("leaning-on", {"leaning.py": "import time\ntime.sleep(0.1)\nimport slow\n"})
+    | distribution("quick", {"quick.py": ""})
+)
+
+
+def _measure(subject: Subject, *, repeat: int = 1, traced: int = 1) -> Measurement:
+    [found] = conduct([subject], Schedule(repeat=repeat, traced=traced), chance=random.Random(0))  # noqa: S311 - an order
+    return found
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PATH])
+def test_own_and_cumulative_time(make_subjects: MakeSubjects, mode: Mode) -> None:
+    """A distribution's own time is without what it imports of others, its cumulative time with it."""
+    [subject] = make_subjects(f"import leaning, quick\n{HANDLER}", _SLEEPING, mode=mode)
+    found = _measure(subject)
+    rows = {row.owner.label: row for row in shares(found.traces, subject.owners)}
+
+    assert found.failure is None
+    assert found.times[0] > 500
+    assert 400 <= rows["slow"].own_ms.median < found.traced_times[0] - 100
+    assert rows["slow"].own_ms.median == pytest.approx(rows["slow"].cumulative_ms.median)
+    assert 100 <= rows["leaning-on"].own_ms.median < rows["slow"].own_ms.median
+    assert rows["leaning-on"].cumulative_ms.median >= 500
+    assert rows["(your code)"].cumulative_ms.median >= rows["leaning-on"].cumulative_ms.median
+    assert rows["quick"].own_ms.median < 100
+    assert ("1.0", 1, 1) == (rows["slow"].owner.version, rows["slow"].modules, rows["slow"].compiled)
+
+
+def test_dearest_first(make_subjects: MakeSubjects) -> None:
+    """Rows and modules are sorted by their own time, the greatest first, and own times add up to all there is."""
+    [subject] = make_subjects(f"import leaning, quick\n{HANDLER}", _SLEEPING)
+    found = _measure(subject)
+    rows = shares(found.traces, subject.owners)
+
+    assert "slow" == rows[0].owner.name
+    assert ["slow", "leaning"] == [row.module for row in modules(found.traces, subject.owners)][:2]
+    total = sum(row.own_ms.median for row in rows)
+    assert total == pytest.approx(found.traces[0].outermost_ns / 1e6)
+
+
+def test_what_is_dear_to_compile(make_subjects: MakeSubjects) -> None:
+    """Time to compile is its module's own time, and the module is named as compiled."""
+    long = "".join(f"def f{number}(a, b={number}): return [a + b for _ in range({number})]\n" for number in range(4000))
+    layer = distribution("long", {"long.py": long}) | distribution("short", {"short.py": "A = 1\n"})
+    [subject] = make_subjects(f"import long, short\n{HANDLER}", layer)
+    found = _measure(subject)
+    rows = {row.owner.label: row for row in shares(found.traces, subject.owners)}
+
+    assert rows["long"].own_ms.median > 5 * rows["short"].own_ms.median
+    assert ["app.py", "python/long.py", "python/short.py"] == sorted(file.path for file in found.traces[0].compiled)
+    assert len(long) == rows["long"].read_bytes
+
+
+def test_failed_imports_are_their_importers_time(make_subjects: MakeSubjects) -> None:
+    """A module that is looked for in vain is no row of its own."""
+    layer = distribution("hopeful", {"hopeful.py": "try:\n import absent_accelerator\nexcept ImportError:\n pass\n"})
+    [subject] = make_subjects(f"import hopeful\n{HANDLER}", layer)
+    run = start(subject.world, traced=True)
+
+    assert run.trace is not None
+    missing = [each for each in run.trace.missing if each.module == "absent_accelerator"]
+    assert [("app", "hopeful", "absent_accelerator")] == [each.chain for each in missing]
+    assert "hopeful" in {row.owner.name for row in shares([run.trace], subject.owners)}
+
+
+def test_imports_of_threads(make_subjects: MakeSubjects) -> None:
+    """What another thread imports meanwhile does not count as the main thread's import."""
+    code = "import threading, time\ndef work():\n  import slow\nthread = threading.Thread(target=work)\nthread.start()\nthread.join()\n"
+    [subject] = make_subjects(f"{code}{HANDLER}", _SLEEPING)
+    run = start(subject.world, traced=True)
+
+    assert run.trace is not None
+    [slow] = [each for each in run.trace.imports if each.module == "slow"]
+    assert slow.parent is None
+
+
+def test_interleaving(make_subjects: MakeSubjects) -> None:
+    """Every subject is measured as often as was asked for, whatever the order."""
+    sides = make_subjects(HANDLER, {"python/x.py": ""}, handlers={"one": "app.handler", "two": "app.handler"})
+    found = conduct(sides, Schedule(repeat=3, traced=1), chance=random.Random(0))  # noqa: S311 - an order
+
+    assert [("one", 3, 1), ("two", 3, 1)] == [
+        (each.subject.function, len(each.times), len(each.traces)) for each in found
+    ]
+    assert all(each.total_ms is not None and each.memory_bytes > 0 for each in found)
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        ("import missing", "Runtime.ImportModuleError: Unable to import module 'app': No module named 'missing'"),
+        ("raise LookupError('no table')", "LookupError: no table"),
+        ("import os\nos._exit(3)", "Runtime exited with error: exit status 3"),
+    ],
+)
+def test_failure(make_subjects: MakeSubjects, code: str, failure: str) -> None:
+    """A function that cannot start is tried once, and has a reason instead of times."""
+    [subject] = make_subjects(f"{code}\n{HANDLER}", {"python/x.py": ""})
+    found = _measure(subject)
+
+    assert (failure, [], None) == (found.failure, found.times, found.total_ms)
+
+
+def _built(tmp_path: Path, bytecode: str) -> Subject:
+    """A function whose layer the real pipeline has built, and that imports all of it."""
+    service = make_service(tmp_path)
+    service.settings |= {"runtime": f'"python{MINOR}"', "bytecode": f'"{bytecode}"'}
+    project = service.write()
+    (project / "service" / "handlers" / "hello.py").write_text("import beta\ndef lambda_handler(event, context): ...\n")
+    configuration = project / "pyproject.toml"
+    configuration.write_text(configuration.read_text().replace(">=3.12", ">=3.9"))
+    pipeline.build(project, pipeline.Options(), store=Store.open(tmp_path / "store"))
+    [subject] = subjects(read(project), (), showing=Showing())
+    return subject
+
+
+@pytest.mark.parametrize("bytecode", ["all", "reachable"])
+def test_built_layers_are_never_compiled(tmp_path: Path, bytecode: str) -> None:
+    """Of a layer that was built with bytecode no module is compiled, though its sources are dated 1980 and nothing may be written."""
+    subject = _built(tmp_path, bytecode)
+    run = start(subject.world, traced=True)
+
+    assert run.trace is not None
+    layers = {each.module for each in run.trace.imports if each.file is not None and each.file.place is Place.LAYER}
+    assert {"alpha", "beta"} == layers
+    assert () == run.trace.compiled
+    assert 1980 == _year(subject.world.layer / "python" / "beta.py")
+
+
+@pytest.mark.parametrize("bytecode", ["none", "all"])
+def test_the_interpreter_agrees_on_what_is_compiled(tmp_path: Path, bytecode: str) -> None:
+    """The audit hook counts exactly the modules that the interpreter itself, asked with -v, says it made from their sources."""
+    subject = _built(tmp_path, bytecode)
+    run = start(subject.world, traced=True)
+    logs = initialise(subject.world, options=Options(interpreter=("-v",))).logs
+    directories = subject.world.directories(run.mode)
+    said = re.findall(r"^# code object from '?([^'\n]+?\.py)'?$", logs, flags=re.MULTILINE)
+
+    assert run.trace is not None
+    prefixes = {Place.LAYER: directories.opt, Place.PACKAGE: directories.task}
+    counted = {f"{prefixes[file.place]}/{file.path}" for file in run.trace.compiled}
+    assert counted == {path for path in said if path.startswith(tuple(prefixes.values()))}
+    assert (bytecode == "none") == bool(counted)
+
+
+def _year(path: Path) -> int:
+
+    return time.gmtime(path.stat().st_mtime).tm_year

@@ -1,0 +1,93 @@
+"""Recording what functions import, for the next build."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from built import MINOR
+from coldstart_layers import HANDLER, distribution
+from lamina import pipeline
+from lamina.coldstart.measure import start
+from lamina.coldstart.profile import imported, record
+from lamina.coldstart.variants import subjects
+from lamina.errors import ConfigError
+from lamina.local.artifacts import read
+from lamina.store import Store
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from coldstart_layers import MakeSubjects
+
+
+def test_only_layer_modules(make_subjects: MakeSubjects) -> None:
+    """Modules of the layer are recorded; the function's own, the standard library's and namespaces are not."""
+    layer = distribution("dep", {"dep/__init__.py": "", "dep/part.py": "", "space/inner.py": ""})
+    [subject] = make_subjects(
+        {"app.py": f"import json, helper, dep.part, space.inner\n{HANDLER}", "helper.py": ""}, layer
+    )
+    run = start(subject.world, traced=True)
+
+    assert run.trace is not None
+    assert {"dep", "dep.part", "space.inner"} == imported(run.trace)
+
+
+def test_events(make_subjects: MakeSubjects) -> None:
+    """What is imported while an event is handled is seen as well."""
+    [subject] = make_subjects("def handler(event, context):\n    __import__(event['name'])\n", {"python/dep.py": ""})
+    run = start(subject.world, traced=True, events=[b'{"name": "missing"}', b'{"name": "dep"}'])
+
+    assert run.trace is not None
+    assert {"dep"} == imported(run.trace)
+
+
+def test_merged(tmp_path: Path) -> None:
+    """A profile grows, unless it is to be fresh; names are sorted, and the same content is not written again."""
+    record(tmp_path, {"b": frozenset({"y", "x"}), "a": frozenset({"z"})})
+    path = record(tmp_path, {"b": frozenset({"w"})})
+
+    expected = {"version": "1", "functions": {"a": {"modules": ["z"]}, "b": {"modules": ["w", "x", "y"]}}}
+    assert expected == json.loads(path.read_text())
+    before = path.stat().st_ino
+    record(tmp_path, {})
+    assert before == path.stat().st_ino
+    record(tmp_path, {"b": frozenset({"w"})}, fresh=True)
+    assert {"version": "1", "functions": {"b": {"modules": ["w"]}}} == json.loads(path.read_text())
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    """What is no profile is not overwritten, unless it is to be."""
+    path = tmp_path / "lamina-profile.json"
+    path.write_text('{"version": "9"}')
+    with pytest.raises(ConfigError) as raised:
+        record(tmp_path, {})
+
+    assert f"`{path}` is no profile of imports" == str(raised.value)
+    record(tmp_path, {"a": frozenset()}, fresh=True)
+    assert {"version": "1", "functions": {"a": {"modules": []}}} == json.loads(path.read_text())
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    """What only a run shows is compiled at run time before, and has bytecode in the build after it was recorded."""
+    service = make_service(tmp_path)
+    service.settings |= {"runtime": f'"python{MINOR}"', "bytecode": '"reachable"'}
+    project = service.write()
+    (project / "pyproject.toml").write_text((project / "pyproject.toml").read_text().replace(">=3.12", ">=3.9"))
+    hidden = "NAME = ''.join(reversed('ateb'))\nmodule = __import__(NAME)\ndef lambda_handler(event, context): ...\n"
+    (project / "service" / "handlers" / "hello.py").write_text(hidden)
+    store = Store.open(tmp_path / "store")
+
+    def compiled() -> list[str]:
+        pipeline.build(project, pipeline.Options(), store=store)
+        [subject] = subjects(read(project), ())
+        run = start(subject.world, traced=True)
+        assert run.trace is not None
+        record(project, {"hello": imported(run.trace)})
+        return sorted(file.path for file in run.trace.compiled)
+
+    assert ["python/alpha/__init__.py", "python/beta.py"] == compiled()
+    assert [] == compiled()

@@ -1,0 +1,51 @@
+"""Spreads, and what a difference is worth."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lamina.coldstart.spread import Difference, Spread
+
+_TIMES = st.lists(st.floats(min_value=0.1, max_value=1e5), min_size=1, max_size=12)
+
+
+def test_quartiles() -> None:
+    """Quartiles lie between the numbers in proportion."""
+    spread = Spread.of([4.0, 1.0, 3.0, 2.0, 5.0])
+
+    assert Spread(count=5, least=1.0, lower=2.0, median=3.0, upper=4.0, greatest=5.0) == spread
+
+
+@given(_TIMES)
+def test_order(times: list[float]) -> None:
+    """The five numbers are always in their order."""
+    spread = Spread.of(times)
+
+    assert spread.least <= spread.lower <= spread.median <= spread.upper <= spread.greatest
+
+
+def test_certain() -> None:
+    """Series that lie apart differ, and the interval says by how much."""
+    found = Difference.between([10.0, 11.0, 12.0, 11.0], [20.0, 21.0, 22.0, 21.0])
+
+    assert (10.0, True) == (found.median, found.certain)
+    assert 8 <= found.low <= 10 <= found.high <= 12
+
+
+def test_noise() -> None:
+    """Series that overlap do not differ, whatever their medians are."""
+    assert not Difference.between([10.0, 20.0, 11.0, 19.0], [12.0, 21.0, 9.0, 22.0]).certain
+
+
+def test_too_few() -> None:
+    """Of three numbers nothing is certain."""
+    assert not Difference.between([1.0, 1.0, 1.0], [9.0, 9.0, 9.0]).certain
+
+
+@settings(max_examples=10)
+@given(_TIMES, _TIMES)
+def test_same_answer(first: list[float], second: list[float]) -> None:
+    """The same numbers have the same interval, which is the other's mirror image in sign."""
+    assert Difference.between(first, second) == Difference.between(first, second)
+    assert Difference.between(first, second).median == -Difference.between(second, first).median

@@ -1,0 +1,103 @@
+"""The other side of a comparison: a hidden distribution, and what stands in for it."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from coldstart_layers import HANDLER, distribution
+from lamina.coldstart.measure import Schedule, conduct, start
+from lamina.coldstart.study import compare
+from lamina.coldstart.variants import needed_by, without
+from lamina.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coldstart_layers import MakeSubjects
+    from lamina.coldstart.measure import Measurement, Subject
+
+_LAYER = (
+    distribution("slow", {"slow/__init__.py": "import time\ntime.sleep(0.4)\n", "slow/deep.py": ""})
+    | distribution("leaning-on", {"leaning.py": "import slow.deep\n"})
+    | distribution("shared-a", {"spaces/a.py": ""})
+    | distribution("shared-b", {"spaces/b.py": ""})
+)
+_OPTIONAL = f"try:\n    import slow\nexcept ImportError:\n    slow = None\n{HANDLER}"
+
+
+def _measure(sides: Sequence[Subject], repeat: int) -> tuple[Measurement, ...]:
+    return conduct(sides, Schedule(repeat=repeat, traced=1), chance=random.Random(0))  # noqa: S311 - an order
+
+
+def test_difference(make_subjects: MakeSubjects) -> None:
+    """What a function can do without shows its price as a difference with an interval."""
+    base = make_subjects(_OPTIONAL, _LAYER)
+    with without(base, ["Slow"]) as hidden:
+        measured = _measure([*base, *hidden], repeat=4)
+    [comparison] = compare(measured)
+
+    assert ("orders", "without slow", False) == (comparison.function, comparison.variant, comparison.stood_in)
+    assert comparison.difference is not None
+    assert comparison.difference.median > 200
+    assert comparison.difference.low <= comparison.difference.median <= comparison.difference.high
+    assert comparison.difference.certain
+
+
+def test_what_cannot_be_done_without(make_subjects: MakeSubjects) -> None:
+    """Where the import fails, the chain that leads to it is told, and something empty stands in for a difference all the same."""
+    code = f"import leaning, slow\nfrom slow import thing\nclass Kind(slow.Base): ...\n@slow.wrap\ndef work(): ...\nassert work\n{HANDLER}"
+    layer = _LAYER | {
+        "python/slow/__init__.py": "import time\ntime.sleep(0.4)\nthing = Base = object\nwrap = lambda f: f\n"
+    }
+    base = make_subjects(code, layer)
+    with without(base, ["slow"]) as hidden:
+        measured = _measure([*base, *hidden], repeat=4)
+    [comparison] = compare(measured)
+
+    assert ("app", "leaning", "slow.deep", "slow") == comparison.needed_by
+    assert comparison.stood_in
+    assert comparison.difference is not None
+    assert comparison.difference.median > 200
+
+
+def test_nothing_can_stand_in(make_subjects: MakeSubjects) -> None:
+    """A function that needs more than something empty has no difference, and keeps its first failure."""
+    base = make_subjects(f"import slow\nassert slow.__file__\n{HANDLER}", _LAYER)
+    with without(base, ["slow"]) as hidden:
+        [found] = _measure(hidden, repeat=1)
+
+    assert "Runtime.ImportModuleError: Unable to import module 'app': No module named 'slow'" == found.failure
+    assert ("app", "slow") == needed_by(found)
+
+
+def test_namespaces_keep_what_others_have(make_subjects: MakeSubjects) -> None:
+    """Hiding one of the distributions of a namespace leaves the others where they are."""
+    base = make_subjects(f"import spaces.b\n{HANDLER}", _LAYER)
+    with without(base, ["shared-a"]) as hidden:
+        run = start(hidden[0].world)
+        files = {path.name for path in (hidden[0].world.layer / "python" / "spaces").iterdir()}
+
+    assert (None, {"b.py"}) == (run.failure, files)
+
+
+def test_nothing_is_left(make_subjects: MakeSubjects) -> None:
+    """The copy with hidden files is gone afterwards, and the layer itself is untouched."""
+    base = make_subjects(HANDLER, _LAYER)
+    with without(base, ["slow"]) as hidden:
+        layer = hidden[0].world.layer
+        assert layer.is_dir()
+
+    assert not layer.exists()
+    assert (base[0].world.layer / "python" / "slow" / "__init__.py").is_file()
+
+
+def test_unknown_distributions(make_subjects: MakeSubjects) -> None:
+    """All names that no layer holds are told at once, with what may have been meant."""
+    base = make_subjects(HANDLER, _LAYER)
+    with pytest.raises(ConfigError) as raised, without(base, ["slwo", "zzz"]):
+        pass
+
+    assert "No layer of these functions holds `slwo` (did you mean `slow`?), `zzz`" == str(raised.value)
