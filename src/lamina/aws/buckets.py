@@ -21,7 +21,7 @@ __all__ = ["S3Bucket"]
 
 _MISSING = frozenset({"missing"})
 _PRESENT = frozenset({"present"})
-# `replacing` an object that was deleted meanwhile is answered like one that changed.
+# What is gone is answered otherwise than what changed, and means the same here.
 _CHANGED = frozenset({"present", "missing"})
 
 
@@ -161,7 +161,8 @@ class S3Bucket:
         response = self._call(
             "CompleteMultipartUpload",
             doing=self._doing("put together", key),
-            expected=_PRESENT,
+            # Where the reply got lost, the SDK asks again, and the upload has become the object.
+            expected=_CHANGED,
             Bucket=self.bucket,
             Key=key,
             UploadId=upload,

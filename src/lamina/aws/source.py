@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -24,9 +24,11 @@ _BUFFER_BYTES = 1 << 20
 class Window(io.RawIOBase):
     """A stretch of a file, which can be read again when a request is sent again."""
 
-    def __init__(self, path: Path, start: int, size: int) -> None:
-        """Open *size* bytes of *path* from *start* on."""
+    def __init__(self, path: Path, start: int, size: int, *, advance: Callable[[int], None] | None = None) -> None:
+        """Open *size* bytes of *path* from *start* on; *advance* is told of what is read for the first time."""
         self._file = path.open("rb", buffering=0)
+        self._advance = advance
+        self._furthest = 0
         self._start = start
         self._size = size
         self._position = 0
@@ -48,6 +50,9 @@ class Window(io.RawIOBase):
         wanted = min(len(buffer), self._size - self._position)
         count: int = self._file.readinto(memoryview(buffer)[:wanted])
         self._position += count
+        if self._advance is not None and self._position > self._furthest:
+            self._advance(self._position - self._furthest)
+            self._furthest = self._position
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -106,9 +111,9 @@ class Source:
         """Return the parts with their SHA-256, each once."""
         return tuple(dict(zip(self.parts, self.cut.parts, strict=True)).items())
 
-    def open(self, part: Part) -> BinaryIO:
-        """Open one part's bytes."""
-        return Window(self._path, part.start, part.size)  # type: ignore[return-value]  # as much of a file as is asked for
+    def open(self, part: Part, *, advance: Callable[[int], None] | None = None) -> BinaryIO:
+        """Open one part's bytes; *advance* is told of what is read for the first time."""
+        return Window(self._path, part.start, part.size, advance=advance)  # type: ignore[return-value]  # as much of a file as is asked for
 
     def open_tail(self) -> BinaryIO:
         """Open the bytes behind the last part."""

@@ -61,13 +61,12 @@ def send_parts(objects: Objects, keys: Keys, source: Source, missing: Collection
     def send(piece: tuple[str, Part]) -> int:
         sha256, part = piece
         key = keys.part(sha256)
-        with source.open(part) as body:
+        with source.open(part, advance=reporter.advance) as body:
             sent = objects.put(key, body, sha256=sha256)
             # Something stands there: another publisher was faster, or it is damaged and to be replaced.
             if not sent and not _is(objects.head(key), sha256, part.size):
                 body.seek(0)
                 sent = objects.put(key, body, sha256=sha256, absent=False)
-        reporter.advance(part.size)
         return part.size if sent else 0
 
     pieces = [piece for piece in source.pieces() if piece[0] in missing]
