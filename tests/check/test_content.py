@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from lamina.check.content import check
+from check.finished import make_layer
+from lamina.check.content import check, check_layers
 from lamina.model import Finding, Severity
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_pth() -> None:
@@ -49,3 +55,47 @@ def test_no_pth(path: str) -> None:
 def test_ignored() -> None:
     """Who knows can silence the rule by its name."""
     assert () == check("common", ["python/zebra.pth"], ignore={"pth-ignored"})
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "points"),
+    [
+        ("python/__editable__.shared-1.0.pth", "", True),
+        ("python/__editable___shared_1_0_finder.py", "", True),
+        ("python/_editable_impl_shared.pth", "", True),
+        ("python/shared.egg-link", "", True),
+        ("python/shared.pth", "/home/build/shared/src\n", True),
+        ("python/shared.pth", "C:\\build\\shared\n", True),
+        ("python/shared.pth", "import shared_hook\n", False),
+        ("python/shared.pth", "shared_data\n", False),
+        ("python/shared-1.0.dist-info/direct_url.json", '{"url": "file:///home/build/shared"}', True),
+        ("python/shared-1.0.dist-info/direct_url.json", '{"url": "https://files.example/shared.whl"}', False),
+        ("python/shared-1.0.dist-info/direct_url.json", "[]", False),
+        ("python/shared-1.0.dist-info/direct_url.json", "{", False),
+        ("python/shared/direct_url.json", '{"url": "file:///home"}', False),
+    ],
+)
+def test_build_machine(path: str, text: str, points: bool) -> None:
+    """What leads to a directory of the machine that built it is an error, whichever tool left it."""
+    rules = [finding.rule for finding in check("common", [path], read={path: text}.__getitem__)]
+
+    assert points is ("build-machine-path" in rules)
+
+
+def test_build_machine_message(tmp_path: Path) -> None:
+    """The finding on a finished layer names the files, and cannot be ignored."""
+    layer = make_layer(
+        tmp_path, "common", {"shared==1.0": {"__editable__.shared-1.0.pth": "/home/build\n", "a.py": ""}}
+    )
+
+    assert (
+        Finding(
+            rule="build-machine-path",
+            severity=Severity.ERROR,
+            message=(
+                "Layer `common` leads back to the machine that built a wheel of it, where Lambda finds nothing: "
+                "`python/__editable__.shared-1.0.pth`; build that wheel from its sources, not from an editable installation"
+            ),
+            path="common",
+        ),
+    ) == check_layers([layer], ignore={"build-machine-path", "pth-ignored"})

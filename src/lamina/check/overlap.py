@@ -23,8 +23,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.check.stdlib import is_standard
-from lamina.check.view import View, listed, stacks
-from lamina.functions import normalized
+from lamina.check.view import View, listed, owner_of, stacks
 from lamina.model import Finding, Severity
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def _owners(view: View) -> dict[str, str]:
     owners: dict[str, str] = {}
     records = [path for path in view.members if path.startswith(_PREFIX) and path.endswith(".dist-info/RECORD")]
     for path, text in view.texts(records):
-        name = normalized(path.split("/")[-2].rpartition("-")[0])
+        name = owner_of(path)
         for row in csv.reader(text.splitlines()):
             owners[_PREFIX + row[0]] = name
     return owners

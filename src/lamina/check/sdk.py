@@ -24,8 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lamina.check.view import View, stacks
-from lamina.functions import normalized
+from lamina.check.view import View, owner_of, stacks
 from lamina.model import Finding, Severity
 from lamina.service import SdkPolicy
 from lamina.target import runtimes
@@ -234,7 +233,7 @@ def _requires(view: View, names: Collection[str]) -> Iterator[tuple[str, list[st
     paths: dict[str, str] = {}
     for path in view.members:
         if path.endswith(".dist-info/METADATA"):
-            name = normalized(path.split("/")[-2].rpartition("-")[0])
+            name = owner_of(path)
             if name in names:
                 paths[path] = name
     for path, text in view.texts(paths):

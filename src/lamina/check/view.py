@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.archive.listing import members, raw_directory
+from lamina.functions import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from lamina.archive.zipformat import Member
     from lamina.model import Layer, Package
 
-__all__ = ["Stack", "View", "listed", "stacks"]
+__all__ = ["Stack", "View", "listed", "owner_of", "stacks"]
 
 _SHOWN = 3
 
@@ -61,6 +62,11 @@ def listed(names: Sequence[str]) -> str:
     """Return *names* in backticks, the first few of many."""
     shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def owner_of(path: str) -> str:
+    """Return the normalised name of the distribution whose ``.dist-info`` directory the member *path* is in."""
+    return normalized(path.split("/")[-2].removesuffix(".dist-info").rpartition("-")[0])
 
 
 class View:

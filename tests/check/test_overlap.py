@@ -1,0 +1,161 @@
+"""What hides what: layers each other, and a function's own modules those of layers and standard library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from check.finished import make_layer, make_package, make_service
+from lamina.check.overlap import check
+from lamina.check.stdlib import is_standard
+from lamina.model import Finding, Severity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class TestLayers:
+    def test_twice(self, tmp_path: Path) -> None:
+        """What two layers of a function both hold is a warning with the bytes that are there for nothing."""
+        both = {"a==1": {"a.py": "A = 1"}, "b==1": {"b.py": ""}}
+        layers = [make_layer(tmp_path, "common", both), make_layer(tmp_path, "more", both | {"c==1": {"c.py": ""}})]
+
+        findings = check(layers, [make_package(tmp_path, "f", layers=("common", "more"))], make_service())
+
+        assert (
+            Finding(
+                rule="layer-overlap",
+                severity=Severity.WARNING,
+                message=(
+                    "`f`: layers `common` and `more` both hold `a`, `b`, 2,200 bytes twice; "
+                    'leave them out of one: [tool.lamina.layers.more] minus = ["common"]'
+                ),
+                path="f",
+            ),
+        ) == findings
+
+    def test_not_together(self, tmp_path: Path) -> None:
+        """Layers that no function has together may hold what they like."""
+        layers = [make_layer(tmp_path, name, {"a==1": {"a.py": name}}) for name in ("common", "more")]
+        packages = [make_package(tmp_path, name, layers=(name,)) for name in ("common", "more")]
+
+        assert () == check(layers, packages, make_service())
+
+    def test_two_versions(self, tmp_path: Path) -> None:
+        """Two versions of one distribution are an error that says which one wins; their files are not listed too."""
+        layers = [
+            make_layer(tmp_path, "common", {"a==1": {"a.py": "1"}}),
+            make_layer(tmp_path, "more", {"a==2": {"a.py": "22"}}),
+        ]
+        packages = [make_package(tmp_path, name, layers=("common", "more")) for name in ("f", "g")]
+
+        assert (
+            Finding(
+                rule="layer-conflict",
+                severity=Severity.ERROR,
+                message=(
+                    "`f`, `g`: `a` is 1 in layer `common` and 2 in `more`; on Lambda files of `more`, the later one, win, "
+                    "and those that only `common` has stay beside them: lock one version for both"
+                ),
+                path="f",
+            ),
+        ) == check(layers, packages, make_service(ignore=["layer-conflict"]))
+
+    def test_one_path(self, tmp_path: Path) -> None:
+        """A path that distributions of two layers fill differently is an error naming both, and which one wins."""
+        layers = [
+            make_layer(tmp_path, "common", {"first-one==1": {"tool/x.py": "1", "tool/same.py": ""}}),
+            make_layer(tmp_path, "more", {"other==1": {"tool/x.py": "2", "tool/same.py": ""}}),
+        ]
+
+        assert (
+            Finding(
+                rule="layer-conflict",
+                severity=Severity.ERROR,
+                message=(
+                    "`f`: `tool/x.py` of `first-one` in layer `common` and of `other` in `more` have different content; "
+                    "on Lambda that of `more`, the later one, wins"
+                ),
+                path="f",
+            ),
+        ) == check(layers, [make_package(tmp_path, "f", layers=("common", "more"))], make_service())
+
+    def test_order_is_the_functions(self, tmp_path: Path) -> None:
+        """Which layer wins is decided by the function's own order."""
+        layers = [make_layer(tmp_path, name, {f"{name}==1": {"x.py": name * 2}}) for name in ("a", "bb")]
+
+        (finding,) = check(layers, [make_package(tmp_path, "f", layers=("bb", "a"))], make_service())
+
+        assert finding.message.endswith("on Lambda that of `a`, the later one, wins")
+
+
+class TestOwnModules:
+    @pytest.mark.parametrize(
+        ("files", "expected"),
+        [
+            (["service/__init__.py", "service/f.py"], []),
+            (["tool/__init__.py"], ["shadowed-layer"]),
+            (["tool.py"], ["shadowed-layer"]),
+            (["tool/own.py"], ["hidden-module"]),
+            (["tool/data.json"], []),
+            (["space/own.py"], []),
+            (["space/__init__.py"], ["shadowed-layer"]),
+            (["types.py"], ["shadowed-stdlib"]),
+            (["email/templates.py"], ["hidden-module"]),
+            (["email/letter.txt"], []),
+            (["tomllib.py"], ["shadowed-stdlib"]),
+            (["imp.py"], []),
+            (["tool-kit/x.py"], []),
+        ],
+    )
+    def test_rules(self, tmp_path: Path, files: list[str], expected: list[str]) -> None:
+        """Own modules that hide others are warnings, own ones that are hidden are errors, namespaces are neither."""
+        layer = make_layer(tmp_path, "common", {"a==1": {"tool/__init__.py": "", "space/a.py": "", "toolbox.py": ""}})
+        package = make_package(tmp_path, "f", files, layers=("common",))
+
+        assert expected == [finding.rule for finding in check([layer], [package], make_service())]
+
+    def test_messages(self, tmp_path: Path) -> None:
+        """Each says whose module is imported, and what to do."""
+        layer = make_layer(tmp_path, "common", {"a==1": {"tool/__init__.py": "", "more/__init__.py": ""}})
+        files = ["more/x.py", "random/__init__.py", "site-packages.py", "secrets/x.py", "tool.py"]
+        packages = [make_package(tmp_path, name, files, layers=("common",)) for name in ("f", "g")]
+
+        assert [
+            (
+                "`f`, `g`: the directory `more` has no `__init__.py`, and so the package `more` of layer `common` is imported "
+                "instead of it; rename it"
+            ),
+            "`f`, `g`: its own `random` hides the standard library's, for every distribution too; rename it",
+            (
+                "`f`, `g`: the directory `secrets` has no `__init__.py`, and so the standard library's `secrets` is imported "
+                "instead of it; rename it"
+            ),
+            "`f`, `g`: its own `tool` hides `tool` of layer `common`; rename it",
+        ] == [finding.message for finding in check([layer], packages, make_service())]
+
+    def test_ignored(self, tmp_path: Path) -> None:
+        """A warning can be silenced by its rule, an error cannot."""
+        package = make_package(tmp_path, "f", ["types.py", "email/x.py"])
+        ignore = ["shadowed-stdlib", "hidden-module"]
+
+        assert ["hidden-module"] == [finding.rule for finding in check([], [package], make_service(ignore=ignore))]
+
+
+@pytest.mark.parametrize(
+    ("module", "python", "expected"),
+    [
+        ("json", (3, 9), True),
+        ("tomllib", (3, 10), False),
+        ("tomllib", (3, 15), True),
+        ("distutils", (3, 11), True),
+        ("distutils", (3, 12), False),
+        ("annotationlib", (3, 14), True),
+        ("annotationlib", (3, 13), False),
+        ("requests", (3, 13), False),
+    ],
+)
+def test_standard_library(module: str, python: tuple[int, int], expected: bool) -> None:
+    """The standard library is that of the target's minor."""
+    assert expected is is_standard(module, python)

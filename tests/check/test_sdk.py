@@ -1,0 +1,213 @@
+"""Half an SDK: what a layer and the runtime have of boto3 and its dependencies, together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from check.finished import make_layer, make_package, make_service
+from lamina.check.sdk import check, left_out
+from lamina.model import Severity
+from lamina.service import LayerConfig, SdkPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.model import Finding
+    from lamina.service import Service
+
+# As 1.43.1 of both would say; the runtime's python3.13 has 1.42.97.
+NEWER = {
+    "boto3==1.43.1": ("botocore<1.44.0,>=1.43.1", "jmespath<2.0.0,>=0.7.1", "s3transfer<0.18.0,>=0.17.0"),
+    "botocore==1.43.1": (
+        "jmespath<2.0.0,>=0.7.1",
+        "python-dateutil<3.0.0,>=2.1",
+        "urllib3!=2.2.0,<3,>=1.25.4; python_version >= '3.10'",
+        "urllib3<1.27,>=1.25.4; python_version < '3.10'",
+        "awscrt==0.31.2; extra == 'crt'",
+    ),
+    "s3transfer==0.17.0": ("botocore<2.0a0,>=1.37.4",),
+    "python-dateutil==2.9.0": ("six>=1.5",),
+    "jmespath==1.0.1": (),
+    "six==1.17.0": (),
+    "urllib3==2.6.0": (),
+}
+
+
+def found(
+    tmp_path: Path,
+    requires: Mapping[str, Sequence[str]],
+    service: Service | None = None,
+    *,
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[Finding, ...]:
+    """Return the findings on one function with a layer of distributions that require this, and perhaps a second one."""
+    contents = [requires] if more is None else [requires, more]
+    layers = [
+        make_layer(tmp_path, name, {each: {} for each in content}, requires=content)
+        for name, content in zip(("common", "more"), contents, strict=False)
+    ]
+    package = make_package(tmp_path, "report", layers=[layer.name for layer in layers])
+    return check(layers, [package], service or make_service())
+
+
+def part(*names: str) -> dict[str, Sequence[str]]:
+    return {name: requires for name, requires in NEWER.items() if name.partition("==")[0] in names}
+
+
+def test_whole(tmp_path: Path) -> None:
+    """An SDK that is locked as a whole hides the runtime's as a whole."""
+    assert () == found(tmp_path, NEWER)
+
+
+def test_none(tmp_path: Path) -> None:
+    """A layer that has nothing of it leaves it to the runtime."""
+    assert () == found(tmp_path, {"jinja2==3.0": ()})
+
+
+def test_botocore_alone(tmp_path: Path) -> None:
+    """The tracer's case: a newer botocore under the runtime's boto3 is an error with both sides, the day, and a remedy."""
+    (finding,) = found(
+        tmp_path, part("botocore", "jmespath", "python-dateutil", "six", "urllib3") | {"aws-xray-sdk==2.14": ()}
+    )
+
+    assert ("sdk-mismatch", Severity.ERROR, "report") == (finding.rule, finding.severity, finding.path)
+    assert (
+        "`report`: `boto3` 1.42.97 of python3.13 (as read on 2026-11-23) requires `botocore<1.43.0,>=1.42.97`, and "
+        "`botocore` 1.43.1 in layer `common` is imported; lock `boto3` too, or leave all of it to the runtime: "
+        'sdk = "runtime"'
+    ) == finding.message
+
+
+def test_fits_by_chance(tmp_path: Path) -> None:
+    """The version that the runtime happens to have today is a warning: the runtime moves on by itself."""
+    held = {f"botocore=={'1.42.97'}": (), **part("jmespath", "python-dateutil", "six", "urllib3")}
+    (finding,) = found(tmp_path, held)
+
+    assert ("sdk-partial", Severity.WARNING) == (finding.rule, finding.severity)
+    assert (
+        "`report`: half an SDK: layers hold `botocore` 1.42.97, and the runtime adds `boto3` 1.42.97, `s3transfer`, which "
+        'it moves forward by itself; lock `boto3` too, or leave all of it to the runtime: sdk = "runtime"'
+    ) == finding.message
+
+
+def test_unknown_version(tmp_path: Path) -> None:
+    """Of a runtime whose versions no source states, half an SDK is a warning and not a verdict."""
+    (finding,) = found(tmp_path, part("botocore"), make_service(runtime="python3.15"))
+
+    assert "sdk-partial" == finding.rule
+
+
+@pytest.mark.parametrize(
+    ("runtime", "version", "rules"),
+    [
+        ("python3.13", "2.6.0", []),
+        ("python3.13", "2.2.0", ["sdk-mismatch"]),
+        ("python3.13", "3.0.0", ["sdk-mismatch"]),
+        ("python3.10", "2.6.0", []),
+        ("python3.9", "2.6.0", []),
+    ],
+)
+def test_helper_alone(tmp_path: Path, runtime: str, version: str, rules: list[str]) -> None:
+    """An urllib3 of the layer is under the runtime's botocore too, and only a version that this refuses is an error."""
+    service = make_service(runtime=runtime)
+
+    assert rules == [finding.rule for finding in found(tmp_path, {f"urllib3=={version}": ()}, service)]
+
+
+def test_across_layers(tmp_path: Path) -> None:
+    """A whole SDK may be spread over the function's layers; the later of two versions is the one that counts."""
+    helpers = part("jmespath", "python-dateutil", "six", "urllib3")
+
+    assert () == found(tmp_path, part("boto3", "botocore", "s3transfer"), more=helpers)
+    (finding,) = found(
+        tmp_path, part("boto3", "s3transfer", "jmespath", "python-dateutil", "six"), more={"botocore==1.44.0": ()}
+    )
+    assert finding.message.startswith(
+        "`report`: `boto3` 1.43.1 in layer `common` requires `botocore<1.44.0,>=1.43.1`, and `botocore` 1.44.0 in layer "
+        "`more` is imported; "
+    )
+
+
+def test_layer_without_functions(tmp_path: Path) -> None:
+    """A layer that no function has is looked at by itself."""
+    layer = make_layer(tmp_path, "common", {"botocore==1.43.1": {}})
+
+    (finding,) = check([layer], [], make_service())
+
+    assert finding.message.startswith("Layer `common`: `boto3` 1.42.97 of python3.13")
+
+
+class TestRuntime:
+    def test_left_out(self) -> None:
+        """All that the runtime has of the family is left out, and nothing else that it has."""
+        assert frozenset(
+            {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
+        ) == left_out(make_service(sdk=SdkPolicy.RUNTIME))
+        assert frozenset() == left_out(make_service())
+
+    def test_says_which_versions(self, tmp_path: Path) -> None:
+        """A note tells what is used instead, and since when that is known."""
+        (finding,) = found(tmp_path, {"jinja2==3.0": ()}, make_service(sdk=SdkPolicy.RUNTIME))
+
+        assert (
+            "sdk-runtime",
+            Severity.NOTE,
+            (
+                "Left to python3.13, which moves them forward by itself: `boto3` 1.42.97, `botocore` 1.42.97, `jmespath`, "
+                "`python-dateutil`, `s3transfer`, `six`, `urllib3` (versions as read on 2026-11-23)"
+            ),
+        ) == (finding.rule, finding.severity, finding.message)
+
+    def test_what_needs_another_version(self, tmp_path: Path) -> None:
+        """A distribution in the layer that wants another botocore than the runtime's is an error."""
+        mismatch, note = found(
+            tmp_path, {"aiobotocore==3.0": ("botocore>=1.43,<1.44",)}, make_service(sdk=SdkPolicy.RUNTIME)
+        )
+
+        assert "sdk-runtime" == note.rule
+        assert (
+            "`report`: `aiobotocore` 3.0 in layer `common` requires `botocore<1.44,>=1.43`, and `botocore` 1.42.97 of "
+            "python3.13 (as read on 2026-11-23) is imported; lock versions that go with the runtime's, or bundle the SDK: "
+            'sdk = "bundle"'
+        ) == mismatch.message
+
+    def test_own_without(self, tmp_path: Path) -> None:
+        """Who takes members away by hand is held to the same."""
+        service = make_service(layers=[LayerConfig(name="common", without=("botocore",))])
+
+        (finding,) = found(tmp_path, {"aiobotocore==3.0": ("botocore>=1.43,<1.44",)}, service)
+
+        assert "sdk-mismatch" == finding.rule
+
+
+class TestBundle:
+    def test_whole(self, tmp_path: Path) -> None:
+        """A whole SDK in the layer is what was asked for."""
+        assert () == found(tmp_path, NEWER, make_service(sdk=SdkPolicy.BUNDLE))
+
+    def test_not_locked(self, tmp_path: Path) -> None:
+        """Without boto3 in the lock there is nothing to bundle."""
+        (finding,) = found(tmp_path, part("botocore"), make_service(sdk=SdkPolicy.BUNDLE))
+
+        assert ("sdk-bundle", Severity.ERROR) == (finding.rule, finding.severity)
+        assert (
+            '`report`: sdk = "bundle", and no layer holds `boto3`; lock it, or take the setting away'
+        ) == finding.message
+
+    def test_incomplete(self, tmp_path: Path) -> None:
+        """What boto3 needs must be there, too."""
+        (finding,) = found(
+            tmp_path,
+            part("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six"),
+            make_service(sdk=SdkPolicy.BUNDLE),
+        )
+
+        assert '`report`: sdk = "bundle", and no layer holds `urllib3`; do not leave them out' == finding.message
+
+
+def test_ignored(tmp_path: Path) -> None:
+    """Who never imports the other half can say so."""
+    assert () == found(tmp_path, part("botocore"), make_service(ignore=["sdk-mismatch"]))

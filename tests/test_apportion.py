@@ -1,0 +1,156 @@
+"""Several layers from one lock: what goes where, before and after it is built."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.apportion import apportion, unmatched
+from lamina.config import load
+from lamina.errors import InvalidConfigError, LockError
+from lamina.model import Finding, Pin, Selection, Severity
+from lamina.pipeline import Options, build
+from lamina.service import LayerConfig
+from lamina.store import Store
+from lamina.target import Target
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TARGET = Target.of("python3.13", "arm64")
+
+
+def selection(**versions: str) -> Selection:
+    return Selection(
+        target=TARGET,
+        pins=tuple(
+            Pin(name=name, version=version, filename=f"{name}-{version}-py3-none-any.whl", sha256=f"{name}{version}")
+            for name, version in sorted(versions.items())
+        ),
+    )
+
+
+def names(shares: dict[str, Selection]) -> dict[str, list[str]]:
+    return {name: [pin.name for pin in share.pins] for name, share in shares.items()}
+
+
+class TestApportion:
+    def test_minus(self) -> None:
+        """A layer leaves out what the other one holds, whichever is configured first."""
+        layers = [LayerConfig(name="reporting", minus=("common",)), LayerConfig(name="common")]
+        selections = {"common": selection(a="1", b="1"), "reporting": selection(a="1", b="1", c="1")}
+
+        assert {"reporting": ["c"], "common": ["a", "b"]} == names(apportion(layers, selections))
+
+    def test_what_the_other_left_out(self) -> None:
+        """Only what the other layer really holds is left out, after its own `without` and `minus`."""
+        layers = [
+            LayerConfig(name="common", without=("b",)),
+            LayerConfig(name="rest", minus=("common",)),
+            LayerConfig(name="more", minus=("rest",)),
+        ]
+        selections = {name: selection(a="1", b="1", c="1") for name in ("common", "rest")}
+        selections["more"] = selection(a="1", b="1", d="1")
+
+        assert {"common": ["a", "c"], "rest": ["b"], "more": ["a", "d"]} == names(apportion(layers, selections))
+
+    def test_everywhere(self) -> None:
+        """What is left out everywhere is in no layer."""
+        layers = [LayerConfig(name="common")]
+
+        assert {"common": ["a"]} == names(
+            apportion(layers, {"common": selection(a="1", b="1")}, everywhere=frozenset({"b"}))
+        )
+
+    def test_two_versions(self) -> None:
+        """What the two hold in different versions is an error that names all of it, and both layers."""
+        layers = [LayerConfig(name="common"), LayerConfig(name="reporting", minus=("common",))]
+        selections = {"common": selection(a="1", b="1", c="1"), "reporting": selection(a="2", b="1", c="3")}
+
+        with pytest.raises(LockError) as caught:
+            apportion(layers, selections)
+
+        assert (
+            "Layers cannot leave out what others hold differently: `a` is 2 and 1 in layers `reporting` and `common`; "
+            "`c` is 3 and 1 in layers `reporting` and `common`"
+        ) == str(caught.value)
+
+    def test_unmatched(self) -> None:
+        """A name that nothing has is found, so that a misspelling does not ship what was to stay out."""
+        assert ("x",) == unmatched(LayerConfig(name="common", without=("a", "x")), selection(a="1"))
+
+
+@pytest.mark.parametrize(
+    ("layers", "mistake"),
+    [
+        (
+            'a = {}\nb = { minus = ["c"] }',
+            ("tool.lamina.layers.b.minus", "no layer `c`"),
+        ),
+        ('a = { minus = ["a"] }', ("tool.lamina.layers.a.minus", "`a` itself, of which nothing would be left")),
+        (
+            'a = { minus = ["b"] }\nb = { minus = ["a"] }',
+            ("tool.lamina.layers.a", "`minus` goes round in a circle: `a`, `b`"),
+        ),
+    ],
+)
+def test_mistakes(tmp_path: Path, layers: str, mistake: tuple[str, str]) -> None:
+    """A `minus` that cannot be is named with its key."""
+    (tmp_path / "pyproject.toml").write_text(f'[tool.lamina]\nruntime = "python3.13"\n[tool.lamina.layers]\n{layers}\n')
+
+    with pytest.raises(InvalidConfigError) as caught:
+        load(tmp_path)
+
+    assert (mistake,) == caught.value.mistakes
+
+
+def test_function_without_the_other_layer(tmp_path: Path) -> None:
+    """A function that has a layer, and not the one that the layer leaves out, would lack distributions."""
+    (tmp_path / "service").mkdir()
+    (tmp_path / "pyproject.toml").write_text(
+        """
+        [tool.lamina]
+        runtime = "python3.13"
+        source = ["service"]
+        layers = { common = {}, reporting = { minus = ["common"] } }
+        functions.report = { handler = "service.report.handler", layers = ["reporting"] }
+        """
+    )
+
+    with pytest.raises(InvalidConfigError) as caught:
+        load(tmp_path)
+
+    assert (
+        (
+            "tool.lamina.functions.report.layers",
+            "`reporting` leaves out what `common` holds, and `common` is not among them",
+        ),
+    ) == caught.value.mistakes
+
+
+def test_built(tmp_path: Path) -> None:
+    """Each distribution is in the zip of its layer, and a misspelt `without` is a warning."""
+    service = make_service(tmp_path)
+    service.settings["layers"] = '{ common = { without = ["Beta", "alhpa"] }, rest = { minus = ["common"] } }'
+    service.functions = {}
+    del service.settings["source"]
+
+    result = build(service.write(), Options(), store=Store.open(tmp_path / "store"))
+
+    assert {"common": ["alpha"], "rest": ["beta"]} == {
+        layer.name: [share.name for share in layer.distributions] for layer in result.build.layers
+    }
+    with zipfile.ZipFile(result.build.layers[1].path) as archive:
+        assert "python/beta.py" in archive.namelist()
+        assert "python/alpha/__init__.py" not in archive.namelist()
+    assert (
+        Finding(
+            rule="nothing-left-out",
+            severity=Severity.WARNING,
+            message="Layer `common`: `without` names `alhpa`, which it would not hold anyway (did you mean `alpha`?)",
+            path="common",
+        ),
+    ) == result.build.findings
