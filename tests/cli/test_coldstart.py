@@ -27,7 +27,7 @@ except ImportError:
 def handler(event, context):
     __import__(event.get("name", "json"))
 """
-_LAYER = distribution("slow", {"slow.py": "import time\ntime.sleep(0.3)\n"}) | distribution("late", {"late.py": ""})
+_LAYER = distribution("slow", {"slow.py": "import time\ntime.sleep(0.2)\n"}) | distribution("late", {"late.py": ""})
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_table(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ["function", "orders"] == [line.split()[0] for line in lines[:2]]
     assert ["orders", "own"] == lines[3].split()[:2]
     assert ["slow", "1.0"] == lines[4].split()[:2]
-    assert lines[-1].startswith("    slow (slow): 3")
+    assert lines[-1].startswith("    slow (slow): ")
     assert "Times of this machine, for comparing with each other" in output.err
 
 
@@ -81,7 +81,7 @@ def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "slow" == base["distributions"][0]["name"]
     assert "slow" == base["modules"][0]["name"]
     [comparison] = report["comparisons"]
-    assert comparison["difference_ms"]["median"] > 100
+    assert comparison["difference_ms"]["median"] > 50
     # Two runs are too few to be sure.
     assert comparison["difference_ms"]["certain"] is False
 
@@ -167,7 +167,7 @@ def test_another_build(
     report = _json(capsys)
 
     assert (0, [None, str(other)]) == (code, [row["variant"] for row in report["functions"]])
-    assert report["comparisons"][0]["difference_ms"]["median"] > 100
+    assert report["comparisons"][0]["difference_ms"]["median"] > 50
 
 
 def _git(directory: Path, *arguments: str) -> None:

@@ -72,7 +72,7 @@ def test_dearest_first(make_subjects: MakeSubjects) -> None:
 
 def test_what_is_dear_to_compile(make_subjects: MakeSubjects) -> None:
     """Time to compile is its module's own time, and the module is named as compiled."""
-    long = "".join(f"def f{number}(a, b={number}): return [a + b for _ in range({number})]\n" for number in range(4000))
+    long = "".join(f"def f{number}(a, b={number}): return [a + b for _ in range({number})]\n" for number in range(2500))
     layer = distribution("long", {"long.py": long}) | distribution("short", {"short.py": "A = 1\n"})
     [subject] = make_subjects(f"import long, short\n{HANDLER}", layer)
     found = _measure(subject)
