@@ -1,0 +1,397 @@
+"""What the documentation says is what the code does: pages, links, commands, keys, fields, rules and codes."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import shlex
+import tomllib
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from docs import generate
+
+import lamina
+from lamina import buildfile, config
+from lamina.aws import config as publishing
+from lamina.cli import COMMANDS, build_parser
+from lamina.errors import InvalidConfigError
+from lamina.model import Build, Distribution, Finding, Layer, Package, Severity, Stretch
+from lamina.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+SOURCES = Path(lamina.__file__).parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+SCOPES = {"Service": "", "Functions": "functions.f", "Layers": "layers.l", "Publish": "publish"}
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def prose(page: Path) -> str:
+    """Return the text of *page* without its code blocks."""
+    return re.sub(r"(?ms)^ *```.*?^ *```$", "", page.read_text("utf-8"))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the code blocks of *page* in *language*."""
+    return re.findall(rf"(?ms)^ *```{language}\n(.*?)^ *```$", page.read_text("utf-8"))
+
+
+def section(page: Path, heading: str) -> str:
+    """Return what stands on *page* below the second-level *heading*."""
+    return re.split(rf"(?m)^## {re.escape(heading)}$", page.read_text("utf-8"))[1].partition("\n## ")[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of the tables in *text*, headers left out."""
+    table = [re.split(r"(?<!\\) ?\| ?", line.strip())[1:-1] for line in text.splitlines() if line.startswith("| ")]
+    return [row for row in table if row[0].startswith(("`", "—"))]
+
+
+def first_column(text: str) -> list[str]:
+    return [row[0].strip("`— ") for row in rows(text)]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the fragments of *page*'s headings, as the usual renderers make them."""
+    headings = re.findall(r"(?m)^#+ (.+)$", prose(page))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def literals(*paths: Path) -> set[str]:
+    """Return the string literals in the modules at *paths*."""
+    nodes = chain.from_iterable(ast.walk(ast.parse(path.read_bytes())) for path in paths)
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command."""
+    found = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(next(found).choices)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a file of the repository leads to one, and every fragment to a heading."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if ":" in link.partition("/")[0]:
+            continue
+        if not target.exists() or (fragment and fragment not in anchors(target)):
+            broken.append(link)
+
+    assert [] == broken
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=named)
+def test_every_page_is_reachable(page: Path) -> None:
+    """The overview links every page."""
+    overview = DOCS / "README.md"
+    linked = {(DOCS / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)", prose(overview))}
+
+    assert page == overview or page in linked
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=named)
+def test_a_page_has_one_title_and_balanced_blocks(page: Path) -> None:
+    """One first-level heading stands first, and every code block ends."""
+    text = page.read_text("utf-8")
+
+    assert 1 == len(re.findall(r"(?m)^# ", prose(page)))
+    assert text.startswith("# ")
+    assert 0 == len(re.findall(r"(?m)^ *```", text)) % 2
+
+
+@pytest.mark.parametrize("name", generate.pages())
+def test_generated_pages_are_up_to_date(name: str) -> None:
+    """What `docs/generate.py` makes is what the repository holds; run it after a change of options or errors."""
+    assert generate.pages()[name] == (generate.REFERENCE / name).read_text("utf-8")
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """Yield the words of each `$ lamina …` line of *page*, up to what the shell does with them."""
+    for block in blocks(page, "console"):
+        for line in block.replace("\\\n", " ").splitlines():
+            match = re.match(r"\s*\$ (?:.*[|&] )?(?:\w+=\S+ )*lamina\b ?(.*)", line)
+            if match:
+                words = shlex.split(match[1], comments=True)
+                ends = [at for at, word in enumerate(words) if word in {"|", ">", "2>", "&&", ";"}]
+                yield words[: min(ends, default=len(words))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_shown_command_lines_are_taken(page: Path) -> None:
+    """Every `$ lamina …` that a page shows is parsed as it stands, flags and values included."""
+    refused = []
+    for words in command_lines(page):
+        try:
+            build_parser(words[0]).parse_args(words)
+        except SystemExit as error:
+            # `--help` and `--version` end as well, and well.
+            if error.code:
+                refused.append(" ".join(words))
+
+    assert [] == refused
+
+
+def test_the_table_of_commands_is_that_of_the_program() -> None:
+    """`commands.md` names each command with the one line that `lamina --help` has for it."""
+    head = generate.pages()["commands.md"].partition("## ")[0]
+    shown = {re.sub(r"\[`lamina (.+)`\].*", r"\1", row[0]): row[1] for row in _plain_rows(head)}
+
+    assert dict(COMMANDS) == shown
+
+
+def _plain_rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("| [")]
+    return [re.split(r"(?<!\\) ?\| ?", line.strip())[1:-1] for line in lines]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_shown(name: str) -> None:
+    """`commands.md` has every flag of every command."""
+    page = generate.REFERENCE / "commands.md"
+    shown = section(page, "Options of every command") + section(page, f"lamina {name}")
+    flags = {flag for action in parsers()[name]._actions for flag in action.option_strings}
+
+    assert set() == {flag for flag in flags if f"`{flag}`" not in shown and f"`{flag} " not in shown}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=named)
+def test_shown_targets_of_make_exist(page: Path) -> None:
+    """`make demo` and its kind are targets of the Makefile."""
+    targets = re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"))
+    shown = [word for block in blocks(page, "console") for word in re.findall(r"(?m)^\s*\$ make ([a-z]+)", block)]
+
+    assert shown
+    assert set() == set(shown) - set(targets)
+
+
+def test_every_environment_variable_is_in_the_table() -> None:
+    """What a module looks up by a literal name is in `data/environment.toml`, and nothing is there that no module names."""
+    declared = {
+        name for group in generate.environment_groups() for row in group["variable"] for name in row["name"].split(", ")
+    }
+    pattern = re.compile(r"(LAMINA|UV|PIP|POETRY|XDG|SSL|REQUESTS|NO)_[A-Z_]+|NETRC|TERM|HOME|APPDATA|ProgramData")
+    # What lamina sets for uv, and what it calls the ARNs that it writes.
+    set_for_others = {"UV_CACHE_DIR", "UV_NO_PROGRESS", "UV_PYTHON_DOWNLOADS", "LAMINA_LAYER"}
+    used = {text for text in literals(*SOURCES.rglob("*.py")) if pattern.fullmatch(text)} - set_for_others
+    prefixes = {name.partition("<")[0] for name in declared}
+    # pip's are made from its keys; proxies are looked up by the standard library; PATH by it, too.
+    made = {name for name in declared if name.startswith("PIP_") or name.endswith("_PROXY")} | {"PATH", "VIRTUAL_ENV"}
+
+    assert set() == {name for name in used if name not in declared and name not in prefixes and name != "PIP_"}
+    assert set() == {name for name in declared - made if name not in used and name.partition("<")[0] not in used}
+
+
+def project(root: Path, text: str) -> Path:
+    """Make a project configured by *text*, with everything that the examples name."""
+    for path in ("service/__init__.py", "src/service/__init__.py", "uv.lock"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    (root / "pyproject.toml").write_text(text, encoding="utf-8")
+    return root
+
+
+def known_keys(root: Path) -> dict[str, set[str]]:
+    """Return the keys of each table, by asking the reader about every word that its modules hold."""
+    modules = [SOURCES / name for name in ("config.py", "functions.py", "aws/config.py")]
+    words = sorted(word for word in literals(*modules) if re.fullmatch(r"[a-z]+(-[a-z]+)*", word))
+    # A float is a wrong value for every key, so what is not an unknown key is a known one.
+    wrong = "".join(f"{word} = 0.5\n" for word in words)
+    tables = "".join(f"[tool.lamina.{table}]\n{wrong}" for table in SCOPES.values() if table)
+    inner = {"functions", "layers", "publish"}
+    top = "".join(f"{word} = 0.5\n" for word in words if word not in inner)
+    project(root, f"[tool.lamina]\n{top}{tables}")
+    mistakes: list[tuple[str, str]] = []
+    for load in (config.load, publishing.load):
+        with pytest.raises(InvalidConfigError) as caught:
+            load(root)
+        mistakes += caught.value.mistakes
+    found: dict[str, set[str]] = {heading: set() for heading in SCOPES}
+    found["Service"] |= inner
+    for dotted, fact in mistakes:
+        key = dotted.removeprefix("tool.lamina.")
+        heading = next(name for name in reversed(SCOPES) if key.startswith(SCOPES[name]))
+        name = key.removeprefix(SCOPES[heading]).removeprefix(".")
+        if not fact.startswith("unknown key") and name in words:
+            found[heading].add(name)
+    return found
+
+
+def test_every_key_is_documented(tmp_path: Path) -> None:
+    """`configuration.md` has exactly the keys that the reader knows, table by table."""
+    page = generate.REFERENCE / "configuration.md"
+    documented = {heading: _keys(section(page, heading)) for heading in SCOPES}
+
+    assert known_keys(tmp_path) == documented
+
+
+def _keys(text: str) -> set[str]:
+    return {row[0].strip("`") for row in rows(text) if len(row) == 4}
+
+
+def test_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
+    """Where the table has a default as TOML, it is what a configuration that says nothing is read to."""
+    text = '[tool.lamina]\nruntime = "python3.13"\nsource = ["service"]\n[tool.lamina.functions]\nf = "service.f"\n'
+    service = config.load(project(tmp_path, text))
+    function, publish = service.functions[0], publishing.load(tmp_path)
+    actual = {
+        "architecture": str(service.target.architecture),
+        "bytecode": service.bytecode.value,
+        "local": service.local.value,
+        "sdk": service.sdk.value,
+        **{name: list(getattr(service, name)) for name in ("include", "exclude", "groups", "extras", "ignore")},
+        "memory": function.memory_mb,
+        "timeout": function.timeout_seconds,
+        "prefix": publish.prefix,
+        "share-with": list(publish.share_with),
+        "storage": publish.storage.value,
+        "layer-name": publish.layer_name,
+    }
+    page = generate.REFERENCE / "configuration.md"
+    cells: dict[str, str] = {}
+    for row in rows(page.read_text("utf-8")):
+        if len(row) == 4:
+            # The service's own table comes first; layers inherit from it.
+            cells.setdefault(row[0].strip("`"), row[2])
+    documented = {name: tomllib.loads(f"value = {cells[name].strip('`')}")["value"] for name in actual}
+
+    assert actual == documented
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "toml")], ids=named)
+def test_configuration_examples_are_taken(page: Path, tmp_path: Path) -> None:
+    """Every example with a `[tool.lamina]` is TOML, and complete ones are read without a mistake."""
+    for number, block in enumerate(blocks(page, "toml")):
+        indent = len(block) - len(block.lstrip(" "))
+        text = re.sub(rf"(?m)^ {{{indent}}}", "", block)
+        table = tomllib.loads(text).get("tool", {}).get("lamina")
+        if table is None:
+            continue
+        if "source" in table and "functions" not in table:
+            text += '[tool.lamina.functions]\nf = "service.f"\n'
+        if "source" not in table and "functions" in table:
+            text = text.replace("[tool.lamina]\n", '[tool.lamina]\nsource = ["service"]\n')
+        if not {"runtime", "targets"} & table.keys():
+            text = text.replace("[tool.lamina]\n", '[tool.lamina]\nruntime = "python3.13"\n')
+        if "[tool.lamina]\n" not in text:
+            text = f'[tool.lamina]\nruntime = "python3.13"\n{text}'
+        root = project(tmp_path / str(number), text)
+        config.load(root)
+        publishing.load(root)
+
+
+def full_build(root: Path) -> Build:
+    """Return a build with one of everything."""
+    sha256 = "0" * 64
+    distribution = Distribution(
+        name="a", version="1", artifact="a.whl", sha256=sha256, zipped_bytes=1, unzipped_bytes=1
+    )
+    layer = Layer(
+        name="common",
+        path=root / "l.zip",
+        digest=sha256,
+        sha256=sha256,
+        zipped_bytes=1,
+        unzipped_bytes=1,
+        files=1,
+        distributions=(distribution,),
+        stretches=(Stretch(name="a", sha256=sha256, size=1),),
+    )
+    package = Package(
+        name="f",
+        handler="m.f",
+        path=root / "f.zip",
+        sha256=sha256,
+        zipped_bytes=1,
+        unzipped_bytes=1,
+        files=1,
+        layers=("common",),
+        total_unzipped_bytes=1,
+        console_editable=True,
+    )
+    finding = Finding(rule="r", severity=Severity.NOTE, message="m")
+    target = Target.of("python3.13", "arm64")
+    return Build(
+        service="s",
+        target=target,
+        layers=(layer,),
+        packages=(package,),
+        findings=(finding,),
+        reused=False,
+        seconds=1.0,
+    )
+
+
+def report_fields(document: Mapping[str, object]) -> dict[str, list[str]]:
+    """Return the fields of a report's objects, by the heading that documents them."""
+
+    def first(value: object, name: str) -> dict[str, object]:
+        assert isinstance(value, dict)
+        item = value[name]
+        found = item[0] if isinstance(item, list) else item
+        assert isinstance(found, dict)
+        return found
+
+    layer = first(document, "layers")
+    objects = {
+        "Build": document,
+        "Layer": layer,
+        "Distribution": first(layer, "distributions"),
+        "Segment": first(layer, "segments"),
+        "Function": first(document, "functions"),
+        "Limits": first(document, "limits"),
+        "Finding": first(document, "findings"),
+    }
+    return {heading: list(each) for heading, each in objects.items()}
+
+
+def test_every_field_of_the_report_is_documented(tmp_path: Path) -> None:
+    """`build-report.md` has exactly the fields of the document, in its order."""
+    actual = report_fields(buildfile.document(full_build(tmp_path), project=tmp_path))
+    page = generate.REFERENCE / "build-report.md"
+
+    assert actual == {heading: first_column(section(page, heading)) for heading in actual}
+    assert f'the format: `"{buildfile.VERSION}"`' in page.read_text("utf-8")
+
+
+def test_every_rule_is_documented() -> None:
+    """`rules.md` has the rules that the checks list, each with its severity; and the checks list all that they find."""
+    modules = [path.read_text("utf-8") for path in sorted((SOURCES / "check").glob("*.py"))]
+    listed = {
+        name: severity
+        for module in modules
+        for name, severity in re.findall(r"(?m)^``([a-z-]+)`` +(error|warning|note) ", module)
+    }
+    written = {name for module in modules for name in re.findall(r'(?:rule=|return )"([a-z]+-[a-z-]+)"', module)}
+    table = rows((generate.REFERENCE / "rules.md").read_text("utf-8"))
+
+    assert {"unzipped-limit", "layer-count", "pth-ignored"} <= written
+    assert set() == written - set(listed)
+    assert set() == {name for name in listed if not any(f'"{name}"' in module for module in modules)}
+    assert listed == {row[0].strip("`"): row[1] for row in table}
+
+
+def test_every_area_of_the_store_is_documented() -> None:
+    """`store.md` shows every directory that a module keeps something in."""
+    areas = {
+        match
+        for path in SOURCES.rglob("*.py")
+        for match in re.findall(r'(?m)^_?[A-Z_]*AREA = "([a-z-]+)"', path.read_text("utf-8"))
+    }
+    page = (generate.REFERENCE / "store.md").read_text("utf-8")
+
+    assert {"segments", "bytecode", "reach"} <= areas
+    assert set() == {area for area in areas if f"\n{area}/" not in page}
