@@ -44,16 +44,16 @@ class Listener(Silent):
 
 
 def write_service(
-    project: Path, *, name: str = "service", settings: str = "", module: str = "app.py", dependencies: str = ""
+    project: Path, *, name: str = "service", settings: str = "", bytecode: str = "none", dependencies: str = ""
 ) -> Path:
     """Write a service of one function without a lock."""
     project.mkdir(parents=True, exist_ok=True)
     (project / "pyproject.toml").write_text(
         f'[project]\nname = "{name}"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = [{dependencies}]\n'
-        f'[tool.lamina]\nruntime = "python3.13"\narchitecture = "arm64"\nbytecode = "none"\nsource = ["{module}"]\n'
+        f'[tool.lamina]\nruntime = "python3.13"\narchitecture = "arm64"\nbytecode = "{bytecode}"\nsource = ["app.py"]\n'
         f'{settings}\n[tool.lamina.functions]\nhello = "app.lambda_handler"\n'
     )
-    (project / module).write_text(HANDLER)
+    (project / "app.py").write_text(HANDLER)
     return project
 
 
@@ -212,6 +212,27 @@ def test_local_packages_in_the_layer(tmp_path: Path) -> None:
     assert (True, False) == (same.build.reused, second.build.reused)
     assert b"VALUE = 2\n" == layer(second)["python/shared/__init__.py"]
     assert first.build.layers[0].digest != second.build.layers[0].digest
+
+
+def test_bytecode_of_what_is_built(tmp_path: Path) -> None:
+    """Built packages get bytecode like any other, in the layer and in functions, and what they import counts as reachable."""
+    shared = source_files("shared", module="import pure\n")
+    write_sources(tmp_path / "shared", shared)
+    rows = [
+        sdist_row(make_sdist(tmp_path / "files", name, "1.0", source_files(name)), name) for name in ("pure", "unused")
+    ]
+    project = write_service(tmp_path / "project", bytecode="reachable")
+    (project / "app.py").write_text(f"import shared\n{HANDLER}")
+    write_pylock(project, *rows, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
+
+    result = run(project, tmp_path / "store")
+
+    compiled = sorted(path for path in (*layer(result), *package(result)) if path.endswith(".pyc"))
+    assert [
+        "__pycache__/app.cpython-313.pyc",
+        "python/pure/__pycache__/__init__.cpython-313.pyc",
+        "shared/__pycache__/__init__.cpython-313.pyc",
+    ] == compiled
 
 
 def test_no_local_packages(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def _uv(pin: SourcePin) -> str:
 
 def _interpreter(workshop: Workshop) -> Path:
     """Return a Python of the target's minor; another will do where there is none, because only pure wheels are taken."""
-    found = search(workshop.target.python, cache=workshop.store.directory("interpreters") / "found.json")
+    found = search(workshop.target.python, cache=workshop.store.directory("") / "interpreters.json")
     return found.path if found else Path(sys.executable)
 
 
