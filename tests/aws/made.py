@@ -69,5 +69,5 @@ def make_build(*layers: Layer, service: str = "shop") -> Build:
 
 def make_wanted(layer: Layer, config: PublishConfig | None = None, *, service: str = "shop") -> Wanted:
     """Return what is wanted of one *layer*."""
-    (wanted,) = want(make_build(layer, service=service), config or PublishConfig(bucket="artifacts"))
+    (wanted,) = want([make_build(layer, service=service)], config or PublishConfig(bucket="artifacts"))
     return wanted

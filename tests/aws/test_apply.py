@@ -41,14 +41,14 @@ def planned(wanted: Wanted, fake: Fake) -> Keep | Publish:
     return step.action
 
 
-@pytest.fixture
-def wanted(tmp_path: Path) -> Wanted:
-    return make_wanted(make_layer(tmp_path / "first", SIZES), CONFIG)
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
+    return make_wanted(make_layer(tmp_path_factory.mktemp("first"), SIZES), CONFIG)
 
 
-@pytest.fixture
-def bumped(tmp_path: Path) -> Wanted:
-    return make_wanted(make_layer(tmp_path / "second", SIZES, versions={"small-a": "1.1"}), CONFIG)
+@pytest.fixture(scope="module")
+def bumped(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
+    return make_wanted(make_layer(tmp_path_factory.mktemp("second"), SIZES, versions={"small-a": "1.1"}), CONFIG)
 
 
 def test_first_publication_sends_the_layer_once(wanted: Wanted) -> None:
@@ -300,9 +300,10 @@ def test_wrong_content_is_taken_back(wanted: Wanted) -> None:
     assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content
 
 
-def test_changed_zip_is_not_published(wanted: Wanted) -> None:
+def test_changed_zip_is_not_published(tmp_path: Path) -> None:
     """What is published is what was built and checked."""
     cloud = Cloud()
+    wanted = make_wanted(make_layer(tmp_path, {"alpha": 1000}), CONFIG)
     wanted.layer.path.write_bytes(b"x" * wanted.layer.zipped_bytes)
     with pytest.raises(IntegrityError) as caught:
         publish(wanted, cloud.connect())

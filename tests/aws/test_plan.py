@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aws.made import TARGET, make_layer, make_wanted
+from aws.made import make_layer, make_wanted
 from lamina.aws.config import PublishConfig
 from lamina.aws.interfaces import Grant, LayerVersion, PublishedVersion
 from lamina.aws.naming import describe, digest_in
 from lamina.aws.plan import Keep, Publish, State, plan
 from lamina.aws.record import decode, encode
 from lamina.errors import IntegrityError
-from lamina.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +51,7 @@ def test_the_same_content_is_kept(wanted: Wanted) -> None:
 def test_an_older_version_is_found(wanted: Wanted) -> None:
     """Going back to an earlier lock goes back to its version."""
     same = real(3, wanted.layer.code_sha256)
-    versions = (listed(5, describe("5" * 64, TARGET, ())), listed(4, "by hand"), listed(3, wanted.description))
+    versions = (listed(5, describe("5" * 64, "python3.13", ())), listed(4, "by hand"), listed(3, wanted.description))
 
     assert Keep(version=same, reason="version 3 is the same, though not the newest") == plan(
         wanted, State(versions=versions, candidates=(same,))
@@ -87,10 +86,10 @@ def test_the_reason_names_what_changed(tmp_path: Path, wanted: Wanted) -> None:
 
 def test_the_reason_names_another_target(wanted: Wanted) -> None:
     """Another runtime is another layer, even of the same distributions."""
-    record = decode(encode(wanted, ()).replace(b"python3.13 on arm64", b"python3.12 on arm64"), key="k")
+    record = decode(encode(wanted, ()).replace(b"python3.13 on x86_64 and arm64", b"python3.12 on arm64"), key="k")
     state = State(versions=(listed(1, "lamina:" + "0" * 64),), record=record)
 
-    assert plan(wanted, state).reason == "python3.12 on arm64 → python3.13 on arm64"
+    assert plan(wanted, state).reason == "python3.12 on arm64 → python3.13 on x86_64 and arm64"
 
 
 def test_the_reason_without_a_record(wanted: Wanted) -> None:
@@ -124,9 +123,9 @@ def test_description_carries_the_digest_within_the_limit(tmp_path: Path) -> None
     many = make_layer(tmp_path, {f"distribution-{number:02}": 1 for number in range(40)})
 
     assert f"lamina:{few.digest} python3.13 on arm64: alpha 1.0, beta 1.0" == describe(
-        few.digest, Target.of("python3.13", "arm64"), few.distributions
+        few.digest, "python3.13 on arm64", few.distributions
     )
-    text = describe(many.digest, TARGET, many.distributions)
+    text = describe(many.digest, "python3.13", many.distributions)
 
     assert len(text) <= 256
     assert text.endswith("more")

@@ -138,8 +138,8 @@ def _once(step: Step, code: Zip | S3Code, objects: Objects | None) -> tuple[Publ
             name=wanted.name,
             description=wanted.description,
             code=code,
-            runtimes=(wanted.target.runtime,),
-            architectures=(str(wanted.target.architecture),),
+            runtimes=(wanted.runtime,),
+            architectures=wanted.architectures,
             license=wanted.config.license,
         )
     )

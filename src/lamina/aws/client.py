@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lamina import __version__
 from lamina.aws.buckets import S3Bucket
 from lamina.aws.failures import Caller
+from lamina.aws.functionsclient import LambdaFunctions
 from lamina.aws.interfaces import Account
 from lamina.aws.lambdas import LambdaLayers
 from lamina.aws.parameters import StoredParameters
@@ -92,6 +93,11 @@ class AwsServices:
         client = _client(self._session, "lambda", observe=self._observe)
         content = client.meta.service_model.operation_model("PublishLayerVersion").input_shape.members["Content"]
         return LambdaLayers(Caller(client), knows_storage="S3ObjectStorageMode" in content.members)
+
+    @cached_property
+    def functions(self) -> LambdaFunctions:
+        """Its functions."""
+        return LambdaFunctions(self._caller("lambda"))
 
     @cached_property
     def parameters(self) -> StoredParameters:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
+    from lamina.aws.functions import Functions
+
 __all__ = [
     "Account",
     "BucketState",
@@ -262,6 +264,10 @@ class Services(Protocol):
     @property
     def layers(self) -> Layers:
         """Its layers."""
+
+    @property
+    def functions(self) -> Functions:
+        """Its functions."""
 
     @property
     def parameters(self) -> Parameters:

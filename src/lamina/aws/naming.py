@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from lamina.aws.interfaces import Account
     from lamina.model import Distribution
-    from lamina.target import Target
 
 __all__ = ["Keys", "describe", "digest_in", "fill", "placeholders"]
 
@@ -21,13 +20,13 @@ _DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
 _PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
 
 
-def describe(digest: str, target: Target, distributions: Sequence[Distribution]) -> str:
+def describe(digest: str, platform: str, distributions: Sequence[Distribution]) -> str:
     """
     Return the description of a version: the digest for lamina, and after it what people want to know.
 
     It is as long as Lambda allows at most; names that have no room are counted.
     """
-    start = f"{_MARK}{digest} {target}"
+    start = f"{_MARK}{digest} {platform}"
     room = quotas().layer_description_characters - len(start)
     return start + _listed([f"{each.name} {each.version}" for each in distributions], room)
 
@@ -76,6 +75,10 @@ class Keys:
     def record(self, digest: str) -> str:
         """Of what is known about a layer."""
         return f"{self._prefix}layers/{digest}.json"
+
+    def package(self, sha256: str) -> str:
+        """Of a function's package that is too large for a call."""
+        return f"{self._prefix}functions/{sha256}.zip"
 
     def claim(self, account: Account, name: str, digest: str) -> str:
         """Of the claim of whoever is publishing."""

@@ -47,6 +47,8 @@ def _step(step: Step) -> dict[str, object]:
     row: dict[str, object] = {
         "name": step.wanted.layer.name,
         "layer_name": step.wanted.name,
+        "runtime": step.wanted.runtime,
+        "architectures": list(step.wanted.architectures),
         "digest": step.wanted.layer.digest,
         "account": account.id,
         "region": account.region,
@@ -88,7 +90,7 @@ def _variable(published: Published, *, several: bool) -> str:
 
 def _words(published: Published, *, several: bool) -> Iterator[str]:
     yield "LAMINA_LAYER"
-    yield _shouted(published.step.wanted.layer.name)
+    yield _shouted(published.step.wanted.label)
     if several:
         yield published.account.id
         yield _shouted(published.account.region)

@@ -121,8 +121,8 @@ def _published(wanted: Wanted, state: State) -> str:
     if not state.versions:
         return "not published before"
     if state.record is not None:
-        if state.record.target != str(wanted.target):
-            return f"{state.record.target} → {wanted.target}"
+        if state.record.platform != wanted.platform:
+            return f"{state.record.platform} → {wanted.platform}"
         words = differences(state.record.distributions, wanted.layer.distributions)
         return words or "the recipe changed (exclusions, bytecode or lamina's format)"
     ours = next((each for each in state.versions if digest_in(each.description)), None)

@@ -36,8 +36,8 @@ class Record:
     sha256: str
     """Of the zip."""
     zipped_bytes: int
-    target: str
-    """In words."""
+    platform: str
+    """What it runs on, in words."""
     distributions: tuple[Recorded, ...]
     parts: tuple[str, ...]
     """SHA-256 of each part but the tail, in order."""
@@ -51,7 +51,7 @@ def encode(wanted: Wanted, parts: Sequence[str]) -> bytes:
         "digest": layer.digest,
         "sha256": layer.sha256,
         "zipped_bytes": layer.zipped_bytes,
-        "target": str(wanted.target),
+        "platform": wanted.platform,
         "distributions": [
             {"name": each.name, "version": each.version, "artifact": each.artifact, "sha256": each.sha256}
             for each in layer.distributions
@@ -75,7 +75,7 @@ def decode(content: bytes, *, key: str) -> Record | None:
             digest=document["digest"],
             sha256=document["sha256"],
             zipped_bytes=document["zipped_bytes"],
-            target=document["target"],
+            platform=document["platform"],
             distributions=tuple(Recorded(**row) for row in document["distributions"]),
             parts=tuple(document["parts"]),
         )

@@ -179,4 +179,4 @@ def _parameter(wanted: Wanted, services: Services) -> str | None:
     prefix = wanted.config.ssm_prefix
     if prefix is None:
         return None
-    return f"{fill(prefix, services.account, service=wanted.service)}/{wanted.layer.name}"
+    return f"{fill(prefix, services.account, service=wanted.service)}/{wanted.label}"

@@ -10,14 +10,13 @@ from lamina.aws.naming import describe
 from lamina.aws.parts import Cut, cut
 from lamina.errors import ConfigError, PublishError
 from lamina.table import did_you_mean
-from lamina.target import quotas
+from lamina.target import quotas, runtimes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator, Sequence
 
     from lamina.aws.config import PublishConfig
     from lamina.model import Build, Layer
-    from lamina.target import Target
 
 __all__ = ["Wanted", "want"]
 
@@ -28,31 +27,53 @@ class Wanted:
 
     service: str
     layer: Layer
-    target: Target
     name: str
     """In Lambda."""
+    label: str
+    """The layer's own name; with that of its target, where the service has several."""
+    runtime: str
+    architectures: tuple[str, ...]
+    """All that the runtime has, for a layer without native code."""
     description: str
     cut: Cut
     config: PublishConfig
 
+    @property
+    def platform(self) -> str:
+        """What it runs on, in words."""
+        return f"{self.runtime} on {' and '.join(self.architectures)}"
 
-def want(build: Build, config: PublishConfig, names: Collection[str] = ()) -> tuple[Wanted, ...]:
+
+def want(builds: Sequence[Build], config: PublishConfig, names: Collection[str] = ()) -> tuple[Wanted, ...]:
     """
-    Return what is wanted of the layers of *build*, or those of *names* only.
+    Return what is wanted of the layers of *builds*, one for each target of the service, or those of *names* only.
+
+    A layer that is the same one on several targets is wanted once.
 
     Raises ConfigError for a layer that the service does not have, and PublishError with everything that AWS would refuse.
     """
-    known = [layer.name for layer in build.layers]
+    known = list(dict.fromkeys(layer.name for build in builds for layer in build.layers))
     for name in names:
         if name not in known:
             raise ConfigError(
                 f"The service has no layer `{name}`{did_you_mean(name, known)}",
                 hint=f"it has: {', '.join(f'`{each}`' for each in known) or 'none'}",
             )
-    wanted = tuple(_wanted(build, layer, config) for layer in build.layers if not names or layer.name in names)
+    all_wanted = [
+        _wanted(build, layer, config, several=len(builds) > 1)
+        for build in builds
+        for layer in build.layers
+        if not names or layer.name in names
+    ]
+    wanted = tuple({(each.name, each.layer.name, each.layer.digest): each for each in reversed(all_wanted)}.values())[
+        ::-1
+    ]
     mistakes = [mistake for each in wanted for mistake in _mistakes(each)]
     if twice := sorted({each.name for each in wanted if sum(other.name == each.name for other in wanted) > 1}):
-        mistakes += [f"several layers would be called `{name}`: `layer-name` must have `{{layer}}`" for name in twice]
+        lacking = " and ".join(
+            f"`{{{each}}}`" for each in _telling(builds, wanted) if f"{{{each}}}" not in config.layer_name
+        )
+        mistakes += [f"several layers would be called `{name}`: `layer-name` must have {lacking}" for name in twice]
     if mistakes:
         text = (
             mistakes[0] if len(mistakes) == 1 else "\n  ".join((f"AWS would refuse {len(mistakes)} things", *mistakes))
@@ -61,7 +82,25 @@ def want(build: Build, config: PublishConfig, names: Collection[str] = ()) -> tu
     return wanted
 
 
-def _wanted(build: Build, layer: Layer, config: PublishConfig) -> Wanted:
+def _telling(builds: Sequence[Build], wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Yield the placeholders that tell the layers apart."""
+    if len({each.layer.name for each in wanted}) > 1:
+        yield "layer"
+    if len({build.target.runtime for build in builds}) > 1:
+        yield "runtime"
+    if len({build.target.architecture for build in builds}) > 1:
+        yield "architecture"
+
+
+def _architectures(build: Build, layer: Layer) -> tuple[str, ...]:
+    if layer.is_native:
+        return (str(build.target.architecture),)
+    return tuple(
+        str(each) for runtime in runtimes() if runtime.name == build.target.runtime for each in runtime.architectures
+    )
+
+
+def _wanted(build: Build, layer: Layer, config: PublishConfig, *, several: bool) -> Wanted:
     name = config.layer_name
     replacements = {
         "service": build.service,
@@ -72,12 +111,18 @@ def _wanted(build: Build, layer: Layer, config: PublishConfig) -> Wanted:
     }
     for placeholder, text in replacements.items():
         name = name.replace(f"{{{placeholder}}}", text)
+    architectures = _architectures(build, layer)
+    suffix = f"-{replacements['runtime']}-{build.target.architecture}" if several else ""
     return Wanted(
         service=build.service,
         layer=layer,
-        target=build.target,
         name=name,
-        description=describe(layer.digest, build.target, layer.distributions),
+        label=layer.name + suffix,
+        runtime=build.target.runtime,
+        architectures=architectures,
+        description=describe(
+            layer.digest, f"{build.target.runtime} on {' and '.join(architectures)}", layer.distributions
+        ),
         cut=cut(layer.stretches, layer.zipped_bytes, quotas()),
         config=config,
     )

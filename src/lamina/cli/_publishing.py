@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from lamina.aws.apply import Published
     from lamina.aws.survey import Step
-    from lamina.model import Build
 
 __all__ = ["run"]
 
@@ -35,34 +34,35 @@ def run(arguments: argparse.Namespace) -> int:
     project = config.find_project(Path(arguments.project or "."))
     try:
         settings = load(project).at(arguments.region)
-        built = build(project, Options(), reporter=console).build
-        for finding in built.findings:
+        result = build(project, Options(), reporter=console)
+        builds = (result.build, *(other.build for other in result.others))
+        for finding in dict.fromkeys(finding for each in builds for finding in each.findings):
             console.finding(finding.severity, finding.message)
-        if not built.ok:
+        if not all(each.ok for each in builds):
             return 1
-        wanted = want(built, settings, arguments.layer)
+        wanted = want(builds, settings, arguments.layer)
         steps = survey([Job(each) for each in wanted], connect(settings))
         console.close()
         for line in _planned(steps):
             console.say(line)
         if arguments.check or arguments.dry_run:
-            return _only_planned(built, steps, arguments)
+            return _only_planned(result.build.service, steps, arguments)
         published = apply(steps, reporter=console)
     finally:
         console.close()
-    _report(built, published, arguments)
+    _report(result.build.service, published, arguments)
     console.say(_closing(published))
     return 0
 
 
-def _only_planned(built: Build, steps: Sequence[Step], arguments: argparse.Namespace) -> int:
+def _only_planned(service: str, steps: Sequence[Step], arguments: argparse.Namespace) -> int:
     if arguments.json:
-        print(json.dumps(outputs.plan_document(built.service, steps), indent=2))
+        print(json.dumps(outputs.plan_document(service, steps), indent=2))
     return 1 if arguments.check and any(step.action.is_change for step in steps) else 0
 
 
-def _report(built: Build, published: Sequence[Published], arguments: argparse.Namespace) -> None:
-    report = json.dumps(outputs.document(built.service, published), indent=2)
+def _report(service: str, published: Sequence[Published], arguments: argparse.Namespace) -> None:
+    report = json.dumps(outputs.document(service, published), indent=2)
     if arguments.output:
         replace_file(Path(arguments.output), report.encode() + b"\n")
     if arguments.env_file:
