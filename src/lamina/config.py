@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lamina.errors import ConfigError, InvalidConfigError
-from lamina.functions import DEFAULT_LAYER, read_functions, read_layers, setting
+from lamina.functions import DEFAULT_LAYER, normalized, read_functions, read_layers, setting
 from lamina.service import BytecodeMode, Function, LayerConfig, LocalMode, Overrides, SdkPolicy, Service
 from lamina.table import Table, did_you_mean
 from lamina.target import Architecture, Target, runtimes
@@ -31,10 +31,14 @@ __all__ = [
     "Overrides",
     "SdkPolicy",
     "Service",
+    "file_of",
     "find_project",
+    "is_service",
     "load",
     "override",
     "section",
+    "uv_members",
+    "workspace",
 ]
 
 _PYPROJECT = "pyproject.toml"
@@ -43,7 +47,8 @@ _WILDCARDS = frozenset("*?[")
 _NOTHING = Overrides()
 _Mode = TypeVar("_Mode", bound=Enum)
 # Tables that commands read themselves, with `section`.
-_SECTIONS = ("publish",)
+_SECTIONS = ("deploy", "publish")
+_WORKSPACE = "workspace"
 
 
 def find_project(start: Path) -> Path:
@@ -75,13 +80,18 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
     Raises ConfigError where there is none, InvalidConfigError with every mistake in it.
     """
     path, values, name = _values(project)
+    if _WORKSPACE in values:
+        raise ConfigError(
+            f"`{path}` configures a workspace, which is no service itself",
+            hint="name the directory of one of its services with `--project`",
+        )
     mistakes: list[tuple[str, str]] = []
     reader = Table(values, key="" if path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
     target, others = _targets(reader, overrides)
     source = _source(reader, project)
     include = tuple(entry for entry in reader.strings("include") or () if _stays_inside(reader, "include", entry))
     bytecode = _one_of(reader, "bytecode", BytecodeMode, BytecodeMode.REACHABLE)
-    local = _one_of(reader, "local", LocalMode, LocalMode.FUNCTION)
+    local, local_by_name = _local(reader)
     sdk = _one_of(reader, "sdk", SdkPolicy, SdkPolicy.CHECK)
     common = LayerConfig(
         name=DEFAULT_LAYER,
@@ -116,6 +126,7 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
         inputs=(path,),
         sdk=sdk,
         local=local,
+        local_by_name=local_by_name,
         others=others,
     )
     return override(service, replace(overrides, runtime=None, architecture=None))
@@ -130,6 +141,66 @@ def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[
     path, values, _ = _values(project)
     reader = Table(values, key="" if path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
     return path.name, reader.table(name) or Table({}, key=reader.key(name), mistakes=mistakes)
+
+
+def workspace(project: Path) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """
+    Return the globs of a workspace's members and of those to leave out, or ``None`` where *project* is a service.
+
+    Raises ConfigError as `load` does.
+    """
+    path, values, _ = _values(project)
+    if _WORKSPACE not in values:
+        return None
+    mistakes: list[tuple[str, str]] = []
+    reader = Table(values, key="" if path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
+    table = reader.table(_WORKSPACE)
+    members, excluded = (table.strings("members"), table.strings("exclude")) if table is not None else (None, None)
+    if table is not None:
+        if "members" not in table:
+            table.complain("members", 'missing; the directories of the services, such as ["services/*"]')
+        for key, entries in (("members", members), ("exclude", excluded)):
+            for entry in entries or ():
+                _stays_inside(table, key, entry)
+        table.done()
+    for other in values:
+        if other != _WORKSPACE:
+            reader.complain(other, "stands beside `workspace`; a workspace is no service itself")
+    if mistakes:
+        raise InvalidConfigError(file=path.name, mistakes=mistakes)
+    return members or (), excluded or ()
+
+
+def uv_members(directory: Path) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Return the globs of the uv workspace whose root *directory* is, and of what it leaves out, or ``None``."""
+    path = directory / _PYPROJECT
+    if not path.is_file():
+        return None
+    uv = _tool(_parse(path, path.read_bytes())).get("uv")
+    table = uv.get("workspace") if isinstance(uv, dict) else None
+    if not isinstance(table, dict):
+        return None
+    members, excluded = (
+        tuple(entry for entry in table.get(key, ()) if isinstance(entry, str)) for key in ("members", "exclude")
+    )
+    return members, excluded
+
+
+def is_service(directory: Path) -> bool:
+    """Return whether *directory* itself configures a service; raises ConfigError where its file is not TOML."""
+    if (directory / _STANDALONE).is_file():
+        return True
+    pyproject = directory / _PYPROJECT
+    if not _is_configured(pyproject):
+        return False
+    table = _tool(_parse(pyproject, pyproject.read_bytes()))["lamina"]
+    # What is no table is for `load` to complain about.
+    return not isinstance(table, dict) or _WORKSPACE not in table
+
+
+def file_of(project: Path) -> str:
+    """Return the name of the file that configures *project*."""
+    return _STANDALONE if (project / _STANDALONE).is_file() else _PYPROJECT
 
 
 def override(service: Service, overrides: Overrides) -> Service:
@@ -303,6 +374,15 @@ def _one_of(reader: Table, key: str, modes: type[_Mode], default: _Mode) -> _Mod
         reader.complain(key, f"no mode `{value}`{did_you_mean(value, names)}; one of {known}")
         return default
     return modes(value)
+
+
+def _local(reader: Table) -> tuple[LocalMode, tuple[tuple[str, LocalMode], ...]]:
+    """Return where local packages go, and which of them go elsewhere."""
+    entry = reader.string_or_table("local")
+    if isinstance(entry, Table):
+        modes = {normalized(name): _one_of(entry, name, LocalMode, LocalMode.FUNCTION) for name in entry}
+        return LocalMode.FUNCTION, tuple(sorted(modes.items(), key=lambda mode: mode[0]))
+    return (LocalMode.FUNCTION if entry is None else _one_of(reader, "local", LocalMode, LocalMode.FUNCTION)), ()
 
 
 def _stays_inside(reader: Table, name: str, entry: str) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from lamina.pipeline import Result
 
-__all__ = ["options", "run"]
+__all__ = ["document", "options", "run"]
 
 
 def options(arguments: argparse.Namespace) -> Options:
@@ -41,27 +41,35 @@ def run(arguments: argparse.Namespace) -> int:
         result = build(project, options(arguments), reporter=console)
     finally:
         console.close()
-    document = buildfile.document(result.build, project=project)
     if arguments.json:
-        print(json.dumps(document, indent=2))
+        print(json.dumps(document(result, project=project), indent=2))
     else:
-        _tell(result, document, console)
-    for finding in result.build.findings:
+        _tell(result, project, console)
+    everything = (result, *result.others)
+    # What is wrong for several targets is often the same.
+    for finding in dict.fromkeys(finding for each in everything for finding in each.build.findings):
         console.finding(finding.severity, finding.message)
-    return 0 if result.build.ok else 1
+    return 0 if all(each.build.ok for each in everything) else 1
 
 
-def _tell(result: Result, document: dict[str, object], console: Console) -> None:
-    reasons = {outcome.name: outcome.reason for outcome in result.outcomes if not outcome.reused}
-    for line in _summary.lines(document, reasons=reasons, verbose=console.verbose):
-        console.say(line)
+def document(result: Result, *, project: Path) -> dict[str, object]:
+    """Return the report's document of *result*, all targets included."""
+    return buildfile.document(result.build, project=project, others=[other.build for other in result.others])
+
+
+def _tell(result: Result, project: Path, console: Console) -> None:
+    for each in (result, *result.others):
+        reasons = {outcome.name: outcome.reason for outcome in each.outcomes if not outcome.reused}
+        made = buildfile.document(each.build, project=project)
+        for line in _summary.lines(made, reasons=reasons, verbose=console.verbose):
+            console.say(line)
     for line in _left_out(result, verbose=console.verbose):
         console.say(line)
     console.say(_closing(result))
 
 
 def _left_out(result: Result, *, verbose: bool) -> list[str]:
-    if result.packing is None or result.packing.reused or not result.packing.left_out:
+    if result.packing is None or not result.packing.left_out or (result.packing.reused and not verbose):
         return []
     left_out = result.packing.left_out
     if verbose:
@@ -75,10 +83,10 @@ def _closing(result: Result) -> str:
     seconds = f"{result.build.seconds:.2f} s"
     if result.packing is None:
         return f"nothing was downloaded or built, in {seconds}: the layers could not be deployed"
-    if result.build.reused:
+    if all(each.build.reused for each in (result, *result.others)):
         return f"nothing to do, in {seconds}"
     fetched = ""
     if result.fetched:
         size = sum(pin.size or 0 for pin in result.fetched)
-        fetched = f", {len(result.fetched)} wheels fetched{f' ({megabytes(size)})' if size else ''}"
+        fetched = f", {_summary.count(len(result.fetched), 'wheel')} fetched{f' ({megabytes(size)})' if size else ''}"
     return f"done in {seconds}{fetched}"

@@ -54,10 +54,10 @@ class Console:
         if not self.quiet:
             self._write(text)
 
-    def failure(self, error: LaminaError) -> None:
-        """Write a failure: the fact, and after a blank line the hint."""
+    def failure(self, error: LaminaError, *, subject: str | None = None) -> None:
+        """Write a failure, of *subject* if there are several: the fact, and after a blank line the hint."""
         self.close()
-        self._write(f"{self.paint('error', 'error:')} {error}")
+        self._write(f"{self.paint('error', 'error:')} {f'{subject}: ' if subject else ''}{error}")
         if error.hint:
             self._write(f"\n{self.paint('hint', 'hint:')} {error.hint}")
 

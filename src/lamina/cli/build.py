@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
-__all__ = ["EXAMPLE", "HELP", "configure", "run"]
+__all__ = ["EXAMPLE", "HELP", "asked", "configure", "documents", "run"]
 
 HELP = (
     "Build the layers and function packages of a service from its lock, into `.lamina/`. "
-    "What has not changed is not made again."
+    "What has not changed is not made again. At the root of a repository it builds every service below."
 )
 EXAMPLE = """\
 examples:
@@ -38,9 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Build, and say what was done and why; 1 where a finding is an error."""
     started = time.perf_counter()
-    if not arguments.dry_run and (document := _unchanged(arguments)) is not None:
+    # With `-v` somebody wants to know what is left out of the packages, and only walking the sources tells.
+    if not (arguments.dry_run or arguments.verbose) and (document := _unchanged(arguments)) is not None:
         document |= {"reused": True, "seconds": round(time.perf_counter() - started, 3)}
         return _show(document, arguments)
+    if (services := _services(arguments)) is not None:
+        return services
     if arguments.dry_run:
         from lamina.cli import _planning  # noqa: PLC0415 - the pipeline is slow to import
 
@@ -55,6 +59,25 @@ def _unchanged(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
     root = fresh.locate(arguments.project or os.getcwd())  # noqa: PTH109 - a Path costs ten times as much
     return None if root is None else fresh.recall(root, asked(arguments))
+
+
+def _services(arguments: argparse.Namespace) -> int | None:
+    """Build all services, if the directory is the root of several, and return the exit code."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from lamina import workspace  # noqa: PLC0415
+
+    found = workspace.find(Path(arguments.project or "."))
+    if found is None:
+        return None
+    from lamina.cli import _workspace  # noqa: PLC0415
+
+    return _workspace.run(arguments, found)
+
+
+def documents(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the documents of all targets, that of the first one first."""
+    return [document, *document.get("other_targets", ())] if document else []
 
 
 def asked(arguments: argparse.Namespace) -> dict[str, object]:
@@ -77,11 +100,13 @@ def _show(document: dict[str, Any], arguments: argparse.Namespace) -> int:
     else:
         from lamina.cli import _summary  # noqa: PLC0415
 
-        for line in _summary.lines(document, reasons={}, verbose=arguments.verbose):
-            console.say(line)
+        for each in documents(document):
+            for line in _summary.lines(each, reasons={}, verbose=arguments.verbose):
+                console.say(line)
         console.say(f"nothing to do, in {document['seconds']:.2f} s")
     errors = 0
-    for finding in document["findings"]:
-        console.say(f"{console.paint(finding['severity'], finding['severity'] + ':')} {finding['message']}")
-        errors += finding["severity"] == "error"
+    findings = [(row["severity"], row["message"]) for each in documents(document) for row in each["findings"]]
+    for severity, message in dict.fromkeys(findings):
+        console.say(f"{console.paint(severity, severity + ':')} {message}")
+        errors += severity == "error"
     return 1 if errors else 0

@@ -1,0 +1,198 @@
+"""``lamina build`` at the root of a repository: every service of it, one table, the worst exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lamina import workspace
+from lamina.cli._console import Console, megabytes
+from lamina.cli.build import asked, documents
+from lamina.model import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from lamina.errors import LaminaError
+    from lamina.workspace import Service, Workspace
+
+__all__ = ["run"]
+
+_VERSION = "1"
+_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    """One service, as it is shown."""
+
+    name: str
+    """Its directory, relative to the root."""
+    story: str
+    is_unchanged: bool
+    document: Mapping[str, Any] | None = None
+    error: LaminaError | None = None
+    fetched: int = 0
+
+    @property
+    def findings(self) -> list[Mapping[str, Any]]:
+        """What the checks say, of all targets."""
+        return [finding for each in documents(self.document or {}) for finding in each.get("findings", ())]
+
+    @property
+    def exit_code(self) -> int:
+        """What a build of this service alone would exit with."""
+        if self.error is not None:
+            return self.error.exit_code
+        return int(any(finding["severity"] == "error" for finding in self.findings))
+
+
+def run(arguments: argparse.Namespace, found: Workspace) -> int:
+    """Build the services of the workspace that was *found*; the exit code is the worst of theirs."""
+    if arguments.dry_run:
+        return _dry_run(arguments, found)
+    started = time.perf_counter()
+    console = Console.of(arguments)
+    rows = _rows(arguments, found, console)
+    seconds = time.perf_counter() - started
+    if arguments.json:
+        print(json.dumps(_document(rows, seconds), indent=2))
+    else:
+        for line in _table(rows, verbose=arguments.verbose):
+            console.say(line)
+        console.say(_closing(rows, seconds))
+    for row in rows:
+        for finding in row.findings:
+            console.finding(Severity(finding["severity"]), f"{row.name}: {finding['message']}")
+        if row.error is not None:
+            console.failure(row.error, subject=row.name)
+    return max((row.exit_code for row in rows), default=0)
+
+
+def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> list[_Row]:
+    question = asked(arguments)
+    rows: dict[Path, _Row] = {}
+    changed = []
+    for service in found.services:
+        document = workspace.recall(service, question)
+        if document is None:
+            changed.append(service)
+        else:
+            document |= {"reused": True, "seconds": 0.0}
+            rows[service] = _Row(
+                name=_name(service, found.root), story="unchanged", is_unchanged=True, document=document
+            )
+    if changed:
+        from lamina.cli._building import options  # noqa: PLC0415 - the pipeline is slow to import
+
+        try:
+            for made in workspace.build(changed, options(arguments), reporter=console):
+                rows[made.project] = _made(made, found.root)
+        finally:
+            console.close()
+    return [rows[service] for service in found.services]
+
+
+def _made(made: Service, root: Path) -> _Row:
+    from lamina.cli._building import document  # noqa: PLC0415 - as above
+
+    name = _name(made.project, root)
+    if made.result is None:
+        story = f"failed: {made.error}".partition("\n")[0]
+        return _Row(name=name, story=story, is_unchanged=False, error=made.error)
+    everything = (made.result, *made.result.others)
+    is_unchanged = all(each.build.reused for each in everything)
+    reasons = [f"{each.name}: {each.reason}" for result in everything for each in result.outcomes if not each.reused]
+    told = "unchanged" if is_unchanged else f"built in {made.seconds:.2f} s" + (f" ({reasons[0]})" if reasons else "")
+    return _Row(
+        name=name,
+        story=told,
+        is_unchanged=is_unchanged,
+        document=document(made.result, project=made.project),
+        fetched=sum(len(each.fetched) for each in everything),
+    )
+
+
+def _name(service: Path, root: Path) -> str:
+    return service.relative_to(root).as_posix()
+
+
+def _table(rows: Iterable[_Row], *, verbose: bool) -> Iterator[str]:
+    """Yield the services that something was made of, failures first of many, or all of them if *verbose*."""
+    rows = list(rows)
+    shown = [row for row in rows if verbose or not row.is_unchanged]
+    hidden = 0
+    if not verbose and len(shown) > _SHOWN + 1:
+        most = {row.name for row in sorted(shown, key=lambda row: row.exit_code == 0)[:_SHOWN]}
+        hidden = len(shown) - _SHOWN
+        shown = [row for row in shown if row.name in most]
+    if not shown:
+        return
+    from lamina.cli._summary import table  # noqa: PLC0415 - not needed where nothing changed
+
+    cells = []
+    for row in shown:
+        built = documents(row.document or {})
+        layers = sum(layer["zipped_bytes"] for each in built for layer in each.get("layers", ()))
+        functions = len(built[0].get("functions", ())) if built else 0
+        cells.append((row.name, megabytes(layers) if built else "", str(functions) if built else ""))
+    # The stories stand to the left of a last column, which the table would put to the right.
+    lines = list(table(("service", "layers", "functions"), cells))
+    width = max(len(line) for line in lines)
+    for line, story in zip(lines, ("", *(row.story for row in shown)), strict=True):
+        yield f"{line.ljust(width)}  {story}".rstrip()
+    if hidden:
+        yield f"  and {hidden} more (-v lists them)"
+
+
+def _closing(rows: list[_Row], seconds: float) -> str:
+    functions = sum(len(row.document["functions"]) for row in rows if row.document)
+    unchanged = sum(row.is_unchanged for row in rows)
+    failed = sum(row.error is not None for row in rows)
+    counts = [(len(rows) - unchanged - failed, "built"), (unchanged, "unchanged"), (failed, "failed")]
+    told = ", ".join(f"{number} {word}" for number, word in counts if number)
+    fetched = sum(row.fetched for row in rows)
+    return (
+        f"{len(rows)} services with {functions:,} functions: {told}, in {seconds:.2f} s"
+        f"{f', {fetched} wheels fetched' if fetched else ''}"
+    )
+
+
+def _document(rows: Iterable[_Row], seconds: float) -> dict[str, object]:
+    return {
+        "version": _VERSION,
+        "services": [{"project": row.name, **_content(row)} for row in rows],
+        "seconds": round(seconds, 3),
+    }
+
+
+def _content(row: _Row) -> Mapping[str, Any]:
+    if row.error is None:
+        return row.document or {}
+    return {"error": {"message": str(row.error), "hint": row.error.hint, "exit_code": row.error.exit_code}}
+
+
+def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
+    from lamina.cli import _planning  # noqa: PLC0415 - the pipeline is slow to import
+    from lamina.errors import ConfigError, LaminaError  # noqa: PLC0415
+
+    if arguments.json:
+        raise ConfigError(
+            "`--dry-run --json` reports on one service",
+            hint="name it with `--project`; `lamina build --json` reports on all",
+        )
+    console = Console.of(arguments)
+    worst = 0
+    for service in found.services:
+        console.say(f"{console.paint('bold', _name(service, found.root))}")
+        try:
+            code = _planning.run(argparse.Namespace(**(vars(arguments) | {"project": str(service)})))
+        except LaminaError as error:
+            console.failure(error)
+            code = error.exit_code
+        worst = max(worst, code)
+    return worst
