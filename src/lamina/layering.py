@@ -118,10 +118,7 @@ def make_layer(
         unzipped_bytes=composed.unzipped_bytes,
         files=composed.files,
         distributions=tuple(_distributions(wheels, parts)),
-        stretches=tuple(
-            Stretch(name=part.name, sha256=part.segment.sha256, size=part.segment.entries_bytes)
-            for part in in_order(parts)
-        ),
+        stretches=tuple(Stretch(name=part.name, size=part.segment.entries_bytes) for part in in_order(parts)),
     )
 
 

@@ -201,8 +201,6 @@ class Stretch:
 
     name: str
     """Normalised name of the distribution."""
-    sha256: str
-    """Of the stretch."""
     size: int
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.errors import CorruptArchiveError
 
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
@@ -22,18 +22,14 @@ __all__ = [
     "SystemCalls",
     "checksum_range",
     "copy_range",
-    "hash_range",
+    "keep",
     "read_at",
     "read_range",
     "write_all",
 ]
 
-# Below this a member is gathered with its neighbours; above, the kernel copies it between the files.
-# Anything from 4 KiB to 2 MiB was measured to be the same within noise.
-_COPY_FROM_BYTES = 128 << 10
-_GATHER_BYTES = 4 << 20
 _GATHER_PIECES = 1000  # Linux, macOS and the BSDs take 1,024 pieces in one writev
-_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 20  # what was just put together is still near the processor when it is written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,14 +74,6 @@ def read_range(file: BinaryIO, length: int) -> Iterator[memoryview]:
         left -= count
 
 
-def hash_range(file: BinaryIO, length: int) -> str:
-    """Return the SHA-256 of the first *length* bytes of an unbuffered file; raise as ``read_range`` does."""
-    digest = hashlib.sha256()
-    for piece in read_range(file, length):
-        digest.update(piece)
-    return digest.hexdigest()
-
-
 def checksum_range(file: BinaryIO, length: int, digest: hashlib._Hash) -> int:
     """
     Return the CRC-32 of the first *length* bytes of an unbuffered file, which *digest* takes up too.
@@ -99,6 +87,10 @@ def checksum_range(file: BinaryIO, length: int, digest: hashlib._Hash) -> int:
         digest.update(piece)
         checksum = deflate.crc32(piece, checksum)
     return checksum
+
+
+def keep(_: int) -> None:
+    """Keep the memory."""
 
 
 def _short(file: BinaryIO, missing: int) -> CorruptArchiveError:
@@ -152,37 +144,50 @@ def _copy_in_kernel(source: BinaryIO, start: int, destination: BinaryIO, length:
 
 
 class Gather:
-    """Append many pieces to an unbuffered file: small ones collected into few writes, large ones copied."""
+    """Append many pieces to an unbuffered file: small ones together, large ones in slices; and check-sum them."""
 
-    def __init__(self, file: BinaryIO, *, calls: SystemCalls = NATIVE) -> None:
-        """Start at *file*'s beginning; nothing is written before ``flush`` or a full collection."""
+    def __init__(self, file: BinaryIO, *, release: Callable[[int], object] = keep, calls: SystemCalls = NATIVE) -> None:
+        """
+        Start at *file*'s beginning; nothing is written before ``flush`` or a full collection.
+
+        *release* is told how many bytes of payloads were read, to give back the memory of a mapped file.
+        """
         self._file = file
+        self._release = release
         self._calls = calls
         self._pending: list[Piece] = []
         self._pending_bytes = 0
         self.position = 0
+        self.crc32 = 0
+        """Of all that was flushed."""
 
     def add(self, header: bytes, payload: bytes | memoryview) -> None:
         """Append *header* and *payload*, which must stay valid until they are flushed."""
-        self._pending += (header, payload)
         length = len(header) + len(payload)
-        self._pending_bytes += length
         self.position += length
-        if len(self._pending) >= _GATHER_PIECES or self._pending_bytes >= _GATHER_BYTES:
+        if length > _BUFFER_BYTES:
+            self._pending.append(header)
             self.flush()
-
-    def copy(self, header: bytes, payload: memoryview, source: BinaryIO, start: int) -> None:
-        """Append *header* and *payload*, which stands in *source* from *start*: by copying if it is large."""
-        if len(payload) < _COPY_FROM_BYTES:
-            self.add(header, payload)
+            self._slices(memoryview(payload))
             return
-        self._pending.append(header)
-        self.flush()
-        copy_range(source, start, self._file, len(payload), calls=self._calls)
-        self.position += len(header) + len(payload)
+        self._pending += (header, payload)
+        self._pending_bytes += length
+        if self._pending_bytes >= _BUFFER_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Write what is pending."""
         if self._pending:
-            write_all(self._file, self._pending, calls=self._calls)
+            self._write(b"".join(self._pending))
             self._pending, self._pending_bytes = [], 0
+
+    def _slices(self, payload: memoryview) -> None:
+        for start in range(0, len(payload), _BUFFER_BYTES):
+            self._write(payload[start : start + _BUFFER_BYTES])
+
+    def _write(self, piece: bytes | memoryview) -> None:
+        import deflate  # noqa: PLC0415 - as above
+
+        write_all(self._file, [piece], calls=self._calls)
+        self.crc32 = deflate.crc32(piece, self.crc32)
+        self._release(len(piece))

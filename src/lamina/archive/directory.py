@@ -28,6 +28,7 @@ _DATA_DESCRIPTOR = 1 << 3
 _COMPRESSION_HINTS = 1 << 1 | 1 << 2
 _OFFSET = attrgetter("offset")
 _SLASH = ord("/")
+_HEADER_BYTES = LOCAL_HEADER.size
 _RELEASED_BYTES = 4 << 20
 
 
@@ -55,16 +56,17 @@ def read_directory(archive: memoryview, *, name: str, release: Callable[[], obje
     rows = read_rows(archive[span.offset : span.offset + span.length], span=span, name=name)
     located: list[Located] = []
     free = released = 0
+    new = tuple.__new__  # half the time of calling the class by its name
     for row in sorted(rows, key=_OFFSET):
         member, offset, flags, path, fields = row
         if offset != free:
             raise _misplaced(row, free, name=name)
-        start = offset + LOCAL_HEADER.size + len(path)
+        start = offset + _HEADER_BYTES + len(path)
         # Nearly every writer repeats the row's fields as they are, time and date included, and adds no extra field.
         header = archive[offset:start].tobytes()
-        if header[30:] != path or header[6:28] != fields or header[28:30] != b"\0\0" or header[:4] != b"PK\3\4":
+        if header[6:] != fields + b"\0\0" + path or header[:4] != b"PK\3\4":
             start = _compare(archive, row, end=span.offset, name=name)
-        free = start + member.compressed
+        free = start + member[4]
         if free > span.offset:
             raise _damaged(row, name=name)
         if flags & _DATA_DESCRIPTOR:
@@ -73,7 +75,7 @@ def read_directory(archive: memoryview, *, name: str, release: Callable[[], obje
             release()
             released = start
         if path[-1] != _SLASH:
-            located.append(Located(member, start))
+            located.append(new(Located, (member, start)))
     if free != span.offset:
         raise CorruptArchiveError(f"`{name}` has bytes between its last member and its directory")
     return tuple(located)

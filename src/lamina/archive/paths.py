@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamina.errors import UnsafeMemberError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["Clash", "check_path", "clashes", "flaw", "printable"]
+__all__ = ["Clash", "check_path", "clashes", "flaw", "flawless", "printable"]
 
 _COMPONENT_BYTES = 255  # NAME_MAX of every file system that Linux mounts
 # Linux takes 4,095 bytes with all directories above; real wheels stay under 300. What is longer, or nested deeper
@@ -24,6 +24,24 @@ _COMPONENTS = 64
 # So few characters are never too many bytes in one component (UTF-8 takes up to four for one), nor too many components.
 _SHORT = _COMPONENT_BYTES // 4
 _SHORT_ASCII = 2 * _COMPONENTS - 1
+
+# What makes a path unsafe wherever it is in a text of lines: empty, `.` and `..` components, and what Windows takes as roots.
+_SUSPICIOUS = (
+    "\n\n",
+    "\n/",
+    "//",
+    "/\n",
+    "\n./",
+    "/./",
+    "/.\n",
+    "\n.\n",
+    "\n../",
+    "/../",
+    "/..\n",
+    "\n..\n",
+    "\\",
+    ":",
+)
 
 
 class Clash(NamedTuple):
@@ -49,6 +67,21 @@ def flaw(path: str) -> str | None:
         or not path.isprintable()
     )
     return _flaw(path) if suspicious else None
+
+
+def flawless(paths: Sequence[str]) -> bool:
+    """
+    Return whether `flaw` finds nothing in any of *paths*, not counting the slash at the end of a directory's.
+
+    No path may hold a line break. A no may be wrong, a yes is not: it comes from looking at all of them together.
+    """
+    text = "\n".join(paths)
+    lines = f"\n{text}\n".replace("/\n", "\n")
+    return (
+        not any(suspicious in lines for suspicious in _SUSPICIOUS)
+        and max(map(len, paths), default=0) <= (_SHORT_ASCII if text.isascii() else _SHORT)
+        and text.replace("\n", "").isprintable()
+    )
 
 
 def _flaw(path: str) -> str | None:
@@ -84,6 +117,10 @@ def printable(path: str) -> str:
 
 def clashes(paths: Iterable[bytes]) -> list[Clash]:
     """Return where *paths* (UTF-8) hold one path twice, or a file where another needs a directory; sorted."""
+    paths = list(paths)
+    unique = set(paths)
+    if len(unique) == len(paths) and unique.isdisjoint(_directories(unique)):
+        return []
     # With the least byte between components, whatever stands below a path follows it at once. No path holds that byte.
     ordered = sorted(path.replace(b"/", b"\0") for path in paths)
     found = {
@@ -92,3 +129,13 @@ def clashes(paths: Iterable[bytes]) -> list[Clash]:
         if after.startswith(before) and (len(after) == len(before) or after[len(before)] == 0)
     }
     return sorted(found)
+
+
+def _directories(paths: Iterable[bytes]) -> set[bytes]:
+    """Return every directory above *paths*."""
+    found: set[bytes] = set()
+    above = {path.rpartition(b"/")[0] for path in paths} - {b""}
+    while above:
+        found |= above
+        above = {path.rpartition(b"/")[0] for path in above} - found - {b""}
+    return found

@@ -20,14 +20,13 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.archive.copying import NATIVE, Gather, checksum_range, read_at, write_all
+from lamina.archive.copying import NATIVE, Gather, keep, read_at, write_all
 from lamina.archive.zipformat import LOCAL_HEADER, Member, headers
 from lamina.errors import CorruptArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
     from lamina.archive.copying import SystemCalls
     from lamina.archive.wheel import Placement, WheelArchive
@@ -51,20 +50,16 @@ FORMAT = 1
 """Number of the archive format. Whatever changes the bytes of a layer for the same lock raises it."""
 
 AREA = "segments"
-_MAGIC = b"lamina\0\2"
+_MAGIC = b"lamina\0\3"
 _FOOTER = struct.Struct(f"<QLL{len(_MAGIC)}s")
 _TAIL_BYTES = 32 << 10  # holds the rows of most wheels, so that one read is enough
 
 
 class Piece(NamedTuple):
-    """One member of a segment to be: its description, and where its payload is."""
+    """One member of a segment to be, and its payload."""
 
     member: Member
     payload: bytes | memoryview
-    source: BinaryIO | None = None
-    """An unbuffered file that holds the payload too, for the kernel to copy from."""
-    start: int = 0
-    """Where in that file, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,10 +103,8 @@ class Segment:
     path: Path
     entries_bytes: int
     """Of the local entries: what a layer copies."""
-    sha256: str
-    """Of the local entries."""
     crc32: int
-    """Of the local entries: what every layer is checked with, because it is cheap."""
+    """Of the local entries: what they are checked with whenever they are read, because it is cheap."""
     rows: int
     unzipped_bytes: int
     directory: bytes = field(repr=False)
@@ -189,55 +182,55 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
         return segment
     from lamina.archive.wheel import WheelArchive, place  # noqa: PLC0415 - not needed with segments in the store
 
-    with (
-        wheel.path.open("rb", buffering=0) as file,
-        WheelArchive(wheel.path, name=wheel.pin.filename) as archive,
-    ):
+    with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
         placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
-        return write_segment(path, _pieces(archive, placement, file), store)
+        return write_segment(path, _pieces(archive, placement), store, release=archive.looked_at)
 
 
-def _pieces(archive: WheelArchive, placement: Placement, source: BinaryIO) -> Iterator[Piece]:
+def _pieces(archive: WheelArchive, placement: Placement) -> Iterator[Piece]:
     """Yield what *placement* says, sorted by path."""
-    made = {entry.member.path: Piece(*entry) for entry in placement.made}
-    copied = {placed.path: placed.located for placed in placement.copied}
-    for path in sorted([*copied, *made]) if made else copied:
-        if path in made:
-            yield made[path]
-            continue
-        (_, executable, method, crc, compressed, size), start = copied[path]
-        if size == 0:
+    made = [Piece(*entry) for entry in placement.made]
+    new, view = tuple.__new__, archive.view
+    for path, ((_, executable, method, crc, compressed, size), start) in placement.copied:
+        while made and made[0].member.path < path:
+            yield made.pop(0)
+        if size:
+            member = new(Member, (path, executable, method, crc, compressed, size))
+            yield new(Piece, (member, view[start : start + compressed]))
+        else:
             # An empty deflate stream is two bytes; stored it is none.
             yield Piece(Member(path, executable, 0, 0, 0, 0), b"")
-            continue
-        payload = archive.view[start : start + compressed]
-        yield Piece(Member(path, executable, method, crc, compressed, size), payload, source, start)
-        archive.looked_at(compressed)
+    yield from made
 
 
-def write_segment(path: Path, pieces: Iterable[Piece], store: Store, *, calls: SystemCalls = NATIVE) -> Segment:
-    """Write *pieces*, in the order given, as the segment at *path* inside *store*, atomically; return it."""
+def write_segment(
+    path: Path,
+    pieces: Iterable[Piece],
+    store: Store,
+    *,
+    release: Callable[[int], object] = keep,
+    calls: SystemCalls = NATIVE,
+) -> Segment:
+    """
+    Write *pieces*, in the order given, as the segment at *path* inside *store*, atomically; return it.
+
+    *release* is called with how many bytes were read, to give back the memory of a mapped file.
+    """
     rows: list[bytes] = []
     unzipped_bytes = 0
     with store.writing(path) as file:
-        gather = Gather(file, calls=calls)
-        for member, payload, source, start in pieces:
+        gather = Gather(file, release=release, calls=calls)
+        for member, payload in pieces:
             header, row = headers(member, gather.position)
             rows.append(row)
-            if source is not None and isinstance(payload, memoryview):
-                gather.copy(header, payload, source, start)
-            else:
-                gather.add(header, payload)
-            unzipped_bytes += member.size
+            unzipped_bytes += member[5]
+            gather.add(header, payload)
         gather.flush()
         directory = b"".join(rows)
-        digest = hashlib.sha256()
-        crc32 = checksum_range(file, gather.position, digest)
         segment = Segment(
             path=path,
             entries_bytes=gather.position,
-            sha256=digest.hexdigest(),
-            crc32=crc32,
+            crc32=gather.crc32,
             rows=len(rows),
             unzipped_bytes=unzipped_bytes,
             directory=directory,
@@ -252,7 +245,6 @@ def write_segment(path: Path, pieces: Iterable[Piece], store: Store, *, calls: S
 def _describe(segment: Segment) -> bytes:
     description = {
         "entries_bytes": segment.entries_bytes,
-        "sha256": segment.sha256,
         "crc32": segment.crc32,
         "rows": segment.rows,
         "unzipped_bytes": segment.unzipped_bytes,

@@ -105,15 +105,13 @@ def headers(member: Member, offset: int) -> tuple[bytes, bytes]:
 
     *offset* is where the local header starts, in bytes.
     """
-    path = member.path
-    name, flags = (path.encode("ascii"), 0) if path.isascii() else (path.encode("utf-8"), _UTF8_NAME)
-    common = _COMMON.pack(
-        flags, member.method, _DOS_TIME, _DOS_DATE, member.crc, member.compressed, member.size, len(name), 0
-    )
-    attributes = _EXECUTABLE if member.executable else _READABLE
+    path, executable, method, crc, compressed, size = member
+    name = path.encode()
+    flags = 0 if len(name) == len(path) else _UTF8_NAME
+    common = _COMMON.pack(flags, method, _DOS_TIME, _DOS_DATE, crc, compressed, size, len(name), 0)
     return (
-        b"".join((_LOCAL_START, common, name)),
-        b"".join((_ROW_START, common, _ROW_END.pack(0, 0, 0, attributes, offset), name)),
+        _LOCAL_START + common + name,
+        _ROW_START + common + _ROW_END.pack(0, 0, 0, _EXECUTABLE if executable else _READABLE, offset) + name,
     )
 
 
