@@ -49,6 +49,14 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28)
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        import textwrap  # noqa: PLC0415 - only help needs it
+
+        # A description of one line is prose: it is wrapped, as help is everywhere else.
+        return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """
