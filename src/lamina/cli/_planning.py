@@ -17,6 +17,7 @@ from lamina.estimate import estimate
 from lamina.layering import LayerPlan, closure_of, reuse, why
 from lamina.pipeline import Session, plan
 from lamina.previous import Previous
+from lamina.service import BytecodeMode
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lamina.estimate import Estimate, Share
     from lamina.layering import Draft
     from lamina.pipeline import Plan
-    from lamina.target import Target
+    from lamina.service import Service
 
 __all__ = ["run"]
 
@@ -46,10 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(_plan_document(planned, estimates, stories), indent=2))
         return 0
     for story, each in zip(stories, estimates, strict=True):
-        for line in _planned(story, each, planned.service.target, verbose=console.verbose):
+        for line in _planned(story, each, planned.service, verbose=console.verbose):
             console.say(line)
     missing = sum(pin.size or 0 for pin in planned.missing)
-    console.say(f"would fetch {len(planned.missing)} wheels{f', {megabytes(missing)}' if missing else ''}")
+    console.say(
+        f"would fetch {_summary.count(len(planned.missing), 'wheel')}{f', {megabytes(missing)}' if missing else ''}"
+    )
     return 0
 
 
@@ -81,17 +84,15 @@ class _Story:
         return cls(name=draft.name, digest=layer.digest, reused=reused, reason=reason)
 
 
-def _planned(story: _Story, found: Estimate, target: Target, *, verbose: bool) -> Iterator[str]:
+def _planned(story: _Story, found: Estimate, service: Service, *, verbose: bool) -> Iterator[str]:
     outcome = "unchanged, would be reused" if story.reused else f"would be built: {story.reason}"
-    yield f"layer {story.name} for {target}, {outcome}"
+    yield f"layer {story.name} for {service.target}, {outcome}"
     if verbose or not story.reused:
         ordered = sorted(found.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
         yield from _summary.table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
     about = "" if found.complete else "at least "
-    yield (
-        f"  {about}{megabytes(found.zipped_bytes)} zipped, {about}{megabytes(found.unzipped_bytes)} unzipped, "
-        "and bytecode"
-    )
+    bytecode = "" if service.bytecode is BytecodeMode.NONE else ", and bytecode"
+    yield f"  {about}{megabytes(found.zipped_bytes)} zipped, {about}{megabytes(found.unzipped_bytes)} unzipped{bytecode}"
     if story.digest is not None:
         yield f"  digest {story.digest[:16]}"
 

@@ -9,7 +9,7 @@ from lamina.cli._console import megabytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["lines", "table"]
+__all__ = ["count", "lines", "table"]
 
 _LARGEST = 12
 _DIGEST_DIGITS = 16
@@ -65,7 +65,7 @@ def _functions(functions: list[Mapping[str, Any]], limits: Mapping[str, int] | N
     editable = sum(row["console_editable"] for row in functions)
     size = megabytes(max(row["zipped_bytes"] for row in functions))
     yield (
-        f"{_count(len(functions), 'function')} in {_count(zips, 'package')} of {size}, "
+        f"{count(len(functions), 'function')} in {count(zips, 'package')} of {size}, "
         f"{editable} of {len(functions)} editable in the console"
     )
     if verbose:
@@ -88,7 +88,8 @@ def _functions(functions: list[Mapping[str, Any]], limits: Mapping[str, int] | N
         yield f"  layers: {len(largest['layers'])} of {limits['layers']}"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return *number* with the *noun* in its number."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
