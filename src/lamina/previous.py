@@ -81,4 +81,6 @@ def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target
         target.architecture,
     ):
         return f"{old_target} → {target}"
-    return differences(layer.distributions, pins) or "the recipe changed (exclusions, bytecode or lamina's format)"
+    return differences(layer.distributions, pins) or (
+        "the recipe changed (exclusions, bytecode, what handlers import, or lamina's format)"
+    )
