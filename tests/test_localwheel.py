@@ -255,6 +255,46 @@ def test_no_local_packages(tmp_path: Path) -> None:
     ) == str(raised.value)
 
 
+def test_modes_by_name(tmp_path: Path) -> None:
+    """Single packages may go elsewhere than the others; a name may be spelled as it likes."""
+    for name in ("in-layer", "in-function"):
+        write_sources(tmp_path / name, source_files(name))
+    project = write_service(tmp_path / "project", settings='local = {In_Layer = "layer"}')
+    write_pylock(
+        project,
+        {"name": "in-layer", "directory": {"path": "../in-layer"}},
+        {"name": "in-function", "directory": {"path": "../in-function"}},
+    )
+
+    result = run(project, tmp_path / "store")
+
+    assert "python/in_layer/__init__.py" in layer(result)
+    assert "in_function/__init__.py" in package(result)
+    assert not any("in_function" in path for path in layer(result))
+    assert not any("in_layer" in path for path in package(result))
+
+
+def test_no_functions(tmp_path: Path) -> None:
+    """Where there is no function, local packages have no place until the configuration gives them one."""
+    write_sources(tmp_path / "shared", source_files("shared"))
+    project = write_service(tmp_path / "project")
+    manifest = project / "pyproject.toml"
+    text = manifest.read_text().partition("[tool.lamina.functions]")[0].replace('source = ["app.py"]', "")
+    manifest.write_text(text)
+    write_pylock(project, {"name": "shared", "directory": {"path": "../shared"}})
+
+    with pytest.raises(LockError) as raised:
+        run(project, tmp_path / "store")
+    manifest.write_text(f'{text}local = "layer"\n')
+    built = layer(run(project, tmp_path / "store"))
+
+    assert (
+        "local packages are locked, and the service has no functions to put them into: "
+        f"`shared` ({tmp_path / 'shared'})"
+    ) == str(raised.value)
+    assert "python/shared/__init__.py" in built
+
+
 def test_an_unknown_mode(tmp_path: Path) -> None:
     """A mistyped mode is refused with the ones there are."""
     project = write_service(tmp_path / "project", settings='local = "functions"')

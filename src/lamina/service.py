@@ -102,6 +102,8 @@ class Service:
     others: tuple[Target, ...] = ()
     """Targets to build for besides *target*."""
     local: LocalMode = LocalMode.FUNCTION
+    local_by_name: tuple[tuple[str, LocalMode], ...] = ()
+    """Normalised names of local packages that go elsewhere than *local* says."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from lamina.model import DirectorySource, Selection, SourcePin
 from lamina.service import LocalMode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping
 
     from lamina.service import Service
 
@@ -35,27 +35,35 @@ def resolve(selection: Selection, service: Service) -> Resolved:
     """
     if not selection.sources:
         return Resolved(selection, ())
-    local = [source for source in selection.sources if isinstance(source, DirectorySource)]
-    _refuse(local, service)
+    modes = dict(service.local_by_name)
+    mode_of = {
+        source: modes.get(source.name, service.local)
+        for source in selection.sources
+        if isinstance(source, DirectorySource)
+    }
+    _refuse(mode_of, service)
     pins = tuple(identify(source) for source in selection.sources)
-    apart = service.local is LocalMode.FUNCTION
-    inside = [pin for pin in pins if not (apart and isinstance(pin.source, DirectorySource))]
+    local = tuple(
+        pin for pin in pins if isinstance(pin.source, DirectorySource) and mode_of[pin.source] is LocalMode.FUNCTION
+    )
+    inside = [pin for pin in pins if pin not in local]
     merged = tuple(sorted((*selection.pins, *inside), key=lambda pin: pin.name))
-    outside = tuple(pin for pin in pins if apart and isinstance(pin.source, DirectorySource))
-    return Resolved(replace(selection, pins=merged, sources=()), outside)
+    return Resolved(replace(selection, pins=merged, sources=()), local)
 
 
-def _refuse(local: Sequence[DirectorySource], service: Service) -> None:
-    if not local:
-        return
-    named = ", ".join(f"`{source.name}` ({source.path})" for source in local)
-    if service.local is LocalMode.ERROR:
+def _refuse(mode_of: Mapping[DirectorySource, LocalMode], service: Service) -> None:
+    if forbidden := [source for source, mode in mode_of.items() if mode is LocalMode.ERROR]:
         raise LockError(
-            f"local packages are locked, and the configuration forbids them: {named}",
+            f"local packages are locked, and the configuration forbids them: {_named(forbidden)}",
             hint='put them into the function packages or the layer: [tool.lamina] local = "function" or "layer"',
         )
-    if service.local is LocalMode.FUNCTION and not service.functions:
+    homeless = [source for source, mode in mode_of.items() if mode is LocalMode.FUNCTION]
+    if homeless and not service.functions:
         raise LockError(
-            f"local packages are locked, and the service has no functions to put them into: {named}",
+            f"local packages are locked, and the service has no functions to put them into: {_named(homeless)}",
             hint='put them into the layer: [tool.lamina] local = "layer"',
         )
+
+
+def _named(sources: Iterable[DirectorySource]) -> str:
+    return ", ".join(f"`{source.name}` ({source.path})" for source in sources)
