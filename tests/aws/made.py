@@ -55,10 +55,7 @@ def make_layer(
             )
             for each in sorted(sizes)
         ),
-        stretches=tuple(
-            Stretch(name=each, sha256=hashlib.sha256(piece).hexdigest(), size=len(piece))
-            for each, piece in zip(ordered, pieces, strict=True)
-        ),
+        stretches=tuple(Stretch(name=each, size=len(piece)) for each, piece in zip(ordered, pieces, strict=True)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
@@ -46,10 +46,9 @@ class Access:
         neither the credentials nor the role.
         """
         try:
-            import boto3  # noqa: PLC0415 - costs as much as everything else together, and is an extra
+            session = _session(region_name=self.region)
         except ImportError as error:
             raise MissingExtraError(extra="aws", purpose="Publishing to AWS") from error
-        session = _session(boto3.Session, region_name=self.region)
         region: str | None = session.region_name
         if region is None:
             raise ConfigError(
@@ -57,7 +56,7 @@ class Access:
                 hint='name it: `regions = ["eu-west-1"]` in `[tool.lamina.publish]`, `--region`, or AWS_REGION',
             )
         if self.role is not None:
-            session = _session(boto3.Session, region_name=region, **self._assume(session, self.role))
+            session = _session(region_name=region, **self._assume(session, self.role))
         return AwsServices(session=session, region=region, observe=self.observe)
 
     def _assume(self, session: Any, role: str) -> dict[str, str]:
@@ -112,17 +111,33 @@ class AwsServices:
     def _objects(self) -> Caller:
         return self._caller("s3")
 
+    def caller(self, service: str) -> Caller:
+        """Return the operations of *service* (botocore's name for it), for questions that nothing here asks."""
+        return self._caller(service)
+
     def _caller(self, service: str) -> Caller:
         return Caller(_client(self._session, service, observe=self._observe))
 
 
-def _session(make: Callable[..., Any], **settings: Any) -> Any:
+def _session(**settings: Any) -> Any:
+    import boto3  # noqa: PLC0415 - costs as much as everything else together, and is an extra
     from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
+    from botocore.session import get_session  # noqa: PLC0415
 
     try:
-        return make(**settings)
+        inner = get_session()
+        # Descriptions of services are megabytes of JSON: all accounts and regions read them once.
+        inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
+        return boto3.Session(botocore_session=inner, **settings)
     except ProfileNotFound as error:
         raise ConfigError("AWS_PROFILE names a profile that does not exist", hint="see: aws configure list") from error
+
+
+@cache
+def _loader(data_path: str | None) -> Any:
+    from botocore.loaders import create_loader  # noqa: PLC0415
+
+    return create_loader(data_path)
 
 
 def _client(session: Any, service: str, *, observe: Callable[[str, str], None] | None) -> Any:
