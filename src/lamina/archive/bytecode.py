@@ -121,6 +121,26 @@ def bytecode_segment(
     key = bytecode_key(wheel.pin.sha256, recipe, interpreter=compiler.interpreter, modules=modules, omitted=omitted)
     if (kept := read_bytecode(key, store)) is not None:
         return kept
+    pack_key = _pack_key(wheel.pin.sha256, compiler.interpreter)
+    with store.exclusive(f"bytecode-{pack_key}"):
+        # Whoever had the lock before may have compiled all of it, or of its sources what is in the pack.
+        return read_bytecode(key, store) or _compile(
+            wheel, recipe, key, pack_key, compiler=compiler, store=store, modules=modules, omitted=omitted
+        )
+
+
+def _compile(
+    wheel: Wheel,
+    recipe: Recipe,
+    key: str,
+    pack_key: str,
+    *,
+    compiler: Compiler,
+    store: Store,
+    modules: frozenset[str] | None,
+    omitted: frozenset[str],
+) -> Bytecode:
+    """Compile what the pack of the wheel lacks, and write the segment."""
     with WheelArchive(wheel.path) as archive:
         placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
         sources = {
@@ -129,9 +149,7 @@ def bytecode_segment(
             if placed.path.endswith(".py")
         }
         wanted = sorted(sources if modules is None else sources.keys() & modules)
-        pack = _Pack(
-            store.entry(AREA, _pack_key(wheel.pin.sha256, compiler.interpreter), ".pack"), compiler.interpreter
-        )
+        pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter)
         pack.add(
             compiler.compile(
                 ((path, archive.read(sources[path])) for path in wanted if path not in pack),
@@ -173,7 +191,7 @@ class _Pack:
     Everything that one interpreter has made of one wheel so far, in memory; a segment on disk.
 
     Its members are bytecode files at their paths in the layer, and for each refused source a text that says why.
-    Two processes that add at once lose one's additions, which are then compiled again.
+    Whoever adds holds the store's lock on it, so that nobody's additions are lost.
     """
 
     def __init__(self, path: Path, interpreter: Interpreter) -> None:

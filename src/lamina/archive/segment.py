@@ -182,9 +182,13 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
         return segment
     from lamina.archive.wheel import WheelArchive, place  # noqa: PLC0415 - not needed with segments in the store
 
-    with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
-        placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
-        return write_segment(path, _pieces(archive, placement), store, release=archive.looked_at)
+    with store.exclusive(f"segment-{path.stem}"):
+        if (segment := find_segment(path)) is not None:
+            # Whoever had the lock before, such as another service's build, has made it.
+            return segment
+        with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
+            placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
+            return write_segment(path, _pieces(archive, placement), store, release=archive.looked_at)
 
 
 def _pieces(archive: WheelArchive, placement: Placement) -> Iterator[Piece]:
