@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from itertools import chain
 from pathlib import Path
@@ -17,6 +20,7 @@ from docs import generate
 import lamina
 from lamina import buildfile, config
 from lamina.aws import config as publishing
+from lamina.aws import deployconfig as deploying
 from lamina.cli import COMMANDS, build_parser
 from lamina.errors import InvalidConfigError
 from lamina.model import Build, Distribution, Finding, Layer, Package, Severity, Stretch
@@ -29,7 +33,13 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 SOURCES = Path(lamina.__file__).parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
-SCOPES = {"Service": "", "Functions": "functions.f", "Layers": "layers.l", "Publish": "publish"}
+SCOPES = {
+    "Service": "",
+    "Functions": "functions.f",
+    "Layers": "layers.l",
+    "Publish": "publish",
+    "Deploy": "deploy",
+}
 
 
 def named(page: Path) -> str:
@@ -184,8 +194,8 @@ def test_every_environment_variable_is_in_the_table() -> None:
         name for group in generate.environment_groups() for row in group["variable"] for name in row["name"].split(", ")
     }
     pattern = re.compile(r"(LAMINA|UV|PIP|POETRY|XDG|SSL|REQUESTS|NO)_[A-Z_]+|NETRC|TERM|HOME|APPDATA|ProgramData")
-    # What lamina sets for uv, and what it calls the ARNs that it writes.
-    set_for_others = {"UV_CACHE_DIR", "UV_NO_PROGRESS", "UV_PYTHON_DOWNLOADS", "LAMINA_LAYER"}
+    # What lamina sets for uv and in functions, and what it calls the ARNs that it writes.
+    set_for_others = {"UV_CACHE_DIR", "UV_NO_PROGRESS", "UV_PYTHON_DOWNLOADS", "LAMINA_LAYER", "LAMINA_COLDSTART"}
     used = {text for text in literals(*SOURCES.rglob("*.py")) if pattern.fullmatch(text)} - set_for_others
     prefixes = {name.partition("<")[0] for name in declared}
     # pip's are made from its keys; proxies are looked up by the standard library; PATH by it, too.
@@ -204,36 +214,47 @@ def project(root: Path, text: str) -> Path:
     return root
 
 
-def known_keys(root: Path) -> dict[str, set[str]]:
-    """Return the keys of each table, by asking the reader about every word that its modules hold."""
-    modules = [SOURCES / name for name in ("config.py", "functions.py", "aws/config.py")]
-    words = sorted(word for word in literals(*modules) if re.fullmatch(r"[a-z]+(-[a-z]+)*", word))
+def complaints(root: Path, *tables: str) -> list[tuple[str, str]]:
+    """Return what is wrong with *tables* that hold every word of the readers' modules, each with a value of no use."""
     # A float is a wrong value for every key, so what is not an unknown key is a known one.
-    wrong = "".join(f"{word} = 0.5\n" for word in words)
-    tables = "".join(f"[tool.lamina.{table}]\n{wrong}" for table in SCOPES.values() if table)
-    inner = {"functions", "layers", "publish"}
-    top = "".join(f"{word} = 0.5\n" for word in words if word not in inner)
-    project(root, f"[tool.lamina]\n{top}{tables}")
-    mistakes: list[tuple[str, str]] = []
-    for load in (config.load, publishing.load):
+    wrong = "".join(f"{word} = 0.5\n" for word in words())
+    project(root, "".join(f"[tool.lamina{table and '.'}{table}]\n{wrong}" for table in tables))
+    found: list[tuple[str, str]] = []
+    for load in (config.workspace,) if tables == ("workspace",) else (config.load, publishing.load, deploying.load):
         with pytest.raises(InvalidConfigError) as caught:
             load(root)
-        mistakes += caught.value.mistakes
+        found += [mistake for mistake in caught.value.mistakes if not mistake[1].startswith("unknown key")]
+    return found
+
+
+def words() -> list[str]:
+    """Return what could be a key: the words that the readers' modules hold, but for tables of their own."""
+    modules = [SOURCES / name for name in ("config.py", "functions.py", "aws/config.py", "aws/deployconfig.py")]
+    found = {word for word in literals(*modules) if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)}
+    return sorted(found - {"functions", "layers", "publish", "deploy", "workspace"})
+
+
+def known_keys(root: Path) -> dict[str, set[str]]:
+    """Return the keys of each table, by asking the reader about every word that its modules hold."""
     found: dict[str, set[str]] = {heading: set() for heading in SCOPES}
-    found["Service"] |= inner
-    for dotted, fact in mistakes:
+    found["Service"] |= {"functions", "layers", "publish", "deploy"}
+    for dotted, _ in complaints(root, *SCOPES.values()):
         key = dotted.removeprefix("tool.lamina.")
         heading = next(name for name in reversed(SCOPES) if key.startswith(SCOPES[name]))
         name = key.removeprefix(SCOPES[heading]).removeprefix(".")
-        if not fact.startswith("unknown key") and name in words:
+        if name in words():
             found[heading].add(name)
+    # A workspace is no service, so it is asked for by itself. `layers` of a function is a table elsewhere.
+    prefix = "tool.lamina.workspace."
+    found["Workspace"] = {key.removeprefix(prefix) for key, _ in complaints(root / "workspace", "workspace")}
+    found["Functions"].add("layers")
     return found
 
 
 def test_every_key_is_documented(tmp_path: Path) -> None:
     """`configuration.md` has exactly the keys that the reader knows, table by table."""
     page = generate.REFERENCE / "configuration.md"
-    documented = {heading: _keys(section(page, heading)) for heading in SCOPES}
+    documented = {heading: _keys(section(page, heading)) for heading in (*SCOPES, "Workspace")}
 
     assert known_keys(tmp_path) == documented
 
@@ -280,6 +301,9 @@ def test_configuration_examples_are_taken(page: Path, tmp_path: Path) -> None:
         table = tomllib.loads(text).get("tool", {}).get("lamina")
         if table is None:
             continue
+        if "workspace" in table:
+            config.workspace(project(tmp_path / str(number), text))
+            continue
         if "source" in table and "functions" not in table:
             text += '[tool.lamina.functions]\nf = "service.f"\n'
         if "source" not in table and "functions" in table:
@@ -291,6 +315,7 @@ def test_configuration_examples_are_taken(page: Path, tmp_path: Path) -> None:
         root = project(tmp_path / str(number), text)
         config.load(root)
         publishing.load(root)
+        deploying.load(root)
 
 
 def full_build(root: Path) -> Build:
@@ -308,7 +333,7 @@ def full_build(root: Path) -> Build:
         unzipped_bytes=1,
         files=1,
         distributions=(distribution,),
-        stretches=(Stretch(name="a", sha256=sha256, size=1),),
+        stretches=(Stretch(name="a", size=1),),
     )
     package = Package(
         name="f",
@@ -395,3 +420,28 @@ def test_every_area_of_the_store_is_documented() -> None:
 
     assert {"segments", "bytecode", "reach"} <= areas
     assert set() == {area for area in areas if f"\n{area}/" not in page}
+
+
+@pytest.mark.live
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    """Every command of the tutorial works in an empty directory, apart from those that it shows to fail."""
+    environment = os.environ | {"LAMINA_CACHE_DIR": str(tmp_path / "store")}
+    environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment["PATH"]))
+    project, wrong = tmp_path / "quotes", []
+    text = (DOCS / "tutorial.md").read_text("utf-8")
+    for path, language, block in re.findall(r"(?ms)(?:^`([\w./]+)`:\n\n)?^```(\w+)\n(.*?)^```$", text):
+        if path:
+            (project / path).write_text(block, encoding="utf-8")
+        if language != "console":
+            continue
+        if "`jinja2==3.1.6` is required and not locked" in block:
+            pyproject = project / "pyproject.toml"
+            pyproject.write_text(pyproject.read_text("utf-8").replace("3.1.5", "3.1.6"), encoding="utf-8")
+        fails = "\nerror:" in block or "\n[ERROR]" in block
+        for command in re.findall(r"(?m)^\$ (?!uv python|uv tool|cd )(.+)", block):
+            place = project if project.exists() else tmp_path
+            done = subprocess.run(["sh", "-c", command], cwd=place, env=environment, capture_output=True, check=False)
+            if fails is not bool(done.returncode):
+                wrong.append((command, done.returncode, done.stderr.decode()))
+
+    assert [] == wrong
