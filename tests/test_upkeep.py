@@ -194,3 +194,21 @@ def test_clean_waits_for_builds(store: Store) -> None:
 
     assert (True, False) == (during, place.exists())
     assert notes == ["waiting for builds that use the store"]
+
+
+def test_the_cache_of_uv_is_one_thing(tmp_path: Path) -> None:
+    """What uv keeps in the store is counted, never verified or aged file by file, and goes when everything goes."""
+    store = Store.open(tmp_path)
+    cache = store.directory("uv")
+    (cache / "broken.json").write_text("no json")
+    (cache / "dangling").symlink_to(cache / "nothing")
+
+    sizes = {area.name: (area.files, area.bytes) for area in measure(store)}
+    damages = verify(store)
+    aged = clean(store, older_than_days=0)
+    assert (cache / "broken.json").exists()
+    everything = clean(store)
+
+    assert {"uv": (1, 7)} == sizes
+    assert ((), 0, 1) == (damages, aged.files, everything.files)
+    assert not cache.exists()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 import zlib
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ _WHEELS = "wheels"
 _PARTIAL = "partial"
 # What belongs to processes that may be alive: not content, and cleaned up by the store itself.
 _HOUSEKEEPING = frozenset({"tmp", "locks"})
+# The cache of another program, which knows what belongs together in it: kept or removed as a whole.
+_FOREIGN = "uv"
 _DAY_SECONDS = 86_400
 
 
@@ -69,7 +72,7 @@ class Removed:
 def measure(store: Store) -> tuple[Area, ...]:
     """Return what each area of *store* holds, sorted by name."""
     totals: dict[str, list[int]] = {}
-    for path in _files(store):
+    for path in (*_files(store), *_foreign_files(store)):
         total = totals.setdefault(path.relative_to(store.root).parts[0], [0, 0])
         total[0] += 1
         total[1] += path.stat().st_size
@@ -114,6 +117,12 @@ def clean(
     with store.alone(lambda: reporter.note("waiting for builds that use the store")):
         if not dry_run:
             store.sweep()
+        if limit is None:
+            for path in _foreign_files(store):
+                files += 1
+                size += path.stat().st_size
+            if not dry_run:
+                shutil.rmtree(store.root / _FOREIGN, ignore_errors=True)
         for path in _files(store):
             status = path.stat()
             # Systems that do not record reading leave the time of writing.
@@ -128,7 +137,11 @@ def clean(
 def _files(store: Store) -> Iterator[Path]:
     """Yield the files of all areas, in a fixed order."""
     try:
-        areas = sorted(path for path in store.root.iterdir() if path.is_dir() and path.name not in _HOUSEKEEPING)
+        areas = sorted(
+            path
+            for path in store.root.iterdir()
+            if path.is_dir() and path.name not in _HOUSEKEEPING and path.name != _FOREIGN
+        )
     except FileNotFoundError:
         return
     for area in areas:
@@ -136,6 +149,15 @@ def _files(store: Store) -> Iterator[Path]:
             directories.sort()
             for name in sorted(names):
                 yield Path(directory, name)
+
+
+def _foreign_files(store: Store) -> Iterator[Path]:
+    """Yield the files of the other program's cache, but not the links in it."""
+    for directory, _, names in os.walk(store.root / _FOREIGN):
+        for name in names:
+            path = Path(directory, name)
+            if path.is_file() and not path.is_symlink():
+                yield path
 
 
 def _remove(path: Path, store: Store) -> None:

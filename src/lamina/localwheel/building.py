@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Workshop", "build"]
 
+UV_CACHE = "uv"
+"""The area of the store that is uv's own cache."""
 _EPOCH_SECONDS = 315_532_800
 """1980-01-01 in seconds since 1970: the first date that a zip can hold."""
 _SHOWN_LINES = 20
@@ -67,13 +69,11 @@ def build(pins: Sequence[SourcePin], workshop: Workshop) -> tuple[Wheel, ...]:
     """
     wheels: list[Wheel] = []
     failures: list[LocalBuildError] = []
-    # The builds of one run share what their backends are; nothing of it stays, and nothing of the user's own is used.
-    with tempfile.TemporaryDirectory(prefix="lamina-uv-") as cache:
-        for pin in pins:
-            try:
-                wheels.append(_built(pin, workshop, Path(cache)))
-            except LocalBuildError as error:
-                failures.append(error)
+    for pin in pins:
+        try:
+            wheels.append(_built(pin, workshop))
+        except LocalBuildError as error:
+            failures.append(error)
     if failures:
         raise failures[0] if len(failures) == 1 else _together(failures)
     return tuple(wheels)
@@ -84,7 +84,7 @@ def _together(failures: Sequence[LocalBuildError]) -> LocalBuildError:
     return LocalBuildError("; ".join(str(failure) for failure in failures), hint="\n\n".join(hints))
 
 
-def _built(pin: SourcePin, workshop: Workshop, cache: Path) -> Wheel:
+def _built(pin: SourcePin, workshop: Workshop) -> Wheel:
     if wheel := admitted(pin, workshop.target, workshop.store):
         return wheel
     with workshop.store.exclusive(f"build-{pin.sha256}"):
@@ -94,13 +94,13 @@ def _built(pin: SourcePin, workshop: Workshop, cache: Path) -> Wheel:
         with tempfile.TemporaryDirectory(prefix="lamina-build-") as name:
             directory = Path(os.path.realpath(name))
             try:
-                made = _make(pin, directory, workshop, cache)
+                made = _make(pin, directory, workshop)
                 return admit(made, pin, workshop.target, workshop.store, directory=directory)
             except LocalBuildError as error:
                 raise _with_suggestion(error, pin, workshop) from error
 
 
-def _make(pin: SourcePin, directory: Path, workshop: Workshop, cache: Path) -> Path:
+def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
     """Return the wheel that ``uv build`` makes inside *directory*."""
     source, program = pin.source, _uv(pin)
     workshop.reporter.note(f"Building `{source.name}` {pin.version}: this runs the code of {_where(pin)}")
@@ -111,7 +111,7 @@ def _make(pin: SourcePin, directory: Path, workshop: Workshop, cache: Path) -> P
     done = subprocess.run(
         arguments,
         cwd=workshop.project,
-        env=_environment(pin, directory, cache),
+        env=_environment(pin, directory, workshop.store),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -213,7 +213,7 @@ def _interpreter(workshop: Workshop) -> Path:
     return found.path if found else Path(sys.executable)
 
 
-def _environment(pin: SourcePin, directory: Path, cache: Path) -> dict[str, str]:
+def _environment(pin: SourcePin, directory: Path, store: Store) -> dict[str, str]:
     foreign = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
     name = re.sub(r"[-_.]+", "_", pin.source.name).upper()
     known = {f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name}": pin.version} if pin.version != "dynamic" else {}
@@ -225,7 +225,8 @@ def _environment(pin: SourcePin, directory: Path, cache: Path) -> dict[str, str]
             "PYTHONHASHSEED": "0",
             "SOURCE_DATE_EPOCH": str(_EPOCH_SECONDS),
             "TMPDIR": str(directory),
-            "UV_CACHE_DIR": str(cache),
+            # Its own, so that nothing of the user's decides; kept, so that a change of code does not fetch backends again.
+            "UV_CACHE_DIR": str(store.directory(UV_CACHE)),
             "UV_NO_PROGRESS": "1",
             "UV_PYTHON_DOWNLOADS": "never",
         }
