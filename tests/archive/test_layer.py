@@ -204,7 +204,7 @@ class TestCompose:
         assert 1 == composed.files
 
     def test_large_segments_stand_first(self, store: Store) -> None:
-        """Segments of a part's size come first, then small ones; wheels before bytecode, each by name; empty ones not."""
+        """Segments of a part's size come first, then small ones; both by name, bytecode behind its wheel; empty ones not."""
         parts = [
             Contribution(name="b", segment=fake(store, "1")),
             Contribution(name="a", segment=fake(store, "2"), is_bytecode=True),
@@ -214,7 +214,7 @@ class TestCompose:
             Contribution(name="c", segment=fake(store, "6", size=PART_BYTES + 1), is_bytecode=True),
         ]
 
-        assert ["4", "6", "3", "1", "2"] == [each.segment.path.name for each in in_order(parts)]
+        assert ["6", "4", "3", "2", "1"] == [each.segment.path.name for each in in_order(parts)]
 
     def test_too_many_files(self, tmp_path: Path, store: Store) -> None:
         """More files than a plain zip holds are refused before anything is written."""

@@ -112,10 +112,14 @@ class Composed(NamedTuple):
 
 
 def in_order(contributions: Iterable[Contribution]) -> list[Contribution]:
-    """Return *contributions* as they stand in the zip; empty ones are left out."""
+    """
+    Return *contributions* as they stand in the zip; empty ones are left out.
+
+    Bytecode stands beside its wheel, so that both are in one part, and a bump of the wheel uploads no second one.
+    """
     return sorted(
         (each for each in contributions if each.segment.rows),
-        key=lambda each: (each.segment.entries_bytes < PART_BYTES, each.is_bytecode, each.name),
+        key=lambda each: (each.segment.entries_bytes < PART_BYTES, each.name, each.is_bytecode),
     )
 
 
