@@ -24,6 +24,8 @@ examples:
   lamina coldstart --baseline coldstart.json --max-regression 10
   lamina coldstart --record                           remember imports for `bytecode = "reachable"`
   lamina coldstart --html coldstart.html              pictures of who imports whom
+  lamina coldstart --aws orders-export --logs 24      what Lambda reported in the last 24 hours
+  lamina coldstart --aws orders-export --forced 10    cold starts of `$LATEST`, forced now
 """
 
 
@@ -67,10 +69,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     recorded.add_argument("--fresh", action="store_true", help="forget what was recorded before")
     add_world_options(parser)
+    _configure_aws(parser)
+
+
+def _configure_aws(parser: argparse.ArgumentParser) -> None:
+    seen = parser.add_argument_group("as AWS saw it (with the extra `aws`)")
+    seen.add_argument("--aws", action="store_true", help="FUNCTION names deployed functions; nothing is measured here")
+    seen.add_argument(
+        "--logs", type=float, metavar="HOURS", help="read the cold starts of the last HOURS from the logs"
+    )
+    seen.add_argument("--xray", type=float, metavar="HOURS", help="read them from the traces that X-Ray sampled")
+    seen.add_argument("--split", metavar="TIME", help="before and after this moment (ISO 8601), not by version")
+    seen.add_argument("--forced", type=int, metavar="N", help="start `$LATEST` cold N times, with the event of --event")
+    seen.add_argument("--allow-latest", action="store_true", help="even where callers may be using `$LATEST`")
+    seen.add_argument("--region", help="instead of the configured region")
+    seen.add_argument("--role", metavar="ARN", help="a role to assume")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and show, or record; 1 where a limit is exceeded or a function cannot start."""
+    """Measure and show, record, or ask AWS; 1 where a limit is exceeded or a function cannot start."""
+    if arguments.aws:
+        from lamina.cli._observing import run as observe  # noqa: PLC0415
+
+        return observe(arguments)
     if arguments.record:
         from lamina.cli._recording import run as record  # noqa: PLC0415
 

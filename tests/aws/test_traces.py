@@ -1,0 +1,275 @@
+"""What X-Ray, CloudWatch Logs and Lambda tell of cold starts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lamina.aws.failures import Caller
+from lamina.aws.traces import Deployed, DeployedFunctions, LoggedLine, Logs, XRay, cold_starts
+from lamina.errors import AwsError
+
+if TYPE_CHECKING:
+    from emulators import Emulator
+
+_START = 1_795_412_608.0
+
+
+def _segment(**changes: Any) -> dict[str, Any]:
+    """A function's segment of a cold start, as X-Ray's documentation shows it."""
+    return {
+        "id": "5c0b1b1c2d3e4f50",
+        "name": "orders",
+        "start_time": _START,
+        "end_time": _START + 0.5,
+        "trace_id": "1-6b035f00-0123456789abcdef01234567",
+        "parent_id": "47e0a5a1b2c3d4e5",
+        "origin": "AWS::Lambda::Function",
+        "aws": {"account_id": "123456789012", "function_arn": "arn:aws:lambda:eu-west-1:123456789012:function:orders"},
+        "subsegments": [
+            {"id": "1a", "name": "Initialization", "start_time": _START - 0.25, "end_time": _START},
+            {"id": "1b", "name": "Invocation", "start_time": _START, "end_time": _START + 0.4},
+            {"id": "1c", "name": "Overhead", "start_time": _START + 0.4, "end_time": _START + 0.5},
+        ],
+    } | changes
+
+
+@dataclass
+class FakeCaller:
+    """Answers operations from a list, in order, and remembers what they were asked."""
+
+    answers: list[tuple[str, dict[str, Any] | None]]
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __call__(self, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any) -> Any:
+        name, answer = self.answers.pop(0)
+        assert name == operation
+        self.asked.append((operation, parameters))
+        return answer
+
+
+def _fake(*answers: tuple[str, dict[str, Any] | None]) -> Any:
+    # What it stands for is a class with a client; only being called is asked of it here.
+    return FakeCaller(list(answers))
+
+
+def test_initialisation() -> None:
+    """The subsegment's time is the cold start's; the function's service segment and others' are none of it."""
+    service = _segment(origin="AWS::Lambda")
+    other = _segment(name="payments")
+    documents = [json.dumps(each) for each in (service, other, _segment())]
+    began = dt.datetime.fromtimestamp(_START - 0.25, dt.UTC)
+
+    [found] = cold_starts("1-a", documents, "orders")
+    assert ("1-a", "init", began) == (found.trace_id, found.kind, found.began)
+    assert found.milliseconds == pytest.approx(250.0)
+
+
+def test_restore_and_unfinished() -> None:
+    """A restore from a snapshot counts as such; what has not ended yet does not count."""
+    restore = {"id": "1a", "name": "Restore", "start_time": _START, "end_time": _START + 0.125}
+    going = {"id": "1b", "name": "Initialization", "start_time": _START, "in_progress": True}
+
+    [found] = cold_starts("1-a", [json.dumps(_segment(subsegments=[restore, going]))], "orders")
+    assert ("restore", 125.0) == (found.kind, round(found.milliseconds, 3))
+
+
+@pytest.mark.parametrize(
+    "document", ["{", "[]", '{"origin": "AWS::Lambda::Function", "name": "orders", "subsegments": [1]}']
+)
+def test_no_segment(document: str) -> None:
+    """What is no segment document is an error that names the trace."""
+    with pytest.raises(AwsError) as raised:
+        cold_starts("1-a", [document], "orders")
+
+    assert "X-Ray's trace `1-a` cannot be read: it holds no segment document" == str(raised.value)
+
+
+def test_windows_and_batches() -> None:
+    """Long times are asked for in pieces, every trace once, and traces five at a time."""
+    ids = [f"1-{number}" for number in range(6)]
+    trace = {"Id": "1-0", "Segments": [{"Id": "s", "Document": json.dumps(_segment())}]}
+    call = _fake(
+        ("GetTraceSummaries", {"TraceSummaries": [{"Id": each} for each in ids[:4]], "NextToken": "more"}),
+        ("GetTraceSummaries", {"TraceSummaries": [{"Id": each} for each in ids[4:]]}),
+        ("GetTraceSummaries", {"TraceSummaries": [{"Id": ids[0]}]}),
+        ("BatchGetTraces", {"Traces": [trace]}),
+        ("BatchGetTraces", {"Traces": []}),
+    )
+    begin = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    found = XRay(call).cold_starts("orders", begin, begin + dt.timedelta(hours=9))
+
+    assert 1 == len(found)
+    windows = [
+        (asked["StartTime"].hour, asked["EndTime"].hour) for name, asked in call.asked if name == "GetTraceSummaries"
+    ]
+    assert [(0, 6), (0, 6), (6, 9)] == windows
+    assert [ids[:5], ids[5:]] == [asked["TraceIds"] for name, asked in call.asked if name == "BatchGetTraces"]
+
+
+def test_emulated_xray(moto: Emulator) -> None:
+    """What is put into X-Ray is found again by the function's name and time."""
+    client = moto.client("xray")
+    now = dt.datetime.now(dt.UTC)
+    start = now.timestamp() - 60
+    trace_id = f"1-{int(start):08x}-0123456789abcdef01234567"
+    part = {"id": "1a2b3c4d5e6f7081", "name": "Initialization", "start_time": start, "end_time": start + 0.25}
+    segment = _segment(start_time=start, end_time=start + 1, trace_id=trace_id, subsegments=[part])
+    assert [] == client.put_trace_segments(TraceSegmentDocuments=[json.dumps(segment)])["UnprocessedTraceSegments"]
+    call = _without_filter(Caller(client))
+    [found] = XRay(call).cold_starts("orders", now - dt.timedelta(hours=1), now)
+
+    assert (trace_id, "init", 250) == (found.trace_id, found.kind, round(found.milliseconds))
+    assert () == XRay(call).cold_starts("payments", now - dt.timedelta(hours=1), now)
+    assert () == XRay(call).cold_starts("orders", now - dt.timedelta(hours=9), now - dt.timedelta(hours=8))
+
+
+def _without_filter(call: Caller) -> Any:
+    """Moto refuses every filter expression, so all traces come; which of them are the function's is decided here once more."""
+
+    def ask(operation: str, **parameters: Any) -> Any:
+        parameters.pop("FilterExpression", None)
+        return call(operation, **parameters)
+
+    return ask
+
+
+def _row(timestamp: str, message: str, stream: str) -> list[dict[str, str]]:
+    return [
+        {"field": "@timestamp", "value": timestamp},
+        {"field": "@message", "value": message},
+        {"field": "@logStream", "value": stream},
+        {"field": "@ptr", "value": "CmEKJgoi"},
+    ]
+
+
+def test_logs() -> None:
+    """A query is waited for, and its rows say when, what, and of which version."""
+    rows = [
+        _row("2026-11-23 05:43:28.123", "REPORT a", "2026/11/23/[42]0123456789abcdef"),
+        _row("2026-11-23 05:44:00.000", "REPORT b", "2026/11/23/orders[$LATEST]0123456789abcdef"),
+        _row("2026-11-23 05:45:00.000", "REPORT c", "of-our-own"),
+    ]
+    call = _fake(
+        ("StartQuery", {"queryId": "q"}),
+        ("GetQueryResults", {"status": "Scheduled", "results": []}),
+        ("GetQueryResults", {"status": "Running", "results": rows[:1]}),
+        ("GetQueryResults", {"status": "Complete", "results": rows}),
+    )
+    slept: list[float] = []
+    end = dt.datetime(2026, 11, 23, 6, tzinfo=dt.UTC)
+    found = Logs(call, sleep=slept.append).cold_starts("/aws/lambda/orders", end - dt.timedelta(hours=1), end)
+
+    moment = dt.datetime(2026, 11, 23, 5, 43, 28, 123_000, tzinfo=dt.UTC)
+    assert LoggedLine(moment=moment, message="REPORT a", version="42") == found[0]
+    assert ["42", "$LATEST", None] == [line.version for line in found]
+    assert 2 == len(slept)
+    asked = dict(call.asked)["StartQuery"]
+    assert ("/aws/lambda/orders", 3600) == (asked["logGroupName"], asked["endTime"] - asked["startTime"])
+
+
+def test_no_log_group() -> None:
+    """A function that never wrote a log has no cold starts in it."""
+    begin = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+
+    assert () == Logs(_fake(("StartQuery", None))).cold_starts("/aws/lambda/orders", begin, begin)
+
+
+def test_failed_query() -> None:
+    """A query that fails is an error that says how it ended."""
+    begin = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    call = _fake(("StartQuery", {"queryId": "q"}), ("GetQueryResults", {"status": "Timeout", "results": []}))
+    with pytest.raises(AwsError) as raised:
+        Logs(call).cold_starts("/aws/lambda/orders", begin, begin)
+
+    assert "Cannot query the logs in `/aws/lambda/orders`: the query ended as `Timeout`" == str(raised.value)
+
+
+_CONFIGURATION = {
+    "FunctionName": "orders",
+    "Version": "7",
+    "RevisionId": "r1",
+    "Layers": [{"Arn": "arn:aws:lambda:eu-west-1:123456789012:layer:common:4", "CodeSize": 1}],
+    "Environment": {"Variables": {"TABLE": "orders"}},
+    "LastUpdateStatus": "Successful",
+}
+
+
+def test_function() -> None:
+    """A function's configuration says its layers, its log group and its environment."""
+    call = _fake(("GetFunctionConfiguration", _CONFIGURATION))
+    expected = Deployed(
+        name="orders",
+        version="7",
+        revision="r1",
+        layers=("arn:aws:lambda:eu-west-1:123456789012:layer:common:4",),
+        log_group="/aws/lambda/orders",
+        environment=(("TABLE", "orders"),),
+    )
+
+    assert expected == DeployedFunctions(call).get("orders", "7")
+    assert ("GetFunctionConfiguration", {"FunctionName": "orders", "Qualifier": "7"}) == call.asked[0]
+    assert "orders')" not in repr(expected)
+    assert "TABLE" not in repr(expected)
+
+
+def test_function_with_secrets() -> None:
+    """An environment that cannot be decrypted is not taken for an empty one; a log group of one's own is used."""
+    row = _CONFIGURATION | {
+        "Environment": {"Error": {"ErrorCode": "AccessDeniedException", "Message": "no"}},
+        "LoggingConfig": {"LogFormat": "JSON", "LogGroup": "/shop"},
+    }
+    found = DeployedFunctions(_fake(("GetFunctionConfiguration", row))).get("orders")
+
+    assert found is not None
+    assert (None, "/shop") == (found.environment, found.log_group)
+    assert DeployedFunctions(_fake(("GetFunctionConfiguration", None))).get("orders") is None
+
+
+def test_aliases() -> None:
+    """An alias may send traffic to two versions."""
+    weighted = {"Name": "live", "FunctionVersion": "7", "RoutingConfig": {"AdditionalVersionWeights": {"8": 0.1}}}
+    call = _fake(
+        ("ListAliases", {"Aliases": [weighted], "NextMarker": "m"}),
+        ("ListAliases", {"Aliases": [{"Name": "dev", "FunctionVersion": "$LATEST"}]}),
+    )
+
+    assert (("live", ("7", "8")), ("dev", ("$LATEST",))) == DeployedFunctions(call).aliases("orders")
+
+
+def test_touch() -> None:
+    """A change names the revision that it is made to, and is waited for."""
+    call = _fake(
+        ("UpdateFunctionConfiguration", {}),
+        ("GetFunctionConfiguration", _CONFIGURATION | {"LastUpdateStatus": "InProgress"}),
+        ("GetFunctionConfiguration", _CONFIGURATION | {"RevisionId": "r2"}),
+    )
+    slept: list[float] = []
+
+    assert "r2" == DeployedFunctions(call, sleep=slept.append).touch("orders", {"A": "1"}, "r1")
+    expected = {"FunctionName": "orders", "Environment": {"Variables": {"A": "1"}}, "RevisionId": "r1"}
+    assert ("UpdateFunctionConfiguration", expected) == call.asked[0]
+    assert 1 == len(slept)
+
+
+def test_failed_touch() -> None:
+    """A change that Lambda could not make is an error with its reason."""
+    row = _CONFIGURATION | {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": "Subnet is gone"}
+    call = _fake(("UpdateFunctionConfiguration", {}), ("GetFunctionConfiguration", row))
+    with pytest.raises(AwsError) as raised:
+        DeployedFunctions(call).touch("orders", {}, "r1")
+
+    assert "The update of `orders` failed: Subnet is gone" == str(raised.value)
+
+
+def test_invoke() -> None:
+    """The end of the log comes with the answer, encoded; only the unpublished version is invoked."""
+    call = _fake(("Invoke", {"LogResult": "UkVQT1JUIGE=", "FunctionError": "Unhandled", "StatusCode": 200}))
+    found = DeployedFunctions(call).invoke("orders", b"{}")
+
+    assert ("REPORT a", "Unhandled") == (found.log, found.error)
+    assert ("Tail", "$LATEST") == (call.asked[0][1]["LogType"], call.asked[0][1]["Qualifier"])

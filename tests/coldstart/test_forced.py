@@ -1,0 +1,139 @@
+"""Forcing cold starts: only where that does no harm, and leaving nothing behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.aws.traces import Deployed, Invoked
+from lamina.coldstart.forced import VARIABLE, force
+from lamina.errors import AwsError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ORIGINAL = (("TABLE", "orders"),)
+_LAYERS = ("arn:aws:lambda:eu-west-1:123456789012:layer:common:4",)
+
+
+@dataclass
+class FakeFunctions:
+    """One function that starts cold whenever its environment has changed."""
+
+    deployed: Deployed | None = field(
+        default_factory=lambda: Deployed(
+            name="orders",
+            version="$LATEST",
+            revision="1",
+            layers=_LAYERS,
+            log_group="/aws/lambda/orders",
+            environment=_ORIGINAL,
+        )
+    )
+    given: tuple[tuple[str, tuple[str, ...]], ...] = (("live", ("7",)),)
+    fails: bool = False
+    interfered_at: int | None = None
+    environments: list[dict[str, str]] = field(default_factory=list)
+    cold: bool = False
+
+    def get(self, name: str, version: str | None = None) -> Deployed | None:
+        return self.deployed
+
+    def aliases(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return self.given
+
+    def touch(self, name: str, environment: Mapping[str, str], revision: str) -> str:
+        assert self.deployed is not None
+        if len(self.environments) == self.interfered_at:
+            changed = (("TABLE", "other"), *(self.deployed.environment or ())[:1])
+            self.deployed = replace(self.deployed, revision="theirs", environment=tuple(sorted(dict(changed).items())))
+            self.interfered_at = None
+        if revision != self.deployed.revision:
+            raise AwsError("The revision is another")
+        self.environments.append(dict(environment))
+        self.cold = True
+        self.deployed = replace(self.deployed, revision=f"{revision}+", environment=tuple(sorted(environment.items())))
+        return self.deployed.revision
+
+    def invoke(self, name: str, payload: bytes) -> Invoked:
+        init = f"Init Duration: {200 + len(self.environments)}.5 ms\t" if self.cold else ""
+        self.cold = False
+        return Invoked(log=f"REPORT RequestId: a\tDuration: 1 ms\t{init}\n", error="Unhandled" if self.fails else None)
+
+
+def test_forced() -> None:
+    """Each cold start has another value of our variable, and at the end the environment is what it was."""
+    functions = FakeFunctions()
+    result = force(functions, "orders", count=3)
+
+    assert ([201.5, 202.5, 203.5], _LAYERS, 0) == (
+        [report.cold_ms for report in result.reports],
+        result.layers,
+        result.errors,
+    )
+    *touched, last = functions.environments
+    assert 3 == len({environment[VARIABLE] for environment in touched})
+    assert all(environment["TABLE"] == "orders" for environment in touched)
+    assert dict(_ORIGINAL) == last
+
+
+def test_failing_function() -> None:
+    """A function that fails was initialised all the same, and how often it failed is told."""
+    result = force(FakeFunctions(fails=True), "orders", count=2)
+
+    assert (2, 2) == (len(result.reports), result.errors)
+
+
+@pytest.mark.parametrize(
+    ("aliases", "reason"),
+    [
+        ((), "`orders` has no alias, so its callers may use it"),
+        ((("live", ("7",)), ("dev", ("$LATEST",))), "the alias `dev` of `orders` use it"),
+        ((("live", ("7", "$LATEST")),), "the alias `live` of `orders` use it"),
+    ],
+)
+def test_latest_in_use(aliases: tuple[tuple[str, tuple[str, ...]], ...], reason: str) -> None:
+    """Where callers may be using the unpublished version, nothing is touched unless that is asked for."""
+    functions = FakeFunctions(given=aliases)
+    with pytest.raises(ConfigError) as raised:
+        force(functions, "orders", count=1)
+
+    assert f"`$LATEST` would be started cold, and {reason}" == str(raised.value)
+    assert [] == functions.environments
+    assert 1 == len(force(functions, "orders", count=1, even_if_in_use=True).reports)
+
+
+def test_unreadable_environment() -> None:
+    """An environment that could not be put back is not changed."""
+    functions = FakeFunctions()
+    assert functions.deployed is not None
+    functions.deployed = replace(functions.deployed, environment=None)
+    with pytest.raises(ConfigError) as raised:
+        force(functions, "orders", count=1)
+
+    assert "The environment of `orders` cannot be read, so it could not be put back" == str(raised.value)
+    assert [] == functions.environments
+
+
+def test_somebody_deploys_meanwhile() -> None:
+    """What somebody else has put there meanwhile is theirs, and stays."""
+    functions = FakeFunctions(interfered_at=1)
+    with pytest.raises(AwsError) as raised:
+        force(functions, "orders", count=3)
+
+    assert "The revision is another" == str(raised.value)
+    assert functions.deployed is not None
+    assert (("TABLE", "other"),) == tuple(
+        (name, value) for name, value in functions.deployed.environment or () if name != VARIABLE
+    )
+    assert VARIABLE not in dict(functions.deployed.environment or ())
+
+
+def test_no_such_function() -> None:
+    """A function that is not there is said not to be."""
+    with pytest.raises(ConfigError) as raised:
+        force(FakeFunctions(deployed=None), "orders", count=1)
+
+    assert "There is no function `orders`" == str(raised.value)
