@@ -36,7 +36,8 @@ class _Row:
     is_unchanged: bool
     document: Mapping[str, Any] | None = None
     error: LaminaError | None = None
-    fetched: int = 0
+    fetched: frozenset[str] = frozenset()
+    """SHA-256 of the wheels that were not in the store."""
 
     @property
     def findings(self) -> list[Mapping[str, Any]]:
@@ -113,7 +114,7 @@ def _made(made: Service, root: Path) -> _Row:
         story=told,
         is_unchanged=is_unchanged,
         document=document(made.result, project=made.project),
-        fetched=sum(len(each.fetched) for each in everything),
+        fetched=frozenset(pin.sha256 for each in everything for pin in each.fetched),
     )
 
 
@@ -155,7 +156,8 @@ def _closing(rows: list[_Row], seconds: float) -> str:
     failed = sum(row.error is not None for row in rows)
     counts = [(len(rows) - unchanged - failed, "built"), (unchanged, "unchanged"), (failed, "failed")]
     told = ", ".join(f"{number} {word}" for number, word in counts if number)
-    fetched = sum(row.fetched for row in rows)
+    # Services that plan at the same time miss the same wheel, which is fetched once.
+    fetched = len(frozenset().union(*(row.fetched for row in rows)))
     return (
         f"{len(rows)} services with {functions:,} functions: {told}, in {seconds:.2f} s"
         f"{f', {fetched} wheels fetched' if fetched else ''}"

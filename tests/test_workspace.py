@@ -1,0 +1,289 @@
+"""A repository of several services: which they are, and that each is built as if alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina import pipeline, workspace
+from lamina.cli import main
+from lamina.config import load
+from lamina.errors import ConfigError, InvalidConfigError, LockNotFoundError
+from lamina.pipeline import Options
+from lamina.store import Store
+from services import Service, make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SERVICE = '[tool.lamina]\nruntime = "python3.13"\n'
+
+
+def write(path: Path, text: str = SERVICE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def found(root: Path) -> list[str]:
+    space = workspace.find(root)
+
+    assert space is not None
+    assert root == space.root
+    return [service.relative_to(root).as_posix() for service in space.services]
+
+
+class TestFind:
+    def test_below(self, tmp_path: Path) -> None:
+        """Without any configuration the services are the directories that configure lamina, however deep."""
+        for name in ("a", "group/b", "group/more/c"):
+            write(tmp_path / name / "pyproject.toml")
+        write(tmp_path / "d" / "lamina.toml", 'runtime = "python3.13"\n')
+        write(tmp_path / "library" / "pyproject.toml", '[project]\nname = "lamina-helpers"\nversion = "1"\n')
+
+        assert ["a", "d", "group/b", "group/more/c"] == found(tmp_path)
+
+    @pytest.mark.parametrize(
+        "directory",
+        [".venv", ".git", "node_modules", "cdk.out/asset.1", "build", "dist", "venv", "a/b/c/d/e"],
+    )
+    def test_not_below(self, tmp_path: Path, directory: str) -> None:
+        """What tools made, and what is very deep, is not searched."""
+        write(tmp_path / "service" / "pyproject.toml")
+        write(tmp_path / directory / "x" / "pyproject.toml")
+
+        assert ["service"] == found(tmp_path)
+
+    def test_environment_of_any_name(self, tmp_path: Path) -> None:
+        """A virtual environment is one whatever it is called."""
+        write(tmp_path / "service" / "pyproject.toml")
+        write(tmp_path / "env" / "pyvenv.cfg", "")
+        write(tmp_path / "env" / "x" / "pyproject.toml")
+
+        assert ["service"] == found(tmp_path)
+
+    def test_no_links(self, tmp_path: Path) -> None:
+        """A link to a directory is no second service, and a circle of links no endless search."""
+        write(tmp_path / "service" / "pyproject.toml")
+        (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+
+        assert ["service"] == found(tmp_path)
+
+    def test_uv_workspace(self, tmp_path: Path) -> None:
+        """The members of a uv workspace that configure lamina are the services, and nobody else is."""
+        write(tmp_path / "pyproject.toml", '[tool.uv.workspace]\nmembers = ["apps/*"]\nexclude = ["apps/old"]\n')
+        for name in ("apps/a", "apps/old", "other/b"):
+            write(tmp_path / name / "pyproject.toml")
+        write(tmp_path / "apps" / "library" / "pyproject.toml", '[project]\nname = "library"\n')
+
+        assert ["apps/a"] == found(tmp_path)
+
+    def test_named(self, tmp_path: Path) -> None:
+        """A table names them explicitly, before any workspace of uv."""
+        write(
+            tmp_path / "pyproject.toml",
+            '[tool.uv.workspace]\nmembers = ["a"]\n'
+            '[tool.lamina.workspace]\nmembers = ["services/*", "areas/**/api"]\nexclude = ["services/old"]\n',
+        )
+        for name in ("a", "services/x", "services/old", "areas/api", "areas/one/two/api"):
+            write(tmp_path / name / "pyproject.toml")
+
+        assert ["areas/api", "areas/one/two/api", "services/x"] == found(tmp_path)
+
+    def test_service(self, tmp_path: Path) -> None:
+        """In a service, and below one, that service is meant."""
+        write(tmp_path / "pyproject.toml")
+        write(tmp_path / "inner" / "service" / "pyproject.toml")
+
+        assert workspace.find(tmp_path) is None
+        assert workspace.find(tmp_path / "inner") is None
+
+    def test_nothing(self, tmp_path: Path) -> None:
+        """Where nothing configures lamina the message is that of a single service."""
+        with pytest.raises(ConfigError) as caught:
+            workspace.find(tmp_path)
+
+        assert f"No `pyproject.toml` with `[tool.lamina]` in `{tmp_path}` or above it" == str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("lines", "mistakes"),
+        [
+            (
+                'workspace = { members = ["services/*", "x"] }',
+                [
+                    ("workspace.members", "no service at `services/*`: no directory there configures lamina"),
+                    ("workspace.members", "no service at `x`: no directory there configures lamina"),
+                ],
+            ),
+            (
+                "workspace = {}",
+                [("workspace.members", 'missing; the directories of the services, such as ["services/*"]')],
+            ),
+            ('workspace = { members = ["../x"] }', [("workspace.members", "`../x` leaves the project")]),
+            (
+                'workspace = { members = ["x"], excludes = [] }',
+                [("workspace.excludes", "unknown key (did you mean `exclude`?)")],
+            ),
+            (
+                'runtime = "python3.13"\nworkspace = { members = ["x"] }',
+                [("runtime", "stands beside `workspace`; a workspace is no service itself")],
+            ),
+        ],
+    )
+    def test_mistakes(self, tmp_path: Path, lines: str, mistakes: list[tuple[str, str]]) -> None:
+        """A table that names nothing, or more than services, is refused with its keys."""
+        write(tmp_path / "pyproject.toml", f"[tool.lamina]\n{lines}\n")
+
+        with pytest.raises(InvalidConfigError) as caught:
+            workspace.find(tmp_path)
+
+        assert tuple((f"tool.lamina.{key}", fact) for key, fact in mistakes) == caught.value.mistakes
+
+    def test_other_commands(self, tmp_path: Path) -> None:
+        """Whoever wants one service is told that this is a workspace."""
+        path = write(tmp_path / "pyproject.toml", '[tool.lamina.workspace]\nmembers = ["x"]\n')
+
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path)
+
+        assert f"`{path}` configures a workspace, which is no service itself" == str(caught.value)
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Service]:
+    """Three services in ``repository``, of which two have the same lock."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
+    made = []
+    for name in ("alone", "one", "two"):
+        service = make_service(tmp_path)
+        service.root = tmp_path / "repository" / "services" / name
+        if name == "alone":
+            service.add("gamma", "1.0")
+        service.write()
+        made.append(service)
+    return made
+
+
+class TestBuild:
+    def test_as_if_alone(self, services: list[Service], tmp_path: Path) -> None:
+        """Each service has the outputs that it has when it is built by itself."""
+        roots = [service.root for service in services]
+
+        together = list(workspace.build(roots, Options(), store=Store.open(tmp_path / "store")))
+
+        for service, made in zip(services, together, strict=True):
+            assert made.result is not None
+            alone = pipeline.build(service.root, Options(), store=Store.open(tmp_path / "another store")).build
+            assert service.root == made.project
+            assert [layer.sha256 for layer in made.result.build.layers] == [layer.sha256 for layer in alone.layers]
+
+    def test_one_fails(self, services: list[Service], tmp_path: Path) -> None:
+        """A service without a lock keeps none of the others from being built."""
+        (services[1].root / "pylock.toml").unlink()
+
+        made = list(
+            workspace.build([service.root for service in services], Options(), store=Store.open(tmp_path / "s"))
+        )
+
+        assert [True, False, True] == [each.result is not None for each in made]
+        assert isinstance(made[1].error, LockNotFoundError)
+
+    def test_segments_once(self, services: list[Service], tmp_path: Path) -> None:
+        """What services have in common is in the store once."""
+        list(workspace.build([service.root for service in services], Options(), store=Store.open(tmp_path / "store")))
+
+        assert 3 == len(list((tmp_path / "store" / "segments").rglob("*.seg")))
+        assert 3 == len(list((tmp_path / "store" / "wheels").rglob("*.whl")))
+
+
+class TestCommand:
+    def test_table(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """One table tells of all services, and nothing goes to stdout."""
+        assert 0 == main(["build", "--project", str(tmp_path / "repository")])
+
+        out, err = capsys.readouterr()
+        lines = err.splitlines()
+        assert "" == out
+        assert ["service", "services/alone", "services/one", "services/two"] == [line.split()[0] for line in lines[:4]]
+        assert lines[1].endswith("(common: not built before)")
+        assert lines[4].startswith("3 services with 3 functions: 3 built, in ")
+
+    def test_nothing_changed(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A second build says only how many there are; -v lists them."""
+        arguments = ["build", "--project", str(tmp_path / "repository")]
+        main(arguments)
+        capsys.readouterr()
+
+        assert 0 == main(arguments)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("3 services with 3 functions: 3 unchanged, in ")
+        assert 0 == main([*arguments, "-v"])
+        assert 3 == capsys.readouterr().err.count("  unchanged")
+
+    def test_json(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The report is one document with that of each service in it, or its error."""
+        (services[2].root / "pylock.toml").unlink()
+        (services[2].root / ".git").mkdir()
+
+        assert 3 == main(["build", "--json", "--project", str(tmp_path / "repository")])
+
+        report = json.loads(capsys.readouterr().out)
+        assert "1" == report["version"]
+        assert ["services/alone", "services/one", "services/two"] == [row["project"] for row in report["services"]]
+        alone = json.loads((services[0].root / ".lamina" / "build.json").read_bytes())
+        assert alone | {"project": "services/alone"} == report["services"][0]
+        assert {
+            "message": f"no lock file in `{services[2].root}`",
+            "exit_code": 3,
+        } == {key: value for key, value in report["services"][2]["error"].items() if key != "hint"}
+
+    def test_worst_exit_code(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The exit code is the worst of the services', and each error is told with the service's name."""
+        write(services[0].root / "pyproject.toml", '[tool.lamina]\nruntime = "python3.131"\n')
+        (services[1].root / "pylock.toml").unlink()
+
+        assert 3 == main(["build", "--project", str(tmp_path / "repository")])
+
+        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert [True, True] == [
+            line.startswith(f"error: services/{name}: ") for name, line in zip(("alone", "one"), errors, strict=True)
+        ]
+
+    def test_findings(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A finding says whose it is, also when nothing has changed since."""
+        services[0].add("hooked", "1.0", {"hooked.pth": "import hooked\n"})
+        services[0].write()
+        arguments = ["build", "--project", str(tmp_path / "repository")]
+
+        for _ in range(2):
+            assert 0 == main(arguments)
+            assert "warning: services/alone: Lambda does not read the .pth files" in capsys.readouterr().err
+
+    def test_dry_run(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A dry run tells of each service, and writes nothing into any."""
+        assert 0 == main(["build", "--dry-run", "--project", str(tmp_path / "repository")])
+
+        err = capsys.readouterr().err
+        assert ["services/alone", "services/one", "services/two"] == [
+            line for line in err.splitlines() if line.startswith("services/")
+        ]
+        assert not list((tmp_path / "repository").rglob(".lamina"))
+
+    def test_imports(self, services: list[Service], tmp_path: Path) -> None:
+        """Where nothing changed, neither the pipeline nor what it needs is imported."""
+        root = tmp_path / "repository"
+        main(["build", "-q", "--project", str(root)])
+        program = (
+            "import sys\nfrom lamina.cli import main\n"
+            f"code = main(['build', '-q', '--project', {str(root)!r}])\n"
+            "slow = {'lamina.pipeline', 'lamina.store', 'rich', 'packaging', 'concurrent.futures', 'urllib3', 'rtoml'}\n"
+            "print(code, sorted(slow & sys.modules.keys()))"
+        )
+
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+        assert "0 []\n" == result.stdout
