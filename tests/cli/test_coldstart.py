@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -12,11 +13,14 @@ import pytest
 
 from built import MINOR, configure, make_build
 from coldstart_layers import distribution, share_runtime
-from lamina.cli import main
+from lamina.aws.traces import DeployedFunctions, Logs, XRay
+from lamina.cli import build_parser, main
+from lamina.cli._observing import Sources, tell
 from lamina.interpreters import environment_variable
 from services import make_service
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
 _CODE = """
@@ -206,3 +210,83 @@ def test_no_such_revision(project: Path, capsys: pytest.CaptureFixture[str]) -> 
 
     assert 2 == main(["coldstart", "orders", "--compare", "nowhere", "-q"])
     assert capsys.readouterr().err.startswith("error: `git rev-parse --verify` failed in ")
+
+
+def _answering(answers: dict[str, Any]) -> Any:
+    """What stands for a client: each operation has one answer."""
+
+    def call(operation: str, **_: Any) -> Any:
+        return answers[operation]
+
+    return call
+
+
+def _sources() -> Sources:
+    configuration = {
+        "FunctionName": "orders",
+        "Version": "7",
+        "RevisionId": "r1",
+        "Layers": [{"Arn": "arn:aws:lambda:eu-west-1:123456789012:layer:common:4"}],
+    }
+    report = "REPORT RequestId: a\tDuration: 1 ms\tInit Duration: 250.4 ms\t"
+    row = {"@timestamp": "2026-11-23 05:43:28.123", "@message": report, "@logStream": "2026/11/23/[7]01"}
+    results = [[{"field": key, "value": value} for key, value in row.items()]]
+    logs = {"StartQuery": {"queryId": "q"}, "GetQueryResults": {"status": "Complete", "results": results}}
+    return Sources(
+        functions=DeployedFunctions(_answering({"GetFunctionConfiguration": configuration})),
+        logs=Logs(_answering(logs)),
+        xray=XRay(_answering({"GetTraceSummaries": {"TraceSummaries": []}})),
+    )
+
+
+def _arguments(*words: str) -> argparse.Namespace:
+    return build_parser("coldstart").parse_args(["coldstart", *words])
+
+
+_NOW = dt.datetime(2026, 11, 23, 6, tzinfo=dt.UTC)
+
+
+def test_what_aws_saw(capsys: pytest.CaptureFixture[str]) -> None:
+    """Cold starts of real traffic are told by version of the function, with the layers of that version."""
+    code = tell(_arguments("--aws", "orders", "--logs", "24", "--xray", "1"), _sources(), now=_NOW)
+    [_, line] = capsys.readouterr().out.splitlines()
+
+    assert 0 == code
+    expected = ["orders", "logs", "7", "1", "250", "ms", "250", "ms", "250", "ms", "250", "ms", "common:4"]
+    assert expected == line.split()
+
+
+def test_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a moment, the same cold starts are told before and after it."""
+    words = ("--aws", "orders", "--logs", "24", "--json", "--split", "2026-11-23T05:00")
+    code = tell(_arguments(*words), _sources(), now=_NOW)
+    document = _json(capsys)
+
+    assert (0, "1", "aws") == (code, document["version"], document["kind"])
+    [group] = document["groups"]
+    assert ("orders", "logs", "after", 1) == (
+        group["function"],
+        group["source"],
+        group["group"],
+        group["milliseconds"]["count"],
+    )
+
+
+def test_nothing_was_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    """No cold start at all is an answer as well."""
+    assert 0 == tell(_arguments("--aws", "orders", "--xray", "1"), _sources(), now=_NOW)
+    assert ("", "no cold start was seen\n") == capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--aws"], "`--aws` needs the names of deployed functions"),
+        (["--aws", "orders"], "`--aws` needs `--logs`, `--xray` or `--forced`"),
+        (["--aws", "orders", "--logs", "1", "--split", "noon"], "`--split` is no moment: noon"),
+    ],
+)
+def test_what_aws_cannot_be_asked(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    """A question without a function, a source or a moment is refused before anybody is asked."""
+    assert 2 == main(["coldstart", *words])
+    assert capsys.readouterr().err.startswith(f"error: {message}\n")
