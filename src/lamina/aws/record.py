@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lamina.errors import IntegrityError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -61,11 +59,11 @@ def encode(wanted: Wanted, parts: Sequence[str]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def decode(content: bytes, *, key: str) -> Record | None:
+def decode(content: bytes) -> Record | None:
     """
-    Return the record in *content*, or nothing for one of a later version; *key* is for messages.
+    Return the record in *content*, or nothing for one of a later version, or where it is none.
 
-    Raises IntegrityError for what is no record.
+    It only words reasons, so a damaged one stops nobody.
     """
     try:
         document: dict[str, Any] = json.loads(content)
@@ -79,5 +77,5 @@ def decode(content: bytes, *, key: str) -> Record | None:
             distributions=tuple(Recorded(**row) for row in document["distributions"]),
             parts=tuple(document["parts"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(f"`{key}` is no record of a layer", hint="delete it: it is written anew") from error
+    except (KeyError, TypeError, ValueError):
+        return None

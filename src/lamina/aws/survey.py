@@ -172,7 +172,7 @@ def _record(objects: Objects, keys: Keys, versions: Sequence[LayerVersion]) -> R
     if digest is None:
         return None
     content = objects.get(keys.record(digest))
-    return None if content is None else decode(content, key=keys.record(digest))
+    return None if content is None else decode(content)
 
 
 def _parameter(wanted: Wanted, services: Services) -> str | None:
