@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +18,7 @@ from lamina.archive.bytecode import RECIPE, bytecode_segment, package_bytecode, 
 from lamina.archive.layer import Contribution
 from lamina.archive.segment import Piece, write_segment
 from lamina.errors import ConfigError
+from lamina.frozen import frozen
 from lamina.imports import version as imports_version
 from lamina.interpreters import find, magic_number
 from lamina.service import BytecodeMode
@@ -57,7 +57,7 @@ _OWN_AREA = "own-bytecode"
 _FORMAT = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Choice:
     """Which modules of one layer are compiled."""
 
@@ -124,7 +124,7 @@ class Toolchain:
         return self._stack.enter_context(Compiler(self._interpreter))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Closure:
     """What the functions of one layer can import from: that layer, and the others that they have."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamina.frozen import frozen, replace
 from lamina.service import Function, LayerConfig
 from lamina.table import Table, did_you_mean
 
@@ -26,7 +26,7 @@ DEFAULT_LAYER = "common"
 """The one layer of a service that configures none."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Setting:
     """What Lambda assumes for a function that says nothing, and what it takes."""
 
@@ -145,10 +145,10 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Func
     if own is None:
         own = () if "layers" in table else _default_layers(table, "layers", layers)
     known = [layer.name for layer in layers]
-    for layer in own:
-        if layer not in known:
+    for wanted in own:
+        if wanted not in known:
             configured = ", ".join(f"`{entry}`" for entry in known)
-            table.complain("layers", f"no layer `{layer}`{did_you_mean(layer, known)}; configured: {configured}")
+            table.complain("layers", f"no layer `{wanted}`{did_you_mean(wanted, known)}; configured: {configured}")
     for layer in layers:
         for other in layer.minus:
             if layer.name in own and other not in own:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.errors import BytecodeError, ConfigError
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ print(json.dumps({
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Interpreter:
     """A CPython on this machine that was asked what it is."""
 

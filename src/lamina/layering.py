@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.archive.layer import Contribution, Identity, compose, contributions, in_order
 from lamina.archive.writing import writing
 from lamina.bytecoding import Closure, bytecode_contributions
+from lamina.frozen import frozen
 from lamina.model import Distribution, Layer, SourcePin, Stretch
 from lamina.previous import changes
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Draft", "LayerPlan", "Outcome", "closure_of", "make_layer", "missing_pins", "reuse", "why"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Draft:
     """What configuration and lock say of a layer, before it is known which modules are compiled."""
 
@@ -40,7 +40,7 @@ class Draft:
         return self.config.name
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LayerPlan:
     """What one layer is to be; its identity is known."""
 
@@ -71,7 +71,7 @@ class LayerPlan:
         return self.identity.digest()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Outcome:
     """What happened to one output, and why."""
 

@@ -13,9 +13,10 @@ Sizes are bytes, digests are lower-case hexadecimal SHA-256 unless a name says o
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
+
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,7 @@ class Severity(Enum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Finding:
     """One verdict of a check. Checks return findings, they never raise."""
 
@@ -73,7 +74,7 @@ class Finding:
     """The file, layer or function it is about, relative to the project."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Pin:
     """One locked artifact that the target takes; nothing of it has been fetched."""
 
@@ -93,7 +94,7 @@ class Pin:
     """The index the lock names for it, without credentials."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class SdistSource:
     """A locked source distribution or archive of sources, to be built to a wheel."""
 
@@ -115,7 +116,7 @@ class SdistSource:
     """Where the project is inside the archive, if not at its top."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class DirectorySource:
     """A project of this repository or machine, which is first-party: a member of a workspace, or a path dependency."""
 
@@ -127,7 +128,7 @@ class DirectorySource:
     """Absolute."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class VcsSource:
     """A commit of a git repository, to be built to a wheel."""
 
@@ -147,7 +148,7 @@ Source: TypeAlias = SdistSource | DirectorySource | VcsSource
 """What has to be built to a wheel first."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class SourcePin(Pin):
     """
     Sources whose identity is known; nothing of them has been built.
@@ -161,7 +162,7 @@ class SourcePin(Pin):
     """Local files and directories whose change would make it another."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Selection:
     """Exactly what a lock holds for one target and one choice of groups and extras, sorted by name."""
 
@@ -171,7 +172,7 @@ class Selection:
     """What has no wheel in the lock, sorted by name."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Wheel:
     """A wheel in the store, whose SHA-256 and RECORD were verified on admission."""
 
@@ -179,7 +180,7 @@ class Wheel:
     path: Path
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Distribution:
     """One distribution's share of a layer."""
 
@@ -195,7 +196,7 @@ class Distribution:
     """Unzipped bytes of its ``.pyc`` files, beyond *unzipped_bytes*."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Stretch:
     """One segment as it stands in a layer's zip: position-free bytes that any other layer may hold, too."""
 
@@ -204,7 +205,7 @@ class Stretch:
     size: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Layer:
     """A finished layer zip on disk."""
 
@@ -233,7 +234,7 @@ class Layer:
         return not all(is_pure(share.artifact) for share in self.distributions)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Package:
     """A finished function zip on disk."""
 
@@ -256,7 +257,7 @@ class Package:
         return code_sha256(self.sha256)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Build:
     """Everything one ``lamina build`` made or found already made."""
 

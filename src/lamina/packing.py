@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from lamina.archive.bytecode import RECIPE
 from lamina.archive.package import pack, packages
 from lamina.archive.sources import fingerprint
 from lamina.bytecoding import compile_sources
+from lamina.frozen import frozen, replace
 from lamina.service import BytecodeMode
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ __all__ = ["Packing", "pack_functions"]
 _FORMAT = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Packing:
     """The function packages, and what became of the sources."""
 

@@ -20,7 +20,6 @@ Every output is written beside its destination and renamed, so a killed build le
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from lamina.archive.writing import building, replace_file
 from lamina.bytecoding import PROFILE, Toolchain, choose
 from lamina.check import finished, limits, sdk
 from lamina.fetch import fetch
+from lamina.frozen import frozen, replace
 from lamina.layering import Draft, LayerPlan, Outcome, closure_of, make_layer, missing_pins, reuse, why
 from lamina.model import Build, Finding, Severity, SourcePin
 from lamina.packing import Packing, pack_functions
@@ -68,7 +68,7 @@ _NO_OVERRIDES = Overrides()
 _LIKELY_RATIO = 4
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Options:
     """What a caller may ask for beyond the project's configuration."""
 
@@ -85,7 +85,7 @@ class Options:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Session:
     """What the stages of one build share."""
 
@@ -115,7 +115,7 @@ class Session:
         return cls(project=project, options=options, store=store, index=index, reporter=reporter)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Plan:
     """What a build is to do, from reading alone."""
 
@@ -131,7 +131,7 @@ class Plan:
     """What the configuration says of the lock that is not so."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Result:
     """A build, and the story of it."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina import buildfile, fresh
 from lamina.differences import differences
 from lamina.errors import ConfigError
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Previous", "changes"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Previous:
     """The last build of a project, as far as its files are still what it recorded."""
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina import __version__
+from lamina.frozen import field_names
 from lamina.model import Pin, Selection
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def keep(
 
 def _row(pin: Pin) -> dict[str, str | int]:
     # Where a file of this machine was does not matter once it is in the store.
-    return {name: value for name, value in asdict(pin).items() if value is not None and name != "path"}
+    values = {name: getattr(pin, name) for name in field_names(type(pin)) if name != "path"}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ class LocalMode(Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Function:
     """One Lambda function of the service."""
 
@@ -59,7 +60,7 @@ class Function:
     """Environment variables when invoked locally, as pairs sorted by name."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LayerConfig:
     """What goes into one layer; whatever it does not configure is the service's."""
 
@@ -74,7 +75,7 @@ class LayerConfig:
     """Normalised names of distributions that are left out."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Service:
     """The whole configuration of one project."""
 
@@ -106,7 +107,7 @@ class Service:
     """Normalised names of local packages that go elsewhere than *local* says."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Overrides:
     """What the command line says otherwise."""
 

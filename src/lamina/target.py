@@ -6,12 +6,12 @@ The facts are in ``data/runtimes.toml``, each with its source and the day it was
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import ConfigError
+from lamina.frozen import field_names, frozen
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -56,7 +56,7 @@ _LEGACY_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = {Architecture.X86_64: 5, Architecture.ARM64: 17}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Target:
     """One runtime on one architecture: everything that decides which wheels and markers apply."""
 
@@ -129,7 +129,7 @@ class Target:
         return f"{self.runtime} on {self.architecture}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Quotas:
     """What Lambda refuses to exceed; sizes are bytes."""
 
@@ -156,7 +156,7 @@ class Quotas:
     """Parts of one S3 multipart upload."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Preinstalled:
     """A distribution that the runtime brings along, importable without any layer."""
 
@@ -169,7 +169,7 @@ class Preinstalled:
     """The day on which *source* was read."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Runtime:
     """One managed Python runtime of Lambda."""
 
@@ -197,7 +197,7 @@ class Runtime:
 def quotas() -> Quotas:
     """Return the service's limits; an account may have been granted others."""
     values = {row["name"]: row["value"] for row in _data()["quota"]}
-    return Quotas(**{entry.name: values[entry.name] for entry in fields(Quotas)})
+    return Quotas(**{name: values[name] for name in field_names(Quotas)})
 
 
 @cache

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina import config, fresh
 from lamina.errors import ConfigError, InvalidConfigError, LaminaError
+from lamina.frozen import frozen
 from lamina.progress import Silent
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _SKIPPED = frozenset({"__pycache__", "build", "cdk.out", "dist", "node_modules",
 _DEPTH = 4
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Workspace:
     """A directory with services below it."""
 
@@ -44,7 +44,7 @@ class Workspace:
     """Absolute directories, sorted."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Service:
     """What became of one service: a result, or the error that kept it from one."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.archive.compiler import Compiled, Compiler, Invalidation, bytecode_path
@@ -18,6 +17,7 @@ from lamina.archive.copying import read_at
 from lamina.archive.segment import Piece, Recipe, Segment, find_segment, write_segment
 from lamina.archive.wheel import PREFIX, WheelArchive, place
 from lamina.archive.zipformat import DEFLATED, DIRECTORY_ROW, LOCAL_HEADER, Encoded, Member, encode
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,7 +51,7 @@ AREA = "bytecode"
 _REFUSED = ".refused"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Bytecode:
     """The bytecode of one wheel, for one interpreter and one choice of modules."""
 

@@ -8,12 +8,12 @@ order or number of processes.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lamina.errors import BytecodeError
+from lamina.frozen import frozen
 from lamina.interpreters import magic_number
 from lamina.workers import Workers
 
@@ -37,7 +37,7 @@ class Invalidation(Enum):
     """Hash the source: for sources that may be edited where they run, such as a function's in the console."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Compiled:
     """What became of one source."""
 

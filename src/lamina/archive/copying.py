@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.errors import CorruptArchiveError
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     import hashlib
@@ -32,7 +32,7 @@ _GATHER_PIECES = 1000  # Linux, macOS and the BSDs take 1,024 pieces in one writ
 _BUFFER_BYTES = 1 << 20  # what was just put together is still near the processor when it is written
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class SystemCalls:
     """The calls that save work where a system has them; the bytes are the same without."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.collisions import shared_paths
@@ -18,6 +17,7 @@ from lamina.archive.copying import NATIVE, checksum_range, copy_range, write_all
 from lamina.archive.segment import Recipe, Segment, find_segment, segment_path, splice
 from lamina.archive.zipformat import MAX_BYTES, Encoded, encode, end_of_directory, headers, rebase
 from lamina.errors import CorruptArchiveError, LaminaError
+from lamina.frozen import frozen
 from lamina.model import is_pure
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ MANIFEST_DIRECTORY = "lamina"
 _SPLICERS = 2
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Identity:
     """
     What decides a layer's content: the artifacts, the target and the recipe; nothing about this machine.
@@ -90,7 +90,7 @@ def _canonical(content: object) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Contribution:
     """A segment, and the distribution that it belongs to."""
 

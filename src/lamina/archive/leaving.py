@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import dataclass
 from fnmatch import fnmatchcase, translate
 from functools import cache
 from itertools import takewhile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lamina.archive.snapshot import Observation, observe
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ __all__ = ["GitIgnore", "Glob", "Include", "LeftOut", "Rule", "rule_for"]
 _WILDCARDS = frozenset("*?[")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LeftOut:
     """A first-party path that did not get into the package; a directory stands for all that is in it."""
 
@@ -37,7 +37,7 @@ class LeftOut:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Rule:
     """Names that do not belong into a package."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from heapq import merge
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from lamina.archive.sources import fingerprint
 from lamina.archive.writing import writing
 from lamina.archive.zipformat import Encoded, encode, write_sorted
 from lamina.errors import PackageError
+from lamina.frozen import frozen
 from lamina.model import Package
 from lamina.target import quotas
 
@@ -36,7 +36,7 @@ __all__ = ["Packed", "pack", "packages"]
 _PROGRAMS = (b"#!", b"\x7fELF")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Packed:
     """A zip of the sources, as one or more functions have it."""
 

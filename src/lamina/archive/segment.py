@@ -17,12 +17,12 @@ import json
 import os
 import struct
 import zlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.copying import NATIVE, Gather, keep, read_at, write_all
 from lamina.archive.zipformat import LOCAL_HEADER, Member, headers
 from lamina.errors import CorruptArchiveError
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +62,7 @@ class Piece(NamedTuple):
     payload: bytes | memoryview
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Recipe:
     """What decides a segment's bytes beside the wheel itself."""
 
@@ -96,7 +96,7 @@ def _nothing(_: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Segment:
     """A segment in the store."""
 
@@ -107,7 +107,7 @@ class Segment:
     """Of the local entries: what they are checked with whenever they are read, because it is cheap."""
     rows: int
     unzipped_bytes: int
-    directory: bytes = field(repr=False)
+    directory: bytes
     """The directory rows, with offsets from zero."""
 
     @property

@@ -21,7 +21,6 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from lamina.archive.leaving import GitIgnore, Glob, Include, LeftOut, rule_for
 from lamina.archive.snapshot import Observation, Snapshot, observe
 from lamina.archive.zipformat import check_path
 from lamina.errors import PackageError, UnsafeMemberError
+from lamina.frozen import frozen, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["LeftOut", "SourceFile", "SourceTree", "fingerprint", "walk"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class SourceFile:
     """One first-party file of a package."""
 
@@ -48,7 +48,7 @@ class SourceFile:
     """Of its content, when the tree was walked."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class SourceTree:
     """All first-party files, sorted by path; and what decided that these are all."""
 
@@ -86,7 +86,7 @@ def walk(root: Path, source: Sequence[str], include: Sequence[str] = ()) -> Sour
     return walker.finish()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class _Place:
     """A path on its way into the package."""
 

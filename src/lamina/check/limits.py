@@ -16,9 +16,9 @@ rule                    severity  found where
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lamina.frozen import frozen
 from lamina.model import Finding, Severity
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class SizedPackage(Protocol):
         """The names of the function's layers."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class DistributionSize:
     """What a distribution will add to a layer, from metadata alone."""
 
@@ -99,7 +99,7 @@ class DistributionSize:
     bytecode_bytes: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LayerSize:
     """What a layer will be, before anything of it is downloaded."""
 
@@ -109,7 +109,7 @@ class LayerSize:
     distributions: tuple[DistributionSize, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class PackageSize:
     """What a function's package will be."""
 

@@ -18,13 +18,13 @@ rule              severity  found where
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from email.parser import HeaderParser
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.check.view import View, owner_of, stacks
+from lamina.frozen import frozen
 from lamina.model import Finding, Severity
 from lamina.service import SdkPolicy
 from lamina.target import runtimes
@@ -44,7 +44,7 @@ __all__ = ["check", "left_out"]
 _REMEDY = 'lock `boto3` too, or leave all of it to the runtime: sdk = "runtime"'
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class _Family:
     """The distributions that make up the SDK."""
 

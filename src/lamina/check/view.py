@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.archive.listing import members, raw_directory
+from lamina.frozen import frozen
 from lamina.functions import normalized
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["Stack", "View", "listed", "owner_of", "stacks"]
 _SHOWN = 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Stack:
     """Layers that are seen together, in the order in which Lambda unpacks them: of two files the later one stays."""
 

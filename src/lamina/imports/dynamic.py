@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from lamina.frozen import frozen
 
 __all__ = ["Rule", "rules", "rules_digest"]
 
 _DATA = Path(__file__).parent.parent / "data" / "dynamic_imports.toml"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Rule:
     """What the module imports beyond what its source says."""
 

@@ -6,9 +6,10 @@ Pure: what a source imports is asked of a callback, in waves, so that the callba
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
+
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ class Reached(NamedTuple):
     """The module whose import came first, or nothing for a handler."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Reachable:
     """Everything that a service's handlers can import."""
 

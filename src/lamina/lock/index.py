@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["IndexFile", "IndexFiles"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class IndexFile:
     """One file that an index offers for a locked version."""
 

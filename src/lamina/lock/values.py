@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from lamina.frozen import frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Lock", "LockFile", "Request"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LockFile:
     """A lock file that was found, not read."""
 
@@ -33,7 +34,7 @@ class LockFile:
         return self.project / "pyproject.toml"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Request:
     """What a lock is asked: for which target, with which choice of groups and extras."""
 
@@ -46,7 +47,7 @@ class Request:
     index: IndexFiles
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Lock:
     """A lock that was read, is valid, and matches its ``pyproject.toml``."""
 
