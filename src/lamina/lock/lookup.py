@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.lock.index import IndexFile
     from lamina.lock.values import Request
 
-__all__ = ["Hashed", "packages"]
+__all__ = ["Hashed", "packages", "table"]
 
 # One request per project, each mostly waiting.
 _REQUESTS_AT_ONCE = 8
@@ -56,13 +56,19 @@ def packages(locked: Sequence[Hashed], request: Request) -> list[dict[str, Any]]
     return [package for package in found if package is not None]
 
 
-def _package(locked: Hashed, request: Request) -> dict[str, Any] | None:
-    index_url, files = _files(locked, request)
+def table(
+    name: str, version: str, files: Sequence[IndexFile], request: Request, *, index_url: str | None
+) -> dict[str, Any] | None:
+    """
+    Return the PEP 751 table of a package that has *files*, with the wheels that the target may take.
+
+    ``None`` without files. *index_url* is where they were found; it may carry credentials, and the table does not.
+    """
     wheels = sorted((file for file in files if file.filename.endswith(".whl")), key=_filename)
     sdists = sorted((file for file in files if file.filename.endswith((".tar.gz", ".zip"))), key=_filename)
     if not wheels and not sdists:
         return None
-    package: dict[str, Any] = {"name": locked.name, "version": locked.version}
+    package: dict[str, Any] = {"name": name, "version": version}
     if index_url:
         package["index"] = guards.without_credentials(index_url)
     if wheels:
@@ -70,6 +76,11 @@ def _package(locked: Hashed, request: Request) -> dict[str, Any] | None:
     if sdists:
         package["sdist"] = _artifact(sdists[0])
     return package
+
+
+def _package(locked: Hashed, request: Request) -> dict[str, Any] | None:
+    index_url, files = _files(locked, request)
+    return table(locked.name, locked.version, files, request, index_url=index_url)
 
 
 def _files(locked: Hashed, request: Request) -> tuple[str | None, Sequence[IndexFile]]:

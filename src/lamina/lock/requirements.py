@@ -22,11 +22,10 @@ from packaging.version import InvalidVersion, Version
 
 from lamina.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError
 from lamina.fileurls import path_of
-from lamina.lock import guards, manifest, stale
+from lamina.lock import guards, lookup, manifest, stale
 from lamina.lock.index import IndexFile
 from lamina.lock.requirementsfile import Entry, Requirements, parse
 from lamina.lock.values import Lock
-from lamina.lock.wheelnames import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -250,31 +249,7 @@ def _looked_up(pinned: Sequence[_Pinned], parsed: Requirements, request: Request
 
 def _package(pin: _Pinned, parsed: Requirements, request: Request) -> dict[str, Any] | None:
     index_url, files = _files(pin, parsed, request)
-    wheels = sorted((file for file in files if file.filename.endswith(".whl")), key=_by_name)
-    sdists = sorted((file for file in files if file.filename.endswith((".tar.gz", ".zip"))), key=_by_name)
-    if not wheels and not sdists:
-        return None
-    package: dict[str, Any] = {"name": pin.name, "version": pin.version}
-    if index_url:
-        package["index"] = guards.without_credentials(index_url)
-    if wheels:
-        package["wheels"] = [_artifact(file) for file in near(wheels, _by_name, request.target)]
-    if sdists:
-        package["sdist"] = _artifact(sdists[0])
-    return package
-
-
-def _by_name(file: IndexFile) -> str:
-    return file.filename
-
-
-def _artifact(file: IndexFile) -> dict[str, Any]:
-    artifact: dict[str, Any] = {
-        "name": file.filename,
-        "url": guards.without_credentials(file.url),
-        "hashes": {"sha256": file.sha256.lower()},
-    }
-    return artifact if file.size is None else artifact | {"size": file.size}
+    return lookup.table(pin.name, pin.version, files, request, index_url=index_url)
 
 
 def _files(pin: _Pinned, parsed: Requirements, request: Request) -> tuple[str | None, Sequence[IndexFile]]:
