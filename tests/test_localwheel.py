@@ -17,6 +17,7 @@ import pytest
 from uv import find_uv_bin
 
 import lockers
+from lamina.cli import main
 from lamina.errors import ConfigError, LocalBuildError, LockError, PackageError
 from lamina.localwheel import identify
 from lamina.model import DirectorySource, SdistSource, VcsSource
@@ -445,6 +446,21 @@ def test_no_project(tmp_path: Path) -> None:
     assert f"`shared` is locked as the directory `{tmp_path / 'shared'}`, which is no Python project" == str(
         raised.value
     )
+
+
+def test_a_plan_builds_nothing(
+    tmp_path: Path, counter: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dry run says what would be built, and runs none of its code."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
+    project = write_service(tmp_path / "project")
+    write_pylock(project, sdist_row(make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))))
+
+    code = main(["build", "--dry-run", "--project", str(project)])
+
+    assert 0 == code
+    assert re.search(r"pure 1\.0 +\? +\? +to be built", capsys.readouterr().err)
+    assert "" == counter.read_text()
 
 
 def _build_in_a_process(project: str, store: str) -> str:

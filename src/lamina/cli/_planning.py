@@ -15,6 +15,7 @@ from lamina.cli._building import options
 from lamina.cli._console import Console, megabytes
 from lamina.estimate import estimate
 from lamina.layering import LayerPlan, closure_of, reuse, why
+from lamina.model import SourcePin
 from lamina.pipeline import Session, plan
 from lamina.previous import Previous
 from lamina.service import BytecodeMode
@@ -103,7 +104,8 @@ def _share(share: Share) -> tuple[str, str, str, str]:
         if share.outline
         else ("?", "?")
     )
-    return f"{share.pin.name} {share.pin.version}", *sizes, "in the store" if share.in_store else "to be fetched"
+    where = "to be built" if isinstance(share.pin, SourcePin) else "in the store" if share.in_store else "to be fetched"
+    return f"{share.pin.name} {share.pin.version}", *sizes, where
 
 
 def _plan_document(planned: Plan, estimates: Sequence[Estimate], stories: Sequence[_Story]) -> dict[str, object]:
