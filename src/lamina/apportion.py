@@ -6,10 +6,10 @@ Pure set algebra on selections; a layer's ``minus`` is read after that of the la
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamina.errors import LockError
+from lamina.frozen import replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

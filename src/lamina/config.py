@@ -7,7 +7,6 @@ Parsing ends here: past `load` there is a `Service`, in which every name has bee
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
 from enum import Enum
 from functools import cache
 from pathlib import Path, PurePosixPath

@@ -10,10 +10,10 @@ import os
 import shutil
 import threading
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamina.archive.writing import temporary_beside
+from lamina.frozen import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
