@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lamina.errors import ConfigError, InvalidConfigError
+from lamina.frozen import replace
 from lamina.functions import DEFAULT_LAYER, normalized, read_functions, read_layers, setting
 from lamina.service import BytecodeMode, Function, LayerConfig, LocalMode, Overrides, SdkPolicy, Service
 from lamina.table import Table, did_you_mean
