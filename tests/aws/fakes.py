@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
+from aws.lambdafakes import FakeFunctions
 from lamina.aws.interfaces import (
     Account,
     BucketState,
@@ -67,6 +68,7 @@ class Cloud:
     bucket_state: BucketState = field(
         default_factory=lambda: BucketState(region="eu-west-1", versioned=False, policy=None)
     )
+    functions: FakeFunctions = field(default_factory=FakeFunctions)
     clock: float = 1000.0
     lock: threading.RLock = field(default_factory=threading.RLock)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -119,6 +121,10 @@ class Fake:
     @property
     def layers(self) -> FakeLayers:
         return FakeLayers(self)
+
+    @property
+    def functions(self) -> FakeFunctions:
+        return self.cloud.functions
 
     @property
     def parameters(self) -> FakeParameters:

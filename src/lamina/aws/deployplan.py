@@ -14,7 +14,7 @@ Traffic through an alias sees none of this: a version of a function never change
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from lamina.aws.functions import LATEST, AliasState, FunctionState, Settings, unversioned
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Action",
-    "Attached",
     "Create",
     "Deploy",
     "DetachLayers",
     "Found",
     "Keep",
+    "State",
     "Update",
     "UpdateCode",
     "UpdateSettings",
@@ -37,6 +37,7 @@ __all__ = [
     "attach",
     "order",
     "plan",
+    "states",
 ]
 
 
@@ -166,6 +167,39 @@ class Deploy:
 
 
 Action = Keep | Create | Deploy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """What decides how ``$LATEST`` behaves."""
+
+    code_sha256: str
+    architecture: str
+    settings: Settings
+
+    @classmethod
+    def of(cls, function: FunctionState) -> State:
+        """Return what *function* is."""
+        return cls(code_sha256=function.code_sha256, architecture=function.architecture, settings=function.settings)
+
+
+def states(action: Deploy) -> tuple[State, ...]:
+    """
+    Return every state that ``$LATEST`` goes through, from the one that was found to the wanted one.
+
+    Each of them fits, so the way back is the same way.
+    """
+    found = [State.of(action.found.latest)]
+    for update in action.updates:
+        match update:
+            case UpdateCode():
+                changed = replace(found[-1], code_sha256=update.code_sha256, architecture=update.architecture)
+            case UpdateSettings() | DetachLayers():
+                changed = replace(found[-1], settings=update.settings)
+            case _:
+                assert_never(update)
+        found.append(changed)
+    return tuple(found)
 
 
 def plan(wanted: WantedFunction, found: Found | None, *, alias: str | None, default_alias: str, limit: int) -> Action:

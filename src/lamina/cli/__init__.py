@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "run a command in the world that a function sees",
     "coldstart": "measure what a function's initialisation takes and consists of",
     "publish": "publish the layers that AWS does not have yet",
+    "deploy": "publish, then bring the functions to their new code and layers",
     "sandbox": "run an emulated AWS on loopback, for trying all this without an account",
     "cache": "show, verify or clean the store of wheels and segments",
 }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lamina.aws.apply import Published
     from lamina.aws.survey import Step
 
-__all__ = ["run"]
+__all__ = ["planned", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         wanted = want(builds, settings, arguments.layer)
         steps = survey([Job(each) for each in wanted], connect(settings))
         console.close()
-        for line in _planned(steps):
+        for line in planned(steps):
             console.say(line)
         if arguments.check or arguments.dry_run:
             return _only_planned(result.build.service, steps, arguments)
@@ -74,7 +74,7 @@ def _report(service: str, published: Sequence[Published], arguments: argparse.Na
         print(each.version.arn)
 
 
-def _planned(steps: Sequence[Step]) -> Iterator[str]:
+def planned(steps: Sequence[Step]) -> Iterator[str]:
     for step in steps:
         where = step.place.services.account
         match step.action:

@@ -1,0 +1,209 @@
+"""The part of ``lamina deploy`` that needs the pipeline and AWS, apart, because ``--help`` needs neither."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina import config
+from lamina.aws import deployconfig, outputs
+from lamina.aws.apply import apply
+from lamina.aws.config import load
+from lamina.aws.deploy import Creation, Deployment
+from lamina.aws.deploysurvey import replan, want_functions
+from lamina.aws.deploysurvey import survey as survey_functions
+from lamina.aws.deploywords import deployed_rows, migration, planned, planned_rows
+from lamina.aws.facts import fits
+from lamina.aws.places import connect
+from lamina.aws.plan import Keep
+from lamina.aws.survey import Job, everywhere, survey
+from lamina.aws.wanted import want
+from lamina.cli._console import Console, megabytes
+from lamina.cli._publishing import planned as planned_layers
+from lamina.errors import ConfigError
+from lamina.pipeline import Options, build
+from lamina.table import did_you_mean
+from lamina.target import quotas
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from lamina.aws.apply import Published
+    from lamina.aws.deploy import Deployed
+    from lamina.aws.deployconfig import DeployConfig
+    from lamina.aws.deployplan import WantedFunction
+    from lamina.aws.deploysurvey import Step as FunctionStep
+    from lamina.aws.survey import Place, Step
+    from lamina.aws.wanted import Wanted
+    from lamina.model import Build
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What one run is about."""
+
+    arguments: argparse.Namespace
+    console: Console
+    build: Build
+    layers: tuple[Wanted, ...]
+    config: DeployConfig
+    creation: Creation | None
+    directory: Path
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build, plan, and unless only the plan was asked for, publish and deploy."""
+    _check(arguments)
+    console = Console.of(arguments)
+    project = config.find_project(Path(arguments.project or "."))
+    try:
+        publishing = load(project).at(arguments.region)
+        deploying = deployconfig.load(project)
+        built = build(project, Options(), reporter=console).build
+        for finding in built.findings:
+            console.finding(finding.severity, finding.message)
+        if not built.ok:
+            return 1
+        with tempfile.TemporaryDirectory(prefix="lamina-deploy-") as name:
+            work = _Work(
+                arguments=arguments,
+                console=console,
+                build=_chosen(built, arguments.function),
+                layers=want((built,), publishing),
+                config=replace(deploying, alias=arguments.alias or deploying.alias),
+                creation=_creation(arguments, project),
+                directory=Path(name),
+            )
+            return _run(work, connect(publishing))
+    finally:
+        console.close()
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.create != bool(arguments.role):
+        raise ConfigError("`--create` and `--role` go together", hint="lamina deploy --create --role ARN")
+    if arguments.role and not fits("role", arguments.role):
+        raise ConfigError(f"`{arguments.role}` is no role's ARN", hint="arn:aws:iam::123456789012:role/service")
+    if arguments.alias and not fits("alias", arguments.alias):
+        raise ConfigError(f"`{arguments.alias}` is no alias's name")
+
+
+def _chosen(built: Build, names: Sequence[str]) -> Build:
+    known = [package.name for package in built.packages]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"The service has no function `{name}`{did_you_mean(name, known)}")
+    return replace(built, packages=tuple(each for each in built.packages if not names or each.name in names))
+
+
+def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
+    if not arguments.create:
+        return None
+    sizes = {each.name: (each.memory_mb, each.timeout_seconds) for each in config.load(project).functions}
+    return Creation(role=arguments.role, sizes=sizes)
+
+
+def _run(work: _Work, places: Sequence[Place]) -> int:
+    layer_steps = survey([Job(each) for each in work.layers], places)
+    plans = dict(zip(places, everywhere(lambda place: _plan(work, place, layer_steps), places), strict=True))
+    console, arguments = work.console, work.arguments
+    console.close()
+    if arguments.migrate:
+        for place in places:
+            print("\n".join(migration(plans[place], limit=quotas().unzipped_bytes)))
+        return 0
+    for line in planned_layers(layer_steps):
+        console.say(line)
+    for place in places:
+        for line in planned(plans[place], place.services.account):
+            console.say(line)
+    if arguments.dry_run or arguments.check:
+        return _only_planned(work, layer_steps, plans)
+    published = apply(layer_steps, reporter=console)
+    deployed = dict(
+        zip(places, everywhere(lambda place: _deploy(work, place, plans[place], published), places), strict=True)
+    )
+    console.close()
+    _report(work, published, deployed)
+    return 0
+
+
+def _plan(work: _Work, place: Place, layer_steps: Sequence[Step]) -> tuple[FunctionStep, ...]:
+    directory = _directory(work, place)
+    directory.mkdir(parents=True)
+    known = {
+        step.wanted.name: step.action.version.arn
+        for step in layer_steps
+        if step.place is place and isinstance(step.action, Keep)
+    }
+    return survey_functions(
+        place.services.functions,
+        _wanted(work, place, known),
+        {package.name: package for package in work.build.packages},
+        config=work.config,
+        create=work.creation is not None,
+        directory=directory,
+        has_bucket=place.objects is not None,
+    )
+
+
+def _wanted(work: _Work, place: Place, versions: dict[str, str]) -> tuple[WantedFunction, ...]:
+    return want_functions(work.build, work.layers, versions, work.config, place.services.account)
+
+
+def _directory(work: _Work, place: Place) -> Path:
+    return work.directory / place.services.account.id / place.services.account.region
+
+
+def _deploy(
+    work: _Work, place: Place, steps: Sequence[FunctionStep], published: Sequence[Published]
+) -> tuple[Deployed, ...]:
+    versions = {each.step.wanted.name: each.version.arn for each in published if each.step.place is place}
+    deployment = Deployment(
+        place.services.functions,
+        replan(steps, _wanted(work, place, versions), config=work.config),
+        directory=_directory(work, place),
+        objects=place.objects,
+        keys=place.keys,
+        creation=work.creation,
+        reporter=work.console,
+    )
+    return deployment.run()
+
+
+def _only_planned(work: _Work, layer_steps: Sequence[Step], plans: dict[Place, tuple[FunctionStep, ...]]) -> int:
+    if work.arguments.json:
+        document = outputs.plan_document(work.build.service, layer_steps)
+        rows = [row for place, steps in plans.items() for row in planned_rows(steps, place.services.account)]
+        print(json.dumps(document | {"functions": rows}, indent=2))
+    changes = any(step.action.is_change for step in layer_steps) or any(
+        step.action.is_change for steps in plans.values() for step in steps
+    )
+    return 1 if work.arguments.check and changes else 0
+
+
+def _report(work: _Work, published: Sequence[Published], deployed: dict[Place, tuple[Deployed, ...]]) -> None:
+    if work.arguments.json:
+        document = outputs.document(work.build.service, published)
+        rows = [row for place, each in deployed.items() for row in deployed_rows(each, place.services.account)]
+        print(json.dumps(document | {"functions": rows}, indent=2))
+    else:
+        for each in published:
+            print(each.version.arn)
+    every = [each for several in deployed.values() for each in several]
+    changed = sum(each.step.action.is_change for each in every)
+    sent = sum(each.sent_bytes for each in published) + sum(each.sent_bytes for each in every)
+    if not changed and not any(each.new for each in published):
+        work.console.say("nothing to do")
+        return
+    layers = sum(each.new for each in published)
+    work.console.say(
+        f"{layers} new layer version{'' if layers == 1 else 's'}, {changed} of {len(every)} functions deployed, "
+        f"{megabytes(sent)} sent"
+    )

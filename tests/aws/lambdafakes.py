@@ -1,0 +1,230 @@
+"""Lambda's functions in memory: it checks the limit at every call, as Lambda does, and can be told to fail at any of them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import threading
+import zipfile
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from lamina.aws.functions import LATEST, AliasState, FunctionState, NewFunction, Settings
+from lamina.aws.interfaces import S3Code, Zip
+from lamina.errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_Result = TypeVar("_Result")
+
+
+def code(content: str, size: int = 10) -> bytes:
+    """Return a zip whose one file has *size* bytes that begin with *content*."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("app.py"), content.ljust(size))
+    return buffer.getvalue()
+
+
+def digest(content: bytes) -> str:
+    """Return what Lambda says about *content*."""
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def unzipped(content: bytes) -> int:
+    """Return what Lambda counts of *content*."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return sum(each.file_size for each in archive.infolist())
+
+
+@dataclass
+class Held:
+    """One function."""
+
+    content: bytes
+    state: FunctionState
+    busy_polls: int = 0
+    versions: dict[str, FunctionState] = field(default_factory=dict)
+    aliases: dict[str, AliasState] = field(default_factory=dict)
+
+
+class FakeFunctions:
+    """`Functions`, as strict as Lambda about sizes, revisions and changes under way."""
+
+    def __init__(self, *, limit: int = 262_144_000, layers: dict[str, int] | None = None) -> None:
+        """Know the unzipped sizes of *layers* by ARN."""
+        self.limit = limit
+        self.layer_bytes = layers or {}
+        self.functions: dict[str, Held] = {}
+        self.calls: list[str] = []
+        self.before: Callable[[str], None] = lambda _: None
+        self.after: Callable[[str], None] = lambda _: None
+        self.repeated = ""
+        """The reply to this operation gets lost each time, and the SDK asks again."""
+        self._revision = 0
+        self._lock = threading.RLock()
+
+    def hold(self, name: str, content: bytes, settings: Settings, *, alias: str | None = None) -> None:
+        """Have a function, with a version that *alias* points to."""
+        state = FunctionState(
+            name=name,
+            version=LATEST,
+            revision=self._next(),
+            code_sha256=digest(content),
+            code_bytes=len(content),
+            settings=settings,
+            architecture="x86_64",
+        )
+        held = self.functions[name] = Held(content=content, state=state)
+        if alias is not None:
+            held.versions["1"] = replace(state, version="1")
+            held.aliases[alias] = AliasState(name=alias, version="1", revision=self._next())
+
+    def serving(self, name: str, alias: str | None = None) -> tuple[str, Settings]:
+        """Return what a caller gets: code and settings."""
+        held = self.functions[name]
+        state = held.state
+        if alias is not None and held.aliases[alias].version != LATEST:
+            state = held.versions[held.aliases[alias].version]
+        return state.code_sha256, state.settings
+
+    def snapshot(self) -> dict[str, tuple[str, Settings, dict[str, tuple[str, Settings]]]]:
+        """Return everything that callers can see."""
+        return {
+            name: (*self.serving(name), {alias: self.serving(name, alias) for alias in held.aliases})
+            for name, held in self.functions.items()
+        }
+
+    def get(self, name: str, version: str = LATEST) -> FunctionState | None:
+        def effect() -> FunctionState | None:
+            held = self.functions.get(name)
+            if held is None:
+                return None
+            if version != LATEST:
+                return held.versions.get(version)
+            held.busy_polls = max(0, held.busy_polls - 1)
+            return replace(held.state, busy=held.busy_polls > 0)
+
+        return self._do("GetFunctionConfiguration", effect)
+
+    def download(self, name: str, destination: Path) -> None:
+        self._do("GetFunction", lambda: destination.write_bytes(self.functions[name].content))
+
+    def update_code(self, name: str, code: Zip | S3Code, *, architecture: str, revision: str) -> bool:
+        def effect() -> bool:
+            held = self._idle(name)
+            if held.state.revision != revision:
+                return False
+            assert isinstance(code, Zip)
+            self._check(code.content, held.state.settings)
+            held.content = code.content
+            self._change(
+                held,
+                replace(
+                    held.state,
+                    code_sha256=digest(code.content),
+                    code_bytes=len(code.content),
+                    architecture=architecture,
+                ),
+            )
+            return True
+
+        return self._do("UpdateFunctionCode", effect)
+
+    def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
+        def effect() -> bool:
+            held = self._idle(name)
+            if held.state.revision != revision:
+                return False
+            self._check(held.content, settings)
+            self._change(held, replace(held.state, settings=settings))
+            return True
+
+        return self._do("UpdateFunctionConfiguration", effect)
+
+    def publish_version(self, name: str, *, code_sha256: str, revision: str) -> str | None:
+        def effect() -> str | None:
+            held = self._idle(name)
+            if (held.state.code_sha256, held.state.revision) != (code_sha256, revision):
+                return None
+            newest = str(len(held.versions))
+            if newest in held.versions and self._same(held.versions[newest], held.state):
+                return newest
+            number = str(len(held.versions) + 1)
+            held.versions[number] = replace(held.state, version=number, revision=self._next())
+            return number
+
+        return self._do("PublishVersion", effect)
+
+    def alias(self, name: str, alias: str) -> AliasState | None:
+        return self._do("GetAlias", lambda: self.functions[name].aliases.get(alias))
+
+    def create_alias(self, name: str, alias: str, version: str) -> None:
+        def effect() -> None:
+            self.functions[name].aliases[alias] = AliasState(name=alias, version=version, revision=self._next())
+
+        self._do("CreateAlias", effect)
+
+    def move_alias(self, name: str, alias: str, version: str, *, revision: str) -> bool:
+        def effect() -> bool:
+            aliases = self.functions[name].aliases
+            if aliases[alias].revision != revision:
+                return False
+            aliases[alias] = AliasState(name=alias, version=version, revision=self._next())
+            return True
+
+        return self._do("UpdateAlias", effect)
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        self._do("DeleteAlias", lambda: self.functions[name].aliases.pop(alias, None))
+
+    def create(self, function: NewFunction) -> None:
+        def effect() -> None:
+            if function.name in self.functions:
+                raise AwsError(f"Cannot make function `{function.name}`: Function already exist")
+            assert isinstance(function.code, Zip)
+            self._check(function.code.content, function.settings)
+            self.hold(function.name, function.code.content, function.settings)
+            self.functions[function.name].busy_polls = 2
+
+        self._do("CreateFunction", effect)
+
+    def delete(self, name: str) -> None:
+        self._do("DeleteFunction", lambda: self.functions.pop(name, None))
+
+    def _do(self, operation: str, effect: Callable[[], _Result]) -> _Result:
+        with self._lock:
+            self.calls.append(operation)
+            self.before(operation)
+            result = effect()
+            if operation == self.repeated:
+                for held in self.functions.values():
+                    held.busy_polls = 0
+                result = effect()
+            self.after(operation)
+            return result
+
+    def _idle(self, name: str) -> Held:
+        held = self.functions[name]
+        if held.busy_polls:
+            raise AwsError(f"Function `{name}` is being changed")
+        return held
+
+    def _change(self, held: Held, state: FunctionState) -> None:
+        held.state = replace(state, revision=self._next())
+        held.busy_polls = 2
+
+    def _check(self, content: bytes, settings: Settings) -> None:
+        if unzipped(content) + sum(self.layer_bytes[arn] for arn in settings.layers) > self.limit:
+            raise AwsError(f"Unzipped size must be smaller than {self.limit} bytes")
+
+    @staticmethod
+    def _same(one: FunctionState, other: FunctionState) -> bool:
+        return (one.code_sha256, one.settings) == (other.code_sha256, other.settings)
+
+    def _next(self) -> str:
+        self._revision += 1
+        return f"r{self._revision}"

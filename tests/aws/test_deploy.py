@@ -1,0 +1,338 @@
+"""Deploying against a Lambda that enforces its limit at every call: done, or everything as it was."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aws.fakes import Cloud, Killed
+from aws.lambdafakes import FakeFunctions, code, digest, unzipped
+from lamina.aws.deploy import Creation, Deployed, Deployment, Patience
+from lamina.aws.deployconfig import DeployConfig
+from lamina.aws.deployplan import Deploy, Found, WantedFunction, WantedLayer, plan
+from lamina.aws.deploysurvey import Step, survey
+from lamina.aws.functions import Settings
+from lamina.aws.naming import Keys
+from lamina.errors import AwsError, ChangedMeanwhileError, DeployError
+from lamina.model import Package
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LIMIT = 1000
+LAYER = "arn:aws:lambda:eu-west-1:123456789012:layer:shop-common"
+OLD, NEW = f"{LAYER}:1", f"{LAYER}:2"
+NAMES = ("alpha", "beta", "gamma")
+ROLE = "arn:aws:iam::123456789012:role/service"
+IMPATIENT = Patience(poll_seconds=0, limit_seconds=5, sleep=lambda _: None)
+# (old code, old layer, new code, new layer): sizes for each of the three orders.
+SIZES = {"layers first": (10, 500, 10, 500), "code first": (900, 0, 10, 500), "no layers between": (600, 400, 600, 400)}
+
+
+def settings(*layers: str) -> Settings:
+    return Settings(layers=layers, handler="app.handler", runtime="python3.13")
+
+
+class Shop:
+    """Three functions with old code and layers in Lambda, and what they are to become."""
+
+    def __init__(self, directory: Path, kind: str = "layers first", *, alias: str | None = "live") -> None:
+        old_code, old_layer, new_code, new_layer = SIZES[kind]
+        self.directory = directory
+        self.lambda_ = FakeFunctions(limit=LIMIT, layers={OLD: old_layer, NEW: new_layer})
+        self.old_settings = settings(OLD) if old_layer else settings()
+        self.new = code("new", new_code)
+        self.new_layer = new_layer
+        for name in NAMES:
+            self.lambda_.hold(f"shop-{name}", code(f"old {name}", old_code), self.old_settings, alias=alias)
+        path = directory / "new.zip"
+        path.write_bytes(self.new)
+        self.packages = {
+            name: Package(
+                name=name,
+                handler="app.handler",
+                path=path,
+                sha256=hashlib.sha256(self.new).hexdigest(),
+                zipped_bytes=len(self.new),
+                unzipped_bytes=unzipped(self.new),
+                files=1,
+                layers=("common",),
+                total_unzipped_bytes=unzipped(self.new) + new_layer,
+                console_editable=True,
+            )
+            for name in NAMES
+        }
+
+    def wanted(self, name: str) -> WantedFunction:
+        package = self.packages[name]
+        return WantedFunction(
+            function=name,
+            name=f"shop-{name}",
+            code_sha256=package.code_sha256,
+            zipped_bytes=package.zipped_bytes,
+            unzipped_bytes=package.unzipped_bytes,
+            layers=(WantedLayer(layer=LAYER, arn=NEW, unzipped_bytes=self.new_layer),),
+            handler="app.handler",
+            runtime="python3.13",
+            architecture="x86_64",
+            own_layers=frozenset({LAYER}),
+        )
+
+    def steps(self, alias: str | None = "live", *, create: bool = False) -> tuple[Step, ...]:
+        config = DeployConfig(alias=alias)
+        wanted = [self.wanted(name) for name in NAMES]
+        found = survey(
+            self.lambda_,
+            wanted,
+            self.packages,
+            config=config,
+            create=create,
+            directory=self.directory,
+            has_bucket=False,
+        )
+        # The survey plans for Lambda's own limit; this Lambda's is smaller.
+        return tuple(
+            replace(step, action=self.again(step.action.found, each, alias))
+            if isinstance(step.action, Deploy)
+            else step
+            for step, each in zip(found, wanted, strict=True)
+        )
+
+    @staticmethod
+    def again(found: Found, wanted: WantedFunction, alias: str | None) -> Deploy:
+        action = plan(wanted, found, alias=alias, default_alias="live", limit=LIMIT)
+        assert isinstance(action, Deploy)
+        return action
+
+    def deployment(self, steps: tuple[Step, ...], creation: Creation | None = None) -> Deployment:
+        return Deployment(
+            self.lambda_,
+            steps,
+            directory=self.directory,
+            objects=None,
+            keys=Keys("lamina/"),
+            creation=creation,
+            patience=IMPATIENT,
+        )
+
+    def deploy(self) -> tuple[Deployed, ...]:
+        return self.deployment(self.steps()).run()
+
+    def complete(self) -> tuple[str, Settings]:
+        return digest(self.new), settings(NEW)
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_deploys(tmp_path: Path, kind: str) -> None:
+    """Whatever order the sizes allow, in the end `$LATEST` and the alias are the new function."""
+    shop = Shop(tmp_path, kind)
+    deployed = shop.deploy()
+
+    assert {f"shop-{name}": (*shop.complete(), {"live": shop.complete()}) for name in NAMES} == shop.lambda_.snapshot()
+    assert ["2", "2", "2"] == [each.version for each in deployed]
+    assert {len(shop.new)} == {each.sent_bytes for each in deployed}
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_alias_never_half_updated(tmp_path: Path, kind: str) -> None:
+    """After every single call each alias serves either the whole old function or the whole new one."""
+    shop = Shop(tmp_path, kind)
+    old = {name: shop.lambda_.serving(name, "live") for name in shop.lambda_.functions}
+    seen: list[bool] = []
+
+    def look(_: str) -> None:
+        seen.extend(
+            shop.lambda_.serving(name, "live") in (old[name], shop.complete()) for name in shop.lambda_.functions
+        )
+
+    shop.lambda_.after = look
+    shop.deploy()
+
+    assert len(seen) > 30
+    assert all(seen)
+
+
+def calls_of(directory: Path, kind: str) -> Counter[str]:
+    directory.mkdir()
+    shop = Shop(directory, kind)
+    steps = shop.steps()
+    shop.lambda_.calls.clear()
+    shop.deployment(steps).run()
+    return Counter(shop.lambda_.calls)
+
+
+def failing_once(operation: str, number: int) -> Callable[[str], None]:
+    """Return a hook that fails the given call of *operation*, and no later one."""
+    seen = Counter[str]()
+
+    def hook(called: str) -> None:
+        seen[called] += 1
+        if called == operation and seen[called] == number:
+            raise AwsError(f"{operation} failed")
+
+    return hook
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", SIZES)
+def test_put_back(tmp_path: Path, kind: str, when: str) -> None:
+    """Any call may fail, before or after it has worked: everything is as it was, is said to be, and a rerun finishes."""
+    for operation, count in calls_of(tmp_path / "count", kind).items():
+        for number in range(1, count + 1):
+            directory = tmp_path / f"{operation}-{number}"
+            directory.mkdir()
+            shop = Shop(directory, kind)
+            steps = shop.steps()
+            before = shop.lambda_.snapshot()
+            setattr(shop.lambda_, when, failing_once(operation, number))
+            try:
+                shop.deployment(steps).run()
+            except (DeployError, AwsError) as error:
+                told = str(error)
+
+                assert before == shop.lambda_.snapshot(), f"{operation} {number}: {told}"
+                assert f"{operation} failed" in told
+                assert told.endswith(("functions and aliases are as they were", "nothing was changed", " failed"))
+            setattr(shop.lambda_, when, lambda _: None)
+            shop.deploy() if any(each.action.is_change for each in shop.steps()) else None
+
+            assert shop.complete() == shop.lambda_.serving("shop-beta", "live")
+
+
+@pytest.mark.parametrize(
+    "operation", ["UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "UpdateAlias"]
+)
+def test_lost_replies(tmp_path: Path, operation: str) -> None:
+    """Where a reply gets lost and the SDK asks again, with what is outdated by then, the deployment finishes."""
+    shop = Shop(tmp_path)
+    shop.lambda_.repeated = operation
+    shop.deploy()
+
+    assert {f"shop-{name}": (*shop.complete(), {"live": shop.complete()}) for name in NAMES} == shop.lambda_.snapshot()
+
+
+@pytest.mark.parametrize(
+    "operation", ["UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "UpdateAlias"]
+)
+def test_killed(tmp_path: Path, operation: str) -> None:
+    """Killed anywhere, aliases serve whole functions, and running again finishes."""
+    shop = Shop(tmp_path)
+    old = {name: shop.lambda_.serving(name, "live") for name in shop.lambda_.functions}
+
+    def die(called: str) -> None:
+        dead.append(called)
+        if operation in dead:
+            raise Killed
+
+    dead: list[str] = []
+    steps = shop.steps()
+    shop.lambda_.after = die
+    with pytest.raises(Killed):
+        shop.deployment(steps).run()
+    shop.lambda_.after = lambda _: None
+    for name in shop.lambda_.functions:
+        assert shop.lambda_.serving(name, "live") in (old[name], shop.complete())
+        shop.lambda_.functions[name].busy_polls = 0
+    shop.deploy()
+
+    assert {f"shop-{name}": (*shop.complete(), {"live": shop.complete()}) for name in NAMES} == shop.lambda_.snapshot()
+
+
+def test_changed_by_others(tmp_path: Path) -> None:
+    """What somebody else changes in between is neither overwritten nor put back."""
+    shop = Shop(tmp_path)
+    steps = shop.steps()
+    theirs = settings(OLD, "arn:aws:lambda:eu-west-1:1:layer:x:1")
+    shop.lambda_.layer_bytes[theirs.layers[1]] = 0
+    held = shop.lambda_.functions["shop-beta"]
+    held.state = replace(held.state, settings=theirs, revision="theirs")
+    with pytest.raises(ChangedMeanwhileError) as caught:
+        shop.deployment(steps).run()
+
+    assert "Somebody else changed function `shop-beta` at the same time" in str(caught.value)
+    assert theirs == held.state.settings
+    assert shop.old_settings == shop.lambda_.functions["shop-alpha"].state.settings
+
+
+def test_cannot_be_put_back(tmp_path: Path) -> None:
+    """What could not be put back is named, each function by itself."""
+    shop = Shop(tmp_path)
+    steps = shop.steps()
+
+    def refuse(called: str) -> None:
+        if called == "PublishVersion" or (called == "UpdateFunctionCode" and "PublishVersion" in shop.lambda_.calls):
+            raise AwsError(f"{called} failed")
+
+    shop.lambda_.before = refuse
+    with pytest.raises(DeployError) as caught:
+        shop.deployment(steps).run()
+
+    assert (
+        "PublishVersion failed; not everything could be put back\n"
+        "  `shop-alpha` could not be put back: UpdateFunctionCode failed\n"
+        "  `shop-beta` could not be put back: UpdateFunctionCode failed\n"
+        "  `shop-gamma` could not be put back: UpdateFunctionCode failed"
+    ) == str(caught.value)
+
+
+def test_creates(tmp_path: Path) -> None:
+    """Functions that do not exist are made when asked, with a version and an alias; what was made is deleted after a failure."""
+    shop = Shop(tmp_path)
+    del shop.lambda_.functions["shop-beta"]
+    steps = shop.steps(create=True)
+    before = shop.lambda_.snapshot()
+    shop.lambda_.before = failing_once("CreateAlias", 1)
+    with pytest.raises(DeployError):
+        shop.deployment(steps, Creation(role=ROLE)).run()
+
+    assert before == shop.lambda_.snapshot()
+    shop.lambda_.before = lambda _: None
+    shop.deployment(shop.steps(create=True), Creation(role=ROLE)).run()
+
+    assert {"live": shop.complete()} == shop.lambda_.snapshot()["shop-beta"][2]
+
+
+def test_what_keeps_from_deploying(tmp_path: Path) -> None:
+    """One run names everything that is in the way, before anything is changed."""
+    shop = Shop(tmp_path)
+    del shop.lambda_.functions["shop-alpha"]
+    beta, gamma = shop.lambda_.functions["shop-beta"], shop.lambda_.functions["shop-gamma"]
+    beta.state = replace(beta.state, is_image=True)
+    gamma.aliases["live"] = replace(gamma.aliases["live"], is_split=True)
+    with pytest.raises(DeployError) as caught:
+        shop.steps()
+
+    assert (
+        "3 things keep this from being deployed\n"
+        "  function `shop-beta` is a container image, which has no layers\n"
+        "  alias `live` of `shop-gamma` splits its traffic: end that first\n"
+        "  there is no function `shop-alpha`"
+    ) == str(caught.value)
+    assert not {"UpdateFunctionCode", "UpdateFunctionConfiguration"} & set(shop.lambda_.calls)
+
+
+def test_large_code_through_the_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large for a call is stored in the bucket under its hash, the old code as well, before anything is changed."""
+    shop = Shop(tmp_path)
+    steps = shop.steps()
+    stored: list[str] = []
+    fake = Cloud().connect(before=stored.append)
+    deployment = Deployment(
+        shop.lambda_,
+        steps,
+        directory=tmp_path,
+        objects=fake.bucket("artifacts"),
+        keys=Keys("lamina/"),
+        patience=IMPATIENT,
+        direct_bytes=0,
+    )
+    with pytest.raises(AssertionError):  # this Lambda takes nothing from buckets
+        deployment.run()
+
+    assert 4 == len([key for key in fake.cloud.stored_keys() if key.startswith("lamina/functions/")])
+    assert f"lamina/functions/{hashlib.sha256(shop.new).hexdigest()}.zip" in fake.cloud.stored_keys()

@@ -1,0 +1,206 @@
+"""How a function comes to its new code and layers: what is done, in which order, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamina.aws.deployplan import (
+    Action,
+    Create,
+    Deploy,
+    DetachLayers,
+    Found,
+    Keep,
+    UpdateCode,
+    UpdateSettings,
+    WantedFunction,
+    WantedLayer,
+    attach,
+    plan,
+    states,
+)
+from lamina.aws.functions import LATEST, AliasState, FunctionState, Settings, unversioned
+
+LAYER = "arn:aws:lambda:eu-west-1:123456789012:layer:shop-common"
+FOREIGN = "arn:aws:lambda:eu-west-1:999999999999:layer:insights:7"
+OLD, NEW = f"{LAYER}:1", f"{LAYER}:2"
+LIMIT = 1000
+
+
+def wanted_function(
+    *, code: str = "new", arn: str | None = NEW, unzipped: int = 10, layer: int = 500
+) -> WantedFunction:
+    return WantedFunction(
+        function="hello",
+        name="shop-hello",
+        code_sha256=code,
+        zipped_bytes=5,
+        unzipped_bytes=unzipped,
+        layers=(WantedLayer(layer=LAYER, arn=arn, unzipped_bytes=layer),),
+        handler="app.handler",
+        runtime="python3.13",
+        architecture="x86_64",
+        own_layers=frozenset({LAYER}),
+    )
+
+
+def function(*, code: str = "old", layers: tuple[str, ...] = (OLD,), version: str = LATEST) -> FunctionState:
+    return FunctionState(
+        name="shop-hello",
+        version=version,
+        revision="r1",
+        code_sha256=code,
+        code_bytes=5,
+        settings=Settings(layers=layers, handler="app.handler", runtime="python3.13"),
+        architecture="x86_64",
+    )
+
+
+def found(latest: FunctionState, *, code_bytes: int | None = 10, layer_bytes: int | None = None) -> Found:
+    return Found(latest=latest, code_unzipped_bytes=code_bytes, layers_unzipped_bytes=layer_bytes)
+
+
+def planned(wanted: WantedFunction, found: Found | None, alias: str | None = None) -> Action:
+    return plan(wanted, found, alias=alias, default_alias="live", limit=LIMIT)
+
+
+def deployed(wanted: WantedFunction, found: Found, alias: str | None = None) -> Deploy:
+    action = planned(wanted, found, alias)
+    assert isinstance(action, Deploy)
+    return action
+
+
+def test_nothing_to_do() -> None:
+    """A function that has its code and layers is kept."""
+    wanted = wanted_function()
+
+    assert Keep(wanted=wanted, reason="unchanged") == planned(wanted, found(function(code="new", layers=(NEW,))))
+
+
+def test_no_function() -> None:
+    """What does not exist is to be made, with the configured alias."""
+    wanted = wanted_function()
+
+    assert Create(wanted=wanted, reason="there is no such function", alias="live") == planned(wanted, None, "live")
+
+
+def test_layers_first() -> None:
+    """Where both orders fit the layers come first, because old code mostly works with new dependencies."""
+    action = deployed(wanted_function(), found(function()))
+
+    assert [UpdateSettings, UpdateCode] == [type(each) for each in action.updates]
+    assert "the code changed, the layers changed" == action.reason
+    assert (
+        "for the seconds between the updates $LATEST, and with it all traffic that names no version, "
+        "runs the old code with the new layers"
+    ) == action.window
+
+
+def test_code_first() -> None:
+    """Where the old code has its dependencies inside, there is no room for the layer before the slim code is there."""
+    action = deployed(wanted_function(), found(function(layers=()), code_bytes=600, layer_bytes=0))
+
+    assert [UpdateCode, UpdateSettings] == [type(each) for each in action.updates]
+
+
+def test_no_layers_in_between() -> None:
+    """Where neither order is known to fit, the function is without layers for a moment; those of others stay."""
+    action = deployed(wanted_function(), found(function(layers=(FOREIGN, OLD)), code_bytes=600))
+
+    assert [DetachLayers, UpdateCode, UpdateSettings] == [type(each) for each in action.updates]
+    assert [(FOREIGN, OLD), (FOREIGN,), (FOREIGN,), (FOREIGN, NEW)] == [each.settings.layers for each in states(action)]
+
+
+def test_one_update() -> None:
+    """Where only one of the two changes there is no window."""
+    code = deployed(wanted_function(arn=OLD), found(function()))
+    layers = deployed(wanted_function(code="old"), found(function()))
+
+    assert [[UpdateCode], [UpdateSettings]] == [[type(each) for each in action.updates] for action in (code, layers)]
+    assert (None, None) == (code.window, layers.window)
+
+
+def test_alias_hides_the_window() -> None:
+    """Callers of an alias see none of it, and the plan says so."""
+    alias = AliasState(name="live", version="3", revision="r")
+    action = deployed(wanted_function(), replace(found(function()), alias=alias))
+
+    assert "live" == action.alias
+    assert (action.window or "").startswith("for the seconds between the updates $LATEST, not alias `live`,")
+
+
+def test_alias_behind() -> None:
+    """A function that is as wanted, but whose alias points elsewhere, needs a version and the alias moved."""
+    latest = function(code="new", layers=(NEW,))
+    alias = AliasState(name="live", version="3", revision="r")
+    there = Found(latest=latest, alias=alias, pointed=function(version="3"))
+    action = deployed(wanted_function(), there)
+    kept = planned(wanted_function(), replace(there, pointed=replace(latest, version="3")))
+
+    assert ((), "alias `live` still points to version 3") == (action.updates, action.reason)
+    assert isinstance(kept, Keep)
+
+
+def test_alias_on_latest() -> None:
+    """An alias that points to what changes under traffic is moved to a version, though nothing else is to do."""
+    alias = AliasState(name="live", version=LATEST, revision="r")
+    action = deployed(wanted_function(), Found(latest=function(code="new", layers=(NEW,)), alias=alias))
+
+    assert "alias `live` points to $LATEST, which is not safe to change under traffic" == action.reason
+
+
+def test_default_alias_is_not_made() -> None:
+    """Without configuration an alias is moved where it exists, and not made; a configured one is made."""
+    assert None is deployed(wanted_function(), found(function())).alias
+    assert "blue" == deployed(wanted_function(), found(function()), "blue").alias
+
+
+def test_unpublished_layer() -> None:
+    """A layer that is yet to be published is a change, and has no ARN in the plan."""
+    action = deployed(wanted_function(arn=None, code="old"), found(function()))
+
+    assert (f"{LAYER}:(new)",) == action.settings.layers
+
+
+arns = st.lists(st.sampled_from(["own-a", "own-b", "x", "y", "z"]), unique=True).map(
+    lambda names: tuple(f"arn:{name}:1" for name in names)
+)
+
+
+@given(present=arns, wanted=st.permutations(["arn:own-a:2", "arn:own-b:2"]), count=st.integers(0, 2))
+def test_attach(present: tuple[str, ...], wanted: list[str], count: int) -> None:
+    """Layers of others stay, in their order; the service's are exactly the wanted ones, in theirs, and together."""
+    own = {"arn:own-a", "arn:own-b"}
+    chosen = wanted[:count]
+    result = attach(chosen, present, own)
+    first = next((result.index(arn) for arn in result if unversioned(arn) in own), 0)
+
+    assert [arn for arn in present if unversioned(arn) not in own] == [
+        arn for arn in result if unversioned(arn) not in own
+    ]
+    assert chosen == list(result[first : first + count])
+    assert len(result) == len(set(result))
+
+
+sizes = st.integers(0, 1000)
+
+
+@given(old_code=sizes, old_layers=sizes, new_code=sizes, new_layers=sizes, known=st.booleans())
+def test_never_over_the_limit(old_code: int, old_layers: int, new_code: int, new_layers: int, *, known: bool) -> None:
+    """Whatever the sizes, no state on the way exceeds the limit, if the first and the last do not."""
+    if old_code + old_layers > LIMIT or new_code + new_layers > LIMIT:
+        return
+    layer_bytes = {OLD: old_layers, NEW: new_layers}
+    code_bytes = {"old": old_code, "new": new_code}
+    action = deployed(
+        wanted_function(unzipped=new_code, layer=new_layers),
+        found(function(), code_bytes=old_code, layer_bytes=old_layers if known else None),
+    )
+    totals = [
+        code_bytes[each.code_sha256] + sum(layer_bytes[arn] for arn in each.settings.layers) for each in states(action)
+    ]
+
+    assert max(totals) <= LIMIT

@@ -1,0 +1,163 @@
+"""``lamina deploy`` as it is typed, against an emulated AWS."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lamina.cli import main
+from lamina.model import code_sha256
+from services import HANDLER, Service, make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from emulators import Emulator
+
+ROLE = "arn:aws:iam::000000000000:role/service"
+
+
+class Shop:
+    """A service with one function that nobody else's test has."""
+
+    def __init__(self, directory: Path, emulator: Emulator) -> None:
+        self.name = f"s{uuid.uuid4().hex[:10]}"
+        self.service: Service = make_service(directory)
+        self.lambda_: Any = emulator.client("lambda")
+        self.write()
+
+    def write(self, code: str = HANDLER) -> None:
+        self.service.write()
+        handlers = self.service.root / "service" / "handlers"
+        (handlers / "hello.py").write_text(code)
+        with (self.service.root / "pyproject.toml").open("a", encoding="utf-8") as file:
+            file.write(f'[tool.lamina.publish]\nlayer-name = "{self.name}-{{layer}}"\n')
+            file.write(f'[tool.lamina.deploy]\nfunction-name = "{self.name}-{{function}}"\n')
+
+    def run(self, *words: str) -> int:
+        return main(["deploy", "--project", str(self.service.root), *words])
+
+    @property
+    def function(self) -> str:
+        return f"{self.name}-hello"
+
+    def latest(self) -> dict[str, Any]:
+        return dict(self.lambda_.get_function_configuration(FunctionName=self.function))
+
+    def pointed(self, alias: str = "live") -> dict[str, Any]:
+        return dict(self.lambda_.get_function_configuration(FunctionName=self.function, Qualifier=alias))
+
+    def layers(self) -> list[str]:
+        return [row["Arn"] for row in self.latest().get("Layers", ())]
+
+    def code(self) -> str:
+        build = json.loads((self.service.root / ".lamina" / "build.json").read_text())
+        return code_sha256(build["functions"][0]["sha256"])
+
+
+@pytest.fixture
+def shop(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
+    return Shop(tmp_path, ministack)
+
+
+def test_life_of_a_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is made, kept, and changed; the alias follows each time, and only what changed is updated."""
+    codes = [shop.run("--create", "--role", ROLE, "--alias", "live", "--json")]
+    made = json.loads(capsys.readouterr().out)
+    first = shop.pointed()
+    codes.append(shop.run("--check", "--alias", "live"))
+    shop.write(HANDLER + "# changed\n")
+    codes.append(shop.run("--check", "--alias", "live"))
+    unchanged = shop.latest()["CodeSha256"]
+    capsys.readouterr()
+    codes.append(shop.run("--json"))  # the alias exists by now
+    changed = json.loads(capsys.readouterr().out)
+
+    assert [0, 0, 1, 0] == codes
+    assert ["create"] == [row["action"] for row in made["functions"]]
+    assert first["CodeSha256"] == unchanged
+    assert [("deploy", ["code"], "live", "2")] == [
+        (row["action"], row["updates"], row["alias"], row["function_version"]) for row in changed["functions"]
+    ]
+    assert (shop.code(), "2") == (shop.pointed()["CodeSha256"], shop.pointed()["Version"])
+    assert [f"{shop.name}-common:1"] == [arn.partition(":layer:")[2] for arn in shop.layers()]
+
+
+def test_new_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bumped dependency is published and attached; without an alias the window is told."""
+    shop.run("--create", "--role", ROLE)
+    shop.service.add("alpha", "1.1", {"alpha/__init__.py": "VALUE = 2\n"})
+    shop.write(HANDLER + "# changed\n")
+    capsys.readouterr()
+    code = shop.run()
+    captured = capsys.readouterr()
+
+    assert 0 == code
+    assert [f"{shop.name}-common:2"] == [arn.partition(":layer:")[2] for arn in shop.layers()]
+    assert shop.layers() == captured.out.split()
+    assert (
+        "for the seconds between the updates $LATEST, and with it all traffic that names no version, "
+        "runs the old code with the new layers"
+    ) in captured.err
+    assert shop.code() == shop.latest()["CodeSha256"]
+
+
+def test_dry_run_changes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would be published and deployed is said, with the layer that has no ARN yet."""
+    shop.run("--create", "--role", ROLE)
+    shop.service.add("alpha", "1.1")
+    shop.write()
+    before = shop.latest()["RevisionId"]
+    capsys.readouterr()
+    code = shop.run("--dry-run", "--json")
+    (row,) = json.loads(capsys.readouterr().out)["functions"]
+
+    assert (0, before) == (code, shop.latest()["RevisionId"])
+    assert ["layers"] == row["updates"]
+    assert row["layers"][0].endswith(f":layer:{shop.name}-common:(new)")
+
+
+def test_no_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Functions are not made unless that is asked for, and no layer is published for them either."""
+    code = shop.run()
+    err = capsys.readouterr().err
+
+    assert 6 == code
+    assert f"error: There is no function `{shop.function}`" in err.splitlines()
+    assert [] == shop.lambda_.list_layer_versions(LayerName=f"{shop.name}-common")["LayerVersions"]
+
+
+def test_migration(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan for moving to layers is Markdown with the sizes, and changes nothing."""
+    shop.run("--create", "--role", ROLE)
+    shop.lambda_.update_function_configuration(FunctionName=shop.function, Layers=[])
+    shop.write(HANDLER + "# slim\n")
+    capsys.readouterr()
+    code = shop.run("--migrate")
+    out = capsys.readouterr().out
+
+    assert 0 == code
+    assert f"- {shop.function}: update layers, then code\n" in out
+    assert "one deployment with the new code and the layers does it" in out
+    assert [] == shop.layers()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--create"], "`--create` and `--role` go together"),
+        (["--create", "--role", "admin"], "`admin` is no role's ARN"),
+        (["--alias", "7"], "`7` is no alias's name"),
+        (["--function", "helo"], "The service has no function `helo` (did you mean `hello`?)"),
+    ],
+)
+def test_usage(shop: Shop, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    """What cannot be meant is refused before AWS is asked."""
+    code = shop.run(*words)
+
+    assert 2 == code
+    assert f"error: {message}" in capsys.readouterr().err.splitlines()
