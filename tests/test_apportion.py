@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.apportion import apportion, unmatched
+from lamina.apportion import apportion
 from lamina.config import load
 from lamina.errors import InvalidConfigError, LockError
 from lamina.model import Finding, Pin, Selection, Severity
@@ -77,10 +77,6 @@ class TestApportion:
             "Layers cannot leave out what others hold differently: `a` is 2 and 1 in layers `reporting` and `common`; "
             "`c` is 3 and 1 in layers `reporting` and `common`"
         ) == str(caught.value)
-
-    def test_unmatched(self) -> None:
-        """A name that nothing has is found, so that a misspelling does not ship what was to stay out."""
-        assert ("x",) == unmatched(LayerConfig(name="common", without=("a", "x")), selection(a="1"))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lamina.model import Pin, Selection
     from lamina.service import LayerConfig
 
-__all__ = ["apportion", "unmatched"]
+__all__ = ["apportion"]
 
 
 def apportion(
@@ -56,12 +56,6 @@ def apportion(
             hint="choose groups and extras for the two that lock one version, or take the layer out of `minus`",
         )
     return shares
-
-
-def unmatched(layer: LayerConfig, selection: Selection) -> tuple[str, ...]:
-    """Return the names of the *layer*'s ``without`` that its *selection*, before anything is left out, does not hold."""
-    held = {pin.name for pin in selection.pins}
-    return tuple(name for name in layer.without if name not in held)
 
 
 def _difference(pin: Pin, other: Pin) -> str:

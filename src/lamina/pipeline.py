@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING
 
 from lamina import buildfile, config, fresh
 from lamina import lock as locks
-from lamina.apportion import apportion, unmatched
+from lamina.apportion import apportion
 from lamina.archive.segment import Recipe
 from lamina.archive.snapshot import Snapshot, take
 from lamina.archive.sources import walk
 from lamina.archive.writing import building, replace_file
 from lamina.bytecoding import PROFILE, Toolchain, choose
-from lamina.check import finished, limits, sdk
+from lamina.check import finished, limits, sdk, without
 from lamina.fetch import fetch
 from lamina.frozen import frozen, replace
 from lamina.layering import Draft, LayerPlan, Outcome, closure_of, make_layer, missing_pins, reuse, why
@@ -43,11 +43,10 @@ from lamina.selections import Kept, keep, recall
 from lamina.service import Overrides
 from lamina.sharing import Sharing
 from lamina.store import Store
-from lamina.table import did_you_mean
 from lamina.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from lamina.archive.snapshot import Observation
@@ -182,21 +181,8 @@ def _plan(session: Session, service: Service) -> Plan:
         missing=missing_pins(drafts, session.store),
         local=tuple(local.values()),
         inputs=(*inputs, *_local_inputs((*local.values(), *_built(drafts))), project / PROFILE),
-        findings=tuple(_unmatched(service, chosen)),
+        findings=without.check(service, chosen),
     )
-
-
-def _unmatched(service: Service, selections: Mapping[str, Selection]) -> Iterator[Finding]:
-    for layer in service.layers:
-        selection = selections[layer.name]
-        for name in unmatched(layer, selection):
-            close = did_you_mean(name, [pin.name for pin in selection.pins])
-            yield Finding(
-                rule="nothing-left-out",
-                severity=Severity.WARNING,
-                message=f"Layer `{layer.name}`: `without` names `{name}`, which it would not hold anyway{close}",
-                path=layer.name,
-            )
 
 
 def _selection(session: Session, service: Service, layer: LayerConfig, lock_file: LockFile) -> Kept:
