@@ -15,6 +15,7 @@ from lamina.config import load
 from lamina.errors import ConfigError, InvalidConfigError, LockNotFoundError
 from lamina.pipeline import Options
 from lamina.store import Store
+from loopback import IndexServer
 from services import Service, make_service
 
 if TYPE_CHECKING:
@@ -198,6 +199,24 @@ class TestBuild:
 
         assert 3 == len(list((tmp_path / "store" / "segments").rglob("*.seg")))
         assert 3 == len(list((tmp_path / "store" / "wheels").rglob("*.whl")))
+
+
+    def test_fetched_once(self, tmp_path: Path) -> None:
+        """However many services lock a wheel and are built at the same time, it is downloaded once."""
+        with IndexServer(tmp_path / "wheels") as server:
+            roots = []
+            for number in range(6):
+                service = make_service(tmp_path, base_url=server.file_url("alpha").rpartition("/")[0])
+                service.root = tmp_path / "services" / str(number)
+                roots.append(service.write())
+
+            made = list(workspace.build(roots, Options(), store=Store.open(tmp_path / "store")))
+
+            assert [None] * 6 == [each.error for each in made]
+            assert [1, 1] == [
+                len([request for request in server.requests_for(name) if request.method == "GET"])
+                for name in ("alpha-1.0-py3-none-any.whl", "beta-2.0-py3-none-any.whl")
+            ]
 
 
 class TestCommand:

@@ -83,7 +83,8 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
     """
     Return what is wrong with the SDK that the functions of *packages* see.
 
-    Rules that the service ignores are left out: whoever never imports boto3 may.
+    Rules that the service ignores are left out, ``sdk-mismatch`` too: functions that never import the other half of the
+    SDK do not meet it. What ``sdk = "bundle"`` asks for cannot be ignored, only not asked for.
     """
     found: list[Finding] = []
     for stack in stacks(layers, packages):
@@ -91,7 +92,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
         found += seen.findings()
     if service.sdk is SdkPolicy.RUNTIME and layers:
         found.append(_note(service))
-    return tuple(finding for finding in found if finding.rule not in service.ignore)
+    return tuple(finding for finding in found if finding.rule == "sdk-bundle" or finding.rule not in service.ignore)
 
 
 def _note(service: Service) -> Finding:

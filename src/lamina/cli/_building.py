@@ -86,7 +86,8 @@ def _closing(result: Result) -> str:
     if all(each.build.reused for each in (result, *result.others)):
         return f"nothing to do, in {seconds}"
     fetched = ""
-    if result.fetched:
-        size = sum(pin.size or 0 for pin in result.fetched)
-        fetched = f", {_summary.count(len(result.fetched), 'wheel')} fetched{f' ({megabytes(size)})' if size else ''}"
+    # What targets have in common is fetched once.
+    if pins := {pin.sha256: pin for each in (result, *result.others) for pin in each.fetched}:
+        size = sum(pin.size or 0 for pin in pins.values())
+        fetched = f", {_summary.count(len(pins), 'wheel')} fetched{f' ({megabytes(size)})' if size else ''}"
     return f"done in {seconds}{fetched}"
