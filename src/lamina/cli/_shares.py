@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.coldstart.measure import Measurement
+    from lamina.coldstart.spread import Difference
     from lamina.coldstart.study import Comparison, Study
 
 __all__ = ["lines"]
@@ -41,7 +42,7 @@ def lines(study: Study, *, modules: int = 0) -> Iterator[str]:
 def _overview(study: Study) -> Iterator[str]:
     labels = [_label(each) for each in study.measurements]
     width = max(len("function"), *(len(label) for label in labels))
-    header = ("median", "min", "quartiles", "max", "compiled", "read", "memory")
+    header = ("median", "min", "quartiles", "max", "processor", "compiled", "read", "memory")
     more = "".join(f"{name:>11}" for name in header[4:])
     yield f"{'function':{width}}{header[0]:>10}{header[1]:>9}{header[2]:>18}{header[3]:>9}{more}"
     for label, each in zip(labels, study.measurements, strict=True):
@@ -51,10 +52,11 @@ def _overview(study: Study) -> Iterator[str]:
             continue
         last = each.traces[-1]
         read = sum(size for _, size in last.files)
+        cpu = "" if each.cpu_ms is None else f"{each.cpu_ms.median:.1f} ms"
         quartiles = f"{total.lower:.1f} to {total.upper:.1f}"
         yield (
             f"{label:{width}}{total.median:>7.1f} ms{total.least:>9.1f}{quartiles:>18}{total.greatest:>9.1f}"
-            f"{len(last.compiled):>11}{megabytes(read):>11}{megabytes(each.memory_bytes):>11}"
+            f"{cpu:>11}{len(last.compiled):>11}{megabytes(read):>11}{megabytes(each.memory_bytes):>11}"
         )
 
 
@@ -92,16 +94,21 @@ def _comparison(comparison: Comparison) -> str:
     difference = comparison.difference
     if difference is None:
         return f"{subject}: cannot start" + (f", because of the import {chain}" if chain else "")
-    interval = f"95 % between {difference.low:+.1f} and {difference.high:+.1f} ms"
-    if difference.certain:
-        word = "slower" if difference.median > 0 else "faster"
-        told = f"{subject}: as built it starts {abs(difference.median):.1f} ms {word} ({interval})"
-    else:
-        told = f"{subject}: no difference beyond noise; the medians differ by {difference.median:+.1f} ms ({interval})"
+    told = f"{subject}: {_difference(difference)}"
+    if comparison.cpu is not None:
+        told += f"\n  by processor time: {_difference(comparison.cpu)}"
     if comparison.stood_in:
         needed = f"the import {chain}" if chain else "its imports"
         told += f"\n  it cannot start without it, because of {needed}; empty modules stood in, as if that were imported when first used"
     return told
+
+
+def _difference(difference: Difference) -> str:
+    interval = f"95 % between {difference.low:+.1f} and {difference.high:+.1f} ms"
+    if not difference.certain:
+        return f"no difference beyond noise; the medians differ by {difference.median:+.1f} ms ({interval})"
+    word = "longer" if difference.median > 0 else "less"
+    return f"as built it takes {abs(difference.median):.1f} ms {word} ({interval})"
 
 
 def _short(name: str) -> str:

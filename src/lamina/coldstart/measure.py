@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.coldstart import trace
@@ -59,6 +60,8 @@ class Run:
 
     milliseconds: float | None
     """From the start of the interpreter to the first request for an event; ``None`` where that never came."""
+    cpu_ms: float | None
+    """What the process itself had of the processors until then, which other programs hardly disturb; ``None`` where nobody tells."""
     memory_bytes: int
     failure: str | None
     """Why there is no time."""
@@ -85,6 +88,8 @@ class Measurement:
     subject: Subject
     times: list[float] = field(default_factory=list)
     """Milliseconds, in the order in which they were measured."""
+    cpu_times: list[float] = field(default_factory=list)
+    """Milliseconds of processor time of the same runs, as far as the system tells."""
     traces: list[Trace] = field(default_factory=list)
     traced_times: list[float] = field(default_factory=list)
     memory_bytes: int = 0
@@ -104,6 +109,11 @@ class Measurement:
     def total_ms(self) -> Spread | None:
         """The spread of the times, if there are any."""
         return Spread.of(self.times) if self.times else None
+
+    @property
+    def cpu_ms(self) -> Spread | None:
+        """The spread of the processor times, if there are any."""
+        return Spread.of(self.cpu_times) if self.cpu_times else None
 
 
 def start(
@@ -126,6 +136,7 @@ def start(
         if limit is not None:
             limit.hold(runtime.process.pid)
         milliseconds = runtime.wait_ready(patience)
+        cpu_ms = _cpu_ms(runtime.process.pid) if milliseconds is not None else None
         process, failure = runtime.process, runtime.api.init_failure
         if milliseconds is not None:
             for payload in events:
@@ -136,6 +147,7 @@ def start(
     logs = b"".join(written).decode(errors="replace")
     return Run(
         milliseconds=milliseconds,
+        cpu_ms=cpu_ms,
         memory_bytes=memory,
         failure=None if milliseconds is not None else _words(failure, ended, patience),
         mode=runtime.mode,
@@ -202,7 +214,17 @@ def _take(measurement: Measurement, run: Run) -> None:
         measurement.traced_times.append(run.milliseconds)
     else:
         measurement.times.append(run.milliseconds)
+        measurement.cpu_times += [run.cpu_ms] if run.cpu_ms is not None else []
         measurement.memory_bytes = max(measurement.memory_bytes, run.memory_bytes)
+
+
+def _cpu_ms(pid: int | None) -> float | None:
+    """Return the milliseconds that all threads of *pid* have been running; only Linux tells so exactly."""
+    try:
+        threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6 or None
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _event(world: World, payload: bytes) -> Event:

@@ -31,6 +31,8 @@ class Comparison:
     variant: str
     difference: Difference | None
     """Milliseconds that the function takes longer as it is; ``None`` where the variant could not be initialised."""
+    cpu: Difference | None = None
+    """The same for processor time, where the system tells it."""
     needed_by: tuple[str, ...] = ()
     """The imports that lead to what the variant lacks, outermost first, where the function cannot start without it."""
     stood_in: bool = False
@@ -63,17 +65,22 @@ def compare(measurements: Sequence[Measurement]) -> tuple[Comparison, ...]:
     """Return how each function differs from each of its variants, in the order of *measurements*."""
     base = {each.subject.function: each for each in measurements if not each.subject.variant}
     return tuple(
-        Comparison(
-            function=each.subject.function,
-            variant=each.subject.variant,
-            difference=Difference.between(each.times, base[each.subject.function].times)
-            if each.failure is None and base[each.subject.function].failure is None
-            else None,
-            needed_by=needed_by(each),
-            stood_in=each.stood_in and each.failure is None,
-        )
+        _comparison(each, base[each.subject.function])
         for each in measurements
         if each.subject.variant and each.subject.function in base
+    )
+
+
+def _comparison(other: Measurement, base: Measurement) -> Comparison:
+    comparable = other.failure is None and base.failure is None
+    told = comparable and bool(other.cpu_times) and bool(base.cpu_times)
+    return Comparison(
+        function=other.subject.function,
+        variant=other.subject.variant,
+        difference=Difference.between(other.times, base.times) if comparable else None,
+        cpu=Difference.between(other.cpu_times, base.cpu_times) if told else None,
+        needed_by=needed_by(other),
+        stood_in=other.stood_in and other.failure is None,
     )
 
 
@@ -92,6 +99,7 @@ def document(study: Study) -> dict[str, object]:
                 "function": each.function,
                 "variant": each.variant,
                 "difference_ms": None if each.difference is None else _rounded(asdict(each.difference)),
+                "cpu_difference_ms": None if each.cpu is None else _rounded(asdict(each.cpu)),
                 "needed_by": list(each.needed_by),
                 "stood_in": each.stood_in,
             }
@@ -110,6 +118,7 @@ def _measurement(measurement: Measurement) -> dict[str, object]:
         "mode": measurement.mode.value if measurement.mode is not None else None,
         "failure": measurement.failure,
         "total_ms": _spread(measurement.total_ms),
+        "cpu_ms": _spread(measurement.cpu_ms),
         "samples_ms": [round(time, 3) for time in measurement.times],
         "traced_ms": _spread(Spread.of(measurement.traced_times) if measurement.traced_times else None),
         "memory_bytes": measurement.memory_bytes,
