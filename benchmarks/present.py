@@ -68,7 +68,7 @@ def _verdict(verdict: Verdict) -> str:
 
 def _value(number: float, measure: Measure) -> str:
     match measure:
-        case Measure.TIMES:
+        case Measure.TIMES | Measure.CPU | Measure.SIZE:
             # Small fractions are easier to compare upside down.
             return f"1/{1 / number:.1f}" if number < 1 / 2 else f"{number:.2f}x"
         case Measure.SECONDS:

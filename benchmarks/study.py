@@ -43,10 +43,10 @@ class Study:
         taken = self.samples.get(row)
         return Spread.of([value(sample) for sample in taken.values()]) if taken else None
 
-    def ratio(self, row: str, against: str) -> Spread | None:
-        """Return the spread of the quotients of two rows' wall times, repeat by repeat."""
+    def ratio(self, row: str, against: str, value: Callable[[Sample], float]) -> Spread | None:
+        """Return the spread of the quotients of two rows' *value*, repeat by repeat."""
         above, below = self.samples.get(row, {}), self.samples.get(against, {})
-        quotients = [above[turn].seconds / below[turn].seconds for turn in above.keys() & below.keys()]
+        quotients = [value(above[turn]) / value(below[turn]) for turn in above.keys() & below.keys()]
         return Spread.of(quotients) if quotients else None
 
 
@@ -117,8 +117,12 @@ def judge(study: Study, budgets: Sequence[Budget]) -> list[Verdict]:
 def _measured(study: Study, budget: Budget) -> Spread | None:
     match budget.measure:
         case Measure.TIMES:
-            return study.ratio(budget.row, budget.against) if budget.against else None
+            return study.ratio(budget.row, budget.against, lambda sample: sample.seconds) if budget.against else None
         case Measure.SECONDS:
             return study.spread(budget.row, lambda sample: sample.seconds)
         case Measure.BYTES:
             return study.spread(budget.row, lambda sample: sample.peak_bytes)
+        case Measure.CPU:
+            return study.ratio(budget.row, budget.against, lambda sample: sample.cpu_seconds) if budget.against else None
+        case Measure.SIZE:
+            return study.ratio(budget.row, budget.against, lambda sample: sample.result_bytes) if budget.against else None

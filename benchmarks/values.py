@@ -34,6 +34,8 @@ class Sample:
     """User and system time of the process and those it waited for."""
     peak_bytes: int
     """Resident memory of the largest of those processes, at its peak."""
+    result_bytes: int = 0
+    """Size of what it made, where a row says so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +91,10 @@ class Measure(Enum):
     SECONDS = "s"
     BYTES = "bytes"
     """Peak resident memory."""
+    CPU = "cpu"
+    """The processor time of a row as a multiple of another row's: for what other programs must not disturb."""
+    SIZE = "size"
+    """The size of what a row makes as a multiple of another row's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -142,7 +142,7 @@ def test_the_report_has_every_sample() -> None:
             "name": "a",
             "title": "a",
             "unavailable": None,
-            "samples": [{"repeat": 0, "seconds": 0.5, "cpu_seconds": 0.5, "peak_bytes": 1_000}],
+            "samples": [{"repeat": 0, "seconds": 0.5, "cpu_seconds": 0.5, "peak_bytes": 1_000, "result_bytes": 0}],
         }
     ] == document["rows"]
 
@@ -190,3 +190,14 @@ def test_a_made_up_workspace_is_the_same_every_time(tmp_path: Path) -> None:
 
         assert 3 == len(services)
     assert trees[0] == trees[1]
+
+
+@pytest.mark.parametrize(("measure", "ratio"), [(Measure.TIMES, 2.0), (Measure.CPU, 4.0), (Measure.SIZE, 8.0)], ids=str)
+def test_what_is_compared(measure: Measure, ratio: float) -> None:
+    """A ratio is one of wall times, processor times or sizes, as the budget says."""
+    above = Sample(seconds=1.0, cpu_seconds=2.0, peak_bytes=1, result_bytes=24)
+    below = Sample(seconds=0.5, cpu_seconds=0.5, peak_bytes=1, result_bytes=3)
+    [verdict] = judge(Study(samples={"a": {0: above}, "b": {0: below}}), [budget("a", "b", 3, measure)])
+
+    assert verdict.measured is not None
+    assert (ratio, ratio <= 3) == (verdict.measured.median, verdict.met)

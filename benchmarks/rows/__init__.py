@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.rows import build, composing, fetching, floor, peers, workspace
+from benchmarks.rows import build, composing, fetching, floor, importing, peers, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ GROUPS: dict[str, Group] = {
     "build": build,
     "fetching": fetching,
     "composing": composing,
+    "importing": importing,
     "peers": peers,
     "workspace": workspace,
 }

@@ -1,0 +1,53 @@
+"""
+Initialise every function of the built services in the given directories, each in a fresh process, and say how long that took.
+
+``initialise.py time DIRECTORY…`` prints, for each directory, the seconds that its functions took together and the seconds of processor
+time in them. Each function is started ``ROUNDS`` times, in turn with the same function of the other directories, and its least times
+count: what else the machine does can only add to them. ``initialise.py count DIRECTORY`` prints how many modules of the layers were compiled.
+"""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+from lamina.coldstart.measure import Run, Subject, start
+from lamina.coldstart.trace import Place
+from lamina.coldstart.variants import subjects
+from lamina.local.artifacts import read
+
+ROUNDS = 3
+
+
+def initialised(subject: Subject, *, traced: bool = False) -> Run:
+    run = start(subject.world, traced=traced)
+    if run.failure is not None:
+        sys.exit(f"{subject.function} cannot start: {run.failure}\n{run.logs}")
+    return run
+
+
+def times(directories: list[Path]) -> list[tuple[float, float]]:
+    every = [subjects(read(directory), ()) for directory in directories]
+    totals = [(0.0, 0.0) for _ in every]
+    for together in zip(*every, strict=True):
+        sides = list(enumerate(together))
+        runs: list[list[Run]] = [[] for _ in sides]
+        for _ in range(ROUNDS):
+            random.shuffle(sides)
+            for index, subject in sides:
+                runs[index].append(initialised(subject))
+        for index, found in enumerate(runs):
+            wall = min(run.milliseconds or 0 for run in found)
+            cpu = min(run.cpu_ms or 0 for run in found)
+            totals[index] = (totals[index][0] + wall / 1000, totals[index][1] + cpu / 1000)
+    return totals
+
+
+def compiled(directory: Path) -> int:
+    traces = [initialised(subject, traced=True).trace for subject in subjects(read(directory), ())]
+    return sum(file.place is Place.LAYER for trace in traces if trace is not None for file in trace.compiled)
+
+
+what, *given = sys.argv[1:]
+paths = [Path(each) for each in given]
+print(json.dumps(times(paths) if what == "time" else [compiled(path) for path in paths]))
