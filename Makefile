@@ -16,7 +16,7 @@ READY := $(VENV)/.ready$(subst /,-,$(addprefix -,$(PYTHON)))
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-14s%s\n", $$1, $$2 }'
 
-demo: $(READY) ## Build the example's layer and packages, prove that they import, build again
+demo: $(READY) ## Build the example, prove that it works, deploy it to an emulated AWS
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## Run the tests; ARGS="-x -k store" goes to pytest

@@ -1,8 +1,9 @@
 """
-Build the example service, prove that what was built works, and build it again: ``make demo``.
+Build the example service, prove that what was built works, build it again, and deploy it: ``make demo``.
 
 The proof runs every handler on its example event under the target's own Python, with nothing on the path but the
-standard library, the unpacked layer and the unpacked function package.
+standard library, the unpacked layer and the unpacked function package. What is deployed is a copy of the example, and AWS is emulated
+on this machine (``deploying.py``).
 """
 
 import os
@@ -15,6 +16,8 @@ import tomllib
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from deploying import SETTINGS
 
 from lamina.interpreters import search
 from lamina.target import Target
@@ -44,10 +47,25 @@ def main() -> int:
         if code := prove(project, interpreter.path):
             return code
     say("\n$ lamina build --project examples/orders")
-    code = lamina("build", "--project", str(project))
+    if code := lamina("build", "--project", str(project)):
+        return code
+    if code := deploy(project, invoke=interpreter is not None):
+        return code
     if interpreter is None:
-        say("\nBuilt, but not proven to import: see the first line.")
-    return code
+        say("\nBuilt and deployed, but neither proven to import nor invoked: see the first line.")
+    return 0
+
+
+def deploy(project: Path, *, invoke: bool) -> int:
+    """Deploy a copy of *project* to an emulated AWS, which is gone afterwards."""
+    copy = HERE.parent / "build" / "demo" / "deployed"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".lamina", "__pycache__"))
+    with (copy / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(SETTINGS)
+    say("\n$ lamina sandbox -- python examples/deploying.py")
+    words = [str(HERE / "deploying.py"), str(copy), "invoke" if invoke else "no-invoke"]
+    return lamina("sandbox", "--project", str(copy), "--", sys.executable, *words)
 
 
 def configured_target() -> Target:
