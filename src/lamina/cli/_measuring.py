@@ -54,8 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
             reporter=console,
         )
     study = _judged(arguments, measured, limit, console)
-    _show(arguments, study, console)
+    # First the files: whoever reads the table may stop reading it early, as `| head` does.
     _write(arguments, study, console)
+    _show(arguments, study, console)
     return 0 if study.ok else 1
 
 
