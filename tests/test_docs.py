@@ -18,7 +18,7 @@ import pytest
 from docs import generate
 
 import lamina
-from lamina import buildfile, config
+from lamina import buildfile, config, members
 from lamina.aws import config as publishing
 from lamina.aws import deployconfig as deploying
 from lamina.cli import COMMANDS, build_parser
@@ -220,7 +220,7 @@ def complaints(root: Path, *tables: str) -> list[tuple[str, str]]:
     wrong = "".join(f"{word} = 0.5\n" for word in words())
     project(root, "".join(f"[tool.lamina{table and '.'}{table}]\n{wrong}" for table in tables))
     found: list[tuple[str, str]] = []
-    for load in (config.workspace,) if tables == ("workspace",) else (config.load, publishing.load, deploying.load):
+    for load in (members.configured,) if tables == ("workspace",) else (config.load, publishing.load, deploying.load):
         with pytest.raises(InvalidConfigError) as caught:
             load(root)
         found += [mistake for mistake in caught.value.mistakes if not mistake[1].startswith("unknown key")]
@@ -302,7 +302,7 @@ def test_configuration_examples_are_taken(page: Path, tmp_path: Path) -> None:
         if table is None:
             continue
         if "workspace" in table:
-            config.workspace(project(tmp_path / str(number), text))
+            members.configured(project(tmp_path / str(number), text))
             continue
         if "source" in table and "functions" not in table:
             text += '[tool.lamina.functions]\nf = "service.f"\n'

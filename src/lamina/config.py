@@ -6,21 +6,21 @@ Parsing ends here: past `load` there is a `Service`, in which every name has bee
 
 from __future__ import annotations
 
-import tomllib
 from enum import Enum
-from functools import cache
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from lamina import members
+from lamina.configfile import find_project, read
 from lamina.errors import ConfigError, InvalidConfigError
 from lamina.frozen import replace
 from lamina.functions import DEFAULT_LAYER, normalized, read_functions, read_layers, setting
 from lamina.service import BytecodeMode, Function, LayerConfig, LocalMode, Overrides, SdkPolicy, Service
-from lamina.table import Table, did_you_mean
+from lamina.table import Table, did_you_mean, outside
 from lamina.target import Architecture, Target, runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = [
     "DEFAULT_LAYER",
@@ -31,46 +31,17 @@ __all__ = [
     "Overrides",
     "SdkPolicy",
     "Service",
-    "file_of",
     "find_project",
-    "is_service",
     "load",
     "override",
     "section",
-    "uv_members",
-    "workspace",
 ]
 
-_PYPROJECT = "pyproject.toml"
-_STANDALONE = "lamina.toml"
 _WILDCARDS = frozenset("*?[")
 _NOTHING = Overrides()
 _Mode = TypeVar("_Mode", bound=Enum)
 # Tables that commands read themselves, with `section`.
 _SECTIONS = ("deploy", "publish")
-_WORKSPACE = "workspace"
-
-
-def find_project(start: Path) -> Path:
-    """
-    Return the closest directory, *start* or above it, that configures lamina.
-
-    That is a ``pyproject.toml`` with ``[tool.lamina]``, or a ``lamina.toml``.
-    Raises ConfigError where there is none, and where a file on the way is not TOML.
-    """
-    start = start.absolute()
-    unconfigured: Path | None = None
-    for directory in (start, *start.parents):
-        if (directory / _STANDALONE).is_file() or _is_configured(directory / _PYPROJECT):
-            return directory
-        if unconfigured is None and (directory / _PYPROJECT).is_file():
-            unconfigured = directory / _PYPROJECT
-    if unconfigured is not None:
-        raise ConfigError(f"`{unconfigured}` has no `[tool.lamina]`", hint="write one: lamina init")
-    raise ConfigError(
-        f"No `{_PYPROJECT}` with `[tool.lamina]` in `{start}` or above it",
-        hint="name the service's directory with `--project`, or write the table there: lamina init",
-    )
 
 
 def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
@@ -79,14 +50,10 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
 
     Raises ConfigError where there is none, InvalidConfigError with every mistake in it.
     """
-    path, values, name = _values(project)
-    if _WORKSPACE in values:
-        raise ConfigError(
-            f"`{path}` configures a workspace, which is no service itself",
-            hint="name the directory of one of its services with `--project`",
-        )
+    file = read(project)
+    members.refuse(file)
     mistakes: list[tuple[str, str]] = []
-    reader = Table(values, key="" if path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
+    reader = file.table(mistakes)
     target, others = _targets(reader, overrides)
     source = _source(reader, project)
     include = tuple(entry for entry in reader.strings("include") or () if _stays_inside(reader, "include", entry))
@@ -108,10 +75,10 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
     _check_sources_and_functions(reader, source=source, functions=functions)
     reader.done()
     if mistakes or target is None:
-        raise InvalidConfigError(file=path.name, mistakes=mistakes)
+        raise InvalidConfigError(file=file.path.name, mistakes=mistakes)
     service = Service(
         root=project,
-        name=name,
+        name=file.project_name,
         target=target,
         source=source,
         include=include,
@@ -123,7 +90,7 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
         lock=lock,
         functions=functions,
         layers=layers,
-        inputs=(path,),
+        inputs=(file.path,),
         sdk=sdk,
         local=local,
         local_by_name=local_by_name,
@@ -138,69 +105,9 @@ def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[
 
     What that command finds wrong is appended to *mistakes*. Raises ConfigError as `load` does.
     """
-    path, values, _ = _values(project)
-    reader = Table(values, key="" if path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
-    return path.name, reader.table(name) or Table({}, key=reader.key(name), mistakes=mistakes)
-
-
-def workspace(project: Path) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """
-    Return the globs of a workspace's members and of those to leave out, or ``None`` where *project* is a service.
-
-    Raises ConfigError as `load` does.
-    """
-    path, values, _ = _values(project)
-    if _WORKSPACE not in values:
-        return None
-    mistakes: list[tuple[str, str]] = []
-    reader = Table(values, key="" if path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
-    table = reader.table(_WORKSPACE)
-    members, excluded = (table.strings("members"), table.strings("exclude")) if table is not None else (None, None)
-    if table is not None:
-        if "members" not in table:
-            table.complain("members", 'missing; the directories of the services, such as ["services/*"]')
-        for key, entries in (("members", members), ("exclude", excluded)):
-            for entry in entries or ():
-                _stays_inside(table, key, entry)
-        table.done()
-    for other in values:
-        if other != _WORKSPACE:
-            reader.complain(other, "stands beside `workspace`; a workspace is no service itself")
-    if mistakes:
-        raise InvalidConfigError(file=path.name, mistakes=mistakes)
-    return members or (), excluded or ()
-
-
-def uv_members(directory: Path) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """Return the globs of the uv workspace whose root *directory* is, and of what it leaves out, or ``None``."""
-    path = directory / _PYPROJECT
-    if not path.is_file():
-        return None
-    uv = _tool(_parse(path, path.read_bytes())).get("uv")
-    table = uv.get("workspace") if isinstance(uv, dict) else None
-    if not isinstance(table, dict):
-        return None
-    members, excluded = (
-        tuple(entry for entry in table.get(key, ()) if isinstance(entry, str)) for key in ("members", "exclude")
-    )
-    return members, excluded
-
-
-def is_service(directory: Path) -> bool:
-    """Return whether *directory* itself configures a service; raises ConfigError where its file is not TOML."""
-    if (directory / _STANDALONE).is_file():
-        return True
-    pyproject = directory / _PYPROJECT
-    if not _is_configured(pyproject):
-        return False
-    table = _tool(_parse(pyproject, pyproject.read_bytes()))["lamina"]
-    # What is no table is for `load` to complain about.
-    return not isinstance(table, dict) or _WORKSPACE not in table
-
-
-def file_of(project: Path) -> str:
-    """Return the name of the file that configures *project*."""
-    return _STANDALONE if (project / _STANDALONE).is_file() else _PYPROJECT
+    file = read(project)
+    reader = file.table(mistakes)
+    return file.path.name, reader.table(name) or Table({}, key=reader.key(name), mistakes=mistakes)
 
 
 def override(service: Service, overrides: Overrides) -> Service:
@@ -228,60 +135,6 @@ def override(service: Service, overrides: Overrides) -> Service:
 
 def _joined(configured: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*configured, *added)))
-
-
-def _is_configured(pyproject: Path) -> bool:
-    try:
-        content = pyproject.read_bytes()
-    except OSError:
-        return False
-    # Parsing costs more than reading, and above a project there may be others' files.
-    return b"lamina" in content and "lamina" in _tool(_parse(pyproject, content))
-
-
-@cache
-def _parse(path: Path, content: bytes) -> dict[str, Any]:
-    """Return *content* as TOML; cached, because looking for the project reads the file that is loaded next."""
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"`{path}` is not UTF-8: byte {error.start}", hint="TOML files are UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"`{path}` is not TOML: {error}") from error
-
-
-def _tool(values: dict[str, Any]) -> dict[str, Any]:
-    tool = values.get("tool")
-    return tool if isinstance(tool, dict) else {}
-
-
-def _values(project: Path) -> tuple[Path, dict[str, Any], str]:
-    """Return the configuration file, lamina's own values in it, and the service's name."""
-    pyproject, standalone = project / _PYPROJECT, project / _STANDALONE
-    document = _parse(pyproject, pyproject.read_bytes()) if pyproject.is_file() else {}
-    name = _service_name(document) or project.absolute().name
-    configured = "lamina" in _tool(document)
-    if standalone.is_file():
-        if configured:
-            raise ConfigError(
-                f"Both `{_PYPROJECT}` and `{_STANDALONE}` in `{project}` configure lamina",
-                hint=f"keep one: move the keys of `{_STANDALONE}` to `[tool.lamina]`, or delete that table",
-            )
-        return standalone, _parse(standalone, standalone.read_bytes()), name
-    if not configured:
-        raise ConfigError(f"`{pyproject}` has no `[tool.lamina]`", hint="write one: lamina init")
-    table = _tool(document)["lamina"]
-    if not isinstance(table, dict):
-        raise InvalidConfigError(file=_PYPROJECT, mistakes=[("tool.lamina", "expected a table")])
-    return pyproject, table, name
-
-
-def _service_name(document: dict[str, Any]) -> str | None:
-    """Return what the project calls itself, in ``[project]`` (PEP 621) or in Poetry's own table."""
-    for table in (document.get("project"), _tool(document).get("poetry")):
-        if isinstance(table, dict) and isinstance(name := table.get("name"), str) and name:
-            return name
-    return None
 
 
 def _targets(reader: Table, overrides: Overrides) -> tuple[Target | None, tuple[Target, ...]]:
@@ -386,13 +239,10 @@ def _local(reader: Table) -> tuple[LocalMode, tuple[tuple[str, LocalMode], ...]]
 
 
 def _stays_inside(reader: Table, name: str, entry: str) -> bool:
-    if "\\" in entry:
-        reader.complain(name, f"`{entry}` has a backslash; paths are written with `/` on every system")
-    elif PurePosixPath(entry).is_absolute() or Path(entry).is_absolute() or ".." in PurePosixPath(entry).parts:
-        reader.complain(name, f"`{entry}` leaves the project")
-    else:
-        return True
-    return False
+    fact = outside(entry)
+    if fact is not None:
+        reader.complain(name, fact)
+    return fact is None
 
 
 def _source(reader: Table, project: Path) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ What a reader asks for is what it knows, so the unknown keys are those that nobo
 
 from __future__ import annotations
 
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Table", "did_you_mean"]
+__all__ = ["Table", "did_you_mean", "outside"]
 
 # In this order, because a boolean is an integer to Python and not to TOML.
 _KINDS: tuple[tuple[type, str], ...] = (
@@ -30,6 +31,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean `{close[0]}`?)" if close else ""
+
+
+def outside(entry: str) -> str | None:
+    """Return why the path or glob *entry* is none inside the project, or ``None``."""
+    if "\\" in entry:
+        return f"`{entry}` has a backslash; paths are written with `/` on every system"
+    if PurePosixPath(entry).is_absolute() or Path(entry).is_absolute() or ".." in PurePosixPath(entry).parts:
+        return f"`{entry}` leaves the project"
+    return None
 
 
 class Table:

@@ -14,7 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina import config, fresh
+from lamina import fresh, members
+from lamina.configfile import find_project
 from lamina.errors import ConfigError, InvalidConfigError, LaminaError
 from lamina.frozen import frozen
 from lamina.progress import Silent
@@ -22,6 +23,7 @@ from lamina.progress import Silent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from lamina.members import Members
     from lamina.pipeline import Options, Result
     from lamina.progress import Reporter
     from lamina.store import Store
@@ -59,18 +61,18 @@ def find(start: Path) -> Workspace | None:
     Return the workspace that *start* is the root of, or ``None`` where it belongs to one service.
 
     The services are those that ``[tool.lamina.workspace]`` names, else the members of the uv workspace that configure
-    lamina, else all below. Raises ConfigError as `config.find_project` does where there is neither, and
+    lamina, else all below. Raises ConfigError as `configfile.find_project` does where there is neither, and
     InvalidConfigError for a ``workspace`` table that names nothing.
     """
     start = start.absolute()
     try:
-        root = config.find_project(start)
+        root = find_project(start)
     except ConfigError:
         if services := tuple(_services(_candidates(start))):
             return Workspace(root=start, services=services)
         raise
-    explicit = config.workspace(root)
-    return None if explicit is None else Workspace(root=root, services=_named(root, *explicit))
+    explicit = members.configured(root)
+    return None if explicit is None else Workspace(root=root, services=_named(root, explicit))
 
 
 def recall(service: Path, asked: Mapping[str, object]) -> dict[str, Any] | None:
@@ -146,33 +148,35 @@ def _processors() -> int:
 
 def _candidates(root: Path) -> list[str]:
     """Return the directories that may be services of a *root* without a configuration of its own."""
-    members = config.uv_members(root)
-    if members is not None:
-        found = [path for path in _matching(root, *members) if _may_be_service(path)]
+    of_uv = members.of_uv(root)
+    if of_uv is not None:
+        found = [path for path in _matching(root, of_uv.members, of_uv.excluded) if _may_be_service(path)]
         if found:
             return found
     return [path for path in _below(str(root), _DEPTH) if _may_be_service(path)]
 
 
-def _named(root: Path, members: Sequence[str], excluded: Sequence[str]) -> tuple[Path, ...]:
+def _named(root: Path, explicit: Members) -> tuple[Path, ...]:
     mistakes = []
     found: set[Path] = set()
-    for entry in members:
-        services = set(_services(path for path in _matching(root, (entry,), excluded) if _may_be_service(path)))
+    for entry in explicit.members:
+        services = set(
+            _services(path for path in _matching(root, (entry,), explicit.excluded) if _may_be_service(path))
+        )
         if not services:
             mistakes.append(
                 ("tool.lamina.workspace.members", f"no service at `{entry}`: no directory there configures lamina")
             )
         found |= services
     if mistakes:
-        raise InvalidConfigError(file=config.file_of(root), mistakes=mistakes)
+        raise InvalidConfigError(file=explicit.file, mistakes=mistakes)
     return tuple(sorted(found))
 
 
 def _services(candidates: Iterable[str]) -> Iterator[Path]:
     """Yield those of *candidates* that are services; what was built before need not be parsed to know that."""
     for path in sorted(set(candidates)):
-        if os.path.exists(os.path.join(path, fresh.STATE_FILE)) or config.is_service(Path(path)):  # noqa: PTH110, PTH118
+        if os.path.exists(os.path.join(path, fresh.STATE_FILE)) or members.is_service(Path(path)):  # noqa: PTH110, PTH118
             yield Path(path)
 
 
@@ -180,10 +184,10 @@ def _may_be_service(path: str) -> bool:
     return any(os.path.exists(os.path.join(path, name)) for name in ("pyproject.toml", "lamina.toml"))  # noqa: PTH110, PTH118
 
 
-def _matching(root: Path, members: Iterable[str], excluded: Iterable[str]) -> Iterator[str]:
-    """Yield the directories that the globs *members* match and those of *excluded* do not."""
+def _matching(root: Path, wanted: Iterable[str], excluded: Iterable[str]) -> Iterator[str]:
+    """Yield the directories that the globs *wanted* match and those of *excluded* do not."""
     left_out = {path for entry in excluded for path in _expand(str(root), entry.strip("/").split("/"))}
-    for entry in members:
+    for entry in wanted:
         yield from (path for path in _expand(str(root), entry.strip("/").split("/")) if path not in left_out)
 
 
