@@ -28,6 +28,8 @@ _AXIS = 24
 _LEGEND_ROW = 20
 _LEGEND_COLUMN = 300
 _LETTER = 6.3
+# Steps of the golden ratio keep hues that follow each other far apart.
+_HUE_STEP = 0.618034
 _HUES = 14
 _NAMED = 15
 _TICKS = 10
@@ -162,7 +164,7 @@ def _colours(ranked: Sequence[Owner]) -> dict[Owner, str]:
         if owner.place in greys:
             found[owner] = greys[owner.place]
             continue
-        hue = (0.58 + number * 5 / _HUES) % 1
+        hue = (0.58 + number * _HUE_STEP) % 1
         lightness = 0.68 if number // _HUES % 2 == 0 else 0.8
         red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.62)
         found[owner] = f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
@@ -207,11 +209,17 @@ def _rectangle(name: str, *, x: float, y: int, width: float, fill: str, fresh: b
     letters = int((width - 6) / _LETTER)
     label = ""
     if letters >= 3:
-        # Of nested modules the end tells more than the beginning, which they share.
-        shown = name if len(name) <= letters else f"…{name[1 - letters :]}"
+        shown = _shortened(name, letters)
         label = f'<text class="on" x="{x + 4:.2f}" y="{y + 13}">{escape(shown)}</text>'
     marked = ' class="fresh"' if fresh else ""
     return (
         f'<g><title>{escape(words)}</title><rect x="{x:.2f}" y="{y}" width="{max(width, 0.3):.2f}" height="{_ROW - 1}" '
         f'rx="1.5" fill="{fill}"{marked}/>{label}</g>'
     )
+
+
+def _shortened(name: str, letters: int) -> str:
+    """Return what of a module's *name* fits into so many *letters*: its end tells more than its beginning, which neighbours share."""
+    while len(name) > letters and "." in name:
+        name = name.partition(".")[2]
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
