@@ -16,7 +16,7 @@ from lamina.coldstart.trace import Place
 from lamina.coldstart.variants import subjects
 from lamina.local.artifacts import read
 
-ROUNDS = 3
+ROUNDS = 2
 
 
 def initialised(subject: Subject, *, traced: bool = False) -> Run:

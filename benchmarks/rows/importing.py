@@ -98,7 +98,7 @@ def _of(bench: Bench, python: tuple[int, int]) -> Sequence[Row | Unavailable]:
             title=_title(mode, python),
             run=partial(together.sample, mode),
             verify=partial(together.verify, mode),
-            slow=python != _MINORS[0],
+            slow=True,
         )
         for mode in _MODES
     ]
