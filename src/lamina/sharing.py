@@ -7,9 +7,7 @@ A layer without native code has the same identity on every architecture of a run
 from __future__ import annotations
 
 import os
-import shutil
 import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from lamina.archive.writing import temporary_beside
@@ -29,36 +27,28 @@ class Sharing:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._layers: dict[str, Future[Layer]] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._layers: dict[str, Layer] = {}
 
     def offer(self, layer: Layer) -> None:
         """Let others have *layer*, whose zip is there already."""
         with self._guard:
-            if layer.digest not in self._layers:
-                future: Future[Layer] = Future()
-                future.set_result(layer)
-                self._layers[layer.digest] = future
+            self._layers.setdefault(layer.digest, layer)
 
     def layer(self, digest: str, name: str, destination: Path, make: Callable[[], Layer]) -> Layer:
         """
         Return the layer *name* with *digest* at *destination*: what *make* returns, or a link to what another made.
 
-        Raises what *make* raises, also in those who wait for it.
+        Who comes second waits for the first. Raises what *make* raises; the next one tries again.
         """
         with self._guard:
-            future = self._layers.get(digest)
-            maker: Future[Layer] | None = None
-            if future is None:
-                self._layers[digest] = future = maker = Future()
-        if maker is not None:
-            try:
-                maker.set_result(make())
-            except BaseException as error:
-                maker.set_exception(error)
-                raise
-        made = future.result()
-        if made.path == destination:
-            return made
+            lock = self._locks.setdefault(digest, threading.Lock())
+        with lock:
+            made = self._layers.get(digest)
+            if made is None:
+                made = make()
+                self.offer(made)
+                return made
         _link(made.path, destination)
         return replace(made, name=name, path=destination)
 
@@ -71,6 +61,8 @@ def _link(source: Path, destination: Path) -> None:
         try:
             os.link(source, temporary)
         except OSError:
+            import shutil  # noqa: PLC0415 - seldom needed
+
             shutil.copyfile(source, temporary)
         temporary.replace(destination)
     finally:

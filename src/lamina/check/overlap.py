@@ -18,7 +18,6 @@ rule                 severity  found where
 
 from __future__ import annotations
 
-import csv
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -139,6 +138,8 @@ def _files(
 
 def _owners(view: View) -> dict[str, str]:
     """Return by path the distribution that says it is its own; bytecode belongs to nobody."""
+    import csv  # noqa: PLC0415 - layers seldom contradict each other
+
     owners: dict[str, str] = {}
     records = [path for path in view.members if path.startswith(_PREFIX) and path.endswith(".dist-info/RECORD")]
     for path, text in view.texts(records):

@@ -18,7 +18,6 @@ rule              severity  found where
 from __future__ import annotations
 
 import tomllib
-from email.parser import HeaderParser
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -231,6 +230,8 @@ class _Seen:
 
 def _requires(view: View, names: Collection[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield what those distributions of *names* that are in the zip say they require."""
+    from email.parser import HeaderParser  # noqa: PLC0415 - slow to import, and most layers hold nothing of the SDK
+
     paths: dict[str, str] = {}
     for path in view.members:
         if path.endswith(".dist-info/METADATA"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -92,6 +91,8 @@ class View:
 
     def texts(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield the members *paths*, each with its content; what is not UTF-8 is replaced."""
+        import zipfile  # noqa: PLC0415 - most layers are judged by their directory alone
+
         with zipfile.ZipFile(self.path) as archive:
             for path in paths:
                 yield path, archive.read(path).decode("utf-8", "replace")
