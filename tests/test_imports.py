@@ -16,8 +16,11 @@ from lamina import interpreters
 from lamina.archive.modules import SourceCode, WheelCode
 from lamina.archive.segment import Recipe
 from lamina.archive.sources import SourceFile
-from lamina.imports import FIRST_PARTY, Code, Reachable, Scanner, module_name, reachable
+from lamina.imports import FIRST_PARTY
 from lamina.imports.dynamic import rules
+from lamina.imports.index import Code, Scanner
+from lamina.imports.reach import reachable
+from lamina.imports.resolve import Reachable, module_name
 from lamina.imports.scan import Import, Scan, decode, scan, scan_extension
 from lamina.model import Pin, Wheel
 from lamina.store import Store

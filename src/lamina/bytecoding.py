@@ -14,7 +14,14 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from lamina.archive.bytecode import RECIPE, bytecode_segment, package_bytecode, read_members
+from lamina.archive.bytecode import (
+    RECIPE,
+    bytecode_key,
+    bytecode_segment,
+    package_bytecode,
+    read_bytecode,
+    read_members,
+)
 from lamina.archive.layer import Contribution
 from lamina.archive.segment import Piece, write_segment
 from lamina.errors import ConfigError
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from lamina.archive.segment import Recipe
     from lamina.archive.sources import SourceTree
     from lamina.archive.zipformat import Encoded
-    from lamina.imports import Scanner
+    from lamina.imports.index import Scanner
     from lamina.interpreters import Interpreter
     from lamina.model import Pin, Wheel
     from lamina.progress import Reporter
@@ -101,27 +108,28 @@ class Toolchain:
         self._stack.close()
 
     @cached_property
-    def _interpreter(self) -> Interpreter:
+    def interpreter(self) -> Interpreter:
+        """What runs the compiler."""
         return find(self.python, cache=self._store.root / "interpreters.json")
 
     @property
     def release(self) -> tuple[int, int, int]:
         """The interpreter's version."""
-        return self._interpreter.version
+        return self.interpreter.version
 
     @cached_property
     def scanner(self) -> Scanner:
         """Reads sources for what they import."""
-        from lamina.imports import Scanner  # noqa: PLC0415 - only sources that were never read need it
+        from lamina.imports.index import Scanner  # noqa: PLC0415 - only sources that were never read need it
 
-        return self._stack.enter_context(Scanner(self._interpreter))
+        return self._stack.enter_context(Scanner(self.interpreter))
 
     @cached_property
     def compiler(self) -> Compiler:
         """Compiles sources."""
         from lamina.archive.compiler import Compiler  # noqa: PLC0415 - only sources that were never compiled need it
 
-        return self._stack.enter_context(Compiler(self._interpreter))
+        return self._stack.enter_context(Compiler(self.interpreter))
 
 
 @frozen
@@ -170,7 +178,7 @@ def choose(
     if known is not None:
         return known
     from lamina.archive.modules import SourceCode, WheelCode  # noqa: PLC0415 - only sources that were never followed
-    from lamina.imports import reachable  # noqa: PLC0415
+    from lamina.imports.reach import reachable  # noqa: PLC0415
 
     wheels = fetch(closure.pins)
     found = reachable(
@@ -239,7 +247,11 @@ def bytecode_contributions(
         name, modules = wheel.pin.name, choice.of(wheel.pin.name)
         if modules is not None and not modules:
             continue
-        bytecode = bytecode_segment(
+        key = bytecode_key(
+            wheel.pin.sha256, recipe, interpreter=toolchain.interpreter, modules=modules, omitted=omitted[name]
+        )
+        # What is there needs no compiler, which would have to be loaded.
+        bytecode = read_bytecode(key, store) or bytecode_segment(
             wheel, recipe, compiler=toolchain.compiler, store=store, modules=modules, omitted=omitted[name]
         )
         made.append(Contribution(name=name, segment=bytecode.segment, is_bytecode=True))

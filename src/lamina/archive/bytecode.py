@@ -12,10 +12,9 @@ import json
 import zlib
 from typing import TYPE_CHECKING
 
-from lamina.archive.compiler import Compiled, Compiler, Invalidation, bytecode_path
 from lamina.archive.copying import read_at
+from lamina.archive.paths import PREFIX
 from lamina.archive.segment import Piece, Recipe, Segment, find_segment, write_segment
-from lamina.archive.wheel import PREFIX, WheelArchive, place
 from lamina.archive.zipformat import DEFLATED, DIRECTORY_ROW, LOCAL_HEADER, Encoded, Member, encode
 from lamina.frozen import frozen
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from lamina.archive.compiler import Compiled, Compiler
     from lamina.interpreters import Interpreter
     from lamina.model import Wheel
     from lamina.store import Store
@@ -141,6 +141,8 @@ def _compile(
     omitted: frozenset[str],
 ) -> Bytecode:
     """Compile what the pack of the wheel lacks, and write the segment."""
+    from lamina.archive.wheel import WheelArchive, place  # noqa: PLC0415 - not needed with bytecode in the store
+
     with WheelArchive(wheel.path) as archive:
         placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
         sources = {
@@ -175,6 +177,8 @@ def package_bytecode(
     It is checked against the sources when it is imported, because those can be edited in the console.
     Raises `BytecodeError` if the interpreter cannot be run.
     """
+    from lamina.archive.compiler import Invalidation, bytecode_path  # noqa: PLC0415 - as above
+
     members: list[Encoded] = []
     refused: list[tuple[str, str]] = []
     python = compiler.interpreter.version[:2]
@@ -203,6 +207,8 @@ class _Pack:
         return self._place(source) in self._members or source + _REFUSED in self._members
 
     def _place(self, source: str) -> str:
+        from lamina.archive.compiler import bytecode_path  # noqa: PLC0415 - as above
+
         return PREFIX + bytecode_path(source, self._python)
 
     def bytecode(self, source: str) -> Encoded | None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.archive.wheel import PREFIX, WheelArchive, place
+from lamina.archive.paths import PREFIX
+from lamina.archive.wheel import WheelArchive, place
 from lamina.imports import FIRST_PARTY
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = ["SourceCode", "WheelCode"]
 
 @dataclass(frozen=True, kw_only=True)
 class WheelCode:
-    """A wheel's files below ``python/``; an `lamina.imports.Code` that opens the wheel only if it has to."""
+    """A wheel's files below ``python/``; an `lamina.imports.index.Code` that opens the wheel only if it has to."""
 
     wheel: Wheel
     recipe: Recipe
@@ -59,7 +60,7 @@ class WheelCode:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCode:
-    """The service's own files, as they lie in a function's package; an `lamina.imports.Code`."""
+    """The service's own files, as they lie in a function's package; an `lamina.imports.index.Code`."""
 
     project: Path
     files: tuple[SourceFile, ...]

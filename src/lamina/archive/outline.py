@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.archive.directory import locate_directory, read_rows
-from lamina.archive.wheel import PREFIX, installed_path
+from lamina.archive.paths import PREFIX
+from lamina.archive.wheel import installed_path
 from lamina.archive.zipformat import DIRECTORY_ROW, LOCAL_HEADER
 
 if TYPE_CHECKING:

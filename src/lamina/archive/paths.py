@@ -14,7 +14,10 @@ from lamina.errors import UnsafeMemberError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Clash", "check_path", "clashes", "flaw", "flawless", "printable"]
+__all__ = ["PREFIX", "Clash", "check_path", "clashes", "flaw", "flawless", "printable"]
+
+PREFIX = "python/"
+"""Where Lambda looks for a Python layer's modules (AWS, "Working with layers for Python Lambda functions", 2026-11)."""
 
 _COMPONENT_BYTES = 255  # NAME_MAX of every file system that Linux mounts
 # Linux takes 4,095 bytes with all directories above; real wheels stay under 300. What is longer, or nested deeper

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamina.archive.directory import Located, read_directory
 from lamina.archive.inflate import PIECE_BYTES, inflate
-from lamina.archive.paths import clashes
+from lamina.archive.paths import PREFIX, clashes
 from lamina.archive.record import differences, rewritten
 from lamina.archive.zipformat import Encoded, encode
 from lamina.errors import (
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 
     from lamina.model import Pin
 
-__all__ = ["PREFIX", "Placed", "Placement", "WheelArchive", "installed_path", "normalize", "place", "verify_record"]
-
-PREFIX = "python/"
-"""Where Lambda looks for a Python layer's modules (AWS, "Working with layers for Python Lambda functions", 2026-11)."""
+__all__ = ["Placed", "Placement", "WheelArchive", "installed_path", "normalize", "place", "verify_record"]
 
 # What tools read about an installed distribution; trimming it breaks plugins, versions and scanners.
 _PROTECTED = ("METADATA", "RECORD", "entry_points.txt", "top_level.txt", "WHEEL")

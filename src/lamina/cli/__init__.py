@@ -7,8 +7,11 @@ The command line: one module per command, each imported only when it is asked fo
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
 from lamina.errors import LaminaError
@@ -31,6 +34,8 @@ COMMANDS = {
 }
 """Every command with its one line of help; its module has the same name."""
 
+_COLUMNS = 80
+_GARBAGE_COLLECTED_AFTER = 50_000
 _DESCRIPTION = "Build AWS Lambda layers for Python services from the lock file they already have."
 _EPILOG = """\
 examples:
@@ -48,7 +53,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Keep examples as they are written, and the list of commands narrow."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28)
+        # By itself argparse loads `shutil`, with all its codecs, to ask how wide the terminal is.
+        super().__init__(prog, max_help_position=28, width=_columns() - 2)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n" in text:
@@ -57,6 +63,24 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
         # A description of one line is prose: it is wrapped, as help is everywhere else.
         return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+
+
+def _columns() -> int:
+    """Return the width of the terminal as `shutil.get_terminal_size` finds it."""
+    with suppress(ValueError):
+        if (columns := int(os.environ.get("COLUMNS", ""))) > 0:
+            return columns
+    with suppress(AttributeError, ValueError, OSError):
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or _COLUMNS  # type: ignore[union-attr]
+    return _COLUMNS
+
+
+class _Command(argparse.ArgumentParser):
+    """A command's parser; of the commands that were not asked for, it is only a name in the list."""
+
+    def __init__(self, *, listed: bool = False, **keywords: Any) -> None:
+        if not listed:
+            super().__init__(**keywords)
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -73,16 +97,16 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"lamina {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Command)
     for name, summary in COMMANDS.items():
         if only is None or name == only:
             _add_command(commands, name, summary)
         else:
-            commands.add_parser(name, help=summary, add_help=False)
+            commands.add_parser(name, help=summary, listed=True)
     return parser
 
 
-def _add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str) -> None:
+def _add_command(commands: argparse._SubParsersAction[_Command], name: str, summary: str) -> None:
     module = __import__(f"lamina.cli.{name}", fromlist=["run"])
     parser = commands.add_parser(
         name,
@@ -140,6 +164,8 @@ def _report_failure(error: LaminaError, *, verbose: bool) -> int:
 
 def entry_point() -> None:
     """Run as the installed program: exit with the code, and own up to what nobody foresaw."""
+    # A command that lives for a moment has little garbage in reference cycles, and much to search through for it.
+    gc.set_threshold(_GARBAGE_COLLECTED_AFTER)
     try:
         code = main()
     except Exception:

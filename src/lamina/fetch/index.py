@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.errors import IndexLookupError, OfflineError
 from lamina.fileurls import path_of
+from lamina.frozen import field_names
 from lamina.lock.index import IndexFile
 
 if TYPE_CHECKING:
@@ -189,7 +189,11 @@ class Index:
         # A query may be a signature: it expires, and it is a secret. An empty answer may be another one tomorrow.
         if files and not any("?" in file.url for file in files):
             with self._store.writing(place) as stream:
-                stream.write(json.dumps([asdict(file) for file in files]).encode())
+                stream.write(
+                    json.dumps(
+                        [{name: getattr(file, name) for name in field_names(IndexFile)} for file in files]
+                    ).encode()
+                )
 
 
 def _key(sources: Iterable[Source], name: str, version: str, hashes: Collection[str]) -> str:

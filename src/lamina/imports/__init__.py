@@ -11,60 +11,17 @@ What it cannot see, a recorded profile adds (`lamina coldstart --record`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+__all__ = ["FIRST_PARTY", "RECIPE", "version"]
 
-from lamina.imports.dynamic import rules, rules_digest
-from lamina.imports.index import RECIPE, Code, Index, Scanner
-from lamina.imports.resolve import FIRST_PARTY, Module, Reachable, Reached, module_name, resolve
+FIRST_PARTY = ""
+"""Stands for the service's own code where a distribution's name is asked for."""
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from lamina.imports.scan import Scan
-    from lamina.store import Store
-
-__all__ = ["FIRST_PARTY", "Code", "Module", "Reachable", "Reached", "Scanner", "module_name", "reachable", "version"]
-
-
-def reachable(
-    handlers: Iterable[str],
-    trees: Sequence[Code],
-    *,
-    scanner: Scanner,
-    store: Store,
-    recorded: Iterable[str] = (),
-) -> Reachable:
-    """
-    Return every module in *trees* that the modules *handlers* (dotted names) can import.
-
-    *trees* are the service's own sources and its distributions; where two have the same module, the first wins, as on
-    Lambda, where a function's own code comes before its layers. *recorded* are names that a profile saw imported.
-    Raises `BytecodeError` if the interpreter cannot be run.
-    """
-    indexes = {tree.distribution: Index(tree, store, python=scanner.python) for tree in trees}
-    modules: dict[str, Module] = {}
-    groups: dict[str, list[str]] = {}
-    for index in indexes.values():
-        for name, module in index.modules.items():
-            modules.setdefault(name, module)
-        for group, names in index.entry_points.items():
-            groups.setdefault(group, []).extend(names)
-
-    def scans(wave: Sequence[Module]) -> dict[str, Scan]:
-        by_tree: dict[str, list[Module]] = {}
-        for module in wave:
-            by_tree.setdefault(module.distribution, []).append(module)
-        found: dict[str, Scan] = {}
-        for distribution, members in by_tree.items():
-            found |= indexes[distribution].scans(members, scanner)
-        return found
-
-    result = resolve(handlers, modules, scans=scans, rules=rules(), entry_points=groups, recorded=recorded)
-    for index in indexes.values():
-        index.save()
-    return result
+RECIPE = 2
+"""Number of the way modules are read. Whatever changes what is found in the same source raises it."""
 
 
 def version() -> str:
-    """Return what decides the answer beside the code that is read: this module's own rules."""
+    """Return what decides the answer beside the code that is read: this package's own rules."""
+    from lamina.imports.dynamic import rules_digest  # noqa: PLC0415 - only builds with bytecode ask
+
     return f"{RECIPE}:{rules_digest()}"

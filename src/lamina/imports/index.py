@@ -12,7 +12,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from lamina.imports.resolve import FIRST_PARTY, Module, module_name
+from lamina.imports import FIRST_PARTY, RECIPE
+from lamina.imports.resolve import Module, module_name
 from lamina.imports.scan import Scan, decode, scan_extension
 from lamina.workers import Workers
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from lamina.store import Store
 
 __all__ = ["Code", "Index", "Scanner"]
-
-RECIPE = 2
-"""Number of the way modules are read. Whatever changes what is found in the same source raises it."""
 
 AREA = "imports"
 _PROGRAM = Path(__file__).with_name("scan.py")

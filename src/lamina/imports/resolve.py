@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.frozen import frozen
+from lamina.imports import FIRST_PARTY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
     from lamina.imports.dynamic import Rule
     from lamina.imports.scan import Import, Scan
 
-__all__ = ["FIRST_PARTY", "Module", "Reachable", "Reached", "module_name", "resolve"]
-
-FIRST_PARTY = ""
-"""Stands for the service's own code where a distribution's name is asked for."""
+__all__ = ["Module", "Reachable", "Reached", "module_name", "resolve"]
 
 _SUFFIXES = (".abi3.so", ".so")
 

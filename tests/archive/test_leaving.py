@@ -1,0 +1,50 @@
+"""What is ignored without asking pathspec is what pathspec would ignore."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pathspec import GitIgnoreSpec
+
+from lamina.archive.leaving import _Names
+
+PIECES = st.sampled_from(
+    ["a", "b", "ab", ".a", "*", "?", "*.a", "a*", "a.*b", "#", "!", "[a]", "**", "\\\\", " ", ".", ".."]
+)
+LINES = st.lists(st.lists(st.one_of(PIECES, st.just("/")), min_size=1, max_size=5).map("".join), min_size=1, max_size=3)
+PATHS = st.lists(st.sampled_from(["a", "b", "ab", ".a", "b.a", "a.b", "#"]), min_size=1, max_size=4).map("/".join)
+
+
+def is_rule(line: str) -> bool:
+    """Return whether *line* comes as far as being compiled, and is none that git passes over."""
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return bool(line.strip()) and not line.startswith("#")
+
+
+@given(LINES.map(lambda lines: list(filter(is_rule, lines))), PATHS, st.booleans())
+def test_same_as_pathspec(lines: list[str], path: str, is_directory: bool) -> None:
+    """Where lines are simple, the short way has the same answer for every path."""
+    if _Names.suffice(lines):
+        expected = GitIgnoreSpec.from_lines(lines).check_file(f"{path}/" if is_directory else path).include
+
+        assert expected is _Names(lines).ignores(path, is_directory=is_directory)
+
+
+@pytest.mark.parametrize(
+    "line", ["__pycache__/", ".venv", "*.pyc", "/build/", "cdk.out", "docs/_build/", "*$py.class", "*.egg-info/", "a?b"]
+)
+def test_simple(line: str) -> None:
+    """What such files mostly hold is simple."""
+    assert _Names.suffice([line])
+
+
+@pytest.mark.parametrize(
+    "line", ["!a", "a/**/b", "**/a", "*.py[cod]", "a\\\\ ", "a b", "a//b", "//a", "./a", "../a", "/", "\\\\#a"]
+)
+def test_not_simple(line: str) -> None:
+    """What has rules of its own is left to pathspec."""
+    assert not _Names.suffice([line])
