@@ -75,3 +75,12 @@ def test_page(measured: Measurement) -> None:
     assert "<script" not in html
     assert "http" not in html.replace("http://www.w3.org/2000/svg", "")
     assert chart.palette([measured]) == chart.palette([measured, measured])
+
+
+@pytest.mark.parametrize(
+    ("letters", "shown"),
+    [(30, "package.part.module"), (12, "part.module"), (8, "module"), (5, "modu…")],
+)
+def test_labels(letters: int, shown: str) -> None:
+    """Where a name does not fit, its end is shown, which tells it from its neighbours."""
+    assert shown == chart._shortened("package.part.module", letters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -178,3 +179,19 @@ def test_the_interpreter_agrees_on_what_is_compiled(tmp_path: Path, bytecode: st
 def _year(path: Path) -> int:
 
     return time.gmtime(path.stat().st_mtime).tm_year
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process had of the processors")
+def test_processor_time(make_subjects: MakeSubjects) -> None:
+    """Sleeping takes time and no processor; computing takes both."""
+    code = "import time\n{}\ndef handler(event, context): ..."
+    busy = "end = time.thread_time() + 0.3\nwhile time.thread_time() < end: pass"
+    files = {"asleep.py": code.format("time.sleep(0.3)"), "busy.py": code.format(busy)}
+    asleep, awake = make_subjects(files, {}, handlers={"asleep": "asleep.handler", "busy": "busy.handler"})
+    first, second = start(asleep.world), start(awake.world)
+
+    assert first.milliseconds is not None
+    assert first.cpu_ms is not None
+    assert second.cpu_ms is not None
+    assert first.cpu_ms < first.milliseconds - 250
+    assert second.cpu_ms > max(300, first.cpu_ms)
