@@ -123,6 +123,10 @@ def _measured(study: Study, budget: Budget) -> Spread | None:
         case Measure.BYTES:
             return study.spread(budget.row, lambda sample: sample.peak_bytes)
         case Measure.CPU:
-            return study.ratio(budget.row, budget.against, lambda sample: sample.cpu_seconds) if budget.against else None
+            return (
+                study.ratio(budget.row, budget.against, lambda sample: sample.cpu_seconds) if budget.against else None
+            )
         case Measure.SIZE:
-            return study.ratio(budget.row, budget.against, lambda sample: sample.result_bytes) if budget.against else None
+            return (
+                study.ratio(budget.row, budget.against, lambda sample: sample.result_bytes) if budget.against else None
+            )
