@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamina import fresh
 from lamina.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
 from lamina.model import Severity
 from lamina.pipeline import Options, build
@@ -349,3 +350,14 @@ def test_a_kept_reading_ends_with_the_files_it_was_made_from(service: Service, s
         change()
 
         assert build(service.write(), Options(), store=store).build.layers[0].distributions[1].version == "2.1"
+
+
+def test_a_lock_that_appears_closer_is_noticed(service: Service, store: Store) -> None:
+    """A build that was found done is not done any more once another lock would be taken."""
+    project = service.write()
+    build(project, Options(), store=store)
+    before = fresh.recall(str(project), Options().asked())
+    (project / "uv.lock").write_text("version = 1\n")
+
+    assert before is not None
+    assert fresh.recall(str(project), Options().asked()) is None

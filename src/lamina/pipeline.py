@@ -24,110 +24,36 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lamina import buildfile, config, fresh
-from lamina import lock as locks
-from lamina.apportion import apportion
-from lamina.archive.segment import Recipe
 from lamina.archive.snapshot import Snapshot, take
 from lamina.archive.sources import walk
 from lamina.archive.writing import building, replace_file
-from lamina.bytecoding import PROFILE, Toolchain, choose
-from lamina.check import finished, limits, sdk, without
-from lamina.fetch import fetch
+from lamina.bytecoding import Toolchain, choose
+from lamina.check import finished
+from lamina.early import early_findings
 from lamina.frozen import frozen, replace
-from lamina.layering import Draft, LayerPlan, Outcome, closure_of, make_layer, missing_pins, reuse, why
-from lamina.model import Build, Finding, Severity, SourcePin
+from lamina.layering import Draft, LayerPlan, Outcome, closure_of, make_layer, reuse, why
+from lamina.model import Build, Finding
 from lamina.packing import Packing, pack_functions
+from lamina.planning import Options, Plan, Session, local_inputs, plan_for
 from lamina.previous import Previous
 from lamina.progress import Silent
-from lamina.selections import Kept, keep, recall
-from lamina.service import Overrides
 from lamina.sharing import Sharing
-from lamina.store import Store
-from lamina.target import quotas
+from lamina.supply import Supply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from lamina.archive.snapshot import Observation
     from lamina.archive.sources import SourceTree
-    from lamina.fetch.index import Index
-    from lamina.lock import LockFile
-    from lamina.model import Layer, Package, Pin, Selection, Wheel
+    from lamina.model import Layer, Package, Pin
     from lamina.progress import Reporter
-    from lamina.service import LayerConfig, Service
-    from lamina.target import Target
+    from lamina.service import Service
+    from lamina.store import Store
 
-__all__ = ["Options", "Plan", "Result", "Session", "build", "plan"]
+__all__ = ["Options", "Result", "build"]
 
 _SILENT = Silent()
-_NO_OVERRIDES = Overrides()
-# Wheels inflate by a factor of two to ten, and services' closures by about three: less than a quarter of the limit to
-# download is not worth the extra requests, and the finished layer is measured anyway.
-_LIKELY_RATIO = 4
-
-
-@frozen
-class Options:
-    """What a caller may ask for beyond the project's configuration."""
-
-    overrides: Overrides = _NO_OVERRIDES
-    offline: bool = False
-
-    def asked(self) -> dict[str, object]:
-        """Return, as plain JSON values, what of this could change the result."""
-        return {
-            "runtime": self.overrides.runtime,
-            "architecture": self.overrides.architecture,
-            "groups": list(self.overrides.groups),
-            "extras": list(self.overrides.extras),
-        }
-
-
-@frozen
-class Session:
-    """What the stages of one build share."""
-
-    project: Path
-    options: Options
-    store: Store
-    index: Index
-    """The package indexes, with the credentials that were learned on the way."""
-    reporter: Reporter
-    output: str = buildfile.OUTPUT_DIRECTORY
-    """Where the outputs go, relative to *project*."""
-
-    @property
-    def output_directory(self) -> Path:
-        """Where the outputs go."""
-        return self.project / self.output
-
-    @classmethod
-    def open(
-        cls, project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = _SILENT
-    ) -> Session:
-        """Begin to work on *project*; nothing is read yet."""
-        from lamina.fetch.index import Index  # noqa: PLC0415 - the class is light, what it uses is loaded on use
-
-        store = Store.open() if store is None else store
-        index = Index(project, store, offline=options.offline)
-        return cls(project=project, options=options, store=store, index=index, reporter=reporter)
-
-
-@frozen
-class Plan:
-    """What a build is to do, from reading alone."""
-
-    service: Service
-    layers: tuple[Draft, ...]
-    missing: tuple[Pin, ...]
-    """Artifacts that the store does not hold, and that are not built here."""
-    local: tuple[SourcePin, ...]
-    """First-party packages that go into the function packages."""
-    inputs: tuple[Path, ...]
-    """Every file whose content decided the plan, and those whose appearance would."""
-    findings: tuple[Finding, ...] = ()
-    """What the configuration says of the lock that is not so."""
 
 
 @frozen
@@ -145,76 +71,6 @@ class Result:
     """The same service for its other targets."""
 
 
-def plan(session: Session) -> Plan:
-    """
-    Read the configuration and the lock of the session's project, and decide what each layer is to hold.
-
-    Of several targets it is the plan for the first.
-    Raises ConfigError, LockError, and FetchError where an index must be asked for the files of locked hashes.
-    """
-    return _plan(session, config.load(session.project, session.options.overrides))
-
-
-def _plan(session: Session, service: Service) -> Plan:
-    project = session.project
-    lock_file = locks.find(project, service.lock)
-    selections: dict[tuple[tuple[str, ...], tuple[str, ...]], Selection] = {}
-    local: dict[str, SourcePin] = {}
-    inputs = dict.fromkeys(service.inputs)
-    chosen: dict[str, Selection] = {}
-    for layer in service.layers:
-        choice = (layer.groups, layer.extras)
-        if choice not in selections:
-            kept = _selection(session, service, layer, lock_file)
-            selections[choice], apart = _resolved(kept.selection, service)
-            local |= {pin.sha256: pin for pin in apart}
-            inputs |= dict.fromkeys(kept.inputs)
-        chosen[layer.name] = selections[choice]
-    shares = apportion(service.layers, chosen, everywhere=sdk.left_out(service))
-    drafts = [
-        Draft(config=layer, selection=shares[layer.name], recipe=Recipe(exclude=layer.exclude))
-        for layer in service.layers
-    ]
-    return Plan(
-        service=service,
-        layers=tuple(drafts),
-        missing=missing_pins(drafts, session.store),
-        local=tuple(local.values()),
-        inputs=(*inputs, *_local_inputs((*local.values(), *_built(drafts))), project / PROFILE),
-        findings=without.check(service, chosen),
-    )
-
-
-def _selection(session: Session, service: Service, layer: LayerConfig, lock_file: LockFile) -> Kept:
-    """Return what the lock holds for *layer*, without reading it where it was read before."""
-    kept = recall(lock_file, layer, service.target, session.store)
-    if kept is not None:
-        return kept
-    from lamina.select import select  # noqa: PLC0415 - loads packaging, which a lock that was read before never needs
-
-    lock = locks.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=session.index)
-    selection = select(lock, target=service.target)
-    keep(selection, lock.inputs, lock_file, layer, store=session.store)
-    return Kept(selection, lock.inputs)
-
-
-def _resolved(selection: Selection, service: Service) -> tuple[Selection, tuple[SourcePin, ...]]:
-    """Return *selection* with what has to be built among its pins, and apart from it what goes to the functions."""
-    if not selection.sources:
-        return selection, ()
-    from lamina.localwheel import resolve  # noqa: PLC0415 - most locks hold wheels only
-
-    return resolve(selection, service)
-
-
-def _built(drafts: Iterable[Draft]) -> list[SourcePin]:
-    return [pin for draft in drafts for pin in draft.selection.pins if isinstance(pin, SourcePin)]
-
-
-def _local_inputs(pins: Iterable[SourcePin]) -> Iterable[Path]:
-    return dict.fromkeys(path for pin in pins for path in pin.inputs)
-
-
 def build(project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = _SILENT) -> Result:
     """
     Build the layers and function packages of *project* into its ``.lamina`` directory.
@@ -230,8 +86,8 @@ def build(project: Path, options: Options, *, store: Store | None = None, report
 
 def _build(session: Session, service: Service) -> Result:
     started, started_ns = time.perf_counter(), time.time_ns()
-    planned = _plan(session, service)
-    if findings := _early_findings(planned, session):
+    planned = plan_for(session, service)
+    if findings := early_findings(planned, session):
         return _refused(planned, findings, seconds=time.perf_counter() - started)
     with building(session.output_directory):
         result, inputs = _make(planned, session, Sharing(), started=started)
@@ -268,8 +124,8 @@ def _build_several(session: Session, service: Service) -> Result:
 def _build_one_of(session: Session, service: Service, sharing: Sharing, *, started_ns: int) -> tuple[Result, Snapshot]:
     """Build for one of several targets; the first is recorded when all are done."""
     started = time.perf_counter()
-    planned = _plan(session, service)
-    if findings := _early_findings(planned, session):
+    planned = plan_for(session, service)
+    if findings := early_findings(planned, session):
         return _refused(planned, findings, seconds=time.perf_counter() - started), Snapshot(())
     result, inputs = _make(planned, session, sharing, started=started)
     if session.output != buildfile.OUTPUT_DIRECTORY:
@@ -283,7 +139,7 @@ def _make(planned: Plan, session: Session, sharing: Sharing, *, started: float) 
     previous = Previous.of(project, session.output)
     tree = walk(project, service.source, service.include)
     with Toolchain(service.target.python, store) as toolchain:
-        fetched = _Fetched(session, service.target)
+        fetched = Supply(session, service.target)
         tree = _with_local(tree, planned, fetched)
         layers, outcomes = _layers(planned, tree, previous, fetched, toolchain, sharing=sharing)
         packing = pack_functions(service, tree, project, previous, layers, toolchain=toolchain, store=store)
@@ -310,7 +166,7 @@ def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
     return Snapshot(tuple(seen.values()))
 
 
-def _with_local(tree: SourceTree, planned: Plan, fetched: _Fetched) -> SourceTree:
+def _with_local(tree: SourceTree, planned: Plan, fetched: Supply) -> SourceTree:
     """Return the first-party sources together with the content of local packages."""
     if not planned.local:
         return tree
@@ -320,38 +176,7 @@ def _with_local(tree: SourceTree, planned: Plan, fetched: _Fetched) -> SourceTre
     named = ", ".join(f"`{pin.name}`" for pin in planned.local)
     session.reporter.note(f"Local packages go into the function packages, because they change with the code: {named}")
     wheels = fetched.all(planned.local)
-    return unpack(tree, wheels, _local_inputs(planned.local), root=session.project, store=session.store)
-
-
-def _early_findings(planned: Plan, session: Session) -> tuple[Finding, ...]:
-    """Return errors that are certain before anything is downloaded, where so much is missing that it may be too much."""
-    if (
-        session.options.offline
-        or sum(pin.size or 0 for pin in planned.missing) * _LIKELY_RATIO < quotas().unzipped_bytes
-    ):
-        return ()
-    from lamina.estimate import estimate  # noqa: PLC0415 - only large downloads are worth asking about before
-
-    estimates = estimate(planned.layers, session.store, session.index)
-    sizes = [
-        limits.LayerSize(
-            name=each.name,
-            zipped_bytes=each.zipped_bytes,
-            unzipped_bytes=each.unzipped_bytes,
-            distributions=tuple(
-                limits.DistributionSize(name=share.pin.name, unzipped_bytes=share.outline.unzipped_bytes)
-                for share in each.shares
-                if share.outline
-            ),
-        )
-        for each in estimates
-    ]
-    packages = [
-        limits.PackageSize(name=function.name, layers=function.layers, zipped_bytes=0, unzipped_bytes=0)
-        for function in planned.service.functions
-    ]
-    findings = limits.check(sizes, packages, planned.service, quotas())
-    return tuple(finding for finding in findings if finding.severity is Severity.ERROR)
+    return unpack(tree, wheels, local_inputs(planned.local), root=session.project, store=session.store)
 
 
 def _refused(planned: Plan, findings: tuple[Finding, ...], *, seconds: float) -> Result:
@@ -372,7 +197,7 @@ def _layers(
     planned: Plan,
     tree: SourceTree,
     previous: Previous,
-    fetched: _Fetched,
+    fetched: Supply,
     toolchain: Toolchain,
     *,
     sharing: Sharing,
@@ -407,66 +232,10 @@ def _layers(
     return tuple(layers), tuple(outcomes)
 
 
-def _complete(draft: Draft, planned: Plan, tree: SourceTree, fetched: _Fetched, toolchain: Toolchain) -> LayerPlan:
+def _complete(draft: Draft, planned: Plan, tree: SourceTree, fetched: Supply, toolchain: Toolchain) -> LayerPlan:
     closure = closure_of(draft, planned.layers, planned.service)
     choice = choose(planned.service, closure, tree, fetch=fetched.all, toolchain=toolchain, store=fetched.session.store)
     return LayerPlan.of(draft, choice)
-
-
-class _Fetched:
-    """The wheels of one build, each fetched or built when a stage first needs it."""
-
-    def __init__(self, session: Session, target: Target) -> None:
-        self.session = session
-        self._target = target
-        self._wheels: dict[str, Wheel] = {}
-
-    def all(self, pins: Iterable[Pin]) -> tuple[Wheel, ...]:
-        """Return the wheels of *pins*, in that order; raises as `lamina.fetch.fetch` and `lamina.localwheel.build` do."""
-        pins = tuple(pins)
-        missing = {pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}
-        sources = [pin for pin in missing.values() if isinstance(pin, SourcePin)]
-        if locked := [pin for pin in missing.values() if not isinstance(pin, SourcePin)]:
-            self._wheels |= {wheel.pin.sha256: wheel for wheel in self._fetch(locked, _verify)}
-        if sources:
-            self._wheels |= {wheel.pin.sha256: wheel for wheel in self._build(sources)}
-        return tuple(self._wheels[pin.sha256] for pin in pins)
-
-    def _fetch(self, pins: Sequence[Pin], verify: Callable[[Path, Pin], None]) -> tuple[Wheel, ...]:
-        session = self.session
-        return fetch(
-            pins,
-            session.store,
-            verify=verify,
-            index=session.index,
-            reporter=session.reporter,
-            offline=session.options.offline,
-        )
-
-    def _build(self, pins: Sequence[SourcePin]) -> tuple[Wheel, ...]:
-        from lamina.localwheel import Workshop, build  # noqa: PLC0415 - most locks hold wheels only
-
-        session = self.session
-        workshop = Workshop(
-            target=self._target,
-            store=session.store,
-            index=session.index,
-            project=session.project,
-            fetch=lambda pin: self._fetch([pin], _verify_hash_only)[0].path,
-            reporter=session.reporter,
-            offline=session.options.offline,
-        )
-        return build(pins, workshop)
-
-
-def _verify_hash_only(path: Path, pin: Pin) -> None:
-    """Accept an archive of sources, which has no RECORD: its hash was checked."""
-
-
-def _verify(path: Path, pin: Pin) -> None:
-    from lamina.archive.wheel import verify_record  # noqa: PLC0415 - only what is new to the store is inflated
-
-    verify_record(path, pin)
 
 
 def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:

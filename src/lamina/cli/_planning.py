@@ -16,7 +16,7 @@ from lamina.cli._console import Console, megabytes
 from lamina.estimate import estimate
 from lamina.layering import LayerPlan, closure_of, reuse, why
 from lamina.model import SourcePin
-from lamina.pipeline import Session, plan
+from lamina.planning import Session, plan
 from lamina.previous import Previous
 from lamina.service import BytecodeMode
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lamina.estimate import Estimate, Share
     from lamina.layering import Draft
-    from lamina.pipeline import Plan
+    from lamina.planning import Plan
     from lamina.service import Service
 
 __all__ = ["run"]

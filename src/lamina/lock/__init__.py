@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lamina.target import Target
 
-__all__ = ["READERS", "IndexFile", "IndexFiles", "Lock", "LockFile", "Request", "find", "read"]
+__all__ = ["READERS", "IndexFile", "IndexFiles", "Lock", "LockFile", "Request", "closer", "find", "read"]
 
 
 def _uv(request: Request) -> Lock:
@@ -97,6 +97,19 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
         + (f" or above it, up to `{directories[-1]}`" if len(directories) > 1 else ""),
         hint=f"looked for {', '.join(f'`{kind}`' for kind in READERS)} and `pylock.<name>.toml`; {_MAKE_ONE}",
     )
+
+
+def closer(lock_file: LockFile, start: Path) -> tuple[Path, ...]:
+    """Return the paths that are not there, and where a lock would be taken instead of *lock_file*, found from *start*."""
+    paths: list[Path] = []
+    for directory in _upwards(start.absolute()):
+        for kind in READERS:
+            if directory / kind == lock_file.path:
+                return tuple(path for path in paths if not path.exists())
+            paths.append(directory / kind)
+        if directory == lock_file.path.parent:
+            break
+    return tuple(path for path in paths if not path.exists())
 
 
 def read(
