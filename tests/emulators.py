@@ -101,7 +101,7 @@ def ministack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emula
         "MINISTACK_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",
-        "SERVICES": "s3,lambda,iam,sts,ssm,logs",
+        "SERVICES": "s3,lambda,iam,sts,ssm,logs,cloudformation",
     }
     command = [sys.executable, "-m", "ministack"]
     directory = tmp_path_factory.mktemp("ministack")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
 import itertools
 import threading
@@ -16,6 +17,7 @@ from lamina.aws.interfaces import (
     CopySource,
     Grant,
     LayerVersion,
+    Listed,
     Publication,
     PublishedVersion,
     SentPart,
@@ -23,11 +25,12 @@ from lamina.aws.interfaces import (
     Unfinished,
     Zip,
 )
+from lamina.aws.inventory import Attachment, UnsettledStack, VersionRow
 from lamina.errors import AwsError
 from lamina.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class Killed(BaseException):
@@ -54,6 +57,7 @@ class Version:
     publication: Publication
     grants: dict[str, Grant] = field(default_factory=dict)
     visible: bool = True
+    created: dt.datetime = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass
@@ -68,6 +72,8 @@ class Cloud:
     bucket_state: BucketState = field(
         default_factory=lambda: BucketState(region="eu-west-1", versioned=False, policy=None)
     )
+    attachments: list[Attachment] = field(default_factory=list)
+    stacks: list[UnsettledStack] = field(default_factory=list)
     functions: FakeFunctions = field(default_factory=FakeFunctions)
     clock: float = 1000.0
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -125,6 +131,10 @@ class Fake:
     @property
     def functions(self) -> FakeFunctions:
         return self.cloud.functions
+
+    @property
+    def inventory(self) -> FakeInventory:
+        return FakeInventory(self)
 
     @property
     def parameters(self) -> FakeParameters:
@@ -223,6 +233,47 @@ class FakeLayers:
         )
 
 
+class FakeInventory:
+    """Everything in the account, with functions and stacks as the test says."""
+
+    def __init__(self, fake: Fake) -> None:
+        self.fake = fake
+
+    def layers(self) -> Iterator[str]:
+        yield from sorted(self.fake.cloud.versions)
+
+    def versions(self, name: str) -> Iterator[VersionRow]:
+        def effect() -> list[VersionRow]:
+            return [
+                VersionRow(
+                    name=name,
+                    number=each.number,
+                    arn=self.fake.layers._arn(name, each.number),
+                    description=each.description,
+                    created=each.created,
+                )
+                for each in reversed(self.fake.cloud.live(name))
+            ]
+
+        yield from self.fake.do("ListLayerVersions", effect)  # type: ignore[misc]
+
+    def attachments(self) -> Iterator[Attachment]:
+        yield from self.fake.do("ListFunctions", lambda: list(self.fake.cloud.attachments))  # type: ignore[misc]
+
+    def unsettled_stacks(self) -> Sequence[UnsettledStack]:
+        return self.fake.do("ListStacks", lambda: list(self.fake.cloud.stacks))  # type: ignore[return-value]
+
+    def code_bytes(self, name: str, number: int) -> int | None:
+        found = self.fake.layers.version(name, number)
+        return None if found is None else found.code_bytes
+
+    def is_shared(self, name: str, number: int) -> bool:
+        return bool(self.fake.layers.granted(name, number))
+
+    def delete(self, name: str, number: int) -> None:
+        self.fake.layers.delete(name, number)
+
+
 class FakeParameters:
     """Systems Manager's parameters."""
 
@@ -260,6 +311,17 @@ class FakeObjects:
             )
 
         return self.fake.do("HeadObject", effect)  # type: ignore[return-value]
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        def effect() -> list[Listed]:
+            cloud = self.fake.cloud
+            return [
+                Listed(key=key, size=len(found.content), age_seconds=cloud.clock - found.written)
+                for (bucket, key), found in sorted(cloud.objects.items())
+                if bucket == self.bucket and key.startswith(prefix)
+            ]
+
+        yield from self.fake.do("ListObjectsV2", effect)  # type: ignore[misc]
 
     def get(self, key: str) -> bytes | None:
         def effect() -> bytes | None:

@@ -7,12 +7,12 @@ import datetime as dt
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from lamina.aws.interfaces import BucketState, CopySource, SentPart, Stored, Unfinished
+from lamina.aws.interfaces import BucketState, CopySource, Listed, SentPart, Stored, Unfinished
 from lamina.errors import MissingBucketError
 from lamina.model import code_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
     from lamina.aws.failures import Caller
@@ -82,6 +82,22 @@ class S3Bucket:
             version_id=response.get("VersionId"),
             age_seconds=_age(response, response["LastModified"]),
         )
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Yield all objects whose keys begin with *prefix*, page by page."""
+        token: dict[str, Any] = {}
+        while True:
+            page = (
+                self._call(
+                    "ListObjectsV2", doing=self._doing("list", f"{prefix}*"), Bucket=self.bucket, Prefix=prefix, **token
+                )
+                or {}
+            )
+            for row in page.get("Contents", ()):
+                yield Listed(key=row["Key"], size=row["Size"], age_seconds=_age(page, row["LastModified"]))
+            if not page.get("NextContinuationToken"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def get(self, key: str) -> bytes | None:
         """Return a small object's content, or nothing where there is none."""

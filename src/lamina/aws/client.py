@@ -11,6 +11,7 @@ from lamina.aws.buckets import S3Bucket
 from lamina.aws.failures import Caller
 from lamina.aws.functionsclient import LambdaFunctions
 from lamina.aws.interfaces import Account
+from lamina.aws.inventoryclient import AwsInventory
 from lamina.aws.lambdas import LambdaLayers
 from lamina.aws.parameters import StoredParameters
 from lamina.errors import ConfigError, MissingExtraError
@@ -97,6 +98,11 @@ class AwsServices:
     def functions(self) -> LambdaFunctions:
         """Its functions."""
         return LambdaFunctions(self._caller("lambda"))
+
+    @cached_property
+    def inventory(self) -> AwsInventory:
+        """Everything in it."""
+        return AwsInventory(self._caller("lambda"), self._caller("cloudformation"))
 
     @cached_property
     def parameters(self) -> StoredParameters:

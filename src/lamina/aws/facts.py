@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import Any
 
-__all__ = ["actions", "fits", "meaning"]
+__all__ = ["actions", "calls_per_second", "fits", "meaning", "unsettled_stack_statuses"]
 
 
 @cache
@@ -31,6 +31,19 @@ def meaning(code: str) -> str | None:
 def fits(kind: str, text: str) -> bool:
     """Return whether *text* has the form of a *kind* of name."""
     return _pattern(kind).fullmatch(text) is not None
+
+
+@cache
+def calls_per_second() -> float:
+    """Return how many calls a second leave room for others in what Lambda takes of an account."""
+    return next(float(row["value"]) / 2 for row in _data()["rate"] if row["name"] == "lambda-control-plane")
+
+
+@cache
+def unsettled_stack_statuses() -> tuple[str, ...]:
+    """Return the statuses in which a CloudFormation stack may still go back to an earlier state."""
+    (row,) = _data()["stack"]
+    return tuple(row["unsettled"])
 
 
 @cache

@@ -7,10 +7,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
     from lamina.aws.functions import Functions
+    from lamina.aws.inventory import Inventory
 
 __all__ = [
     "Account",
@@ -19,6 +20,7 @@ __all__ = [
     "Grant",
     "LayerVersion",
     "Layers",
+    "Listed",
     "Objects",
     "Parameters",
     "Publication",
@@ -158,6 +160,16 @@ class Stored:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """An object as it is listed."""
+
+    key: str
+    size: int
+    age_seconds: float
+    """By the server's own clock."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BucketState:
     """What decides whether a bucket will do."""
 
@@ -209,6 +221,9 @@ class Objects(Protocol):
 
     def head(self, key: str) -> Stored | None:
         """Return what is known of the object, or nothing where there is none."""
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Yield all objects whose keys begin with *prefix*, page by page."""
 
     def get(self, key: str) -> bytes | None:
         """Return a small object's content, or nothing where there is none."""
@@ -268,6 +283,10 @@ class Services(Protocol):
     @property
     def functions(self) -> Functions:
         """Its functions."""
+
+    @property
+    def inventory(self) -> Inventory:
+        """Everything in it."""
 
     @property
     def parameters(self) -> Parameters:

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
     from lamina.aws.interfaces import Account
     from lamina.model import Distribution
+    from lamina.target import Target
 
-__all__ = ["Keys", "describe", "digest_in", "fill", "placeholders"]
+__all__ = ["Keys", "describe", "digest_in", "fill", "layer_name", "placeholders", "plain_runtime"]
 
 _MARK = "lamina:"
 _DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
+_OWN_KEY = re.compile(r"parts/[0-9a-f]{64}|layers/[0-9a-f]{64}\.(?:zip|json)|functions/[0-9a-f]{64}\.zip")
 _PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
 
 
@@ -46,6 +48,24 @@ def digest_in(description: str) -> str | None:
     return found[1] if found else None
 
 
+def plain_runtime(target: Target) -> str:
+    """Return the runtime as a part of names: Lambda takes no dots in them."""
+    return target.runtime.replace(".", "")
+
+
+def layer_name(template: str, *, service: str, layer: str, target: Target) -> str:
+    """Return what *layer* of *service* is called in Lambda."""
+    replacements = {
+        "service": service,
+        "layer": layer,
+        "runtime": plain_runtime(target),
+        "architecture": str(target.architecture),
+    }
+    for placeholder, text in replacements.items():
+        template = template.replace(f"{{{placeholder}}}", text)
+    return template
+
+
 def placeholders(template: str) -> tuple[str, ...]:
     """Return the names in braces that *template* has."""
     return tuple(_PLACEHOLDER.findall(template))
@@ -63,6 +83,24 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         """Keep *prefix*, which is empty or ends with a slash."""
         self._prefix = prefix
+
+    @property
+    def prefix(self) -> str:
+        """What all of them begin with."""
+        return self._prefix
+
+    def is_ours(self, key: str) -> bool:
+        """Return whether *key* is one that lamina writes, claims apart, which go by themselves."""
+        rest = key.removeprefix(self._prefix)
+        return key.startswith(self._prefix) and _OWN_KEY.fullmatch(rest) is not None
+
+    def is_layer(self, key: str) -> bool:
+        """Return whether *key* is that of a whole layer, or of a function's package."""
+        return self.is_ours(key) and key.endswith(".zip")
+
+    def is_part(self, key: str) -> bool:
+        """Return whether *key* is that of a part."""
+        return self.is_ours(key) and key.startswith(f"{self._prefix}parts/")
 
     def part(self, sha256: str) -> str:
         """Of a part: named by its content, so that it is uploaded once, whatever layer it is in."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.facts import fits
-from lamina.aws.naming import describe
+from lamina.aws.naming import describe, layer_name, plain_runtime
 from lamina.aws.parts import Cut, cut
 from lamina.errors import ConfigError, PublishError
 from lamina.table import did_you_mean
@@ -101,18 +101,9 @@ def _architectures(build: Build, layer: Layer) -> tuple[str, ...]:
 
 
 def _wanted(build: Build, layer: Layer, config: PublishConfig, *, several: bool) -> Wanted:
-    name = config.layer_name
-    replacements = {
-        "service": build.service,
-        "layer": layer.name,
-        # Lambda takes no dots in names.
-        "runtime": build.target.runtime.replace(".", ""),
-        "architecture": str(build.target.architecture),
-    }
-    for placeholder, text in replacements.items():
-        name = name.replace(f"{{{placeholder}}}", text)
+    name = layer_name(config.layer_name, service=build.service, layer=layer.name, target=build.target)
     architectures = _architectures(build, layer)
-    suffix = f"-{replacements['runtime']}-{build.target.architecture}" if several else ""
+    suffix = f"-{plain_runtime(build.target)}-{build.target.architecture}" if several else ""
     return Wanted(
         service=build.service,
         layer=layer,

@@ -29,6 +29,7 @@ COMMANDS = {
     "coldstart": "measure what a function's initialisation takes and consists of",
     "publish": "publish the layers that AWS does not have yet",
     "deploy": "publish, then bring the functions to their new code and layers",
+    "prune": "delete layer versions that nobody uses; a dry run unless asked",
     "sandbox": "run an emulated AWS on loopback, for trying all this without an account",
     "cache": "show, verify or clean the store of wheels and segments",
 }

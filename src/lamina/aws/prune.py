@@ -1,0 +1,169 @@
+"""Find the layer versions and stored objects that nobody needs, and delete them; only on request, and never what is used."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.aws.functions import unversioned
+from lamina.aws.naming import digest_in
+from lamina.aws.pruneplan import Delete, Keep, plan, unneeded
+from lamina.aws.record import decode
+from lamina.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from lamina.aws.interfaces import Listed, Objects
+    from lamina.aws.inventory import Inventory, VersionRow
+    from lamina.aws.naming import Keys
+    from lamina.aws.pruneplan import Action, Rules
+    from lamina.aws.record import Record
+    from lamina.progress import Reporter
+
+__all__ = ["Pruned", "Survey", "delete_objects", "delete_versions", "kept_digests", "survey", "survey_objects"]
+
+_SILENT = Silent()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What becomes of the layer versions in one account and region."""
+
+    actions: tuple[Action, ...]
+    code_bytes: Mapping[str, int]
+    """Zipped sizes of the versions to be deleted, by ARN."""
+
+    @property
+    def deletions(self) -> tuple[VersionRow, ...]:
+        """The versions that are to go."""
+        return tuple(action.version for action in self.actions if isinstance(action, Delete))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """What was deleted."""
+
+    versions: tuple[VersionRow, ...]
+    spared: tuple[VersionRow, ...]
+    """Those that came into use after the plan was made."""
+
+
+def survey(
+    inventory: Inventory,
+    names: Collection[str] | None,
+    rules: Rules,
+    *,
+    now: dt.datetime | None = None,
+    reporter: Reporter = _SILENT,
+) -> Survey:
+    """Return what becomes of all versions of the layers *names*, or of all layers; raises AwsError and its kinds."""
+    reporter.stage("Looking at layers")
+    chosen = sorted(names) if names is not None else sorted(inventory.layers())
+    versions = [version for name in chosen for version in inventory.versions(name)]
+    reporter.stage("Looking at stacks")
+    guarded = frozenset[str]().union(*(stack.layers for stack in inventory.unsettled_stacks()))
+    actions = plan(
+        versions,
+        used=_used(inventory, versions, reporter),
+        guarded=guarded,
+        rules=rules,
+        now=now or dt.datetime.now(tz=dt.UTC),
+    )
+    candidates = [action.version for action in actions if isinstance(action, Delete)]
+    reporter.stage("Looking at what could go", total=len(candidates))
+    code_bytes: dict[str, int] = {}
+    shared: set[str] = set()
+    for version in candidates:
+        size = inventory.code_bytes(version.name, version.number)
+        if size is not None:
+            code_bytes[version.arn] = size
+        if inventory.is_shared(version.name, version.number):
+            shared.add(version.arn)
+        reporter.advance(1)
+    return Survey(
+        actions=tuple(
+            Keep(version=action.version, reason="shared with others, whose functions cannot be seen from here")
+            if action.version.arn in shared and isinstance(action, Delete)
+            else action
+            for action in actions
+        ),
+        code_bytes={arn: size for arn, size in code_bytes.items() if arn not in shared},
+    )
+
+
+def _used(inventory: Inventory, versions: Iterable[VersionRow], reporter: Reporter) -> frozenset[str]:
+    """Return which of *versions* any version of any function has; only these are remembered, however many there are."""
+    asked = {version.arn for version in versions}
+    found: set[str] = set()
+    if not asked:
+        return frozenset()
+    reporter.stage("Looking at functions")
+    for attachment in inventory.attachments():
+        found.update(asked.intersection(attachment.layers))
+        reporter.advance(1)
+    return frozenset(found)
+
+
+def delete_versions(inventory: Inventory, found: Survey, *, reporter: Reporter = _SILENT) -> Pruned:
+    """Delete what *found* says, but for what has come into use since; raises AwsError and its kinds."""
+    deletions = found.deletions
+    used = _used(inventory, deletions, reporter)
+    guarded = {layer for stack in inventory.unsettled_stacks() for layer in stack.layers} if deletions else set()
+    spared = tuple(each for each in deletions if each.arn in used or unversioned(each.arn) in guarded)
+    going = tuple(each for each in deletions if each not in spared)
+    reporter.stage("Deleting", total=len(going))
+    for version in going:
+        inventory.delete(version.name, version.number)
+        reporter.advance(1)
+    return Pruned(versions=going, spared=spared)
+
+
+def kept_digests(inventory: Inventory, deletions: Iterable[VersionRow]) -> frozenset[str]:
+    """Return the digests of all layer versions in an account, but for *deletions*: any service may share a bucket."""
+    going = {version.arn for version in deletions}
+    found = (
+        digest_in(version.description)
+        for name in inventory.layers()
+        for version in inventory.versions(name)
+        if version.arn not in going
+    )
+    return frozenset(digest for digest in found if digest is not None)
+
+
+def survey_objects(
+    objects: Objects, keys: Keys, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = _SILENT
+) -> tuple[Listed, ...]:
+    """Return the objects of a bucket that no layer version with a digest in *kept* needs; raises AwsError and its kinds."""
+    reporter.stage("Looking at objects")
+    records: list[Record] = []
+    unreadable: list[str] = []
+    for digest in sorted(kept):
+        content = objects.get(keys.record(digest))
+        record = None if content is None else decode(content)
+        if record is not None:
+            records.append(record)
+        elif content is not None:
+            unreadable.append(keys.record(digest))
+    if unreadable:
+        reporter.warn(
+            f"No part is pruned, because it is not known which ones {len(unreadable)} layers need: `{unreadable[0]}`",
+            hint="a later version of lamina wrote it, or it is damaged",
+        )
+    return unneeded(
+        objects.listed(keys.prefix),
+        kept=kept,
+        records=None if unreadable else records,
+        keys=keys,
+        keep_layers=keep_layers,
+    )
+
+
+def delete_objects(objects: Objects, going: Sequence[Listed], *, reporter: Reporter = _SILENT) -> int:
+    """Delete *going* and return how many bytes that was."""
+    reporter.stage("Deleting objects", total=len(going))
+    for each in going:
+        objects.delete(each.key)
+        reporter.advance(1)
+    return sum(each.size for each in going)

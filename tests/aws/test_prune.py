@@ -1,0 +1,248 @@
+"""Pruning an account: what is asked, what is deleted, and what comes into use in between."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import tracemalloc
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aws.fakes import Cloud, Version
+from aws.lambdafakes import code
+from lamina.aws.client import Access
+from lamina.aws.interfaces import Grant, Publication, Zip
+from lamina.aws.inventory import Attachment, UnsettledStack
+from lamina.aws.inventoryclient import AwsInventory, Pace
+from lamina.aws.naming import Keys
+from lamina.aws.prune import delete_objects, delete_versions, kept_digests, survey, survey_objects
+from lamina.aws.pruneplan import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from emulators import Emulator
+
+NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+ONE = Rules(keep=1, keep_days=0)
+NAME = "shop-common"
+LAYER = f"arn:aws:lambda:eu-west-1:123456789012:layer:{NAME}"
+KEYS = Keys("lamina/")
+
+
+def digest(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def account(*numbers: int) -> Cloud:
+    cloud = Cloud()
+    publication = Publication(name=NAME, description="", code=Zip(content=b""), runtimes=(), architectures=())
+    cloud.versions[NAME] = [
+        Version(number=each, description=f"lamina:{digest(each)}", content=b"x" * each, publication=publication)
+        for each in numbers
+    ]
+    return cloud
+
+
+def test_deletes() -> None:
+    """What nobody uses is deleted, and its size known before; the used, the newest and the shared stay."""
+    cloud = account(1, 2, 3, 4)
+    cloud.attachments = [Attachment(function="f:7", layers=("arn:other:1", f"{LAYER}:2"))]
+    cloud.versions[NAME][2].grants["lamina-o-abc"] = Grant(principal="o-abcdefghij")
+    inventory = cloud.connect().inventory
+    found = survey(inventory, [NAME], ONE, now=NOW)
+    pruned = delete_versions(inventory, found)
+
+    assert [1] == [each.number for each in pruned.versions]
+    assert {f"{LAYER}:1": 1} == found.code_bytes
+    assert [2, 3, 4] == [each.number for each in cloud.live(NAME)]
+    assert "shared with others, whose functions cannot be seen from here" == found.actions[1].reason
+
+
+def test_came_into_use() -> None:
+    """A version that somebody attaches after the plan was made is spared; so is one that a stack may go back to by now."""
+    cloud = account(1, 2, 3)
+    inventory = cloud.connect().inventory
+    found = survey(inventory, [NAME], ONE, now=NOW)
+    cloud.attachments = [Attachment(function="f:$LATEST", layers=(f"{LAYER}:1",))]
+    first = delete_versions(inventory, found)
+    cloud.stacks = [UnsettledStack(name="shop", status="UPDATE_IN_PROGRESS", layers=frozenset({LAYER}))]
+    second = delete_versions(inventory, found)
+
+    assert ([2], [1]) == ([each.number for each in first.versions], [each.number for each in first.spared])
+    assert () == second.versions
+
+
+def test_survey_only_reads() -> None:
+    """Planning calls nothing that changes anything."""
+    cloud = account(1, 2)
+    fake = cloud.connect()
+    survey(fake.inventory, None, ONE, now=NOW)
+
+    assert {"ListLayerVersions", "ListFunctions", "ListStacks", "GetLayerVersion", "GetLayerVersionPolicy"} == set(
+        fake.calls
+    )
+
+
+def test_objects_of_kept_layers_stay() -> None:
+    """What any layer of the account needs stays in the bucket; the rest goes, once it is a day old."""
+    cloud = account(1, 2)
+    part, other = "a" * 64, "b" * 64
+    record = {
+        "version": "1", "digest": digest(2), "sha256": "0" * 64, "zipped_bytes": 2, "platform": "",
+        "distributions": [], "parts": [part],
+    }  # fmt: skip
+    fake = cloud.connect()
+    objects = fake.bucket("artifacts")
+    for key, content in {
+        KEYS.part(part): b"needed",
+        KEYS.part(other): b"not needed",
+        KEYS.record(digest(2)): json.dumps(record).encode(),
+        KEYS.layer(digest(1)): b"gone",
+    }.items():
+        objects.put(key, content, sha256=hashlib.sha256(content).hexdigest())
+    found = survey(fake.inventory, [NAME], ONE, now=NOW)
+    kept = kept_digests(fake.inventory, found.deletions)
+    early = survey_objects(objects, KEYS, kept, keep_layers=False)
+    cloud.pass_time(86_401)
+    freed = delete_objects(objects, survey_objects(objects, KEYS, kept, keep_layers=False))
+
+    assert () == early
+    assert len(b"not needed") + len(b"gone") == freed
+    assert sorted([KEYS.part(part), KEYS.record(digest(2))]) == cloud.stored_keys()
+
+
+def test_pace() -> None:
+    """Calls are kept apart; a pause that was made anyway counts."""
+    slept: list[float] = []
+    times = iter([0.0, 0.0, 10.0])
+    pace = Pace(2, sleep=slept.append, clock=lambda: next(times))
+    for _ in range(3):
+        pace.wait()
+
+    assert [0.5] == slept
+
+
+@pytest.fixture
+def layer() -> str:
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+def test_pages(ministack: Emulator, layer: str) -> None:
+    """More versions and functions than a page holds are all seen; a published version of a function counts as use."""
+    client = ministack.client("lambda")
+    content = code("x")
+    for number in range(55):
+        client.publish_layer_version(
+            LayerName=layer, Description=f"lamina:{digest(number)}", Content={"ZipFile": content}
+        )
+    arn = client.list_layer_versions(LayerName=layer, MaxItems=1)["LayerVersions"][0]["LayerVersionArn"].rpartition(
+        ":"
+    )[0]
+    for number in range(3):
+        client.create_function(
+            FunctionName=f"{layer}-{number}",
+            Role="arn:aws:iam::000000000000:role/r",
+            Runtime="python3.13",
+            Handler="app.handler",
+            Code={"ZipFile": content},
+            Layers=[f"{arn}:7"],
+        )
+        client.get_waiter("function_active_v2").wait(FunctionName=f"{layer}-{number}", WaiterConfig={"Delay": 1})
+    client.publish_version(FunctionName=f"{layer}-0")
+    for number in range(3):
+        client.update_function_configuration(FunctionName=f"{layer}-{number}", Layers=[f"{arn}:8"])
+    inventory = Access(region=ministack.region).connect().inventory
+    inventory._pace = Pace(1000)
+    found = survey(inventory, [layer], ONE, now=dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
+    delete_versions(inventory, found)
+    left = sorted(row["Version"] for row in client.list_layer_versions(LayerName=layer)["LayerVersions"])
+
+    assert [7, 8, 55] == left
+    assert 52 == len(found.deletions)
+
+
+def test_stacks(moto: Emulator, layer: str) -> None:
+    """A stack that is settled guards nothing; the calls that would tell are made."""
+    client = moto.client("cloudformation")
+    template = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": {"Layer": {"Value": f"{LAYER}:3"}}}
+    client.create_stack(StackName=layer, TemplateBody=json.dumps(template))
+    inventory = Access(region=moto.region).connect().inventory
+
+    assert [] == [each for each in inventory.unsettled_stacks() if each.name == layer]
+    assert LAYER in inventory._text_of(layer)
+
+
+class LargeAccount:
+    """A `Caller` of an account of 1,000 functions with 30 versions each, and 40 layers with 30 versions; pages of 50."""
+
+    FUNCTIONS, VERSIONS, LAYERS, PAGE = 1000, 30, 40, 50
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        self.calls += 1
+        start = int(parameters.get("Marker", 0))
+        match operation:
+            case "ListLayers":
+                return self._page("Layers", self.LAYERS, start, lambda number: {"LayerName": f"layer-{number}"})
+            case "ListLayerVersions":
+                return self._page(
+                    "LayerVersions", self.VERSIONS, start, lambda number: self._version(parameters, number)
+                )
+            case "ListFunctions":
+                assert "ALL" == parameters["FunctionVersion"]
+                return self._page("Functions", self.FUNCTIONS * (self.VERSIONS + 1), start, self._function)
+            case "ListStacks":
+                return {"StackSummaries": []}
+            case "GetLayerVersion":
+                return {"Content": {"CodeSize": 1000}}
+            case _:
+                assert "GetLayerVersionPolicy" == operation
+                return None
+
+    def _page(self, key: str, count: int, start: int, row: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+        stop = min(count, start + self.PAGE)
+        more = {"NextMarker": str(stop)} if stop < count else {}
+        return {key: [row(number) for number in range(start, stop)], **more}
+
+    def _version(self, parameters: dict[str, Any], number: int) -> dict[str, Any]:
+        return {
+            "Version": number + 1,
+            "LayerVersionArn": f"arn:aws:lambda:eu-west-1:123456789012:layer:{parameters['LayerName']}:{number + 1}",
+            "Description": f"lamina:{digest(number)}",
+            "CreatedDate": "2026-01-01T00:00:00.000+0000",
+        }
+
+    def _function(self, number: int) -> dict[str, Any]:
+        # The last three versions of each function use the last three versions of one of the layers.
+        version = number % (self.VERSIONS + 1)
+        layer = f"layer-{number % self.LAYERS}"
+        used = self.VERSIONS - version if version < 3 else 1
+        return {
+            "FunctionName": f"f{number // (self.VERSIONS + 1)}",
+            "FunctionArn": f"arn:f{number}",
+            "Version": str(version) if version else "$LATEST",
+            "Layers": [{"Arn": f"arn:aws:lambda:eu-west-1:123456789012:layer:{layer}:{used}"}],
+        }
+
+
+def test_large_account() -> None:
+    """A large account is read once, page by page, in little memory; and each version that could go costs two more calls."""
+    caller = LargeAccount()
+    inventory = AwsInventory(caller, caller, pace=Pace(1e9))  # type: ignore[arg-type]  # as much of a caller as is asked for
+    tracemalloc.start()
+    try:
+        found = survey(inventory, None, ONE, now=NOW)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    lists = 1 + caller.LAYERS + caller.FUNCTIONS * (caller.VERSIONS + 1) // caller.PAGE + 1
+
+    assert lists + 2 * len(found.deletions) == caller.calls
+    assert caller.LAYERS * (caller.VERSIONS - 4) == len(found.deletions)
+    assert peak < 4_000_000

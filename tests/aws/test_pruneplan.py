@@ -1,0 +1,144 @@
+"""What may be deleted: nothing that is used, young, new, guarded or others'."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamina.aws.functions import unversioned
+from lamina.aws.interfaces import Listed
+from lamina.aws.inventory import VersionRow
+from lamina.aws.naming import Keys
+from lamina.aws.pruneplan import Delete, Keep, Rules, plan, unneeded
+from lamina.aws.record import Record
+
+NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+KEYS = Keys("lamina/")
+DAY = 86_400
+OURS = f"lamina:{'0' * 64} python3.13 on arm64"
+
+
+def row(number: int, *, name: str = "common", days: float = 100, description: str = OURS) -> VersionRow:
+    return VersionRow(
+        name=name,
+        number=number,
+        arn=f"arn:aws:lambda:eu-west-1:123456789012:layer:{name}:{number}",
+        description=description,
+        created=NOW - dt.timedelta(days=days),
+    )
+
+
+def deleted(
+    *rows: VersionRow, used: tuple[str, ...] = (), guarded: tuple[str, ...] = (), keep: int = 1, days: float = 0
+) -> list[int]:
+    actions = plan(rows, used=used, guarded=guarded, rules=Rules(keep=keep, keep_days=days), now=NOW)
+    return [action.version.number for action in actions if isinstance(action, Delete)]
+
+
+def test_newest_are_kept() -> None:
+    """So many of each layer stay, and at least one, whatever is asked for."""
+    rows = [row(number) for number in (1, 2, 3, 4)]
+
+    assert [2, 1] == deleted(*rows, keep=2)
+    assert [3, 2, 1] == deleted(*rows, keep=0)
+
+
+def test_young_are_kept() -> None:
+    """What is younger than the days asked for stays, however many versions there are."""
+    assert [1] == deleted(row(1, days=11), row(2, days=9), row(3, days=1), days=10)
+
+
+def test_guarded_are_kept() -> None:
+    """A stack that may go back protects all versions of the layers that it names."""
+    assert [] == deleted(row(1), row(2), guarded=(unversioned(row(1).arn),))
+
+
+def test_others_are_kept() -> None:
+    """What lamina has not published is not lamina's to delete, and takes no place among the newest."""
+    assert [1] == deleted(row(1), row(2), row(3, description="by hand"), keep=1)
+
+
+def test_reasons() -> None:
+    """Each version that stays says why."""
+    rows = (row(1), row(2), row(3, days=1), row(4))
+    actions = plan(rows, used=(row(1).arn,), guarded=(), rules=Rules(keep=1, keep_days=7), now=NOW)
+
+    assert [
+        "one of the newest 1",
+        "younger than 7 days",
+        "not used by any function, version or alias",
+        "used by a function",
+    ] == [action.reason for action in actions]
+
+
+rows = st.lists(
+    st.builds(
+        row,
+        st.integers(1, 40),
+        name=st.sampled_from(["common", "reporting"]),
+        days=st.floats(0, 400),
+        description=st.sampled_from([OURS, "by hand"]),
+    ),
+    max_size=60,
+    unique_by=lambda each: each.arn,
+)
+
+
+@given(rows=rows, data=st.data(), keep=st.integers(0, 50), days=st.floats(0, 400))
+def test_used_is_never_deleted(rows: list[VersionRow], data: st.DataObject, keep: int, days: float) -> None:
+    """Whatever there is and whatever is asked for: what a function uses stays, and every version gets a verdict."""
+    arns = [each.arn for each in rows]
+    used = data.draw(st.sets(st.sampled_from(arns))) if arns else set()
+    actions = plan(rows, used=used, guarded=(), rules=Rules(keep=keep, keep_days=days), now=NOW)
+    going = [action.version for action in actions if isinstance(action, Delete)]
+    staying = [action.version for action in actions if isinstance(action, Keep)]
+
+    assert not used & {each.arn for each in going}
+    assert sorted(arns) == sorted(each.arn for each in (*going, *staying))
+    assert all((NOW - each.created).total_seconds() >= days * DAY for each in going)
+    assert all(each.description == OURS for each in going)
+    for each in going:
+        newer = [other for other in rows if other.name == each.name and other.number > each.number]
+        assert sum(other.description == OURS for other in newer) >= max(1, keep)
+
+
+def record(digest: str, *parts: str) -> Record:
+    return Record(digest=digest, sha256="0" * 64, zipped_bytes=1, platform="", distributions=(), parts=parts)
+
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+
+
+def listed(*keys: str, age: float = 2 * DAY) -> list[Listed]:
+    return [Listed(key=key, size=1, age_seconds=age) for key in keys]
+
+
+def going(objects: list[Listed], *, records: list[Record] | None, keep_layers: bool = False) -> list[str]:
+    return [each.key for each in unneeded(objects, kept={A}, records=records, keys=KEYS, keep_layers=keep_layers)]
+
+
+def test_objects() -> None:
+    """Parts and layers that kept layers need stay; what no layer needs goes, if it is lamina's."""
+    objects = listed(
+        KEYS.part(B), KEYS.part(C), KEYS.layer(A), KEYS.layer(B), KEYS.record(A), KEYS.record(B), KEYS.package(B),
+        "lamina/notes.txt", "lamina/claims/1/eu-west-1/common/x", "else/parts/" + B,
+    )  # fmt: skip
+
+    assert [KEYS.part(C), KEYS.layer(B), KEYS.record(B), KEYS.package(B)] == going(objects, records=[record(A, B)])
+
+
+def test_young_objects() -> None:
+    """What is younger than a day may belong to a layer that is being published."""
+    assert [] == going(listed(KEYS.part(C), age=DAY - 1), records=[])
+
+
+def test_layers_by_reference() -> None:
+    """Where Lambda reads layers in the bucket, no layer goes: a function may still use a version that was deleted."""
+    assert [KEYS.part(C)] == going(listed(KEYS.layer(B), KEYS.part(C)), records=[], keep_layers=True)
+
+
+def test_unknown_parts() -> None:
+    """Where it is not known which parts are needed, all stay."""
+    assert [KEYS.layer(B)] == going(listed(KEYS.layer(B), KEYS.part(C)), records=None)
