@@ -35,6 +35,7 @@ class Service:
     functions: dict[str, str] = field(default_factory=lambda: {"hello": "service.handlers.hello.lambda_handler"})
     markers: dict[str, str] = field(default_factory=dict)
     comment: str = ""
+    requires_python: str = ">=3.12"
 
     def add(
         self, name: str, version: str, files: Mapping[str, bytes | str] | None = None, *, tag: str = "py3-none-any"
@@ -58,7 +59,7 @@ class Service:
         return self.root
 
     def _pyproject(self) -> str:
-        lines = ["[project]", 'name = "greeter"', 'version = "1"', 'requires-python = ">=3.12"', ""]
+        lines = ["[project]", 'name = "greeter"', 'version = "1"', f'requires-python = "{self.requires_python}"', ""]
         lines += ["[tool.lamina]", *(f"{key} = {value}" for key, value in self.settings.items())]
         lines += ["[tool.lamina.functions]", *(f'{name} = "{handler}"' for name, handler in self.functions.items())]
         return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ import pytest
 
 from lamina import fresh
 from lamina.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
+from lamina.interpreters import search
 from lamina.model import Severity
 from lamina.pipeline import Options, build
 from lamina.service import Overrides
@@ -361,3 +362,28 @@ def test_a_lock_that_appears_closer_is_noticed(service: Service, store: Store) -
 
     assert before is not None
     assert fresh.recall(str(project), Options().asked()) is None
+
+
+def _members(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a segment"])
+def test_damaged_bytecode_of_the_sources_is_compiled_again(service: Service, store: Store, damage: bytes) -> None:
+    """A package has its bytecode whatever has become of the copy in the store."""
+    service.settings["bytecode"] = '"all"'
+    target = next(minor for minor in ((3, 13), (3, 12), (3, 11)) if search(minor) is not None)
+    service.settings["runtime"] = f'"python{target[0]}.{target[1]}"'
+    service.requires_python = ">=3.11"
+    (package,) = _build(service, store).build.packages
+    before = _members(package.path)
+    (kept,) = (store.root / "own-bytecode").rglob("*.seg")
+    kept.write_bytes(damage)
+    shutil.rmtree(service.root / ".lamina")
+
+    (again,) = _build(service, store).build.packages
+
+    assert f"service/handlers/__pycache__/hello.cpython-{target[0]}{target[1]}.pyc" in before
+    assert _members(again.path) == before
+    assert again.sha256 == package.sha256

@@ -269,11 +269,13 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
     files = [file for file in tree.files if file.path.endswith(".py")]
     key = _digest([RECIPE, *toolchain.release, [[file.path, file.sha256] for file in files]])
     place = store.entry(_OWN_AREA, key, ".seg")
-    if not place.exists():
-        sources = [(file.path, file.origin.read_bytes()) for file in files]
-        members, _ = package_bytecode(sources, compiler=toolchain.compiler)
-        write_segment(place, (Piece(member, payload) for member, payload in members), store)
-    return tuple(read_members(place))
+    # What is damaged in the store reads as empty, and is made again.
+    if kept := tuple(read_members(place)):
+        return kept
+    sources = [(file.path, file.origin.read_bytes()) for file in files]
+    members, _ = package_bytecode(sources, compiler=toolchain.compiler)
+    write_segment(place, (Piece(member, payload) for member, payload in members), store)
+    return members
 
 
 def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
