@@ -36,6 +36,7 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from typing import BinaryIO
 
 __all__ = ["Store", "default_root"]
@@ -114,25 +115,38 @@ class Store:
         After an error it is gone.
         A writer that is killed leaves a file which later writers find and remove.
         """
-        if not destination.is_relative_to(self.root):
+        if not str(destination).startswith(f"{self.root}{os.sep}"):
             raise ValueError(f"`{destination}` is not inside the store `{self.root}`")
-        directory = self.directory("tmp")
+        directory = os.path.join(self.root, "tmp")  # noqa: PTH118 - a Path costs ten times as much, here and below
         if not self._swept:
             self._swept = True
-            _remove_leftovers(directory)
-        with _locked_new_file(directory) as (file, temporary):
+            _remove_leftovers(self.directory("tmp"))
+        with self._new_file(directory) as (file, temporary):
             try:
                 # The system, not Python, decides the buffering: splicing hands over whole members at once.
                 yield file
-                self._make(destination.parent)
                 if sys.platform == "win32":
                     file.close()
-                temporary.replace(destination)
+                try:
+                    os.replace(temporary, destination)  # noqa: PTH105
+                except OSError:
+                    # Mostly its directory is there already.
+                    self._make(destination.parent)
+                    os.replace(temporary, destination)  # noqa: PTH105
             except BaseException:
                 if sys.platform == "win32":
                     file.close()
-                temporary.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary)  # noqa: PTH108
                 raise
+
+    def _new_file(self, directory: str) -> AbstractContextManager[tuple[BinaryIO, str]]:
+        try:
+            return _locked_new_file(directory)
+        except OSError:
+            # Somebody may have removed the directory since it was made; if that is not it, this says so.
+            self._make(Path(directory))
+            return _locked_new_file(directory)
 
     @contextmanager
     def exclusive(self, key: str) -> Iterator[None]:
@@ -211,15 +225,19 @@ class Store:
         )
 
 
-@contextmanager
-def _locked_new_file(directory: Path) -> Iterator[tuple[BinaryIO, Path]]:
+def _locked_new_file(directory: str) -> AbstractContextManager[tuple[BinaryIO, str]]:
     while True:
-        path = directory / os.urandom(12).hex()
+        path = os.path.join(directory, os.urandom(12).hex())  # noqa: PTH118
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         if _try_lock(descriptor) and _is_still(path, descriptor):
             break
         # A sweeper came between making and locking, and took it for a leftover.
         os.close(descriptor)
+    return _opened(descriptor, path)
+
+
+@contextmanager
+def _opened(descriptor: int, path: str) -> Iterator[tuple[BinaryIO, str]]:
     with os.fdopen(descriptor, "w+b", buffering=0) as file:
         yield file, path
 
@@ -243,7 +261,7 @@ def _remove_leftovers(directory: Path) -> None:
                 path.unlink()
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _is_still(path: str | Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))  # noqa: PTH116
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.collisions import shared_paths
 from lamina.archive.copying import NATIVE, checksum_range, copy_range, write_all
-from lamina.archive.segment import Recipe, Segment, find_segment, segment_path, splice
+from lamina.archive.segment import Recipe, Segment, splice
 from lamina.archive.zipformat import MAX_BYTES, Encoded, encode, end_of_directory, headers, rebase
 from lamina.errors import CorruptArchiveError, LaminaError
 from lamina.frozen import frozen
@@ -36,7 +36,6 @@ PART_BYTES = 5 << 20
 limits", 2026-11): what separates large segments from small ones."""
 
 MANIFEST_DIRECTORY = "lamina"
-_SPLICERS = 2
 
 
 @frozen
@@ -142,25 +141,9 @@ def contributions(wheels: Sequence[Wheel], recipe: Recipe, store: Store) -> list
 
 
 def _splice_all(wanted: Sequence[tuple[Wheel, frozenset[str]]], recipe: Recipe, store: Store) -> dict[str, Segment]:
-    """Return the segments of wheels and what is omitted from them, by name; those not in the store are made together."""
-    segments: dict[str, Segment] = {}
-    missing: list[tuple[Wheel, frozenset[str]]] = []
-    for wheel, omitted in wanted:
-        if (segment := find_segment(segment_path(wheel, recipe, store, omitted=omitted))) is None:
-            missing.append((wheel, omitted))
-        else:
-            segments[wheel.pin.name] = segment
-    if missing:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - slow to import; segments are mostly there
-
-        # Copying and hashing run beside each other's Python; more of it at once would only wait. Large ones go first.
-        missing.sort(key=lambda each: -each[0].path.stat().st_size)
-        with ThreadPoolExecutor(_SPLICERS, "lamina-splice") as pool:
-            futures = {
-                wheel.pin.name: pool.submit(splice, wheel, recipe, store, omitted=omitted) for wheel, omitted in missing
-            }
-        segments |= {name: futures[name].result() for name in sorted(futures)}
-    return {wheel.pin.name: segments[wheel.pin.name] for wheel, _ in wanted}
+    """Return the segments of wheels and what is omitted from them, by name; those not in the store are made now."""
+    # One after the other: most of it is Python, of which several threads do not more. Each makes sure of the store itself.
+    return {wheel.pin.name: splice(wheel, recipe, store, omitted=omitted) for wheel, omitted in wanted}
 
 
 def compose(

@@ -30,9 +30,10 @@ ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 """The flags of encryption: of the member, strong, and of its header."""
 _PATCHED = 1 << 5
 
-# DIRECTORY_ROW without the fields that say nothing here: flags, method, CRC-32, compressed, size, name, extra and comment
+# DIRECTORY_ROW without the fields that say nothing here: signature, flags, method, CRC-32, compressed, size, name, extra and comment
 # lengths, external attributes, offset of the local header.
-_ROW = struct.Struct("<8x2H4x3L3H4x2L")
+_ROW = struct.Struct("<4s4x2H4x3L3H4x2L")
+_ROW_BYTES = _ROW.size
 _REGULAR_FILE = stat.S_IFREG >> 9  # the mode without permissions; it stands in the upper half of the attributes
 _ANYBODY_EXECUTES = 0o111 << 16
 _SLASH = ord("/")
@@ -69,21 +70,43 @@ def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[
     Raises CorruptArchiveError, UnsupportedMemberError (encryption, other codecs), UnsafeMemberError (paths, symbolic
     links, devices), DuplicateMemberError and SuspiciousSizeError, each naming the archive and the member.
     """
-    data = bytes(directory)
-    total = len(data)
+    rows: list[Row] = []
+    try:
+        unusual = _parse(bytes(directory), span, rows, name=name)
+    except struct.error as error:
+        raise _damaged(len(rows), span, name=name) from error
+    except UnicodeDecodeError as error:
+        raise UnsafeMemberError(f"`{name}` has a member whose name is not UTF-8: {error.object!r}") from error
+    paths = [row[0][0] for row in rows]
+    if not flawless(paths):
+        _check_each(paths, name=name)
+    for number, mode in unusual:
+        _check_attributes(rows[number], mode=mode, name=name)
+    _check_paths([row.name for row in rows], name=name)
+    for number, _ in unusual:
+        _check_size(rows[number], name=name)
+    _check_total(rows, name=name)
+    return tuple(rows)
+
+
+def _parse(data: bytes, span: Span, rows: list[Row], *, name: str) -> list[tuple[int, int]]:
+    """
+    Append what stands in *data* to *rows*, and return number and mode of each row that needs a closer look.
+
+    Raises CorruptArchiveError; struct.error for a row that breaks off, and UnicodeDecodeError for a path that is not UTF-8.
+    """
     position = 0
-    names: list[bytes] = []
-    parsed: list[tuple[bool, int, int, int, int, int, int, bytes]] = []
     unusual: list[tuple[int, int]] = []
-    unpack, size_of_row = _ROW.unpack_from, _ROW.size
-    # This runs for every member of every wheel: what looks like nearly all of them needs no closer look.
+    # This runs for every member of every wheel: what looks like nearly all of them needs no closer look,
+    # and calling the tuples' classes by their names takes twice as long.
+    unpack, new = _ROW.unpack_from, tuple.__new__
     for number in range(span.rows):
-        if total - position < size_of_row or data[position : position + 4] != b"PK\1\2":
-            raise CorruptArchiveError(f"`{name}` has a damaged directory: row {number + 1} of {span.rows}")
-        flags, method, crc, compressed, size, name_bytes, extra_bytes, comment_bytes, attributes, offset = unpack(
-            data, position
+        signature, flags, method, crc, compressed, size, name_bytes, extra_bytes, comment_bytes, attributes, offset = (
+            unpack(data, position)
         )
-        start = position + size_of_row
+        if signature != b"PK\1\2":
+            raise _damaged(number, span, name=name)
+        start = position + _ROW_BYTES
         fields = data[position + 8 : position + 30]
         position = start + name_bytes
         raw = data[start:position]
@@ -101,49 +124,23 @@ def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[
             or raw[-1:] == b"/"
         ):
             unusual.append((number, attributes >> 16))
-        names.append(raw)
-        parsed.append((attributes & _ANYBODY_EXECUTES != 0, method, crc, compressed, size, offset, flags, fields))
-    if position != total:
+        # The wheel format says that names are UTF-8, whether the zip flag for it is set or not
+        # (packaging.python.org, binary distribution format, read 2026-11).
+        member = new(Member, (raw.decode(), attributes & _ANYBODY_EXECUTES != 0, method, crc, compressed, size))
+        rows.append(new(Row, (member, offset, flags, raw, fields)))
+    if position != len(data):
         raise CorruptArchiveError(f"`{name}` has bytes in its directory that no row explains")
-    # Half the time of calling the classes by their names.
-    new = tuple.__new__
-    rows = [
-        new(Row, (new(Member, (path, executable, method, crc, compressed, size)), offset, flags, raw, fields))
-        for path, raw, (executable, method, crc, compressed, size, offset, flags, fields) in zip(
-            _paths(names, name=name), names, parsed, strict=True
-        )
-    ]
-    for number, mode in unusual:
-        _check_attributes(rows[number], mode=mode, name=name)
-    _check_paths(names, name=name)
-    for number, _ in unusual:
-        _check_size(rows[number], name=name)
-    _check_total(rows, name=name)
-    return tuple(rows)
+    return unusual
 
 
-def _paths(names: list[bytes], *, name: str) -> list[str]:
-    """Return *names* as text; raises UnsafeMemberError for the first that is not UTF-8 or not safe."""
-    # The wheel format says that names are UTF-8, whether the zip flag for it is set or not
-    # (packaging.python.org, binary distribution format, read 2026-11).
-    try:
-        paths = b"\n".join(names).decode("utf-8").split("\n")
-    except UnicodeDecodeError:
-        paths = []
-    # A name with a line break in it makes more lines than names.
-    if len(paths) != len(names) or not flawless(paths):
-        paths = [_path(raw, name=name) for raw in names]
-    return paths
+def _damaged(number: int, span: Span, *, name: str) -> CorruptArchiveError:
+    return CorruptArchiveError(f"`{name}` has a damaged directory: row {number + 1} of {span.rows}")
 
 
-def _path(raw: bytes, *, name: str) -> str:
-    try:
-        path = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UnsafeMemberError(f"`{name}` has a member whose name is not UTF-8: {raw!r}") from error
-    if (reason := flaw(path.removesuffix("/"))) is not None:
-        raise UnsafeMemberError(f"`{name}` has a member whose path {reason}: `{printable(path)}`")
-    return path
+def _check_each(paths: list[str], *, name: str) -> None:
+    for path in paths:
+        if (reason := flaw(path.removesuffix("/"))) is not None:
+            raise UnsafeMemberError(f"`{name}` has a member whose path {reason}: `{printable(path)}`")
 
 
 def _check_attributes(row: Row, *, mode: int, name: str) -> None:
