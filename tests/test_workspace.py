@@ -200,7 +200,6 @@ class TestBuild:
         assert 3 == len(list((tmp_path / "store" / "segments").rglob("*.seg")))
         assert 3 == len(list((tmp_path / "store" / "wheels").rglob("*.whl")))
 
-
     def test_fetched_once(self, tmp_path: Path) -> None:
         """However many services lock a wheel and are built at the same time, it is downloaded once."""
         with IndexServer(tmp_path / "wheels") as server:
