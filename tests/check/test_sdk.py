@@ -81,6 +81,13 @@ def test_botocore_alone(tmp_path: Path) -> None:
     ) == finding.message
 
 
+def test_shared_with_others(tmp_path: Path) -> None:
+    """Who ships no part of the SDK may never import it: a newer urllib3 than the runtime's botocore wants is a warning."""
+    (finding,) = found(tmp_path, {"urllib3==3.0.0": ()})
+
+    assert ("sdk-mismatch", Severity.WARNING) == (finding.rule, finding.severity)
+
+
 def test_fits_by_chance(tmp_path: Path) -> None:
     """The version that the runtime happens to have today is a warning: the runtime moves on by itself."""
     held = {f"botocore=={'1.42.97'}": (), **part("jmespath", "python-dateutil", "six", "urllib3")}

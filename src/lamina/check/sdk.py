@@ -8,7 +8,8 @@ METADATA in the layers and by dated data on the runtimes (``data/sdk.toml``, of 
 ================  ========  =====================================================================================
 rule              severity  found where
 ================  ========  =====================================================================================
-``sdk-mismatch``  error     a requirement between layer and runtime is not met
+``sdk-mismatch``  error     a requirement between layer and runtime is not met; a warning where no part of the SDK itself
+                            is in the layers, only something that it shares with others, such as urllib3
 ``sdk-partial``   warning   layers hold part of boto3, botocore, s3transfer and what those need; it fits by chance
 ``sdk-bundle``    error     ``sdk = "bundle"``, and layers do not hold all of it
 ``sdk-runtime``   note      ``sdk = "runtime"``: what was left out, and the versions that are used instead
@@ -136,8 +137,10 @@ class _Seen:
         core = [name for name in self._family.core if name in self._held]
         missing = [name for name in self._missing(needs) if core]
         if broken:
-            remedy = self._remedy(core)
-            yield self._finding("sdk-mismatch", f"{'; '.join(dict.fromkeys(broken))}; {remedy}")
+            # Who locks pandas alone carries a newer python-dateutil than the runtime's botocore wants, and most of them
+            # never import botocore: only whoever ships a part of the SDK itself is certain to.
+            severity = Severity.ERROR if core else Severity.WARNING
+            yield self._finding("sdk-mismatch", f"{'; '.join(dict.fromkeys(broken))}; {self._remedy(core)}", severity)
         elif missing and self._service.sdk is SdkPolicy.BUNDLE:
             named = ", ".join(f"`{name}`" for name in missing)
             yield self._finding("sdk-bundle", f'sdk = "bundle", and no layer holds {named}; do not leave them out')
