@@ -118,7 +118,7 @@ def test_unknown_version(tmp_path: Path) -> None:
     ],
 )
 def test_helper_alone(tmp_path: Path, runtime: str, version: str, rules: list[str]) -> None:
-    """An urllib3 of the layer is under the runtime's botocore too, and only a version that this refuses is an error."""
+    """An urllib3 of the layer is under the runtime's botocore too, and only a version that this refuses is found."""
     service = make_service(runtime=runtime)
 
     assert rules == [finding.rule for finding in found(tmp_path, {f"urllib3=={version}": ()}, service)]
