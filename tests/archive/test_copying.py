@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,10 @@ from lamina.archive.copying import (
     NATIVE,
     PORTABLE,
     Gather,
+    HashedFile,
     SystemCalls,
-    checksum_range,
     copy_range,
     read_at,
-    read_range,
     write_all,
 )
 from lamina.errors import CorruptArchiveError
@@ -134,29 +134,53 @@ class TestReading:
         with (tmp_path / "f").open("rb", buffering=0) as file:
             assert (b"345", b"89", b"") == (read_at(file, 3, 3), read_at(file, 8, 10), read_at(file, 20, 1))
 
-    def test_checksums(self, tmp_path: Path) -> None:
-        """The first bytes of a file have the checksums that everybody else computes."""
-        (tmp_path / "f").write_bytes(DATA + b"more")
-        digest = hashlib.sha256(b"before")
-        with (tmp_path / "f").open("rb", buffering=0) as file:
-            assert zlib.crc32(DATA) == checksum_range(file, len(DATA), digest)
-        assert hashlib.sha256(b"before" + DATA).hexdigest() == digest.hexdigest()
 
-    def test_nothing(self, tmp_path: Path) -> None:
-        """No bytes of a file have the checksums of nothing."""
-        (tmp_path / "f").touch()
-        with (tmp_path / "f").open("rb", buffering=0) as file:
-            assert checksum_range(file, 0, hashlib.sha256()) == 0
+@pytest.mark.parametrize("calls", [NATIVE, PORTABLE], ids=["native", "portable"])
+class TestHashedFile:
+    def test_every_byte(self, tmp_path: Path, calls: SystemCalls) -> None:
+        """What is copied and what is written arrives in order, and both checksums are those that everybody computes."""
+        (tmp_path / "source").write_bytes(DATA * 3 + b"not this")
+        with (
+            (tmp_path / "source").open("rb", buffering=0) as source,
+            (tmp_path / "f").open("w+b", buffering=0) as destination,
+            HashedFile(destination, calls=calls) as file,
+        ):
+            checksum = file.copy(source, 3 * len(DATA))
+            file.write([b"tail", bytearray(b"end")])
+            nothing = file.copy(source, 0)
+            sha256 = file.sha256()
+        expected = DATA * 3 + b"tailend"
 
-    def test_file_too_short(self, tmp_path: Path) -> None:
-        """A file that ends early is an error, and never a hash of less."""
-        path = tmp_path / "f"
+        assert expected == (tmp_path / "f").read_bytes()
+        assert (zlib.crc32(DATA * 3), 0) == (checksum, nothing)
+        assert hashlib.sha256(expected).hexdigest() == sha256
+
+    def test_file_too_short(self, tmp_path: Path, calls: SystemCalls) -> None:
+        """A file that ends early is an error, and the thread ends too."""
+        path = tmp_path / "source"
         path.write_bytes(b"123")
-        with path.open("rb", buffering=0) as file, pytest.raises(CorruptArchiveError) as caught:
-            for _ in read_range(file, 1_000_003):
-                pass
+        with (
+            path.open("rb", buffering=0) as source,
+            (tmp_path / "f").open("w+b", buffering=0) as destination,
+            pytest.raises(CorruptArchiveError) as caught,
+            HashedFile(destination, calls=calls) as file,
+        ):
+            file.copy(source, 1_000_003)
 
         assert f"`{path}` ends 1,000,000 bytes before it should" == str(caught.value)
+        assert "lamina-sha256" not in {thread.name for thread in threading.enumerate()}
+
+    @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a file that is always full")
+    def test_disk_full(self, tmp_path: Path, calls: SystemCalls) -> None:
+        """When writing fails, the system's error comes out."""
+        (tmp_path / "source").write_bytes(DATA)
+        with (
+            (tmp_path / "source").open("rb", buffering=0) as source,
+            FULL.open("wb", buffering=0) as destination,
+            pytest.raises(OSError, match="No space left"),
+            HashedFile(destination, calls=calls) as file,
+        ):
+            file.copy(source, len(DATA))
 
 
 class TestGather:

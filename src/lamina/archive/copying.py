@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from typing import TYPE_CHECKING
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Self
 
 from lamina.errors import CorruptArchiveError
 from lamina.frozen import frozen
 
 if TYPE_CHECKING:
-    import hashlib
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
     Piece = bytes | memoryview | bytearray
@@ -19,16 +21,18 @@ __all__ = [
     "NATIVE",
     "PORTABLE",
     "Gather",
+    "HashedFile",
     "SystemCalls",
-    "checksum_range",
     "copy_range",
     "keep",
     "read_at",
-    "read_range",
     "write_all",
 ]
 
 _GATHER_PIECES = 1000  # Linux, macOS and the BSDs take 1,024 pieces in one writev
+# Small enough for a buffer to stay near the processor, and so many that neither thread waits for the other.
+_HASHED_BYTES = 256 << 10
+_BUFFERS = 16
 _BUFFER_BYTES = 1 << 20  # what was just put together is still near the processor when it is written
 
 
@@ -55,38 +59,6 @@ def read_at(file: BinaryIO, position: int, length: int) -> bytes:
     while len(data) < length and (more := file.read(length - len(data))):
         data += more
     return data
-
-
-def read_range(file: BinaryIO, length: int) -> Iterator[memoryview]:
-    """
-    Yield the first *length* bytes of an unbuffered file through one buffer, each valid until the next is asked for.
-
-    Raises CorruptArchiveError where the file ends before.
-    """
-    view = memoryview(bytearray(min(_BUFFER_BYTES, length)))
-    file.seek(0)
-    left = length
-    while left:
-        count = file.readinto(view[: min(len(view), left)])  # type: ignore[attr-defined]  # FileIO has it
-        if not count:
-            raise _short(file, left)
-        yield view[:count]
-        left -= count
-
-
-def checksum_range(file: BinaryIO, length: int, digest: hashlib._Hash) -> int:
-    """
-    Return the CRC-32 of the first *length* bytes of an unbuffered file, which *digest* takes up too.
-
-    Raises as ``read_range`` does.
-    """
-    import deflate  # noqa: PLC0415 - its CRC-32 costs a tenth of zlib's, and it is loaded for the manifest anyway
-
-    checksum = 0
-    for piece in read_range(file, length):
-        digest.update(piece)
-        checksum = deflate.crc32(piece, checksum)
-    return checksum
 
 
 def keep(_: int) -> None:
@@ -191,3 +163,73 @@ class Gather:
         write_all(self._file, [piece], calls=self._calls)
         self.crc32 = deflate.crc32(piece, self.crc32)
         self._release(len(piece))
+
+
+class HashedFile:
+    """
+    An unbuffered file that is hashed, by a second thread, while it is written; a context manager.
+
+    What is copied into it passes through a few buffers, which are hashed and written at the same time.
+    """
+
+    def __init__(self, file: BinaryIO, *, calls: SystemCalls = NATIVE) -> None:
+        """Write to *file*, which is empty."""
+        self._file = file
+        self._calls = calls
+        self._digest = hashlib.sha256()
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._written: SimpleQueue[tuple[Piece, memoryview | None] | None] = SimpleQueue()
+        for _ in range(_BUFFERS):
+            self._free.put(memoryview(bytearray(_HASHED_BYTES)))
+        self._thread = threading.Thread(target=self._hash, name="lamina-sha256")
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def copy(self, source: BinaryIO, length: int) -> int:
+        """
+        Append the first *length* bytes of *source*, which is unbuffered, and return their CRC-32.
+
+        Raises CorruptArchiveError where *source* ends before, and OSError where the disk is full.
+        """
+        import deflate  # noqa: PLC0415 - as above
+
+        checksum, left = 0, length
+        while left:
+            buffer = self._free.get()
+            count = source.readinto(buffer[: min(len(buffer), left)])  # type: ignore[attr-defined]  # FileIO has it
+            if not count:
+                raise _short(source, left)
+            piece = buffer[:count]
+            self._written.put((piece, buffer))
+            # Nobody fills the buffer again before this thread asks for one.
+            write_all(self._file, [piece], calls=self._calls)
+            checksum = deflate.crc32(piece, checksum)
+            left -= count
+        return checksum
+
+    def write(self, pieces: Sequence[bytes | bytearray]) -> None:
+        """Append *pieces*; raises OSError where the disk is full."""
+        for piece in pieces:
+            self._written.put((piece, None))
+        write_all(self._file, pieces, calls=self._calls)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of all that was written; nothing may be written afterwards."""
+        self._end()
+        return self._digest.hexdigest()
+
+    def _end(self) -> None:
+        self._written.put(None)
+        self._thread.join()
+
+    def _hash(self) -> None:
+        while (row := self._written.get()) is not None:
+            piece, buffer = row
+            self._digest.update(piece)
+            if buffer is not None:
+                self._free.put(buffer)

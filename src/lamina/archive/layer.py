@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.collisions import shared_paths
-from lamina.archive.copying import NATIVE, checksum_range, copy_range, write_all
+from lamina.archive.copying import NATIVE, HashedFile
 from lamina.archive.segment import Recipe, Segment, splice
 from lamina.archive.zipformat import MAX_BYTES, Encoded, encode, end_of_directory, headers, rebase
-from lamina.errors import CorruptArchiveError, LaminaError
+from lamina.errors import CorruptArchiveError
 from lamina.frozen import frozen
 from lamina.model import is_pure
 
@@ -164,22 +163,28 @@ def compose(
     segments = [part.segment for part in in_order(parts)]
     manifest = encode(f"{MANIFEST_DIRECTORY}/{digest}.json", identity.manifest(digest))
     tail = _tail(segments, manifest)
-    hashing = _Hashing(segments)
-    try:
+    with HashedFile(destination, calls=calls) as file:
         for segment in segments:
-            with segment.path.open("rb", buffering=0) as file:
-                copy_range(file, 0, destination, segment.entries_bytes, calls=calls)
-        write_all(destination, tail, calls=calls)
-    finally:
-        digest_of_zip = hashing.join()
-    for piece in tail:
-        digest_of_zip.update(piece)
+            _copy(segment, file)
+        file.write(tail)
+        sha256 = file.sha256()
     return Composed(
-        sha256=digest_of_zip.hexdigest(),
+        sha256=sha256,
         zipped_bytes=sum(segment.entries_bytes for segment in segments) + sum(len(piece) for piece in tail),
         unzipped_bytes=sum(segment.unzipped_bytes for segment in segments) + manifest.member.size,
         files=sum(segment.rows for segment in segments) + 1,
     )
+
+
+def _copy(segment: Segment, destination: HashedFile) -> None:
+    with segment.path.open("rb", buffering=0) as file:
+        checksum = destination.copy(file, segment.entries_bytes)
+    if checksum != segment.crc32:
+        segment.path.unlink(missing_ok=True)
+        raise CorruptArchiveError(
+            f"`{segment.path}` was damaged in the store, and has been removed",
+            hint="build again: it is made anew from its wheel",
+        )
 
 
 def _tail(segments: Sequence[Segment], manifest: Encoded) -> list[bytes | bytearray]:
@@ -198,39 +203,3 @@ def _tail(segments: Sequence[Segment], manifest: Encoded) -> list[bytes | bytear
         directory.append(rebase(segment.directory, base))
         base += segment.entries_bytes
     return [header + manifest.payload, *directory, row, end]
-
-
-class _Hashing:
-    """
-    The SHA-256 of segments' entries, computed by a second thread while the first one copies.
-
-    Each segment is checked on the way, so that what was damaged in the store is not published.
-    """
-
-    def __init__(self, segments: Sequence[Segment]) -> None:
-        self._segments = segments
-        self._digest = hashlib.sha256()
-        self._error: LaminaError | OSError | None = None
-        self._thread = threading.Thread(target=self._run, name="lamina-sha256")
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            for segment in self._segments:
-                with segment.path.open("rb", buffering=0) as file:
-                    checksum = checksum_range(file, segment.entries_bytes, self._digest)
-                if checksum != segment.crc32:
-                    segment.path.unlink(missing_ok=True)
-                    raise CorruptArchiveError(
-                        f"`{segment.path}` was damaged in the store, and has been removed",
-                        hint="build again: it is made anew from its wheel",
-                    )
-        except (LaminaError, OSError) as error:
-            self._error = error
-
-    def join(self) -> hashlib._Hash:
-        """Wait, and return the digest; raises what the thread ran into."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._digest

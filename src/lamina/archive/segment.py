@@ -17,6 +17,7 @@ import json
 import os
 import struct
 import zlib
+from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.copying import NATIVE, Gather, keep, read_at, write_all
@@ -128,7 +129,7 @@ def read_segment(path: Path) -> Segment | None:
     Raises CorruptArchiveError for a file that is no whole segment of this format. The local entries are not read.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with FileIO(str(path)) as file:
             size = os.fstat(file.fileno()).st_size
             tail = read_at(file, max(0, size - _TAIL_BYTES), _TAIL_BYTES)
             rows_bytes, length, checksum, magic = _FOOTER.unpack(tail[-_FOOTER.size :])
