@@ -6,10 +6,10 @@ What stands in it is for `lamina.config` and `lamina.members` to understand.
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from lamina import toml
 from lamina.errors import ConfigError, InvalidConfigError
 from lamina.frozen import frozen
 from lamina.table import Table
@@ -111,10 +111,10 @@ def _has_table(pyproject: Path) -> bool:
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
     """Return *content* as TOML; cached, because looking for the project reads the file that is loaded next."""
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        return toml.parse(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"`{path}` is not UTF-8: byte {error.start}", hint="TOML files are UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"`{path}` is not TOML: {error}") from error
 
 

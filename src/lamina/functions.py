@@ -7,7 +7,6 @@ What Lambda takes, and assumes where nothing is said, is in ``data/functions.tom
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.frozen import frozen, replace
 from lamina.service import Function, LayerConfig
 from lamina.table import Table, did_you_mean
+from lamina.toml import read_data
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -46,8 +46,7 @@ def setting(name: str) -> Setting:
 
 @cache
 def _facts() -> dict[str, Any]:
-    path = Path(__file__).parent / "data" / "functions.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return read_data(Path(__file__).parent / "data" / "functions.toml")
 
 
 def _name_pattern(rule: str) -> str:

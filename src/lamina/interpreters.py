@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lamina.errors import BytecodeError, ConfigError
 from lamina.frozen import frozen
+from lamina.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -61,9 +62,7 @@ def magic_number(python: tuple[int, int]) -> str:
 
     Raises `BytecodeError` for a minor that lamina does not know.
     """
-    import tomllib  # noqa: PLC0415 - only builds with bytecode need it
-
-    known: dict[str, int] = tomllib.loads(_DATA.read_text(encoding="utf-8"))["magic"]
+    known: dict[str, int] = read_data(_DATA)["magic"]
     name = f"{python[0]}.{python[1]}"
     if name not in known:
         raise BytecodeError(

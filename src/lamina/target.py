@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.errors import ConfigError
 from lamina.frozen import field_names, frozen
+from lamina.toml import read_data
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -209,10 +210,9 @@ def runtimes() -> tuple[Runtime, ...]:
 
 @cache
 def _data() -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 
-    return tomllib.loads((Path(__file__).parent / "data" / "runtimes.toml").read_text(encoding="utf-8"))
+    return read_data(Path(__file__).parent / "data" / "runtimes.toml")
 
 
 def _kernel() -> str:

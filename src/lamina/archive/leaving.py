@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from fnmatch import fnmatchcase, translate
 from functools import cache
 from itertools import takewhile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lamina.archive.snapshot import Observation, observe
 from lamina.frozen import frozen
+from lamina.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,7 +58,7 @@ def _rules() -> tuple[tuple[str, re.Pattern[str], Rule], ...]:
             re.compile("|".join(translate(name.lower()) for name in row["names"])),
             Rule(reason=row["reason"], override=row["override"]),
         )
-        for row in tomllib.loads(path.read_text(encoding="utf-8"))["rule"]
+        for row in read_data(path)["rule"]
     )
 
 

@@ -18,16 +18,16 @@ rule              severity  found where
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.check.view import View, owner_of, stacks
 from lamina.frozen import frozen
 from lamina.model import Finding, Severity
 from lamina.service import SdkPolicy
 from lamina.target import runtimes
+from lamina.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -253,7 +253,7 @@ def _provided(target: Target) -> dict[str, Preinstalled]:
 @cache
 def _family() -> _Family:
     path = Path(__file__).parents[1] / "data" / "sdk.toml"
-    document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    document = read_data(path)
     return _Family(
         names=tuple(row["name"] for row in document["distribution"]),
         core=tuple(row["name"] for row in document["distribution"] if row.get("core", False)),
