@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from fnmatch import fnmatchcase, translate
+from fnmatch import fnmatchcase
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -49,15 +49,35 @@ class Rule:
     """How ``include`` can bring one back: by a glob or directory above it, by its own path only, or not at all."""
 
 
+def _is_literal(character: str) -> bool:
+    return character not in _WILDCARDS
+
+
+class _Globs:
+    """Globs for one component, in lower case; asked of every name of a project, and few of them need `fnmatch`."""
+
+    def __init__(self, globs: Iterable[str]) -> None:
+        lowered = [glob.lower() for glob in globs]
+        self._names = frozenset(glob for glob in lowered if _WILDCARDS.isdisjoint(glob))
+        suffixes = [glob for glob in lowered if glob[0] == "*" and _WILDCARDS.isdisjoint(glob[1:])]
+        self._suffixes = tuple(glob[1:] for glob in suffixes)
+        others = [glob for glob in lowered if glob not in self._names and glob not in suffixes]
+        self._others = tuple(("".join(takewhile(_is_literal, glob)), glob) for glob in others)
+
+    def match(self, name: str) -> bool:
+        """Return whether any of them matches the whole of *name*."""
+        return (
+            name in self._names
+            or name.endswith(self._suffixes)
+            or any(name.startswith(start) and fnmatchcase(name, glob) for start, glob in self._others)
+        )
+
+
 @cache
-def _rules() -> tuple[tuple[str, re.Pattern[str], Rule], ...]:
+def _rules() -> tuple[tuple[str, _Globs, Rule], ...]:
     path = Path(__file__).parent.parent / "data" / "left_out.toml"
     return tuple(
-        (
-            row["kind"],
-            re.compile("|".join(translate(name.lower()) for name in row["names"])),
-            Rule(reason=row["reason"], override=row["override"]),
-        )
+        (row["kind"], _Globs(row["names"]), Rule(reason=row["reason"], override=row["override"]))
         for row in read_data(path)["rule"]
     )
 
@@ -67,7 +87,7 @@ def rule_for(name: str, *, is_directory: bool) -> Rule | None:
     """Return the rule that leaves out a path called *name*, its last component; case does not matter."""
     lowered = name.lower()
     other = "file" if is_directory else "directory"
-    return next((rule for kind, pattern, rule in _rules() if kind != other and pattern.match(lowered)), None)
+    return next((rule for kind, globs, rule in _rules() if kind != other and globs.match(lowered)), None)
 
 
 class Glob:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
+
+from lamina.toml import read_data
 
 __all__ = ["is_standard"]
 
@@ -17,7 +18,7 @@ def is_standard(module: str, python: tuple[int, int]) -> bool:
 @cache
 def _modules(python: tuple[int, int]) -> frozenset[str]:
     path = Path(__file__).parents[1] / "data" / "stdlib.toml"
-    rows = tomllib.loads(path.read_text(encoding="utf-8"))["modules"]
+    rows = read_data(path)["modules"]
     return frozenset(
         name
         for row in rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lamina.frozen import frozen
+from lamina.toml import read_data
 
 __all__ = ["Rule", "rules", "rules_digest"]
 
@@ -25,9 +26,7 @@ class Rule:
 
 def rules() -> tuple[Rule, ...]:
     """Return all rules, in the order of the file."""
-    import tomllib  # noqa: PLC0415 - only a build with new wheels or sources needs them
-
-    rows = tomllib.loads(_DATA.read_text(encoding="utf-8"))["rule"]
+    rows = read_data(_DATA)["rule"]
     return tuple(
         Rule(
             module=row["module"],
