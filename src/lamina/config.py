@@ -6,6 +6,7 @@ Parsing ends here: past `load` there is a `Service`, in which every name has bee
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,6 +69,7 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
     )
     ignore = reader.strings("ignore") or ()
     lock = _lock(reader, project)
+    store = _store(reader)
     layers = read_layers(reader, common)
     functions = read_functions(reader, layers)
     for command in _SECTIONS:
@@ -91,6 +93,7 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
         functions=functions,
         layers=layers,
         inputs=(file.path,),
+        store=store,
         sdk=sdk,
         local=local,
         local_by_name=local_by_name,
@@ -131,6 +134,13 @@ def override(service: Service, overrides: Overrides) -> Service:
         for layer in service.layers
     )
     return replace(service, target=target, groups=groups, extras=extras, layers=layers)
+
+
+def _store(reader: Table) -> str | None:
+    value = reader.string("store")
+    if value is not None and re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_./-]*)?", value) is None:
+        reader.complain("store", f"`{value}` is no address of a bucket, such as s3://bucket/prefix")
+    return value
 
 
 def _joined(configured: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ from lamina.previous import Previous
 from lamina.progress import Silent
 from lamina.sharing import Sharing
 from lamina.supply import Supply
+from lamina.teamstore import shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,7 +82,8 @@ def build(project: Path, options: Options, *, store: Store | None = None, report
     session = Session.open(project, options, store=store, reporter=reporter)
     with session.store.in_use():
         service = config.load(project, options.overrides)
-        return _build_several(session, service) if service.others else _build(session, service)
+        with shared(session, service) as session:
+            return _build_several(session, service) if service.others else _build(session, service)
 
 
 def _build(session: Session, service: Service) -> Result:

@@ -99,6 +99,8 @@ class Service:
     layers: tuple[LayerConfig, ...]
     inputs: tuple[Path, ...]
     """The files that this was read from."""
+    store: str | None = None
+    """The address ``s3://bucket/prefix`` of the team's store."""
     sdk: SdkPolicy = SdkPolicy.CHECK
     others: tuple[Target, ...] = ()
     """Targets to build for besides *target*."""

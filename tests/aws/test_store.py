@@ -1,0 +1,206 @@
+"""The team's store: what one machine made another one gets, checked; nothing that is wrong, and nothing at its cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aws.fakes import Cloud
+from lamina.aws.store import SharedStore, TracedStore, split_url
+from lamina.cli import main
+from lamina.progress import Silent
+from services import make_service
+from wheels import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from emulators import Emulator
+
+KEY = "ab" + "0" * 62
+BYTECODE = f"bytecode/ab/{KEY}.pack"
+
+
+class Machine:
+    """A machine with a store of its own, and the team's behind it."""
+
+    def __init__(self, cloud: Cloud, root: Path) -> None:
+        self.fake = cloud.connect()
+        self.store = TracedStore(root)
+        self.shared = SharedStore(self.fake.bucket("team"), "cache/", name="shop/python3.13-x86_64", reporter=Silent())
+
+    def make(self, path: str, content: bytes) -> None:
+        target = self.store.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        self.store.asked[target] = None
+
+    def has(self, path: str) -> bytes | None:
+        target = self.store.root / path
+        return target.read_bytes() if target.exists() else None
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud()
+
+
+@pytest.fixture
+def first(cloud: Cloud, tmp_path: Path) -> Machine:
+    """A machine that has made bytecode and fetched a wheel, and added both."""
+    machine = Machine(cloud, tmp_path / "first")
+    machine.make(BYTECODE, b"bytecode")
+    # A name that wheels word in another way than locks.
+    wheel = make_wheel(tmp_path, "typed_alpha", "1.0", {"typed_alpha.py": "A = 1\n"})
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    machine.make(f"wheels/{sha256[:2]}/{sha256}/{wheel.name}", wheel.read_bytes())
+    machine.shared.pull(machine.store)
+    machine.shared.push(machine.store)
+    return machine
+
+
+def second(cloud: Cloud, tmp_path: Path) -> Machine:
+    return Machine(cloud, tmp_path / "second")
+
+
+def wheel_of(machine: Machine) -> str:
+    return next(path.relative_to(machine.store.root).as_posix() for path in machine.store.root.rglob("*.whl"))
+
+
+def blob(cloud: Cloud, content: bytes) -> tuple[str, str]:
+    return "team", f"cache/blobs/{hashlib.sha256(content).hexdigest()}"
+
+
+def test_shared(cloud: Cloud, tmp_path: Path, first: Machine) -> None:
+    """What one machine added another one has after pulling, byte for byte, and it adds nothing again."""
+    machine = second(cloud, tmp_path)
+    pulled = machine.shared.pull(machine.store)
+    machine.make(BYTECODE, b"bytecode")
+
+    assert first.has(wheel_of(first)) == machine.has(wheel_of(first))
+    assert pulled == sum(
+        path.stat().st_size for path in first.store.root.rglob("*") if path.is_file() and path.parent.name != "tmp"
+    )
+    assert 0 == machine.shared.push(machine.store)
+
+
+@pytest.mark.parametrize("damage", [b"poison!!", b"byte"])
+def test_damaged(cloud: Cloud, tmp_path: Path, first: Machine, damage: bytes) -> None:
+    """A poisoned or truncated object never arrives; the machine that makes the file itself replaces it."""
+    cloud.objects[blob(cloud, b"bytecode")].content = damage
+    cloud.objects[blob(cloud, b"bytecode")].sha256 = hashlib.sha256(damage).hexdigest()
+    machine = second(cloud, tmp_path)
+    machine.shared.pull(machine.store)
+    refused = machine.has(BYTECODE)
+    machine.make(BYTECODE, b"bytecode")
+    sent = machine.shared.push(machine.store)
+
+    assert (None, len(b"bytecode")) == (refused, sent)
+    assert b"bytecode" == cloud.objects[blob(cloud, b"bytecode")].content
+    assert b"bytecode" == Machine(cloud, tmp_path / "third").fake.bucket("team").get(blob(cloud, b"bytecode")[1])
+
+
+def test_bad_record(cloud: Cloud, tmp_path: Path) -> None:
+    """A wheel whose RECORD is not right is refused, though its hash is the one in its name."""
+    wheel = make_wheel(tmp_path, "alpha", "1.0", {"alpha.py": "A = 1\n"})
+    content = wheel.read_bytes().replace(b"alpha-1.0.dist-info/RECORD", b"alpha-1.0.dist-info/RECORX")
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = f"wheels/{sha256[:2]}/{sha256}/{wheel.name}"
+    writer = Machine(cloud, tmp_path / "writer")
+    writer.make(path, content)
+    writer.shared.push(writer.store)
+    machine = second(cloud, tmp_path)
+    machine.shared.pull(machine.store)
+
+    assert None is machine.has(path)
+    assert [] == [each for each in machine.store.root.rglob("*") if each.is_file()]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../escape",
+        "/etc/passwd",
+        "bytecode/../../x",
+        f"bytecode/cd/{KEY}.pack",
+        f"segments/ab/{KEY}.seg",
+        f"wheels/ab/{KEY}/../../x.whl",
+        f"wheels/ab/{KEY}/alpha-1.0-py3-none-any.whl",
+        "interpreters.json",
+    ],
+)
+def test_list_is_hostile(cloud: Cloud, tmp_path: Path, path: str) -> None:
+    """A list that names anything but what is shared, or a wheel with another hash, brings nothing."""
+    machine = second(cloud, tmp_path)
+    content = b"evil"
+    sha256 = hashlib.sha256(content).hexdigest()
+    document = {"version": "1", "entries": [{"path": path, "sha256": sha256, "size": len(content)}]}
+    listed = json.dumps(document).encode()
+    objects = machine.fake.bucket("team")
+    objects.put(f"cache/blobs/{sha256}", content, sha256=sha256)
+    objects.put("cache/caches/shop/python3.13-x86_64.json", listed, sha256=hashlib.sha256(listed).hexdigest())
+
+    assert 0 == machine.shared.pull(machine.store)
+    assert [] == [each for each in tmp_path.rglob("*") if each.is_file() and each.read_bytes() == content]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"version": "2"}', b'{"version": "1", "entries": [{}]}'])
+def test_no_list(cloud: Cloud, tmp_path: Path, content: bytes) -> None:
+    """What is no list is as good as none."""
+    machine = second(cloud, tmp_path)
+    machine.fake.bucket("team").put(
+        "cache/caches/shop/python3.13-x86_64.json", content, sha256=hashlib.sha256(content).hexdigest()
+    )
+
+    assert 0 == machine.shared.pull(machine.store)
+
+
+def test_url() -> None:
+    """An address has a bucket, and a prefix or none."""
+    assert [("team", ""), ("team", ""), ("team", "a/b/")] == [
+        split_url(url) for url in ("s3://team", "s3://team/", "s3://team/a/b")
+    ]
+
+
+def build(project: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    shutil.rmtree(project / ".lamina", ignore_errors=True)
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(cache))
+    return main(["build", "--project", str(project)])
+
+
+def test_builds_share(
+    tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second machine builds the same layer from the bucket, with the places that the lock names gone."""
+    bucket = ministack.make_bucket(f"t{uuid.uuid4().hex[:12]}")
+    service = make_service(tmp_path)
+    service.settings["store"] = f'"s3://{bucket}/cache"'
+    project = service.write()
+    codes = [build(project, tmp_path / "one", monkeypatch)]
+    made = (project / ".lamina" / "layers" / "common.zip").read_bytes()
+    shutil.rmtree(service.wheels)
+    codes.append(build(project, tmp_path / "two", monkeypatch))
+
+    assert [0, 0] == codes
+    assert made == (project / ".lamina" / "layers" / "common.zip").read_bytes()
+    assert "warning" not in capsys.readouterr().err
+    assert 3 == len(ministack.keys(bucket))  # two wheels and the list
+
+
+def test_unreachable(
+    tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A build goes on without the bucket, and says so."""
+    service = make_service(tmp_path)
+    service.settings["store"] = '"s3://no-such-bucket-anywhere"'
+    code = build(service.write(), tmp_path / "cache", monkeypatch)
+
+    assert 0 == code
+    assert (
+        "warning: The team's store `s3://no-such-bucket-anywhere` is not used: Cannot read" in capsys.readouterr().err
+    )
