@@ -112,7 +112,7 @@ def _interpreter(place: _Place, store: Store, console: Console) -> Interpreter:
     """Return the target's interpreter, or this one with a warning about what will not work."""
     target = place.target
     wanted = target.python if target is not None else (sys.version_info[0], sys.version_info[1])
-    found = search(wanted, cache=store.directory("interpreters") / "found.json")
+    found = search(wanted, cache=store.directory("") / "interpreters.json")
     minor = f"{wanted[0]}.{wanted[1]}"
     if found is None:
         console.warn(

@@ -100,8 +100,7 @@ def _installer(interpreter: Interpreter, environment: Path) -> Sequence[str]:
 
 def _pips(interpreter: Interpreter) -> Iterator[Sequence[str]]:
     yield [str(interpreter.path), "-I", "-m", "pip"]
-    minor = f"{interpreter.version[0]}.{interpreter.version[1]}"
-    yield [sys.executable, "-I", "-m", "pip", "--python", minor]
+    yield [sys.executable, "-I", "-m", "pip", "--python", str(interpreter.path)]
 
 
 def _run(command: Sequence[str], doing: str) -> None:
