@@ -41,6 +41,7 @@ __all__ = [
 _WILDCARDS = frozenset("*?[")
 _NOTHING = Overrides()
 _Mode = TypeVar("_Mode", bound=Enum)
+_BUCKET_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_./-]*)?")
 # Tables that commands read themselves, with `section`.
 _SECTIONS = ("deploy", "publish")
 
@@ -138,7 +139,7 @@ def override(service: Service, overrides: Overrides) -> Service:
 
 def _store(reader: Table) -> str | None:
     value = reader.string("store")
-    if value is not None and re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_./-]*)?", value) is None:
+    if value is not None and _BUCKET_ADDRESS.fullmatch(value) is None:
         reader.complain("store", f"`{value}` is no address of a bucket, such as s3://bucket/prefix")
     return value
 
