@@ -26,6 +26,19 @@ OPERATIONS = {
     ("HEAD", ""): "HeadObject",
 }
 
+FUNCTION_OPERATIONS = {
+    ("POST", "", 2): "CreateFunction",
+    ("GET", "", 3): "GetFunction",
+    ("GET", "configuration", 4): "GetFunctionConfiguration",
+    ("PUT", "code", 4): "UpdateFunctionCode",
+    ("PUT", "configuration", 4): "UpdateFunctionConfiguration",
+    ("POST", "versions", 4): "PublishVersion",
+    ("POST", "aliases", 4): "CreateAlias",
+    ("PUT", "aliases", 5): "UpdateAlias",
+    ("GET", "aliases", 5): "GetAlias",
+}
+"""By method, what of a function is meant, and how many slashes the path has."""
+
 
 @dataclass
 class Fault:
@@ -53,6 +66,9 @@ def operation_of(method: str, path: str, headers: Message) -> str:
         if method == "POST":
             return "AddLayerVersionPermission" if parts.path.endswith("/policy") else "PublishLayerVersion"
         return "ListLayerVersions" if parts.path.endswith("/versions") else "GetLayerVersion"
+    if parts.path.startswith("/2015-03-31/functions"):
+        # /2015-03-31/functions, then NAME, then what of it, then which.
+        return FUNCTION_OPERATIONS.get((method, "/".join(parts.path.split("/")[4:5]), parts.path.count("/")), method)
     if target := headers.get("X-Amz-Target"):
         return target.split(".")[-1]
     if "partNumber" in query:

@@ -17,7 +17,7 @@ from lamina.aws.deployplan import Create, Deploy, Keep, State, states
 from lamina.aws.deploysurvey import backup
 from lamina.aws.functions import LATEST, NewFunction, Settings
 from lamina.aws.interfaces import S3Code, Zip
-from lamina.errors import ChangedMeanwhileError, DeployError, LaminaError
+from lamina.errors import AwsError, ChangedMeanwhileError, DeployError, LaminaError
 from lamina.progress import Silent
 from lamina.target import quotas
 
@@ -191,19 +191,24 @@ class Deployment:
         if creation is None:
             raise DeployError(f"There is no role to make function `{wanted.name}` with", hint="--role ARN")
         memory, timeout = creation.sizes.get(wanted.function, _DEFAULT_SIZES)
-        self._functions.create(
-            NewFunction(
-                name=wanted.name,
-                role=creation.role,
-                code=self._code(journal.step.package.path),
-                settings=_settings_of(action),
-                architecture=wanted.architecture,
-                memory_mb=memory,
-                timeout_seconds=timeout,
-            )
+        new = NewFunction(
+            name=wanted.name,
+            role=creation.role,
+            code=self._code(journal.step.package.path),
+            settings=_settings_of(action),
+            architecture=wanted.architecture,
+            memory_mb=memory,
+            timeout_seconds=timeout,
         )
-        # Only from here on it is ours to delete: a refusal may mean that somebody else has just made it.
-        journal.touched = True
+        try:
+            self._functions.create(new)
+            # Only from here on it is ours to delete: a refusal may mean that somebody else has just made it.
+            journal.touched = True
+        except AwsError:
+            # Where the reply got lost, the SDK asked again and was told that the function exists.
+            there = self._functions.get(wanted.name)
+            if there is None or State.of(there) != _final(action):
+                raise
         journal.sent_bytes += journal.step.package.zipped_bytes
         made = self._settled(wanted.name)
         if made is None or State.of(made) != _final(action):
@@ -271,10 +276,16 @@ class Deployment:
         name, alias = action.wanted.name, action.alias
         before = action.found.alias if isinstance(action, Deploy) else None
         journal.touched = journal.alias_touched = True
-        if before is None:
-            self._functions.create_alias(name, alias, version)
-        elif before.version != version:
-            self._functions.move_alias(name, alias, version, revision=before.revision)
+        try:
+            if before is None:
+                self._functions.create_alias(name, alias, version)
+            elif before.version != version:
+                self._functions.move_alias(name, alias, version, revision=before.revision)
+        except AwsError:
+            # As above: an alias that is there by now, and points to the version, is what was asked for.
+            there = self._functions.alias(name, alias)
+            if there is None or there.version != version:
+                raise
         now = self._functions.alias(name, alias)
         if now is None or now.version != version:
             raise ChangedMeanwhileError(
