@@ -32,7 +32,7 @@ __all__ = [
 _GATHER_PIECES = 1000  # Linux, macOS and the BSDs take 1,024 pieces in one writev
 # Small enough for a buffer to stay near the processor, and so many that neither thread waits for the other.
 _HASHED_BYTES = 256 << 10
-_BUFFERS = 16
+_BUFFERS = 6
 _BUFFER_BYTES = 1 << 20  # what was just put together is still near the processor when it is written
 
 
