@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore import exceptions
+from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 
 from lamina.aws import client as clients
@@ -145,6 +146,11 @@ def test_denied_without_words_names_all_that_could_be_missing() -> None:
             "Cannot do it: the installed botocore does not take the request",
         ),
         (exceptions.PaginationError(message="x"), AwsError, "Cannot do it: PaginationError"),
+        (
+            ResponseParserError(SECRET),
+            UnreachableError,
+            "Cannot do it: what answers for `lambda` does not speak as AWS does",
+        ),
     ],
 )
 def test_failures_before_an_answer_are_worded(error: Exception, kind: type[AwsError], text: str) -> None:

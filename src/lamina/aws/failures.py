@@ -62,6 +62,7 @@ class Caller:
         """
         from botocore import xform_name  # noqa: PLC0415 - slow to import, and only here when there is a client
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
         method = getattr(self._client, xform_name(operation))
         for attempt in range(_CONFLICTS):
@@ -78,6 +79,12 @@ class Caller:
                 raise _refused(error, kind, self._service, operation, doing) from error
             except BotoCoreError as error:
                 raise _failed(error, self._service, doing) from error
+            except ResponseParserError as error:
+                # It is no BotoCoreError, though only botocore raises it: something between here and AWS answered.
+                raise UnreachableError(
+                    f"Cannot {doing}: what answers for `{self._service}` does not speak as AWS does",
+                    hint="look at the network, a proxy on the way, AWS_ENDPOINT_URL",
+                ) from error
             return response
         raise AssertionError(operation)  # pragma: no cover - the last attempt returns or raises
 
