@@ -15,7 +15,7 @@ from lamina.errors import CorruptArchiveError, SuspiciousSizeError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["PIECE_BYTES", "inflate"]
+__all__ = ["PIECE_BYTES", "inflate", "inflate_small"]
 
 PIECE_BYTES = 1 << 20
 """The most that one piece holds, compressed or not."""
@@ -45,6 +45,28 @@ def inflate(payload: Iterable[bytes | memoryview], member: Member, *, name: str)
         )
     if checksum != member.crc:
         raise CorruptArchiveError(f"`{name}` is damaged: `{member.path}` does not have the CRC-32 declared")
+
+
+def inflate_small(payload: memoryview, member: Member) -> bytes | None:
+    """
+    Return the content of *member*, whose whole *payload* this is, or nothing where it is not exactly what is declared.
+
+    It is for members of at most `PIECE_BYTES`, at a third of the cost; what is wrong with one, `inflate` says.
+    """
+    import deflate  # noqa: PLC0415 - its CRC-32 costs a tenth of zlib's
+
+    if member.method == STORED:
+        content = bytes(payload)
+    else:
+        inflater = zlib.decompressobj(_RAW)
+        try:
+            # One byte more than declared is enough to find the lie.
+            content = inflater.decompress(payload, member.size + 1)
+        except zlib.error:
+            return None
+        if not inflater.eof or inflater.unused_data or inflater.unconsumed_tail:
+            return None
+    return content if len(content) == member.size and deflate.crc32(content) == member.crc else None
 
 
 def _streamed(payload: Iterable[bytes | memoryview], member: Member, *, name: str) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamina.archive.directory import Located, read_directory
-from lamina.archive.inflate import PIECE_BYTES, inflate
+from lamina.archive.inflate import PIECE_BYTES, inflate, inflate_small
 from lamina.archive.paths import PREFIX, clashes
 from lamina.archive.record import differences, rewritten
 from lamina.archive.zipformat import Encoded, encode
@@ -25,7 +25,7 @@ from lamina.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from lamina.model import Pin
@@ -130,8 +130,14 @@ class WheelArchive:
         """
         return b"".join(self.pieces(located))
 
-    def pieces(self, located: Located) -> Iterator[bytes | memoryview]:
+    def pieces(self, located: Located) -> Iterable[bytes | memoryview]:
         """Yield a member's content in pieces of at most a MiB; raise as ``read`` does."""
+        member = located.member
+        if member.size <= PIECE_BYTES and member.compressed <= PIECE_BYTES:
+            content = inflate_small(self.payload(located), member)
+            if content is not None:
+                self.looked_at(member.compressed)
+                return (content,)
         return inflate(self._payload_pieces(located), located.member, name=self.name)
 
     def _payload_pieces(self, located: Located) -> Iterator[memoryview]:
