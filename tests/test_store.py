@@ -203,3 +203,14 @@ def test_file_in_place_of_the_directory(store: Store) -> None:
 
     assert str(caught.value) == f"The store `{store.root}` cannot be written: Not a directory"
     assert caught.value.hint == "set LAMINA_CACHE_DIR to a directory that can"
+
+
+def test_locks_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    """Whoever uses the store next clears away what nobody holds, and nothing that somebody does."""
+    store = Store.open(tmp_path)
+    (store.directory("locks") / "left").touch()
+    with store.exclusive("held"), Store.open(tmp_path).in_use():
+        held = sorted(path.name for path in (tmp_path / "locks").iterdir())
+
+    assert ["held"] == held
+    assert [] == list((tmp_path / "locks").iterdir())

@@ -298,7 +298,7 @@ class TestCommand:
         program = (
             "import sys\nfrom lamina.cli import main\n"
             f"code = main(['build', '-q', '--project', {str(root)!r}])\n"
-            "slow = {'lamina.pipeline', 'lamina.store', 'rich', 'packaging', 'concurrent.futures', 'urllib3', 'rtoml'}\n"
+            "slow = {'lamina.pipeline', 'lamina.store', 'rich', 'packaging', 'concurrent.futures', 'urllib3'}\n"
             "print(code, sorted(slow & sys.modules.keys()))"
         )
 

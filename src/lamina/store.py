@@ -181,6 +181,7 @@ class Store:
         descriptor = self._open_in_use()
         try:
             _lock_shared(descriptor)
+            self.sweep()
             yield
         finally:
             os.close(descriptor)
@@ -201,8 +202,9 @@ class Store:
         return os.open(self.directory("") / "in-use", os.O_RDWR | os.O_CREAT, 0o666)
 
     def sweep(self) -> None:
-        """Remove the unfinished files of killed writers; `writing` does it too, once."""
-        _remove_leftovers(self.directory("tmp"))
+        """Remove the unfinished files and the locks of killed processes; `in_use` does it too."""
+        for area in ("tmp", "locks"):
+            _remove_leftovers(self.directory(area))
 
     def directory(self, area: str) -> Path:
         """Return the directory of *area* inside the store, made if it is missing."""

@@ -169,13 +169,14 @@ def _run_command(command: Sequence[str], sandbox: Sandbox) -> int:
 
 def _serve(sandbox: Sandbox, console: Console, *, as_json: bool) -> int:
     environment = sandbox.environment
-    if as_json:
-        print(json.dumps({"version": _VERSION, "environment": environment}, indent=2), flush=True)
-    else:
-        for name, value in environment.items():
-            print(f"export {name}={shlex.quote(value)}", flush=True)
-    console.say(f"an emulated AWS runs at {sandbox.url}; interrupt (Ctrl-C) to stop it")
     try:
+        # Inside, because whoever reads the last line may interrupt at once.
+        if as_json:
+            print(json.dumps({"version": _VERSION, "environment": environment}, indent=2), flush=True)
+        else:
+            for name, value in environment.items():
+                print(f"export {name}={shlex.quote(value)}", flush=True)
+        console.say(f"an emulated AWS runs at {sandbox.url}; interrupt (Ctrl-C) to stop it")
         while sandbox.wait(_LOOK_SECONDS):
             pass
     except KeyboardInterrupt:
