@@ -14,7 +14,8 @@ from lamina import members
 from lamina.configfile import find_project, read
 from lamina.errors import ConfigError, InvalidConfigError
 from lamina.frozen import replace
-from lamina.functions import DEFAULT_LAYER, normalized, read_functions, read_layers, setting
+from lamina.functions import DEFAULT_LAYER, read_functions, read_layers, setting
+from lamina.names import normalized
 from lamina.service import BytecodeMode, Function, LayerConfig, LocalMode, Overrides, SdkPolicy, Service
 from lamina.table import Table, did_you_mean, outside
 from lamina.target import Architecture, Target, runtimes

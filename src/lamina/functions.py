@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.frozen import frozen, replace
+from lamina.names import normalized
 from lamina.service import Function, LayerConfig
 from lamina.table import Table, did_you_mean
 from lamina.toml import read_data
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
-__all__ = ["DEFAULT_LAYER", "Setting", "normalized", "read_functions", "read_layers", "setting"]
+__all__ = ["DEFAULT_LAYER", "Setting", "read_functions", "read_layers", "setting"]
 
 DEFAULT_LAYER = "common"
 """The one layer of a service that configures none."""
@@ -73,11 +74,6 @@ def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
         reader.complain("layers", f"no layer in it; without the table there is one, `{DEFAULT_LAYER}`")
     _check_circles(tables, layers)
     return tuple(layers)
-
-
-def normalized(name: str) -> str:
-    """Return the distribution's *name* as locks have it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _minus(table: Table, name: str, known: list[str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from lamina.errors import (
     UnsafeMemberError,
     UnsupportedMemberError,
 )
+from lamina.names import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from lamina.model import Pin
 
-__all__ = ["Placed", "Placement", "WheelArchive", "installed_path", "normalize", "place", "verify_record"]
+__all__ = ["Placed", "Placement", "WheelArchive", "installed_path", "place", "verify_record"]
 
 # What tools read about an installed distribution; trimming it breaks plugins, versions and scanners.
 _PROTECTED = ("METADATA", "RECORD", "entry_points.txt", "top_level.txt", "WHEEL")
@@ -109,7 +110,7 @@ class WheelArchive:
             named = ", ".join(f"`{directory}`" for directory in found) or "none"
             raise CorruptArchiveError(f"`{self.name}` needs one `.dist-info` directory and has {named}")
         stem = found[0].removesuffix(".dist-info")
-        if normalize(stem.rpartition("-")[0]) != normalize(self.name.partition("-")[0]):
+        if normalized(stem.rpartition("-")[0]) != normalized(self.name.partition("-")[0]):
             raise CorruptArchiveError(f"`{self.name}` holds the metadata of another distribution: `{found[0]}`")
         return stem
 
@@ -154,11 +155,6 @@ class WheelArchive:
             self._give_back()
 
 
-def normalize(name: str) -> str:
-    """Return a distribution's *name* in its normal form (packaging.python.org, "Names and normalization")."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def verify_record(path: Path, pin: Pin) -> None:
     """
     Check that the wheel at *path* is the distribution that *pin* names, and that its content is what RECORD says.
@@ -187,7 +183,7 @@ def _check_identity(wheel: WheelArchive, pin: Pin) -> None:
         same_version = Version(version.replace("_", "-")) == Version(pin.version)
     except InvalidVersion:
         same_version = version == pin.version
-    if normalize(name) != pin.name or not same_version:
+    if normalized(name) != pin.name or not same_version:
         raise CorruptArchiveError(f"`{pin.filename}` holds `{name}` {version}, not `{pin.name}` {pin.version}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.listing import members, raw_directory
 from lamina.frozen import frozen
-from lamina.functions import normalized
+from lamina.names import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

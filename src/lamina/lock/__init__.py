@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from lamina.errors import LockError, LockNotFoundError
 from lamina.lock.index import IndexFile, IndexFiles
 from lamina.lock.values import Lock, LockFile, Request
+from lamina.names import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -124,15 +125,11 @@ def read(
     request = Request(
         lock_file=lock_file,
         target=target,
-        groups=tuple(sorted({_normalized(name) for name in groups})),
-        extras=tuple(sorted({_normalized(name) for name in extras})),
+        groups=tuple(sorted({normalized(name) for name in groups})),
+        extras=tuple(sorted({normalized(name) for name in extras})),
         index=index,
     )
     return READERS[lock_file.kind](request)
-
-
-def _normalized(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _upwards(start: Path) -> Iterator[Path]:
