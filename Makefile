@@ -8,6 +8,8 @@
 PYTHON ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
+# A file's tests stay together, because they share what its fixtures start.
+PARALLEL ?= -n auto --dist loadfile
 # One stamp per choice of interpreter, so that another PYTHON is noticed.
 READY := $(VENV)/.ready$(subst /,-,$(addprefix -,$(PYTHON)))
 
@@ -20,7 +22,7 @@ demo: $(READY) ## Build the example, prove that it works, deploy it to an emulat
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## Run the tests; ARGS="-x -k store" goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(READY) ## Check style, types and layering
 	@$(BIN)/ruff check .
