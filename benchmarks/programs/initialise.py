@@ -3,7 +3,8 @@ Initialise every function of the built services in the given directories, each i
 
 ``initialise.py time DIRECTORY…`` prints, for each directory, the seconds that its functions took together and the seconds of processor
 time in them. Each function is started ``ROUNDS`` times, in turn with the same function of the other directories, and its least times
-count: what else the machine does can only add to them. ``initialise.py count DIRECTORY`` prints how many modules of the layers were compiled.
+count: what else the machine does can only add to them. ``initialise.py observe DIRECTORY…`` prints, for each directory, how many modules
+of the layers were compiled, and which files of the layers any of the functions opened.
 """
 
 import json
@@ -43,11 +44,14 @@ def times(directories: list[Path]) -> list[tuple[float, float]]:
     return totals
 
 
-def compiled(directory: Path) -> int:
-    traces = [initialised(subject, traced=True).trace for subject in subjects(read(directory), ())]
-    return sum(file.place is Place.LAYER for trace in traces if trace is not None for file in trace.compiled)
+def observed(directory: Path) -> tuple[int, list[str]]:
+    runs = [initialised(subject, traced=True) for subject in subjects(read(directory), ())]
+    traces = [run.trace for run in runs if run.trace is not None]
+    compiled = sum(file.place is Place.LAYER for trace in traces for file in trace.compiled)
+    opened = {file.path for trace in traces for file, _ in trace.files if file.place is Place.LAYER}
+    return compiled, sorted(opened)
 
 
 what, *given = sys.argv[1:]
 paths = [Path(each) for each in given]
-print(json.dumps(times(paths) if what == "time" else [compiled(path) for path in paths]))
+print(json.dumps(times(paths) if what == "time" else [observed(path) for path in paths]))
