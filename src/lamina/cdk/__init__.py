@@ -1,0 +1,29 @@
+"""
+Constructs for the AWS CDK: a layer from the project's lock, and functions that use it, without a container.
+
+::
+
+    entry ──builds──▶ Answer (Service, Build, Problem) ──choice──▶ Layer, Package ──assets──▶ Code ──▶ LayerVersion, Function
+                                                  └──────────────telling──────────────────────────────▶ annotations of the stack
+
+`builds` asks the same `lamina.pipeline.build` as the command, once, and knows nothing of CDK; `choice` picks what a construct wants;
+`assets` hands it over under the identity that lamina gives it; `telling` words what is wrong as CDK shows it, and nothing here raises
+for it. Needs the extra ``cdk``.
+"""
+
+from __future__ import annotations
+
+from lamina.errors import MissingExtraError
+
+try:
+    import aws_cdk as _aws_cdk
+except ModuleNotFoundError as error:
+    raise MissingExtraError(extra="cdk", purpose="`lamina.cdk`") from error
+
+from lamina.cdk.alias import live_alias
+from lamina.cdk.function import PythonFunction
+from lamina.cdk.layer import PythonLayerVersion
+
+__all__ = ["PythonFunction", "PythonLayerVersion", "live_alias"]
+
+del _aws_cdk

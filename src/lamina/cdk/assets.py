@@ -1,0 +1,92 @@
+"""
+Hand zips to CDK under the identity that lamina gives them, so that an asset changes exactly when its content does.
+
+A layer's asset hash comes from its digest, a function's from its package's SHA-256. CDK takes both through another SHA-256 (an asset's
+key is the hash of the string that was passed; read in aws-cdk-lib 2.275, 2026-11).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aws_cdk import AssetHashType, Stack
+from aws_cdk.aws_lambda import Architecture, Code, Runtime, RuntimeFamily, S3ObjectStorageMode
+
+import lamina
+from lamina.aws.interfaces import Storage
+from lamina.aws.naming import Keys
+from lamina.target import runtimes
+
+if TYPE_CHECKING:
+    from aws_cdk.aws_s3 import IBucket
+    from constructs import Construct
+
+    from lamina.aws.config import PublishConfig
+    from lamina.model import Layer, Package
+
+__all__ = [
+    "lambda_architecture",
+    "lambda_runtime",
+    "layer_in_bucket",
+    "layer_zip",
+    "newest_runtime",
+    "not_built",
+    "package_zip",
+]
+
+_NOT_BUILT = Path(lamina.__file__).parent / "data" / "not-built.zip"
+
+
+def layer_zip(layer: Layer) -> Code:
+    """Return *layer* as an asset, which ``cdk deploy`` uploads where it is not there yet."""
+    return _asset(layer.path, layer.digest)
+
+
+def package_zip(package: Package) -> Code:
+    """Return *package* as an asset."""
+    return _asset(package.path, package.sha256)
+
+
+def not_built() -> Code:
+    """Return what stands for something that was not built: the same everywhere, and nothing that Lambda would take."""
+    return _asset(_NOT_BUILT, "lamina-not-built")
+
+
+def _asset(path: Path, identity: str) -> Code:
+    return Code.from_asset(str(path), asset_hash=identity, asset_hash_type=AssetHashType.CUSTOM)
+
+
+def layer_in_bucket(scope: Construct, layer: Layer, config: PublishConfig, bucket: IBucket | str) -> Code:
+    """Return the object that ``lamina publish`` puts together from *layer*; nothing is uploaded for it."""
+    found = _bucket(scope, bucket) if isinstance(bucket, str) else bucket
+    mode = S3ObjectStorageMode.REFERENCE if config.storage is Storage.REFERENCE else None
+    return Code.from_bucket_v2(found, Keys(config.prefix).layer(layer.digest), s3_object_storage_mode=mode)
+
+
+def _bucket(scope: Construct, name: str) -> IBucket:
+    from aws_cdk.aws_s3 import Bucket  # noqa: PLC0415 - its own size, and few have such a bucket
+
+    stack = Stack.of(scope)
+    id_ = f"LaminaBucket {name}"
+    for each in stack.node.children:
+        if each.node.id == id_:
+            return each  # type: ignore[return-value]  # made below
+    filled = name.replace("{account}", stack.account).replace("{region}", stack.region)
+    return Bucket.from_bucket_name(stack, id_, filled.replace("{partition}", stack.partition))
+
+
+def lambda_runtime(name: str) -> Runtime:
+    """Return what CDK calls the runtime *name*; one that it does not know yet is described to it."""
+    known = getattr(Runtime, name.upper().replace("PYTHON", "PYTHON_").replace(".", "_"), None)
+    return known if isinstance(known, Runtime) else Runtime(name, RuntimeFamily.PYTHON, supports_inline_code=True)
+
+
+def newest_runtime() -> str:
+    """Return a runtime for what cannot be deployed anyway."""
+    return runtimes()[-1].name
+
+
+def lambda_architecture(name: str) -> Architecture:
+    """Return what CDK calls the architecture *name*."""
+    return Architecture.ARM_64 if name == "arm64" else Architecture.X86_64

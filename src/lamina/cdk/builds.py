@@ -1,0 +1,211 @@
+"""
+Ask for a project's build as often as constructs do, and make it once. Nothing here knows CDK.
+
+Whether the last build still stands is asked of `fresh`, once for each app: within one app everything comes from one build.
+Only where it does not stand the pipeline is loaded and run. What failed is remembered until something it was made from changes.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+from weakref import WeakKeyDictionary
+
+from lamina import buildfile, config, fresh
+from lamina.aws import config as publishing
+from lamina.errors import ConfigError, LaminaError
+from lamina.model import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from lamina.archive.snapshot import Snapshot
+    from lamina.aws.config import PublishConfig
+    from lamina.model import Build, Finding
+    from lamina.pipeline import Result
+    from lamina.service import Service
+    from lamina.target import Target
+
+__all__ = ["SHARED", "Answer", "Builds", "Problem"]
+
+# What `lamina build` without options asks for; `lamina.pipeline.Options` says the same, and takes long to load.
+_NOTHING_ELSE: dict[str, object] = {"runtime": None, "architecture": None, "groups": [], "extras": []}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something wrong with a project, to be said where its constructs are."""
+
+    message: str
+    """The fact, and on a line of its own the hint."""
+    rule: str | None = None
+    """The rule that a finding belongs to; ``None`` for what ended the build."""
+    is_error: bool = True
+
+    @classmethod
+    def of(cls, error: LaminaError) -> Problem:
+        """Return *error* as a problem."""
+        return cls(message=f"{error}\nhint: {error.hint}" if error.hint else str(error))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What there is of a project."""
+
+    service: Service | None = None
+    """``None`` where the configuration cannot be read."""
+    publish: PublishConfig | None = None
+    builds: tuple[Build, ...] = ()
+    """One for each target; none where nothing was to be built, or an error was found."""
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The configured targets, the first one first."""
+        return (self.service.target, *self.service.others) if self.service else ()
+
+
+class Builds:
+    """The builds of a process."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Talk on *stream*, stderr by default, and only if something was made."""
+        self.runs = 0
+        """How often the pipeline was run."""
+        self._stream = stream
+        self._answers: WeakKeyDictionary[object, dict[tuple[Path, bool], Answer]] = WeakKeyDictionary()
+        self._failures: dict[Path, tuple[Snapshot, Answer]] = {}
+
+    def ask(self, entry: Path, *, app: object, build: bool) -> Answer:
+        """
+        Return what there is of the project at *entry* or above it, the same for everything in *app*.
+
+        Unless *build* is true, only the configuration is read. Never raises LaminaError: that is one of the problems.
+        """
+        answers = self._answers.setdefault(app, {})
+        key = (entry.absolute(), build)
+        if key not in answers:
+            answers[key] = self._answer(entry, build=build)
+        return answers[key]
+
+    def _answer(self, entry: Path, *, build: bool) -> Answer:
+        try:
+            project = config.find_project(entry)
+            read = Answer(service=config.load(project), publish=publishing.load(project))
+            if not build or read.service is None:
+                return read
+            builds = _standing(project, read.targets)
+        except LaminaError as error:
+            return Answer(problems=(Problem.of(error),))
+        return self._build(project, read.service, read) if builds is None else _judged(read, builds)
+
+    def _build(self, project: Path, service: Service, read: Answer) -> Answer:
+        failed = self._failures.get(project)
+        if failed is not None and failed[0].unchanged(project):
+            return failed[1]
+        from lamina.pipeline import Options, build  # noqa: PLC0415 - slow to import, and seldom needed
+
+        inputs = _inputs(project, service)
+        self.runs += 1
+        try:
+            result = build(project, Options(), reporter=_Talk(self._stream))
+        except LaminaError as error:
+            answer = _with(read, (), (Problem.of(error),))
+        else:
+            builds = (result.build, *(other.build for other in result.others))
+            answer = _judged(read, builds)
+            if not all(each.reused for each in builds) and answer.builds:
+                self._say(_summary(result))
+        if not answer.builds:
+            self._failures[project] = (inputs, answer)
+        return answer
+
+    def _say(self, text: str) -> None:
+        _Talk(self._stream).note(text)
+
+
+# Synthesizing is single-threaded: JavaScript is on the other side.
+SHARED = Builds()
+"""What all constructs of this process share."""
+
+
+class _Talk:
+    """A reporter that passes on what needs a reader, on lines of their own."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
+        """Ignore."""
+
+    def advance(self, amount: int) -> None:
+        """Ignore."""
+
+    def note(self, message: str) -> None:
+        stream = self._stream or sys.stderr
+        stream.write(f"lamina: {message}\n")
+        stream.flush()
+
+    def warn(self, message: str, *, hint: str | None = None) -> None:
+        self.note(f"{message}; {hint}" if hint else message)
+
+
+def _standing(project: Path, targets: Sequence[Target]) -> tuple[Build, ...] | None:
+    """Return the builds that the last run left, if nothing changed since then."""
+    if fresh.recall(str(project), _NOTHING_ELSE) is None:
+        return None
+    try:
+        first, *others = [buildfile.read(project), *(_other(project, target) for target in targets[1:])]
+    except ConfigError:
+        # Left by another version, or damaged: it is made anew, which needs no comment.
+        return None
+    return (first, *others)
+
+
+def _other(project: Path, target: Target) -> Build:
+    return buildfile.read(project, buildfile.place_of(target))
+
+
+def _judged(read: Answer, builds: tuple[Build, ...]) -> Answer:
+    # What is wrong for several targets is often the same.
+    findings = dict.fromkeys(finding for build in builds for finding in build.findings)
+    problems = tuple(_problem(finding) for finding in findings if finding.severity is not Severity.NOTE)
+    return _with(read, builds if all(build.ok for build in builds) else (), problems)
+
+
+def _problem(finding: Finding) -> Problem:
+    return Problem(message=finding.message, rule=finding.rule, is_error=finding.severity is Severity.ERROR)
+
+
+def _with(read: Answer, builds: tuple[Build, ...], problems: Iterable[Problem]) -> Answer:
+    return Answer(service=read.service, publish=read.publish, builds=builds, problems=tuple(problems))
+
+
+def _inputs(project: Path, service: Service) -> Snapshot:
+    """Look at everything that decides whether a build that failed fails again, as far as it is the project's."""
+    from lamina import lock as locks  # noqa: PLC0415 - as above
+    from lamina.archive.snapshot import take  # noqa: PLC0415
+    from lamina.archive.sources import walk  # noqa: PLC0415
+
+    paths = [project, *service.inputs]
+    try:
+        paths.append(locks.find(project, service.lock).path)
+        sources = walk(project, service.source, service.include).snapshot.observations
+    except LaminaError:
+        # What is missing is what the build says.
+        sources = ()
+    looked = take(project, paths)
+    return type(looked)((*looked.observations, *sources))
+
+
+def _summary(result: Result) -> str:
+    """Return one line on what was made."""
+    made = [outcome for each in (result, *result.others) for outcome in each.outcomes if not outcome.reused]
+    parts = [f"built layer {outcome.name}: {outcome.reason}" for outcome in made]
+    packings = [each.packing for each in (result, *result.others) if each.packing and not each.packing.reused]
+    functions = sum(len(packing.packages) for packing in packings)
+    if functions:
+        parts.append(f"packed {functions} function{'' if functions == 1 else 's'}")
+    return f"{'; '.join(parts)}, in {result.build.seconds:.2f} s"

@@ -1,0 +1,134 @@
+"""Pick from a project's builds what a construct wants, and say what does not go together. Nothing here knows CDK."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lamina.table import did_you_mean
+from lamina.target import runtimes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.cdk.builds import Answer
+    from lamina.model import Build, Layer, Package
+    from lamina.service import Function
+    from lamina.target import Target
+
+__all__ = ["Asked", "FunctionChoice", "LayerChoice", "choose_function", "choose_layer"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """The runtimes and architectures that a construct was given, as Lambda calls them; none where it is left to us."""
+
+    runtimes: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+
+    def fits(self, runtime: str, architectures: Sequence[str]) -> bool:
+        """Return whether nothing else is asked for than *runtime* on *architectures*."""
+        return set(self.runtimes) <= {runtime} and set(self.architectures) <= set(architectures)
+
+    def __str__(self) -> str:
+        """What was asked for, in words."""
+        named = ", ".join(f"`{name}`" for name in (*self.runtimes, *self.architectures))
+        return f"the construct was given {named}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerChoice:
+    """What a layer construct is to be."""
+
+    name: str = ""
+    """Empty where no layer could be chosen."""
+    target: Target | None = None
+    architectures: tuple[str, ...] = ()
+    """All that the layer is for."""
+    layer: Layer | None = None
+    """``None`` where nothing was built."""
+    complaints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FunctionChoice:
+    """What a function construct is to be."""
+
+    target: Target | None = None
+    function: Function | None = None
+    package: Package | None = None
+    """``None`` where nothing was built."""
+    complaints: tuple[str, ...] = ()
+
+
+def choose_layer(answer: Answer, name: str | None, asked: Asked) -> LayerChoice:
+    """Return the layer *name*, or the only one, for the target that fits what was *asked* for."""
+    if answer.service is None:
+        return LayerChoice()
+    known = [layer.name for layer in answer.service.layers]
+    if name is None and len(known) == 1:
+        name = known[0]
+    if name not in known:
+        return LayerChoice(complaints=(_no_such("layer", name, known),))
+    found = [
+        LayerChoice(name=name, target=build.target, architectures=_architectures(build, layer), layer=layer)
+        for build in answer.builds
+        for layer in build.layers
+        if layer.name == name
+    ]
+    if not found:
+        target = answer.targets[0]
+        return LayerChoice(name=name, target=target, architectures=(str(target.architecture),))
+    for choice in found:
+        if choice.target is not None and asked.fits(choice.target.runtime, choice.architectures):
+            return choice
+    first = found[0]
+    kinds = " or ".join(f"{each.target.runtime} on {' and '.join(each.architectures)}" for each in found if each.target)
+    complaint = (
+        f"Layer `{name}` is for {kinds}, and {asked}\n"
+        "hint: leave `compatible_runtimes` and `compatible_architectures` out, or change the target in `[tool.lamina]`"
+    )
+    return replace(first, layer=None, complaints=(complaint,))
+
+
+def choose_function(answer: Answer, name: str, asked: Asked) -> FunctionChoice:
+    """Return the function *name* for the target that fits what was *asked* for."""
+    if answer.service is None:
+        return FunctionChoice()
+    functions = {function.name: function for function in answer.service.functions}
+    if name not in functions:
+        return FunctionChoice(complaints=(_no_such("function", name, list(functions)),))
+    function, targets = functions[name], answer.targets
+    target = next((each for each in targets if asked.fits(each.runtime, (str(each.architecture),))), None)
+    if target is None:
+        kinds = " or ".join(f"{each.runtime} on {each.architecture}" for each in targets)
+        complaint = (
+            f"Function `{name}` is built for {kinds}, and {asked}\n"
+            "hint: leave `runtime` and `architecture` out, or change the target in `[tool.lamina]`"
+        )
+        return FunctionChoice(target=targets[0], function=function, complaints=(complaint,))
+    packages = [
+        package
+        for build in answer.builds
+        for package in build.packages
+        if build.target == target and package.name == name
+    ]
+    return FunctionChoice(target=target, function=function, package=packages[0] if packages else None)
+
+
+def _no_such(kind: str, name: str | None, known: Sequence[str]) -> str:
+    has = ", ".join(f"`{each}`" for each in known) or "none"
+    if name is None:
+        return (
+            f"The service has {len(known)} {kind}s, and the construct does not name one\nhint: `{kind}=`, one of {has}"
+        )
+    return f"The service has no {kind} `{name}`{did_you_mean(name, known)}\nhint: it has: {has}"
+
+
+def _architectures(build: Build, layer: Layer) -> tuple[str, ...]:
+    """Return what *layer* is for: all that the runtime has, if it is without native code."""
+    if layer.is_native:
+        return (str(build.target.architecture),)
+    return tuple(
+        str(each) for runtime in runtimes() if runtime.name == build.target.runtime for each in runtime.architectures
+    )

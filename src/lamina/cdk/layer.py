@@ -1,0 +1,167 @@
+"""The construct of a layer: in place of ``aws_cdk.aws_lambda_python_alpha.PythonLayerVersion``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk.aws_lambda import LayerVersion
+
+from lamina.aws.naming import describe, plain_runtime
+from lamina.cdk import assets, telling
+from lamina.cdk.builds import SHARED
+from lamina.cdk.choice import Asked, LayerChoice, choose_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from aws_cdk.aws_lambda import Architecture, Code, Runtime
+    from aws_cdk.aws_s3 import IBucket
+    from constructs import Construct
+
+    from lamina.cdk.builds import Answer
+
+__all__ = ["PythonLayerVersion", "look"]
+
+
+class PythonLayerVersion(LayerVersion):
+    """
+    A Lambda layer of the distributions that the project's lock holds.
+
+    Where something is wrong, the stack gets lamina's errors as annotations, and the layer a content that Lambda refuses.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002 - CDK calls it so
+        *,
+        entry: str | PathLike[str],
+        layer: str | None = None,
+        compatible_runtimes: Sequence[Runtime] | None = None,
+        compatible_architectures: Sequence[Architecture] | None = None,
+        removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
+        description: str | None = None,
+        layer_version_name: str | None = None,
+        license: str | None = None,  # noqa: A002 - CDK calls it so
+        bundling: object = None,
+        bucket: IBucket | str | None = None,
+        as_asset: bool = False,
+    ) -> None:
+        """
+        Build the *layer* of the project at *entry* or above it, unless it stands; without a name, the only one.
+
+        The content comes from *bucket*, or from the one that ``[tool.lamina.publish]`` names, where ``lamina publish`` puts
+        it together; without a bucket, or with *as_asset*, it is an asset. What *compatible_runtimes* and *compatible_architectures*
+        name must be among what the layer is for. *bundling* is taken so that it can be left in place while migrating: there is no
+        container to configure, and a warning says so.
+        """
+        asked = Asked(
+            runtimes=tuple(each.name for each in compatible_runtimes or ()),
+            architectures=tuple(each.name for each in compatible_architectures or ()),
+        )
+        answer = look(scope, entry)
+        choice = choose_layer(answer, layer, asked)
+        target = choice.target
+        super().__init__(
+            scope,
+            id,
+            code=_code(scope, answer, choice, bucket=bucket, as_asset=as_asset),
+            compatible_runtimes=compatible_runtimes
+            if compatible_runtimes and not choice.complaints
+            else [assets.lambda_runtime(target.runtime if target else assets.newest_runtime())],
+            compatible_architectures=compatible_architectures
+            if compatible_architectures and not choice.complaints
+            else [assets.lambda_architecture(name) for name in choice.architectures] or None,
+            description=description or _description(choice),
+            layer_version_name=layer_version_name,
+            license=license or (answer.publish.license if answer.publish else None),
+            removal_policy=removal_policy,
+        )
+        self.configured_name = choice.name
+        """What `[tool.lamina.layers]` calls it; empty where that could not be told."""
+        self.digest = choice.layer.digest if choice.layer else None
+        """The layer's identity; ``None`` where nothing was built."""
+        self.project = answer.service.root if answer.service else None
+        """The directory of the configuration; ``None`` where there is none."""
+        telling.tell(self, answer.problems)
+        telling.complain(self, choice.complaints)
+        if bundling is not None:
+            telling.warn(
+                self,
+                "bundling",
+                "`bundling` configures a container, and lamina uses none: what it built for is in `[tool.lamina]`",
+            )
+
+    @classmethod
+    def for_stack(
+        cls,
+        scope: Construct,
+        *,
+        entry: str | PathLike[str],
+        layer: str | None = None,
+        compatible_runtimes: Sequence[Runtime] | None = None,
+        compatible_architectures: Sequence[Architecture] | None = None,
+        bucket: IBucket | str | None = None,
+        as_asset: bool = False,
+    ) -> PythonLayerVersion:
+        """
+        Return the layer of the stack that *scope* is in, made on the first call; the other arguments are the constructor's.
+
+        Each stack has its own, over one asset: a layer that another stack exports could never be updated while it is in use.
+        """
+        stack = Stack.of(scope)
+        answer = look(scope, entry)
+        asked = Asked(
+            runtimes=tuple(each.name for each in compatible_runtimes or ()),
+            architectures=tuple(each.name for each in compatible_architectures or ()),
+        )
+        id_ = _id(answer, choose_layer(answer, layer, asked), Path(entry))
+        found = stack.node.try_find_child(id_)
+        if isinstance(found, PythonLayerVersion):
+            return found
+        return cls(
+            stack,
+            id_,
+            entry=entry,
+            layer=layer,
+            compatible_runtimes=compatible_runtimes,
+            compatible_architectures=compatible_architectures,
+            bucket=bucket,
+            as_asset=as_asset,
+        )
+
+
+def look(scope: Construct, entry: str | PathLike[str]) -> Answer:
+    """Return what there is of the project at *entry*, built if the stack of *scope* is wanted."""
+    return SHARED.ask(Path(entry), app=scope.node.root, build=Stack.of(scope).bundling_required)
+
+
+def _code(
+    scope: Construct, answer: Answer, choice: LayerChoice, *, bucket: IBucket | str | None, as_asset: bool
+) -> Code:
+    if choice.layer is None:
+        return assets.not_built()
+    config = answer.publish
+    where = bucket or (config.bucket if config else None)
+    if where is None or config is None or as_asset:
+        return assets.layer_zip(choice.layer)
+    return assets.layer_in_bucket(scope, choice.layer, config, where)
+
+
+def _description(choice: LayerChoice) -> str | None:
+    if choice.layer is None or choice.target is None:
+        return None
+    platform = f"{choice.target.runtime} on {' and '.join(choice.architectures)}"
+    return describe(choice.layer.digest, platform, choice.layer.distributions)
+
+
+def _id(answer: Answer, choice: LayerChoice, entry: Path) -> str:
+    """Return an id that does not depend on the machine, so that the logical id is the same everywhere."""
+    service = answer.service.name if answer.service else entry.name
+    parts = ["Lamina", service, choice.name]
+    if choice.target is not None and answer.service is not None and choice.target != answer.service.target:
+        parts += [plain_runtime(choice.target), str(choice.target.architecture)]
+    return "-".join(part for part in parts if part)

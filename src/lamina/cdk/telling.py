@@ -1,0 +1,43 @@
+"""
+Word what is wrong as annotations: ``cdk synth`` shows them all, without a stack trace, and ends with 1 for errors.
+
+An exception would come out as two stack traces, of Python and of JavaScript, and hide whatever else is wrong.
+What concerns the whole project is said once in each stack.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import Annotations, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from constructs import IConstruct
+
+    from lamina.cdk.builds import Problem
+
+__all__ = ["complain", "tell", "warn"]
+
+
+def tell(construct: IConstruct, problems: Iterable[Problem]) -> None:
+    """Say *problems* in the stack of *construct*, each once."""
+    for problem in problems:
+        # The same text in the same place is said once, whichever constructs say it.
+        annotations = Annotations.of(Stack.of(construct))
+        if problem.is_error:
+            annotations.add_error(problem.message)
+        else:
+            annotations.add_warning_v2(f"lamina:{problem.rule}", problem.message)
+
+
+def complain(construct: IConstruct, facts: Iterable[str]) -> None:
+    """Say errors that *construct* alone has."""
+    for fact in facts:
+        Annotations.of(construct).add_error(fact)
+
+
+def warn(construct: IConstruct, rule: str, message: str) -> None:
+    """Say something that can be acknowledged by ``lamina:`` and *rule*."""
+    Annotations.of(construct).add_warning_v2(f"lamina:{rule}", message)
