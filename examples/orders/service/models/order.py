@@ -3,8 +3,12 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+# Callers see cents wherever an order was kept: DynamoDB forgets trailing zeros.
+Money = Annotated[Decimal, AfterValidator(lambda amount: amount.quantize(Decimal("0.01")))]
 
 
 class OrderStatus(StrEnum):
@@ -20,7 +24,7 @@ class Line(BaseModel):
     sku: str
     name: str
     quantity: int = Field(gt=0)
-    unit_price: Decimal = Field(ge=0, decimal_places=2)
+    unit_price: Money = Field(ge=0, decimal_places=2)
 
     @property
     def amount(self) -> Decimal:
@@ -36,8 +40,8 @@ class Order(BaseModel):
     currency: str = Field(min_length=3, max_length=3)
     created_at: datetime
     lines: tuple[Line, ...] = Field(min_length=1)
-    net: Decimal
-    tax: Decimal
+    net: Money
+    tax: Money
     status: OrderStatus = OrderStatus.OPEN
     receipt: str | None = None
 

@@ -8,7 +8,7 @@ import pytest
 
 from service.dal import repository
 
-EVENTS = Path(__file__).parent.parent / "events"
+EVENTS = Path(__file__).parents[2] / "events"
 
 
 class Context:

@@ -39,6 +39,14 @@ def test_orders_survive_the_round_trip(table):
     assert expected[0] == table.get("ord-1001")
 
 
+def test_money_keeps_its_cents(table):
+    for order in demo_orders():
+        table.put(order)
+    shown = [order.model_dump_json() for order in sorted(table.all(), key=lambda order: order.id)]
+
+    assert [order.model_dump_json() for order in demo_orders()] == shown
+
+
 def test_customers_see_their_own_orders(table):
     for order in demo_orders():
         table.put(order)

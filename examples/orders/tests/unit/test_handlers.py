@@ -20,7 +20,7 @@ from service.handlers import (
 )
 from service.logic.payments import is_genuine
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FUNCTIONS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["lamina"]["functions"]
 EXPECTED = json.loads((ROOT / "events" / "expected.json").read_text())
 
