@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina import fresh
+from lamina.cli import main
 from lamina.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
 from lamina.interpreters import search
 from lamina.model import Severity
@@ -289,8 +290,11 @@ def test_offline_names_what_is_missing(tmp_path: Path, store: Store) -> None:
     assert all(f"`{path.name}`" in str(caught.value) for path in service.locked.values())
 
 
-def test_layer_over_the_limit_is_refused_before_it_is_fetched(tmp_path: Path, store: Store) -> None:
-    """What could never be deployed is found out from the ends of the files."""
+def test_layer_over_the_limit_is_refused_before_it_is_fetched(
+    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could never be deployed is found out from the ends of the files, by a dry run too."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(store.root))
     with IndexServer(tmp_path / "wheels") as server:
         service = make_service(tmp_path, base_url=f"{server.url}/files")
         # A quarter of it is random, so that it deflates as well as wheels do, and no better.
@@ -305,6 +309,16 @@ def test_layer_over_the_limit_is_refused_before_it_is_fetched(tmp_path: Path, st
         assert store.wheel(service.locked["huge"].name) is None
         assert all(request.range for request in server.requests_for(service.locked["huge"].name))
         assert not (service.root / ".lamina").exists()
+
+        code = main(["build", "--dry-run", "--json", "--quiet", "--project", str(service.root)])
+
+        planned = capsys.readouterr()
+        assert 1 == code
+        assert [finding.message for finding in result.build.findings] == [
+            row["message"] for row in json.loads(planned.out)["findings"]
+        ]
+        assert planned.err.startswith("error: ")
+        assert store.wheel(service.locked["huge"].name) is None
 
 
 def test_two_layers_of_one_lock(service: Service, store: Store) -> None:

@@ -48,17 +48,19 @@ def _document(build: Build, *, project: Path) -> dict[str, object]:
         "layers": [_layer(layer, project, build.target) for layer in build.layers],
         "functions": [_package(package, project) for package in build.packages],
         "limits": {name: getattr(quotas(), name) for name in _LIMITS},
-        "findings": [
-            {
-                "rule": finding.rule,
-                "severity": finding.severity.value,
-                "message": finding.message,
-                "path": finding.path,
-            }
-            for finding in build.findings
-        ],
+        "findings": [finding_document(finding) for finding in build.findings],
         "reused": build.reused,
         "seconds": round(build.seconds, 3),
+    }
+
+
+def finding_document(finding: Finding) -> dict[str, object]:
+    """Return *finding* as the plain values of a JSON document."""
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "path": finding.path,
     }
 
 

@@ -9,10 +9,13 @@ from lamina.model import Severity
 from lamina.target import quotas
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lamina.estimate import Estimate
     from lamina.model import Finding
     from lamina.planning import Plan, Session
 
-__all__ = ["early_findings"]
+__all__ = ["early_findings", "estimated_findings"]
 
 # Wheels inflate by a factor of two to ten, and services' closures by about three: less than a quarter of the limit to
 # download is not worth the extra requests, and the finished layer is measured anyway.
@@ -28,7 +31,11 @@ def early_findings(planned: Plan, session: Session) -> tuple[Finding, ...]:
         return ()
     from lamina.estimate import estimate  # noqa: PLC0415 - only large downloads are worth asking about before
 
-    estimates = estimate(planned.layers, session.store, session.index)
+    return estimated_findings(planned, estimate(planned.layers, session.store, session.index))
+
+
+def estimated_findings(planned: Plan, estimates: Iterable[Estimate]) -> tuple[Finding, ...]:
+    """Return the errors about sizes that are certain from *estimates*, which are at least what the layers will be."""
     sizes = [
         limits.LayerSize(
             name=each.name,

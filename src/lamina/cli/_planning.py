@@ -13,9 +13,10 @@ from lamina.bytecoding import Toolchain, known_choice
 from lamina.cli import _summary
 from lamina.cli._building import options
 from lamina.cli._console import Console, megabytes
+from lamina.early import estimated_findings
 from lamina.estimate import estimate
 from lamina.layering import LayerPlan, closure_of, reuse, why
-from lamina.model import SourcePin
+from lamina.model import Severity, SourcePin
 from lamina.planning import Session, plan
 from lamina.previous import Previous
 from lamina.service import BytecodeMode
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from lamina.estimate import Estimate, Share
     from lamina.layering import Draft
+    from lamina.model import Finding
     from lamina.planning import Plan
     from lamina.service import Service
 
@@ -33,7 +35,7 @@ __all__ = ["run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Say what a build would fetch and make, with sizes; write nothing into the project."""
+    """Say what a build would fetch and make, with sizes; write nothing into the project; 1 where it could not be deployed."""
     console = Console.of(arguments)
     project = config.find_project(Path(arguments.project or "."))
     session = Session.open(project, options(arguments), reporter=console)
@@ -44,9 +46,17 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         console.close()
     stories = [_Story.of(draft, planned, session) for draft in planned.layers]
+    findings = (*planned.findings, *estimated_findings(planned, estimates))
     if arguments.json:
-        print(json.dumps(_plan_document(planned, estimates, stories), indent=2))
-        return 0
+        print(json.dumps(_plan_document(planned, estimates, stories, findings), indent=2))
+    else:
+        _tell(planned, estimates, stories, console)
+    for finding in findings:
+        console.finding(finding.severity, finding.message)
+    return 1 if any(finding.severity is Severity.ERROR for finding in findings) else 0
+
+
+def _tell(planned: Plan, estimates: Sequence[Estimate], stories: Sequence[_Story], console: Console) -> None:
     for story, each in zip(stories, estimates, strict=True):
         for line in _planned(story, each, planned.service, verbose=console.verbose):
             console.say(line)
@@ -54,7 +64,6 @@ def run(arguments: argparse.Namespace) -> int:
     console.say(
         f"would fetch {_summary.count(len(planned.missing), 'wheel')}{f', {megabytes(missing)}' if missing else ''}"
     )
-    return 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +117,9 @@ def _share(share: Share) -> tuple[str, str, str, str]:
     return f"{share.pin.name} {share.pin.version}", *sizes, where
 
 
-def _plan_document(planned: Plan, estimates: Sequence[Estimate], stories: Sequence[_Story]) -> dict[str, object]:
+def _plan_document(
+    planned: Plan, estimates: Sequence[Estimate], stories: Sequence[_Story], findings: Sequence[Finding]
+) -> dict[str, object]:
     target = planned.service.target
     return {
         "version": buildfile.VERSION,
@@ -128,6 +139,7 @@ def _plan_document(planned: Plan, estimates: Sequence[Estimate], stories: Sequen
             for story, each in zip(stories, estimates, strict=True)
         ],
         "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in planned.missing],
+        "findings": [buildfile.finding_document(finding) for finding in findings],
     }
 
 
