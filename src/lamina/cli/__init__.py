@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
-from lamina.errors import LaminaError
+from lamina.errors import ConfigError, LaminaError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((argument for argument in arguments if argument in COMMANDS), "")
     try:
+        if arguments and arguments[0].isidentifier() and arguments[0] not in COMMANDS:
+            raise _no_command(arguments[0])
         parser = build_parser(chosen)
         namespace = parser.parse_args(arguments)
         if namespace.command is None:
@@ -150,6 +152,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read stdout has gone, as `lamina … | head` does; Python would complain once more at exit.
         sys.stdout = None
         return 141
+
+
+def _no_command(name: str) -> ConfigError:
+    from lamina.table import did_you_mean  # noqa: PLC0415 - only mistakes pay for it
+
+    return ConfigError(
+        f"There is no command `{name}`{did_you_mean(name, COMMANDS)}",
+        hint=f"the commands are {', '.join(COMMANDS)}; see: lamina --help",
+    )
 
 
 def _report_failure(error: LaminaError, *, verbose: bool) -> int:
