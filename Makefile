@@ -13,13 +13,16 @@ PARALLEL ?= -n auto --dist loadfile
 # One stamp per choice of interpreter, so that another PYTHON is noticed.
 READY := $(VENV)/.ready$(subst /,-,$(addprefix -,$(PYTHON)))
 
-.PHONY: help demo test lint types bench setup clean
+.PHONY: help demo cdk test lint types bench setup clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-14s%s\n", $$1, $$2 }'
 
 demo: $(READY) ## Build the example, prove that it works, deploy it to an emulated AWS
 	@$(BIN)/python examples/demo.py
+
+cdk: $(READY) ## Deploy the example with the AWS CDK to an emulated AWS; needs Node.js
+	@$(BIN)/python examples/cdk.py
 
 test: $(READY) ## Run the tests; ARGS="-x -k store" goes to pytest
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,8 +17,10 @@ from packaging.requirements import Requirement
 
 from lamina import config
 
-ORDERS = Path(__file__).parents[1] / "examples" / "orders"
+ROOT = Path(__file__).parents[1]
+ORDERS = ROOT / "examples" / "orders"
 FUNCTIONS = config.load(ORDERS).functions
+without_node = pytest.mark.skipif(shutil.which("node") is None, reason="aws-cdk-lib runs in Node")
 
 
 def test_the_service_has_ten_functions() -> None:
@@ -48,3 +55,45 @@ def test_the_lock_names_no_host_and_no_development_tool() -> None:
     assert re.findall(r"\w+://|--\w*index|--find-links", lock) == []
     assert locked & {"pytest", "moto", "pluggy", "iniconfig"} == set()
     assert {"boto3", "cryptography", "numpy", "pydantic-core", "sqlalchemy"} <= locked
+
+
+def test_the_template_is_whole() -> None:
+    """What a team copies has its own tests, CDK app, pinned tools and workflow, and names no lock of npm's."""
+    wanted = (
+        "tests/unit/test_handlers.py",
+        "tests/infrastructure/test_stack.py",
+        "tests/end_to_end/test_api.py",
+        "infrastructure/app.py",
+        "cdk.json",
+        ".gitignore",
+        ".github/workflows/orders.yml",
+    )
+    groups = tomllib.loads((ORDERS / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    tools = json.loads((ORDERS / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+
+    assert [] == [path for path in wanted if not (ORDERS / path).is_file()]
+    assert not (ORDERS / "package-lock.json").exists()
+    # Another command may not know what this library writes.
+    assert ({"aws-cdk": "2.1148.1"}, "aws-cdk-lib==2.275.0") == (tools, groups["infrastructure"][0])
+
+
+@without_node
+def test_the_template_passes_its_own_tests() -> None:
+    """The infrastructure assertions of the template hold, without a build, without a store, without a container engine."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/infrastructure"]
+    environment = os.environ | {"PATH": str(Path(shutil.which("node") or "").parent), "LAMINA_CACHE_DIR": os.devnull}
+    done = subprocess.run(command, cwd=ORDERS, env=environment, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stdout if done.returncode else "")
+    assert not (ORDERS / "cdk.out").exists()
+
+
+@pytest.mark.live
+@without_node
+def test_the_template_is_deployed() -> None:
+    """`make cdk`: bootstrap, deploy, ask; a wheel bumped, deploy, ask; two layer versions, and no container engine."""
+    command = [sys.executable, str(ROOT / "examples" / "cdk.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stdout + done.stderr if done.returncode else "")
+    assert "\nlayer versions: 1, 2\n" in done.stdout

@@ -1,0 +1,1 @@
+"""What the service needs in AWS, as a CDK app; nothing here is shipped with a function."""
