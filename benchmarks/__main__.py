@@ -20,7 +20,12 @@ from benchmarks.values import Row
 def main() -> int:
     """Run the benchmark; 1 if a budget was missed or a row failed."""
     arguments = _arguments()
-    bench = Bench(quick=arguments.quick)
+    bench = Bench(quick=arguments.quick, home=arguments.home.absolute())
+    with bench.closing:
+        return _measure(bench, arguments)
+
+
+def _measure(bench: Bench, arguments: argparse.Namespace) -> int:
     groups = [GROUPS[name] for name in (arguments.group or GROUPS)]
     _tell("preparing: fetching the example's wheels, warming every cache")
     bench.prepare()
@@ -55,6 +60,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, metavar="N", help="how often each row is run (slow ones less)")
     parser.add_argument("--seed", type=int, metavar="N", help="draw the same order as a run that printed this")
     parser.add_argument("--group", action="append", choices=list(GROUPS), help="only this group; may be given again")
+    home = ROOT / "build" / "benchmarks"
+    parser.add_argument("--home", type=Path, metavar="DIR", default=home, help="where to work; one run at a time")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the JSON")
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
 """
 What every group of rows shares: the example, its wheels, and a place to work.
 
-Everything is under ``build/benchmarks`` of the checkout, on one file system, and survives the run but ``work/``::
+Everything is under ``build/benchmarks`` of the checkout (or ``--home``), on one file system, and survives the run but ``work/``::
 
     store/      lamina's store, with the wheels as the user's own index gave them
     wheels/     the same wheels under their names, for the other tools
@@ -20,7 +20,8 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +73,8 @@ class Bench:
     home: Path = ROOT / "build" / "benchmarks"
     quick: bool = False
     """Whether rows that need long preparation are left out."""
+    closing: ExitStack = field(default_factory=ExitStack)
+    """What is to end with the run."""
 
     @property
     def work(self) -> Path:

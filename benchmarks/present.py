@@ -43,6 +43,7 @@ def table(rows: Sequence[Row | Unavailable], study: Study, verdicts: Sequence[Ve
         lines.append(
             f"{row.title:52}" + "".join(f"{cell:>10}" for cell in cells) + f"{_bytes(peak.greatest):>9}{count:>4}"
         )
+    lines += _traffic(rows, study)
     lines += ["", f"{'budget':58}{'at most':>10}{'median':>10}{'min':>10}{'max':>10}  verdict"]
     lines += [_verdict(verdict) for verdict in verdicts]
     lines += [
@@ -51,6 +52,24 @@ def table(rows: Sequence[Row | Unavailable], study: Study, verdicts: Sequence[Ve
     ]
     lines += [f"not available: {reason}" for reason in missing]
     return "\n".join(lines)
+
+
+def _traffic(rows: Sequence[Row | Unavailable], study: Study) -> Sequence[str]:
+    """Return the lines about rows that worked over a slow line; the latest repeat's, because bytes hardly differ."""
+    lines = [
+        f"{row.title:52}{_time(sample.seconds):>10}{_exact(traffic.sent_bytes):>12}{_exact(traffic.received_bytes):>12}"
+        f"{traffic.requests:>10,}{'' if traffic.due_bytes is None else _exact(traffic.due_bytes):>12}"
+        for row in rows
+        for sample in list(study.samples.get(row.name, {}).values())[-1:]
+        if (traffic := sample.traffic) is not None
+    ]
+    if not lines:
+        return ()
+    return [
+        "",
+        f"{'over the slow line':52}{'time':>10}{'sent':>12}{'received':>12}{'requests':>10}{'had to':>12}",
+        *lines,
+    ]
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -68,17 +87,23 @@ def _verdict(verdict: Verdict) -> str:
 
 def _value(number: float, measure: Measure) -> str:
     match measure:
-        case Measure.TIMES | Measure.CPU | Measure.SIZE:
+        case Measure.TIMES | Measure.CPU | Measure.SIZE | Measure.SENT | Measure.DUE:
             # Small fractions are easier to compare upside down.
             return f"1/{1 / number:.1f}" if number < 1 / 2 else f"{number:.2f}x"
         case Measure.SECONDS:
             return _time(number)
         case Measure.BYTES:
             return _bytes(number)
+        case Measure.EXCESS:
+            return _exact(number)
 
 
 def _time(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _exact(number: float) -> str:
+    return f"{number / 1000:,.1f} kB"
 
 
 def _bytes(number: float) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from benchmarks.values import Budget, Row, Runner, Sample
+    from benchmarks.values import Budget, Row, Runner, Sample, Traffic
 
 __all__ = ["Spread", "Study", "Verdict", "conduct", "judge"]
 
@@ -59,10 +59,10 @@ class Verdict:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median keeps the promise; the greatest, for memory."""
+        """Whether the median keeps the promise; the greatest, for numbers of bytes."""
         if self.measured is None:
             return None
-        if self.budget.measure is Measure.BYTES:
+        if self.budget.measure in (Measure.BYTES, Measure.DUE, Measure.EXCESS):
             return self.measured.greatest <= self.budget.at_most
         return self.measured.median <= self.budget.at_most
 
@@ -78,14 +78,15 @@ def conduct(
     settle: Callable[[], None],
 ) -> Study:
     """
-    Run every row *repeats* times, slow ones *slow_repeats* times, in an order that *chance* draws for each repeat.
+    Run every row *repeats* times, slow ones *slow_repeats* times, in an order that *chance* draws for each repeat;
+    those that are marked so once.
 
     *settle* runs between the preparation of a row and its measurement.
     A row that fails is not tried again, and the study says why.
     """
     study = Study()
     for turn in range(repeats):
-        order = [row for row in rows if turn < slow_repeats or not row.slow]
+        order = [row for row in rows if turn < _most(row, repeats, slow_repeats)]
         chance.shuffle(order)
         for row in order:
             if row.name in study.failures:
@@ -99,6 +100,12 @@ def conduct(
             else:
                 study.samples.setdefault(row.name, {})[turn] = sample
     return study
+
+
+def _most(row: Row, repeats: int, slow_repeats: int) -> int:
+    if row.once:
+        return 1
+    return slow_repeats if row.slow else repeats
 
 
 def _measure(row: Row, runner: Runner, settle: Callable[[], None]) -> Sample:
@@ -115,18 +122,26 @@ def judge(study: Study, budgets: Sequence[Budget]) -> list[Verdict]:
 
 
 def _measured(study: Study, budget: Budget) -> Spread | None:
-    match budget.measure:
-        case Measure.TIMES:
-            return study.ratio(budget.row, budget.against, lambda sample: sample.seconds) if budget.against else None
-        case Measure.SECONDS:
-            return study.spread(budget.row, lambda sample: sample.seconds)
-        case Measure.BYTES:
-            return study.spread(budget.row, lambda sample: sample.peak_bytes)
-        case Measure.CPU:
-            return (
-                study.ratio(budget.row, budget.against, lambda sample: sample.cpu_seconds) if budget.against else None
-            )
-        case Measure.SIZE:
-            return (
-                study.ratio(budget.row, budget.against, lambda sample: sample.result_bytes) if budget.against else None
-            )
+    value = _VALUES[budget.measure]
+    if budget.measure in _ALONE:
+        return study.spread(budget.row, value)
+    return study.ratio(budget.row, budget.against, value) if budget.against else None
+
+
+def _traffic(sample: Sample) -> Traffic:
+    if sample.traffic is None:
+        raise RuntimeError("a budget about traffic names a row that has none")
+    return sample.traffic
+
+
+_ALONE = frozenset({Measure.SECONDS, Measure.BYTES, Measure.DUE, Measure.EXCESS})
+_VALUES: dict[Measure, Callable[[Sample], float]] = {
+    Measure.TIMES: lambda sample: sample.seconds,
+    Measure.SECONDS: lambda sample: sample.seconds,
+    Measure.BYTES: lambda sample: sample.peak_bytes,
+    Measure.CPU: lambda sample: sample.cpu_seconds,
+    Measure.SIZE: lambda sample: sample.result_bytes,
+    Measure.SENT: lambda sample: _traffic(sample).sent_bytes,
+    Measure.DUE: lambda sample: _traffic(sample).sent_bytes / (_traffic(sample).due_bytes or 1),
+    Measure.EXCESS: lambda sample: _traffic(sample).excess_bytes,
+}

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Budget", "Command", "Measure", "Row", "Run", "Runner", "Sample", "Unavailable"]
+__all__ = ["Budget", "Command", "Measure", "Row", "Run", "Runner", "Sample", "Traffic", "Unavailable"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +25,30 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Traffic:
+    """What one run sent over a link and got back, in bytes as they stood on the wire."""
+
+    sent_bytes: int
+    received_bytes: int
+    requests: int
+    due_bytes: int | None = None
+    """What had to be sent, if anybody can say; the rest is talk."""
+
+    @property
+    def excess_bytes(self) -> int:
+        """What was sent beyond what had to be."""
+        return self.sent_bytes - (self.due_bytes or 0)
+
+    def since(self, before: Traffic) -> Traffic:
+        """Return what has passed after the reading *before*."""
+        return Traffic(
+            sent_bytes=self.sent_bytes - before.sent_bytes,
+            received_bytes=self.received_bytes - before.received_bytes,
+            requests=self.requests - before.requests,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """What one run cost."""
 
@@ -36,6 +60,8 @@ class Sample:
     """Resident memory of the largest of those processes, at its peak."""
     result_bytes: int = 0
     """Size of what it made, where a row says so."""
+    traffic: Traffic | None = None
+    """Where it worked over a link that counts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +98,8 @@ class Row:
     """Run after each repeat, unmeasured: raise unless it did what it was measured for."""
     slow: bool = False
     """Whether a few repeats have to do."""
+    once: bool = False
+    """Whether one has to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +123,12 @@ class Measure(Enum):
     """The processor time of a row as a multiple of another row's: for what other programs must not disturb."""
     SIZE = "size"
     """The size of what a row makes as a multiple of another row's."""
+    SENT = "sent"
+    """The bytes that a row sends as a multiple of another row's."""
+    DUE = "due"
+    """The bytes that a row sends as a multiple of what it had to."""
+    EXCESS = "excess"
+    """The bytes that a row sends beyond what it had to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import TYPE_CHECKING
+import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from benchmarks.launcher import Launcher
 from benchmarks.present import report, table
+from benchmarks.states import EVENTS, due_bytes, fat_zip, with_release
 from benchmarks.study import Study, conduct, judge
-from benchmarks.values import Budget, Command, Measure, Row, Run, Sample, Unavailable
+from benchmarks.values import Budget, Command, Measure, Row, Run, Sample, Traffic, Unavailable
 from benchmarks.workspace import make_workspace
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from built import write_zip
+from lamina.model import Build, Layer, Package, Stretch
+from lamina.target import Target
 
 
 def sample(seconds: float, *, peak: int = 1_000) -> Sample:
@@ -31,7 +35,7 @@ class Recorder:
     def __init__(self) -> None:
         self.order: list[str] = []
 
-    def row(self, name: str, *seconds: float, slow: bool = False) -> Row:
+    def row(self, name: str, *seconds: float, slow: bool = False, once: bool = False) -> Row:
         remaining = list(seconds)
 
         def run(_: object) -> Sample:
@@ -40,7 +44,7 @@ class Recorder:
                 raise RuntimeError(f"{name} is broken")
             return sample(remaining.pop(0))
 
-        return Row(name=name, title=name, run=run, slow=slow)
+        return Row(name=name, title=name, run=run, slow=slow, once=once)
 
 
 def nothing(*_: object) -> None:
@@ -98,6 +102,14 @@ def test_slow_rows_are_compared_where_they_ran() -> None:
     assert verdict.met is False
 
 
+def test_what_takes_minutes_runs_once() -> None:
+    """Where a row says that once is enough, more repeats do not repeat it."""
+    recorder = Recorder()
+    study_of(recorder.row("a", once=True), recorder.row("b", 1.0, 1.0, slow=True), repeats=3, slow_repeats=2)
+
+    assert (1, 2) == (recorder.order.count("a"), recorder.order.count("b"))
+
+
 def test_a_row_that_fails_is_not_measured() -> None:
     """Half a row is no row: its samples are dropped, it is not tried again, and budgets about it stay open."""
     recorder = Recorder()
@@ -142,7 +154,16 @@ def test_the_report_has_every_sample() -> None:
             "name": "a",
             "title": "a",
             "unavailable": None,
-            "samples": [{"repeat": 0, "seconds": 0.5, "cpu_seconds": 0.5, "peak_bytes": 1_000, "result_bytes": 0}],
+            "samples": [
+                {
+                    "repeat": 0,
+                    "seconds": 0.5,
+                    "cpu_seconds": 0.5,
+                    "peak_bytes": 1_000,
+                    "result_bytes": 0,
+                    "traffic": None,
+                }
+            ],
         }
     ] == document["rows"]
 
@@ -201,3 +222,111 @@ def test_what_is_compared(measure: Measure, ratio: float) -> None:
 
     assert verdict.measured is not None
     assert (ratio, ratio <= 3) == (verdict.measured.median, verdict.met)
+
+
+def over_a_line(sent: int, due: int | None = None) -> Sample:
+    traffic = Traffic(sent_bytes=sent, received_bytes=50_000, requests=1_234, due_bytes=due)
+    return Sample(seconds=2.0, cpu_seconds=1.0, peak_bytes=1, traffic=traffic)
+
+
+@pytest.mark.parametrize(
+    ("measure", "measured", "met"),
+    [(Measure.SENT, 0.5, True), (Measure.DUE, 1.25, True), (Measure.EXCESS, 100_000, False)],
+    ids=str,
+)
+def test_what_is_counted_of_traffic(measure: Measure, measured: float, *, met: bool) -> None:
+    """What was sent is compared with another row, or with what had to be; the greatest of all repeats counts there."""
+    study = Study(
+        samples={
+            "a": {0: over_a_line(500_000, 500_000), 1: over_a_line(500_000, 400_000)},
+            "b": {0: over_a_line(1_000_000), 1: over_a_line(1_000_000)},
+        }
+    )
+    [verdict] = judge(study, [budget("a", "b" if measure is Measure.SENT else None, 2, measure)])
+
+    assert verdict.measured is not None
+    assert (measured, met) == (verdict.measured.greatest, verdict.met)
+
+
+def test_the_table_says_what_was_sent() -> None:
+    """Rows that worked over a line have their bytes in the table; others have none to show."""
+    study = Study(samples={"a": {0: over_a_line(500_000, 400_000)}, "b": {0: sample(1.0)}})
+    recorder = Recorder()
+    text = table([recorder.row("a"), recorder.row("b")], study, [])
+    begin = text.index("over the slow line")
+
+    assert ["a", "2.00", "s", "500.0", "kB", "50.0", "kB", "1,234", "400.0", "kB"] == (
+        text[begin:].splitlines()[1].split()
+    )
+    assert "" == text[begin:].splitlines()[2]
+
+
+def made_up_build() -> Build:
+    mebibyte = 1 << 20
+    sizes = {"large": 20 * mebibyte, "a": 4 * mebibyte, "b": 3 * mebibyte}
+    layer = Layer(
+        name="common",
+        path=Path("common.zip"),
+        digest="d",
+        sha256="s",
+        zipped_bytes=28 * mebibyte,
+        unzipped_bytes=0,
+        files=0,
+        distributions=(),
+        stretches=tuple(Stretch(name=name, size=size) for name, size in sizes.items()),
+    )
+    package = Package(
+        name="f",
+        handler="f.f",
+        path=Path("f.zip"),
+        sha256="s",
+        zipped_bytes=1_000,
+        unzipped_bytes=0,
+        files=1,
+        layers=("common",),
+        total_unzipped_bytes=0,
+        console_editable=True,
+    )
+    return Build(
+        service="orders",
+        target=Target.of("python3.13", "x86_64"),
+        layers=(layer,),
+        packages=(package, package),
+        findings=(),
+        reused=False,
+        seconds=0.0,
+    )
+
+
+def test_what_a_deployment_has_to_send() -> None:
+    """At first all of it, then nothing, a wheel's part and the tail, or the code, in base64 as calls have it."""
+    build, mebibyte, code = made_up_build(), 1 << 20, 2 * 1_336
+    first, unchanged, certifi, numpy, edited = EVENTS
+    small, large = replace(certifi, bumped="a"), replace(numpy, bumped="large")
+
+    assert [28 * mebibyte + code, 0, 8 * mebibyte, 21 * mebibyte, code] == [
+        due_bytes(event, build) for event in (first, unchanged, small, large, edited)
+    ]
+    assert [1, 1, 2, 2, 1] == [event.layer_versions for event in EVENTS]
+
+
+def test_a_lock_gets_another_release() -> None:
+    """One distribution's lines are replaced, and only those; a lock without it is an error."""
+    lock = "a==1 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nb==2 \\\n    --hash=sha256:cc\n"
+
+    assert "a==0 \\\n    --hash=sha256:00\nb==2 \\\n    --hash=sha256:cc\n" == with_release(lock, "a", "0", "00")
+    with pytest.raises(RuntimeError) as raised:
+        with_release(lock, "c", "1", "00")
+
+    assert "the example's lock does not have `c`" == str(raised.value)
+
+
+def test_a_fat_zip_has_everything_where_lambda_looks_for_it(tmp_path: Path) -> None:
+    """What a layer has below `python` stands at the root, beside the code."""
+    write_zip(tmp_path / "layer.zip", {"python/a/b.py": "1", "python/c.py": "2"})
+    write_zip(tmp_path / "package.zip", {"handler.py": "3"})
+    fat_zip((tmp_path / "layer.zip",), tmp_path / "package.zip", tmp_path / "fat.zip")
+    with zipfile.ZipFile(tmp_path / "fat.zip") as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+
+    assert {"a/b.py": b"1", "c.py": b"2", "handler.py": b"3"} == found

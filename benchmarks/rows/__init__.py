@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.rows import build, composing, fetching, floor, importing, peers, workspace
+from benchmarks.rows import build, composing, deploying, fetching, floor, importing, peers, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,4 +40,5 @@ GROUPS: dict[str, Group] = {
     "importing": importing,
     "peers": peers,
     "workspace": workspace,
+    "deploying": deploying,
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import remove
+from benchmarks.tools import MissingToolError, tool
 from benchmarks.values import Row, Unavailable
 
 if TYPE_CHECKING:
@@ -103,17 +103,19 @@ def _sam(bench: Bench) -> Sequence[Row | Unavailable]:
         "sam-build": "sam build of the layer (no zip)",
         "sam-again": "sam build --cached, nothing changed (no zip)",
     }
-    missing = None
-    sam = bench.home / "venvs" / "sam" / "bin" / "sam"
-    if bench.quick:
-        missing = "left out by --quick"
-    elif bench.interpreter is None:
-        missing = f"there is no {bench.target.runtime}"
-    elif not sam.exists():
-        missing = _install_sam(sam.parent.parent)
-    if missing is not None:
-        return [Unavailable(name=name, title=title, reason=missing) for name, title in titles.items()]
+    try:
+        sam = _sam_program(bench)
+    except MissingToolError as error:
+        return [Unavailable(name=name, title=title, reason=str(error)) for name, title in titles.items()]
     return _sam_rows(bench, str(sam), titles)
+
+
+def _sam_program(bench: Bench) -> Path:
+    if bench.quick:
+        raise MissingToolError("left out by --quick")
+    if bench.interpreter is None:
+        raise MissingToolError(f"there is no {bench.target.runtime}")
+    return tool(bench, "aws-sam-cli", "sam")
 
 
 def _sam_rows(bench: Bench, sam: str, titles: dict[str, str]) -> Sequence[Row]:
@@ -160,19 +162,6 @@ def _sam_rows(bench: Bench, sam: str, titles: dict[str, str]) -> Sequence[Row]:
             slow=True,
         ),
     ]
-
-
-def _install_sam(environment: Path) -> str | None:
-    """Install SAM into *environment* with the user's own settings; return why not, if not."""
-    print(f"installing aws-sam-cli into {environment}", file=sys.stderr)
-    try:
-        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, capture_output=True)
-        pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "aws-sam-cli"]
-        subprocess.run(pip, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        remove(environment)
-        return f"aws-sam-cli cannot be installed: {error}"
-    return None
 
 
 def _version(bench: Bench) -> str:

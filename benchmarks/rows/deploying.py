@@ -1,0 +1,123 @@
+"""
+Deployments of the example over a slow line to an emulated AWS: time, bytes and requests, beside other ways to deploy.
+
+lamina's rows include its build, with wheels and segments in the store; the others are given what it has built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from benchmarks import sam, scripts
+from benchmarks.bench import remove
+from benchmarks.cloud import BUCKET, ROLE
+from benchmarks.stage import Stage
+from benchmarks.states import EVENTS, due_bytes
+from benchmarks.values import Budget, Measure, Row, Unavailable
+from lamina import buildfile
+from lamina.errors import LaminaError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.bench import Bench
+    from benchmarks.states import Event
+    from benchmarks.values import Runner, Sample
+
+__all__ = ["BUDGETS", "rows"]
+
+_TALK_BYTES = 100_000
+"""What questions, answers' acknowledgements and headers may take, for ten functions."""
+_SETTINGS = f"""
+[tool.lamina.publish]
+bucket = "{BUCKET}"
+
+[tool.lamina.deploy]
+alias = "live"
+"""
+
+BUDGETS = (
+    Budget(what="sent of layer and code", row="deploy-lamina-first", measure=Measure.DUE, at_most=1.05),
+    *(
+        Budget(what=what, row=f"deploy-lamina-{event}", measure=Measure.EXCESS, at_most=_TALK_BYTES)
+        for event, what in (
+            ("unchanged", "sent"),
+            ("certifi", "sent beyond part and tail"),
+            ("numpy", "sent beyond part and tail"),
+            ("code", "sent beyond code"),
+        )
+    ),
+    *(
+        Budget(
+            what="bytes",
+            row=f"deploy-lamina-{event.name}",
+            against=f"deploy-sam-{event.name}",
+            measure=Measure.SENT,
+            at_most=1.05,
+        )
+        for event in EVENTS
+        if event.name in ("first", "certifi", "numpy")
+    ),
+    *(
+        Budget(
+            what="time",
+            row=f"deploy-lamina-{event.name}",
+            against=f"deploy-sam-{event.name}",
+            measure=Measure.TIMES,
+            at_most=1,
+            aim=True,
+        )
+        for event in EVENTS
+    ),
+)
+
+
+def rows(bench: Bench) -> Sequence[Row | Unavailable]:
+    """Build the example in all its states, start the AWS, and return the rows."""
+    try:
+        stage = Stage.of(bench)
+    except LaminaError as error:
+        return [Unavailable(name="deploy", title="deployments over a slow line", reason=str(error))]
+    return [*_lamina(stage), *sam.rows(stage), *scripts.rows(stage)]
+
+
+def _lamina(stage: Stage) -> Sequence[Row]:
+    return [_lamina_row(stage, event) for event in EVENTS]
+
+
+def _lamina_row(stage: Stage, event: Event) -> Row:
+    project = stage.states.project(f"deploying-lamina-{event.name}", _SETTINGS)
+    deploy = ("deploy", "--quiet", "--project", str(project))
+    create = (*deploy, "--create", "--role", ROLE)
+    links = {"UV_FIND_LINKS": str(stage.states.wheels), "PIP_FIND_LINKS": str(stage.states.wheels)}
+
+    def prepare() -> None:
+        stage.cloud.renew()
+        if event.before is None:
+            remove(project / ".lamina")
+        else:
+            stage.states.put(project, event.before)
+            stage.bench.run(stage.bench.lamina(*create, more=stage.cloud.nearby | links))
+        stage.states.put(project, event.after)
+
+    def run(runner: Runner) -> Sample:
+        words = create if event.before is None else deploy
+        sample = stage.cloud.measure(runner, stage.bench.lamina(*words, more=stage.cloud.far | links))
+        if sample.traffic is None:
+            raise RuntimeError("nothing counted")
+        due = due_bytes(event, buildfile.read(project))
+        return replace(sample, traffic=replace(sample.traffic, due_bytes=due))
+
+    def verify() -> None:
+        code = stage.code(buildfile.read(project))
+        stage.verify(code, layer_versions=event.layer_versions, qualifier="live")
+
+    return Row(
+        name=f"deploy-lamina-{event.name}",
+        title=f"lamina deploy, {event.title}",
+        run=run,
+        prepare=prepare,
+        verify=verify,
+        slow=True,
+    )

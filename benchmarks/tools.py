@@ -1,0 +1,41 @@
+"""Install the tools that lamina is measured beside, each in an environment of its own that survives the run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.bench import remove
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.bench import Bench
+
+__all__ = ["MissingToolError", "tool"]
+
+
+class MissingToolError(Exception):
+    """A tool is not there and cannot be installed; says why."""
+
+
+def tool(bench: Bench, package: str, program: str) -> Path:
+    """
+    Return *program* of *package*, installed with the user's own settings if it is not there yet.
+
+    Raises MissingToolError where that fails.
+    """
+    environment = bench.home / "venvs" / program
+    path = environment / "bin" / program
+    if path.exists():
+        return path
+    print(f"installing {package} into {environment}", file=sys.stderr)
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, capture_output=True)
+        pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", package]
+        subprocess.run(pip, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        remove(environment)
+        raise MissingToolError(f"{package} cannot be installed: {error}") from error
+    return path
