@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aws_cdk import AssetHashType, Stack
-from aws_cdk.aws_lambda import Architecture, Code, Runtime, RuntimeFamily, S3ObjectStorageMode
+from aws_cdk.aws_lambda import Architecture, Code, Runtime, RuntimeFamily
 
 import lamina
-from lamina.aws.interfaces import Storage
 from lamina.aws.naming import Keys
 from lamina.target import runtimes
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from aws_cdk.aws_s3 import IBucket
     from constructs import Construct
 
-    from lamina.aws.config import PublishConfig
     from lamina.model import Layer, Package
 
 __all__ = [
@@ -57,11 +55,14 @@ def _asset(path: Path, identity: str) -> Code:
     return Code.from_asset(str(path), asset_hash=identity, asset_hash_type=AssetHashType.CUSTOM)
 
 
-def layer_in_bucket(scope: Construct, layer: Layer, config: PublishConfig, bucket: IBucket | str) -> Code:
-    """Return the object that ``lamina publish`` puts together from *layer*; nothing is uploaded for it."""
+def layer_in_bucket(scope: Construct, layer: Layer, bucket: IBucket | str, *, prefix: str) -> Code:
+    """
+    Return the object that ``lamina publish`` puts together from *layer* below *prefix*; nothing is uploaded for it.
+
+    Lambda copies it, whatever ``storage`` says: a reference needs the object's version, which only asking S3 tells.
+    """
     found = _bucket(scope, bucket) if isinstance(bucket, str) else bucket
-    mode = S3ObjectStorageMode.REFERENCE if config.storage is Storage.REFERENCE else None
-    return Code.from_bucket_v2(found, Keys(config.prefix).layer(layer.digest), s3_object_storage_mode=mode)
+    return Code.from_bucket(found, Keys(prefix).layer(layer.digest))
 
 
 def _bucket(scope: Construct, name: str) -> IBucket:

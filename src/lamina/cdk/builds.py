@@ -8,7 +8,7 @@ Only where it does not stand the pipeline is loaded and run. What failed is reme
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 from weakref import WeakKeyDictionary
 
@@ -18,7 +18,7 @@ from lamina.errors import ConfigError, LaminaError
 from lamina.model import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lamina.archive.snapshot import Snapshot
@@ -67,6 +67,20 @@ class Answer:
         return (self.service.target, *self.service.others) if self.service else ()
 
 
+class _App:
+    """What one app has been told."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[Path, bool], tuple[Answer, list[tuple[int, ...]]]] = {}
+        self._projects: dict[Path, Path] = {}
+
+    def project(self, entry: Path) -> Path:
+        """Return the project at *entry* or above it; raises ConfigError as `config.find_project` does."""
+        if entry not in self._projects:
+            self._projects[entry] = config.find_project(entry)
+        return self._projects[entry]
+
+
 class Builds:
     """The builds of a process."""
 
@@ -75,7 +89,7 @@ class Builds:
         self.runs = 0
         """How often the pipeline was run."""
         self._stream = stream
-        self._answers: WeakKeyDictionary[object, dict[tuple[Path, bool], Answer]] = WeakKeyDictionary()
+        self._apps: WeakKeyDictionary[object, _App] = WeakKeyDictionary()
         self._failures: dict[Path, tuple[Snapshot, Answer]] = {}
 
     def ask(self, entry: Path, *, app: object, build: bool) -> Answer:
@@ -84,15 +98,22 @@ class Builds:
 
         Unless *build* is true, only the configuration is read. Never raises LaminaError: that is one of the problems.
         """
-        answers = self._answers.setdefault(app, {})
-        key = (entry.absolute(), build)
-        if key not in answers:
-            answers[key] = self._answer(entry, build=build)
-        return answers[key]
-
-    def _answer(self, entry: Path, *, build: bool) -> Answer:
+        known = self._apps.setdefault(app, _App())
         try:
-            project = config.find_project(entry)
+            project = known.project(entry)
+        except ConfigError as error:
+            problem = Problem.of(error)
+            # What the command line calls so.
+            return Answer(problems=(replace(problem, message=problem.message.replace("`--project`", "`entry`")),))
+        if (project, build) not in known.answers:
+            answer = self._answer(project, build=build)
+            known.answers[project, build] = (answer, _stamps(answer))
+        answer, stamps = known.answers[project, build]
+        # Another app of this process, or another process, may have built since: then our digests are not of these zips.
+        return answer if stamps == _stamps(answer) else replace(answer, builds=(), problems=(_overtaken(project),))
+
+    def _answer(self, project: Path, *, build: bool) -> Answer:
+        try:
             read = Answer(service=config.load(project), publish=publishing.load(project))
             if not build or read.service is None:
                 return read
@@ -112,7 +133,7 @@ class Builds:
         try:
             result = build(project, Options(), reporter=_Talk(self._stream))
         except LaminaError as error:
-            answer = _with(read, (), (Problem.of(error),))
+            answer = replace(read, problems=(Problem.of(error),))
         else:
             builds = (result.build, *(other.build for other in result.others))
             answer = _judged(read, builds)
@@ -164,6 +185,18 @@ def _standing(project: Path, targets: Sequence[Target]) -> tuple[Build, ...] | N
     return (first, *others)
 
 
+def _stamps(answer: Answer) -> list[tuple[int, ...]]:
+    """Return what tells whether the zips of *answer* are those that were there when it was given."""
+    paths = [layer.path for build in answer.builds for layer in build.layers]
+    paths += [package.path for build in answer.builds for package in build.packages]
+    found = [path.stat() if path.exists() else None for path in paths]
+    return [(each.st_mtime_ns, each.st_size, each.st_ino) if each else () for each in found]
+
+
+def _overtaken(project: Path) -> Problem:
+    return Problem(message=f"`{project}` was built again while the app was put together\nhint: synthesize again")
+
+
 def _other(project: Path, target: Target) -> Build:
     return buildfile.read(project, buildfile.place_of(target))
 
@@ -172,15 +205,11 @@ def _judged(read: Answer, builds: tuple[Build, ...]) -> Answer:
     # What is wrong for several targets is often the same.
     findings = dict.fromkeys(finding for build in builds for finding in build.findings)
     problems = tuple(_problem(finding) for finding in findings if finding.severity is not Severity.NOTE)
-    return _with(read, builds if all(build.ok for build in builds) else (), problems)
+    return replace(read, builds=builds if all(build.ok for build in builds) else (), problems=problems)
 
 
 def _problem(finding: Finding) -> Problem:
     return Problem(message=finding.message, rule=finding.rule, is_error=finding.severity is Severity.ERROR)
-
-
-def _with(read: Answer, builds: tuple[Build, ...], problems: Iterable[Problem]) -> Answer:
-    return Answer(service=read.service, publish=read.publish, builds=builds, problems=tuple(problems))
 
 
 def _inputs(project: Path, service: Service) -> Snapshot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lamina.functions import DEFAULT_LAYER
 from lamina.table import did_you_mean
 from lamina.target import runtimes
 
@@ -62,12 +63,12 @@ class FunctionChoice:
 
 
 def choose_layer(answer: Answer, name: str | None, asked: Asked) -> LayerChoice:
-    """Return the layer *name*, or the only one, for the target that fits what was *asked* for."""
+    """Return the layer *name*, or else the only or default one, for the target that fits what was *asked* for."""
     if answer.service is None:
         return LayerChoice()
     known = [layer.name for layer in answer.service.layers]
-    if name is None and len(known) == 1:
-        name = known[0]
+    if name is None:
+        name = known[0] if len(known) == 1 else next((each for each in known if each == DEFAULT_LAYER), None)
     if name not in known:
         return LayerChoice(complaints=(_no_such("layer", name, known),))
     found = [

@@ -92,7 +92,7 @@ class PythonLayerVersion(LayerVersion):
             telling.warn(
                 self,
                 "bundling",
-                "`bundling` configures a container, and lamina uses none: what it built for is in `[tool.lamina]`",
+                "`bundling` configures a container, and lamina uses none: what it builds for is in `[tool.lamina]`",
             )
 
     @classmethod
@@ -148,7 +148,7 @@ def _code(
     where = bucket or (config.bucket if config else None)
     if where is None or config is None or as_asset:
         return assets.layer_zip(choice.layer)
-    return assets.layer_in_bucket(scope, choice.layer, config, where)
+    return assets.layer_in_bucket(scope, choice.layer, where, prefix=config.prefix)
 
 
 def _description(choice: LayerChoice) -> str | None:

@@ -1,0 +1,24 @@
+"""Synthesize projects in a process of its own, and print what came out; run by a test."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from cdk.apps import app_of, synthesized
+from lamina.cdk.builds import SHARED
+
+rows = []
+for argument in sys.argv[1:]:
+    runs = SHARED.runs
+    result = synthesized(*app_of(Path(argument)))
+    rows.append(
+        {
+            "template": result.template,
+            "files": result.files,
+            "runs": SHARED.runs - runs,
+            "pipeline": "lamina.pipeline" in sys.modules,
+        }
+    )
+json.dump(rows, sys.stdout)

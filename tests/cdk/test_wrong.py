@@ -1,0 +1,184 @@
+"""What is wrong comes out as lamina's own words, in the stack, and never as an exception of a construct."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import Annotations
+from aws_cdk.assertions import Annotations as Assertions
+from aws_cdk.assertions import Match, Template
+from aws_cdk.aws_lambda import Architecture, LambdaInsightsVersion, LayerVersion, Runtime
+
+from cdk.apps import app_of, synthesize, synthesized
+from lamina.cdk import PythonFunction, PythonLayerVersion
+from lamina.cdk.assets import not_built
+from lamina.cdk.builds import SHARED
+from loopback import IndexServer
+from services import make_service
+from wheels import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    from aws_cdk import Stack
+
+    from services import Service
+
+
+def test_missing_lock(service: Service) -> None:
+    """A missing lock is one error, however many constructs need it, with its hint."""
+    project = service.write()
+    (project / "pylock.toml").unlink()
+
+    [error] = synthesized(*app_of(project)).errors
+
+    fact, _, hint = error.partition("\n")
+    assert f"no lock file in `{project}`" in fact
+    assert hint.startswith("hint: looked for `uv.lock`")
+
+
+def test_missing_configuration(tmp_path: Path) -> None:
+    """A directory without configuration is an error of the stack, and the function stands there undeployable."""
+    result = synthesize(lambda stack: PythonFunction(stack, "Hello", entry=tmp_path, function="hello"))
+
+    fact = f"No `pyproject.toml` with `[tool.lamina]` in `{tmp_path}` or above it"
+    hint = "name the service's directory with `entry`, or write the table there: lamina init"
+    assert (f"{fact}\nhint: {hint}",) == result.errors
+
+
+def test_closure_over_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What could never be deployed is said as the command says it, once, and nothing of it is fetched."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
+    with IndexServer(tmp_path / "wheels") as server:
+        service = make_service(tmp_path, base_url=f"{server.url}/files")
+        files: dict[str, bytes | str] = {f"huge/{number}.bin": bytes(27_000_000) for number in range(10)}
+        service.locked["huge"] = make_wheel(service.wheels, "huge", "1.0", files, stored=files)
+        project = service.write()
+        runs = SHARED.runs
+
+        results = [synthesized(*app_of(project, "hello")) for _ in range(3)]
+
+    assert 1 == SHARED.runs - runs
+    message = (
+        "`hello`: 270,014,129 bytes unzipped are 7,870,129 over Lambda's 262,144,000 "
+        "(code 0 + layer `common` 270,014,129); largest: `huge` 270,001,028, `alpha` 12,708, `beta` 393"
+    )
+    assert [(message,)] * 3 == [result.errors for result in results]
+    assert all(request.range for request in server.requests_for(service.locked["huge"].name))
+    assert "" == capfd.readouterr().err
+
+
+def test_wrong_architecture(service: Service) -> None:
+    """A layer and a function that are asked for another machine than they are built for say both sides."""
+    service.add("native", "1.0", tag="cp313-cp313-manylinux_2_17_x86_64")
+    project = service.write()
+
+    def make(stack: Stack) -> None:
+        PythonLayerVersion(stack, "Layer", entry=project, compatible_architectures=[Architecture.ARM_64])
+        PythonLayerVersion(stack, "Older", entry=project, compatible_runtimes=[Runtime.PYTHON_3_12])
+        PythonFunction(stack, "Function", entry=project, function="hello", architecture=Architecture.ARM_64)
+
+    facts, hints = zip(*(error.split("\nhint: ") for error in synthesize(make).errors), strict=True)
+    assert (
+        "Layer `common` is for python3.13 on x86_64, and the construct was given `arm64`",
+        "Layer `common` is for python3.13 on x86_64, and the construct was given `python3.12`",
+        "Function `hello` is built for python3.13 on x86_64, and the construct was given `arm64`",
+    ) == facts
+    assert "leave `runtime` and `architecture` out, or change the target in `[tool.lamina]`" == hints[-1]
+
+
+def test_six_configured_layers(service: Service) -> None:
+    """More layers than Lambda takes are a finding of the build, as on the command line."""
+    names = [f"l{number}" for number in range(6)]
+    service.functions = {}
+    project = service.write()
+    with (project / "pyproject.toml").open("a") as file:
+        file.write(
+            f'[tool.lamina.functions.wide]\nhandler = "service.handlers.hello.lambda_handler"\nlayers = {names}\n'
+        )
+        file.writelines(f"[tool.lamina.layers.{name}]\n" for name in names)
+
+    result = synthesized(*app_of(project, "wide"))
+
+    quoted = ", ".join(f"`{name}`" for name in names)
+    assert f"`wide` has 6 layers, and Lambda takes 5: {quoted}" in result.errors
+
+
+def test_six_given_layers(service: Service) -> None:
+    """Layers that are given, and those that options add, are counted before CDK counts them; so are runtimes compared."""
+    project = service.write()
+
+    def make(stack: Stack) -> None:
+        others = [LayerVersion(stack, f"L{number}", code=not_built()) for number in range(4)]
+        old = LayerVersion(stack, "Old", code=not_built(), compatible_runtimes=[Runtime.PYTHON_3_9])
+        PythonFunction(
+            stack,
+            "Function",
+            entry=project,
+            function="hello",
+            layers=[PythonLayerVersion.for_stack(stack, entry=project), *others, old],
+            insights_version=LambdaInsightsVersion.from_insight_version_arn(
+                "arn:aws:lambda:eu-west-1:1:layer:insights:1"
+            ),
+        )
+
+    named = "`Lamina-greeter-common`, `L0`, `L1`, `L2`, `L3`, `Old`, and 1 that its options add"
+    assert (
+        f"`hello` has 7 layers, and Lambda takes 5: {named}",
+        "`hello` runs on python3.13, and layer `Old` is for python3.9",
+    ) == synthesize(make).errors
+
+
+def test_unknown_names(service: Service) -> None:
+    """A function or layer that the service does not have is named, with what it may have meant."""
+    project = service.write()
+
+    def make(stack: Stack) -> None:
+        PythonFunction(stack, "Function", entry=project, function="helo")
+        PythonLayerVersion(stack, "Layer", entry=project, layer="data")
+
+    assert (
+        "The service has no function `helo` (did you mean `hello`?)\nhint: it has: `hello`, `report`",
+        "The service has no layer `data`\nhint: it has: `common`",
+    ) == synthesize(make).errors
+
+
+def test_one_of_several_layers_has_to_be_named(service: Service) -> None:
+    """With several layers and no default one, the one that a construct is has to be said."""
+    service.functions, service.settings["source"] = {}, "[]"
+    project = service.write()
+    with (project / "pyproject.toml").open("a") as file:
+        file.write("[tool.lamina.layers.data]\n[tool.lamina.layers.web]\n")
+
+    result = synthesize(lambda stack: PythonLayerVersion(stack, "Layer", entry=project))
+
+    fact = "The service has 2 layers, and the construct does not name one"
+    assert (f"{fact}\nhint: `layer=`, one of `data`, `web`",) == result.errors
+
+
+def test_warnings_can_be_acknowledged(service: Service) -> None:
+    """What the build warns of is a warning of the stack under the rule's name, and can be acknowledged there."""
+    service.add("gamma", "1.0", {"gamma.py": "", "gamma.pth": "import gamma\n"})
+    project = service.write()
+    app, stack = app_of(project, "hello")
+    _, acknowledged = other = app_of(project, "hello")
+    Annotations.of(acknowledged).acknowledge_warning("lamina:pth-ignored")
+
+    [warning] = synthesized(app, stack).warnings
+
+    assert warning.endswith(" [ack: lamina:pth-ignored]")
+    assert () == synthesized(*other).warnings
+
+
+def test_errors_can_be_asserted(service: Service) -> None:
+    """A test of the team's own sees the errors with CDK's assertions, because synthesizing raises nothing."""
+    project = service.write()
+    (project / "pylock.toml").unlink()
+    _, stack = app_of(project, "hello")
+
+    Template.from_stack(stack)
+
+    assert 1 == len(Assertions.from_stack(stack).find_error("*", Match.string_like_regexp("no lock file in")))
