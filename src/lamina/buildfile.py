@@ -126,7 +126,9 @@ def _layer(layer: Layer, project: Path, target: Target) -> dict[str, object]:
             }
             for distribution in layer.distributions
         ],
-        "segments": [{"name": stretch.name, "bytes": stretch.size} for stretch in layer.stretches],
+        "segments": [
+            {"name": stretch.name, "bytes": stretch.size, "segment": stretch.segment} for stretch in layer.stretches
+        ],
     }
 
 
@@ -149,7 +151,9 @@ def _package(package: Package, project: Path) -> dict[str, object]:
 def _read_layer(row: dict[str, Any], project: Path) -> Layer:
     values = {key: value for key, value in row.items() if key not in {"architecture", "code_sha256", "segments"}}
     values["path"] = project / row["path"]
-    values["stretches"] = tuple(Stretch(name=stretch["name"], size=stretch["bytes"]) for stretch in row["segments"])
+    values["stretches"] = tuple(
+        Stretch(name=each["name"], size=each["bytes"], segment=each.get("segment", "")) for each in row["segments"]
+    )
     values["distributions"] = tuple(Distribution(**distribution) for distribution in row["distributions"])
     return Layer(**values)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from lamina.archive.segment import Recipe
     from lamina.archive.sources import SourceTree
     from lamina.archive.zipformat import Encoded
-    from lamina.imports.index import Scanner
+    from lamina.imports.index import Code, Scanner
     from lamina.interpreters import Interpreter
     from lamina.model import Pin, Wheel
     from lamina.progress import Reporter
@@ -53,7 +53,9 @@ __all__ = [
     "bytecode_contributions",
     "choose",
     "compile_sources",
+    "follow",
     "known_choice",
+    "reach_place",
 ]
 
 PROFILE = "lamina-profile.json"
@@ -156,7 +158,7 @@ def known_choice(
     if service.bytecode is BytecodeMode.ALL or not closure.functions:
         # Without functions there is nothing to reach from: whoever uses the layer may import anything.
         return Choice(mode=BytecodeMode.ALL, magic=magic)
-    kept = _load(_place(service, closure, tree, store))
+    kept = _load(reach_place(service, closure, tree, store))
     return None if kept is None else _choice(kept, magic)
 
 
@@ -177,22 +179,32 @@ def choose(
     known = known_choice(service, closure, tree, toolchain=toolchain, store=store)
     if known is not None:
         return known
-    from lamina.archive.modules import SourceCode, WheelCode  # noqa: PLC0415 - only sources that were never followed
+    from lamina.archive.modules import WheelCode  # noqa: PLC0415 - only sources that were never followed
+
+    wheels = [WheelCode(wheel=wheel, recipe=closure.recipe) for wheel in fetch(closure.pins)]
+    return follow(service, closure, tree, wheels, toolchain=toolchain, store=store)
+
+
+def follow(
+    service: Service, closure: Closure, tree: SourceTree, wheels: Sequence[Code], *, toolchain: Toolchain, store: Store
+) -> Choice:
+    """
+    Return what of a layer is compiled for handlers to reach it, found by reading the sources *tree* and *wheels*.
+
+    What is found is kept in *store*. Raises BytecodeError where sources must be read and no interpreter is there.
+    """
+    from lamina.archive.modules import SourceCode  # noqa: PLC0415 - only sources that were never followed
     from lamina.imports.reach import reachable  # noqa: PLC0415
 
-    wheels = fetch(closure.pins)
     found = reachable(
         _handlers(closure),
-        [
-            SourceCode(project=service.root, files=tree.files),
-            *(WheelCode(wheel=wheel, recipe=closure.recipe) for wheel in wheels),
-        ],
+        [SourceCode(project=service.root, files=tree.files), *wheels],
         scanner=toolchain.scanner,
         store=store,
         recorded=_recorded(service.root, closure.functions),
     )
-    modules = {wheel.pin.name: sorted(found.members(wheel.pin.name)) for wheel in wheels}
-    with store.writing(_place(service, closure, tree, store)) as file:
+    modules = {pin.name: sorted(found.members(pin.name)) for pin in closure.pins}
+    with store.writing(reach_place(service, closure, tree, store)) as file:
         file.write(json.dumps(modules, separators=(",", ":")).encode())
     return _choice(modules, magic_number(toolchain.python))
 
@@ -205,7 +217,7 @@ def _choice(modules: Mapping[str, Sequence[str]], magic: str) -> Choice:
     )
 
 
-def _place(service: Service, closure: Closure, tree: SourceTree, store: Store) -> Path:
+def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Store) -> Path:
     """Return where the store keeps what the handlers reach, named by everything that decides it."""
     key = _digest(
         [

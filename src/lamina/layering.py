@@ -12,7 +12,7 @@ from lamina.model import Distribution, Layer, SourcePin, Stretch
 from lamina.previous import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lamina.archive.segment import Recipe
@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from lamina.service import LayerConfig, Service
     from lamina.store import Store
 
-__all__ = ["Draft", "LayerPlan", "Outcome", "closure_of", "make_layer", "missing_pins", "reuse", "why"]
+__all__ = [
+    "Draft",
+    "LayerPlan",
+    "Outcome",
+    "closure_of",
+    "distributions",
+    "make_layer",
+    "missing_pins",
+    "reuse",
+    "stretches",
+    "why",
+]
 
 
 @frozen
@@ -117,17 +128,26 @@ def make_layer(
         zipped_bytes=composed.zipped_bytes,
         unzipped_bytes=composed.unzipped_bytes,
         files=composed.files,
-        distributions=tuple(_distributions(wheels, parts)),
-        stretches=tuple(Stretch(name=part.name, size=part.segment.entries_bytes) for part in in_order(parts)),
+        distributions=tuple(distributions([wheel.pin for wheel in wheels], parts)),
+        stretches=stretches(parts),
     )
 
 
-def _distributions(wheels: Iterable[Wheel], parts: Iterable[Contribution]) -> Iterable[Distribution]:
+def stretches(parts: Iterable[Contribution]) -> tuple[Stretch, ...]:
+    """Return where *parts* stand in the zip."""
+    return tuple(
+        Stretch(name=part.name, size=part.segment.entries_bytes, segment=part.segment.path.stem)
+        for part in in_order(parts)
+    )
+
+
+def distributions(pins: Iterable[Pin], parts: Iterable[Contribution]) -> Iterator[Distribution]:
+    """Yield what each of *pins* has to do with a layer of *parts*, sorted by name."""
     found: dict[str, list[Contribution]] = {}
     for part in parts:
         found.setdefault(part.name, []).append(part)
-    for wheel in sorted(wheels, key=lambda wheel: wheel.pin.name):
-        pin, segments = wheel.pin, found.get(wheel.pin.name, [])
+    for pin in sorted(pins, key=lambda pin: pin.name):
+        segments = found.get(pin.name, [])
         yield Distribution(
             name=pin.name,
             version=pin.version,

@@ -203,6 +203,8 @@ class Stretch:
     name: str
     """Normalised name of the distribution."""
     size: int
+    segment: str = ""
+    """The segment's own name, the same in every store; empty where an older lamina built the layer."""
 
 
 @frozen
@@ -214,7 +216,7 @@ class Layer:
     digest: str
     """Identity: what decides the content, known before anything is fetched."""
     sha256: str
-    """Integrity: of the zip's bytes."""
+    """Integrity: of the zip's bytes. Empty where only S3 has all of them, and nobody has hashed them as a whole yet."""
     zipped_bytes: int
     unzipped_bytes: int
     """What Lambda counts against its limit: the sum of the members' sizes, bytecode included."""

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from lamina.service import Service
     from lamina.store import Store
 
-__all__ = ["Options", "Result", "build"]
+__all__ = ["Options", "Result", "build", "with_local"]
 
 _SILENT = Silent()
 
@@ -142,7 +142,7 @@ def _make(planned: Plan, session: Session, sharing: Sharing, *, started: float) 
     tree = walk(project, service.source, service.include)
     with Toolchain(service.target.python, store) as toolchain:
         fetched = Supply(session, service.target)
-        tree = _with_local(tree, planned, fetched)
+        tree = with_local(tree, planned, fetched)
         layers, outcomes = _layers(planned, tree, previous, fetched, toolchain, sharing=sharing)
         packing = pack_functions(service, tree, project, previous, layers, toolchain=toolchain, store=store)
     _remove_others(session.output_directory, [*layers, *packing.packages])
@@ -168,7 +168,7 @@ def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
     return Snapshot(tuple(seen.values()))
 
 
-def _with_local(tree: SourceTree, planned: Plan, fetched: Supply) -> SourceTree:
+def with_local(tree: SourceTree, planned: Plan, fetched: Supply) -> SourceTree:
     """Return the first-party sources together with the content of local packages."""
     if not planned.local:
         return tree

@@ -45,6 +45,7 @@ class Object:
     sha256: str | None
     written: float
     etag: str
+    composite: str | None = None
 
 
 @dataclass
@@ -307,7 +308,12 @@ class FakeObjects:
                 return None
             age = self.fake.cloud.clock - found.written
             return Stored(
-                size=len(found.content), sha256=found.sha256, etag=found.etag, version_id="v1", age_seconds=age
+                size=len(found.content),
+                sha256=found.sha256,
+                etag=found.etag,
+                version_id="v1",
+                age_seconds=age,
+                composite_sha256=found.composite,
             )
 
         return self.fake.do("HeadObject", effect)  # type: ignore[return-value]
@@ -323,10 +329,20 @@ class FakeObjects:
 
         yield from self.fake.do("ListObjectsV2", effect)  # type: ignore[misc]
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, *, most: int | None = None) -> bytes | None:
         def effect() -> bytes | None:
             found = self.fake.cloud.objects.get((self.bucket, key))
-            return None if found is None else found.content
+            if found is None:
+                return None
+            return b"" if most is not None and len(found.content) > most else found.content
+
+        return self.fake.do("GetObject", effect)  # type: ignore[return-value]
+
+    def get_range(self, key: str, start: int, size: int) -> bytes | None:
+        def effect() -> bytes | None:
+            found = self.fake.cloud.objects.get((self.bucket, key))
+            content = b"" if found is None else found.content[start : start + size]
+            return content if len(content) == size else None
 
         return self.fake.do("GetObject", effect)  # type: ignore[return-value]
 
@@ -391,6 +407,8 @@ class FakeObjects:
                 raise AwsError("EntityTooSmall")
             del cloud.uploads[upload]
             self._store(key, b"".join(pieces), None)
+            digests = b"".join(hashlib.sha256(piece).digest() for piece in pieces)
+            cloud.objects[self.bucket, key].composite = hashlib.sha256(digests).hexdigest()
             return True
 
         return self.fake.do("CompleteMultipartUpload", effect)  # type: ignore[return-value]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lamina.store import Store
     from lamina.target import Target
 
-__all__ = ["Composed", "Contribution", "Identity", "compose", "contributions", "in_order"]
+__all__ = ["Composed", "Contribution", "Ending", "Identity", "compose", "contributions", "ending", "in_order"]
 
 PART_BYTES = 5 << 20
 """The least size of every part but the last of a multipart upload (Amazon S3 API reference, "Multipart upload
@@ -109,6 +109,16 @@ class Composed(NamedTuple):
     files: int
 
 
+class Ending(NamedTuple):
+    """What stands behind the last segment of a layer zip, and what the whole zip then is."""
+
+    tail: tuple[bytes | bytearray, ...]
+    """The manifest's entry, the central directory and its end."""
+    zipped_bytes: int
+    unzipped_bytes: int
+    files: int
+
+
 def in_order(contributions: Iterable[Contribution]) -> list[Contribution]:
     """
     Return *contributions* as they stand in the zip; empty ones are left out.
@@ -161,15 +171,25 @@ def compose(
     the latter before anything is written.
     """
     segments = [part.segment for part in in_order(parts)]
-    manifest = encode(f"{MANIFEST_DIRECTORY}/{digest}.json", identity.manifest(digest))
-    tail = _tail(segments, manifest)
+    end = ending(segments, identity, digest)
     with HashedFile(destination, calls=calls) as file:
         for segment in segments:
             _copy(segment, file)
-        file.write(tail)
+        file.write(end.tail)
         sha256 = file.sha256()
-    return Composed(
-        sha256=sha256,
+    return Composed(sha256=sha256, zipped_bytes=end.zipped_bytes, unzipped_bytes=end.unzipped_bytes, files=end.files)
+
+
+def ending(segments: Sequence[Segment], identity: Identity, digest: str) -> Ending:
+    """
+    Return what follows *segments*, which are in the order of the zip; of them nothing but the directories is needed.
+
+    Raises UnsupportedMemberError and SuspiciousSizeError for more than a zip without the zip64 extension can hold.
+    """
+    manifest = encode(f"{MANIFEST_DIRECTORY}/{digest}.json", identity.manifest(digest))
+    tail = tuple(_tail(segments, manifest))
+    return Ending(
+        tail=tail,
         zipped_bytes=sum(segment.entries_bytes for segment in segments) + sum(len(piece) for piece in tail),
         unzipped_bytes=sum(segment.unzipped_bytes for segment in segments) + manifest.member.size,
         files=sum(segment.rows for segment in segments) + 1,

@@ -11,15 +11,15 @@ from lamina.archive.wheel import WheelArchive, place
 from lamina.imports import FIRST_PARTY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from lamina.archive.directory import Located
     from lamina.archive.segment import Recipe
     from lamina.archive.sources import SourceFile
-    from lamina.model import Wheel
+    from lamina.model import Pin, Wheel
 
-__all__ = ["SourceCode", "WheelCode"]
+__all__ = ["AbsentCode", "SourceCode", "WheelCode"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,37 @@ class WheelCode:
         with WheelArchive(self.wheel.path) as archive:
             for path in paths:
                 yield archive.read(self._members[path])
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbsentCode:
+    """As `WheelCode`, of a wheel that is got with *fetch* only where something of it has to be read that nobody has read before."""
+
+    pin: Pin
+    recipe: Recipe
+    fetch: Callable[[Pin], Wheel]
+
+    @property
+    def distribution(self) -> str:
+        """Normalised name."""
+        return self.pin.name
+
+    @property
+    def key(self) -> str:
+        """What decides paths and contents: the wheel, and what is excluded."""
+        return self.recipe.key(self.pin.sha256)
+
+    @cached_property
+    def _code(self) -> WheelCode:
+        return WheelCode(wheel=self.fetch(self.pin), recipe=self.recipe)
+
+    def paths(self) -> tuple[str, ...]:
+        """Return the paths of all files, relative to ``python/``; raises what fetching, opening and placing the wheel raise."""
+        return self._code.paths()
+
+    def read(self, paths: Sequence[str]) -> Iterator[bytes]:
+        """Yield the contents of *paths*, in their order; raises what fetching and opening the wheel and reading members raise."""
+        return self._code.read(paths) if paths else iter(())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ find what it published; and everybody looks again after publishing, and takes ba
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
@@ -18,6 +19,7 @@ from lamina.aws.plan import Keep, Publish, matching
 from lamina.aws.record import encode
 from lamina.aws.survey import candidates, everywhere
 from lamina.errors import IntegrityError
+from lamina.model import code_sha256
 from lamina.progress import Silent
 
 if TYPE_CHECKING:
@@ -95,10 +97,11 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
     source = step.job.source
     if objects is None:
         reporter.advance(step.wanted.layer.zipped_bytes)
-        version, new = _once(step, Zip(content=source.read()), None)
+        version, new = _once(step, Zip(content=source.read()), None, expected=step.wanted.layer.code_sha256)
         return Published(step=step, version=version, new=new, sent_bytes=step.wanted.layer.zipped_bytes if new else 0)
     keys, digest = step.place.keys, step.wanted.layer.digest
     sent = upload.send_parts(objects, keys, source, action.missing, reporter=reporter)
+    step.job.shelve(objects, keys, known=action.shelved)
     claim = keys.claim(step.place.services.account, step.wanted.name, digest)
 
     def waiting() -> None:
@@ -106,14 +109,24 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
 
     with claims.hold(objects, claim, waiting=waiting):
         # It may have been published while the parts were on their way.
-        found = _existing(step)
+        found = _existing(step, step.wanted.layer.code_sha256)
         if found is not None:
             return Published(step=step, version=found, new=False, sent_bytes=sent)
         sent += upload.compose(objects, keys.layer(digest), keys, source)
-        record = encode(step.wanted, source.parts)
-        objects.put(keys.record(digest), record, sha256=hashlib.sha256(record).hexdigest())
-        version, new = _once(step, _code(step, objects), objects)
+        # Of a layer that nobody has hashed as a whole, either S3 proves every part, or it is read back.
+        sha256 = source.sha256 or upload.prove(objects, keys.layer(digest), source)
+        if sha256:
+            _record(step, objects, sha256)
+        version, new = _once(step, _code(step, objects), objects, expected=code_sha256(sha256))
+        if not sha256:
+            _record(step, objects, base64.b64decode(version.code_sha256).hex())
     return Published(step=step, version=version, new=new, sent_bytes=sent)
+
+
+def _record(step: Step, objects: Objects, sha256: str) -> None:
+    record = encode(step.wanted, step.job.source.parts, step.job.shelf_names(), sha256=sha256)
+    key = step.place.keys.record(step.wanted.layer.digest)
+    objects.put(key, record, sha256=hashlib.sha256(record).hexdigest())
 
 
 def _code(step: Step, objects: Objects) -> S3Code:
@@ -125,13 +138,17 @@ def _code(step: Step, objects: Objects) -> S3Code:
     )
 
 
-def _existing(step: Step) -> PublishedVersion | None:
+def _existing(step: Step, expected: str) -> PublishedVersion | None:
     layers = step.place.services.layers
-    return matching(step.wanted, candidates(layers, step.wanted, layers.versions(step.wanted.name)))
+    return matching(expected, candidates(layers, step.wanted, layers.versions(step.wanted.name)))
 
 
-def _once(step: Step, code: Zip | S3Code, objects: Objects | None) -> tuple[PublishedVersion, bool]:
-    """Publish, and return the version that stays, and whether that is ours."""
+def _once(step: Step, code: Zip | S3Code, objects: Objects | None, *, expected: str) -> tuple[PublishedVersion, bool]:
+    """
+    Publish, and return the version that stays, and whether that is ours.
+
+    Its CodeSha256 is to be *expected*; where that is empty, S3 has proven the archive's parts, and Lambda must have as many bytes.
+    """
     wanted, layers = step.wanted, step.place.services.layers
     version = layers.publish(
         Publication(
@@ -143,17 +160,22 @@ def _once(step: Step, code: Zip | S3Code, objects: Objects | None) -> tuple[Publ
             license=wanted.config.license,
         )
     )
-    if version.code_sha256 != wanted.layer.code_sha256:
+    same = version.code_sha256 == expected if expected else version.code_bytes == wanted.layer.zipped_bytes
+    if not same:
         layers.delete(wanted.name, version.number)
         if objects is not None and isinstance(code, S3Code):
             objects.delete(code.key)
+            # It may be what said what to expect.
+            objects.delete(step.place.keys.record(wanted.layer.digest))
         raise IntegrityError(
             f"Lambda's copy of layer `{wanted.name}` is not what was built: "
-            f"expected CodeSha256 {wanted.layer.code_sha256}, got {version.code_sha256}",
+            f"expected CodeSha256 {expected}, got {version.code_sha256}"
+            if expected
+            else f"expected {wanted.layer.zipped_bytes:,} bytes, got {version.code_bytes:,}",
             hint="the version has been deleted again; run again",
         )
     # A lost reply makes the SDK publish twice, and without a bucket nobody can claim anything.
-    first = _existing(step)
+    first = _existing(step, version.code_sha256)
     if first is not None and first.number < version.number:
         layers.delete(wanted.name, version.number)
         return first, False

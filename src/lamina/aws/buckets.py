@@ -23,6 +23,7 @@ _MISSING = frozenset({"missing"})
 _PRESENT = frozenset({"present"})
 # What is gone is answered otherwise than what changed, and means the same here.
 _CHANGED = frozenset({"present", "missing"})
+_NO_RANGE = frozenset({"missing", "out-of-range"})
 
 
 class S3Bucket:
@@ -74,10 +75,12 @@ class S3Bucket:
         )
         if response is None:
             return None
+        # That of a composed object, whose ETag counts the parts, is the checksum of checksums.
+        composed, checksum = "-" in response["ETag"], response.get("ChecksumSHA256")
         return Stored(
             size=response["ContentLength"],
-            # That of a composed object, whose ETag counts the parts, is the checksum of checksums.
-            sha256=None if "-" in response["ETag"] else _hexadecimal(response.get("ChecksumSHA256")),
+            sha256=None if composed else _hexadecimal(checksum),
+            composite_sha256=_hexadecimal(checksum.partition("-")[0]) if composed and checksum else None,
             etag=response["ETag"],
             version_id=response.get("VersionId"),
             age_seconds=_age(response, response["LastModified"]),
@@ -99,12 +102,34 @@ class S3Bucket:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def get(self, key: str) -> bytes | None:
-        """Return a small object's content, or nothing where there is none."""
+    def get(self, key: str, *, most: int | None = None) -> bytes | None:
+        """Return a small object's content, or nothing where there is none; of more than *most* bytes not one."""
         response = self._call(
             "GetObject", doing=self._doing("read", key), expected=_MISSING, Bucket=self.bucket, Key=key
         )
-        return None if response is None else bytes(response["Body"].read())
+        if response is None:
+            return None
+        if most is not None and response["ContentLength"] > most:
+            response["Body"].close()
+            return b""
+        return bytes(response["Body"].read())
+
+    def get_range(self, key: str, start: int, size: int) -> bytes | None:
+        """Return *size* bytes of an object from *start* on, or nothing where it has not so many."""
+        response = self._call(
+            "GetObject",
+            doing=self._doing("read", key),
+            expected=_NO_RANGE,
+            Bucket=self.bucket,
+            Key=key,
+            Range=f"bytes={start}-{start + size - 1}",
+        )
+        if response is None:
+            return None
+        # Whoever does not understand ranges would send everything.
+        content = bytes(response["Body"].read()) if response["ContentLength"] == size else None
+        response["Body"].close()
+        return content
 
     def put(
         self, key: str, body: BinaryIO | bytes, *, sha256: str, absent: bool = True, replacing: str | None = None

@@ -157,6 +157,8 @@ class Stored:
     version_id: str | None
     age_seconds: float
     """By the server's own clock."""
+    composite_sha256: str | None = None
+    """Hexadecimal, of a composed object: the SHA-256 of the SHA-256 of its parts, where S3 knows it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,8 +227,11 @@ class Objects(Protocol):
     def listed(self, prefix: str) -> Iterator[Listed]:
         """Yield all objects whose keys begin with *prefix*, page by page."""
 
-    def get(self, key: str) -> bytes | None:
-        """Return a small object's content, or nothing where there is none."""
+    def get(self, key: str, *, most: int | None = None) -> bytes | None:
+        """Return a small object's content, or nothing where there is none; of more than *most* bytes not one."""
+
+    def get_range(self, key: str, start: int, size: int) -> bytes | None:
+        """Return *size* bytes of an object from *start* on, or nothing where it has not so many."""
 
     def put(
         self, key: str, body: BinaryIO | bytes, *, sha256: str, absent: bool = True, replacing: str | None = None

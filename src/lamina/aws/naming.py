@@ -18,7 +18,7 @@ __all__ = ["Keys", "describe", "digest_in", "fill", "layer_name", "placeholders"
 
 _MARK = "lamina:"
 _DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
-_OWN_KEY = re.compile(r"parts/[0-9a-f]{64}|layers/[0-9a-f]{64}\.(?:zip|json)|functions/[0-9a-f]{64}\.zip")
+_OWN_KEY = re.compile(r"(?:parts|directories)/[0-9a-f]{64}|layers/[0-9a-f]{64}\.(?:zip|json)|functions/[0-9a-f]{64}\.zip")
 _PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
 
 
@@ -105,6 +105,18 @@ class Keys:
     def part(self, sha256: str) -> str:
         """Of a part: named by its content, so that it is uploaded once, whatever layer it is in."""
         return f"{self._prefix}parts/{sha256}"
+
+    def is_directory(self, key: str) -> bool:
+        """Return whether *key* is that of something on the shelf."""
+        return self.is_ours(key) and key.startswith(f"{self._prefix}directories/")
+
+    def below(self, key: str) -> str:
+        """Return the whole key of what has *key* below the prefix."""
+        return f"{self._prefix}{key}"
+
+    def directory(self, name: str) -> str:
+        """Of something on the shelf: what has to be known of a segment, or of wheels, to do without them."""
+        return f"{self._prefix}directories/{name}"
 
     def layer(self, digest: str) -> str:
         """Of a whole layer."""

@@ -62,6 +62,8 @@ class Publish:
     """What is to be sent, to the bucket or to Lambda."""
     missing: frozenset[str] = frozenset()
     """SHA-256 of the parts to be sent."""
+    shelved: frozenset[str] = frozenset()
+    """Names of what the bucket's shelf is known to have."""
     grants: tuple[Grant, ...] = ()
     parameter: str | None = None
 
@@ -74,9 +76,9 @@ class Publish:
 Action = Keep | Publish
 
 
-def matching(wanted: Wanted, candidates: tuple[PublishedVersion, ...]) -> PublishedVersion | None:
-    """Return the oldest of *candidates* whose content is the wanted one: every publisher comes to the same."""
-    return next((each for each in candidates if each.code_sha256 == wanted.layer.code_sha256), None)
+def matching(code_sha256: str, candidates: tuple[PublishedVersion, ...]) -> PublishedVersion | None:
+    """Return the oldest of *candidates* with this content: every publisher comes to the same."""
+    return next((each for each in candidates if each.code_sha256 == code_sha256), None)
 
 
 def plan(wanted: Wanted, state: State, *, parts: tuple[str, ...] = (), parameter: str | None = None) -> Action:
@@ -86,7 +88,7 @@ def plan(wanted: Wanted, state: State, *, parts: tuple[str, ...] = (), parameter
     *parts* are the SHA-256 of the layer's parts in order, *parameter* the name of the parameter for its ARN.
     """
     grants = wanted.config.share_with
-    found = matching(wanted, state.candidates)
+    found = matching(wanted.layer.code_sha256, state.candidates)
     if found is not None:
         return Keep(
             version=found,
@@ -99,6 +101,7 @@ def plan(wanted: Wanted, state: State, *, parts: tuple[str, ...] = (), parameter
         reason=_published(wanted, state),
         upload_bytes=0 if state.composed else _upload_bytes(wanted, parts, missing),
         missing=frozenset() if state.composed else missing,
+        shelved=frozenset(state.record.directories) if state.record is not None else frozenset(),
         grants=grants,
         parameter=parameter,
     )
@@ -117,7 +120,10 @@ def _kept(found: PublishedVersion, state: State) -> str:
 def _published(wanted: Wanted, state: State) -> str:
     if state.candidates:
         number = state.candidates[-1].number
-        return f"version {number} says that it is this layer, but its content differs"
+        known = wanted.layer.sha256
+        return f"version {number} says that it is this layer, but " + (
+            "its content differs" if known else "nobody has hashed that as a whole"
+        )
     if not state.versions:
         return "not published before"
     if state.record is not None:

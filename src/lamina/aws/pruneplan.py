@@ -110,11 +110,12 @@ def unneeded(
     """
     Return those of *objects* that no layer version needs whose digest is in *kept*.
 
-    *records* are those of kept layers; a layer without one counts with nothing but itself, and where they are not known all parts stay.
+    *records* are those of kept layers; a layer without one counts with nothing but itself, and where they are not known all parts and directories stay.
     With *keep_layers* whole layers stay, because Lambda may read them there. What is not lamina's, and what is younger than a day,
     is never returned.
     """
     needed = {keys.part(sha256) for record in records or () for sha256 in record.parts}
+    needed |= {keys.directory(name) for record in records or () for name in record.directories}
     for digest in kept:
         needed |= {keys.layer(digest), keys.record(digest)}
     return tuple(
@@ -123,6 +124,6 @@ def unneeded(
         if each.age_seconds >= LEAST_OBJECT_SECONDS
         and keys.is_ours(each.key)
         and each.key not in needed
-        and not (records is None and keys.is_part(each.key))
+        and not (records is None and (keys.is_part(each.key) or keys.is_directory(each.key)))
         and not (keep_layers and keys.is_layer(each.key))
     )

@@ -39,15 +39,21 @@ class Record:
     distributions: tuple[Recorded, ...]
     parts: tuple[str, ...]
     """SHA-256 of each part but the tail, in order."""
+    directories: tuple[str, ...] = ()
+    """Names of what the shelf has of it."""
 
 
-def encode(wanted: Wanted, parts: Sequence[str]) -> bytes:
-    """Return the record of a layer whose *parts* have these SHA-256; the same bytes whoever writes it."""
+def encode(wanted: Wanted, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str = "") -> bytes:
+    """
+    Return the record of a layer whose *parts* have these SHA-256; the same bytes whoever writes it.
+
+    *directories* is what the shelf has of it; *sha256* that of its zip, where only Lambda could say it.
+    """
     layer = wanted.layer
     document = {
         "version": _VERSION,
         "digest": layer.digest,
-        "sha256": layer.sha256,
+        "sha256": layer.sha256 or sha256,
         "zipped_bytes": layer.zipped_bytes,
         "platform": wanted.platform,
         "distributions": [
@@ -55,6 +61,7 @@ def encode(wanted: Wanted, parts: Sequence[str]) -> bytes:
             for each in layer.distributions
         ],
         "parts": list(parts),
+        "directories": list(directories),
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -76,6 +83,7 @@ def decode(content: bytes) -> Record | None:
             platform=document["platform"],
             distributions=tuple(Recorded(**row) for row in document["distributions"]),
             parts=tuple(document["parts"]),
+            directories=tuple(document.get("directories", ())),
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -1,24 +1,34 @@
-"""Read a layer's zip from disk as the parts it is cut into, each with its SHA-256; never the whole of it in memory."""
+"""
+Read a layer's zip from disk as the parts it is cut into, each with its SHA-256; never the whole of it in memory.
+
+Of a layer that was put together without its wheels, the file has holes where parts stand that the bucket has.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from lamina.aws.shelf import shelved
 from lamina.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
+    from lamina.aws.interfaces import Objects
+    from lamina.aws.naming import Keys
     from lamina.aws.parts import Part
     from lamina.aws.wanted import Wanted
+    from lamina.model import Layer
 
-__all__ = ["Source", "Window"]
+__all__ = ["Patchwork", "Source", "Window"]
 
 _BUFFER_BYTES = 1 << 20
+_RANGE_BYTES = 8 << 20
 
 
 class Window(io.RawIOBase):
@@ -83,6 +93,7 @@ class Source:
         """
         self._path = wanted.layer.path
         self._size = wanted.layer.zipped_bytes
+        self._layer = wanted.layer
         self.cut = wanted.cut
         whole = hashlib.sha256()
         spans = [(part.start, part.size) for part in wanted.cut.parts]
@@ -98,6 +109,26 @@ class Source:
         """SHA-256 of each part, in order."""
         self.tail_sha256 = digests[-1]
         self.sha256 = wanted.layer.sha256
+        """Empty where nobody has hashed the whole yet."""
+        self.refused: frozenset[str] = frozenset()
+        """Names of what the shelf has wrong."""
+        self._shelved: dict[str, bytes] | None = None
+
+    @property
+    def composite_sha256(self) -> str:
+        """What S3 says of an object that it has put together from exactly these parts."""
+        digests = (bytes.fromhex(sha256) for sha256 in (*self.parts, self.tail_sha256))
+        return hashlib.sha256(b"".join(digests)).hexdigest()
+
+    def shelved(self) -> dict[str, bytes]:
+        """Return by name what the bucket is to keep of the layer, so that machines without the wheels can put it together."""
+        if self._shelved is None:
+            self._shelved = shelved(self._path, self._layer, self.cut, self.parts)
+        return self._shelved
+
+    def shelf_names(self) -> tuple[str, ...]:
+        """Return the names of everything that the bucket has of the layer for that."""
+        return tuple(sorted(self.shelved()))
 
     def _hash(self, start: int, size: int, whole: hashlib._Hash) -> str:
         digest = hashlib.sha256()
@@ -126,6 +157,81 @@ class Source:
     def read(self) -> bytes:
         """Return the whole zip, for a call that has to carry it."""
         return self._path.read_bytes()
+
+
+class Patchwork(Source):
+    """
+    The zip of a layer that was put together without all of its wheels: a file with holes.
+
+    A hole is a part that the first bucket has; another bucket that lacks it gets it from there.
+    """
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        *,
+        parts: tuple[str, ...],
+        here: Collection[int],
+        shelf: Mapping[str, bytes],
+        names: Collection[str],
+        refused: Collection[str],
+        objects: Objects,
+        keys: Keys,
+    ) -> None:
+        """
+        Have the tail, and the parts whose starts are *here*; *parts* are the SHA-256 of all.
+
+        *shelf* is what is new of what has to be known of the layer, *names* are those of all of it, and *refused* those
+        under which something else stands. The rest is in *objects*.
+        """
+        self._path = wanted.layer.path
+        self._size = wanted.layer.zipped_bytes
+        self._layer: Layer = wanted.layer
+        self.cut = wanted.cut
+        self.parts = parts
+        self.tail_sha256 = self._hash(wanted.cut.tail_start, wanted.cut.tail_bytes, hashlib.sha256())
+        self.sha256 = wanted.layer.sha256
+        self._here = set(here)
+        self._new = dict(shelf)
+        self._names = tuple(sorted(names))
+        self.refused = frozenset(refused)
+        self._objects = objects
+        self._keys = keys
+        self._lock = Lock()
+
+    def shelved(self) -> dict[str, bytes]:
+        """Return by name what the bucket lacks of what it is to keep of the layer."""
+        return dict(self._new)
+
+    def shelf_names(self) -> tuple[str, ...]:
+        """Return the names of everything that the bucket has of the layer."""
+        return self._names
+
+    def open(self, part: Part, *, advance: Callable[[int], None] | None = None) -> BinaryIO:
+        """Open one part's bytes, which are fetched where they are not here; raises AwsError where they are nowhere."""
+        with self._lock:
+            if part.start not in self._here:
+                self._fetch(part)
+                self._here.add(part.start)
+        return super().open(part, advance=advance)
+
+    def _fetch(self, part: Part) -> None:
+        sha256 = self.parts[self.cut.parts.index(part)]
+        key = self._keys.part(sha256)
+        with self._path.open("r+b", buffering=0) as file:
+            file.seek(part.start)
+            digest = hashlib.sha256()
+            for start in range(0, part.size, _RANGE_BYTES):
+                content = self._objects.get_range(key, start, min(_RANGE_BYTES, part.size - start))
+                if content is None:
+                    break
+                digest.update(content)
+                file.write(content)
+        if digest.hexdigest() != sha256:
+            raise IntegrityError(
+                f"`s3://{self._objects.bucket}/{key}` is not what its name says, or has gone meanwhile",
+                hint="run again",
+            )
 
 
 def _pieces(window: Window) -> Iterator[bytes]:

@@ -13,12 +13,13 @@ from lamina.aws.naming import Keys, digest_in, fill
 from lamina.aws.plan import State, matching, plan
 from lamina.aws.record import decode
 from lamina.aws.reference import check
+from lamina.aws.shelf import Shelf
 from lamina.aws.source import Source
 from lamina.aws.upload import is_composed, stored_parts
 from lamina.errors import AwsError, WrongRegionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from lamina.aws.interfaces import Layers, LayerVersion, Objects, PublishedVersion, Services
     from lamina.aws.plan import Action
@@ -34,11 +35,18 @@ _Result = TypeVar("_Result")
 class Job:
     """One wanted layer, whose zip is hashed at most once, and only if some place lacks the layer."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        """Wait until the zip is asked for."""
+    def __init__(
+        self, wanted: Wanted, source: Source | None = None, *, notes: Mapping[str, bytes] | None = None
+    ) -> None:
+        """
+        Wait until the zip is asked for, if it is not that of *source*.
+
+        *notes* are what the bucket's shelf is to keep beside the layer's own directories.
+        """
         self.wanted = wanted
+        self.notes = notes or {}
         self._lock = Lock()
-        self._source: Source | None = None
+        self._source = source
 
     @property
     def source(self) -> Source:
@@ -47,6 +55,18 @@ class Job:
             if self._source is None:
                 self._source = Source(self.wanted)
             return self._source
+
+    def shelve(self, objects: Objects, keys: Keys, *, known: Collection[str]) -> None:
+        """Add to the bucket's shelf what machines without the wheels have to know of the layer, but for what is *known* there."""
+        shelf = Shelf(objects, keys, refused=self.source.refused)
+        shelf.put(self._shelved(), known=known)
+
+    def shelf_names(self) -> tuple[str, ...]:
+        """Return the names of everything that the shelf is to keep for the layer's sake."""
+        return tuple(sorted({*self.notes, *self.source.shelf_names()}))
+
+    def _shelved(self) -> dict[str, bytes]:
+        return {**self.notes, **self.source.shelved()}
 
 
 class Place:
@@ -134,7 +154,7 @@ def _plan(job: Job, place: Place) -> Action:
     parameter = _parameter(wanted, services)
     versions = tuple(services.layers.versions(wanted.name))
     found = candidates(services.layers, wanted, versions)
-    kept = matching(wanted, found)
+    kept = matching(wanted.layer.code_sha256, found)
     if kept is not None:
         shared = bool(wanted.config.share_with)
         state = State(

@@ -7,6 +7,7 @@ where it stopped. S3 checks what arrives, writes only where nothing stands, and 
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lamina.aws.source import Source
     from lamina.progress import Reporter
 
-__all__ = ["STALE_SECONDS", "compose", "is_composed", "send_parts", "stored_parts"]
+__all__ = ["STALE_SECONDS", "compose", "is_composed", "prove", "send_parts", "stored_parts"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -31,6 +32,7 @@ _Result = TypeVar("_Result")
 STALE_SECONDS = 3600.0
 """An upload that was begun so long ago is not being worked at any more."""
 _WORKERS = 8
+_RANGE_BYTES = 8 << 20
 
 
 def stored_parts(objects: Objects, keys: Keys, source: Source) -> frozenset[str]:
@@ -96,6 +98,38 @@ def compose(objects: Objects, key: str, keys: Keys, source: Source) -> int:
     if not is_composed(objects, key, source):
         raise IntegrityError(f"`s3://{objects.bucket}/{key}` is not the layer that was put together", hint="run again")
     return sent
+
+
+def prove(objects: Objects, key: str, source: Source) -> str:
+    """
+    Make sure that what stands at *key* is exactly the parts of *source*, of which this machine has only some.
+
+    S3 tells the SHA-256 of the SHA-256 of what it has put together: where it does, return nothing. Where it does not, read
+    all of it back, and return the SHA-256 of the whole. Raises IntegrityError for anything else, which is deleted.
+    """
+    stored = objects.head(key)
+    if stored is not None and stored.composite_sha256 == source.composite_sha256:
+        return ""
+    whole = hashlib.sha256()
+    sizes = [*(part.size for part in source.cut.parts), source.cut.tail_bytes]
+    start = 0
+    same = stored is not None and stored.composite_sha256 is None
+    for size, sha256 in zip(sizes, (*source.parts, source.tail_sha256), strict=True):
+        same = same and _hash(objects, key, start, size, whole) == sha256
+        start += size
+    if not same:
+        objects.delete(key)
+        raise IntegrityError(f"`s3://{objects.bucket}/{key}` is not the layer that was put together", hint="run again")
+    return whole.hexdigest()
+
+
+def _hash(objects: Objects, key: str, start: int, size: int, whole: hashlib._Hash) -> str:
+    digest = hashlib.sha256()
+    for first in range(start, start + size, _RANGE_BYTES):
+        content = objects.get_range(key, first, min(_RANGE_BYTES, start + size - first)) or b""
+        digest.update(content)
+        whole.update(content)
+    return digest.hexdigest()
 
 
 def _from_parts(objects: Objects, key: str, keys: Keys, source: Source) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina import config
 from lamina.archive.writing import replace_file
+from lamina.assembly import assemble, notes
 from lamina.aws import outputs
 from lamina.aws.apply import apply
 from lamina.aws.config import load
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.apply import Published
     from lamina.aws.survey import Step
+    from lamina.model import Build
 
 __all__ = ["planned", "run"]
 
@@ -33,26 +37,41 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console.of(arguments)
     project = config.find_project(Path(arguments.project or "."))
     try:
-        settings = load(project).at(arguments.region)
-        result = build(project, Options(), reporter=console)
-        builds = (result.build, *(other.build for other in result.others))
-        for finding in dict.fromkeys(finding for each in builds for finding in each.findings):
-            console.finding(finding.severity, finding.message)
-        if not all(each.ok for each in builds):
-            return 1
-        wanted = want(builds, settings, arguments.layer)
-        steps = survey([Job(each) for each in wanted], connect(settings))
-        console.close()
-        for line in planned(steps):
-            console.say(line)
-        if arguments.check or arguments.dry_run:
-            return _only_planned(result.build.service, steps, arguments)
-        published = apply(steps, reporter=console)
+        with tempfile.TemporaryDirectory(prefix="lamina-publish-") as directory:
+            return _run(arguments, project, Path(directory), console)
     finally:
         console.close()
-    _report(result.build.service, published, arguments)
+
+
+def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
+    settings = load(project).at(arguments.region)
+    connected = cache(partial(connect, settings))
+    # Where the wheels are not here, what the bucket has may do; else everything is built.
+    assembled = assemble(project, settings, Options(), connected, directory=directory, reporter=console)
+    builds = _built(project, console) if assembled is None else assembled.builds
+    for finding in dict.fromkeys(finding for each in builds for finding in each.findings):
+        console.finding(finding.severity, finding.message)
+    if not all(each.ok for each in builds):
+        return 1
+    wanted = want(builds, settings, arguments.layer)
+    noted = notes(project, Options()) if assembled is None and settings.bucket is not None else {}
+    jobs = [Job(each, None if assembled is None else assembled.source(each), notes=noted) for each in wanted]
+    steps = survey(jobs, connected())
+    console.close()
+    for line in planned(steps):
+        console.say(line)
+    if arguments.check or arguments.dry_run:
+        return _only_planned(builds[0].service, steps, arguments)
+    published = apply(steps, reporter=console)
+    console.close()
+    _report(builds[0].service, published, arguments)
     console.say(_closing(published))
     return 0
+
+
+def _built(project: Path, console: Console) -> tuple[Build, ...]:
+    result = build(project, Options(), reporter=console)
+    return (result.build, *(other.build for other in result.others))
 
 
 def _only_planned(service: str, steps: Sequence[Step], arguments: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lamina.interpreters import Interpreter
     from lamina.store import Store
 
-__all__ = ["Code", "Index", "Scanner"]
+__all__ = ["Code", "Index", "Scanner", "index_place", "is_index"]
 
 AREA = "imports"
 _PROGRAM = Path(__file__).with_name("scan.py")
@@ -75,6 +75,45 @@ class Scanner:
         return decode(json.loads(answer))
 
 
+def index_place(code: Code, store: Store, *, python: tuple[int, int]) -> Path:
+    """Return where *store* keeps what is known of *code* for the minor *python*."""
+    text = json.dumps([RECIPE, python, code.distribution, code.key], separators=(",", ":"))
+    return store.entry(AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
+
+
+def is_index(content: bytes) -> bool:
+    """Return whether *content*, which somebody else wrote, has the form of what `Index` keeps; it need not be true."""
+    try:
+        known = _Known(**json.loads(content))
+        scans = [decode(row) for row in known.scans.values()]
+        return (
+            _are_strings([*known.modules, *known.modules.values(), *known.entry_points])
+            and all(type(names) is list and _are_strings(names) for names in known.entry_points.values())
+            and all(_is_scan(scan) for scan in scans)
+        )
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
+def _is_scan(scan: Scan) -> bool:
+    scoped = [*scan.table, *scan.mentions]
+    return (
+        all(
+            _are_strings([each.module, *each.names, each.scope])
+            and type(each.level) is int
+            and type(each.quoted) is bool
+            for each in scan.imports
+        )
+        and _are_strings([*scan.exports, *scan.names, *(name for name, _ in scoped)])
+        and all(_are_strings(mentioned) for _, mentioned in scoped)
+        and _are_strings([scan.problem or ""])
+    )
+
+
+def _are_strings(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
 class _Known(NamedTuple):
     """What the store says of a tree."""
 
@@ -95,8 +134,7 @@ class Index:
         self._store = store
         # Sources of a service change, so what was read of them is kept by content, and their list is made anew.
         self._changes = code.distribution == FIRST_PARTY
-        text = json.dumps([RECIPE, python, code.distribution, code.key], separators=(",", ":"))
-        self._path = store.entry(AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
+        self._path = index_place(code, store, python=python)
         known = _load(self._path)
         self._scans = known.scans if known is not None else {}
         self._used: dict[str, Sequence[object]] = {}

@@ -1,0 +1,350 @@
+"""
+Put layers together from what a bucket has, on a machine that lacks their wheels: the way of `lamina publish` around the build.
+
+::
+
+    lock ──select──▶ pins ──shelf──▶ Fragment ─┐
+                      └─fetch─▶ Wheel ─splice─▶ Segment ──▶ Layer (a zip with holes), Patchwork ──▶ plan, apply
+
+The bucket's shelf (`lamina.aws.shelf`) says what has to be known of segments, and S3 has their bytes. A wheel is fetched only where
+the shelf does not know its segment, where something of it must be read that nobody has read before, or where its bytes have gone. What
+comes from the shelf is held against what lamina would have written, and whatever is wrong is done without, and replaced.
+
+Nothing is written into the project, and nothing from the bucket into the machine's store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lamina import config
+from lamina.archive.layer import ending, in_order
+from lamina.archive.modules import AbsentCode
+from lamina.archive.sources import walk
+from lamina.archive.zipformat import end_of_directory
+from lamina.aws.parts import cut
+from lamina.aws.record import decode as decode_record
+from lamina.aws.shelf import Shelf, shelved
+from lamina.aws.source import Patchwork
+from lamina.bytecoding import Toolchain, follow, known_choice, reach_place
+from lamina.check import finished
+from lamina.frozen import replace
+from lamina.imports.index import index_place, is_index
+from lamina.layering import LayerPlan, closure_of, distributions, reuse, stretches
+from lamina.model import Build, Layer, Package
+from lamina.piecing import Pieces
+from lamina.pipeline import with_local
+from lamina.planning import Session, plan_for
+from lamina.previous import Previous
+from lamina.progress import Silent
+from lamina.service import BytecodeMode
+from lamina.store import Store
+from lamina.supply import Supply
+from lamina.target import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.archive.sources import SourceTree
+    from lamina.aws.config import PublishConfig
+    from lamina.aws.interfaces import Objects
+    from lamina.aws.source import Source
+    from lamina.aws.survey import Place
+    from lamina.aws.wanted import Wanted
+    from lamina.bytecoding import Choice, Closure
+    from lamina.model import Finding, Pin, Wheel
+    from lamina.piecing import Laid
+    from lamina.planning import Options, Plan
+    from lamina.progress import Reporter
+    from lamina.service import Service
+
+__all__ = ["Assembled", "assemble", "notes"]
+
+_SILENT = Silent()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assembled:
+    """Layers that were put together without all of their wheels."""
+
+    builds: tuple[Build, ...]
+    """One for each target; they have no packages."""
+    _sources: Mapping[str, Callable[[Wanted], Source]]
+
+    def source(self, wanted: Wanted) -> Source | None:
+        """Return the zip of a layer, as far as it is here; nothing for a layer that the last build left."""
+        make = self._sources.get(wanted.layer.digest)
+        return None if make is None else make(wanted)
+
+
+def assemble(
+    project: Path,
+    settings: PublishConfig,
+    options: Options,
+    connect: Callable[[], Sequence[Place]],
+    *,
+    directory: Path,
+    store: Store | None = None,
+    reporter: Reporter = _SILENT,
+) -> Assembled | None:
+    """
+    Return the layers of *project* from what the bucket of the first place has; their zips are in *directory*.
+
+    Return nothing where that has no use: without a bucket, with all wheels in the store, where the bucket knows none of them, and where a
+    check has to read what is not here. AWS is not asked before it may help.
+    Raises what planning, fetching, splicing and compiling raise, and AwsError and its kinds.
+    """
+    session = Session.open(project, options, store=store, reporter=reporter)
+    if settings.bucket is None or options.offline:
+        return None
+    with session.store.in_use():
+        service = config.load(project, options.overrides)
+        services = [replace(service, target=target, others=()) for target in (service.target, *service.others)]
+        plans = [plan_for(session, each) for each in services]
+        if not any(planned.missing for planned in plans) or _stand(plans, session):
+            return None
+        place = connect()[0]
+        objects = place.objects
+        if objects is None:
+            return None
+        bench = _Bench(session, objects, place, directory)
+        builds = []
+        for planned in plans:
+            build = bench.build(planned)
+            if build is None:
+                return None
+            builds.append(build)
+    return Assembled(builds=tuple(builds), _sources=bench.sources)
+
+
+def notes(project: Path, options: Options, *, store: Store | None = None) -> dict[str, bytes]:
+    """
+    Return by name what the shelf is to keep of *project* beside its layers: what modules import, and what the handlers reach.
+
+    Raises what planning raises. What the store does not have is left out.
+    """
+    session = Session.open(project, options, store=store)
+    service = config.load(project, options.overrides)
+    found: dict[str, bytes] = {}
+    for target in (service.target, *service.others):
+        planned = plan_for(session, replace(service, target=target, others=()))
+        paths = _note_places(planned, _tree(planned, session), session.store, session)
+        found |= {path.stem: path.read_bytes() for path in paths if path.is_file()}
+    return found
+
+
+def _stand(plans: Sequence[Plan], session: Session) -> bool:
+    """Return whether the last build left all layers as they are to be, which needs no wheel."""
+    for planned in plans:
+        previous = Previous.of(session.project, session.output)
+        with Toolchain(planned.service.target.python, session.store) as toolchain:
+            for draft in planned.layers:
+                closure = closure_of(draft, planned.layers, planned.service)
+                tree = _tree(planned, session)
+                choice = known_choice(planned.service, closure, tree, toolchain=toolchain, store=session.store)
+                if choice is None or reuse(LayerPlan.of(draft, choice), previous) is None:
+                    return False
+    return True
+
+
+def _tree(planned: Plan, session: Session) -> SourceTree:
+    tree = walk(session.project, planned.service.source, planned.service.include)
+    return with_local(tree, planned, Supply(session, planned.service.target))
+
+
+def _note_places(planned: Plan, tree: SourceTree, store: Store, session: Session) -> list[Path]:
+    """Return where *store* keeps what of the wheels' modules decides which of them are compiled."""
+    service = planned.service
+    if service.bytecode is not BytecodeMode.REACHABLE:
+        return []
+    closures = [closure_of(draft, planned.layers, service) for draft in planned.layers]
+    found: dict[Path, None] = {}
+    for closure in closures:
+        if closure.functions:
+            found[reach_place(service, closure, tree, store)] = None
+            codes = _codes(closure, Supply(session, service.target))
+            found |= {index_place(code, store, python=service.target.python): None for code in codes}
+    return list(found)
+
+
+def _codes(closure: Closure, supply: Supply) -> list[AbsentCode]:
+    def fetch(pin: Pin) -> Wheel:
+        return supply.all([pin])[0]
+
+    return [AbsentCode(pin=pin, recipe=closure.recipe, fetch=fetch) for pin in closure.pins]
+
+
+@dataclass
+class _Bench:
+    """Where the layers of all targets of a service are put together."""
+
+    session: Session
+    objects: Objects
+    place: Place
+    directory: Path
+    sources: dict[str, Callable[[Wanted], Source]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shelf = Shelf(self.objects, self.place.keys)
+        # What the shelf says of modules is used here, and gone afterwards.
+        self.notes = Store(self.directory / "notes")
+
+    def build(self, planned: Plan) -> Build | None:
+        """Return the build for one target; nothing where it has to be made in full."""
+        started, service, session = time.perf_counter(), planned.service, self.session
+        supply = Supply(session, service.target)
+        session.reporter.stage("Looking at what the bucket knows")
+        names = {draft.recipe.key(pin.sha256) for draft in planned.layers for pin in draft.selection.pins}
+        if not self.shelf.look(names):
+            return None
+        tree = _tree(planned, session)
+        with Toolchain(service.target.python, session.store) as toolchain:
+            pieces = Pieces(
+                self.shelf, self.objects, self.place.keys, supply=supply, toolchain=toolchain, store=session.store
+            )
+            noted = self._bring_notes(planned, tree)
+            layers = []
+            for draft in planned.layers:
+                closure = closure_of(draft, planned.layers, service)
+                choice = self._choice(closure, planned, tree, supply, toolchain)
+                layers.append(self._layer(LayerPlan.of(draft, choice), pieces, noted))
+        findings = self._check(layers, service)
+        if findings is None:
+            return None
+        return Build(
+            service=service.name,
+            target=service.target,
+            layers=tuple(layers),
+            packages=(),
+            findings=(*planned.findings, *findings),
+            reused=False,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _bring_notes(self, planned: Plan, tree: SourceTree) -> tuple[Path, ...]:
+        """Put what is known of modules, here or on the shelf, into the store of notes; return where all of it would be."""
+        places = _note_places(planned, tree, self.notes, self.session)
+        own = {place.stem: self.session.store.root / place.relative_to(self.notes.root) for place in places}
+        kept = {name: path.read_bytes() for name, path in own.items() if path.is_file()}
+        found = self.shelf.look([place.stem for place in places if place.stem not in kept])
+        for place in places:
+            content = kept.get(place.stem)
+            if content is None and (content := found.get(place.stem)) is not None:
+                fine = is_index(content) if place.parent.parent.name == "imports" else _is_reach(content)
+                if not fine:
+                    self.shelf.refuse(place.stem)
+                    continue
+            if content is not None:
+                with self.notes.writing(place) as file:
+                    file.write(content)
+        return tuple(places)
+
+    def _choice(
+        self, closure: Closure, planned: Plan, tree: SourceTree, supply: Supply, toolchain: Toolchain
+    ) -> Choice:
+        known = known_choice(planned.service, closure, tree, toolchain=toolchain, store=self.notes)
+        if known is not None:
+            return known
+        codes = _codes(closure, supply)
+        python = planned.service.target.python
+        unknown = [code.pin for code in codes if not index_place(code, self.notes, python=python).is_file()]
+        # All at once; one by one come those of which only some modules are known.
+        supply.all(unknown)
+        return follow(planned.service, closure, tree, codes, toolchain=toolchain, store=self.notes)
+
+    def _layer(self, plan: LayerPlan, pieces: Pieces, noted: Sequence[Path]) -> Layer:
+        """Lay the planned layer out, and keep how to make its source."""
+        identity, digest = plan.identity, plan.digest
+        path = self.directory / f"{digest}.zip"
+        while True:
+            parts = pieces.contributions(plan)
+            ordered = in_order(parts)
+            end = ending([each.segment for each in ordered], identity, digest)
+            pattern = cut(stretches(parts), end.zipped_bytes, quotas())
+            # Each time that this fails the shelf knows less, and in the end nothing.
+            if (laid := pieces.lay(path, ordered, end, pattern)) is not None:
+                break
+        layer = Layer(
+            name=plan.config.name,
+            path=path,
+            digest=digest,
+            sha256=self._sha256(path, digest, laid, size=end.zipped_bytes),
+            zipped_bytes=end.zipped_bytes,
+            unzipped_bytes=end.unzipped_bytes,
+            files=end.files,
+            distributions=tuple(distributions(plan.selection.pins, parts)),
+            stretches=stretches(parts),
+        )
+        news = {place.stem: place.read_bytes() for place in noted if place.is_file()}
+        described = shelved(path, layer, pattern, laid.parts, elsewhere=laid.elsewhere)
+        names = {*news, *described, *laid.elsewhere}
+        there = self.shelf.look(names)
+        self.sources[digest] = lambda wanted: Patchwork(
+            wanted,
+            parts=laid.parts,
+            here=laid.here,
+            shelf={name: content for name, content in (news | described).items() if name not in there},
+            names=names,
+            refused=self.shelf.refused,
+            objects=self.objects,
+            keys=self.place.keys,
+        )
+        return layer
+
+    def _sha256(self, path: Path, digest: str, laid: Laid, *, size: int) -> str:
+        """Return the SHA-256 of the whole zip, if it is here, or if who put it together before has recorded it."""
+        if laid.whole:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        content = self.objects.get(self.place.keys.record(digest))
+        record = None if content is None else decode_record(content)
+        if record is None or (record.digest, record.zipped_bytes, record.parts) != (digest, size, laid.parts):
+            return ""
+        return record.sha256
+
+    def _check(self, layers: Sequence[Layer], service: Service) -> tuple[Finding, ...] | None:
+        """Return what is wrong with the layers; nothing where what has to be read for that is not here."""
+        empty = self.directory / "function.zip"
+        empty.write_bytes(end_of_directory(rows=0, directory_bytes=0, directory_offset=0))
+        sizes = {layer.name: layer.unzipped_bytes for layer in layers}
+        # The functions' own code is no matter of publishing layers.
+        packages = [
+            Package(
+                name=function.name,
+                handler=function.handler,
+                path=empty,
+                sha256="",
+                zipped_bytes=0,
+                unzipped_bytes=0,
+                files=0,
+                layers=function.layers,
+                total_unzipped_bytes=sum(sizes[name] for name in function.layers),
+                console_editable=False,
+            )
+            for function in service.functions
+        ]
+        try:
+            return finished.check(layers, packages, service)
+        except zipfile.BadZipFile:
+            return None
+
+
+def _is_reach(content: bytes) -> bool:
+    """Return whether *content*, which somebody else wrote, has the form of what the handlers reach."""
+    try:
+        rows = json.loads(content)
+        return all(
+            isinstance(name, str) and isinstance(paths, list) and _are_strings(paths) for name, paths in rows.items()
+        )
+    except (ValueError, AttributeError):
+        return False
+
+
+def _are_strings(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
