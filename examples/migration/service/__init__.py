@@ -1,0 +1,1 @@
+"""Handlers read events, logic decides, dal remembers."""
