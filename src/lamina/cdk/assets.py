@@ -7,6 +7,7 @@ key is the hash of the string that was passed; read in aws-cdk-lib 2.275, 2026-1
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ def _bucket(scope: Construct, name: str) -> IBucket:
     return Bucket.from_bucket_name(stack, id_, filled.replace("{partition}", stack.partition))
 
 
+@cache
 def lambda_runtime(name: str) -> Runtime:
     """Return what CDK calls the runtime *name*; one that it does not know yet is described to it."""
     known = getattr(Runtime, name.upper().replace("PYTHON", "PYTHON_").replace(".", "_"), None)
@@ -88,6 +90,7 @@ def newest_runtime() -> str:
     return runtimes()[-1].name
 
 
+@cache
 def lambda_architecture(name: str) -> Architecture:
     """Return what CDK calls the architecture *name*."""
     return Architecture.ARM_64 if name == "arm64" else Architecture.X86_64

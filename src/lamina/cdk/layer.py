@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakKeyDictionary
 
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk.aws_lambda import LayerVersion
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Answer
 
-__all__ = ["PythonLayerVersion", "look"]
+__all__ = ["Place", "PythonLayerVersion"]
 
 
 class PythonLayerVersion(LayerVersion):
@@ -58,23 +59,23 @@ class PythonLayerVersion(LayerVersion):
         name must be among what the layer is for. *bundling* is taken so that it can be left in place while migrating: there is no
         container to configure, and a warning says so.
         """
-        asked = Asked(
-            runtimes=tuple(each.name for each in compatible_runtimes or ()),
-            architectures=tuple(each.name for each in compatible_architectures or ()),
-        )
-        answer = look(scope, entry)
+        asked = _asked(compatible_runtimes, compatible_architectures)
+        self.place = Place.of(scope)
+        """The stack that it is in."""
+        answer = self.place.look(entry)
         choice = choose_layer(answer, layer, asked)
-        target = choice.target
+        self.runtime_name = choice.target.runtime if choice.target else assets.newest_runtime()
+        """The runtime that it is for."""
         super().__init__(
             scope,
             id,
             code=_code(scope, answer, choice, bucket=bucket, as_asset=as_asset),
-            compatible_runtimes=compatible_runtimes
-            if compatible_runtimes and not choice.complaints
-            else [assets.lambda_runtime(target.runtime if target else assets.newest_runtime())],
-            compatible_architectures=compatible_architectures
-            if compatible_architectures and not choice.complaints
-            else [assets.lambda_architecture(name) for name in choice.architectures] or None,
+            # What was given and does not fit is complained about, and would make CDK complain once more by an exception.
+            compatible_runtimes=list(() if choice.complaints else compatible_runtimes or ())
+            or [assets.lambda_runtime(self.runtime_name)],
+            compatible_architectures=list(() if choice.complaints else compatible_architectures or ())
+            or [assets.lambda_architecture(name) for name in choice.architectures]
+            or None,
             description=description or _description(choice),
             layer_version_name=layer_version_name,
             license=license or (answer.publish.license if answer.publish else None),
@@ -84,8 +85,6 @@ class PythonLayerVersion(LayerVersion):
         """What `[tool.lamina.layers]` calls it; empty where that could not be told."""
         self.digest = choice.layer.digest if choice.layer else None
         """The layer's identity; ``None`` where nothing was built."""
-        self.project = answer.service.root if answer.service else None
-        """The directory of the configuration; ``None`` where there is none."""
         telling.tell(self, answer.problems)
         telling.complain(self, choice.complaints)
         if bundling is not None:
@@ -112,31 +111,56 @@ class PythonLayerVersion(LayerVersion):
 
         Each stack has its own, over one asset: a layer that another stack exports could never be updated while it is in use.
         """
-        stack = Stack.of(scope)
-        answer = look(scope, entry)
-        asked = Asked(
-            runtimes=tuple(each.name for each in compatible_runtimes or ()),
-            architectures=tuple(each.name for each in compatible_architectures or ()),
-        )
+        asked = _asked(compatible_runtimes, compatible_architectures)
+        place = Place.of(scope)
+        answer = place.look(entry)
         id_ = _id(answer, choose_layer(answer, layer, asked), Path(entry))
-        found = stack.node.try_find_child(id_)
-        if isinstance(found, PythonLayerVersion):
-            return found
-        return cls(
-            stack,
-            id_,
-            entry=entry,
-            layer=layer,
-            compatible_runtimes=compatible_runtimes,
-            compatible_architectures=compatible_architectures,
-            bucket=bucket,
-            as_asset=as_asset,
-        )
+        if id_ not in place.layers:
+            place.layers[id_] = cls(
+                place.stack,
+                id_,
+                entry=entry,
+                layer=layer,
+                compatible_runtimes=compatible_runtimes,
+                compatible_architectures=compatible_architectures,
+                bucket=bucket,
+                as_asset=as_asset,
+            )
+        return place.layers[id_]
 
 
-def look(scope: Construct, entry: str | PathLike[str]) -> Answer:
-    """Return what there is of the project at *entry*, built if the stack of *scope* is wanted."""
-    return SHARED.ask(Path(entry), app=scope.node.root, build=Stack.of(scope).bundling_required)
+class Place:
+    """A stack, and what does not change in it; asking JavaScript takes half a millisecond each time."""
+
+    _known: ClassVar[WeakKeyDictionary[Stack, Place]] = WeakKeyDictionary()
+
+    def __init__(self, stack: Stack) -> None:
+        """Look at *stack* once."""
+        self.stack = stack
+        self.app = stack.node.root
+        self.is_wanted = stack.bundling_required
+        """Whether the command that runs the app needs this stack's assets."""
+        self.layers: dict[str, PythonLayerVersion] = {}
+        """What `PythonLayerVersion.for_stack` has made, by id."""
+
+    @classmethod
+    def of(cls, scope: Construct) -> Place:
+        """Return the place of the stack that *scope* is in."""
+        stack = scope if isinstance(scope, Stack) else Stack.of(scope)
+        if stack not in cls._known:
+            cls._known[stack] = cls(stack)
+        return cls._known[stack]
+
+    def look(self, entry: str | PathLike[str]) -> Answer:
+        """Return what there is of the project at *entry*, built if the stack is wanted."""
+        return SHARED.ask(Path(entry), app=self.app, build=self.is_wanted)
+
+
+def _asked(runtimes: Sequence[Runtime] | None, architectures: Sequence[Architecture] | None) -> Asked:
+    return Asked(
+        runtimes=tuple(each.name for each in runtimes or ()),
+        architectures=tuple(each.name for each in architectures or ()),
+    )
 
 
 def _code(

@@ -1,0 +1,122 @@
+"""Decide which layers a function construct gets, and what is wrong with those that it was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.cdk import assets
+from lamina.cdk.layer import Place, PythonLayerVersion
+from lamina.target import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from os import PathLike
+
+    from aws_cdk.aws_lambda import ILayerVersion
+    from constructs import Construct
+
+    from lamina.cdk.builds import Answer
+    from lamina.cdk.choice import FunctionChoice
+
+__all__ = ["Attached", "configured", "given"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attached:
+    """The layers of one function."""
+
+    layers: tuple[ILayerVersion, ...] = ()
+    """Those that CDK takes without an exception."""
+    complaints: tuple[str, ...] = ()
+    doubts: tuple[tuple[str, str], ...] = ()
+    """What is allowed and seldom meant: rule and message."""
+
+    @property
+    def digests(self) -> str:
+        """What the content of those layers is known by."""
+        return " ".join(each.digest for each in self.layers if isinstance(each, PythonLayerVersion) and each.digest)
+
+
+def configured(
+    scope: Construct, entry: str | PathLike[str], answer: Answer, choice: FunctionChoice, *, added: int
+) -> Attached:
+    """Return one of each layer that the function is configured with, of its target; *added* are those of CDK's own options."""
+    if choice.function is None or choice.target is None:
+        return Attached()
+    first = choice.target == answer.targets[0]
+    layers = [
+        PythonLayerVersion.for_stack(
+            scope,
+            entry=entry,
+            layer=name,
+            compatible_runtimes=None if first else [assets.lambda_runtime(choice.target.runtime)],
+            compatible_architectures=None if first else [assets.lambda_architecture(str(choice.target.architecture))],
+        )
+        for name in choice.function.layers
+    ]
+    # More layers than Lambda takes are a finding of the build already; with those of options they may be too many besides.
+    complaints = _too_many(choice.function.name, layers, added) if added else ()
+    return Attached(layers=tuple(layers[: _room(added)]), complaints=tuple(complaints))
+
+
+def given(
+    scope: Construct,
+    function: str,
+    layers: Sequence[ILayerVersion],
+    choice: FunctionChoice,
+    *,
+    runtime: str,
+    added: int,
+) -> Attached:
+    """Return those of *layers* that fit a function on *runtime*, and say what is wrong with the others."""
+    wrong = [(layer, takes) for layer in layers if runtime not in (takes := _runtimes(layer) or (runtime,))]
+    unfit = [layer for layer, _ in wrong]
+    return Attached(
+        layers=tuple(layer for layer in layers if layer not in unfit)[: _room(added)],
+        complaints=(
+            *_too_many(function, layers, added),
+            *(
+                f"`{function}` runs on {runtime}, and layer `{layer.node.id}` is for {', '.join(takes)}"
+                for layer, takes in wrong
+            ),
+        ),
+        doubts=(*_in_other_stacks(scope, layers), *_missing(function, layers, choice)),
+    )
+
+
+def _room(added: int) -> int:
+    return max(0, quotas().layers - added)
+
+
+def _runtimes(layer: ILayerVersion) -> tuple[str, ...]:
+    if isinstance(layer, PythonLayerVersion):
+        return (layer.runtime_name,)
+    return tuple(each.name for each in layer.compatible_runtimes or ())
+
+
+def _too_many(function: str, layers: Sequence[ILayerVersion], added: int) -> Iterator[str]:
+    count, most = len(layers) + added, quotas().layers
+    if count > most:
+        names = ", ".join(f"`{each.node.id}`" for each in layers)
+        more = f", and {added} that its options add" if added else ""
+        yield f"`{function}` has {count} layers, and Lambda takes {most}: {names}{more}"
+
+
+def _in_other_stacks(scope: Construct, layers: Sequence[ILayerVersion]) -> Iterator[tuple[str, str]]:
+    here = Place.of(scope)
+    for layer in layers:
+        if isinstance(layer, PythonLayerVersion) and layer.place is not here:
+            message = (
+                f"Layer `{layer.node.path}` is in another stack, and cannot be updated while this one uses it: "
+                "take `PythonLayerVersion.for_stack`, or leave `layers` out"
+            )
+            yield "cross-stack-layer", message
+
+
+def _missing(function: str, layers: Sequence[ILayerVersion], choice: FunctionChoice) -> Iterator[tuple[str, str]]:
+    names = {layer.configured_name for layer in layers if isinstance(layer, PythonLayerVersion)}
+    wanted = choice.function.layers if choice.function else ()
+    if missing := ", ".join(f"`{name}`" for name in wanted if name not in names):
+        message = f"`{function}` is configured with {missing} and not given it: what is in there cannot be imported"
+        yield "missing-layer", message

@@ -1,0 +1,25 @@
+"""Without the extra, importing the constructs says what to install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_missing_extra() -> None:
+    """Where there is no aws-cdk-lib, the error names the extra; the rest of lamina does without."""
+    program = """\
+import sys
+sys.modules["aws_cdk"] = None
+import lamina.cli
+try:
+    import lamina.cdk
+except lamina.errors.MissingExtraError as error:
+    print(error, error.hint, sep="\\n")
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert (
+        "`lamina.cdk` needs the optional dependencies `cdk`\ninstall them: pip install 'lamina[cdk]'\n" == done.stdout
+    )
