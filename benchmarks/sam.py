@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["rows"]
 
-# Without SAM's own kinds of resources, which the emulated AWS does not expand; what is uploaded is the same.
+# As AWS expands SAM's own kinds of resources, which the emulated one does not: a layer's name in the template
+# changes with its content, and old versions stay. What is uploaded is the same.
 _SAM_FUNCTION = """\
   Function{number}:
     Type: AWS::Lambda::Function
@@ -32,12 +33,13 @@ _SAM_FUNCTION = """\
       Runtime: {runtime}
       Role: {role}
       Code: {code}
-      Layers: [!Ref Dependencies]
+      Layers: [!Ref {resource}]
 """
 _SAM_TEMPLATE = """\
 Resources:
-  Dependencies:
+  {resource}:
     Type: AWS::Lambda::LayerVersion
+    DeletionPolicy: Retain
     Properties:
       LayerName: {layer}
       Content: {content}
@@ -96,6 +98,7 @@ def _home(bench: Bench) -> Path:
 def _template(stage: Stage, state: str) -> str:
     build, runtime = stage.builds[state], stage.bench.target.runtime
     [layer] = build.layers
+    resource = f"Dependencies{layer.sha256[:10]}"
     functions = [
         _SAM_FUNCTION.format(
             number=number,
@@ -103,8 +106,11 @@ def _template(stage: Stage, state: str) -> str:
             handler=package.handler,
             runtime=runtime,
             role=ROLE,
+            resource=resource,
             code=package.path,
         )
         for number, package in enumerate(build.packages)
     ]
-    return _SAM_TEMPLATE.format(layer=stage.layer, content=layer.path, runtime=runtime) + "".join(functions)
+    return _SAM_TEMPLATE.format(layer=stage.layer, content=layer.path, runtime=runtime, resource=resource) + "".join(
+        functions
+    )

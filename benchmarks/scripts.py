@@ -73,7 +73,7 @@ def _zip_per_function(stage: Stage, aws: str) -> Sequence[Row]:
     packages = stage.packages
     note = ""
     if stage.bench.quick:
-        note = f" ({_QUICK_FUNCTIONS} of {len(packages)} functions)"
+        note = f" ({_QUICK_FUNCTIONS} of {len(packages)}: x{len(packages) / _QUICK_FUNCTIONS:g} for all)"
         packages = packages[:_QUICK_FUNCTIONS]
     zips = _fat_zips(stage, packages)
     create, update, code = [], [], {}

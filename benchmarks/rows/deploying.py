@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BUDGETS", "rows"]
 
-_TALK_BYTES = 100_000
-"""What questions, answers' acknowledgements and headers may take, for ten functions."""
+_QUESTION_BYTES = 100_000
+"""What asking whether anything has changed may take, for ten functions."""
+_TALK_BYTES = 150_000
+"""What everything but layers and code may take where ten functions are changed: some 15 requests for each."""
 _SETTINGS = f"""
 [tool.lamina.publish]
 bucket = "{BUCKET}"
@@ -40,12 +42,12 @@ alias = "live"
 BUDGETS = (
     Budget(what="sent of layer and code", row="deploy-lamina-first", measure=Measure.DUE, at_most=1.05),
     *(
-        Budget(what=what, row=f"deploy-lamina-{event}", measure=Measure.EXCESS, at_most=_TALK_BYTES)
-        for event, what in (
-            ("unchanged", "sent"),
-            ("certifi", "sent beyond part and tail"),
-            ("numpy", "sent beyond part and tail"),
-            ("code", "sent beyond code"),
+        Budget(what=what, row=f"deploy-lamina-{event}", measure=Measure.EXCESS, at_most=most)
+        for event, what, most in (
+            ("unchanged", "sent", _QUESTION_BYTES),
+            ("certifi", "sent beyond part and tail", _TALK_BYTES),
+            ("numpy", "sent beyond part and tail", _TALK_BYTES),
+            ("code", "sent beyond code", _TALK_BYTES),
         )
     ),
     *(
