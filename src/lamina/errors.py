@@ -39,6 +39,7 @@ Every failure lamina can name, and the exit code that belongs to it.
         ├── MissingBucketError
         ├── WrongRegionError
         ├── ThrottledError
+        ├── UnavailableError
         ├── UnreachableError
         ├── SandboxError
         └── PublishError
@@ -97,6 +98,7 @@ __all__ = [
     "StaleLockError",
     "SuspiciousSizeError",
     "ThrottledError",
+    "UnavailableError",
     "UnreachableError",
     "UnsafeMemberError",
     "UnsupportedMemberError",
@@ -319,6 +321,10 @@ class WrongRegionError(AwsError):
 
 class ThrottledError(AwsError):
     """AWS asks for fewer calls, and did so until the attempts were used up."""
+
+
+class UnavailableError(AwsError):
+    """AWS failed on its own side, and did so until the attempts were used up; what was asked for may have been done."""
 
 
 class UnreachableError(AwsError):

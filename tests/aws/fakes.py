@@ -381,7 +381,7 @@ class FakeObjects:
         def effect() -> SentPart:
             cloud = self.fake.cloud
             content = cloud.objects[self.bucket, source.key].content
-            cloud.uploads[upload][3][source.number] = content
+            self._parts(upload)[source.number] = content
             return self._sent(source.number, content)
 
         return self.fake.do("UploadPartCopy", effect)  # type: ignore[return-value]
@@ -392,7 +392,7 @@ class FakeObjects:
         def effect() -> SentPart:
             self._check(content, sha256)
             self.fake.sent += len(content)
-            self.fake.cloud.uploads[upload][3][number] = content
+            self._parts(upload)[number] = content
             return self._sent(number, content)
 
         return self.fake.do("UploadPart", effect)  # type: ignore[return-value]
@@ -426,6 +426,11 @@ class FakeObjects:
             ]
 
         return self.fake.do("ListMultipartUploads", effect)  # type: ignore[return-value]
+
+    def _parts(self, upload: str) -> dict[int, bytes]:
+        if upload not in self.fake.cloud.uploads:
+            raise AwsError("NoSuchUpload")
+        return self.fake.cloud.uploads[upload][3]
 
     def _check(self, content: bytes, sha256: str) -> None:
         if hashlib.sha256(content).hexdigest() != sha256:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from aws.fakes import Cloud, Fake, Killed
+from aws.fakes import Cloud, Fake, Killed, Version
 from aws.made import PART, make_layer, make_wanted
 from lamina.aws.apply import Published, apply
 from lamina.aws.claim import Claims
@@ -16,7 +17,15 @@ from lamina.aws.interfaces import BucketState, Grant, Storage
 from lamina.aws.plan import Keep, Publish
 from lamina.aws.reference import ready_policy
 from lamina.aws.survey import Job, Place, survey
-from lamina.errors import AwsError, IntegrityError, MissingPermissionError, PublishError, WrongRegionError
+from lamina.errors import (
+    AwsError,
+    IntegrityError,
+    MissingPermissionError,
+    PublishError,
+    UnavailableError,
+    UnreachableError,
+    WrongRegionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -362,3 +371,86 @@ def test_one_place_failing_does_not_stop_the_others(wanted: Wanted) -> None:
 
     assert str(caught.value) == "no"
     assert len(good.live("shop-common")) == 1
+
+
+@pytest.mark.parametrize(("lost", "attempts"), [(1, 1), (3, 3)])
+def test_publication_is_looked_for_before_it_is_repeated(wanted: Wanted, lost: int, attempts: int) -> None:
+    """Whether a version was made is not known without an answer; Lambda would make another one each time it is asked."""
+    cloud = Cloud()
+    asked: list[str] = []
+
+    def drop(operation: str) -> None:
+        asked.append(operation)
+        if operation == "PublishLayerVersion" and asked.count(operation) <= lost:
+            raise UnreachableError("no answer")
+
+    done = lost == attempts == 1
+    fake = cloud.connect(after=drop) if done else cloud.connect(before=drop)
+    published = publish(wanted, fake)
+
+    assert [published.version.number] == [each.number for each in cloud.live("shop-common")]
+    assert published.new
+    assert asked.count("PublishLayerVersion") == (1 if done else attempts + 1)
+
+
+def test_publication_is_not_repeated_for_ever(wanted: Wanted) -> None:
+    """Five attempts, then it is said."""
+    cloud = Cloud()
+    asked: list[str] = []
+
+    def fail(operation: str) -> None:
+        asked.append(operation)
+        if operation == "PublishLayerVersion":
+            raise UnavailableError("no")
+
+    with pytest.raises(UnavailableError):
+        publish(wanted, cloud.connect(before=fail))
+
+    assert asked.count("PublishLayerVersion") == 5
+    assert [] == cloud.live("shop-common")
+
+
+def test_version_that_came_twice_is_taken_back(wanted: Wanted) -> None:
+    """A request may be delivered twice, and the answer be that of the first: the younger version goes."""
+    cloud = Cloud()
+    twin: list[Version] = []
+
+    def deliver(operation: str) -> None:
+        if operation == "PublishLayerVersion" and not twin:
+            (first,) = cloud.versions["shop-common"]
+            twin.append(replace(first, number=next(cloud.numbers)))
+            cloud.versions["shop-common"] += twin
+
+    published = publish(wanted, cloud.connect(after=deliver))
+
+    assert [published.version.number] == [each.number for each in cloud.live("shop-common")]
+    assert published.version.number < twin[0].number
+
+
+def test_uploads_that_others_left_are_given_up(wanted: Wanted) -> None:
+    """A killed publisher's upload would be paid for until somebody looks; the next one to put the layer together does."""
+    cloud = Cloud()
+    left = cloud.connect().bucket("artifacts")
+    left.begin(f"{KEY}{wanted.layer.digest}.zip")
+    other = left.begin(f"{KEY}another.zip")
+    publish(wanted, cloud.connect())
+
+    assert [other] == list(cloud.uploads)
+
+
+def test_upload_that_a_faster_publisher_gave_up(wanted: Wanted) -> None:
+    """Services may share a layer's bytes, each under its own name: the slower one takes what the faster one put together."""
+    cloud = Cloud()
+    raced: list[Published] = []
+    other = make_wanted(wanted.layer, CONFIG, service="stall")
+
+    def race(operation: str) -> None:
+        if operation == "UploadPart" and not raced:
+            raced.append(publish(other, cloud.connect()))
+
+    published = publish(wanted, cloud.connect(before=race))
+
+    assert published.new
+    assert raced[0].new
+    assert {} == cloud.uploads
+    assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore import exceptions
+from botocore.awsrequest import AWSResponse
 from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 
 from lamina.aws import client as clients
-from lamina.aws.failures import Caller
+from lamina.aws.failures import Caller, whole
 from lamina.aws.interfaces import Publication, S3Code, Storage
 from lamina.aws.lambdas import LambdaLayers
 from lamina.errors import (
@@ -27,9 +29,13 @@ from lamina.errors import (
     MissingPermissionError,
     PublishError,
     ThrottledError,
+    UnavailableError,
     UnreachableError,
     WrongRegionError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 DOING = "do it"
@@ -110,6 +116,16 @@ def test_refusals_are_worded(code: str, message: str, kind: type[AwsError], text
     assert kind is type(error)
     assert text == str(error)
     assert error.hint
+
+
+def test_failure_on_the_other_side_is_told() -> None:
+    """A 5xx may have been done or not; who runs again finds out."""
+    error = refusal("ServiceException", "x", status=500)
+
+    assert UnavailableError is type(error)
+    assert str(error) == (
+        "Cannot do it: `lambda:ListLayerVersions` fails on AWS's side with status 500, after all attempts"
+    )
 
 
 def test_denied_without_words_names_all_that_could_be_missing() -> None:
@@ -198,6 +214,80 @@ def test_conflicts_are_not_retried_for_ever() -> None:
 
     assert str(caught.value) == "Cannot do it: In progress"
     assert len(waits) == 5
+
+
+class Lines:
+    """Answers as a client would be answered, one after the other, and counts the questions."""
+
+    def __init__(self, *answers: tuple[int, bytes, int]) -> None:
+        """Give status, body, and the announced length of each answer."""
+        self.answers = list(answers)
+        self.client = make_client("lambda")
+        self.client.meta.events.register("before-parse", whole)
+        self.client.meta.events.register("before-send", self.answer)
+
+    def answer(self, **_: object) -> AWSResponse:
+        status, body, announced = self.answers.pop(0)
+        return AWSResponse("http://localhost", status, {"Content-Length": str(announced)}, Body(body))
+
+
+class Body(io.BytesIO):
+    """What botocore reads a body from."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+WHOLE = b'{"LayerVersions": [{"Version": 1}]}'
+
+
+def test_answer_that_ends_too_early_is_asked_for_again() -> None:
+    """Half a document in JSON is, to botocore, one that says nothing."""
+    lines = Lines((200, WHOLE[:10], len(WHOLE)), (200, WHOLE, len(WHOLE)))
+    waits: list[float] = []
+    response = Caller(lines.client, sleep=waits.append)("ListLayerVersions", doing=DOING, LayerName="x")
+
+    assert response is not None
+    assert [{"Version": 1}] == response["LayerVersions"]
+    assert len(waits) == 1
+
+
+def test_answers_that_end_too_early_are_told() -> None:
+    """Four attempts, then it is said; one, where the question must not be repeated."""
+    half = (200, WHOLE[:10], len(WHOLE))
+    for repeats, asked in ((True, 4), (False, 1)):
+        lines = Lines(*[half] * 5)
+        with pytest.raises(UnreachableError) as caught:
+            Caller(lines.client, repeats=repeats, sleep=lambda _: None)("ListLayerVersions", doing=DOING, LayerName="x")
+
+        assert str(caught.value) == "Cannot do it: the answers of `lambda` end too early"
+        assert len(lines.answers) == 5 - asked
+
+
+@pytest.mark.parametrize(("configured", "attempts"), [("2", 2), ("", 5)])
+def test_attempts_are_those_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, configured: str, attempts: int
+) -> None:
+    """AWS_MAX_ATTEMPTS counts as for every other AWS tool; publishing a version is never repeated without looking."""
+    if configured:
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", configured)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    session = clients._session(
+        region_name="eu-west-1", aws_access_key_id="AKIAIOSFODNN7EXAMPLE", aws_secret_access_key=SECRET
+    )
+    repeated = clients._client(session, "lambda", observe=None)
+    once = clients._client(session, "lambda", observe=None, attempts=1)
+
+    assert [attempts, 1] == [each.meta.config.retries["total_max_attempts"] for each in (repeated, once)]
+
+
+def test_attempts_that_are_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What botocore would end with a traceback is a mistake in the configuration."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "many")
+    with pytest.raises(ConfigError) as caught:
+        clients.Access(region="eu-west-1").connect()
+
+    assert str(caught.value) == "AWS_MAX_ATTEMPTS, or `max_attempts` of the AWS profile, is no number"
 
 
 PUBLICATION = Publication(

@@ -12,18 +12,17 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from lamina.aws import upload
+from lamina.aws import once, upload
 from lamina.aws.claim import Claims
 from lamina.aws.interfaces import Publication, S3Code, Storage, Zip
-from lamina.aws.plan import Keep, Publish, matching
+from lamina.aws.plan import Keep, Publish
 from lamina.aws.record import encode
-from lamina.aws.survey import candidates, everywhere
-from lamina.errors import IntegrityError
+from lamina.aws.survey import everywhere
 from lamina.model import code_sha256
 from lamina.progress import Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lamina.aws.interfaces import Account, Grant, Objects, PublishedVersion
     from lamina.aws.survey import Place, Step
@@ -97,7 +96,8 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
     source = step.job.source
     if objects is None:
         reporter.advance(step.wanted.layer.zipped_bytes)
-        version, new = _once(step, Zip(content=source.read()), None, expected=step.wanted.layer.code_sha256)
+        expected = step.wanted.layer.code_sha256
+        version, new = _once(step, Zip(content=source.read()), None, expected=expected, sleep=claims.sleep)
         return Published(step=step, version=version, new=new, sent_bytes=step.wanted.layer.zipped_bytes if new else 0)
     keys, digest = step.place.keys, step.wanted.layer.digest
     sent = upload.send_parts(objects, keys, source, action.missing, reporter=reporter)
@@ -117,7 +117,8 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
         sha256 = source.sha256 or upload.prove(objects, keys.layer(digest), source)
         if sha256:
             _record(step, objects, sha256)
-        version, new = _once(step, _code(step, objects), objects, expected=code_sha256(sha256))
+        expected = code_sha256(sha256)
+        version, new = _once(step, _code(step, objects), objects, expected=expected, sleep=claims.sleep)
         if not sha256:
             _record(step, objects, base64.b64decode(version.code_sha256).hex())
     return Published(step=step, version=version, new=new, sent_bytes=sent)
@@ -138,45 +139,20 @@ def _code(step: Step, objects: Objects) -> S3Code:
     )
 
 
-def _existing(step: Step, expected: str) -> PublishedVersion | None:
-    layers = step.place.services.layers
-    return matching(expected, candidates(layers, step.wanted, layers.versions(step.wanted.name)))
+def _existing(step: Step, code_sha256: str) -> PublishedVersion | None:
+    return next(iter(once.standing(step, code_sha256)), None)
 
 
-def _once(step: Step, code: Zip | S3Code, objects: Objects | None, *, expected: str) -> tuple[PublishedVersion, bool]:
-    """
-    Publish, and return the version that stays, and whether that is ours.
-
-    Its CodeSha256 is to be *expected*; where that is empty, S3 has proven the archive's parts, and Lambda must have as many bytes.
-    """
-    wanted, layers = step.wanted, step.place.services.layers
-    version = layers.publish(
-        Publication(
-            name=wanted.name,
-            description=wanted.description,
-            code=code,
-            runtimes=(wanted.runtime,),
-            architectures=wanted.architectures,
-            license=wanted.config.license,
-        )
+def _once(
+    step: Step, code: Zip | S3Code, objects: Objects | None, *, expected: str, sleep: Callable[[float], None]
+) -> tuple[PublishedVersion, bool]:
+    wanted = step.wanted
+    publication = Publication(
+        name=wanted.name,
+        description=wanted.description,
+        code=code,
+        runtimes=(wanted.runtime,),
+        architectures=wanted.architectures,
+        license=wanted.config.license,
     )
-    same = version.code_sha256 == expected if expected else version.code_bytes == wanted.layer.zipped_bytes
-    if not same:
-        layers.delete(wanted.name, version.number)
-        if objects is not None and isinstance(code, S3Code):
-            objects.delete(code.key)
-            # It may be what said what to expect.
-            objects.delete(step.place.keys.record(wanted.layer.digest))
-        raise IntegrityError(
-            f"Lambda's copy of layer `{wanted.name}` is not what was built: "
-            f"expected CodeSha256 {expected}, got {version.code_sha256}"
-            if expected
-            else f"expected {wanted.layer.zipped_bytes:,} bytes, got {version.code_bytes:,}",
-            hint="the version has been deleted again; run again",
-        )
-    # A lost reply makes the SDK publish twice, and without a bucket nobody can claim anything.
-    first = _existing(step, version.code_sha256)
-    if first is not None and first.number < version.number:
-        layers.delete(wanted.name, version.number)
-        return first, False
-    return version, True
+    return once.publish(step, publication, expected=expected, objects=objects, sleep=sleep)

@@ -104,32 +104,23 @@ class S3Bucket:
 
     def get(self, key: str, *, most: int | None = None) -> bytes | None:
         """Return a small object's content, or nothing where there is none; of more than *most* bytes not one."""
-        response = self._call(
-            "GetObject", doing=self._doing("read", key), expected=_MISSING, Bucket=self.bucket, Key=key
+        return self._call.read(
+            "GetObject", doing=self._doing("read", key), expected=_MISSING, most=most, Bucket=self.bucket, Key=key
         )
-        if response is None:
-            return None
-        if most is not None and response["ContentLength"] > most:
-            response["Body"].close()
-            return b""
-        return bytes(response["Body"].read())
 
     def get_range(self, key: str, start: int, size: int) -> bytes | None:
         """Return *size* bytes of an object from *start* on, or nothing where it has not so many."""
-        response = self._call(
+        content = self._call.read(
             "GetObject",
             doing=self._doing("read", key),
             expected=_NO_RANGE,
+            # Whoever does not understand ranges would send everything.
+            most=size,
             Bucket=self.bucket,
             Key=key,
             Range=f"bytes={start}-{start + size - 1}",
         )
-        if response is None:
-            return None
-        # Whoever does not understand ranges would send everything.
-        content = bytes(response["Body"].read()) if response["ContentLength"] == size else None
-        response["Body"].close()
-        return content
+        return content if content is not None and len(content) == size else None
 
     def put(
         self, key: str, body: BinaryIO | bytes, *, sha256: str, absent: bool = True, replacing: str | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
 from lamina.aws.buckets import S3Bucket
-from lamina.aws.failures import Caller
+from lamina.aws.failures import Caller, whole
 from lamina.aws.functionsclient import LambdaFunctions
 from lamina.aws.interfaces import Account
 from lamina.aws.inventoryclient import AwsInventory
@@ -23,6 +23,7 @@ __all__ = ["Access", "AwsServices"]
 
 
 _ATTEMPTS = 5
+"""Of each call, where the AWS configuration does not say how many."""
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _CONNECTIONS = 16
@@ -92,7 +93,14 @@ class AwsServices:
         """Its layers."""
         client = _client(self._session, "lambda", observe=self._observe)
         content = client.meta.service_model.operation_model("PublishLayerVersion").input_shape.members["Content"]
-        return LambdaLayers(Caller(client), knows_storage="S3ObjectStorageMode" in content.members)
+        return LambdaLayers(
+            Caller(client), once=lambda: self._once, knows_storage="S3ObjectStorageMode" in content.members
+        )
+
+    @cached_property
+    def _once(self) -> Caller:
+        """What calls Lambda once, for better or worse."""
+        return Caller(_client(self._session, "lambda", observe=self._observe, attempts=1), repeats=False)
 
     @cached_property
     def functions(self) -> LambdaFunctions:
@@ -132,11 +140,22 @@ def _session(**settings: Any) -> Any:
 
     try:
         inner = get_session()
+        if _configured_attempts(inner) is None:
+            inner.set_config_variable("max_attempts", _ATTEMPTS)
         # Descriptions of services are megabytes of JSON: all accounts and regions read them once.
         inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
         return boto3.Session(botocore_session=inner, **settings)
     except ProfileNotFound as error:
         raise ConfigError("AWS_PROFILE names a profile that does not exist", hint="see: aws configure list") from error
+
+
+def _configured_attempts(session: Any) -> int | None:
+    """Return how often to try, where AWS_MAX_ATTEMPTS or the profile says it."""
+    try:
+        attempts: int | None = session.get_config_variable("max_attempts")
+    except ValueError as error:
+        raise ConfigError("AWS_MAX_ATTEMPTS, or `max_attempts` of the AWS profile, is no number") from error
+    return attempts
 
 
 @cache
@@ -146,19 +165,22 @@ def _loader(data_path: str | None) -> Any:
     return create_loader(data_path)
 
 
-def _client(session: Any, service: str, *, observe: Callable[[str, str], None] | None) -> Any:
+def _client(
+    session: Any, service: str, *, observe: Callable[[str, str], None] | None, attempts: int | None = None
+) -> Any:
     from botocore.config import Config  # noqa: PLC0415
 
     client = session.client(
         service,
         config=Config(
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            retries={"mode": "standard"} | ({} if attempts is None else {"total_max_attempts": attempts}),
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
             max_pool_connections=_CONNECTIONS,
             user_agent_extra=f"lamina/{__version__}",
         ),
     )
+    client.meta.events.register("before-parse", whole)
     if observe is not None:
 
         def tell(model: Any, **_: object) -> None:

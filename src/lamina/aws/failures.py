@@ -1,14 +1,15 @@
 """
 Make calls through a botocore client, and turn what goes wrong into lamina's errors: the only place that does.
 
-botocore retries throttling, 5xx and dropped connections itself (standard mode, bounded); conflicts, which it takes for
-answers, are retried here. Nothing of a request, its signature or its credentials enters a message.
+botocore retries throttling, 5xx and dropped connections itself (standard mode, bounded); conflicts and answers that end too
+early, both of which it takes for answers, are retried here. Nothing of a request, its signature or its credentials enters a message.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from lamina.aws.facts import actions, meaning
@@ -21,6 +22,7 @@ from lamina.errors import (
     MissingBucketError,
     MissingPermissionError,
     ThrottledError,
+    UnavailableError,
     UnreachableError,
     WrongRegionError,
 )
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
 
     from botocore.exceptions import BotoCoreError, ClientError
 
-__all__ = ["Caller"]
+__all__ = ["Caller", "whole"]
 
-_CONFLICTS = 6
+_ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.2
+_PARTIAL_ATTEMPTS = 4
+_PARTIAL_FIRST_WAIT_SECONDS = 0.05
 _SKEWED_WORDS = ("Signature expired", "Signature not yet current")
 _INTEGRITY_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 
@@ -41,9 +45,10 @@ _INTEGRITY_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mi
 class Caller:
     """One client's operations, by name."""
 
-    def __init__(self, client: Any, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Call through *client*; wait with *sleep*."""
+    def __init__(self, client: Any, *, repeats: bool = True, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Call through *client*; wait with *sleep*. Without *repeats*, what may have been done is not asked for again."""
         self._client = client
+        self._attempts = _ATTEMPTS if repeats else 1
         self._service: str = client.meta.service_model.service_name
         self._sleep = sleep
 
@@ -60,24 +65,61 @@ class Caller:
 
         *doing* completes "AWS does not allow to …". Raises AwsError of the kind that fits.
         """
-        from botocore import xform_name  # noqa: PLC0415 - slow to import, and only here when there is a client
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        return self._repeatedly(lambda method: method(**parameters), operation, doing, expected)
+
+    def read(
+        self,
+        operation: str,
+        *,
+        doing: str,
+        expected: frozenset[str] = frozenset(),
+        most: int | None = None,
+        **parameters: Any,
+    ) -> bytes | None:
+        """
+        Return the content that *operation* answers with, as above; it is asked for again where it ends too early.
+
+        Of a content of more than *most* bytes nothing is read, and none of it returned.
+        """
+
+        def ask(method: Callable[..., Any]) -> dict[str, Any]:
+            response = method(**parameters)
+            with response["Body"] as body:
+                return {"content": b"" if most is not None and response["ContentLength"] > most else body.read()}
+
+        response = self._repeatedly(ask, operation, doing, expected)
+        return None if response is None else bytes(response["content"])
+
+    def _repeatedly(
+        self,
+        ask: Callable[[Callable[..., Any]], dict[str, Any]],
+        operation: str,
+        doing: str,
+        expected: frozenset[str],
+    ) -> dict[str, Any] | None:
+        from botocore import exceptions, xform_name  # noqa: PLC0415 - slow to import, and only here when there is a client
         from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
         method = getattr(self._client, xform_name(operation))
-        for attempt in range(_CONFLICTS):
+        for attempt in range(self._attempts):
+            last = attempt == self._attempts - 1
+            first_wait = _FIRST_WAIT_SECONDS
             try:
-                response: dict[str, Any] = method(**parameters)
-            except ClientError as error:
+                return ask(method)
+            except exceptions.ClientError as error:
                 kind = meaning(error.response.get("Error", {}).get("Code", ""))
                 if kind is not None and kind in expected:
                     return None
-                if kind == "conflict" and attempt < _CONFLICTS - 1:
-                    # Jitter, so that two that collided do not collide again.
-                    self._sleep(_FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
-                    continue
-                raise _refused(error, kind, self._service, operation, doing) from error
-            except BotoCoreError as error:
+                if kind != "conflict" or last:
+                    raise _refused(error, kind, self._service, operation, doing) from error
+            except (exceptions.IncompleteReadError, exceptions.ResponseStreamingError) as error:
+                if last or attempt >= _PARTIAL_ATTEMPTS - 1:
+                    raise UnreachableError(
+                        f"Cannot {doing}: the answers of `{self._service}` end too early",
+                        hint="look at the network, and at proxies on the way",
+                    ) from error
+                first_wait = _PARTIAL_FIRST_WAIT_SECONDS
+            except exceptions.BotoCoreError as error:
                 raise _failed(error, self._service, doing) from error
             except ResponseParserError as error:
                 # It is no BotoCoreError, though only botocore raises it: something between here and AWS answered.
@@ -85,8 +127,25 @@ class Caller:
                     f"Cannot {doing}: what answers for `{self._service}` does not speak as AWS does",
                     hint="look at the network, a proxy on the way, AWS_ENDPOINT_URL",
                 ) from error
-            return response
+            # Jitter, so that two that collided do not collide again.
+            self._sleep(first_wait * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
         raise AssertionError(operation)  # pragma: no cover - the last attempt returns or raises
+
+
+def whole(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
+    """
+    Raise botocore's IncompleteReadError for an answer that ends before its announced length; a handler of ``before-parse``.
+
+    botocore asks nobody to check that, and takes half an answer in JSON for one that says nothing.
+    """
+    from botocore.exceptions import IncompleteReadError  # noqa: PLC0415
+
+    body = response_dict.get("body")
+    announced = response_dict["headers"].get("content-length", "")
+    if operation_model.http.get("method") == "HEAD" or not isinstance(body, bytes) or not announced.isdigit():
+        return
+    if len(body) < int(announced):
+        raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(announced))
 
 
 def _refused(error: ClientError, kind: str | None, service: str, operation: str, doing: str) -> AwsError:  # noqa: PLR0911 - one return for each kind
@@ -122,6 +181,12 @@ def _refused(error: ClientError, kind: str | None, service: str, operation: str,
     if code in _INTEGRITY_CODES:
         return IntegrityError(
             f"Cannot {doing}: what arrived is not what was sent", hint="run again; if the build changed, build again"
+        )
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return UnavailableError(
+            f"Cannot {doing}: `{service}:{operation}` fails on AWS's side with status {status}, after all attempts",
+            hint="wait a minute and run again: what was done is not done again",
         )
     return AwsError(f"Cannot {doing}: {_sentence(said) or code}", hint=f"`{service}:{operation}` answered `{code}`")
 

@@ -134,10 +134,14 @@ class Layers(Protocol):
         """Return one version, or nothing where it has been deleted."""
 
     def publish(self, publication: Publication) -> PublishedVersion:
-        """Publish a new version."""
+        """
+        Publish a new version.
+
+        After ThrottledError, UnavailableError and UnreachableError there may be one, and nobody has tried again.
+        """
 
     def delete(self, name: str, number: int) -> None:
-        """Delete a version; functions that use it keep it."""
+        """Delete a version, or nothing; functions that use it keep it."""
 
     def granted(self, name: str, number: int) -> frozenset[str]:
         """Return the statement ids in a version's policy."""

@@ -9,6 +9,8 @@ from lamina.aws.interfaces import Grant, LayerVersion, Publication, PublishedVer
 from lamina.errors import PublishError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lamina.aws.failures import Caller
 
 __all__ = ["LambdaLayers"]
@@ -20,9 +22,14 @@ _CONFLICT = frozenset({"conflict"})
 class LambdaLayers:
     """The layers of one account in one region."""
 
-    def __init__(self, call: Caller, *, knows_storage: bool) -> None:
-        """Ask through *call*, whose botocore does or does not know ``S3ObjectStorageMode``."""
+    def __init__(self, call: Caller, *, once: Callable[[], Caller] | None = None, knows_storage: bool) -> None:
+        """
+        Ask through *call*, whose botocore does or does not know ``S3ObjectStorageMode``.
+
+        What must not be repeated is asked through what *once* returns, if *call* itself repeats things.
+        """
         self._call = call
+        self._once = once or (lambda: call)
         self._knows_storage = knows_storage
 
     def versions(self, name: str) -> tuple[LayerVersion, ...]:
@@ -61,7 +68,12 @@ class LambdaLayers:
         return None if response is None else _published(response)
 
     def publish(self, publication: Publication) -> PublishedVersion:
-        """Publish a new version."""
+        """
+        Publish a new version.
+
+        It is asked for once: each time Lambda would make another version. So with ThrottledError, UnavailableError and
+        UnreachableError there may be one.
+        """
         parameters: dict[str, Any] = {
             "LayerName": publication.name,
             "Description": publication.description,
@@ -71,7 +83,7 @@ class LambdaLayers:
         }
         if publication.license is not None:
             parameters["LicenseInfo"] = publication.license
-        response = self._call(
+        response = self._once()(
             "PublishLayerVersion", doing=f"publish a version of layer `{publication.name}`", **parameters
         )
         return _published(_present(response))
@@ -92,10 +104,11 @@ class LambdaLayers:
         return content
 
     def delete(self, name: str, number: int) -> None:
-        """Delete a version; functions that use it keep it."""
+        """Delete a version, or nothing; functions that use it keep it."""
         self._call(
             "DeleteLayerVersion",
             doing=f"delete version {number} of layer `{name}`",
+            expected=_MISSING,
             LayerName=name,
             VersionNumber=number,
         )

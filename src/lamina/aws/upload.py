@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from lamina.aws.source import Source
     from lamina.progress import Reporter
 
-__all__ = ["STALE_SECONDS", "compose", "is_composed", "prove", "send_parts", "stored_parts"]
+__all__ = ["compose", "is_composed", "prove", "send_parts", "stored_parts"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-STALE_SECONDS = 3600.0
-"""An upload that was begun so long ago is not being worked at any more."""
 _WORKERS = 8
 _RANGE_BYTES = 8 << 20
 
@@ -133,18 +131,24 @@ def _hash(objects: Objects, key: str, start: int, size: int, whole: hashlib._Has
 
 
 def _from_parts(objects: Objects, key: str, keys: Keys, source: Source) -> None:
-    for upload in objects.unfinished(key):
-        if upload.age_seconds > STALE_SECONDS:
-            objects.abort(key, upload.id)
     upload_id = objects.begin(key)
     done = False
     try:
-        done = objects.complete(key, upload_id, _assemble(objects, key, upload_id, keys, source))
+        try:
+            objects.complete(key, upload_id, _assemble(objects, key, upload_id, keys, source))
+        except AwsError:
+            # Whoever is faster gives up the uploads of everybody else, but what they were for is there then.
+            if not is_composed(objects, key, source):
+                raise
+        done = True
     finally:
         if not done:
             # What ended the upload is more interesting than that giving it up failed, too; it is found and given up later.
             with suppress(AwsError):
                 objects.abort(key, upload_id)
+    # Nobody needs those that a killed publisher left, or that were begun twice because a reply got lost.
+    for upload in objects.unfinished(key):
+        objects.abort(key, upload.id)
 
 
 def _assemble(objects: Objects, key: str, upload: str, keys: Keys, source: Source) -> Sequence[SentPart]:
