@@ -162,11 +162,15 @@ class FakeFunctions:
     def alias(self, name: str, alias: str) -> AliasState | None:
         return self._do("GetAlias", lambda: self.functions[name].aliases.get(alias))
 
-    def create_alias(self, name: str, alias: str, version: str) -> None:
-        def effect() -> None:
-            self.functions[name].aliases[alias] = AliasState(name=alias, version=version, revision=self._next())
+    def create_alias(self, name: str, alias: str, version: str) -> bool:
+        def effect() -> bool:
+            aliases = self.functions[name].aliases
+            if alias in aliases:
+                return False
+            aliases[alias] = AliasState(name=alias, version=version, revision=self._next())
+            return True
 
-        self._do("CreateAlias", effect)
+        return self._do("CreateAlias", effect)
 
     def move_alias(self, name: str, alias: str, version: str, *, revision: str) -> bool:
         def effect() -> bool:
@@ -181,16 +185,17 @@ class FakeFunctions:
     def delete_alias(self, name: str, alias: str) -> None:
         self._do("DeleteAlias", lambda: self.functions[name].aliases.pop(alias, None))
 
-    def create(self, function: NewFunction) -> None:
-        def effect() -> None:
+    def create(self, function: NewFunction) -> bool:
+        def effect() -> bool:
             if function.name in self.functions:
-                raise AwsError(f"Cannot make function `{function.name}`: Function already exist")
+                return False
             assert isinstance(function.code, Zip)
             self._check(function.code.content, function.settings)
             self.hold(function.name, function.code.content, function.settings)
             self.functions[function.name].busy_polls = 2
+            return True
 
-        self._do("CreateFunction", effect)
+        return self._do("CreateFunction", effect)
 
     def delete(self, name: str) -> None:
         self._do("DeleteFunction", lambda: self.functions.pop(name, None))

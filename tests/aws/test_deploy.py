@@ -17,7 +17,7 @@ from lamina.aws.deployplan import Deploy, Found, WantedFunction, WantedLayer, pl
 from lamina.aws.deploysurvey import Step, survey
 from lamina.aws.functions import Settings
 from lamina.aws.naming import Keys
-from lamina.errors import AwsError, ChangedMeanwhileError, DeployError
+from lamina.errors import AwsError, ChangedMeanwhileError, DeployError, UnreachableError
 from lamina.model import Package
 
 if TYPE_CHECKING:
@@ -295,6 +295,30 @@ def test_creates(tmp_path: Path) -> None:
     shop.deployment(shop.steps(create=True), Creation(role=ROLE)).run()
 
     assert {"live": shop.complete()} == shop.lambda_.snapshot()["shop-beta"][2]
+
+
+def test_making_whose_answer_got_lost(tmp_path: Path) -> None:
+    """Nobody knows whether the function is there: the error says so, and the next run finds out."""
+    shop = Shop(tmp_path)
+    shop.lambda_.functions.clear()
+    steps = shop.steps(create=True)
+
+    def lose(operation: str) -> None:
+        if operation == "CreateFunction":
+            raise UnreachableError("Cannot make it: `lambda` cannot be reached")
+
+    shop.lambda_.after = lose
+    creation = Creation(role=ROLE)
+    with pytest.raises(DeployError) as caught:
+        shop.deployment(steps[:1], creation).run()
+    shop.lambda_.after = lambda _: None
+    again = shop.deployment(shop.steps(create=True), creation).run()
+
+    assert (
+        str(caught.value)
+        == "Cannot make it: `lambda` cannot be reached; nothing was changed, though `shop-alpha` may have been made"
+    )
+    assert ["1", "1", "1"] == [each.version for each in again]
 
 
 def test_what_keeps_from_deploying(tmp_path: Path) -> None:

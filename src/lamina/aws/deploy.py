@@ -17,7 +17,14 @@ from lamina.aws.deployplan import Create, Deploy, Keep, State, states
 from lamina.aws.deploysurvey import backup
 from lamina.aws.functions import LATEST, NewFunction, Settings
 from lamina.aws.interfaces import S3Code, Zip
-from lamina.errors import AwsError, ChangedMeanwhileError, DeployError, LaminaError
+from lamina.errors import (
+    AwsError,
+    ChangedMeanwhileError,
+    DeployError,
+    LaminaError,
+    UnavailableError,
+    UnreachableError,
+)
 from lamina.progress import Silent
 from lamina.target import quotas
 
@@ -44,7 +51,9 @@ _DEFAULT_SIZES = (128, 3)
 class Patience:
     """How to wait for Lambda."""
 
-    poll_seconds: float = 0.5
+    poll_seconds: float = 0.1
+    """Before the second look; twice as long before each one after it."""
+    longest_poll_seconds: float = 1.0
     limit_seconds: float = 300.0
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
@@ -76,6 +85,8 @@ class _Journal:
 
     step: Step
     touched: bool = False
+    doubtful: bool = False
+    """Whether the function may have been made, and nobody told."""
     version: str | None = None
     alias_touched: bool = False
     sent_bytes: int = 0
@@ -129,7 +140,7 @@ class Deployment:
         except BaseException as error:
             problems = self._put_back(changing)
             if isinstance(error, LaminaError):
-                raise _undone(error, problems, touched=any(each.touched for each in changing)) from error
+                raise _undone(error, problems, changing) from error
             raise
         return tuple(
             Deployed(step=each.step, version=each.version, sent_bytes=each.sent_bytes) for each in self._journals
@@ -201,14 +212,12 @@ class Deployment:
             timeout_seconds=timeout,
         )
         try:
-            self._functions.create(new)
-            # Only from here on it is ours to delete: a refusal may mean that somebody else has just made it.
-            journal.touched = True
-        except AwsError:
-            # Where the reply got lost, the SDK asked again and was told that the function exists.
-            there = self._functions.get(wanted.name)
-            if there is None or State.of(there) != _final(action):
-                raise
+            # One that exists by now is ours where the reply got lost, and the SDK asked again; or somebody else has just made it.
+            # So it is ours to delete only where we were told that it was made.
+            journal.touched = self._functions.create(new)
+        except (UnavailableError, UnreachableError):
+            journal.doubtful = True
+            raise
         journal.sent_bytes += journal.step.package.zipped_bytes
         made = self._settled(wanted.name)
         if made is None or State.of(made) != _final(action):
@@ -233,6 +242,7 @@ class Deployment:
     def _settled(self, name: str, version: str = LATEST) -> FunctionState | None:
         """Return a version of a function once no change of it is under way."""
         patience = self._patience
+        pause = patience.poll_seconds
         deadline = patience.clock() + patience.limit_seconds
         while True:
             found = self._functions.get(name, version)
@@ -243,7 +253,8 @@ class Deployment:
                     f"Function `{name}` is still being changed after {patience.limit_seconds:.0f} s",
                     hint="look at its state in the console, and run again",
                 )
-            patience.sleep(patience.poll_seconds)
+            patience.sleep(pause)
+            pause = min(2 * pause, patience.longest_poll_seconds)
         if found is not None and found.failure is not None and version == LATEST:
             raise DeployError(f"Lambda could not change function `{name}`: {found.failure}")
         return found
@@ -275,7 +286,8 @@ class Deployment:
             return
         name, alias = action.wanted.name, action.alias
         before = action.found.alias if isinstance(action, Deploy) else None
-        journal.touched = journal.alias_touched = True
+        journal.alias_touched = True
+        journal.touched = journal.touched or isinstance(action, Deploy)
         try:
             if before is None:
                 self._functions.create_alias(name, alias, version)
@@ -359,12 +371,15 @@ def _changed(name: str) -> ChangedMeanwhileError:
     return ChangedMeanwhileError(f"Somebody else changed function `{name}` at the same time", hint="run again")
 
 
-def _undone(error: LaminaError, problems: Sequence[str], *, touched: bool) -> DeployError:
+def _undone(error: LaminaError, problems: Sequence[str], journals: Sequence[_Journal]) -> DeployError:
     """Return what to tell after *error*: what went wrong, and how things stand now."""
     kind = type(error) if isinstance(error, DeployError) else DeployError
     if problems:
         return kind("\n  ".join((f"{error}; not everything could be put back", *problems)), hint=error.hint)
+    touched = any(each.touched for each in journals)
     standing = "everything was put back: functions and aliases are as they were" if touched else "nothing was changed"
+    if doubtful := [f"`{each.step.action.wanted.name}`" for each in journals if each.doubtful]:
+        standing += f", though {' and '.join(doubtful)} may have been made"
     return kind(f"{error}; {standing}", hint=error.hint)
 
 

@@ -92,8 +92,8 @@ class Functions(Protocol):
     def alias(self, name: str, alias: str) -> AliasState | None:
         """Return an alias of a function, or nothing where there is none."""
 
-    def create_alias(self, name: str, alias: str, version: str) -> None:
-        """Make an alias."""
+    def create_alias(self, name: str, alias: str, version: str) -> bool:
+        """Make an alias; say whether it was made, which it is not where one of that name exists."""
 
     def move_alias(self, name: str, alias: str, version: str, *, revision: str) -> bool:
         """Let an alias point to *version*, with all its traffic; say whether *revision* was still the current one."""
@@ -101,8 +101,8 @@ class Functions(Protocol):
     def delete_alias(self, name: str, alias: str) -> None:
         """Delete an alias, or nothing."""
 
-    def create(self, function: NewFunction) -> None:
-        """Begin to make a function."""
+    def create(self, function: NewFunction) -> bool:
+        """Begin to make a function; say whether it was begun, which it is not where one of that name exists."""
 
     def delete(self, name: str) -> None:
         """Delete a function with all its versions and aliases, or nothing."""

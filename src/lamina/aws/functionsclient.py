@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from lamina.aws.functions import LATEST, AliasState, FunctionState, NewFunction, Settings
 from lamina.aws.interfaces import S3Code, Zip
-from lamina.errors import DeployError, IntegrityError
+from lamina.errors import DeployError, IntegrityError, UnreachableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +22,12 @@ __all__ = ["LambdaFunctions"]
 
 _MISSING = frozenset({"missing"})
 _CHANGED = frozenset({"changed"})
+# For what is to be made, Lambda calls one that exists a conflict.
+_EXISTS = frozenset({"conflict"})
 _PIECE_BYTES = 1 << 20
 _SECONDS = 60
+_ATTEMPTS = 4
+_FIRST_WAIT_SECONDS = 0.2
 
 
 class LambdaFunctions:
@@ -44,13 +50,24 @@ class LambdaFunctions:
 
     def download(self, name: str, destination: Path) -> None:
         """Write the code of ``$LATEST``, checked against the SHA-256 that Lambda says, to *destination*."""
-        response = self._call("GetFunction", doing=f"read the code of function `{name}`", FunctionName=name) or {}
-        expected = response["Configuration"]["CodeSha256"]
-        location = response.get("Code", {}).get("Location")
-        if location is None:
-            raise DeployError(f"Lambda does not say where the code of function `{name}` is")
-        if _fetch(location, destination, name) != expected:
-            raise IntegrityError(f"The code of function `{name}` is not what Lambda says it is", hint="run again")
+        for attempt in range(_ATTEMPTS):
+            response = self._call("GetFunction", doing=f"read the code of function `{name}`", FunctionName=name) or {}
+            location = response.get("Code", {}).get("Location")
+            if location is None:
+                raise DeployError(f"Lambda does not say where the code of function `{name}` is")
+            arriving = destination.with_name(f"{destination.name}.part")
+            try:
+                if _fetch(location, arriving) == response["Configuration"]["CodeSha256"]:
+                    arriving.replace(destination)
+                    return
+            except _UnreadableError as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise UnreachableError(
+                        f"The code of function `{name}` cannot be read: {error}",
+                        hint="look at the network and its proxies, and run again",
+                    ) from None
+            time.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
+        raise IntegrityError(f"The code of function `{name}` is not what Lambda says it is", hint="run again")
 
     def update_code(self, name: str, code: Zip | S3Code, *, architecture: str, revision: str) -> bool:
         """Begin to change the code; say whether *revision* was still the current one."""
@@ -109,15 +126,17 @@ class LambdaFunctions:
             is_split=bool((response.get("RoutingConfig") or {}).get("AdditionalVersionWeights")),
         )
 
-    def create_alias(self, name: str, alias: str, version: str) -> None:
-        """Make an alias."""
-        self._call(
+    def create_alias(self, name: str, alias: str, version: str) -> bool:
+        """Make an alias; say whether it was made, which it is not where one of that name exists."""
+        response = self._call(
             "CreateAlias",
             doing=f"make alias `{alias}` of function `{name}`",
+            expected=_EXISTS,
             FunctionName=name,
             Name=alias,
             FunctionVersion=version,
         )
+        return response is not None
 
     def move_alias(self, name: str, alias: str, version: str, *, revision: str) -> bool:
         """Let an alias point to *version*, with all its traffic; say whether *revision* was still the current one."""
@@ -142,11 +161,12 @@ class LambdaFunctions:
             Name=alias,
         )
 
-    def create(self, function: NewFunction) -> None:
-        """Begin to make a function."""
-        self._call(
+    def create(self, function: NewFunction) -> bool:
+        """Begin to make a function; say whether it was begun, which it is not where one of that name exists."""
+        response = self._call(
             "CreateFunction",
             doing=f"make function `{function.name}`",
+            expected=_EXISTS,
             FunctionName=function.name,
             Role=function.role,
             Code=_code(function.code),
@@ -157,6 +177,7 @@ class LambdaFunctions:
             MemorySize=function.memory_mb,
             Timeout=function.timeout_seconds,
         )
+        return response is not None
 
     def delete(self, name: str) -> None:
         """Delete a function with all its versions and aliases, or nothing."""
@@ -191,12 +212,17 @@ def _state(name: str, response: dict[str, Any]) -> FunctionState:
     )
 
 
-def _fetch(location: str, destination: Path, name: str) -> str:
+class _UnreadableError(Exception):
+    """What is at a signed address cannot be read; nothing of the address is in the text."""
+
+
+def _fetch(location: str, destination: Path) -> str:
     """Write what is at the signed address *location* to *destination*, and return its SHA-256 in base64."""
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - slow to import, and only here when there is a client
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
     from botocore.httpsession import URLLib3Session  # noqa: PLC0415
     from botocore.utils import get_environ_proxies  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
     session = URLLib3Session(
         verify=os.environ.get("AWS_CA_BUNDLE") or True, proxies=get_environ_proxies(location), timeout=_SECONDS
@@ -204,15 +230,15 @@ def _fetch(location: str, destination: Path, name: str) -> str:
     request = AWSRequest(method="GET", url=location, stream_output=True).prepare()
     digest = hashlib.sha256()
     try:
+        response = session.send(request)
+        if response.status_code != HTTPStatus.OK:
+            raise _UnreadableError(f"status {response.status_code}")
         with destination.open("wb") as file:
-            for piece in session.send(request).raw.stream(_PIECE_BYTES):
+            for piece in response.raw.stream(_PIECE_BYTES):
                 digest.update(piece)
                 file.write(piece)
-    except (BotoCoreError, OSError) as error:
-        # The address is signed, so neither it nor what is said about it may be shown.
-        raise DeployError(
-            f"The code of function `{name}` cannot be read: {type(error).__name__}", hint="run again"
-        ) from None
+    except (BotoCoreError, HTTPError, OSError) as error:
+        raise _UnreadableError(type(error).__name__) from None
     finally:
         session.close()
     return base64.b64encode(digest.digest()).decode("ascii")
