@@ -1,19 +1,39 @@
-"""A proxy on loopback between botocore and an emulator: it fails one kind of request, once, before or after it has worked."""
+"""
+A bad line on loopback: a proxy between botocore and an emulator that does something else to the n-th request than to pass it on.
+
+What goes over it can also be held there, for as long as it takes to kill whoever asked.
+"""
 
 from __future__ import annotations
 
 import http.client
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from email.message import Message
+
+KINDS = (
+    "500",  # before anything was done
+    "throttled",
+    "dropped",  # before the service saw it
+    "lost",  # after the service did it
+    "late 500",  # after the service did it
+    "twice",  # delivered twice, and the first answer comes back
+    "twice, second",  # delivered twice, and the second answer comes back
+    "truncated",  # half the answer's body
+    "trickling",  # the answer's body in small pieces
+)
+LASTING = ("500", "throttled", "dropped", "lost", "late 500", "twice", "twice, second", "truncated")
 
 OPERATIONS = {
     ("PUT", "copied part"): "UploadPartCopy",
@@ -22,55 +42,61 @@ OPERATIONS = {
     ("POST", "uploads"): "CreateMultipartUpload",
     ("POST", "uploadId"): "CompleteMultipartUpload",
     ("GET", "uploads"): "ListMultipartUploads",
+    ("GET", ""): "GetObject",
     ("DELETE", ""): "DeleteObject",
+    ("DELETE", "uploadId"): "AbortMultipartUpload",
     ("HEAD", ""): "HeadObject",
 }
-
-FUNCTION_OPERATIONS = {
-    ("POST", "", 2): "CreateFunction",
-    ("GET", "", 3): "GetFunction",
-    ("GET", "configuration", 4): "GetFunctionConfiguration",
-    ("PUT", "code", 4): "UpdateFunctionCode",
-    ("PUT", "configuration", 4): "UpdateFunctionConfiguration",
-    ("POST", "versions", 4): "PublishVersion",
-    ("POST", "aliases", 4): "CreateAlias",
-    ("PUT", "aliases", 5): "UpdateAlias",
-    ("GET", "aliases", 5): "GetAlias",
+LAYER_OPERATIONS = {
+    ("POST", "versions", 5): "PublishLayerVersion",
+    ("GET", "versions", 5): "ListLayerVersions",
+    ("GET", "versions", 6): "GetLayerVersion",
+    ("DELETE", "versions", 6): "DeleteLayerVersion",
+    ("POST", "policy", 7): "AddLayerVersionPermission",
+    ("GET", "policy", 7): "GetLayerVersionPolicy",
 }
-"""By method, what of a function is meant, and how many slashes the path has."""
+FUNCTION_OPERATIONS = {
+    ("POST", "", 3): "CreateFunction",
+    ("GET", "", 4): "GetFunction",
+    ("DELETE", "", 4): "DeleteFunction",
+    ("GET", "configuration", 5): "GetFunctionConfiguration",
+    ("PUT", "code", 5): "UpdateFunctionCode",
+    ("PUT", "configuration", 5): "UpdateFunctionConfiguration",
+    ("POST", "versions", 5): "PublishVersion",
+    ("POST", "aliases", 5): "CreateAlias",
+    ("PUT", "aliases", 6): "UpdateAlias",
+    ("GET", "aliases", 6): "GetAlias",
+    ("DELETE", "aliases", 6): "DeleteAlias",
+}
+"""By method, what of a function or layer is meant, and how many pieces the path has."""
 
-
-@dataclass
-class Fault:
-    """Which request fails, and how; and how often it has."""
-
-    operation: str = ""
-    kind: str = ""
-    """``500``, ``503``, ``dropped`` (before the service sees it) or ``unanswered`` (after it has done it)."""
-    hits: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def strikes(self, operation: str) -> bool:
-        with self.lock:
-            if operation != self.operation or self.hits:
-                return False
-            self.hits += 1
-            return True
+_PIECES = 12
+_PAUSE_SECONDS = 0.01
+_HELD_SECONDS = 30
 
 
 def operation_of(method: str, path: str, headers: Message) -> str:
-    """Return the operation that a request is, as far as publishing needs them."""
+    """Return the operation that a request is, as far as publishing and deploying need them."""
     parts = urlsplit(path)
-    query = parse_qs(parts.query, keep_blank_values=True)
+    pieces = parts.path.rstrip("/").split("/")
     if parts.path.startswith("/2018-10-31/layers"):
-        if method == "POST":
-            return "AddLayerVersionPermission" if parts.path.endswith("/policy") else "PublishLayerVersion"
-        return "ListLayerVersions" if parts.path.endswith("/versions") else "GetLayerVersion"
+        # /2018-10-31/layers, then NAME, then versions, then NUMBER, then policy.
+        return LAYER_OPERATIONS.get((method, "".join(pieces[6:] or pieces[4:5]), len(pieces)), method)
     if parts.path.startswith("/2015-03-31/functions"):
         # /2015-03-31/functions, then NAME, then what of it, then which.
-        return FUNCTION_OPERATIONS.get((method, "/".join(parts.path.split("/")[4:5]), parts.path.count("/")), method)
+        return FUNCTION_OPERATIONS.get((method, "".join(pieces[4:5]), len(pieces)), method)
+    if "/_ministack/" in parts.path:
+        return "download"
     if target := headers.get("X-Amz-Target"):
         return target.split(".")[-1]
+    return _bucket_operation(method, pieces, parse_qs(parts.query, keep_blank_values=True), headers)
+
+
+def _bucket_operation(method: str, pieces: list[str], query: dict[str, list[str]], headers: Message) -> str:
+    if method == "POST" and len(pieces) == 1:
+        return "GetCallerIdentity"
+    if method == "HEAD" and len(pieces) == 2:
+        return "HeadBucket"
     if "partNumber" in query:
         kind = "copied part" if "x-amz-copy-source" in headers else "part"
     else:
@@ -78,19 +104,93 @@ def operation_of(method: str, path: str, headers: Message) -> str:
     return OPERATIONS.get((method, kind), f"{method} {kind}")
 
 
+def refusal(operation: str, path: str, *, throttled: bool) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Return the answer of a service that is in trouble, in its own words."""
+    if path.startswith("/20"):
+        status, code = (429, "TooManyRequestsException") if throttled else (500, "ServiceException")
+        return status, [("x-amzn-ErrorType", code), ("Content-Type", "application/json")], b'{"Message": "no"}'
+    if operation in {"GetParameter", "PutParameter"}:
+        status, code = (400, "ThrottlingException") if throttled else (500, "InternalServerError")
+        return (
+            status,
+            [("Content-Type", "application/x-amz-json-1.1")],
+            f'{{"__type": "{code}", "message": "no"}}'.encode(),
+        )
+    if operation == "GetCallerIdentity":
+        status, code = (400, "Throttling") if throttled else (500, "InternalFailure")
+        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
+        return status, [("Content-Type", "text/xml")], body.encode()
+    status, code = (503, "SlowDown") if throttled else (500, "InternalError")
+    return (
+        status,
+        [("Content-Type", "application/xml")],
+        f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode(),
+    )
+
+
+@dataclass
+class Line:
+    """What the line does, and what went over it."""
+
+    url: str = ""
+    """The proxy's."""
+    kind: str = ""
+    first: int = 0
+    """The number of the first request that something is done to, from 1; 0 for none."""
+    lasting: bool = False
+    """Whether it is done to all requests from then on."""
+    hold: int = 0
+    """The number of the request that is held, for good; 0 for none."""
+    hold_after: bool = False
+    """Whether the service sees the held request before."""
+    later: float = 0.0
+    """How many seconds the service's clock is ahead of what it says."""
+    look: Callable[[str], None] = lambda _: None
+    """Is called after each request that the service has seen, before it is answered."""
+    calls: list[str] = field(default_factory=list)
+    holding: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def clear(self) -> None:
+        """Pass everything on, and count from the beginning."""
+        self.kind, self.first, self.lasting, self.hold, self.hold_after, self.later = "", 0, False, 0, False, 0.0
+        self.look = lambda _: None
+        self.calls = []
+        self.holding, self.release = threading.Event(), threading.Event()
+
+    def count(self, operation: str) -> tuple[int, str]:
+        """Count a request; return its number, and what is to be done to it."""
+        with self.lock:
+            self.calls.append(operation)
+            number = len(self.calls)
+            struck = self.first and (number == self.first or (self.lasting and number > self.first))
+            return number, self.kind if struck else ""
+
+    def keep(self) -> None:
+        """Hold a request until it is released."""
+        self.holding.set()
+        self.release.wait(_HELD_SECONDS)
+
+
 class Proxy(ThreadingHTTPServer):
     """Forwards to one host."""
 
     daemon_threads = True
+    request_queue_size = 64
 
-    def __init__(self, host: str, fault: Fault) -> None:
+    def __init__(self, host: str, line: Line) -> None:
         super().__init__(("127.0.0.1", 0), Forward)
         self.host = host
-        self.fault = fault
+        self.own = f"127.0.0.1:{self.server_address[1]}"
+        self.line = line
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: those who ask are killed here."""
 
 
 class Forward(BaseHTTPRequestHandler):
-    """Forwards one request after the other, or fails it."""
+    """Forwards one request after the other, or does something else to it."""
 
     server: Proxy
     protocol_version = "HTTP/1.1"
@@ -106,18 +206,34 @@ class Forward(BaseHTTPRequestHandler):
         return True
 
     def _serve(self) -> None:
+        line = self.server.line
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         operation = operation_of(self.command, self.path, self.headers)
-        kind = self.server.fault.kind if self.server.fault.strikes(operation) else ""
-        if kind in {"500", "503"}:
-            self._answer(int(kind), [], b"")
+        number, kind = line.count(operation)
+        if number == line.hold and not line.hold_after:
+            line.keep()
+            self.close_connection = True
             return
-        self.close_connection = kind in {"dropped", "unanswered"} or self.close_connection
+        if kind in {"500", "throttled"}:
+            self._answer(*refusal(operation, self.path, throttled=kind == "throttled"))
+            return
         if kind == "dropped":
+            self.close_connection = True
             return
-        status, headers, content = self._forward(body)
-        if kind != "unanswered":
-            self._answer(status, headers, content)
+        answer = self._forward(body)
+        if kind.startswith("twice"):
+            second = self._forward(body)
+            answer = second if kind == "twice, second" else answer
+        line.look(operation)
+        if number == line.hold:
+            line.keep()
+            kind = "lost"
+        if kind == "lost":
+            self.close_connection = True
+        elif kind == "late 500":
+            self._answer(*refusal(operation, self.path, throttled=False))
+        else:
+            self._answer(*answer, kind=kind)
 
     def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.server.host, timeout=30)
@@ -125,21 +241,44 @@ class Forward(BaseHTTPRequestHandler):
             headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
             connection.request(self.command, self.path, body, headers)
             response = connection.getresponse()
-            return response.status, response.getheaders(), response.read()
+            content = response.read()
+            if b'"Location"' in content[:20_000]:
+                # Code is downloaded over this line, too.
+                content = content.replace(self.server.host.encode(), self.server.own.encode())
+            return response.status, response.getheaders(), content
         finally:
             connection.close()
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, *, kind: str = "") -> None:
         self.send_response_only(status)
         length = str(len(content))
         for name, value in headers:
             if name.lower() == "content-length" and self.command == "HEAD":
                 length = value
+            elif name.lower() == "date":
+                self.send_header(name, self._date(value))
             elif name.lower() not in {"content-length", "transfer-encoding", "connection"}:
                 self.send_header(name, value)
-        self.send_header("Content-Length", length)
+        if status != HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", length)
         self.end_headers()
-        self.wfile.write(content)
+        if kind == "truncated":
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
+        elif kind == "trickling":
+            self._trickle(content)
+        elif self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _trickle(self, content: bytes) -> None:
+        size = max(1, -(-len(content) // _PIECES))
+        for start in range(0, len(content), size):
+            self.wfile.write(content[start : start + size])
+            self.wfile.flush()
+            time.sleep(_PAUSE_SECONDS)
+
+    def _date(self, said: str) -> str:
+        return format_datetime(parsedate_to_datetime(said) + timedelta(seconds=self.server.line.later), usegmt=True)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve  # noqa: N815 - named by the base class
 
@@ -148,15 +287,17 @@ class Forward(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def faulty(url: str) -> Iterator[tuple[str, Fault]]:
-    """Serve *url* through a proxy; give the proxy's address and its fault, which is none at first."""
-    fault = Fault()
-    server = Proxy(urlsplit(url).netloc, fault)
+def bad_line(url: str) -> Iterator[Line]:
+    """Serve *url* through a proxy, which passes everything on at first."""
+    line = Line()
+    server = Proxy(urlsplit(url).netloc, line)
+    line.url = f"http://{server.own}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", fault
+        yield line
     finally:
+        line.release.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -1,56 +1,126 @@
-"""Publishing over a bad line: whatever fails, and whether it was done or not, there is one version and it is the layer."""
+"""Publishing and deploying over a bad line: whatever becomes of any request, it ends done or refused, and is finished by running again."""
 
 from __future__ import annotations
 
-import uuid
+import os
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.retries import standard
 
-from aws.faults import faulty
-from aws.made import PART, make_layer, make_wanted
-from lamina.aws.apply import apply
-from lamina.aws.config import PublishConfig
-from lamina.aws.interfaces import Grant
-from lamina.aws.places import connect
-from lamina.aws.survey import Job, Place, survey
+from aws.faults import KINDS, LASTING, bad_line
+from aws.journeys import JOURNEYS, Journey, make_ground
+from lamina.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aws.faults import Line
     from emulators import Emulator
 
-OPERATIONS = (
-    "PutObject",
-    "CreateMultipartUpload",
-    "UploadPartCopy",
-    "UploadPart",
-    "CompleteMultipartUpload",
-    "PublishLayerVersion",
-    "AddLayerVersionPermission",
-    "PutParameter",
-)
+EVERYTHING = os.environ.get("LAMINA_EVERY_FAULT") == "1"
+"""Every fault at every request, which takes minutes. Otherwise every request of `publish` and `deploy` meets one, in turn."""
+_MUCH_LATER_SECONDS = 7200.0
 
 
-@pytest.mark.parametrize("kind", ["503", "unanswered"])
-def test_one_fault_at_each_call_that_changes_something(
-    tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, kind: str
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What happens to which request, or to all from that one on."""
+
+    number: int
+    kind: str
+    lasting: bool
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.number}{' and after' if self.lasting else ''}"
+
+
+def cases(journey: str, requests: int) -> list[Case]:
+    """Return the faults to try on a journey of so many *requests*."""
+    numbers, turn = range(1, requests + 1), JOURNEYS.index(journey)
+    if EVERYTHING:
+        return [Case(number=number, kind=kind, lasting=False) for number in numbers for kind in KINDS] + [
+            Case(number=number, kind=kind, lasting=True) for number in numbers for kind in LASTING
+        ]
+    step = 1 if journey in {"publish", "deploy"} else 4
+    # In another order for each journey, so that requests that they have in common meet different faults.
+    return [
+        Case(number=number, kind=KINDS[(number + 4 * turn) % len(KINDS)], lasting=False) for number in numbers[::step]
+    ] + [
+        Case(number=number, kind=LASTING[(number // 3 + 3 * turn) % len(LASTING)], lasting=True)
+        for number in numbers[1 :: 3 * step]
+    ]
+
+
+class Traveller:
+    """Runs commands over a line."""
+
+    def __init__(self, line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.line = line
+        self.monkeypatch = monkeypatch
+        self.capsys = capsys
+
+    def go(self, journey: Journey, case: Case | None = None, *, later: float = 0.0) -> tuple[int, str]:
+        """Run the command, whose line is bad as *case* says; return its exit code and what it said."""
+        line = self.line
+        line.clear()
+        line.look, line.later = journey.look, later
+        if case is not None:
+            line.first, line.kind, line.lasting = case.number, case.kind, case.lasting
+        for name, value in journey.environment.items():
+            self.monkeypatch.setenv(name, value)
+        code = main(journey.words)
+        line.look = lambda _: None
+        return code, self.capsys.readouterr().err
+
+    def problems(self, journey: Journey, case: Case) -> tuple[int, list[str]]:
+        """Meet a fault, and go again without; return how the first one ended, and what was not as it should be."""
+        code, said = self.go(journey, case)
+        found = journey.wrong()
+        if code not in {0, 6} or (code and not ("error: " in said and "hint: " in said)):
+            found.append(f"exit code {code}: {said}")
+        journey.seen.clear()
+        again, said = self.go(journey, later=_MUCH_LATER_SECONDS)
+        if again:
+            found.append(f"exit code {again} when run again: {said}")
+        else:
+            found += journey.missing()
+        return code, [f"{case}: {each}" for each in found]
+
+
+@pytest.mark.parametrize("kind", JOURNEYS)
+def test_fault_at_every_request(
+    tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    """The SDK repeats the call, and what had been done already is taken for what it is."""
-    with faulty(ministack.url) as (url, fault):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        name = ministack.make_bucket(f"t{uuid.uuid4().hex[:12]}")
-        config = PublishConfig(bucket=name, share_with=(Grant(principal="123456789012"),), ssm_prefix=f"/{name}")
-        (connected,) = connect(config)
-        for operation in OPERATIONS:
-            place = Place(connected.services, bucket=name, prefix=f"{operation}/")
-            layer = make_layer(tmp_path / operation, {"big": PART, "small": 9})
-            wanted = make_wanted(layer, config, service=f"{name}-{operation}")
-            fault.operation, fault.kind, fault.hits = operation, kind, 0
-            (published,) = apply(survey([Job(wanted)], [place]))
-            (version,) = ministack.versions(wanted.name)
+    """
+    One fault is mostly got over, and lasting ones end with an error and a hint; nothing is ever left half done for users to see.
 
-            assert fault.hits == 1, operation
-            assert version["LayerVersionArn"] == published.version.arn
-            assert published.version.code_sha256 == wanted.layer.code_sha256
-            assert not any(step.action.is_change for step in survey([Job(wanted)], [place])), operation
+    Run again over a good line, there is one version, the function has it, and no upload is left open.
+    """
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    # How long botocore waits when it is throttled is not what is tested.
+    monkeypatch.setitem(standard.ExponentialBackoff._DEFAULT_BACKOFF_CONFIG, "throttling_base_scale", 0.01)
+    ground = make_ground(tmp_path, ministack)
+    ends: Counter[tuple[bool, int]] = Counter()
+    problems: list[str] = []
+    with bad_line(ministack.url) as line:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
+        traveller = Traveller(line, monkeypatch, capsys)
+        good = Journey(kind, ground)
+
+        assert (0, []) == (traveller.go(good)[0], good.missing())
+        requests = len(line.calls)
+        for case in cases(kind, requests):
+            code, found = traveller.problems(Journey(kind, ground), case)
+            ends[case.lasting, code] += 1
+            problems += found
+    with capsys.disabled():
+        if EVERYTHING:
+            print(f"\n{kind}: {requests} requests, {ends.total()} cases: {dict(ends)}")  # noqa: T201 - asked for
+
+    assert [] == problems
+    # A lasting fault that only delays or doubles is got over; one that keeps answers back is not.
+    assert ends[False, 0] > ends[False, 6]
+    assert ends[True, 6] > 0

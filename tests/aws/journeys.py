@@ -1,0 +1,215 @@
+"""Journeys over a bad line: each begins in a world of its own, and says in what state it may be left."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import random
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aws.lambdafakes import code
+from services import HANDLER, make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from emulators import Emulator
+    from services import Service
+
+JOURNEYS = ("publish", "direct", "deploy", "create")
+ROLE = "arn:aws:iam::000000000000:role/service"
+_BIG = 5_300_000
+_ACCOUNT = "123456789012"
+
+Pair = tuple[str, tuple[str, ...]]
+"""Code and layers of a function."""
+
+
+def _sha256(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+@dataclass
+class Ground:
+    """Services that are built once, and the clients to look behind lamina's back with."""
+
+    small: Service
+    big: Service
+    emulator: Emulator
+    bucket: str
+
+    def __post_init__(self) -> None:
+        self.lambda_: Any = self.emulator.client("lambda")
+        self.s3: Any = self.emulator.client("s3")
+        self.ssm: Any = self.emulator.client("ssm")
+
+
+def make_ground(directory: Path, emulator: Emulator) -> Ground:
+    """Return a service of small wheels, and one with a wheel that is a part of its own."""
+    small, big = make_service(directory / "small"), make_service(directory / "big")
+    noise = random.Random(0).randbytes(_BIG)  # noqa: S311 - bytes that do not deflate
+    big.add("big", "1.0", {"big/noise.bin": noise})
+    return Ground(small=small, big=big, emulator=emulator, bucket=emulator.make_bucket(f"b{uuid.uuid4().hex[:12]}"))
+
+
+@dataclass
+class Journey:
+    """
+    One journey: `publish` through a bucket, `direct` without one, `deploy` to a function that is there, `create` one.
+
+    `whole` is to publish through a bucket what is too small for parts.
+    """
+
+    kind: str
+    ground: Ground
+    name: str = field(default_factory=lambda: f"j{uuid.uuid4().hex[:12]}")
+    seen: list[str] = field(default_factory=list)
+    """What should never have been seen."""
+
+    def __post_init__(self) -> None:
+        self.service = self.ground.big if self.kind == "publish" else self.ground.small
+        self.old: Pair | None = None
+        self._write()
+        if self.kind == "deploy":
+            self._have_old()
+
+    def _write(self) -> None:
+        root = self.service.write()
+        (root / "service" / "handlers" / "hello.py").write_text(HANDLER)
+        lines = ["[tool.lamina.publish]", f'layer-name = "{self.name}-{{layer}}"']
+        if self.kind in {"publish", "whole"}:
+            lines += [f'bucket = "{self.ground.bucket}"', f'prefix = "{self.name}/"']
+        if self.kind in {"publish", "direct", "whole"}:
+            lines += [f'share-with = ["{_ACCOUNT}"]', f'ssm-prefix = "/{self.name}"']
+        lines += ["[tool.lamina.deploy]", f'function-name = "{self.name}-{{function}}"', 'alias = "live"', ""]
+        with (root / "pyproject.toml").open("a", encoding="utf-8") as file:
+            file.write("\n".join(lines))
+
+    def _have_old(self) -> None:
+        """Have the function as an earlier deployment left it: other code, and another layer of the same name."""
+        client, content = self.ground.lambda_, code("old")
+        layer = client.publish_layer_version(LayerName=self.layer, Content={"ZipFile": code("old layer")})
+        client.create_function(
+            FunctionName=self.function,
+            Role=ROLE,
+            Code={"ZipFile": content},
+            Handler="service.handlers.hello.lambda_handler",
+            Runtime="python3.13",
+            Layers=[layer["LayerVersionArn"]],
+        )
+        client.publish_version(FunctionName=self.function)
+        client.create_alias(FunctionName=self.function, Name="live", FunctionVersion="1")
+        self.old = (_sha256(content), (layer["LayerVersionArn"],))
+
+    @property
+    def layer(self) -> str:
+        return f"{self.name}-common"
+
+    @property
+    def function(self) -> str:
+        return f"{self.name}-hello"
+
+    @property
+    def words(self) -> list[str]:
+        """The command line."""
+        command = ["deploy"] if self.kind in {"deploy", "create"} else ["publish"]
+        create = ["--create", "--role", ROLE] if self.kind == "create" else []
+        return [*command, "--project", str(self.service.root), *create]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of the command."""
+        return {"LAMINA_CACHE_DIR": os.fspath(self.service.root.parent / "cache")}
+
+    @property
+    def zip(self) -> bytes:
+        """The layer as it was built."""
+        return (self.service.root / ".lamina" / "layers" / "common.zip").read_bytes()
+
+    @property
+    def package(self) -> bytes:
+        """The function as it was built."""
+        return (self.service.root / ".lamina" / "functions" / "hello.zip").read_bytes()
+
+    def versions(self) -> list[str]:
+        """Return the ARNs of all versions that say they are the layer; what they hold is looked at."""
+        rows = self.ground.lambda_.list_layer_versions(LayerName=self.layer)["LayerVersions"]
+        return [row["LayerVersionArn"] for row in rows if row.get("Description", "").startswith("lamina:")]
+
+    def wrong(self) -> list[str]:
+        """Return what may not be whatever happened: half a layer, two versions of one, half a function."""
+        found = list(self.seen)
+        versions = self.versions()
+        if len(versions) > 1:
+            found.append(f"{len(versions)} versions")
+        for arn in versions:
+            said = self.ground.lambda_.get_layer_version(
+                LayerName=self.layer, VersionNumber=int(arn.rpartition(":")[2])
+            )
+            if said["Content"]["CodeSha256"] != _sha256(self.zip):
+                found.append("a version is not the layer")
+        if self.kind in {"publish", "whole"}:
+            rows = self.ground.s3.list_objects_v2(Bucket=self.ground.bucket, Prefix=f"{self.name}/layers/")
+            keys = [row["Key"] for row in rows.get("Contents", ()) if row["Key"].endswith(".zip")]
+            contents = [self.ground.emulator.content(self.ground.bucket, key) for key in keys]
+            found += ["the object is not the layer" for content in contents if content != self.zip]
+        return found + self.half()
+
+    def half(self) -> list[str]:
+        """Return what callers of the function may not see: a version that is half old, new code without its layer."""
+        if self.kind not in {"deploy", "create"}:
+            return []
+        wanted = (_sha256(self.package), tuple(self.versions()[-1:]))
+        served, latest = self.pair("live"), self.pair("$LATEST")
+        found = []
+        if served is not None and served not in {self.old, wanted}:
+            found.append(f"the alias serves {served}")
+        if latest is not None and latest[0] == wanted[0] and latest[1] != wanted[1]:
+            found.append(f"new code with layers {latest[1]}")
+        return found
+
+    def pair(self, qualifier: str) -> Pair | None:
+        """Return what a version of the function is, or nothing where there is none."""
+        client = self.ground.lambda_
+        try:
+            said = client.get_function_configuration(FunctionName=self.function, Qualifier=qualifier)
+        except client.exceptions.ResourceNotFoundException:
+            return None
+        return said["CodeSha256"], tuple(row["Arn"] for row in said.get("Layers", ()))
+
+    def look(self, operation: str) -> None:
+        """Look at the function after *operation*, if that may have changed it."""
+        if not operation.startswith(("Get", "List", "Head", "download", "Put")):
+            self.seen += [f"after {operation}: {each}" for each in self.half()]
+
+    def missing(self) -> list[str]:
+        """Return what is not as it should be in the end."""
+        found = self.wrong()
+        versions = self.versions()
+        if len(versions) != 1:
+            return [*found, f"{len(versions)} versions in the end"]
+        (arn,) = versions
+        if self.kind in {"publish", "direct", "whole"}:
+            policy = self.ground.lambda_.get_layer_version_policy(
+                LayerName=self.layer, VersionNumber=int(arn.rpartition(":")[2])
+            )
+            if [f"lamina-{_ACCOUNT}"] != [row["Sid"] for row in json.loads(policy["Policy"])["Statement"]]:
+                found.append(f"shared as {policy['Policy']}")
+            parameter = self.ground.ssm.get_parameter(Name=f"/{self.name}/common")["Parameter"]["Value"]
+            if parameter != arn:
+                found.append(f"the parameter says {parameter}")
+        else:
+            wanted = (_sha256(self.package), (arn,))
+            found += [f"{each} is {self.pair(each)}" for each in ("live", "$LATEST") if self.pair(each) != wanted]
+        if self.kind == "publish":
+            found += [f"an upload of {each} is open" for each in self.uploads()]
+        return found
+
+    def uploads(self) -> list[str]:
+        """Return the keys of unfinished uploads."""
+        said = self.ground.s3.list_multipart_uploads(Bucket=self.ground.bucket, Prefix=f"{self.name}/")
+        return [row["Key"] for row in said.get("Uploads", ())]

@@ -1,0 +1,111 @@
+"""Publishers and deployments that are killed, and publishers that run at the same time; whole processes, as users run them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aws.faults import bad_line
+from aws.journeys import JOURNEYS, Journey, make_ground
+from lamina.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from aws.faults import Line
+    from emulators import Emulator
+
+EVERYTHING = os.environ.get("LAMINA_EVERY_FAULT") == "1"
+"""Killed before and after every request, which takes minutes; otherwise at some that change something, in turn."""
+PUBLISHERS = 10
+_SECONDS = 60
+_MUCH_LATER_SECONDS = 7200.0
+_READING = ("Get", "List", "Head", "download")
+
+
+def start(journey: Journey) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lamina", *journey.words],
+        env={**os.environ, **journey.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def running(journey: Journey, line: Line, number: int, *, after: bool) -> Iterator[subprocess.Popen[str]]:
+    """Run the command until it waits for the answer to its request *number*, which the service sees or not."""
+    line.clear()
+    line.look, line.hold, line.hold_after = journey.look, number, after
+    process = start(journey)
+    try:
+        assert line.holding.wait(_SECONDS), process.communicate()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+        line.release.set()
+
+
+def moments(calls: list[str], kind: str) -> list[tuple[int, bool]]:
+    """Return when to kill: at which request, and whether after it was done."""
+    every = [(number, after) for number in range(1, len(calls) + 1) for after in (False, True)]
+    if EVERYTHING:
+        return every
+    changing = [each for each in every if not calls[each[0] - 1].startswith(_READING)]
+    return changing[::3] if kind == "create" else changing[JOURNEYS.index(kind) % 2 :: 4 if kind == "publish" else 2]
+
+
+@pytest.mark.parametrize("kind", JOURNEYS)
+def test_killed_at_every_step_and_run_again(
+    tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Whenever it is killed nothing is half done for users to see, and the next run finishes."""
+    ground = make_ground(tmp_path, ministack)
+    problems: list[str] = []
+    with bad_line(ministack.url) as line:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
+        good = Journey(kind, ground)
+        for name, value in good.environment.items():
+            monkeypatch.setenv(name, value)
+
+        assert (0, []) == (main(good.words), good.missing())
+        calls = list(line.calls)
+        for number, after in moments(calls, kind):
+            journey = Journey(kind, ground)
+            with running(journey, line, number, after=after) as process:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait(_SECONDS)
+                found = journey.wrong()
+            line.clear()
+            # A claim of somebody who was killed runs out by the service's clock.
+            line.later = _MUCH_LATER_SECONDS
+            code = main(journey.words)
+            found += journey.missing() if code == 0 else [f"exit code {code}"]
+            problems += [
+                f"killed {'after' if after else 'before'} {calls[number - 1]} ({number}): {each}" for each in found
+            ]
+
+    assert [] == problems
+
+
+@pytest.mark.parametrize("kind", ["whole", "direct"])
+def test_ten_publishers_at_once(
+    tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """With a bucket or without, one version comes of it, and all of them say which."""
+    journey = Journey(kind, make_ground(tmp_path, ministack))
+    processes = [start(journey) for _ in range(PUBLISHERS)]
+    said = [process.communicate(timeout=_SECONDS) for process in processes]
+
+    assert [0] * PUBLISHERS == [process.returncode for process in processes], said
+    assert [] == journey.missing()
+    assert {f"{journey.versions()[0]}\n"} == {out for out, _ in said}
