@@ -21,21 +21,32 @@ if TYPE_CHECKING:
 __all__ = ["complain", "tell", "warn"]
 
 
+# What `Annotations.add_error` adds (aws-cdk-lib 2.275, 2026-11). It would add a stack trace, too, of which the command `cdk` prints
+# the first line before the error: a place in the machinery between Python and JavaScript.
+_ERROR = "aws:cdk:error"
+
+
 def tell(construct: IConstruct, problems: Iterable[Problem]) -> None:
     """Say *problems* in the stack of *construct*, each once."""
     for problem in problems:
-        # The same text in the same place is said once, whichever constructs say it.
-        annotations = Annotations.of(Stack.of(construct))
+        stack = Stack.of(construct)
         if problem.is_error:
-            annotations.add_error(problem.message)
+            _add_error(stack, problem.message)
         else:
-            annotations.add_warning_v2(f"lamina:{problem.rule}", problem.message)
+            # The same text in the same place is said once, whichever constructs say it.
+            Annotations.of(stack).add_warning_v2(f"lamina:{problem.rule}", problem.message)
 
 
 def complain(construct: IConstruct, facts: Iterable[str]) -> None:
     """Say errors that *construct* alone has."""
     for fact in facts:
-        Annotations.of(construct).add_error(fact)
+        _add_error(construct, fact)
+
+
+def _add_error(construct: IConstruct, message: str) -> None:
+    node = construct.node
+    if not any(entry.type == _ERROR and entry.data == message for entry in node.metadata):
+        node.add_metadata(_ERROR, message)
 
 
 def warn(construct: IConstruct, rule: str, message: str) -> None:
