@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aws.made import PART, make_layer, make_wanted
-from lamina.aws import facts
 from lamina.aws.apply import Published, apply
 from lamina.aws.client import Access
 from lamina.aws.config import PublishConfig
-from lamina.aws.interfaces import BucketState, Grant, Storage
+from lamina.aws.interfaces import BucketState, Grant
 from lamina.aws.places import connect
 from lamina.aws.reference import ready_policy
 from lamina.aws.survey import Job, survey
@@ -24,12 +21,12 @@ from lamina.errors import AwsError, IntegrityError, MissingBucketError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from emulators import Emulator
     from lamina.aws.interfaces import Objects
     from lamina.aws.wanted import Wanted
 
-POLICY_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "iam-policy.md"
 SIZES = {
     "none-large": {f"d{number:02}": 700_000 for number in range(20)},
     "one-large": {"big": PART + 1, "small": 1000},
@@ -218,44 +215,3 @@ def test_unreachable_service_is_an_error_for_people(monkeypatch: pytest.MonkeyPa
         _ = Access(region="eu-west-1").connect().account
 
     assert str(caught.value) == "Cannot ask AWS who we are: `sts` cannot be reached"
-
-
-def documented() -> set[str]:
-    policy = json.loads(re.findall(r"```json\n(.*?)```", POLICY_PAGE.read_text(encoding="utf-8"), re.DOTALL)[0])
-    actions = [statement["Action"] for statement in policy["Statement"]]
-    return {action for each in actions for action in ([each] if isinstance(each, str) else each)}
-
-
-def test_documented_policy_is_what_is_called(tmp_path: Path, ministack: Emulator) -> None:
-    """Every call's action is in the minimal policy, and every action of the policy is called for."""
-    name = unique()
-    ministack.make_bucket(name)
-    calls: set[tuple[str, str]] = set()
-
-    def observe(service: str, operation: str) -> None:
-        calls.add((service, operation))
-
-    client = ministack.client("s3")
-    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    roles = ("arn:aws:iam::000000000000:role/publisher",)
-    share = (Grant(principal="123456789012"),)
-    config = PublishConfig(bucket=name, regions=("eu-west-1",), roles=roles, share_with=share, ssm_prefix="/layers")
-    wanted = make_wanted(make_layer(tmp_path / "1", SIZES["many"]), config, service=name)
-    (published,) = publish(wanted, observe=observe)
-    publish(wanted, observe=observe)
-    # What happens only when something goes wrong.
-    layers = Access(region="eu-west-1", observe=observe).connect().layers
-    layers.delete(wanted.name, published.version.number)
-    objects = Access(region="eu-west-1", observe=observe).connect().bucket(name)
-    objects.abort("key", objects.begin("key"))
-    referenced = make_wanted(
-        make_layer(tmp_path / "2", {"alpha": 10}),
-        PublishConfig(bucket=name, regions=("eu-west-1",), storage=Storage.REFERENCE),
-        service=name,
-    )
-    account = Access(region="eu-west-1").connect().account
-    client.put_bucket_policy(Bucket=name, Policy=ready_policy(bucket=name, prefix="lamina/", account=account))
-    publish(referenced, observe=observe)
-    needed = {action for call in calls for action in facts.actions(*call)}
-
-    assert documented() == needed

@@ -1,0 +1,227 @@
+"""The documented IAM policies against what is really asked for: everything that is needed is in them, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aws.lambdafakes import code
+from aws.recorder import ACCOUNT, Record, recorder
+from lamina.aws import facts
+from lamina.aws.interfaces import Account
+from lamina.aws.reference import ready_policy
+from lamina.cli import main
+from services import HANDLER, make_service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aws.recorder import Need
+    from emulators import Emulator
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "iam-policy.md").read_text(encoding="utf-8")
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/service"
+
+
+class Stage:
+    """A service in an emulated account, all of whose requests are written down."""
+
+    def __init__(self, directory: Path, emulator: Emulator, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.record, self.emulator, self.directory = record, emulator, directory
+        self.name = f"p{uuid.uuid4().hex[:10]}"
+        self.bucket = emulator.make_bucket(f"{self.name}-bucket")
+        self.service = make_service(directory)
+        noise = random.Random(self.name).randbytes(5_300_000)  # noqa: S311 - bytes that do not deflate
+        self.service.add("big", "1.0", {"big/noise.bin": noise})
+        self.publish: dict[str, str] = {}
+        self._monkeypatch = monkeypatch
+        self.use("one")
+
+    def use(self, machine: str) -> None:
+        """Go to another machine, with a store of its own."""
+        self._monkeypatch.setenv("LAMINA_CACHE_DIR", str(self.directory / machine))
+
+    def run(self, *words: str, handler: str = HANDLER) -> int:
+        root = self.service.write()
+        (root / "service" / "handlers" / "hello.py").write_text(handler)
+        rows = {"layer-name": f'"{self.name}-{{layer}}"', "bucket": f'"{self.bucket}"'} | self.publish
+        lines = ["[tool.lamina.publish]", *(f"{key} = {value}" for key, value in rows.items())]
+        lines += ["[tool.lamina.deploy]", f'function-name = "{self.name}-{{function}}"', 'alias = "live"']
+        path = root / "pyproject.toml"
+        path.write_text(path.read_text() + "\n" + "\n".join(lines) + "\n")
+        return main([*words, "--project", str(root)])
+
+    def policy(self, *headings: str) -> list[dict[str, Any]]:
+        """Return the statements under *headings*, with the names of this stage."""
+        text = PAGE
+        for documented, here in {
+            "arn:aws:iam::210987654321:role/layer-publisher": ROLE,
+            "123456789012": ACCOUNT,
+            "my-artifacts": self.bucket,
+            "team-artifacts": self.bucket,
+            "orders-": f"{self.name}-",
+        }.items():
+            text = text.replace(documented, here)
+        found: list[dict[str, Any]] = []
+        for heading in headings:
+            block = re.search(rf"^## {re.escape(heading)}$.*?```json\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+            assert block is not None, heading
+            found += json.loads(block[1])["Statement"]
+        return found
+
+
+@pytest.fixture
+def stage(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with recorder(ministack.url) as record:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", record.url)
+        yield Stage(tmp_path, ministack, record, monkeypatch)
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def allows(action: str, pattern: str, need: Need) -> bool:
+    """Say whether a statement's action and resource allow what is needed, as IAM matches them."""
+    expression = "".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in pattern)
+    return action == need[0] and re.fullmatch(expression, need[1]) is not None
+
+
+def compare(statements: list[dict[str, Any]], needs: set[Need]) -> tuple[list[Need], list[Need]]:
+    """Return what is needed and not allowed, and what is allowed and not needed."""
+    granted = [
+        (action, pattern)
+        for statement in statements
+        for action in listed(statement["Action"])
+        for pattern in listed(statement["Resource"])
+    ]
+    missing = [need for need in needs if not any(allows(*each, need) for each in granted)]
+    needless = [each for each in granted if not any(allows(*each, need) for need in needs)]
+    return sorted(missing), sorted(needless)
+
+
+def unlisted(record: Record) -> set[tuple[str, str]]:
+    """Return the operations whose actions are only guessed."""
+    return record.operations() - {(row["service"], row["name"]) for row in facts._data()["operation"]}
+
+
+def test_publish(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """First, unchanged, on a machine without wheels, by reference, with a copy that cannot be made, and with a layer object that is another."""
+    stage.publish = {"ssm-prefix": '"/layers"', "share-with": '["123456789012"]', "roles": f'["{ROLE}"]'}
+    codes = [stage.run("publish"), stage.run("publish")]
+    client = stage.emulator.client("s3")
+    client.put_bucket_versioning(Bucket=stage.bucket, VersioningConfiguration={"Status": "Enabled"})
+    account = Account(id=ACCOUNT, partition="aws", region="eu-west-1")
+    policy = ready_policy(bucket=stage.bucket, prefix="lamina/", account=account)
+    client.put_bucket_policy(Bucket=stage.bucket, Policy=policy)
+    stage.use("two")
+    stage.publish |= {"storage": '"reference"', "layer-name": f'"{stage.name}-{{layer}}-other"'}
+    codes.append(stage.run("publish"))
+    stage.service.add("beta", "2.1", {"beta.py": "import alpha\n"})
+    for refused, action in (
+        ("UploadPartCopy", "s3:GetObject` and `s3:PutObject"),
+        ("PublishLayerVersion", "lambda:Publi"),
+    ):
+        stage.record.refuse = {refused}
+        capsys.readouterr()
+        codes.append(stage.run("publish"))
+
+        assert f"`{action}" in capsys.readouterr().err
+    stage.record.refuse = set()
+    zips = [row for row in client.list_objects_v2(Bucket=stage.bucket)["Contents"] if row["Key"].endswith(".zip")]
+    newest = max(zips, key=lambda row: row["LastModified"])
+    client.put_object(Bucket=stage.bucket, Key=newest["Key"], Body=b"?" * newest["Size"])
+    codes.append(stage.run("publish"))
+
+    assert [0, 0, 0, 6, 6, 6] == codes
+    assert "is not what was built" in capsys.readouterr().err
+    assert ([], []) == compare(stage.policy("Publish"), stage.record.needs())
+    assert set() == unlisted(stage.record)
+    stage.record.clear()
+    stage.publish.pop("roles")
+    codes = [stage.run("publish", "--check")]
+    # The other layer's version is there, and its parameter says another.
+    stage.publish["layer-name"] = f'"{stage.name}-{{layer}}"'
+    stage.service.add("beta", "2.0", {"beta.py": "import alpha\n"})
+    codes.append(stage.run("publish", "--check"))
+
+    assert [1, 1] == codes
+    assert ([], []) == compare(stage.policy("Look"), stage.record.needs())
+
+
+def test_deploy(stage: Stage) -> None:
+    """Made, kept, changed, and put back where the alias may not be moved, or the new function not be finished."""
+    create = ("--create", "--role", ROLE)
+    stage.service.functions["second"] = "service.handlers.hello.lambda_handler"
+    stage.record.refuse = {"PublishVersion"}
+    codes = [stage.run("deploy", *create)]
+    stage.record.refuse = set()
+    codes += [stage.run("deploy", *create), stage.run("deploy", "--check")]
+    stage.service.add("beta", "2.1", {"beta.py": "import alpha\n"})
+    changed = HANDLER + "# changed\n"
+    codes.append(stage.run("deploy", handler=changed))
+    stage.record.refuse = {"UpdateAlias"}
+    codes.append(stage.run("deploy", handler=changed + "# again\n"))
+    stage.record.refuse = set()
+    client = stage.emulator.client("lambda")
+    for function in ("hello", "second"):
+        client.delete_alias(FunctionName=f"{stage.name}-{function}", Name="live")
+    # The first function has its alias by then, and loses it again.
+    stage.record.refuse = {f"CreateAlias {stage.name}-second"}
+    codes.append(stage.run("deploy", handler=changed + "# again\n"))
+    stage.record.refuse = set()
+    codes.append(stage.run("deploy", handler=changed + "# again\n"))
+
+    assert [6, 0, 0, 0, 6, 6, 0] == codes
+    assert [] == compare(stage.policy("Publish", "Deploy", "Create"), stage.record.needs())[0]
+    assert [] == compare(stage.policy("Deploy", "Create"), stage.record.needs())[1]
+    assert set() == unlisted(stage.record)
+
+
+def test_prune(stage: Stage) -> None:
+    """With a stack that is being changed, and everything deleted that nobody needs."""
+    for number in range(2):
+        stage.service.add("beta", f"2.{number}", {"beta.py": "import alpha\n"})
+        assert 0 == stage.run("publish")
+    stage.record.clear()
+    stage.record.days = 2
+    words = ("prune", "--keep", "1", "--keep-days", "0", "--objects", "--apply")
+
+    assert 0 == stage.run(*words)
+    assert ([], []) == compare(stage.policy("Prune"), stage.record.needs())
+    assert set() == unlisted(stage.record)
+
+
+def test_team_store(stage: Stage) -> None:
+    """Who may write adds, who only reads takes."""
+    stage.service.settings["store"] = f'"s3://{stage.bucket}/cache"'
+    assert 0 == stage.run("build")
+    assert ([], []) == compare(stage.policy("Write the team's store"), stage.record.needs())
+    stage.record.clear()
+    stage.record.refuse = {"PutObject"}
+    stage.use("two")
+    shutil.rmtree(stage.service.root / ".lamina")
+    assert 0 == stage.run("build")
+    assert ([], []) == compare(stage.policy("Read the team's store"), stage.record.needs())
+
+
+def test_cold_starts(stage: Stage) -> None:
+    """Logs and traces are read, and a function is started cold on request."""
+    client, name = stage.emulator.client("lambda"), f"{stage.name}-hello"
+    made = client.create_function(
+        FunctionName=name, Role=ROLE, Runtime="python3.13", Handler="a.b", Code={"ZipFile": code("x")}, Publish=True
+    )
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=made["Version"])
+    assert 0 == stage.run("coldstart", "--aws", name, "--logs", "1", "--xray", "1")
+    assert ([], []) == compare(stage.policy("Cold starts"), stage.record.needs())
+    stage.record.clear()
+    assert 0 == stage.run("coldstart", "--aws", name, "--forced", "1")
+    assert ([], []) == compare(stage.policy("Forced cold starts"), stage.record.needs())
+    assert set() == unlisted(stage.record)
