@@ -31,6 +31,7 @@ Every failure lamina can name, and the exit code that belongs to it.
     │   └── PackageError
     ├── LocalBuildError                 5
     ├── InvokeError                     1
+    ├── StoppedError                  130
     └── AwsError                        6
         ├── MissingPermissionError
         ├── CredentialsError
@@ -96,6 +97,7 @@ __all__ = [
     "RecordMismatchError",
     "SandboxError",
     "StaleLockError",
+    "StoppedError",
     "SuspiciousSizeError",
     "ThrottledError",
     "UnavailableError",
@@ -278,6 +280,12 @@ class LocalBuildError(LaminaError):
 
 class InvokeError(LaminaError):
     """A handler could not be run locally."""
+
+
+class StoppedError(LaminaError):
+    """Somebody interrupted a command, and it has cleared up, as far as the text says."""
+
+    exit_code = 130
 
 
 class AwsError(LaminaError):

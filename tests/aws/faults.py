@@ -140,9 +140,11 @@ class Line:
     lasting: bool = False
     """Whether it is done to all requests from then on."""
     hold: int = 0
-    """The number of the request that is held, for good; 0 for none."""
+    """The number of the request that is held until it is released; 0 for none."""
     hold_after: bool = False
     """Whether the service sees the held request before."""
+    goes_on: bool = False
+    """Whether the held request is passed on, or answered, when it is released."""
     later: float = 0.0
     """How many seconds the service's clock is ahead of what it says."""
     look: Callable[[str], None] = lambda _: None
@@ -154,7 +156,8 @@ class Line:
 
     def clear(self) -> None:
         """Pass everything on, and count from the beginning."""
-        self.kind, self.first, self.lasting, self.hold, self.hold_after, self.later = "", 0, False, 0, False, 0.0
+        self.kind, self.first, self.lasting, self.hold, self.hold_after = "", 0, False, 0, False
+        self.goes_on, self.later = False, 0.0
         self.look = lambda _: None
         self.calls = []
         self.holding, self.release = threading.Event(), threading.Event()
@@ -212,8 +215,9 @@ class Forward(BaseHTTPRequestHandler):
         number, kind = line.count(operation)
         if number == line.hold and not line.hold_after:
             line.keep()
-            self.close_connection = True
-            return
+            if not line.goes_on:
+                self.close_connection = True
+                return
         if kind in {"500", "throttled"}:
             self._answer(*refusal(operation, self.path, throttled=kind == "throttled"))
             return
@@ -225,9 +229,9 @@ class Forward(BaseHTTPRequestHandler):
             second = self._forward(body)
             answer = second if kind == "twice, second" else answer
         line.look(operation)
-        if number == line.hold:
+        if number == line.hold and line.hold_after:
             line.keep()
-            kind = "lost"
+            kind = "" if line.goes_on else "lost"
         if kind == "lost":
             self.close_connection = True
         elif kind == "late 500":

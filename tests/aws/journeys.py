@@ -209,6 +209,17 @@ class Journey:
             found += [f"an upload of {each} is open" for each in self.uploads()]
         return found
 
+    def untouched(self) -> list[str]:
+        """Return what is not as it was before."""
+        found = self.wrong()
+        if self.kind in {"deploy", "create"}:
+            found += [f"{each} is {self.pair(each)}" for each in ("live", "$LATEST") if self.pair(each) != self.old]
+        else:
+            found += [f"an upload of {each} is open" for each in self.uploads()]
+            rows = self.ground.s3.list_objects_v2(Bucket=self.ground.bucket, Prefix=f"{self.name}/claims/")
+            found += [f"{row['Key']} is left" for row in rows.get("Contents", ())]
+        return found
+
     def uploads(self) -> list[str]:
         """Return the keys of unfinished uploads."""
         said = self.ground.s3.list_multipart_uploads(Bucket=self.ground.bucket, Prefix=f"{self.name}/")

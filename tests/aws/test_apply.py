@@ -13,7 +13,7 @@ from aws.made import PART, make_layer, make_wanted
 from lamina.aws.apply import Published, apply
 from lamina.aws.claim import Claims
 from lamina.aws.config import PublishConfig
-from lamina.aws.interfaces import BucketState, Grant, Storage
+from lamina.aws.interfaces import Account, BucketState, Grant, Storage
 from lamina.aws.plan import Keep, Publish
 from lamina.aws.reference import ready_policy
 from lamina.aws.survey import Job, Place, survey
@@ -22,6 +22,7 @@ from lamina.errors import (
     IntegrityError,
     MissingPermissionError,
     PublishError,
+    StoppedError,
     UnavailableError,
     UnreachableError,
     WrongRegionError,
@@ -454,3 +455,19 @@ def test_upload_that_a_faster_publisher_gave_up(wanted: Wanted) -> None:
     assert raced[0].new
     assert {} == cloud.uploads
     assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content
+
+
+def test_interrupted_everywhere(wanted: Wanted) -> None:
+    """All places stop, clear up, and say so; nothing goes on behind the back of whoever pressed Ctrl-C."""
+    clouds = [Cloud(account=Account(id=number * 12, partition="aws", region="eu-west-1")) for number in "12"]
+    places = [Place(cloud.connect(), bucket="artifacts", prefix="lamina/") for cloud in clouds]
+    steps = survey([Job(wanted)], places)
+    for place in places:
+        place.stop.wish()
+    with pytest.raises(StoppedError) as caught:
+        apply(steps)
+
+    assert str(caught.value) == (
+        "2 of 2 places failed\n  111111111111 in eu-west-1: Interrupted\n  222222222222 in eu-west-1: Interrupted"
+    )
+    assert [[], []] == [cloud.stored_keys() for cloud in clouds]

@@ -17,7 +17,8 @@ from lamina.aws.deployplan import Deploy, Found, WantedFunction, WantedLayer, pl
 from lamina.aws.deploysurvey import Step, survey
 from lamina.aws.functions import Settings
 from lamina.aws.naming import Keys
-from lamina.errors import AwsError, ChangedMeanwhileError, DeployError, UnreachableError
+from lamina.aws.stopping import Stop
+from lamina.errors import AwsError, ChangedMeanwhileError, DeployError, StoppedError, UnreachableError
 from lamina.model import Package
 
 if TYPE_CHECKING:
@@ -295,6 +296,27 @@ def test_creates(tmp_path: Path) -> None:
     shop.deployment(shop.steps(create=True), Creation(role=ROLE)).run()
 
     assert {"live": shop.complete()} == shop.lambda_.snapshot()["shop-beta"][2]
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """A wish to stop is heard between two steps, but not while everything is put back."""
+    shop = Shop(tmp_path)
+    before, stop = shop.lambda_.snapshot(), Stop()
+    deployment = Deployment(
+        shop.lambda_,
+        shop.steps(),
+        directory=tmp_path,
+        objects=None,
+        keys=Keys(""),
+        patience=IMPATIENT,
+        check=stop.check,
+    )
+    shop.lambda_.after = lambda operation: stop.wish() if operation == "UpdateFunctionCode" else None
+    with pytest.raises(StoppedError) as caught:
+        deployment.run()
+
+    assert str(caught.value) == "Interrupted; everything was put back: functions and aliases are as they were"
+    assert before == shop.lambda_.snapshot()
 
 
 def test_making_whose_answer_got_lost(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 EVERYTHING = os.environ.get("LAMINA_EVERY_FAULT") == "1"
 """Killed before and after every request, which takes minutes; otherwise at some that change something, in turn."""
 PUBLISHERS = 10
+STOPPED = 130
 _SECONDS = 60
 _MUCH_LATER_SECONDS = 7200.0
 _READING = ("Get", "List", "Head", "download")
@@ -93,6 +95,48 @@ def test_killed_at_every_step_and_run_again(
             problems += [
                 f"killed {'after' if after else 'before'} {calls[number - 1]} ({number}): {each}" for each in found
             ]
+
+    assert [] == problems
+
+
+def stops(calls: list[str], kind: str) -> list[int]:
+    """Return at which requests to end it: as long as something can be put back."""
+    last = {"publish": "PublishLayerVersion", "deploy": "UpdateAlias", "create": "CreateAlias"}[kind]
+    numbers = range(1, calls.index(last) + 1)
+    if EVERYTHING:
+        return list(numbers)
+    return [number for number in numbers if calls[number - 1].startswith(("Update", "CreateF", "UploadPartC"))]
+
+
+@pytest.mark.parametrize("kind", ["publish", "deploy", "create"])
+def test_ended_in_peace(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Ctrl-C, or the signal that CI systems end a job with: everything is put back, no upload and no claim is left."""
+    ground = make_ground(tmp_path, ministack)
+    problems: list[str] = []
+    with bad_line(ministack.url) as line:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
+        good = Journey(kind, ground)
+        for name, value in good.environment.items():
+            monkeypatch.setenv(name, value)
+
+        assert (0, []) == (main(good.words), good.missing())
+        calls = list(line.calls)
+        for number in stops(calls, kind):
+            journey = Journey(kind, ground)
+            with running(journey, line, number, after=False) as process:
+                process.send_signal((signal.SIGTERM, signal.SIGINT)[number % 2])
+                # The signal is to arrive before the answer.
+                time.sleep(0.05)
+                line.goes_on = True
+                line.release.set()
+                _, said = process.communicate(timeout=_SECONDS)
+                found = journey.untouched()
+            if process.returncode != STOPPED or "error: " not in said or "Traceback" in said:
+                found.append(f"exit code {process.returncode}: {said}")
+            line.clear()
+            code = main(journey.words)
+            found += journey.missing() if code == 0 else [f"exit code {code}"]
+            problems += [f"ended at {calls[number - 1]} ({number}): {each}" for each in found]
 
     assert [] == problems
 

@@ -73,6 +73,7 @@ def apply(steps: Sequence[Step], *, reporter: Reporter = _SILENT, claims: Claims
 
 
 def _apply(step: Step, *, reporter: Reporter, claims: Claims) -> Published:
+    step.place.stop.check()
     match step.action:
         case Keep() as action:
             published = Published(step=step, version=action.version, new=False, sent_bytes=0)
@@ -100,14 +101,15 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
         version, new = _once(step, Zip(content=source.read()), None, expected=expected, sleep=claims.sleep)
         return Published(step=step, version=version, new=new, sent_bytes=step.wanted.layer.zipped_bytes if new else 0)
     keys, digest = step.place.keys, step.wanted.layer.digest
-    sent = upload.send_parts(objects, keys, source, action.missing, reporter=reporter)
+    check = step.place.stop.check
+    sent = upload.send_parts(objects, keys, source, action.missing, reporter=reporter, check=check)
     step.job.shelve(objects, keys, known=action.shelved)
     claim = keys.claim(step.place.services.account, step.wanted.name, digest)
 
     def waiting() -> None:
         reporter.note(f"another publisher is at work on layer `{step.wanted.name}`: waiting for it")
 
-    with claims.hold(objects, claim, waiting=waiting):
+    with claims.hold(objects, claim, waiting=waiting, check=check):
         # It may have been published while the parts were on their way.
         found = _existing(step, step.wanted.layer.code_sha256)
         if found is not None:
@@ -117,6 +119,7 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
         sha256 = source.sha256 or upload.prove(objects, keys.layer(digest), source)
         if sha256:
             _record(step, objects, sha256)
+        check()
         expected = code_sha256(sha256)
         version, new = _once(step, _code(step, objects), objects, expected=expected, sleep=claims.sleep)
         if not sha256:
@@ -126,8 +129,10 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
 
 def _record(step: Step, objects: Objects, sha256: str) -> None:
     record = encode(step.wanted, step.job.source.parts, step.job.shelf_names(), sha256=sha256)
-    key = step.place.keys.record(step.wanted.layer.digest)
-    objects.put(key, record, sha256=hashlib.sha256(record).hexdigest())
+    key, digest = step.place.keys.record(step.wanted.layer.digest), hashlib.sha256(record).hexdigest()
+    if not objects.put(key, record, sha256=digest) and objects.get(key) != record:
+        # Another lamina wrote it, or nobody of us did.
+        objects.put(key, record, sha256=digest, absent=False)
 
 
 def _code(step: Step, objects: Objects) -> S3Code:

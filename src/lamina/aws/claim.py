@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Claims"]
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claims:
     """How long claims hold, and how to wait for them."""
@@ -35,12 +39,19 @@ class Claims:
     sleep: Callable[[float], None] = time.sleep
 
     @contextmanager
-    def hold(self, objects: Objects, key: str, *, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the claim *key*; call *waiting* once if somebody else does, and wait for their end or the lease's."""
+    def hold(
+        self, objects: Objects, key: str, *, waiting: Callable[[], None], check: Callable[[], None] = _nothing
+    ) -> Iterator[None]:
+        """
+        Hold the claim *key*; call *waiting* once if somebody else does, and wait for their end or the lease's.
+
+        *check* is called before each look, and may raise.
+        """
         token = os.urandom(16)
         if not self._take(objects, key, token):
             waiting()
             while not self._take(objects, key, token):
+                check()
                 self.sleep(self.poll_seconds)
         try:
             yield

@@ -22,6 +22,7 @@ from lamina.errors import (
     ChangedMeanwhileError,
     DeployError,
     LaminaError,
+    StoppedError,
     UnavailableError,
     UnreachableError,
 )
@@ -106,12 +107,14 @@ class Deployment:
         creation: Creation | None = None,
         patience: Patience | None = None,
         direct_bytes: int | None = None,
+        check: Callable[[], None] | None = None,
         reporter: Reporter = _SILENT,
     ) -> None:
         """
         Use *directory* for copies of the old code, some of which may be there, and *objects* for what a call cannot carry.
 
-        That is more than *direct_bytes*, which is Lambda's own limit if not given.
+        That is more than *direct_bytes*, which is Lambda's own limit if not given. *check* is called between two steps, and may raise;
+        then everything is put back.
         """
         self._functions = functions
         self._journals = [_Journal(step=step) for step in steps]
@@ -122,6 +125,7 @@ class Deployment:
         self._patience = patience or Patience()
         self._direct_bytes = quotas().direct_upload_bytes if direct_bytes is None else direct_bytes
         self._reporter = reporter
+        self._check = check or _go_on
 
     def run(self) -> tuple[Deployed, ...]:
         """
@@ -138,6 +142,7 @@ class Deployment:
             self._each(self._publish, changing)
             self._each(self._move_alias, changing)
         except BaseException as error:
+            self._check = _go_on
             problems = self._put_back(changing)
             if isinstance(error, LaminaError):
                 raise _undone(error, problems, changing) from error
@@ -148,9 +153,14 @@ class Deployment:
 
     def _each(self, work: Callable[[_Journal], None], journals: Iterable[_Journal]) -> None:
         """Do *work* for all; after a failure nothing more is begun, and what was begun has ended when this raises."""
+
+        def checked(journal: _Journal) -> None:
+            self._check()
+            work(journal)
+
         pool = ThreadPoolExecutor(_WORKERS, "lamina-deploy")
         try:
-            for future in [pool.submit(work, journal) for journal in journals]:
+            for future in [pool.submit(checked, journal) for journal in journals]:
                 future.result()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -225,6 +235,7 @@ class Deployment:
 
     def _go(self, current: FunctionState, state: State, code: Path) -> FunctionState:
         """Bring ``$LATEST`` from *current* to *state*, which differs in code or in settings, and wait for it."""
+        self._check()
         name = current.name
         if (current.code_sha256, current.architecture) != (state.code_sha256, state.architecture):
             self._functions.update_code(
@@ -253,6 +264,7 @@ class Deployment:
                     f"Function `{name}` is still being changed after {patience.limit_seconds:.0f} s",
                     hint="look at its state in the console, and run again",
                 )
+            self._check()
             patience.sleep(pause)
             pause = min(2 * pause, patience.longest_poll_seconds)
         if found is not None and found.failure is not None and version == LATEST:
@@ -354,6 +366,10 @@ class Deployment:
             return self._functions.get(name)
 
 
+def _go_on() -> None:
+    pass
+
+
 def _settings_of(action: Create) -> Settings:
     wanted = action.wanted
     return Settings(
@@ -371,9 +387,9 @@ def _changed(name: str) -> ChangedMeanwhileError:
     return ChangedMeanwhileError(f"Somebody else changed function `{name}` at the same time", hint="run again")
 
 
-def _undone(error: LaminaError, problems: Sequence[str], journals: Sequence[_Journal]) -> DeployError:
+def _undone(error: LaminaError, problems: Sequence[str], journals: Sequence[_Journal]) -> DeployError | StoppedError:
     """Return what to tell after *error*: what went wrong, and how things stand now."""
-    kind = type(error) if isinstance(error, DeployError) else DeployError
+    kind = type(error) if isinstance(error, DeployError | StoppedError) else DeployError
     if problems:
         return kind("\n  ".join((f"{error}; not everything could be put back", *problems)), hint=error.hint)
     touched = any(each.touched for each in journals)

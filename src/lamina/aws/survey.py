@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -15,11 +15,13 @@ from lamina.aws.record import decode
 from lamina.aws.reference import check
 from lamina.aws.shelf import Shelf
 from lamina.aws.source import Source
+from lamina.aws.stopping import Stop
 from lamina.aws.upload import is_composed, stored_parts
-from lamina.errors import AwsError, WrongRegionError
+from lamina.errors import AwsError, StoppedError, WrongRegionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from concurrent.futures import Future
 
     from lamina.aws.interfaces import Layers, LayerVersion, Objects, PublishedVersion, Services
     from lamina.aws.plan import Action
@@ -76,6 +78,7 @@ class Place:
         """Name the bucket by the template *bucket*."""
         self.services = services
         self.keys = Keys(prefix)
+        self.stop = Stop()
         self._template = bucket
 
     @cached_property
@@ -126,20 +129,35 @@ def everywhere(work: Callable[[Place], _Result], places: Sequence[Place]) -> lis
     """
     Do *work* in all *places* at once and to the end, whatever happens in one of them.
 
-    Raises the only failure, or AwsError telling all of them.
+    Raises the only failure, or AwsError telling all of them. When interrupted it has all places stop, and waits for that: what they
+    then say is more than that it was interrupted.
     """
-    with ThreadPoolExecutor(max(1, len(places)), "lamina-place") as pool:
+    pool = ThreadPoolExecutor(max(1, len(places)), "lamina-place")
+    try:
         futures = [pool.submit(work, place) for place in places]
-    failures = [error for future in futures if (error := future.exception()) is not None]
-    ours = [error for error in failures if isinstance(error, AwsError)]
-    if len(failures) > 1 and len(ours) == len(failures):
-        told = [
-            f"{place.services.account}: {error}"
-            for place, future in zip(places, futures, strict=True)
-            if (error := future.exception()) is not None
-        ]
-        raise AwsError("\n  ".join((f"{len(told)} of {len(places)} places failed", *told)), hint=ours[0].hint)
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            for place in places:
+                place.stop.wish()
+            wait(futures)
+            _raise_failures(places, futures)
+            raise
+    finally:
+        pool.shutdown(wait=False)
+    _raise_failures(places, futures)
     return [future.result() for future in futures]
+
+
+def _raise_failures(places: Sequence[Place], futures: Sequence[Future[_Result]]) -> None:
+    told = [(place, error) for place, future in zip(places, futures, strict=True) if (error := future.exception())]
+    ours = [error for _, error in told if isinstance(error, AwsError | StoppedError)]
+    if len(told) > 1 and len(ours) == len(told):
+        kind = StoppedError if all(isinstance(error, StoppedError) for error in ours) else AwsError
+        lines = [f"{place.services.account}: {error}" for place, error in told]
+        raise kind("\n  ".join((f"{len(told)} of {len(places)} places failed", *lines)), hint=ours[0].hint)
+    for _, error in told:
+        raise error
 
 
 def candidates(layers: Layers, wanted: Wanted, versions: Sequence[LayerVersion]) -> tuple[PublishedVersion, ...]:

@@ -55,10 +55,19 @@ def _is(stored: Stored | None, sha256: str, size: int) -> bool:
     return stored is not None and stored.size == size and stored.sha256 == sha256
 
 
-def send_parts(objects: Objects, keys: Keys, source: Source, missing: Collection[str], *, reporter: Reporter) -> int:
-    """Send the *missing* parts in parallel, and return how many bytes were sent."""
+def send_parts(
+    objects: Objects,
+    keys: Keys,
+    source: Source,
+    missing: Collection[str],
+    *,
+    reporter: Reporter,
+    check: Callable[[], None],
+) -> int:
+    """Send the *missing* parts in parallel, and return how many bytes were sent; *check* is called before each, and may raise."""
 
     def send(piece: tuple[str, Part]) -> int:
+        check()
         sha256, part = piece
         key = keys.part(sha256)
         with source.open(part, advance=reporter.advance) as body:

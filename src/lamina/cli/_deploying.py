@@ -23,6 +23,7 @@ from lamina.aws.survey import Job, everywhere, survey
 from lamina.aws.wanted import want
 from lamina.cli._console import Console, megabytes
 from lamina.cli._publishing import planned as planned_layers
+from lamina.cli._stopping import stoppable
 from lamina.errors import ConfigError
 from lamina.pipeline import Options, build
 from lamina.table import did_you_mean
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             console.finding(finding.severity, finding.message)
         if not built.ok:
             return 1
-        with tempfile.TemporaryDirectory(prefix="lamina-deploy-") as name:
+        with stoppable(), tempfile.TemporaryDirectory(prefix="lamina-deploy-") as name:
             work = _Work(
                 arguments=arguments,
                 console=console,
@@ -172,6 +173,7 @@ def _deploy(
         objects=place.objects,
         keys=place.keys,
         creation=work.creation,
+        check=place.stop.check,
         reporter=work.console,
     )
     return deployment.run()

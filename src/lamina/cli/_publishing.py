@@ -19,6 +19,7 @@ from lamina.aws.plan import Keep, Publish
 from lamina.aws.survey import Job, survey
 from lamina.aws.wanted import want
 from lamina.cli._console import Console, megabytes
+from lamina.cli._stopping import stoppable
 from lamina.pipeline import Options, build
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console.of(arguments)
     project = config.find_project(Path(arguments.project or "."))
     try:
-        with tempfile.TemporaryDirectory(prefix="lamina-publish-") as directory:
+        with stoppable(), tempfile.TemporaryDirectory(prefix="lamina-publish-") as directory:
             return _run(arguments, project, Path(directory), console)
     finally:
         console.close()
@@ -49,6 +50,8 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     # Where the wheels are not here, what the bucket has may do; else everything is built.
     assembled = assemble(project, settings, Options(), connected, directory=directory, reporter=console)
     builds = _built(project, console) if assembled is None else assembled.builds
+    if assembled is not None:
+        console.say("put together from what the bucket has; no function package is built")
     for finding in dict.fromkeys(finding for each in builds for finding in each.findings):
         console.finding(finding.severity, finding.message)
     if not all(each.ok for each in builds):
