@@ -96,12 +96,12 @@ def assemble(
     """
     Return the layers of *project* from what the bucket of the first place has; their zips are in *directory*.
 
-    Return nothing where that has no use: without a bucket, with all wheels in the store, where the bucket knows none of them, and where a
+    Return nothing where that has no use, or is not wanted: without a bucket, with all wheels in the store, where the bucket knows none of them, and where a
     check has to read what is not here. AWS is not asked before it may help.
     Raises what planning, fetching, splicing and compiling raise, and AwsError and its kinds.
     """
     session = Session.open(project, options, store=store, reporter=reporter)
-    if settings.bucket is None or options.offline:
+    if settings.bucket is None or settings.fetches or options.offline:
         return None
     with session.store.in_use():
         service = config.load(project, options.overrides)

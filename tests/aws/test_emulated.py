@@ -16,6 +16,7 @@ from lamina.aws.config import PublishConfig
 from lamina.aws.interfaces import BucketState, Grant
 from lamina.aws.places import connect
 from lamina.aws.reference import ready_policy
+from lamina.aws.source import Source
 from lamina.aws.survey import Job, survey
 from lamina.errors import AwsError, IntegrityError, MissingBucketError
 
@@ -57,6 +58,11 @@ def test_composed_object_is_the_local_zip_for_moto(tmp_path: Path, moto: Emulato
 
     assert published.version.code_sha256 == wanted.layer.code_sha256
     assert wanted.layer.path.read_bytes() == moto.content(name, f"lamina/layers/{wanted.layer.digest}.zip")
+    # What proves a layer of which nobody here has all the bytes.
+    objects = Access(region=moto.region).connect().bucket(name)
+    composed = objects.head(f"lamina/layers/{wanted.layer.digest}.zip")
+    assert composed is not None
+    assert Source(wanted).composite_sha256 == composed.composite_sha256
 
 
 def test_bytes_sent_to_ministack(tmp_path: Path, ministack: Emulator) -> None:

@@ -104,8 +104,16 @@ def test_used_is_never_deleted(rows: list[VersionRow], data: st.DataObject, keep
         assert sum(other.description == OURS for other in newer) >= max(1, keep)
 
 
-def record(digest: str, *parts: str) -> Record:
-    return Record(digest=digest, sha256="0" * 64, zipped_bytes=1, platform="", distributions=(), parts=parts)
+def record(digest: str, *parts: str, directories: tuple[str, ...] = ()) -> Record:
+    return Record(
+        digest=digest,
+        sha256="0" * 64,
+        zipped_bytes=1,
+        platform="",
+        distributions=(),
+        parts=parts,
+        directories=directories,
+    )
 
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -127,6 +135,15 @@ def test_objects() -> None:
     )  # fmt: skip
 
     assert [KEYS.part(C), KEYS.layer(B), KEYS.record(B), KEYS.package(B)] == going(objects, records=[record(A, B)])
+
+
+def test_directories() -> None:
+    """What lets kept layers be put together without their wheels stays, and goes with the last layer that has it."""
+    objects = listed(KEYS.directory(B), KEYS.directory(C))
+
+    assert [KEYS.directory(C)] == going(objects, records=[record(A, directories=(B,))])
+    assert [KEYS.directory(B), KEYS.directory(C)] == going(objects, records=[])
+    assert [] == going(objects, records=None)
 
 
 def test_young_objects() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import uuid
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamina.aws.shelf import unwrap, wrap
 from lamina.cli import main
 from loopback import IndexServer
 from services import Service, make_service
@@ -30,7 +32,9 @@ def data(seed: int, size: int) -> bytes:
 class Team:
     """A service whose wheels are served and counted, and the machines that publish it."""
 
-    def __init__(self, directory: Path, server: IndexServer, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, directory: Path, server: IndexServer, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.directory, self.server, self.emulator, self._monkeypatch = directory, server, emulator, monkeypatch
         self.bucket = emulator.make_bucket(f"shop-{uuid.uuid4().hex[:10]}")
         self.service: Service = make_service(directory, base_url=f"{server.url}/files")
@@ -65,24 +69,74 @@ class Team:
 
 
 @pytest.fixture
-def team(
-    tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Team]:
+def team(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Team]:
     directory = tmp_path / "wheels"
     directory.mkdir()
     with IndexServer(directory) as server:
         yield Team(tmp_path, server, ministack, monkeypatch)
 
 
-def test_one_wheel_bumped(team: Team) -> None:
-    """Only the bumped wheel is fetched, and the layer is byte for byte the one that a full build makes."""
-    assert 0 == team.publish("one")
-    assert 10 == len(team.fetched())
-    assert 0 == team.publish("two", layer="other")
-    assert [] == team.fetched()
+def test_without_wheels(team: Team) -> None:
+    """A machine that has nothing fetches what is new and no more, and the layer is byte for byte that of a full build."""
+    codes = [team.publish("one")]
+    fetched = [len(team.fetched())]
+    made = team.zip_of()
+    team.server.behaviour.refuse = {path.name: [500] * 9 for path in team.server.directory.iterdir()}
+    codes.append(team.publish("two", layer=f"{team.bucket}-other"))
+    fetched.append(len(team.fetched()))
+
+    assert ([0, 0], [10, 0]) == (codes, fetched)
+    assert made == team.zip_of(f"{team.bucket}-other")
+
+    team.server.behaviour.refuse = {}
     team.service.add("small3", "1.1", {"small3/__init__.py": "S = 2\n", "small3/data.bin": data(99, MIB)})
-    assert 0 == team.publish("three")
+    codes = [team.publish("three")]
+
     assert ["small3-1.1-py3-none-any.whl"] == team.fetched()
+    # The handler now reaches what nobody has compiled yet.
+    (team.service.root / "service" / "handlers" / "hello.py").write_text(HANDLER.replace("small1", "small2"))
+    codes.append(team.publish("four"))
+
+    assert ([0, 0], ["small2-1.0-py3-none-any.whl"]) == (codes, team.fetched())
     made = team.zip_of()
     assert 0 == main(["build", "--project", str(team.service.root)])
     assert (team.service.root / ".lamina/layers/common.zip").read_bytes() == made
+
+
+def test_poisoned(team: Team) -> None:
+    """What was damaged, exchanged or deleted is refused, done without, and replaced for the next machine."""
+    assert 0 == team.publish("one")
+    made = team.zip_of()
+    client = team.emulator.client("s3")
+    build = json.loads((team.service.root / ".lamina" / "build.json").read_text())
+    names = {row["name"]: row["segment"] for row in reversed(build["layers"][0]["segments"])}
+    contents = {key: team.emulator.content(team.bucket, key) for key in team.emulator.keys(team.bucket)}
+
+    def spoil(name: str, content: bytes) -> None:
+        client.put_object(Bucket=team.bucket, Key=f"lamina/directories/{name}", Body=content)
+
+    spoil(names["small0"], contents[f"lamina/directories/{names['small0']}"][:-9])
+    spoil(names["small4"], contents[f"lamina/directories/{names['small5']}"])
+    fragment = unwrap(names["small6"], contents[f"lamina/directories/{names['small6']}"])
+    assert fragment is not None
+    spoil(
+        names["small6"], wrap(names["small6"], fragment.replace(b"python/small6/data.bin", b"python/../../evil/aaaa"))
+    )
+    for key, content in contents.items():
+        # What handlers reach, and what modules import; the layer object, and the part of the largest wheel.
+        name = key.rpartition("/")[2]
+        payload = unwrap(name, content) if "/directories/" in key else None
+        if payload is not None and b'"beta":' in payload:
+            spoil(name, wrap(name, b'{"beta": 1}'))
+        if payload is not None and b'"beta.py"' in payload and b'"scans"' in payload:
+            spoil(name, wrap(name, b'{"modules": 3, "entry_points": {}, "scans": {}}'))
+        if key.endswith(".zip") or ("/parts/" in key and len(content) < 7 * MIB):
+            client.delete_object(Bucket=team.bucket, Key=key)
+    codes = [team.publish("two", layer=f"{team.bucket}-other")]
+    wanted = ["beta", "big", "small0", "small4", "small6"]
+
+    assert [f"{name}-{'2.0' if name == 'beta' else '1.0'}-py3-none-any.whl" for name in wanted] == team.fetched()
+    codes.append(team.publish("three", layer=f"{team.bucket}-third"))
+
+    assert ([0, 0], []) == (codes, team.fetched())
+    assert made == team.zip_of(f"{team.bucket}-other")

@@ -14,7 +14,7 @@ from lamina.table import did_you_mean
 from lamina.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from lamina.table import Table
@@ -43,6 +43,8 @@ class PublishConfig:
     """Below it, each layer's ARN is kept in a parameter of the layer's name."""
     layer_name: str = "{service}-{layer}"
     license: str | None = None
+    fetches: bool = False
+    """Whether all wheels are fetched and everything is built, also where what the bucket has would do."""
 
     def at(self, regions: Collection[str]) -> PublishConfig:
         """Return the configuration for *regions* instead of its own, if there are any."""
@@ -63,6 +65,7 @@ def load(project: Path) -> PublishConfig:
         ssm_prefix=_ssm_prefix(table),
         layer_name=_template(table, "layer-name", _LAYER_NAMES) or PublishConfig().layer_name,
         license=_license(table),
+        fetches=_one_of(table, "missing-wheels", ("bucket", "fetch")) == "fetch",
     )
     if found.storage is Storage.REFERENCE and found.bucket is None and "bucket" not in table:
         table.complain("storage", '`"reference"` needs a `bucket`')
@@ -127,12 +130,16 @@ def _share_with(table: Table) -> tuple[Grant, ...]:
 
 
 def _storage(table: Table) -> Storage:
-    value = table.string("storage")
-    known = [each.value for each in Storage]
+    return Storage(_one_of(table, "storage", [each.value for each in Storage]))
+
+
+def _one_of(table: Table, name: str, known: Sequence[str]) -> str:
+    """Return one of the *known* values, the first where none is configured."""
+    value = table.string(name)
     if value is None or value in known:
-        return Storage(value or Storage.COPY.value)
-    table.complain("storage", f"no storage `{value}`{did_you_mean(value, known)}; one of {', '.join(known)}")
-    return Storage.COPY
+        return value or known[0]
+    table.complain(name, f"no {name} `{value}`{did_you_mean(value, known)}; one of {', '.join(known)}")
+    return known[0]
 
 
 def _ssm_prefix(table: Table) -> str | None:

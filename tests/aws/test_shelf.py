@@ -1,0 +1,110 @@
+"""The shelf of a bucket, and layers of which only S3 has all bytes: nothing wrong is taken, and what was wrong is replaced."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aws.fakes import Cloud
+from aws.made import PART, make_layer, make_wanted
+from lamina.aws.naming import Keys
+from lamina.aws.shelf import Shelf, unwrap, wrap
+from lamina.aws.source import Source
+from lamina.aws.upload import compose, prove
+from lamina.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aws.fakes import FakeObjects
+
+KEYS = Keys("lamina/")
+A, B = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def objects() -> FakeObjects:
+    return Cloud().connect().bucket("artifacts")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        wrap(A, b"payload")[:-1],
+        wrap(A, b"payload") + b"x",
+        wrap(B, b"payload"),
+        wrap(A, b"payload").replace(hashlib.sha256(b"payload").hexdigest().encode(), b"0" * 64),
+        b"x" * ((16 << 20) + 1),
+    ],
+)
+def test_refused_and_replaced(objects: FakeObjects, content: bytes) -> None:
+    """What is truncated, too long, exchanged, or too large to be read is refused, and replaced by who has it."""
+    objects.put(KEYS.directory(A), content, sha256=hashlib.sha256(content).hexdigest())
+    shelf = Shelf(objects, KEYS)
+
+    assert {} == shelf.look([A, B])
+    assert {A} == shelf.refused
+    assert 0 < shelf.put({A: b"payload"})
+    assert {A: b"payload"} == Shelf(objects, KEYS).look([A])
+
+
+def test_each_is_read_and_sent_once(objects: FakeObjects) -> None:
+    """What was found is not asked for again; what stands there, or is known to, is not sent."""
+    Shelf(objects, KEYS).put({A: b"one"})
+    shelf = Shelf(objects, KEYS)
+    shelf.look([A])
+    shelf.look([A])
+    sent = shelf.put({A: b"two", B: b"known"}, known={B})
+
+    assert (0, 1) == (sent, objects.fake.calls.count("GetObject"))
+    assert {A: b"one"} == shelf.look([A])
+
+
+def test_bombs_are_not_inflated() -> None:
+    """More than any layer needs is not a payload."""
+    assert unwrap(A, wrap(A, bytes((64 << 20) + 1))) is None
+
+
+def composed(objects: FakeObjects, directory: Path) -> tuple[Source, str]:
+    wanted = make_wanted(make_layer(directory, {"big": PART + 1, "small": 1000}))
+    source = Source(wanted)
+    key = KEYS.layer(wanted.layer.digest)
+    for sha256, part in source.pieces():
+        with source.open(part) as body:
+            objects.put(KEYS.part(sha256), body, sha256=sha256)
+    compose(objects, key, KEYS, source)
+    return source, key
+
+
+def test_proven_by_s3(objects: FakeObjects, tmp_path: Path) -> None:
+    """The checksum of the parts' checksums is enough, and nothing is read."""
+    source, key = composed(objects, tmp_path)
+    before = len(objects.fake.calls)
+
+    assert prove(objects, key, source) == ""
+    assert ["HeadObject"] == objects.fake.calls[before:]
+
+
+def test_proven_by_reading(objects: FakeObjects, tmp_path: Path) -> None:
+    """Where S3 tells nothing, every part is read back and compared, and the whole is hashed."""
+    source, key = composed(objects, tmp_path)
+    objects.fake.cloud.objects["artifacts", key].composite = None
+
+    assert prove(objects, key, source) == source.sha256
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_not_proven(objects: FakeObjects, tmp_path: Path, told: bool) -> None:
+    """Anything else is deleted, whether S3 tells or it is found in reading."""
+    source, key = composed(objects, tmp_path)
+    stored = objects.fake.cloud.objects["artifacts", key]
+    stored.content = b"?" + stored.content[1:]
+    stored.composite = "0" * 64 if told else None
+    with pytest.raises(IntegrityError) as caught:
+        prove(objects, key, source)
+
+    assert f"`s3://artifacts/{key}` is not the layer that was put together" == str(caught.value)
+    assert objects.head(key) is None

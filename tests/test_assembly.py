@@ -1,0 +1,52 @@
+"""When a layer is not put together without wheels; when it is, `tests/cli/test_publish_absent.py` has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.assembly import assemble
+from lamina.aws.config import PublishConfig
+from lamina.pipeline import build
+from lamina.planning import Options
+from lamina.store import Store
+from services import make_service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lamina.aws.survey import Place
+
+BUCKET = PublishConfig(bucket="artifacts")
+
+
+def connect() -> Sequence[Place]:
+    pytest.fail("AWS was asked")
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        (PublishConfig(), Options()),
+        (PublishConfig(bucket="artifacts", fetches=True), Options()),
+        (BUCKET, Options(offline=True)),
+    ],
+)
+def test_not_wanted(tmp_path: Path, settings: PublishConfig, options: Options) -> None:
+    """Without a bucket, without its trust, and offline everything is built."""
+    project = make_service(tmp_path).write()
+    store = Store(tmp_path / "store")
+
+    assert assemble(project, settings, options, connect, directory=tmp_path / "work", store=store) is None
+
+
+def test_no_use(tmp_path: Path) -> None:
+    """With all wheels in the store, or all layers as they are to be, AWS is not asked."""
+    project = make_service(tmp_path).write()
+    store, other = Store(tmp_path / "store"), Store(tmp_path / "other")
+    build(project, Options(), store=store)
+
+    assert assemble(project, BUCKET, Options(), connect, directory=tmp_path / "work", store=store) is None
+    assert assemble(project, BUCKET, Options(), connect, directory=tmp_path / "work", store=other) is None
