@@ -230,20 +230,27 @@ class _Bench:
     def _bring_notes(self, planned: Plan, tree: SourceTree) -> tuple[Path, ...]:
         """Put what is known of modules, here or on the shelf, into the store of notes; return where all of it would be."""
         places = _note_places(planned, tree, self.notes, self.session)
+        reached = [place for place in places if not _is_of_imports(place)]
+        self._bring(reached)
+        if not all(place.is_file() for place in reached):
+            # Only where the imports have to be followed again does it matter what was read of each wheel.
+            self._bring([place for place in places if _is_of_imports(place)])
+        return tuple(places)
+
+    def _bring(self, places: Sequence[Path]) -> None:
         own = {place.stem: self.session.store.root / place.relative_to(self.notes.root) for place in places}
         kept = {name: path.read_bytes() for name, path in own.items() if path.is_file()}
         found = self.shelf.look([place.stem for place in places if place.stem not in kept])
         for place in places:
             content = kept.get(place.stem)
             if content is None and (content := found.get(place.stem)) is not None:
-                fine = is_index(content) if place.parent.parent.name == "imports" else _is_reach(content)
+                fine = is_index(content) if _is_of_imports(place) else _is_reach(content)
                 if not fine:
                     self.shelf.refuse(place.stem)
                     continue
             if content is not None:
                 with self.notes.writing(place) as file:
                     file.write(content)
-        return tuple(places)
 
     def _choice(
         self, closure: Closure, planned: Plan, tree: SourceTree, supply: Supply, toolchain: Toolchain
@@ -283,8 +290,8 @@ class _Bench:
         )
         news = {place.stem: place.read_bytes() for place in noted if place.is_file()}
         described = shelved(path, layer, pattern, laid.parts, elsewhere=laid.elsewhere)
-        names = {*news, *described, *laid.elsewhere}
-        there = self.shelf.look(names)
+        names = {*(place.stem for place in noted), *described, *laid.elsewhere}
+        there = self.shelf.look([*news, *described])
         self.sources[digest] = lambda wanted: Patchwork(
             wanted,
             parts=laid.parts,
@@ -333,6 +340,10 @@ class _Bench:
             return finished.check(layers, packages, service)
         except zipfile.BadZipFile:
             return None
+
+
+def _is_of_imports(place: Path) -> bool:
+    return place.parent.parent.name == "imports"
 
 
 def _is_reach(content: bytes) -> bool:

@@ -16,7 +16,7 @@ from lamina.aws import once, upload
 from lamina.aws.claim import Claims
 from lamina.aws.interfaces import Publication, S3Code, Storage, Zip
 from lamina.aws.plan import Keep, Publish
-from lamina.aws.record import encode
+from lamina.aws.record import encode, is_of
 from lamina.aws.survey import everywhere
 from lamina.model import code_sha256
 from lamina.progress import Silent
@@ -130,8 +130,8 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
 def _record(step: Step, objects: Objects, sha256: str) -> None:
     record = encode(step.wanted, step.job.source.parts, step.job.shelf_names(), sha256=sha256)
     key, digest = step.place.keys.record(step.wanted.layer.digest), hashlib.sha256(record).hexdigest()
-    if not objects.put(key, record, sha256=digest) and objects.get(key) != record:
-        # Another lamina wrote it, or nobody of us did.
+    if not objects.put(key, record, sha256=digest) and not is_of(objects.get(key), record):
+        # Nobody of us wrote it.
         objects.put(key, record, sha256=digest, absent=False)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.wanted import Wanted
 
-__all__ = ["Record", "Recorded", "decode", "encode"]
+__all__ = ["Record", "Recorded", "decode", "encode", "is_of"]
 
 _VERSION = "1"
 
@@ -87,3 +87,16 @@ def decode(content: bytes) -> Record | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def is_of(content: bytes | None, record: bytes) -> bool:
+    """Return whether *content* is a record of the same zip as *record*, whatever else it says."""
+    found, wanted = None if content is None else decode(content), decode(record)
+    if found is None or wanted is None:
+        return False
+    return (found.digest, found.sha256, found.zipped_bytes, found.parts) == (
+        wanted.digest,
+        wanted.sha256,
+        wanted.zipped_bytes,
+        wanted.parts,
+    )
