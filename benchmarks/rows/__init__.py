@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.rows import build, composing, deploying, fetching, floor, importing, peers, workspace
+from benchmarks.rows import build, composing, deploying, fetching, floor, importing, peers, synthesizing, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,4 +41,5 @@ GROUPS: dict[str, Group] = {
     "peers": peers,
     "workspace": workspace,
     "deploying": deploying,
+    "synthesizing": synthesizing,
 }
