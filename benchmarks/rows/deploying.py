@@ -29,8 +29,9 @@ __all__ = ["BUDGETS", "rows"]
 
 _QUESTION_BYTES = 100_000
 """What asking whether anything has changed may take, for ten functions."""
-_TALK_BYTES = 150_000
-"""What everything but layers and code may take where ten functions are changed: some 15 requests for each."""
+_TALK_BYTES = 200_000
+"""What everything else may take where ten functions are changed: some 15 requests for each, of 800 bytes, and what
+publishing without the wheels needs, which for a wheel like numpy is a list of 25 kB."""
 _SETTINGS = f"""
 [tool.lamina.publish]
 bucket = "{BUCKET}"
