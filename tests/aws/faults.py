@@ -7,6 +7,7 @@ What goes over it can also be held there, for as long as it takes to kill whoeve
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -70,6 +71,7 @@ FUNCTION_OPERATIONS = {
 }
 """By method, what of a function or layer is meant, and how many pieces the path has."""
 
+_KEY = re.compile(rb"<AccessKeyId>[^<]*<")
 _PIECES = 12
 _PAUSE_SECONDS = 0.01
 _HELD_SECONDS = 30
@@ -249,6 +251,10 @@ class Forward(BaseHTTPRequestHandler):
             if b'"Location"' in content[:20_000]:
                 # Code is downloaded over this line, too.
                 content = content.replace(self.server.host.encode(), self.server.own.encode())
+            if b"Action=AssumeRole" in body:
+                # The emulator takes an access key of twelve digits for the account that it belongs to.
+                (role,) = parse_qs(body.decode())["RoleArn"]
+                content = _KEY.sub(f"<AccessKeyId>{role.split(':')[4]}<".encode(), content)
             return response.status, response.getheaders(), content
         finally:
             connection.close()

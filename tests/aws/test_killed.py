@@ -59,11 +59,12 @@ def running(journey: Journey, line: Line, number: int, *, after: bool) -> Iterat
 
 def moments(calls: list[str], kind: str) -> list[tuple[int, bool]]:
     """Return when to kill: at which request, and whether after it was done."""
-    every = [(number, after) for number in range(1, len(calls) + 1) for after in (False, True)]
+    numbers = range(1, len(calls) + 1)
     if EVERYTHING:
-        return every
-    changing = [each for each in every if not calls[each[0] - 1].startswith(_READING)]
-    return changing[::3] if kind == "create" else changing[JOURNEYS.index(kind) % 2 :: 4 if kind == "publish" else 2]
+        return [(number, after) for number in numbers for after in (False, True)]
+    changing = [number for number in numbers if not calls[number - 1].startswith(_READING)]
+    chosen = changing if kind == "deploy" else changing[::2]
+    return [(number, (turn + JOURNEYS.index(kind)) % 2 == 0) for turn, number in enumerate(chosen)]
 
 
 @pytest.mark.parametrize("kind", JOURNEYS)

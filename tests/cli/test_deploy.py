@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lamina.aws.interfaces import Account
+from lamina.aws.reference import ready_policy
 from lamina.cli import main
 from lamina.model import code_sha256
 from services import HANDLER, Service, make_service
@@ -29,12 +31,12 @@ class Shop:
         self.lambda_: Any = emulator.client("lambda")
         self.write()
 
-    def write(self, code: str = HANDLER) -> None:
+    def write(self, code: str = HANDLER, publishing: str = "") -> None:
         self.service.write()
         handlers = self.service.root / "service" / "handlers"
         (handlers / "hello.py").write_text(code)
         with (self.service.root / "pyproject.toml").open("a", encoding="utf-8") as file:
-            file.write(f'[tool.lamina.publish]\nlayer-name = "{self.name}-{{layer}}"\n')
+            file.write(f'[tool.lamina.publish]\nlayer-name = "{self.name}-{{layer}}"\n{publishing}')
             file.write(f'[tool.lamina.deploy]\nfunction-name = "{self.name}-{{function}}"\n')
 
     def run(self, *words: str) -> int:
@@ -119,6 +121,28 @@ def test_dry_run_changes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str])
     assert (0, before) == (code, shop.latest()["RevisionId"])
     assert ["layers"] == row["updates"]
     assert row["layers"][0].endswith(f":layer:{shop.name}-common:(new)")
+
+
+def test_layers_by_reference(shop: Shop, ministack: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bucket keeps the layer for Lambda: where it may not, nothing is published or deployed; where it may, functions get it."""
+    name = ministack.make_bucket(shop.name)
+    shop.write(publishing=f'bucket = "{name}"\nstorage = "reference"\n')
+    codes = [shop.run("--create", "--role", ROLE)]
+    err = capsys.readouterr().err
+
+    assert [6] == codes
+    assert f"Bucket `{name}` cannot keep layers for Lambda: it has no versioning and does not let Lambda" in err
+    assert [] == ministack.versions(f"{shop.name}-common")
+
+    s3 = ministack.client("s3")
+    account = Account(id="000000000000", partition="aws", region=ministack.region)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_policy(Bucket=name, Policy=ready_policy(bucket=name, prefix="lamina/", account=account))
+    codes = [shop.run("--create", "--role", ROLE), shop.run("--check")]
+
+    assert [0, 0] == codes
+    assert [f"{shop.name}-common:1"] == [arn.partition(":layer:")[2] for arn in shop.layers()]
+    assert any(key.startswith("lamina/layers/") for key in ministack.keys(name))
 
 
 def test_no_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,136 @@
+"""Several accounts and regions at once: each is deployed to and pruned for itself, and all of them or none begin."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aws.faults import bad_line
+from lamina.cli import main
+from lamina.model import code_sha256
+from services import HANDLER, make_service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from emulators import Emulator
+
+ROLE = "arn:aws:iam::000000000000:role/service"
+ACCOUNTS = ("111111111111", "222222222222")
+REGIONS = ("eu-west-1", "us-east-1")
+PLACES = tuple(itertools.product(ACCOUNTS, REGIONS))
+
+
+class Company:
+    """One service, in two accounts with two regions each."""
+
+    def __init__(self, directory: Path, emulator: Emulator) -> None:
+        self.name = f"s{uuid.uuid4().hex[:10]}"
+        self.emulator = emulator
+        self.service = make_service(directory)
+        for account, region in PLACES:
+            where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            self.client("s3", account, region).create_bucket(Bucket=f"{self.name}-{account}-{region}", **where)
+        self.write()
+
+    def client(self, service: str, account: str, region: str) -> Any:
+        return self.emulator.client(service, region=region, account=account)
+
+    def write(self, code: str = HANDLER) -> None:
+        root = self.service.write()
+        (root / "service" / "handlers" / "hello.py").write_text(code)
+        roles = json.dumps([f"arn:aws:iam::{account}:role/publisher" for account in ACCOUNTS])
+        lines = [
+            "[tool.lamina.publish]",
+            f'layer-name = "{self.name}-{{layer}}"',
+            f'bucket = "{self.name}-{{account}}-{{region}}"',
+            f"roles = {roles}",
+            f"regions = {json.dumps(REGIONS)}",
+            "[tool.lamina.deploy]",
+            f'function-name = "{self.name}-{{function}}"',
+            'alias = "live"\n',
+        ]
+        with (root / "pyproject.toml").open("a", encoding="utf-8") as file:
+            file.write("\n".join(lines))
+
+    def run(self, command: str, *words: str) -> int:
+        return main([command, "--project", str(self.service.root), *words])
+
+    @property
+    def code(self) -> str:
+        build = json.loads((self.service.root / ".lamina" / "build.json").read_text())
+        return code_sha256(build["functions"][0]["sha256"])
+
+    def serving(self, account: str, region: str) -> tuple[str, list[str]]:
+        client = self.client("lambda", account, region)
+        said = client.get_function_configuration(FunctionName=f"{self.name}-hello", Qualifier="live")
+        return said["CodeSha256"], [row["Arn"] for row in said["Layers"]]
+
+    def arn(self, account: str, region: str, number: int) -> str:
+        return f"arn:aws:lambda:{region}:{account}:layer:{self.name}-common:{number}"
+
+    def versions(self, account: str, region: str) -> list[int]:
+        client = self.client("lambda", account, region)
+        rows = client.list_layer_versions(LayerName=f"{self.name}-common")["LayerVersions"]
+        return sorted(row["Version"] for row in rows)
+
+
+@pytest.fixture
+def company(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Company]:
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
+    with bad_line(ministack.url) as line:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
+        yield Company(tmp_path, ministack)
+
+
+def test_deploys_and_prunes_everywhere(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each place has its own functions and versions; what one of them uses is kept there, and only there."""
+    codes = [company.run("deploy", "--create", "--role", ROLE)]
+    made = capsys.readouterr().out.split()
+    first = company.code
+    company.service.add("alpha", "1.1", {"alpha/__init__.py": "VALUE = 2\n"})
+    company.write(HANDLER + "# changed\n")
+    codes.append(company.run("deploy", "--json"))
+    rows = json.loads(capsys.readouterr().out)["functions"]
+    codes.append(company.run("deploy", "--check"))
+
+    assert [0, 0, 0] == codes
+    assert [company.arn(*place, 1) for place in PLACES] == made
+    assert first != company.code
+    assert [(*place, "2") for place in PLACES] == [
+        (row["account"], row["region"], row["function_version"]) for row in rows
+    ]
+    for place in PLACES:
+        assert (company.code, [company.arn(*place, 2)]) == company.serving(*place)
+
+    # Version 1 of the layer is used by version 1 of each function; in one place that is deleted.
+    company.client("lambda", *PLACES[3]).delete_function(FunctionName=f"{company.name}-hello", Qualifier="1")
+    capsys.readouterr()
+    codes = [company.run("prune", "--keep", "1", "--keep-days", "0", "--objects", "--apply")]
+
+    assert [0] == codes
+    assert [company.arn(*PLACES[3], 1)] == capsys.readouterr().out.split()
+    assert [[1, 2], [1, 2], [1, 2], [2]] == [company.versions(*place) for place in PLACES]
+
+
+def test_one_place_cannot_be_deployed_to(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    """What can be seen beforehand stops all of them, before anything is changed anywhere."""
+    assert 0 == company.run("deploy", "--create", "--role", ROLE)
+    before = [company.serving(*place) for place in PLACES]
+    company.write(HANDLER + "# changed\n")
+    client = company.client("lambda", *PLACES[1])
+    client.update_alias(
+        FunctionName=f"{company.name}-hello", Name="live", RoutingConfig={"AdditionalVersionWeights": {"1": 0.5}}
+    )
+    capsys.readouterr()
+    code = company.run("deploy")
+    err = capsys.readouterr().err
+
+    assert 6 == code
+    assert f"Alias `live` of `{company.name}-hello` splits its traffic: end that first" in err
+    assert before == [company.serving(*place) for place in PLACES]
