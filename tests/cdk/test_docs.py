@@ -1,0 +1,51 @@
+"""The pages about the constructs say what the constructs are and do."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aws_cdk import App, Stack
+
+from cdk.apps import synthesized
+from lamina.cdk import PythonFunction, PythonLayerVersion
+
+if TYPE_CHECKING:
+    from services import Service
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("construct", [PythonLayerVersion, PythonFunction])
+def test_every_argument_is_documented(construct: type[PythonLayerVersion | PythonFunction]) -> None:
+    """The reference has each argument of a construct, in the order of its signature."""
+    page = (DOCS / "reference" / "cdk.md").read_text("utf-8")
+    section = page.split(f"## {construct.__name__}\n")[1].split("\n\n| attribute")[0].split("\n## ")[0]
+    arguments = list(inspect.signature(construct.__init__).parameters)[3:]
+
+    assert arguments == re.findall(r"(?m)^\| `(\w+)` \|", section)
+
+
+def test_shown_apps_work(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of the guide, one after the other, are an app over the configuration that the guide shows."""
+    page = (DOCS / "how-to" / "cdk.md").read_text("utf-8")
+    configuration, *_ = re.findall(r"(?ms)^```toml\n(.*?)^```$", page)
+    blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", page)
+    project = service.write()
+    for name in ("create_order", "report"):
+        (project / f"service/handlers/{name}.py").write_text("def lambda_handler(event, context): ...\n")
+    configured = configuration.replace("[tool.lamina]\n", '[tool.lamina]\nbytecode = "none"\n')
+    (project / "pyproject.toml").write_text(f'[project]\nname = "orders"\nversion = "1"\n{configured}')
+    monkeypatch.chdir(project)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)  # noqa: S102 - as whoever copies it does
+
+    app, stack = names["app"], names["stack"]
+    assert isinstance(app, App)
+    assert isinstance(stack, Stack)
+    assert () == synthesized(app, stack).errors
+    assert 2 == len(synthesized(app, stack).resources("Function"))
