@@ -47,17 +47,17 @@ def test_refused_and_replaced(objects: FakeObjects, content: bytes) -> None:
 
     assert {} == shelf.look([A, B])
     assert {A} == shelf.refused
-    assert 0 < shelf.put({A: b"payload"})
+    assert 0 < shelf.put({A: wrap(A, b"payload")})
     assert {A: b"payload"} == Shelf(objects, KEYS).look([A])
 
 
 def test_each_is_read_and_sent_once(objects: FakeObjects) -> None:
     """What was found is not asked for again; what stands there, or is known to, is not sent."""
-    Shelf(objects, KEYS).put({A: b"one"})
+    Shelf(objects, KEYS).put({A: wrap(A, b"one")})
     shelf = Shelf(objects, KEYS)
     shelf.look([A])
     shelf.look([A])
-    sent = shelf.put({A: b"two", B: b"known"}, known={B})
+    sent = shelf.put({A: wrap(A, b"two"), B: wrap(B, b"known")}, known={B})
 
     assert (0, 1) == (sent, objects.fake.calls.count("GetObject"))
     assert {A: b"one"} == shelf.look([A])

@@ -103,7 +103,9 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
     keys, digest = step.place.keys, step.wanted.layer.digest
     check = step.place.stop.check
     sent = upload.send_parts(objects, keys, source, action.missing, reporter=reporter, check=check)
-    step.job.shelve(objects, keys, known=action.shelved)
+    shelved = step.job.shelve(objects, keys, known=action.shelved)
+    reporter.advance(shelved)
+    sent += shelved
     claim = keys.claim(step.place.services.account, step.wanted.name, digest)
 
     def waiting() -> None:

@@ -34,6 +34,8 @@ class State:
     """SHA-256 of the parts that the bucket has."""
     composed: bool = False
     """Whether the bucket has the whole layer."""
+    shelf_bytes: int = 0
+    """What the bucket's shelf is to get at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +101,7 @@ def plan(wanted: Wanted, state: State, *, parts: tuple[str, ...] = (), parameter
     missing = frozenset(parts) - state.stored
     return Publish(
         reason=_published(wanted, state),
-        upload_bytes=0 if state.composed else _upload_bytes(wanted, parts, missing),
+        upload_bytes=state.shelf_bytes + (0 if state.composed else _upload_bytes(wanted, parts, missing)),
         missing=frozenset() if state.composed else missing,
         shelved=frozenset(state.record.directories) if state.record is not None else frozenset(),
         grants=grants,

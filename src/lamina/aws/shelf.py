@@ -163,15 +163,15 @@ class Shelf:
         self._found[name] = None
         self.refused.add(name)
 
-    def put(self, payloads: Mapping[str, bytes], *, known: Collection[str] = ()) -> int:
+    def put(self, contents: Mapping[str, bytes], *, known: Collection[str] = ()) -> int:
         """
-        Add *payloads*, but for those that are *known* to stand there; return how many bytes were sent.
+        Add *contents*, as `wrap` returns them, but for those *known* to stand there; return how many bytes were sent.
 
         What stands there stays, unless it was refused.
         """
 
         def send(name: str) -> int:
-            content = wrap(name, payloads[name])
+            content = contents[name]
             sha256 = hashlib.sha256(content).hexdigest()
             sent = self._objects.put(
                 self._keys.directory(name), content, sha256=sha256, absent=name not in self.refused
@@ -179,7 +179,7 @@ class Shelf:
             return len(content) if sent else 0
 
         new = [
-            name for name in payloads if name in self.refused or (name not in known and self._found.get(name) is None)
+            name for name in contents if name in self.refused or (name not in known and self._found.get(name) is None)
         ]
         if not new:
             return 0

@@ -13,7 +13,7 @@ from lamina.aws.naming import Keys, digest_in, fill
 from lamina.aws.plan import State, matching, plan
 from lamina.aws.record import decode
 from lamina.aws.reference import check
-from lamina.aws.shelf import Shelf
+from lamina.aws.shelf import Shelf, wrap
 from lamina.aws.source import Source
 from lamina.aws.stopping import Stop
 from lamina.aws.upload import is_composed, stored_parts
@@ -58,17 +58,29 @@ class Job:
                 self._source = Source(self.wanted)
             return self._source
 
-    def shelve(self, objects: Objects, keys: Keys, *, known: Collection[str]) -> None:
-        """Add to the bucket's shelf what machines without the wheels have to know of the layer, but for what is *known* there."""
+    def shelve(self, objects: Objects, keys: Keys, *, known: Collection[str]) -> int:
+        """
+        Add to the bucket's shelf what machines without the wheels have to know of the layer, but for what is *known* there.
+
+        Return how many bytes were sent.
+        """
         shelf = Shelf(objects, keys, refused=self.source.refused)
-        shelf.put(self._shelved(), known=known)
+        return shelf.put(self._shelved, known=known)
+
+    def shelf_bytes(self, known: Collection[str]) -> int:
+        """Return how many bytes the shelf is to get at most, without what is *known* there."""
+        return sum(
+            len(content) for name, content in self._shelved.items() if name not in known or name in self.source.refused
+        )
 
     def shelf_names(self) -> tuple[str, ...]:
         """Return the names of everything that the shelf is to keep for the layer's sake."""
         return tuple(sorted({*self.notes, *self.source.shelf_names()}))
 
+    @cached_property
     def _shelved(self) -> dict[str, bytes]:
-        return {**self.notes, **self.source.shelved()}
+        payloads = {**self.notes, **self.source.shelved()}
+        return {name: wrap(name, payload) for name, payload in payloads.items()}
 
 
 class Place:
@@ -196,12 +208,14 @@ def _state(
         state, account = objects.state(), place.services.account
         check(state, bucket=objects.bucket, prefix=wanted.config.prefix, account=account)
     composed = is_composed(objects, place.keys.layer(wanted.layer.digest), job.source)
+    record = _record(objects, place.keys, versions)
     return State(
         versions=versions,
         candidates=found,
-        record=_record(objects, place.keys, versions),
+        record=record,
         stored=frozenset() if composed else stored_parts(objects, place.keys, job.source),
         composed=composed,
+        shelf_bytes=job.shelf_bytes(record.directories if record is not None else ()),
     )
 
 
