@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from lamina import config
+from lamina.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
 ORDERS = ROOT / "examples" / "orders"
@@ -75,6 +76,17 @@ def test_the_template_is_whole() -> None:
     assert not (ORDERS / "package-lock.json").exists()
     # Another command may not know what this library writes.
     assert ({"aws-cdk": "2.1148.1"}, "aws-cdk-lib==2.275.0") == (tools, groups["infrastructure"][0])
+
+
+def test_the_workflow_says_what_lamina_takes() -> None:
+    """Every command line of lamina in the template's workflow is parsed, and its store is what the cache keeps."""
+    workflow = (ORDERS / ".github" / "workflows" / "orders.yml").read_text(encoding="utf-8")
+    commands = [line.split() for line in re.findall(r"(?m)^ +(?:- )?run: lamina (.+)$", workflow)]
+    parsed = [build_parser(words[0]).parse_args(words).command for words in commands]
+    kept = re.findall(r"(?m)^ +path: (.+)$", workflow)
+
+    assert ["build", "cache"] == parsed
+    assert [f"${{{{ github.workspace }}}}/{path}" for path in kept] == re.findall(r"LAMINA_CACHE_DIR: (.+)", workflow)
 
 
 @without_node
