@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aws_cdk import App, RemovalPolicy, Stack, Stage
+from aws_cdk import App, NestedStack, RemovalPolicy, Stack, Stage
 from aws_cdk.assertions import Template
 from aws_cdk.aws_lambda import Architecture, Code, Function, Runtime
 
@@ -69,6 +69,17 @@ def test_unselected_stack_gets_what_cannot_be_deployed(service: Service) -> None
     assert {"service.handlers.hello.lambda_handler"} == {
         row["Properties"]["Handler"] for row in result.resources("Function").values()
     }
+
+
+def test_nested_stack_is_wanted_with_its_parent(service: Service) -> None:
+    """A stack in a stack that was asked for is built, although only the outer one was named."""
+    project, runs = service.write(), SHARED.runs
+    app = App(context={"aws:cdk:bundling-stacks": ["Orders"]})
+    service_stack(Stack(app, "Others"), project, "hello", name="Inner")
+    before = SHARED.runs
+    PythonFunction(NestedStack(Stack(app, "Orders"), "Nested"), "Hello", entry=project, function="hello")
+
+    assert (0, 1) == (before - runs, SHARED.runs - runs)
 
 
 def test_function_and_layer(service: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from aws_cdk import Annotations
@@ -128,8 +129,39 @@ def test_six_given_layers(service: Service) -> None:
     named = "`Lamina-greeter-common`, `L0`, `L1`, `L2`, `L3`, `Old`, and 1 that its options add"
     assert (
         f"`hello` has 7 layers, and Lambda takes 5: {named}",
-        "`hello` runs on python3.13, and layer `Old` is for python3.9",
+        "`hello` is for python3.13 on x86_64, and layer `Old` is for python3.9",
     ) == synthesize(make).errors
+
+
+def test_given_layer_of_another_target(service: Service) -> None:
+    """A function that is given the layer of another architecture says both, and comes out without it."""
+    del service.settings["runtime"], service.settings["architecture"]
+    service.settings["targets"] = '["python3.13-arm64", "python3.13-x86_64"]'
+    service.add("native", "1.0", tag="cp313-cp313-manylinux_2_17_x86_64.manylinux_2_17_aarch64")
+    project = service.write()
+
+    def make(stack: Stack) -> None:
+        layer = PythonLayerVersion(stack, "Arm", entry=project, compatible_architectures=[Architecture.ARM_64])
+        PythonFunction(
+            stack, "Function", entry=project, function="hello", architecture=Architecture.X86_64, layers=[layer]
+        )
+
+    assert ("`hello` is for python3.13 on x86_64, and layer `Arm` is for python3.13 on arm64",) == synthesize(
+        make
+    ).errors
+
+
+def test_two_services_of_one_name(service: Service, tmp_path: Path) -> None:
+    """Two projects of one name cannot have layers of one id in a stack, and neither gets the other's unnoticed."""
+    first = service.write()
+    second = shutil.copytree(first, tmp_path / "copy")
+
+    def make(stack: Stack) -> None:
+        for name, entry in (("A", first), ("B", second)):
+            PythonFunction(stack, name, entry=entry, function="hello")
+
+    fact = f"`{first}` and `{second}` are both called `greeter`, in one stack"
+    assert (f"{fact}\nhint: give one of them another name in `[project]`",) == synthesize(make).errors
 
 
 def test_unknown_names(service: Service) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Answer
     from lamina.cdk.choice import FunctionChoice
+    from lamina.target import Target
 
 __all__ = ["Attached", "configured", "given"]
 
@@ -61,38 +62,36 @@ def configured(
 
 
 def given(
-    scope: Construct,
-    function: str,
-    layers: Sequence[ILayerVersion],
-    choice: FunctionChoice,
-    *,
-    runtime: str,
-    added: int,
+    scope: Construct, function: str, layers: Sequence[ILayerVersion], choice: FunctionChoice, *, added: int
 ) -> Attached:
-    """Return those of *layers* that fit a function on *runtime*, and say what is wrong with the others."""
-    wrong = [(layer, takes) for layer in layers if runtime not in (takes := _runtimes(layer) or (runtime,))]
-    unfit = [layer for layer, _ in wrong]
+    """Return those of *layers* that fit the function's target, and say what is wrong with the others."""
+    target = choice.target
+    wrong = {layer: takes for layer in layers if target is not None and (takes := _misfit(layer, target))}
     return Attached(
-        layers=tuple(layer for layer in layers if layer not in unfit)[: _room(added)],
+        layers=tuple(layer for layer in layers if layer not in wrong)[: _room(added)],
         complaints=(
             *_too_many(function, layers, added),
             *(
-                f"`{function}` runs on {runtime}, and layer `{layer.node.id}` is for {', '.join(takes)}"
-                for layer, takes in wrong
+                f"`{function}` is for {target}, and layer `{layer.node.id}` is for {takes}"
+                for layer, takes in wrong.items()
             ),
         ),
         doubts=(*_in_other_stacks(scope, layers), *_missing(function, layers, choice)),
     )
 
 
+def _misfit(layer: ILayerVersion, target: Target) -> str | None:
+    """Return what *layer* is for, if that is not *target*; of others' layers CDK does not tell the architectures."""
+    if isinstance(layer, PythonLayerVersion):
+        machines = layer.architecture_names
+        fits = layer.runtime_name == target.runtime and (not machines or str(target.architecture) in machines)
+        return None if fits else f"{layer.runtime_name} on {' and '.join(machines)}"
+    takes = [each.name for each in layer.compatible_runtimes or ()]
+    return None if not takes or target.runtime in takes else ", ".join(takes)
+
+
 def _room(added: int) -> int:
     return max(0, quotas().layers - added)
-
-
-def _runtimes(layer: ILayerVersion) -> tuple[str, ...]:
-    if isinstance(layer, PythonLayerVersion):
-        return (layer.runtime_name,)
-    return tuple(each.name for each in layer.compatible_runtimes or ())
 
 
 def _too_many(function: str, layers: Sequence[ILayerVersion], added: int) -> Iterator[str]:

@@ -7,8 +7,10 @@ Only where it does not stand the pipeline is loaded and run. What failed is reme
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 from weakref import WeakKeyDictionary
 
@@ -19,7 +21,6 @@ from lamina.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from lamina.archive.snapshot import Snapshot
     from lamina.aws.config import PublishConfig
@@ -77,7 +78,8 @@ class _App:
     def project(self, entry: Path) -> Path:
         """Return the project at *entry* or above it; raises ConfigError as `config.find_project` does."""
         if entry not in self._projects:
-            self._projects[entry] = config.find_project(entry)
+            # Not resolved: a link is how somebody names the project. But `..` would make it look like another one.
+            self._projects[entry] = config.find_project(Path(os.path.normpath(entry.absolute())))
         return self._projects[entry]
 
 

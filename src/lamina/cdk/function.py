@@ -61,7 +61,7 @@ class PythonFunction(Function):
         found = (
             attached.configured(scope, entry, answer, choice, added=added)
             if layers is None
-            else attached.given(scope, function, layers, choice, runtime=name, added=added)
+            else attached.given(scope, function, layers, choice, added=added)
         )
         super().__init__(
             scope,

@@ -66,6 +66,10 @@ class PythonLayerVersion(LayerVersion):
         choice = choose_layer(answer, layer, asked)
         self.runtime_name = choice.target.runtime if choice.target else assets.newest_runtime()
         """The runtime that it is for."""
+        self.architecture_names = choice.architectures
+        """The architectures that it is for, as Lambda calls them; none where that could not be told."""
+        self.project = answer.service.root if answer.service else None
+        """The directory of the configuration; ``None`` where it could not be read."""
         super().__init__(
             scope,
             id,
@@ -126,7 +130,13 @@ class PythonLayerVersion(LayerVersion):
                 bucket=bucket,
                 as_asset=as_asset,
             )
-        return place.layers[id_]
+        found = place.layers[id_]
+        if answer.service is not None and found.project != answer.service.root:
+            fact = (
+                f"`{found.project}` and `{answer.service.root}` are both called `{answer.service.name}`, in one stack"
+            )
+            telling.complain(found, [f"{fact}\nhint: give one of them another name in `[project]`"])
+        return found
 
 
 class Place:
@@ -138,7 +148,7 @@ class Place:
         """Look at *stack* once."""
         self.stack = stack
         self.app = stack.node.root
-        self.is_wanted = stack.bundling_required
+        self.is_wanted = _is_wanted(stack)
         """Whether the command that runs the app needs this stack's assets."""
         self.layers: dict[str, PythonLayerVersion] = {}
         """What `PythonLayerVersion.for_stack` has made, by id."""
@@ -154,6 +164,11 @@ class Place:
     def look(self, entry: str | PathLike[str]) -> Answer:
         """Return what there is of the project at *entry*, built if the stack is wanted."""
         return SHARED.ask(Path(entry), app=self.app, build=self.is_wanted)
+
+
+def _is_wanted(stack: Stack | None) -> bool:
+    """Return whether *stack*, or one that it is nested in, is among those that the command was asked for."""
+    return stack is not None and (stack.bundling_required or _is_wanted(stack.nested_stack_parent))
 
 
 def _asked(runtimes: Sequence[Runtime] | None, architectures: Sequence[Architecture] | None) -> Asked:
