@@ -1,5 +1,5 @@
 """
-A bad line on loopback: a proxy between botocore and an emulator that does something else to the n-th request than to pass it on.
+A bad line on loopback: a proxy between botocore and an emulator that does something else to a certain request than to pass it on.
 
 What goes over it can also be held there, for as long as it takes to kill whoever asked.
 """
@@ -10,6 +10,7 @@ import http.client
 import re
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -130,6 +131,17 @@ def refusal(operation: str, path: str, *, throttled: bool) -> tuple[int, list[tu
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A request: the one with this *number*, from 1, among those for its operation."""
+
+    operation: str
+    number: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.number}"
+
+
 @dataclass
 class Line:
     """What the line does, and what went over it."""
@@ -137,12 +149,12 @@ class Line:
     url: str = ""
     """The proxy's."""
     kind: str = ""
-    first: int = 0
-    """The number of the first request that something is done to, from 1; 0 for none."""
+    at: Moment | None = None
+    """The request that something is done to."""
     lasting: bool = False
     """Whether it is done to all requests from then on."""
-    hold: int = 0
-    """The number of the request that is held until it is released; 0 for none."""
+    hold: Moment | None = None
+    """The request that is held until it is released."""
     hold_after: bool = False
     """Whether the service sees the held request before."""
     goes_on: bool = False
@@ -151,26 +163,29 @@ class Line:
     """How many seconds the service's clock is ahead of what it says."""
     look: Callable[[str], None] = lambda _: None
     """Is called after each request that the service has seen, before it is answered."""
-    calls: list[str] = field(default_factory=list)
+    calls: list[Moment] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
+    struck: bool = False
     holding: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def clear(self) -> None:
         """Pass everything on, and count from the beginning."""
-        self.kind, self.first, self.lasting, self.hold, self.hold_after = "", 0, False, 0, False
-        self.goes_on, self.later = False, 0.0
-        self.look = lambda _: None
-        self.calls = []
-        self.holding, self.release = threading.Event(), threading.Event()
+        fresh = Line()
+        for name in fresh.__dataclass_fields__:
+            if name not in {"url", "lock"}:
+                setattr(self, name, getattr(fresh, name))
 
-    def count(self, operation: str) -> tuple[int, str]:
-        """Count a request; return its number, and what is to be done to it."""
+    def count(self, operation: str) -> tuple[Moment, str]:
+        """Count a request; return which one it is, and what is to be done to it."""
         with self.lock:
-            self.calls.append(operation)
-            number = len(self.calls)
-            struck = self.first and (number == self.first or (self.lasting and number > self.first))
-            return number, self.kind if struck else ""
+            self.counted[operation] += 1
+            moment = Moment(operation=operation, number=self.counted[operation])
+            self.calls.append(moment)
+            hit = moment == self.at
+            self.struck = self.struck or hit
+            return moment, self.kind if hit or (self.lasting and self.struck) else ""
 
     def keep(self) -> None:
         """Hold a request until it is released."""
@@ -214,8 +229,8 @@ class Forward(BaseHTTPRequestHandler):
         line = self.server.line
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         operation = operation_of(self.command, self.path, self.headers)
-        number, kind = line.count(operation)
-        if number == line.hold and not line.hold_after:
+        moment, kind = line.count(operation)
+        if moment == line.hold and not line.hold_after:
             line.keep()
             if not line.goes_on:
                 self.close_connection = True
@@ -231,7 +246,7 @@ class Forward(BaseHTTPRequestHandler):
             second = self._forward(body)
             answer = second if kind == "twice, second" else answer
         line.look(operation)
-        if number == line.hold and line.hold_after:
+        if moment == line.hold and line.hold_after:
             line.keep()
             kind = "" if line.goes_on else "lost"
         if kind == "lost":

@@ -17,7 +17,7 @@ from lamina.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aws.faults import Line
+    from aws.faults import Line, Moment
     from emulators import Emulator
 
 EVERYTHING = os.environ.get("LAMINA_EVERY_FAULT") == "1"
@@ -29,29 +29,31 @@ _MUCH_LATER_SECONDS = 7200.0
 class Case:
     """What happens to which request, or to all from that one on."""
 
-    number: int
+    moment: Moment
     kind: str
     lasting: bool
 
     def __str__(self) -> str:
-        return f"{self.kind} at {self.number}{' and after' if self.lasting else ''}"
+        return f"{self.kind} at {self.moment}{' and after' if self.lasting else ''}"
 
 
-def cases(journey: str, requests: int) -> list[Case]:
-    """Return the faults to try on a journey of so many *requests*."""
-    numbers, turn = range(1, requests + 1), JOURNEYS.index(journey)
+def cases(journey: str, calls: list[Moment]) -> list[Case]:
+    """Return the faults to try on a journey of these requests."""
     if EVERYTHING:
-        return [Case(number=number, kind=kind, lasting=False) for number in numbers for kind in KINDS] + [
-            Case(number=number, kind=kind, lasting=True) for number in numbers for kind in LASTING
+        return [Case(moment=moment, kind=kind, lasting=False) for moment in calls for kind in KINDS] + [
+            Case(moment=moment, kind=kind, lasting=True) for moment in calls for kind in LASTING
         ]
-    step = 1 if journey in {"publish", "deploy"} else 4
+    turn, step = JOURNEYS.index(journey), 1 if journey in {"publish", "deploy"} else 4
     # In another order for each journey, so that requests that they have in common meet different faults.
-    return [
-        Case(number=number, kind=KINDS[(number + 4 * turn) % len(KINDS)], lasting=False) for number in numbers[::step]
-    ] + [
-        Case(number=number, kind=LASTING[(number // 3 + 3 * turn) % len(LASTING)], lasting=True)
-        for number in numbers[1 :: 3 * step]
+    single = [
+        Case(moment=moment, kind=KINDS[(number + 4 * turn) % len(KINDS)], lasting=False)
+        for number, moment in enumerate(calls)
     ]
+    lasting = [
+        Case(moment=moment, kind=LASTING[(number // 3 + 3 * turn) % len(LASTING)], lasting=True)
+        for number, moment in enumerate(calls)
+    ]
+    return single[::step] + lasting[1 :: 3 * step]
 
 
 class Traveller:
@@ -68,7 +70,7 @@ class Traveller:
         line.clear()
         line.look, line.later = journey.look, later
         if case is not None:
-            line.first, line.kind, line.lasting = case.number, case.kind, case.lasting
+            line.at, line.kind, line.lasting = case.moment, case.kind, case.lasting
         for name, value in journey.environment.items():
             self.monkeypatch.setenv(name, value)
         code = main(journey.words)
@@ -111,14 +113,14 @@ def test_fault_at_every_request(
         good = Journey(kind, ground)
 
         assert (0, []) == (traveller.go(good)[0], good.missing())
-        requests = len(line.calls)
-        for case in cases(kind, requests):
+        calls = line.calls
+        for case in cases(kind, calls):
             code, found = traveller.problems(Journey(kind, ground), case)
             ends[case.lasting, code] += 1
             problems += found
     with capsys.disabled():
         if EVERYTHING:
-            print(f"\n{kind}: {requests} requests, {ends.total()} cases: {dict(ends)}")  # noqa: T201 - asked for
+            print(f"\n{kind}: {len(calls)} requests, {ends.total()} cases: {dict(ends)}")  # noqa: T201 - asked for
 
     assert [] == problems
     # A lasting fault that only delays or doubles is got over; one that keeps answers back is not.
