@@ -23,8 +23,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamina import config
+from lamina.archive.collisions import shared_paths
 from lamina.archive.layer import ending, in_order
 from lamina.archive.modules import AbsentCode
+from lamina.archive.segment import AREA, find_segment
 from lamina.archive.sources import walk
 from lamina.archive.zipformat import end_of_directory
 from lamina.aws.parts import cut
@@ -37,7 +39,7 @@ from lamina.frozen import replace
 from lamina.imports.index import index_place, is_index
 from lamina.layering import LayerPlan, closure_of, distributions, reuse, stretches
 from lamina.model import Build, Layer, Package
-from lamina.piecing import Pieces
+from lamina.piecing import Pieces, sharing_name, sharing_note
 from lamina.pipeline import with_local
 from lamina.planning import Session, plan_for
 from lamina.previous import Previous
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from lamina.archive.layer import Contribution
     from lamina.archive.sources import SourceTree
     from lamina.aws.config import PublishConfig
     from lamina.aws.interfaces import Objects
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from lamina.aws.survey import Place
     from lamina.aws.wanted import Wanted
     from lamina.bytecoding import Choice, Closure
+    from lamina.layering import Draft
     from lamina.model import Finding, Pin, Wheel
     from lamina.piecing import Laid
     from lamina.planning import Options, Plan
@@ -109,11 +113,12 @@ def assemble(
         plans = [plan_for(session, each) for each in services]
         if not any(planned.missing for planned in plans) or _stand(plans, session):
             return None
-        place = connect()[0]
+        places = connect()
+        place = places[0]
         objects = place.objects
         if objects is None:
             return None
-        bench = _Bench(session, objects, place, directory)
+        bench = _Bench(session, objects, place, directory, several=len(places) > 1)
         builds = []
         for planned in plans:
             build = bench.build(planned)
@@ -125,7 +130,8 @@ def assemble(
 
 def notes(project: Path, options: Options, *, store: Store | None = None) -> dict[str, bytes]:
     """
-    Return by name what the shelf is to keep of *project* beside its layers: what modules import, and what the handlers reach.
+    Return by name what the shelf is to keep of *project* beside its layers: what modules import, what the handlers
+    reach, and which paths wheels share.
 
     Raises what planning raises. What the store does not have is left out.
     """
@@ -136,7 +142,20 @@ def notes(project: Path, options: Options, *, store: Store | None = None) -> dic
         planned = plan_for(session, replace(service, target=target, others=()))
         paths = _note_places(planned, _tree(planned, session), session.store, session)
         found |= {path.stem: path.read_bytes() for path in paths if path.is_file()}
+        found |= dict(pair for draft in planned.layers for pair in _sharing(draft, session.store))
     return found
+
+
+def _sharing(draft: Draft, store: Store) -> list[tuple[str, bytes]]:
+    """Return the name and content of the note on paths that several wheels of a layer share, where all their segments are here."""
+    pins = draft.selection.pins
+    paths = {pin.name: store.entry(AREA, draft.recipe.key(pin.sha256), ".seg") for pin in pins}
+    segments = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
+    return [] if len(segments) < len(pins) else [sharing_note(pins, draft.recipe, shared_paths(segments))]
+
+
+def _omitted(parts: Iterable[Contribution]) -> dict[str, frozenset[str]]:
+    return {part.name: part.omitted for part in parts if not part.is_bytecode}
 
 
 def _stand(plans: Sequence[Plan], session: Session) -> bool:
@@ -188,6 +207,8 @@ class _Bench:
     objects: Objects
     place: Place
     directory: Path
+    several: bool
+    """Whether other buckets may have to get what this one knows."""
     sources: dict[str, Callable[[Wanted], Source]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -201,6 +222,7 @@ class _Bench:
         supply = Supply(session, service.target)
         session.reporter.stage("Looking at what the bucket knows")
         names = {draft.recipe.key(pin.sha256) for draft in planned.layers for pin in draft.selection.pins}
+        names |= {sharing_name(draft.selection.pins, draft.recipe) for draft in planned.layers}
         if not self.shelf.look(names):
             return None
         tree = _tree(planned, session)
@@ -232,8 +254,8 @@ class _Bench:
         places = _note_places(planned, tree, self.notes, self.session)
         reached = [place for place in places if not _is_of_imports(place)]
         self._bring(reached)
-        if not all(place.is_file() for place in reached):
-            # Only where the imports have to be followed again does it matter what was read of each wheel.
+        if self.several or not all(place.is_file() for place in reached):
+            # Mostly it only matters what was read of each wheel where the imports have to be followed again.
             self._bring([place for place in places if _is_of_imports(place)])
         return tuple(places)
 
@@ -288,16 +310,18 @@ class _Bench:
             distributions=tuple(distributions(plan.selection.pins, parts)),
             stretches=stretches(parts),
         )
-        news = {place.stem: place.read_bytes() for place in noted if place.is_file()}
-        described = shelved(path, layer, pattern, laid.parts, elsewhere=laid.elsewhere)
-        names = {*(place.stem for place in noted), *described, *laid.elsewhere}
-        there = self.shelf.look([*news, *described])
+        sharing, content = sharing_note(plan.selection.pins, plan.recipe, _omitted(parts))
+        payloads = {place.stem: place.read_bytes() for place in noted if place.is_file()}
+        payloads |= {sharing: content, **self.shelf.look(laid.elsewhere)}
+        payloads |= shelved(path, layer, pattern, laid.parts, elsewhere=laid.elsewhere)
+        there = self.shelf.look(payloads)
         self.sources[digest] = lambda wanted: Patchwork(
             wanted,
             parts=laid.parts,
             here=laid.here,
-            shelf={name: content for name, content in (news | described).items() if name not in there},
-            names=names,
+            shelf=payloads,
+            there=there,
+            names={*payloads, *(place.stem for place in noted)},
             refused=self.shelf.refused,
             objects=self.objects,
             keys=self.place.keys,

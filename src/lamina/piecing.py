@@ -8,23 +8,25 @@ is only as good as what stands where it says it does; where that has gone or is 
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from lamina.archive.bytecode import AREA as BYTECODE_AREA
 from lamina.archive.bytecode import bytecode_key, bytecode_segment, read_bytecode
-from lamina.archive.collisions import shared_paths
+from lamina.archive.collisions import are_settled, shared_paths
 from lamina.archive.fragment import decode, pieces_of
 from lamina.archive.layer import Contribution
-from lamina.archive.segment import find_segment, splice
+from lamina.archive.segment import AREA, find_segment, splice
 from lamina.aws.shelf import group_name, grouped
 from lamina.errors import CorruptArchiveError
 from lamina.frozen import frozen
 from lamina.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -41,12 +43,10 @@ if TYPE_CHECKING:
     from lamina.store import Store
     from lamina.supply import Supply
 
-__all__ = ["Laid", "Pieces"]
+__all__ = ["Laid", "Pieces", "sharing_name", "sharing_note"]
 
 _WORKERS = 8
 _RANGE_BYTES = 8 << 20
-_BYTECODE_AREA = "bytecode"
-_SEGMENT_AREA = "segments"
 
 
 @frozen
@@ -61,6 +61,27 @@ class Laid:
     """Whether there is no hole at all."""
     elsewhere: Mapping[str, str]
     """SHA-256 of the segments that are not on this machine, by their names."""
+
+
+def sharing_name(pins: Iterable[Pin], recipe: Recipe) -> str:
+    """Return under which name the shelf keeps which paths several of *pins* have in common."""
+    rows = sorted([pin.name, pin.sha256] for pin in pins)
+    return hashlib.sha256(json.dumps(["sharing", recipe.canonical(), rows], sort_keys=True).encode()).hexdigest()
+
+
+def sharing_note(pins: Iterable[Pin], recipe: Recipe, shared: Mapping[str, frozenset[str]]) -> tuple[str, bytes]:
+    """Return name and content of what the shelf keeps of the answer of `shared_paths`: to give it takes wheels."""
+    rows = {name: sorted(paths) for name, paths in sorted(shared.items()) if paths}
+    return sharing_name(pins, recipe), json.dumps(rows).encode()
+
+
+def _read_sharing(content: bytes) -> dict[str, frozenset[str]] | None:
+    try:
+        rows = json.loads(content)
+        fine = all(isinstance(path, str) for name, paths in rows.items() for path in (name, *paths))
+        return {name: frozenset(paths) for name, paths in rows.items()} if fine else None
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 class Pieces:
@@ -89,19 +110,39 @@ class Pieces:
         Raises PathCollisionError, and whatever fetching, splicing and compiling raise.
         """
         pins, recipe = plan.selection.pins, plan.recipe
-        segments = self._segments([(pin, frozenset()) for pin in pins], recipe)
-        shared = self._shared(segments, pins, recipe)
-        if shared:
-            segments |= self._segments([(pin, shared[pin.name]) for pin in pins if pin.name in shared], recipe)
+        segments, shared = self._noted(pins, recipe) or self._compared(pins, recipe)
         made = [
             Contribution(name=name, segment=segment, omitted=shared.get(name, frozenset()))
             for name, segment in segments.items()
         ]
         return [*made, *self._bytecode(plan, shared)]
 
+    def _noted(
+        self, pins: Sequence[Pin], recipe: Recipe
+    ) -> tuple[dict[str, Segment], Mapping[str, frozenset[str]]] | None:
+        """Return the segments, and what is omitted from them as somebody found before; nothing where nobody did."""
+        name = sharing_name(pins, recipe)
+        content = self._shelf.look([name]).get(name)
+        if content is None:
+            return None
+        shared = _read_sharing(content)
+        if shared is not None:
+            segments = self._segments([(pin, shared.get(pin.name, frozenset())) for pin in pins], recipe)
+            if are_settled(segments, shared):
+                return segments, shared
+        self._shelf.refuse(name)
+        return None
+
+    def _compared(self, pins: Sequence[Pin], recipe: Recipe) -> tuple[dict[str, Segment], Mapping[str, frozenset[str]]]:
+        segments = self._segments([(pin, frozenset()) for pin in pins], recipe)
+        shared = self._shared(segments, pins, recipe)
+        if shared:
+            segments |= self._segments([(pin, shared[pin.name]) for pin in pins if pin.name in shared], recipe)
+        return segments, shared
+
     def _segments(self, wanted: Sequence[tuple[Pin, frozenset[str]]], recipe: Recipe) -> dict[str, Segment]:
         names = {pin.name: recipe.key(pin.sha256, omitted=omitted) for pin, omitted in wanted}
-        found = self._found({name: self._store.entry(_SEGMENT_AREA, key, ".seg") for name, key in names.items()})
+        found = self._found({name: self._store.entry(AREA, key, ".seg") for name, key in names.items()})
         absent = [(pin, omitted) for pin, omitted in wanted if pin.name not in found]
         for (pin, omitted), wheel in zip(absent, self._supply.all([pin for pin, _ in absent]), strict=True):
             found[pin.name] = splice(wheel, recipe, self._store, omitted=omitted)
@@ -154,7 +195,7 @@ class Pieces:
                 omitted=shared.get(pin.name, frozenset()),
             )
         # What was refused in compiling stands beside the segment, and is not looked at here.
-        found = self._found({name: self._store.entry(_BYTECODE_AREA, key, ".seg") for name, key in keys.items()})
+        found = self._found({name: self._store.entry(BYTECODE_AREA, key, ".seg") for name, key in keys.items()})
         absent = [pin for pin in plan.selection.pins if pin.name in keys and pin.name not in found]
         for pin, wheel in zip(absent, self._supply.all(absent), strict=True):
             made = read_bytecode(keys[pin.name], self._store) or bytecode_segment(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lamina.archive.segment import Segment
 
-__all__ = ["shared_paths"]
+__all__ = ["are_settled", "shared_paths"]
 
 
 # The fixed fields of a row, and its path: that holds no control character, so it ends where the next row starts.
@@ -72,6 +72,18 @@ def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
             hint="keep one of the two in the lock, or leave the path out of both with `exclude`",
         )
     return {name: frozenset(paths) for name, paths in shared.items()}
+
+
+def are_settled(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[str]]) -> bool:
+    """
+    Return whether *segments*, made without the *shared* paths, have each path once, and lack none that was in one of them.
+
+    It is for an answer of `shared_paths` that somebody else gives: of the contents, which that has compared, nothing is read.
+    """
+    paths = {name: _paths(segment) for name, segment in segments.items()}
+    everything = {path for each in paths.values() for path in each}
+    omitted = {path.encode() for each in shared.values() for path in each}
+    return omitted <= everything and not clashes(path for each in paths.values() for path in each)
 
 
 def _paths(segment: Segment) -> list[bytes]:

@@ -126,6 +126,10 @@ class Source:
             self._shelved = shelved(self._path, self._layer, self.cut, self.parts)
         return self._shelved
 
+    def known_in(self, objects: Objects) -> frozenset[str]:  # noqa: ARG002 - a patchwork knows
+        """Return the names of what is known to stand on the shelf of a bucket."""
+        return frozenset()
+
     def shelf_names(self) -> tuple[str, ...]:
         """Return the names of everything that the bucket has of the layer for that."""
         return tuple(sorted(self.shelved()))
@@ -173,6 +177,7 @@ class Patchwork(Source):
         parts: tuple[str, ...],
         here: Collection[int],
         shelf: Mapping[str, bytes],
+        there: Collection[str],
         names: Collection[str],
         refused: Collection[str],
         objects: Objects,
@@ -181,8 +186,8 @@ class Patchwork(Source):
         """
         Have the tail, and the parts whose starts are *here*; *parts* are the SHA-256 of all.
 
-        *shelf* is what is new of what has to be known of the layer, *names* are those of all of it, and *refused* those
-        under which something else stands. The rest is in *objects*.
+        *shelf* is what has to be known of the layer, *names* are those of all of it. Of them *there* are those that the shelf
+        of *objects* has, and *refused* those under which something else stands there.
         """
         self._path = wanted.layer.path
         self._size = wanted.layer.zipped_bytes
@@ -192,7 +197,8 @@ class Patchwork(Source):
         self.tail_sha256 = self._hash(wanted.cut.tail_start, wanted.cut.tail_bytes, hashlib.sha256())
         self.sha256 = wanted.layer.sha256
         self._here = set(here)
-        self._new = dict(shelf)
+        self._payloads = dict(shelf)
+        self._there = frozenset(there)
         self._names = tuple(sorted(names))
         self.refused = frozenset(refused)
         self._objects = objects
@@ -200,8 +206,12 @@ class Patchwork(Source):
         self._lock = Lock()
 
     def shelved(self) -> dict[str, bytes]:
-        """Return by name what the bucket lacks of what it is to keep of the layer."""
-        return dict(self._new)
+        """Return by name what buckets are to keep of the layer."""
+        return dict(self._payloads)
+
+    def known_in(self, objects: Objects) -> frozenset[str]:
+        """Return the names of what is known to stand on the shelf of a bucket: only of the first one anything is."""
+        return self._there if objects is self._objects else frozenset()
 
     def shelf_names(self) -> tuple[str, ...]:
         """Return the names of everything that the bucket has of the layer."""

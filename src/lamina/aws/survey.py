@@ -65,13 +65,12 @@ class Job:
         Return how many bytes were sent.
         """
         shelf = Shelf(objects, keys, refused=self.source.refused)
-        return shelf.put(self._shelved, known=known)
+        return shelf.put(self._shelved, known=self.source.known_in(objects).union(known))
 
-    def shelf_bytes(self, known: Collection[str]) -> int:
-        """Return how many bytes the shelf is to get at most, without what is *known* there."""
-        return sum(
-            len(content) for name, content in self._shelved.items() if name not in known or name in self.source.refused
-        )
+    def shelf_bytes(self, objects: Objects, known: Collection[str]) -> int:
+        """Return how many bytes the bucket's shelf is to get at most, without what is *known* there."""
+        there = self.source.known_in(objects).union(known) - self.source.refused
+        return sum(len(content) for name, content in self._shelved.items() if name not in there)
 
     def shelf_names(self) -> tuple[str, ...]:
         """Return the names of everything that the shelf is to keep for the layer's sake."""
@@ -215,7 +214,7 @@ def _state(
         record=record,
         stored=frozenset() if composed else stored_parts(objects, place.keys, job.source),
         composed=composed,
-        shelf_bytes=job.shelf_bytes(record.directories if record is not None else ()),
+        shelf_bytes=job.shelf_bytes(objects, record.directories if record is not None else ()),
     )
 
 
