@@ -10,14 +10,19 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from botocore import xform_name
+from botocore.stub import Stubber
 
 from aws.lambdafakes import code
 from aws.recorder import ACCOUNT, Record, recorder
 from lamina.aws import facts
+from lamina.aws.failures import Caller
 from lamina.aws.interfaces import Account
 from lamina.aws.reference import ready_policy
 from lamina.cli import main
+from lamina.errors import MissingPermissionError
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:
@@ -225,3 +230,26 @@ def test_cold_starts(stage: Stage) -> None:
     assert 0 == stage.run("coldstart", "--aws", name, "--forced", "1")
     assert ([], []) == compare(stage.policy("Forced cold starts"), stage.record.needs())
     assert set() == unlisted(stage.record)
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code_of_error", "parameters"),
+    [
+        ("ssm", "PutParameter", "AccessDeniedException", {"Name": "/layers/x", "Value": "x"}),
+        ("sts", "AssumeRole", "AccessDenied", {"RoleArn": ROLE, "RoleSessionName": "lamina"}),
+        ("cloudformation", "GetTemplate", "AccessDenied", {"StackName": "orders"}),
+        ("logs", "GetQueryResults", "AccessDeniedException", {"queryId": "1"}),
+        ("xray", "BatchGetTraces", "AccessDeniedException", {"TraceIds": ["1"]}),
+        ("lambda", "Invoke", "AccessDeniedException", {"FunctionName": "orders"}),
+    ],
+)
+def test_denials_name_the_action(service: str, operation: str, code_of_error: str, parameters: dict[str, Any]) -> None:
+    """Whichever service refuses, the error names what the policy lacks."""
+    client = boto3.client(service, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    with Stubber(client) as stubber:
+        stubber.add_client_error(xform_name(operation), service_error_code=code_of_error, http_status_code=403)
+        with pytest.raises(MissingPermissionError) as caught:
+            Caller(client)(operation, doing="do it", **parameters)
+
+    assert facts.actions(service, operation) == caught.value.actions
+    assert f"`{caught.value.actions[0]}` is missing" in str(caught.value)
