@@ -50,10 +50,10 @@ def cases(journey: str, calls: list[Moment]) -> list[Case]:
         for number, moment in enumerate(calls)
     ]
     lasting = [
-        Case(moment=moment, kind=LASTING[(number // 3 + 3 * turn) % len(LASTING)], lasting=True)
+        Case(moment=moment, kind=LASTING[(number // 4 + 3 * turn) % len(LASTING)], lasting=True)
         for number, moment in enumerate(calls)
     ]
-    return single[::step] + lasting[1 :: 3 * step]
+    return single[::step] + lasting[1 :: 4 * step]
 
 
 class Traveller:
