@@ -92,6 +92,8 @@ class Demo:
     def __init__(self, *, invoke: bool) -> None:
         self.invoke = invoke
         self.deployments: list[Deployment] = []
+        # The layer versions behind the alias, each time that it was asked.
+        self.asked: list[str] = []
         self.s3 = boto3.client("s3")
         self.functions = boto3.client("lambda")
         self.stacks = boto3.client("cloudformation")
@@ -191,8 +193,11 @@ class Demo:
         response = self.functions.invoke(FunctionName=alias, Payload=event)
         answer = json.loads(response["Payload"].read())
         right = isinstance(answer, dict) and answer.get("stored") is True
+        (layer,) = self.functions.get_function_configuration(FunctionName=alias)["Layers"]
+        self.asked.append(layer["Arn"].rpartition(":")[2])
         say(
-            f"invoked {alias.rpartition(':function:')[2]}, version {response.get('ExecutedVersion', '?')}: "
+            f"invoked {alias.rpartition(':function:')[2]}, version {response.get('ExecutedVersion', '?')}, "
+            f"layer version {self.asked[-1]}: "
             f"{answer.get('statusCode') if right else f'FAILED: {answer}'}"
         )
         return right
@@ -221,6 +226,7 @@ class Demo:
                 ("the layer was uploaded for a change of code", code.layer > 0 or not code.code),
                 ("the code was uploaded for a change of the lock", bump.code > 0),
                 (f"there are {len(versions)} layer versions instead of 2", len(versions) != 2),
+                (f"the alias had layer versions {self.asked}", self.invoke and self.asked != ["1", "2"]),
             )
             if bad
         ]
