@@ -23,6 +23,7 @@ from lamina.archive.segment import Recipe
 from lamina.archive.zipformat import DEFLATED
 from lamina.errors import BytecodeError
 from lamina.interpreters import Interpreter
+from lamina.local.guest.memory import children
 from lamina.model import Pin, Wheel
 from lamina.store import Store
 from wheels import make_wheel, sha256
@@ -220,16 +221,15 @@ def test_no_process_outlives_the_compiler(own: Interpreter, tmp_path: Path) -> N
     """Leaving the compiler in the middle of a job ends its processes."""
     if not Path("/proc/self/task").exists():
         pytest.skip("children are counted through /proc")
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
     # Other tests of this process may have servers that run on.
-    before = set(children.read_text().split())
+    before = set(children(os.getpid()))
 
     with Compiler(own, jobs=2) as compiler:
         next(compiler.compile([*SOURCES] * 20, root=ROOT))
-        during = set(children.read_text().split())
+        during = set(children(os.getpid()))
 
     assert during > before
-    assert set() == set(children.read_text().split()) - before
+    assert set() == set(children(os.getpid())) - before
 
 
 @pytest.mark.parametrize(
