@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aws.lambdafakes import code
+from lamina.cli import main
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from emulators import Emulator
     from services import Service
@@ -50,11 +53,15 @@ class Ground:
         self.ssm: Any = self.emulator.client("ssm")
 
 
-def make_ground(directory: Path, emulator: Emulator) -> Ground:
+def make_ground(directory: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Ground:
     """Return a service of small wheels, and one with a wheel that is a part of its own."""
     small, big = make_service(directory / "small"), make_service(directory / "big")
     noise = random.Random(0).randbytes(_BIG)  # noqa: S311 - bytes that do not deflate
     big.add("big", "1.0", {"big/noise.bin": noise})
+    for service in (small, big):
+        # What a machine without the wheels asks a bucket for is another journey.
+        monkeypatch.setenv("LAMINA_CACHE_DIR", os.fspath(service.root.parent / "cache"))
+        assert main(["build", "--project", os.fspath(service.write())]) == 0
     return Ground(small=small, big=big, emulator=emulator, bucket=emulator.make_bucket(f"b{uuid.uuid4().hex[:12]}"))
 
 
