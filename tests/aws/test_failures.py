@@ -200,8 +200,9 @@ def test_conflicts_are_retried_with_growing_waits() -> None:
     assert 0.1 <= waits[0] <= 0.2 <= waits[1] <= 0.4
 
 
-def test_conflicts_are_not_retried_for_ever() -> None:
-    """Six attempts, then it is said."""
+@pytest.mark.parametrize("repeats", [True, False])
+def test_conflicts_are_not_retried_for_ever(repeats: bool) -> None:
+    """Six attempts, then it is said; also where nothing is repeated that may have been done, because a refusal was not."""
     client = make_client("lambda")
     waits: list[float] = []
     with Stubber(client) as stubber:
@@ -210,7 +211,7 @@ def test_conflicts_are_not_retried_for_ever() -> None:
                 "list_layer_versions", service_error_code="ResourceConflictException", service_message="In progress."
             )
         with pytest.raises(AwsError) as caught:
-            Caller(client, sleep=waits.append)("ListLayerVersions", doing=DOING, LayerName="x")
+            Caller(client, repeats=repeats, sleep=waits.append)("ListLayerVersions", doing=DOING, LayerName="x")
 
     assert str(caught.value) == "Cannot do it: In progress"
     assert len(waits) == 5
@@ -219,10 +220,10 @@ def test_conflicts_are_not_retried_for_ever() -> None:
 class Lines:
     """Answers as a client would be answered, one after the other, and counts the questions."""
 
-    def __init__(self, *answers: tuple[int, bytes, int]) -> None:
+    def __init__(self, *answers: tuple[int, bytes, int], service: str = "lambda") -> None:
         """Give status, body, and the announced length of each answer."""
         self.answers = list(answers)
-        self.client = make_client("lambda")
+        self.client = make_client(service)
         self.client.meta.events.register("before-parse", whole)
         self.client.meta.events.register("before-send", self.answer)
 
@@ -262,6 +263,16 @@ def test_answers_that_end_too_early_are_told() -> None:
 
         assert str(caught.value) == "Cannot do it: the answers of `lambda` end too early"
         assert len(lines.answers) == 5 - asked
+
+
+def test_content_that_ends_too_early_is_asked_for_again() -> None:
+    """What is read as it arrives is checked at its end only; of what is too large nothing is read."""
+    answers = [(200, b"01234", 10), (200, b"0123456789", 10)]
+    lines = Lines(*answers, answers[1], service="s3")
+    call = Caller(lines.client, sleep=lambda _: None)
+
+    assert call.read("GetObject", doing=DOING, Bucket="bucket", Key="key") == b"0123456789"
+    assert call.read("GetObject", doing=DOING, most=9, Bucket="bucket", Key="key") == b""
 
 
 @pytest.mark.parametrize(("configured", "attempts"), [("2", 2), ("", 5)])

@@ -48,7 +48,7 @@ class Caller:
     def __init__(self, client: Any, *, repeats: bool = True, sleep: Callable[[float], None] = time.sleep) -> None:
         """Call through *client*; wait with *sleep*. Without *repeats*, what may have been done is not asked for again."""
         self._client = client
-        self._attempts = _ATTEMPTS if repeats else 1
+        self._partial_attempts = _PARTIAL_ATTEMPTS if repeats else 1
         self._service: str = client.meta.service_model.service_name
         self._sleep = sleep
 
@@ -101,8 +101,7 @@ class Caller:
         from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
         method = getattr(self._client, xform_name(operation))
-        for attempt in range(self._attempts):
-            last = attempt == self._attempts - 1
+        for attempt in range(_ATTEMPTS):
             first_wait = _FIRST_WAIT_SECONDS
             try:
                 return ask(method)
@@ -110,10 +109,10 @@ class Caller:
                 kind = meaning(error.response.get("Error", {}).get("Code", ""))
                 if kind is not None and kind in expected:
                     return None
-                if kind != "conflict" or last:
+                if kind != "conflict" or attempt == _ATTEMPTS - 1:
                     raise _refused(error, kind, self._service, operation, doing) from error
             except (exceptions.IncompleteReadError, exceptions.ResponseStreamingError) as error:
-                if last or attempt >= _PARTIAL_ATTEMPTS - 1:
+                if attempt >= self._partial_attempts - 1:
                     raise UnreachableError(
                         f"Cannot {doing}: the answers of `{self._service}` end too early",
                         hint="look at the network, and at proxies on the way",
