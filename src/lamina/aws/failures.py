@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import closing
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,8 @@ class Caller:
 
         def ask(method: Callable[..., Any]) -> dict[str, Any]:
             response = method(**parameters)
-            with response["Body"] as body:
+            # Entered by itself, a body is what it reads from, which does not know how much there should be.
+            with closing(response["Body"]) as body:
                 return {"content": b"" if most is not None and response["ContentLength"] > most else body.read()}
 
         response = self._repeatedly(ask, operation, doing, expected)
