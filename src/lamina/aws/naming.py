@@ -18,7 +18,9 @@ __all__ = ["Keys", "describe", "digest_in", "fill", "layer_name", "placeholders"
 
 _MARK = "lamina:"
 _DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
-_OWN_KEY = re.compile(r"(?:parts|directories)/[0-9a-f]{64}|layers/[0-9a-f]{64}\.(?:zip|json)|functions/[0-9a-f]{64}\.zip")
+_OWN_KEY = re.compile(
+    r"(?:parts|directories)/[0-9a-f]{64}|layers/[0-9a-f]{64}\.(?:zip|json)|functions/[0-9a-f]{64}\.zip"
+)
 _PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
 
 
