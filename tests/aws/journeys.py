@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 JOURNEYS = ("publish", "direct", "deploy", "create")
 ROLE = "arn:aws:iam::000000000000:role/service"
+EARLIER = "lamina:" + "0" * 64
 _BIG = 5_300_000
 _ACCOUNT = "123456789012"
 
@@ -83,6 +84,8 @@ class Journey:
         self.service = self.ground.big if self.kind == "publish" else self.ground.small
         self.old: Pair | None = None
         self._write()
+        if self.kind == "publish":
+            self._have_record()
         if self.kind == "deploy":
             self._have_old()
 
@@ -97,6 +100,16 @@ class Journey:
         lines += ["[tool.lamina.deploy]", f'function-name = "{self.name}-{{function}}"', 'alias = "live"', ""]
         with (root / "pyproject.toml").open("a", encoding="utf-8") as file:
             file.write("\n".join(lines))
+
+    def _have_record(self) -> None:
+        """Have an earlier version, of which the bucket knows what was in it."""
+        description, record = f"{EARLIER} python3.13 on x86_64", json.dumps({"version": "0"}) + " " * 1000
+        client = self.ground.lambda_
+        client.publish_layer_version(
+            LayerName=self.layer, Description=description, Content={"ZipFile": code("earlier")}
+        )
+        key = f"{self.name}/layers/{EARLIER.partition(':')[2]}.json"
+        self.ground.s3.put_object(Bucket=self.ground.bucket, Key=key, Body=record.encode())
 
     def _have_old(self) -> None:
         """Have the function as an earlier deployment left it: other code, and another layer of the same name."""
@@ -147,7 +160,8 @@ class Journey:
     def versions(self) -> list[str]:
         """Return the ARNs of all versions that say they are the layer; what they hold is looked at."""
         rows = self.ground.lambda_.list_layer_versions(LayerName=self.layer)["LayerVersions"]
-        return [row["LayerVersionArn"] for row in rows if row.get("Description", "").startswith("lamina:")]
+        said = {row["LayerVersionArn"]: row.get("Description", "") for row in rows}
+        return [arn for arn, text in said.items() if text.startswith("lamina:") and not text.startswith(EARLIER)]
 
     def wrong(self) -> list[str]:
         """Return what may not be whatever happened: half a layer, two versions of one, half a function."""
