@@ -20,6 +20,8 @@ from lamina.aws.inventoryclient import AwsInventory, Pace
 from lamina.aws.naming import Keys
 from lamina.aws.prune import delete_objects, delete_versions, kept_digests, survey, survey_objects
 from lamina.aws.pruneplan import Rules
+from lamina.aws.stopping import Stop
+from lamina.errors import StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +87,17 @@ def test_survey_only_reads() -> None:
     assert {"ListLayerVersions", "ListFunctions", "ListStacks", "GetLayerVersion", "GetLayerVersionPolicy"} == set(
         fake.calls
     )
+
+
+def test_interrupted() -> None:
+    """Looking at a large account takes minutes, and ends between two calls."""
+    cloud, stop = account(1, 2, 3), Stop()
+    cloud.versions["stall-common"] = []
+    fake = cloud.connect(after=lambda _: stop.wish())
+    with pytest.raises(StoppedError):
+        survey(fake.inventory, None, ONE, now=NOW, check=stop.check)
+
+    assert ["ListLayerVersions"] == fake.calls
 
 
 def test_objects_of_kept_layers_stay() -> None:

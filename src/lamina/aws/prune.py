@@ -13,7 +13,7 @@ from lamina.aws.record import decode
 from lamina.progress import Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from lamina.aws.interfaces import Listed, Objects
     from lamina.aws.inventory import Inventory, VersionRow
@@ -56,17 +56,26 @@ def survey(
     rules: Rules,
     *,
     now: dt.datetime | None = None,
+    check: Callable[[], None] | None = None,
     reporter: Reporter = _SILENT,
 ) -> Survey:
-    """Return what becomes of all versions of the layers *names*, or of all layers; raises AwsError and its kinds."""
+    """
+    Return what becomes of all versions of the layers *names*, or of all layers; raises AwsError and its kinds.
+
+    *check* is called now and then, which in a large account is for minutes, and may raise.
+    """
+    check = check or _go_on
     reporter.stage("Looking at layers")
     chosen = sorted(names) if names is not None else sorted(inventory.layers())
-    versions = [version for name in chosen for version in inventory.versions(name)]
+    versions: list[VersionRow] = []
+    for name in chosen:
+        check()
+        versions += inventory.versions(name)
     reporter.stage("Looking at stacks")
     guarded = frozenset[str]().union(*(stack.layers for stack in inventory.unsettled_stacks()))
     actions = plan(
         versions,
-        used=_used(inventory, versions, reporter),
+        used=_used(inventory, versions, reporter, check),
         guarded=guarded,
         rules=rules,
         now=now or dt.datetime.now(tz=dt.UTC),
@@ -76,6 +85,7 @@ def survey(
     code_bytes: dict[str, int] = {}
     shared: set[str] = set()
     for version in candidates:
+        check()
         size = inventory.code_bytes(version.name, version.number)
         if size is not None:
             code_bytes[version.arn] = size
@@ -93,7 +103,13 @@ def survey(
     )
 
 
-def _used(inventory: Inventory, versions: Iterable[VersionRow], reporter: Reporter) -> frozenset[str]:
+def _go_on() -> None:
+    pass
+
+
+def _used(
+    inventory: Inventory, versions: Iterable[VersionRow], reporter: Reporter, check: Callable[[], None] = _go_on
+) -> frozenset[str]:
     """Return which of *versions* any version of any function has; only these are remembered, however many there are."""
     asked = {version.arn for version in versions}
     found: set[str] = set()
@@ -101,6 +117,7 @@ def _used(inventory: Inventory, versions: Iterable[VersionRow], reporter: Report
         return frozenset()
     reporter.stage("Looking at functions")
     for attachment in inventory.attachments():
+        check()
         found.update(asked.intersection(attachment.layers))
         reporter.advance(1)
     return frozenset(found)

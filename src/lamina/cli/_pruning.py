@@ -91,7 +91,7 @@ def _names(project: Path, publishing: PublishConfig) -> frozenset[str]:
 
 
 def _survey(place: Place, names: Collection[str] | None, rules: Rules, console: Console) -> Survey:
-    return survey(place.services.inventory, names, rules, reporter=console)
+    return survey(place.services.inventory, names, rules, check=place.stop.check, reporter=console)
 
 
 def _buckets(surveys: dict[Place, Survey], publishing: PublishConfig, console: Console) -> tuple[_Bucket, ...]:
