@@ -159,6 +159,12 @@ def test_publish(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert [1, 1] == codes
     assert ([], []) == compare(stage.policy("Look"), stage.record.needs())
+    stage.record.clear()
+    stage.service.add("beta", "2.2", {"beta.py": "import alpha\n"})
+    statements = [row for row in stage.policy("Publish") if row["Sid"] in ("Objects", "Bucket")]
+
+    assert 0 == stage.run("publish", "--upload-only")
+    assert [] == compare(statements, stage.record.needs())[0]
 
 
 def test_deploy(stage: Stage) -> None:

@@ -143,3 +143,57 @@ def test_missing_bucket_is_an_aws_error(
     assert err == (
         f"error: There is no bucket `{shop.name}`\n\nhint: create it, or name another in `[tool.lamina.publish]`\n"
     )
+
+
+def test_upload_without_publishing(
+    shop: Shop, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """The layer stands in the bucket as it is on disk, for whoever publishes it, and there is no version of ours."""
+    ministack.make_bucket(shop.name)
+    root = shop.write()
+    code, out, err = lamina("--project", root, "--upload-only", "--check", "--json")
+    (planned,) = json.loads(out)["layers"]
+
+    assert (1, True) == (code, planned["change"])
+    assert "upload, 13." in err
+    assert [] == ministack.keys(shop.name)
+
+    report = tmp_path / "report.json"
+    code, out, err = lamina("--project", root, "--upload-only", "--output", str(report))
+    (row,) = json.loads(report.read_text())["layers"]
+    key = f"lamina/layers/{planned['digest']}.zip"
+
+    assert (0, f"s3://{shop.name}/{key}\n") == (code, out)
+    assert (shop.name, key) == (row["bucket"], row["key"])
+    assert 13 * MIB < row["sent_bytes"] <= row["upload_bytes"]
+    assert (shop.service.root / ".lamina" / "layers" / "common.zip").read_bytes() == ministack.content(shop.name, key)
+    assert [] == ministack.versions(f"{shop.name}-common")
+
+    code, out, err = lamina("--project", root, "--upload-only")
+    assert (0, f"s3://{shop.name}/{key}\n") == (code, out)
+    assert "is there" in err
+    assert "nothing to do" in err
+
+    # Publishing it later finds everything there.
+    code, out, err = lamina("--project", root)
+    assert (0, 1) == (code, len(ministack.versions(f"{shop.name}-common")))
+    assert "1 new version, 0.0 kB sent" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "There is no bucket to put layers together in"),
+        (["--env-file", "layers.env"], "`--upload-only` publishes no version, so `--env-file` has no ARN to write"),
+    ],
+)
+@pytest.mark.usefixtures("ministack")
+def test_what_cannot_be_uploaded(
+    shop: Shop, lamina: Callable[..., tuple[int, str, str]], arguments: list[str], said: str
+) -> None:
+    """Without a bucket there is nowhere to upload to, and without a version there is no ARN."""
+    del shop.publish["bucket"]
+    code, out, err = lamina("--project", shop.write(), "--upload-only", "-q", *arguments)
+
+    assert (2, "") == (code, out)
+    assert err.startswith(f"error: {said}\n")

@@ -8,15 +8,13 @@ find what it published; and everybody looks again after publishing, and takes ba
 from __future__ import annotations
 
 import base64
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from lamina.aws import once, upload
+from lamina.aws import once, stock
 from lamina.aws.claim import Claims
 from lamina.aws.interfaces import Publication, S3Code, Storage, Zip
 from lamina.aws.plan import Keep, Publish
-from lamina.aws.record import encode, is_of
 from lamina.aws.survey import everywhere
 from lamina.model import code_sha256
 from lamina.progress import Silent
@@ -94,19 +92,15 @@ def _share(step: Step, version: PublishedVersion, grants: Sequence[Grant]) -> No
 
 def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims) -> Published:
     objects = step.place.objects
-    source = step.job.source
     if objects is None:
         reporter.advance(step.wanted.layer.zipped_bytes)
         expected = step.wanted.layer.code_sha256
-        version, new = _once(step, Zip(content=source.read()), None, expected=expected, sleep=claims.sleep)
+        version, new = _once(step, Zip(content=step.job.source.read()), None, expected=expected, sleep=claims.sleep)
         return Published(step=step, version=version, new=new, sent_bytes=step.wanted.layer.zipped_bytes if new else 0)
-    keys, digest = step.place.keys, step.wanted.layer.digest
-    check = step.place.stop.check
-    sent = upload.send_parts(objects, keys, source, action.missing, reporter=reporter, check=check)
-    shelved = step.job.shelve(objects, keys, known=action.shelved)
-    reporter.advance(shelved)
-    sent += shelved
-    claim = keys.claim(step.place.services.account, step.wanted.name, digest)
+    job, place = step.job, step.place
+    sent = stock.send(job, place, objects, missing=action.missing, known=action.shelved, reporter=reporter)
+    claim = place.keys.claim(place.services.account, step.wanted.name, step.wanted.layer.digest)
+    check = place.stop.check
 
     def waiting() -> None:
         reporter.note(f"another publisher is at work on layer `{step.wanted.name}`: waiting for it")
@@ -116,25 +110,16 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
         found = _existing(step, step.wanted.layer.code_sha256)
         if found is not None:
             return Published(step=step, version=found, new=False, sent_bytes=sent)
-        sent += upload.compose(objects, keys.layer(digest), keys, source)
-        # Of a layer that nobody has hashed as a whole, either S3 proves every part, or it is read back.
-        sha256 = source.sha256 or upload.prove(objects, keys.layer(digest), source)
+        composed, sha256 = stock.put_together(job, place, objects)
+        sent += composed
         if sha256:
-            _record(step, objects, sha256)
+            stock.record(job, place, objects, sha256)
         check()
         expected = code_sha256(sha256)
         version, new = _once(step, _code(step, objects), objects, expected=expected, sleep=claims.sleep)
         if not sha256:
-            _record(step, objects, base64.b64decode(version.code_sha256).hex())
+            stock.record(job, place, objects, base64.b64decode(version.code_sha256).hex())
     return Published(step=step, version=version, new=new, sent_bytes=sent)
-
-
-def _record(step: Step, objects: Objects, sha256: str) -> None:
-    record = encode(step.wanted, step.job.source.parts, step.job.shelf_names(), sha256=sha256)
-    key, digest = step.place.keys.record(step.wanted.layer.digest), hashlib.sha256(record).hexdigest()
-    if not objects.put(key, record, sha256=digest) and not is_of(objects.get(key), record):
-        # Nobody of us wrote it.
-        objects.put(key, record, sha256=digest, absent=False)
 
 
 def _code(step: Step, objects: Objects) -> S3Code:

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lamina.aws.apply import Published
+    from lamina.aws.stock import Stocked, Supply
     from lamina.aws.survey import Step
 
-__all__ = ["VERSION", "document", "environment", "plan_document"]
+__all__ = ["VERSION", "document", "environment", "plan_document", "stock_document", "supply_document"]
 
 VERSION = "1"
 
@@ -39,6 +40,33 @@ def document(service: str, published: Sequence[Published]) -> dict[str, object]:
             }
             for each in published
         ],
+    }
+
+
+def supply_document(service: str, supplies: Sequence[Supply]) -> dict[str, object]:
+    """Return what buckets are to get as the plain values of a JSON document."""
+    return {"version": VERSION, "service": service, "layers": [_supply(each) for each in supplies]}
+
+
+def stock_document(service: str, stocked: Sequence[Stocked]) -> dict[str, object]:
+    """Return what buckets got as the plain values of a JSON document."""
+    rows = [_supply(each.supply) | {"sent_bytes": each.sent_bytes} for each in stocked]
+    return {"version": VERSION, "service": service, "layers": rows}
+
+
+def _supply(supply: Supply) -> dict[str, object]:
+    wanted, account = supply.job.wanted, supply.place.services.account
+    return {
+        "name": wanted.layer.name,
+        "runtime": wanted.runtime,
+        "architectures": list(wanted.architectures),
+        "digest": wanted.layer.digest,
+        "account": account.id,
+        "region": account.region,
+        "bucket": supply.objects.bucket,
+        "key": supply.key,
+        "change": not supply.composed,
+        "upload_bytes": supply.upload_bytes,
     }
 
 

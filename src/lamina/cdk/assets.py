@@ -58,7 +58,7 @@ def _asset(path: Path, identity: str) -> Code:
 
 def layer_in_bucket(scope: Construct, layer: Layer, bucket: IBucket | str, *, prefix: str) -> Code:
     """
-    Return the object that ``lamina publish`` puts together from *layer* below *prefix*; nothing is uploaded for it.
+    Return the object that ``lamina publish --upload-only`` puts together from *layer* below *prefix*; nothing is uploaded for it.
 
     Lambda copies it, whatever ``storage`` says: a reference needs the object's version, which only asking S3 tells.
     """

@@ -16,10 +16,12 @@ from lamina.aws.apply import apply
 from lamina.aws.config import load
 from lamina.aws.places import connect
 from lamina.aws.plan import Keep, Publish
+from lamina.aws.stock import look, stock
 from lamina.aws.survey import Job, survey
 from lamina.aws.wanted import want
 from lamina.cli._console import Console, megabytes
 from lamina.cli._stopping import stoppable
+from lamina.errors import ConfigError
 from lamina.pipeline import Options, build
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lamina.aws.apply import Published
+    from lamina.aws.stock import Supply
     from lamina.aws.survey import Step
     from lamina.model import Build
 
@@ -36,6 +39,8 @@ __all__ = ["planned", "run"]
 def run(arguments: argparse.Namespace) -> int:
     """Build, plan, and unless only the plan was asked for, publish."""
     console = Console.of(arguments)
+    if arguments.upload_only and arguments.env_file:
+        raise ConfigError("`--upload-only` publishes no version, so `--env-file` has no ARN to write")
     project = config.find_project(Path(arguments.project or "."))
     try:
         with stoppable(), tempfile.TemporaryDirectory(prefix="lamina-publish-") as directory:
@@ -59,6 +64,8 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     wanted = want(builds, settings, arguments.layer)
     noted = notes(project, Options()) if assembled is None and settings.bucket is not None else {}
     jobs = [Job(each, None if assembled is None else assembled.source(each), notes=noted) for each in wanted]
+    if arguments.upload_only:
+        return _upload(builds[0].service, look(jobs, connected()), arguments, console)
     steps = survey(jobs, connected())
     console.close()
     for line in planned(steps):
@@ -69,6 +76,31 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     console.close()
     _report(builds[0].service, published, arguments)
     console.say(_closing(published))
+    return 0
+
+
+def _upload(service: str, supplies: Sequence[Supply], arguments: argparse.Namespace, console: Console) -> int:
+    """Bring the layers into the buckets, unless that was only to be planned; stdout is where they are."""
+    console.close()
+    for each in supplies:
+        words = "is there" if each.composed else f"upload, {megabytes(each.upload_bytes)} at most"
+        console.say(f"layer {each.job.wanted.name}, {each.place.services.account}: {words}")
+    if arguments.check or arguments.dry_run:
+        if arguments.json:
+            print(json.dumps(outputs.supply_document(service, supplies), indent=2))
+        return 1 if arguments.check and not all(each.composed for each in supplies) else 0
+    stocked = stock(supplies, reporter=console)
+    console.close()
+    report = json.dumps(outputs.stock_document(service, stocked), indent=2)
+    if arguments.output:
+        replace_file(Path(arguments.output), report.encode() + b"\n")
+    if arguments.json:
+        print(report)
+    else:
+        for each in supplies:
+            print(f"s3://{each.objects.bucket}/{each.key}")
+    sent = sum(each.sent_bytes for each in stocked)
+    console.say(f"{megabytes(sent)} sent" if sent else "nothing to do")
     return 0
 
 

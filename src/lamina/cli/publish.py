@@ -20,6 +20,7 @@ examples:
   lamina publish --region eu-west-1 --json      elsewhere; the report as JSON
   lamina publish --check                        exit 1 if anything would change
   lamina publish --env-file layers.env          LAMINA_LAYER_COMMON=arn:… for the next step of a pipeline
+  lamina publish --upload-only && cdk deploy    have the layer in the bucket, and CloudFormation publish it
 """
 
 
@@ -35,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done; change nothing in AWS")
     parser.add_argument("--check", action="store_true", help="like --dry-run, and exit 1 if anything would be done")
+    parser.add_argument(
+        "--upload-only", action="store_true", help="put the layers together in the bucket, and publish no version"
+    )
     parser.add_argument("--output", metavar="FILE", help="write the JSON report to a file, too")
     parser.add_argument("--env-file", metavar="FILE", help="write the ARNs as NAME=value to a file")
 
