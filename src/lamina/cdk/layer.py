@@ -55,8 +55,9 @@ class PythonLayerVersion(LayerVersion):
         Build the *layer* of the project at *entry* or above it, unless it stands; without a name, the only one.
 
         The content comes from *bucket*, or from the one that ``[tool.lamina.publish]`` names, where
-        ``lamina publish --upload-only`` puts it together; without a bucket, or with *as_asset*, it is an asset. What *compatible_runtimes* and *compatible_architectures*
-        name must be among what the layer is for. *bundling* is taken so that it can be left in place while migrating: there is no
+        ``lamina publish --upload-only`` puts it together; without a bucket, or with *as_asset*, it is an asset. What
+        *compatible_runtimes* and *compatible_architectures* name must be among what the layer is for. *bundling* is taken so
+        that it can be left in place while migrating: there is no
         container to configure, and a warning says so.
         """
         asked = _asked(compatible_runtimes, compatible_architectures)
