@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.aws import once, stock
 from lamina.aws.claim import Claims
 from lamina.aws.interfaces import Publication, S3Code, Storage, Zip
 from lamina.aws.plan import Keep, Publish
-from lamina.aws.survey import everywhere
+from lamina.aws.survey import each_in_its_place
 from lamina.model import code_sha256
 from lamina.progress import Silent
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lamina.aws.interfaces import Account, Grant, Objects, PublishedVersion
-    from lamina.aws.survey import Place, Step
+    from lamina.aws.survey import Step
     from lamina.progress import Reporter
 
 __all__ = ["Published", "apply"]
@@ -54,20 +55,10 @@ def apply(steps: Sequence[Step], *, reporter: Reporter = _SILENT, claims: Claims
 
     Raises AwsError and its kinds; what was done by then stays, and is found by the next plan.
     """
-    places = list(dict.fromkeys(step.place for step in steps))
     bytes_to_send = sum(step.action.upload_bytes for step in steps if isinstance(step.action, Publish))
     if bytes_to_send:
         reporter.stage("Uploading", total=bytes_to_send, unit="bytes")
-
-    def apply_place(place: Place) -> list[tuple[int, Published]]:
-        return [
-            (number, _apply(step, reporter=reporter, claims=claims))
-            for number, step in enumerate(steps)
-            if step.place is place
-        ]
-
-    done = dict(pair for pairs in everywhere(apply_place, places) for pair in pairs)
-    return tuple(done[number] for number in range(len(steps)))
+    return each_in_its_place(partial(_apply, reporter=reporter, claims=claims), steps)
 
 
 def _apply(step: Step, *, reporter: Reporter, claims: Claims) -> Published:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lamina.aws import upload
 from lamina.aws.record import encode, is_of
-from lamina.aws.survey import everywhere
+from lamina.aws.survey import each_in_its_place, everywhere
 from lamina.errors import ConfigError
 from lamina.progress import Silent
 
@@ -101,31 +102,21 @@ def stock(supplies: Sequence[Supply], *, reporter: Reporter = _SILENT) -> tuple[
 
     Raises AwsError and its kinds; what was done by then stays.
     """
-    places = list(dict.fromkeys(supply.place for supply in supplies))
     if total := sum(supply.upload_bytes for supply in supplies):
         reporter.stage("Uploading", total=total, unit="bytes")
-
-    def stock_there(place: Place) -> list[tuple[int, Stocked]]:
-        return [
-            (number, Stocked(supply=supply, sent_bytes=_stock(supply, reporter=reporter)))
-            for number, supply in enumerate(supplies)
-            if supply.place is place
-        ]
-
-    done = dict(pair for pairs in everywhere(stock_there, places) for pair in pairs)
-    return tuple(done[number] for number in range(len(supplies)))
+    return each_in_its_place(partial(_stock, reporter=reporter), supplies)
 
 
-def _stock(supply: Supply, *, reporter: Reporter) -> int:
+def _stock(supply: Supply, *, reporter: Reporter) -> Stocked:
     if supply.composed:
-        return 0
+        return Stocked(supply=supply, sent_bytes=0)
     job, place = supply.job, supply.place
     sent = send(job, place, supply.objects, missing=supply.missing, known=(), reporter=reporter)
     place.stop.check()
     composed, sha256 = put_together(job, place, supply.objects)
     if sha256:
         record(job, place, supply.objects, sha256)
-    return sent + composed
+    return Stocked(supply=supply, sent_bytes=sent + composed)
 
 
 def send(

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lamina.aws.interfaces import Storage
 from lamina.aws.naming import Keys, digest_in, fill
@@ -28,10 +28,20 @@ if TYPE_CHECKING:
     from lamina.aws.record import Record
     from lamina.aws.wanted import Wanted
 
-__all__ = ["Job", "Place", "Step", "candidates", "everywhere", "survey"]
+__all__ = ["Job", "Place", "Step", "candidates", "each_in_its_place", "everywhere", "survey"]
 
 
 _Result = TypeVar("_Result")
+
+
+class _Placed(Protocol):
+    """Something to be done in one place."""
+
+    @property
+    def place(self) -> Place: ...
+
+
+_Item = TypeVar("_Item", bound=_Placed)
 
 
 class Job:
@@ -158,6 +168,21 @@ def everywhere(work: Callable[[Place], _Result], places: Sequence[Place]) -> lis
         pool.shutdown(wait=False)
     _raise_failures(places, futures)
     return [future.result() for future in futures]
+
+
+def each_in_its_place(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> tuple[_Result, ...]:
+    """
+    Do *work* on *items* in all their places at once, in one place on one after the other, and return the results in the order of *items*.
+
+    Raises as `everywhere` does.
+    """
+    places = list(dict.fromkeys(item.place for item in items))
+
+    def work_there(place: Place) -> list[tuple[int, _Result]]:
+        return [(number, work(item)) for number, item in enumerate(items) if item.place is place]
+
+    done = dict(pair for pairs in everywhere(work_there, places) for pair in pairs)
+    return tuple(done[number] for number in range(len(items)))
 
 
 def _raise_failures(places: Sequence[Place], futures: Sequence[Future[_Result]]) -> None:

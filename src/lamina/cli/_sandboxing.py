@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shlex
-import signal
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from lamina import config
 from lamina.cli._console import Console
+from lamina.cli._stopping import stoppable
 from lamina.errors import ConfigError, SandboxError
 from lamina.interpreters import Interpreter, environment_variable, search
 from lamina.sandbox.installation import bare, prepare
@@ -27,7 +27,6 @@ from lamina.target import Target
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
-    from types import FrameType
 
 __all__ = ["run"]
 
@@ -55,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         if place.project is None:
             raise ConfigError("`--keep-state` keeps things in a project, and there is none here", hint="--project DIR")
         state = place.project / ".lamina" / "sandbox"
-    with _stopping(), _started(arguments, place, state, console) as sandbox:
+    with stoppable(), _started(arguments, place, state, console) as sandbox:
         if command:
             return _run_command(command, sandbox)
         return _serve(sandbox, console, as_json=arguments.json)
@@ -129,20 +128,6 @@ def _interpreter(place: _Place, store: Store, console: Console) -> Interpreter:
             "functions whose layers hold compiled packages cannot be invoked here"
         )
     return found
-
-
-@contextmanager
-def _stopping() -> Iterator[None]:
-    """Turn a request to end into an interrupt, so that the server is stopped rather than left to be killed."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _run_command(command: Sequence[str], sandbox: Sandbox) -> int:
