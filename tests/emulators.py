@@ -102,7 +102,7 @@ def ministack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emula
         "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",
         # A change of a function is under way for a moment, as it is for seconds in Lambda.
-        "LAMBDA_STATE_TRANSITION_SECONDS": "0.05",
+        "LAMBDA_STATE_TRANSITION_SECONDS": "0.02",
         "SERVICES": "s3,lambda,iam,sts,ssm,logs,cloudformation",
     }
     command = [sys.executable, "-m", "ministack"]

@@ -50,10 +50,10 @@ def cases(journey: str, calls: list[Moment]) -> list[Case]:
         for number, moment in enumerate(calls)
     ]
     lasting = [
-        Case(moment=moment, kind=LASTING[(number // 4 + 3 * turn) % len(LASTING)], lasting=True)
+        Case(moment=moment, kind=LASTING[(number // 6 + 2 * turn) % len(LASTING)], lasting=True)
         for number, moment in enumerate(calls)
     ]
-    return single[::step] + lasting[1 :: 4 * step]
+    return single[::step] + lasting[1 :: 6 * step]
 
 
 class Traveller:
@@ -63,6 +63,8 @@ class Traveller:
         self.line = line
         self.monkeypatch = monkeypatch
         self.capsys = capsys
+        self.struck = 0
+        """How many faults were met."""
 
     def go(self, journey: Journey, case: Case | None = None, *, later: float = 0.0) -> tuple[int, str]:
         """Run the command, whose line is bad as *case* says; return its exit code and what it said."""
@@ -80,6 +82,7 @@ class Traveller:
     def problems(self, journey: Journey, case: Case) -> tuple[int, list[str]]:
         """Meet a fault, and go again without; return how the first one ended, and what was not as it should be."""
         code, said = self.go(journey, case)
+        self.struck += self.line.struck
         found = journey.wrong()
         if code not in {0, 6} or (code and not ("error: " in said and "hint: " in said)):
             found.append(f"exit code {code}: {said}")
@@ -123,6 +126,6 @@ def test_fault_at_every_request(
             print(f"\n{kind}: {len(calls)} requests, {ends.total()} cases: {dict(ends)}")  # noqa: T201 - asked for
 
     assert [] == problems
-    # A lasting fault that only delays or doubles is got over; one that keeps answers back is not.
+    # How often a function is looked at before its change is done is not the same in every run.
+    assert traveller.struck > ends.total() * 0.9
     assert ends[False, 0] > ends[False, 6]
-    assert ends[True, 6] > 0

@@ -52,7 +52,7 @@ _DEFAULT_SIZES = (128, 3)
 class Patience:
     """How to wait for Lambda."""
 
-    poll_seconds: float = 0.1
+    poll_seconds: float = 0.05
     """Before the second look; twice as long before each one after it."""
     longest_poll_seconds: float = 1.0
     limit_seconds: float = 300.0
