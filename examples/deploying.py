@@ -18,6 +18,8 @@ ROLE = "arn:aws:iam::000000000000:role/orders"
 INVOKED = ("create-order", "render-invoice")
 # An older release than the example's lock has, with the SHA-256 of its one wheel; the demo bumps from here to the lock.
 OLDER = ("certifi", "2025.8.3", "f6c12493cfb1b06ba2ff328595af9350c65d6644968e5d3a2ffd78699af217a5")
+# What the bucket keeps of a layer beside its bytes, so that machines without the wheels can publish it, is under a hundredth.
+_WITH_DIRECTORY = 1.01
 SETTINGS = f"""
 [tool.lamina.publish]
 bucket = "{BUCKET}"
@@ -126,6 +128,7 @@ class Demo:
             "The other two are computed from the sizes of this build: every function's zip with all dependencies inside, when"
         )
         say("anything changed; or the whole layer at every deployment, and the functions' code when anything changed.")
+        say("What lamina's first deployment has beyond that is for machines that will publish without the wheels.")
 
     def judge(self, first: Step, again: Step, code: Step, bump: Step) -> int:
         """Return 1 if a deployment sent what it need not have."""
@@ -133,7 +136,10 @@ class Demo:
         wrong = [
             words
             for words, bad in (
-                ("the first deployment sent more than the layer and the code", first.sent > first.layer_per_deploy),
+                (
+                    "the first deployment sent more than the layer, its directory and the code",
+                    first.sent > first.layer_per_deploy * _WITH_DIRECTORY,
+                ),
                 ("something was sent although nothing had changed", again.sent > 0),
                 ("the layer was sent for a change of code", code.sent * 10 > code.layer_per_deploy),
                 ("half of the layer was sent for one small wheel", bump.sent * 2 > bump.layer_per_deploy),
