@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -152,9 +153,15 @@ def due_bytes(event: Event, build: Build) -> int:
     """
     Return what a deployment of *build* has to send at *event*, as the design promises.
 
-    That is the layer once; after a bump that wheel's part and the tail; code in the form that calls have it, base64.
+    That is the layer once; after a bump that wheel's part and the tail; code that several functions have once, and other code
+    in the form that calls have it, base64.
     """
-    code = sum(_base64_bytes(package.zipped_bytes) for package in build.packages)
+    packages = {package.sha256: package for package in build.packages}
+    users = Counter(package.sha256 for package in build.packages)
+    code = sum(
+        package.zipped_bytes if users[sha256] > 1 else _base64_bytes(package.zipped_bytes)
+        for sha256, package in packages.items()
+    )
     if event.before is None:
         return sum(layer.zipped_bytes for layer in build.layers) + code
     if event.bumped is not None:

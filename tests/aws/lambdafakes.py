@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from lamina.aws.interfaces import Objects
+
 _Result = TypeVar("_Result")
 
 
@@ -64,6 +66,8 @@ class FakeFunctions:
         self.after: Callable[[str], None] = lambda _: None
         self.repeated = ""
         """The reply to this operation gets lost each time, and the SDK asks again."""
+        self.objects: Objects | None = None
+        """The bucket that code is taken from."""
         self._revision = 0
         self._lock = threading.RLock()
 
@@ -118,17 +122,12 @@ class FakeFunctions:
             held = self._idle(name)
             if held.state.revision != revision:
                 return False
-            assert isinstance(code, Zip)
-            self._check(code.content, held.state.settings)
-            held.content = code.content
+            content = self._content(code)
+            self._check(content, held.state.settings)
+            held.content = content
             self._change(
                 held,
-                replace(
-                    held.state,
-                    code_sha256=digest(code.content),
-                    code_bytes=len(code.content),
-                    architecture=architecture,
-                ),
+                replace(held.state, code_sha256=digest(content), code_bytes=len(content), architecture=architecture),
             )
             return True
 
@@ -189,9 +188,9 @@ class FakeFunctions:
         def effect() -> bool:
             if function.name in self.functions:
                 return False
-            assert isinstance(function.code, Zip)
-            self._check(function.code.content, function.settings)
-            self.hold(function.name, function.code.content, function.settings)
+            content = self._content(function.code)
+            self._check(content, function.settings)
+            self.hold(function.name, content, function.settings)
             self.functions[function.name].busy_polls = 2
             return True
 
@@ -212,6 +211,16 @@ class FakeFunctions:
             self.after(operation)
             return result
 
+    def _content(self, code: Zip | S3Code) -> bytes:
+        if isinstance(code, Zip):
+            return code.content
+        content = (
+            self.objects.get(code.key) if self.objects is not None and self.objects.bucket == code.bucket else None
+        )
+        if content is None:
+            raise AwsError("The specified key does not exist")
+        return content
+
     def _idle(self, name: str) -> Held:
         held = self.functions[name]
         if held.busy_polls:
@@ -228,7 +237,7 @@ class FakeFunctions:
 
     @staticmethod
     def _same(one: FunctionState, other: FunctionState) -> bool:
-        return (one.code_sha256, one.settings) == (other.code_sha256, other.settings)
+        return replace(one, version="", revision="") == replace(other, version="", revision="")
 
     def _next(self) -> str:
         self._revision += 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aws.fakes import Cloud, Killed
+from aws.fakes import Cloud, FakeObjects, Killed
 from aws.lambdafakes import FakeFunctions, code, digest, unzipped
 from lamina.aws.deploy import Creation, Deployed, Deployment, Patience
 from lamina.aws.deployconfig import DeployConfig
@@ -362,23 +362,99 @@ def test_what_keeps_from_deploying(tmp_path: Path) -> None:
     assert not {"UpdateFunctionCode", "UpdateFunctionConfiguration"} & set(shop.lambda_.calls)
 
 
-def test_large_code_through_the_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is too large for a call is stored in the bucket under its hash, the old code as well, before anything is changed."""
-    shop = Shop(tmp_path)
-    steps = shop.steps()
-    stored: list[str] = []
-    fake = Cloud().connect(before=stored.append)
+def through_bucket(
+    shop: Shop, *, direct_bytes: int | None = None, cloud: Cloud | None = None
+) -> tuple[Deployment, FakeObjects]:
+    objects = (cloud or Cloud()).connect().bucket("artifacts")
+    shop.lambda_.objects = objects
     deployment = Deployment(
         shop.lambda_,
-        steps,
-        directory=tmp_path,
-        objects=fake.bucket("artifacts"),
+        shop.steps(),
+        directory=shop.directory,
+        objects=objects,
         keys=Keys("lamina/"),
         patience=IMPATIENT,
-        direct_bytes=0,
+        direct_bytes=direct_bytes,
     )
-    with pytest.raises(AssertionError):  # this Lambda takes nothing from buckets
+    return deployment, objects
+
+
+def test_large_code_through_the_bucket(tmp_path: Path) -> None:
+    """What is too large for a call is stored in the bucket under its hash, the old code as well, before anything is changed."""
+    shop, cloud = Shop(tmp_path), Cloud()
+    deployment, _ = through_bucket(shop, direct_bytes=0, cloud=cloud)
+    shop.lambda_.before = lambda operation: stored.append((operation, len(cloud.stored_keys())))
+    stored: list[tuple[str, int]] = []
+    deployment.run()
+
+    assert {f"shop-{name}": (*shop.complete(), {"live": shop.complete()}) for name in NAMES} == shop.lambda_.snapshot()
+    assert {4} == {count for operation, count in stored if operation.startswith("Update")}
+    assert f"lamina/functions/{hashlib.sha256(shop.new).hexdigest()}.zip" in cloud.stored_keys()
+
+
+def test_code_of_several_functions_is_sent_once(tmp_path: Path) -> None:
+    """Where functions get the same package, Lambda takes it from the bucket; what stands there and is something else is replaced."""
+    shop, cloud = Shop(tmp_path), Cloud()
+    deployment, objects = through_bucket(shop, cloud=cloud)
+    sha256 = hashlib.sha256(shop.new).hexdigest()
+    key = f"lamina/functions/{sha256}.zip"
+    objects.put(key, b"something else", sha256=hashlib.sha256(b"something else").hexdigest())
+    deployed = deployment.run()
+
+    assert {f"shop-{name}": (*shop.complete(), {"live": shop.complete()}) for name in NAMES} == shop.lambda_.snapshot()
+    assert [0, 0, len(shop.new)] == sorted(each.sent_bytes for each in deployed)
+    assert [key] == list(cloud.stored_keys())
+
+
+def test_put_back_with_shared_code(tmp_path: Path) -> None:
+    """The old code differs from function to function, and goes back in calls."""
+    shop = Shop(tmp_path)
+    before = shop.lambda_.snapshot()
+    deployment, _ = through_bucket(shop)
+
+    def refuse(operation: str) -> None:
+        if operation == "UpdateAlias":
+            raise AwsError("no")
+
+    shop.lambda_.before = refuse
+    with pytest.raises(DeployError, match="everything was put back"):
         deployment.run()
 
-    assert 4 == len([key for key in fake.cloud.stored_keys() if key.startswith("lamina/functions/")])
-    assert f"lamina/functions/{hashlib.sha256(shop.new).hexdigest()}.zip" in fake.cloud.stored_keys()
+    assert before == shop.lambda_.snapshot()
+
+
+class OtherArchitecture(Shop):
+    """The functions have the code and the layers already, and are to run on another architecture."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        for name in NAMES:
+            self.lambda_.hold(f"shop-{name}", self.new, settings(NEW), alias="live")
+
+    def wanted(self, name: str) -> WantedFunction:
+        return replace(super().wanted(name), architecture="arm64")
+
+    def architectures(self) -> set[str]:
+        return {held.state.architecture for held in self.lambda_.functions.values()}
+
+
+def test_another_architecture_alone(tmp_path: Path) -> None:
+    """The architecture comes with the code, so the same code is sent again, and is there to go back."""
+    shop = OtherArchitecture(tmp_path)
+    before = shop.lambda_.snapshot()
+    deployment, _ = through_bucket(shop)
+
+    def refuse(operation: str) -> None:
+        if operation == "UpdateAlias":
+            raise AwsError("no")
+
+    shop.lambda_.before = refuse
+    with pytest.raises(DeployError, match="no; everything was put back"):
+        deployment.run()
+
+    assert (before, {"x86_64"}) == (shop.lambda_.snapshot(), shop.architectures())
+
+    shop.lambda_.before = lambda _: None
+    through_bucket(shop)[0].run()
+
+    assert {"arm64"} == shop.architectures()

@@ -7,16 +7,16 @@ is changed there is a copy of the code that is to be replaced. What is interrupt
 
 from __future__ import annotations
 
-import hashlib
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lamina.aws.carriage import Carriage
 from lamina.aws.deployplan import Create, Deploy, Keep, State, states
 from lamina.aws.deploysurvey import backup
 from lamina.aws.functions import LATEST, NewFunction, Settings
-from lamina.aws.interfaces import S3Code, Zip
 from lamina.errors import (
     AwsError,
     ChangedMeanwhileError,
@@ -111,19 +111,23 @@ class Deployment:
         reporter: Reporter = _SILENT,
     ) -> None:
         """
-        Use *directory* for copies of the old code, some of which may be there, and *objects* for what a call cannot carry.
+        Use *directory* for copies of the old code, some of which may be there, and *objects* for code that goes through the bucket.
 
-        That is more than *direct_bytes*, which is Lambda's own limit if not given. *check* is called between two steps, and may raise;
-        then everything is put back.
+        A call carries up to *direct_bytes*, which is Lambda's own limit if not given. *check* is called between two steps, and may
+        raise; then everything is put back.
         """
         self._functions = functions
         self._journals = [_Journal(step=step) for step in steps]
         self._directory = directory
-        self._objects = objects
-        self._keys = keys
         self._creation = creation
         self._patience = patience or Patience()
-        self._direct_bytes = quotas().direct_upload_bytes if direct_bytes is None else direct_bytes
+        bringing = Counter(step.package.sha256 for step in steps if _brings_code(step))
+        self._carriage = Carriage(
+            objects,
+            keys,
+            direct_bytes=quotas().direct_upload_bytes if direct_bytes is None else direct_bytes,
+            shared={sha256 for sha256, count in bringing.items() if count > 1},
+        )
         self._reporter = reporter
         self._check = check or _go_on
 
@@ -136,7 +140,10 @@ class Deployment:
         changing = [each for each in self._journals if not isinstance(each.step.action, Keep)]
         if changing:
             self._reporter.stage("Deploying", total=len(changing))
+        # Before anything is changed.
         self._each(self._prepare, changing)
+        new = {each.step.package.sha256: each for each in reversed(changing) if _brings_code(each.step)}
+        self._each(self._bring, new.values())
         try:
             self._each(self._change_latest, changing)
             self._each(self._publish, changing)
@@ -166,28 +173,17 @@ class Deployment:
             pool.shutdown(cancel_futures=True)
 
     def _prepare(self, journal: _Journal) -> None:
-        """Have the old code here, and what is too large for a call in the bucket, before anything is changed."""
-        action, package = journal.step.action, journal.step.package
-        if isinstance(action, Deploy):
+        """Have the old code here, and in the bucket if a call cannot take it back."""
+        action = journal.step.action
+        if isinstance(action, Deploy) and _brings_code(journal.step):
             path = backup(self._directory, action.wanted.name)
-            if action.found.latest.code_sha256 != action.wanted.code_sha256:
-                if not path.exists():
-                    self._functions.download(action.wanted.name, path)
-                self._store(path)
-        self._store(package.path)
+            if not path.exists():
+                self._functions.download(action.wanted.name, path)
+            self._carriage.bring(path)
 
-    def _store(self, path: Path) -> None:
-        objects, size = self._objects, path.stat().st_size
-        if objects is None or size <= self._direct_bytes:
-            return
-        digest = _sha256(path)
-        with path.open("rb") as file:
-            objects.put(self._keys.package(digest), file, sha256=digest)
-
-    def _code(self, path: Path) -> Zip | S3Code:
-        if self._objects is None or path.stat().st_size <= self._direct_bytes:
-            return Zip(content=path.read_bytes())
-        return S3Code(bucket=self._objects.bucket, key=self._keys.package(_sha256(path)))
+    def _bring(self, journal: _Journal) -> None:
+        """Have new code in the bucket, if that is the way it goes."""
+        journal.sent_bytes += self._carriage.bring(journal.step.package.path)
 
     def _change_latest(self, journal: _Journal) -> None:
         match journal.step.action:
@@ -201,7 +197,7 @@ class Deployment:
                 for state in chain[1:]:
                     journal.touched = True
                     if state.code_sha256 != current.code_sha256:
-                        journal.sent_bytes += journal.step.package.zipped_bytes
+                        journal.sent_bytes += self._carriage.sent_bytes(journal.step.package.path)
                     current = self._go(current, state, journal.step.package.path)
             case Keep():
                 return
@@ -215,7 +211,7 @@ class Deployment:
         new = NewFunction(
             name=wanted.name,
             role=creation.role,
-            code=self._code(journal.step.package.path),
+            code=self._carriage.code(journal.step.package.path),
             settings=_settings_of(action),
             architecture=wanted.architecture,
             memory_mb=memory,
@@ -228,7 +224,7 @@ class Deployment:
         except (UnavailableError, UnreachableError):
             journal.doubtful = True
             raise
-        journal.sent_bytes += journal.step.package.zipped_bytes
+        journal.sent_bytes += self._carriage.sent_bytes(journal.step.package.path)
         made = self._settled(wanted.name)
         if made is None or State.of(made) != _final(action):
             raise _changed(wanted.name)
@@ -239,7 +235,7 @@ class Deployment:
         name = current.name
         if (current.code_sha256, current.architecture) != (state.code_sha256, state.architecture):
             self._functions.update_code(
-                name, self._code(code), architecture=state.architecture, revision=current.revision
+                name, self._carriage.code(code), architecture=state.architecture, revision=current.revision
             )
         else:
             self._functions.update_settings(name, state.settings, revision=current.revision)
@@ -366,6 +362,15 @@ class Deployment:
             return self._functions.get(name)
 
 
+def _brings_code(step: Step) -> bool:
+    """Return whether the function gets code: another one, or its own for another architecture."""
+    action = step.action
+    if isinstance(action, Deploy):
+        latest, wanted = action.found.latest, action.wanted
+        return (latest.code_sha256, latest.architecture) != (wanted.code_sha256, wanted.architecture)
+    return isinstance(action, Create)
+
+
 def _go_on() -> None:
     pass
 
@@ -397,8 +402,3 @@ def _undone(error: LaminaError, problems: Sequence[str], journals: Sequence[_Jou
     if doubtful := [f"`{each.step.action.wanted.name}`" for each in journals if each.doubtful]:
         standing += f", though {' and '.join(doubtful)} may have been made"
     return kind(f"{error}; {standing}", hint=error.hint)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
