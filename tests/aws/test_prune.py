@@ -9,11 +9,14 @@ import tracemalloc
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from aws.fakes import Cloud, Version
 from aws.lambdafakes import code
 from lamina.aws.client import Access
+from lamina.aws.failures import Caller
 from lamina.aws.interfaces import Grant, Publication, Zip
 from lamina.aws.inventory import Attachment, UnsettledStack
 from lamina.aws.inventoryclient import AwsInventory, Pace
@@ -176,6 +179,25 @@ def test_pages(ministack: Emulator, layer: str) -> None:
 
     assert [7, 8, 55] == left
     assert 52 == len(found.deletions)
+
+
+def test_list_without_versions() -> None:
+    """Where no function is listed twice, each is asked for its versions: some servers list none, whatever they say of themselves."""
+    client = boto3.client("lambda", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    call = Caller(client)
+
+    def row(version: str, layer: int) -> dict[str, Any]:
+        arns = [{"Arn": f"{LAYER}:{layer}"}]
+        return {"FunctionName": "f", "FunctionArn": f"f:{version}", "Version": version, "Layers": arns}
+
+    with Stubber(client) as stubber:
+        stubber.add_response("list_functions", {"Functions": [row("2", 2)]}, {"FunctionVersion": "ALL"})
+        stubber.add_response(
+            "list_versions_by_function", {"Versions": [row("1", 1), row("2", 2)]}, {"FunctionName": "f"}
+        )
+        found = [each.layers for each in AwsInventory(call, call, pace=Pace(1000)).attachments()]
+
+    assert [(f"{LAYER}:2",), (f"{LAYER}:1",), (f"{LAYER}:2",)] == found
 
 
 def test_stacks(moto: Emulator, layer: str) -> None:

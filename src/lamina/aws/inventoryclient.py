@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lamina.aws.facts import calls_per_second, unsettled_stack_statuses
-from lamina.aws.functions import LATEST
 from lamina.aws.inventory import Attachment, UnsettledStack, VersionRow
 
 if TYPE_CHECKING:
@@ -76,14 +75,15 @@ class AwsInventory:
 
     def attachments(self) -> Iterator[Attachment]:
         """Yield every version of every function that has layers; some twice."""
-        names: list[str] = []
+        names: dict[str, None] = {}
         versions_seen = False
         for page in self._pages("ListFunctions", "list all functions with their versions", FunctionVersion="ALL"):
             for row in page["Functions"]:
-                names.append(str(row["FunctionName"]))
-                versions_seen = versions_seen or row.get("Version", LATEST) != LATEST
+                versions_seen = versions_seen or str(row["FunctionName"]) in names
+                names[str(row["FunctionName"])] = None
                 yield from _attached(row)
-        # Emulators know no "ALL". So where there is not one version, each function is asked: nothing in use may be missed.
+        # Emulators know no "ALL". So where no function is there twice, as itself and as a version, each one is asked: nothing in use
+        # may be missed.
         for name in () if versions_seen else names:
             doing = f"list the versions of function `{name}`"
             for page in self._pages("ListVersionsByFunction", doing, FunctionName=name):
