@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -241,6 +242,17 @@ def test_log(make_world: MakeWorld, mode: Mode) -> None:
         lines[6],
     )
     assert 7 == len(lines)
+
+
+def test_log_of_a_slow_reader(make_world: MakeWorld, mode: Mode) -> None:
+    """What a module writes precedes the invocation's first line, however long the log takes to be shown."""
+    source = (
+        "import time\nprint('one', flush=True)\ntime.sleep(0.1)\nprint('two', flush=True)\n"
+        "def handler(event, context): ..."
+    )
+    result = invoke(make_world(source, mode=mode), b"{}", on_log=lambda _: time.sleep(0.5))
+
+    assert ["one", "two", f"START RequestId: {result.request_id} Version: $LATEST"] == result.logs.splitlines()[:3]
 
 
 def test_events_share_a_process(make_world: MakeWorld, mode: Mode) -> None:

@@ -142,6 +142,8 @@ class Session:
         """Start the process: how long that took, or what went wrong; neither if it has to be tried again within the invocation."""
         runtime = self._start()
         init_ms = runtime.wait_ready(self._init_seconds)
+        # What was written while it started belongs before the platform's next line.
+        runtime.process.catch_up()
         if init_ms is not None:
             return runtime, init_ms, None
         failure = runtime.api.init_failure

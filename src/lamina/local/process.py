@@ -146,11 +146,17 @@ class Process:
     def memory(self) -> int:
         """Return the most bytes that it was seen to hold so far; all that it has written by now has been logged when this returns."""
         with self._changed:
+            self.catch_up()
+            return self.ended.memory_bytes if self.ended is not None else max(0, self._memory)
+
+    def catch_up(self) -> None:
+        """Return when all that it has written by now has been logged."""
+        # The supervisor's answer is read by the thread that reads the log, and after it.
+        with self._changed:
             self._memory = -1
             with suppress(OSError):
                 self._channel.sendall(b"{}\n")
             self._changed.wait_for(lambda: self._memory >= 0 or self.ended is not None, _PATIENCE_SECONDS)
-            return self.ended.memory_bytes if self.ended is not None else max(0, self._memory)
 
     def _begin(self, order: Order) -> tuple[int, int | None]:
         self._channel.sendall(json.dumps(order).encode() + b"\n")
