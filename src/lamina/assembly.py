@@ -1,5 +1,6 @@
 """
-Put layers together from what a bucket has, on a machine that lacks their wheels: the way of `lamina publish` around the build.
+Put layers together from what a bucket has, on a machine that lacks their wheels: the way of `lamina publish` and `lamina deploy`
+around the build.
 
 ::
 
@@ -33,12 +34,14 @@ from lamina.aws.parts import cut
 from lamina.aws.record import decode as decode_record
 from lamina.aws.shelf import Shelf, shelved
 from lamina.aws.source import Patchwork
+from lamina.buildfile import place_of
 from lamina.bytecoding import Toolchain, follow, known_choice, reach_place
 from lamina.check import finished
 from lamina.frozen import replace
 from lamina.imports.index import index_place, is_index
 from lamina.layering import LayerPlan, closure_of, distributions, reuse, stretches
 from lamina.model import Build, Layer, Package
+from lamina.packing import pack_anew
 from lamina.piecing import Pieces, sharing_name, sharing_note
 from lamina.pipeline import with_local
 from lamina.planning import Session, plan_for
@@ -78,7 +81,7 @@ class Assembled:
     """Layers that were put together without all of their wheels."""
 
     builds: tuple[Build, ...]
-    """One for each target; they have no packages."""
+    """One for each target."""
     _sources: Mapping[str, Callable[[Wanted], Source]]
 
     def source(self, wanted: Wanted) -> Source | None:
@@ -94,12 +97,14 @@ def assemble(
     connect: Callable[[], Sequence[Place]],
     *,
     directory: Path,
+    packing: bool = False,
     store: Store | None = None,
     reporter: Reporter = _SILENT,
 ) -> Assembled | None:
     """
     Return the layers of *project* from what the bucket of the first place has; their zips are in *directory*.
 
+    With *packing* the function packages are made there, too; else the builds have none.
     Return nothing where that has no use, or is not wanted: without a bucket, with all wheels in the store, where the bucket knows none of them, and where a
     check has to read what is not here. AWS is not asked before it may help.
     Raises what planning, fetching, splicing and compiling raise, and AwsError and its kinds.
@@ -118,7 +123,7 @@ def assemble(
         objects = place.objects
         if objects is None:
             return None
-        bench = _Bench(session, objects, place, directory, several=len(places) > 1)
+        bench = _Bench(session, objects, place, directory, several=len(places) > 1, packing=packing)
         builds = []
         for planned in plans:
             build = bench.build(planned)
@@ -209,6 +214,7 @@ class _Bench:
     directory: Path
     several: bool
     """Whether other buckets may have to get what this one knows."""
+    packing: bool
     sources: dict[str, Callable[[Wanted], Source]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -236,14 +242,18 @@ class _Bench:
                 closure = closure_of(draft, planned.layers, service)
                 choice = self._choice(closure, planned, tree, supply, toolchain)
                 layers.append(self._layer(LayerPlan.of(draft, choice), pieces, noted))
-        findings = self._check(layers, service)
+            packages: tuple[Package, ...] = ()
+            if self.packing:
+                functions = self.directory / place_of(service.target) / "functions"
+                packages = pack_anew(service, tree, functions, layers, toolchain=toolchain, store=session.store)
+        findings = self._check(layers, packages or self._stand_ins(layers, service), service)
         if findings is None:
             return None
         return Build(
             service=service.name,
             target=service.target,
             layers=tuple(layers),
-            packages=(),
+            packages=packages,
             findings=(*planned.findings, *findings),
             reused=False,
             seconds=time.perf_counter() - started,
@@ -339,13 +349,21 @@ class _Bench:
             return ""
         return record.sha256
 
-    def _check(self, layers: Sequence[Layer], service: Service) -> tuple[Finding, ...] | None:
-        """Return what is wrong with the layers; nothing where what has to be read for that is not here."""
+    def _check(
+        self, layers: Sequence[Layer], packages: Sequence[Package], service: Service
+    ) -> tuple[Finding, ...] | None:
+        """Return what is wrong with the layers and packages; nothing where what has to be read for that is not here."""
+        try:
+            return finished.check(layers, packages, service)
+        except zipfile.BadZipFile:
+            return None
+
+    def _stand_ins(self, layers: Sequence[Layer], service: Service) -> list[Package]:
+        """Return packages without content: the functions' own code is no matter of publishing layers."""
         empty = self.directory / "function.zip"
         empty.write_bytes(end_of_directory(rows=0, directory_bytes=0, directory_offset=0))
         sizes = {layer.name: layer.unzipped_bytes for layer in layers}
-        # The functions' own code is no matter of publishing layers.
-        packages = [
+        return [
             Package(
                 name=function.name,
                 handler=function.handler,
@@ -360,10 +378,6 @@ class _Bench:
             )
             for function in service.functions
         ]
-        try:
-            return finished.check(layers, packages, service)
-        except zipfile.BadZipFile:
-            return None
 
 
 def _is_of_imports(place: Path) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lamina.service import Service
     from lamina.store import Store
 
-__all__ = ["Packing", "pack_functions"]
+__all__ = ["Packing", "pack_anew", "pack_functions"]
 
 _FORMAT = 1
 
@@ -74,15 +74,35 @@ def pack_functions(
         )
         return Packing(packages=made, reused=True, key=key, left_out=tree.left_out, snapshot=tree.snapshot)
     directory = project / previous.output / "functions"
-    extra = compile_sources(service.bytecode, tree, toolchain, store) if service.functions else ()
-    packed = pack(service, tree, directory, extra=extra, provided=_Provided(layers))
+    packed = pack_anew(service, tree, directory, layers, toolchain=toolchain, store=store)
     return Packing(
-        packages=packages(service, packed, directory, layer_bytes=layer_bytes) if packed else (),
-        reused=packed is None,
+        packages=packed,
+        reused=not packed,
         key=key,
         left_out=tree.left_out,
         snapshot=tree.snapshot,
     )
+
+
+def pack_anew(
+    service: Service,
+    tree: SourceTree,
+    directory: Path,
+    layers: Sequence[Layer],
+    *,
+    toolchain: Toolchain,
+    store: Store,
+) -> tuple[Package, ...]:
+    """
+    Write the package of every function of *service* into *directory*, from its source *tree*.
+
+    Of the *layers* only the directories are read, and only for a handler that is not in the sources.
+    Raises PackageError and what writing a zip raises; the files that were there then still stand.
+    """
+    layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
+    extra = compile_sources(service.bytecode, tree, toolchain, store) if service.functions else ()
+    packed = pack(service, tree, directory, extra=extra, provided=_Provided(layers))
+    return packages(service, packed, directory, layer_bytes=layer_bytes) if packed else ()
 
 
 def _key(service: Service, sources: str) -> str:

@@ -1,4 +1,4 @@
-"""Publishing on machines that have never seen the wheels: from the lock and what the bucket keeps, with requests counted."""
+"""Publishing and deploying on machines that have never seen the wheels: from the lock and what the bucket keeps, with requests counted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import random
 import shutil
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -49,16 +50,20 @@ class Team:
         (self.service.root / "service" / "handlers" / "hello.py").write_text(HANDLER)
 
     def publish(self, machine: str, *, layer: str | None = None) -> int:
+        return self.run(machine, "publish", layer=layer)
+
+    def run(self, machine: str, *words: str, layer: str | None = None) -> int:
         root = self.service.write()
         path = root / "pyproject.toml"
         name = layer or self.bucket
         path.write_text(
             f'{path.read_text()}\n[tool.lamina.publish]\nbucket = "{self.bucket}"\nlayer-name = "{name}-{{layer}}"\n'
+            f'[tool.lamina.deploy]\nfunction-name = "{self.bucket}-{{function}}"\nalias = "live"\n'
         )
         shutil.rmtree(root / ".lamina", ignore_errors=True)
         self._monkeypatch.setenv("LAMINA_CACHE_DIR", str(self.directory / machine))
         self.server.requests.clear()
-        return main(["publish", "--project", str(root)])
+        return main([*words, "--project", str(root)])
 
     def fetched(self) -> list[str]:
         return sorted({request.path.rsplit("/", 1)[-1] for request in self.server.requests})
@@ -103,6 +108,38 @@ def test_without_wheels(team: Team) -> None:
     made = team.zip_of()
     assert 0 == main(["build", "--project", str(team.service.root)])
     assert (team.service.root / ".lamina/layers/common.zip").read_bytes() == made
+
+
+def test_deploy_without_wheels(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
+    """A machine that has nothing deploys changed code without a wheel, and a bump with the wheels that it is about."""
+    codes = [team.run("one", "deploy", "--create", "--role", "arn:aws:iam::000000000000:role/service")]
+    lambda_ = team.emulator.client("lambda")
+    name = f"{team.bucket}-hello"
+
+    def pointed() -> dict[str, Any]:
+        return dict(lambda_.get_function_configuration(FunctionName=name, Qualifier="live"))
+
+    first = pointed()
+    (team.service.root / "service" / "handlers" / "hello.py").write_text(f"{HANDLER}# changed\n")
+    codes.append(team.run("two", "deploy"))
+    fetched, second = team.fetched(), pointed()
+    with urlopen(lambda_.get_function(FunctionName=name, Qualifier="live")["Code"]["Location"]) as response:  # noqa: S310
+        code = response.read()
+    team.service.add("small3", "1.1", {"small3/__init__.py": "S = 2\n", "small3/data.bin": data(99, MIB)})
+    codes.append(team.run("three", "deploy", "--json"))
+    third = pointed()
+    told = capsys.readouterr()
+
+    # Two wheels have something in common, whose contents are compared again.
+    wanted = [f"{each}-py3-none-any.whl" for each in ("small3-1.1", "small5-1.0", "small6-1.0")]
+
+    assert ([0, 0, 0], [], wanted) == (codes, fetched, team.fetched())
+    assert (first["Layers"], True) == (second["Layers"], first["CodeSha256"] != second["CodeSha256"])
+    assert (second["CodeSha256"], True) == (third["CodeSha256"], second["Layers"] != third["Layers"])
+    assert 2 == told.err.count("put together from what the bucket has\n")
+    assert 0 == main(["build", "--project", str(team.service.root)])
+    assert (team.service.root / ".lamina/layers/common.zip").read_bytes() == team.zip_of()
+    assert (team.service.root / ".lamina/functions/hello.zip").read_bytes() == code
 
 
 def test_poisoned(team: Team) -> None:

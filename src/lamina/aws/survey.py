@@ -48,15 +48,19 @@ class Job:
     """One wanted layer, whose zip is hashed at most once, and only if some place lacks the layer."""
 
     def __init__(
-        self, wanted: Wanted, source: Source | None = None, *, notes: Mapping[str, bytes] | None = None
+        self,
+        wanted: Wanted,
+        source: Source | None = None,
+        *,
+        notes: Callable[[], Mapping[str, bytes]] = dict[str, bytes],
     ) -> None:
         """
         Wait until the zip is asked for, if it is not that of *source*.
 
-        *notes* are what the bucket's shelf is to keep beside the layer's own directories.
+        *notes* returns what the bucket's shelf is to keep beside the layer's own directories, and is called only where that matters.
         """
         self.wanted = wanted
-        self.notes = notes or {}
+        self._notes = notes
         self._lock = Lock()
         self._source = source
 
@@ -84,11 +88,11 @@ class Job:
 
     def shelf_names(self) -> tuple[str, ...]:
         """Return the names of everything that the shelf is to keep for the layer's sake."""
-        return tuple(sorted({*self.notes, *self.source.shelf_names()}))
+        return tuple(sorted({*self._notes(), *self.source.shelf_names()}))
 
     @cached_property
     def _shelved(self) -> dict[str, bytes]:
-        payloads = {**self.notes, **self.source.shelved()}
+        payloads = {**self._notes(), **self.source.shelved()}
         return {name: wrap(name, payload) for name, payload in payloads.items()}
 
 

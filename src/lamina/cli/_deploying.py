@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,13 @@ from lamina.aws.deploywords import deployed_rows, migration, planned, planned_ro
 from lamina.aws.facts import fits
 from lamina.aws.places import connect
 from lamina.aws.plan import Keep
-from lamina.aws.survey import Job, everywhere, survey
+from lamina.aws.survey import everywhere, survey
 from lamina.aws.wanted import want
 from lamina.cli._console import Console, megabytes
+from lamina.cli._jobs import make
 from lamina.cli._publishing import planned as planned_layers
 from lamina.cli._stopping import stoppable
 from lamina.errors import ConfigError
-from lamina.pipeline import Options, build
 from lamina.table import did_you_mean
 from lamina.target import quotas
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from lamina.aws.deployconfig import DeployConfig
     from lamina.aws.deployplan import WantedFunction
     from lamina.aws.deploysurvey import Step as FunctionStep
-    from lamina.aws.survey import Place, Step
+    from lamina.aws.survey import Job, Place, Step
     from lamina.aws.wanted import Wanted
     from lamina.model import Build
 
@@ -53,6 +54,7 @@ class _Work:
     console: Console
     build: Build
     layers: tuple[Wanted, ...]
+    jobs: list[Job]
     config: DeployConfig
     creation: Creation | None
     directory: Path
@@ -64,26 +66,32 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console.of(arguments)
     project = config.find_project(Path(arguments.project or "."))
     try:
-        publishing = load(project).at(arguments.region)
-        deploying = deployconfig.load(project)
-        built = build(project, Options(), reporter=console).build
-        for finding in built.findings:
-            console.finding(finding.severity, finding.message)
-        if not built.ok:
-            return 1
         with stoppable(), tempfile.TemporaryDirectory(prefix="lamina-deploy-") as name:
-            work = _Work(
-                arguments=arguments,
-                console=console,
-                build=_chosen(built, arguments.function),
-                layers=want((built,), publishing),
-                config=replace(deploying, alias=arguments.alias or deploying.alias),
-                creation=_creation(arguments, project),
-                directory=Path(name),
-            )
-            return _run(work, connect(publishing))
+            return _make_and_run(arguments, project, Path(name), console)
     finally:
         console.close()
+
+
+def _make_and_run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
+    publishing = load(project).at(arguments.region)
+    deploying = deployconfig.load(project)
+    connected = cache(partial(connect, publishing))
+    made = make(project, publishing, connected, directory=directory, packing=True, console=console)
+    if not made.ok:
+        return 1
+    # A function has one target: the first.
+    layers = want(made.builds[:1], publishing)
+    work = _Work(
+        arguments=arguments,
+        console=console,
+        build=_chosen(made.builds[0], arguments.function),
+        layers=layers,
+        jobs=made.jobs(layers),
+        config=replace(deploying, alias=arguments.alias or deploying.alias),
+        creation=_creation(arguments, project),
+        directory=directory / "functions",
+    )
+    return _run(work, connected())
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -111,7 +119,7 @@ def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
 
 
 def _run(work: _Work, places: Sequence[Place]) -> int:
-    layer_steps = survey([Job(each) for each in work.layers], places)
+    layer_steps = survey(work.jobs, places)
     plans = dict(zip(places, everywhere(lambda place: _plan(work, place, layer_steps), places), strict=True))
     console, arguments = work.console, work.arguments
     console.close()

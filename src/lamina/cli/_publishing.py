@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, assert_never
 
 from lamina import config
 from lamina.archive.writing import replace_file
-from lamina.assembly import assemble, notes
 from lamina.aws import outputs
 from lamina.aws.apply import apply
 from lamina.aws.config import load
 from lamina.aws.places import connect
 from lamina.aws.plan import Keep, Publish
 from lamina.aws.stock import look, stock
-from lamina.aws.survey import Job, survey
+from lamina.aws.survey import survey
 from lamina.aws.wanted import want
 from lamina.cli._console import Console, megabytes
+from lamina.cli._jobs import make
 from lamina.cli._stopping import stoppable
 from lamina.errors import ConfigError
-from lamina.pipeline import Options, build
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from lamina.aws.apply import Published
     from lamina.aws.stock import Supply
     from lamina.aws.survey import Step
-    from lamina.model import Build
 
 __all__ = ["planned", "run"]
 
@@ -52,29 +50,21 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
     settings = load(project).at(arguments.region)
     connected = cache(partial(connect, settings))
-    # Where the wheels are not here, what the bucket has may do; else everything is built.
-    assembled = assemble(project, settings, Options(), connected, directory=directory, reporter=console)
-    builds = _built(project, console) if assembled is None else assembled.builds
-    if assembled is not None:
-        console.say("put together from what the bucket has; no function package is built")
-    for finding in dict.fromkeys(finding for each in builds for finding in each.findings):
-        console.finding(finding.severity, finding.message)
-    if not all(each.ok for each in builds):
+    made = make(project, settings, connected, directory=directory, packing=False, console=console)
+    if not made.ok:
         return 1
-    wanted = want(builds, settings, arguments.layer)
-    noted = notes(project, Options()) if assembled is None and settings.bucket is not None else {}
-    jobs = [Job(each, None if assembled is None else assembled.source(each), notes=noted) for each in wanted]
+    service, jobs = made.builds[0].service, made.jobs(want(made.builds, settings, arguments.layer))
     if arguments.upload_only:
-        return _upload(builds[0].service, look(jobs, connected()), arguments, console)
+        return _upload(service, look(jobs, connected()), arguments, console)
     steps = survey(jobs, connected())
     console.close()
     for line in planned(steps):
         console.say(line)
     if arguments.check or arguments.dry_run:
-        return _only_planned(builds[0].service, steps, arguments)
+        return _only_planned(service, steps, arguments)
     published = apply(steps, reporter=console)
     console.close()
-    _report(builds[0].service, published, arguments)
+    _report(service, published, arguments)
     console.say(_closing(published))
     return 0
 
@@ -102,11 +92,6 @@ def _upload(service: str, supplies: Sequence[Supply], arguments: argparse.Namesp
     sent = sum(each.sent_bytes for each in stocked)
     console.say(f"{megabytes(sent)} sent" if sent else "nothing to do")
     return 0
-
-
-def _built(project: Path, console: Console) -> tuple[Build, ...]:
-    result = build(project, Options(), reporter=console)
-    return (result.build, *(other.build for other in result.others))
 
 
 def _only_planned(service: str, steps: Sequence[Step], arguments: argparse.Namespace) -> int:

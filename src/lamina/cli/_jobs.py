@@ -1,0 +1,75 @@
+"""What `publish` and `deploy` begin with: the layers, built or put together from what a bucket has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from lamina.assembly import assemble, notes
+from lamina.aws.survey import Job
+from lamina.pipeline import Options, build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.assembly import Assembled
+    from lamina.aws.config import PublishConfig
+    from lamina.aws.source import Source
+    from lamina.aws.survey import Place
+    from lamina.aws.wanted import Wanted
+    from lamina.cli._console import Console
+    from lamina.model import Build
+
+__all__ = ["Made", "make"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """The layers of a service, of all its targets."""
+
+    builds: tuple[Build, ...]
+    notes: Callable[[], Mapping[str, bytes]]
+    """Tells what the bucket is to keep beside the layers."""
+    assembled: Assembled | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether no finding is an error."""
+        return all(each.ok for each in self.builds)
+
+    def jobs(self, wanted: Sequence[Wanted]) -> list[Job]:
+        """Return what becomes of the *wanted* layers."""
+        return [Job(each, self._source(each), notes=self.notes) for each in wanted]
+
+    def _source(self, wanted: Wanted) -> Source | None:
+        return None if self.assembled is None else self.assembled.source(wanted)
+
+
+def make(
+    project: Path,
+    settings: PublishConfig,
+    connect: Callable[[], Sequence[Place]],
+    *,
+    directory: Path,
+    packing: bool,
+    console: Console,
+) -> Made:
+    """
+    Build *project*, or put its layers together in *directory* where wheels are not here and what the bucket has will do; say what was found.
+
+    With *packing* the function packages are made in either case. Raises what building raises, and AwsError and its kinds.
+    """
+    assembled = assemble(project, settings, Options(), connect, directory=directory, packing=packing, reporter=console)
+    if assembled is None:
+        result = build(project, Options(), reporter=console)
+        builds = (result.build, *(other.build for other in result.others))
+    else:
+        builds = assembled.builds
+        console.say("put together from what the bucket has" + ("" if packing else "; no function package is built"))
+    for finding in dict.fromkeys(finding for each in builds for finding in each.findings):
+        console.finding(finding.severity, finding.message)
+    # What was assembled has its notes from the bucket.
+    noted = cache(partial(notes, project, Options())) if assembled is None else dict[str, bytes]
+    return Made(builds=builds, notes=noted, assembled=assembled)
