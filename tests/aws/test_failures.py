@@ -14,6 +14,7 @@ from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 
 from lamina.aws import client as clients
+from lamina.aws.facts import fits
 from lamina.aws.failures import Caller, whole
 from lamina.aws.interfaces import Publication, S3Code, Storage
 from lamina.aws.lambdas import LambdaLayers
@@ -383,6 +384,51 @@ def test_missing_region_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch
         clients.Access().connect()
 
     assert str(caught.value) == "No region is configured"
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "text"),
+    [
+        (
+            {"AWS_ENDPOINT_URL": "nonsense"},
+            ConfigError,
+            "AWS_ENDPOINT_URL, or `endpoint_url` of the AWS profile, is no address",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"},
+            CredentialsError,
+            "Cannot begin to talk to AWS: the AWS credentials are incomplete",
+        ),
+        (
+            {"AWS_CONFIG_FILE": __file__},
+            ConfigError,
+            "Cannot begin to talk to AWS: the AWS configuration cannot be read",
+        ),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "x y"}, ConfigError, "`x y` is no region's name"),
+    ],
+)
+def test_mistakes_in_the_aws_configuration(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], kind: type[Exception], text: str
+) -> None:
+    """What botocore finds before it asks anything is told as what it answers is, and not taken for a bug."""
+    quiet = {"AWS_CONFIG_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "eu-west-1"}
+    for name, value in (quiet | settings).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(kind) as caught:
+        _ = clients.Access().connect().account
+
+    assert (kind, text) == (type(caught.value), str(caught.value))
+
+
+def test_every_region_is_a_region() -> None:
+    """Each region that botocore knows Lambda in has the form of one, whatever its partition."""
+    session = boto3.Session()
+    regions = [
+        each for part in session.get_available_partitions() for each in session.get_available_regions("lambda", part)
+    ]
+
+    assert "eusc-de-east-1" in regions
+    assert [each for each in regions if not fits("region", each)] == []
 
 
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,17 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     )
 
 
+def test_reserved_names_of_parameters(tmp_path: Path) -> None:
+    """AWS keeps names that begin with its own to itself, which would come out only after the layer is published."""
+    with pytest.raises(InvalidConfigError) as caught:
+        configured(tmp_path, 'ssm-prefix = "/AWS/{service}"')
+
+    assert caught.value.mistakes == (
+        ("tool.lamina.publish.ssm-prefix", "`/AWS/{service}` is no path of parameters, such as /layers"),
+    )
+    assert configured(tmp_path, 'ssm-prefix = "/awsome/{service}"').ssm_prefix == "/awsome/{service}"
+
+
 def test_reference_needs_a_bucket(tmp_path: Path) -> None:
     """There is nothing to refer to without one."""
     with pytest.raises(InvalidConfigError) as caught:

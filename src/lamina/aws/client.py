@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
 from lamina.aws.buckets import S3Bucket
-from lamina.aws.failures import Caller, whole
+from lamina.aws.facts import fits
+from lamina.aws.failures import Caller, failed, whole
 from lamina.aws.functionsclient import LambdaFunctions
 from lamina.aws.interfaces import Account
 from lamina.aws.inventoryclient import AwsInventory
@@ -28,6 +29,7 @@ _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _CONNECTIONS = 16
 _SESSION_NAME = "lamina"
+_BEGINNING = "begin to talk to AWS"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +46,8 @@ class Access:
         """
         Return what the account offers in the region.
 
-        Raises MissingExtraError without boto3, ConfigError where no region is known, and AwsError where AWS takes
-        neither the credentials nor the role.
+        Raises MissingExtraError without boto3, ConfigError where the AWS configuration is none or no region is known, and AwsError
+        where AWS takes neither the credentials nor the role.
         """
         try:
             session = _session(region_name=self.region)
@@ -57,6 +59,8 @@ class Access:
                 "No region is configured",
                 hint='name it: `regions = ["eu-west-1"]` in `[tool.lamina.publish]`, `--region`, or AWS_REGION',
             )
+        if not fits("region", region):
+            raise ConfigError(f"`{region}` is no region's name", hint="such as eu-west-1; it is a part of hosts' names")
         if self.role is not None:
             session = _session(region_name=region, **self._assume(session, self.role))
         return AwsServices(session=session, region=region, observe=self.observe)
@@ -135,7 +139,7 @@ class AwsServices:
 
 def _session(**settings: Any) -> Any:
     import boto3  # noqa: PLC0415 - costs as much as everything else together, and is an extra
-    from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ProfileNotFound  # noqa: PLC0415
     from botocore.session import get_session  # noqa: PLC0415
 
     try:
@@ -147,6 +151,8 @@ def _session(**settings: Any) -> Any:
         return boto3.Session(botocore_session=inner, **settings)
     except ProfileNotFound as error:
         raise ConfigError("AWS_PROFILE names a profile that does not exist", hint="see: aws configure list") from error
+    except BotoCoreError as error:
+        raise failed(error, "AWS", _BEGINNING) from error
 
 
 def _configured_attempts(session: Any) -> int | None:
@@ -169,17 +175,26 @@ def _client(
     session: Any, service: str, *, observe: Callable[[str, str], None] | None, attempts: int | None = None
 ) -> Any:
     from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
-    client = session.client(
-        service,
-        config=Config(
-            retries={"mode": "standard"} | ({} if attempts is None else {"total_max_attempts": attempts}),
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
-            max_pool_connections=_CONNECTIONS,
-            user_agent_extra=f"lamina/{__version__}",
-        ),
+    config = Config(
+        retries={"mode": "standard"} | ({} if attempts is None else {"total_max_attempts": attempts}),
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        max_pool_connections=_CONNECTIONS,
+        user_agent_extra=f"lamina/{__version__}",
     )
+    try:
+        # Credentials and endpoints are looked for here, before anything is asked.
+        client = session.client(service, config=config)
+    except BotoCoreError as error:
+        raise failed(error, service, _BEGINNING) from error
+    except ValueError as error:
+        # botocore has no class of its own for it, and repeats the address, in which there may be a password.
+        raise ConfigError(
+            "AWS_ENDPOINT_URL, or `endpoint_url` of the AWS profile, is no address",
+            hint="such as http://127.0.0.1:4566",
+        ) from error
     client.meta.events.register("before-parse", whole)
     if observe is not None:
 

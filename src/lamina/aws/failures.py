@@ -17,6 +17,7 @@ from lamina.aws.facts import actions, meaning
 from lamina.errors import (
     AwsError,
     ClockSkewError,
+    ConfigError,
     CredentialsError,
     ExpiredCredentialsError,
     IntegrityError,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from botocore.exceptions import BotoCoreError, ClientError
 
-__all__ = ["Caller", "whole"]
+__all__ = ["Caller", "failed", "whole"]
 
 _ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.2
@@ -121,7 +122,7 @@ class Caller:
                     ) from error
                 first_wait = _PARTIAL_FIRST_WAIT_SECONDS
             except exceptions.BotoCoreError as error:
-                raise _failed(error, self._service, doing) from error
+                raise failed(error, self._service, doing) from error
             except ResponseParserError as error:
                 # It is no BotoCoreError, though only botocore raises it: something between here and AWS answered.
                 raise UnreachableError(
@@ -207,13 +208,23 @@ def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermission
     )
 
 
-def _failed(error: BotoCoreError, service: str, doing: str) -> AwsError:
+def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigError:  # noqa: PLR0911 - one return for each kind
+    """Return what to tell of *error*, because of which nothing was answered; *doing* completes "Cannot …"."""
     from botocore import exceptions  # noqa: PLC0415
 
-    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
+    if isinstance(error, exceptions.NoCredentialsError):
         return CredentialsError(
             f"Cannot {doing}: there are no AWS credentials",
             hint="sign in, such as with aws sso login, or set AWS_PROFILE",
+        )
+    if isinstance(error, exceptions.PartialCredentialsError):
+        return CredentialsError(
+            f"Cannot {doing}: the AWS credentials are incomplete",
+            hint="an access key has an id and a secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or both in the profile",
+        )
+    if isinstance(error, exceptions.ConfigParseError | exceptions.InvalidConfigError):
+        return ConfigError(
+            f"Cannot {doing}: the AWS configuration cannot be read", hint="look at ~/.aws/config and ~/.aws/credentials"
         )
     if isinstance(error, exceptions.TokenRetrievalError | exceptions.UnauthorizedSSOTokenError):
         return ExpiredCredentialsError(
