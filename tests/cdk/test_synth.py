@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aws_cdk import App, NestedStack, RemovalPolicy, Stack, Stage
+from aws_cdk import NestedStack, RemovalPolicy, Stack, Stage
 from aws_cdk.assertions import Template
 from aws_cdk.aws_lambda import Architecture, Code, Function, Runtime
 
-from cdk.apps import UNSELECTED, app_of, service_stack, synthesize, synthesized
+from cdk.apps import UNSELECTED, app_of, make_app, service_stack, synthesize, synthesized
 from lamina.cdk import PythonFunction, PythonLayerVersion, live_alias
 from lamina.cdk.builds import SHARED
 from wheels import sha256
@@ -42,7 +42,7 @@ def test_builds_once(service: Service, capfd: pytest.CaptureFixture[str]) -> Non
 
     for _ in range(2):
         app_of(project)[0].synth()
-    staged = App()
+    staged = make_app()
     for name in ("Dev", "Test", "Production"):
         service_stack(Stage(staged, name), project, "hello")
     staged.synth()
@@ -74,7 +74,7 @@ def test_unselected_stack_gets_what_cannot_be_deployed(service: Service) -> None
 def test_nested_stack_is_wanted_with_its_parent(service: Service) -> None:
     """A stack in a stack that was asked for is built, although only the outer one was named."""
     project, runs = service.write(), SHARED.runs
-    app = App(context={"aws:cdk:bundling-stacks": ["Orders"]})
+    app = make_app({"aws:cdk:bundling-stacks": ["Orders"]})
     service_stack(Stack(app, "Others"), project, "hello", name="Inner")
     before = SHARED.runs
     PythonFunction(NestedStack(Stack(app, "Orders"), "Nested"), "Hello", entry=project, function="hello")
@@ -172,7 +172,7 @@ def test_same_in_another_checkout(service: Service, tmp_path: Path) -> None:
 
 def test_one_layer_for_each_stack(service: Service) -> None:
     """Two stacks have a layer each over one asset, so that neither exports what the other would hold fast."""
-    project, app = service.write(), App()
+    project, app = service.write(), make_app()
     stacks = [service_stack(app, project, name=name) for name in ("First", "Second")]
 
     first, second = (synthesized(app, stack) for stack in stacks)
@@ -185,7 +185,7 @@ def test_one_layer_for_each_stack(service: Service) -> None:
 
 def test_layer_of_another_stack_is_warned_of(service: Service) -> None:
     """A layer that another stack has is used as asked, and what comes of it is said."""
-    project, app = service.write(), App()
+    project, app = service.write(), make_app()
     shared = PythonLayerVersion(Stack(app, "Layers"), "Common", entry=project)
     stack = Stack(app, "Orders")
     PythonFunction(stack, "Hello", entry=project, function="hello", layers=[shared])
@@ -322,4 +322,31 @@ def test_several_targets(service: Service) -> None:
     assert [["arm64"], ["x86_64"]] == [
         row["Properties"]["CompatibleArchitectures"] for row in result.resources("LayerVersion").values()
     ]
+    assert () == result.errors
+
+
+def test_several_runtimes_of_an_unselected_stack(service: Service) -> None:
+    """Where nothing is built, a function of another runtime or architecture gets a layer for that, too, and no complaint."""
+    del service.settings["runtime"], service.settings["architecture"]
+    service.settings["targets"] = '["python3.13-arm64", "python3.12-x86_64", "python3.13-x86_64"]'
+    project = service.write()
+
+    def make(stack: Stack) -> None:
+        common = PythonLayerVersion(stack, "Common", entry=project)
+        PythonFunction(stack, "First", entry=project, function="hello")
+        PythonFunction(stack, "Older", entry=project, function="hello", runtime=Runtime.PYTHON_3_12)
+        PythonFunction(
+            stack,
+            "X86",
+            entry=project,
+            function="hello",
+            layers=[common],
+            runtime=Runtime.PYTHON_3_13,
+            architecture=Architecture.X86_64,
+        )
+
+    result = synthesize(make, context=UNSELECTED)
+
+    layers = [row["Properties"]["CompatibleRuntimes"] for row in result.resources("LayerVersion").values()]
+    assert [["python3.13"], ["python3.13"], ["python3.12"]] == layers
     assert () == result.errors

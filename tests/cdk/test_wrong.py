@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from aws_cdk import Annotations
 from aws_cdk.assertions import Annotations as Assertions
 from aws_cdk.assertions import Match, Template
-from aws_cdk.aws_lambda import Architecture, LambdaInsightsVersion, LayerVersion, Runtime
+from aws_cdk.aws_lambda import Architecture, Code, Function, LambdaInsightsVersion, LayerVersion, Runtime
 
-from cdk.apps import app_of, synthesize, synthesized
+from cdk.apps import UNSELECTED, app_of, synthesize, synthesized
 from lamina.cdk import PythonFunction, PythonLayerVersion
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
@@ -19,6 +19,7 @@ from services import make_service
 from wheels import make_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
@@ -149,6 +150,39 @@ def test_given_layer_of_another_target(service: Service) -> None:
     assert ("`hello` is for python3.13 on x86_64, and layer `Arm` is for python3.13 on arm64",) == synthesize(
         make
     ).errors
+
+
+def test_nothing_else_is_raised_for_what_is_wrong(service: Service, tmp_path: Path) -> None:
+    """Functions, of lamina and of CDK, that are given a layer while something is wrong: CDK's own complaint does not take over."""
+    project, nowhere = service.write(), tmp_path / "nowhere"
+    nowhere.mkdir()
+
+    def make(entry: Path, name: str = "hello") -> Callable[[Stack], None]:
+        def fill(stack: Stack) -> None:
+            older = PythonLayerVersion(stack, "Older", entry=entry, compatible_runtimes=[Runtime.PYTHON_3_12])
+            newer = PythonLayerVersion(stack, "Newer", entry=entry, compatible_runtimes=[Runtime.PYTHON_3_13])
+            other = LayerVersion(stack, "Other", code=not_built(), compatible_runtimes=[Runtime.PYTHON_3_13])
+            PythonFunction(stack, "Function", entry=entry, function=name, layers=[newer, other, older])
+            PythonFunction(stack, "Alone", entry=entry, function=name)
+            for id_, runtime, layer in ("Plain", Runtime.PYTHON_3_13, newer), ("Old", Runtime.PYTHON_3_12, older):
+                code = Code.from_inline("def lambda_handler(event, context): ...")
+                Function(stack, id_, code=code, handler="index.lambda_handler", runtime=runtime, layers=[layer])
+
+        return fill
+
+    results = (
+        synthesize(make(nowhere)),
+        synthesize(make(project), context=UNSELECTED),
+        synthesize(make(project, "helo")),
+        synthesize(make(project)),
+    )
+    facts = [[error.partition("\n")[0] for error in result.errors] for result in results]
+
+    unreadable = f"No `pyproject.toml` with `[tool.lamina]` in `{nowhere}` or above it"
+    unbuilt = "Layer `common` is for python3.13, and the construct was given `python3.12`"
+    built = "Layer `common` is for python3.13 on x86_64 and arm64, and the construct was given `python3.12`"
+    unknown = "The service has no function `helo` (did you mean `hello`?)"
+    assert [[unreadable], [unbuilt], [built, unknown, unknown], [built]] == facts
 
 
 def test_two_services_of_one_name(service: Service, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.cdk import assets
+from lamina.cdk.choice import Asked, platform
 from lamina.cdk.layer import Place, PythonLayerVersion
 from lamina.target import quotas
 
@@ -67,8 +68,10 @@ def given(
     """Return those of *layers* that fit the function's target, and say what is wrong with the others."""
     target = choice.target
     wrong = {layer: takes for layer in layers if target is not None and (takes := _misfit(layer, target))}
+    # Without a target the function's runtime is a stand-in, which CDK would compare with the layers', and raise.
+    fitting = [layer for layer in layers if target is not None and layer not in wrong]
     return Attached(
-        layers=tuple(layer for layer in layers if layer not in wrong)[: _room(added)],
+        layers=tuple(fitting[: _room(added)]),
         complaints=(
             *_too_many(function, layers, added),
             *(
@@ -83,9 +86,9 @@ def given(
 def _misfit(layer: ILayerVersion, target: Target) -> str | None:
     """Return what *layer* is for, if that is not *target*; of others' layers CDK does not tell the architectures."""
     if isinstance(layer, PythonLayerVersion):
-        machines = layer.architecture_names
-        fits = layer.runtime_name == target.runtime and (not machines or str(target.architecture) in machines)
-        return None if fits else f"{layer.runtime_name} on {' and '.join(machines)}"
+        runtime, machines = layer.runtime_name, layer.architecture_names
+        wanted = Asked(runtimes=(target.runtime,), architectures=(str(target.architecture),))
+        return None if runtime is None or wanted.fits(runtime, machines) else platform(runtime, machines)
     takes = [each.name for each in layer.compatible_runtimes or ()]
     return None if not takes or target.runtime in takes else ", ".join(takes)
 

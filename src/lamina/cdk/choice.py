@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lamina.service import Function
     from lamina.target import Target
 
-__all__ = ["Asked", "FunctionChoice", "LayerChoice", "choose_function", "choose_layer"]
+__all__ = ["Asked", "FunctionChoice", "LayerChoice", "choose_function", "choose_layer", "platform"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +28,9 @@ class Asked:
     architectures: tuple[str, ...] = ()
 
     def fits(self, runtime: str, architectures: Sequence[str]) -> bool:
-        """Return whether nothing else is asked for than *runtime* on *architectures*."""
-        return set(self.runtimes) <= {runtime} and set(self.architectures) <= set(architectures)
+        """Return whether nothing else is asked for than *runtime* on *architectures*, of which none may be known yet."""
+        machines = set(architectures) or set(self.architectures)
+        return set(self.runtimes) <= {runtime} and set(self.architectures) <= machines
 
     def __str__(self) -> str:
         """What was asked for, in words."""
@@ -44,8 +45,9 @@ class LayerChoice:
     name: str = ""
     """Empty where no layer could be chosen."""
     target: Target | None = None
+    """``None`` where the configuration could not be read."""
     architectures: tuple[str, ...] = ()
-    """All that the layer is for."""
+    """All that the layer is for; none where nothing was built, since only that tells whether there is native code."""
     layer: Layer | None = None
     """``None`` where nothing was built."""
     complaints: tuple[str, ...] = ()
@@ -56,7 +58,9 @@ class FunctionChoice:
     """What a function construct is to be."""
 
     target: Target | None = None
+    """``None`` where the configuration could not be read."""
     function: Function | None = None
+    """``None`` where the service has none of that name."""
     package: Package | None = None
     """``None`` where nothing was built."""
     complaints: tuple[str, ...] = ()
@@ -70,26 +74,25 @@ def choose_layer(answer: Answer, name: str | None, asked: Asked) -> LayerChoice:
     if name is None:
         name = known[0] if len(known) == 1 else next((each for each in known if each == DEFAULT_LAYER), None)
     if name not in known:
-        return LayerChoice(complaints=(_no_such("layer", name, known),))
-    found = [
+        return LayerChoice(target=answer.targets[0], complaints=(_no_such("layer", name, known),))
+    built = [
         LayerChoice(name=name, target=build.target, architectures=_architectures(build, layer), layer=layer)
         for build in answer.builds
         for layer in build.layers
         if layer.name == name
     ]
-    if not found:
-        target = answer.targets[0]
-        return LayerChoice(name=name, target=target, architectures=(str(target.architecture),))
+    # Whichever is asked for by its architecture comes first, since that of what was not built fits any.
+    unbuilt = sorted(answer.targets, key=lambda target: str(target.architecture) not in asked.architectures)
+    found = built or [LayerChoice(name=name, target=target) for target in unbuilt]
     for choice in found:
         if choice.target is not None and asked.fits(choice.target.runtime, choice.architectures):
             return choice
-    first = found[0]
-    kinds = " or ".join(f"{each.target.runtime} on {' and '.join(each.architectures)}" for each in found if each.target)
+    kinds = dict.fromkeys(platform(each.target.runtime, each.architectures) for each in found if each.target)
     complaint = (
-        f"Layer `{name}` is for {kinds}, and {asked}\n"
+        f"Layer `{name}` is for {' or '.join(kinds)}, and {asked}\n"
         "hint: leave `compatible_runtimes` and `compatible_architectures` out, or change the target in `[tool.lamina]`"
     )
-    return replace(first, layer=None, complaints=(complaint,))
+    return replace(found[0], layer=None, complaints=(complaint,))
 
 
 def choose_function(answer: Answer, name: str, asked: Asked) -> FunctionChoice:
@@ -97,10 +100,12 @@ def choose_function(answer: Answer, name: str, asked: Asked) -> FunctionChoice:
     if answer.service is None:
         return FunctionChoice()
     functions = {function.name: function for function in answer.service.functions}
+    targets = answer.targets
+    target = _fitting(targets, asked)
     if name not in functions:
-        return FunctionChoice(complaints=(_no_such("function", name, list(functions)),))
-    function, targets = functions[name], answer.targets
-    target = next((each for each in targets if asked.fits(each.runtime, (str(each.architecture),))), None)
+        unknown = _no_such("function", name, list(functions))
+        return FunctionChoice(target=target or targets[0], complaints=(unknown,))
+    function = functions[name]
     if target is None:
         kinds = " or ".join(f"{each.runtime} on {each.architecture}" for each in targets)
         complaint = (
@@ -115,6 +120,15 @@ def choose_function(answer: Answer, name: str, asked: Asked) -> FunctionChoice:
         if build.target == target and package.name == name
     ]
     return FunctionChoice(target=target, function=function, package=packages[0] if packages else None)
+
+
+def platform(runtime: str, architectures: Sequence[str]) -> str:
+    """Return what a layer is for in words; its *architectures* may not be known."""
+    return f"{runtime} on {' and '.join(architectures)}" if architectures else runtime
+
+
+def _fitting(targets: Sequence[Target], asked: Asked) -> Target | None:
+    return next((each for each in targets if asked.fits(each.runtime, (str(each.architecture),))), None)
 
 
 def _no_such(kind: str, name: str | None, known: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from aws_cdk.aws_lambda import LayerVersion
 from lamina.aws.naming import describe, plain_runtime
 from lamina.cdk import assets, telling
 from lamina.cdk.builds import SHARED
-from lamina.cdk.choice import Asked, LayerChoice, choose_layer
+from lamina.cdk.choice import Asked, LayerChoice, choose_layer, platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +65,8 @@ class PythonLayerVersion(LayerVersion):
         """The stack that it is in."""
         answer = self.place.look(entry)
         choice = choose_layer(answer, layer, asked)
-        self.runtime_name = choice.target.runtime if choice.target else assets.newest_runtime()
-        """The runtime that it is for."""
+        self.runtime_name = choice.target.runtime if choice.target else None
+        """The runtime that it is for; ``None`` where the configuration could not be read."""
         self.architecture_names = choice.architectures
         """The architectures that it is for, as Lambda calls them; none where that could not be told."""
         self.project = answer.service.root if answer.service else None
@@ -75,9 +75,10 @@ class PythonLayerVersion(LayerVersion):
             scope,
             id,
             code=_code(scope, answer, choice, bucket=bucket, as_asset=as_asset),
-            # What was given and does not fit is complained about, and would make CDK complain once more by an exception.
-            compatible_runtimes=list(() if choice.complaints else compatible_runtimes or ())
-            or [assets.lambda_runtime(self.runtime_name)],
+            # CDK compares it with the runtime of each function, and raises: what is complained about already is for any.
+            compatible_runtimes=None
+            if choice.complaints or self.runtime_name is None
+            else [assets.lambda_runtime(self.runtime_name)],
             compatible_architectures=list(() if choice.complaints else compatible_architectures or ())
             or [assets.lambda_architecture(name) for name in choice.architectures]
             or None,
@@ -194,8 +195,8 @@ def _code(
 def _description(choice: LayerChoice) -> str | None:
     if choice.layer is None or choice.target is None:
         return None
-    platform = f"{choice.target.runtime} on {' and '.join(choice.architectures)}"
-    return describe(choice.layer.digest, platform, choice.layer.distributions)
+    where = platform(choice.target.runtime, choice.architectures)
+    return describe(choice.layer.digest, where, choice.layer.distributions)
 
 
 def _id(answer: Answer, choice: LayerChoice, entry: Path) -> str:
