@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 
-def code(content: str, size: int = 10) -> bytes:
-    """Return a zip whose one file has *size* bytes that begin with *content*."""
+def code(content: str, size: int = 10, *, linked: bool = False) -> bytes:
+    """Return a zip whose one file has *size* bytes that begin with *content*; with a link it is one that lamina does not read."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("app.py"), content.ljust(size))
+        if linked:
+            link = zipfile.ZipInfo("link.py")
+            link.create_system, link.external_attr = 3, 0o120777 << 16
+            archive.writestr(link, "")
     return buffer.getvalue()
 
 

@@ -13,7 +13,16 @@ from aws.fakes import Cloud, FakeObjects, Killed
 from aws.lambdafakes import FakeFunctions, code, digest, unzipped
 from lamina.aws.deploy import Creation, Deployed, Deployment, Patience
 from lamina.aws.deployconfig import DeployConfig
-from lamina.aws.deployplan import Deploy, Found, WantedFunction, WantedLayer, plan
+from lamina.aws.deployplan import (
+    Deploy,
+    DetachLayers,
+    Found,
+    UpdateCode,
+    UpdateSettings,
+    WantedFunction,
+    WantedLayer,
+    plan,
+)
 from lamina.aws.deploysurvey import Step, survey
 from lamina.aws.functions import Settings
 from lamina.aws.naming import Keys
@@ -32,7 +41,12 @@ NAMES = ("alpha", "beta", "gamma")
 ROLE = "arn:aws:iam::123456789012:role/service"
 IMPATIENT = Patience(poll_seconds=0, limit_seconds=5, sleep=lambda _: None)
 # (old code, old layer, new code, new layer): sizes for each of the three orders.
-SIZES = {"layers first": (10, 500, 10, 500), "code first": (900, 0, 10, 500), "no layers between": (600, 400, 600, 400)}
+SIZES = {"layers first": (10, 500, 10, 500), "code first": (900, 0, 10, 500), "no layers between": (100, 900, 900, 100)}
+ORDERS: dict[str, list[type]] = {
+    "layers first": [UpdateSettings, UpdateCode],
+    "code first": [UpdateCode, UpdateSettings],
+    "no layers between": [DetachLayers, UpdateCode, UpdateSettings],
+}
 
 
 def settings(*layers: str) -> Settings:
@@ -50,7 +64,9 @@ class Shop:
         self.new = code("new", new_code)
         self.new_layer = new_layer
         for name in NAMES:
-            self.lambda_.hold(f"shop-{name}", code(f"old {name}", old_code), self.old_settings, alias=alias)
+            # Nothing comes between where the size of the old code is known.
+            old = code(f"old {name}", old_code, linked=kind == "no layers between")
+            self.lambda_.hold(f"shop-{name}", old, self.old_settings, alias=alias)
         path = directory / "new.zip"
         path.write_bytes(self.new)
         self.packages = {
@@ -132,8 +148,12 @@ class Shop:
 def test_deploys(tmp_path: Path, kind: str) -> None:
     """Whatever order the sizes allow, in the end `$LATEST` and the alias are the new function."""
     shop = Shop(tmp_path, kind)
-    deployed = shop.deploy()
+    steps = shop.steps()
+    deployed = shop.deployment(steps).run()
 
+    assert [[*ORDERS[kind]]] * 3 == [
+        [type(each) for each in step.action.updates] for step in steps if isinstance(step.action, Deploy)
+    ]
     assert {f"shop-{name}": (*shop.complete(), {"live": shop.complete()}) for name in NAMES} == shop.lambda_.snapshot()
     assert ["2", "2", "2"] == [each.version for each in deployed]
     assert {len(shop.new)} == {each.sent_bytes for each in deployed}
@@ -258,6 +278,27 @@ def test_changed_by_others(tmp_path: Path) -> None:
     assert "Somebody else changed function `shop-beta` at the same time" in str(caught.value)
     assert theirs == held.state.settings
     assert shop.old_settings == shop.lambda_.functions["shop-alpha"].state.settings
+
+
+def test_version_that_cannot_run(tmp_path: Path) -> None:
+    """A version that Lambda could not make ready, such as one without a snapshot, gets no traffic."""
+    shop = Shop(tmp_path)
+    before = shop.lambda_.snapshot()
+
+    def fail(operation: str) -> None:
+        if operation == "PublishVersion":
+            versions = shop.lambda_.functions["shop-beta"].versions
+            versions.update({"2": replace(versions["2"], failure="no snapshot")} if "2" in versions else {})
+
+    shop.lambda_.after = fail
+    with pytest.raises(DeployError) as caught:
+        shop.deploy()
+
+    assert (
+        "Lambda could not publish version 2 of function `shop-beta`: no snapshot; "
+        "everything was put back: functions and aliases are as they were"
+    ) == str(caught.value)
+    assert before == shop.lambda_.snapshot()
 
 
 def test_cannot_be_put_back(tmp_path: Path) -> None:

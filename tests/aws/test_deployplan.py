@@ -107,8 +107,8 @@ def test_code_first() -> None:
 
 
 def test_no_layers_in_between() -> None:
-    """Where neither order is known to fit, the function is without layers for a moment; those of others stay."""
-    action = deployed(wanted_function(), found(function(layers=(FOREIGN, OLD)), code_bytes=600))
+    """Where the size of the old code is not known, the function is without layers for a moment; those of others stay."""
+    action = deployed(wanted_function(), found(function(layers=(FOREIGN, OLD)), code_bytes=None))
 
     assert [DetachLayers, UpdateCode, UpdateSettings] == [type(each) for each in action.updates]
     assert [(FOREIGN, OLD), (FOREIGN,), (FOREIGN,), (FOREIGN, NEW)] == [each.settings.layers for each in states(action)]
@@ -139,9 +139,11 @@ def test_alias_behind() -> None:
     there = Found(latest=latest, alias=alias, pointed=function(version="3"))
     action = deployed(wanted_function(), there)
     kept = planned(wanted_function(), replace(there, pointed=replace(latest, version="3")))
+    elsewhere = deployed(wanted_function(), replace(there, pointed=replace(latest, version="3", architecture="arm64")))
 
     assert ((), "alias `live` still points to version 3") == (action.updates, action.reason)
     assert isinstance(kept, Keep)
+    assert action.reason == elsewhere.reason
 
 
 def test_alias_on_latest() -> None:
@@ -188,16 +190,28 @@ def test_attach(present: tuple[str, ...], wanted: list[str], count: int) -> None
 sizes = st.integers(0, 1000)
 
 
-@given(old_code=sizes, old_layers=sizes, new_code=sizes, new_layers=sizes, known=st.booleans())
-def test_never_over_the_limit(old_code: int, old_layers: int, new_code: int, new_layers: int, *, known: bool) -> None:
-    """Whatever the sizes, no state on the way exceeds the limit, if the first and the last do not."""
-    if old_code + old_layers > LIMIT or new_code + new_layers > LIMIT:
+@given(
+    old=st.tuples(sizes, sizes),
+    new=st.tuples(sizes, sizes),
+    others=st.none() | sizes,
+    known=st.tuples(st.booleans(), st.booleans()),
+)
+def test_never_over_the_limit(
+    old: tuple[int, int], new: tuple[int, int], others: int | None, known: tuple[bool, bool]
+) -> None:
+    """Whatever code, layers and layers of others have, no state on the way exceeds the limit, if the first and the last do not."""
+    if max(sum(old), sum(new)) + (others or 0) > LIMIT:
         return
-    layer_bytes = {OLD: old_layers, NEW: new_layers}
-    code_bytes = {"old": old_code, "new": new_code}
+    layer_bytes = {OLD: old[1], NEW: new[1], FOREIGN: others or 0}
+    code_bytes = {"old": old[0], "new": new[0]}
+    layers = (OLD,) if others is None else (FOREIGN, OLD)
     action = deployed(
-        wanted_function(unzipped=new_code, layer=new_layers),
-        found(function(), code_bytes=old_code, layer_bytes=old_layers if known else None),
+        wanted_function(unzipped=new[0], layer=new[1]),
+        found(
+            function(layers=layers),
+            code_bytes=old[0] if known[0] else None,
+            layer_bytes=old[1] + (others or 0) if known[1] else None,
+        ),
     )
     totals = [
         code_bytes[each.code_sha256] + sum(layer_bytes[arn] for arn in each.settings.layers) for each in states(action)

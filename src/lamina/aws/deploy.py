@@ -263,8 +263,9 @@ class Deployment:
             self._check()
             patience.sleep(pause)
             pause = min(2 * pause, patience.longest_poll_seconds)
-        if found is not None and found.failure is not None and version == LATEST:
-            raise DeployError(f"Lambda could not change function `{name}`: {found.failure}")
+        if found is not None and found.failure is not None:
+            doing = "change" if version == LATEST else f"publish version {version} of"
+            raise DeployError(f"Lambda could not {doing} function `{name}`: {found.failure}")
         return found
 
     def _publish(self, journal: _Journal) -> None:

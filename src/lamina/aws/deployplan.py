@@ -8,6 +8,8 @@ limit. In between `$LATEST` is neither the old function nor the new one. So the 
 2. code, then layers: where the old code, still with its dependencies inside, has no room for the new layers;
 3. no layers, code, layers: fits always, because each state holds no more than the old function or the new one.
 
+Sizes that are not known, such as those of layers of others, count as too large, unless the order only makes smaller what fits as it is.
+
 Traffic through an alias sees none of this: a version of a function never changes, and the alias moves to one that is complete.
 """
 
@@ -75,6 +77,12 @@ class WantedFunction:
     architecture: str
     own_layers: frozenset[str] = frozenset()
     """ARNs, without version, of all layers of the service: those that the function does not want are detached."""
+
+    def layers_unzipped_bytes(self, latest: FunctionState) -> int | None:
+        """Return the size of all layers that it is to have; ``None`` where *latest* has layers of others, which it keeps."""
+        if attach((), latest.settings.layers, self.own_layers):
+            return None
+        return sum(layer.unzipped_bytes for layer in self.layers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -255,10 +263,11 @@ def order(
     update_settings = UpdateSettings(settings=settings)
     if not (code and configuration):
         return (*((update_code,) if code else ()), *((update_settings,) if configuration else ()))
-    new_layers = sum(layer.unzipped_bytes for layer in wanted.layers)
-    if _fits(found.code_unzipped_bytes, new_layers, limit):
+    old_code, new_code = found.code_unzipped_bytes, wanted.unzipped_bytes
+    # Whatever the layers have, the function fits as it is, and has to fit as it is wanted.
+    if _fits(old_code, wanted.layers_unzipped_bytes(found.latest), limit) or _within(old_code, new_code):
         return (update_settings, update_code)
-    if _fits(wanted.unzipped_bytes, found.layers_unzipped_bytes, limit):
+    if _fits(new_code, found.layers_unzipped_bytes, limit) or _within(new_code, old_code):
         return (update_code, update_settings)
     # Handler and runtime stay with the old code until the new one is there.
     bare = replace(found.latest.settings, layers=attach((), found.latest.settings.layers, wanted.own_layers))
@@ -267,6 +276,10 @@ def order(
 
 def _fits(code: int | None, layers: int | None, limit: int) -> bool:
     return code is not None and layers is not None and code + layers <= limit
+
+
+def _within(one: int | None, other: int | None) -> bool:
+    return one is not None and other is not None and one <= other
 
 
 def _settings(wanted: WantedFunction, latest: FunctionState) -> Settings:
@@ -297,8 +310,8 @@ def _alias_reason(alias: str, found: Found, wanted: WantedFunction, settings: Se
         return f"alias `{alias}` is missing"
     if found.alias.version == LATEST:
         return f"alias `{alias}` points to {LATEST}, which is not safe to change under traffic"
-    pointed = found.pointed
-    if pointed is None or (pointed.code_sha256, pointed.settings) != (wanted.code_sha256, settings):
+    complete = State(code_sha256=wanted.code_sha256, architecture=wanted.architecture, settings=settings)
+    if found.pointed is None or State.of(found.pointed) != complete:
         return f"alias `{alias}` still points to version {found.alias.version}"
     return ""
 

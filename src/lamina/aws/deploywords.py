@@ -112,8 +112,8 @@ def migration(steps: Sequence[Step], *, limit: int) -> Iterator[str]:
     yield "| --- | --: | --: | --: | --: |"
     tight = []
     for action in moving:
-        layers, code = sum(layer.unzipped_bytes for layer in action.wanted.layers), action.found.code_unzipped_bytes
-        together = None if code is None else code + layers
+        layers, code = action.wanted.layers_unzipped_bytes(action.found.latest), action.found.code_unzipped_bytes
+        together = None if code is None or layers is None else code + layers
         if together is None or together > limit:
             tight.append(action)
         share = "unknown" if together is None else f"{together / limit:.0%}"
