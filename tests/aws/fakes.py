@@ -311,7 +311,7 @@ class FakeObjects:
                 size=len(found.content),
                 sha256=found.sha256,
                 etag=found.etag,
-                version_id="v1",
+                version_id="v1" if self.fake.cloud.bucket_state.versioned else None,
                 age_seconds=age,
                 composite_sha256=found.composite,
             )
@@ -381,6 +381,12 @@ class FakeObjects:
         def effect() -> SentPart:
             cloud = self.fake.cloud
             content = cloud.objects[self.bucket, source.key].content
+            if source.size is not None:
+                if len(content) <= quotas().multipart_part_bytes:
+                    raise AwsError("InvalidRequest: ranges of large objects only")
+                if not 0 <= source.start < source.start + source.size <= len(content):
+                    raise AwsError("InvalidArgument: range")
+                content = content[source.start : source.start + source.size]
             self._parts(upload)[source.number] = content
             return self._sent(source.number, content)
 

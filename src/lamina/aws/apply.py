@@ -89,7 +89,9 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
         version, new = _once(step, Zip(content=step.job.source.read()), None, expected=expected, sleep=claims.sleep)
         return Published(step=step, version=version, new=new, sent_bytes=step.wanted.layer.zipped_bytes if new else 0)
     job, place = step.job, step.place
-    sent = stock.send(job, place, objects, missing=action.missing, known=action.shelved, reporter=reporter)
+    sent = stock.send(
+        job, place, objects, missing=action.missing, grafts=action.grafts, known=action.shelved, reporter=reporter
+    )
     claim = place.keys.claim(place.services.account, step.wanted.name, step.wanted.layer.digest)
     check = place.stop.check
 

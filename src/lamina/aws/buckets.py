@@ -118,7 +118,7 @@ class S3Bucket:
             most=size,
             Bucket=self.bucket,
             Key=key,
-            Range=f"bytes={start}-{start + size - 1}",
+            Range=_span(start, size),
         )
         return content if content is not None and len(content) == size else None
 
@@ -156,7 +156,8 @@ class S3Bucket:
         return str((response or {})["UploadId"])
 
     def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
-        """Make a whole stored object a part."""
+        """Make a stored object, or a range of it, a part."""
+        span: dict[str, Any] = {} if source.size is None else {"CopySourceRange": _span(source.start, source.size)}
         response = self._call(
             "UploadPartCopy",
             doing=self._doing("copy a part into", key),
@@ -165,6 +166,7 @@ class S3Bucket:
             UploadId=upload,
             PartNumber=source.number,
             CopySource={"Bucket": self.bucket, "Key": source.key},
+            **span,
         )
         return _sent(source.number, (response or {})["CopyPartResult"])
 
@@ -227,6 +229,10 @@ class S3Bucket:
 
     def _doing(self, verb: str, key: str) -> str:
         return f"{verb} `s3://{self.bucket}/{key}`"
+
+
+def _span(start: int, size: int) -> str:
+    return f"bytes={start}-{start + size - 1}"
 
 
 def _sent(number: int, response: dict[str, Any]) -> SentPart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -164,6 +165,12 @@ class Stored:
     composite_sha256: str | None = None
     """Hexadecimal, of a composed object: the SHA-256 of the SHA-256 of its parts, where S3 knows it."""
 
+    def proves(self, sha256: str, size: int) -> bool:
+        """Return whether S3 itself says that the content has this SHA-256 and *size*, put there as it is or composed of one part."""
+        if self.size != size:
+            return False
+        return self.sha256 == sha256 or self.composite_sha256 == hashlib.sha256(bytes.fromhex(sha256)).hexdigest()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
@@ -187,10 +194,13 @@ class BucketState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CopySource:
-    """A stored object that is to be part *number* of another."""
+    """A stored object, or a range of it, that is to be part *number* of another."""
 
     number: int
     key: str
+    start: int = 0
+    size: int | None = None
+    """Of the range from *start* on; all of the object, if it is not given."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,7 +263,7 @@ class Objects(Protocol):
         """Begin a multipart upload and return its id."""
 
     def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
-        """Make a whole stored object a part."""
+        """Make a stored object, or a range of it, a part."""
 
     def send_part(self, key: str, upload: str, number: int, body: BinaryIO | bytes, *, sha256: str) -> SentPart:
         """Send a part."""

@@ -19,7 +19,7 @@ __all__ = ["Keys", "describe", "digest_in", "fill", "layer_name", "placeholders"
 _MARK = "lamina:"
 _DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
 _OWN_KEY = re.compile(
-    r"(?:parts|directories)/[0-9a-f]{64}|layers/[0-9a-f]{64}\.(?:zip|json)|functions/[0-9a-f]{64}\.zip"
+    r"(?:parts|directories)/[0-9a-f]{64}|grafts/[0-9a-f]{32}|layers/[0-9a-f]{64}\.(?:zip|json)|functions/[0-9a-f]{64}\.zip"
 )
 _PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
 
@@ -107,6 +107,10 @@ class Keys:
     def part(self, sha256: str) -> str:
         """Of a part: named by its content, so that it is uploaded once, whatever layer it is in."""
         return f"{self._prefix}parts/{sha256}"
+
+    def graft(self, name: str) -> str:
+        """Of what is made on the way to a part, and deleted then: *name* is random."""
+        return f"{self._prefix}grafts/{name}"
 
     def is_directory(self, key: str) -> bool:
         """Return whether *key* is that of something on the shelf."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamina.aws.naming import digest_in
 from lamina.differences import differences
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lamina.aws.graft import Graft
     from lamina.aws.interfaces import Grant, LayerVersion, PublishedVersion
     from lamina.aws.record import Record
     from lamina.aws.wanted import Wanted
@@ -32,6 +35,8 @@ class State:
     """Of the newest version that lamina published."""
     stored: frozenset[str] = frozenset()
     """SHA-256 of the parts that the bucket has."""
+    grafts: Mapping[str, Graft] = field(default_factory=dict)
+    """How parts are made that the bucket lacks, but not all of, by their SHA-256."""
     composed: bool = False
     """Whether the bucket has the whole layer."""
     shelf_bytes: int = 0
@@ -63,7 +68,9 @@ class Publish:
     upload_bytes: int
     """What is to be sent, to the bucket or to Lambda."""
     missing: frozenset[str] = frozenset()
-    """SHA-256 of the parts to be sent."""
+    """SHA-256 of the parts that the bucket lacks."""
+    grafts: Mapping[str, Graft] = field(default_factory=dict)
+    """How those of them are made that need not be sent as a whole."""
     shelved: frozenset[str] = frozenset()
     """Names of what the bucket's shelf is known to have."""
     grants: tuple[Grant, ...] = ()
@@ -101,17 +108,19 @@ def plan(wanted: Wanted, state: State, *, parts: tuple[str, ...] = (), parameter
     missing = frozenset(parts) - state.stored
     return Publish(
         reason=_published(wanted, state),
-        upload_bytes=state.shelf_bytes + (0 if state.composed else _upload_bytes(wanted, parts, missing)),
+        upload_bytes=state.shelf_bytes + (0 if state.composed else _upload_bytes(wanted, parts, missing, state.grafts)),
         missing=frozenset() if state.composed else missing,
+        grafts=state.grafts,
         shelved=frozenset(state.record.directories) if state.record is not None else frozenset(),
         grants=grants,
         parameter=parameter,
     )
 
 
-def _upload_bytes(wanted: Wanted, parts: tuple[str, ...], missing: frozenset[str]) -> int:
+def _upload_bytes(wanted: Wanted, parts: tuple[str, ...], missing: frozenset[str], grafts: Mapping[str, Graft]) -> int:
     sizes = dict(zip(parts, (part.size for part in wanted.cut.parts), strict=False))
-    return sum(sizes[sha256] for sha256 in missing) + wanted.layer.zipped_bytes - sum(sizes.values())
+    sent = {**sizes, **{sha256: each.sent_bytes for sha256, each in grafts.items()}}
+    return sum(sent[sha256] for sha256 in missing) + wanted.layer.zipped_bytes - sum(sizes.values())
 
 
 def _kept(found: PublishedVersion, state: State) -> str:

@@ -41,6 +41,8 @@ class Record:
     """SHA-256 of each part but the tail, in order."""
     directories: tuple[str, ...] = ()
     """Names of what the shelf has of it."""
+    segments: tuple[tuple[str, int], ...] = ()
+    """Names and sizes in bytes of its segments, in the order of the zip, from its first byte on; none where they have no names."""
 
 
 def encode(wanted: Wanted, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str = "") -> bytes:
@@ -50,6 +52,7 @@ def encode(wanted: Wanted, parts: Sequence[str], directories: Sequence[str] = ()
     *directories* is what the shelf has of it; *sha256* that of its zip, where only Lambda could say it.
     """
     layer = wanted.layer
+    named = all(each.segment for each in layer.stretches)
     document = {
         "version": _VERSION,
         "digest": layer.digest,
@@ -62,6 +65,7 @@ def encode(wanted: Wanted, parts: Sequence[str], directories: Sequence[str] = ()
         ],
         "parts": list(parts),
         "directories": list(directories),
+        "segments": [[each.segment, each.size] for each in layer.stretches] if named else [],
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -84,9 +88,18 @@ def decode(content: bytes) -> Record | None:
             distributions=tuple(Recorded(**row) for row in document["distributions"]),
             parts=tuple(document["parts"]),
             directories=tuple(document.get("directories", ())),
+            segments=_segments(document),
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _segments(document: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    segments = tuple((str(name), int(size)) for name, size in document.get("segments", ()))
+    sizes = [size for _, size in segments]
+    if min(sizes, default=1) < 1 or sum(sizes) > document["zipped_bytes"]:
+        raise ValueError("segments")
+    return segments
 
 
 def is_of(content: bytes | None, record: bytes) -> bool:

@@ -146,9 +146,20 @@ class Source:
         """Return the parts with their SHA-256, each once."""
         return tuple(dict(zip(self.parts, self.cut.parts, strict=True)).items())
 
-    def open(self, part: Part, *, advance: Callable[[int], None] | None = None) -> BinaryIO:
-        """Open one part's bytes; *advance* is told of what is read for the first time."""
-        return Window(self._path, part.start, part.size, advance=advance)  # type: ignore[return-value]  # as much of a file as is asked for
+    def open(
+        self, part: Part, *, start: int = 0, size: int | None = None, advance: Callable[[int], None] | None = None
+    ) -> BinaryIO:
+        """Open one part's bytes, or *size* of them from *start* on; *advance* is told of what is read for the first time."""
+        length = part.size if size is None else size
+        return Window(self._path, part.start + start, length, advance=advance)  # type: ignore[return-value]  # as much of a file as is asked for
+
+    def digest(self, part: Part, algorithm: str = "sha256", *, start: int = 0, size: int | None = None) -> bytes:
+        """Return the digest of one part's bytes, or of *size* of them from *start* on."""
+        found = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
+        with self.open(part, start=start, size=size) as body:
+            while piece := body.read(_BUFFER_BYTES):
+                found.update(piece)
+        return found.digest()
 
     def open_tail(self) -> BinaryIO:
         """Open the bytes behind the last part."""
@@ -217,13 +228,15 @@ class Patchwork(Source):
         """Return the names of everything that the bucket has of the layer."""
         return self._names
 
-    def open(self, part: Part, *, advance: Callable[[int], None] | None = None) -> BinaryIO:
+    def open(
+        self, part: Part, *, start: int = 0, size: int | None = None, advance: Callable[[int], None] | None = None
+    ) -> BinaryIO:
         """Open one part's bytes, which are fetched where they are not here; raises AwsError where they are nowhere."""
         with self._lock:
             if part.start not in self._here:
                 self._fetch(part)
                 self._here.add(part.start)
-        return super().open(part, advance=advance)
+        return super().open(part, start=start, size=size, advance=advance)
 
     def _fetch(self, part: Part) -> None:
         sha256 = self.parts[self.cut.parts.index(part)]

@@ -18,8 +18,9 @@ from lamina.errors import ConfigError
 from lamina.progress import Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from lamina.aws.graft import Graft
     from lamina.aws.interfaces import Objects
     from lamina.aws.survey import Job, Place
     from lamina.progress import Reporter
@@ -111,7 +112,7 @@ def _stock(supply: Supply, *, reporter: Reporter) -> Stocked:
     if supply.composed:
         return Stocked(supply=supply, sent_bytes=0)
     job, place = supply.job, supply.place
-    sent = send(job, place, supply.objects, missing=supply.missing, known=(), reporter=reporter)
+    sent = send(job, place, supply.objects, missing=supply.missing, grafts={}, known=(), reporter=reporter)
     place.stop.check()
     composed, sha256 = put_together(job, place, supply.objects)
     if sha256:
@@ -120,15 +121,24 @@ def _stock(supply: Supply, *, reporter: Reporter) -> Stocked:
 
 
 def send(
-    job: Job, place: Place, objects: Objects, *, missing: Collection[str], known: Collection[str], reporter: Reporter
+    job: Job,
+    place: Place,
+    objects: Objects,
+    *,
+    missing: Collection[str],
+    grafts: Mapping[str, Graft],
+    known: Collection[str],
+    reporter: Reporter,
 ) -> int:
     """
-    Send the *missing* parts, and to the shelf what is not *known* to be there; return how many bytes were sent.
+    Have the *missing* parts there, as *grafts* tell or by sending them, and on the shelf what is not *known* to be there.
+
+    Return how many bytes were sent.
 
     Raises AwsError and its kinds.
     """
     check = place.stop.check
-    sent = upload.send_parts(objects, place.keys, job.source, missing, reporter=reporter, check=check)
+    sent = upload.send_parts(objects, place.keys, job.source, missing, grafts=grafts, reporter=reporter, check=check)
     shelved = job.shelve(objects, place.keys, known=known)
     reporter.advance(shelved)
     return sent + shelved

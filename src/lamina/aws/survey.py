@@ -8,6 +8,7 @@ from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from lamina.aws.graft import grafts
 from lamina.aws.interfaces import Storage
 from lamina.aws.naming import Keys, digest_in, fill
 from lamina.aws.plan import State, matching, plan
@@ -18,11 +19,13 @@ from lamina.aws.source import Source
 from lamina.aws.stopping import Stop
 from lamina.aws.upload import is_composed, stored_parts
 from lamina.errors import AwsError, StoppedError, WrongRegionError
+from lamina.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from concurrent.futures import Future
 
+    from lamina.aws.graft import Graft
     from lamina.aws.interfaces import Layers, LayerVersion, Objects, PublishedVersion, Services
     from lamina.aws.plan import Action
     from lamina.aws.record import Record
@@ -235,13 +238,21 @@ def _state(
     if wanted.config.storage is Storage.REFERENCE:
         state, account = objects.state(), place.services.account
         check(state, bucket=objects.bucket, prefix=wanted.config.prefix, account=account)
-    composed = is_composed(objects, place.keys.layer(wanted.layer.digest), job.source)
-    record = _record(objects, place.keys, versions)
+    source, keys = job.source, place.keys
+    composed = is_composed(objects, keys.layer(wanted.layer.digest), source)
+    record = _record(objects, keys, versions)
+    stored: frozenset[str] = frozenset()
+    made: Mapping[str, Graft] = {}
+    if not composed:
+        stored = stored_parts(objects, keys, source)
+        least = quotas().multipart_part_bytes
+        made = grafts(objects, keys, source, frozenset(source.parts) - stored, record, least=least)
     return State(
         versions=versions,
         candidates=found,
         record=record,
-        stored=frozenset() if composed else stored_parts(objects, place.keys, job.source),
+        stored=stored,
+        grafts=made,
         composed=composed,
         shelf_bytes=job.shelf_bytes(objects, record.directories if record is not None else ()),
     )
@@ -252,7 +263,8 @@ def _record(objects: Objects, keys: Keys, versions: Sequence[LayerVersion]) -> R
     if digest is None:
         return None
     content = objects.get(keys.record(digest))
-    return None if content is None else decode(content)
+    record = None if content is None else decode(content)
+    return record if record is not None and record.digest == digest else None
 
 
 def _parameter(wanted: Wanted, services: Services) -> str | None:

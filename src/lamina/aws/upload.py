@@ -8,16 +8,18 @@ where it stopped. S3 checks what arrives, writes only where nothing stands, and 
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from lamina.aws.graft import Grafting
 from lamina.aws.interfaces import CopySource
+from lamina.aws.parallel import in_parallel
 from lamina.errors import AwsError, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from lamina.aws.graft import Graft
     from lamina.aws.interfaces import Objects, SentPart, Stored
     from lamina.aws.naming import Keys
     from lamina.aws.parts import Part
@@ -26,10 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["compose", "is_composed", "prove", "send_parts", "stored_parts"]
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-_WORKERS = 8
 _RANGE_BYTES = 8 << 20
 
 
@@ -38,9 +36,9 @@ def stored_parts(objects: Objects, keys: Keys, source: Source) -> frozenset[str]
 
     def stands(piece: tuple[str, Part]) -> str | None:
         sha256, part = piece
-        return sha256 if _is(objects.head(keys.part(sha256)), sha256, part.size) else None
+        return sha256 if _is(objects.head(keys.part(sha256)), sha256, part, source) else None
 
-    return frozenset(sha256 for sha256 in _in_parallel(stands, source.pieces()) if sha256 is not None)
+    return frozenset(sha256 for sha256 in in_parallel(stands, source.pieces()) if sha256 is not None)
 
 
 def is_composed(objects: Objects, key: str, source: Source) -> bool:
@@ -50,9 +48,19 @@ def is_composed(objects: Objects, key: str, source: Source) -> bool:
     return stored is not None and stored.size == size and stored.sha256 in (None, source.sha256)
 
 
-def _is(stored: Stored | None, sha256: str, size: int) -> bool:
-    # Without a checksum it was not put there by lamina.
-    return stored is not None and stored.size == size and stored.sha256 == sha256
+def _is(stored: Stored | None, sha256: str, part: Part, source: Source) -> bool:
+    if stored is None or stored.size != part.size:
+        return False
+    if stored.sha256 is None and stored.composite_sha256 is None and stored.etag.endswith('-1"'):
+        # Composed of one part, by what speaks like S3 but has no checksum of parts that were copied: then it is the MD5 that tells.
+        return stored.etag.strip('"') == _etag(part, source)
+    # With no checksum at all it was not put there by lamina.
+    return stored.proves(sha256, part.size)
+
+
+def _etag(part: Part, source: Source) -> str:
+    """Return what S3 says of an object that is composed of *part* alone, without quotes."""
+    return f"{hashlib.md5(source.digest(part, 'md5'), usedforsecurity=False).hexdigest()}-1"
 
 
 def send_parts(
@@ -61,27 +69,41 @@ def send_parts(
     source: Source,
     missing: Collection[str],
     *,
+    grafts: Mapping[str, Graft],
     reporter: Reporter,
     check: Callable[[], None],
 ) -> int:
-    """Send the *missing* parts in parallel, and return how many bytes were sent; *check* is called before each, and may raise."""
+    """
+    Have the *missing* parts stand there, in parallel: made from what stands already as *grafts* tell, or sent.
+
+    Return how many bytes were sent; *check* is called before each, and may raise.
+    """
 
     def send(piece: tuple[str, Part]) -> int:
         check()
         sha256, part = piece
         key = keys.part(sha256)
+        grafted = 0
+        if (how := grafts.get(sha256)) is not None:
+            grafting = Grafting(
+                objects=objects, keys=keys, source=source, part=part, advance=reporter.advance, check=check
+            )
+            grafting.perform(how, key)
+            grafted = how.sent_bytes
+            if _is(objects.head(key), sha256, part, source):
+                return grafted
         with source.open(part, advance=reporter.advance) as body:
             sent = objects.put(key, body, sha256=sha256)
             # Something stands there: another publisher was faster, or it is damaged and to be replaced.
-            if not sent and not _is(objects.head(key), sha256, part.size):
+            if not sent and not _is(objects.head(key), sha256, part, source):
                 body.seek(0)
                 sent = objects.put(key, body, sha256=sha256, absent=False)
-        return part.size if sent else 0
+        return grafted + (part.size if sent else 0)
 
     pieces = [piece for piece in source.pieces() if piece[0] in missing]
     if not pieces:
         return 0
-    return sum(_in_parallel(send, pieces))
+    return sum(in_parallel(send, pieces))
 
 
 def compose(objects: Objects, key: str, keys: Keys, source: Source) -> int:
@@ -171,17 +193,8 @@ def _assemble(objects: Objects, key: str, upload: str, keys: Keys, source: Sourc
             )
         return sent
 
-    sent = list(_in_parallel(copy, enumerate(source.parts, 1)))
+    sent = in_parallel(copy, enumerate(source.parts, 1))
     with source.open_tail() as body:
         number = len(sent) + 1
         sent.append(objects.send_part(key, upload, number, body, sha256=source.tail_sha256))
     return sent
-
-
-def _in_parallel(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Sequence[_Result]:
-    pool = ThreadPoolExecutor(_WORKERS, "lamina-s3")
-    try:
-        return list(pool.map(work, items))
-    finally:
-        # After a failure nothing more is begun.
-        pool.shutdown(cancel_futures=True)

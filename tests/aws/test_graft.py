@@ -1,0 +1,242 @@
+"""Parts that S3 makes from the layer before: its limits always, the right bytes, and little that is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aws.fakes import Cloud, Killed
+from aws.made import content_of, make_layer, make_wanted
+from lamina.aws.client import Access
+from lamina.aws.config import PublishConfig
+from lamina.aws.graft import Graft, Kept, Made, New, graft, grafts
+from lamina.aws.naming import Keys
+from lamina.aws.parts import Part
+from lamina.aws.record import Record, decode, encode
+from lamina.aws.source import Source
+from lamina.aws.upload import send_parts, stored_parts
+from lamina.frozen import replace
+from lamina.model import Stretch
+from lamina.progress import Silent
+from lamina.target import quotas
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from emulators import Emulator
+    from lamina.aws.interfaces import Objects
+    from lamina.aws.wanted import Wanted
+
+LEAST = 1000
+MIB = 1 << 20
+KEYS = Keys("lamina/")
+# One large wheel, then small ones in groups.
+SIZES = {"large": 6 * MIB, **{f"small-{letter}": MIB + ord(letter) for letter in "abcdef"}}
+
+
+def bytes_of(name: str, size: int) -> bytes:
+    return content_of(name, "1.0", size)
+
+
+def performed(how: Graft, before: bytes, part: bytes) -> bytes:
+    """Return what S3 would make, refusing what it refuses."""
+    made = b""
+    for pieces in how.uploads:
+        contents = []
+        for piece in pieces:
+            origin = before if isinstance(piece, Kept) else part if isinstance(piece, New) else made
+            contents.append(origin[piece.start : piece.start + piece.size])
+            assert 0 < piece.size == len(contents[-1])
+        assert all(len(content) >= LEAST for content in contents[:-1])
+        made = b"".join(contents)
+    return made
+
+
+SEGMENTS = st.lists(st.integers(1, LEAST - 1), min_size=2, max_size=30)
+
+
+@given(sizes=SEGMENTS, leading=st.integers(0, 3 * LEAST), changed=st.sets(st.integers(0, 29)), turned=st.booleans())
+@settings(deadline=None)
+def test_s3_makes_the_part_within_its_limits(
+    sizes: list[int], leading: int, changed: set[int], *, turned: bool
+) -> None:
+    """Whatever is new, and wherever the rest stood, the uploads make exactly the part, of pieces that S3 takes; only what is new is sent."""
+    names = [f"n{number}" for number in range(len(sizes))]
+    old = {name: bytes_of(name, size) for name, size in zip(names, sizes, strict=True)}
+    before, standing = bytes_of("before", leading), {}
+    for name in reversed(names) if turned else names:
+        standing[name] = Kept(len(before), len(old[name]))
+        before += old[name]
+    before += bytes_of("tail", LEAST)
+    new = {
+        name: bytes_of(f"{name} anew", len(old[name]) + 1) if at in changed else old[name]
+        for at, name in enumerate(names)
+    }
+    stretches = [
+        Stretch(name=name, size=len(new[name]), segment=f"{name} anew" if at in changed else name)
+        for at, name in enumerate(names)
+    ]
+    found = graft(Part(start=0, stretches=tuple(stretches)), standing, key="k", least=LEAST, worth=-LEAST)
+    content = b"".join(new.values())
+
+    assert found is not None
+    assert content == performed(found, before, content)
+    assert sum(len(new[name]) for at, name in enumerate(names) if at in changed) == found.sent_bytes
+
+
+def test_only_what_is_worth_it() -> None:
+    """Uploads take time, too: where they save little, the part is sent; one that only begins elsewhere now is one range."""
+    stretches = tuple(Stretch(name=f"n{at}", size=600, segment=f"s{at}") for at in range(4))
+    part = Part(start=0, stretches=stretches)
+    standing = {f"s{at}": Kept(5000 + at * 600, 600) for at in range(4)}
+    changed = standing | {"s1": Kept(0, 601)}
+    found = graft(part, changed, key="k", least=LEAST, worth=600)
+
+    assert found is not None
+    assert ((Kept(4600, 1000), New(600, 600)), (Made(0, 1600), Kept(6200, 1200)), (Made(400, 2400),)) == found.uploads
+    assert graft(part, changed, key="k", least=LEAST, worth=601) is None
+    assert Graft(key="k", uploads=((Kept(5000, 2400),),)) == graft(part, standing, key="k", least=LEAST, worth=600)
+
+
+def made(directory: Path, *, bump: str | None = None) -> Wanted:
+    """Return a layer whose segments have names; their distributions have version 1.0, but for *bump*."""
+    versions = {bump: "1.1"} if bump else {}
+    layer = make_layer(directory, SIZES, versions=versions)
+    named = tuple(replace(each, segment=f"{each.name} {versions.get(each.name, '1.0')}") for each in layer.stretches)
+    return make_wanted(replace(layer, stretches=named), PublishConfig(bucket="artifacts"))
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
+    return made(tmp_path_factory.mktemp("first"))
+
+
+@pytest.fixture(scope="module")
+def bumped(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
+    return made(tmp_path_factory.mktemp("second"), bump="small-c")
+
+
+def recorded(wanted: Wanted) -> Record:
+    found = decode(encode(wanted, ()))
+    assert found is not None
+    return found
+
+
+def stand(objects: Objects, wanted: Wanted, content: bytes | None = None) -> None:
+    content = wanted.layer.path.read_bytes() if content is None else content
+    objects.put(KEYS.layer(wanted.layer.digest), content, sha256=hashlib.sha256(content).hexdigest(), absent=False)
+
+
+def sent(objects: Objects, wanted: Wanted, record: Record | None) -> tuple[int, list[bytes | None]]:
+    """Have all parts of *wanted* in the bucket; return what that sent, and what stands there then."""
+    source = Source(wanted)
+    missing = frozenset(source.parts) - stored_parts(objects, KEYS, source)
+    how = grafts(objects, KEYS, source, missing, record, least=quotas().multipart_part_bytes)
+    count = send_parts(objects, KEYS, source, missing, grafts=how, reporter=Silent(), check=lambda: None)
+    assert frozenset(source.parts) == stored_parts(objects, KEYS, source)
+    return count, [objects.get(KEYS.part(sha256)) for sha256 in source.parts]
+
+
+def parts_of(wanted: Wanted) -> list[bytes | None]:
+    content = wanted.layer.path.read_bytes()
+    return [content[part.start : part.start + part.size] for part in wanted.cut.parts]
+
+
+def fake_bucket(cloud: Cloud) -> Objects:
+    return cloud.connect().bucket("artifacts")
+
+
+def test_bump_sends_the_wheel_alone(first: Wanted, bumped: Wanted) -> None:
+    """Of a group only the new wheel is sent, once; nothing of what was made on the way stays."""
+    cloud = Cloud()
+    objects = fake_bucket(cloud)
+    sent(objects, first, None)
+    stand(objects, first)
+    counted = sent(objects, bumped, recorded(first))
+
+    assert (SIZES["small-c"], parts_of(bumped)) == counted
+    assert ({}, []) == (cloud.uploads, [key for key in cloud.stored_keys() if "grafts" in key])
+    assert 0 == sent(objects, bumped, recorded(first))[0]
+
+
+@pytest.mark.parametrize("emulator", ["moto", "ministack"])
+def test_emulators_take_it(emulator: str, request: pytest.FixtureRequest, first: Wanted, bumped: Wanted) -> None:
+    """moto, which refuses small parts and knows checksums, and MiniStack, which has an ETag to compare, make the same."""
+    there: Emulator = request.getfixturevalue(emulator)
+    name = there.make_bucket(f"graft-{uuid.uuid4().hex[:10]}")
+    objects = Access(region=there.region).connect().bucket(name)
+    sent(objects, first, None)
+    stand(objects, first)
+    counted = sent(objects, bumped, recorded(first))
+
+    assert (SIZES["small-c"], parts_of(bumped)) == counted
+    assert not [key for key in there.keys(name) if "grafts" in key]
+    assert 0 == sent(objects, bumped, recorded(first))[0]
+
+
+@pytest.mark.parametrize("kind", ["gone", "shorter", "damaged", "versioned", "no-segments"])
+def test_group_is_sent_where_it_cannot_be_made(first: Wanted, bumped: Wanted, kind: str) -> None:
+    """Without the layer before, whole and as recorded, or where leftovers would stay as versions, the group is sent and right."""
+    cloud = Cloud()
+    objects = fake_bucket(cloud)
+    sent(objects, first, None)
+    content = first.layer.path.read_bytes()
+    if kind != "gone":
+        at = len(content) - SIZES["small-f"] - 200
+        stand(
+            objects,
+            first,
+            {"shorter": content[:-1], "damaged": content[:at] + b"?" + content[at + 1 :]}.get(kind, content),
+        )
+    if kind == "versioned":
+        cloud.bucket_state = dataclasses.replace(cloud.bucket_state, versioned=True)
+    record = recorded(first)
+    counted, stored = sent(
+        objects, bumped, dataclasses.replace(record, segments=()) if kind == "no-segments" else record
+    )
+    group = sum(size for size in SIZES.values() if size < 5 * MIB)
+
+    assert parts_of(bumped) == stored
+    # What turned out to be damaged had cost a little before.
+    assert counted == group + (SIZES["small-c"] if kind == "damaged" else 0)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_at_any_call_and_made_again(first: Wanted, bumped: Wanted, moment: str) -> None:
+    """Wherever a process ends, the next one makes the part."""
+    for number in range(1, 40):
+        cloud = Cloud()
+        objects = fake_bucket(cloud)
+        sent(objects, first, None)
+        stand(objects, first)
+        calls = iter(range(1, 1000))
+
+        def kill(_: str) -> None:
+            if next(calls) >= number:  # noqa: B023 - called in this round only
+                raise Killed
+
+        fake = cloud.connect(before=kill) if moment == "before" else cloud.connect(after=kill)
+        try:
+            sent(fake.bucket("artifacts"), bumped, recorded(first))
+        except Killed:
+            assert parts_of(bumped) == sent(objects, bumped, recorded(first))[1]
+        else:
+            assert number > 12
+            return
+    pytest.fail("it never ends")
+
+
+def test_record_that_lies_is_none(first: Wanted) -> None:
+    """Sizes that would lead outside of the layer are those of a damaged record."""
+    content = encode(first, ())
+    size = str(SIZES["small-c"]).encode()
+
+    assert decode(content) is not None
+    assert decode(content.replace(size, b"-5")) is None
+    assert decode(content.replace(size, b"99999999")) is None
