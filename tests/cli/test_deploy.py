@@ -170,13 +170,41 @@ def test_migration(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert [] == shop.layers()
 
 
+def test_migration_before_there_are_functions(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """What does not exist yet keeps nobody from asking; with --json stdout is JSON."""
+    codes = [shop.run("--migrate")]
+    out = capsys.readouterr().out
+    codes.append(shop.run("--migrate", "--json"))
+    (row,) = json.loads(capsys.readouterr().out)["functions"]
+
+    assert [0, 0] == codes
+    assert "Nothing is to be moved: every function has its code and layers, or does not exist yet.\n" == out
+    assert ("create", True) == (row["action"], row["change"])
+    assert [] == shop.lambda_.list_layer_versions(LayerName=f"{shop.name}-common")["LayerVersions"]
+
+
+def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """What no function can be called is told without asking AWS about it; nor is a brace taken for a part of a name."""
+    shop.name = "x" * 60
+    shop.write()
+    codes = [shop.run("--dry-run", "--region", "eu-nowhere-1")]
+    shop.name = "x}"
+    shop.write()
+    codes.append(shop.run("--dry-run"))
+    err = capsys.readouterr().err.splitlines()
+
+    assert [6, 2] == codes
+    assert f"error: Lambda takes no function called `{'x' * 60}-hello`" in err
+    assert "  tool.lamina.deploy.function-name: `x}-{function}` has a brace that belongs to no placeholder" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--create"], "`--create` and `--role` go together"),
         (["--create", "--role", "admin"], "`admin` is no role's ARN"),
         (["--alias", "7"], "`7` is no alias's name"),
-        (["--function", "helo"], "The service has no function `helo` (did you mean `hello`?)"),
+        (["--function", "helo", "--function", "x"], "The service has no function `helo` (did you mean `hello`?), `x`"),
     ],
 )
 def test_usage(shop: Shop, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lamina.table import Table
 
-__all__ = ["PublishConfig", "load"]
+__all__ = ["PublishConfig", "load", "template"]
 
 _LAYER_NAMES = ("service", "layer", "runtime", "architecture")
 _PLACES = ("account", "region", "partition")
@@ -63,7 +63,7 @@ def load(project: Path) -> PublishConfig:
         share_with=_share_with(table),
         storage=_storage(table),
         ssm_prefix=_ssm_prefix(table),
-        layer_name=_template(table, "layer-name", _LAYER_NAMES) or PublishConfig().layer_name,
+        layer_name=template(table, "layer-name", _LAYER_NAMES) or PublishConfig().layer_name,
         license=_license(table),
         fetches=_one_of(table, "missing-wheels", ("bucket", "fetch")) == "fetch",
     )
@@ -75,7 +75,8 @@ def load(project: Path) -> PublishConfig:
     return found
 
 
-def _template(table: Table, name: str, known: Collection[str]) -> str | None:
+def template(table: Table, name: str, known: Collection[str]) -> str | None:
+    """Return the string *name* of *table*, whose placeholders are all *known*; complain about others, and about lone braces."""
     value = table.string(name)
     if value is None:
         return None
@@ -87,14 +88,14 @@ def _template(table: Table, name: str, known: Collection[str]) -> str | None:
     return None if wrong else value
 
 
-def _plain(template: str, known: Collection[str]) -> str:
+def _plain(value: str, known: Collection[str]) -> str:
     for each in known:
-        template = template.replace(f"{{{each}}}", "")
-    return template
+        value = value.replace(f"{{{each}}}", "")
+    return value
 
 
 def _bucket(table: Table) -> str | None:
-    value = _template(table, "bucket", _PLACES)
+    value = template(table, "bucket", _PLACES)
     if value is None:
         return None
     # What the placeholders become has letters and digits only, and at least two of them.
@@ -143,7 +144,7 @@ def _one_of(table: Table, name: str, known: Sequence[str]) -> str:
 
 
 def _ssm_prefix(table: Table) -> str | None:
-    value = _template(table, "ssm-prefix", ("service", *_PLACES))
+    value = template(table, "ssm-prefix", ("service", *_PLACES))
     if value is None:
         return None
     value = value.rstrip("/")

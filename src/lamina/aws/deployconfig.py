@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina import config
+from lamina.aws.config import template
 from lamina.aws.facts import fits
-from lamina.aws.naming import placeholders
-from lamina.errors import InvalidConfigError
-from lamina.table import did_you_mean
+from lamina.errors import DeployError, InvalidConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from lamina.table import Table
@@ -36,6 +36,15 @@ class DeployConfig:
         """Return what *function* of *service* is called in Lambda."""
         return self.function_name.replace("{service}", service).replace("{function}", function)
 
+    def check(self, service: str, functions: Iterable[str]) -> None:
+        """Raise DeployError naming everything that *functions* of *service* would be called, and that Lambda refuses."""
+        names = [self.name(service, function) for function in functions]
+        if wrong := [f"`{name}`" for name in names if not fits("function-name", name)]:
+            raise DeployError(
+                f"Lambda takes no function called {' or '.join(wrong)}",
+                hint="up to 64 letters, digits, `-` and `_`: `function-name` in `[tool.lamina.deploy]`",
+            )
+
 
 def load(project: Path) -> DeployConfig:
     """Return the configuration of deploying *project*; raises InvalidConfigError with every mistake in it."""
@@ -49,12 +58,9 @@ def load(project: Path) -> DeployConfig:
 
 
 def _function_name(table: Table) -> str:
-    value = table.string("function-name")
+    value = template(table, "function-name", _NAMES)
     if value is None:
         return DeployConfig().function_name
-    for each in placeholders(value):
-        if each not in _NAMES:
-            table.complain("function-name", f"unknown placeholder `{{{each}}}`{did_you_mean(each, _NAMES)}")
     if "{function}" not in value:
         table.complain("function-name", f"`{value}` would call all functions the same: it needs `{{function}}`")
     return value

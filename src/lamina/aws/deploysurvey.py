@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from lamina.archive.listing import members
 from lamina.aws.deployconfig import DEFAULT_ALIAS
 from lamina.aws.deployplan import Create, Deploy, Found, Keep, WantedFunction, WantedLayer, plan
-from lamina.aws.facts import fits
 from lamina.aws.functions import LATEST
 from lamina.errors import ArchiveError, DeployError
 from lamina.target import quotas
@@ -163,8 +162,6 @@ def _download(functions: Functions, latest: FunctionState, directory: Path) -> i
 
 def _mistakes(action: Action, *, has_bucket: bool) -> Iterator[str]:
     wanted, limits = action.wanted, quotas()
-    if not fits("function-name", wanted.name):
-        yield f"`{wanted.name}` is no function's name"
     if wanted.zipped_bytes > limits.direct_upload_bytes and not has_bucket:
         yield (
             f"the package of `{wanted.name}` has {wanted.zipped_bytes:,} bytes, and a call takes "

@@ -53,12 +53,11 @@ def want(builds: Sequence[Build], config: PublishConfig, names: Collection[str] 
     Raises ConfigError for a layer that the service does not have, and PublishError with everything that AWS would refuse.
     """
     known = list(dict.fromkeys(layer.name for build in builds for layer in build.layers))
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"The service has no layer `{name}`{did_you_mean(name, known)}",
-                hint=f"it has: {', '.join(f'`{each}`' for each in known) or 'none'}",
-            )
+    if unknown := [f"`{name}`{did_you_mean(name, known)}" for name in names if name not in known]:
+        raise ConfigError(
+            f"The service has no layer {', '.join(unknown)}",
+            hint=f"it has: {', '.join(f'`{each}`' for each in known) or 'none'}",
+        )
     all_wanted = [
         _wanted(build, layer, config, several=len(builds) > 1)
         for build in builds

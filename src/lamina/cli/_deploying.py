@@ -26,7 +26,7 @@ from lamina.cli._console import Console, megabytes
 from lamina.cli._jobs import make
 from lamina.cli._publishing import planned as planned_layers
 from lamina.cli._stopping import stoppable
-from lamina.errors import ConfigError
+from lamina.errors import ConfigError, InvalidConfigError
 from lamina.table import did_you_mean
 from lamina.target import quotas
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.aws.apply import Published
+    from lamina.aws.config import PublishConfig
     from lamina.aws.deploy import Deployed
     from lamina.aws.deployconfig import DeployConfig
     from lamina.aws.deployplan import WantedFunction
@@ -73,18 +74,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _make_and_run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
-    publishing = load(project).at(arguments.region)
-    deploying = deployconfig.load(project)
+    publishing, deploying = _configured(project)
+    publishing = publishing.at(arguments.region)
     connected = cache(partial(connect, publishing))
     made = make(project, publishing, connected, directory=directory, packing=True, console=console)
     if not made.ok:
         return 1
     # A function has one target: the first.
+    chosen = _chosen(made.builds[0], arguments.function)
+    deploying.check(chosen.service, [package.name for package in chosen.packages])
     layers = want(made.builds[:1], publishing)
     work = _Work(
         arguments=arguments,
         console=console,
-        build=_chosen(made.builds[0], arguments.function),
+        build=chosen,
         layers=layers,
         jobs=made.jobs(layers),
         config=replace(deploying, alias=arguments.alias or deploying.alias),
@@ -92,6 +95,18 @@ def _make_and_run(arguments: argparse.Namespace, project: Path, directory: Path,
         directory=directory / "functions",
     )
     return _run(work, connected())
+
+
+def _configured(project: Path) -> tuple[PublishConfig, DeployConfig]:
+    try:
+        publishing = load(project)
+    except InvalidConfigError as error:
+        try:
+            deployconfig.load(project)
+        except InvalidConfigError as further:
+            raise InvalidConfigError(file=error.file, mistakes=(*error.mistakes, *further.mistakes)) from error
+        raise
+    return publishing, deployconfig.load(project)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -105,9 +120,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _chosen(built: Build, names: Sequence[str]) -> Build:
     known = [package.name for package in built.packages]
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"The service has no function `{name}`{did_you_mean(name, known)}")
+    if unknown := [f"`{name}`{did_you_mean(name, known)}" for name in names if name not in known]:
+        raise ConfigError(f"The service has no function {', '.join(unknown)}")
     return replace(built, packages=tuple(each for each in built.packages if not names or each.name in names))
 
 
@@ -123,7 +137,7 @@ def _run(work: _Work, places: Sequence[Place]) -> int:
     plans = dict(zip(places, everywhere(lambda place: _plan(work, place, layer_steps), places), strict=True))
     console, arguments = work.console, work.arguments
     console.close()
-    if arguments.migrate:
+    if arguments.migrate and not arguments.json:
         for place in places:
             print("\n".join(migration(plans[place], limit=quotas().unzipped_bytes)))
         return 0
@@ -132,7 +146,7 @@ def _run(work: _Work, places: Sequence[Place]) -> int:
     for place in places:
         for line in planned(plans[place], place.services.account):
             console.say(line)
-    if arguments.dry_run or arguments.check:
+    if arguments.dry_run or arguments.check or arguments.migrate:
         return _only_planned(work, layer_steps, plans)
     published = apply(layer_steps, reporter=console)
     deployed = dict(
@@ -156,7 +170,8 @@ def _plan(work: _Work, place: Place, layer_steps: Sequence[Step]) -> tuple[Funct
         _wanted(work, place, known),
         {package.name: package for package in work.build.packages},
         config=work.config,
-        create=work.creation is not None,
+        # Who only wants to see the way of those that exist need not make the others.
+        create=work.creation is not None or work.arguments.migrate,
         directory=directory,
         has_bucket=place.objects is not None,
     )
