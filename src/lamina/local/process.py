@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from lamina.errors import InvokeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from lamina.local.guest.order import Order
@@ -36,6 +36,8 @@ from lamina.local.guest.supervise import main
 main()
 """
 _CHUNK = 1 << 16
+# More than a pipe holds: 64 KiB, or 1 MiB if its writer asks for that (pipe(7), read 2026-11-23).
+_MOST_POURED = 1 << 20
 _PATIENCE_SECONDS = 30
 
 
@@ -184,6 +186,17 @@ class Process:
         streams: dict[int, IO[bytes]] = {
             stream.fileno(): stream for stream in (self._log, self._report) if stream is not None
         }
+        try:
+            self._listen(streams)
+        finally:
+            # Also if a callback fails: the closed socket then ends the program, and nobody waits for what will not come.
+            for stream in streams.values():
+                stream.close()
+            self._channel.close()
+            if self.ended is None:
+                self._conclude(Ended(status=9, memory_bytes=max(0, self._memory), killed_for_memory=False))
+
+    def _listen(self, streams: Mapping[int, IO[bytes]]) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._channel, selectors.EVENT_READ)
             for descriptor in streams:
@@ -200,10 +213,6 @@ class Process:
                         going = self._hear()
         for stream in streams.values():
             self._pour(stream)
-            stream.close()
-        self._channel.close()
-        if self.ended is None:
-            self._conclude(Ended(status=9, memory_bytes=max(0, self._memory), killed_for_memory=False))
 
     def _hear(self) -> bool:
         """Take what the supervisor says; return whether it may say more."""
@@ -237,17 +246,21 @@ class Process:
 
     def _pour(self, stream: IO[bytes]) -> bool:
         """Pass on what a stream holds by now; return whether more may come."""
-        while True:
+        poured = 0
+        # What is read beyond that was written since; whoever writes without end must not keep us from the supervisor.
+        while poured <= _MOST_POURED:
             try:
                 piece = os.read(stream.fileno(), _CHUNK)
             except BlockingIOError:
                 return True
             if not piece:
                 return False
+            poured += len(piece)
             if stream is self._report:
                 self.reported += piece
             elif self._on_log is not None:
                 self._on_log(piece)
+        return True
 
 
 def _pipe() -> tuple[IO[bytes], int]:

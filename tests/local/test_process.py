@@ -1,0 +1,64 @@
+"""Following a program: what it writes, what it holds, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from lamina.local.process import Process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from lamina.local.guest.order import Order
+
+_FLOOD = "import os\nwhile True: os.write(1, bytes(65536))"
+
+
+def _order(code: str, directory: Path) -> Order:
+    return {
+        "arguments": [sys.executable, "-S", "-c", code],
+        "environment": {},
+        "directory": str(directory),
+        "plan": None,
+        "detached": True,
+        "memory_bytes": None,
+        "file_descriptors": None,
+    }
+
+
+def test_flood(tmp_path: Path) -> None:
+    """A program that writes faster than its log is read keeps nobody from learning how much memory it holds."""
+    flooded = threading.Event()
+
+    def slowly(_: bytes) -> None:
+        flooded.set()
+        time.sleep(0.01)
+
+    with Process(_order(_FLOOD, tmp_path), on_log=slowly) as process:
+        flooded.wait(20)
+        held = process.memory()
+
+    assert held > 0
+
+
+def test_failing_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the log cannot be passed on, the program is ended and nobody goes on waiting for it."""
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda told: failures.append(told.exc_type))
+
+    def refuse(_: bytes) -> None:
+        raise OSError
+
+    with Process(_order(_FLOOD, tmp_path), on_log=refuse) as process:
+        ended = process.wait(20)
+        pid = process.pid
+
+    assert ended is not None
+    assert ([OSError], 9) == (failures, ended.status)
+    assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110 - a name of the kernel's
