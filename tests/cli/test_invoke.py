@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,22 @@ def test_response_and_log(project: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (0, {"event": {"id": 1}, "memory": "128", "table": None}) == (code, json.loads(output.out))
     lines = [line.split()[0] for line in output.err.splitlines() if not line.startswith(("warning:", "hint:"))]
     assert ["START", "working", "END", "REPORT"] == lines
+
+
+def test_log_that_nobody_reads(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stops reading the log, as `| head` does, gets the response all the same."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", buffering=1) as closed:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stderr", closed)
+        code = main(["invoke", "orders", "--mode", "path"])
+        # What is still in the buffer would fail again when it is closed.
+        with open(os.devnull, "w") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), writing)
+
+    assert (0, "128") == (code, json.loads(capsys.readouterr().out)["memory"])
 
 
 def test_limits_and_variables(

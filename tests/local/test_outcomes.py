@@ -43,6 +43,18 @@ def test_response(make_world: MakeWorld, mode: Mode) -> None:
     assert 5_000_000 < result.max_memory_bytes < result.memory_bytes
 
 
+def test_log_in_pieces(make_world: MakeWorld) -> None:
+    """A character that arrives in two pieces is one, and so is a line's end."""
+    pieces = (b"caf\xc3", b"\xa9\r", b"\n\xe2\x82")
+    source = (
+        "import os, time\ndef handler(event, context):\n"
+        f"    for piece in {pieces}:\n        os.write(1, piece)\n        time.sleep(0.05)\n"
+    )
+    [_, *written, _] = invoke(make_world(source), b"{}").logs.splitlines()
+
+    assert ["café", "\ufffdEND"] == [line.partition(" ")[0] for line in written]
+
+
 def test_exception(make_world: MakeWorld, mode: Mode) -> None:
     """A handler's exception comes back with its type, text and stack, and is no exception here."""
     result = invoke(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -192,8 +193,10 @@ def read_event(source: str) -> bytes:
 
 
 def _show_log(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    # Whoever reads the log may stop doing so, as `| head` does; the response is still wanted.
+    with suppress(BrokenPipeError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _document(function: str, result: InvocationResult) -> dict[str, object]:

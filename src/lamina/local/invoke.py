@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
+import io
 import json
 import math
 import re
 import secrets
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -89,6 +92,8 @@ class Session:
         self._init_seconds = facts().limits.init_seconds if init_seconds is None else init_seconds
         self._runtime: Runtime | None = None
         self._log: list[str] = []
+        self._decoding = threading.Lock()
+        self._decoder = _decoder()
         self._memory_bytes = world.function.memory_mb * _MB
 
     def __enter__(self) -> Self:
@@ -158,6 +163,7 @@ class Session:
         return runtime, None, failure or ended
 
     def _start(self) -> Runtime:
+        self._decoder = _decoder()
         self._runtime = Runtime(self.world, on_log=self._hear, memory_bytes=self._memory_bytes)
         return self._runtime
 
@@ -172,6 +178,7 @@ class Session:
     ) -> InvocationResult:
         """Word the outcome, write the platform's last lines, and let go of a process that is of no more use."""
         memory = runtime.process.memory()
+        self._hear(b"", final=True)
         # It may have answered, and been caught by this last look at its memory.
         ended = runtime.process.wait(_EXIT_PATIENCE_SECONDS if memory > self._memory_bytes else 0)
         if ended is not None and ended.killed_for_memory:
@@ -246,9 +253,12 @@ class Session:
             )
         return f"neither the layers nor the package hold `{module}`: is its distribution locked, and not excluded?"
 
-    def _hear(self, data: bytes) -> None:
-        # The client ends the lines of one record by a carriage return alone, as CloudWatch wants it.
-        self._say(data.decode(errors="replace").replace("\r", "\n"))
+    def _hear(self, data: bytes, *, final: bool = False) -> None:
+        # It comes in pieces that end anywhere, also within a character.
+        with self._decoding:
+            text = self._decoder.decode(data, final)
+        if text:
+            self._say(text)
 
     def _say(self, text: str) -> None:
         self._log.append(text)
@@ -259,6 +269,11 @@ class Session:
         if self._runtime is not None:
             self._runtime.__exit__(None, None, None)
             self._runtime = None
+
+
+def _decoder() -> io.IncrementalNewlineDecoder:
+    """Return what makes text of a log. The client ends the lines of one record by a carriage return alone, as CloudWatch wants it."""
+    return io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
 
 
 def invoke(world: World, payload: bytes, *, on_log: Callable[[str], None] | None = None) -> InvocationResult:
