@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aws.lambdafakes import code
-from lamina.cli import main
+from lamina.aws.config import PublishConfig
+from lamina.aws.record import encode
+from lamina.aws.wanted import want
+from lamina.pipeline import Options, build
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:
@@ -21,9 +24,10 @@ if TYPE_CHECKING:
     import pytest
 
     from emulators import Emulator
+    from lamina.model import Build
     from services import Service
 
-JOURNEYS = ("publish", "direct", "deploy", "create")
+JOURNEYS = ("publish", "direct", "deploy", "create", "bump")
 ROLE = "arn:aws:iam::000000000000:role/service"
 EARLIER = "lamina:" + "0" * 64
 _BIG = 5_300_000
@@ -43,6 +47,9 @@ class Ground:
 
     small: Service
     big: Service
+    grouped: Service
+    before: tuple[bytes, bytes]
+    """The layer of `grouped` with an earlier version of one wheel, and what is recorded of it."""
     emulator: Emulator
     bucket: str
     proven: set[str] = field(default_factory=set)
@@ -55,15 +62,38 @@ class Ground:
 
 
 def make_ground(directory: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    """Return a service of small wheels, and one with a wheel that is a part of its own."""
-    small, big = make_service(directory / "small"), make_service(directory / "big")
-    noise = random.Random(0).randbytes(_BIG)  # noqa: S311 - bytes that do not deflate
-    big.add("big", "1.0", {"big/noise.bin": noise})
-    for service in (small, big):
-        # What a machine without the wheels asks a bucket for is another journey.
-        monkeypatch.setenv("LAMINA_CACHE_DIR", os.fspath(service.root.parent / "cache"))
-        assert main(["build", "--project", os.fspath(service.write())]) == 0
-    return Ground(small=small, big=big, emulator=emulator, bucket=emulator.make_bucket(f"b{uuid.uuid4().hex[:12]}"))
+    """Return services of small wheels: a few, some beside one that is a part of its own, and so many that together they are a part."""
+    small, big, grouped = (make_service(directory / name) for name in ("small", "big", "grouped"))
+    big.add("big", "1.0", {"big/noise.bin": _noise(0, _BIG)})
+    for number in range(6):
+        grouped.add(f"wheel{number}", "1.0", {f"wheel{number}/noise.bin": _noise(number, _BIG // 5)})
+    before = _built(grouped, monkeypatch)
+    content = before.layers[0].path.read_bytes()
+    grouped.add("wheel3", "1.1", {"wheel3/noise.bin": _noise(9, _BIG // 5)})
+    for service in (small, big, grouped):
+        _built(service, monkeypatch)
+    (wanted,) = want((before,), PublishConfig())
+    return Ground(
+        small=small,
+        big=big,
+        grouped=grouped,
+        before=(content, encode(wanted, ())),
+        emulator=emulator,
+        bucket=emulator.make_bucket(f"b{uuid.uuid4().hex[:12]}"),
+    )
+
+
+def _noise(seed: int, size: int) -> bytes:
+    """Return bytes that do not deflate."""
+    return random.Random(seed).randbytes(size)  # noqa: S311 - not for secrets
+
+
+def _built(service: Service, monkeypatch: pytest.MonkeyPatch) -> Build:
+    # What a machine without the wheels asks a bucket for is another journey.
+    monkeypatch.setenv("LAMINA_CACHE_DIR", os.fspath(service.root.parent / "cache"))
+    built = build(service.write(), Options()).build
+    assert built.ok
+    return built
 
 
 @dataclass
@@ -71,7 +101,7 @@ class Journey:
     """
     One journey: `publish` through a bucket, `direct` without one, `deploy` to a function that is there, `create` one.
 
-    `whole` is to publish through a bucket what is too small for parts.
+    `whole` is to publish through a bucket what is too small for parts, `bump` what S3 makes from the layer before.
     """
 
     kind: str
@@ -81,11 +111,13 @@ class Journey:
     """What should never have been seen."""
 
     def __post_init__(self) -> None:
-        self.service = self.ground.big if self.kind == "publish" else self.ground.small
+        self.service = {"publish": self.ground.big, "bump": self.ground.grouped}.get(self.kind, self.ground.small)
         self.old: Pair | None = None
         self._write()
         if self.kind == "publish":
-            self._have_record()
+            self._have_record(json.dumps({"version": "0"}).encode() + b" " * 1000)
+        if self.kind == "bump":
+            self._have_before()
         if self.kind == "deploy":
             self._have_old()
 
@@ -93,23 +125,30 @@ class Journey:
         root = self.service.write()
         (root / "service" / "handlers" / "hello.py").write_text(HANDLER)
         lines = ["[tool.lamina.publish]", f'layer-name = "{self.name}-{{layer}}"']
-        if self.kind in {"publish", "whole"}:
+        if self.kind in {"publish", "whole", "bump"}:
             lines += [f'bucket = "{self.ground.bucket}"', f'prefix = "{self.name}/"']
-        if self.kind in {"publish", "direct", "whole"}:
+        if self.kind in {"publish", "direct", "whole", "bump"}:
             lines += [f'share-with = ["{_ACCOUNT}"]', f'ssm-prefix = "/{self.name}"']
         lines += ["[tool.lamina.deploy]", f'function-name = "{self.name}-{{function}}"', 'alias = "live"', ""]
         with (root / "pyproject.toml").open("a", encoding="utf-8") as file:
             file.write("\n".join(lines))
 
-    def _have_record(self) -> None:
+    def _have_record(self, record: bytes) -> None:
         """Have an earlier version, of which the bucket knows what was in it."""
-        description, record = f"{EARLIER} python3.13 on x86_64", json.dumps({"version": "0"}) + " " * 1000
+        description = f"{EARLIER} python3.13 on x86_64"
         client = self.ground.lambda_
         client.publish_layer_version(
             LayerName=self.layer, Description=description, Content={"ZipFile": code("earlier")}
         )
         key = f"{self.name}/layers/{EARLIER.partition(':')[2]}.json"
-        self.ground.s3.put_object(Bucket=self.ground.bucket, Key=key, Body=record.encode())
+        self.ground.s3.put_object(Bucket=self.ground.bucket, Key=key, Body=record)
+
+    def _have_before(self) -> None:
+        """Have an earlier version, which the bucket has as a whole."""
+        content, record = self.ground.before
+        digest = EARLIER.partition(":")[2]
+        self._have_record(json.dumps(json.loads(record) | {"digest": digest}).encode())
+        self.ground.s3.put_object(Bucket=self.ground.bucket, Key=f"{self.name}/layers/{digest}.zip", Body=content)
 
     def _have_old(self) -> None:
         """Have the function as an earlier deployment left it: other code, and another layer of the same name."""
@@ -175,14 +214,15 @@ class Journey:
             )
             if said["Content"]["CodeSha256"] != _sha256(self.zip):
                 found.append("a version is not the layer")
-        if self.kind in {"publish", "whole"}:
+        if self.kind in {"publish", "whole", "bump"}:
             rows = self.ground.s3.list_objects_v2(Bucket=self.ground.bucket, Prefix=f"{self.name}/layers/")
             found += ["the object is not the layer" for row in rows.get("Contents", ()) if not self._is_layer(row)]
         return found + self.half()
 
     def _is_layer(self, row: dict[str, Any]) -> bool:
         proven = self.ground.proven
-        if row["Key"].endswith(".zip") and row["ETag"] not in proven:
+        before = row["Key"].endswith(f"{EARLIER.partition(':')[2]}.zip")
+        if row["Key"].endswith(".zip") and not before and row["ETag"] not in proven:
             if self.ground.emulator.content(self.ground.bucket, row["Key"]) != self.zip:
                 return False
             # The same bytes from the same parts: reading megabytes at every step would take longer than all the rest.
@@ -223,7 +263,7 @@ class Journey:
         if len(versions) != 1:
             return [*found, f"{len(versions)} versions in the end"]
         (arn,) = versions
-        if self.kind in {"publish", "direct", "whole"}:
+        if self.kind in {"publish", "direct", "whole", "bump"}:
             policy = self.ground.lambda_.get_layer_version_policy(
                 LayerName=self.layer, VersionNumber=int(arn.rpartition(":")[2])
             )
@@ -235,9 +275,9 @@ class Journey:
         else:
             wanted = (_sha256(self.package), (arn,))
             found += [f"{each} is {self.pair(each)}" for each in ("live", "$LATEST") if self.pair(each) != wanted]
-        if self.kind == "publish":
-            found += [f"an upload of {each} is open" for each in self.uploads()]
-        return found
+        # What was begun on the way to a part has a name that nobody knows any more: that is for `lamina prune`.
+        left = [each for each in self.uploads() if self.kind != "bump" or "/layers/" in each]
+        return found + [f"an upload of {each} is open" for each in left]
 
     def untouched(self) -> list[str]:
         """Return what is not as it was before."""
@@ -247,6 +287,8 @@ class Journey:
         else:
             found += [f"an upload of {each} is open" for each in self.uploads()]
             rows = self.ground.s3.list_objects_v2(Bucket=self.ground.bucket, Prefix=f"{self.name}/claims/")
+            found += [f"{row['Key']} is left" for row in rows.get("Contents", ())]
+            rows = self.ground.s3.list_objects_v2(Bucket=self.ground.bucket, Prefix=f"{self.name}/grafts/")
             found += [f"{row['Key']} is left" for row in rows.get("Contents", ())]
         return found
 

@@ -63,7 +63,7 @@ def kills(calls: list[Moment], kind: str) -> list[tuple[Moment, bool]]:
     if EVERYTHING:
         return [(moment, after) for moment in calls for after in (False, True)]
     changing = [moment for moment in calls if not moment.operation.startswith(_READING)]
-    chosen = changing if kind == "deploy" else changing[::2]
+    chosen = changing[:: {"deploy": 1, "bump": 8}.get(kind, 2)]
     return [(moment, (turn + JOURNEYS.index(kind)) % 2 == 0) for turn, moment in enumerate(chosen)]
 
 
@@ -106,14 +106,15 @@ def test_killed_at_every_step_and_run_again(
 
 def stops(calls: list[Moment], kind: str) -> list[Moment]:
     """Return at which requests to end it: as long as something can be put back."""
-    last = {"publish": "PublishLayerVersion", "deploy": "UpdateAlias", "create": "CreateAlias"}[kind]
+    last = {"deploy": "UpdateAlias", "create": "CreateAlias"}.get(kind, "PublishLayerVersion")
     early = calls[: calls.index(Moment(operation=last))]
     if EVERYTHING:
         return early
-    return [moment for moment in early if moment.operation.startswith(("Update", "CreateF", "UploadPartC"))]
+    changing = [moment for moment in early if moment.operation.startswith(("Update", "CreateF", "UploadPartC"))]
+    return changing[:: 3 if kind == "bump" else 1]
 
 
-@pytest.mark.parametrize("kind", ["publish", "deploy", "create"])
+@pytest.mark.parametrize("kind", ["publish", "deploy", "create", "bump"])
 def test_ended_in_peace(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Ctrl-C, or the signal that CI systems end a job with: everything is put back, no upload and no claim is left."""
     ground = make_ground(tmp_path, ministack, monkeypatch)
