@@ -122,7 +122,7 @@ def test_interleaving(make_subjects: MakeSubjects) -> None:
     ("code", "failure"),
     [
         ("import missing", "Runtime.ImportModuleError: Unable to import module 'app': No module named 'missing'"),
-        ("raise LookupError('no table')", "LookupError: no table"),
+        ("raise LookupError('kein Schlüssel')", "LookupError: kein Schlüssel"),
         ("import os\nos._exit(3)", "Runtime exited with error: exit status 3"),
     ],
 )

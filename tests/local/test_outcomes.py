@@ -111,10 +111,10 @@ def test_syntax_error(make_world: MakeWorld, mode: Mode) -> None:
 
 
 def test_error_while_loading(make_world: MakeWorld, mode: Mode) -> None:
-    """Any other exception of the module itself keeps its own type."""
-    error = _failure(make_world, "raise KeyError('TABLE')", mode)
+    """Any other exception of the module itself keeps its own type, and its letters."""
+    error = _failure(make_world, "raise KeyError('TÄBLE')", mode)
 
-    assert ("KeyError", "'TABLE'") == (error.type, error.message)
+    assert ("KeyError", "'TÄBLE'") == (error.type, error.message)
 
 
 @pytest.mark.parametrize(

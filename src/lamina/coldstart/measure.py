@@ -6,7 +6,6 @@ Times are of undisturbed processes; what they consist of is learned from others 
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING
 from lamina.coldstart import trace
 from lamina.coldstart.preludes import prelude
 from lamina.coldstart.spread import Spread
-from lamina.errors import InvokeError
 from lamina.local.facts import facts
 from lamina.local.initialise import Options, Runtime, exit_words
-from lamina.local.runtime_api import Event, Failure
+from lamina.local.invoke import reported
+from lamina.local.runtime_api import Event
 from lamina.progress import Silent
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owners
     from lamina.coldstart.trace import Trace
     from lamina.local.process import Ended
+    from lamina.local.runtime_api import Failure
     from lamina.local.world import Mode, World
     from lamina.progress import Reporter
 
@@ -239,17 +239,9 @@ def _event(world: World, payload: bytes) -> Event:
 
 def _words(failure: Failure | None, ended: Ended | None, patience: float) -> str:
     if failure is not None:
-        return _failure_message(failure)
+        error = reported(failure)
+        return f"{error.type}: {error.message}"
     if ended is not None:
         return exit_words(ended)
     limit = facts().limits.init_seconds
     return f"no event was asked for in {patience:g} s, and Lambda waits {limit:g} s"
-
-
-def _failure_message(failure: Failure) -> str:
-    """Return what the runtime client reported, as one line."""
-    try:
-        told = json.loads(failure.payload)
-        return f"{told['errorType']}: {told['errorMessage']}"
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvokeError("The runtime client's report of a failure cannot be read") from error

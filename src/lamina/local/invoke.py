@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lamina.local.world import Mode, World
     from lamina.service import Function
 
-__all__ = ["FunctionError", "InvocationResult", "Session", "invoke"]
+__all__ = ["FunctionError", "InvocationResult", "Session", "invoke", "reported"]
 
 _MB = 1_048_576
 _EXIT_PATIENCE_SECONDS = 2
@@ -230,7 +230,7 @@ class Session:
     def _describe(self, request_id: str, outcome: Failure | Ended | None) -> FunctionError:
         """Word what went wrong: reported by the runtime, or found by looking at it."""
         if isinstance(outcome, Failure):
-            return _reported(outcome)
+            return reported(outcome)
         if isinstance(outcome, Ended):
             kind = "Runtime.OutOfMemory" if outcome.killed_for_memory else "Runtime.ExitError"
             words = exit_words(outcome)
@@ -282,7 +282,8 @@ def invoke(world: World, payload: bytes, *, on_log: Callable[[str], None] | None
         return session.invoke(payload)
 
 
-def _reported(failure: Failure) -> FunctionError:
+def reported(failure: Failure) -> FunctionError:
+    """Return what the runtime client says in *failure*, as far as it can be read."""
     try:
         told: Any = json.loads(failure.payload)
     except ValueError:

@@ -230,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         error_type = trailers.get(_ERROR_TYPE.lower()) or self.headers.get(_ERROR_TYPE)
         parts = self.path.removeprefix(_ROOT).split("/")
         if parts == ["init", "error"]:
-            taken = api.fail_init(Failure(payload=body or b"", error_type=error_type))
+            taken = api.fail_init(Failure(payload=_as_utf8(body or b""), error_type=error_type))
             self._accepted() if taken else self._refuse(403, "InvalidStateTransition", "The runtime is past its start")
             return
         if len(parts) != 3 or parts[0] != "invocation" or parts[2] not in {"response", "error"}:
@@ -298,6 +298,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
         """Keep the server's own log off standard error, which shows the function's."""
+
+
+def _as_utf8(body: bytes) -> bytes:
+    """Return *body* in UTF-8: the client reports its start through `http.client`, which writes Latin-1 (awslambdaric 4.2.2, read 2026-11-23)."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return body.decode("latin-1").encode()
+    return body
 
 
 def _error(error_type: str, message: str) -> bytes:
