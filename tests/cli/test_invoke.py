@@ -24,6 +24,8 @@ def handler(event, context):
     print("working")
     if event.get("fail"):
         raise LookupError("no such order")
+    if "nan" in event:
+        return float("nan")
     return {"event": event, "memory": context.memory_limit_in_mb, "table": os.environ.get("TABLE")}
 """
 
@@ -118,6 +120,13 @@ def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report["logs"].endswith(" MB\n")
 
 
+def test_report_of_no_json(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A response that is no JSON, which Python's `NaN` is not, is text in the report."""
+    main(["invoke", "orders", "--event", '{"nan": true}', "--json", "-q"])
+
+    assert "NaN" == json.loads(capsys.readouterr().out)["payload"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -127,6 +136,10 @@ def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "error: The event file `none.json` cannot be read: No such file or directory\n",
         ),
         (["orders", "--event", "{"], "error: The event is not JSON: "),
+        (["orders", "--event", ""], "error: The event is not JSON: "),
+        (["orders", "--event", '{"n": NaN}'], "error: The event is not JSON: `NaN` is no value of JSON\n"),
+        (["orders", "--event", "[" * 100_000], "error: The event is not JSON: it is nested too deeply\n"),
+        (["orders", "--event", "utf-16.json"], "error: The event file `utf-16.json` is not JSON: "),
         (["orders", "--memory", "1"], "error: Lambda takes no memory of 1 MB\n"),
         (["orders", "--env", "UNSET_NAME"], "error: The environment has no `UNSET_NAME`\n"),
         (["orders", "--credentials"], "error: The environment has no `AWS_ACCESS_KEY_ID`\n"),
@@ -134,6 +147,7 @@ def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     """What cannot be is said before anything runs, with exit code 2."""
+    (project / "utf-16.json").write_text("{}", encoding="utf-16")
     code = main(["invoke", *arguments])
     output = capsys.readouterr()
 

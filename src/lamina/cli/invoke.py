@@ -170,11 +170,11 @@ def read_event(source: str) -> bytes:
     """
     Return the event that ``--event`` means: stdin, JSON itself, or a file.
 
-    Raises ConfigError if there is no such file, or if it is not JSON.
+    Raises ConfigError if there is no such file, or if it is not JSON as Lambda takes it: in UTF-8, and without ``NaN``.
     """
     if source == "-":
         name, data = "The event on standard input", sys.stdin.buffer.read()
-    elif source.lstrip()[:1] in {"{", "[", '"'} or source in {"null", "true", "false"}:
+    elif source.lstrip()[:1] in {"{", "[", '"', ""} or source in {"null", "true", "false"}:
         name, data = "The event", source.encode()
     else:
         name = f"The event file `{source}`"
@@ -186,10 +186,22 @@ def read_event(source: str) -> bytes:
                 hint="give a file, JSON that begins with a bracket or a quote, or - for stdin",
             ) from error
     try:
-        json.loads(data)
+        parse_json(data)
     except ValueError as error:
         raise ConfigError(f"{name} is not JSON: {error}") from error
     return data
+
+
+def parse_json(data: bytes) -> object:
+    """Return what *data* says; raises ValueError for what only Python takes for JSON: other encodings, `NaN`, infinity."""
+
+    def refuse(constant: str) -> object:
+        raise ValueError(f"`{constant}` is no value of JSON")
+
+    try:
+        return json.loads(data.decode(), parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _show_log(text: str) -> None:
@@ -203,7 +215,7 @@ def _document(function: str, result: InvocationResult) -> dict[str, object]:
     """Return the report, version "1": times in milliseconds, sizes in bytes."""
     error = result.error
     try:
-        payload = json.loads(result.payload)
+        payload = parse_json(result.payload)
     except ValueError:
         payload = result.payload.decode(errors="replace")
     return {
