@@ -63,3 +63,12 @@ def test_wrong_usage(project: Path, capfd: pytest.CaptureFixture[str], arguments
 
     expected = f"error: {message}\n\nhint: lamina run [OPTIONS] [FUNCTION] -- COMMAND\n"
     assert (2, expected) == (code, capfd.readouterr().err)
+
+
+def test_report(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """There is no report, so asking for one is a mistake; the command's own option is the command's."""
+    code = main(["run", "--json", "--", "true"])
+
+    expected = "error: `lamina run` has no report, so it takes no `--json`: standard output is the command's\n"
+    assert (2, True) == (code, capfd.readouterr().err.startswith(expected))
+    assert (0, "--json\n") == (main(["run", "--", "echo", "--json"]), capfd.readouterr().out)

@@ -46,10 +46,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code; raises ConfigError for usage that means nothing."""
     from lamina.cli._console import Console  # noqa: PLC0415
     from lamina.local.command import run_command  # noqa: PLC0415
 
+    if arguments.json:
+        raise ConfigError(
+            "`lamina run` has no report, so it takes no `--json`: standard output is the command's",
+            hint="options of the command stand behind it: lamina run -- COMMAND --json",
+        )
     function, command = split(arguments.words)
     artifacts = open_build(arguments)
     world = find_world(arguments, artifacts, function)
