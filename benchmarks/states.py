@@ -153,7 +153,7 @@ def due_bytes(event: Event, build: Build) -> int:
     """
     Return what a deployment of *build* has to send at *event*, as the design promises.
 
-    That is the layer once; after a bump that wheel's part and the tail; code that several functions have once, and other code
+    That is the layer once; after a bump what that wheel has in the layer, and the tail; code that several functions have once, and other code
     in the form that calls have it, base64.
     """
     packages = {package.sha256: package for package in build.packages}
@@ -167,8 +167,9 @@ def due_bytes(event: Event, build: Build) -> int:
     if event.bumped is not None:
         cuts = [cut(layer.stretches, layer.zipped_bytes, quotas()) for layer in build.layers]
         changed = [each for each in cuts if any(event.bumped in part.names for part in each.parts)]
-        parts = [part.size for each in changed for part in each.parts if event.bumped in part.names]
-        return sum(parts) + sum(each.tail_bytes for each in changed)
+        stretches = [stretch for each in changed for part in each.parts for stretch in part.stretches]
+        own = sum(stretch.size for stretch in stretches if stretch.name == event.bumped)
+        return own + sum(each.tail_bytes for each in changed)
     return code if event.after == EDITED else 0
 
 

@@ -299,12 +299,12 @@ def made_up_build() -> Build:
 
 
 def test_what_a_deployment_has_to_send() -> None:
-    """At first all of it, then nothing, a wheel's part and the tail, or the code: once if it is shared, else in base64 as calls have it."""
+    """At first all of it, then nothing, a wheel and the tail, or the code: once if it is shared, else in base64 as calls have it."""
     build, mebibyte, code = made_up_build(), 1 << 20, 1_000 + 1_336
     first, unchanged, certifi, numpy, edited = EVENTS
     small, large = replace(certifi, bumped="a"), replace(numpy, bumped="large")
 
-    assert [28 * mebibyte + code, 0, 8 * mebibyte, 21 * mebibyte, code] == [
+    assert [28 * mebibyte + code, 0, 5 * mebibyte, 21 * mebibyte, code] == [
         due_bytes(event, build) for event in (first, unchanged, small, large, edited)
     ]
     assert [1, 1, 2, 2, 1] == [event.layer_versions for event in EVENTS]

@@ -46,8 +46,8 @@ BUDGETS = (
         Budget(what=what, row=f"deploy-lamina-{event}", measure=Measure.EXCESS, at_most=most)
         for event, what, most in (
             ("unchanged", "sent", _QUESTION_BYTES),
-            ("certifi", "sent beyond part and tail", _TALK_BYTES),
-            ("numpy", "sent beyond part and tail", _TALK_BYTES),
+            ("certifi", "sent beyond wheel and tail", _TALK_BYTES),
+            ("numpy", "sent beyond wheel and tail", _TALK_BYTES),
             ("code", "sent beyond code", _TALK_BYTES),
         )
     ),
