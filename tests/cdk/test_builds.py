@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +48,20 @@ def test_app_sees_one_build(service: Service, builds: Builds) -> None:
     assert first.builds[0].packages[0].sha256 != other.builds[0].packages[0].sha256
     assert first.builds[0].layers == other.builds[0].layers
     assert 2 == builds.runs
+
+
+def test_relative_entry_is_of_the_directory_that_asks(
+    service: Service, builds: Builds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same relative entry in another working directory is another project, within one app, too."""
+    first, app = service.write(), App()
+    second = shutil.copytree(first, tmp_path / "second")
+    found = []
+    for directory in (first, second):
+        monkeypatch.chdir(directory)
+        found.append(builds.ask(Path(), app=app, build=False).service)
+
+    assert [first, second] == [each.root for each in found if each]
 
 
 def test_app_is_not_given_the_zips_of_another_build(service: Service, builds: Builds) -> None:

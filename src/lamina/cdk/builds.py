@@ -77,10 +77,11 @@ class _App:
 
     def project(self, entry: Path) -> Path:
         """Return the project at *entry* or above it; raises ConfigError as `config.find_project` does."""
-        if entry not in self._projects:
-            # Not resolved: a link is how somebody names the project. But `..` would make it look like another one.
-            self._projects[entry] = config.find_project(Path(os.path.normpath(entry.absolute())))
-        return self._projects[entry]
+        # Not resolved: a link is how somebody names the project. But `..` would make it look like another one.
+        place = Path(os.path.normpath(entry.absolute()))
+        if place not in self._projects:
+            self._projects[place] = config.find_project(place)
+        return self._projects[place]
 
 
 class Builds:
