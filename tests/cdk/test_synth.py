@@ -126,6 +126,23 @@ def test_lock_bump_changes_the_layer_only(service: Service) -> None:
     assert set(before.resources("Version")).isdisjoint(after.resources("Version"))
 
 
+def test_layer_that_is_added_later_is_one_of_the_version(service: Service) -> None:
+    """An alias gets a version with the new content of a layer, also of one that the function was not made with."""
+    project = service.write()
+
+    def make(stack: Stack) -> None:
+        function = PythonFunction(stack, "Hello", entry=project, function="hello", layers=[])
+        live_alias(function)
+        function.add_layers(PythonLayerVersion.for_stack(stack, entry=project))
+
+    before = synthesize(make)
+    service.add("beta", "2.1", {"beta.py": "import alpha\n"})
+    service.write()
+
+    assert 1 == len(before.resources("Version"))
+    assert set(before.resources("Version")).isdisjoint(synthesize(make).resources("Version"))
+
+
 def test_development_bump_changes_nothing(service: Service) -> None:
     """Another version of what only developers have gives the same template."""
     service.markers["testing"] = "'dev' in dependency_groups"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lamina.cdk.choice import FunctionChoice
     from lamina.target import Target
 
-__all__ = ["Attached", "configured", "given"]
+__all__ = ["Attached", "configured", "digests", "given"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +34,10 @@ class Attached:
     doubts: tuple[tuple[str, str], ...] = ()
     """What is allowed and seldom meant: rule and message."""
 
-    @property
-    def digests(self) -> str:
-        """What the content of those layers is known by."""
-        return " ".join(each.digest for each in self.layers if isinstance(each, PythonLayerVersion) and each.digest)
+
+def digests(layers: Sequence[ILayerVersion]) -> tuple[str, ...]:
+    """Return what the content of those *layers* is known by that lamina has built."""
+    return tuple(each.digest for each in layers if isinstance(each, PythonLayerVersion) and each.digest)
 
 
 def configured(

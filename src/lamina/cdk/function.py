@@ -75,11 +75,22 @@ class PythonFunction(Function):
         )
         self.configured_name = function
         """What `[tool.lamina.functions]` calls it."""
-        if found.digests:
-            # A version is immutable with its layers. Without this CDK would make a new one only for new code, unless the
-            # feature flag `@aws-cdk/aws-lambda:recognizeLayerVersion` is set.
-            self.invalidate_version_based_on(found.digests)
+        self._version_with(found.layers)
         telling.tell(self, answer.problems)
         telling.complain(self, (*choice.complaints, *found.complaints))
         for rule, message in found.doubts:
             telling.warn(self, rule, message)
+
+    def add_layers(self, *layers: ILayerVersion) -> None:
+        """Add *layers* to those that the function has; CDK raises for those that do not fit."""
+        super().add_layers(*layers)
+        self._version_with(layers)
+
+    def _version_with(self, layers: Sequence[ILayerVersion]) -> None:
+        """
+        Have a new version of the function for another content of *layers*, too, since a version is immutable with its layers.
+
+        CDK does so only where the feature flag `@aws-cdk/aws-lambda:recognizeLayerVersion` is set.
+        """
+        for digest in attached.digests(layers):
+            self.invalidate_version_based_on(digest)
