@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from aws_cdk import Annotations
+from aws_cdk import Annotations, CfnParameter
 from aws_cdk.assertions import Annotations as Assertions
 from aws_cdk.assertions import Match, Template
 from aws_cdk.aws_lambda import Architecture, Code, Function, LambdaInsightsVersion, LayerVersion, Runtime
@@ -196,6 +196,39 @@ def test_two_services_of_one_name(service: Service, tmp_path: Path) -> None:
 
     fact = f"`{first}` and `{second}` are both called `greeter`, in one stack"
     assert (f"{fact}\nhint: give one of them another name in `[project]`",) == synthesize(make).errors
+
+
+def test_one_service_by_two_names(service: Service, tmp_path: Path) -> None:
+    """A project that is named through a link, too, is the same one, and has one layer."""
+    link = tmp_path / "link"
+    link.symlink_to(service.write(), target_is_directory=True)
+
+    def make(stack: Stack) -> None:
+        for name, entry in (("A", service.root), ("B", link)):
+            PythonFunction(stack, name, entry=entry, function="hello")
+
+    result = synthesize(make)
+
+    assert ((), 1) == (result.errors, len(result.resources("LayerVersion")))
+
+
+def test_texts_that_would_be_refused(service: Service) -> None:
+    """What CloudFormation would find out in the middle of a deployment is an error of the synth, each on its own; tokens are let pass."""
+    project = service.write()
+
+    def make(stack: Stack) -> None:
+        PythonLayerVersion(stack, "Long", entry=project, description="d" * 257, license="l" * 513)
+        PythonLayerVersion(stack, "Name", entry=project, layer_version_name="orders common")
+        PythonLayerVersion(stack, "Bucket", entry=project, bucket="team-{stage}")
+        late = CfnParameter(stack, "Parameter").value_as_string
+        PythonLayerVersion(stack, "Late", entry=project, bucket=late, description=late * 30, layer_version_name=late)
+
+    assert (
+        "`description` has 257 characters, and Lambda takes 256",
+        "`license` has 513 characters, and Lambda takes 512",
+        "`layer_version_name`: `orders common` is no layer's name: letters, digits, `-` and `_`",
+        "`bucket`: `team-{stage}` is no bucket's name, with `{account}`, `{region}` and `{partition}` replaced",
+    ) == synthesize(make).errors
 
 
 def test_unknown_names(service: Service) -> None:

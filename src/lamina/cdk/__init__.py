@@ -7,8 +7,8 @@ Constructs for the AWS CDK: a layer from the project's lock, and functions that 
                                                   └──────────────telling──────────────────────────────▶ annotations of the stack
 
 `builds` asks the same `lamina.pipeline.build` as the command, once, and knows nothing of CDK; `choice` picks what a construct wants;
-`attached` decides on the layers of a function; `assets` hands zips over under the identity that lamina gives them; `telling` words what
-is wrong as CDK shows it, and nothing here raises for it. Needs the extra ``cdk``.
+`attached` decides on the layers of a function; `texts` checks what else a layer is given; `assets` hands zips over under the identity
+that lamina gives them; `telling` words what is wrong as CDK shows it, and nothing here raises for it. Needs the extra ``cdk``.
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aws_cdk import AssetHashType, Stack
+from aws_cdk import Annotations, AssetHashType, Stack
 from aws_cdk.aws_lambda import Architecture, Code, Runtime, RuntimeFamily
 
 import lamina
-from lamina.aws.naming import Keys
+from lamina.aws.interfaces import Account
+from lamina.aws.naming import Keys, fill
 from lamina.target import runtimes
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ __all__ = [
     "package_zip",
 ]
 
+# A warning that code without an object's version is not updated with the object (aws-cdk-lib 2.275, 2026-11).
+_UNVERSIONED = "@aws-cdk/aws-lambda:codeFromBucketObjectVersionNotSpecified"
 _NOT_BUILT = Path(lamina.__file__).parent / "data" / "not-built.zip"
 
 
@@ -56,17 +59,17 @@ def _asset(path: Path, identity: str) -> Code:
     return Code.from_asset(str(path), asset_hash=identity, asset_hash_type=AssetHashType.CUSTOM)
 
 
-def layer_in_bucket(scope: Construct, layer: Layer, bucket: IBucket | str, *, prefix: str) -> Code:
+def layer_in_bucket(scope: Construct, layer: Layer, bucket: str, *, prefix: str) -> Code:
     """
     Return the object that ``lamina publish --upload-only`` puts together from *layer* below *prefix*; nothing is uploaded for it.
 
     Lambda copies it, whatever ``storage`` says: a reference needs the object's version, which only asking S3 tells.
     """
-    found = _bucket(scope, bucket) if isinstance(bucket, str) else bucket
-    return Code.from_bucket(found, Keys(prefix).layer(layer.digest))
+    return Code.from_bucket(_bucket(scope, bucket), Keys(prefix).layer(layer.digest))
 
 
 def _bucket(scope: Construct, name: str) -> IBucket:
+    """Return a construct of its own for the bucket, so that what is acknowledged for it is acknowledged for lamina's keys only."""
     from aws_cdk.aws_s3 import Bucket  # noqa: PLC0415 - its own size, and few have such a bucket
 
     stack = Stack.of(scope)
@@ -74,8 +77,11 @@ def _bucket(scope: Construct, name: str) -> IBucket:
     for each in stack.node.children:
         if each.node.id == id_:
             return each  # type: ignore[return-value]  # made below
-    filled = name.replace("{account}", stack.account).replace("{region}", stack.region)
-    return Bucket.from_bucket_name(stack, id_, filled.replace("{partition}", stack.partition))
+    here = Account(id=stack.account, partition=stack.partition, region=stack.region)
+    made = Bucket.from_bucket_name(stack, id_, fill(name, here))
+    # Another content has another key.
+    Annotations.of(made).acknowledge_warning(_UNVERSIONED)
+    return made
 
 
 @cache

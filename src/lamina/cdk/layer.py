@@ -10,7 +10,8 @@ from aws_cdk import RemovalPolicy, Stack
 from aws_cdk.aws_lambda import LayerVersion
 
 from lamina.aws.naming import describe, plain_runtime
-from lamina.cdk import assets, telling
+from lamina.cdk import assets, telling, texts
+from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
 from lamina.cdk.choice import Asked, LayerChoice, choose_layer, platform
 
@@ -65,6 +66,12 @@ class PythonLayerVersion(LayerVersion):
         """The stack that it is in."""
         answer = self.place.look(entry)
         choice = choose_layer(answer, layer, asked)
+        bucket_name = bucket if isinstance(bucket, str) or bucket is None else bucket.bucket_name
+        mistakes = tuple(
+            texts.mistakes(
+                bucket=bucket_name, description=description, layer_version_name=layer_version_name, license_info=license
+            )
+        )
         self.runtime_name = choice.target.runtime if choice.target else None
         """The runtime that it is for; ``None`` where the configuration could not be read."""
         self.architecture_names = choice.architectures
@@ -74,14 +81,9 @@ class PythonLayerVersion(LayerVersion):
         super().__init__(
             scope,
             id,
-            code=_code(scope, answer, choice, bucket=bucket, as_asset=as_asset),
-            # CDK compares it with the runtime of each function, and raises: what is complained about already is for any.
-            compatible_runtimes=None
-            if choice.complaints or self.runtime_name is None
-            else [assets.lambda_runtime(self.runtime_name)],
-            compatible_architectures=list(() if choice.complaints else compatible_architectures or ())
-            or [assets.lambda_architecture(name) for name in choice.architectures]
-            or None,
+            code=_code(scope, answer, choice, bucket=bucket_name, as_asset=as_asset) if not mistakes else not_built(),
+            compatible_runtimes=_runtimes(choice),
+            compatible_architectures=_architectures(choice, compatible_architectures),
             description=description or _description(choice),
             layer_version_name=layer_version_name,
             license=license or (answer.publish.license if answer.publish else None),
@@ -92,7 +94,7 @@ class PythonLayerVersion(LayerVersion):
         self.digest = choice.layer.digest if choice.layer else None
         """The layer's identity; ``None`` where nothing was built."""
         telling.tell(self, answer.problems)
-        telling.complain(self, choice.complaints)
+        telling.complain(self, (*choice.complaints, *mistakes))
         if bundling is not None:
             telling.warn(
                 self,
@@ -133,7 +135,7 @@ class PythonLayerVersion(LayerVersion):
                 as_asset=as_asset,
             )
         found = place.layers[id_]
-        if answer.service is not None and found.project != answer.service.root:
+        if answer.service is not None and not (found.project and found.project.samefile(answer.service.root)):
             fact = (
                 f"`{found.project}` and `{answer.service.root}` are both called `{answer.service.name}`, in one stack"
             )
@@ -180,16 +182,24 @@ def _asked(runtimes: Sequence[Runtime] | None, architectures: Sequence[Architect
     )
 
 
-def _code(
-    scope: Construct, answer: Answer, choice: LayerChoice, *, bucket: IBucket | str | None, as_asset: bool
-) -> Code:
+def _code(scope: Construct, answer: Answer, choice: LayerChoice, *, bucket: str | None, as_asset: bool) -> Code:
     if choice.layer is None:
-        return assets.not_built()
+        return not_built()
     config = answer.publish
     where = bucket or (config.bucket if config else None)
     if where is None or config is None or as_asset:
         return assets.layer_zip(choice.layer)
     return assets.layer_in_bucket(scope, choice.layer, where, prefix=config.prefix)
+
+
+def _runtimes(choice: LayerChoice) -> list[Runtime] | None:
+    """Return what CDK compares with each function's runtime, and raises: what is complained about already is for any."""
+    return [assets.lambda_runtime(choice.target.runtime)] if choice.target and not choice.complaints else None
+
+
+def _architectures(choice: LayerChoice, given: Sequence[Architecture] | None) -> list[Architecture] | None:
+    fitting = () if choice.complaints else given or ()
+    return list(fitting) or [assets.lambda_architecture(name) for name in choice.architectures] or None
 
 
 def _description(choice: LayerChoice) -> str | None:
