@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lamina.cli._console import Console
 from lamina.cli._measuring import showing
+from lamina.cli.coldstart import misplaced
 from lamina.cli.invoke import open_build, read_event
 from lamina.coldstart.measure import start
 from lamina.coldstart.profile import imported, record
@@ -25,6 +26,8 @@ __all__ = ["run"]
 
 def run(arguments: argparse.Namespace) -> int:
     """Start each function once, with its events, and write the profile; 1 where one cannot start."""
+    if mistakes := misplaced(arguments):
+        raise ConfigError("; ".join(mistakes), hint="see: lamina coldstart --help")
     console = Console.of(arguments)
     artifacts = open_build(arguments)
     chosen = subjects(artifacts, arguments.functions, showing=showing(arguments))
@@ -37,6 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
             console.warn(f"`{subject.function}` cannot start and was not recorded: {run.failure}")
             failures += 1
             continue
+        for reason in run.unanswered:
+            console.warn(
+                f"`{subject.function}` failed with an event: {reason}",
+                hint="what it would have imported after that was not recorded",
+            )
         found[subject.function] = imported(run.trace)
         console.note(f"`{subject.function}`: {len(found[subject.function])} modules of its layers")
     path = record(artifacts.project, found, fresh=arguments.fresh)

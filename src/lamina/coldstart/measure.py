@@ -18,7 +18,7 @@ from lamina.coldstart.spread import Spread
 from lamina.local.facts import facts
 from lamina.local.initialise import Options, Runtime, exit_words
 from lamina.local.invoke import reported
-from lamina.local.runtime_api import Event
+from lamina.local.runtime_api import Event, Failure, Reply
 from lamina.progress import Silent
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owners
     from lamina.coldstart.trace import Trace
     from lamina.local.process import Ended
-    from lamina.local.runtime_api import Failure
     from lamina.local.world import Mode, World
     from lamina.progress import Reporter
 
@@ -69,6 +68,8 @@ class Run:
     mode_reason: str | None
     logs: str
     trace: Trace | None
+    unanswered: tuple[str, ...] = ()
+    """Why the function did not answer events, one reason for each; there is no event after the one that ended it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,9 +139,7 @@ def start(
         milliseconds = runtime.wait_ready(patience)
         cpu_ms = _cpu_ms(runtime.process.pid) if milliseconds is not None else None
         process, failure = runtime.process, runtime.api.init_failure
-        if milliseconds is not None:
-            for payload in events:
-                runtime.api.exchange(_event(world, payload), patience)
+        unanswered = _send(runtime, world, events, patience) if milliseconds is not None else ()
         memory = process.memory()
         # The report and the logs of a process that failed are complete when it has ended.
         ended = process.wait(_EXIT_PATIENCE_SECONDS if failure is not None else 0)
@@ -154,6 +153,7 @@ def start(
         mode_reason=runtime.refusal,
         logs=logs,
         trace=trace.read(process.reported, world.directories(runtime.mode)) if traced else None,
+        unanswered=unanswered,
     )
 
 
@@ -227,6 +227,21 @@ def _cpu_ms(pid: int | None) -> float | None:
         return None
 
 
+def _send(runtime: Runtime, world: World, events: Sequence[bytes], patience: float) -> tuple[str, ...]:
+    """Give *events* to a process that waits for them, until one ends it; return why it did not answer."""
+    reasons: list[str] = []
+    for payload in events:
+        outcome = runtime.api.exchange(_event(world, payload), patience)
+        if isinstance(outcome, Reply):
+            continue
+        if isinstance(outcome, Failure):
+            reasons.append(_reported(outcome))
+            continue
+        reasons.append(exit_words(outcome) if outcome is not None else f"no answer in {patience:g} s")
+        break
+    return tuple(reasons)
+
+
 def _event(world: World, payload: bytes) -> Event:
     return Event(
         request_id=str(uuid.uuid4()),
@@ -239,9 +254,13 @@ def _event(world: World, payload: bytes) -> Event:
 
 def _words(failure: Failure | None, ended: Ended | None, patience: float) -> str:
     if failure is not None:
-        error = reported(failure)
-        return f"{error.type}: {error.message}"
+        return _reported(failure)
     if ended is not None:
         return exit_words(ended)
     limit = facts().limits.init_seconds
     return f"no event was asked for in {patience:g} s, and Lambda waits {limit:g} s"
+
+
+def _reported(failure: Failure) -> str:
+    error = reported(failure)
+    return f"{error.type}: {error.message}"
