@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lamina.cli import _shares
 from lamina.cli._console import Console
+from lamina.cli.coldstart import misplaced
 from lamina.cli.invoke import open_build
 from lamina.coldstart import gates
 from lamina.coldstart.cpu import Unavailable, limited
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.coldstart.cpu import Limit
-    from lamina.coldstart.gates import Verdict
+    from lamina.coldstart.gates import Baseline, Verdict
     from lamina.coldstart.measure import Measurement, Subject
 
 __all__ = ["run", "showing"]
@@ -38,6 +39,7 @@ _TRACED = 3
 def run(arguments: argparse.Namespace) -> int:
     """Measure, show, write what is to be written, and judge."""
     _check(arguments)
+    baseline = gates.read(arguments.baseline) if arguments.max_regression is not None else None
     console = Console.of(arguments)
     with ExitStack() as stack:
         stack.callback(console.close)
@@ -46,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
             stack.enter_context(limit)
         base = subjects(open_build(arguments), arguments.functions, showing=showing(arguments))
         sides = [*base, *_variants(arguments, base, stack, console)]
+        if arguments.svg is not None and len(sides) > 1:
+            raise ConfigError("One chart is of one function", hint="name it, or take all of them: --html FILE")
         measured = conduct(
             sides,
             Schedule(repeat=arguments.repeat, traced=min(_TRACED, arguments.repeat)),
@@ -53,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             limit=limit,
             reporter=console,
         )
-    study = _judged(arguments, measured, limit, console)
+    study = _judged(arguments, measured, limit, baseline, console)
     # First the files: whoever reads the table may stop reading it early, as `| head` does.
     _write(arguments, study, console)
     _show(arguments, study, console)
@@ -72,14 +76,22 @@ def _check(arguments: argparse.Namespace) -> None:
     mistakes: list[str] = []
     if arguments.repeat < 1:
         mistakes.append("`--repeat` is at least 1")
+    if arguments.modules < 0:
+        mistakes.append("`--modules` is at least 0")
     if arguments.cpu is not None and not 0.01 <= arguments.cpu <= 64:
         mistakes.append("`--cpu` is a share of a processor, such as 0.3")
     if arguments.require_cpu and arguments.cpu is None:
         mistakes.append("`--require-cpu` needs `--cpu`")
-    if (arguments.max_regression is not None or arguments.write_baseline) and arguments.baseline is None:
+    if arguments.budget_ms is not None and not arguments.budget_ms > 0:
+        mistakes.append("`--budget-ms` is above 0")
+    if arguments.max_regression is not None and not arguments.max_regression >= 0:
+        mistakes.append("`--max-regression` is at least 0 percent")
+    judging = arguments.max_regression is not None or arguments.write_baseline
+    if judging and arguments.baseline is None:
         mistakes.append("`--max-regression` and `--write-baseline` need `--baseline FILE`")
-    if arguments.event or arguments.fresh:
-        mistakes.append("`--event` and `--fresh` need `--record`")
+    if arguments.baseline is not None and not judging:
+        mistakes.append("`--baseline` needs `--max-regression` or `--write-baseline`")
+    mistakes += misplaced(arguments)
     if mistakes:
         raise ConfigError("; ".join(mistakes), hint="see: lamina coldstart --help")
 
@@ -129,19 +141,28 @@ def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitSt
 
 
 def _judged(
-    arguments: argparse.Namespace, measured: tuple[Measurement, ...], limit: Limit | None, console: Console
+    arguments: argparse.Namespace,
+    measured: tuple[Measurement, ...],
+    limit: Limit | None,
+    baseline: Baseline | None,
+    console: Console,
 ) -> Study:
     base = [each for each in measured if not each.subject.variant]
     now = gates.circumstances(base[0].subject.world.target.runtime, limit.share if limit is not None else None)
     verdicts: list[Verdict] = []
     if arguments.budget_ms is not None:
         verdicts += gates.judge_budget(base, arguments.budget_ms)
-    if arguments.max_regression is not None:
-        baseline = gates.read(arguments.baseline)
+    if baseline is not None:
         if baseline.circumstances != now:
             console.warn(
                 f"`{arguments.baseline}` was measured under other circumstances, so the comparison says little",
                 hint="write it on the machine, and with the options, that are to be compared",
+            )
+        known = dict(baseline.functions)
+        if new := [each.subject.function for each in base if each.subject.function not in known]:
+            console.warn(
+                f"`{arguments.baseline}` does not know {', '.join(f'`{name}`' for name in new)}, so nothing was compared",
+                hint="write it anew with them: --write-baseline",
             )
         verdicts += gates.judge_regression(base, baseline, arguments.max_regression)
     if arguments.write_baseline:
@@ -178,10 +199,10 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
 
     drawn = [each for each in study.measurements if each.traces]
     if arguments.svg is not None:
-        if len(drawn) != 1:
-            raise ConfigError("One chart is of one function", hint="name it, or take all of them: --html FILE")
-        replace_file(arguments.svg, chart.standalone(chart.of(drawn[0])).encode())
-        console.note(f"chart written: `{arguments.svg}`")
+        # Nothing can be drawn of a function that cannot start, which the table says.
+        for each in drawn:
+            replace_file(arguments.svg, chart.standalone(chart.of(each)).encode())
+            console.note(f"chart written: `{arguments.svg}`")
     if arguments.html is not None:
         replace_file(arguments.html, page.render(study).encode())
         console.note(f"page written: `{arguments.html}`")

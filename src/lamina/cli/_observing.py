@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lamina.aws.client import Access
 from lamina.aws.traces import DeployedFunctions, Logs, XRay
 from lamina.cli._console import Console
+from lamina.cli.coldstart import misplaced
 from lamina.cli.invoke import read_event
 from lamina.coldstart.forced import force
 from lamina.coldstart.traffic import Group, Percentiles, by_version, logged, split, traced
@@ -79,8 +80,15 @@ def tell(arguments: argparse.Namespace, sources: Sources, *, now: dt.datetime) -
 def _check(arguments: argparse.Namespace) -> None:
     if not arguments.functions:
         raise ConfigError("`--aws` needs the names of deployed functions", hint="lamina coldstart --aws NAME --logs 24")
-    if arguments.logs is None and arguments.xray is None and not arguments.forced:
+    if arguments.logs is None and arguments.xray is None and arguments.forced is None:
         raise ConfigError("`--aws` needs `--logs`, `--xray` or `--forced`", hint="see: lamina coldstart --help")
+    mistakes = [
+        f"`--{name}` is above 0"
+        for name, value in (("logs", arguments.logs), ("xray", arguments.xray), ("forced", arguments.forced))
+        if value is not None and not value > 0
+    ]
+    if mistakes := [*mistakes, *misplaced(arguments)]:
+        raise ConfigError("; ".join(mistakes), hint="see: lamina coldstart --help")
     _moment(arguments.split)
 
 

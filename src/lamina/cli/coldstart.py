@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["EXAMPLE", "HELP", "configure", "run"]
+__all__ = ["EXAMPLE", "HELP", "configure", "misplaced", "run"]
 
 HELP = (
     "Measure the initialisation of functions in fresh processes against their built layers: how long it takes, which distribution "
@@ -27,6 +27,16 @@ examples:
   lamina coldstart --aws orders-export --logs 24      what Lambda reported in the last 24 hours
   lamina coldstart --aws orders-export --forced 10    cold starts of `$LATEST`, forced now
 """
+
+
+# Which options, by the names of their values, mean something in one of the three things that the command does.
+_MEASURING = frozenset(
+    {"repeat", "modules", "seed", "without", "compare", "cpu", "require_cpu", "budget_ms", "baseline", "max_regression"}
+    | {"write_baseline", "html", "svg"}
+)
+_RECORDING = frozenset({"record", "fresh"})
+_OBSERVING = frozenset({"aws", "logs", "xray", "split", "forced", "allow_latest", "region", "role"})
+_STARTING_HERE = frozenset({"env", "no_build", "credentials", "mode"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +94,29 @@ def _configure_aws(parser: argparse.ArgumentParser) -> None:
     seen.add_argument("--allow-latest", action="store_true", help="even where callers may be using `$LATEST`")
     seen.add_argument("--region", help="instead of the configured region")
     seen.add_argument("--role", metavar="ARN", help="a role to assume")
+
+
+def misplaced(arguments: argparse.Namespace) -> list[str]:
+    """Return what is wrong with options that belong to another of the things that the command does; they would be passed over."""
+    import argparse  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    unset = vars(parser.parse_args([]))
+    given = {name for name, value in unset.items() if getattr(arguments, name) != value}
+    if arguments.aws:
+        return _saying(given & (_MEASURING | _RECORDING | _STARTING_HERE), "not with `--aws`")
+    if arguments.record:
+        return _saying(given & (_MEASURING | _OBSERVING), "not with `--record`")
+    return [
+        *_saying(given & {*_RECORDING, "event"}, "only with `--record`"),
+        *_saying(given & _OBSERVING, "only with `--aws`"),
+    ]
+
+
+def _saying(names: set[str], words: str) -> list[str]:
+    shown = ", ".join(f"`--{name.replace('_', '-')}`" for name in sorted(names))
+    return [f"{words}: {shown}"] if names else []
 
 
 def run(arguments: argparse.Namespace) -> int:
