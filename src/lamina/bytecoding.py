@@ -298,10 +298,10 @@ def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
         return sorted({str(module) for row in rows for module in row["modules"]})
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"`{path}` is no profile of imports",
-            hint="record it again: lamina coldstart --record",
+            hint="remove it, and record again: lamina coldstart --record",
         ) from error
 
 

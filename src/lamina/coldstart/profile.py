@@ -60,9 +60,11 @@ def _read(path: Path) -> dict[str, list[str]]:
         return {str(name): [str(module) for module in row["modules"]] for name, row in document["functions"].items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unreadable(path) from error
 
 
 def _unreadable(path: Path) -> ConfigError:
-    return ConfigError(f"`{path}` is no profile of imports", hint="replace it: lamina coldstart --record --fresh")
+    return ConfigError(
+        f"`{path}` is no profile of imports", hint="remove it, and record again: lamina coldstart --record"
+    )
