@@ -422,16 +422,16 @@ class FakeObjects:
     def abort(self, key: str, upload: str) -> None:
         self.fake.do("AbortMultipartUpload", lambda: self.fake.cloud.uploads.pop(upload, None))
 
-    def unfinished(self, key: str) -> Sequence[Unfinished]:
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         def effect() -> list[Unfinished]:
             cloud = self.fake.cloud
             return [
-                Unfinished(id=upload, age_seconds=cloud.clock - begun)
-                for upload, (bucket, of, begun, _) in cloud.uploads.items()
-                if (bucket, of) == (self.bucket, key)
+                Unfinished(key=key, id=upload, age_seconds=cloud.clock - begun)
+                for upload, (bucket, key, begun, _) in cloud.uploads.items()
+                if bucket == self.bucket and key.startswith(prefix)
             ]
 
-        return self.fake.do("ListMultipartUploads", effect)  # type: ignore[return-value]
+        yield from self.fake.do("ListMultipartUploads", effect)  # type: ignore[misc]
 
     def _parts(self, upload: str) -> dict[int, bytes]:
         if upload not in self.fake.cloud.uploads:

@@ -26,7 +26,7 @@ from botocore.loaders import Loader
 from lamina.aws import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ACCOUNT = "000000000000"
 REPORT = b"REPORT RequestId: 1 Duration: 1.00 ms Billed Duration: 1 ms Memory Size: 128 MB Init Duration: 99.00 ms\t\n"
@@ -160,6 +160,8 @@ class Record:
     asked: list[Asked] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
     days: int = 0
+    before: Callable[[str], None] = lambda _: None
+    """Is told of each operation before it is passed on."""
 
     def clear(self) -> None:
         self.asked, self.refuse = [], set()
@@ -247,6 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if asked is not None:
             record.asked.append(asked)
+        record.before(operation)
         if operation in CANNED:
             headers, document = CANNED[operation]
             if isinstance(document, str):

@@ -181,11 +181,11 @@ def test_conditions(ministack: Emulator) -> None:
 def test_unfinished_uploads_are_found_and_given_up(ministack: Emulator) -> None:
     """What a killed publisher began can be listed and ended."""
     objects = objects_of(ministack)
-    upload = objects.begin("key")
+    upload, other = objects.begin("key"), objects.begin("keys/other")
 
-    assert [upload] == [each.id for each in objects.unfinished("key")]
+    assert [("key", upload), ("keys/other", other)] == sorted((each.key, each.id) for each in objects.unfinished("key"))
     objects.abort("key", upload)
-    assert () == tuple(objects.unfinished("key"))
+    assert [other] == [each.id for each in objects.unfinished("key")]
     objects.abort("key", upload)
 
 

@@ -203,6 +203,11 @@ def test_prune(stage: Stage) -> None:
         assert 0 == stage.run("publish")
     stage.record.clear()
     stage.record.days = 2
+    left = f"lamina/layers/{'a' * 64}.zip"
+    stage.emulator.client("s3").create_multipart_upload(Bucket=stage.bucket, Key=left)
+    stage.emulator.client("lambda").create_function(
+        FunctionName=stage.name, Role=ROLE, Runtime="python3.13", Handler="app.handler", Code={"ZipFile": code("x")}
+    )
     words = ("prune", "--keep", "1", "--keep-days", "0", "--objects", "--apply")
 
     assert 0 == stage.run(*words)

@@ -21,7 +21,7 @@ from lamina.aws.interfaces import Grant, Publication, Zip
 from lamina.aws.inventory import Attachment, UnsettledStack
 from lamina.aws.inventoryclient import AwsInventory, Pace
 from lamina.aws.naming import Keys
-from lamina.aws.prune import delete_objects, delete_versions, kept_digests, survey, survey_objects
+from lamina.aws.prune import Unneeded, delete_objects, delete_versions, kept_digests, survey, survey_objects
 from lamina.aws.pruneplan import Rules
 from lamina.aws.stopping import Stop
 from lamina.errors import StoppedError
@@ -126,7 +126,7 @@ def test_objects_of_kept_layers_stay() -> None:
     cloud.pass_time(86_401)
     freed = delete_objects(objects, survey_objects(objects, KEYS, kept, keep_layers=False))
 
-    assert () == early
+    assert Unneeded(objects=(), uploads=()) == early
     assert len(b"not needed") + len(b"gone") == freed
     assert sorted([KEYS.part(part), KEYS.record(digest(2))]) == cloud.stored_keys()
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamina.aws.functions import unversioned
-from lamina.aws.interfaces import Listed
+from lamina.aws.interfaces import Account, Listed, Unfinished
 from lamina.aws.inventory import VersionRow
 from lamina.aws.naming import Keys
-from lamina.aws.pruneplan import Delete, Keep, Rules, plan, unneeded
+from lamina.aws.pruneplan import Delete, Keep, Rules, left_over, plan, unneeded
 from lamina.aws.record import Record
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
@@ -117,6 +117,7 @@ def record(digest: str, *parts: str, directories: tuple[str, ...] = ()) -> Recor
 
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
+CLAIM = KEYS.claim(Account(id="123456789012", partition="aws", region="eu-west-1"), "shop-common", A)
 
 
 def listed(*keys: str, age: float = 2 * DAY) -> list[Listed]:
@@ -131,10 +132,22 @@ def test_objects() -> None:
     """Parts and layers that kept layers need stay; what no layer needs goes, if it is lamina's."""
     objects = listed(
         KEYS.part(B), KEYS.part(C), KEYS.layer(A), KEYS.layer(B), KEYS.record(A), KEYS.record(B), KEYS.package(B),
-        "lamina/notes.txt", "lamina/claims/1/eu-west-1/common/x", "else/parts/" + B,
+        CLAIM, "lamina/notes.txt", "lamina/claims/1/eu-west-1/common/x", "else/parts/" + B,
     )  # fmt: skip
 
-    assert [KEYS.part(C), KEYS.layer(B), KEYS.record(B), KEYS.package(B)] == going(objects, records=[record(A, B)])
+    assert [KEYS.part(C), KEYS.layer(B), KEYS.record(B), KEYS.package(B), CLAIM] == going(
+        objects, records=[record(A, B)]
+    )
+
+
+def test_unfinished_uploads() -> None:
+    """What killed publishers began goes when it is a day old; uploads of others below the prefix are their business."""
+    uploads = [
+        Unfinished(key=key, id=key, age_seconds=age)
+        for key, age in ((KEYS.layer(A), DAY), (KEYS.layer(B), DAY - 1), (KEYS.part(C), DAY), ("lamina/notes", DAY))
+    ]
+
+    assert [KEYS.layer(A), KEYS.part(C)] == [each.key for each in left_over(uploads, KEYS)]
 
 
 def test_directories() -> None:
@@ -148,7 +161,7 @@ def test_directories() -> None:
 
 def test_young_objects() -> None:
     """What is younger than a day may belong to a layer that is being published."""
-    assert [] == going(listed(KEYS.part(C), age=DAY - 1), records=[])
+    assert [] == going(listed(KEYS.part(C), CLAIM, age=DAY - 1), records=[])
 
 
 def test_layers_by_reference() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aws.lambdafakes import code
+from aws.recorder import recorder
 from lamina.cli import main
 
 if TYPE_CHECKING:
@@ -33,13 +34,15 @@ class Shop:
         )
         (directory / "service").mkdir()
         self.layer = f"{self.name}-common"
+        # Of this shop alone: what any layer of the account needs stays.
+        self.digests = [hashlib.sha256(f"{self.name} {number}".encode()).hexdigest() for number in range(4)]
         self.arns = [
             self.lambda_.publish_layer_version(
                 LayerName=self.layer,
-                Description=f"lamina:{hashlib.sha256(str(number).encode()).hexdigest()} python3.13 on x86_64",
+                Description=f"lamina:{digest} python3.13 on x86_64",
                 Content={"ZipFile": code(str(number))},
             )["LayerVersionArn"]
-            for number in range(4)
+            for number, digest in enumerate(self.digests)
         ]
         self.lambda_.create_function(
             FunctionName=self.name,
@@ -100,6 +103,38 @@ def test_objects(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     exit_code = shop.run("--objects", "--json")
 
     assert (0, []) == (exit_code, json.loads(capsys.readouterr().out)["objects"])
+
+
+def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody attaches after the plan was made stays, with its objects, and is not said to be gone; what killed publishers left goes."""
+    shop.emulator.make_bucket(shop.name)
+    s3 = shop.emulator.client("s3")
+    keys = [f"lamina/layers/{digest}.zip" for digest in shop.digests]
+    claim = f"lamina/claims/000000000000/eu-west-1/{shop.layer}/{shop.digests[0]}"
+    for key in (*keys, claim):
+        s3.put_object(Bucket=shop.name, Key=key, Body=b"zip")
+    for key in (keys[0], "lamina/others.zip"):
+        s3.create_multipart_upload(Bucket=shop.name, Key=key)
+    seen: list[str] = []
+
+    def attach(operation: str) -> None:
+        seen.append(operation)
+        if operation == "ListFunctions" and seen.count(operation) == 2:
+            shop.lambda_.update_function_configuration(FunctionName=shop.name, Layers=[shop.arns[1]])
+
+    with recorder(shop.emulator.url) as record:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", record.url)
+        record.days, record.before = 2, attach
+        exit_code = shop.run("--objects", "--apply", "--keep", "1")
+    captured = capsys.readouterr()
+
+    assert 0 == exit_code
+    assert [1, 2, 4] == shop.left()
+    assert [shop.arns[2]] == captured.out.split()
+    assert f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep: came into use meanwhile" in captured.err
+    assert captured.err.splitlines()[-1] == "deleted 1 layer version, 0.1 kB; 2 objects, 0.0 kB; 1 unfinished upload"
+    assert sorted(keys[number] for number in (0, 1, 3)) == sorted(shop.emulator.keys(shop.name))
+    assert ["lamina/others.zip"] == [row["Key"] for row in s3.list_multipart_uploads(Bucket=shop.name)["Uploads"]]
 
 
 @pytest.mark.parametrize(

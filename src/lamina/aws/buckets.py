@@ -216,16 +216,17 @@ class S3Bucket:
             UploadId=upload,
         )
 
-    def unfinished(self, key: str) -> tuple[Unfinished, ...]:
-        """Return the uploads of *key* that nobody finished."""
-        response = self._call(
-            "ListMultipartUploads", doing=self._doing("list uploads of", key), Bucket=self.bucket, Prefix=key
-        )
-        return tuple(
-            Unfinished(id=row["UploadId"], age_seconds=_age(response or {}, row["Initiated"]))
-            for row in (response or {}).get("Uploads", ())
-            if row["Key"] == key
-        )
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Yield the uploads that nobody finished of all keys that begin with *prefix*, page by page."""
+        doing = self._doing("list uploads of", f"{prefix}*")
+        markers: dict[str, Any] = {}
+        while True:
+            page = self._call("ListMultipartUploads", doing=doing, Bucket=self.bucket, Prefix=prefix, **markers) or {}
+            for row in page.get("Uploads", ()):
+                yield Unfinished(key=row["Key"], id=row["UploadId"], age_seconds=_age(page, row["Initiated"]))
+            if not page.get("IsTruncated"):
+                return
+            markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def _doing(self, verb: str, key: str) -> str:
         return f"{verb} `s3://{self.bucket}/{key}`"

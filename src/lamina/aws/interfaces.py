@@ -217,6 +217,8 @@ class SentPart:
 class Unfinished:
     """A multipart upload that was begun."""
 
+    key: str
+    """Of the object that it was to become."""
     id: str
     age_seconds: float
     """By the server's own clock."""
@@ -274,8 +276,8 @@ class Objects(Protocol):
     def abort(self, key: str, upload: str) -> None:
         """Give an upload up, with what was sent of it."""
 
-    def unfinished(self, key: str) -> Sequence[Unfinished]:
-        """Return the uploads of *key* that nobody finished."""
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Yield the uploads that nobody finished of all keys that begin with *prefix*, page by page."""
 
 
 class Parameters(Protocol):

@@ -20,6 +20,7 @@ _MARK = "lamina:"
 _DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
 _OWN_KEY = re.compile(
     r"(?:parts|directories)/[0-9a-f]{64}|grafts/[0-9a-f]{32}|layers/[0-9a-f]{64}\.(?:zip|json)|functions/[0-9a-f]{64}\.zip"
+    r"|claims/[0-9]{12}/[a-z0-9-]+/[a-zA-Z0-9_-]+/[0-9a-f]{64}"
 )
 _PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
 
@@ -92,7 +93,7 @@ class Keys:
         return self._prefix
 
     def is_ours(self, key: str) -> bool:
-        """Return whether *key* is one that lamina writes, claims apart, which go by themselves."""
+        """Return whether *key* is one that lamina writes."""
         rest = key.removeprefix(self._prefix)
         return key.startswith(self._prefix) and _OWN_KEY.fullmatch(rest) is not None
 

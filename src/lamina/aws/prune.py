@@ -8,21 +8,30 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.functions import unversioned
 from lamina.aws.naming import digest_in
-from lamina.aws.pruneplan import Delete, Keep, plan, unneeded
+from lamina.aws.pruneplan import Delete, Keep, left_over, plan, unneeded
 from lamina.aws.record import decode
 from lamina.progress import Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from lamina.aws.interfaces import Listed, Objects
+    from lamina.aws.interfaces import Listed, Objects, Unfinished
     from lamina.aws.inventory import Inventory, VersionRow
     from lamina.aws.naming import Keys
     from lamina.aws.pruneplan import Action, Rules
     from lamina.aws.record import Record
     from lamina.progress import Reporter
 
-__all__ = ["Pruned", "Survey", "delete_objects", "delete_versions", "kept_digests", "survey", "survey_objects"]
+__all__ = [
+    "Pruned",
+    "Survey",
+    "Unneeded",
+    "delete_objects",
+    "delete_versions",
+    "kept_digests",
+    "survey",
+    "survey_objects",
+]
 
 _SILENT = Silent()
 
@@ -48,6 +57,15 @@ class Pruned:
     versions: tuple[VersionRow, ...]
     spared: tuple[VersionRow, ...]
     """Those that came into use after the plan was made."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unneeded:
+    """What a bucket has and nobody needs."""
+
+    objects: tuple[Listed, ...]
+    uploads: tuple[Unfinished, ...]
+    """Left by publishers who were killed; how many bytes they hold S3 does not say."""
 
 
 def survey(
@@ -151,8 +169,8 @@ def kept_digests(inventory: Inventory, deletions: Iterable[VersionRow]) -> froze
 
 def survey_objects(
     objects: Objects, keys: Keys, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = _SILENT
-) -> tuple[Listed, ...]:
-    """Return the objects of a bucket that no layer version with a digest in *kept* needs; raises AwsError and its kinds."""
+) -> Unneeded:
+    """Return what of a bucket no layer version with a digest in *kept* needs; raises AwsError and its kinds."""
     reporter.stage("Looking at objects")
     records: list[Record] = []
     unreadable: list[str] = []
@@ -168,19 +186,23 @@ def survey_objects(
             f"No part is pruned, because it is not known which ones {len(unreadable)} layers need: `{unreadable[0]}`",
             hint="a later version of lamina wrote it, or it is damaged",
         )
-    return unneeded(
+    going = unneeded(
         objects.listed(keys.prefix),
         kept=kept,
         records=None if unreadable else records,
         keys=keys,
         keep_layers=keep_layers,
     )
+    return Unneeded(objects=going, uploads=left_over(objects.unfinished(keys.prefix), keys))
 
 
-def delete_objects(objects: Objects, going: Sequence[Listed], *, reporter: Reporter = _SILENT) -> int:
-    """Delete *going* and return how many bytes that was."""
-    reporter.stage("Deleting objects", total=len(going))
-    for each in going:
+def delete_objects(objects: Objects, found: Unneeded, *, reporter: Reporter = _SILENT) -> int:
+    """Delete what was *found*, and return how many bytes the objects had; raises AwsError and its kinds."""
+    reporter.stage("Deleting objects", total=len(found.objects) + len(found.uploads))
+    for each in found.objects:
         objects.delete(each.key)
         reporter.advance(1)
-    return sum(each.size for each in going)
+    for upload in found.uploads:
+        objects.abort(upload.key, upload.id)
+        reporter.advance(1)
+    return sum(each.size for each in found.objects)

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
-    from lamina.aws.interfaces import Listed
+    from lamina.aws.interfaces import Listed, Unfinished
     from lamina.aws.inventory import VersionRow
     from lamina.aws.naming import Keys
     from lamina.aws.record import Record
 
-__all__ = ["Action", "Delete", "Keep", "Rules", "plan", "unneeded"]
+__all__ = ["Action", "Delete", "Keep", "Rules", "left_over", "plan", "unneeded"]
 
 _DAY_SECONDS = 86_400
 LEAST_OBJECT_SECONDS = float(_DAY_SECONDS)
@@ -104,6 +104,11 @@ def _reason(
     return None
 
 
+def left_over(uploads: Iterable[Unfinished], keys: Keys) -> tuple[Unfinished, ...]:
+    """Return those of *uploads* that are lamina's and older than a day: whoever began them was killed, and S3 keeps what was sent."""
+    return tuple(each for each in uploads if each.age_seconds >= LEAST_OBJECT_SECONDS and keys.is_ours(each.key))
+
+
 def unneeded(
     objects: Iterable[Listed], *, kept: Collection[str], records: Sequence[Record] | None, keys: Keys, keep_layers: bool
 ) -> tuple[Listed, ...]:
@@ -112,7 +117,7 @@ def unneeded(
 
     *records* are those of kept layers; a layer without one counts with nothing but itself, and where they are not known all parts and directories stay.
     With *keep_layers* whole layers stay, because Lambda may read them there. What is not lamina's, and what is younger than a day,
-    is never returned.
+    is never returned; an older claim has been left by a publisher who was killed.
     """
     needed = {keys.part(sha256) for record in records or () for sha256 in record.parts}
     needed |= {keys.directory(name) for record in records or () for name in record.directories}

@@ -178,8 +178,9 @@ def _from_parts(objects: Objects, key: str, keys: Keys, source: Source) -> None:
             with suppress(AwsError):
                 objects.abort(key, upload_id)
     # Nobody needs those that a killed publisher left, or that were begun twice because a reply got lost.
-    for upload in objects.unfinished(key):
-        objects.abort(key, upload.id)
+    for upload in list(objects.unfinished(key)):
+        if upload.key == key:
+            objects.abort(key, upload.id)
 
 
 def _assemble(objects: Objects, key: str, upload: str, keys: Keys, source: Source) -> Sequence[SentPart]:

@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from lamina.aws.config import PublishConfig
-    from lamina.aws.interfaces import Listed, Objects
+    from lamina.aws.interfaces import Objects
+    from lamina.aws.inventory import VersionRow
     from lamina.aws.naming import Keys
-    from lamina.aws.prune import Pruned, Survey
+    from lamina.aws.prune import Pruned, Survey, Unneeded
     from lamina.aws.survey import Place
 
 __all__ = ["run"]
 
 _VERSION = "1"
+_SPARED = "came into use meanwhile"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class _Bucket:
     """What a bucket has that nobody needs."""
 
     objects: Objects
-    going: tuple[Listed, ...]
+    unneeded: Unneeded
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,28 +57,32 @@ def run(arguments: argparse.Namespace) -> int:
         surveys = dict(
             zip(places, everywhere(lambda place: _survey(place, names, rules, console), places), strict=True)
         )
-        buckets = _buckets(surveys, publishing, console) if arguments.objects else ()
+        going = {place: found.deletions for place, found in surveys.items()}
+        buckets = _buckets(going, publishing, console) if arguments.objects else ()
         console.close()
         for place, found in surveys.items():
             for line in _told(found, place):
                 console.say(line)
-        pruned = {}
         if arguments.apply:
-            pruned = {
-                place: delete_versions(place.services.inventory, found, reporter=console)
+            going = {
+                place: _deleted(place, delete_versions(place.services.inventory, found, reporter=console), console)
                 for place, found in surveys.items()
             }
+            if buckets and any(len(going[place]) < len(found.deletions) for place, found in surveys.items()):
+                # What those need that were spared is to stay, too.
+                buckets = _buckets(going, publishing, console)
             for bucket in buckets:
-                delete_objects(bucket.objects, bucket.going, reporter=console)
+                delete_objects(bucket.objects, bucket.unneeded, reporter=console)
     finally:
         console.close()
+    arns = frozenset(version.arn for versions in going.values() for version in versions)
     if arguments.json:
-        print(json.dumps(_document(surveys, buckets, pruned, applied=arguments.apply), indent=2))
+        print(json.dumps(_document(surveys, buckets, arns, applied=arguments.apply), indent=2))
     else:
-        for found in surveys.values():
-            for version in found.deletions:
+        for versions in going.values():
+            for version in versions:
                 print(version.arn)
-    console.say(_closing(surveys, buckets, pruned, applied=arguments.apply))
+    console.say(_closing(surveys, buckets, arns, applied=arguments.apply))
     return 0
 
 
@@ -94,19 +100,29 @@ def _survey(place: Place, names: Collection[str] | None, rules: Rules, console: 
     return survey(place.services.inventory, names, rules, check=place.stop.check, reporter=console)
 
 
-def _buckets(surveys: dict[Place, Survey], publishing: PublishConfig, console: Console) -> tuple[_Bucket, ...]:
-    """Return what each bucket has that no place which uses it needs."""
+def _deleted(place: Place, pruned: Pruned, console: Console) -> tuple[VersionRow, ...]:
+    """Return what was deleted, after saying what was not."""
+    for version in pruned.spared:
+        where = place.services.account
+        console.say(f"layer {version.name} version {version.number}, {where}: keep: {_SPARED}")
+    return pruned.versions
+
+
+def _buckets(
+    going: dict[Place, tuple[VersionRow, ...]], publishing: PublishConfig, console: Console
+) -> tuple[_Bucket, ...]:
+    """Return what each bucket has that no place which uses it needs, once the versions that are *going* are gone."""
     shared: dict[str, tuple[Objects, Keys, set[str]]] = {}
-    for place, found in surveys.items():
+    for place, versions in going.items():
         objects = place.objects
         if objects is not None:
             _, _, kept = shared.setdefault(objects.bucket, (objects, place.keys, set()))
-            kept |= kept_digests(place.services.inventory, found.deletions)
+            kept |= kept_digests(place.services.inventory, versions)
     keep_layers = publishing.storage is Storage.REFERENCE
     return tuple(
         _Bucket(
             objects=objects,
-            going=survey_objects(objects, keys, kept, keep_layers=keep_layers, reporter=console),
+            unneeded=survey_objects(objects, keys, kept, keep_layers=keep_layers, reporter=console),
         )
         for objects, keys, kept in shared.values()
     )
@@ -125,9 +141,8 @@ def _told(found: Survey, place: Place) -> Iterator[str]:
 
 
 def _document(
-    surveys: dict[Place, Survey], buckets: Sequence[_Bucket], pruned: dict[Place, Pruned], *, applied: bool
+    surveys: dict[Place, Survey], buckets: Sequence[_Bucket], going: Collection[str], *, applied: bool
 ) -> dict[str, object]:
-    spared = {version.arn for each in pruned.values() for version in each.spared}
     rows = [
         {
             "layer_name": action.version.name,
@@ -135,8 +150,8 @@ def _document(
             "arn": action.version.arn,
             "account": place.services.account.id,
             "region": place.services.account.region,
-            "action": "delete" if isinstance(action, Delete) and action.version.arn not in spared else "keep",
-            "reason": "came into use meanwhile" if action.version.arn in spared else action.reason,
+            "action": "delete" if action.version.arn in going else "keep",
+            "reason": _SPARED if isinstance(action, Delete) and action.version.arn not in going else action.reason,
             "bytes": found.code_bytes.get(action.version.arn),
         }
         for place, found in surveys.items()
@@ -145,25 +160,29 @@ def _document(
     objects = [
         {"bucket": bucket.objects.bucket, "key": each.key, "bytes": each.size}
         for bucket in buckets
-        for each in bucket.going
+        for each in bucket.unneeded.objects
     ]
-    return {"version": _VERSION, "applied": applied, "layers": rows, "objects": objects}
+    uploads = [
+        {"bucket": bucket.objects.bucket, "key": each.key, "upload_id": each.id}
+        for bucket in buckets
+        for each in bucket.unneeded.uploads
+    ]
+    return {"version": _VERSION, "applied": applied, "layers": rows, "objects": objects, "uploads": uploads}
 
 
-def _closing(
-    surveys: dict[Place, Survey], buckets: Sequence[_Bucket], pruned: dict[Place, Pruned], *, applied: bool
-) -> str:
-    spared = {version.arn for each in pruned.values() for version in each.spared}
-    gone = [
-        (version.arn, found.code_bytes.get(version.arn, 0))
-        for found in surveys.values()
-        for version in found.deletions
-        if version.arn not in spared
-    ]
-    objects = [each for bucket in buckets for each in bucket.going]
-    if not gone and not objects:
+def _closing(surveys: dict[Place, Survey], buckets: Sequence[_Bucket], going: Collection[str], *, applied: bool) -> str:
+    objects = [each for bucket in buckets for each in bucket.unneeded.objects]
+    uploads = sum(len(bucket.unneeded.uploads) for bucket in buckets)
+    if not going and not objects and not uploads:
         return "nothing to prune"
-    words = f"{len(gone)} layer version{'' if len(gone) == 1 else 's'}, {megabytes(sum(size for _, size in gone))}"
+    freed = sum(size for found in surveys.values() for arn, size in found.code_bytes.items() if arn in going)
+    words = f"{_counted(len(going), 'layer version')}, {megabytes(freed)}"
     if objects:
-        words += f"; {len(objects)} object{'' if len(objects) == 1 else 's'}, {megabytes(sum(o.size for o in objects))}"
+        words += f"; {_counted(len(objects), 'object')}, {megabytes(sum(each.size for each in objects))}"
+    if uploads:
+        words += f"; {_counted(uploads, 'unfinished upload')}"
     return f"deleted {words}" if applied else f"would delete {words}; --apply does it"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
