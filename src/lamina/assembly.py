@@ -17,37 +17,31 @@ Nothing is written into the project, and nothing from the bucket into the machin
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamina import config
-from lamina.archive.collisions import shared_paths
 from lamina.archive.layer import ending, in_order
-from lamina.archive.modules import AbsentCode
-from lamina.archive.segment import AREA, find_segment
-from lamina.archive.sources import walk
 from lamina.archive.zipformat import end_of_directory
 from lamina.aws.parts import cut
 from lamina.aws.record import decode as decode_record
 from lamina.aws.shelf import Shelf, shelved
 from lamina.aws.source import Patchwork
 from lamina.buildfile import place_of
-from lamina.bytecoding import Toolchain, follow, known_choice, reach_place
+from lamina.bytecoding import Toolchain, follow, known_choice
 from lamina.check import finished
 from lamina.frozen import replace
-from lamina.imports.index import index_place, is_index
+from lamina.imports.index import index_place
 from lamina.layering import LayerPlan, closure_of, distributions, reuse, stretches
 from lamina.model import Build, Layer, Package
+from lamina.notes import absent_codes, is_fine, is_of_imports, note_places, source_tree
 from lamina.packing import pack_anew
 from lamina.piecing import Pieces, sharing_name, sharing_note
-from lamina.pipeline import with_local
 from lamina.planning import Session, plan_for
 from lamina.previous import Previous
 from lamina.progress import Silent
-from lamina.service import BytecodeMode
 from lamina.store import Store
 from lamina.supply import Supply
 from lamina.target import quotas
@@ -64,14 +58,13 @@ if TYPE_CHECKING:
     from lamina.aws.survey import Place
     from lamina.aws.wanted import Wanted
     from lamina.bytecoding import Choice, Closure
-    from lamina.layering import Draft
-    from lamina.model import Finding, Pin, Wheel
+    from lamina.model import Finding
     from lamina.piecing import Laid
     from lamina.planning import Options, Plan
     from lamina.progress import Reporter
     from lamina.service import Service
 
-__all__ = ["Assembled", "assemble", "notes"]
+__all__ = ["Assembled", "assemble"]
 
 _SILENT = Silent()
 
@@ -133,32 +126,6 @@ def assemble(
     return Assembled(builds=tuple(builds), _sources=bench.sources)
 
 
-def notes(project: Path, options: Options, *, store: Store | None = None) -> dict[str, bytes]:
-    """
-    Return by name what the shelf is to keep of *project* beside its layers: what modules import, what the handlers
-    reach, and which paths wheels share.
-
-    Raises what planning raises. What the store does not have is left out.
-    """
-    session = Session.open(project, options, store=store)
-    service = config.load(project, options.overrides)
-    found: dict[str, bytes] = {}
-    for target in (service.target, *service.others):
-        planned = plan_for(session, replace(service, target=target, others=()))
-        paths = _note_places(planned, _tree(planned, session), session.store, session)
-        found |= {path.stem: path.read_bytes() for path in paths if path.is_file()}
-        found |= dict(pair for draft in planned.layers for pair in _sharing(draft, session.store))
-    return found
-
-
-def _sharing(draft: Draft, store: Store) -> list[tuple[str, bytes]]:
-    """Return the name and content of the note on paths that several wheels of a layer share, where all their segments are here."""
-    pins = draft.selection.pins
-    paths = {pin.name: store.entry(AREA, draft.recipe.key(pin.sha256), ".seg") for pin in pins}
-    segments = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
-    return [] if len(segments) < len(pins) else [sharing_note(pins, draft.recipe, shared_paths(segments))]
-
-
 def _omitted(parts: Iterable[Contribution]) -> dict[str, frozenset[str]]:
     return {part.name: part.omitted for part in parts if not part.is_bytecode}
 
@@ -170,38 +137,11 @@ def _stand(plans: Sequence[Plan], session: Session) -> bool:
         with Toolchain(planned.service.target.python, session.store) as toolchain:
             for draft in planned.layers:
                 closure = closure_of(draft, planned.layers, planned.service)
-                tree = _tree(planned, session)
+                tree = source_tree(planned, session)
                 choice = known_choice(planned.service, closure, tree, toolchain=toolchain, store=session.store)
                 if choice is None or reuse(LayerPlan.of(draft, choice), previous) is None:
                     return False
     return True
-
-
-def _tree(planned: Plan, session: Session) -> SourceTree:
-    tree = walk(session.project, planned.service.source, planned.service.include)
-    return with_local(tree, planned, Supply(session, planned.service.target))
-
-
-def _note_places(planned: Plan, tree: SourceTree, store: Store, session: Session) -> list[Path]:
-    """Return where *store* keeps what of the wheels' modules decides which of them are compiled."""
-    service = planned.service
-    if service.bytecode is not BytecodeMode.REACHABLE:
-        return []
-    closures = [closure_of(draft, planned.layers, service) for draft in planned.layers]
-    found: dict[Path, None] = {}
-    for closure in closures:
-        if closure.functions:
-            found[reach_place(service, closure, tree, store)] = None
-            codes = _codes(closure, Supply(session, service.target))
-            found |= {index_place(code, store, python=service.target.python): None for code in codes}
-    return list(found)
-
-
-def _codes(closure: Closure, supply: Supply) -> list[AbsentCode]:
-    def fetch(pin: Pin) -> Wheel:
-        return supply.all([pin])[0]
-
-    return [AbsentCode(pin=pin, recipe=closure.recipe, fetch=fetch) for pin in closure.pins]
 
 
 @dataclass
@@ -231,7 +171,7 @@ class _Bench:
         names |= {sharing_name(draft.selection.pins, draft.recipe) for draft in planned.layers}
         if not self.shelf.look(names):
             return None
-        tree = _tree(planned, session)
+        tree = source_tree(planned, session)
         with Toolchain(service.target.python, session.store) as toolchain:
             pieces = Pieces(
                 self.shelf, self.objects, self.place.keys, supply=supply, toolchain=toolchain, store=session.store
@@ -261,12 +201,12 @@ class _Bench:
 
     def _bring_notes(self, planned: Plan, tree: SourceTree) -> tuple[Path, ...]:
         """Put what is known of modules, here or on the shelf, into the store of notes; return where all of it would be."""
-        places = _note_places(planned, tree, self.notes, self.session)
-        reached = [place for place in places if not _is_of_imports(place)]
+        places = note_places(planned, tree, self.notes, self.session)
+        reached = [place for place in places if not is_of_imports(place)]
         self._bring(reached)
         if self.several or not all(place.is_file() for place in reached):
             # Mostly it only matters what was read of each wheel where the imports have to be followed again.
-            self._bring([place for place in places if _is_of_imports(place)])
+            self._bring([place for place in places if is_of_imports(place)])
         return tuple(places)
 
     def _bring(self, places: Sequence[Path]) -> None:
@@ -275,11 +215,9 @@ class _Bench:
         found = self.shelf.look([place.stem for place in places if place.stem not in kept])
         for place in places:
             content = kept.get(place.stem)
-            if content is None and (content := found.get(place.stem)) is not None:
-                fine = is_index(content) if _is_of_imports(place) else _is_reach(content)
-                if not fine:
-                    self.shelf.refuse(place.stem)
-                    continue
+            if content is None and (content := found.get(place.stem)) is not None and not is_fine(place, content):
+                self.shelf.refuse(place.stem)
+                continue
             if content is not None:
                 with self.notes.writing(place) as file:
                     file.write(content)
@@ -290,7 +228,7 @@ class _Bench:
         known = known_choice(planned.service, closure, tree, toolchain=toolchain, store=self.notes)
         if known is not None:
             return known
-        codes = _codes(closure, supply)
+        codes = absent_codes(closure, supply)
         python = planned.service.target.python
         unknown = [code.pin for code in codes if not index_place(code, self.notes, python=python).is_file()]
         # All at once; one by one come those of which only some modules are known.
@@ -378,22 +316,3 @@ class _Bench:
             )
             for function in service.functions
         ]
-
-
-def _is_of_imports(place: Path) -> bool:
-    return place.parent.parent.name == "imports"
-
-
-def _is_reach(content: bytes) -> bool:
-    """Return whether *content*, which somebody else wrote, has the form of what the handlers reach."""
-    try:
-        rows = json.loads(content)
-        return all(
-            isinstance(name, str) and isinstance(paths, list) and _are_strings(paths) for name, paths in rows.items()
-        )
-    except (ValueError, AttributeError):
-        return False
-
-
-def _are_strings(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from lamina.assembly import assemble, notes
+from lamina.assembly import assemble
 from lamina.aws.survey import Job
+from lamina.notes import notes
 from lamina.pipeline import Options, build
 
 if TYPE_CHECKING:
