@@ -243,21 +243,21 @@ def _git(directory: Path, *arguments: str) -> None:
 
 
 def test_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A revision is checked out and built elsewhere, measured, and leaves nothing in the repository."""
+    """A revision is built elsewhere as the last build was asked for, measured, and leaves nothing in the repository."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
     service = make_service(tmp_path)
-    service.settings |= {"runtime": f'"python{MINOR}"'}
+    service.settings |= {"runtime": '"python3.9"'}
     project = service.write()
     (project / "pyproject.toml").write_text((project / "pyproject.toml").read_text().replace(">=3.12", ">=3.9"))
     handler = project / "service" / "handlers" / "hello.py"
     original = handler.read_text()
-    handler.write_text(f"import time\ntime.sleep(0.3)\n{original}")
+    handler.write_text(f"import sys, time\ntime.sleep(0.3)\nassert sys.version_info > (3, 9, 99)\n{original}")
     _git(project, "init", "-q")
     _git(project, "add", "-A")
     _git(project, "commit", "-q", "-m", "Sleep")
     handler.write_text(original)
-    assert 0 == main(["build", "--project", str(project), "-q"])
+    assert 0 == main(["build", "--project", str(project), "-q", "--runtime", f"python{MINOR}"])
     code = main(["coldstart", "--project", str(project), "--repeat", "2", "--compare", "HEAD", "--json", "-q"])
     report = _json(capsys)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lamina.cli import _shares
 from lamina.cli._console import Console
 from lamina.cli.coldstart import misplaced
-from lamina.cli.invoke import open_build
+from lamina.cli.invoke import last_options, open_build
 from lamina.coldstart import gates
 from lamina.coldstart.cpu import Unavailable, limited
 from lamina.coldstart.measure import Schedule, conduct
@@ -134,10 +134,9 @@ def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitSt
     if directory.is_dir():
         return directory
     from lamina.coldstart import revision  # noqa: PLC0415 - only this needs the pipeline
-    from lamina.pipeline import Options  # noqa: PLC0415
 
     project = base[0].world.scratch.parents[2]
-    return stack.enter_context(revision.built(project, arguments.compare, Options(), reporter=console))
+    return stack.enter_context(revision.built(project, arguments.compare, last_options(project), reporter=console))
 
 
 def _judged(

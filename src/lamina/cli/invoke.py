@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamina.errors import ConfigError
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from lamina.local.artifacts import Artifacts
     from lamina.local.invoke import InvocationResult
     from lamina.local.world import World
+    from lamina.pipeline import Options
 
-__all__ = ["EXAMPLE", "HELP", "add_world_options", "configure", "find_world", "open_build", "run"]
+__all__ = ["EXAMPLE", "HELP", "add_world_options", "configure", "find_world", "last_options", "open_build", "run"]
 
 HELP = (
     "Run a function on this machine against its built layers: the real runtime client, Lambda's directories and environment, "
@@ -113,31 +114,49 @@ def _refresh(arguments: argparse.Namespace, project: Path) -> None:
     """Repeat the last build, with what its command line said, unless it would change nothing."""
     from lamina import fresh  # noqa: PLC0415
 
-    try:
-        asked = json.loads((project / fresh.STATE_FILE).read_bytes())["asked"]
-    except (OSError, ValueError, KeyError, TypeError):
+    asked = _asked(project)
+    if asked is None:
         # There is nothing to repeat; what is there is used as it is.
         return
     if fresh.recall(str(project), asked) is not None:
         return
     from lamina.cli._console import Console  # noqa: PLC0415
-    from lamina.pipeline import Options, build  # noqa: PLC0415
-    from lamina.service import Overrides  # noqa: PLC0415
+    from lamina.pipeline import build  # noqa: PLC0415
 
-    overrides = Overrides(
-        runtime=asked.get("runtime"),
-        architecture=asked.get("architecture"),
-        groups=tuple(asked.get("groups", ())),
-        extras=tuple(asked.get("extras", ())),
-    )
     console = Console.of(arguments)
     try:
-        result = build(project, Options(overrides=overrides), reporter=console)
+        result = build(project, last_options(project), reporter=console)
     finally:
         console.close()
     console.note("what was built last had changed, and was built again")
     for finding in result.build.findings:
         console.finding(finding.severity, finding.message)
+
+
+def last_options(project: Path) -> Options:
+    """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""
+    from lamina.pipeline import Options  # noqa: PLC0415
+    from lamina.service import Overrides  # noqa: PLC0415
+
+    asked = _asked(project) or {}
+    return Options(
+        overrides=Overrides(
+            runtime=asked.get("runtime"),
+            architecture=asked.get("architecture"),
+            groups=tuple(asked.get("groups", ())),
+            extras=tuple(asked.get("extras", ())),
+        )
+    )
+
+
+def _asked(project: Path) -> dict[str, Any] | None:
+    from lamina import fresh  # noqa: PLC0415
+
+    try:
+        asked: dict[str, Any] = json.loads((project / fresh.STATE_FILE).read_bytes())["asked"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return asked
 
 
 def find_world(
