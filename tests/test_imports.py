@@ -343,6 +343,22 @@ def test_unreadable_module_is_reported(scanner: Scanner, store: Store) -> None:
     assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
 
 
+def test_deeply_nested_module_is_reported(scanner: Scanner, store: Store) -> None:
+    """A source that is too deep to be walked, which a long chain of conditions is, ends no build."""
+    chain = "if x == 0:\n    pass\n" + "".join(f"elif x == {number}:\n    pass\n" for number in range(2_000))
+    found = search("import demo.a, demo.b", PACKAGE | {"demo/a.py": chain}, scanner=scanner, store=store)
+
+    assert ["demo.a"] == [name for name, _ in found.problems]
+    assert {"demo/__init__.py", "demo/a.py", "demo/b.py"} == found.members("demo")
+
+
+def test_comparison_that_fails_when_it_runs(scanner: Scanner, store: Store) -> None:
+    """A condition that no value can be made of decides nothing, and ends no build."""
+    found = search("if x == {{}: 1}:\n    import demo.a", PACKAGE, scanner=scanner, store=store)
+
+    assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
+
+
 def test_sources_are_parsed_by_the_target(store: Store) -> None:
     """Syntax newer than the interpreter that runs lamina is no obstacle, and older targets take their own branches."""
     newer = interpreters.search((3, 12))

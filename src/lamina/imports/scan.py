@@ -105,6 +105,14 @@ def scan(source: bytes, *, python: tuple[int, int]) -> Scan:
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Scan(problem="{}: {}".format(type(error).__name__, getattr(error, "msg", error)))
+    try:
+        return _read(tree, source, python)
+    except RecursionError as error:
+        # What the interpreter compiles may be nested more deeply than can be walked, such as a thousand times `elif`.
+        return Scan(problem=f"RecursionError: {error}")
+
+
+def _read(tree: ast.Module, source: bytes, python: tuple[int, int]) -> Scan:
     dynamic = _DYNAMIC.search(source) is not None
     walk = _Walk(python, dynamic=dynamic)
     walk.statements(tree.body, "")
@@ -302,7 +310,8 @@ def _decided(test: ast.expr, python: tuple[int, int]) -> bool | None:  # noqa: P
 def _literal(node: ast.expr) -> object:
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
+        # No literal, or one that Python refuses when it runs, such as a set of lists.
         return None
 
 
