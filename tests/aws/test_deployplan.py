@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,11 @@ from lamina.aws.deployplan import (
     plan,
     states,
 )
+from lamina.aws.deploysurvey import Step
+from lamina.aws.deploywords import planned as doing
 from lamina.aws.functions import LATEST, AliasState, FunctionState, Settings, unversioned
+from lamina.aws.interfaces import Account
+from lamina.model import Package
 
 LAYER = "arn:aws:lambda:eu-west-1:123456789012:layer:shop-common"
 FOREIGN = "arn:aws:lambda:eu-west-1:999999999999:layer:insights:7"
@@ -144,6 +150,29 @@ def test_alias_behind() -> None:
     assert ((), "alias `live` still points to version 3") == (action.updates, action.reason)
     assert isinstance(kept, Keep)
     assert action.reason == elsewhere.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "layers", "handler", "words"),
+    [
+        ("new", (NEW,), "other.handler", "update settings, then a version, then alias live: other.handler → app.handler"),
+        ("new", (OLD,), "other.handler", "update layers, then a version, then alias live: the layers changed, other.handler → app.handler"),
+        ("new", (NEW,), "app.handler", "publish a version, then alias live: alias `live` is missing"),
+    ],
+)  # fmt: skip
+def test_words(code: str, layers: tuple[str, ...], handler: str, words: str) -> None:
+    """The plan names what is changed, and nothing else."""
+    latest = function(code=code, layers=layers)
+    latest = replace(latest, settings=replace(latest.settings, handler=handler))
+    action = deployed(wanted_function(), found(latest), "live")
+    account = Account(id="123456789012", partition="aws", region="eu-west-1")
+    package = Package(
+        name="hello", handler="app.handler", path=Path("hello.zip"), sha256="0" * 64, zipped_bytes=5, unzipped_bytes=10,
+        files=1, layers=("common",), total_unzipped_bytes=510, console_editable=True,
+    )  # fmt: skip
+    (line,) = doing([Step(package=package, action=action)], account)
+
+    assert f"function shop-hello, {account}: {words}" == line
 
 
 def test_alias_on_latest() -> None:

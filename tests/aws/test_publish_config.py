@@ -68,6 +68,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         configured(
             tmp_path,
             'bucket = "Artifacts_{acount}"',
+            'prefix = "{service}/"',
             'regions = ["europe"]',
             'roles = ["publisher"]',
             'share-with = ["1234"]',
@@ -80,6 +81,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
 
     assert caught.value.mistakes == (
         ("tool.lamina.publish.bucket", "unknown placeholder `{acount}` (did you mean `account`?)"),
+        ("tool.lamina.publish.prefix", "unknown placeholder `{service}`"),
         ("tool.lamina.publish.regions", "`europe` is no region's name"),
         (
             "tool.lamina.publish.roles",

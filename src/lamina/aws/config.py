@@ -107,7 +107,7 @@ def _bucket(table: Table) -> str | None:
 
 
 def _prefix(table: Table) -> str:
-    value = table.string("prefix")
+    value = template(table, "prefix", ())
     if value is None:
         return PublishConfig().prefix
     stripped = value.strip("/")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lamina.aws.deploy import Deployed
     from lamina.aws.deployplan import Update
     from lamina.aws.deploysurvey import Step
+    from lamina.aws.functions import Settings
     from lamina.aws.interfaces import Account
 
 __all__ = ["deployed_rows", "migration", "planned", "planned_rows"]
@@ -39,18 +40,23 @@ def planned(steps: Sequence[Step], account: Account) -> Iterator[str]:
 
 
 def _doing(action: Deploy) -> str:
-    words = [_word(update) for update in action.updates]
+    words = _updates(action)
     if action.alias is not None:
         words += ["a version", f"alias {action.alias}"]
-    return "update " + ", then ".join(words)
+    return ("update " if action.updates else "publish ") + ", then ".join(words)
 
 
-def _word(update: Update) -> str:
+def _updates(action: Deploy) -> list[str]:
+    return [_word(update, action.found.latest.settings) for update in action.updates]
+
+
+def _word(update: Update, present: Settings) -> str:
     match update:
         case UpdateCode():
             return "code"
         case UpdateSettings():
-            return "layers"
+            # One call changes handler and runtime, too, and maybe nothing but these.
+            return "layers" if update.settings.layers != present.layers else "settings"
         case DetachLayers():
             return "no layers"
         case _:
@@ -96,7 +102,7 @@ def _row(step: Step, account: Account) -> dict[str, object]:
                 "alias": action.alias,
                 "window": action.window,
                 "layers": list(action.settings.layers),
-                "updates": [_word(update) for update in action.updates],
+                "updates": _updates(action),
             }
         case _:
             assert_never(action)

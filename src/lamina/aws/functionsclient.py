@@ -86,7 +86,7 @@ class LambdaFunctions:
         """Begin to change layers, handler and runtime; say whether *revision* was still the current one."""
         response = self._call(
             "UpdateFunctionConfiguration",
-            doing=f"update the layers of function `{name}`",
+            doing=f"update layers, handler and runtime of function `{name}`",
             expected=_CHANGED,
             FunctionName=name,
             Layers=list(settings.layers),
