@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from lamina.archive.collisions import are_settled, shared_paths
 from lamina.archive.fragment import decode, pieces_of
 from lamina.archive.layer import Contribution
 from lamina.archive.segment import AREA, find_segment, splice
+from lamina.aws.parallel import in_parallel
 from lamina.aws.shelf import group_name, grouped
 from lamina.errors import CorruptArchiveError
 from lamina.frozen import frozen
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Laid", "Pieces", "sharing_name", "sharing_note"]
 
-_WORKERS = 8
 _RANGE_BYTES = 8 << 20
 
 
@@ -294,8 +293,7 @@ class Pieces:
                 self._shelf.refuse(name)
             return sha256 if whole else None
 
-        with ThreadPoolExecutor(_WORKERS, "lamina-parts") as pool:
-            return list(pool.map(stands, zip(groups, cut.parts, strict=True)))
+        return in_parallel(stands, zip(groups, cut.parts, strict=True))
 
     @staticmethod
     def _single(cut: Cut) -> list[tuple[int, Part]]:

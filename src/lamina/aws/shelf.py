@@ -18,12 +18,12 @@ import hashlib
 import json
 import re
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from lamina.archive.fragment import Standing, describe, encode, rows_between
 from lamina.archive.listing import raw_directory
+from lamina.aws.parallel import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Shelf", "group", "group_name", "grouped", "shelved", "unwrap", "wrap"]
 
 _MARK = b"lamina directory 1"
-_WORKERS = 8
 _MOST_STORED = 16 << 20
 _MOST_BYTES = 64 << 20
 """More than the directory of the largest layer has."""
@@ -145,8 +144,7 @@ class Shelf:
         wanted = dict.fromkeys(names)
         new = [name for name in wanted if name not in self._found and _NAME.fullmatch(name)]
         if new:
-            with ThreadPoolExecutor(_WORKERS, "lamina-shelf") as pool:
-                self._found.update(zip(new, pool.map(self._read, new), strict=True))
+            self._found.update(zip(new, in_parallel(self._read, new), strict=True))
         return {name: payload for name in wanted if (payload := self._found.get(name)) is not None}
 
     def _read(self, name: str) -> bytes | None:
@@ -183,5 +181,4 @@ class Shelf:
         ]
         if not new:
             return 0
-        with ThreadPoolExecutor(_WORKERS, "lamina-shelf") as pool:
-            return sum(pool.map(send, new))
+        return sum(in_parallel(send, new))
