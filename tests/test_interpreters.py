@@ -170,6 +170,17 @@ def test_replaced_interpreter_is_asked_again(bare: Path, tmp_path: Path) -> None
     assert (3, 13, 10) == found.version
 
 
+def test_link_that_names_another_interpreter_now(bare: Path, tmp_path: Path) -> None:
+    """A link such as ``current`` is followed each time: what it named before is not what the user names now."""
+    cache, link = tmp_path / "interpreters.json", tmp_path / "current"
+    link.symlink_to(fake_python(bare / "old", version=(3, 13, 7), magic="f30d0d0a"))
+    interpreters.find((3, 13), explicit=link, cache=cache)
+    link.unlink()
+    link.symlink_to(fake_python(bare / "new", version=(3, 13, 10), magic="f30d0d0a"))
+
+    assert (3, 13, 10) == interpreters.find((3, 13), explicit=link, cache=cache).version
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"3.13": {"path": 1}}', b"\xff"])
 def test_damaged_cache_is_no_obstacle(bare: Path, tmp_path: Path, content: bytes) -> None:
     """A cache that cannot be read is replaced."""

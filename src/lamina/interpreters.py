@@ -114,7 +114,8 @@ def search(
     """
     variable = environment_variable(python)
     named = explicit or (Path(environ[variable]) if environ.get(variable) else None)
-    key = f"{python[0]}.{python[1]}" if named is None else f"{python[0]}.{python[1]} {named.absolute()}"
+    # A link that names one may name another tomorrow.
+    key = f"{python[0]}.{python[1]}" if named is None else f"{python[0]}.{python[1]} {named.resolve()}"
     remembered = _recall(cache, key)
     if remembered is not None:
         return remembered
