@@ -88,17 +88,24 @@ def test_the_life_of_a_layer(
 
     shop.service.add("small3", "1.1", {"small3/data.bin": data(99, MIB)})
     shop.write()
-    code, out, err = lamina("--project", root, "--check")
+    environment, report = tmp_path / "layers.env", tmp_path / "report.json"
+    code, out, err = lamina("--project", root, "--check", "--output", str(report))
     assert (code, out) == (1, "")
     assert "publish: small3 1.0 → 1.1; 1.05 MB to upload" in err
+    assert ["publish"] == [row["action"] for row in json.loads(report.read_text())["layers"]]
 
-    environment, report = tmp_path / "layers.env", tmp_path / "report.json"
     code, out, err = lamina("--project", root, "--json", "--env-file", str(environment), "--output", str(report))
     (layer,) = json.loads(out)["layers"]
 
     assert code == 0
     assert json.loads(out) == json.loads(report.read_text())
     assert f"LAMINA_LAYER_COMMON={arn}:2\n" == environment.read_text()
+    assert lamina("--project", root, "-q", "--env-file", str(tmp_path)) == (
+        2, f"{arn}:2\n", f"error: `{tmp_path}` cannot be written: Is a directory\n",
+    )  # fmt: skip
+    assert "".join(lamina("--project", root, "--check", "--env-file", "x")[1:]).startswith(
+        "error: `--check` publishes no version, so `--env-file` has no ARN to write"
+    )
     assert (f"{arn}:2", "publish", True) == (layer["arn"], layer["action"], layer["published"])
     assert MIB < layer["sent_bytes"] == layer["upload_bytes"] < MIB + 20_000
     assert "very-secret-test" not in out + err

@@ -69,6 +69,7 @@ def test_serving(number: signal.Signals) -> None:
         (["true"], "The command has to come after `--`"),
         (["--"], "There is no command after `--`"),
         (["--keep-state"], "`--keep-state` keeps things in a project, and there is none here"),
+        (["--region", "europe"], "`europe` is no region's name"),
     ],
 )
 def test_usage(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

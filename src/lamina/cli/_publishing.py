@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina import config
-from lamina.archive.writing import replace_file
 from lamina.aws import outputs
 from lamina.aws.apply import apply
 from lamina.aws.config import load
@@ -19,13 +18,14 @@ from lamina.aws.stock import look, stock
 from lamina.aws.survey import survey
 from lamina.aws.wanted import want
 from lamina.cli._console import Console, megabytes
+from lamina.cli._files import write_file
 from lamina.cli._jobs import make
 from lamina.cli._stopping import stoppable
 from lamina.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lamina.aws.apply import Published
     from lamina.aws.stock import Supply
@@ -37,8 +37,10 @@ __all__ = ["planned", "run"]
 def run(arguments: argparse.Namespace) -> int:
     """Build, plan, and unless only the plan was asked for, publish."""
     console = Console.of(arguments)
-    if arguments.upload_only and arguments.env_file:
-        raise ConfigError("`--upload-only` publishes no version, so `--env-file` has no ARN to write")
+    for option in ("upload_only", "dry_run", "check"):
+        if arguments.env_file and getattr(arguments, option):
+            name = option.replace("_", "-")
+            raise ConfigError(f"`--{name}` publishes no version, so `--env-file` has no ARN to write")
     project = config.find_project(Path(arguments.project or "."))
     try:
         with stoppable(), tempfile.TemporaryDirectory(prefix="lamina-publish-") as directory:
@@ -76,41 +78,35 @@ def _upload(service: str, supplies: Sequence[Supply], arguments: argparse.Namesp
         words = "is there" if each.composed else f"upload, {megabytes(each.upload_bytes)} at most"
         console.say(f"layer {each.job.wanted.name}, {each.place.services.account}: {words}")
     if arguments.check or arguments.dry_run:
-        if arguments.json:
-            print(json.dumps(outputs.supply_document(service, supplies), indent=2))
+        _deliver(outputs.supply_document(service, supplies), (), arguments)
         return 1 if arguments.check and not all(each.composed for each in supplies) else 0
     stocked = stock(supplies, reporter=console)
     console.close()
-    report = json.dumps(outputs.stock_document(service, stocked), indent=2)
-    if arguments.output:
-        replace_file(Path(arguments.output), report.encode() + b"\n")
-    if arguments.json:
-        print(report)
-    else:
-        for each in supplies:
-            print(f"s3://{each.objects.bucket}/{each.key}")
+    lines = [f"s3://{each.objects.bucket}/{each.key}" for each in supplies]
+    _deliver(outputs.stock_document(service, stocked), lines, arguments)
     sent = sum(each.sent_bytes for each in stocked)
     console.say(f"{megabytes(sent)} sent" if sent else "nothing to do")
     return 0
 
 
 def _only_planned(service: str, steps: Sequence[Step], arguments: argparse.Namespace) -> int:
-    if arguments.json:
-        print(json.dumps(outputs.plan_document(service, steps), indent=2))
+    _deliver(outputs.plan_document(service, steps), (), arguments)
     return 1 if arguments.check and any(step.action.is_change for step in steps) else 0
 
 
 def _report(service: str, published: Sequence[Published], arguments: argparse.Namespace) -> None:
-    report = json.dumps(outputs.document(service, published), indent=2)
-    if arguments.output:
-        replace_file(Path(arguments.output), report.encode() + b"\n")
+    _deliver(outputs.document(service, published), [each.version.arn for each in published], arguments)
     if arguments.env_file:
-        replace_file(Path(arguments.env_file), outputs.environment(published).encode())
-    if arguments.json:
-        print(report)
-        return
-    for each in published:
-        print(each.version.arn)
+        write_file(arguments.env_file, outputs.environment(published).encode())
+
+
+def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argparse.Namespace) -> None:
+    """Print the *document* or the *lines*, and then write the former where that was asked for, too."""
+    report = json.dumps(document, indent=2)
+    for line in (report,) if arguments.json else lines:
+        print(line)
+    if arguments.output:
+        write_file(arguments.output, report.encode() + b"\n")
 
 
 def planned(steps: Sequence[Step]) -> Iterator[str]:

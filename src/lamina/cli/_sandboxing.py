@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina import config
+from lamina.aws.facts import fits
 from lamina.cli._console import Console
 from lamina.cli._stopping import stoppable
 from lamina.errors import ConfigError, SandboxError
@@ -87,6 +88,8 @@ def _place(arguments: argparse.Namespace) -> _Place:
 @contextmanager
 def _started(arguments: argparse.Namespace, place: _Place, state: Path | None, console: Console) -> Iterator[Sandbox]:
     region = arguments.region or os.environ.get("AWS_REGION") or DEFAULT_REGION
+    if not fits("region", region):
+        raise ConfigError(f"`{region}` is no region's name", hint="such as eu-west-1")
     if arguments.python:
         with Sandbox(bare(Path(arguments.python).absolute()), region=region, state=state) as sandbox:
             yield sandbox

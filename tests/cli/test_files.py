@@ -1,0 +1,47 @@
+"""Files that a command line names."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.cli._files import write_file
+from lamina.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_plain_files_are_replaced(tmp_path: Path) -> None:
+    """Readers see the old file or the new one; a link stays a link, and a missing directory is made."""
+    link, target = tmp_path / "link", tmp_path / "deep" / "target"
+    link.symlink_to(target)
+    write_file(str(link), b"one")
+    opened = target.open("rb")
+    write_file(str(link), b"two")
+
+    with opened:
+        assert (True, b"two", b"one") == (link.is_symlink(), target.read_bytes(), opened.read())
+
+
+def test_pipes_are_written_to(tmp_path: Path) -> None:
+    """What is no plain file, such as /dev/stdout, is not taken away from others."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_file(str(pipe), b"content")
+
+        assert (True, b"content") == (pipe.is_fifo(), os.read(reader, 100))
+    finally:
+        os.close(reader)
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    """It is a mistake on the command line, not a bug."""
+    with pytest.raises(ConfigError) as caught:
+        write_file(str(tmp_path), b"")
+
+    assert f"`{tmp_path}` cannot be written: Is a directory" == str(caught.value)
