@@ -82,7 +82,8 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
         raise InvalidConfigError(file=file.path.name, mistakes=mistakes)
     service = Service(
         root=project,
-        name=file.project_name,
+        name=file.project_name or project.absolute().name,
+        is_named=file.project_name is not None,
         target=target,
         source=source,
         include=include,

@@ -31,8 +31,8 @@ class ConfigFile:
     path: Path
     values: Mapping[str, Any]
     """What is lamina's in it."""
-    project_name: str
-    """What the project calls itself, or else its directory's name."""
+    project_name: str | None
+    """What the project calls itself."""
 
     def table(self, mistakes: list[tuple[str, str]]) -> Table:
         """Return a reader of the values; what is wrong with them is appended to *mistakes*."""
@@ -74,7 +74,7 @@ def read(project: Path) -> ConfigFile:
     """
     pyproject, standalone = project / _PYPROJECT, project / _STANDALONE
     document = _parse(pyproject, pyproject.read_bytes()) if pyproject.is_file() else {}
-    name = _project_name(document) or project.absolute().name
+    name = _project_name(document)
     configured = "lamina" in _tool(document)
     if standalone.is_file():
         if configured:

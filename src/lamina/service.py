@@ -107,6 +107,8 @@ class Service:
     local: LocalMode = LocalMode.FUNCTION
     local_by_name: tuple[tuple[str, LocalMode], ...] = ()
     """Normalised names of local packages that go elsewhere than *local* says."""
+    is_named: bool = True
+    """Whether *name* is what the project calls itself, and not that of the directory it happens to be in."""
 
 
 @frozen

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from constructs import Construct
 
-__all__ = ["UNSELECTED", "Synthesized", "app_of", "make_app", "service_stack", "synthesize", "synthesized"]
+__all__ = ["UNSELECTED", "Synthesized", "app_of", "make_app", "nameless", "service_stack", "synthesize", "synthesized"]
 
 UNSELECTED: dict[str, object] = {"aws:cdk:bundling-stacks": []}
 """The context of commands that need no assets, such as ``cdk ls``."""
@@ -53,6 +53,11 @@ def service_stack(scope: Construct, entry: Path, *functions: str, name: str = "O
     for function in functions or ("hello", "report"):
         live_alias(PythonFunction(stack, function, entry=entry, function=function))
     return stack
+
+
+def nameless(project: Path) -> str:
+    """Return the configuration of *project* without what it calls itself."""
+    return (project / "pyproject.toml").read_text("utf-8").replace('name = "greeter"\n', "")
 
 
 def make_app(context: dict[str, object] | None = None) -> App:

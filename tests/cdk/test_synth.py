@@ -14,7 +14,7 @@ from aws_cdk import NestedStack, RemovalPolicy, Stack, Stage
 from aws_cdk.assertions import Template
 from aws_cdk.aws_lambda import Architecture, Code, Function, Runtime
 
-from cdk.apps import UNSELECTED, app_of, make_app, service_stack, synthesize, synthesized
+from cdk.apps import UNSELECTED, app_of, make_app, nameless, service_stack, synthesize, synthesized
 from lamina.cdk import PythonFunction, PythonLayerVersion, live_alias
 from lamina.cdk.builds import SHARED
 from wheels import sha256
@@ -185,6 +185,16 @@ def test_same_in_another_checkout(service: Service, tmp_path: Path) -> None:
     assert {"template": here[0], "files": here[1], "runs": 0, "pipeline": False} == cached
     assert {"template": here[0], "files": here[1], "runs": 1, "pipeline": True} == made
     assert 1 == sum(line.startswith("lamina: ") for line in done.stderr.splitlines())
+
+
+def test_name_of_the_directory_is_in_no_id(service: Service, tmp_path: Path) -> None:
+    """A project that does not call itself anything comes out the same in directories of other names, too."""
+    project = service.write()
+    (project / "pyproject.toml").write_text(nameless(project))
+
+    here, there = (whole(each).template for each in (project, shutil.copytree(project, tmp_path / "worktree")))
+
+    assert here == there
 
 
 def test_one_layer_for_each_stack(service: Service) -> None:

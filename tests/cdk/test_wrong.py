@@ -10,7 +10,7 @@ from aws_cdk.assertions import Annotations as Assertions
 from aws_cdk.assertions import Match, Template
 from aws_cdk.aws_lambda import Architecture, Code, Function, LambdaInsightsVersion, LayerVersion, Runtime
 
-from cdk.apps import UNSELECTED, app_of, synthesize, synthesized
+from cdk.apps import UNSELECTED, app_of, nameless, synthesize, synthesized
 from lamina.cdk import PythonFunction, PythonLayerVersion
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
@@ -194,8 +194,11 @@ def test_two_services_of_one_name(service: Service, tmp_path: Path) -> None:
         for name, entry in (("A", first), ("B", second)):
             PythonFunction(stack, name, entry=entry, function="hello")
 
-    fact = f"`{first}` and `{second}` are both called `greeter`, in one stack"
-    assert (f"{fact}\nhint: give one of them another name in `[project]`",) == synthesize(make).errors
+    hint = "hint: give each a name of its own in `[project]`"
+    assert (f"`{first}` and `{second}` are both called `greeter`, in one stack\n{hint}",) == synthesize(make).errors
+    for project in (first, second):
+        (project / "pyproject.toml").write_text(nameless(project))
+    assert (f"`{first}` and `{second}` are both without a name, in one stack\n{hint}",) == synthesize(make).errors
 
 
 def test_one_service_by_two_names(service: Service, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
-from weakref import WeakKeyDictionary
 
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk.aws_lambda import LayerVersion
@@ -122,7 +121,7 @@ class PythonLayerVersion(LayerVersion):
         asked = _asked(compatible_runtimes, compatible_architectures)
         place = Place.of(scope)
         answer = place.look(entry)
-        id_ = _id(answer, choose_layer(answer, layer, asked), Path(entry))
+        id_ = _id(answer, choose_layer(answer, layer, asked))
         if id_ not in place.layers:
             place.layers[id_] = cls(
                 place.stack,
@@ -136,17 +135,17 @@ class PythonLayerVersion(LayerVersion):
             )
         found = place.layers[id_]
         if answer.service is not None and not (found.project and found.project.samefile(answer.service.root)):
-            fact = (
-                f"`{found.project}` and `{answer.service.root}` are both called `{answer.service.name}`, in one stack"
-            )
-            telling.complain(found, [f"{fact}\nhint: give one of them another name in `[project]`"])
+            called = f"called `{answer.service.name}`" if answer.service.is_named else "without a name"
+            fact = f"`{found.project}` and `{answer.service.root}` are both {called}, in one stack"
+            telling.complain(found, [f"{fact}\nhint: give each a name of its own in `[project]`"])
         return found
 
 
 class Place:
     """A stack, and what does not change in it; asking JavaScript takes half a millisecond each time."""
 
-    _known: ClassVar[WeakKeyDictionary[Stack, Place]] = WeakKeyDictionary()
+    # For good: JavaScript keeps all stacks, and of one that nobody holds here Python would get another object the next time.
+    _known: ClassVar[dict[Stack, Place]] = {}
 
     def __init__(self, stack: Stack) -> None:
         """Look at *stack* once."""
@@ -209,9 +208,9 @@ def _description(choice: LayerChoice) -> str | None:
     return describe(choice.layer.digest, where, choice.layer.distributions)
 
 
-def _id(answer: Answer, choice: LayerChoice, entry: Path) -> str:
-    """Return an id that does not depend on the machine, so that the logical id is the same everywhere."""
-    service = answer.service.name if answer.service else entry.name
+def _id(answer: Answer, choice: LayerChoice) -> str:
+    """Return an id that does not depend on the machine or directory, so that the logical id is the same everywhere."""
+    service = answer.service.name if answer.service and answer.service.is_named else ""
     parts = ["Lamina", service, choice.name]
     if choice.target is not None and answer.service is not None and choice.target != answer.service.target:
         parts += [plain_runtime(choice.target), str(choice.target.architecture)]
