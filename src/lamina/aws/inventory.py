@@ -33,6 +33,11 @@ class Attachment:
     layers: tuple[str, ...]
     """ARNs of layer versions."""
 
+    @property
+    def name(self) -> str:
+        """The function's."""
+        return self.function.partition(":function:")[2].partition(":")[0]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnsettledStack:
@@ -42,6 +47,8 @@ class UnsettledStack:
     status: str
     layers: frozenset[str]
     """ARNs, without version, of the layers that its template, parameters, outputs or resources name."""
+    functions: frozenset[str] = frozenset()
+    """Names of its functions: what layers they had need not stand in the template, which may refer to parameters of Systems Manager."""
 
 
 class Inventory(Protocol):

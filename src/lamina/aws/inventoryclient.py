@@ -103,27 +103,27 @@ class AwsInventory:
                 **token,
             )
             for row in page["StackSummaries"]:
-                yield UnsettledStack(
-                    name=str(row["StackName"]),
-                    status=str(row["StackStatus"]),
-                    layers=frozenset(_LAYER_ARN.findall(self._text_of(str(row["StackName"])))),
-                )
+                yield self._stack(str(row["StackName"]), str(row["StackStatus"]))
             if not page.get("NextToken"):
                 return
             token = {"NextToken": page["NextToken"]}
 
-    def _text_of(self, stack: str) -> str:
-        """Return everything in which a stack may name a layer: template, parameters, outputs, physical ids."""
+    def _stack(self, stack: str, status: str) -> UnsettledStack:
+        """Look at everything in which a stack may name a layer: template, parameters, outputs, physical ids; and at its functions."""
         doing = f"see which layers stack `{stack}` uses"
         template = self._call(self._stacks, "GetTemplate", doing, StackName=stack)
         stacks = self._call(self._stacks, "DescribeStacks", doing, StackName=stack)
         texts = [json.dumps(template.get("TemplateBody", ""), default=str), json.dumps(stacks["Stacks"], default=str)]
+        functions: set[str] = set()
         token: dict[str, str] = {}
         while True:
             page = self._call(self._stacks, "ListStackResources", doing, StackName=stack, **token)
-            texts += [str(row.get("PhysicalResourceId", "")) for row in page["StackResourceSummaries"]]
+            for row in page["StackResourceSummaries"]:
+                texts.append(str(row.get("PhysicalResourceId", "")))
+                functions.update(texts[-1:] if row["ResourceType"] == "AWS::Lambda::Function" else ())
             if not page.get("NextToken"):
-                return "\n".join(texts)
+                layers = frozenset(_LAYER_ARN.findall("\n".join(texts)))
+                return UnsettledStack(name=stack, status=status, layers=layers, functions=frozenset(functions))
             token = {"NextToken": page["NextToken"]}
 
     def code_bytes(self, name: str, number: int) -> int | None:

@@ -89,11 +89,10 @@ def survey(
     for name in chosen:
         check()
         versions += inventory.versions(name)
-    reporter.stage("Looking at stacks")
-    guarded = frozenset[str]().union(*(stack.layers for stack in inventory.unsettled_stacks()))
+    used, guarded = _needed(inventory, versions, reporter, check)
     actions = plan(
         versions,
-        used=_used(inventory, versions, reporter, check),
+        used=used,
         guarded=guarded,
         rules=rules,
         now=now or dt.datetime.now(tz=dt.UTC),
@@ -125,27 +124,37 @@ def _go_on() -> None:
     pass
 
 
-def _used(
+def _needed(
     inventory: Inventory, versions: Iterable[VersionRow], reporter: Reporter, check: Callable[[], None] = _go_on
-) -> frozenset[str]:
-    """Return which of *versions* any version of any function has; only these are remembered, however many there are."""
+) -> tuple[frozenset[str], frozenset[str]]:
+    """
+    Return which of *versions* any version of any function has, and the layers (without version) that a stack may go back to.
+
+    Only these are remembered, however many functions there are.
+    """
     asked = {version.arn for version in versions}
-    found: set[str] = set()
     if not asked:
-        return frozenset()
+        return frozenset(), frozenset()
+    reporter.stage("Looking at stacks")
+    guarded: set[str] = set()
+    unsettled: set[str] = set()
+    for stack in inventory.unsettled_stacks():
+        guarded |= stack.layers
+        unsettled |= stack.functions
     reporter.stage("Looking at functions")
+    used: set[str] = set()
     for attachment in inventory.attachments():
         check()
-        found.update(asked.intersection(attachment.layers))
+        used.update(asked.intersection(attachment.layers))
+        guarded.update(map(unversioned, attachment.layers if attachment.name in unsettled else ()))
         reporter.advance(1)
-    return frozenset(found)
+    return frozenset(used), frozenset(guarded)
 
 
 def delete_versions(inventory: Inventory, found: Survey, *, reporter: Reporter = _SILENT) -> Pruned:
     """Delete what *found* says, but for what has come into use since; raises AwsError and its kinds."""
     deletions = found.deletions
-    used = _used(inventory, deletions, reporter)
-    guarded = {layer for stack in inventory.unsettled_stacks() for layer in stack.layers} if deletions else set()
+    used, guarded = _needed(inventory, deletions, reporter)
     spared = tuple(each for each in deletions if each.arn in used or unversioned(each.arn) in guarded)
     going = tuple(each for each in deletions if each not in spared)
     reporter.stage("Deleting", total=len(going))
