@@ -195,3 +195,21 @@ def test_processor_time(make_subjects: MakeSubjects) -> None:
     assert second.cpu_ms is not None
     assert first.cpu_ms < first.milliseconds - 250
     assert second.cpu_ms > max(300, first.cpu_ms)
+
+
+def test_imports_of_several_threads(make_subjects: MakeSubjects) -> None:
+    """Threads that import at the same time are all seen, whole, also where one has more to tell than fits into a pipe."""
+    many = {f"python/{'long' * 20}{number}.py": "" for number in range(400)}
+    few = {f"python/few{number}.py": "" for number in range(200)}
+    code = (
+        "import threading, importlib\n"
+        "def load():\n    for number in range(200):\n        importlib.import_module(f'few{number}')\n"
+        "other = threading.Thread(target=load)\nother.start()\n"
+        "for number in range(400):\n    importlib.import_module(f\"{'long' * 20}{number}\")\n"
+        "def handler(event, context): other.join()\n"
+    )
+    [subject] = make_subjects(code, many | few)
+    trace = start(subject.world, traced=True, events=[b"{}"]).trace
+
+    assert trace is not None
+    assert 600 == len([each for each in trace.imports if each.module.startswith(("few", "long"))])

@@ -27,6 +27,7 @@ def install(descriptor: int) -> None:
     finished: list[Any] = []
     failed: list[Any] = []
     seen = [0]
+    telling = _thread.RLock()
     files = Files()
 
     def traced(name: str, import_: Any) -> Any:
@@ -53,12 +54,12 @@ def install(descriptor: int) -> None:
                 tell()
 
     def tell() -> None:
-        rows = [(*row, *_origin(modules.get(row[2]))) for row in finished]
-        data = repr({"imports": rows, "failed": failed, **files.take()}).encode() + b"\n"
-        finished.clear()
-        failed.clear()
-        while data:
-            data = data[os.write(descriptor, data) :]
+        # Other threads go on importing meanwhile: each row is told once, and each line is whole.
+        with telling:
+            rows = [(*row, *_origin(modules.get(row[2]))) for row in _taken(finished)]
+            data = repr({"imports": rows, "failed": _taken(failed), **files.take()}).encode() + b"\n"
+            while data:
+                data = data[os.write(descriptor, data) :]
 
     sys.addaudithook(files.watch)
     _frozen_importlib._find_and_load = traced  # type: ignore[attr-defined]  # noqa: SLF001
@@ -73,6 +74,7 @@ class Files:
         self.opened: set[str] = set()
         self.compiled: set[str] = set()
         self.told: set[str] = set()
+        self.told_compiled: set[str] = set()
 
     def watch(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take note of an audit event; most are of no interest, and there are thousands."""
@@ -89,9 +91,16 @@ class Files:
         """Return what is new since the last time."""
         new = (self.opened | set(_mapped(self.inside))) - self.told
         self.told |= new
-        compiled = sorted(self.compiled)
-        self.compiled.clear()
-        return {"files": [(path, _size(path)) for path in new], "compiled": compiled}
+        compiled = self.compiled - self.told_compiled
+        self.told_compiled |= compiled
+        return {"files": [(path, _size(path)) for path in new], "compiled": sorted(compiled)}
+
+
+def _taken(rows: list[Any]) -> list[Any]:
+    """Return all *rows* there are, and remove just these: more may be added at any moment."""
+    taken = rows[:]
+    del rows[: len(taken)]
+    return taken
 
 
 def _origin(module: Any) -> tuple[str | None, bool]:
