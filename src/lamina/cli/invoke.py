@@ -218,7 +218,7 @@ def parse_json(data: bytes) -> object:
         raise ValueError(f"`{constant}` is no value of JSON")
 
     try:
-        return json.loads(data.decode(), parse_constant=refuse)
+        return json.loads(data.decode("utf-8-sig"), parse_constant=refuse)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
