@@ -89,11 +89,13 @@ def test_apply(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_young(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """Versions of today stay unless no days are asked for."""
-    exit_code = shop.run("--keep-days", "1", "--apply")
+    """Versions of today stay unless no days are asked for; a layer of which there are none is said to be one."""
+    exit_code = shop.run("--keep-days", "1", "--apply", "--layer", shop.layer, "--layer", "nothing")
+    lines = capsys.readouterr().err.splitlines()
 
     assert (0, [1, 2, 3, 4]) == (exit_code, shop.left())
-    assert "nothing to prune" == capsys.readouterr().err.splitlines()[-1]
+    assert "layer nothing, 000000000000 in eu-west-1: there is no version of it" == lines[0]
+    assert "nothing to prune" == lines[-1]
 
 
 def test_objects(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         buckets = _buckets(going, publishing, console) if arguments.objects else ()
         console.close()
         for place, found in surveys.items():
-            for line in _told(found, place):
+            for line in _told(found, names or (), place):
                 console.say(line)
         if arguments.apply:
             going = {
@@ -128,8 +128,11 @@ def _buckets(
     )
 
 
-def _told(found: Survey, place: Place) -> Iterator[str]:
+def _told(found: Survey, names: Collection[str], place: Place) -> Iterator[str]:
     where = place.services.account
+    # A name that is mistyped must not look like one of which nothing is to go.
+    for name in sorted({*names}.difference(action.version.name for action in found.actions)):
+        yield f"layer {name}, {where}: there is no version of it"
     for action in found.actions:
         version = action.version
         match action:

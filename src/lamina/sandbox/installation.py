@@ -65,7 +65,7 @@ def prepare(interpreter: Interpreter, store: Store, *, reporter: Reporter) -> In
     root = store.directory(_AREA) / name
     with store.exclusive(f"sandbox-{name}"):
         if not root.is_dir():
-            reporter.note(f"Installing {requirement} for {interpreter.path}, once")
+            reporter.note(f"installing {requirement} for {interpreter.path}, once")
             _install(interpreter, requirement, root)
     return Installation(python=_python_of(root / "environment"), packages=root / "packages", root=root)
 
