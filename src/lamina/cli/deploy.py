@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamina.cli._options import add_plans, add_regions
+
 if TYPE_CHECKING:
     import argparse
 
@@ -29,19 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--function", action="append", default=[], metavar="NAME", help="this function only; may be repeated"
     )
     parser.add_argument("--alias", metavar="NAME", help="instead of the configured alias; made where it is missing")
-    parser.add_argument(
-        "--region",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="instead of the configured regions; may be repeated",
-    )
+    add_regions(parser)
     parser.add_argument("--create", action="store_true", help="make functions that do not exist; needs --role")
     parser.add_argument("--role", metavar="ARN", help="the role that new functions run as")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--dry-run", action="store_true", help="say what would be done; change nothing in AWS")
-    what.add_argument("--check", action="store_true", help="like --dry-run, and exit 1 if anything would be done")
-    what.add_argument(
+    add_plans(parser).add_argument(
         "--migrate", action="store_true", help="print how functions come to their layers, as Markdown; change nothing"
     )
 

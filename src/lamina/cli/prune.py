@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamina.cli._options import add_regions
+
 if TYPE_CHECKING:
     import argparse
 
@@ -45,13 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also objects in the bucket; not where accounts publish from it that are not in `roles`",
     )
-    parser.add_argument(
-        "--region",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="instead of the configured regions; may be repeated",
-    )
+    add_regions(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

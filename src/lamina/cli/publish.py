@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamina.cli._options import add_plans, add_regions
+
 if TYPE_CHECKING:
     import argparse
 
@@ -27,15 +29,8 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's own options."""
     parser.add_argument("--layer", action="append", default=[], metavar="NAME", help="this layer only; may be repeated")
-    parser.add_argument(
-        "--region",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="instead of the configured regions; may be repeated",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done; change nothing in AWS")
-    parser.add_argument("--check", action="store_true", help="like --dry-run, and exit 1 if anything would be done")
+    add_regions(parser)
+    add_plans(parser)
     parser.add_argument(
         "--upload-only", action="store_true", help="put the layers together in the bucket, and publish no version"
     )
