@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aws_cdk import NestedStack, RemovalPolicy, Stack, Stage
 from aws_cdk.assertions import Template
-from aws_cdk.aws_lambda import Architecture, Code, Function, Runtime
+from aws_cdk.aws_lambda import Architecture, Code, Function, LayerVersion, Runtime
 
 from cdk.apps import UNSELECTED, app_of, make_app, nameless, service_stack, synthesize, synthesized
 from lamina.cdk import PythonFunction, PythonLayerVersion, live_alias
@@ -237,7 +237,7 @@ def test_missing_configured_layer_is_warned_of(service: Service) -> None:
 
 
 def test_plain_function_behind_an_alias(service: Service) -> None:
-    """CDK makes no new version of a plain function for a new layer unless a feature flag is set, which is said."""
+    """CDK makes no version for new content of a layer unless a feature flag is set, which is said where lamina does not see to it."""
     project = service.write()
     flag = "@aws-cdk/aws-lambda:recognizeLayerVersion"
 
@@ -252,10 +252,18 @@ def test_plain_function_behind_an_alias(service: Service) -> None:
 
     message = (
         f"A change of a layer alone would publish no version: set the feature flag `{flag}`, or make the function with "
-        "`PythonFunction` [ack: lamina:stale-version]"
+        "`PythonFunction` and its layers with `PythonLayerVersion` [ack: lamina:stale-version]"
     )
     assert (message,) == synthesize(make).warnings
     assert () == synthesize(make, context={flag: True}).warnings
+
+    def make_with_other_layer(stack: Stack) -> None:
+        common = PythonLayerVersion.for_stack(stack, entry=project)
+        other = LayerVersion(stack, "Other", code=Code.from_asset(str(project / "service")))
+        live_alias(PythonFunction(stack, "Hello", entry=project, function="hello", layers=[common, other]))
+
+    assert (message,) == synthesize(make_with_other_layer).warnings
+    assert () == synthesize(make_with_other_layer, context={flag: True}).warnings
 
 
 def test_other_arguments_reach_the_layer(service: Service) -> None:

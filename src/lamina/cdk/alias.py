@@ -28,11 +28,12 @@ def live_alias(function: Function, alias_name: str = "live") -> Alias:
     found = function.node.try_find_child(f"Alias{alias_name}")
     if isinstance(found, Alias):
         return found
-    if not isinstance(function, PythonFunction) and not FeatureFlags.of(function).is_enabled(_RECOGNIZES_LAYERS):
+    is_unknown = not isinstance(function, PythonFunction) or function.layers_unknown
+    if is_unknown and not FeatureFlags.of(function).is_enabled(_RECOGNIZES_LAYERS):
         telling.warn(
             function,
             "stale-version",
             f"A change of a layer alone would publish no version: set the feature flag `{_RECOGNIZES_LAYERS}`, "
-            "or make the function with `PythonFunction`",
+            "or make the function with `PythonFunction` and its layers with `PythonLayerVersion`",
         )
     return function.add_alias(alias_name)

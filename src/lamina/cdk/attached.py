@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aws_cdk.aws_lambda import LayerVersion
+
 from lamina.cdk import assets
 from lamina.cdk.choice import Asked, platform
 from lamina.cdk.layer import Place, PythonLayerVersion
 from lamina.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from os import PathLike
 
     from aws_cdk.aws_lambda import ILayerVersion
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from lamina.cdk.choice import FunctionChoice
     from lamina.target import Target
 
-__all__ = ["Attached", "configured", "digests", "given"]
+__all__ = ["Attached", "configured", "digests", "given", "has_unknown"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +40,11 @@ class Attached:
 def digests(layers: Sequence[ILayerVersion]) -> tuple[str, ...]:
     """Return what the content of those *layers* is known by that lamina has built."""
     return tuple(each.digest for each in layers if isinstance(each, PythonLayerVersion) and each.digest)
+
+
+def has_unknown(layers: Iterable[ILayerVersion]) -> bool:
+    """Return whether another construct makes one of *layers*; one that is imported has its version in its ARN."""
+    return any(isinstance(each, LayerVersion) and not isinstance(each, PythonLayerVersion) for each in layers)
 
 
 def configured(

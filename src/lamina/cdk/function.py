@@ -75,6 +75,8 @@ class PythonFunction(Function):
         )
         self.configured_name = function
         """What `[tool.lamina.functions]` calls it."""
+        self.layers_unknown = False
+        """Whether it has a layer whose content lamina cannot tell, since another construct made it."""
         self._version_with(found.layers)
         telling.tell(self, answer.problems)
         telling.complain(self, (*choice.complaints, *found.complaints))
@@ -94,3 +96,4 @@ class PythonFunction(Function):
         """
         for digest in attached.digests(layers):
             self.invalidate_version_based_on(digest)
+        self.layers_unknown |= attached.has_unknown(layers)
