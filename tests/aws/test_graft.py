@@ -71,7 +71,7 @@ def test_s3_makes_the_part_within_its_limits(
     old = {name: bytes_of(name, size) for name, size in zip(names, sizes, strict=True)}
     before, standing = bytes_of("before", leading), {}
     for name in reversed(names) if turned else names:
-        standing[name] = Kept(len(before), len(old[name]))
+        standing[name] = Kept("k", len(before), len(old[name]))
         before += old[name]
     before += bytes_of("tail", LEAST)
     new = {
@@ -82,7 +82,7 @@ def test_s3_makes_the_part_within_its_limits(
         Stretch(name=name, size=len(new[name]), segment=f"{name} anew" if at in changed else name)
         for at, name in enumerate(names)
     ]
-    found = graft(Part(start=0, stretches=tuple(stretches)), standing, key="k", least=LEAST, worth=-LEAST)
+    found = graft(Part(start=0, stretches=tuple(stretches)), standing, least=LEAST, worth=-LEAST)
     content = b"".join(new.values())
 
     assert found is not None
@@ -94,14 +94,19 @@ def test_only_what_is_worth_it() -> None:
     """Uploads take time, too: where they save little, the part is sent; one that only begins elsewhere now is one range."""
     stretches = tuple(Stretch(name=f"n{at}", size=600, segment=f"s{at}") for at in range(4))
     part = Part(start=0, stretches=stretches)
-    standing = {f"s{at}": Kept(5000 + at * 600, 600) for at in range(4)}
-    changed = standing | {"s1": Kept(0, 601)}
-    found = graft(part, changed, key="k", least=LEAST, worth=600)
+    standing = {f"s{at}": Kept("k", 5000 + at * 600, 600) for at in range(4)}
+    changed = standing | {"s1": Kept("k", 0, 601)}
+    elsewhere = changed | {"s1": Kept("other", 700, 600)}
+    found = graft(part, changed, least=LEAST, worth=600)
 
     assert found is not None
-    assert ((Kept(4600, 1000), New(600, 600)), (Made(0, 1600), Kept(6200, 1200)), (Made(400, 2400),)) == found.uploads
-    assert graft(part, changed, key="k", least=LEAST, worth=601) is None
-    assert Graft(key="k", uploads=((Kept(5000, 2400),),)) == graft(part, standing, key="k", least=LEAST, worth=600)
+    uploads = ((Kept("k", 4600, 1000), New(600, 600)), (Made(0, 1600), Kept("k", 6200, 1200)), (Made(400, 2400),))
+    assert uploads == found.uploads
+    assert graft(part, changed, least=LEAST, worth=601) is None
+    assert Graft(uploads=((Kept("k", 5000, 2400),),)) == graft(part, standing, least=LEAST, worth=600)
+    assert Graft(uploads=((uploads[0][0], Kept("other", 700, 600)), *uploads[1:])) == graft(
+        part, elsewhere, least=LEAST, worth=600
+    )
 
 
 def made(directory: Path, *, bump: str | None = None) -> Wanted:
@@ -192,7 +197,7 @@ def test_group_is_sent_where_it_cannot_be_made(first: Wanted, bumped: Wanted, ki
         stand(
             objects,
             first,
-            {"shorter": content[:-1], "damaged": content[:at] + b"?" + content[at + 1 :]}.get(kind, content),
+            {"shorter": content[:at], "damaged": content[:at] + b"?" + content[at + 1 :]}.get(kind, content),
         )
     if kind == "versioned":
         cloud.bucket_state = dataclasses.replace(cloud.bucket_state, versioned=True)

@@ -142,6 +142,24 @@ def test_deploy_without_wheels(team: Team, capsys: pytest.CaptureFixture[str]) -
     assert (team.service.root / ".lamina/functions/hello.zip").read_bytes() == code
 
 
+def test_only_the_new_wheel_is_sent(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a group has in common with layers in the bucket is copied there, even where no version of this layer was ever published."""
+    assert 0 == team.run("one", "publish", "--upload-only")
+    team.service.add("small3", "1.1", {"small3/__init__.py": "S = 2\n", "small3/data.bin": data(99, MIB)})
+    capsys.readouterr()
+    assert 0 == team.run("one", "publish", "--upload-only", "--json")
+    told = json.loads(capsys.readouterr().out)
+    (layer,) = told["layers"]
+    assert 0 == main(["build", "--quiet", "--project", str(team.service.root)])
+    (built,) = json.loads((team.service.root / ".lamina" / "build.json").read_text())["layers"]
+
+    assert MIB < layer["sent_bytes"] < MIB + 20_000
+    assert (team.service.root / ".lamina/layers/common.zip").read_bytes() == team.emulator.content(
+        team.bucket, f"lamina/layers/{built['digest']}.zip"
+    )
+    assert not [key for key in team.emulator.keys(team.bucket) if "grafts" in key]
+
+
 def test_poisoned(team: Team) -> None:
     """What was damaged, exchanged or deleted is refused, done without, and replaced for the next machine."""
     assert 0 == team.publish("one")

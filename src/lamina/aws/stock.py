@@ -12,10 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lamina.aws import upload
+from lamina.aws.graft import grafts
 from lamina.aws.record import encode, is_of
 from lamina.aws.survey import each_in_its_place, everywhere
 from lamina.errors import ConfigError
 from lamina.progress import Silent
+from lamina.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -40,6 +42,8 @@ class Supply:
     """Whether the whole layer stands there."""
     missing: frozenset[str]
     """SHA-256 of the parts to be sent."""
+    grafts: Mapping[str, Graft]
+    """How those of them are made that need not be sent as a whole."""
     upload_bytes: int
     """What is to be sent at most, the tail and the shelf's included."""
 
@@ -79,13 +83,17 @@ def _look(job: Job, place: Place) -> Supply:
     objects, cut = _bucket(place), job.wanted.cut
     composed = upload.is_composed(objects, place.keys.layer(job.wanted.layer.digest), job.source)
     missing: frozenset[str] = frozenset()
+    made: Mapping[str, Graft] = {}
     upload_bytes = 0
     if not composed:
         missing = frozenset(job.source.parts) - upload.stored_parts(objects, place.keys, job.source)
+        # Nobody asks Lambda which layer there was before.
+        made = grafts(objects, place.keys, job.source, missing, None, least=quotas().multipart_part_bytes)
         sizes = dict(zip(job.source.parts, (part.size for part in cut.parts), strict=True))
+        sizes |= {sha256: how.sent_bytes for sha256, how in made.items()}
         tail = cut.tail_bytes if job.source.parts else cut.zipped_bytes
         upload_bytes = sum(sizes[sha256] for sha256 in missing) + tail + job.shelf_bytes(objects, ())
-    return Supply(job=job, place=place, composed=composed, missing=missing, upload_bytes=upload_bytes)
+    return Supply(job=job, place=place, composed=composed, missing=missing, grafts=made, upload_bytes=upload_bytes)
 
 
 def _bucket(place: Place) -> Objects:
@@ -112,7 +120,7 @@ def _stock(supply: Supply, *, reporter: Reporter) -> Stocked:
     if supply.composed:
         return Stocked(supply=supply, sent_bytes=0)
     job, place = supply.job, supply.place
-    sent = send(job, place, supply.objects, missing=supply.missing, grafts={}, known=(), reporter=reporter)
+    sent = send(job, place, supply.objects, missing=supply.missing, grafts=supply.grafts, known=(), reporter=reporter)
     place.stop.check()
     composed, sha256 = put_together(job, place, supply.objects)
     if sha256:
