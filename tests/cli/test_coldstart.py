@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -235,6 +239,28 @@ def test_another_build(
     assert (0, [None, str(other)]) == (code, [row["variant"] for row in report["functions"]])
     assert ([True, False], True) == (_slept(report), min(report["functions"][0]["samples_ms"]) > 200)
     assert _difference(report) == pytest.approx(report["comparisons"][0]["difference_ms"]["median"], abs=0.01)
+
+
+def test_end_of_a_job(project: Path) -> None:
+    """The signal that ends a job in CI leaves nothing behind, as Ctrl-C does not."""
+    made = project / ".lamina" / "local" / "without"
+
+    def end() -> None:
+        deadline = time.monotonic() + 20
+        while not (made.is_dir() and os.listdir(made)) and time.monotonic() < deadline:  # noqa: PTH208
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    thread = threading.Thread(target=end)
+    try:
+        thread.start()
+        code = main(["coldstart", "orders", "--without", "slow", "--repeat", "3", "-q"])
+    finally:
+        thread.join()
+        signal.signal(signal.SIGTERM, before)
+
+    assert (130, []) == (code, list(made.iterdir()))
 
 
 def _git(directory: Path, *arguments: str) -> None:
