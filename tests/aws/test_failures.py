@@ -404,7 +404,11 @@ def test_missing_region_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch
             ConfigError,
             "Cannot begin to talk to AWS: the AWS configuration cannot be read",
         ),
-        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "x y"}, ConfigError, "`x y` is no region's name"),
+        (
+            {"AWS_REGION": "", "AWS_DEFAULT_REGION": "x y"},
+            ConfigError,
+            "Cannot begin to talk to AWS: the region of the AWS configuration is no region's name",
+        ),
     ],
 )
 def test_mistakes_in_the_aws_configuration(

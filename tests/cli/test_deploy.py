@@ -203,6 +203,7 @@ def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str
     [
         (["--create"], "`--create` and `--role` go together"),
         (["--create", "--role", "admin"], "`admin` is no role's ARN"),
+        (["--region", "europe", "--region", ""], "`europe` and `` are no region's name"),
         (["--alias", "7"], "`7` is no alias's name"),
         (["--function", "helo", "--function", "x"], "The service has no function `helo` (did you mean `hello`?), `x`"),
     ],

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
 from lamina.aws.buckets import S3Bucket
-from lamina.aws.facts import fits
 from lamina.aws.failures import Caller, failed, whole
 from lamina.aws.functionsclient import LambdaFunctions
 from lamina.aws.interfaces import Account
@@ -59,8 +58,6 @@ class Access:
                 "No region is configured",
                 hint='name it: `regions = ["eu-west-1"]` in `[tool.lamina.publish]`, `--region`, or AWS_REGION',
             )
-        if not fits("region", region):
-            raise ConfigError(f"`{region}` is no region's name", hint="such as eu-west-1; it is a part of hosts' names")
         if self.role is not None:
             session = _session(region_name=region, **self._assume(session, self.role))
         return AwsServices(session=session, region=region, observe=self.observe)

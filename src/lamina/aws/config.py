@@ -9,7 +9,7 @@ from lamina import config
 from lamina.aws.facts import fits
 from lamina.aws.interfaces import Grant, Storage
 from lamina.aws.naming import placeholders
-from lamina.errors import InvalidConfigError
+from lamina.errors import ConfigError, InvalidConfigError
 from lamina.table import did_you_mean
 from lamina.target import quotas
 
@@ -47,7 +47,9 @@ class PublishConfig:
     """Whether all wheels are fetched and everything is built, also where what the bucket has would do."""
 
     def at(self, regions: Collection[str]) -> PublishConfig:
-        """Return the configuration for *regions* instead of its own, if there are any."""
+        """Return the configuration for *regions* instead of its own, if there are any; raises ConfigError for what is none."""
+        if wrong := [f"`{each}`" for each in regions if not fits("region", each)]:
+            raise ConfigError(f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} no region's name")
         return replace(self, regions=tuple(dict.fromkeys(regions))) if regions else self
 
 

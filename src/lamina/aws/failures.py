@@ -222,6 +222,11 @@ def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigE
             f"Cannot {doing}: the AWS credentials are incomplete",
             hint="an access key has an id and a secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or both in the profile",
         )
+    if isinstance(error, exceptions.InvalidRegionError):
+        return ConfigError(
+            f"Cannot {doing}: the region of the AWS configuration is no region's name",
+            hint="look at AWS_REGION, AWS_DEFAULT_REGION and the profile",
+        )
     if isinstance(error, exceptions.ConfigParseError | exceptions.InvalidConfigError):
         return ConfigError(
             f"Cannot {doing}: the AWS configuration cannot be read", hint="look at ~/.aws/config and ~/.aws/credentials"

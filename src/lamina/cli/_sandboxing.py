@@ -88,8 +88,8 @@ def _place(arguments: argparse.Namespace) -> _Place:
 @contextmanager
 def _started(arguments: argparse.Namespace, place: _Place, state: Path | None, console: Console) -> Iterator[Sandbox]:
     region = arguments.region or os.environ.get("AWS_REGION") or DEFAULT_REGION
-    if not fits("region", region):
-        raise ConfigError(f"`{region}` is no region's name", hint="such as eu-west-1")
+    if arguments.region and not fits("region", arguments.region):
+        raise ConfigError(f"`{arguments.region}` is no region's name", hint="such as eu-west-1")
     if arguments.python:
         with Sandbox(bare(Path(arguments.python).absolute()), region=region, state=state) as sandbox:
             yield sandbox
