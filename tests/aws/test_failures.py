@@ -435,6 +435,25 @@ def test_every_region_is_a_region() -> None:
     assert [each for each in regions if not fits("region", each)] == []
 
 
+@pytest.mark.parametrize(
+    ("named", "settings", "region"),
+    [
+        (None, {"AWS_REGION": "eu-west-2"}, "eu-west-2"),
+        (None, {"AWS_REGION": "eu-west-2", "AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-2"),
+        (None, {"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-3"),
+        ("eu-west-1", {"AWS_REGION": "eu-west-2"}, "eu-west-1"),
+    ],
+)
+def test_regions_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, named: str | None, settings: dict[str, str], region: str
+) -> None:
+    """Both variables that AWS's own tools know count, in their order, and what is configured before them."""
+    for name, value in ({"AWS_CONFIG_FILE": "/dev/null"} | settings).items():
+        monkeypatch.setenv(name, value)
+
+    assert region == clients.Access(region=named).connect()._region
+
+
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without boto3 everything but publishing works, and publishing says what to install."""
     monkeypatch.setitem(sys.modules, "boto3", None)

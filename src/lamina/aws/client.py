@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,8 @@ class Access:
         where AWS takes neither the credentials nor the role.
         """
         try:
-            session = _session(region_name=self.region)
+            # boto3 alone of AWS's own tools does not know AWS_REGION (botocore 1.44.5, 2026-11-23).
+            session = _session(region_name=self.region or os.environ.get("AWS_REGION") or None)
         except ImportError as error:
             raise MissingExtraError(extra="aws", purpose="Publishing to AWS") from error
         region: str | None = session.region_name
