@@ -50,7 +50,7 @@ class Access:
         where AWS takes neither the credentials nor the role.
         """
         try:
-            # boto3 alone of AWS's own tools does not know AWS_REGION (botocore 1.44.5, 2026-11-23).
+            # Most of AWS's own tools know AWS_REGION; boto3 does not (botocore 1.44.5, 2026-11-23).
             session = _session(region_name=self.region or os.environ.get("AWS_REGION") or None)
         except ImportError as error:
             raise MissingExtraError(extra="aws", purpose="Publishing to AWS") from error
