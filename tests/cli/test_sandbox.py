@@ -31,10 +31,13 @@ def test_command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     """The command sees the sandbox and no other account, and its exit code is passed on."""
     monkeypatch.setenv("AWS_PROFILE", "production")
     code = main(["sandbox", "--python", sys.executable, "--region", "eu-west-1", "--", sys.executable, "-c", SHOW])
-    seen = json.loads(capfd.readouterr().out)
+    captured = capfd.readouterr()
+    seen = json.loads(captured.out)
+    url = seen.pop("AWS_ENDPOINT_URL")
 
     assert 7 == code
-    assert seen.pop("AWS_ENDPOINT_URL").startswith("http://127.0.0.1:")
+    assert url.startswith("http://127.0.0.1:")
+    assert f"an emulated AWS runs at {url}\n" == captured.err
     assert {
         "AWS_REGION": "eu-west-1",
         "AWS_DEFAULT_REGION": "eu-west-1",

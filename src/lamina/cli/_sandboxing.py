@@ -35,6 +35,7 @@ _VERSION = "1"
 _NOT_FOUND, _NOT_RUNNABLE = 127, 126
 """As shells say it."""
 _LOOK_SECONDS = 0.2
+_RUNS = "an emulated AWS runs at {}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         state = place.project / ".lamina" / "sandbox"
     with stoppable(), _started(arguments, place, state, console) as sandbox:
         if command:
+            console.say(_RUNS.format(sandbox.url))
             return _run_command(command, sandbox)
         return _serve(sandbox, console, as_json=arguments.json)
 
@@ -164,7 +166,7 @@ def _serve(sandbox: Sandbox, console: Console, *, as_json: bool) -> int:
         else:
             for name, value in environment.items():
                 print(f"export {name}={shlex.quote(value)}", flush=True)
-        console.say(f"an emulated AWS runs at {sandbox.url}; interrupt (Ctrl-C) to stop it")
+        console.say(f"{_RUNS.format(sandbox.url)}; interrupt (Ctrl-C) to stop it")
         while sandbox.wait(_LOOK_SECONDS):
             pass
     except KeyboardInterrupt:
