@@ -88,4 +88,4 @@ def test_unknown_program(capfd: pytest.CaptureFixture[str]) -> None:
     code = main(["sandbox", "--python", sys.executable, "--", "no-such-program"])
 
     assert 127 == code
-    assert "error: There is no program `no-such-program`" == capfd.readouterr().err.strip()
+    assert ["error: There is no program `no-such-program`"] == capfd.readouterr().err.splitlines()[1:]
