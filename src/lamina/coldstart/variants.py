@@ -51,10 +51,12 @@ def subjects(
     """
     Return the functions *names* of a build, all of them if none is named, ready to be measured.
 
-    Raises ConfigError for a name that the build does not have, and what `lamina.local.world.prepare` raises.
+    Raises ConfigError for a name that the build does not have, or if it has none, and what `lamina.local.world.prepare` raises.
     """
     service = load(artifacts.project)
     chosen = [artifacts.function(name) for name in names] or list(artifacts.functions)
+    if not chosen:
+        raise ConfigError("The build has no function", hint="configure one, and build: lamina build")
     found: list[Subject] = []
     owners: dict[Path, Owners] = {}
     for built in chosen:
