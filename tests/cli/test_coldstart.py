@@ -73,15 +73,16 @@ def _slept(report: dict[str, Any]) -> list[bool]:
 
 
 def test_table(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The dearest stands first; what is talk is on stderr, the banner above all."""
-    code = main(["coldstart", "orders", "--repeat", "1", "--modules", "1"])
+    """The dearest stands first, one start proves no difference, and what is talk is on stderr, the banner above all."""
+    code = main(["coldstart", "orders", "--repeat", "1", "--modules", "1", "--without", "slow"])
     output = capsys.readouterr()
-    lines = output.out.splitlines()
+    *lines, _, compared, _ = output.out.splitlines()
 
     assert 0 == code
-    assert ["function", "orders"] == [line.split()[0] for line in lines[:2]]
-    assert ["orders", "own"] == lines[3].split()[:2]
-    assert ["slow", "1.0"] == lines[4].split()[:2]
+    assert ["function", "orders", "orders,"] == [line.split()[0] for line in lines[:3]]
+    assert compared.startswith("orders, without slow: too few starts to tell; the medians differ by ")
+    assert ["orders", "own"] == lines[4].split()[:2]
+    assert ["slow", "1.0"] == lines[5].split()[:2]
     assert lines[-1].startswith("    slow (slow): ")
     assert "Times of this machine, for comparing with each other" in output.err
 
@@ -105,6 +106,19 @@ def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _difference(report) == pytest.approx(comparison["difference_ms"]["median"], abs=0.01)
     # Two runs are too few to be sure.
     assert comparison["difference_ms"]["certain"] is False
+
+
+@pytest.mark.parametrize("words", [[], ["--record"]])
+def test_no_function(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """A build of layers alone has nothing to measure, and nothing to record."""
+    make_build(tmp_path, {})
+    configure(tmp_path, functions="")
+    record = tmp_path / ".lamina" / "build.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"functions": []}))
+    code = main(["coldstart", "--project", str(tmp_path), *words])
+
+    expected = "error: The build has no function\n\nhint: configure one, and build: lamina build\n"
+    assert (2, expected) == (code, capsys.readouterr().err)
 
 
 def test_function_that_cannot_start(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

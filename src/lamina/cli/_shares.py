@@ -106,7 +106,9 @@ def _comparison(comparison: Comparison) -> str:
 def _difference(difference: Difference) -> str:
     interval = f"95 % between {difference.low:+.1f} and {difference.high:+.1f} ms"
     if not difference.certain:
-        return f"no difference beyond noise; the medians differ by {difference.median:+.1f} ms ({interval})"
+        few = difference.low > 0 or difference.high < 0
+        words = "too few starts to tell" if few else "no difference beyond noise"
+        return f"{words}; the medians differ by {difference.median:+.1f} ms ({interval})"
     word = "longer" if difference.median > 0 else "less"
     return f"as built it takes {abs(difference.median):.1f} ms {word} ({interval})"
 
