@@ -216,6 +216,8 @@ def test_layer_of_another_stack_is_warned_of(service: Service) -> None:
     shared = PythonLayerVersion(Stack(app, "Layers"), "Common", entry=project)
     stack = Stack(app, "Orders")
     PythonFunction(stack, "Hello", entry=project, function="hello", layers=[shared])
+    own = PythonLayerVersion(stack, "Own", entry=project)
+    PythonFunction(NestedStack(stack, "Nested"), "Hello", entry=project, function="hello", layers=[own])
 
     ours = [text for text in synthesized(app, stack).warnings if "lamina:" in text]
     message = (

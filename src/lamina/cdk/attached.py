@@ -115,7 +115,8 @@ def _too_many(function: str, layers: Sequence[ILayerVersion], added: int) -> Ite
 def _in_other_stacks(scope: Construct, layers: Sequence[ILayerVersion]) -> Iterator[tuple[str, str]]:
     here = Place.of(scope)
     for layer in layers:
-        if isinstance(layer, PythonLayerVersion) and layer.place is not here:
+        # Nested stacks hand it to each other as parameters of one deployment, and need no export.
+        if isinstance(layer, PythonLayerVersion) and layer.place.deployed != here.deployed:
             message = (
                 f"Layer `{layer.node.path}` is in another stack, and cannot be updated while this one uses it: "
                 "take `PythonLayerVersion.for_stack`, or leave `layers` out"

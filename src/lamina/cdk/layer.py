@@ -151,6 +151,8 @@ class Place:
         """Look at *stack* once."""
         self.stack = stack
         self.app = stack.node.root
+        self.deployed = _outermost(stack).node.path
+        """The path of the stack that it is deployed with: itself, or the outermost that it is nested in."""
         self.is_wanted = _is_wanted(stack)
         """Whether the command that runs the app needs this stack's assets."""
         self.layers: dict[str, PythonLayerVersion] = {}
@@ -167,6 +169,11 @@ class Place:
     def look(self, entry: str | PathLike[str]) -> Answer:
         """Return what there is of the project at *entry*, built if the stack is wanted."""
         return SHARED.ask(Path(entry), app=self.app, build=self.is_wanted)
+
+
+def _outermost(stack: Stack) -> Stack:
+    parent = stack.nested_stack_parent
+    return stack if parent is None else _outermost(parent)
 
 
 def _is_wanted(stack: Stack | None) -> bool:
