@@ -240,12 +240,16 @@ def test_unknown_names(service: Service) -> None:
 
     def make(stack: Stack) -> None:
         PythonFunction(stack, "Function", entry=project, function="helo")
-        PythonLayerVersion(stack, "Layer", entry=project, layer="data")
+        layer = PythonLayerVersion(stack, "Layer", entry=project, layer="data")
+        PythonFunction(stack, "Given", entry=project, function="hello", layers=[layer])
 
+    result = synthesize(make)
+
+    assert () == result.warnings
     assert (
         "The service has no function `helo` (did you mean `hello`?)\nhint: it has: `hello`, `report`",
         "The service has no layer `data`\nhint: it has: `common`",
-    ) == synthesize(make).errors
+    ) == result.errors
 
 
 def test_one_of_several_layers_has_to_be_named(service: Service) -> None:

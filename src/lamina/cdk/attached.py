@@ -126,7 +126,8 @@ def _in_other_stacks(scope: Construct, layers: Sequence[ILayerVersion]) -> Itera
 
 def _missing(function: str, layers: Sequence[ILayerVersion], choice: FunctionChoice) -> Iterator[tuple[str, str]]:
     names = {layer.configured_name for layer in layers if isinstance(layer, PythonLayerVersion)}
-    wanted = choice.function.layers if choice.function else ()
+    # Of a layer that could not be chosen, which is an error of its own, nobody knows which it was meant to be.
+    wanted = choice.function.layers if choice.function and "" not in names else ()
     if missing := ", ".join(f"`{name}`" for name in wanted if name not in names):
         message = f"`{function}` is configured with {missing} and not given it: what is in there cannot be imported"
         yield "missing-layer", message
