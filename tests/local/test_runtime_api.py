@@ -183,6 +183,18 @@ def test_end_of_the_process() -> None:
     assert time.monotonic() - began < 5
 
 
+def test_end_of_the_process_after_its_answer() -> None:
+    """What a runtime has answered counts, also if it is gone before that is known: as after a response that was too large."""
+    reply = Reply(payload=b"1")
+    with _serving() as (api, _), ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(api.exchange, _event(), 5)
+        assert api.take() is not None
+        with api.settling(reply):
+            api.end(Ended(status=256, memory_bytes=1, killed_for_memory=False))
+
+            assert reply == outcome.result(5)
+
+
 def test_nothing_in_time() -> None:
     """A runtime that does not answer in time has no outcome."""
     with _serving() as (api, _):

@@ -14,13 +14,14 @@ import json
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from lamina.local.process import Ended
@@ -142,11 +143,20 @@ class RuntimeApi:
             event = self._event if self._taken and self._outcome is None else None
             return event is not None and event.request_id == request_id
 
-    def settle(self, outcome: Reply | Failure) -> None:
-        """Note the *outcome* of the event that the runtime is working on."""
+    @contextmanager
+    def settling(self, outcome: Reply | Failure) -> Iterator[None]:
+        """
+        Note the *outcome* of the event that the runtime is working on, and say so after the block, in which the runtime is answered.
+
+        Once it is said the runtime may be ended at any moment. If the runtime ends by itself within the block, the outcome stands.
+        """
         with self._changed:
             self._outcome = outcome
-            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._changed.notify_all()
 
     def fail_init(self, failure: Failure) -> bool:
         """Note that initialisation failed; return whether that was still to be said."""
@@ -239,23 +249,23 @@ class _Handler(BaseHTTPRequestHandler):
         if not api.expects(parts[1]):
             self._refuse(400, "InvalidRequestID", "Invalid request ID")
             return
-        # The runtime is answered first: once the outcome is known, it may be ended at any moment.
         outcome: Reply | Failure
         if body is None:
             limit = api.response_bytes
             message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
             outcome = Failure(payload=_error("Function.ResponseSizeTooLarge", message), error_type=None)
-            self._refuse(413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({limit} bytes).")
+            with api.settling(outcome):
+                self._refuse(413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({limit} bytes).")
+            return
+        broken_off = trailers.get(_ERROR_BODY.lower())
+        if broken_off is not None:
+            outcome = Failure(payload=base64.b64decode(broken_off), error_type=error_type)
+        elif parts[2] == "error":
+            outcome = Failure(payload=body, error_type=error_type)
         else:
-            broken_off = trailers.get(_ERROR_BODY.lower())
-            if broken_off is not None:
-                outcome = Failure(payload=base64.b64decode(broken_off), error_type=error_type)
-            elif parts[2] == "error":
-                outcome = Failure(payload=body, error_type=error_type)
-            else:
-                outcome = Reply(payload=body)
+            outcome = Reply(payload=body)
+        with api.settling(outcome):
             self._accepted()
-        api.settle(outcome)
 
     def _body(self, limit: int) -> tuple[bytes | None, dict[str, str]]:
         """Read the request's body, and the trailers after a chunked one; a body over *limit* is read to its end and dropped."""
