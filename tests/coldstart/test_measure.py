@@ -55,7 +55,8 @@ def test_own_and_cumulative_time(make_subjects: MakeSubjects, mode: Mode) -> Non
     assert 100 <= rows["leaning-on"].own_ms.median < rows["slow"].own_ms.median
     assert rows["leaning-on"].cumulative_ms.median >= 500
     assert rows["(your code)"].cumulative_ms.median >= rows["leaning-on"].cumulative_ms.median
-    assert rows["quick"].own_ms.median < 100
+    # Nothing of what the others sleep, however busy the machine is.
+    assert rows["quick"].own_ms.median < 400
     assert ("1.0", 1, 1) == (rows["slow"].owner.version, rows["slow"].modules, rows["slow"].compiled)
 
 
