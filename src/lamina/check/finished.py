@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.check import content, limits, overlap, sdk
+from lamina.check import content, limits, overlap, sdk, sources
 from lamina.target import quotas
 
 if TYPE_CHECKING:
@@ -27,4 +27,5 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
         *content.check_layers(layers, ignore=service.ignore),
         *overlap.check(layers, packages, service),
         *sdk.check(layers, packages, service),
+        *sources.check(packages, service),
     )

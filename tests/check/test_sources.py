@@ -1,0 +1,62 @@
+"""Modules of a service that its runtime cannot compile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from check.finished import make_package
+from check.finished import make_service as make_checked
+from lamina.check.sources import check
+from lamina.frozen import replace
+from lamina.model import Severity
+from lamina.pipeline import Options, build
+from lamina.service import BytecodeMode
+from lamina.store import Store
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMPILED = ["fine.py", "__pycache__/fine.cpython-313.pyc", "data.txt"]
+
+
+def test_refused_modules_are_named_once(tmp_path: Path) -> None:
+    """What has no bytecode in a package was refused; functions with the same package say so once."""
+    packages = [make_package(tmp_path, name, [*COMPILED, "a/one.py", "two.py"]) for name in ("f", "g")]
+    (finding,) = check(packages, replace(make_checked(), bytecode=BytecodeMode.REACHABLE))
+
+    assert ("uncompiled-module", Severity.WARNING, "f") == (finding.rule, finding.severity, finding.path)
+    assert (
+        "Python 3.13 cannot compile `a/one.py`, `two.py`, so importing them fails: python3.13 -m py_compile says why"
+        == finding.message
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "ignore", "mode"),
+    [
+        (COMPILED, [], BytecodeMode.ALL),
+        (["two.py"], [], BytecodeMode.NONE),
+        (["two.py"], ["uncompiled-module"], BytecodeMode.ALL),
+    ],
+)
+def test_nothing_to_say(tmp_path: Path, files: list[str], ignore: list[str], mode: BytecodeMode) -> None:
+    """Nothing is said of what is compiled, where nothing is compiled, and where the rule is ignored."""
+    service = replace(make_checked(ignore=ignore), bytecode=mode)
+
+    assert [] == list(check([make_package(tmp_path, "f", files)], service))
+
+
+def test_a_build_says_it(tmp_path: Path) -> None:
+    """A syntax error anywhere in the sources is found by building, and again when the package is kept."""
+    service = make_service(tmp_path)
+    service.settings["bytecode"] = '"reachable"'
+    broken = service.write() / "service" / "broken.py"
+    broken.write_text("def half(:\n")
+    store = Store(tmp_path / "store")
+    found = [build(service.root, Options(), store=store).build.findings for _ in range(2)]
+
+    assert [["uncompiled-module"]] * 2 == [[finding.rule for finding in findings] for findings in found]
+    assert "`service/broken.py`" in found[0][0].message
