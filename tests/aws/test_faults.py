@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from emulators import Emulator
 
 EVERYTHING = os.environ.get("LAMINA_EVERY_FAULT") == "1"
-"""Every fault at every request, which takes minutes. Otherwise every request of `publish` and `deploy` meets one, in turn."""
+"""Every fault at every request, which takes minutes. Otherwise every request of `deploy` meets one, in turn, and some of the others."""
 _MUCH_LATER_SECONDS = 7200.0
 
 
@@ -43,7 +43,7 @@ def cases(journey: str, calls: list[Moment]) -> list[Case]:
         return [Case(moment=moment, kind=kind, lasting=False) for moment in calls for kind in KINDS] + [
             Case(moment=moment, kind=kind, lasting=True) for moment in calls for kind in LASTING
         ]
-    turn, step = JOURNEYS.index(journey), {"publish": 1, "deploy": 1, "bump": 8}.get(journey, 4)
+    turn, step = JOURNEYS.index(journey), {"publish": 2, "deploy": 1, "bump": 8}.get(journey, 4)
     # In another order for each journey, so that requests that they have in common meet different faults.
     single = [
         Case(moment=moment, kind=KINDS[(number + 4 * turn) % len(KINDS)], lasting=False)

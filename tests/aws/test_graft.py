@@ -215,7 +215,7 @@ def test_group_is_sent_where_it_cannot_be_made(first: Wanted, bumped: Wanted, ki
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_any_call_and_made_again(first: Wanted, bumped: Wanted, moment: str) -> None:
     """Wherever a process ends, the next one makes the part."""
-    for number in range(1, 40):
+    for number in range(1 if moment == "before" else 2, 40, 2):
         cloud = Cloud()
         objects = fake_bucket(cloud)
         sent(objects, first, None)

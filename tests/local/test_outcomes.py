@@ -262,7 +262,7 @@ def test_log_of_a_slow_reader(make_world: MakeWorld, mode: Mode) -> None:
         "import time\nprint('one', flush=True)\ntime.sleep(0.1)\nprint('two', flush=True)\n"
         "def handler(event, context): ..."
     )
-    result = invoke(make_world(source, mode=mode), b"{}", on_log=lambda _: time.sleep(0.5))
+    result = invoke(make_world(source, mode=mode), b"{}", on_log=lambda _: time.sleep(0.3))
 
     assert ["one", "two", f"START RequestId: {result.request_id} Version: $LATEST"] == result.logs.splitlines()[:3]
 
