@@ -35,7 +35,8 @@ _READING = ("Get", "List", "Head", "download")
 def start(journey: Journey) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "lamina", *journey.words],
-        env={**os.environ, **journey.environment},
+        # Who is killed leaves temporary files, which are to go with the test's own.
+        env={**os.environ, **journey.environment, "TMPDIR": os.fspath(journey.service.root.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
