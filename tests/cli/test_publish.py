@@ -111,6 +111,27 @@ def test_the_life_of_a_layer(
     assert "very-secret-test" not in out + err
 
 
+def test_a_service_without_a_name_is_warned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]]
+) -> None:
+    """A directory's name may be another one elsewhere, and with it the layer's; where that has no part in it, nothing is said."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
+    service = make_service(tmp_path)
+    path = service.write() / "pyproject.toml"
+    path.write_text(path.read_text().replace('name = "greeter"\n', ""))
+    code, _, err = lamina("--project", str(service.root), "--dry-run")
+
+    assert code == 0
+    assert f"The service is called `{service.root.name}` after its directory: another checkout may" in err
+    assert f"layer {service.root.name}-common" in err
+
+    path.write_text(f'{path.read_text()}\n[tool.lamina.publish]\nlayer-name = "shop-{{layer}}"\n')
+    code, _, err = lamina("--project", str(service.root), "--dry-run")
+
+    assert code == 0
+    assert "directory" not in err
+
+
 def test_check_as_json_says_what_would_be_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]]
 ) -> None:

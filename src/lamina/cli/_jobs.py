@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from lamina import config
 from lamina.assembly import assemble
 from lamina.aws.survey import Job
 from lamina.notes import notes
@@ -62,6 +63,12 @@ def make(
 
     With *packing* the function packages are made in either case. Raises what building raises, and AwsError and its kinds.
     """
+    service = config.load(project)
+    if not service.is_named and "{service}" in settings.layer_name:
+        console.warn(
+            f"The service is called `{service.name}` after its directory: another checkout may publish another layer",
+            hint="give it a `name` in `[project]`, or set `layer-name` in `[tool.lamina.publish]`",
+        )
     assembled = assemble(project, settings, Options(), connect, directory=directory, packing=packing, reporter=console)
     if assembled is None:
         result = build(project, Options(), reporter=console)
