@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.frozen import frozen, replace
@@ -47,7 +46,7 @@ def setting(name: str) -> Setting:
 
 @cache
 def _facts() -> dict[str, Any]:
-    return read_data(Path(__file__).parent / "data" / "functions.toml")
+    return read_data("functions.toml")
 
 
 def _name_pattern(rule: str) -> str:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Interpreter", "environment_variable", "find", "magic_number", "search"]
 
-_DATA = Path(__file__).parent / "data" / "bytecode.toml"
-
 _PROBE_SECONDS = 10
 # Written for Python 2 as well: whatever calls itself `python` may be asked.
 _PROBE = """
@@ -62,7 +60,7 @@ def magic_number(python: tuple[int, int]) -> str:
 
     Raises `BytecodeError` for a minor that lamina does not know.
     """
-    known: dict[str, int] = read_data(_DATA)["magic"]
+    known: dict[str, int] = read_data("bytecode.toml")["magic"]
     name = f"{python[0]}.{python[1]}"
     if name not in known:
         raise BytecodeError(

@@ -210,9 +210,7 @@ def runtimes() -> tuple[Runtime, ...]:
 
 @cache
 def _data() -> dict[str, Any]:
-    from pathlib import Path  # noqa: PLC0415
-
-    return read_data(Path(__file__).parent / "data" / "runtimes.toml")
+    return read_data("runtimes.toml")
 
 
 def _kernel() -> str:

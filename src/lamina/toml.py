@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import rtoml
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["parse", "read_data"]
+__all__ = ["data_path", "parse", "read_data"]
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -27,6 +25,11 @@ def parse(text: str) -> dict[str, Any]:
     return document
 
 
-def read_data(path: Path) -> dict[str, Any]:
-    """Return the table of facts at *path*, which comes with lamina."""
-    return parse(path.read_text(encoding="utf-8"))
+def data_path(name: str) -> Path:
+    """Return the path of the data file *name*, which comes with lamina."""
+    return Path(__file__).parent / "data" / name
+
+
+def read_data(name: str) -> dict[str, Any]:
+    """Return the table of facts in the data file *name*, which comes with lamina."""
+    return parse(data_path(name).read_text(encoding="utf-8"))

@@ -12,7 +12,6 @@ import re
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lamina.archive.snapshot import Observation, observe
@@ -21,6 +20,7 @@ from lamina.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from pathspec import GitIgnoreSpec
 
@@ -75,10 +75,9 @@ class _Globs:
 
 @cache
 def _rules() -> tuple[tuple[str, _Globs, Rule], ...]:
-    path = Path(__file__).parent.parent / "data" / "left_out.toml"
     return tuple(
         (row["kind"], _Globs(row["names"]), Rule(reason=row["reason"], override=row["override"]))
-        for row in read_data(path)["rule"]
+        for row in read_data("left_out.toml")["rule"]
     )
 
 

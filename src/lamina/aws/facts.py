@@ -10,6 +10,8 @@ import re
 from functools import cache
 from typing import Any
 
+from lamina.toml import read_data
+
 __all__ = ["actions", "calls_per_second", "fits", "meaning", "unsettled_stack_statuses"]
 
 
@@ -53,7 +55,4 @@ def _pattern(kind: str) -> re.Pattern[str]:
 
 @cache
 def _data() -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
-
-    return tomllib.loads((Path(__file__).parent.parent / "data" / "aws.toml").read_text(encoding="utf-8"))
+    return read_data("aws.toml")

@@ -13,10 +13,10 @@ import re
 import time
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import AwsError
+from lamina.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -307,6 +307,4 @@ def _limit(name: str) -> float:
 
 @cache
 def _facts() -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 - only who asks AWS pays for it
-
-    return tomllib.loads((Path(__file__).parent.parent / "data" / "coldstart.toml").read_text(encoding="utf-8"))
+    return read_data("coldstart.toml")

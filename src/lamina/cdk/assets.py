@@ -8,18 +8,19 @@ key is the hash of the string that was passed; read in aws-cdk-lib 2.275, 2026-1
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aws_cdk import Annotations, AssetHashType, Stack
 from aws_cdk.aws_lambda import Architecture, Code, Runtime, RuntimeFamily
 
-import lamina
 from lamina.aws.interfaces import Account
 from lamina.aws.naming import Keys, fill
 from lamina.target import runtimes
+from lamina.toml import data_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aws_cdk.aws_s3 import IBucket
     from constructs import Construct
 
@@ -37,7 +38,7 @@ __all__ = [
 
 # A warning that code without an object's version is not updated with the object (aws-cdk-lib 2.275, 2026-11).
 _UNVERSIONED = "@aws-cdk/aws-lambda:codeFromBucketObjectVersionNotSpecified"
-_NOT_BUILT = Path(lamina.__file__).parent / "data" / "not-built.zip"
+_NOT_BUILT = data_path("not-built.zip")
 
 
 def layer_zip(layer: Layer) -> Code:

@@ -19,7 +19,6 @@ rule              severity  found where
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.check.view import View, owner_of, stacks
@@ -252,8 +251,7 @@ def _provided(target: Target) -> dict[str, Preinstalled]:
 
 @cache
 def _family() -> _Family:
-    path = Path(__file__).parents[1] / "data" / "sdk.toml"
-    document = read_data(path)
+    document = read_data("sdk.toml")
     return _Family(
         names=tuple(row["name"] for row in document["distribution"]),
         core=tuple(row["name"] for row in document["distribution"] if row.get("core", False)),

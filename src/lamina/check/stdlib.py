@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from lamina.toml import read_data
 
@@ -17,8 +16,7 @@ def is_standard(module: str, python: tuple[int, int]) -> bool:
 
 @cache
 def _modules(python: tuple[int, int]) -> frozenset[str]:
-    path = Path(__file__).parents[1] / "data" / "stdlib.toml"
-    rows = read_data(path)["modules"]
+    rows = read_data("stdlib.toml")["modules"]
     return frozenset(
         name
         for row in rows

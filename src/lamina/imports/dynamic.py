@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from lamina.frozen import frozen
-from lamina.toml import read_data
+from lamina.toml import data_path, read_data
 
 __all__ = ["Rule", "rules", "rules_digest"]
 
-_DATA = Path(__file__).parent.parent / "data" / "dynamic_imports.toml"
+_DATA = "dynamic_imports.toml"
 
 
 @frozen
@@ -42,4 +40,4 @@ def rules_digest() -> str:
     """Return the SHA-256 of everything that `rules` says, for results that are kept."""
     import hashlib  # noqa: PLC0415
 
-    return hashlib.sha256(_DATA.read_bytes()).hexdigest()
+    return hashlib.sha256(data_path(_DATA).read_bytes()).hexdigest()

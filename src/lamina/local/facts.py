@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
+
+from lamina.toml import read_data
 
 __all__ = ["Directories", "Facts", "Limits", "Variable", "facts"]
 
@@ -70,8 +69,7 @@ class Facts:
 @cache
 def facts() -> Facts:
     """Return the facts; they are read once."""
-    path = Path(__file__).parent.parent / "data" / "local.toml"
-    data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    data = read_data("local.toml")
     return Facts(
         directories=Directories(**{row["name"]: row["path"] for row in data["directory"]}),
         variables=tuple(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+
+from lamina.toml import read_data
 
 __all__ = ["ServerFacts", "facts"]
-
-_DATA = Path(__file__).parent.parent / "data" / "sandbox.toml"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +27,7 @@ class ServerFacts:
 @cache
 def facts() -> ServerFacts:
     """Return what is known of the server."""
-    table = tomllib.loads(_DATA.read_text(encoding="utf-8"))["server"]
+    table = read_data("sandbox.toml")["server"]
     return ServerFacts(
         requirement=table["requirement"],
         module=table["module"],
