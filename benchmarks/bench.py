@@ -27,16 +27,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.values import Command
-from lamina import config
-from lamina.errors import LaminaError
-from lamina.interpreters import search
-from lamina.model import Pin, Wheel
-from lamina.store import Store
+from lamina.project import config
+from lamina.core.errors import LaminaError
+from lamina.bytecode.interpreter import search
+from lamina.core.values import Pin, Wheel
+from lamina.core.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamina.target import Target
+    from lamina.core.target import Target
 
 __all__ = ["ROOT", "Bench", "remove"]
 

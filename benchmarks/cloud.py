@@ -13,17 +13,17 @@ from urllib.parse import urlsplit
 import boto3
 
 from benchmarks.throttle import Throttle
-from lamina.interpreters import search
-from lamina.progress import Silent
-from lamina.sandbox import Sandbox, prepare
-from lamina.store import Store
+from lamina.bytecode.interpreter import search
+from lamina.core.reporter import Silent
+from lamina.local.sandbox import Sandbox, prepare
+from lamina.core.store import Store
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from benchmarks.bench import Bench
     from benchmarks.values import Command, Runner, Sample
-    from lamina.sandbox import Installation
+    from lamina.local.sandbox import Installation
 
 __all__ = ["BITS_PER_SECOND", "BUCKET", "ROLE", "Cloud"]
 

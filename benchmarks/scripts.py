@@ -15,14 +15,14 @@ from benchmarks.cloud import BUCKET, ROLE
 from benchmarks.states import CURRENT, fat_zip
 from benchmarks.tools import MissingToolError, tool
 from benchmarks.values import Row, Unavailable
-from lamina.model import code_sha256
+from lamina.core.values import code_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from benchmarks.stage import Stage
-    from lamina.model import Package
+    from lamina.core.values import Package
 
 __all__ = ["rows"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from benchmarks.bench import Bench
     from benchmarks.values import Runner, Sample
-    from lamina.model import Build, Package
+    from lamina.core.values import Build, Package
 
 __all__ = ["Stage"]
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import remove
-from lamina import buildfile
-from lamina.aws.parts import cut
-from lamina.store import Store
-from lamina.target import quotas
+from lamina.pipeline import report
+from lamina.aws.publish.parts import cut
+from lamina.core.store import Store
+from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from benchmarks.bench import Bench
-    from lamina.model import Build
+    from lamina.core.values import Build
 
 __all__ = ["EVENTS", "Event", "States", "due_bytes", "fat_zip", "with_release"]
 
@@ -122,7 +122,7 @@ class States:
             environment = os.environ | {"LAMINA_CACHE_DIR": str(self._bench.store)}
             argv = [sys.executable, "-m", "lamina", "build", "--quiet", "--project", str(project)]
             subprocess.run(argv, check=True, stdout=sys.stderr, env=environment)
-            builds[state] = buildfile.read(project)
+            builds[state] = report.read(project)
         self._gather(builds.values())
         return builds
 

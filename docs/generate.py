@@ -17,7 +17,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina import errors
+from lamina.core import errors
 from lamina.cli import COMMANDS, build_parser
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ offenders, not only the first. With `-v` the traceback comes before it. Anything
 
 ## Errors by code
 
-The names are those of `lamina.errors`, for whoever uses lamina from Python. A name that stands below another one is a kind of it.
+The names are those of `lamina.core.errors`, for whoever uses lamina from Python. A name that stands below another one is a kind of it.
 """
 
 

@@ -20,7 +20,7 @@ import boto3
 from demo import HERE, ORDERS, configured_target, lamina, without_bytecode
 from deploying import OLDER, older, say
 
-from lamina.interpreters import search
+from lamina.bytecode.interpreter import search
 
 WORK = HERE.parent / "build" / "cdk"
 COPY = WORK / "orders"

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from deploying import SETTINGS
 
-from lamina.interpreters import search
-from lamina.target import Target
+from lamina.bytecode.interpreter import search
+from lamina.core.target import Target
 
 HERE = Path(__file__).parent
 ORDERS = HERE / "orders"

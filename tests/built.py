@@ -9,7 +9,7 @@ import zipfile
 from typing import TYPE_CHECKING, Protocol
 
 from lamina.local.artifacts import Artifacts, read
-from lamina.service import Function
+from lamina.project.service import Function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import rtoml
 
 from lamina.lock import IndexFile, Lock, find, read
-from lamina.select import select
-from lamina.target import Target
+from lamina.lock.select import select
+from lamina.core.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
-from lamina.model import Pin
+from lamina.core.values import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.apportion import apportion
-from lamina.config import load
-from lamina.errors import InvalidConfigError, LockError
-from lamina.model import Finding, Pin, Selection, Severity
-from lamina.pipeline import Options, build
-from lamina.service import LayerConfig
-from lamina.store import Store
-from lamina.target import Target
+from lamina.pipeline.apportion import apportion
+from lamina.project.config import load
+from lamina.core.errors import InvalidConfigError, LockError
+from lamina.core.values import Finding, Pin, Selection, Severity
+from lamina.pipeline.build import Options, build
+from lamina.project.service import LayerConfig
+from lamina.core.store import Store
+from lamina.core.target import Target
 from services import make_service
 
 if TYPE_CHECKING:

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.assembly import assemble
-from lamina.aws.config import PublishConfig
-from lamina.pipeline import build
-from lamina.planning import Options
-from lamina.store import Store
+from lamina.aws.publish.remote.assemble import assemble
+from lamina.aws.publish.config import PublishConfig
+from lamina.pipeline.build import build
+from lamina.pipeline.plan import Options
+from lamina.core.store import Store
 from services import make_service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lamina.aws.survey import Place
+    from lamina.aws.publish.survey import Place
 
 BUCKET = PublishConfig(bucket="artifacts")
 

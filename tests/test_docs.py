@@ -18,13 +18,14 @@ import pytest
 from docs import generate
 
 import lamina
-from lamina import buildfile, config, members
-from lamina.aws import config as publishing
-from lamina.aws import deployconfig as deploying
+from lamina.pipeline import report
+from lamina.project import config, members
+from lamina.aws.publish import config as publishing
+from lamina.aws.deploy import config as deploying
 from lamina.cli import COMMANDS, build_parser
-from lamina.errors import InvalidConfigError
-from lamina.model import Build, Distribution, Finding, Layer, Package, Severity, Stretch
-from lamina.target import Target
+from lamina.core.errors import InvalidConfigError
+from lamina.core.values import Build, Distribution, Finding, Layer, Package, Severity, Stretch
+from lamina.core.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -385,11 +386,11 @@ def report_fields(document: Mapping[str, object]) -> dict[str, list[str]]:
 
 def test_every_field_of_the_report_is_documented(tmp_path: Path) -> None:
     """`build-report.md` has exactly the fields of the document, in its order."""
-    actual = report_fields(buildfile.document(full_build(tmp_path), project=tmp_path))
+    actual = report_fields(report.document(full_build(tmp_path), project=tmp_path))
     page = generate.REFERENCE / "build-report.md"
 
     assert actual == {heading: first_column(section(page, heading)) for heading in actual}
-    assert f'the format: `"{buildfile.VERSION}"`' in page.read_text("utf-8")
+    assert f'the format: `"{report.VERSION}"`' in page.read_text("utf-8")
 
 
 def test_every_rule_is_documented() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from lamina import config
+from lamina.project import config
 from lamina.cli import build_parser
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import pytest
 
-from lamina.frozen import field_names, frozen, replace
+from lamina.core.frozen import field_names, frozen, replace
 
 
 @frozen

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina import interpreters
-from lamina.archive.modules import SourceCode, WheelCode
+from lamina.bytecode import interpreter
+from lamina.bytecode.modules import SourceCode, WheelCode
 from lamina.archive.segment import Recipe
-from lamina.archive.sources import SourceFile
-from lamina.imports import FIRST_PARTY
-from lamina.imports.dynamic import rules
-from lamina.imports.index import Code, Scanner
-from lamina.imports.reach import reachable
-from lamina.imports.resolve import Reachable, module_name
-from lamina.imports.scan import Import, Scan, decode, scan, scan_extension
-from lamina.model import Pin, Wheel
-from lamina.store import Store
+from lamina.project.sources import SourceFile
+from lamina.bytecode.imports import FIRST_PARTY
+from lamina.bytecode.imports.dynamic import rules
+from lamina.bytecode.imports.index import Code, Scanner
+from lamina.bytecode.imports.reach import reachable
+from lamina.bytecode.imports.resolve import Reachable, module_name
+from lamina.bytecode.imports.scan import Import, Scan, decode, scan, scan_extension
+from lamina.core.values import Pin, Wheel
+from lamina.core.store import Store
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Tree:
 
 @pytest.fixture(scope="module")
 def scanner() -> Iterator[Scanner]:
-    with Scanner(interpreters.find(HERE, explicit=Path(sys.executable)), jobs=1) as scanner:
+    with Scanner(interpreter.find(HERE, explicit=Path(sys.executable)), jobs=1) as scanner:
         yield scanner
 
 
@@ -361,7 +361,7 @@ def test_comparison_that_fails_when_it_runs(scanner: Scanner, store: Store) -> N
 
 def test_sources_are_parsed_by_the_target(store: Store) -> None:
     """Syntax newer than the interpreter that runs lamina is no obstacle, and older targets take their own branches."""
-    newer = interpreters.search((3, 12))
+    newer = interpreter.search((3, 12))
     if newer is None:
         pytest.skip("no CPython 3.12 here")
     source = (

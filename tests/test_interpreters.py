@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lamina import interpreters
-from lamina.errors import BytecodeError, ConfigError
-from lamina.interpreters import Interpreter
+from lamina.bytecode import interpreter
+from lamina.core.errors import BytecodeError, ConfigError
+from lamina.bytecode.interpreter import Interpreter
 
 NOTHING_INSTALLED = ("PATH", "PYENV_ROOT", "ASDF_DATA_DIR", "RYE_PY_ROOT", "UV_PYTHON_INSTALL_DIR")
 
@@ -44,18 +44,18 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("minor", [9, 10, 11, 12, 13, 14])
 def test_magic_number_is_what_the_interpreter_says(minor: int) -> None:
     """The table of magic numbers agrees with every interpreter that can be found here."""
-    found = interpreters.search((3, minor))
+    found = interpreter.search((3, minor))
     if found is None:
         pytest.skip(f"no CPython 3.{minor} here")
 
-    assert interpreters.magic_number((3, minor)) == found.magic
+    assert interpreter.magic_number((3, minor)) == found.magic
 
 
 def test_running_interpreter_is_found_by_its_own_name() -> None:
     """A named interpreter of the right minor is taken, and resolved out of its virtual environment."""
     python = sys.version_info[:2]
 
-    found = interpreters.find(python, explicit=Path(sys.executable))
+    found = interpreter.find(python, explicit=Path(sys.executable))
 
     assert (sys.version_info[:3], Path(sys._base_executable).resolve()) == (found.version, found.path)  # type: ignore[attr-defined]
 
@@ -63,7 +63,7 @@ def test_running_interpreter_is_found_by_its_own_name() -> None:
 def test_unknown_minor_has_no_magic_number() -> None:
     """A minor without a known magic number is an error that names what to do, not a guess."""
     with pytest.raises(BytecodeError) as caught:
-        interpreters.magic_number((3, 99))
+        interpreter.magic_number((3, 99))
 
     assert (
         "The bytecode of Python 3.99 is not known to this version of lamina",
@@ -75,7 +75,7 @@ def test_path_is_searched(bare: Path) -> None:
     """An interpreter on ``PATH`` is found."""
     path = fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
 
-    assert Interpreter(path=path, version=(3, 13, 7), magic="f30d0d0a") == interpreters.find((3, 13))
+    assert Interpreter(path=path, version=(3, 13, 7), magic="f30d0d0a") == interpreter.find((3, 13))
 
 
 def test_what_uv_manages_is_searched(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_what_uv_manages_is_searched(bare: Path, tmp_path: Path, monkeypatch: py
     other = fake_python(tmp_path / "uv/cpython-3.12.9-linux/bin/python3", version=(3, 12, 9), magic="cb0d0d0a")
     path = fake_python(tmp_path / "uv/cpython-3.13.7-linux/bin/python3", version=(3, 13, 7), magic="f30d0d0a")
 
-    found = interpreters.find((3, 13))
+    found = interpreter.find((3, 13))
 
     assert (path, 0) == (found.path, starts(other))
 
@@ -94,7 +94,7 @@ def test_none_found_names_both_remedies(bare: Path) -> None:
     fake_python(bare / "python3.12", version=(3, 12, 9), magic="cb0d0d0a")
 
     with pytest.raises(BytecodeError) as caught:
-        interpreters.find((3, 13))
+        interpreter.find((3, 13))
 
     assert (
         "No CPython 3.13 was found on this machine to compile bytecode for the target",
@@ -121,7 +121,7 @@ def test_wrong_magic_is_never_taken(
     """What does not write the released minor's bytecode is passed over, whatever its file is called."""
     fake_python(bare / "python3.13", version=version, magic=magic, cpython=cpython, threaded=threaded)
 
-    assert interpreters.search((3, 13)) is None
+    assert interpreter.search((3, 13)) is None
 
 
 def test_variable_that_names_another_minor_is_an_error(bare: Path) -> None:
@@ -130,7 +130,7 @@ def test_variable_that_names_another_minor_is_an_error(bare: Path) -> None:
     wrong = fake_python(bare / "mine", version=(3, 12, 9), magic="cb0d0d0a")
 
     with pytest.raises(ConfigError) as caught:
-        interpreters.find((3, 13), environ={"LAMINA_PYTHON_3_13": str(wrong)})
+        interpreter.find((3, 13), environ={"LAMINA_PYTHON_3_13": str(wrong)})
 
     assert f"`LAMINA_PYTHON_3_13` names `{wrong}`, which is CPython 3.12.9, not a release of CPython 3.13" == str(
         caught.value
@@ -140,7 +140,7 @@ def test_variable_that_names_another_minor_is_an_error(bare: Path) -> None:
 def test_variable_that_names_no_interpreter_is_an_error(tmp_path: Path) -> None:
     """A path that does not exist is said to be none, not skipped."""
     with pytest.raises(ConfigError) as caught:
-        interpreters.find((3, 13), explicit=tmp_path / "missing", environ={})
+        interpreter.find((3, 13), explicit=tmp_path / "missing", environ={})
 
     assert (
         f"The interpreter given is `{tmp_path / 'missing'}`, which is no Python interpreter, not a release of CPython 3.13"
@@ -153,8 +153,8 @@ def test_remembered_interpreter_is_not_started_again(bare: Path, tmp_path: Path)
     path = fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
     cache = tmp_path / "store" / "interpreters.json"
 
-    first = interpreters.find((3, 13), cache=cache)
-    second = interpreters.find((3, 13), cache=cache)
+    first = interpreter.find((3, 13), cache=cache)
+    second = interpreter.find((3, 13), cache=cache)
 
     assert (first, 1) == (second, starts(path))
 
@@ -162,10 +162,10 @@ def test_remembered_interpreter_is_not_started_again(bare: Path, tmp_path: Path)
 def test_replaced_interpreter_is_asked_again(bare: Path, tmp_path: Path) -> None:
     """A cached answer lives as long as the executable does not change."""
     cache = tmp_path / "interpreters.json"
-    interpreters.find((3, 13), explicit=fake_python(bare / "p", version=(3, 13, 7), magic="f30d0d0a"), cache=cache)
+    interpreter.find((3, 13), explicit=fake_python(bare / "p", version=(3, 13, 7), magic="f30d0d0a"), cache=cache)
     fake_python(bare / "p", version=(3, 13, 10), magic="f30d0d0a")
 
-    found = interpreters.find((3, 13), explicit=bare / "p", cache=cache)
+    found = interpreter.find((3, 13), explicit=bare / "p", cache=cache)
 
     assert (3, 13, 10) == found.version
 
@@ -174,11 +174,11 @@ def test_link_that_names_another_interpreter_now(bare: Path, tmp_path: Path) -> 
     """A link such as ``current`` is followed each time: what it named before is not what the user names now."""
     cache, link = tmp_path / "interpreters.json", tmp_path / "current"
     link.symlink_to(fake_python(bare / "old", version=(3, 13, 7), magic="f30d0d0a"))
-    interpreters.find((3, 13), explicit=link, cache=cache)
+    interpreter.find((3, 13), explicit=link, cache=cache)
     link.unlink()
     link.symlink_to(fake_python(bare / "new", version=(3, 13, 10), magic="f30d0d0a"))
 
-    assert (3, 13, 10) == interpreters.find((3, 13), explicit=link, cache=cache).version
+    assert (3, 13, 10) == interpreter.find((3, 13), explicit=link, cache=cache).version
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"3.13": {"path": 1}}', b"\xff"])
@@ -188,6 +188,6 @@ def test_damaged_cache_is_no_obstacle(bare: Path, tmp_path: Path, content: bytes
     cache = tmp_path / "interpreters.json"
     cache.write_bytes(content)
 
-    interpreters.find((3, 13), cache=cache)
+    interpreter.find((3, 13), cache=cache)
 
     assert {"3.13"} == set(json.loads(cache.read_text()))

@@ -18,12 +18,12 @@ from uv import find_uv_bin
 
 import lockers
 from lamina.cli import main
-from lamina.errors import ConfigError, LocalBuildError, LockError, PackageError
-from lamina.localwheel import identify
-from lamina.model import DirectorySource, SdistSource, VcsSource
-from lamina.pipeline import Options, build
-from lamina.progress import Silent
-from lamina.store import Store
+from lamina.core.errors import ConfigError, LocalBuildError, LockError, PackageError
+from lamina.fetch.source import identify
+from lamina.core.values import DirectorySource, SdistSource, VcsSource
+from lamina.pipeline.build import Options, build
+from lamina.core.reporter import Silent
+from lamina.core.store import Store
 from locking import write_pylock
 from loopback import IndexServer
 from services import HANDLER
@@ -31,7 +31,7 @@ from sourceprojects import git, make_repository, make_sdist, source_files, write
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:
-    from lamina.pipeline import Result
+    from lamina.pipeline.build import Result
 
 
 @dataclass

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina import fresh
+from lamina.pipeline import state
 from lamina.cli import main
-from lamina.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
-from lamina.interpreters import search
-from lamina.model import Severity
-from lamina.pipeline import Options, build
-from lamina.service import Overrides
-from lamina.store import Store
+from lamina.core.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
+from lamina.bytecode.interpreter import search
+from lamina.core.values import Severity
+from lamina.pipeline.build import Options, build
+from lamina.project.service import Overrides
+from lamina.core.store import Store
 from loopback import IndexServer
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.pipeline import Result
+    from lamina.pipeline.build import Result
     from services import Service
 
 
@@ -371,11 +371,11 @@ def test_a_lock_that_appears_closer_is_noticed(service: Service, store: Store) -
     """A build that was found done is not done any more once another lock would be taken."""
     project = service.write()
     build(project, Options(), store=store)
-    before = fresh.recall(str(project), Options().asked())
+    before = state.recall(str(project), Options().asked())
     (project / "uv.lock").write_text("version = 1\n")
 
     assert before is not None
-    assert fresh.recall(str(project), Options().asked()) is None
+    assert state.recall(str(project), Options().asked()) is None
 
 
 def _members(path: Path) -> list[str]:

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.markers import default_environment
 
-from lamina.errors import LockError, LockSyntaxError, NoCompatibleWheelError
-from lamina.model import DirectorySource, Pin, SdistSource, Selection, VcsSource
-from lamina.select import select
-from lamina.target import Target
+from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
+from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, VcsSource
+from lamina.lock.select import select
+from lamina.core.target import Target
 from locking import (
     ARM,
     TARGET,

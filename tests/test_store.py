@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import platformdirs
 import pytest
 
-from lamina.errors import ConfigError
-from lamina.store import Store
+from lamina.core.errors import ConfigError
+from lamina.core.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,7 +111,7 @@ def test_writing_stays_inside(store: Store, tmp_path: Path) -> None:
 def test_leftovers_of_the_killed_are_removed(store: Store) -> None:
     """A killed writer's file goes with the next run; a living one's stays."""
     script = (
-        "import os, signal, sys; from pathlib import Path; from lamina.store import Store\n"
+        "import os, signal, sys; from pathlib import Path; from lamina.core.store import Store\n"
         "store = Store.open(Path(sys.argv[1]))\n"
         "with store.writing(store.entry('area', 'killed')) as file:\n"
         "    file.write(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -152,7 +152,7 @@ def test_exclusive_among_threads(store: Store) -> None:
 def test_exclusive_among_processes(store: Store) -> None:
     """Eight processes that add to one number under the lock lose nothing."""
     script = (
-        "import sys; from pathlib import Path; from lamina.store import Store\n"
+        "import sys; from pathlib import Path; from lamina.core.store import Store\n"
         "store = Store.open(Path(sys.argv[1])); number = store.root / 'number'\n"
         "for _ in range(25):\n"
         "    with store.exclusive('key'):\n"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina import fresh
-from lamina.config import load
-from lamina.errors import InvalidConfigError, NoCompatibleWheelError
-from lamina.pipeline import Options, build
-from lamina.service import Overrides
-from lamina.store import Store
-from lamina.target import Target
+from lamina.pipeline import state
+from lamina.project.config import load
+from lamina.core.errors import InvalidConfigError, NoCompatibleWheelError
+from lamina.pipeline.build import Options, build
+from lamina.project.service import Overrides
+from lamina.core.store import Store
+from lamina.core.target import Target
 from services import make_service
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def test_nothing_changed(service: Service, store: Store) -> None:
 
     assert all(each.build.reused for each in (second, *second.others))
     asked = Options().asked()
-    assert fresh.recall(str(project), asked) is not None
+    assert state.recall(str(project), asked) is not None
     (project / ".lamina/python3.12-x86_64/layers/common.zip").unlink()
-    assert fresh.recall(str(project), asked) is None
+    assert state.recall(str(project), asked) is None
 
 
 def test_one_of_them(service: Service, store: Store) -> None:
@@ -138,7 +138,7 @@ def test_one_fails(service: Service, store: Store) -> None:
         build(service.write(), Options(), store=store)
 
     assert "no wheel in the lock fits python3.13 on x86_64: `native` 1.0" == str(caught.value)
-    assert not (service.root / fresh.STATE_FILE).exists()
+    assert not (service.root / state.STATE_FILE).exists()
 
 
 def test_removing_one(service: Service, store: Store, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.archive.segment import Recipe, read_segment, splice
-from lamina.model import Pin, Wheel
-from lamina.store import Store
-from lamina.upkeep import Area, Damage, Removed, clean, measure, verify
+from lamina.core.values import Pin, Wheel
+from lamina.core.store import Store
+from lamina.pipeline.cache import Area, Damage, Removed, clean, measure, verify
 from wheels import make_wheel
 
 if TYPE_CHECKING:

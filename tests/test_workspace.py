@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina import pipeline, workspace
+from lamina.pipeline import build as pipeline, workspace
 from lamina.cli import main
-from lamina.config import load
-from lamina.errors import ConfigError, InvalidConfigError, LockNotFoundError
-from lamina.pipeline import Options
-from lamina.store import Store
+from lamina.project.config import load
+from lamina.core.errors import ConfigError, InvalidConfigError, LockNotFoundError
+from lamina.pipeline.build import Options
+from lamina.core.store import Store
 from loopback import IndexServer
 from services import Service, make_service
 
@@ -298,7 +298,7 @@ class TestCommand:
         program = (
             "import sys\nfrom lamina.cli import main\n"
             f"code = main(['build', '-q', '--project', {str(root)!r}])\n"
-            "slow = {'lamina.pipeline', 'lamina.store', 'rich', 'packaging', 'concurrent.futures', 'urllib3'}\n"
+            "slow = {'lamina.pipeline.build', 'lamina.core.store', 'rich', 'packaging', 'concurrent.futures', 'urllib3'}\n"
             "print(code, sorted(slow & sys.modules.keys()))"
         )
 

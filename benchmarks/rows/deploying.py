@@ -15,8 +15,8 @@ from benchmarks.cloud import BUCKET, ROLE
 from benchmarks.stage import Stage
 from benchmarks.states import EVENTS, due_bytes
 from benchmarks.values import Budget, Measure, Row, Unavailable
-from lamina import buildfile
-from lamina.errors import LaminaError
+from lamina.pipeline import report
+from lamina.core.errors import LaminaError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,11 +111,11 @@ def _lamina_row(stage: Stage, event: Event) -> Row:
         sample = stage.cloud.measure(runner, stage.bench.lamina(*words, more=stage.cloud.far | links))
         if sample.traffic is None:
             raise RuntimeError("nothing counted")
-        due = due_bytes(event, buildfile.read(project))
+        due = due_bytes(event, report.read(project))
         return replace(sample, traffic=replace(sample.traffic, due_bytes=due))
 
     def verify() -> None:
-        code = stage.code(buildfile.read(project))
+        code = stage.code(report.read(project))
         stage.verify(code, layer_versions=event.layer_versions, qualifier="live")
 
     return Row(

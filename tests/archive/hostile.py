@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from lamina.model import Pin, Wheel
+from lamina.core.values import Pin, Wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina import interpreters
-from lamina.archive.bytecode import bytecode_segment, package_bytecode
-from lamina.archive.compiler import Compiled, Compiler, Invalidation, bytecode_path
+from lamina.bytecode import interpreter as interpreters
+from lamina.bytecode.segment import bytecode_segment, package_bytecode
+from lamina.bytecode.compiler import Compiled, Compiler, Invalidation, bytecode_path
 from lamina.archive.segment import Recipe
-from lamina.archive.zipformat import DEFLATED
-from lamina.errors import BytecodeError
-from lamina.interpreters import Interpreter
+from lamina.archive.zip.zipformat import DEFLATED
+from lamina.core.errors import BytecodeError
+from lamina.bytecode.interpreter import Interpreter
 from lamina.local.guest.memory import children
-from lamina.model import Pin, Wheel
-from lamina.store import Store
+from lamina.core.values import Pin, Wheel
+from lamina.core.store import Store
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 
 from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import Piece, Segment, write_segment
-from lamina.archive.zipformat import DEFLATED, STORED, Member, encode
-from lamina.errors import PathCollisionError
-from lamina.store import Store
+from lamina.archive.zip.zipformat import DEFLATED, STORED, Member, encode
+from lamina.core.errors import PathCollisionError
+from lamina.core.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,17 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.archive.copying import (
-    NATIVE,
-    PORTABLE,
-    Gather,
-    HashedFile,
-    SystemCalls,
-    copy_range,
-    read_at,
-    write_all,
-)
-from lamina.errors import CorruptArchiveError
+from lamina.archive.zip.copying import NATIVE, PORTABLE, Gather, HashedFile, SystemCalls, copy_range, read_at, write_all
+from lamina.core.errors import CorruptArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,16 +21,9 @@ from archive.hostile import (
     unicode_path_extra,
     zip64_extra,
 )
-from lamina.archive.directory import Located, read_directory
-from lamina.archive.zipformat import Member
-from lamina.errors import (
-    CorruptArchiveError,
-    DuplicateMemberError,
-    LaminaError,
-    SuspiciousSizeError,
-    UnsafeMemberError,
-    UnsupportedMemberError,
-)
+from lamina.archive.zip.directory import Located, read_directory
+from lamina.archive.zip.zipformat import Member
+from lamina.core.errors import CorruptArchiveError, DuplicateMemberError, LaminaError, SuspiciousSizeError, UnsafeMemberError, UnsupportedMemberError
 
 DIFFERS = "`a.whl` says two things of `pkg/__init__.py`: its local header differs from its directory row"
 

@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from archive.hostile import FULL_16, FULL_32, MODULE, OTHER, build
-from lamina.archive.endrecord import TAIL_BYTES, Span, locate_directory
-from lamina.errors import CorruptArchiveError, LaminaError, SuspiciousSizeError, UnsupportedMemberError
+from lamina.archive.zip.endrecord import TAIL_BYTES, Span, locate_directory
+from lamina.core.errors import CorruptArchiveError, LaminaError, SuspiciousSizeError, UnsupportedMemberError
 
 
 def locate(data: bytes) -> Span:

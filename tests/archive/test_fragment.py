@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.archive.fragment import Standing, decode, describe, encode, rows_between
+from lamina.archive.remote_segment import Standing, decode, describe, encode, rows_between
 from lamina.archive.segment import Recipe, splice
-from lamina.model import Pin, Wheel
-from lamina.store import Store
+from lamina.core.values import Pin, Wheel
+from lamina.core.store import Store
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_nonsense(content: bytes) -> None:
 
 def test_rows_of_a_whole_zip(segment: Segment) -> None:
     """The rows of a zip fall into those of its segments, each counting from its own start."""
-    from lamina.archive.zipformat import rebase
+    from lamina.archive.zip.zipformat import rebase
 
     size = segment.entries_bytes
     directory = segment.directory + bytes(rebase(segment.directory, size)) + bytes(rebase(segment.directory, 2 * size))

@@ -8,9 +8,9 @@ import zlib
 import pytest
 
 from archive.hostile import deflated
-from lamina.archive.inflate import PIECE_BYTES, inflate
-from lamina.archive.zipformat import DEFLATED, STORED, Member
-from lamina.errors import CorruptArchiveError, LaminaError, SuspiciousSizeError
+from lamina.archive.zip.inflate import PIECE_BYTES, inflate
+from lamina.archive.zip.zipformat import DEFLATED, STORED, Member
+from lamina.core.errors import CorruptArchiveError, LaminaError, SuspiciousSizeError
 
 TEXT = b"the same words again and again, " * 500
 BIG = b"".join(bytes([number % 251]) * 4096 for number in range(1200)) + os.urandom(300_000)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
-from lamina.archive.leaving import _Names
+from lamina.project.ignore import _Names
 
 PIECES = st.sampled_from(
     ["a", "b", "ab", ".a", "*", "?", "*.a", "a*", "a.*b", "#", "!", "[a]", "**", "\\\\", " ", ".", ".."]

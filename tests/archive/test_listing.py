@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from archive.hostile import MODULE, OTHER, Entry, build
-from lamina.archive.listing import members
-from lamina.errors import CorruptArchiveError, UnsafeMemberError
+from lamina.archive.zip.listing import members
+from lamina.core.errors import CorruptArchiveError, UnsafeMemberError
 
 if TYPE_CHECKING:
     from pathlib import Path

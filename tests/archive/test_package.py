@@ -14,11 +14,11 @@ import pytest
 
 from lamina.archive.handlers import defined_names
 from lamina.archive.package import Packed, _share, pack, packages
-from lamina.archive.sources import walk
-from lamina.archive.zipformat import encode
-from lamina.config import load
-from lamina.errors import DuplicateMemberError, PackageError
-from lamina.model import Package
+from lamina.project.sources import walk
+from lamina.archive.zip.zipformat import encode
+from lamina.project.config import load
+from lamina.core.errors import DuplicateMemberError, PackageError
+from lamina.core.values import Package
 
 HANDLER = "def lambda_handler(event, context):\n    return event\n"
 
@@ -141,7 +141,7 @@ class TestPack:
             path.chmod(0o700)
         code = (
             "import os, sys, pathlib; os.umask(0o077); root = pathlib.Path(sys.argv[1])\n"
-            "from lamina.config import load\nfrom lamina.archive.sources import walk\n"
+            "from lamina.project.config import load\nfrom lamina.project.sources import walk\n"
             "from lamina.archive.package import pack\nservice = load(root)\n"
             "print(pack(service, walk(root, service.source), root / 'out').sha256)"
         )

@@ -15,7 +15,7 @@ import pytest
 
 from archive.hostile import MODULE, Entry, as_wheel, streamed, write_wheel
 from archive.test_layer import layer
-from lamina.store import Store
+from lamina.core.store import Store
 from wheels import make_wheel
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from archive.hostile import FILENAME, INFO, MODULE, OTHER, Entry, build, metadata, record, wheel_entries, write_wheel
 from lamina.archive.record import RecordRow, differences, read_record, rewritten
 from lamina.archive.wheel import WheelArchive
-from lamina.errors import CorruptArchiveError, RecordMismatchError, SuspiciousSizeError
+from lamina.core.errors import CorruptArchiveError, RecordMismatchError, SuspiciousSizeError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.archive.snapshot import Snapshot, take
-from lamina.archive.sources import LeftOut, SourceTree, fingerprint, walk
-from lamina.archive.zipformat import check_path
-from lamina.errors import PackageError, UnsafeMemberError
+from lamina.project.snapshot import Snapshot, take
+from lamina.project.sources import LeftOut, SourceTree, fingerprint, walk
+from lamina.archive.zip.zipformat import check_path
+from lamina.core.errors import PackageError, UnsafeMemberError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -305,7 +305,7 @@ class TestGitIgnore:
 
         grow(tmp_path, "service/a.py", ".gitignore")
         code = (
-            "import sys, pathlib; from lamina.archive.sources import walk; "
+            "import sys, pathlib; from lamina.project.sources import walk; "
             "walk(pathlib.Path(sys.argv[1]), ['service']); print('pathspec' in sys.modules)"
         )
 

@@ -27,15 +27,8 @@ from archive.hostile import (
     write_wheel,
 )
 from lamina.archive.wheel import Placement, WheelArchive, place, verify_record
-from lamina.errors import (
-    CorruptArchiveError,
-    DuplicateMemberError,
-    LaminaError,
-    RecordMismatchError,
-    UnsafeMemberError,
-    UnsupportedMemberError,
-)
-from lamina.model import Pin
+from lamina.core.errors import CorruptArchiveError, DuplicateMemberError, LaminaError, RecordMismatchError, UnsafeMemberError, UnsupportedMemberError
+from lamina.core.values import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,7 +229,7 @@ class TestVerifying:
         pin = as_wheel(path).pin
         program = (
             "import sys; from pathlib import Path; from lamina.archive.wheel import verify_record;"
-            "from lamina.model import Pin;"
+            "from lamina.core.values import Pin;"
             f"pin = Pin(name='pkg', version='1.0', filename={pin.filename!r}, sha256={pin.sha256!r});"
             "verify_record(Path(sys.argv[1]), pin);"
             "print(Path('/proc/self/status').read_text())"

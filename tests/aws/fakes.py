@@ -11,23 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from aws.lambdafakes import FakeFunctions
-from lamina.aws.interfaces import (
-    Account,
-    BucketState,
-    CopySource,
-    Grant,
-    LayerVersion,
-    Listed,
-    Publication,
-    PublishedVersion,
-    SentPart,
-    Stored,
-    Unfinished,
-    Zip,
-)
-from lamina.aws.inventory import Attachment, UnsettledStack, VersionRow
-from lamina.errors import AwsError
-from lamina.target import quotas
+from lamina.aws.api.protocols import Account, BucketState, CopySource, Grant, LayerVersion, Listed, Publication, PublishedVersion, SentPart, Stored, Unfinished, Zip
+from lamina.aws.api.inventory import Attachment, UnsettledStack, VersionRow
+from lamina.core.errors import AwsError
+from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

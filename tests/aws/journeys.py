@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aws.lambdafakes import code
-from lamina.aws.config import PublishConfig
-from lamina.aws.record import encode
-from lamina.aws.wanted import want
-from lamina.pipeline import Options, build
+from lamina.aws.publish.config import PublishConfig
+from lamina.aws.publish.manifest import encode
+from lamina.aws.publish.desired import want
+from lamina.pipeline.build import Options, build
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pytest
 
     from emulators import Emulator
-    from lamina.model import Build
+    from lamina.core.values import Build
     from services import Service
 
 JOURNEYS = ("publish", "direct", "deploy", "create", "bump")

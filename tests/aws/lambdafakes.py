@@ -10,15 +10,15 @@ import zipfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from lamina.aws.functions import LATEST, AliasState, FunctionState, NewFunction, Settings
-from lamina.aws.interfaces import S3Code, Zip
-from lamina.errors import AwsError
+from lamina.aws.api.functions import LATEST, AliasState, FunctionState, NewFunction, Settings
+from lamina.aws.api.protocols import S3Code, Zip
+from lamina.core.errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lamina.aws.interfaces import Objects
+    from lamina.aws.api.protocols import Objects
 
 _Result = TypeVar("_Result")
 

@@ -6,10 +6,10 @@ import hashlib
 import random
 from typing import TYPE_CHECKING
 
-from lamina.aws.config import PublishConfig
-from lamina.aws.wanted import Wanted, want
-from lamina.model import Build, Distribution, Layer, Stretch
-from lamina.target import Target, quotas
+from lamina.aws.publish.config import PublishConfig
+from lamina.aws.publish.desired import Wanted, want
+from lamina.core.values import Build, Distribution, Layer, Stretch
+from lamina.core.target import Target, quotas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """
 A proxy on loopback that writes down what each request would need of an IAM policy: actions and the resources they are for.
 
-Operations are told apart by botocore's own description of the services, and their actions are those of `lamina.aws.facts`.
+Operations are told apart by botocore's own description of the services, and their actions are those of `lamina.aws.api.facts`.
 Where an emulator knows nothing of a service, the recorder answers itself.
 """
 
@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from botocore.loaders import Loader
 
-from lamina.aws import facts
+from lamina.aws.api import facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,29 +10,20 @@ import pytest
 
 from aws.fakes import Cloud, Fake, Killed, Version
 from aws.made import PART, make_layer, make_wanted
-from lamina.aws.apply import Published, apply
-from lamina.aws.claim import Claims
-from lamina.aws.config import PublishConfig
-from lamina.aws.interfaces import Account, BucketState, Grant, Storage
-from lamina.aws.plan import Keep, Publish
-from lamina.aws.reference import ready_policy
-from lamina.aws.survey import Job, Place, survey
-from lamina.errors import (
-    AwsError,
-    IntegrityError,
-    MissingPermissionError,
-    PublishError,
-    StoppedError,
-    UnavailableError,
-    UnreachableError,
-    WrongRegionError,
-)
+from lamina.aws.publish.apply import Published, apply
+from lamina.aws.publish.lease import Claims
+from lamina.aws.publish.config import PublishConfig
+from lamina.aws.api.protocols import Account, BucketState, Grant, Storage
+from lamina.aws.publish.plan import Keep, Publish
+from lamina.aws.publish.bucket_policy import ready_policy
+from lamina.aws.publish.survey import Job, Place, survey
+from lamina.core.errors import AwsError, IntegrityError, MissingPermissionError, PublishError, StoppedError, UnavailableError, UnreachableError, WrongRegionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lamina.aws.wanted import Wanted
+    from lamina.aws.publish.desired import Wanted
 
 CONFIG = PublishConfig(bucket="artifacts", share_with=(Grant(principal="210987654321"),), ssm_prefix="/layers")
 SIZES = {"big": PART, "small-a": PART // 2, "small-b": PART // 2 + 100}

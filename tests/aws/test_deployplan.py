@@ -9,26 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.aws.deployplan import (
-    Action,
-    Create,
-    Deploy,
-    DetachLayers,
-    Found,
-    Keep,
-    UpdateCode,
-    UpdateSettings,
-    WantedFunction,
-    WantedLayer,
-    attach,
-    plan,
-    states,
-)
-from lamina.aws.deploysurvey import Step
-from lamina.aws.deploywords import planned as doing
-from lamina.aws.functions import LATEST, AliasState, FunctionState, Settings, unversioned
-from lamina.aws.interfaces import Account
-from lamina.model import Package
+from lamina.aws.deploy.plan import Action, Create, Deploy, DetachLayers, Found, Keep, UpdateCode, UpdateSettings, WantedFunction, WantedLayer, attach, plan, states
+from lamina.aws.deploy.survey import Step
+from lamina.aws.deploy.report import planned as doing
+from lamina.aws.api.functions import LATEST, AliasState, FunctionState, Settings, unversioned
+from lamina.aws.api.protocols import Account
+from lamina.core.values import Package
 
 LAYER = "arn:aws:lambda:eu-west-1:123456789012:layer:shop-common"
 FOREIGN = "arn:aws:lambda:eu-west-1:999999999999:layer:insights:7"

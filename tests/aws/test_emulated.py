@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aws.made import PART, make_layer, make_wanted
-from lamina.aws.apply import Published, apply
-from lamina.aws.client import Access
-from lamina.aws.config import PublishConfig
-from lamina.aws.interfaces import BucketState, Grant
-from lamina.aws.places import connect
-from lamina.aws.reference import ready_policy
-from lamina.aws.source import Source
-from lamina.aws.survey import Job, survey
-from lamina.errors import AwsError, IntegrityError, MissingBucketError
+from lamina.aws.publish.apply import Published, apply
+from lamina.aws.api.session import Access
+from lamina.aws.publish.config import PublishConfig
+from lamina.aws.api.protocols import BucketState, Grant
+from lamina.aws.publish.accounts import connect
+from lamina.aws.publish.bucket_policy import ready_policy
+from lamina.aws.publish.zip_source import Source
+from lamina.aws.publish.survey import Job, survey
+from lamina.core.errors import AwsError, IntegrityError, MissingBucketError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from emulators import Emulator
-    from lamina.aws.interfaces import Objects
-    from lamina.aws.wanted import Wanted
+    from lamina.aws.api.protocols import Objects
+    from lamina.aws.publish.desired import Wanted
 
 SIZES = {
     "none-large": {f"d{number:02}": 700_000 for number in range(20)},

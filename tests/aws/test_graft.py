@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 
 from aws.fakes import Cloud, Killed
 from aws.made import content_of, make_layer, make_wanted
-from lamina.aws.client import Access
-from lamina.aws.config import PublishConfig
-from lamina.aws.graft import Graft, Kept, Made, New, graft, grafts
-from lamina.aws.naming import Keys
-from lamina.aws.parts import Part
-from lamina.aws.record import Record, decode, encode
-from lamina.aws.source import Source
-from lamina.aws.upload import send_parts, stored_parts
-from lamina.frozen import replace
-from lamina.model import Stretch
-from lamina.progress import Silent
-from lamina.target import quotas
+from lamina.aws.api.session import Access
+from lamina.aws.publish.config import PublishConfig
+from lamina.aws.publish.part_copy import Graft, Kept, Made, New, graft, grafts
+from lamina.aws.publish.naming import Keys
+from lamina.aws.publish.parts import Part
+from lamina.aws.publish.manifest import Record, decode, encode
+from lamina.aws.publish.zip_source import Source
+from lamina.aws.publish.upload import send_parts, stored_parts
+from lamina.core.frozen import replace
+from lamina.core.values import Stretch
+from lamina.core.reporter import Silent
+from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from emulators import Emulator
-    from lamina.aws.interfaces import Objects
-    from lamina.aws.wanted import Wanted
+    from lamina.aws.api.protocols import Objects
+    from lamina.aws.publish.desired import Wanted
 
 LEAST = 1000
 MIB = 1 << 20

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamina.aws.parts import Cut, cut
-from lamina.errors import ArchiveError
-from lamina.model import Stretch
-from lamina.target import quotas
+from lamina.aws.publish.parts import Cut, cut
+from lamina.core.errors import ArchiveError
+from lamina.core.values import Stretch
+from lamina.core.target import quotas
 
 LIMITS = dataclasses.replace(quotas(), multipart_part_bytes=1000)
 TAIL = 77

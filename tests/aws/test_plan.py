@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aws.made import make_layer, make_wanted
-from lamina.aws.config import PublishConfig
-from lamina.aws.interfaces import Grant, LayerVersion, PublishedVersion
-from lamina.aws.naming import describe, digest_in
-from lamina.aws.plan import Keep, Publish, State, plan
-from lamina.aws.record import decode, encode
+from lamina.aws.publish.config import PublishConfig
+from lamina.aws.api.protocols import Grant, LayerVersion, PublishedVersion
+from lamina.aws.publish.naming import describe, digest_in
+from lamina.aws.publish.plan import Keep, Publish, State, plan
+from lamina.aws.publish.manifest import decode, encode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.aws.wanted import Wanted
+    from lamina.aws.publish.desired import Wanted
 
 
 def listed(number: int, description: str) -> LayerVersion:

@@ -17,12 +17,12 @@ from botocore.stub import Stubber
 
 from aws.lambdafakes import code
 from aws.recorder import ACCOUNT, Record, recorder
-from lamina.aws import facts
-from lamina.aws.failures import Caller
-from lamina.aws.interfaces import Account
-from lamina.aws.reference import ready_policy
+from lamina.aws.api import facts
+from lamina.aws.api.errors import Caller
+from lamina.aws.api.protocols import Account
+from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.cli import main
-from lamina.errors import MissingPermissionError
+from lamina.core.errors import MissingPermissionError
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aws.made import PART, make_build, make_layer
-from lamina.aws.config import PublishConfig, load
-from lamina.aws.interfaces import Account, Grant, Storage
-from lamina.aws.naming import fill
-from lamina.aws.wanted import want
-from lamina.errors import ConfigError, InvalidConfigError, PublishError
-from lamina.target import Target
+from lamina.aws.publish.config import PublishConfig, load
+from lamina.aws.api.protocols import Account, Grant, Storage
+from lamina.aws.publish.naming import fill
+from lamina.aws.publish.desired import want
+from lamina.core.errors import ConfigError, InvalidConfigError, PublishError
+from lamina.core.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.model import Build
+    from lamina.core.values import Build
 
 
 def configured(directory: Path, *lines: str) -> PublishConfig:

@@ -9,11 +9,11 @@ import pytest
 
 from aws.fakes import Cloud
 from aws.made import PART, make_layer, make_wanted
-from lamina.aws.naming import Keys
-from lamina.aws.shelf import Shelf, unwrap, wrap
-from lamina.aws.source import Source
-from lamina.aws.upload import compose, prove
-from lamina.errors import IntegrityError
+from lamina.aws.publish.naming import Keys
+from lamina.aws.publish.remote.index import Shelf, unwrap, wrap
+from lamina.aws.publish.zip_source import Source
+from lamina.aws.publish.upload import compose, prove
+from lamina.core.errors import IntegrityError
 
 if TYPE_CHECKING:
     from pathlib import Path

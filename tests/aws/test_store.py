@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aws.fakes import Cloud
-from lamina.aws.store import SharedStore, TracedStore, split_url
+from lamina.aws.publish.remote.store import SharedStore, TracedStore, split_url
 from lamina.cli import main
-from lamina.progress import Silent
+from lamina.core.reporter import Silent
 from services import make_service
 from wheels import make_wheel
 

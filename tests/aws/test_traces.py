@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lamina.aws.failures import Caller
-from lamina.aws.traces import Deployed, DeployedFunctions, LoggedLine, Logs, XRay, cold_starts
-from lamina.errors import AwsError
+from lamina.aws.api.errors import Caller
+from lamina.aws.api.telemetry import Deployed, DeployedFunctions, LoggedLine, Logs, XRay, cold_starts
+from lamina.core.errors import AwsError
 
 if TYPE_CHECKING:
     from emulators import Emulator

@@ -18,7 +18,7 @@ for argument in sys.argv[1:]:
             "template": result.template,
             "files": result.files,
             "runs": SHARED.runs - runs,
-            "pipeline": "lamina.pipeline" in sys.modules,
+            "pipeline": "lamina.pipeline.build" in sys.modules,
         }
     )
 json.dump(rows, sys.stdout)

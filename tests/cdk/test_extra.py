@@ -14,7 +14,7 @@ sys.modules["aws_cdk"] = None
 import lamina.cli
 try:
     import lamina.cdk
-except lamina.errors.MissingExtraError as error:
+except lamina.core.errors.MissingExtraError as error:
     print(error, error.hint, sep="\\n")
 """
 

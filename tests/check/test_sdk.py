@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from check.finished import make_layer, make_package, make_service
-from lamina.check.sdk import check, left_out
-from lamina.model import Severity
-from lamina.service import LayerConfig, SdkPolicy
+from lamina.pipeline.checks.sdk import check, left_out
+from lamina.core.values import Severity
+from lamina.project.service import LayerConfig, SdkPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from lamina.model import Finding
-    from lamina.service import Service
+    from lamina.core.values import Finding
+    from lamina.project.service import Service
 
 # As 1.43.1 of both would say; the runtime's python3.13 has 1.42.97.
 NEWER = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lamina.cli import main
-from lamina.store import Store
+from lamina.core.store import Store
 
 
 @pytest.fixture

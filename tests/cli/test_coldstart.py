@@ -18,10 +18,10 @@ import pytest
 
 from built import MINOR, configure, make_build
 from coldstart_layers import distribution, share_runtime
-from lamina.aws.traces import DeployedFunctions, Logs, XRay
+from lamina.aws.api.telemetry import DeployedFunctions, Logs, XRay
 from lamina.cli import build_parser, main
 from lamina.cli._observing import Sources, tell
-from lamina.interpreters import environment_variable
+from lamina.bytecode.interpreter import environment_variable
 from services import make_service
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lamina.aws.interfaces import Account
-from lamina.aws.reference import ready_policy
+from lamina.aws.api.protocols import Account
+from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.cli import main
-from lamina.model import code_sha256
+from lamina.core.values import code_sha256
 from services import HANDLER, Service, make_service
 
 if TYPE_CHECKING:

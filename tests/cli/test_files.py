@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.cli._files import write_file
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

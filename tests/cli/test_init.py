@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.cli import main
-from lamina.config import load
-from lamina.discovery import Discovery, Handler, discover
-from lamina.errors import ConfigError
-from lamina.proposal import propose, write
-from lamina.target import Target, runtimes
+from lamina.project.config import load
+from lamina.project.discovery import Discovery, Handler, discover
+from lamina.core.errors import ConfigError
+from lamina.pipeline.proposal import propose, write
+from lamina.core.target import Target, runtimes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 
 from built import MINOR, configure, make_build
 from lamina.cli import main
-from lamina.interpreters import environment_variable
+from lamina.bytecode.interpreter import environment_variable
 from services import make_service
 
 if TYPE_CHECKING:

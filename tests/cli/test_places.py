@@ -11,7 +11,7 @@ import pytest
 
 from aws.faults import bad_line
 from lamina.cli import main
-from lamina.model import code_sha256
+from lamina.core.values import code_sha256
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:

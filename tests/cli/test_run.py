@@ -9,7 +9,7 @@ import pytest
 
 from built import configure, make_build
 from lamina.cli import main
-from lamina.interpreters import environment_variable
+from lamina.bytecode.interpreter import environment_variable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.coldstart.cpu import Limit, Unavailable, limited
-from lamina.errors import InvokeError
+from lamina.core.errors import InvokeError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.aws.traces import Deployed, Invoked
+from lamina.aws.api.telemetry import Deployed, Invoked
 from lamina.coldstart.forced import VARIABLE, force
-from lamina.errors import AwsError, ConfigError
+from lamina.core.errors import AwsError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from coldstart_layers import HANDLER
 from lamina.coldstart import gates
 from lamina.coldstart.gates import Verdict
 from lamina.coldstart.measure import Measurement
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

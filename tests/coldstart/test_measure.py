@@ -12,7 +12,7 @@ import pytest
 
 from built import MINOR
 from coldstart_layers import HANDLER, distribution
-from lamina import pipeline
+from lamina.pipeline import build as pipeline
 from lamina.coldstart.attribution import modules, shares
 from lamina.coldstart.measure import Schedule, conduct, start
 from lamina.coldstart.trace import Place
@@ -20,7 +20,7 @@ from lamina.coldstart.variants import Showing, subjects
 from lamina.local.artifacts import read
 from lamina.local.initialise import Options, initialise
 from lamina.local.world import Mode
-from lamina.store import Store
+from lamina.core.store import Store
 from services import make_service
 
 if TYPE_CHECKING:

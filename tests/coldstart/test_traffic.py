@@ -7,7 +7,7 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.aws.traces import ColdStart, LoggedLine
+from lamina.aws.api.telemetry import ColdStart, LoggedLine
 from lamina.coldstart.traffic import Percentiles, Seen, by_version, logged, split, traced
 
 _NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)

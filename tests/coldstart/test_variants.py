@@ -11,7 +11,7 @@ from coldstart_layers import HANDLER, distribution
 from lamina.coldstart.measure import Schedule, conduct, start
 from lamina.coldstart.study import compare
 from lamina.coldstart.variants import needed_by, without
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

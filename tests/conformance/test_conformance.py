@@ -16,7 +16,7 @@ import pytest
 from conformance.case import Case, Variation, build, install_reference, lock, uv, write_project
 from conformance.compare import compare, machines
 from conformance.sets import SETS, RealSet
-from lamina.interpreters import search
+from lamina.bytecode.interpreter import search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.fetch.index import Index
-from lamina.store import Store
+from lamina.core.store import Store
 from loopback import IndexServer
 
 if TYPE_CHECKING:

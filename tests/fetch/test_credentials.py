@@ -9,7 +9,7 @@ import pytest
 from keyring.backend import KeyringBackend
 from keyring.credentials import SimpleCredential
 
-from lamina.errors import AccessDeniedError, ConfigError, DownloadError, LaminaError
+from lamina.core.errors import AccessDeniedError, ConfigError, DownloadError, LaminaError
 from lamina.fetch import fetch
 from lamina.fetch.credentials import Credentials, Login
 from lamina.fetch.index import Index
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamina.model import Pin
-    from lamina.store import Store
+    from lamina.core.values import Pin
+    from lamina.core.store import Store
 
 TOKEN = "t0ken/with:odd@letters"
 USERS = {"user": TOKEN, "other": "another"}

@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.errors import (
-    AccessDeniedError,
-    DownloadError,
-    FetchError,
-    HashMismatchError,
-    OfflineError,
-    RecordMismatchError,
-)
+from lamina.core.errors import AccessDeniedError, DownloadError, FetchError, HashMismatchError, OfflineError, RecordMismatchError
 from lamina.fetch import fetch
 from lamina.fetch.index import Index
-from lamina.model import Pin, Wheel
+from lamina.core.values import Pin, Wheel
 from loopback import IndexServer
 from wheels import make_wheel
 
@@ -29,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lamina.store import Store
+    from lamina.core.store import Store
 
 
 def accept(path: Path, pin: Pin) -> None:
@@ -102,7 +95,7 @@ def test_nothing_heavy_for_what_is_there(server: IndexServer, store: Store, inde
     get([pin], store, index)
     script = (
         "import sys; from pathlib import Path; from lamina.fetch import fetch; from lamina.fetch.index import Index\n"
-        "from lamina.model import Pin; from lamina.store import Store\n"
+        "from lamina.core.values import Pin; from lamina.core.store import Store\n"
         "store = Store.open(Path(sys.argv[1])); pin = Pin(name='a', version='1.0', filename=sys.argv[2], sha256=sys.argv[3])\n"
         "fetch([pin], store, verify=None, index=Index(Path(), store))\n"
         "print(sorted({'urllib3', 'httpx', 'ssl', 'socket', 'concurrent.futures', 'platformdirs'} & set(sys.modules)))\n"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.errors import DownloadError
+from lamina.core.errors import DownloadError
 from lamina.fetch import fetch
-from lamina.fetch.client import Client
+from lamina.fetch.http import Client
 from lamina.fetch.credentials import Credentials
 from lamina.fetch.index import Index
 from wheels import make_wheel
@@ -16,8 +16,8 @@ from wheels import make_wheel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.model import Pin
-    from lamina.store import Store
+    from lamina.core.values import Pin
+    from lamina.core.store import Store
     from loopback import IndexServer
 
 

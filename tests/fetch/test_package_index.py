@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.errors import AccessDeniedError, DownloadError, IndexLookupError, OfflineError
+from lamina.core.errors import AccessDeniedError, DownloadError, IndexLookupError, OfflineError
 from lamina.fetch.index import Index
 from lamina.lock.index import IndexFile, IndexFiles
 from loopback import IndexServer
@@ -16,7 +16,7 @@ from wheels import make_wheel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.store import Store
+    from lamina.core.store import Store
 
 
 def sha256(path: Path) -> str:

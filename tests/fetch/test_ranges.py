@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
 
     from lamina.fetch.index import Index
-    from lamina.store import Store
+    from lamina.core.store import Store
     from loopback import IndexServer
 
 SIZE = 300_000

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pypi_simple
 import pytest
 
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 from lamina.fetch.pipconf import read_pip
 from lamina.fetch.settings import IndexSettings, read_settings
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from built import function, make_build
-from lamina import interpreters
-from lamina.errors import InvokeError
+from lamina.bytecode import interpreter
+from lamina.core.errors import InvokeError
 from lamina.local.initialise import initialise
 from lamina.local.world import Mode, home_of, prepare
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from built import MakeWorld
     from lamina.local.world import Home, World
-    from lamina.service import Function
+    from lamina.project.service import Function
 
 
 @pytest.fixture(scope="session")
 def home() -> Home:
     """The running interpreter's own home: an interpreter of the target's minor is here without being looked for."""
-    found = interpreters.find(sys.version_info[:2], explicit=Path(sys.executable))
+    found = interpreter.find(sys.version_info[:2], explicit=Path(sys.executable))
     return home_of(found)
 
 

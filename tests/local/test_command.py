@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from built import MINOR
-from lamina.errors import ConfigError, InvokeError
+from lamina.core.errors import ConfigError, InvokeError
 from lamina.local.command import run_command
 from lamina.local.world import Mode
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from built import function
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 from lamina.local.facts import facts
 from lamina.local.invoke import FunctionError, Session, invoke
 

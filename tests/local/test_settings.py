@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from built import configure, make_build
-from lamina.config import load
-from lamina.errors import ConfigError
+from lamina.project.config import load
+from lamina.core.errors import ConfigError
 from lamina.local.artifacts import Archive, BuiltFunction, read
 from lamina.local.settings import additional_variables, any_function, function_of
 

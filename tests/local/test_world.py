@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from built import MINOR, function, make_build
-from lamina import interpreters
-from lamina.errors import ConfigError, InvokeError
+from lamina.bytecode import interpreter
+from lamina.core.errors import ConfigError, InvokeError
 from lamina.local.guest.memory import children
 from lamina.local.invoke import Session, invoke
 from lamina.local.process import RefusedError
@@ -247,7 +247,7 @@ def test_killing_lamina_ends_the_function(make_world: MakeWorld, mode: Mode, tmp
     code = (
         "import sys\nfrom pathlib import Path\nfrom lamina import interpreters\nfrom lamina.local.artifacts import read\n"
         "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
-        "from lamina.service import Function\n"
+        "from lamina.project.service import Function\n"
         "project, python, mode, mark = sys.argv[1:]\nartifacts = read(Path(project))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=60)\n"
         f"home = home_of(interpreters.find({sys.version_info[:2]}, explicit=Path(python)))\n"
@@ -320,7 +320,7 @@ def test_foreign_machine_code(tmp_path: Path, home: Home) -> None:
 @pytest.mark.parametrize("minor", ["3.10", "3.12", "3.13"])
 def test_other_minor(tmp_path: Path, minor: str) -> None:
     """A target runs on its own minor version, whichever lamina itself runs on."""
-    found = interpreters.search((3, int(minor[2:])))
+    found = interpreter.search((3, int(minor[2:])))
     if found is None:
         pytest.skip(f"no CPython {minor} on this machine")
     artifacts = make_build(tmp_path, {"app.py": _LOOK + "list(sys.version_info[:2])"}, runtime=f"python{minor}")
@@ -345,7 +345,7 @@ def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom lamina import interpreters\nfrom lamina.local.artifacts import read\n"
         "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
-        "from lamina.service import Function\nartifacts = read(Path(sys.argv[1]))\n"
+        "from lamina.project.service import Function\nartifacts = read(Path(sys.argv[1]))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=10)\n"
         "home = home_of(interpreters.find(sys.version_info[:2], explicit=Path(sys.executable)))\n"
         "world = prepare(artifacts, artifacts.functions[0], settings, home=home)\n"
@@ -354,7 +354,7 @@ def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
     # pytest's own directories are closed to others.
     project = Path(_TMP) / f"lamina-{os.getpid()}-ordinary"
     make_build(project, {"app.py": source}, layers=[{"python/dep.py": ""}], runtime=f"python{minor[0]}.{minor[1]}")
-    packages = os.pathsep.join([str(Path(interpreters.__file__).parent.parent), *sys.path])
+    packages = os.pathsep.join([str(Path(interpreter.__file__).parent.parent), *sys.path])
     try:
         subprocess.run(["chown", "-R", "65534:65534", project], check=True)
         answer = subprocess.run(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamina.errors import LockError, LockNotFoundError
+from lamina.core.errors import LockError, LockNotFoundError
 from lamina.lock import READERS, LockFile, find
 from locking import read_lock
 

@@ -18,14 +18,14 @@ import lockers
 from lamina.archive.layer import Identity
 from lamina.archive.segment import Recipe
 from lamina.lock import find, read
-from lamina.select import select
-from lamina.target import Target
+from lamina.lock.select import select
+from lamina.core.target import Target
 from loopback import IndexServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.model import Selection
+    from lamina.core.values import Selection
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TARGETS = [

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rtoml
 
-from lamina.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
-from lamina.model import DirectorySource, SdistSource, VcsSource
-from lamina.select import select
-from lamina.target import Target
+from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
+from lamina.core.values import DirectorySource, SdistSource, VcsSource
+from lamina.lock.select import select
+from lamina.core.target import Target
 from locking import TARGET, FakeIndex, digest, filename, read_lock, selected
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rtoml
 
-from lamina.errors import ConfigError, IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
+from lamina.core.errors import ConfigError, IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
 from lamina.lock import poetryproject
-from lamina.model import DirectorySource, VcsSource
-from lamina.select import select
-from lamina.target import Target
+from lamina.core.values import DirectorySource, VcsSource
+from lamina.lock.select import select
+from lamina.core.target import Target
 from locking import TARGET, FakeIndex, digest, filename, read_lock, selected
 
 if TYPE_CHECKING:

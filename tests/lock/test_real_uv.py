@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from uv import find_uv_bin
 
-from lamina.errors import StaleLockError
+from lamina.core.errors import StaleLockError
 from lamina.lock import IndexFile, find, read
-from lamina.select import select
-from lamina.target import Target
+from lamina.lock.select import select
+from lamina.core.target import Target
 from locking import ARM, X86, FakeIndex, read_lock, write_project
 from loopback import IndexServer
 from wheels import make_wheel, sha256

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lamina.errors import LockError, LockSyntaxError, MissingHashError, StaleLockError
-from lamina.select import select
-from lamina.target import Target
+from lamina.core.errors import LockError, LockSyntaxError, MissingHashError, StaleLockError
+from lamina.lock.select import select
+from lamina.core.target import Target
 from locking import (
     ARM,
     INDEX,

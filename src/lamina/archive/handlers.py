@@ -8,16 +8,16 @@ import warnings
 from functools import cache
 from typing import TYPE_CHECKING
 
-from lamina.errors import PackageError
-from lamina.table import did_you_mean
+from lamina.core.errors import PackageError
+from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from lamina.archive.sources import SourceTree
-    from lamina.service import Function
-    from lamina.target import Target
+    from lamina.project.sources import SourceTree
+    from lamina.project.service import Function
+    from lamina.core.target import Target
 
 __all__ = ["check_handlers", "defined_names"]
 

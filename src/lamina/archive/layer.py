@@ -12,21 +12,21 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.collisions import shared_paths
-from lamina.archive.copying import NATIVE, HashedFile
+from lamina.archive.zip.copying import NATIVE, HashedFile
 from lamina.archive.segment import Recipe, Segment, splice
-from lamina.archive.zipformat import MAX_BYTES, Encoded, encode, end_of_directory, headers, rebase
-from lamina.errors import CorruptArchiveError
-from lamina.frozen import frozen
-from lamina.model import is_pure
+from lamina.archive.zip.zipformat import MAX_BYTES, Encoded, encode, end_of_directory, headers, rebase
+from lamina.core.errors import CorruptArchiveError
+from lamina.core.frozen import frozen
+from lamina.core.values import is_pure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import BinaryIO
 
-    from lamina.archive.copying import SystemCalls
-    from lamina.model import Pin, Wheel
-    from lamina.store import Store
-    from lamina.target import Target
+    from lamina.archive.zip.copying import SystemCalls
+    from lamina.core.values import Pin, Wheel
+    from lamina.core.store import Store
+    from lamina.core.target import Target
 
 __all__ = ["Composed", "Contribution", "Ending", "Identity", "compose", "contributions", "ending", "in_order"]
 

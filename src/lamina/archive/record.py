@@ -12,8 +12,8 @@ import hashlib
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.archive.paths import printable
-from lamina.errors import RecordMismatchError, SuspiciousSizeError
+from lamina.archive.zip.paths import printable
+from lamina.core.errors import RecordMismatchError, SuspiciousSizeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

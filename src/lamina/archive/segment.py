@@ -20,19 +20,19 @@ import zlib
 from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.archive.copying import NATIVE, Gather, keep, read_at, write_all
-from lamina.archive.zipformat import LOCAL_HEADER, Member, headers
-from lamina.errors import CorruptArchiveError
-from lamina.frozen import frozen
+from lamina.archive.zip.copying import NATIVE, Gather, keep, read_at, write_all
+from lamina.archive.zip.zipformat import LOCAL_HEADER, Member, headers
+from lamina.core.errors import CorruptArchiveError
+from lamina.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from lamina.archive.copying import SystemCalls
+    from lamina.archive.zip.copying import SystemCalls
     from lamina.archive.wheel import Placement, WheelArchive
-    from lamina.model import Wheel
-    from lamina.store import Store
+    from lamina.core.values import Wheel
+    from lamina.core.store import Store
 
 __all__ = [
     "FORMAT",

@@ -11,25 +11,19 @@ import mmap
 import re
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from lamina.archive.directory import Located, read_directory
-from lamina.archive.inflate import PIECE_BYTES, inflate, inflate_small
-from lamina.archive.paths import PREFIX, clashes
+from lamina.archive.zip.directory import Located, read_directory
+from lamina.archive.zip.inflate import PIECE_BYTES, inflate, inflate_small
+from lamina.archive.zip.paths import PREFIX, clashes
 from lamina.archive.record import differences, rewritten
-from lamina.archive.zipformat import Encoded, encode
-from lamina.errors import (
-    CorruptArchiveError,
-    DuplicateMemberError,
-    RecordMismatchError,
-    UnsafeMemberError,
-    UnsupportedMemberError,
-)
-from lamina.names import normalized
+from lamina.archive.zip.zipformat import Encoded, encode
+from lamina.core.errors import CorruptArchiveError, DuplicateMemberError, RecordMismatchError, UnsafeMemberError, UnsupportedMemberError
+from lamina.core.names import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from lamina.model import Pin
+    from lamina.core.values import Pin
 
 __all__ = ["Placed", "Placement", "WheelArchive", "installed_path", "place", "verify_record"]
 

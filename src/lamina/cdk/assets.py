@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from aws_cdk import Annotations, AssetHashType, Stack
 from aws_cdk.aws_lambda import Architecture, Code, Runtime, RuntimeFamily
 
-from lamina.aws.interfaces import Account
-from lamina.aws.naming import Keys, fill
-from lamina.target import runtimes
-from lamina.toml import data_path
+from lamina.aws.api.protocols import Account
+from lamina.aws.publish.naming import Keys, fill
+from lamina.core.target import runtimes
+from lamina.core.toml import data_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aws_cdk.aws_s3 import IBucket
     from constructs import Construct
 
-    from lamina.model import Layer, Package
+    from lamina.core.values import Layer, Package
 
 __all__ = [
     "lambda_architecture",

@@ -10,7 +10,7 @@ from aws_cdk.aws_lambda import LayerVersion
 from lamina.cdk import assets
 from lamina.cdk.choice import Asked, platform
 from lamina.cdk.layer import Place, PythonLayerVersion
-from lamina.target import quotas
+from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Answer
     from lamina.cdk.choice import FunctionChoice
-    from lamina.target import Target
+    from lamina.core.target import Target
 
 __all__ = ["Attached", "configured", "digests", "given", "has_unknown"]
 

@@ -14,24 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 from weakref import WeakKeyDictionary
 
-from lamina import buildfile, config, fresh
-from lamina.aws import config as publishing
-from lamina.errors import ConfigError, LaminaError
-from lamina.model import Severity
+from lamina.pipeline import report, state
+from lamina.project import config
+from lamina.aws.publish import config as publishing
+from lamina.core.errors import ConfigError, LaminaError
+from lamina.core.values import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.archive.snapshot import Snapshot
-    from lamina.aws.config import PublishConfig
-    from lamina.model import Build, Finding
-    from lamina.pipeline import Result
-    from lamina.service import Service
-    from lamina.target import Target
+    from lamina.project.snapshot import Snapshot
+    from lamina.aws.publish.config import PublishConfig
+    from lamina.core.values import Build, Finding
+    from lamina.pipeline.build import Result
+    from lamina.project.service import Service
+    from lamina.core.target import Target
 
 __all__ = ["SHARED", "Answer", "Builds", "Problem"]
 
-# What `lamina build` without options asks for; `lamina.pipeline.Options` says the same, and takes long to load.
+# What `lamina build` without options asks for; `lamina.pipeline.build.Options` says the same, and takes long to load.
 _NOTHING_ELSE: dict[str, object] = {"runtime": None, "architecture": None, "groups": [], "extras": []}
 
 
@@ -129,7 +130,7 @@ class Builds:
         failed = self._failures.get(project)
         if failed is not None and failed[0].unchanged(project):
             return failed[1]
-        from lamina.pipeline import Options, build  # noqa: PLC0415 - slow to import, and seldom needed
+        from lamina.pipeline.build import Options, build  # noqa: PLC0415 - slow to import, and seldom needed
 
         inputs = _inputs(project, service)
         self.runs += 1
@@ -178,10 +179,10 @@ class _Talk:
 
 def _standing(project: Path, targets: Sequence[Target]) -> tuple[Build, ...] | None:
     """Return the builds that the last run left, if nothing changed since then."""
-    if fresh.recall(str(project), _NOTHING_ELSE) is None:
+    if state.recall(str(project), _NOTHING_ELSE) is None:
         return None
     try:
-        first, *others = [buildfile.read(project), *(_other(project, target) for target in targets[1:])]
+        first, *others = [report.read(project), *(_other(project, target) for target in targets[1:])]
     except ConfigError:
         # Left by another version, or damaged: it is made anew, which needs no comment.
         return None
@@ -201,7 +202,7 @@ def _overtaken(project: Path) -> Problem:
 
 
 def _other(project: Path, target: Target) -> Build:
-    return buildfile.read(project, buildfile.place_of(target))
+    return report.read(project, report.place_of(target))
 
 
 def _judged(read: Answer, builds: tuple[Build, ...]) -> Answer:
@@ -218,8 +219,8 @@ def _problem(finding: Finding) -> Problem:
 def _inputs(project: Path, service: Service) -> Snapshot:
     """Look at everything that decides whether a build that failed fails again, as far as it is the project's."""
     from lamina import lock as locks  # noqa: PLC0415 - as above
-    from lamina.archive.snapshot import take  # noqa: PLC0415
-    from lamina.archive.sources import walk  # noqa: PLC0415
+    from lamina.project.snapshot import take  # noqa: PLC0415
+    from lamina.project.sources import walk  # noqa: PLC0415
 
     paths = [project, *service.inputs]
     try:

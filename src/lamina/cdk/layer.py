@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk.aws_lambda import LayerVersion
 
-from lamina.aws.naming import describe, plain_runtime
+from lamina.aws.publish.naming import describe, plain_runtime
 from lamina.cdk import assets, telling, texts
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED

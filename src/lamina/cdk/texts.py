@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from aws_cdk import Token
 
-from lamina.aws.facts import fits
-from lamina.aws.interfaces import Account
-from lamina.aws.naming import fill, placeholders
-from lamina.target import quotas
+from lamina.aws.api.facts import fits
+from lamina.aws.api.protocols import Account
+from lamina.aws.publish.naming import fill, placeholders
+from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

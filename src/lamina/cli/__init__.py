@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
-from lamina.errors import ConfigError, LaminaError
+from lamina.core.errors import ConfigError, LaminaError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _no_command(name: str) -> ConfigError:
-    from lamina.table import did_you_mean  # noqa: PLC0415 - only mistakes pay for it
+    from lamina.project.table import did_you_mean  # noqa: PLC0415 - only mistakes pay for it
 
     return ConfigError(
         f"There is no command `{name}`{did_you_mean(name, COMMANDS)}",

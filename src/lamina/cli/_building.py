@@ -6,16 +6,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina import buildfile, config
+from lamina.pipeline import report
+from lamina.project import config
 from lamina.cli import _summary
 from lamina.cli._console import Console, megabytes
-from lamina.pipeline import Options, build
-from lamina.service import Overrides
+from lamina.pipeline.build import Options, build
+from lamina.project.service import Overrides
 
 if TYPE_CHECKING:
     import argparse
 
-    from lamina.pipeline import Result
+    from lamina.pipeline.build import Result
 
 __all__ = ["document", "options", "run"]
 
@@ -54,13 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def document(result: Result, *, project: Path) -> dict[str, object]:
     """Return the report's document of *result*, all targets included."""
-    return buildfile.document(result.build, project=project, others=[other.build for other in result.others])
+    return report.document(result.build, project=project, others=[other.build for other in result.others])
 
 
 def _tell(result: Result, project: Path, console: Console) -> None:
     for each in (result, *result.others):
         reasons = {outcome.name: outcome.reason for outcome in each.outcomes if not outcome.reused}
-        made = buildfile.document(each.build, project=project)
+        made = report.document(each.build, project=project)
         for line in _summary.lines(made, reasons=reasons, verbose=console.verbose):
             console.say(line)
     for line in _left_out(result, verbose=console.verbose):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from lamina.errors import LaminaError
-    from lamina.model import Severity
+    from lamina.core.errors import LaminaError
+    from lamina.core.values import Severity
 
 __all__ = ["Console", "megabytes"]
 

@@ -9,40 +9,41 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina import config
-from lamina.aws import deployconfig, outputs
-from lamina.aws.apply import apply
-from lamina.aws.config import load
-from lamina.aws.deploy import Creation, Deployment
-from lamina.aws.deploysurvey import replan, want_functions
-from lamina.aws.deploysurvey import survey as survey_functions
-from lamina.aws.deploywords import deployed_rows, migration, planned, planned_rows
-from lamina.aws.facts import fits
-from lamina.aws.places import connect
-from lamina.aws.plan import Keep
-from lamina.aws.survey import everywhere, survey
-from lamina.aws.wanted import want
+from lamina.project import config
+from lamina.aws.deploy import config as deployconfig
+from lamina.aws.publish import report
+from lamina.aws.publish.apply import apply
+from lamina.aws.publish.config import load
+from lamina.aws.deploy.apply import Creation, Deployment
+from lamina.aws.deploy.survey import replan, want_functions
+from lamina.aws.deploy.survey import survey as survey_functions
+from lamina.aws.deploy.report import deployed_rows, migration, planned, planned_rows
+from lamina.aws.api.facts import fits
+from lamina.aws.publish.accounts import connect
+from lamina.aws.publish.plan import Keep
+from lamina.aws.publish.survey import everywhere, survey
+from lamina.aws.publish.desired import want
 from lamina.cli._console import Console, megabytes
 from lamina.cli._jobs import make
 from lamina.cli._publishing import planned as planned_layers
 from lamina.cli._stopping import stoppable
-from lamina.errors import ConfigError, InvalidConfigError
-from lamina.table import did_you_mean
-from lamina.target import quotas
+from lamina.core.errors import ConfigError, InvalidConfigError
+from lamina.project.table import did_you_mean
+from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from lamina.aws.apply import Published
-    from lamina.aws.config import PublishConfig
-    from lamina.aws.deploy import Deployed
-    from lamina.aws.deployconfig import DeployConfig
-    from lamina.aws.deployplan import WantedFunction
-    from lamina.aws.deploysurvey import Step as FunctionStep
-    from lamina.aws.survey import Job, Place, Step
-    from lamina.aws.wanted import Wanted
-    from lamina.model import Build
+    from lamina.aws.publish.apply import Published
+    from lamina.aws.publish.config import PublishConfig
+    from lamina.aws.deploy.apply import Deployed
+    from lamina.aws.deploy.config import DeployConfig
+    from lamina.aws.deploy.plan import WantedFunction
+    from lamina.aws.deploy.survey import Step as FunctionStep
+    from lamina.aws.publish.survey import Job, Place, Step
+    from lamina.aws.publish.desired import Wanted
+    from lamina.core.values import Build
 
 __all__ = ["run"]
 
@@ -204,7 +205,7 @@ def _deploy(
 
 def _only_planned(work: _Work, layer_steps: Sequence[Step], plans: dict[Place, tuple[FunctionStep, ...]]) -> int:
     if work.arguments.json:
-        document = outputs.plan_document(work.build.service, layer_steps)
+        document = report.plan_document(work.build.service, layer_steps)
         rows = [row for place, steps in plans.items() for row in planned_rows(steps, place.services.account)]
         print(json.dumps(document | {"functions": rows}, indent=2))
     changes = any(step.action.is_change for step in layer_steps) or any(
@@ -215,7 +216,7 @@ def _only_planned(work: _Work, layer_steps: Sequence[Step], plans: dict[Place, t
 
 def _report(work: _Work, published: Sequence[Published], deployed: dict[Place, tuple[Deployed, ...]]) -> None:
     if work.arguments.json:
-        document = outputs.document(work.build.service, published)
+        document = report.document(work.build.service, published)
         rows = [row for place, each in deployed.items() for row in deployed_rows(each, place.services.account)]
         print(json.dumps(document | {"functions": rows}, indent=2))
     else:

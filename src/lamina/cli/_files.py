@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lamina.archive.writing import replace_file
-from lamina.errors import ConfigError
+from lamina.core.files import replace_file
+from lamina.core.errors import ConfigError
 
 __all__ = ["write_file"]
 

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from lamina import config
-from lamina.assembly import assemble
-from lamina.aws.survey import Job
-from lamina.notes import notes
-from lamina.pipeline import Options, build
+from lamina.project import config
+from lamina.aws.publish.remote.assemble import assemble
+from lamina.aws.publish.survey import Job
+from lamina.aws.publish.remote.metadata import notes
+from lamina.pipeline.build import Options, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.assembly import Assembled
-    from lamina.aws.config import PublishConfig
-    from lamina.aws.source import Source
-    from lamina.aws.survey import Place
-    from lamina.aws.wanted import Wanted
+    from lamina.aws.publish.remote.assemble import Assembled
+    from lamina.aws.publish.config import PublishConfig
+    from lamina.aws.publish.zip_source import Source
+    from lamina.aws.publish.survey import Place
+    from lamina.aws.publish.desired import Wanted
     from lamina.cli._console import Console
-    from lamina.model import Build
+    from lamina.core.values import Build
 
 __all__ = ["Made", "make"]
 

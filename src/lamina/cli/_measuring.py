@@ -18,7 +18,7 @@ from lamina.coldstart.cpu import Unavailable, limited
 from lamina.coldstart.measure import Schedule, conduct
 from lamina.coldstart.study import BANNER, Study, compare, document
 from lamina.coldstart.variants import Showing, subjects, without
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 from lamina.local.artifacts import read
 from lamina.local.settings import additional_variables
 from lamina.local.world import Mode
@@ -193,7 +193,7 @@ def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None
 def _write(arguments: argparse.Namespace, study: Study, console: Console) -> None:
     if arguments.html is None and arguments.svg is None:
         return
-    from lamina.archive.writing import replace_file  # noqa: PLC0415
+    from lamina.core.files import replace_file  # noqa: PLC0415
     from lamina.coldstart import chart, page  # noqa: PLC0415
 
     drawn = [each for each in study.measurements if each.traces]

@@ -7,19 +7,19 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from lamina.aws.client import Access
-from lamina.aws.traces import DeployedFunctions, Logs, XRay
+from lamina.aws.api.session import Access
+from lamina.aws.api.telemetry import DeployedFunctions, Logs, XRay
 from lamina.cli._console import Console
 from lamina.cli.coldstart import misplaced
 from lamina.cli.invoke import read_event
 from lamina.coldstart.forced import force
 from lamina.coldstart.traffic import Group, Percentiles, by_version, logged, split, traced
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
 
-    from lamina.aws.traces import Deployed
+    from lamina.aws.api.telemetry import Deployed
     from lamina.coldstart.traffic import Seen
 
 __all__ = ["Sources", "run", "tell"]

@@ -7,29 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina import buildfile, config
-from lamina.archive.sources import walk
-from lamina.bytecoding import Toolchain, known_choice
+from lamina.pipeline import report
+from lamina.project import config
+from lamina.project.sources import walk
+from lamina.bytecode.choice import Toolchain, known_choice
 from lamina.cli import _summary
 from lamina.cli._building import options
 from lamina.cli._console import Console, megabytes
-from lamina.early import estimated_findings
-from lamina.estimate import estimate
-from lamina.layering import LayerPlan, closure_of, reuse, why
-from lamina.model import Severity, SourcePin
-from lamina.planning import Session, plan
-from lamina.previous import Previous
-from lamina.service import BytecodeMode
+from lamina.pipeline.preflight import estimated_findings
+from lamina.pipeline.estimate import estimate
+from lamina.pipeline.layers import LayerPlan, closure_of, reuse, why
+from lamina.core.values import Severity, SourcePin
+from lamina.pipeline.plan import Session, plan
+from lamina.pipeline.previous import Previous
+from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from lamina.estimate import Estimate, Share
-    from lamina.layering import Draft
-    from lamina.model import Finding
-    from lamina.planning import Plan
-    from lamina.service import Service
+    from lamina.pipeline.estimate import Estimate, Share
+    from lamina.pipeline.layers import Draft
+    from lamina.core.values import Finding
+    from lamina.pipeline.plan import Plan
+    from lamina.project.service import Service
 
 __all__ = ["run"]
 
@@ -122,7 +123,7 @@ def _plan_document(
 ) -> dict[str, object]:
     target = planned.service.target
     return {
-        "version": buildfile.VERSION,
+        "version": report.VERSION,
         "service": planned.service.name,
         "target": {"runtime": target.runtime, "architecture": str(target.architecture)},
         "layers": [
@@ -139,7 +140,7 @@ def _plan_document(
             for story, each in zip(stories, estimates, strict=True)
         ],
         "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in planned.missing],
-        "findings": [buildfile.finding_document(finding) for finding in findings],
+        "findings": [report.finding_document(finding) for finding in findings],
     }
 
 

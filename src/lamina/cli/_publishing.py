@@ -8,28 +8,28 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from lamina import config
-from lamina.aws import outputs
-from lamina.aws.apply import apply
-from lamina.aws.config import load
-from lamina.aws.places import connect
-from lamina.aws.plan import Keep, Publish
-from lamina.aws.stock import look, stock
-from lamina.aws.survey import survey
-from lamina.aws.wanted import want
+from lamina.project import config
+from lamina.aws.publish import report as outputs
+from lamina.aws.publish.apply import apply
+from lamina.aws.publish.config import load
+from lamina.aws.publish.accounts import connect
+from lamina.aws.publish.plan import Keep, Publish
+from lamina.aws.publish.stage import look, stock
+from lamina.aws.publish.survey import survey
+from lamina.aws.publish.desired import want
 from lamina.cli._console import Console, megabytes
 from lamina.cli._files import write_file
 from lamina.cli._jobs import make
 from lamina.cli._stopping import stoppable
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
-    from lamina.aws.apply import Published
-    from lamina.aws.stock import Supply
-    from lamina.aws.survey import Step
+    from lamina.aws.publish.apply import Published
+    from lamina.aws.publish.stage import Supply
+    from lamina.aws.publish.survey import Step
 
 __all__ = ["planned", "run"]
 

@@ -13,7 +13,7 @@ from lamina.cli.invoke import open_build, read_event
 from lamina.coldstart.measure import start
 from lamina.coldstart.profile import imported, record
 from lamina.coldstart.variants import subjects
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse

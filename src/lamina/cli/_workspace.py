@@ -8,17 +8,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lamina import workspace
+from lamina.pipeline import workspace
 from lamina.cli._console import Console, megabytes
 from lamina.cli.build import asked, documents
-from lamina.model import Severity
+from lamina.core.values import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from lamina.errors import LaminaError
-    from lamina.workspace import Service, Workspace
+    from lamina.core.errors import LaminaError
+    from lamina.pipeline.workspace import Service, Workspace
 
 __all__ = ["run"]
 
@@ -180,7 +180,7 @@ def _content(row: _Row) -> Mapping[str, Any]:
 
 def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
     from lamina.cli import _planning  # noqa: PLC0415 - the pipeline is slow to import
-    from lamina.errors import ConfigError, LaminaError  # noqa: PLC0415
+    from lamina.core.errors import ConfigError, LaminaError  # noqa: PLC0415
 
     if arguments.json:
         raise ConfigError(

@@ -55,17 +55,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _unchanged(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    from lamina import fresh  # noqa: PLC0415
+    from lamina.pipeline import state  # noqa: PLC0415
 
-    root = fresh.locate(arguments.project or os.getcwd())  # noqa: PTH109 - a Path costs ten times as much
-    return None if root is None else fresh.recall(root, asked(arguments))
+    root = state.locate(arguments.project or os.getcwd())  # noqa: PTH109 - a Path costs ten times as much
+    return None if root is None else state.recall(root, asked(arguments))
 
 
 def _services(arguments: argparse.Namespace) -> int | None:
     """Build all services, if the directory is the root of several, and return the exit code."""
     from pathlib import Path  # noqa: PLC0415
 
-    from lamina import workspace  # noqa: PLC0415
+    from lamina.pipeline import workspace  # noqa: PLC0415
 
     found = workspace.find(Path(arguments.project or "."))
     if found is None:

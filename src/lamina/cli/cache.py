@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import argparse
 
     from lamina.cli._console import Console
-    from lamina.store import Store
+    from lamina.core.store import Store
 
 __all__ = ["EXAMPLE", "HELP", "configure", "run"]
 
@@ -37,8 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do what *arguments* ask for; return 1 if something was damaged."""
     from lamina.cli._console import Console  # noqa: PLC0415 - `--help` needs none of this
-    from lamina.errors import ConfigError  # noqa: PLC0415
-    from lamina.store import Store  # noqa: PLC0415
+    from lamina.core.errors import ConfigError  # noqa: PLC0415
+    from lamina.core.store import Store  # noqa: PLC0415
 
     if arguments.action != "clean" and (arguments.older_than is not None or arguments.dry_run):
         raise ConfigError("`--older-than` and `--dry-run` belong to `lamina cache clean`")
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _size(store: Store, *, as_json: bool) -> int:
     from lamina.cli._console import megabytes  # noqa: PLC0415
-    from lamina.upkeep import measure  # noqa: PLC0415
+    from lamina.pipeline.cache import measure  # noqa: PLC0415
 
     areas = measure(store)
     total = sum(area.bytes for area in areas)
@@ -70,7 +70,7 @@ def _size(store: Store, *, as_json: bool) -> int:
 
 
 def _verify(store: Store, console: Console, *, as_json: bool) -> int:
-    from lamina.upkeep import verify  # noqa: PLC0415
+    from lamina.pipeline.cache import verify  # noqa: PLC0415
 
     damages = verify(store, reporter=console)
     if as_json:
@@ -86,7 +86,7 @@ def _verify(store: Store, console: Console, *, as_json: bool) -> int:
 
 def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int:
     from lamina.cli._console import megabytes  # noqa: PLC0415
-    from lamina.upkeep import clean  # noqa: PLC0415
+    from lamina.pipeline.cache import clean  # noqa: PLC0415
 
     removed = clean(store, older_than_days=arguments.older_than, dry_run=arguments.dry_run, reporter=console)
     if arguments.json:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli._console import Console
-from lamina.proposal import Proposal, propose, write
+from lamina.pipeline.proposal import Proposal, propose, write
 
 if TYPE_CHECKING:
     import argparse

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.local.artifacts import Artifacts
     from lamina.local.invoke import InvocationResult
     from lamina.local.world import World
-    from lamina.pipeline import Options
+    from lamina.pipeline.build import Options
 
 __all__ = ["EXAMPLE", "HELP", "add_world_options", "configure", "find_world", "last_options", "open_build", "run"]
 
@@ -101,7 +101,7 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
 
     Raises ConfigError if nothing was ever built.
     """
-    from lamina.config import find_project  # noqa: PLC0415
+    from lamina.project.config import find_project  # noqa: PLC0415
     from lamina.local.artifacts import read  # noqa: PLC0415
 
     project = Path(arguments.project).absolute() if arguments.project else find_project(Path.cwd())
@@ -112,16 +112,16 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
 
 def _refresh(arguments: argparse.Namespace, project: Path) -> None:
     """Repeat the last build, with what its command line said, unless it would change nothing."""
-    from lamina import fresh  # noqa: PLC0415
+    from lamina.pipeline import state  # noqa: PLC0415
 
     asked = _asked(project)
     if asked is None:
         # There is nothing to repeat; what is there is used as it is.
         return
-    if fresh.recall(str(project), asked) is not None:
+    if state.recall(str(project), asked) is not None:
         return
     from lamina.cli._console import Console  # noqa: PLC0415
-    from lamina.pipeline import build  # noqa: PLC0415
+    from lamina.pipeline.build import build  # noqa: PLC0415
 
     console = Console.of(arguments)
     try:
@@ -135,8 +135,8 @@ def _refresh(arguments: argparse.Namespace, project: Path) -> None:
 
 def last_options(project: Path) -> Options:
     """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""
-    from lamina.pipeline import Options  # noqa: PLC0415
-    from lamina.service import Overrides  # noqa: PLC0415
+    from lamina.pipeline.build import Options  # noqa: PLC0415
+    from lamina.project.service import Overrides  # noqa: PLC0415
 
     asked = _asked(project) or {}
     return Options(
@@ -150,10 +150,10 @@ def last_options(project: Path) -> Options:
 
 
 def _asked(project: Path) -> dict[str, Any] | None:
-    from lamina import fresh  # noqa: PLC0415
+    from lamina.pipeline import state  # noqa: PLC0415
 
     try:
-        asked: dict[str, Any] = json.loads((project / fresh.STATE_FILE).read_bytes())["asked"]
+        asked: dict[str, Any] = json.loads((project / state.STATE_FILE).read_bytes())["asked"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return asked
@@ -170,7 +170,7 @@ def find_world(
     """Return the world of *function*, or of any if all see the same, as the command line wants it."""
     import os  # noqa: PLC0415
 
-    from lamina.config import load  # noqa: PLC0415
+    from lamina.project.config import load  # noqa: PLC0415
     from lamina.local.settings import additional_variables, any_function, function_of  # noqa: PLC0415
     from lamina.local.world import Mode, prepare  # noqa: PLC0415
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.cli.invoke import add_world_options, find_world, open_build
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse

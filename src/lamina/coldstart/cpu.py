@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from lamina.errors import InvokeError
+from lamina.core.errors import InvokeError
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lamina.coldstart.reports import Report, parse
-from lamina.errors import AwsError, ConfigError
+from lamina.core.errors import AwsError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamina.aws.traces import Deployed, Invoked
+    from lamina.aws.api.telemetry import Deployed, Invoked
 
 __all__ = ["VARIABLE", "Forced", "Functions", "force"]
 
@@ -28,7 +28,7 @@ _UNPUBLISHED = "$LATEST"
 
 
 class Functions(Protocol):
-    """What is needed of Lambda; `lamina.aws.traces.DeployedFunctions` is it."""
+    """What is needed of Lambda; `lamina.aws.api.telemetry.DeployedFunctions` is it."""
 
     def get(self, name: str, version: str | None = None) -> Deployed | None:
         """Return a function, or nothing where there is none."""

@@ -19,7 +19,7 @@ from lamina.local.facts import facts
 from lamina.local.initialise import Options, Runtime, exit_words
 from lamina.local.invoke import reported
 from lamina.local.runtime_api import Event, Failure, Reply
-from lamina.progress import Silent
+from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
     import random
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lamina.coldstart.trace import Trace
     from lamina.local.process import Ended
     from lamina.local.world import Mode, World
-    from lamina.progress import Reporter
+    from lamina.core.reporter import Reporter
 
 __all__ = ["Measurement", "Run", "Schedule", "Subject", "conduct", "start"]
 

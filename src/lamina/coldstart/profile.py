@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from lamina.archive.writing import replace_file
-from lamina.bytecoding import PROFILE
+from lamina.core.files import replace_file
+from lamina.bytecode.choice import PROFILE
 from lamina.coldstart.trace import Place
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.errors import ConfigError
-from lamina.pipeline import Options, build
-from lamina.progress import Silent
+from lamina.core.errors import ConfigError
+from lamina.pipeline.build import Options, build
+from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.progress import Reporter
+    from lamina.core.reporter import Reporter
 
 __all__ = ["built"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from lamina.errors import InvokeError
+from lamina.core.errors import InvokeError
 
 if TYPE_CHECKING:
     from lamina.local.facts import Directories

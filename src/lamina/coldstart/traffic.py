@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Sequence
 
-    from lamina.aws.traces import ColdStart, LoggedLine
+    from lamina.aws.api.telemetry import ColdStart, LoggedLine
 
 __all__ = ["Group", "Layers", "Percentiles", "Seen", "by_version", "logged", "split", "traced"]
 

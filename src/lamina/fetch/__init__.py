@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.errors import OfflineError
-from lamina.fileurls import path_of
-from lamina.model import Wheel
-from lamina.progress import Silent
+from lamina.core.errors import OfflineError
+from lamina.core.file_urls import path_of
+from lamina.core.values import Wheel
+from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from lamina.fetch.index import Index
-    from lamina.model import Pin
-    from lamina.progress import Reporter
-    from lamina.store import Store
+    from lamina.core.values import Pin
+    from lamina.core.reporter import Reporter
+    from lamina.core.store import Store
 
 __all__ = ["fetch", "is_local", "local_path"]
 

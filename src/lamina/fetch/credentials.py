@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 from lamina.fetch.urls import Origin, origin, split_userinfo
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.errors import DownloadError, FetchError, HashMismatchError, LaminaError
+from lamina.core.errors import DownloadError, FetchError, HashMismatchError, LaminaError
 from lamina.fetch import is_local, local_path
-from lamina.fetch.client import BrokenTransferError, Client, extent
+from lamina.fetch.http import BrokenTransferError, Client, extent
 from lamina.fetch.urls import redacted
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
     from lamina.fetch.index import Index
-    from lamina.model import Pin
-    from lamina.progress import Reporter
-    from lamina.store import Store
+    from lamina.core.values import Pin
+    from lamina.core.reporter import Reporter
+    from lamina.core.store import Store
 
 __all__ = ["download"]
 

@@ -12,20 +12,20 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.errors import IndexLookupError, OfflineError
-from lamina.fileurls import path_of
-from lamina.frozen import field_names
+from lamina.core.errors import IndexLookupError, OfflineError
+from lamina.core.file_urls import path_of
+from lamina.core.frozen import field_names
 from lamina.lock.index import IndexFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
-    from lamina.fetch.client import Client
+    from lamina.fetch.http import Client
     from lamina.fetch.credentials import Credentials
     from lamina.fetch.pages import Pages
     from lamina.fetch.settings import IndexSettings, Source
-    from lamina.store import Store
+    from lamina.core.store import Store
 
 __all__ = ["Index", "Question"]
 
@@ -165,7 +165,7 @@ class Index:
 
     @cached_property
     def _client(self) -> Client:
-        from lamina.fetch.client import Client  # noqa: PLC0415  # loads the network's modules
+        from lamina.fetch.http import Client  # noqa: PLC0415  # loads the network's modules
 
         return Client(
             self._settings.credentials,

@@ -17,10 +17,10 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from lamina.errors import DownloadError, IndexLookupError
-from lamina.fetch.client import BrokenTransferError, Client
+from lamina.core.errors import DownloadError, IndexLookupError
+from lamina.fetch.http import BrokenTransferError, Client
 from lamina.fetch.urls import is_remote, redacted, split_userinfo
-from lamina.fileurls import path_of
+from lamina.core.file_urls import path_of
 from lamina.lock.index import IndexFile
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.errors import FetchError
+from lamina.core.errors import FetchError
 from lamina.fetch import is_local, local_path
-from lamina.fetch.client import BrokenTransferError, extent
+from lamina.fetch.http import BrokenTransferError, extent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lamina.fetch.index import Index
-    from lamina.model import Pin
+    from lamina.core.values import Pin
 
 __all__ = ["Tail", "fetch_tails"]
 

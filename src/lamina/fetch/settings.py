@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 from lamina.fetch.credentials import Credentials, Login
 from lamina.fetch.pipconf import read_pip
 from lamina.fetch.urls import split_userinfo

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lamina.errors import ConfigError
-from lamina.table import did_you_mean
-from lamina.target import Target
+from lamina.core.errors import ConfigError
+from lamina.project.table import did_you_mean
+from lamina.core.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path

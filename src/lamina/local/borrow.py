@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from lamina.errors import ConfigError
-from lamina.table import did_you_mean
+from lamina.core.errors import ConfigError
+from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from lamina.target import Target
+    from lamina.core.target import Target
 
 __all__ = ["lend", "site_packages", "write_command"]
 

@@ -15,12 +15,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.errors import InvokeError, MissingExtraError
-from lamina.interpreters import environment_variable
+from lamina.core.errors import InvokeError, MissingExtraError
+from lamina.bytecode.interpreter import environment_variable
 from lamina.local.facts import facts
 
 if TYPE_CHECKING:
-    from lamina.interpreters import Interpreter
+    from lamina.bytecode.interpreter import Interpreter
 
 __all__ = ["provide"]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.errors import ConfigError, InvokeError
+from lamina.core.errors import ConfigError, InvokeError
 from lamina.local import borrow, tree
 from lamina.local.facts import facts
 from lamina.local.process import Process, RefusedError

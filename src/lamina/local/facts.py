@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from functools import cache
 
-from lamina.toml import read_data
+from lamina.core.toml import read_data
 
 __all__ = ["Directories", "Facts", "Limits", "Variable", "facts"]
 

@@ -15,19 +15,19 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from lamina.errors import ConfigError
+from lamina.core.errors import ConfigError
 from lamina.local.facts import facts
 from lamina.local.initialise import Runtime, exit_words
 from lamina.local.process import Ended
 from lamina.local.runtime_api import Event, Failure, Reply
-from lamina.target import runtimes
+from lamina.core.target import runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from lamina.local.world import Mode, World
-    from lamina.service import Function
+    from lamina.project.service import Function
 
 __all__ = ["FunctionError", "InvocationResult", "Session", "invoke", "reported"]
 

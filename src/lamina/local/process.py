@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from lamina.errors import InvokeError
+from lamina.core.errors import InvokeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lamina.errors import ConfigError
-from lamina.functions import setting
+from lamina.core.errors import ConfigError
+from lamina.project.functions import setting
 from lamina.local.facts import facts
-from lamina.service import Function
+from lamina.project.service import Function
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from lamina.local.artifacts import Artifacts, BuiltFunction
-    from lamina.service import Service
+    from lamina.project.service import Service
 
 __all__ = ["additional_variables", "any_function", "function_of"]
 

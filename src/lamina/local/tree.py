@@ -20,14 +20,8 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from lamina.errors import (
-    CorruptArchiveError,
-    DuplicateMemberError,
-    HashMismatchError,
-    SuspiciousSizeError,
-    UnsafeMemberError,
-)
-from lamina.target import quotas
+from lamina.core.errors import CorruptArchiveError, DuplicateMemberError, HashMismatchError, SuspiciousSizeError, UnsafeMemberError
+from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,15 +11,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lamina.errors import LockError, LockNotFoundError
+from lamina.core.errors import LockError, LockNotFoundError
 from lamina.lock.index import IndexFile, IndexFiles
-from lamina.lock.values import Lock, LockFile, Request
-from lamina.names import normalized
+from lamina.lock.types import Lock, LockFile, Request
+from lamina.core.names import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from lamina.target import Target
+    from lamina.core.target import Target
 
 __all__ = ["READERS", "IndexFile", "IndexFiles", "Lock", "LockFile", "Request", "closer", "find", "read"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from lamina.frozen import frozen
+from lamina.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -19,20 +19,20 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from lamina.errors import LockError, LockSyntaxError
-from lamina.lock import guards, lookup, pdmproject, stale
-from lamina.lock.lookup import Hashed
+from lamina.core.errors import LockError, LockSyntaxError
+from lamina.lock import validation, files as lookup, pdmproject, staleness
+from lamina.lock.files import Hashed
 from lamina.lock.pdmproject import want
-from lamina.lock.values import Lock
-from lamina.lock.walk import Node, applies, reach
+from lamina.lock.types import Lock
+from lamina.lock.resolve import Node, applies, reach
 from lamina.lock.wheelnames import near
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from lamina.lock.pdmproject import PdmProject
-    from lamina.lock.values import Request
-    from lamina.lock.walk import Want
+    from lamina.lock.types import Request
+    from lamina.lock.resolve import Want
 
 __all__ = ["read"]
 
@@ -48,7 +48,7 @@ def read(request: Request) -> Lock:
     Raises `LockError` and its kinds, and `IndexLookupError` naming all that no index has the locked files of.
     """
     path = request.lock_file.path
-    document = guards.load(path)
+    document = validation.load(path)
     version = str(document.get("metadata", {}).get("lock_version", "none"))
     if not re.fullmatch(r"4(\.\d+)*", version):
         raise LockError(
@@ -71,7 +71,7 @@ def _answer(request: Request, document: Mapping[str, Any]) -> Lock:
     project = pdmproject.load(request.lock_file.pyproject)
     if project is not None:
         _refuse_stale(project, metadata, rows, request)
-        guards.python_fits(SpecifierSet(project.requires_python or ""), request.target, subject=f"`{path}`")
+        validation.python_fits(SpecifierSet(project.requires_python or ""), request.target, subject=f"`{path}`")
     _some_target_fits(metadata.get("targets", ()), request)
     _names_known(metadata.get("groups", ()), project, request)
     applicable = [row for row in rows if applies(row.get("marker"), request.extras, request.target)]
@@ -103,7 +103,7 @@ def _refuse_stale(
         for asked in project.wants(request.target, groups=request.groups, extras=request.extras)
         if not any(name == asked.name and (version is None or asked.takes(version)) for name, version in locked)
     ]
-    stale.refuse(missing or (["what PDM locks from was changed"] if comparable else []), request, _COMMAND)
+    staleness.refuse(missing or (["what PDM locks from was changed"] if comparable else []), request, _COMMAND)
 
 
 def _some_target_fits(targets: Sequence[Mapping[str, Any]], request: Request) -> None:
@@ -140,7 +140,7 @@ def _names_known(named: Sequence[str], project: PdmProject | None, request: Requ
     groups = {name for name in locked - extras if not project or name in project.groups} | (
         locked & set(project.groups) if project else locked
     )
-    guards.names_known(request, groups=groups, extras=locked & extras)
+    validation.names_known(request, groups=groups, extras=locked & extras)
 
 
 def _is_chosen(row: Mapping[str, Any], request: Request) -> bool:
@@ -159,7 +159,7 @@ def _walked(rows: Sequence[Mapping[str, Any]], project: PdmProject, request: Req
     ]
     roots = project.wants(request.target, groups=request.groups, extras=request.extras)
     positions, unmet = reach(roots, nodes)
-    stale.refuse([f"{worded} is required and not locked" for worded in unmet], request, _COMMAND)
+    staleness.refuse([f"{worded} is required and not locked" for worded in unmet], request, _COMMAND)
     return [row for position in positions for row in packages[nodes[position].name, nodes[position].version][:1]]
 
 
@@ -204,7 +204,7 @@ def _pylock(
             known = hashed.get((name, row["version"]))
             hashes |= known.hashes if known else frozenset()
             hashed[name, row["version"]] = Hashed(name=name, version=row["version"], hashes=hashes, indexes=indexes)
-    guards.hash_missing(sorted(unhashed), path=path, command=_COMMAND)
+    validation.hash_missing(sorted(unhashed), path=path, command=_COMMAND)
     tables = [*packages.values(), *lookup.packages(list(hashed.values()), request)]
     try:
         return Pylock.from_dict({"lock-version": "1.0", "created-by": "pdm", "packages": tables})
@@ -231,7 +231,7 @@ def _with_urls(name: str, version: str, files: Sequence[Mapping[str, str]], requ
     """Return the PEP 751 table of a package whose files the lock says the URLs of."""
     artifacts = [
         {
-            "url": guards.without_credentials(urlsplit(file["url"])._replace(fragment="").geturl()),
+            "url": validation.without_credentials(urlsplit(file["url"])._replace(fragment="").geturl()),
             "hashes": {"sha256": digest},
         }
         for file in files
@@ -260,7 +260,7 @@ def _direct(
         package["version"] = row["version"]
     subdirectory = {"subdirectory": row["subdirectory"]} if "subdirectory" in row else {}
     if "git" in row:
-        vcs = {"type": "git", "url": guards.without_credentials(row["git"]), "commit-id": row["revision"]}
+        vcs = {"type": "git", "url": validation.without_credentials(row["git"]), "commit-id": row["revision"]}
         requested = {"requested-revision": row["ref"]} if "ref" in row else {}
         return [package | {"vcs": vcs | requested | subdirectory}]
     if not ("path" in row or "url" in row):
@@ -274,7 +274,7 @@ def _direct(
             return [] if local == request.lock_file.project else [package | {"directory": editable | subdirectory}]
         where = {"path": str(local)}
     else:
-        where = {"url": guards.without_credentials(place.partition("#")[0])}
+        where = {"url": validation.without_credentials(place.partition("#")[0])}
     hashes = {digest for file in files if (digest := _sha256(file))}
     if len(hashes) != 1:
         unhashed.add(_worded(row))

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from lamina.errors import ConfigError
-from lamina.lock import guards, manifest
-from lamina.lock.walk import Want, applies
+from lamina.core.errors import ConfigError
+from lamina.lock import validation, pyproject
+from lamina.lock.resolve import Want, applies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from lamina.target import Target
+    from lamina.core.target import Target
 
 __all__ = ["PdmProject", "load", "want"]
 
@@ -44,7 +44,7 @@ class PdmProject:
     overridden: frozenset[str]
     """Names of which ``[tool.pdm.resolution.overrides]`` decides the version."""
     indexes: tuple[str | None, ...]
-    """As `lamina.lock.lookup.Hashed` takes them; they may carry credentials."""
+    """As `lamina.lock.files.Hashed` takes them; they may carry credentials."""
     hashes: frozenset[str]
     """The content hash, as the PDMs which write version 4 compute it."""
     is_workspace: bool
@@ -83,7 +83,7 @@ def load(path: Path) -> PdmProject | None:
     """Return what the file at *path* asks for, or nothing if it does not exist; `ConfigError` names what cannot be understood."""
     if not path.is_file():
         return None
-    document = guards.load(path)
+    document = validation.load(path)
     try:
         return _parse(document, path)
     except (AttributeError, KeyError, TypeError, InvalidRequirement) as error:
@@ -91,7 +91,7 @@ def load(path: Path) -> PdmProject | None:
 
 
 def _parse(document: Mapping[str, Any], path: Path) -> PdmProject:
-    standard = manifest.load(path)
+    standard = pyproject.load(path)
     pdm: Mapping[str, Any] = document.get("tool", {}).get("pdm", {})
     groups = dict(standard.groups)
     for group, entries in pdm.get("dev-dependencies", {}).items():
@@ -125,7 +125,7 @@ def _indexes(sources: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:
             continue
         url = _expanded(source["url"])
         if "username" in source:
-            url = guards.with_credentials(url, _expanded(source["username"]), _expanded(source.get("password", "")))
+            url = validation.with_credentials(url, _expanded(source["username"]), _expanded(source.get("password", "")))
         replaced |= source.get("name") == "pypi"
         yield url
     if not replaced:

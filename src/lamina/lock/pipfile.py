@@ -20,16 +20,16 @@ from packaging.pylock import Pylock, PylockValidationError
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from lamina.errors import LockError, LockSyntaxError
-from lamina.lock import guards, lookup, stale
-from lamina.lock.lookup import Hashed
-from lamina.lock.values import Lock
-from lamina.lock.walk import applies
+from lamina.core.errors import LockError, LockSyntaxError
+from lamina.lock import validation, files, staleness
+from lamina.lock.files import Hashed
+from lamina.lock.types import Lock
+from lamina.lock.resolve import applies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lamina.lock.values import Request
+    from lamina.lock.types import Request
 
 __all__ = ["read"]
 
@@ -75,7 +75,7 @@ def _answer(request: Request, document: Mapping[str, Any]) -> Lock:
         _refuse_stale(pipfile, document["_meta"]["hash"]["sha256"], request)
     _python_fits(document["_meta"].get("requires", {}), request)
     categories = {_GROUPS.get(name, canonicalize_name(name)): name for name in document if name not in {"_meta", _MAIN}}
-    guards.names_known(request, groups=categories, extras=())
+    validation.names_known(request, groups=categories, extras=())
     rows: dict[str, Mapping[str, Any]] = {}
     for category in (_MAIN, *(categories[group] for group in request.groups)):
         for name, row in document.get(category, {}).items():
@@ -93,7 +93,7 @@ def _refuse_stale(pipfile: Path, locked: str, request: Request) -> None:
 
     Names are hashed in their normalised form since Pipenv 2026, and as they are written before (2026-11).
     """
-    manifest = guards.load(pipfile)
+    manifest = validation.load(pipfile)
     tables = {"default": manifest.get("packages", {}), "develop": manifest.get("dev-packages", {})}
     tables |= {name: table for name, table in manifest.items() if name not in _SECTIONS | tables.keys()}
     meta = {
@@ -105,7 +105,7 @@ def _refuse_stale(pipfile: Path, locked: str, request: Request) -> None:
         for category, table in tables.items()
     }
     if locked not in {_hash({"_meta": meta, **each}) for each in (tables, normalised)}:
-        stale.refuse(["what Pipenv locks from was changed"], request, _COMMAND, manifest=pipfile)
+        staleness.refuse(["what Pipenv locks from was changed"], request, _COMMAND, manifest=pipfile)
 
 
 def _hash(content: Mapping[str, Any]) -> str:
@@ -123,7 +123,7 @@ def _python_fits(requires: Mapping[str, str], request: Request) -> None:
     wanted = requires.get("python_full_version") or requires.get("python_version")
     if wanted and wanted != "*":
         minor = ".".join(wanted.split(".")[:2])
-        guards.python_fits(SpecifierSet(f"=={minor}.*"), request.target, subject=f"`{request.lock_file.path}`")
+        validation.python_fits(SpecifierSet(f"=={minor}.*"), request.target, subject=f"`{request.lock_file.path}`")
 
 
 def _pylock(rows: Mapping[str, Mapping[str, Any]], document: Mapping[str, Any], request: Request) -> Pylock:
@@ -153,8 +153,8 @@ def _pylock(rows: Mapping[str, Mapping[str, Any]], document: Mapping[str, Any], 
             hint="Pipenv locks for the machine that it runs on: lock on one like the target, or use a lock for all "
             "platforms (uv, Poetry, PDM)",
         )
-    guards.hash_missing(unhashed, path=path, command=_COMMAND)
-    packages += lookup.packages(hashed, request)
+    validation.hash_missing(unhashed, path=path, command=_COMMAND)
+    packages += files.packages(hashed, request)
     try:
         return Pylock.from_dict({"lock-version": "1.0", "created-by": "pipenv", "packages": packages})
     except PylockValidationError as error:
@@ -183,7 +183,7 @@ def _direct(
         if not _COMMIT.fullmatch(reference):
             problems.append(f"`{name}` names `{reference or 'no revision'}`, which is not a full commit")
             return
-        url = guards.without_credentials(_expanded(row["git"]).removeprefix("git+"))
+        url = validation.without_credentials(_expanded(row["git"]).removeprefix("git+"))
         yield package | {"vcs": {"type": "git", "url": url, "commit-id": reference} | subdirectory}
         return
     place = _expanded(str(row.get("path") or row.get("file") or ""))
@@ -200,5 +200,5 @@ def _direct(
     if len(hashes) != 1:
         unhashed.append(f"`{name}` ({unquote(urlsplit(place).path).rpartition('/')[2]})")
         return
-    where = {"url": guards.without_credentials(place)} if remote else {"path": str(local)}
+    where = {"url": validation.without_credentials(place)} if remote else {"path": str(local)}
     yield package | {"archive": where | {"hashes": {"sha256": min(hashes)}} | subdirectory}

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 
-from lamina.errors import LockError, LockSyntaxError
-from lamina.lock import guards, lookup, poetryproject, stale
-from lamina.lock.lookup import Hashed
+from lamina.core.errors import LockError, LockSyntaxError
+from lamina.lock import validation, files as lookup, poetryproject, staleness
+from lamina.lock.files import Hashed
 from lamina.lock.poetryversions import parse
-from lamina.lock.values import Lock
-from lamina.lock.walk import Node, Want, applies, reach
+from lamina.lock.types import Lock
+from lamina.lock.resolve import Node, Want, applies, reach
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lamina.lock.poetryproject import PoetryProject
-    from lamina.lock.values import Request
+    from lamina.lock.types import Request
 
 __all__ = ["read"]
 
@@ -46,7 +46,7 @@ def read(request: Request) -> Lock:
     Raises `LockError` and its kinds, and `IndexLookupError` naming all that no index has the locked files of.
     """
     path = request.lock_file.path
-    document = guards.load(path)
+    document = validation.load(path)
     try:
         return _answer(request, document)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -68,7 +68,7 @@ def _answer(request: Request, document: Mapping[str, Any]) -> Lock:
     named = {canonicalize_name(group) for row in rows for group in row.get("groups", ())}
     groups = (named | set(project.groups if project else ())) - {_MAIN}
     extras = {canonicalize_name(extra) for extra in document.get("extras", {})}
-    guards.names_known(request, groups=groups, extras=extras | set(project.extras if project else ()))
+    validation.names_known(request, groups=groups, extras=extras | set(project.extras if project else ()))
     if version >= (2, 1):
         rows = [row for row in rows if _applies(row, request)]
     elif project is None:
@@ -116,7 +116,7 @@ def _refuse_stale(
         for want in wants
         if want.name != project.name and not any(name == want.name and want.takes(version) for name, version in locked)
     ]
-    stale.refuse(missing or ["what Poetry locks from was changed"], request, _COMMAND)
+    staleness.refuse(missing or ["what Poetry locks from was changed"], request, _COMMAND)
 
 
 def _hashes(project: PoetryProject, path: Path) -> set[str]:
@@ -146,7 +146,7 @@ def _walked(rows: Sequence[Mapping[str, Any]], project: PoetryProject, request: 
     ]
     roots = project.wants(request.target, groups=request.groups, extras=request.extras)
     positions, unmet = reach([want for want in roots if want.name != project.name], nodes)
-    stale.refuse([f"{want} is required and not locked" for want in unmet], request, _COMMAND)
+    staleness.refuse([f"{want} is required and not locked" for want in unmet], request, _COMMAND)
     return [rows[position] for position in positions]
 
 
@@ -190,7 +190,7 @@ def _pylock(rows: Sequence[Mapping[str, Any]], document: Mapping[str, Any], requ
             unhashed.append(_worded(row))
         name = canonicalize_name(row["name"])
         hashed.append(Hashed(name=name, version=row["version"], hashes=hashes, indexes=(_index(source),)))
-    guards.hash_missing(unhashed, path=path, command=_COMMAND)
+    validation.hash_missing(unhashed, path=path, command=_COMMAND)
     packages += lookup.packages(hashed, request)
     try:
         return Pylock.from_dict({"lock-version": "1.0", "created-by": "poetry", "packages": packages})
@@ -220,7 +220,7 @@ def _index(source: Mapping[str, Any]) -> str | None:
     url, variable = str(source["url"]), re.sub(r"[-.]", "_", str(source.get("reference", ""))).upper()
     user = os.environ.get(f"POETRY_HTTP_BASIC_{variable}_USERNAME")
     password = os.environ.get(f"POETRY_HTTP_BASIC_{variable}_PASSWORD", "")
-    return guards.with_credentials(url, user, password) if user else url
+    return validation.with_credentials(url, user, password) if user else url
 
 
 def _direct(
@@ -240,7 +240,7 @@ def _direct(
             directory = {"path": local, "editable": bool(row.get("develop", False))}
             return [] if local == str(request.lock_file.project) else [package | {"directory": directory}]
         case "git":
-            vcs = {"type": "git", "url": guards.without_credentials(place), "commit-id": source["resolved_reference"]}
+            vcs = {"type": "git", "url": validation.without_credentials(place), "commit-id": source["resolved_reference"]}
             requested = {"requested-revision": source["reference"]} if "reference" in source else {}
             return [package | {"vcs": vcs | requested | subdirectory}]
         case "file" | "url":
@@ -250,7 +250,7 @@ def _direct(
             if len(hashes) != 1:
                 unhashed.append(_worded(row))
                 return []
-            where = {"path": local} if source["type"] == "file" else {"url": guards.without_credentials(place)}
+            where = {"path": local} if source["type"] == "file" else {"url": validation.without_credentials(place)}
             return [package | {"archive": where | {"hashes": {"sha256": min(hashes)}} | subdirectory}]
         case kind:
             raise LockError(f"{_worded(row)} is in a {kind} repository, and only git is read", hint="take it from git")

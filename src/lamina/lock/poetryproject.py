@@ -2,7 +2,7 @@
 Read from ``pyproject.toml`` what Poetry asks for: main, groups, extras, each as requirements in Poetry's own words.
 
 Format: https://python-poetry.org/docs/pyproject/ and https://python-poetry.org/docs/dependency-specification/ (2026-11).
-``[project]`` and ``[dependency-groups]`` come from `lamina.lock.manifest`.
+``[project]`` and ``[dependency-groups]`` come from `lamina.lock.pyproject`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from lamina.errors import ConfigError
-from lamina.lock import guards, manifest
+from lamina.core.errors import ConfigError
+from lamina.lock import validation, pyproject
 from lamina.lock.poetryversions import Constraint, parse
-from lamina.lock.walk import Want, applies
+from lamina.lock.resolve import Want, applies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
-    from lamina.target import Target
+    from lamina.core.target import Target
 
 __all__ = ["Dependency", "PoetryProject", "dependencies", "load"]
 
@@ -95,7 +95,7 @@ def load(path: Path) -> PoetryProject | None:
     """Return what the file at *path* asks for, or nothing if it does not exist; `ConfigError` names what cannot be understood."""
     if not path.is_file():
         return None
-    document = guards.load(path)
+    document = validation.load(path)
     try:
         return _parse(document, path)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -103,7 +103,7 @@ def load(path: Path) -> PoetryProject | None:
 
 
 def _parse(document: Mapping[str, Any], path: Path) -> PoetryProject:
-    standard = manifest.load(path)
+    standard = pyproject.load(path)
     poetry: Mapping[str, Any] = document.get("tool", {}).get("poetry", {})
     classic = tuple(_table(poetry.get("dependencies", {})))
     # Where `[project]` has dependencies, those of Poetry only say where to take them from.

@@ -14,9 +14,9 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 
-from lamina.errors import LockSyntaxError
-from lamina.lock import guards, manifest, stale
-from lamina.lock.values import Lock
+from lamina.core.errors import LockSyntaxError
+from lamina.lock import validation, pyproject, staleness
+from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from packaging.pylock import Package
     from packaging.version import Version
 
-    from lamina.lock.manifest import Manifest
-    from lamina.lock.values import Request
+    from lamina.lock.pyproject import Manifest
+    from lamina.lock.types import Request
 
 __all__ = ["read"]
 
@@ -34,17 +34,17 @@ def read(request: Request) -> Lock:
     """
     Return the lock as it is, with absolute paths and without the project itself.
 
-    Its markers are left to `lamina.select`, except that artifacts without SHA-256 are refused where they apply.
+    Its markers are left to `lamina.lock.select`, except that artifacts without SHA-256 are refused where they apply.
     """
     path = request.lock_file.path
-    document = guards.load(path)
-    project = manifest.load(request.lock_file.pyproject)
+    document = validation.load(path)
+    project = pyproject.load(request.lock_file.pyproject)
     groups = _groups(document, project, request)
     variables = _variables(request, groups)
     packages = [_placed(row, path.parent) for row in _rows(document, "packages")]
     unhashed = [position for position, row in enumerate(packages) if not _hashed(row)]
     offenders = [packages[position] for position in unhashed if _row_applies(packages[position], variables, path)]
-    guards.hash_missing([_worded(row) for row in offenders], path=path, command=_command(document))
+    validation.hash_missing([_worded(row) for row in offenders], path=path, command=_command(document))
     kept = [
         row for position, row in enumerate(packages) if position not in set(unhashed) and not _is_project(row, request)
     ]
@@ -54,11 +54,11 @@ def read(request: Request) -> Lock:
         raise LockSyntaxError(
             f"`{path}` is not what PEP 751 demands: {error}", hint=f"lock again: `{_command(document)}`"
         ) from error
-    guards.python_fits(pylock.requires_python, request.target, subject=f"`{path}`")
-    guards.some_environment_fits(pylock.environments or (), request.target, path=path)
+    validation.python_fits(pylock.requires_python, request.target, subject=f"`{path}`")
+    validation.some_environment_fits(pylock.environments or (), request.target, path=path)
     known = map(canonicalize_name, pylock.dependency_groups or ())
-    guards.names_known(request, groups=known, extras=pylock.extras or ())
-    stale.refuse_pins(
+    validation.names_known(request, groups=known, extras=pylock.extras or ())
+    staleness.refuse_pins(
         project,
         _pins(pylock, variables),
         request=request,
@@ -103,7 +103,7 @@ def _placed(row: dict[str, Any], directory: Path) -> dict[str, Any]:
     if "wheels" in row:
         placed["wheels"] = [_placed_artifact(wheel, directory) for wheel in _rows(row, "wheels")]
     if isinstance(row.get("index"), str):
-        placed["index"] = guards.without_credentials(row["index"])
+        placed["index"] = validation.without_credentials(row["index"])
     return placed
 
 
@@ -112,7 +112,7 @@ def _placed_artifact(artifact: dict[str, Any], directory: Path) -> dict[str, Any
     if isinstance(artifact.get("path"), str):
         placed["path"] = os.path.normpath(directory / artifact["path"])
     if isinstance(artifact.get("url"), str):
-        placed["url"] = guards.without_credentials(artifact["url"])
+        placed["url"] = validation.without_credentials(artifact["url"])
     return placed
 
 

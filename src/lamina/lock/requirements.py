@@ -20,12 +20,12 @@ from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
-from lamina.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError
-from lamina.fileurls import path_of
-from lamina.lock import guards, lookup, manifest, stale
+from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError
+from lamina.core.file_urls import path_of
+from lamina.lock import validation, files as lookup, pyproject, staleness
 from lamina.lock.index import IndexFile
 from lamina.lock.requirementsfile import Entry, Requirements, parse
-from lamina.lock.values import Lock
+from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-    from lamina.lock.values import Request
+    from lamina.lock.types import Request
 
 __all__ = ["read"]
 
@@ -60,7 +60,7 @@ def read(request: Request) -> Lock:
     requirements that no index has files for.
     """
     path = request.lock_file.path
-    guards.names_known(request, groups=(), extras=())
+    validation.names_known(request, groups=(), extras=())
     parsed = parse(path)
     _refuse(parsed.problems, f"`{path}` cannot be understood")
     entries = [entry for entry in parsed.entries if _applies(entry, request, path)]
@@ -74,9 +74,9 @@ def read(request: Request) -> Lock:
         pylock = Pylock.from_dict({"lock-version": "1.0", "created-by": "lamina", "packages": packages})
     except PylockValidationError as error:
         raise LockSyntaxError(f"`{path}` leads to what cannot be: {error}") from error
-    project = manifest.load(request.lock_file.pyproject)
+    project = pyproject.load(request.lock_file.pyproject)
     pins: dict[str, list[Version | None]] = {package.name: [package.version] for package in pylock.packages}
-    stale.refuse_pins(project, pins, request=request, partial=False, command=_COMMAND)
+    staleness.refuse_pins(project, pins, request=request, partial=False, command=_COMMAND)
     inputs = (*parsed.inputs, *((project.path,) if project.exists else ()))
     return Lock(path=path, pylock=pylock, inputs=inputs, groups=(), extras=())
 
@@ -175,7 +175,7 @@ class _Direct:
     @property
     def worded(self) -> str:
         """Name and place, for errors."""
-        shown = guards.without_credentials(self._url) if self._url else self._path.name
+        shown = validation.without_credentials(self._url) if self._url else self._path.name
         return f"`{self._entry.requirement.name if self._entry.requirement else shown}` ({self._entry.origin})"
 
     @property
@@ -207,7 +207,7 @@ class _Direct:
             return canonicalize_name(filename.partition("-")[0])
         if self._is_file or self._vcs:
             return canonicalize_name(filename.rpartition("-")[0]) or None
-        return manifest.load(self._path / "pyproject.toml").name
+        return pyproject.load(self._path / "pyproject.toml").name
 
     @property
     def _filename(self) -> str:
@@ -219,7 +219,7 @@ class _Direct:
             if self._path == request.lock_file.project:
                 return None
             return {"name": self._name, "directory": {"path": str(self._path), "editable": self._entry.editable}}
-        url = guards.without_credentials(self._url) if self._url else None
+        url = validation.without_credentials(self._url) if self._url else None
         source: dict[str, Any] = {"url": url} if url else {"path": str(self._path)}
         if "subdirectory" in self._fragment:
             source["subdirectory"] = self._fragment["subdirectory"]
@@ -233,7 +233,7 @@ def _looked_up(pinned: Sequence[_Pinned], parsed: Requirements, request: Request
         found = list(pool.map(lambda pin: _package(pin, parsed, request), pinned))
     missing = [f"`{pin.name}` {pin.version}" for pin, package in zip(pinned, found, strict=True) if package is None]
     if missing:
-        places = [guards.without_credentials(url) for url in (parsed.index_url, *parsed.extra_index_urls) if url]
+        places = [validation.without_credentials(url) for url in (parsed.index_url, *parsed.extra_index_urls) if url]
         raise IndexLookupError(
             f"no index has a file with a locked hash of: {', '.join(missing)}",
             hint=f"asked: {', '.join(f'`{place}`' for place in places) or 'the configured indexes'}; "

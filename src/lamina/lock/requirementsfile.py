@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from lamina.lock import guards
+from lamina.lock import validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +158,7 @@ def _requirement(line: str, path: Path, origin: str, into: Requirements, *, cons
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            into.problems.append(f"{origin}: `{guards.without_credentials(text)}` is not a requirement")
+            into.problems.append(f"{origin}: `{validation.without_credentials(text)}` is not a requirement")
             return
     entry = Entry(
         origin=origin,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from packaging.markers import Marker
 
-from lamina.errors import LockError, LockSyntaxError
+from lamina.core.errors import LockError, LockSyntaxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -17,16 +17,16 @@ from packaging.markers import Marker
 from packaging.pylock import Pylock, PylockValidationError
 from packaging.specifiers import SpecifierSet
 
-from lamina.errors import LockError, LockSyntaxError
-from lamina.lock import guards, manifest, stale
+from lamina.core.errors import LockError, LockSyntaxError
+from lamina.lock import validation, pyproject, staleness
 from lamina.lock.uvgraph import Choice, Edge, Graph, Node, reach
-from lamina.lock.values import Lock
+from lamina.lock.types import Lock
 from lamina.lock.wheelnames import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from lamina.lock.values import LockFile, Request
+    from lamina.lock.types import LockFile, Request
 
 __all__ = ["read"]
 
@@ -41,7 +41,7 @@ def read(request: Request) -> Lock:
     The project itself is left out: its code goes into function packages.
     """
     path = request.lock_file.path
-    document = guards.load(path)
+    document = validation.load(path)
     if document.get("version") != _FORMAT:
         raise LockError(
             f"`{path}` has format version {document.get('version')}, and lamina reads version {_FORMAT}",
@@ -60,17 +60,17 @@ def _answer(request: Request, document: Mapping[str, Any]) -> Lock:
     path, target = request.lock_file.path, request.target
     rows: list[Mapping[str, Any]] = document.get("package", [])
     root = _root(rows, request.lock_file)
-    project = manifest.load(request.lock_file.pyproject)
-    workspace = manifest.load(path.parent / "pyproject.toml")
-    guards.python_fits(SpecifierSet(document.get("requires-python", "")), target, subject=f"`{path}`")
-    stale.refuse_uv(project, workspace, rows[root], document, request=request)
+    project = pyproject.load(request.lock_file.pyproject)
+    workspace = pyproject.load(path.parent / "pyproject.toml")
+    validation.python_fits(SpecifierSet(document.get("requires-python", "")), target, subject=f"`{path}`")
+    staleness.refuse_uv(project, workspace, rows[root], document, request=request)
     supported = [Marker(marker) for marker in document.get("supported-markers", [])]
-    guards.some_environment_fits(supported, target, path=path)
+    validation.some_environment_fits(supported, target, path=path)
     graph = Graph(nodes=tuple(_node(row) for row in rows), conflicts=_conflicts(document))
     node = graph.nodes[root]
     # uv writes no row for an extra or a group that is empty.
     groups, extras = {*node.groups, *project.groups}, {*node.extras, *(project.extras or ())}
-    guards.names_known(request, groups=groups, extras=extras)
+    validation.names_known(request, groups=groups, extras=extras)
     reached = reach(graph, root, groups=request.groups, extras=request.extras, markers=target.markers)
     pylock = _pylock([rows[position] for position in reached], document, request)
     inputs = dict.fromkeys((path, *(file.path for file in (project, workspace) if file.exists)))
@@ -154,7 +154,7 @@ def _pylock(rows: Iterable[Mapping[str, Any]], document: Mapping[str, Any], requ
         if "wheels" in package:
             package["wheels"] = near(package["wheels"], _filename, request.target)
     # For a directory of wheels uv locks no hashes, but exports them.
-    guards.hash_missing(unhashed, path=path, command="uv lock` or `uv export --format pylock.toml")
+    validation.hash_missing(unhashed, path=path, command="uv lock` or `uv export --format pylock.toml")
     converted = {"lock-version": "1.0", "created-by": "uv", "packages": packages}
     if "requires-python" in document:
         converted["requires-python"] = document["requires-python"]
@@ -180,7 +180,7 @@ def _package(row: Mapping[str, Any], directory: Path, unhashed: list[str]) -> di
         case "git":
             package["vcs"] = _vcs(place)
         case "url":
-            package["archive"] = {"url": guards.without_credentials(place)} | _archive(row, unhashed)
+            package["archive"] = {"url": validation.without_credentials(place)} | _archive(row, unhashed)
         case "path":
             package["archive"] = {"path": str(_absolute(place, directory))} | _archive(row, unhashed)
         case _:
@@ -191,7 +191,7 @@ def _package(row: Mapping[str, Any], directory: Path, unhashed: list[str]) -> di
 def _registry(row: Mapping[str, Any], place: str, directory: Path, unhashed: list[str]) -> dict[str, Any]:
     remote = re.match(r"[a-z][a-z0-9+.-]+://", place, re.IGNORECASE)
     local = directory if remote else _absolute(place, directory)
-    converted: dict[str, Any] = {"index": guards.without_credentials(place) if remote else local.as_uri()}
+    converted: dict[str, Any] = {"index": validation.without_credentials(place) if remote else local.as_uri()}
     wheels = [_file(wheel, local) for wheel in row.get("wheels", ())]
     sdist = _file(row["sdist"], local) if "sdist" in row else None
     if any("sha256" not in file["hashes"] for file in wheels) or (
@@ -208,7 +208,7 @@ def _registry(row: Mapping[str, Any], place: str, directory: Path, unhashed: lis
 
 def _file(row: Mapping[str, Any], local: Path) -> dict[str, Any]:
     if "url" in row:
-        converted: dict[str, Any] = {"url": guards.without_credentials(row["url"])}
+        converted: dict[str, Any] = {"url": validation.without_credentials(row["url"])}
     else:
         converted = {"path": str(_absolute(row["path"], local))}
     if "size" in row:
@@ -245,7 +245,7 @@ def _worded(row: Mapping[str, Any]) -> str:
 
 
 def _vcs(place: str) -> dict[str, Any]:
-    parts = urlsplit(guards.without_credentials(place))
+    parts = urlsplit(validation.without_credentials(place))
     query = parse_qs(parts.query)
     vcs = {"type": "git", "url": urlunsplit(parts._replace(query="", fragment="")), "commit-id": parts.fragment}
     for key in ("rev", "tag", "branch"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lamina.target import Target
+    from lamina.core.target import Target
 
 __all__ = ["near"]
 

@@ -1,0 +1,1 @@
+"""The zip format, read as hostile and written the same everywhere."""

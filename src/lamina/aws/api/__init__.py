@@ -1,0 +1,1 @@
+"""AWS as protocols, and the boto3 adapters that implement them."""

@@ -1,0 +1,31 @@
+"""Systems Manager's parameters through a client: `interfaces.Parameters`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lamina.aws.api.errors import Caller
+
+__all__ = ["StoredParameters"]
+
+_MISSING = frozenset({"missing"})
+
+
+class StoredParameters:
+    """The parameters of one account in one region."""
+
+    def __init__(self, call: Caller) -> None:
+        """Ask through *call*."""
+        self._call = call
+
+    def get(self, name: str) -> str | None:
+        """Return a parameter's value, or nothing where there is none."""
+        response = self._call("GetParameter", doing=f"read parameter `{name}`", expected=_MISSING, Name=name)
+        return None if response is None else str(response["Parameter"]["Value"])
+
+    def put(self, name: str, value: str) -> None:
+        """Set a parameter, new or not."""
+        self._call(
+            "PutParameter", doing=f"set parameter `{name}`", Name=name, Value=value, Type="String", Overwrite=True
+        )

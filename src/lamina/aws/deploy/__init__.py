@@ -1,0 +1,1 @@
+"""Bring functions to their code and layers: plan, then apply."""

@@ -1,0 +1,168 @@
+"""Word plans for functions, and what became of them, for people and programs. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from lamina.aws.deploy.plan import Create, Deploy, DetachLayers, Keep, UpdateCode, UpdateSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lamina.aws.deploy.apply import Deployed
+    from lamina.aws.deploy.plan import Update
+    from lamina.aws.deploy.survey import Step
+    from lamina.aws.api.functions import Settings
+    from lamina.aws.api.protocols import Account
+
+__all__ = ["deployed_rows", "migration", "planned", "planned_rows"]
+
+
+def planned(steps: Sequence[Step], account: Account) -> Iterator[str]:
+    """Yield the lines that say what is to happen in *account*; functions that stay as they are share one."""
+    kept = [step.action.wanted.name for step in steps if isinstance(step.action, Keep)]
+    if kept:
+        named = kept[0] if len(kept) == 1 else f"{kept[0]} and {len(kept) - 1} more"
+        yield f"function {named}, {account}: keep: unchanged"
+    for step in steps:
+        match step.action:
+            case Keep():
+                continue
+            case Create() as action:
+                alias = f", alias {action.alias}" if action.alias is not None else ""
+                yield f"function {action.wanted.name}, {account}: create{alias}: {action.reason}"
+            case Deploy() as action:
+                yield f"function {action.wanted.name}, {account}: {_doing(action)}: {action.reason}"
+                if action.window is not None:
+                    yield f"  {action.window}"
+            case _:
+                assert_never(step.action)
+
+
+def _doing(action: Deploy) -> str:
+    words = _updates(action)
+    if action.alias is not None:
+        words += ["a version", f"alias {action.alias}"]
+    return ("update " if action.updates else "publish ") + ", then ".join(words)
+
+
+def _updates(action: Deploy) -> list[str]:
+    return [_word(update, action.found.latest.settings) for update in action.updates]
+
+
+def _word(update: Update, present: Settings) -> str:
+    match update:
+        case UpdateCode():
+            return "code"
+        case UpdateSettings():
+            # One call changes handler and runtime, too, and maybe nothing but these.
+            return "layers" if update.settings.layers != present.layers else "settings"
+        case DetachLayers():
+            return "no layers"
+        case _:
+            assert_never(update)
+
+
+def planned_rows(steps: Sequence[Step], account: Account) -> list[dict[str, object]]:
+    """Return the plan as the plain values of a JSON document."""
+    return [_row(step, account) for step in steps]
+
+
+def deployed_rows(deployed: Sequence[Deployed], account: Account) -> list[dict[str, object]]:
+    """Return what was done as the plain values of a JSON document."""
+    return [
+        _row(each.step, account) | {"function_version": each.version, "sent_bytes": each.sent_bytes}
+        for each in deployed
+    ]
+
+
+def _row(step: Step, account: Account) -> dict[str, object]:
+    action, wanted = step.action, step.action.wanted
+    row: dict[str, object] = {
+        "name": wanted.function,
+        "function_name": wanted.name,
+        "account": account.id,
+        "region": account.region,
+        "reason": action.reason,
+        "change": action.is_change,
+        "code_sha256": wanted.code_sha256,
+        "layers": [layer.reference for layer in wanted.layers],
+        "alias": None,
+        "window": None,
+        "updates": [],
+    }
+    match action:
+        case Keep():
+            return row | {"action": "keep"}
+        case Create():
+            return row | {"action": "create", "alias": action.alias}
+        case Deploy():
+            return row | {
+                "action": "deploy",
+                "alias": action.alias,
+                "window": action.window,
+                "layers": list(action.settings.layers),
+                "updates": _updates(action),
+            }
+        case _:
+            assert_never(action)
+
+
+def migration(steps: Sequence[Step], *, limit: int) -> Iterator[str]:
+    """Yield, as Markdown, how functions come from zips with everything inside to layers, by lamina and by other tools."""
+    moving = [step.action for step in steps if isinstance(step.action, Deploy) and step.action.updates]
+    if not moving:
+        yield "Nothing is to be moved: every function has its code and layers, or does not exist yet."
+        return
+    yield "| function | present code, unzipped | new layers | together | of the limit |"
+    yield "| --- | --: | --: | --: | --: |"
+    tight = []
+    for action in moving:
+        layers, code = action.wanted.layers_unzipped_bytes(action.found.latest), action.found.code_unzipped_bytes
+        together = None if code is None or layers is None else code + layers
+        if together is None or together > limit:
+            tight.append(action)
+        share = "unknown" if together is None else f"{together / limit:.0%}"
+        yield f"| {action.wanted.name} | {_bytes(code)} | {_bytes(layers)} | {_bytes(together)} | {share} |"
+    yield ""
+    yield f"The limit is {limit:,} bytes for a function with all its layers. Lambda checks it at every single call."
+    yield ""
+    yield "## With lamina"
+    yield ""
+    yield "`lamina deploy` takes these steps for each function, and puts everything back if one of them fails:"
+    yield ""
+    for action in moving:
+        yield f"- {action.wanted.name}: {_doing(action)}"
+        if action.window is not None:
+            yield f"  ({action.window})"
+    yield ""
+    yield from _elsewhere(tight)
+
+
+def _elsewhere(tight: Sequence[Deploy]) -> Iterator[str]:
+    yield "## With CloudFormation, SAM, CDK or Terraform"
+    yield ""
+    yield "They change layers before code, so for a moment every function has its present code and the new layers."
+    yield ""
+    if not tight:
+        yield "That fits for every function, so one deployment with the new code and the layers does it."
+        return
+    yield f"That does not fit, or is not known to, for: {', '.join(f'`{action.wanted.name}`' for action in tight)}"
+    yield ""
+    yield "Two deployments do it:"
+    yield ""
+    yield "1. The new code without layers. A function cannot import its dependencies now, so its traffic has to come through an"
+    yield "   alias that stays on the present version:"
+    yield "   - CloudFormation, SAM, CDK: the new `Code`, no `Layers`, and the alias's `FunctionVersion` as it is (no `AutoPublishAlias`)"
+    yield "   - Terraform: the new `filename` and `source_code_hash`, `layers = []`, `publish = false`"
+    yield "2. The layers, a version, and the alias:"
+    yield "   - CloudFormation, SAM, CDK: `Layers`, a new `AWS::Lambda::Version`, and the alias's `FunctionVersion` pointing to it"
+    yield '   - Terraform: `layers = ["arn:…"]`, `publish = true`, and the alias\'s `function_version`'
+    if without := [action.wanted.name for action in tight if action.found.alias is None]:
+        yield ""
+        yield f"No alias was found for {', '.join(f'`{name}`' for name in without)}: its callers would see errors between the two"
+        yield "deployments. Make one and let them call it first; or run `lamina deploy`, where that time is seconds."
+
+
+def _bytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size:,}"

@@ -1,0 +1,186 @@
+"""Look at what AWS holds of a service's functions, and plan what becomes of each. Only reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.archive.zip.listing import members
+from lamina.aws.deploy.config import DEFAULT_ALIAS
+from lamina.aws.deploy.plan import Create, Deploy, Found, Keep, WantedFunction, WantedLayer, plan
+from lamina.aws.api.functions import LATEST
+from lamina.core.errors import ArchiveError, DeployError
+from lamina.core.target import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.aws.deploy.config import DeployConfig
+    from lamina.aws.deploy.plan import Action
+    from lamina.aws.api.functions import Functions, FunctionState
+    from lamina.aws.api.protocols import Account
+    from lamina.aws.publish.desired import Wanted
+    from lamina.core.values import Build, Package
+
+__all__ = ["Step", "backup", "layer_arn", "replan", "survey", "want_functions"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What is to happen to one function, and the package that it is to have."""
+
+    package: Package
+    action: Action
+
+
+def layer_arn(account: Account, name: str) -> str:
+    """Return the ARN, without version, of the layer *name*."""
+    return f"arn:{account.partition}:lambda:{account.region}:{account.id}:layer:{name}"
+
+
+def want_functions(
+    build: Build, layers: Sequence[Wanted], versions: Mapping[str, str], config: DeployConfig, account: Account
+) -> tuple[WantedFunction, ...]:
+    """
+    Return how every function of *build* is to be in *account*.
+
+    *layers* are those of the build; *versions* maps a layer's name in Lambda to the ARN of its version, where that is published.
+    """
+    known = {
+        each.layer.name: WantedLayer(
+            layer=layer_arn(account, each.name),
+            arn=versions.get(each.name),
+            unzipped_bytes=each.layer.unzipped_bytes,
+        )
+        for each in layers
+    }
+    return tuple(
+        WantedFunction(
+            function=package.name,
+            name=config.name(build.service, package.name),
+            code_sha256=package.code_sha256,
+            zipped_bytes=package.zipped_bytes,
+            unzipped_bytes=package.unzipped_bytes,
+            layers=tuple(known[layer] for layer in package.layers),
+            handler=package.handler,
+            runtime=build.target.runtime,
+            architecture=str(build.target.architecture),
+            own_layers=frozenset(layer.layer for layer in known.values()),
+        )
+        for package in build.packages
+    )
+
+
+def survey(
+    functions: Functions,
+    wanted: Sequence[WantedFunction],
+    packages: Mapping[str, Package],
+    *,
+    config: DeployConfig,
+    create: bool,
+    directory: Path,
+    has_bucket: bool,
+) -> tuple[Step, ...]:
+    """
+    Return the plan for the *wanted* functions, in their order; the old code is kept in *directory* where sizes decide.
+
+    Raises DeployError with everything that cannot be deployed as things are, and AwsError and its kinds.
+    """
+    steps = []
+    for each in wanted:
+        found = _look(functions, each, config, directory)
+        action = plan(each, found, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=quotas().unzipped_bytes)
+        steps.append(Step(package=packages[each.function], action=action))
+    mistakes = [mistake for step in steps for mistake in _mistakes(step.action, has_bucket=has_bucket)]
+    absent = [step.action.wanted.name for step in steps if isinstance(step.action, Create)]
+    if absent and not create:
+        mistakes.append(f"there is no function {', '.join(f'`{name}`' for name in absent)}")
+    if mistakes:
+        text = "\n  ".join((f"{len(mistakes)} things keep this from being deployed", *mistakes))
+        raise DeployError(
+            mistakes[0][0].upper() + mistakes[0][1:] if len(mistakes) == 1 else text,
+            hint="functions are made with --create --role ARN; what they are called: `function-name` in "
+            "`[tool.lamina.deploy]`"
+            if absent and not create
+            else "nothing was changed",
+        )
+    return tuple(steps)
+
+
+def replan(steps: Sequence[Step], wanted: Sequence[WantedFunction], *, config: DeployConfig) -> tuple[Step, ...]:
+    """Return the plan of *steps* for what is *wanted* now that the layers are published; nothing is looked at again."""
+    limit = quotas().unzipped_bytes
+    found = [step.action.found if isinstance(step.action, Deploy) else None for step in steps]
+    return tuple(
+        step
+        if isinstance(step.action, Keep)
+        else Step(
+            package=step.package,
+            action=plan(each, seen, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=limit),
+        )
+        for step, each, seen in zip(steps, wanted, found, strict=True)
+    )
+
+
+def backup(directory: Path, name: str) -> Path:
+    """Return where the old code of the function *name* is kept."""
+    return directory / f"{name}.zip"
+
+
+def _look(functions: Functions, wanted: WantedFunction, config: DeployConfig, directory: Path) -> Found | None:
+    latest = functions.get(wanted.name)
+    if latest is None:
+        return None
+    alias = functions.alias(wanted.name, config.alias or DEFAULT_ALIAS)
+    pointed = None
+    if alias is not None and alias.version != LATEST:
+        pointed = functions.get(wanted.name, alias.version)
+    references = tuple(layer.reference for layer in wanted.layers)
+    code_bytes = None
+    if not latest.is_image and latest.code_sha256 != wanted.code_sha256 and latest.settings.layers != references:
+        # Both are to change, so their sizes decide the order; and the old code is what a failure is mended with.
+        code_bytes = _download(functions, latest, directory)
+    return Found(
+        latest=latest,
+        alias=alias,
+        pointed=pointed,
+        code_unzipped_bytes=code_bytes,
+        layers_unzipped_bytes=None if latest.settings.layers else 0,
+    )
+
+
+def _download(functions: Functions, latest: FunctionState, directory: Path) -> int | None:
+    path = backup(directory, latest.name)
+    functions.download(latest.name, path)
+    try:
+        return sum(member.size for member in members(path))
+    except ArchiveError:
+        # Somebody else's zip need not be one that lamina would make; then its size stays unknown.
+        return None
+
+
+def _mistakes(action: Action, *, has_bucket: bool) -> Iterator[str]:
+    wanted, limits = action.wanted, quotas()
+    if wanted.zipped_bytes > limits.direct_upload_bytes and not has_bucket:
+        yield (
+            f"the package of `{wanted.name}` has {wanted.zipped_bytes:,} bytes, and a call takes "
+            f"{limits.direct_upload_bytes:,}: configure a `bucket` in `[tool.lamina.publish]`"
+        )
+    if not isinstance(action, Deploy):
+        return
+    latest, alias = action.found.latest, action.found.alias
+    if latest.is_image:
+        yield f"function `{wanted.name}` is a container image, which has no layers"
+    if len(action.settings.layers) > limits.layers:
+        yield (
+            f"function `{wanted.name}` would have {len(action.settings.layers)} layers with those of others, "
+            f"and Lambda takes {limits.layers}"
+        )
+    if alias is not None and alias.is_split:
+        yield f"alias `{alias.name}` of `{wanted.name}` splits its traffic: end that first"
+    if latest.code_bytes > limits.direct_upload_bytes and not has_bucket and latest.code_sha256 != wanted.code_sha256:
+        yield (
+            f"the present code of `{wanted.name}` has {latest.code_bytes:,} bytes, and could be put back through a "
+            "bucket only: configure a `bucket` in `[tool.lamina.publish]`"
+        )

@@ -1,0 +1,1 @@
+"""Delete layer versions and objects that are not used: plan, then apply."""

@@ -1,0 +1,217 @@
+"""Find the layer versions and stored objects that nobody needs, and delete them; only on request, and never what is used."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.aws.api.functions import unversioned
+from lamina.aws.publish.naming import digest_in
+from lamina.aws.prune.plan import Delete, Keep, left_over, plan, unneeded
+from lamina.aws.publish.manifest import decode
+from lamina.core.reporter import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from lamina.aws.api.protocols import Listed, Objects, Unfinished
+    from lamina.aws.api.inventory import Inventory, VersionRow
+    from lamina.aws.publish.naming import Keys
+    from lamina.aws.prune.plan import Action, Rules
+    from lamina.aws.publish.manifest import Record
+    from lamina.core.reporter import Reporter
+
+__all__ = [
+    "Pruned",
+    "Survey",
+    "Unneeded",
+    "delete_objects",
+    "delete_versions",
+    "kept_digests",
+    "survey",
+    "survey_objects",
+]
+
+_SILENT = Silent()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What becomes of the layer versions in one account and region."""
+
+    actions: tuple[Action, ...]
+    code_bytes: Mapping[str, int]
+    """Zipped sizes of the versions to be deleted, by ARN."""
+
+    @property
+    def deletions(self) -> tuple[VersionRow, ...]:
+        """The versions that are to go."""
+        return tuple(action.version for action in self.actions if isinstance(action, Delete))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """What was deleted."""
+
+    versions: tuple[VersionRow, ...]
+    spared: tuple[VersionRow, ...]
+    """Those that came into use after the plan was made."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unneeded:
+    """What a bucket has and nobody needs."""
+
+    objects: tuple[Listed, ...]
+    uploads: tuple[Unfinished, ...]
+    """Left by publishers who were killed; how many bytes they hold S3 does not say."""
+
+
+def survey(
+    inventory: Inventory,
+    names: Collection[str] | None,
+    rules: Rules,
+    *,
+    now: dt.datetime | None = None,
+    check: Callable[[], None] | None = None,
+    reporter: Reporter = _SILENT,
+) -> Survey:
+    """
+    Return what becomes of all versions of the layers *names*, or of all layers; raises AwsError and its kinds.
+
+    *check* is called now and then, which in a large account is for minutes, and may raise.
+    """
+    check = check or _go_on
+    reporter.stage("Looking at layers")
+    chosen = sorted(names) if names is not None else sorted(inventory.layers())
+    versions: list[VersionRow] = []
+    for name in chosen:
+        check()
+        versions += inventory.versions(name)
+    used, guarded = _needed(inventory, versions, reporter, check)
+    actions = plan(
+        versions,
+        used=used,
+        guarded=guarded,
+        rules=rules,
+        now=now or dt.datetime.now(tz=dt.UTC),
+    )
+    candidates = [action.version for action in actions if isinstance(action, Delete)]
+    reporter.stage("Looking at what could go", total=len(candidates))
+    code_bytes: dict[str, int] = {}
+    shared: set[str] = set()
+    for version in candidates:
+        check()
+        size = inventory.code_bytes(version.name, version.number)
+        if size is not None:
+            code_bytes[version.arn] = size
+        if inventory.is_shared(version.name, version.number):
+            shared.add(version.arn)
+        reporter.advance(1)
+    return Survey(
+        actions=tuple(
+            Keep(version=action.version, reason="shared with others, whose functions cannot be seen from here")
+            if action.version.arn in shared and isinstance(action, Delete)
+            else action
+            for action in actions
+        ),
+        code_bytes={arn: size for arn, size in code_bytes.items() if arn not in shared},
+    )
+
+
+def _go_on() -> None:
+    pass
+
+
+def _needed(
+    inventory: Inventory, versions: Iterable[VersionRow], reporter: Reporter, check: Callable[[], None] = _go_on
+) -> tuple[frozenset[str], frozenset[str]]:
+    """
+    Return which of *versions* any version of any function has, and the layers (without version) that a stack may go back to.
+
+    Only these are remembered, however many functions there are.
+    """
+    asked = {version.arn for version in versions}
+    if not asked:
+        return frozenset(), frozenset()
+    reporter.stage("Looking at stacks")
+    guarded: set[str] = set()
+    unsettled: set[str] = set()
+    for stack in inventory.unsettled_stacks():
+        guarded |= stack.layers
+        unsettled |= stack.functions
+    reporter.stage("Looking at functions")
+    used: set[str] = set()
+    for attachment in inventory.attachments():
+        check()
+        used.update(asked.intersection(attachment.layers))
+        guarded.update(map(unversioned, attachment.layers if attachment.name in unsettled else ()))
+        reporter.advance(1)
+    return frozenset(used), frozenset(guarded)
+
+
+def delete_versions(inventory: Inventory, found: Survey, *, reporter: Reporter = _SILENT) -> Pruned:
+    """Delete what *found* says, but for what has come into use since; raises AwsError and its kinds."""
+    deletions = found.deletions
+    used, guarded = _needed(inventory, deletions, reporter)
+    spared = tuple(each for each in deletions if each.arn in used or unversioned(each.arn) in guarded)
+    going = tuple(each for each in deletions if each not in spared)
+    reporter.stage("Deleting", total=len(going))
+    for version in going:
+        inventory.delete(version.name, version.number)
+        reporter.advance(1)
+    return Pruned(versions=going, spared=spared)
+
+
+def kept_digests(inventory: Inventory, deletions: Iterable[VersionRow]) -> frozenset[str]:
+    """Return the digests of all layer versions in an account, but for *deletions*: any service may share a bucket."""
+    going = {version.arn for version in deletions}
+    found = (
+        digest_in(version.description)
+        for name in inventory.layers()
+        for version in inventory.versions(name)
+        if version.arn not in going
+    )
+    return frozenset(digest for digest in found if digest is not None)
+
+
+def survey_objects(
+    objects: Objects, keys: Keys, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = _SILENT
+) -> Unneeded:
+    """Return what of a bucket no layer version with a digest in *kept* needs; raises AwsError and its kinds."""
+    reporter.stage("Looking at objects")
+    records: list[Record] = []
+    unreadable: list[str] = []
+    for digest in sorted(kept):
+        content = objects.get(keys.record(digest))
+        record = None if content is None else decode(content)
+        if record is not None:
+            records.append(record)
+        elif content is not None:
+            unreadable.append(keys.record(digest))
+    if unreadable:
+        reporter.warn(
+            f"No part is pruned, because it is not known which ones {len(unreadable)} layers need: `{unreadable[0]}`",
+            hint="a later version of lamina wrote it, or it is damaged",
+        )
+    going = unneeded(
+        objects.listed(keys.prefix),
+        kept=kept,
+        records=None if unreadable else records,
+        keys=keys,
+        keep_layers=keep_layers,
+    )
+    return Unneeded(objects=going, uploads=left_over(objects.unfinished(keys.prefix), keys))
+
+
+def delete_objects(objects: Objects, found: Unneeded, *, reporter: Reporter = _SILENT) -> int:
+    """Delete what was *found*, and return how many bytes the objects had; raises AwsError and its kinds."""
+    reporter.stage("Deleting objects", total=len(found.objects) + len(found.uploads))
+    for each in found.objects:
+        objects.delete(each.key)
+        reporter.advance(1)
+    for upload in found.uploads:
+        objects.abort(upload.key, upload.id)
+        reporter.advance(1)
+    return sum(each.size for each in found.objects)

@@ -1,0 +1,1 @@
+"""Publish layers: plan from what AWS has, then apply."""

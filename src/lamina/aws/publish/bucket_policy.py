@@ -1,0 +1,86 @@
+"""See whether a bucket may keep layers for Lambda, and word the policy that makes it so (`storage = "reference"`)."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.errors import PublishError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lamina.aws.api.protocols import Account, BucketState
+
+__all__ = ["check", "ready_policy"]
+
+# Lambda developer guide, "Self-managed S3 code storage" (read 2026-11-23).
+_PRINCIPAL = "lambda.amazonaws.com"
+_ACTIONS = ("s3:GetObject", "s3:GetObjectVersion")
+
+
+def check(state: BucketState, *, bucket: str, prefix: str, account: Account) -> None:
+    """
+    Raise PublishError, with everything that is missing, unless Lambda may read layers in *bucket* as long as they live.
+
+    Conditions of the bucket's policy are not evaluated.
+    """
+    missing: list[str] = []
+    hints: list[str] = []
+    if not state.versioned:
+        missing.append("has no versioning")
+        hints.append(
+            f"aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled",
+        )
+    resource = f"arn:{account.partition}:s3:::{bucket}/{prefix}layers/x.zip"
+    allowed = [action for action in _ACTIONS if _allows(state.policy, action, resource)]
+    if lacking := [action for action in _ACTIONS if action not in allowed]:
+        missing.append(f"does not let Lambda {' and '.join(f'`{action}`' for action in lacking)}")
+        hints.append(f"add this to the bucket's policy:\n{ready_policy(bucket=bucket, prefix=prefix, account=account)}")
+    if missing:
+        raise PublishError(
+            f"Bucket `{bucket}` cannot keep layers for Lambda: it {' and '.join(missing)}", hint="\n".join(hints)
+        )
+
+
+def ready_policy(*, bucket: str, prefix: str, account: Account) -> str:
+    """Return a bucket policy that lets Lambda read the layers of *account*, and nobody else's functions."""
+    statement = {
+        "Sid": "LambdaReadsLayers",
+        "Effect": "Allow",
+        "Principal": {"Service": _PRINCIPAL},
+        "Action": list(_ACTIONS),
+        "Resource": f"arn:{account.partition}:s3:::{bucket}/{prefix}layers/*",
+        "Condition": {"ArnLike": {"aws:SourceArn": f"arn:{account.partition}:lambda:{account.region}:{account.id}:*"}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
+
+
+def _allows(policy: str | None, action: str, resource: str) -> bool:
+    statements = list(_statements(policy))
+    return any(_applies(each, action, resource) for each in statements if each.get("Effect") == "Allow") and not any(
+        _applies(each, action, resource) and "Condition" not in each
+        for each in statements
+        if each.get("Effect") == "Deny"
+    )
+
+
+def _statements(policy: str | None) -> Iterator[dict[str, Any]]:
+    if policy is not None:
+        statements = json.loads(policy).get("Statement", [])
+        yield from statements if isinstance(statements, list) else [statements]
+
+
+def _applies(statement: dict[str, Any], action: str, resource: str) -> bool:
+    principal = statement.get("Principal")
+    services = principal.get("Service") if isinstance(principal, dict) else principal
+    return (
+        bool({"*", _PRINCIPAL}.intersection(_listed(services)))
+        and any(fnmatchcase(action.lower(), pattern.lower()) for pattern in _listed(statement.get("Action")))
+        and any(fnmatchcase(resource, pattern) for pattern in _listed(statement.get("Resource")))
+    )
+
+
+def _listed(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else [] if value is None else [str(value)]

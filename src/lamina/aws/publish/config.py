@@ -1,0 +1,166 @@
+"""Read ``[tool.lamina.publish]``: where layers go, what they are called, and who may use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lamina.project import config
+from lamina.aws.api.facts import fits
+from lamina.aws.api.protocols import Grant, Storage
+from lamina.aws.publish.naming import placeholders
+from lamina.core.errors import ConfigError, InvalidConfigError
+from lamina.project.table import did_you_mean
+from lamina.core.target import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from lamina.project.table import Table
+
+__all__ = ["PublishConfig", "load", "template"]
+
+_LAYER_NAMES = ("service", "layer", "runtime", "architecture")
+_PLACES = ("account", "region", "partition")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishConfig:
+    """The configuration of publishing; every name in it has the form that AWS asks for."""
+
+    bucket: str | None = None
+    """May have ``{account}``, ``{region}`` and ``{partition}``. Without one, layers travel in the call itself."""
+    prefix: str = "lamina/"
+    """Of every key in the bucket; empty, or ending with a slash."""
+    regions: tuple[str, ...] = ()
+    """None: the region that the AWS configuration names."""
+    roles: tuple[str, ...] = ()
+    """ARNs of roles to assume, one for each account. None: whoever runs lamina."""
+    share_with: tuple[Grant, ...] = ()
+    storage: Storage = Storage.COPY
+    ssm_prefix: str | None = None
+    """Below it, each layer's ARN is kept in a parameter of the layer's name."""
+    layer_name: str = "{service}-{layer}"
+    license: str | None = None
+    fetches: bool = False
+    """Whether all wheels are fetched and everything is built, also where what the bucket has would do."""
+
+    def at(self, regions: Collection[str]) -> PublishConfig:
+        """Return the configuration for *regions* instead of its own, if there are any; raises ConfigError for what is none."""
+        if wrong := [f"`{each}`" for each in regions if not fits("region", each)]:
+            raise ConfigError(f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} no region's name")
+        return replace(self, regions=tuple(dict.fromkeys(regions))) if regions else self
+
+
+def load(project: Path) -> PublishConfig:
+    """Return the publishing configuration of *project*; raises InvalidConfigError with every mistake in it."""
+    mistakes: list[tuple[str, str]] = []
+    file, table = config.section(project, "publish", mistakes)
+    found = PublishConfig(
+        bucket=_bucket(table),
+        prefix=_prefix(table),
+        regions=_all_fit(table, "regions", "region", "no region's name"),
+        roles=_all_fit(table, "roles", "role", "no role's ARN, such as arn:aws:iam::123456789012:role/publisher"),
+        share_with=_share_with(table),
+        storage=_storage(table),
+        ssm_prefix=_ssm_prefix(table),
+        layer_name=template(table, "layer-name", _LAYER_NAMES) or PublishConfig().layer_name,
+        license=_license(table),
+        fetches=_one_of(table, "missing-wheels", ("bucket", "fetch")) == "fetch",
+    )
+    if found.storage is Storage.REFERENCE and found.bucket is None and "bucket" not in table:
+        table.complain("storage", '`"reference"` needs a `bucket`')
+    table.done()
+    if mistakes:
+        raise InvalidConfigError(file=file, mistakes=mistakes)
+    return found
+
+
+def template(table: Table, name: str, known: Collection[str]) -> str | None:
+    """Return the string *name* of *table*, whose placeholders are all *known*; complain about others, and about lone braces."""
+    value = table.string(name)
+    if value is None:
+        return None
+    wrong = [each for each in placeholders(value) if each not in known]
+    for each in wrong:
+        table.complain(name, f"unknown placeholder `{{{each}}}`{did_you_mean(each, known)}")
+    if not wrong and ("{" in (rest := _plain(value, known)) or "}" in rest):
+        table.complain(name, f"`{value}` has a brace that belongs to no placeholder")
+    return None if wrong else value
+
+
+def _plain(value: str, known: Collection[str]) -> str:
+    for each in known:
+        value = value.replace(f"{{{each}}}", "")
+    return value
+
+
+def _bucket(table: Table) -> str | None:
+    value = template(table, "bucket", _PLACES)
+    if value is None:
+        return None
+    # What the placeholders become has letters and digits only, and at least two of them.
+    example = value.replace("{account}", "123456789012").replace("{region}", "eu-west-1").replace("{partition}", "aws")
+    if not fits("bucket", example):
+        table.complain("bucket", f"`{value}` is no bucket's name")
+        return None
+    return value
+
+
+def _prefix(table: Table) -> str:
+    value = template(table, "prefix", ())
+    if value is None:
+        return PublishConfig().prefix
+    stripped = value.strip("/")
+    return f"{stripped}/" if stripped else ""
+
+
+def _all_fit(table: Table, name: str, kind: str, fact: str) -> tuple[str, ...]:
+    values = table.strings(name) or ()
+    for value in values:
+        if not fits(kind, value):
+            table.complain(name, f"`{value}` is {fact}")
+    return values
+
+
+def _share_with(table: Table) -> tuple[Grant, ...]:
+    values = table.strings("share-with") or ()
+    for value in values:
+        if not (fits("account", value) or fits("organisation", value)):
+            table.complain("share-with", f"`{value}` is neither an account's number nor an organisation's id")
+    return tuple(Grant(principal=value) for value in values)
+
+
+def _storage(table: Table) -> Storage:
+    return Storage(_one_of(table, "storage", [each.value for each in Storage]))
+
+
+def _one_of(table: Table, name: str, known: Sequence[str]) -> str:
+    """Return one of the *known* values, the first where none is configured."""
+    value = table.string(name)
+    if value is None or value in known:
+        return value or known[0]
+    table.complain(name, f"no {name} `{value}`{did_you_mean(value, known)}; one of {', '.join(known)}")
+    return known[0]
+
+
+def _ssm_prefix(table: Table) -> str | None:
+    value = template(table, "ssm-prefix", ("service", *_PLACES))
+    if value is None:
+        return None
+    value = value.rstrip("/")
+    if not value.startswith("/") or not fits(
+        "parameter", _plain(value, ("service", *_PLACES)).replace("//", "/x/") + "x"
+    ):
+        table.complain("ssm-prefix", f"`{value}` is no path of parameters, such as /layers")
+        return None
+    return value
+
+
+def _license(table: Table) -> str | None:
+    value = table.string("license")
+    most = quotas().layer_license_characters
+    if value is not None and len(value) > most:
+        table.complain("license", f"{len(value)} characters, and Lambda takes {most}")
+    return value

@@ -1,0 +1,139 @@
+"""Decide what every layer of a build is to be in AWS, and refuse what AWS would: before the first call. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.aws.api.facts import fits
+from lamina.aws.publish.naming import describe, layer_name, plain_runtime
+from lamina.aws.publish.parts import Cut, cut
+from lamina.core.errors import ConfigError, PublishError
+from lamina.project.table import did_you_mean
+from lamina.core.target import quotas, runtimes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from lamina.aws.publish.config import PublishConfig
+    from lamina.core.values import Build, Layer
+
+__all__ = ["Wanted", "want"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """One layer as it is to be in AWS, wherever that is."""
+
+    service: str
+    layer: Layer
+    name: str
+    """In Lambda."""
+    label: str
+    """The layer's own name; with that of its target, where the service has several."""
+    runtime: str
+    architectures: tuple[str, ...]
+    """All that the runtime has, for a layer without native code."""
+    description: str
+    cut: Cut
+    config: PublishConfig
+
+    @property
+    def platform(self) -> str:
+        """What it runs on, in words."""
+        return f"{self.runtime} on {' and '.join(self.architectures)}"
+
+
+def want(builds: Sequence[Build], config: PublishConfig, names: Collection[str] = ()) -> tuple[Wanted, ...]:
+    """
+    Return what is wanted of the layers of *builds*, one for each target of the service, or those of *names* only.
+
+    A layer that is the same one on several targets is wanted once.
+
+    Raises ConfigError for a layer that the service does not have, and PublishError with everything that AWS would refuse.
+    """
+    known = list(dict.fromkeys(layer.name for build in builds for layer in build.layers))
+    if unknown := [f"`{name}`{did_you_mean(name, known)}" for name in names if name not in known]:
+        raise ConfigError(
+            f"The service has no layer {', '.join(unknown)}",
+            hint=f"it has: {', '.join(f'`{each}`' for each in known) or 'none'}",
+        )
+    all_wanted = [
+        _wanted(build, layer, config, several=len(builds) > 1)
+        for build in builds
+        for layer in build.layers
+        if not names or layer.name in names
+    ]
+    wanted = tuple({(each.name, each.layer.name, each.layer.digest): each for each in reversed(all_wanted)}.values())[
+        ::-1
+    ]
+    mistakes = [mistake for each in wanted for mistake in _mistakes(each)]
+    if twice := sorted({each.name for each in wanted if sum(other.name == each.name for other in wanted) > 1}):
+        lacking = " and ".join(
+            f"`{{{each}}}`" for each in _telling(builds, wanted) if f"{{{each}}}" not in config.layer_name
+        )
+        mistakes += [f"several layers would be called `{name}`: `layer-name` must have {lacking}" for name in twice]
+    if mistakes:
+        text = (
+            mistakes[0] if len(mistakes) == 1 else "\n  ".join((f"AWS would refuse {len(mistakes)} things", *mistakes))
+        )
+        raise PublishError(text[0].upper() + text[1:], hint="nothing was asked of AWS")
+    return wanted
+
+
+def _telling(builds: Sequence[Build], wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Yield the placeholders that tell the layers apart."""
+    if len({each.layer.name for each in wanted}) > 1:
+        yield "layer"
+    if len({build.target.runtime for build in builds}) > 1:
+        yield "runtime"
+    if len({build.target.architecture for build in builds}) > 1:
+        yield "architecture"
+
+
+def _architectures(build: Build, layer: Layer) -> tuple[str, ...]:
+    if layer.is_native:
+        return (str(build.target.architecture),)
+    return tuple(
+        str(each) for runtime in runtimes() if runtime.name == build.target.runtime for each in runtime.architectures
+    )
+
+
+def _wanted(build: Build, layer: Layer, config: PublishConfig, *, several: bool) -> Wanted:
+    name = layer_name(config.layer_name, service=build.service, layer=layer.name, target=build.target)
+    architectures = _architectures(build, layer)
+    suffix = f"-{plain_runtime(build.target)}-{build.target.architecture}" if several else ""
+    return Wanted(
+        service=build.service,
+        layer=layer,
+        name=name,
+        label=layer.name + suffix,
+        runtime=build.target.runtime,
+        architectures=architectures,
+        description=describe(
+            layer.digest, f"{build.target.runtime} on {' and '.join(architectures)}", layer.distributions
+        ),
+        cut=cut(layer.stretches, layer.zipped_bytes, quotas()),
+        config=config,
+    )
+
+
+def _mistakes(wanted: Wanted) -> list[str]:
+    limits, layer = quotas(), wanted.layer
+    found: list[str] = []
+    if len(wanted.name) > limits.layer_name_characters:
+        found.append(
+            f"the name `{wanted.name}` has {len(wanted.name)} characters, and Lambda takes {limits.layer_name_characters}"
+        )
+    elif not fits("layer-name", wanted.name):
+        found.append(f"the name `{wanted.name}` is no layer's name: letters, digits, `-` and `_`")
+    if layer.unzipped_bytes > limits.unzipped_bytes:
+        found.append(
+            f"layer `{layer.name}` has {layer.unzipped_bytes:,} bytes unzipped, and Lambda takes {limits.unzipped_bytes:,}"
+        )
+    if wanted.config.bucket is None and layer.zipped_bytes > limits.direct_upload_bytes:
+        found.append(
+            f"layer `{layer.name}` has {layer.zipped_bytes:,} bytes zipped, and a call takes "
+            f"{limits.direct_upload_bytes:,}: configure a `bucket` in `[tool.lamina.publish]`"
+        )
+    return found

@@ -1,0 +1,115 @@
+"""What the bucket knows about a layer: who is in it, and which parts it is made of. Written once, beside the layer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.aws.publish.desired import Wanted
+
+__all__ = ["Record", "Recorded", "decode", "encode", "is_of"]
+
+_VERSION = "1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """One distribution of a published layer."""
+
+    name: str
+    version: str
+    artifact: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What was recorded of a published layer."""
+
+    digest: str
+    sha256: str
+    """Of the zip."""
+    zipped_bytes: int
+    platform: str
+    """What it runs on, in words."""
+    distributions: tuple[Recorded, ...]
+    parts: tuple[str, ...]
+    """SHA-256 of each part but the tail, in order."""
+    directories: tuple[str, ...] = ()
+    """Names of what the shelf has of it."""
+    segments: tuple[tuple[str, int], ...] = ()
+    """Names and sizes in bytes of its segments, in the order of the zip, from its first byte on; none where they have no names."""
+
+
+def encode(wanted: Wanted, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str = "") -> bytes:
+    """
+    Return the record of a layer whose *parts* have these SHA-256; the same bytes whoever writes it.
+
+    *directories* is what the shelf has of it; *sha256* that of its zip, where only Lambda could say it.
+    """
+    layer = wanted.layer
+    named = all(each.segment for each in layer.stretches)
+    document = {
+        "version": _VERSION,
+        "digest": layer.digest,
+        "sha256": layer.sha256 or sha256,
+        "zipped_bytes": layer.zipped_bytes,
+        "platform": wanted.platform,
+        "distributions": [
+            {"name": each.name, "version": each.version, "artifact": each.artifact, "sha256": each.sha256}
+            for each in layer.distributions
+        ],
+        "parts": list(parts),
+        "directories": list(directories),
+        "segments": [[each.segment, each.size] for each in layer.stretches] if named else [],
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode(content: bytes) -> Record | None:
+    """
+    Return the record in *content*, or nothing for one of a later version, or where it is none.
+
+    It only words reasons, so a damaged one stops nobody.
+    """
+    try:
+        document: dict[str, Any] = json.loads(content)
+        if document["version"] != _VERSION:
+            return None
+        return Record(
+            digest=document["digest"],
+            sha256=document["sha256"],
+            zipped_bytes=document["zipped_bytes"],
+            platform=document["platform"],
+            distributions=tuple(Recorded(**row) for row in document["distributions"]),
+            parts=tuple(document["parts"]),
+            directories=tuple(document.get("directories", ())),
+            segments=_segments(document),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _segments(document: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    segments = tuple((str(name), int(size)) for name, size in document.get("segments", ()))
+    sizes = [size for _, size in segments]
+    if min(sizes, default=1) < 1 or sum(sizes) > document["zipped_bytes"]:
+        raise ValueError("segments")
+    return segments
+
+
+def is_of(content: bytes | None, record: bytes) -> bool:
+    """Return whether *content* is a record of the same zip as *record*, whatever else it says."""
+    found, wanted = None if content is None else decode(content), decode(record)
+    if found is None or wanted is None:
+        return False
+    return (found.digest, found.sha256, found.zipped_bytes, found.parts) == (
+        wanted.digest,
+        wanted.sha256,
+        wanted.zipped_bytes,
+        wanted.parts,
+    )

@@ -1,0 +1,1 @@
+"""Build layers from the segments that a bucket has, without their wheels."""

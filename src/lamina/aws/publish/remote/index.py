@@ -1,0 +1,184 @@
+"""
+What a bucket keeps so that a layer can be put together by a machine that has none of its wheels.
+
+Each is an object of a few kilobytes below ``directories/``, under a name that says what it was derived from:
+
+- of a segment: its directory, and where its bytes stand (`lamina.archive.remote_segment`);
+- of a group of segments that is a part: the part's SHA-256;
+- of a wheel and a target: what its modules import; of a service and its lock: what the handlers reach.
+
+An object begins with its own name and the SHA-256 of its content, so what was truncated, damaged or exchanged is refused, and
+replaced by the next publisher that has the wheels. What it says is derived from wheels, and cannot be proven without them: whoever
+may write there is trusted like whoever may publish.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zlib
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from lamina.archive.remote_segment import Standing, describe, encode, rows_between
+from lamina.archive.zip.listing import raw_directory
+from lamina.aws.api.parallel import in_parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.aws.api.protocols import Objects
+    from lamina.aws.publish.naming import Keys
+    from lamina.aws.publish.parts import Cut
+    from lamina.core.values import Layer
+
+__all__ = ["Shelf", "group", "group_name", "grouped", "shelved", "unwrap", "wrap"]
+
+_MARK = b"lamina directory 1"
+_MOST_STORED = 16 << 20
+_MOST_BYTES = 64 << 20
+"""More than the directory of the largest layer has."""
+_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+def group_name(segments: Sequence[str]) -> str:
+    """Return under which name the shelf keeps the SHA-256 of the bytes of several segments, given their own."""
+    return hashlib.sha256(json.dumps(["group", *segments]).encode()).hexdigest()
+
+
+def group(sha256: str) -> bytes:
+    """Return what the shelf keeps of a group whose bytes have this *sha256*."""
+    return json.dumps({"version": 1, "part": sha256}).encode()
+
+
+def grouped(payload: bytes) -> str | None:
+    """Return the SHA-256 in what `group` returned, or nothing for anything else."""
+    try:
+        row: dict[str, Any] = json.loads(payload)
+        sha256 = str(row["part"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return sha256 if _NAME.fullmatch(sha256) else None
+
+
+def shelved(
+    path: Path, layer: Layer, cut: Cut, parts: Sequence[str], *, elsewhere: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
+    """
+    Return by name what is to be kept of *layer*, whose zip is at *path*: of each segment, and of each group.
+
+    *parts* are the SHA-256 of the parts of its *cut*. Segments named in *elsewhere*, whose values are their SHA-256, are not at
+    *path*, and left out. There is nothing to return for a layer whose segments have no names.
+    """
+    stretches, known = layer.stretches, elsewhere or {}
+    if not all(stretch.segment for stretch in stretches):
+        return {}
+    starts = [0, *accumulate(stretch.size for stretch in stretches)]
+    spans = [(start, stretch.size) for start, stretch in zip(starts, stretches, strict=False)]
+    found: dict[str, bytes] = {}
+    sha256s: list[str] = []
+    standings = list(_standings(spans, cut, parts, layer.digest))
+    with path.open("rb", buffering=0) as file:
+        rows = rows_between(raw_directory(path), spans)
+        for number, stretch in enumerate(stretches):
+            if stretch.segment in known:
+                sha256s.append(known[stretch.segment])
+                continue
+            fragment = describe(stretch.segment, file, spans[number], rows[number], standings[number])
+            sha256s.append(fragment.sha256)
+            found[stretch.segment] = encode(fragment)
+    number = 0
+    for part, sha256 in zip(cut.parts, parts, strict=True):
+        count = len(part.stretches)
+        if count > 1:
+            found[group_name(sha256s[number : number + count])] = group(sha256)
+        number += count
+    return found
+
+
+def _standings(spans: Sequence[tuple[int, int]], cut: Cut, parts: Sequence[str], digest: str) -> Iterator[Standing]:
+    ends = [(part.start + part.size, part.start, sha256) for part, sha256 in zip(cut.parts, parts, strict=True)]
+    for start, _ in spans:
+        inside = next(((begin, sha256) for end, begin, sha256 in ends if begin <= start < end), None)
+        if inside is None:
+            yield Standing(key=f"layers/{digest}.zip", start=start)
+        else:
+            yield Standing(key=f"parts/{inside[1]}", start=start - inside[0])
+
+
+def wrap(name: str, payload: bytes) -> bytes:
+    """Return *payload* as the object *name* holds it."""
+    digest = hashlib.sha256(payload).hexdigest().encode()
+    return b" ".join([_MARK, name.encode(), digest]) + b"\n" + zlib.compress(payload, 6)
+
+
+def unwrap(name: str, content: bytes) -> bytes | None:
+    """Return what the object *name* holds, or nothing where its *content* is not what was written under that name."""
+    line, _, compressed = content.partition(b"\n")
+    if not line.startswith(b" ".join([_MARK, name.encode(), b""])):
+        return None
+    inflater = zlib.decompressobj()
+    try:
+        payload = inflater.decompress(compressed, _MOST_BYTES)
+    except zlib.error:
+        return None
+    whole = inflater.eof and not inflater.unused_data
+    return payload if whole and hashlib.sha256(payload).hexdigest().encode() == line.rpartition(b" ")[2] else None
+
+
+class Shelf:
+    """The objects of one bucket that stand in for wheels. Methods may be called from several threads at once."""
+
+    def __init__(self, objects: Objects, keys: Keys, *, refused: Iterable[str] = ()) -> None:
+        """Read nothing yet; what is *refused* is replaced."""
+        self._objects = objects
+        self._keys = keys
+        self._found: dict[str, bytes | None] = {}
+        self.refused: set[str] = set(refused)
+        """Names under which something stands that is not what it should be; `put` replaces it."""
+
+    def look(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return what stands under those of *names* that are there and whole; each is read once."""
+        wanted = dict.fromkeys(names)
+        new = [name for name in wanted if name not in self._found and _NAME.fullmatch(name)]
+        if new:
+            self._found.update(zip(new, in_parallel(self._read, new), strict=True))
+        return {name: payload for name in wanted if (payload := self._found.get(name)) is not None}
+
+    def _read(self, name: str) -> bytes | None:
+        content = self._objects.get(self._keys.directory(name), most=_MOST_STORED)
+        if content is None:
+            return None
+        payload = unwrap(name, content)
+        if payload is None:
+            self.refused.add(name)
+        return payload
+
+    def refuse(self, name: str) -> None:
+        """Take what stands under *name* for wrong, though it is whole."""
+        self._found[name] = None
+        self.refused.add(name)
+
+    def put(self, contents: Mapping[str, bytes], *, known: Collection[str] = ()) -> int:
+        """
+        Add *contents*, as `wrap` returns them, but for those *known* to stand there; return how many bytes were sent.
+
+        What stands there stays, unless it was refused.
+        """
+
+        def send(name: str) -> int:
+            content = contents[name]
+            sha256 = hashlib.sha256(content).hexdigest()
+            sent = self._objects.put(
+                self._keys.directory(name), content, sha256=sha256, absent=name not in self.refused
+            )
+            return len(content) if sent else 0
+
+        new = [
+            name for name in contents if name in self.refused or (name not in known and self._found.get(name) is None)
+        ]
+        if not new:
+            return 0
+        return sum(in_parallel(send, new))

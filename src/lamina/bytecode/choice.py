@@ -1,0 +1,311 @@
+"""
+Decide which modules of a layer get bytecode, and have it made.
+
+The decision is part of a layer's identity, so it must be known before the layer is made, and without an interpreter
+where that can be: for ``none`` and ``all`` it follows from the configuration, for ``reachable`` from the sources and the
+wheels, and is kept in the store once it was found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from lamina.bytecode.segment import RECIPE, bytecode_key, bytecode_segment, package_bytecode, read_bytecode, read_members
+from lamina.archive.layer import Contribution
+from lamina.archive.segment import Piece, write_segment
+from lamina.core.errors import ConfigError
+from lamina.core.frozen import frozen
+from lamina.bytecode.imports import version as imports_version
+from lamina.bytecode.interpreter import find, magic_number
+from lamina.project.service import BytecodeMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.bytecode.compiler import Compiler
+    from lamina.archive.segment import Recipe
+    from lamina.project.sources import SourceTree
+    from lamina.archive.zip.zipformat import Encoded
+    from lamina.bytecode.imports.index import Code, Scanner
+    from lamina.bytecode.interpreter import Interpreter
+    from lamina.core.values import Pin, Wheel
+    from lamina.core.reporter import Reporter
+    from lamina.project.service import Function, Service
+    from lamina.core.store import Store
+
+__all__ = [
+    "PROFILE",
+    "Choice",
+    "Closure",
+    "Toolchain",
+    "bytecode_contributions",
+    "choose",
+    "compile_sources",
+    "follow",
+    "known_choice",
+    "reach_place",
+]
+
+PROFILE = "lamina-profile.json"
+"""What `lamina coldstart --record` saw imported, committed with the service."""
+
+_AREA = "reach"
+_OWN_AREA = "own-bytecode"
+_FORMAT = 1
+
+
+@frozen
+class Choice:
+    """Which modules of one layer are compiled."""
+
+    mode: BytecodeMode
+    magic: str | None = None
+    """The first bytes of the target's bytecode files; ``None`` where there are none."""
+    modules: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    """By distribution, paths below ``python/``; ``None`` means all of them."""
+
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        """Return the choice as it enters a layer's digest."""
+        if self.mode is BytecodeMode.NONE or self.magic is None:
+            return (("mode", BytecodeMode.NONE.value),)
+        parts = [("mode", self.mode.value), ("magic", self.magic), ("recipe", str(RECIPE))]
+        if self.modules is not None:
+            parts.append(("modules", _digest(self.modules)))
+        return tuple(parts)
+
+    def of(self, distribution: str) -> frozenset[str] | None:
+        """Return the paths to compile in *distribution*; ``None`` means all."""
+        return None if self.modules is None else frozenset(dict(self.modules).get(distribution, ()))
+
+
+class Toolchain:
+    """
+    The target's interpreter, looked for when the first stage needs it; a context manager.
+
+    Finding none is a `BytecodeError` then, and never a layer that differs from another machine's.
+    """
+
+    def __init__(self, python: tuple[int, int], store: Store) -> None:
+        """Look for the minor *python*, and remember in *store* where it was."""
+        self.python = python
+        self._store = store
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def interpreter(self) -> Interpreter:
+        """What runs the compiler."""
+        return find(self.python, cache=self._store.root / "interpreters.json")
+
+    @property
+    def release(self) -> tuple[int, int, int]:
+        """The interpreter's version."""
+        return self.interpreter.version
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """Reads sources for what they import."""
+        from lamina.bytecode.imports.index import Scanner  # noqa: PLC0415 - only sources that were never read need it
+
+        return self._stack.enter_context(Scanner(self.interpreter))
+
+    @cached_property
+    def compiler(self) -> Compiler:
+        """Compiles sources."""
+        from lamina.bytecode.compiler import Compiler  # noqa: PLC0415 - only sources that were never compiled need it
+
+        return self._stack.enter_context(Compiler(self.interpreter))
+
+
+@frozen
+class Closure:
+    """What the functions of one layer can import from: that layer, and the others that they have."""
+
+    functions: tuple[Function, ...]
+    pins: tuple[Pin, ...]
+    recipe: Recipe
+
+
+def known_choice(
+    service: Service, closure: Closure, tree: SourceTree, *, toolchain: Toolchain, store: Store
+) -> Choice | None:
+    """
+    Return what of a layer is compiled, or ``None`` where nobody has followed these imports before.
+
+    *closure* is what the layer's functions see. No wheel is needed, and no interpreter.
+    Raises ConfigError for a recorded profile that cannot be read.
+    """
+    if service.bytecode is BytecodeMode.NONE:
+        return Choice(mode=BytecodeMode.NONE)
+    magic = magic_number(toolchain.python)
+    if service.bytecode is BytecodeMode.ALL or not closure.functions:
+        # Without functions there is nothing to reach from: whoever uses the layer may import anything.
+        return Choice(mode=BytecodeMode.ALL, magic=magic)
+    kept = _load(reach_place(service, closure, tree, store))
+    return None if kept is None else _choice(kept, magic)
+
+
+def choose(
+    service: Service,
+    closure: Closure,
+    tree: SourceTree,
+    *,
+    fetch: Callable[[Sequence[Pin]], Sequence[Wheel]],
+    toolchain: Toolchain,
+    store: Store,
+) -> Choice:
+    """
+    Return what of a layer is compiled; as `known_choice`, and by reading the wheels that *fetch* gives where it must be.
+
+    Raises BytecodeError where sources must be read and no interpreter is there, and whatever *fetch* raises.
+    """
+    known = known_choice(service, closure, tree, toolchain=toolchain, store=store)
+    if known is not None:
+        return known
+    from lamina.bytecode.modules import WheelCode  # noqa: PLC0415 - only sources that were never followed
+
+    wheels = [WheelCode(wheel=wheel, recipe=closure.recipe) for wheel in fetch(closure.pins)]
+    return follow(service, closure, tree, wheels, toolchain=toolchain, store=store)
+
+
+def follow(
+    service: Service, closure: Closure, tree: SourceTree, wheels: Sequence[Code], *, toolchain: Toolchain, store: Store
+) -> Choice:
+    """
+    Return what of a layer is compiled for handlers to reach it, found by reading the sources *tree* and *wheels*.
+
+    What is found is kept in *store*. Raises BytecodeError where sources must be read and no interpreter is there.
+    """
+    from lamina.bytecode.modules import SourceCode  # noqa: PLC0415 - only sources that were never followed
+    from lamina.bytecode.imports.reach import reachable  # noqa: PLC0415
+
+    found = reachable(
+        _handlers(closure),
+        [SourceCode(project=service.root, files=tree.files), *wheels],
+        scanner=toolchain.scanner,
+        store=store,
+        recorded=_recorded(service.root, closure.functions),
+    )
+    modules = {pin.name: sorted(found.members(pin.name)) for pin in closure.pins}
+    with store.writing(reach_place(service, closure, tree, store)) as file:
+        file.write(json.dumps(modules, separators=(",", ":")).encode())
+    return _choice(modules, magic_number(toolchain.python))
+
+
+def _choice(modules: Mapping[str, Sequence[str]], magic: str) -> Choice:
+    return Choice(
+        mode=BytecodeMode.REACHABLE,
+        magic=magic,
+        modules=tuple((name, tuple(paths)) for name, paths in sorted(modules.items())),
+    )
+
+
+def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Store) -> Path:
+    """Return where the store keeps what the handlers reach, named by everything that decides it."""
+    key = _digest(
+        [
+            _FORMAT,
+            *service.target.python,
+            _handlers(closure),
+            _recorded(service.root, closure.functions),
+            sorted([file.path, file.sha256] for file in tree.files if file.path.endswith(".py")),
+            [pin.sha256 for pin in closure.pins],
+            closure.recipe.canonical(),
+            imports_version(),
+        ]
+    )
+    return store.entry(_AREA, key, ".json")
+
+
+def _handlers(closure: Closure) -> list[str]:
+    return sorted({function.handler.replace("/", ".").rpartition(".")[0] for function in closure.functions})
+
+
+def bytecode_contributions(
+    choice: Choice,
+    wheels: Sequence[Wheel],
+    parts: Iterable[Contribution],
+    recipe: Recipe,
+    *,
+    toolchain: Toolchain,
+    store: Store,
+    reporter: Reporter,
+) -> list[Contribution]:
+    """Return the bytecode of *wheels* as contributions beside their own, *parts*."""
+    if choice.mode is BytecodeMode.NONE:
+        return []
+    omitted = {part.name: part.omitted for part in parts}
+    made: list[Contribution] = []
+    reporter.stage("Compiling bytecode", total=len(wheels), unit="distributions")
+    for wheel in wheels:
+        reporter.advance(1)
+        name, modules = wheel.pin.name, choice.of(wheel.pin.name)
+        if modules is not None and not modules:
+            continue
+        key = bytecode_key(
+            wheel.pin.sha256, recipe, interpreter=toolchain.interpreter, modules=modules, omitted=omitted[name]
+        )
+        # What is there needs no compiler, which would have to be loaded.
+        bytecode = read_bytecode(key, store) or bytecode_segment(
+            wheel, recipe, compiler=toolchain.compiler, store=store, modules=modules, omitted=omitted[name]
+        )
+        made.append(Contribution(name=name, segment=bytecode.segment, is_bytecode=True))
+    return made
+
+
+def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, store: Store) -> tuple[Encoded, ...]:
+    """
+    Return the bytecode of the service's own sources, as members of its packages; kept in *store* for the next build.
+
+    Raises BytecodeError where no interpreter is there.
+    """
+    if mode is BytecodeMode.NONE:
+        return ()
+    files = [file for file in tree.files if file.path.endswith(".py")]
+    key = _digest([RECIPE, *toolchain.release, [[file.path, file.sha256] for file in files]])
+    place = store.entry(_OWN_AREA, key, ".seg")
+    # What is damaged in the store reads as empty, and is made again.
+    if kept := tuple(read_members(place)):
+        return kept
+    sources = [(file.path, file.origin.read_bytes()) for file in files]
+    members, _ = package_bytecode(sources, compiler=toolchain.compiler)
+    write_segment(place, (Piece(member, payload) for member, payload in members), store)
+    return members
+
+
+def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
+    path = root / PROFILE
+    try:
+        document = json.loads(path.read_bytes())
+        rows = [document["functions"].get(function.name, {"modules": []}) for function in functions]
+        return sorted({str(module) for row in rows for module in row["modules"]})
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"`{path}` is no profile of imports",
+            hint="remove it, and record again: lamina coldstart --record",
+        ) from error
+
+
+def _load(path: Path) -> dict[str, list[str]] | None:
+    try:
+        content: dict[str, list[str]] = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        # Whatever is wrong with it, following the imports again is right.
+        return None
+    return content
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()

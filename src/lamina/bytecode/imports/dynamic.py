@@ -1,0 +1,43 @@
+"""Know which packages import what no source says; the only reader of ``data/dynamic_imports.toml``."""
+
+from __future__ import annotations
+
+from lamina.core.frozen import frozen
+from lamina.core.toml import data_path, read_data
+
+__all__ = ["Rule", "rules", "rules_digest"]
+
+_DATA = "dynamic_imports.toml"
+
+
+@frozen
+class Rule:
+    """What the module imports beyond what its source says."""
+
+    module: str
+    """The rule holds once this module is reached."""
+    imports: tuple[str, ...] = ()
+    entry_points: tuple[str, ...] = ()
+    """Groups whose entry points it loads."""
+    reason: str
+
+
+def rules() -> tuple[Rule, ...]:
+    """Return all rules, in the order of the file."""
+    rows = read_data(_DATA)["rule"]
+    return tuple(
+        Rule(
+            module=row["module"],
+            imports=tuple(row.get("imports", ())),
+            entry_points=tuple(row.get("entry_points", ())),
+            reason=row["reason"],
+        )
+        for row in rows
+    )
+
+
+def rules_digest() -> str:
+    """Return the SHA-256 of everything that `rules` says, for results that are kept."""
+    import hashlib  # noqa: PLC0415
+
+    return hashlib.sha256(data_path(_DATA).read_bytes()).hexdigest()

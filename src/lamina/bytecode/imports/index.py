@@ -1,0 +1,217 @@
+"""
+Know which modules a distribution or a service has, and keep what was read of them in the store.
+
+A module is read when something reaches it, by the target's interpreter, and never again while it is the same.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+
+from lamina.bytecode.imports import FIRST_PARTY, RECIPE
+from lamina.bytecode.imports.resolve import Module, module_name
+from lamina.bytecode.imports.scan import Scan, decode, scan_extension
+from lamina.bytecode.workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from lamina.bytecode.interpreter import Interpreter
+    from lamina.core.store import Store
+
+__all__ = ["Code", "Index", "Scanner", "index_place", "is_index"]
+
+AREA = "imports"
+_PROGRAM = Path(__file__).with_name("scan.py")
+
+
+class Code(Protocol):
+    """A tree of modules: a wheel as it lies in a layer, or the service's own sources."""
+
+    @property
+    def distribution(self) -> str:
+        """Normalised name, or `FIRST_PARTY`."""
+
+    @property
+    def key(self) -> str:
+        """What decides the paths and contents; for sources that change, what tells this tree from others."""
+
+    def paths(self) -> Iterable[str]:
+        """Return the paths of all files below the import root."""
+
+    def read(self, paths: Sequence[str]) -> Iterator[bytes]:
+        """Yield the contents of *paths*, in their order."""
+
+
+class Scanner:
+    """Processes of the target's interpreter that read sources, started when the first one comes; a context manager."""
+
+    def __init__(self, interpreter: Interpreter, *, jobs: int | None = None) -> None:
+        """Use *jobs* processes (default: one for each processor)."""
+        self.python = interpreter.version[:2]
+        self._workers = Workers(interpreter, _PROGRAM, jobs=jobs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._workers.close()
+
+    def scan(self, sources: Iterable[bytes]) -> Iterator[Scan]:
+        """Yield what each of *sources* imports, in their order; raises `BytecodeError` if the interpreter cannot be run."""
+        return self._workers.map(self._scan, sources)
+
+    def _scan(self, source: bytes) -> Scan:
+        request = self.python[1].to_bytes(4, "little") + len(source).to_bytes(4, "little") + source
+        _, answer = self._workers.mine().ask(request)
+        return decode(json.loads(answer))
+
+
+def index_place(code: Code, store: Store, *, python: tuple[int, int]) -> Path:
+    """Return where *store* keeps what is known of *code* for the minor *python*."""
+    text = json.dumps([RECIPE, python, code.distribution, code.key], separators=(",", ":"))
+    return store.entry(AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
+
+
+def is_index(content: bytes) -> bool:
+    """Return whether *content*, which somebody else wrote, has the form of what `Index` keeps; it need not be true."""
+    try:
+        known = _Known(**json.loads(content))
+        scans = [decode(row) for row in known.scans.values()]
+        return (
+            _are_strings([*known.modules, *known.modules.values(), *known.entry_points])
+            and all(type(names) is list and _are_strings(names) for names in known.entry_points.values())
+            and all(_is_scan(scan) for scan in scans)
+        )
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
+def _is_scan(scan: Scan) -> bool:
+    scoped = [*scan.table, *scan.mentions]
+    return (
+        all(
+            _are_strings([each.module, *each.names, each.scope])
+            and type(each.level) is int
+            and type(each.quoted) is bool
+            for each in scan.imports
+        )
+        and _are_strings([*scan.exports, *scan.names, *(name for name, _ in scoped)])
+        and all(_are_strings(mentioned) for _, mentioned in scoped)
+        and _are_strings([scan.problem or ""])
+    )
+
+
+def _are_strings(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+class _Known(NamedTuple):
+    """What the store says of a tree."""
+
+    modules: Mapping[str, str]
+    """Dotted name, and path."""
+    entry_points: Mapping[str, Sequence[str]]
+    """Group, and the modules that its entry points are in."""
+    scans: dict[str, Sequence[object]]
+    """Path, or digest of the content, and what was read."""
+
+
+class Index:
+    """The modules of one tree, and what has been read of them; `save` keeps it."""
+
+    def __init__(self, code: Code, store: Store, *, python: tuple[int, int]) -> None:
+        """Take from *store* what is known of *code*, or list its files."""
+        self._code = code
+        self._store = store
+        # Sources of a service change, so what was read of them is kept by content, and their list is made anew.
+        self._changes = code.distribution == FIRST_PARTY
+        self._path = index_place(code, store, python=python)
+        known = _load(self._path)
+        self._scans = known.scans if known is not None else {}
+        self._used: dict[str, Sequence[object]] = {}
+        self._news = known is None
+        if known is None or self._changes:
+            known = _list(code)
+        self._listed = known
+        self.modules = {name: Module(name, code.distribution, path) for name, path in known.modules.items()}
+        self.entry_points = known.entry_points
+
+    def scans(self, modules: Sequence[Module], scanner: Scanner) -> dict[str, Scan]:
+        """Return what *modules*, all of this tree, import, by their names."""
+        keys = {module.name: module.path for module in modules}
+        unknown = modules if self._changes else [module for module in modules if module.path not in self._scans]
+        sources: dict[str, bytes] = {}
+        for module, content in zip(unknown, self._code.read([module.path for module in unknown]), strict=True):
+            if self._changes:
+                keys[module.name] = hashlib.sha256(content).hexdigest()
+            key = keys[module.name]
+            if key in self._scans:
+                continue
+            self._news = True
+            if module.is_extension:
+                self._scans[key] = scan_extension(content, self.modules)
+            else:
+                sources[key] = content
+        for key, read in zip(sources, scanner.scan(sources.values()), strict=True):
+            self._scans[key] = read
+        self._used.update((key, self._scans[key]) for key in keys.values())
+        return {name: decode(self._scans[key]) for name, key in keys.items()}
+
+    def save(self) -> None:
+        """Write what is known into the store if there is news; of changing sources only what was used this time."""
+        if not self._news:
+            return
+        document = _Known(
+            modules={} if self._changes else self._listed.modules,
+            entry_points={} if self._changes else self._listed.entry_points,
+            scans=self._used if self._changes else self._scans,
+        )
+        with self._store.writing(self._path) as file:
+            file.write(json.dumps(document._asdict(), separators=(",", ":")).encode())
+        self._news = False
+
+
+def _load(path: Path) -> _Known | None:
+    try:
+        return _Known(**json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        # Whatever is wrong with it, reading again is right.
+        return None
+
+
+def _list(code: Code) -> _Known:
+    paths = sorted(code.paths())
+    modules: dict[str, str] = {}
+    # The import system takes a package before a module, and machine code before a source.
+    for path in sorted(paths, key=lambda path: ("/__init__." not in path, path.endswith(".py"), path)):
+        name = module_name(path)
+        if name is not None:
+            modules.setdefault(name, path)
+    declarations = [path for path in paths if path.endswith(".dist-info/entry_points.txt") and path.count("/") == 1]
+    groups: dict[str, list[str]] = {}
+    for content in code.read(declarations):
+        for group, name in _entry_points(content):
+            groups.setdefault(group, []).append(name)
+    return _Known(modules=modules, entry_points=groups, scans={})
+
+
+def _entry_points(content: bytes) -> Iterator[tuple[str, str]]:
+    """Yield group and module of each entry point (packaging.python.org, "Entry points specification", read 2026-11)."""
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[method-assign,assignment]  # names are case-sensitive
+    try:
+        parser.read_string(content.decode("utf-8", "replace"))
+    except configparser.Error:
+        return
+    for group in parser.sections():
+        for reference in parser[group].values():
+            yield group, reference.partition(":")[0].partition("[")[0].strip()

@@ -1,0 +1,396 @@
+"""
+Read what one Python source imports, without running it and without knowing what else there is.
+
+Relative names, attributes and tables of names stay as they are written; `lamina.bytecode.imports.resolve` finds out what they mean.
+
+The text of this module is also run by an interpreter of the target's minor version, because only that one is sure to parse
+the target's sources, and because the answer must not depend on the interpreter that runs lamina. So it imports
+nothing else of lamina, and keeps to what CPython 3.9 understands.
+
+Request on standard input: two 32-bit little-endian numbers (minor version, length), the source.
+Answer on standard output: a byte (1), a 32-bit length, then a `Scan` as JSON.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# Run as a string, a program imports from its working directory first.
+sys.path[:] = [entry for entry in sys.path if entry]
+
+import ast  # noqa: E402
+import json  # noqa: E402
+import re  # noqa: E402
+import warnings  # noqa: E402
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["Import", "Scan", "decode", "scan", "scan_extension"]
+
+_DYNAMIC = re.compile(
+    rb"import_module|__import__|__getattr__|entry_points|lazy_loader|find_spec|LazyLoader|resolve_name|lazy_import"
+)
+_NAME = re.compile(r"\.*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_][\w.]*)?")
+_IMPORTING_CALLS = frozenset({"import_module", "__import__", "find_spec", "resolve_name", "LazyLoader", "lazy_import"})
+# A source with more names than that is a table of something else, such as a language.
+_MANY_NAMES = 2000
+_LONG_NAME = 200
+# Attributes in a row that can still be modules.
+_DEEP = 3
+# What the target is, as sources ask for it. Lambda runs CPython on Linux.
+_FACTS = {
+    "sys.platform": "linux",
+    "os.name": "posix",
+    "platform.system()": "Linux",
+    "platform.python_implementation()": "CPython",
+    "sys.implementation.name": "cpython",
+}
+_VERSION = re.compile(r"(?:sys\.)?version_info(\[0\]|\[:2\]|\.major)?")
+
+
+class Import(NamedTuple):
+    """One import as it is written: ``from ..module import names`` has level 2."""
+
+    module: str
+    level: int = 0
+    names: tuple[str, ...] = ()
+    """What is taken from the module: submodules or attributes; ``*`` for all."""
+    scope: str = ""
+    """The outermost function or class in whose functions it stands, and which has to be used before it runs."""
+    quoted: bool = False
+    """Whether it is only a string that looks like the path of a module or of something in one."""
+
+
+class Scan(NamedTuple):
+    """What one source imports."""
+
+    imports: tuple[Import, ...] = ()
+    exports: tuple[str, ...] = ()
+    """The literal ``__all__``."""
+    table: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """For a module with ``__getattr__``: attribute, and the names that its entry in a table mentions."""
+    names: tuple[str, ...] = ()
+    """For a module that imports what it computes: every string in it that could be a module's name."""
+    mentions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """For each scope, the outermost one included, the names it uses: what of other scopes it can bring to life."""
+    # A string annotation: 3.9 evaluates those of a NamedTuple.
+    problem: Optional[str] = None  # noqa: UP045
+    """Why it could not be read; it then imports nothing that we know."""
+
+
+def decode(row: Sequence[Any]) -> Scan:
+    """Return the scan that *row* holds, as it came out of JSON."""
+    imports, exports, table, names, mentions, problem = row
+    return Scan(
+        tuple(Import(module, level, tuple(taken), scope, quoted) for module, level, taken, scope, quoted in imports),
+        tuple(exports),
+        tuple((attribute, tuple(mentioned)) for attribute, mentioned in table),
+        tuple(names),
+        tuple((scope, tuple(mentioned)) for scope, mentioned in mentions),
+        problem,
+    )
+
+
+def scan(source: bytes, *, python: tuple[int, int]) -> Scan:
+    """
+    Return what *source* imports when it runs on the minor *python* of CPython on Linux.
+
+    Branches for other versions and platforms, for type checkers, and for running as a script are left out.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return Scan(problem="{}: {}".format(type(error).__name__, getattr(error, "msg", error)))
+    try:
+        return _read(tree, source, python)
+    except RecursionError as error:
+        # What the interpreter compiles may be nested more deeply than can be walked, such as a thousand times `elif`.
+        return Scan(problem=f"RecursionError: {error}")
+
+
+def _read(tree: ast.Module, source: bytes, python: tuple[int, int]) -> Scan:
+    dynamic = _DYNAMIC.search(source) is not None
+    walk = _Walk(python, dynamic=dynamic)
+    walk.statements(tree.body, "")
+    imports = [*walk.imports, *walk.attributes()]
+    table: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    names: tuple[str, ...] = ()
+    if dynamic:
+        computed = walk.computes or b"entry_points" in source or b"lazy_" in source
+        found = sorted(set(_strings(tree))) if computed else []
+        names = tuple(found) if len(found) <= _MANY_NAMES else ()
+        if "__getattr__" in walk.mentions:
+            table = tuple(sorted(set(_table(tree))))
+    mentions = tuple((scope, tuple(sorted(mentioned))) for scope, mentioned in walk.mentions.items())
+    return Scan(tuple(dict.fromkeys(imports)), walk.exports, table, names, mentions)
+
+
+class _Walk:
+    """One pass over a source's tree, which knows in what scope it is: "" is what runs when the module is imported."""
+
+    def __init__(self, python: tuple[int, int], *, dynamic: bool) -> None:
+        self._python = python
+        self._dynamic = dynamic
+        self.imports: list[Import] = []
+        self.bound: dict[str, str] = {}
+        """Imported name, and what it stands for."""
+        self.mentions: dict[str, set[str]] = {"": set()}
+        self.exports: tuple[str, ...] = ()
+        self.computes = False
+        self._chains: set[tuple[str, tuple[str, ...], str]] = set()
+        """Name, attributes taken from it one after the other, and the scope."""
+
+    def attributes(self) -> Iterator[Import]:
+        """Yield imports for ``package.submodule`` where only ``package`` was imported: it may load it on access."""
+        for name, chain, scope in sorted(self._chains):
+            if name in self.bound:
+                module = self.bound[name]
+                for attribute in chain[:_DEEP]:
+                    yield Import(module, 0, (attribute,), scope)
+                    module = f"{module}.{attribute}"
+
+    def statements(self, statements: Iterable[ast.stmt], scope: str, *, owner: str = "") -> None:
+        """Walk *statements* that run in *scope*; *owner* is the class they stand in, whose methods have it as their scope."""
+        for statement in statements:
+            if isinstance(statement, ast.Import):
+                self._import(statement, scope)
+            elif isinstance(statement, ast.ImportFrom):
+                self._import_from(statement, scope)
+            elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                self._function(statement, scope, owner)
+            elif isinstance(statement, ast.ClassDef):
+                self._expressions([*statement.bases, *statement.keywords, *statement.decorator_list], scope)
+                self.mentions.setdefault(scope or owner or statement.name, set())
+                self.statements(statement.body, scope, owner=owner or statement.name)
+            elif isinstance(statement, ast.If):
+                self._expressions([statement.test], scope)
+                value = _decided(statement.test, self._python)
+                self.statements(() if value is False else statement.body, scope, owner=owner)
+                self.statements(() if value is True else statement.orelse, scope, owner=owner)
+            elif not self._is_export(statement):
+                self._children(statement, scope, owner)
+
+    def _children(self, parent: ast.AST, scope: str, owner: str) -> None:
+        for child in ast.iter_child_nodes(parent):
+            if isinstance(child, ast.stmt):
+                self.statements([child], scope, owner=owner)
+            elif isinstance(child, ast.expr):
+                self._expressions([child], scope)
+            else:
+                # Handlers of exceptions, cases of matches, items of `with`.
+                self._children(child, scope, owner)
+
+    def _function(self, statement: ast.FunctionDef | ast.AsyncFunctionDef, scope: str, owner: str) -> None:
+        defaults = [default for default in statement.args.kw_defaults if default is not None]
+        self._expressions([*statement.decorator_list, *statement.args.defaults, *defaults], scope)
+        inner = scope or owner or statement.name
+        self.mentions.setdefault(inner, set())
+        self.statements(statement.body, inner)
+
+    def _import(self, statement: ast.Import, scope: str) -> None:
+        for name in statement.names:
+            self.imports.append(Import(name.name, scope=scope))
+            top = name.name.partition(".")[0]
+            self.bound[name.asname or top] = name.name if name.asname else top
+
+    def _import_from(self, statement: ast.ImportFrom, scope: str) -> None:
+        module = statement.module or ""
+        self.imports.append(Import(module, statement.level, tuple(name.name for name in statement.names), scope))
+        for name in statement.names:
+            if name.asname not in (None, name.name):
+                # What is used under another name is used.
+                self.mentions[scope].add(name.name)
+            if statement.level == 0:
+                self.bound[name.asname or name.name] = f"{module}.{name.name}"
+
+    def _is_export(self, statement: ast.stmt) -> bool:
+        """Whether *statement* sets ``__all__``, whose names are not used by being listed."""
+        if not isinstance(statement, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+            return False
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        if not any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+            return False
+        elements = getattr(statement.value, "elts", ())
+        literals = [element.value for element in elements if isinstance(element, ast.Constant)]
+        self.exports += tuple(literal for literal in literals if isinstance(literal, str))
+        return True
+
+    def _expressions(self, expressions: Iterable[ast.AST], scope: str) -> None:
+        mentioned = self.mentions[scope]
+        pending = list(expressions)
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.Name):
+                mentioned.add(node.id)
+                continue
+            if isinstance(node, ast.Constant):
+                self._constant(node.value, scope)
+                continue
+            if isinstance(node, ast.Attribute):
+                pending.append(self._chain(node, scope))
+                continue
+            if isinstance(node, ast.Call) and self._dynamic and _called(node) in _IMPORTING_CALLS:
+                self._call(node, scope)
+            # Half the time of ast.iter_child_nodes, and this loop is most of what scanning costs.
+            for value in vars(node).values():
+                if isinstance(value, list):
+                    pending.extend(item for item in value if isinstance(item, ast.AST))
+                elif isinstance(value, ast.AST):
+                    pending.append(value)
+
+    def _constant(self, value: object, scope: str) -> None:
+        if isinstance(value, str) and len(value) < _LONG_NAME and _NAME.fullmatch(value):
+            self.mentions[scope].add(re.split(r"[.:]", value)[-1])
+            if "." in value.lstrip("."):
+                self.imports.append(Import(value.replace(":", "."), 0, (), scope, quoted=True))
+
+    def _chain(self, node: ast.expr, scope: str) -> ast.expr:
+        """Note a chain of attributes, and return what it starts from."""
+        chain: list[str] = []
+        while isinstance(node, ast.Attribute):
+            chain.append(node.attr)
+            node = node.value
+        self.mentions[scope].update(chain)
+        if isinstance(node, ast.Name):
+            self._chains.add((node.id, tuple(reversed(chain)), scope))
+        return node
+
+    def _call(self, call: ast.Call, scope: str) -> None:
+        arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+        literals = [_literal(argument) for argument in arguments]
+        texts = [text for text in literals if isinstance(text, str) and _NAME.fullmatch(text)]
+        self.computes = self.computes or not texts
+        # The other text may be the package that a relative name starts from.
+        packages = [text for text in texts if not text.startswith(".")]
+        for text in texts:
+            name = text.partition(":")[0]
+            module = name.lstrip(".")
+            level = len(name) - len(module)
+            self.imports.append(Import(module, level, (), scope))
+            for package in packages if level else ():
+                parents = package.split(".")
+                self.imports.append(Import(".".join([*parents[: len(parents) - level + 1], module]), 0, (), scope))
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    if isinstance(function, ast.Name):
+        return function.id
+    return function.attr if isinstance(function, ast.Attribute) else ""
+
+
+def _decided(test: ast.expr, python: tuple[int, int]) -> bool | None:  # noqa: PLR0911 - one return for each form
+    """Return what *test* is on the target, or nothing if that is only known when it runs."""
+    if isinstance(test, ast.Constant):
+        return bool(test.value)
+    if isinstance(test, (ast.Name, ast.Attribute)):
+        name = test.id if isinstance(test, ast.Name) else test.attr
+        return False if name == "TYPE_CHECKING" else None
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        value = _decided(test.operand, python)
+        return None if value is None else not value
+    if isinstance(test, ast.BoolOp):
+        decided = [_decided(value, python) for value in test.values]
+        deciding = isinstance(test.op, ast.Or)
+        if deciding in decided:
+            return deciding
+        return None if None in decided else not deciding
+    if isinstance(test, ast.Compare) and len(test.ops) == 1:
+        return _compared(ast.unparse(test.left), test.ops[0], test.comparators[0], python)
+    if isinstance(test, ast.Call) and ast.unparse(test.func) == "sys.platform.startswith":
+        prefix = _literal(test.args[0]) if test.args else None
+        return "linux".startswith(prefix) if isinstance(prefix, str) else None
+    return None
+
+
+def _literal(node: ast.expr) -> object:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        # No literal, or one that Python refuses when it runs, such as a set of lists.
+        return None
+
+
+def _compared(  # noqa: PLR0911 - one return for each form
+    left: str, operator: ast.cmpop, right: ast.expr, python: tuple[int, int]
+) -> bool | None:
+    literal = _literal(right)
+    if isinstance(operator, (ast.Eq, ast.NotEq)) and isinstance(literal, str):
+        if left == "__name__" and literal == "__main__":
+            return isinstance(operator, ast.NotEq)
+        return (_FACTS[left] == literal) is isinstance(operator, ast.Eq) if left in _FACTS else None
+    version = _VERSION.fullmatch(left)
+    wanted = (literal,) if isinstance(literal, int) else literal
+    if version is None or not isinstance(wanted, tuple) or not all(isinstance(part, int) for part in wanted):
+        return None
+    # sys.version_info is longer than what it is usually compared with, and so greater where that is a prefix of it.
+    own = python[: len(wanted)] if version[1] else (*python, 0.5)
+    if isinstance(operator, (ast.GtE, ast.Gt)):
+        return own >= wanted if isinstance(operator, ast.GtE) else own > wanted
+    if isinstance(operator, (ast.Lt, ast.LtE)):
+        return own < wanted if isinstance(operator, ast.Lt) else own <= wanted
+    if isinstance(operator, (ast.Eq, ast.NotEq)) and version[1]:
+        return (own == wanted) is isinstance(operator, ast.Eq)
+    return None
+
+
+def _strings(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAME.fullmatch(node.value):
+            yield node.value
+
+
+def _table(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield what says where an attribute is: rows of dictionaries, either way round, and comparisons with a literal."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values):  # noqa: B905 - 3.9 has no `strict`
+                if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    mentioned = tuple(_strings(value))
+                    yield key.value, mentioned
+                    for attribute in mentioned:
+                        yield attribute, (key.value,)
+        elif isinstance(node, ast.Compare):
+            for literal in map(_literal, node.comparators):
+                for name in (literal,) if isinstance(literal, str) else literal if isinstance(literal, tuple) else ():
+                    if isinstance(name, str):
+                        yield name, (name,)
+
+
+def scan_extension(content: bytes, modules: Iterable[str]) -> Scan:
+    """
+    Return which of *modules*, those of the same distribution, the compiled module *content* names.
+
+    Extension modules import by name, and the names are among their constants, where strings may follow each other
+    without a gap. Nothing says when each is imported.
+    """
+    by_top: dict[str, list[str]] = {}
+    for module in modules:
+        by_top.setdefault(module.partition(".")[0], []).append(module)
+    named: set[str] = set()
+    for top, candidates in by_top.items():
+        texts = {text.decode() for text in re.findall(rb"(?=(" + re.escape(top).encode() + rb"\.[\w.]+))", content)}
+        named.update(name for name in candidates if "." in name and any(text.startswith(name) for text in texts))
+    return Scan(tuple(Import(name) for name in sorted(named)))
+
+
+def _serve() -> None:
+    """Answer requests until there are no more."""
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    while True:
+        head = requests.read(8)
+        if not head:
+            break
+        source = requests.read(int.from_bytes(head[4:], "little"))
+        found = scan(source, python=(3, int.from_bytes(head[:4], "little")))
+        encoded = json.dumps(found, separators=(",", ":")).encode()
+        answers.write(b"\1" + len(encoded).to_bytes(4, "little") + encoded)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()

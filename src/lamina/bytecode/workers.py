@@ -1,0 +1,144 @@
+"""
+Have an interpreter of the target's minor version answer requests over pipes, in several processes at once.
+
+A request is bytes in a form that the program knows; an answer is a byte, a 32-bit little-endian length, and as many bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
+
+from lamina.core.errors import BytecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future, ThreadPoolExecutor
+    from pathlib import Path
+
+    from lamina.bytecode.interpreter import Interpreter
+
+__all__ = ["Worker", "Workers"]
+
+# Requests waiting for each process: enough to keep it busy, few enough to keep memory small.
+_WINDOW = 4
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Worker:
+    """One process that answers requests one after the other."""
+
+    def __init__(self, interpreter: Interpreter, program: Path, argument: str) -> None:
+        """Start it; raises `BytecodeError` if the interpreter cannot be started."""
+        import subprocess  # noqa: PLC0415 - a build that finds its bytecode in the store starts none
+
+        self._path = interpreter.path
+        # -I would have it ignore the seed, without which set constants have no fixed order before 3.11.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        text = program.read_text(encoding="utf-8")
+        try:
+            self._process = subprocess.Popen(
+                [str(interpreter.path), "-s", "-S", "-B", "-W", "ignore", "-c", text, argument],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**environment, "PYTHONHASHSEED": "0"},
+            )
+        except OSError as error:
+            raise self._failure(error.strerror or str(error)) from error
+        self._requests = cast("IO[bytes]", self._process.stdin)
+        self._answers = cast("IO[bytes]", self._process.stdout)
+
+    def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Return the byte and the bytes that answer *request*; raises `BytecodeError` if the process ends instead."""
+        try:
+            self._requests.write(request)
+            self._requests.flush()
+        except BrokenPipeError as error:
+            raise self._failure("it ended") from error
+        head = self._answers.read(5)
+        length = int.from_bytes(head[1:], "little")
+        answer = self._answers.read(length)
+        if len(head) != 5 or len(answer) != length:
+            raise self._failure("it ended")
+        return head[0], answer
+
+    def close(self) -> None:
+        """End the process; it does so itself when nobody can ask any more."""
+        with self._process, suppress(BrokenPipeError):
+            self._requests.close()
+
+    def _failure(self, reason: str) -> BytecodeError:
+        return BytecodeError(
+            f"`{self._path}` could not compile: {reason}",
+            hint='check that it runs, or build without bytecode: bytecode = "none"',
+        )
+
+
+class Workers:
+    """Processes of one program, started when they are first needed; a context manager."""
+
+    def __init__(self, interpreter: Interpreter, program: Path, *, jobs: int | None = None) -> None:
+        """Use *jobs* processes at once (default: one for each processor)."""
+        self.interpreter = interpreter
+        self._program = program
+        self._jobs = jobs or _processors()
+        self._pool: ThreadPoolExecutor | None = None
+        self._local = threading.local()
+        self._started: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+        while self._started:
+            self._started.pop().close()
+
+    def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+        """Yield *function* of each of *items* in their order; they are drawn as they are needed, and run in threads."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
+
+            self._pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="worker")
+        pending: deque[Future[_Result]] = deque()
+        for item in items:
+            pending.append(self._pool.submit(function, item))
+            if len(pending) > self._jobs * _WINDOW:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def mine(self, argument: str = "") -> Worker:
+        """Return the calling thread's process for *argument*."""
+        existing: Worker | None = getattr(self._local, f"worker_{argument}", None)
+        if existing is None:
+            existing = Worker(self.interpreter, self._program, argument)
+            setattr(self._local, f"worker_{argument}", existing)
+            self._started.append(existing)
+        return existing
+
+    def once(self, request: bytes, argument: str) -> tuple[int, bytes]:
+        """Return what a process of its own answers to *request*."""
+        worker = Worker(self.interpreter, self._program, argument)
+        try:
+            return worker.ask(request)
+        finally:
+            worker.close()
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""Values, errors, the target, the store and the reporter. Imports nothing else of lamina."""

@@ -1,0 +1,87 @@
+"""
+Put files into the project's output directory atomically, and remove what a killed build left there.
+
+Temporary files are written under the lock of the whole output directory, so one that a builder finds is abandoned.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import PackageError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+__all__ = ["building", "replace_file", "temporary_beside", "writing"]
+
+_PREFIX = ".lamina-tmp-"
+
+
+@contextmanager
+def building(directory: Path) -> Iterator[None]:
+    """
+    Hold the one lock on the output *directory* (made if missing), and remove what killed builds left in it.
+
+    A second build of the same project waits; afterwards it finds nothing to do.
+    The directory ignores itself in git. Raises PackageError where it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        ignore = directory / ".gitignore"
+        if not ignore.exists():
+            replace_file(ignore, b"*\n")
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise PackageError(
+            f"`{directory}` cannot be written: {error.strerror}",
+            hint="the build's output goes there; make it writable",
+        ) from error
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for leftover in directory.rglob(f"{_PREFIX}*"):
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writing(destination: Path) -> Iterator[BinaryIO]:
+    """Give an unbuffered temporary file beside *destination* that takes its place on normal exit, and else goes."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(destination)
+    try:
+        with temporary.open("x+b", buffering=0) as file:
+            yield file
+        temporary.replace(destination)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_beside(destination: Path) -> Path:
+    """Return a new path beside *destination* that the next build removes, if nobody has by then."""
+    return destination.with_name(f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
+
+
+def replace_file(destination: Path, content: bytes) -> None:
+    """Write *content* to *destination* atomically."""
+    with writing(destination) as file:
+        view = memoryview(content)
+        while view:
+            view = view[file.write(view) :]

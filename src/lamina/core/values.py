@@ -1,0 +1,278 @@
+"""
+The values that travel between the stages; each type proves that the stage before it has run.
+
+::
+
+    Pylock ──select──▶ Selection[Pin] ──fetch──▶ Wheel ──splice──▶ Segment ──compose──▶ Layer
+    source tree ──────────────────────pack──────────────────────────────────────────▶ Package
+
+Everything here is frozen, holds tuples rather than lists, and has no behaviour beyond views of itself.
+Sizes are bytes, digests are lower-case hexadecimal SHA-256 unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+from lamina.core.frozen import frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.core.target import Target
+
+__all__ = [
+    "Build",
+    "DirectorySource",
+    "Distribution",
+    "Finding",
+    "Layer",
+    "Package",
+    "Pin",
+    "Selection",
+    "Severity",
+    "Stretch",
+    "Wheel",
+    "code_sha256",
+    "is_pure",
+]
+
+
+def code_sha256(sha256: str) -> str:
+    """
+    Return the hexadecimal digest *sha256* as Lambda's ``CodeSha256`` words it: base64.
+
+    Source: Lambda API reference, ``LayerVersionContentOutput`` (2026-11).
+    """
+    return base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
+
+
+def is_pure(artifact: str) -> bool:
+    """Return whether the wheel called *artifact* is for every platform; a source is not, as only building it tells."""
+    return artifact.endswith("-any.whl")
+
+
+class Severity(Enum):
+    """How much a finding weighs: only ``ERROR`` makes the answer "no"."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@frozen
+class Finding:
+    """One verdict of a check. Checks return findings, they never raise."""
+
+    rule: str
+    """The rule's name, as documented, and as a user writes it into ``ignore``."""
+    severity: Severity
+    message: str
+    path: str | None = None
+    """The file, layer or function it is about, relative to the project."""
+
+
+@frozen
+class Pin:
+    """One locked artifact that the target takes; nothing of it has been fetched."""
+
+    name: str
+    """Normalised distribution name (PEP 503)."""
+    version: str
+    filename: str
+    """File name of a wheel, or of a source distribution."""
+    sha256: str
+    url: str | None = None
+    """Where the lock says it is, without credentials."""
+    path: Path | None = None
+    """Where it is on this machine, for a lock that names a local file."""
+    size: int | None = None
+    """Bytes of the file, where the lock or the index says so."""
+    index: str | None = None
+    """The index the lock names for it, without credentials."""
+
+
+@frozen
+class SdistSource:
+    """A locked source distribution or archive of sources, to be built to a wheel."""
+
+    name: str
+    """Normalised distribution name (PEP 503)."""
+    version: str | None
+    """``None`` where only building tells."""
+    filename: str
+    sha256: str
+    url: str | None = None
+    """Where the lock says it is, without credentials."""
+    path: Path | None = None
+    """Where it is on this machine, for a lock that names a local file."""
+    size: int | None = None
+    """Bytes of the file, where the lock or the index says so."""
+    index: str | None = None
+    """The index the lock names for it, without credentials."""
+    subdirectory: str | None = None
+    """Where the project is inside the archive, if not at its top."""
+
+
+@frozen
+class DirectorySource:
+    """A project of this repository or machine, which is first-party: a member of a workspace, or a path dependency."""
+
+    name: str
+    """Normalised distribution name (PEP 503)."""
+    version: str | None
+    """``None`` where only building tells."""
+    path: Path
+    """Absolute."""
+
+
+@frozen
+class VcsSource:
+    """A commit of a git repository, to be built to a wheel."""
+
+    name: str
+    """Normalised distribution name (PEP 503)."""
+    version: str | None
+    """``None`` where only building tells."""
+    url: str
+    """Without credentials."""
+    commit: str
+    """The full hash."""
+    subdirectory: str | None = None
+    """Where the project is inside the repository, if not at its top."""
+
+
+Source: TypeAlias = SdistSource | DirectorySource | VcsSource
+"""What has to be built to a wheel first."""
+
+
+@frozen
+class SourcePin(Pin):
+    """
+    Sources whose identity is known; nothing of them has been built.
+
+    *sha256* is that identity, and *filename* stands for the artifact in manifests: the same on every machine, and a commit's
+    holds the commit. *version* is ``dynamic`` where only building tells.
+    """
+
+    source: Source
+    inputs: tuple[Path, ...] = ()
+    """Local files and directories whose change would make it another."""
+
+
+@frozen
+class Selection:
+    """Exactly what a lock holds for one target and one choice of groups and extras, sorted by name."""
+
+    target: Target
+    pins: tuple[Pin, ...]
+    sources: tuple[Source, ...] = ()
+    """What has no wheel in the lock, sorted by name."""
+
+
+@frozen
+class Wheel:
+    """A wheel in the store, whose SHA-256 and RECORD were verified on admission."""
+
+    pin: Pin
+    path: Path
+
+
+@frozen
+class Distribution:
+    """One distribution's share of a layer."""
+
+    name: str
+    version: str
+    artifact: str
+    """File name of the artifact it came from."""
+    sha256: str
+    """SHA-256 of that artifact."""
+    zipped_bytes: int
+    unzipped_bytes: int
+    bytecode_bytes: int = 0
+    """Unzipped bytes of its ``.pyc`` files, beyond *unzipped_bytes*."""
+
+
+@frozen
+class Stretch:
+    """One segment as it stands in a layer's zip: position-free bytes that any other layer may hold, too."""
+
+    name: str
+    """Normalised name of the distribution."""
+    size: int
+    segment: str = ""
+    """The segment's own name, the same in every store; empty where an older lamina built the layer."""
+
+
+@frozen
+class Layer:
+    """A finished layer zip on disk."""
+
+    name: str
+    path: Path
+    digest: str
+    """Identity: what decides the content, known before anything is fetched."""
+    sha256: str
+    """Integrity: of the zip's bytes. Empty where only S3 has all of them, and nobody has hashed them as a whole yet."""
+    zipped_bytes: int
+    unzipped_bytes: int
+    """What Lambda counts against its limit: the sum of the members' sizes, bytecode included."""
+    files: int
+    distributions: tuple[Distribution, ...]
+    stretches: tuple[Stretch, ...] = ()
+    """The segments in the order of the zip, from its first byte; behind them stand the manifest and the directory."""
+
+    @property
+    def code_sha256(self) -> str:
+        """The zip's SHA-256 as Lambda reports it."""
+        return code_sha256(self.sha256)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it is for one architecture only; a layer without native code is the same one on all of a runtime."""
+        return not all(is_pure(share.artifact) for share in self.distributions)
+
+
+@frozen
+class Package:
+    """A finished function zip on disk."""
+
+    name: str
+    handler: str
+    path: Path
+    sha256: str
+    zipped_bytes: int
+    unzipped_bytes: int
+    files: int
+    layers: tuple[str, ...]
+    total_unzipped_bytes: int
+    """The function together with all its layers."""
+    console_editable: bool
+    """Whether the zip is small enough for the console's editor."""
+
+    @property
+    def code_sha256(self) -> str:
+        """The zip's SHA-256 as Lambda reports it."""
+        return code_sha256(self.sha256)
+
+
+@frozen
+class Build:
+    """Everything one ``lamina build`` made or found already made."""
+
+    service: str
+    target: Target
+    layers: tuple[Layer, ...]
+    packages: tuple[Package, ...]
+    findings: tuple[Finding, ...]
+    reused: bool
+    """Whether nothing had to be written."""
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether no finding is an error."""
+        return all(finding.severity is not Severity.ERROR for finding in self.findings)

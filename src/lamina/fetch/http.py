@@ -1,0 +1,259 @@
+"""
+Make HTTP requests: trust, proxies, redirects, credentials and retries. The only module that knows urllib3.
+
+urllib3 rather than a client with HTTP/2, because it imports in a third of the time, which counts as much as the
+downloads do when an index is near, and because sixteen connections fill a line without multiplexing.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import (
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+    TimeoutError,  # noqa: A004  # that is its name there
+)
+
+from lamina.core.errors import AccessDeniedError, DownloadError
+from lamina.fetch.urls import is_remote, origin, redacted, split_userinfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from urllib3 import BaseHTTPResponse, PoolManager, Retry
+
+    from lamina.fetch.credentials import Credentials, Login
+
+__all__ = ["Attempts", "BrokenTransferError", "Client", "extent"]
+
+_REDIRECTS = 10
+_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_DENIED = frozenset({401, 403})
+_USER_AGENT = "lamina"
+
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (ProxyError, "the proxy gives no connection"),
+    (SSLError, "the secure connection broke"),
+    (NameResolutionError, "the host is not known"),
+    (NewConnectionError, "the connection is refused"),
+    (TimeoutError, "the server takes too long"),
+    (BaseException, "the connection broke"),
+)
+
+BrokenTransferError = (HTTPError, OSError)
+"""What a request or the reading of its body may raise, and another attempt may mend."""
+
+
+class Attempts:
+    """The bounded attempts at one transfer, with longer and longer pauses between them."""
+
+    def __init__(self, url: str, retry: Retry) -> None:
+        self._url = url
+        self._retry = retry
+
+    def pause(self, cause: BaseHTTPResponse | BaseException) -> float:
+        """
+        Return the seconds to wait before the next attempt: as many as the server says in *cause*, or ever more.
+
+        Raises `DownloadError` if there is no next attempt.
+        """
+        response = cause if isinstance(cause, urllib3.BaseHTTPResponse) else None
+        if isinstance(cause, SSLError) and any(isinstance(part, ssl.SSLCertVerificationError) for part in cause.args):
+            raise DownloadError(
+                f"`{redacted(self._url)}` could not be fetched: its certificate is not trusted",
+                hint="name a bundle that holds its authority: SSL_CERT_FILE",
+            ) from None
+        try:
+            if response is not None:
+                self._retry = self._retry.increment("GET", redacted(self._url), response=response)
+            else:
+                # Every cause counts alike: which part of the connection broke does not matter to a resumed download.
+                reason = HTTPError(type(cause).__name__)
+                self._retry = self._retry.increment("GET", redacted(self._url), error=reason)
+        except HTTPError:
+            raise DownloadError(f"`{redacted(self._url)}` could not be fetched: {_reason(cause)}") from None
+        told = self._retry.get_retry_after(response) if response is not None else None
+        return self._retry.get_backoff_time() if told is None else told
+
+
+class Client:
+    """
+    HTTP for one run: a pool of *connections* to each host, shared by threads.
+
+    *backoff* is the unit of the pauses between attempts, in seconds.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        certificates: Path | None = None,
+        connections: int = 16,
+        timeout: float = 30.0,
+        backoff: float = 0.2,
+    ) -> None:
+        self._credentials = credentials
+        self._certificates = certificates
+        self._connections = connections
+        self._timeout = urllib3.Timeout(connect=timeout, read=timeout)
+        self._retry = urllib3.Retry(
+            total=5, status_forcelist=_RETRIED, backoff_factor=backoff, backoff_max=20, retry_after_max=60
+        )
+        self._pools: dict[tuple[str, str | None], PoolManager] = {}
+        self._proxies = _proxies()
+        self._guard = threading.Lock()
+        self._tls: ssl.SSLContext | None = None
+
+    def close(self) -> None:
+        """Close all connections."""
+        for pool in self._pools.values():
+            pool.clear()
+
+    def attempts(self, url: str) -> Attempts:
+        """Return the attempts that *url* is worth."""
+        return Attempts(url, self._retry)
+
+    @staticmethod
+    def worth_another(response: BaseHTTPResponse) -> bool:
+        """Return whether a later request may be answered better than with *response*."""
+        return response.status in _RETRIED
+
+    @contextmanager
+    def get(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[tuple[BaseHTTPResponse, str]]:
+        """
+        Give the response to one request, its body unread and as sent, and the URL that answered in the end.
+
+        Redirects are followed; each host gets its own credentials or none.
+        Raises `AccessDeniedError` on 401 and 403, and one of `BrokenTransferError`.
+        """
+        secure = False
+        asked = False
+        for _ in range(_REDIRECTS + 1):
+            # A secure place must not be left for an insecure one with credentials in hand.
+            secure = secure or origin(url)[0] == "https"
+            login = None
+            if not secure or origin(url)[0] == "https":
+                login = self._credentials.asked(url) if asked else self._credentials.known(url)
+            response = self._request(url, headers or {}, login)
+            if response.status in _DENIED and not asked and self._credentials.asked(url) is not None:
+                asked = True
+                response.drain_conn()
+                continue
+            location = response.get_redirect_location()
+            if not location:
+                break
+            response.drain_conn()
+            asked = False
+            url = split_userinfo(urljoin(url, location))[0]
+            if not is_remote(url):
+                raise DownloadError(f"`{redacted(url)}` is not a place to be redirected to")
+        else:
+            raise DownloadError(f"`{redacted(url)}` redirects more than {_REDIRECTS} times")
+        try:
+            if response.status in _DENIED:
+                raise self._denied(url, response.status)
+            yield response, url
+        finally:
+            # What is left of a body would be read as the next response.
+            if not response.closed:
+                response.close()
+            response.release_conn()
+
+    def _request(self, url: str, headers: Mapping[str, str], login: Login | None) -> BaseHTTPResponse:
+        sent = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
+        if login is not None:
+            sent["Authorization"] = login.header
+        return self._pool(url).request(
+            "GET", url, headers=sent, redirect=False, retries=False, preload_content=False, timeout=self._timeout
+        )
+
+    def _pool(self, url: str) -> PoolManager:
+        scheme, host, port = origin(url)
+        proxy = None
+        if self._proxies:
+            from urllib.request import proxy_bypass  # noqa: PLC0415  # loaded by now
+
+            if not proxy_bypass(f"{host}:{port}"):
+                proxy = self._proxies.get(scheme) or self._proxies.get("all")
+        with self._guard:
+            if (scheme, proxy) not in self._pools:
+                self._pools[scheme, proxy] = self._make_pool(scheme, proxy)
+            return self._pools[scheme, proxy]
+
+    def _make_pool(self, scheme: str, proxy: str | None) -> PoolManager:
+        # Reading all authorities takes as long as a few downloads, so it is left to those who need one.
+        secure = "https" in {scheme, (proxy or "").partition(":")[0]}
+        tls = self._trust() if secure else None
+        if proxy is None:
+            return urllib3.PoolManager(maxsize=self._connections, ssl_context=tls)
+        clean, user, password = split_userinfo(proxy if "://" in proxy else f"http://{proxy}")
+        headers = urllib3.make_headers(proxy_basic_auth=f"{user}:{password or ''}") if user else None
+        return urllib3.ProxyManager(
+            clean, maxsize=self._connections, ssl_context=tls, proxy_ssl_context=tls, proxy_headers=headers
+        )
+
+    def _trust(self) -> ssl.SSLContext:
+        """Return what decides whom to trust: the given bundle, else the system's, else certifi's."""
+        if self._tls is None:
+            bundle = str(self._certificates) if self._certificates is not None else None
+            paths = ssl.get_default_verify_paths()
+            if (
+                bundle is None
+                and paths.cafile is None
+                and paths.capath is None
+                and not hasattr(ssl, "enum_certificates")
+            ):
+                import certifi  # noqa: PLC0415  # only where the system has no authorities of its own
+
+                bundle = certifi.where()
+            try:
+                self._tls = ssl.create_default_context(cafile=bundle)
+            except OSError as error:
+                raise DownloadError(f"`{bundle}` is not a bundle of certificates: {error.strerror}") from error
+        return self._tls
+
+    def _denied(self, url: str, status: int) -> AccessDeniedError:
+        place = urlsplit(url)
+        return AccessDeniedError(
+            f"`{place.scheme}://{place.netloc}` refuses access to `{redacted(url)}` ({status})",
+            hint=f"credentials were looked for in {self._credentials.looked()}",
+        )
+
+
+def _proxies() -> dict[str, str]:
+    """Return the proxy of each scheme, as the environment or the system's settings name it."""
+    if sys.platform not in {"win32", "darwin"} and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    from urllib.request import getproxies  # noqa: PLC0415  # slow to import, and seldom needed
+
+    return getproxies()
+
+
+def _reason(cause: BaseHTTPResponse | BaseException) -> str:
+    """Describe *cause* without quoting it: the texts of others may hold a URL with a token."""
+    if isinstance(cause, urllib3.BaseHTTPResponse):
+        return f"the server answers {cause.status}"
+    return next(text for kind, text in _REASONS if isinstance(cause, kind))
+
+
+def extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
+    """Return where in the file the body of *response* starts, and how long the whole file is, if it says so."""
+    if response.status == 206:
+        # RFC 9110, section 14.4: bytes FIRST-LAST/TOTAL, and * for an unknown total.
+        span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        first = span.partition("-")[0]
+        return (int(first) if first.isdecimal() else 0), (int(total) if total.isdecimal() else None)
+    length = response.headers.get("Content-Length", "")
+    return 0, (int(length) if length.isdecimal() else None)

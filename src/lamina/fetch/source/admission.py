@@ -1,0 +1,125 @@
+"""Take a wheel that was built here into the store, if it is what it was built for and knows nothing of this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from lamina.archive.wheel import WheelArchive, verify_record
+from lamina.core.errors import LocalBuildError
+from lamina.core.values import Pin, Wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lamina.core.values import SourcePin
+    from lamina.core.store import Store
+    from lamina.core.target import Target
+
+__all__ = ["admit", "admitted"]
+
+_AREA = "built"
+_EDITABLE = re.compile(r"(^|/)_*editable_", re.IGNORECASE)
+
+
+def admitted(pin: SourcePin, target: Target, store: Store) -> Wheel | None:
+    """Return the wheel that was built from these sources before; raises LocalBuildError where *target* cannot take it."""
+    directory = store.entry(_AREA, pin.sha256)
+    try:
+        names = sorted(path.name for path in directory.iterdir() if path.suffix == ".whl")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not names:
+        return None
+    _check_name(names[0], pin, target)
+    return Wheel(pin=_pin(pin, names[0]), path=directory / names[0])
+
+
+def admit(made: Path, pin: SourcePin, target: Target, store: Store, *, directory: Path) -> Wheel:
+    """
+    Copy the wheel *made* inside *directory* into *store*, under the digest of its sources.
+
+    Raises LocalBuildError where it is another distribution or version, is not pure and does not fit *target*, or points to
+    the machine; and as `lamina.archive.wheel.verify_record` does.
+    """
+    _check_name(made.name, pin, target)
+    wheel = Wheel(pin=_pin(pin, made.name), path=made)
+    verify_record(made, wheel.pin)
+    if problems := sorted(_pointers(made, directory)):
+        raise LocalBuildError(
+            f"the wheel of `{pin.source.name}` points to the machine that built it: {'; '.join(problems)}",
+            hint="a layer is read on another machine: build it without editable installs and absolute paths",
+        )
+    destination = store.entry(_AREA, pin.sha256) / made.name
+    with made.open("rb") as source, store.writing(destination) as file:
+        while piece := source.read(1 << 20):
+            file.write(piece)
+    return replace(wheel, path=destination)
+
+
+def _pin(pin: SourcePin, filename: str) -> Pin:
+    """Return what the wheel *filename* is: of the identity of its sources, with a version that building has told."""
+    return Pin(name=pin.name, version=str(parse_wheel_filename(filename)[1]), filename=filename, sha256=pin.sha256)
+
+
+def _check_name(filename: str, pin: SourcePin, target: Target) -> None:
+    source = pin.source
+    try:
+        name, version, _, tags = parse_wheel_filename(filename)
+    except InvalidWheelFilename as error:
+        raise LocalBuildError(f"`{source.name}` was built to what is not named as a wheel: `{filename}`") from error
+    if canonicalize_name(name) != source.name:
+        raise LocalBuildError(f"`{source.name}` is locked, and its sources build `{name}`", hint="lock again")
+    if source.version is not None and not _same(source.version, version):
+        raise LocalBuildError(
+            f"`{source.name}` {source.version} is locked, and its sources build {version}", hint="lock again"
+        )
+    if not tags & frozenset(target.tags):
+        raise LocalBuildError(
+            f"`{source.name}` {version} is not pure Python: its sources build `{filename}`, which {target} cannot take",
+            hint="what is compiled here does not run there",
+        )
+
+
+def _same(locked: str, built: Version) -> bool:
+    try:
+        # A local label such as `+g1a2b3c` is the build's own business.
+        return Version(locked) == built or Version(locked).public == built.public
+    except InvalidVersion:
+        return False
+
+
+def _pointers(path: Path, directory: Path) -> Iterator[str]:
+    """Yield what in the wheel at *path* leads out of it: editable installs, path files, or *directory*, where it was built."""
+    here = str(directory).encode()
+    with WheelArchive(path) as wheel:
+        for located in wheel.members:
+            name = located.member.path
+            if _EDITABLE.search(name):
+                yield f"`{name}` stands for an editable installation"
+                continue
+            content = wheel.read(located)
+            if name.endswith(".pth") and _leads_out(content):
+                yield f"`{name}` adds a path outside the layer"
+            elif name.endswith(".dist-info/direct_url.json") and _is_local(content):
+                yield f"`{name}` names a local directory"
+            elif here in content:
+                yield f"`{name}` names the directory of the build"
+
+
+def _leads_out(content: bytes) -> bool:
+    lines = content.decode("utf-8", "replace").splitlines()
+    return any(line.startswith(("/", "\\", "..")) or re.match(r"[A-Za-z]:[\\/]", line) for line in lines)
+
+
+def _is_local(content: bytes) -> bool:
+    try:
+        return str(json.loads(content).get("url", "")).startswith("file:")
+    except (ValueError, AttributeError):
+        return False

@@ -1,0 +1,247 @@
+"""
+Build sources to wheels with ``uv build``, each once, and admit what fits the target to the store.
+
+Two things make a build repeatable as far as the project's own build backend allows it: it sees a copy of the sources and nothing
+else of the machine, and ``SOURCE_DATE_EPOCH`` says that it is 1980.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from lamina.core.errors import LocalBuildError, MissingExtraError
+from lamina.bytecode.interpreter import search
+from lamina.fetch.source.admission import admit, admitted
+from lamina.fetch.source.checkout import checkout
+from lamina.fetch.source.identity import content_of
+from lamina.fetch.source.nearest import nearest
+from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lamina.fetch.index import Index
+    from lamina.core.values import SourcePin
+    from lamina.core.reporter import Reporter
+    from lamina.core.store import Store
+    from lamina.core.target import Target
+
+__all__ = ["Workshop", "build"]
+
+UV_CACHE = "uv"
+"""The area of the store that is uv's own cache."""
+_EPOCH_SECONDS = 315_532_800
+"""1980-01-01 in seconds since 1970: the first date that a zip can hold."""
+_SHOWN_LINES = 20
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workshop:
+    """What building needs beside the sources."""
+
+    target: Target
+    store: Store
+    index: Index
+    """Asked only for what to suggest where something cannot be built for the target."""
+    project: Path
+    """Where uv looks for its settings, such as the indexes of build requirements."""
+    fetch: Callable[[Pin], Path]
+    """Brings a locked source archive into the store."""
+    reporter: Reporter
+    offline: bool = False
+
+
+def build(pins: Sequence[SourcePin], workshop: Workshop) -> tuple[Wheel, ...]:
+    """
+    Return a wheel of each of *pins*, in that order, building those that the store does not hold.
+
+    The pins of the wheels have the digest of the sources and the wheel's file name. Every one is tried before anything is
+    raised: the one LocalBuildError as it is, or one that names all; MissingExtraError where uv is not installed.
+    """
+    wheels: list[Wheel] = []
+    failures: list[LocalBuildError] = []
+    for pin in pins:
+        try:
+            wheels.append(_built(pin, workshop))
+        except LocalBuildError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0] if len(failures) == 1 else _together(failures)
+    return tuple(wheels)
+
+
+def _together(failures: Sequence[LocalBuildError]) -> LocalBuildError:
+    hints = [f"{failure}:\n{failure.hint}" for failure in failures if failure.hint]
+    return LocalBuildError("; ".join(str(failure) for failure in failures), hint="\n\n".join(hints))
+
+
+def _built(pin: SourcePin, workshop: Workshop) -> Wheel:
+    if wheel := admitted(pin, workshop.target, workshop.store):
+        return wheel
+    with workshop.store.exclusive(f"build-{pin.sha256}"):
+        # Who held the lock before may have built it.
+        if wheel := admitted(pin, workshop.target, workshop.store):
+            return wheel
+        with tempfile.TemporaryDirectory(prefix="lamina-build-") as name:
+            directory = Path(os.path.realpath(name))
+            try:
+                made = _make(pin, directory, workshop)
+                return admit(made, pin, workshop.target, workshop.store, directory=directory)
+            except LocalBuildError as error:
+                raise _with_suggestion(error, pin, workshop) from error
+
+
+def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
+    """Return the wheel that ``uv build`` makes inside *directory*."""
+    source, program = pin.source, _uv(pin)
+    workshop.reporter.note(f"Building `{source.name}` {pin.version}: this runs the code of {_where(pin)}")
+    place = _sources(pin, directory, workshop)
+    output = directory / "wheel"
+    arguments = [program, "build", "--wheel", "--no-sources", "--color", "never", "--out-dir", str(output)]
+    arguments += ["--python", str(_interpreter(workshop)), *(["--offline"] if workshop.offline else []), str(place)]
+    done = subprocess.run(
+        arguments,
+        cwd=workshop.project,
+        env=_environment(pin, directory, workshop.store),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    log = _USERINFO.sub("", done.stdout.decode("utf-8", "replace")).strip()
+    found = sorted(output.glob("*.whl"))
+    if done.returncode or len(found) != 1:
+        end = "\n".join(log.splitlines()[-_SHOWN_LINES:])
+        raise LocalBuildError(
+            f"`{source.name}` {pin.version} could not be built from {_where(pin)}",
+            hint=f"the end of the build's log:\n{end}" if end else "the build said nothing",
+        )
+    return found[0]
+
+
+def _where(pin: SourcePin) -> str:
+    match pin.source:
+        case DirectorySource(path=path):
+            return f"`{path}`"
+        case SdistSource(filename=filename):
+            return f"`{filename}`"
+        case VcsSource(url=url, commit=commit):
+            return f"`{url}` at {commit[:12]}"
+        case _:
+            assert_never(pin.source)
+
+
+def _sources(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
+    """Return the sources, copied or unpacked into *directory*, so that building changes nothing and sees nothing else."""
+    place = directory / "source"
+    match pin.source:
+        case DirectorySource() as source:
+            for path, origin in content_of(source).files:
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(origin, place / path)
+                (place / path).chmod(0o755 if os.access(origin, os.X_OK) else 0o644)
+            return place
+        case VcsSource() as source:
+            checkout(source, place)
+            return _inside(place, source.subdirectory, pin)
+        case SdistSource() as source:
+            archive = workshop.fetch(
+                Pin(
+                    name=source.name,
+                    version=pin.version,
+                    filename=source.filename,
+                    sha256=source.sha256,
+                    url=source.url,
+                    path=source.path,
+                    size=source.size,
+                    index=source.index,
+                )
+            )
+            place.mkdir()
+            return _inside(_unpacked(archive, place, pin), source.subdirectory, pin)
+        case _:
+            assert_never(pin.source)
+
+
+def _unpacked(archive: Path, place: Path, pin: SourcePin) -> Path:
+    """Return the one directory inside the archive of sources."""
+    import tarfile  # noqa: PLC0415 - only archives of sources need them
+    import zipfile  # noqa: PLC0415
+
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                # It keeps every member inside, and makes no links.
+                file.extractall(place)  # noqa: S202
+        else:
+            with tarfile.open(archive) as file:
+                file.extractall(place, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+        raise LocalBuildError(f"`{pin.filename}` cannot be unpacked: {error}") from error
+    found = [path for path in place.iterdir() if path.is_dir()]
+    return found[0] if len(found) == 1 else place
+
+
+def _inside(place: Path, subdirectory: str | None, pin: SourcePin) -> Path:
+    inside = place / (subdirectory or "")
+    if not inside.resolve().is_relative_to(place.resolve()) or not inside.is_dir():
+        raise LocalBuildError(f"`{pin.source.name}` is locked with a subdirectory that is not there: `{subdirectory}`")
+    return inside
+
+
+def _uv(pin: SourcePin) -> str:
+    """Return the path of uv: beside this interpreter, as the extra installs it, else on ``PATH``."""
+    beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    if found is None:
+        raise MissingExtraError(extra="uv", purpose=f"building `{pin.source.name}` to a wheel")
+    return found
+
+
+def _interpreter(workshop: Workshop) -> Path:
+    """Return a Python of the target's minor; another will do where there is none, because only pure wheels are taken."""
+    found = search(workshop.target.python, cache=workshop.store.directory("") / "interpreters.json")
+    return found.path if found else Path(sys.executable)
+
+
+def _environment(pin: SourcePin, directory: Path, store: Store) -> dict[str, str]:
+    foreign = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
+    name = re.sub(r"[-_.]+", "_", pin.source.name).upper()
+    known = {f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name}": pin.version} if pin.version != "dynamic" else {}
+    kept = {key: value for key, value in os.environ.items() if key not in foreign}
+    return (
+        kept
+        | known
+        | {
+            "PYTHONHASHSEED": "0",
+            "SOURCE_DATE_EPOCH": str(_EPOCH_SECONDS),
+            "TMPDIR": str(directory),
+            # Its own, so that nothing of the user's decides; kept, so that a change of code does not fetch backends again.
+            "UV_CACHE_DIR": str(store.directory(UV_CACHE)),
+            "UV_NO_PROGRESS": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
+    )
+
+
+def _with_suggestion(error: LocalBuildError, pin: SourcePin, workshop: Workshop) -> LocalBuildError:
+    """Return *error* with the nearest version that needs no building; only an index can know one."""
+    if not isinstance(pin.source, SdistSource) or workshop.offline:
+        return error
+    found = nearest(pin, workshop.target, workshop.index)
+    advice = (
+        f"`{found}` is the nearest version with a wheel for {workshop.target}: require it, and lock again"
+        if found
+        else f"no index that was asked has a wheel of `{pin.source.name}` for {workshop.target}: build one on a "
+        "machine like the target, put it on an index of your own, and lock again"
+    )
+    return LocalBuildError(str(error), hint="\n".join(filter(None, (error.hint, advice))))

@@ -1,0 +1,143 @@
+"""Say who sources are before they are built: by hash, by commit, or by the content of a directory. Only reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from lamina.project.ignore import GitIgnore
+from lamina.project.sources import fingerprint
+from lamina.core.errors import LocalBuildError
+from lamina.core.values import DirectorySource, SdistSource, SourcePin, VcsSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lamina.core.values import Source
+
+__all__ = ["Content", "content_of", "identify"]
+
+_FORMAT = 1
+_DYNAMIC = "dynamic"
+# What tools make beside the sources; a build from scratch makes its own, and none of it may decide who the sources are.
+_MADE = frozenset({".git", ".hg", ".svn", ".tox", ".nox", ".venv", ".lamina", "__pycache__", "node_modules"})
+_MADE_SUFFIXES = (".egg-info", ".pyc")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """The files of a directory that a build sees."""
+
+    files: tuple[tuple[str, Path], ...]
+    """Relative path with ``/``, and where the content is; sorted."""
+    inputs: tuple[Path, ...]
+    """Every file, directory and ignore file that decided which files these are."""
+
+
+def identify(source: Source) -> SourcePin:
+    """
+    Return *source* with its identity.
+
+    A directory is who its content is, as far as git does not ignore it: names and bytes, neither times nor modes nor where it
+    is. Raises LocalBuildError where it cannot be read, or is no project.
+    """
+    match source:
+        case SdistSource():
+            digest = _digest("sdist", source.sha256, source.subdirectory) if source.subdirectory else source.sha256
+            return SourcePin(
+                name=source.name,
+                version=source.version or _DYNAMIC,
+                filename=source.filename,
+                sha256=digest,
+                source=source,
+            )
+        case VcsSource():
+            digest = _digest("git", source.name, source.commit, source.subdirectory)
+            inside = f"#subdirectory={source.subdirectory}" if source.subdirectory else ""
+            label = f"git+{source.url}@{source.commit}{inside}"
+            return SourcePin(
+                name=source.name,
+                version=source.version or _DYNAMIC,
+                filename=label,
+                sha256=digest,
+                source=source,
+            )
+        case DirectorySource():
+            content = content_of(source)
+            files = ((path, hashlib.sha256(origin.read_bytes()).hexdigest()) for path, origin in content.files)
+            return SourcePin(
+                name=source.name,
+                version=source.version or _static_version(source.path) or _DYNAMIC,
+                filename=f"{source.name} (local)",
+                sha256=_digest("directory", source.name, fingerprint(files)),
+                source=source,
+                inputs=content.inputs,
+            )
+        case _:
+            assert_never(source)
+
+
+def content_of(source: DirectorySource) -> Content:
+    """Return the files of *source*; raises LocalBuildError where it is no project, or a link leads to a directory."""
+    if not any((source.path / name).is_file() for name in ("pyproject.toml", "setup.py")):
+        raise LocalBuildError(
+            f"`{source.name}` is locked as the directory `{source.path}`, which is no Python project",
+            hint="a project has a `pyproject.toml`; lock again if it has moved",
+        )
+    ignore = GitIgnore(source.path)
+    inputs: list[Path] = []
+    try:
+        files = tuple(sorted(_files(source.path, ignore, inputs, source)))
+    except OSError as error:
+        raise LocalBuildError(f"`{error.filename}` cannot be read: {error.strerror}") from error
+    consulted = (Path(os.path.normpath(source.path / seen.path)) for seen in ignore.consulted)
+    return Content(files=files, inputs=tuple(dict.fromkeys((*inputs, *consulted))))
+
+
+def _files(
+    directory: Path, ignore: GitIgnore, inputs: list[Path], source: DirectorySource
+) -> Iterator[tuple[str, Path]]:
+    inputs.append(directory)
+    for path in sorted(directory.iterdir()):
+        is_directory = path.is_dir()
+        if path.name in _MADE or path.name.endswith(_MADE_SUFFIXES) or (is_directory and _is_environment(path)):
+            continue
+        if ignore.ignoring(path, is_directory=is_directory):
+            continue
+        if not is_directory:
+            inputs.append(path)
+            yield path.relative_to(source.path).as_posix(), path
+        elif path.is_symlink():
+            raise LocalBuildError(
+                f"`{source.name}` has a symbolic link to a directory: `{path.relative_to(source.path).as_posix()}`",
+                hint="git-ignore it, or put the directory itself there",
+            )
+        else:
+            yield from _files(path, ignore, inputs, source)
+
+
+def _is_environment(directory: Path) -> bool:
+    return (directory / "pyvenv.cfg").is_file()
+
+
+def _static_version(directory: Path) -> str | None:
+    """Return the version that a ``pyproject.toml`` states, which not every build backend wants there."""
+    import rtoml  # noqa: PLC0415 - only for what a lock has no version of
+
+    try:
+        document = rtoml.loads((directory / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Whatever is wrong with it, the build backend will say it better.
+        return None
+    for table in (document.get("project"), document.get("tool", {}).get("poetry")):
+        if isinstance(table, dict) and isinstance(version := table.get("version"), str):
+            return version
+    return None
+
+
+def _digest(*parts: str | None) -> str:
+    return hashlib.sha256(json.dumps([_FORMAT, *parts]).encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""Give a wheel's content to the function packages, as if it stood among the first-party sources."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lamina.project.snapshot import Snapshot, take
+from lamina.project.sources import SourceFile
+from lamina.archive.wheel import WheelArchive, installed_path
+from lamina.core.errors import PackageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from lamina.project.sources import SourceTree
+    from lamina.core.values import Wheel
+    from lamina.core.store import Store
+
+__all__ = ["unpack"]
+
+_AREA = "files"
+
+
+def unpack(
+    tree: SourceTree, wheels: Sequence[Wheel], inputs: Iterable[Path], *, root: Path, store: Store
+) -> SourceTree:
+    """
+    Return *tree* with the content of *wheels*, which *inputs* decided; *root* is the project's directory.
+
+    What a wheel installs is there under the path that it is imported from, metadata included, scripts not.
+    Raises PackageError naming every path that is in two of them with different content.
+    """
+    files = {file.path: (file, "the sources") for file in tree.files}
+    clashes: list[str] = []
+    for wheel in wheels:
+        for file in _files(wheel, store):
+            known, provider = files.setdefault(file.path, (file, f"`{wheel.pin.name}`"))
+            if known.sha256 != file.sha256:
+                clashes.append(f"`{file.path}` is in {provider} and in `{wheel.pin.name}`")
+    if clashes:
+        raise PackageError(
+            f"Local packages and sources cannot share a package: {'; '.join(sorted(clashes))}",
+            hint="leave the local package's directory out of `source`, or put it into the layer: "
+            '[tool.lamina] local = "layer"',
+        )
+    return replace(
+        tree,
+        files=tuple(files[path][0] for path in sorted(files)),
+        snapshot=Snapshot((*tree.snapshot.observations, *take(root, inputs).observations)),
+    )
+
+
+def _files(wheel: Wheel, store: Store) -> Iterator[SourceFile]:
+    with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
+        for located in archive.members:
+            path = installed_path(located.member.path, f"{archive.stem}.data/")
+            if path is None:
+                continue
+            content = archive.read(located)
+            sha256 = hashlib.sha256(content).hexdigest()
+            origin = store.entry(_AREA, sha256)
+            if not origin.is_file():
+                with store.writing(origin) as file:
+                    file.write(content)
+            yield SourceFile(path=path, origin=origin, sha256=sha256)

@@ -1,0 +1,97 @@
+"""
+Keep what a lock was read to, so that the same lock is not parsed for the same target twice.
+
+A kept selection is found by the content of every file that decided it, and used only while every artifact in it is in
+the store: then neither its URLs nor any index setting matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamina import __version__
+from lamina.core.frozen import field_names
+from lamina.core.values import Pin, Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.lock import LockFile
+    from lamina.project.service import LayerConfig
+    from lamina.core.store import Store
+    from lamina.core.target import Target
+
+__all__ = ["Kept", "keep", "recall"]
+
+_AREA = "selections"
+_FORMAT = 1
+
+
+class Kept(NamedTuple):
+    """A selection, and the files that decided it."""
+
+    selection: Selection
+    inputs: tuple[Path, ...]
+
+
+def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> Kept | None:
+    """Return what *lock_file* was read to for *layer* and *target* before, if nothing that decided it has changed."""
+    try:
+        kept = json.loads(_place(lock_file, layer, target, store).read_bytes())
+        inputs = tuple(_absolute(path, lock_file) for path, _ in kept["inputs"])
+        if any(_sha256(path) != sha256 for path, (_, sha256) in zip(inputs, kept["inputs"], strict=True)):
+            return None
+        pins = tuple(Pin(**row) for row in kept["pins"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # Nothing was kept, or whatever is wrong with it: reading the lock is right.
+        return None
+    if any(store.wheel(pin.sha256, pin.filename) is None for pin in pins):
+        return None
+    return Kept(Selection(target=target, pins=pins), inputs)
+
+
+def keep(
+    selection: Selection, inputs: Sequence[Path], lock_file: LockFile, layer: LayerConfig, *, store: Store
+) -> None:
+    """Keep *selection*, which *lock_file* and the other *inputs* decided, unless something of it is to be built."""
+    if selection.sources:
+        return
+    document = {
+        "inputs": [[os.path.relpath(path, lock_file.project), _sha256(path)] for path in inputs],
+        "pins": [_row(pin) for pin in selection.pins],
+    }
+    with store.writing(_place(lock_file, layer, selection.target, store)) as file:
+        file.write(json.dumps(document, separators=(",", ":")).encode())
+
+
+def _row(pin: Pin) -> dict[str, str | int]:
+    # Where a file of this machine was does not matter once it is in the store.
+    values = {name: getattr(pin, name) for name in field_names(type(pin)) if name != "path"}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> Path:
+    question = [
+        _FORMAT,
+        __version__,
+        lock_file.kind,
+        os.path.relpath(lock_file.path, lock_file.project),
+        _sha256(lock_file.path),
+        _sha256(lock_file.pyproject) if lock_file.pyproject.is_file() else None,
+        str(target),
+        sorted(layer.groups),
+        sorted(layer.extras),
+    ]
+    return store.entry(_AREA, hashlib.sha256(json.dumps(question).encode()).hexdigest(), ".json")
+
+
+def _absolute(path: str, lock_file: LockFile) -> Path:
+    return Path(os.path.normpath(lock_file.project / path))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,119 @@
+"""Read from ``pyproject.toml`` what a lock has to match: dependencies, extras, groups, Python. Not ``[tool.lamina]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from lamina.core.errors import ConfigError
+from lamina.lock import validation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+__all__ = ["Manifest", "load", "origin_of"]
+
+_REFERENCES = ("rev", "tag", "branch")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What one ``pyproject.toml`` asks for; empty where the file does not exist."""
+
+    path: Path
+    exists: bool = False
+    name: str | None = None
+    """Normalised (PEP 503)."""
+    requires_python: str | None = None
+    dependencies: tuple[Requirement, ...] | None = None
+    """``None`` where the file does not say, because it has no ``[project]`` or declares them dynamic."""
+    extras: Mapping[str, tuple[Requirement, ...]] | None = None
+    groups: Mapping[str, tuple[Requirement, ...]] = field(default_factory=dict)
+    """Dependency groups (PEP 735), with included groups put in."""
+    origins: Mapping[str, str | None] = field(default_factory=dict)
+    """``[tool.uv.sources]`` as `origin_of` words them; ``None`` where several apply, each under its own condition."""
+
+
+def load(path: Path) -> Manifest:
+    """Return what the file at *path* asks for; `ConfigError` names a requirement that cannot be understood."""
+    if not path.is_file():
+        return Manifest(path=path)
+    try:
+        return _parse_document(validation.load(path), path)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"`{path}` is not what its specification demands: {error}") from error
+
+
+def origin_of(keys: Mapping[str, str]) -> str:
+    """
+    Return in one word or two where a requirement with these source *keys* comes from: ``registry``, ``local``, ``url``, ``git main``.
+
+    The keys are those of ``[tool.uv.sources]``; those of ``requires-dist`` in a uv.lock are understood too.
+    """
+    if "git" in keys:
+        reference = next((keys[key] for key in _REFERENCES if key in keys), "")
+        return f"git {reference}".strip()
+    if "url" in keys:
+        return "url"
+    return "local" if {"path", "workspace", "editable", "directory", "virtual"} & keys.keys() else "registry"
+
+
+def _parse_document(document: Mapping[str, Any], path: Path) -> Manifest:
+    project = document.get("project", {})
+    dynamic = project.get("dynamic", ()) if project else ("dependencies", "optional-dependencies")
+    uv = document.get("tool", {}).get("uv", {})
+    groups: dict[str, Any] = dict(document.get("dependency-groups", {}))
+    if "dev-dependencies" in uv:
+        # uv's own spelling of the group `dev`, from before there were dependency groups.
+        groups["dev"] = [*groups.get("dev", ()), *uv["dev-dependencies"]]
+    return Manifest(
+        path=path,
+        exists=True,
+        name=canonicalize_name(project["name"]) if "name" in project else None,
+        requires_python=project.get("requires-python"),
+        dependencies=None if "dependencies" in dynamic else _parse(project.get("dependencies", ()), path),
+        extras=None
+        if "optional-dependencies" in dynamic
+        else {
+            canonicalize_name(extra): _parse(requirements, path)
+            for extra, requirements in project.get("optional-dependencies", {}).items()
+        },
+        groups=_groups(groups, path),
+        origins={canonicalize_name(name): _origin(source) for name, source in uv.get("sources", {}).items()},
+    )
+
+
+def _origin(source: Any) -> str | None:
+    if isinstance(source, list) or {"marker", "extra", "group"} & source.keys():
+        return None
+    return origin_of(source)
+
+
+def _parse(requirements: Iterable[str], path: Path) -> tuple[Requirement, ...]:
+    try:
+        return tuple(Requirement(requirement) for requirement in requirements)
+    except InvalidRequirement as error:
+        raise ConfigError(f"`{path}` has a requirement that cannot be understood: {error}") from error
+
+
+def _groups(groups: Mapping[str, Any], path: Path) -> dict[str, tuple[Requirement, ...]]:
+    by_name: dict[str, Any] = {canonicalize_name(name): entries for name, entries in groups.items()}
+
+    def flatten(name: str, including: tuple[str, ...]) -> list[str]:
+        if name in including or name not in by_name:
+            problem = "includes itself" if name in including else "does not exist"
+            chain = " → ".join(f"`{group}`" for group in (*including, name))
+            raise ConfigError(f"`{path}` has a dependency group that {problem}: {chain}")
+        flat: list[str] = []
+        for entry in by_name[name]:
+            if isinstance(entry, str):
+                flat.append(entry)
+            else:
+                flat += flatten(canonicalize_name(entry["include-group"]), (*including, name))
+        return flat
+
+    return {name: _parse(flatten(name, ()), path) for name in by_name}

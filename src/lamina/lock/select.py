@@ -1,0 +1,336 @@
+"""
+Choose from a lock the exact artifacts that a target takes. Pure: nothing is fetched, nobody is asked.
+
+Every package of the lock that applies gets one artifact or is named in one error, with what the lock offers and what the
+target takes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, assert_never, cast
+from urllib.parse import unquote, urlsplit
+
+from packaging.pylock import (
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+    PylockSelectError,
+)
+from packaging.tags import create_compatible_tags_selector
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
+from lamina.core.file_urls import path_of
+from lamina.lock.validation import python_fits, some_environment_fits
+from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, VcsSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from packaging.pylock import Package, Pylock
+    from packaging.tags import Tag
+
+    from lamina.lock import Lock
+    from lamina.core.values import Source
+    from lamina.core.target import Target
+
+__all__ = ["select"]
+
+_Artifact: TypeAlias = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
+
+_SAFE_FILENAME = re.compile(r"[\w.+!-]+\.whl")
+_SAFE_ARCHIVE = re.compile(r"[\w+!-][\w.+!-]*\.(?:tar\.(?:gz|bz2|xz)|tgz|zip)")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NO_TAGS: frozenset[Tag] = frozenset()
+# As many file names as fit an error that is still read; the rest is counted.
+_NAMED_FILES = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Miss:
+    """A package of which the target can take nothing, and why."""
+
+    package: Package
+    offered: tuple[str, ...]
+    """File names, paths or URLs."""
+    reason: str
+
+
+def select(lock: Lock, *, target: Target) -> Selection:
+    """
+    Return one wheel, or what to build one from, per package of *lock* that applies to *target*, sorted by name.
+
+    Among the wheels that fit, the best tag wins, then the highest build number; sources are taken of what has no wheels at
+    all. Raises `NoCompatibleWheelError` naming every package without either, and `LockError` if the lock is for another
+    Python or environment, is ambiguous, or names branches and tags instead of commits.
+    """
+    entries = _entries(lock, target)
+    _refuse_moving_references(entries, lock.path)
+    results = [_artifact(package, artifact, target) for package, artifact in entries]
+    misses = [result for result in results if isinstance(result, _Miss)]
+    if misses:
+        raise _no_compatible_wheel(sorted(misses, key=lambda miss: miss.package.name), target)
+    pins = [result for result in results if isinstance(result, Pin)]
+    sources = [result for result in results if isinstance(result, SdistSource | DirectorySource | VcsSource)]
+    return Selection(
+        target=target,
+        pins=tuple(sorted(pins, key=lambda pin: pin.name)),
+        sources=tuple(sorted(sources, key=lambda source: source.name)),
+    )
+
+
+def _refuse_moving_references(entries: Iterable[tuple[Package, _Artifact | None]], path: Path) -> None:
+    """Raise `LockError` naming every repository that is not pinned to a commit of git."""
+    found = [
+        f"{_worded(package)} is locked at `{artifact.commit_id}`"
+        if artifact.type == "git"
+        else f"{_worded(package)} is in a {artifact.type} repository"
+        for package, artifact in entries
+        if isinstance(artifact, PackageVcs)
+        and (artifact.type != "git" or not _COMMIT.fullmatch(artifact.commit_id or ""))
+    ]
+    if found:
+        raise LockError(
+            f"`{path}` locks repositories without a commit of git: {', '.join(sorted(found))}",
+            hint="a branch or a tag may be another tomorrow: lock again with a locker that writes the full commit",
+        )
+
+
+def _entries(lock: Lock, target: Target) -> tuple[tuple[Package, _Artifact | None], ...]:
+    pylock = _ordered(lock.pylock)
+    try:
+        return tuple(
+            pylock.select(
+                environment=target.markers, tags=target.tags, extras=lock.extras, dependency_groups=lock.groups
+            )
+        )
+    except PylockSelectError:
+        # It stops at the first problem with a text; look again to name them all.
+        return tuple(_look_again(lock, pylock, target))
+
+
+def _ordered(pylock: Pylock) -> Pylock:
+    """Return *pylock* with the highest build number first, because of equal tags the first wheel is taken."""
+    return replace(
+        pylock,
+        packages=[
+            replace(package, wheels=sorted(package.wheels, key=_build_and_name, reverse=True))
+            if package.wheels and len(package.wheels) > 1
+            else package
+            for package in pylock.packages
+        ],
+    )
+
+
+def _build_and_name(wheel: PackageWheel) -> tuple[int, str]:
+    # name-version(-build)?-python-abi-platform; parsing it in full for every wheel of a lock would cost more than the rest.
+    filename = wheel.filename
+    parts = filename.split("-")
+    digits = parts[2][: len(parts[2]) - len(parts[2].lstrip("0123456789"))] if len(parts) == 6 else ""
+    return int(digits or -1), filename
+
+
+def _look_again(lock: Lock, pylock: Pylock, target: Target) -> Iterator[tuple[Package, _Artifact | None]]:
+    path = lock.path
+    python_fits(pylock.requires_python, target, subject=f"`{path}`")
+    some_environment_fits(pylock.environments or (), target, path=path)
+    markers = cast("Mapping[str, str]", target.markers)
+    variables: dict[str, str | frozenset[str]] = {
+        **markers,
+        "extras": frozenset(lock.extras),
+        "dependency_groups": frozenset(lock.groups),
+    }
+    applicable = [
+        package
+        for package in pylock.packages
+        if package.marker is None or package.marker.evaluate(variables, context="lock_file")
+    ]
+    _refuse_other_pythons(applicable, target, path)
+    _refuse_two_versions(applicable, path)
+    compatible = create_compatible_tags_selector(target.tags)
+    for package in applicable:
+        tagged = ((wheel, parse_wheel_filename(wheel.filename)[-1]) for wheel in package.wheels or ())
+        best = next(iter(compatible(tagged)), None)
+        yield package, package.vcs or package.directory or package.archive or best or package.sdist
+
+
+def _refuse_other_pythons(packages: Iterable[Package], target: Target, path: Path) -> None:
+    version = target.markers["python_full_version"]
+    wrong = [
+        f"{_worded(package)} requires {package.requires_python}"
+        for package in packages
+        if package.requires_python and not package.requires_python.contains(version, prereleases=True)
+    ]
+    if wrong:
+        raise LockError(
+            f"`{path}` locks what does not run on `{target.runtime}` (Python {version}): {', '.join(sorted(wrong))}",
+            hint="set `runtime` to a Python that all of them take, or lock again for this one",
+        )
+
+
+def _refuse_two_versions(packages: Iterable[Package], path: Path) -> None:
+    versions: dict[str, list[str]] = {}
+    for package in packages:
+        versions.setdefault(package.name, []).append(str(package.version or "?"))
+    several = [f"`{name}` ({', '.join(sorted(found))})" for name, found in sorted(versions.items()) if len(found) > 1]
+    if several:
+        raise LockError(
+            f"`{path}` holds more than one version for one target: {', '.join(several)}",
+            hint="two requirements disagree under this choice of groups and extras; lock again, or choose fewer",
+        )
+
+
+def _artifact(package: Package, artifact: _Artifact | None, target: Target) -> Pin | Source | _Miss:
+    """Return what the layer takes for one entry of the lock; the only place that knows what can be taken."""
+    match artifact:
+        case PackageWheel():
+            return _pin(package, artifact, artifact.filename)
+        case PackageArchive():
+            return _from_archive(package, artifact, target)
+        case PackageSdist() if not package.wheels:
+            return _sdist(package, artifact, artifact.filename)
+        case PackageDirectory():
+            path = Path(artifact.path) / (artifact.subdirectory or "")
+            return DirectorySource(name=package.name, version=_version(package), path=path)
+        case PackageVcs():
+            return VcsSource(
+                name=package.name,
+                version=_version(package),
+                url=artifact.url or Path(artifact.path or "").as_uri(),
+                commit=artifact.commit_id,
+                subdirectory=artifact.subdirectory,
+            )
+        case PackageSdist() | None:
+            # Who publishes wheels for each platform does so because they differ: built here, one would fit this machine.
+            wheels = tuple(wheel.filename for wheel in package.wheels or ())
+            offered = (*wheels, artifact.filename) if artifact else wheels
+            return _Miss(package=package, offered=offered, reason=_reason(wheels, target))
+        case _:
+            assert_never(artifact)
+
+
+def _version(package: Package) -> str | None:
+    return str(package.version) if package.version else None
+
+
+def _from_archive(package: Package, archive: PackageArchive, target: Target) -> Pin | Source | _Miss:
+    filename = (
+        unquote(urlsplit(archive.url).path if archive.url else archive.path or "").replace("\\", "/").rpartition("/")[2]
+    )
+    if not filename.endswith(".whl"):
+        return _sdist(package, archive, filename)
+    if not _tags(filename) & frozenset(target.tags):
+        return _Miss(package=package, offered=(filename,), reason=_reason((filename,), target))
+    return _pin(package, archive, filename)
+
+
+def _sdist(package: Package, artifact: PackageSdist | PackageArchive, filename: str) -> SdistSource:
+    sha256 = _checked_hash(package, artifact, filename, _SAFE_ARCHIVE)
+    url, path = _place(artifact)
+    return SdistSource(
+        name=package.name,
+        version=_version(package),
+        filename=filename,
+        sha256=sha256,
+        url=url,
+        path=path,
+        size=artifact.size,
+        index=package.index,
+        subdirectory=artifact.subdirectory if isinstance(artifact, PackageArchive) else None,
+    )
+
+
+def _place(artifact: PackageWheel | PackageArchive | PackageSdist) -> tuple[str | None, Path | None]:
+    """Return the URL, or the path of a file of this machine."""
+    if artifact.path:
+        return artifact.url, Path(artifact.path)
+    if artifact.url and artifact.url.startswith("file:"):
+        return None, path_of(artifact.url)
+    return artifact.url, None
+
+
+def _checked_hash(
+    package: Package, artifact: PackageWheel | PackageArchive | PackageSdist, filename: str, safe: re.Pattern[str]
+) -> str:
+    """Return the SHA-256; it and *filename* become parts of paths in the store."""
+    sha256 = artifact.hashes["sha256"].lower()
+    # A compressed platform tag may hide a slash: `any.x/../../y.whl`.
+    if not safe.fullmatch(filename) or not _SHA256.fullmatch(sha256):
+        raise LockSyntaxError(
+            f"{_worded(package)} is locked with a file name or hash that is none: `{filename}`, `{sha256}`"
+        )
+    return sha256
+
+
+def _pin(package: Package, artifact: PackageWheel | PackageArchive, filename: str) -> Pin:
+    sha256 = _checked_hash(package, artifact, filename, _SAFE_FILENAME)
+    url, path = _place(artifact)
+    return Pin(
+        name=package.name,
+        version=str(package.version or parse_wheel_filename(filename)[1]),
+        filename=filename,
+        sha256=sha256,
+        url=url,
+        path=path,
+        size=artifact.size,
+        index=package.index,
+    )
+
+
+def _tags(filename: str) -> frozenset[Tag]:
+    try:
+        return parse_wheel_filename(filename)[-1]
+    except InvalidWheelFilename as error:
+        raise LockError(f"`{filename}` is locked, and is not the name of a wheel: {error}") from error
+
+
+def _reason(filenames: Sequence[str], target: Target) -> str:
+    """Say what all wheels among *filenames* lack, by the one that comes closest."""
+    tags = _NO_TAGS.union(*(_tags(filename) for filename in filenames))
+    machine = target.architecture.machine
+    pythons = {(tag.interpreter, tag.abi) for tag in target.tags}
+    here = {tag for tag in tags if tag.platform.endswith(f"_{machine}") and "linux" in tag.platform}
+    fitting = {tag for tag in tags if (tag.interpreter, tag.abi) in pythons and "linux" in tag.platform}
+    if glibc := sorted(tuple(map(int, tag.platform.split("_")[1:3])) for tag in here & fitting if _names_glibc(tag)):
+        needed = ".".join(map(str, glibc[0]))
+        return f"needs glibc {needed} or newer, and `{target.runtime}` has {'.'.join(map(str, target.glibc))}"
+    if here & fitting:
+        return "has wheels for musl only, and Lambda has glibc"
+    if fitting:
+        return f"has no wheel for {target.architecture}"
+    if here or any(tag.platform == "any" for tag in tags):
+        return f"has no wheel for Python {target.python[0]}.{target.python[1]}"
+    return f"has no wheel for Linux on {target.architecture}"
+
+
+def _names_glibc(tag: Tag) -> bool:
+    return tag.platform.startswith("manylinux_")
+
+
+def _no_compatible_wheel(misses: Sequence[_Miss], target: Target) -> NoCompatibleWheelError:
+    lines = [f"{_worded(miss.package)} {miss.reason}; the lock offers: {_listed(miss.offered)}" for miss in misses]
+    python = f"cp{target.python[0]}{target.python[1]}"
+    glibc = f"manylinux_{target.glibc[0]}_{target.glibc[1]}_{target.architecture.machine}"
+    lines.append(f"the target takes: {python}, abi3 and pure wheels, up to {glibc}")
+    lines.append("next: choose versions that have such a wheel and lock again, or build for another target")
+    return NoCompatibleWheelError(
+        f"no wheel in the lock fits {target}: {', '.join(_worded(miss.package) for miss in misses)}",
+        offered={f"{miss.package.name}=={miss.package.version or '?'}": miss.offered for miss in misses},
+        hint="\n".join(lines),
+    )
+
+
+def _worded(package: Package) -> str:
+    return f"`{package.name}` {package.version}" if package.version else f"`{package.name}`"
+
+
+def _listed(offered: Sequence[str]) -> str:
+    shown = [f"`{name}`" for name in sorted(offered)[:_NAMED_FILES]]
+    rest = len(offered) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "") if shown else "nothing"

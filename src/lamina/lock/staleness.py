@@ -1,0 +1,206 @@
+"""
+Compare a lock with ``pyproject.toml``, and refuse it with every difference named. Pure, apart from raising.
+
+Markers are compared by what they say of the target, not by their text: lockers rewrite them, and a difference that only
+concerns another platform does not concern this build.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from lamina.core.errors import StaleLockError
+from lamina.lock.pyproject import origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from packaging.requirements import Requirement
+
+    from lamina.lock.pyproject import Manifest
+    from lamina.lock.types import Request
+    from lamina.core.target import Target
+
+__all__ = ["refuse", "refuse_pins", "refuse_uv"]
+
+# Minors far enough in both directions for any bound that a project may set.
+_MINORS = ("2.7", *(f"3.{minor}" for minor in range(6, 25)), "4.0")
+
+
+def refuse_uv(
+    project: Manifest, workspace: Manifest, row: Mapping[str, Any], document: Mapping[str, Any], *, request: Request
+) -> None:
+    """
+    Raise `StaleLockError` unless *row*, the project's own in a uv.lock, was locked from what *project* asks for now.
+
+    *workspace* is the ``pyproject.toml`` beside the lock, whose sources count for members too; *document* is the lock.
+    """
+    if not project.exists:
+        return
+    comparison = _UvComparison({**workspace.origins, **project.origins}, request.target)
+    metadata = row.get("metadata", {})
+    differences = _python_differences(project, document)
+    if project.dependencies is not None and "metadata" in row:
+        asked = [(requirement, "") for requirement in project.dependencies]
+        extras = project.extras or {}
+        asked += [(requirement, extra) for extra, entries in extras.items() for requirement in entries]
+        scopes = ("", *extras) if project.extras is not None else ("",)
+        differences += comparison.differences(asked, metadata.get("requires-dist", ()), scopes)
+    if "metadata" in row:
+        locked = metadata.get("requires-dev", {})
+        for group in sorted({*project.groups, *locked}):
+            entries = [(requirement, "") for requirement in project.groups.get(group, ())]
+            differences += [
+                f"{difference} (group `{group}`)"
+                for difference in comparison.differences(entries, locked.get(group, ()), ("",))
+            ]
+    refuse(differences, request, "uv lock")
+
+
+def refuse_pins(
+    project: Manifest, pins: Mapping[str, Collection[Version | None]], *, request: Request, partial: bool, command: str
+) -> None:
+    """
+    Raise `StaleLockError` unless every direct dependency that applies to the target is among *pins* and satisfied.
+
+    *pins* maps normalised names to the versions that apply, ``None`` for one without a version. A *partial* lock may lack
+    dependencies, such as a ``pylock.<name>.toml``; *command* makes it anew.
+    """
+    wanted = [(requirement, "") for requirement in project.dependencies or ()]
+    for extra in request.extras:
+        wanted += [(requirement, extra) for requirement in (project.extras or {}).get(extra, ())]
+    for group in request.groups:
+        wanted += [(requirement, "") for requirement in project.groups.get(group, ())]
+    differences: list[str] = []
+    for requirement, extra in wanted:
+        name = canonicalize_name(requirement.name)
+        if name == project.name or not _applies(requirement.marker, extra, request.target):
+            continue
+        if name not in pins:
+            differences += [] if partial else [f"`{_worded(requirement)}` is required and not locked"]
+        else:
+            differences += [
+                f"`{_worded(requirement)}` is required and {version} is locked"
+                for version in pins[name]
+                if version is not None and not requirement.specifier.contains(version, prereleases=True)
+            ]
+    refuse(differences, request, command)
+
+
+def refuse(differences: Iterable[str], request: Request, command: str, *, manifest: Path | None = None) -> None:
+    """
+    Raise `StaleLockError` naming the *differences*, if there are any; *command* makes the lock anew.
+
+    *manifest* is what was locked, where that is not the ``pyproject.toml``.
+    """
+    named = sorted(set(differences))
+    if named:
+        raise StaleLockError(
+            f"`{request.lock_file.path}` does not match `{manifest or request.lock_file.pyproject}`: {'; '.join(named)}",
+            hint=f"lock again: `{command}`",
+        )
+
+
+class _UvComparison:
+    """Requirements of a ``pyproject.toml`` against the same in uv's words, for one target."""
+
+    def __init__(self, origins: Mapping[str, str | None], target: Target) -> None:
+        self._origins = origins
+        self._target = target
+
+    def differences(
+        self, asked: Iterable[tuple[Requirement, str]], locked: Iterable[Mapping[str, Any]], scopes: Collection[str]
+    ) -> list[str]:
+        """Return what is only *asked* and only *locked*; both are looked at once per extra in *scopes*, ``""`` for none."""
+        wanted = {
+            (self._asked(requirement), scope)
+            for requirement, scope in asked
+            if _applies(requirement.marker, scope, self._target)
+        }
+        held: set[tuple[str, str]] = set()
+        for row in locked:
+            marker = Marker(row["marker"]) if "marker" in row else None
+            # What applies without any extra applies with each, and is said once.
+            applicable = [scope for scope in scopes if _applies(marker, scope, self._target)]
+            held |= {(self._locked(row), scope) for scope in (applicable[:1] if "" in applicable else applicable)}
+        return [
+            *(f"{_scoped(*difference)} is required and not locked" for difference in wanted - held),
+            *(f"{_scoped(*difference)} is locked and not required" for difference in held - wanted),
+        ]
+
+    def _asked(self, requirement: Requirement) -> str:
+        name = canonicalize_name(requirement.name)
+        origin = self._origins.get(name, "registry") if requirement.url is None else _url_origin(requirement.url)
+        return _canonical(name, requirement.extras, str(requirement.specifier), origin)
+
+    def _locked(self, row: Mapping[str, Any]) -> str:
+        keys = dict(row)
+        if "git" in keys:
+            keys |= {key: values[0] for key, values in parse_qs(urlsplit(keys["git"]).query).items()}
+        name = row["name"]
+        origin = None if self._origins.get(name, "") is None else origin_of(keys)
+        return _canonical(name, row.get("extras", ()), row.get("specifier", ""), origin)
+
+
+def _scoped(requirement: str, extra: str) -> str:
+    return f"`{requirement}`" + (f" (extra `{extra}`)" if extra else "")
+
+
+def _canonical(name: str, extras: Iterable[str], specifier: str, origin: str | None) -> str:
+    brackets = ",".join(sorted(canonicalize_name(extra) for extra in extras))
+    # uv keeps the specifier only of what it takes from an index.
+    condition = _specifier(specifier) if origin == "registry" else f" from {origin}" if origin else ""
+    return f"{name}{f'[{brackets}]' if brackets else ''}{condition}"
+
+
+def _specifier(specifier: str) -> str:
+    return ",".join(sorted(f"{clause.operator}{_version(clause.version)}" for clause in SpecifierSet(specifier)))
+
+
+def _version(text: str) -> str:
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        # A prefix such as `1.*`, or the free text behind `===`.
+        return text
+
+
+def _url_origin(url: str) -> str:
+    scheme = urlsplit(url).scheme
+    if scheme.startswith("git+"):
+        path = urlsplit(url).path
+        return f"git {path.rpartition('@')[2]}" if "@" in path else "git"
+    return "local" if scheme == "file" else "url"
+
+
+def _worded(requirement: Requirement) -> str:
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return f"{requirement.name}{extras}{requirement.specifier}"
+
+
+def _applies(marker: Marker | None, extra: str, target: Target) -> bool:
+    return marker is None or marker.evaluate({**cast("Mapping[str, str]", target.markers), "extra": extra})
+
+
+def _python_differences(project: Manifest, document: Mapping[str, Any]) -> list[str]:
+    if project.requires_python is None or "requires-python" not in document:
+        return []
+    asked, locked = SpecifierSet(project.requires_python), SpecifierSet(document["requires-python"])
+    named = {Version(number) for number in re.findall(r"\d+(?:\.\d+)*", f"{asked} {locked}")}
+    neighbours = {Version(f"{version.major}.{version.minor}.{version.micro + 1}") for version in named}
+    samples = {*named, *neighbours, *(Version(f"{minor}.{patch}") for minor in _MINORS for patch in (0, 999))}
+    only_locked = any(version in locked and version not in asked for version in samples)
+    only_asked = any(version in asked and version not in locked for version in samples)
+    # A workspace is locked for the versions that all its members take.
+    alone = len(document.get("manifest", {}).get("members", ())) <= 1
+    if only_locked or (only_asked and alone):
+        return [f"`requires-python` is `{asked}`, and was `{locked}` when the lock was made"]
+    return []

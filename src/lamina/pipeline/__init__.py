@@ -1,0 +1,1 @@
+"""The one job: resolve, fetch, splice, pack, check, record."""

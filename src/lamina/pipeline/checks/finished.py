@@ -1,0 +1,31 @@
+"""Hold finished layers and packages against every rule that looks at them; each family of rules is a module beside this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.pipeline.checks import content, limits, overlap, sdk, sources
+from lamina.core.target import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.core.values import Finding, Layer, Package
+    from lamina.project.service import Service
+
+__all__ = ["check"]
+
+
+def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
+    """
+    Return everything that is wrong with the zips of *layers* and *packages*, and is not ignored by *service*.
+
+    Raises what reading a zip raises that was damaged after it was written.
+    """
+    return (
+        *limits.check(layers, packages, service, quotas()),
+        *content.check_layers(layers, ignore=service.ignore),
+        *overlap.check(layers, packages, service),
+        *sdk.check(layers, packages, service),
+        *sources.check(packages, service),
+    )

@@ -1,0 +1,233 @@
+"""
+Find what hides what: layers of one function against each other, and its own modules against layers and standard library.
+
+All layers of a function are unpacked into one ``/opt``, in their order, so that of two files with one path the later
+layer's stays. The function's own code is in ``/var/task``, before them on ``sys.path``, and both are before the standard
+library (AWS, "Working with layers for Python Lambda functions", and ``sys.path`` of the runtimes, 2026-11).
+
+===================  ========  ======================================================================================
+rule                 severity  found where
+===================  ========  ======================================================================================
+``layer-conflict``   error     two layers of a function differ in a distribution's version, or in a file
+``hidden-module``    error     a regular package of a layer, or of the standard library, hides a directory of modules
+``layer-overlap``    warning   two layers of a function hold the same distribution
+``shadowed-layer``   warning   a module of the function hides one of its layers
+``shadowed-stdlib``  warning   a module of the function hides one of the standard library
+===================  ========  ======================================================================================
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamina.pipeline.checks.stdlib import is_standard
+from lamina.pipeline.checks.view import View, listed, owner_of, stacks
+from lamina.core.values import Finding, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from lamina.pipeline.checks.view import Stack
+    from lamina.core.values import Distribution, Layer, Package
+    from lamina.project.service import Service
+
+__all__ = ["check"]
+
+_PREFIX = "python/"
+# What these hold differs with what was left out of a layer, and is read by nothing that a handler does.
+_UNIMPORTANT = ("/RECORD",)
+_MODULE_ENDINGS = (".py", ".so", ".pyc")
+
+
+def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
+    """
+    Return what hides what in the functions of *packages* with their *layers*.
+
+    Warnings whose rule the service ignores are left out, errors never are. Raises what reading a damaged zip raises.
+    """
+    views = {layer.name: View(layer.path) for layer in layers}
+    found: list[Finding] = []
+    for stack in stacks(layers, packages):
+        for first, later in combinations(stack.layers, 2):
+            found += _between(stack, first, later, views)
+    found += _own_modules(packages, views, service)
+    return tuple(
+        finding for finding in found if finding.severity is Severity.ERROR or finding.rule not in service.ignore
+    )
+
+
+def _between(stack: Stack, first: Layer, later: Layer, views: Mapping[str, View]) -> Iterator[Finding]:
+    held = {share.name: share for share in later.distributions}
+    pairs = [(share, held[share.name]) for share in first.distributions if share.name in held]
+    same = [share for share, other in pairs if share.sha256 == other.sha256]
+    if same:
+        wasted = sum(share.unzipped_bytes + share.bytecode_bytes for share in same)
+        yield Finding(
+            rule="layer-overlap",
+            severity=Severity.WARNING,
+            message=(
+                f"{stack.subject}: layers `{first.name}` and `{later.name}` both hold "
+                f"{listed([share.name for share in same])}, {wasted:,} bytes twice; "
+                f'leave them out of one: [tool.lamina.layers.{later.name}] minus = ["{first.name}"]'
+            ),
+            path=stack.path,
+        )
+    different = [(share, other) for share, other in pairs if share.sha256 != other.sha256]
+    for share, other in different:
+        yield _versions(stack, first, later, share, other)
+    yield from _files(stack, first, later, views, known={share.name for share, _ in different})
+
+
+def _versions(stack: Stack, first: Layer, later: Layer, share: Distribution, other: Distribution) -> Finding:
+    return Finding(
+        rule="layer-conflict",
+        severity=Severity.ERROR,
+        message=(
+            f"{stack.subject}: `{share.name}` is {share.version} in layer `{first.name}` and {other.version} in "
+            f"`{later.name}`; on Lambda files of `{later.name}`, the later one, win, and those that only "
+            f"`{first.name}` has stay beside them: lock one version for both"
+            if share.version != other.version
+            else f"{stack.subject}: `{share.name}` comes from `{share.artifact}` in layer `{first.name}` and from "
+            f"`{other.artifact}` in `{later.name}`; on Lambda files of the later one win: use one for both"
+        ),
+        path=stack.path,
+    )
+
+
+class _Clash(NamedTuple):
+    path: str
+    first: str
+    """The distribution that the first layer has it from."""
+    later: str
+
+
+def _files(
+    stack: Stack, first: Layer, later: Layer, views: Mapping[str, View], *, known: set[str]
+) -> Iterator[Finding]:
+    """Yield the paths that two layers fill differently, unless the distributions are *known* to differ."""
+    one, other = views[first.name], views[later.name]
+    members = other.members
+    paths = [
+        path
+        for path, member in one.members.items()
+        if path.startswith(_PREFIX)
+        and path in members
+        and (member.crc, member.size) != (members[path].crc, members[path].size)
+        and not path.endswith(_UNIMPORTANT)
+    ]
+    if not paths:
+        return
+    mine, theirs = _owners(one), _owners(other)
+    clashes = [_Clash(path, mine.get(path, "?"), theirs.get(path, "?")) for path in sorted(paths)]
+    by_pair: dict[tuple[str, str], list[str]] = {}
+    for clash in clashes:
+        if not known.intersection((clash.first, clash.later)):
+            by_pair.setdefault((clash.first, clash.later), []).append(clash.path.removeprefix(_PREFIX))
+    for (owner, other_owner), found in by_pair.items():
+        yield Finding(
+            rule="layer-conflict",
+            severity=Severity.ERROR,
+            message=(
+                f"{stack.subject}: {listed(found)} of `{owner}` in layer `{first.name}` and of `{other_owner}` in "
+                f"`{later.name}` have different content; on Lambda that of `{later.name}`, the later one, wins"
+            ),
+            path=stack.path,
+        )
+
+
+def _owners(view: View) -> dict[str, str]:
+    """Return by path the distribution that says it is its own; bytecode belongs to nobody."""
+    import csv  # noqa: PLC0415 - layers seldom contradict each other
+
+    owners: dict[str, str] = {}
+    records = [path for path in view.members if path.startswith(_PREFIX) and path.endswith(".dist-info/RECORD")]
+    for path, text in view.texts(records):
+        name = owner_of(path)
+        for row in csv.reader(text.splitlines()):
+            owners[_PREFIX + row[0]] = name
+    return owners
+
+
+def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service: Service) -> Iterator[Finding]:
+    """Yield what the functions' own top-level modules hide; functions with the same code and layers are one."""
+    alike: dict[tuple[str, tuple[str, ...]], list[Package]] = {}
+    for package in packages:
+        alike.setdefault((package.sha256, package.layers), []).append(package)
+    for (_, layers), same in alike.items():
+        modules = _top_level(View(same[0].path))
+        names = [package.name for package in same]
+        for module, is_regular in modules.items():
+            if is_standard(module, service.target.python):
+                yield _against_stdlib(module, names, is_regular=is_regular)
+            for layer in layers:
+                yield from _against_layer(module, names, layer, views[layer], is_regular=is_regular)
+
+
+def _against_stdlib(module: str, names: Sequence[str], *, is_regular: bool) -> Finding:
+    if is_regular:
+        return Finding(
+            rule="shadowed-stdlib",
+            severity=Severity.WARNING,
+            message=f"{listed(names)}: its own `{module}` hides the standard library's, for every distribution too; rename it",
+            path=names[0],
+        )
+    return Finding(
+        rule="hidden-module",
+        severity=Severity.ERROR,
+        message=(
+            f"{listed(names)}: the directory `{module}` has no `__init__.py`, and so the standard library's `{module}` is "
+            "imported instead of it; rename it"
+        ),
+        path=names[0],
+    )
+
+
+def _against_layer(module: str, names: Sequence[str], layer: str, view: View, *, is_regular: bool) -> Iterator[Finding]:
+    inside = f"{_PREFIX}{module}"
+    if f"{inside}/".encode() not in view.raw and f"{inside}.".encode() not in view.raw:
+        return
+    theirs = _kind(module, [path.removeprefix(_PREFIX) for path in view.members if path.startswith(inside)])
+    if theirs is None or not (is_regular or theirs):
+        # Directories without an `__init__.py` on both sides are one namespace package (PEP 420).
+        return
+    if is_regular:
+        yield Finding(
+            rule="shadowed-layer",
+            severity=Severity.WARNING,
+            message=f"{listed(names)}: its own `{module}` hides `{module}` of layer `{layer}`; rename it",
+            path=names[0],
+        )
+    else:
+        yield Finding(
+            rule="hidden-module",
+            severity=Severity.ERROR,
+            message=(
+                f"{listed(names)}: the directory `{module}` has no `__init__.py`, and so the package `{module}` of layer "
+                f"`{layer}` is imported instead of it; rename it"
+            ),
+            path=names[0],
+        )
+
+
+def _top_level(view: View) -> dict[str, bool]:
+    """Return the importable top-level names, and whether each is a module or regular package."""
+    grouped: dict[str, list[str]] = {}
+    for path in view.members:
+        grouped.setdefault(path.partition("/")[0].partition(".")[0], []).append(path)
+    kinds = {name: _kind(name, paths) for name, paths in sorted(grouped.items()) if name.isidentifier()}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def _kind(module: str, paths: Iterable[str]) -> bool | None:
+    """Return whether *paths* make *module* a module or regular package, or a namespace package; ``None`` for neither."""
+    is_namespace = False
+    for path in paths:
+        top, slash, rest = path.partition("/")
+        if not slash and top.partition(".")[0] == module and path.endswith(_MODULE_ENDINGS):
+            return True
+        if slash and top == module:
+            if rest in {"__init__.py", "__init__.pyc"}:
+                return True
+            is_namespace |= rest.endswith(_MODULE_ENDINGS)
+    return False if is_namespace else None

@@ -1,0 +1,47 @@
+"""
+Find what a layer's configuration leaves out to no effect, which is mostly a misspelling. Pure: selections in, findings out.
+
+====================  ========  ===========================================================
+rule                  severity  found where
+====================  ========  ===========================================================
+``nothing-left-out``  warning   ``without`` names what the layer would not hold anyway
+====================  ========  ===========================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.core.values import Finding, Severity
+from lamina.project.table import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lamina.core.values import Selection
+    from lamina.project.service import Service
+
+__all__ = ["check"]
+
+
+def check(service: Service, selections: Mapping[str, Selection]) -> tuple[Finding, ...]:
+    """Return what the layers of *service* leave out of *selections*, which are by layer, without its being there."""
+    if "nothing-left-out" in service.ignore:
+        return ()
+    found: list[Finding] = []
+    for layer in service.layers:
+        held = [pin.name for pin in selections[layer.name].pins]
+        found += (
+            Finding(
+                rule="nothing-left-out",
+                severity=Severity.WARNING,
+                message=(
+                    f"Layer `{layer.name}`: `without` names `{name}`, which it would not hold anyway"
+                    f"{did_you_mean(name, held)}"
+                ),
+                path=layer.name,
+            )
+            for name in layer.without
+            if name not in held
+        )
+    return tuple(found)

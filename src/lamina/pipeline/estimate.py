@@ -1,0 +1,115 @@
+"""Say what planned layers will weigh before their wheels are fetched, from the ends of the files alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.archive.outline import Outline, directory_start, outline
+from lamina.archive.zip.zipformat import END
+from lamina.core.errors import ArchiveError
+from lamina.fetch.ranges import Tail, fetch_tails
+from lamina.core.values import SourcePin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lamina.fetch.index import Index
+    from lamina.pipeline.layers import Draft
+    from lamina.core.values import Pin
+    from lamina.core.store import Store
+
+__all__ = ["Estimate", "Share", "estimate"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """What one distribution will add to a layer, as far as that is known."""
+
+    pin: Pin
+    outline: Outline | None
+    """``None`` where the server gives no ranges, so that only the download will tell."""
+    in_store: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """What one layer will be, without bytecode and manifest."""
+
+    name: str
+    shares: tuple[Share, ...]
+
+    @property
+    def zipped_bytes(self) -> int:
+        """Bytes of the zip, of the shares that are known."""
+        return sum(share.outline.zipped_bytes for share in self.shares if share.outline)
+
+    @property
+    def unzipped_bytes(self) -> int:
+        """Bytes that Lambda will count, of the shares that are known: never more than the layer will have."""
+        return sum(share.outline.unzipped_bytes for share in self.shares if share.outline)
+
+    @property
+    def files(self) -> int:
+        """Files of the shares that are known."""
+        return sum(share.outline.files for share in self.shares if share.outline)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every share is known."""
+        return all(share.outline for share in self.shares)
+
+
+def estimate(drafts: Sequence[Draft], store: Store, index: Index, *, offline: bool = False) -> tuple[Estimate, ...]:
+    """Return the estimate of each of *drafts*; what is not in *store* is asked of its server in small ranges."""
+    pins = {pin.sha256: pin for draft in drafts for pin in draft.selection.pins}
+    # What is built from sources has no end to look at before.
+    wheels = {sha256: pin for sha256, pin in pins.items() if not isinstance(pin, SourcePin)}
+    paths = {sha256: store.wheel(sha256, pin.filename) for sha256, pin in wheels.items()}
+    missing = [] if offline else [pin for sha256, pin in wheels.items() if paths[sha256] is None]
+    tails = dict(zip((pin.sha256 for pin in missing), fetch_tails(missing, index, reach=_reach), strict=True))
+    for sha256, path in paths.items():
+        if path is not None:
+            tails[sha256] = _local_tail(path)
+
+    def share(pin: Pin, draft: Draft) -> Share:
+        found = _outline(tails.get(pin.sha256), pin, draft)
+        return Share(pin=pin, outline=found, in_store=paths.get(pin.sha256) is not None)
+
+    return tuple(
+        Estimate(
+            name=draft.name,
+            shares=tuple(share(pin, draft) for pin in draft.selection.pins),
+        )
+        for draft in drafts
+    )
+
+
+def _outline(tail: Tail | None, pin: Pin, draft: Draft) -> Outline | None:
+    if tail is None:
+        return None
+    try:
+        return outline(tail.data, total=tail.total, name=pin.filename, recipe=draft.recipe)
+    except ArchiveError:
+        # Unverified bytes prove nothing: the build itself will fetch the file, check its hash and say what is wrong.
+        return None
+
+
+def _reach(tail: Tail) -> int:
+    try:
+        return directory_start(tail.data, total=tail.total, name="a remote wheel")
+    except ArchiveError:
+        return tail.start
+
+
+def _local_tail(path: Path) -> Tail:
+    with path.open("rb") as file:
+        total = file.seek(0, os.SEEK_END)
+        start = max(0, total - (END.size + 0xFFFF))
+        file.seek(start)
+        tail = Tail(start=start, data=file.read(), total=total)
+        start = _reach(tail)
+        file.seek(start)
+        return Tail(start=start, data=file.read(), total=total)

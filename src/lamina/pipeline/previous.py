@@ -1,0 +1,86 @@
+"""What the last build left on disk, and why a new one differs from it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from lamina.pipeline import report, state
+from lamina.pipeline.differences import differences
+from lamina.core.errors import ConfigError
+from lamina.core.frozen import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from lamina.core.values import Build, Layer, Package, Pin
+    from lamina.core.target import Target
+
+__all__ = ["Previous", "changes"]
+
+
+@frozen
+class Previous:
+    """The last build of a project, as far as its files are still what it recorded."""
+
+    project: Path
+    build: Build | None
+    output: str = report.OUTPUT_DIRECTORY
+    """Where it is, relative to *project*."""
+
+    @classmethod
+    def of(cls, project: Path, output: str = report.OUTPUT_DIRECTORY) -> Previous:
+        """Return the last build of *project* in *output*; one that cannot be read counts as none."""
+        try:
+            return cls(project=project, build=report.read(project, output), output=output)
+        except ConfigError:
+            # No build yet, or one of another format: everything is made anew, which needs no comment.
+            return cls(project=project, build=None, output=output)
+
+    @property
+    def sources(self) -> str | None:
+        """What decided the function packages' bytes."""
+        return state.sources(self.project, state_file=f"{self.output}/{state.STATE_NAME}")
+
+    def layer(self, name: str) -> Layer | None:
+        """Return the layer *name*, if its zip is still there as it was built."""
+        found = next((layer for layer in self._layers() if layer.name == name), None)
+        return found if found is not None and self._stands(found) else None
+
+    def known_layer(self, name: str) -> Layer | None:
+        """Return what is known of the layer *name*, whether its zip still stands or not."""
+        return next((layer for layer in self._layers() if layer.name == name), None)
+
+    def package(self, name: str) -> Package | None:
+        """Return the package of the function *name*, if its zip is still there as it was built."""
+        packages = self.build.packages if self.build else ()
+        found = next((package for package in packages if package.name == name), None)
+        return found if found is not None and self._stands(found) else None
+
+    def _layers(self) -> tuple[Layer, ...]:
+        return self.build.layers if self.build else ()
+
+    def _stands(self, output: Layer | Package) -> bool:
+        state_file = f"{self.output}/{state.STATE_NAME}"
+        if state.as_left(self.project, output.path.relative_to(self.project).as_posix(), state_file=state_file):
+            return True
+        try:
+            with output.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == output.sha256
+        except OSError:
+            return False
+
+
+def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
+    """Return in a few words why a layer of *pins* for *target* is not *layer*."""
+    if layer is None:
+        return "not built before"
+    if old_target is not None and (old_target.runtime, old_target.architecture) != (
+        target.runtime,
+        target.architecture,
+    ):
+        return f"{old_target} → {target}"
+    return differences(layer.distributions, pins) or (
+        "the recipe changed (exclusions, bytecode, what handlers import, or lamina's format)"
+    )

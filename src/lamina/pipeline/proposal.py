@@ -1,0 +1,157 @@
+"""Propose a ``[tool.lamina]`` from what the repository shows, and write it without touching what is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.files import replace_file
+from lamina.project.discovery import Discovery, Handler, discover
+from lamina.core.errors import ConfigError
+from lamina.project.functions import setting
+from lamina.core.target import Target, runtimes
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from lamina.core.target import Runtime
+
+__all__ = ["Proposal", "propose", "write"]
+
+_PYPROJECT = "pyproject.toml"
+_STANDALONE = "lamina.toml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """A configuration that fits the repository."""
+
+    path: Path
+    """The file that it belongs into: ``pyproject.toml``, or ``lamina.toml`` where there is none."""
+    target: Target
+    runtime_reason: str
+    """What the runtime was taken from."""
+    source: tuple[str, ...]
+    handlers: tuple[Handler, ...]
+
+    @property
+    def text(self) -> str:
+        """The configuration, as TOML."""
+        prefix = "tool.lamina" if self.path.name == _PYPROJECT else ""
+        lines = [f"[{prefix}]"] if prefix else []
+        lines += [f'runtime = "{self.target.runtime}"', f'architecture = "{self.target.architecture}"']
+        if self.handlers:
+            lines.append(f"source = [{', '.join(json.dumps(entry, ensure_ascii=False) for entry in self.source)}]")
+            lines += ["", f"[{prefix}.functions]" if prefix else "[functions]"]
+            lines += [f'{handler.name} = "{handler.handler}"' for handler in self.handlers]
+        return "\n".join(lines) + "\n"
+
+
+def propose(project: Path, *, today: dt.date, runtime: str | None = None, architecture: str | None = None) -> Proposal:
+    """
+    Return a configuration for the directory *project*; *runtime* and *architecture* outweigh what it shows.
+
+    The runtime is that of ``.python-version``, else the oldest that ``requires-python`` allows and Lambda still
+    supports *today*.
+    Raises ConfigError where there is a configuration already, and where nothing says which Python it is.
+    """
+    pyproject = project / _PYPROJECT
+    document = _document(pyproject) if pyproject.is_file() else {}
+    path = pyproject if pyproject.is_file() else project / _STANDALONE
+    if "lamina" in document.get("tool", {}) or (project / _STANDALONE).exists():
+        existing = _STANDALONE if (project / _STANDALONE).exists() else _PYPROJECT
+        raise ConfigError(
+            f"`{project / existing}` configures lamina already", hint="edit it there; nothing is overwritten"
+        )
+    chosen, reason = (runtime, "--runtime") if runtime else _runtime(project, document, today)
+    discovery: Discovery = discover(project)
+    return Proposal(
+        path=path,
+        target=Target.of(chosen, architecture or str(setting("architecture").default)),
+        runtime_reason=reason,
+        source=discovery.source,
+        handlers=discovery.handlers,
+    )
+
+
+def write(proposal: Proposal) -> None:
+    """
+    Append *proposal* to its file, atomically; what is there keeps its formatting, line ends and mode.
+
+    Raises ConfigError where the file would no longer be TOML, as with an inline ``tool`` table, or cannot be written.
+    """
+    # Through a symbolic link, the file is replaced and not the link.
+    path = Path(os.path.realpath(proposal.path))
+    before = path.read_bytes() if path.exists() else b""
+    mode = stat.S_IMODE(path.stat().st_mode) if before else None
+    newline = b"\r\n" if b"\r\n" in before else b"\n"
+    addition = proposal.text.encode().replace(b"\n", newline)
+    if before:
+        addition = (newline if before.endswith(b"\n") else newline * 2) + addition
+    try:
+        tomllib.loads((before + addition).decode("utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            f"`{proposal.path}` cannot be added to: {error}", hint="add the table by hand; see: lamina init --dry-run"
+        ) from error
+    try:
+        replace_file(path, before + addition)
+        if mode is not None:
+            path.chmod(mode)
+    except OSError as error:
+        raise ConfigError(f"`{proposal.path}` cannot be written: {error.strerror}") from error
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"`{path}` is not TOML: {error}") from error
+
+
+def _runtime(project: Path, document: dict[str, Any], today: dt.date) -> tuple[str, str]:
+    """Return the runtime that the project asks for, and where it does."""
+    pinned = project / ".python-version"
+    if pinned.is_file():
+        version = re.search(r"^\s*(?:c?python-?)?(3\.\d+)", pinned.read_text(encoding="utf-8"), re.MULTILINE)
+        if version:
+            return f"python{version[1]}", ".python-version"
+    for key, requirement in _requirements(document):
+        if (found := _oldest(requirement, today)) is not None:
+            return found.name, f'{key} = "{requirement}"'
+    known = ", ".join(f"`{runtime.name}`" for runtime in runtimes())
+    raise ConfigError(
+        f"Nothing in `{project}` says which Python the service runs on: no `.python-version`, no `requires-python`",
+        hint=f"name one with `--runtime`: {known}",
+    )
+
+
+def _requirements(document: dict[str, Any]) -> list[tuple[str, str]]:
+    poetry = document.get("tool", {}).get("poetry", {}).get("dependencies", {})
+    candidates = (
+        ("requires-python", document.get("project", {}).get("requires-python")),
+        ("tool.poetry.dependencies.python", poetry.get("python") if isinstance(poetry, dict) else None),
+    )
+    return [(key, value) for key, value in candidates if isinstance(value, str)]
+
+
+def _oldest(requirement: str, today: dt.date) -> Runtime | None:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - only this question needs it
+
+    # Poetry's caret, as its documentation spells it out: up to the next major version.
+    caret = re.fullmatch(r"\^(\d+)((?:\.\d+)*)", requirement.strip())
+    text = f">={caret[1]}{caret[2]},<{int(caret[1]) + 1}" if caret else requirement
+    try:
+        allowed = SpecifierSet(text)
+    except InvalidSpecifier:
+        return None
+    # A patch release that no requirement is above: `>=3.12.4` allows the minor version, whose runtime is patched.
+    fitting = [runtime for runtime in runtimes() if allowed.contains(f"{runtime.name.removeprefix('python')}.999")]
+    supported = [runtime for runtime in fitting if runtime.deprecation is None or runtime.deprecation > today]
+    return next(iter(supported or fitting), None)

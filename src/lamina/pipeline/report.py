@@ -1,0 +1,163 @@
+"""
+The versioned report of a build, as ``.lamina/build.json`` and ``lamina build --json`` hold it.
+
+Version "1": sizes in bytes, names normalised, paths relative to the project with ``/``.
+Fields may be added within a version; none is removed or changes its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.errors import ConfigError
+from lamina.core.values import Build, Distribution, Finding, Layer, Package, Severity, Stretch
+from lamina.core.target import Target, quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["BUILD_FILE", "BUILD_NAME", "OUTPUT_DIRECTORY", "VERSION", "document", "encode", "place_of", "read"]
+
+VERSION = "1"
+OUTPUT_DIRECTORY = ".lamina"
+_LIMITS = ("unzipped_bytes", "direct_upload_bytes", "console_bytes", "layers")
+BUILD_NAME = "build.json"
+BUILD_FILE = f"{OUTPUT_DIRECTORY}/{BUILD_NAME}"
+
+
+def place_of(target: Target) -> str:
+    """Return where the outputs for *target* go, relative to the project, if it is not the first of several."""
+    return f"{OUTPUT_DIRECTORY}/{target.runtime}-{target.architecture}"
+
+
+def document(build: Build, *, project: Path, others: Sequence[Build] = ()) -> dict[str, object]:
+    """Return *build* as the plain values of a JSON document; *others* are those of the same service's other targets."""
+    content = _document(build, project=project)
+    if others:
+        content["other_targets"] = [_document(other, project=project) for other in others]
+    return content
+
+
+def _document(build: Build, *, project: Path) -> dict[str, object]:
+    return {
+        "version": VERSION,
+        "service": build.service,
+        "target": {"runtime": build.target.runtime, "architecture": str(build.target.architecture)},
+        "layers": [_layer(layer, project, build.target) for layer in build.layers],
+        "functions": [_package(package, project) for package in build.packages],
+        "limits": {name: getattr(quotas(), name) for name in _LIMITS},
+        "findings": [finding_document(finding) for finding in build.findings],
+        "reused": build.reused,
+        "seconds": round(build.seconds, 3),
+    }
+
+
+def finding_document(finding: Finding) -> dict[str, object]:
+    """Return *finding* as the plain values of a JSON document."""
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "path": finding.path,
+    }
+
+
+def encode(build: Build, *, project: Path, others: Sequence[Build] = ()) -> bytes:
+    """Return the document of *build*, with that of *others*, as the bytes of the file."""
+    return json.dumps(document(build, project=project, others=others), indent=2).encode() + b"\n"
+
+
+def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
+    """
+    Return the last build of *project*, from its file in the directory *output*.
+
+    Raises ConfigError where there is none, or where it was written by another version of the format.
+    """
+    path = project / output / BUILD_NAME
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(f"`{project}` has no build", hint="make one: lamina build") from error
+    except ValueError as error:
+        raise _unreadable(path) from error
+    if content.get("version") != VERSION:
+        raise _unreadable(path)
+    try:
+        return Build(
+            service=content["service"],
+            target=Target.of(**content["target"]),
+            layers=tuple(_read_layer(row, project) for row in content["layers"]),
+            packages=tuple(_read_package(row, project) for row in content["functions"]),
+            findings=tuple(Finding(**(row | {"severity": Severity(row["severity"])})) for row in content["findings"]),
+            reused=content["reused"],
+            seconds=content["seconds"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> ConfigError:
+    return ConfigError(f"`{path}` is no build report of version {VERSION}", hint="make it anew: lamina build")
+
+
+def _layer(layer: Layer, project: Path, target: Target) -> dict[str, object]:
+    return {
+        "name": layer.name,
+        # None: for all that the runtime has.
+        "architecture": str(target.architecture) if layer.is_native else None,
+        "path": layer.path.relative_to(project).as_posix(),
+        "digest": layer.digest,
+        "sha256": layer.sha256,
+        "code_sha256": layer.code_sha256,
+        "zipped_bytes": layer.zipped_bytes,
+        "unzipped_bytes": layer.unzipped_bytes,
+        "files": layer.files,
+        "distributions": [
+            {
+                "name": distribution.name,
+                "version": distribution.version,
+                "artifact": distribution.artifact,
+                "sha256": distribution.sha256,
+                "zipped_bytes": distribution.zipped_bytes,
+                "unzipped_bytes": distribution.unzipped_bytes,
+                "bytecode_bytes": distribution.bytecode_bytes,
+            }
+            for distribution in layer.distributions
+        ],
+        "segments": [
+            {"name": stretch.name, "bytes": stretch.size, "segment": stretch.segment} for stretch in layer.stretches
+        ],
+    }
+
+
+def _package(package: Package, project: Path) -> dict[str, object]:
+    return {
+        "name": package.name,
+        "handler": package.handler,
+        "path": package.path.relative_to(project).as_posix(),
+        "sha256": package.sha256,
+        "code_sha256": package.code_sha256,
+        "zipped_bytes": package.zipped_bytes,
+        "unzipped_bytes": package.unzipped_bytes,
+        "files": package.files,
+        "layers": list(package.layers),
+        "total_unzipped_bytes": package.total_unzipped_bytes,
+        "console_editable": package.console_editable,
+    }
+
+
+def _read_layer(row: dict[str, Any], project: Path) -> Layer:
+    values = {key: value for key, value in row.items() if key not in {"architecture", "code_sha256", "segments"}}
+    values["path"] = project / row["path"]
+    values["stretches"] = tuple(
+        Stretch(name=each["name"], size=each["bytes"], segment=each.get("segment", "")) for each in row["segments"]
+    )
+    values["distributions"] = tuple(Distribution(**distribution) for distribution in row["distributions"])
+    return Layer(**values)
+
+
+def _read_package(row: dict[str, Any], project: Path) -> Package:
+    values = {key: value for key, value in row.items() if key != "code_sha256"}
+    return Package(**(values | {"path": project / row["path"], "layers": tuple(row["layers"])}))

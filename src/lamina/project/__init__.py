@@ -1,0 +1,1 @@
+"""What the repository says: configuration, workspace members, sources and ignore rules."""

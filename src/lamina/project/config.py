@@ -1,0 +1,292 @@
+"""
+Read ``[tool.lamina]``: what the service is made of, and what it runs on.
+
+Parsing ends here: past `load` there is a `Service`, in which every name has been checked, and no TOML.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+from lamina.project import members
+from lamina.project.file import find_project, read
+from lamina.core.errors import ConfigError, InvalidConfigError
+from lamina.core.frozen import replace
+from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
+from lamina.core.names import normalized
+from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, Overrides, SdkPolicy, Service
+from lamina.project.table import Table, did_you_mean, outside
+from lamina.core.target import Architecture, Target, runtimes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = [
+    "DEFAULT_LAYER",
+    "BytecodeMode",
+    "Function",
+    "LayerConfig",
+    "LocalMode",
+    "Overrides",
+    "SdkPolicy",
+    "Service",
+    "find_project",
+    "load",
+    "override",
+    "section",
+]
+
+_WILDCARDS = frozenset("*?[")
+_NOTHING = Overrides()
+_Mode = TypeVar("_Mode", bound=Enum)
+_BUCKET_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_./-]*)?")
+# Tables that commands read themselves, with `section`.
+_SECTIONS = ("deploy", "publish")
+
+
+def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
+    """
+    Return the configuration of the directory *project*, as changed by *overrides*.
+
+    Raises ConfigError where there is none, InvalidConfigError with every mistake in it.
+    """
+    file = read(project)
+    members.refuse(file)
+    mistakes: list[tuple[str, str]] = []
+    reader = file.table(mistakes)
+    target, others = _targets(reader, overrides)
+    source = _source(reader, project)
+    include = tuple(entry for entry in reader.strings("include") or () if _stays_inside(reader, "include", entry))
+    bytecode = _one_of(reader, "bytecode", BytecodeMode, BytecodeMode.REACHABLE)
+    local, local_by_name = _local(reader)
+    sdk = _one_of(reader, "sdk", SdkPolicy, SdkPolicy.CHECK)
+    common = LayerConfig(
+        name=DEFAULT_LAYER,
+        groups=reader.strings("groups") or (),
+        extras=reader.strings("extras") or (),
+        exclude=reader.strings("exclude") or (),
+    )
+    ignore = reader.strings("ignore") or ()
+    lock = _lock(reader, project)
+    store = _store(reader)
+    layers = read_layers(reader, common)
+    functions = read_functions(reader, layers)
+    for command in _SECTIONS:
+        reader.table(command)
+    _check_sources_and_functions(reader, source=source, functions=functions)
+    reader.done()
+    if mistakes or target is None:
+        raise InvalidConfigError(file=file.path.name, mistakes=mistakes)
+    service = Service(
+        root=project,
+        name=file.project_name or project.absolute().name,
+        is_named=file.project_name is not None,
+        target=target,
+        source=source,
+        include=include,
+        bytecode=bytecode,
+        exclude=common.exclude,
+        groups=common.groups,
+        extras=common.extras,
+        ignore=ignore,
+        lock=lock,
+        functions=functions,
+        layers=layers,
+        inputs=(file.path,),
+        store=store,
+        sdk=sdk,
+        local=local,
+        local_by_name=local_by_name,
+        others=others,
+    )
+    return override(service, replace(overrides, runtime=None, architecture=None))
+
+
+def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[str, Table]:
+    """
+    Return the configuration file's name, and its table *name* for the command that it is for; an empty one if missing.
+
+    What that command finds wrong is appended to *mistakes*. Raises ConfigError as `load` does.
+    """
+    file = read(project)
+    reader = file.table(mistakes)
+    return file.path.name, reader.table(name) or Table({}, key=reader.key(name), mistakes=mistakes)
+
+
+def override(service: Service, overrides: Overrides) -> Service:
+    """
+    Return *service* as the command line wants it.
+
+    Added groups and extras reach each layer that has the service's own; a layer that configures others keeps those.
+    Raises ConfigError for a runtime or architecture that Lambda does not have.
+    """
+    target = service.target
+    if overrides.runtime or overrides.architecture:
+        target = Target.of(overrides.runtime or target.runtime, overrides.architecture or target.architecture)
+    groups = _joined(service.groups, overrides.groups)
+    extras = _joined(service.extras, overrides.extras)
+    layers = tuple(
+        replace(
+            layer,
+            groups=groups if layer.groups == service.groups else layer.groups,
+            extras=extras if layer.extras == service.extras else layer.extras,
+        )
+        for layer in service.layers
+    )
+    return replace(service, target=target, groups=groups, extras=extras, layers=layers)
+
+
+def _store(reader: Table) -> str | None:
+    value = reader.string("store")
+    if value is not None and _BUCKET_ADDRESS.fullmatch(value) is None:
+        reader.complain("store", f"`{value}` is no address of a bucket, such as s3://bucket/prefix")
+    return value
+
+
+def _joined(configured: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*configured, *added)))
+
+
+def _targets(reader: Table, overrides: Overrides) -> tuple[Target | None, tuple[Target, ...]]:
+    """
+    Return the first target and the others, or ``None`` after complaining.
+
+    What the command line names is built for alone: those of the configured targets, or another one.
+    """
+    names = reader.strings("targets")
+    if names is None:
+        if "targets" in reader:
+            # Complained about already; the two keys of one target would only be reported missing.
+            reader.string("runtime"), reader.string("architecture")
+            return None, ()
+        return _target(reader, overrides), ()
+    for key in ("runtime", "architecture"):
+        if reader.string(key) is not None:
+            reader.complain(key, "stands beside `targets`, which names all of them; keep one of the two")
+    found = [target for name in names if (target := _named_target(reader, name)) is not None]
+    if not names:
+        reader.complain("targets", 'no target in it; such as ["python3.13-arm64", "python3.13-x86_64"]')
+    if len(found) < len(names) or not found:
+        return None, ()
+    if overrides.runtime or overrides.architecture:
+        asked = [
+            target
+            for target in found
+            if overrides.runtime in {None, target.runtime} and overrides.architecture in {None, target.architecture}
+        ]
+        first = found[0]
+        found = asked or [
+            Target.of(overrides.runtime or first.runtime, overrides.architecture or str(first.architecture))
+        ]
+    return found[0], tuple(found[1:])
+
+
+def _named_target(reader: Table, name: str) -> Target | None:
+    runtime, dash, architecture = name.partition("-")
+    if not dash:
+        reader.complain("targets", f'`{name}` is not "runtime-architecture", such as "python3.13-arm64"')
+        return None
+    return Target.of(runtime, architecture) if _try_target(reader, "targets", runtime, architecture) else None
+
+
+def _target(reader: Table, overrides: Overrides) -> Target | None:
+    """Return the target, or ``None`` after complaining about each of its two halves."""
+    configured_runtime, configured_architecture = reader.string("runtime"), reader.string("architecture")
+    runtime = overrides.runtime or configured_runtime
+    architecture = overrides.architecture or configured_architecture or str(setting("architecture").default)
+    if runtime is None:
+        if "runtime" not in reader:
+            known = ", ".join(f"`{entry.name}`" for entry in runtimes())
+            reader.complain("runtime", f"missing, and there is no default; one of {known}")
+        runtime = runtimes()[-1].name
+        _try_target(reader, "architecture", runtime, architecture)
+        return None
+    try:
+        return Target.of(runtime, architecture)
+    except ConfigError:
+        known_runtime, known_architecture = runtimes()[-1].name, Architecture.X86_64
+        fine = _try_target(reader, "runtime", runtime, known_architecture, flag=overrides.runtime is not None)
+        fine &= _try_target(
+            reader, "architecture", known_runtime, architecture, flag=overrides.architecture is not None
+        )
+        if fine:
+            _try_target(reader, "architecture", runtime, architecture)
+        return None
+
+
+def _try_target(reader: Table, key: str, runtime: str, architecture: str, *, flag: bool = False) -> bool:
+    """Return whether Lambda has the pair; blame *key* if not, or the command line's flag of that name."""
+    try:
+        Target.of(runtime, architecture)
+    except ConfigError as error:
+        fact = f"{error}; {error.hint}" if error.hint else str(error)
+        if flag:
+            raise ConfigError(f"--{key}: {error}", hint=error.hint) from error
+        reader.complain(key, fact)
+        return False
+    return True
+
+
+def _one_of(reader: Table, key: str, modes: type[_Mode], default: _Mode) -> _Mode:
+    value = reader.string(key)
+    if value is None:
+        return default
+    names = [str(mode.value) for mode in modes]
+    if value not in names:
+        known = ", ".join(f"`{name}`" for name in names)
+        reader.complain(key, f"no mode `{value}`{did_you_mean(value, names)}; one of {known}")
+        return default
+    return modes(value)
+
+
+def _local(reader: Table) -> tuple[LocalMode, tuple[tuple[str, LocalMode], ...]]:
+    """Return where local packages go, and which of them go elsewhere."""
+    entry = reader.string_or_table("local")
+    if isinstance(entry, Table):
+        modes = {normalized(name): _one_of(entry, name, LocalMode, LocalMode.FUNCTION) for name in entry}
+        return LocalMode.FUNCTION, tuple(sorted(modes.items(), key=lambda mode: mode[0]))
+    return (LocalMode.FUNCTION if entry is None else _one_of(reader, "local", LocalMode, LocalMode.FUNCTION)), ()
+
+
+def _stays_inside(reader: Table, name: str, entry: str) -> bool:
+    fact = outside(entry)
+    if fact is not None:
+        reader.complain(name, fact)
+    return fact is None
+
+
+def _source(reader: Table, project: Path) -> tuple[str, ...]:
+    entries = reader.strings("source") or ()
+    for entry in entries:
+        if not _stays_inside(reader, "source", entry):
+            continue
+        plain = _WILDCARDS.isdisjoint(entry)
+        if not ((project / entry).exists() if plain else any(True for _ in project.glob(entry))):
+            known = [path.name for path in project.iterdir() if path.is_dir()]
+            reader.complain("source", f"nothing at `{entry}` in the project{did_you_mean(entry, known)}")
+    return entries
+
+
+def _lock(reader: Table, project: Path) -> Path | None:
+    value = reader.string("lock")
+    if value is None:
+        return None
+    # It may stand above the project: a workspace has one lock for all its members.
+    path = project / value
+    if not path.is_file():
+        reader.complain("lock", f"no file at `{value}`")
+    return path
+
+
+def _check_sources_and_functions(reader: Table, *, source: Iterable[str], functions: Iterable[Function]) -> None:
+    """Complain about one without the other; neither is fine, a project may build layers only."""
+    if "functions" in reader and "source" not in reader and functions:
+        reader.complain("source", 'missing; the directories that the handlers are in, such as ["service"]')
+    if "source" in reader and "functions" not in reader and source:
+        reader.complain(
+            "functions",
+            'missing; name each function\'s handler, such as `report = "service.handlers.report.lambda_handler"`',
+        )

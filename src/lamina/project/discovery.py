@@ -1,0 +1,194 @@
+"""Find the handlers in a repository that says nothing about them, and the sources that they import."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.project.ignore import GitIgnore, rule_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["Discovery", "Handler", "discover"]
+
+# The names that AWS's own examples, and most templates, give to handlers.
+_HANDLER_NAMES = ("lambda_handler", "handler")
+# A function is not called what every other one could be called, but after the directory it is in.
+_GENERIC = frozenset({"app", "main", "index", "handler", "handlers", "lambda_function", "__init__", "lambda_handler"})
+_SOURCE_ROOT = "src"
+_LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Handler:
+    """A function that looks like a handler."""
+
+    name: str
+    """What its Lambda function could be called."""
+    handler: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Discovery:
+    """What the repository shows."""
+
+    source: tuple[str, ...]
+    """Entries for ``source``, sorted: where handlers are, and what is imported from there."""
+    handlers: tuple[Handler, ...]
+    """Sorted by name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Module:
+    root: str
+    """The directory that imports start from: the project, or ``src``."""
+    path: tuple[str, ...]
+    """Below *root*, with the suffix."""
+    handler: str | None
+    imports: frozenset[str]
+    """Top-level names of its absolute imports."""
+
+    @property
+    def entry(self) -> str:
+        """The `source` entry that brings it."""
+        return f"{self.root}/{self.path[0]}" if self.root else self.path[0]
+
+    @property
+    def dotted(self) -> tuple[str, ...]:
+        """Its import name."""
+        parts = (*self.path[:-1], self.path[-1].removesuffix(".py"))
+        return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def discover(project: Path) -> Discovery:
+    """Return the handlers in *project*, and the sources they need; what is never packaged is not looked at."""
+    root = Path(os.path.abspath(project))  # noqa: PTH100 - links on the way stay as they are
+    modules = [module for path in _python_files(root) if (module := _read(root, path)) is not None]
+    found = [module for module in modules if module.handler is not None and module.dotted]
+    return Discovery(source=_sources(modules, found), handlers=_named(found))
+
+
+def _python_files(root: Path) -> Iterator[Path]:
+    ignore = GitIgnore(root)
+    for directory, directories, files in os.walk(root):
+        here = Path(directory)
+        directories[:] = sorted(
+            name
+            for name in directories
+            if rule_for(name, is_directory=True) is None
+            and not (here / name / "pyvenv.cfg").exists()
+            and ignore.ignoring(here / name, is_directory=True) is None
+        )
+        for name in sorted(files):
+            if (
+                name.endswith(".py")
+                and rule_for(name, is_directory=False) is None
+                and ignore.ignoring(here / name, is_directory=False) is None
+            ):
+                yield here / name
+
+
+def _read(root: Path, path: Path) -> _Module | None:
+    """Return the module at *path*, or ``None`` where nothing could import it by name."""
+    parts = path.relative_to(root).parts
+    start = (
+        1 if parts[0] == _SOURCE_ROOT and len(parts) > 1 and not (root / _SOURCE_ROOT / "__init__.py").exists() else 0
+    )
+    if not all(part.removesuffix(".py").isidentifier() for part in parts[start:]):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        # What is no Python here is no handler; it may well be a template.
+        return None
+    return _Module(
+        root=_SOURCE_ROOT if start else "",
+        path=parts[start:],
+        handler=_handler_in(tree.body),
+        imports=frozenset(_imported(tree)),
+    )
+
+
+def _handler_in(body: Sequence[ast.stmt]) -> str | None:
+    """
+    Return the name of the module's handler.
+
+    ``lambda_handler`` says what it is. Something called ``handler`` is one if it takes an event and a context, or is
+    made by a call, as adapters for web frameworks are.
+    """
+    names = set()
+    for statement in body:
+        match statement:
+            case (
+                ast.FunctionDef(name="lambda_handler")
+                | ast.AsyncFunctionDef(name="lambda_handler", decorator_list=[_, *_])
+            ):
+                # A decorator may well hide the context, or run what is asynchronous.
+                names.add("lambda_handler")
+            case ast.FunctionDef(name="handler", args=arguments) if _takes_two(arguments):
+                names.add("handler")
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call()) if name in _HANDLER_NAMES:
+                names.add(name)
+    return next((name for name in _HANDLER_NAMES if name in names), None)
+
+
+def _takes_two(arguments: ast.arguments) -> bool:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    least = len(positional) - len(arguments.defaults)
+    return least <= 2 and (len(positional) >= 2 or arguments.vararg is not None)
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=aliases):
+                yield from (alias.name.partition(".")[0] for alias in aliases)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module.partition(".")[0]
+            case _:
+                pass
+
+
+def _sources(modules: Iterable[_Module], found: Iterable[_Module]) -> tuple[str, ...]:
+    """Return the entries of the *found* modules, and of all that they import from the same roots, and so on."""
+    by_name: dict[tuple[str, str], list[_Module]] = {}
+    for module in modules:
+        by_name.setdefault((module.root, module.path[0].removesuffix(".py")), []).append(module)
+    waiting = [(module.root, module.path[0].removesuffix(".py")) for module in found]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        key = waiting.pop()
+        if key in seen or key not in by_name:
+            continue
+        seen.add(key)
+        waiting += [(key[0], name) for module in by_name[key] for name in module.imports]
+    return tuple(sorted({module.entry for key in seen for module in by_name[key]}))
+
+
+def _named(found: Iterable[_Module]) -> tuple[Handler, ...]:
+    handlers: dict[str, Handler] = {}
+    for module in sorted(found, key=lambda module: module.dotted):
+        dotted = module.dotted
+        specific = [part for part in dotted if part not in _GENERIC] or list(dotted)
+        name = _function_name(specific[-1:])
+        # The next directory up tells two of the same name apart; a number does where there is none.
+        if name.lower() in handlers:
+            name = _function_name(specific[-2:])
+        candidate, number = name, 2
+        while candidate.lower() in handlers:
+            candidate, number = f"{name[: _LONGEST_NAME - 4]}-{number}", number + 1
+        handlers[candidate.lower()] = Handler(name=candidate, handler=".".join((*dotted, module.handler or "")))
+    return tuple(sorted(handlers.values(), key=lambda handler: handler.name))
+
+
+def _function_name(parts: Iterable[str]) -> str:
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", "-".join(parts)).strip("-")
+    return name[:_LONGEST_NAME] or "function"

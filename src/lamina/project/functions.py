@@ -1,0 +1,211 @@
+"""
+Read the tables ``functions`` and ``layers`` of the configuration, as strictly as Lambda will read their names.
+
+What Lambda takes, and assumes where nothing is said, is in ``data/functions.toml``; this module is its only reader.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.frozen import frozen, replace
+from lamina.core.names import normalized
+from lamina.project.service import Function, LayerConfig
+from lamina.project.table import Table, did_you_mean
+from lamina.core.toml import read_data
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+__all__ = ["DEFAULT_LAYER", "Setting", "read_functions", "read_layers", "setting"]
+
+DEFAULT_LAYER = "common"
+"""The one layer of a service that configures none."""
+
+
+@frozen
+class Setting:
+    """What Lambda assumes for a function that says nothing, and what it takes."""
+
+    name: str
+    default: int | str
+    source: str
+    read: dt.date
+    least: int = 0
+    most: int = 0
+
+
+@cache
+def setting(name: str) -> Setting:
+    """Return what Lambda assumes and takes for the setting *name*."""
+    return next(Setting(**row) for row in _facts()["setting"] if row["name"] == name)
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    return read_data("functions.toml")
+
+
+def _name_pattern(rule: str) -> str:
+    return next(str(row["pattern"]) for row in _facts()["rule"] if row["name"] == rule)
+
+
+def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
+    """Return the configured layers, or *common* alone; a layer that leaves a key out has it from *common*."""
+    tables = reader.table("layers")
+    if tables is None:
+        return (common,)
+    _check_names(tables, rule="layer_name", kind="layer")
+    layers: list[LayerConfig] = []
+    for name in tables:
+        table = tables.table(name)
+        if table is None:
+            continue
+        own = {key: values for key in ("groups", "extras", "exclude") if (values := table.strings(key)) is not None}
+        minus = _minus(table, name, list(tables))
+        without = tuple(normalized(entry) for entry in table.strings("without") or ())
+        table.done()
+        layers.append(replace(common, name=name, minus=minus, without=without, **own))
+    if "layers" in reader and not list(tables):
+        reader.complain("layers", f"no layer in it; without the table there is one, `{DEFAULT_LAYER}`")
+    _check_circles(tables, layers)
+    return tuple(layers)
+
+
+def _minus(table: Table, name: str, known: list[str]) -> tuple[str, ...]:
+    entries = table.strings("minus") or ()
+    for entry in entries:
+        if entry == name:
+            table.complain("minus", f"`{name}` itself, of which nothing would be left")
+        elif entry not in known:
+            table.complain("minus", f"no layer `{entry}`{did_you_mean(entry, known)}")
+    return tuple(entry for entry in entries if entry != name and entry in known)
+
+
+def _check_circles(tables: Table, layers: Sequence[LayerConfig]) -> None:
+    """Complain about layers that leave out what each other holds: neither would be first."""
+    minus = {layer.name: layer.minus for layer in layers}
+
+    def below(name: str, seen: frozenset[str]) -> frozenset[str]:
+        for other in minus.get(name, ()):
+            if other not in seen:
+                seen = below(other, seen | {other})
+        return seen
+
+    circle = [f"`{name}`" for name in minus if name in below(name, frozenset())]
+    if circle:
+        tables.complain(circle[0].strip("`"), f"`minus` goes round in a circle: {', '.join(circle)}")
+
+
+def _check_names(tables: Table, *, rule: str, kind: str) -> None:
+    pattern = _name_pattern(rule)
+    folded: dict[str, str] = {}
+    for name in tables:
+        if re.fullmatch(pattern, name) is None:
+            tables.complain(name, f"Lambda takes no such {kind} name; it has to match `{pattern}`")
+        # The names become file names, and not every file system tells the two apart.
+        if (other := folded.setdefault(name.lower(), name)) != name:
+            tables.complain(name, f"differs from `{other}` only by case")
+
+
+def read_functions(reader: Table, layers: tuple[LayerConfig, ...]) -> tuple[Function, ...]:
+    """Return the configured functions, whose layers are among *layers*."""
+    tables = reader.table("functions")
+    if tables is None:
+        return ()
+    _check_names(tables, rule="function_name", kind="function")
+    functions: list[Function] = []
+    for name in tables:
+        entry = tables.string_or_table(name)
+        if isinstance(entry, str):
+            _check_handler(tables, name, entry)
+            table = Table({}, key=tables.key(name), mistakes=[])
+            functions.append(_function(name, entry, table, _default_layers(tables, name, layers)))
+        elif entry is not None:
+            functions.append(_long_form(name, entry, layers))
+    return tuple(functions)
+
+
+def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Function:
+    handler = table.string("handler")
+    if handler is not None:
+        _check_handler(table, "handler", handler)
+    elif "handler" not in table:
+        table.complain("handler", 'missing; such as "service.handlers.report.lambda_handler"')
+    own = table.strings("layers")
+    if own is None:
+        own = () if "layers" in table else _default_layers(table, "layers", layers)
+    known = [layer.name for layer in layers]
+    for wanted in own:
+        if wanted not in known:
+            configured = ", ".join(f"`{entry}`" for entry in known)
+            table.complain("layers", f"no layer `{wanted}`{did_you_mean(wanted, known)}; configured: {configured}")
+    for layer in layers:
+        for other in layer.minus:
+            if layer.name in own and other not in own:
+                table.complain(
+                    "layers", f"`{layer.name}` leaves out what `{other}` holds, and `{other}` is not among them"
+                )
+    function = _function(name, handler or "", table, own)
+    table.done()
+    return function
+
+
+def _default_layers(table: Table, name: str, layers: tuple[LayerConfig, ...]) -> tuple[str, ...]:
+    """Return the layers of a function that names none: ``common``, or the only one there is."""
+    names = [layer.name for layer in layers]
+    if DEFAULT_LAYER in names:
+        return (DEFAULT_LAYER,)
+    if len(names) > 1:
+        choices = ", ".join(f"`{entry}`" for entry in names)
+        table.complain(
+            name, f"name the function's layers: there is no `{DEFAULT_LAYER}` to fall back on, only {choices}"
+        )
+        return ()
+    return tuple(names)
+
+
+def _function(name: str, handler: str, table: Table, layers: tuple[str, ...]) -> Function:
+    environment = table.table("environment")
+    variables: list[tuple[str, str]] = []
+    if environment is not None:
+        for variable in environment:
+            value = environment.string(variable)
+            if value is not None:
+                variables.append((variable, value))
+    return Function(
+        name=name,
+        handler=handler,
+        layers=layers,
+        memory_mb=_number(table, "memory"),
+        timeout_seconds=_number(table, "timeout"),
+        environment=tuple(sorted(variables)),
+    )
+
+
+def _number(table: Table, name: str) -> int:
+    limits = setting(name)
+    value = table.integer(name)
+    if value is None:
+        return int(limits.default)
+    if not limits.least <= value <= limits.most:
+        table.complain(name, f"{value:,} is out of range: Lambda takes {limits.least:,} to {limits.most:,}")
+    return value
+
+
+def _check_handler(table: Table, name: str, handler: str) -> None:
+    """Complain about a *handler* that Lambda could not import; it takes slashes between packages as well as dots."""
+    module, dot, function = handler.rpartition(".")
+    if dot and all(part.isidentifier() for part in (*module.replace("/", ".").split("."), function)):
+        return
+    fact = f'`{handler}` is not "package.module.function"'
+    if ":" in handler:
+        fact += f" (did you mean `{handler.replace(':', '.')}`?)"
+    elif handler.endswith(".py"):
+        fact += ": it names a file, and no function in it"
+    elif not dot:
+        fact += ": it names no module"
+    table.complain(name, fact)

@@ -1,0 +1,281 @@
+"""
+Walk the first-party sources: which files get into a function package, which stay out and why.
+
+A path in the package is relative to the parent of the ``source`` entry that it came from, so that what `service/`
+holds is imported as ``service``:
+
+========================  =========================================================
+``service``               ``service/…``
+``src/service``           ``service/…``
+``src/*``                 everything in ``src``, each from there: ``service/…``
+``src/**/*.py``           what matches, from the directory before the ``**``
+``.``                     everything in the project
+========================  =========================================================
+
+Names become NFC, whatever the file system made of them. Symbolic links to something inside the project are read as
+what they point to; any other is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.project.ignore import GitIgnore, Glob, Include, LeftOut, rule_for
+from lamina.project.snapshot import Observation, Snapshot, observe
+from lamina.archive.zip.zipformat import check_path
+from lamina.core.errors import PackageError, UnsafeMemberError
+from lamina.core.frozen import frozen, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["LeftOut", "SourceFile", "SourceTree", "fingerprint", "walk"]
+
+
+@frozen
+class SourceFile:
+    """One first-party file of a package."""
+
+    path: str
+    """Where it goes in the package: relative, with ``/``, NFC."""
+    origin: Path
+    """Where its content is."""
+    sha256: str
+    """Of its content, when the tree was walked."""
+
+
+@frozen
+class SourceTree:
+    """All first-party files, sorted by path; and what decided that these are all."""
+
+    files: tuple[SourceFile, ...]
+    left_out: tuple[LeftOut, ...]
+    snapshot: Snapshot
+    """Files, directories and ignore files that were looked at: while they are unchanged, so is the tree."""
+
+
+def fingerprint(files: Iterable[tuple[str, str]]) -> str:
+    """
+    Return the SHA-256 over *files*, pairs of path and content's SHA-256, in any order.
+
+    Modes do not take part, because they follow from the content.
+    """
+    digest = hashlib.sha256()
+    for path, sha256 in sorted(files):
+        digest.update(f"{path}\0{sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def walk(root: Path, source: Sequence[str], include: Sequence[str] = ()) -> SourceTree:
+    """
+    Return the tree of the *source* entries of the project at *root*.
+
+    Raises PackageError with all the paths that cannot be packaged: links to somewhere else, names that are not text or
+    that leave the package, two files for one path.
+    """
+    walker = _Walker(Path(os.path.abspath(root)), Include(include))  # noqa: PTH100 - links on the way stay as they are
+    try:
+        for entry in source:
+            walker.entry(entry)
+    except OSError as error:
+        raise PackageError(f"`{error.filename}` cannot be read: {error.strerror}") from error
+    return walker.finish()
+
+
+@frozen
+class _Place:
+    """A path on its way into the package."""
+
+    path: Path
+    shown: str
+    """Relative to the project, with ``/``."""
+    target: str
+    """In the package, before normalisation."""
+    above: tuple[str, ...] = ()
+    """The real paths of the directories that it was reached through."""
+    only_included: bool = False
+    """Whether a directory above it was left out, so that only ``include`` lets it in."""
+    floor: Path | None = None
+    """Above it, no ignore file counts."""
+
+
+class _Walker:
+    def __init__(self, root: Path, include: Include) -> None:
+        self._root = root
+        self._real_root = os.path.realpath(root)
+        self._include = include
+        self._ignore = GitIgnore(root)
+        self._files: dict[str, SourceFile] = {}
+        self._left_out: dict[str, str] = {}
+        self._observed: dict[str, Observation] = {}
+        self._problems: list[str] = []
+
+    def entry(self, entry: str) -> None:
+        """Add what one `source` entry names; naming it outright outweighs the rules that would leave it out."""
+        if entry.strip("/") in {"", "."}:
+            self._list(_Place(path=self._root, shown="", target=""))
+            return
+        glob = Glob(entry)
+        path = self._root.joinpath(*glob.outright)
+        # Links on the way count too: what is reached through one out of the project is not inside it.
+        if not self._is_inside(os.path.realpath(path)):
+            self._problems.append(f"`{'/'.join(glob.outright)}` leads out of the project")
+            return
+        is_directory = path.is_dir()
+        ignored = path != self._root and self._ignore.ignoring(path, is_directory=is_directory)
+        floor = path if ignored else None
+        if len(glob.outright) == len(glob.parts):
+            self._take(self._place(path, path.parent, floor=floor), named=True)
+        elif is_directory:
+            self._search(path, glob, floor)
+
+    def _search(self, directory: Path, glob: Glob, floor: Path | None) -> None:
+        """Add what *glob* matches below *directory*, as long as nothing above it stays out."""
+        self._observe(directory)
+        for path in sorted(directory.iterdir()):
+            parts = path.relative_to(self._root).parts
+            base = glob.base(parts)
+            # A `**` at the end matches its own directory too, which is then the top of the package.
+            if glob.matches(parts) and base != parts:
+                self._take(self._place(path, self._root.joinpath(*base), floor=floor), named=False)
+            elif glob.leads_through(parts) and path.is_dir() and not path.is_symlink():
+                place = self._place(path, path.parent, floor=floor)
+                if (reason := self._reason(place, is_directory=True)) is None:
+                    self._search(path, glob, floor)
+                else:
+                    self._left_out[f"{place.shown}/"] = reason
+
+    def finish(self) -> SourceTree:
+        """Return the tree, or raise everything that is wrong with it."""
+        directories = {parent for path in self._files for parent in _parents(path)}
+        self._problems += [
+            f"`{path}` would be a file and a directory" for path in sorted(directories & self._files.keys())
+        ]
+        if self._problems:
+            listed = self._problems[0] if len(self._problems) == 1 else "\n  ".join(("", *self._problems))
+            raise PackageError(
+                f"The sources cannot be packaged: {listed}",
+                hint="a package holds what is in the project; copy, rename or git-ignore what is named here",
+            )
+        return SourceTree(
+            files=tuple(self._files[path] for path in sorted(self._files)),
+            left_out=tuple(LeftOut(path=path, reason=self._left_out[path]) for path in sorted(self._left_out)),
+            snapshot=Snapshot((*self._observed.values(), *self._ignore.consulted)),
+        )
+
+    def _place(self, path: Path, base: Path, *, floor: Path | None = None) -> _Place:
+        shown = path.relative_to(self._root).as_posix()
+        return _Place(path=path, shown=shown, target=path.relative_to(base).as_posix(), floor=floor)
+
+    def _is_inside(self, real: str) -> bool:
+        return os.path.commonpath((self._real_root, real)) == self._real_root
+
+    def _observe(self, path: Path) -> Observation:
+        observation = observe(self._root, path)
+        self._observed[observation.path] = observation
+        return observation
+
+    def _list(self, place: _Place) -> None:
+        """Add what is in the directory *place*."""
+        self._observe(place.path)
+        above = (*place.above, os.path.realpath(place.path))
+        with os.scandir(place.path) as entries:
+            names = sorted(entry.name for entry in entries)
+        for name in names:
+            child = _Place(
+                path=place.path / name,
+                shown=f"{place.shown}/{name}" if place.shown else name,
+                target=f"{place.target}/{name}" if place.target else name,
+                above=above,
+                only_included=place.only_included,
+                floor=place.floor,
+            )
+            self._take(child, named=False)
+
+    def _take(self, place: _Place, *, named: bool) -> None:
+        """Add *place* and what is in it, or note why not."""
+        is_directory = place.path.is_dir()
+        reason = None if named else self._reason(place, is_directory=is_directory)
+        if reason is not None:
+            if is_directory and self._include.leads_through(place.shown) and not place.path.is_symlink():
+                self._list(replace(place, only_included=True))
+            if not place.only_included:
+                self._left_out[f"{place.shown}/" if is_directory else place.shown] = reason
+            return
+        if place.path.is_symlink() and not self._may_follow(place):
+            return
+        if is_directory:
+            self._list(place)
+        elif place.path.is_file():
+            self._add(place)
+        else:
+            self._left_out[place.shown] = "not a regular file"
+
+    def _reason(self, place: _Place, *, is_directory: bool) -> str | None:
+        """Return why *place* stays out, or ``None`` where it goes in."""
+        rule = rule_for(place.path.name, is_directory=is_directory)
+        if rule is None and is_directory and (place.path / "pyvenv.cfg").is_file():
+            rule = rule_for(".venv", is_directory=True)
+        shown = place.shown
+        if rule is not None and rule.override == "never":
+            return rule.reason
+        if self._include.names(shown) or ((rule is None or rule.override == "any") and self._include.covers(shown)):
+            return None
+        if rule is not None:
+            return rule.reason if rule.override == "any" else f"{rule.reason}; if it does not, name it in `include`"
+        if place.only_included:
+            return "not included"
+        return self._ignore.ignoring(place.path, is_directory=is_directory, floor=place.floor)
+
+    def _may_follow(self, place: _Place) -> bool:
+        """Return whether the symbolic link *place* may be read as what it points to."""
+        real = os.path.realpath(place.path)
+        if not os.path.exists(real):  # noqa: PTH110
+            self._problems.append(f"`{place.shown}` is a symbolic link to nothing")
+        elif not self._is_inside(real):
+            self._problems.append(f"`{place.shown}` is a symbolic link out of the project")
+        elif real in place.above:
+            self._problems.append(f"`{place.shown}` is a symbolic link to a directory that it is in")
+        else:
+            return not self._left_out_behind(place, real)
+        return False
+
+    def _left_out_behind(self, place: _Place, real: str) -> bool:
+        """Return whether the link *place* leads to *real*, which would not be packaged at its own place."""
+        parts = Path(real).relative_to(self._real_root).parts
+        for position, name in enumerate(parts):
+            is_directory = position < len(parts) - 1 or os.path.isdir(real)  # noqa: PTH112
+            rule = rule_for(name, is_directory=is_directory)
+            if rule is not None and rule.override in {"never", "exact"} and not self._include.names(place.shown):
+                self._left_out[place.shown] = f"symbolic link to `{'/'.join(parts)}`: {rule.reason}"
+                return True
+        return False
+
+    def _add(self, place: _Place) -> None:
+        path = place.target if place.target.isascii() else unicodedata.normalize("NFC", place.target)
+        try:
+            path.encode("utf-8")
+            check_path(path)
+        except UnicodeEncodeError:
+            self._problems.append(f"`{place.shown!r}` is not a name in UTF-8")
+            return
+        except UnsafeMemberError as error:
+            self._problems.append(str(error))
+            return
+        observation = self._observe(place.path)
+        file = SourceFile(path=path, origin=place.path, sha256=observation.sha256)
+        other = self._files.setdefault(path, file)
+        if other.origin != file.origin and not other.origin.samefile(file.origin):
+            self._problems.append(
+                f"`{path}` would come from both `{other.origin.relative_to(self._root).as_posix()}` and `{place.shown}`"
+            )
+
+
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
