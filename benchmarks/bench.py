@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.values import Command
-from lamina.project import config
-from lamina.core.errors import LaminaError
 from lamina.bytecode.interpreter import search
-from lamina.core.values import Pin, Wheel
+from lamina.core.errors import LaminaError
 from lamina.core.store import Store
+from lamina.core.values import Pin, Wheel
+from lamina.project import config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,15 +15,16 @@ import boto3
 from benchmarks.throttle import Throttle
 from lamina.bytecode.interpreter import search
 from lamina.core.reporter import Silent
-from lamina.local.sandbox import Sandbox, prepare
 from lamina.core.store import Store
+from lamina.local.sandbox.installation import prepare
+from lamina.local.sandbox.server import Sandbox
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from benchmarks.bench import Bench
     from benchmarks.values import Command, Runner, Sample
-    from lamina.local.sandbox import Installation
+    from lamina.local.sandbox.installation import Installation
 
 __all__ = ["BITS_PER_SECOND", "BUCKET", "ROLE", "Cloud"]
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import remove
-from lamina.pipeline import report
 from lamina.aws.publish.parts import cut
 from lamina.core.store import Store
 from lamina.core.target import quotas
+from lamina.pipeline import report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

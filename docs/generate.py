@@ -17,8 +17,8 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamina.cli.main import COMMANDS, build_parser
 from lamina.core import errors
-from lamina.cli import COMMANDS, build_parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

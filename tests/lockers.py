@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from lamina.lock import IndexFile
+from lamina.lock.types import IndexFile
 from locking import ARM, X86
 from wheels import make_wheel, sha256
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import rtoml
 
-from lamina.lock import IndexFile, Lock, find, read
-from lamina.lock.select import select
 from lamina.core.target import Target
+from lamina.lock.formats import find, read
+from lamina.lock.select import select
+from lamina.lock.types import IndexFile, Lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

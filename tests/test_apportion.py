@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.pipeline.apportion import apportion
-from lamina.project.config import load
 from lamina.core.errors import InvalidConfigError, LockError
-from lamina.core.values import Finding, Pin, Selection, Severity
-from lamina.pipeline.build import Options, build
-from lamina.project.service import LayerConfig
 from lamina.core.store import Store
 from lamina.core.target import Target
+from lamina.core.values import Finding, Pin, Selection, Severity
+from lamina.pipeline.apportion import apportion
+from lamina.pipeline.build import Options, build
+from lamina.project.config import load
+from lamina.project.service import LayerConfig
 from services import make_service
 
 if TYPE_CHECKING:

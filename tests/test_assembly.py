@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.aws.publish.remote.assemble import assemble
 from lamina.aws.publish.config import PublishConfig
+from lamina.aws.publish.remote.assemble import assemble
+from lamina.core.store import Store
 from lamina.pipeline.build import build
 from lamina.pipeline.plan import Options
-from lamina.core.store import Store
 from services import make_service
 
 if TYPE_CHECKING:

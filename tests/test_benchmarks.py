@@ -17,8 +17,8 @@ from benchmarks.values import Budget, Command, Measure, Row, Run, Sample, Traffi
 from benchmarks.workspace import make_workspace
 
 from built import write_zip
-from lamina.core.values import Build, Layer, Package, Stretch
 from lamina.core.target import Target
+from lamina.core.values import Build, Layer, Package, Stretch
 
 
 def sample(seconds: float, *, peak: int = 1_000) -> Sample:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.project.config import BytecodeMode, Function, LayerConfig, Overrides, find_project, load, override
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.target import Target, runtimes
+from lamina.project.config import BytecodeMode, Function, LayerConfig, Overrides, find_project, load, override
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,14 +18,14 @@ import pytest
 from docs import generate
 
 import lamina
+from lamina.aws.deploy import config as deploying
+from lamina.aws.publish import config as publishing
+from lamina.cli.main import COMMANDS, build_parser
+from lamina.core.errors import InvalidConfigError
+from lamina.core.target import Target
+from lamina.core.values import Build, Distribution, Finding, Layer, Package, Severity, Stretch
 from lamina.pipeline import report
 from lamina.project import config, members
-from lamina.aws.publish import config as publishing
-from lamina.aws.deploy import config as deploying
-from lamina.cli import COMMANDS, build_parser
-from lamina.core.errors import InvalidConfigError
-from lamina.core.values import Build, Distribution, Finding, Layer, Package, Severity, Stretch
-from lamina.core.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from lamina.cli.main import build_parser
 from lamina.project import config
-from lamina.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
 ORDERS = ROOT / "examples" / "orders"

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.bytecode import interpreter
-from lamina.bytecode.modules import SourceCode, WheelCode
 from lamina.archive.segment import Recipe
-from lamina.project.sources import SourceFile
-from lamina.bytecode.imports import FIRST_PARTY
-from lamina.bytecode.imports.dynamic import rules
+from lamina.bytecode import interpreter
 from lamina.bytecode.imports.index import Code, Scanner
 from lamina.bytecode.imports.reach import reachable
 from lamina.bytecode.imports.resolve import Reachable, module_name
+from lamina.bytecode.imports.rules import FIRST_PARTY, rules
 from lamina.bytecode.imports.scan import Import, Scan, decode, scan, scan_extension
-from lamina.core.values import Pin, Wheel
+from lamina.bytecode.modules import SourceCode, WheelCode
 from lamina.core.store import Store
+from lamina.core.values import Pin, Wheel
+from lamina.project.sources import SourceFile
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lamina.bytecode import interpreter
-from lamina.core.errors import BytecodeError, ConfigError
 from lamina.bytecode.interpreter import Interpreter
+from lamina.core.errors import BytecodeError, ConfigError
 
 NOTHING_INSTALLED = ("PATH", "PYENV_ROOT", "ASDF_DATA_DIR", "RYE_PY_ROOT", "UV_PYTHON_INSTALL_DIR")
 

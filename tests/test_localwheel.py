@@ -17,13 +17,13 @@ import pytest
 from uv import find_uv_bin
 
 import lockers
-from lamina.cli import main
+from lamina.cli.main import main
 from lamina.core.errors import ConfigError, LocalBuildError, LockError, PackageError
-from lamina.fetch.source import identify
-from lamina.core.values import DirectorySource, SdistSource, VcsSource
-from lamina.pipeline.build import Options, build
 from lamina.core.reporter import Silent
 from lamina.core.store import Store
+from lamina.core.values import DirectorySource, SdistSource, VcsSource
+from lamina.fetch.source.identity import identify
+from lamina.pipeline.build import Options, build
 from locking import write_pylock
 from loopback import IndexServer
 from services import HANDLER

@@ -16,7 +16,7 @@ from pip._internal.models.index import PyPI, TestPyPI
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 import lamina
-from lamina.cli import COMMANDS
+from lamina.cli.main import COMMANDS
 
 if TYPE_CHECKING:
     from email.message import Message

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.pipeline import state
-from lamina.cli import main
-from lamina.core.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
 from lamina.bytecode.interpreter import search
+from lamina.cli.main import main
+from lamina.core.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
+from lamina.core.store import Store
 from lamina.core.values import Severity
+from lamina.pipeline import state
 from lamina.pipeline.build import Options, build
 from lamina.project.service import Overrides
-from lamina.core.store import Store
 from loopback import IndexServer
 from services import HANDLER, make_service
 

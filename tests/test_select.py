@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from packaging.markers import default_environment
 
 from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
+from lamina.core.target import Target
 from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, VcsSource
 from lamina.lock.select import select
-from lamina.core.target import Target
 from locking import (
     ARM,
     TARGET,

@@ -15,9 +15,9 @@ from packaging.markers import Marker, default_environment
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from lamina.bytecode.interpreter import search
 from lamina.core import target as target_module
 from lamina.core.errors import ConfigError
-from lamina.bytecode.interpreter import search
 from lamina.core.target import Architecture, Target, quotas, runtimes
 
 if TYPE_CHECKING:
@@ -288,9 +288,7 @@ def test_every_runtime_brings_the_sdk_once() -> None:
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
     """Importing the module costs neither a TOML parser nor packaging: it is on the path of every command."""
-    code = (
-        "import sys, lamina.core.target; print(sorted({'tomllib', 'packaging', 'difflib', 'platform'} & set(sys.modules)))"
-    )
+    code = "import sys, lamina.core.target; print(sorted({'tomllib', 'packaging', 'difflib', 'platform'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
     assert "[]\n" == answer.stdout

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.pipeline import state
-from lamina.project.config import load
 from lamina.core.errors import InvalidConfigError, NoCompatibleWheelError
-from lamina.pipeline.build import Options, build
-from lamina.project.service import Overrides
 from lamina.core.store import Store
 from lamina.core.target import Target
+from lamina.pipeline import state
+from lamina.pipeline.build import Options, build
+from lamina.project.config import load
+from lamina.project.service import Overrides
 from services import make_service
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.archive.segment import Recipe, read_segment, splice
-from lamina.core.values import Pin, Wheel
 from lamina.core.store import Store
+from lamina.core.values import Pin, Wheel
 from lamina.pipeline.cache import Area, Damage, Removed, clean, measure, verify
 from wheels import make_wheel
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.pipeline import build as pipeline, workspace
-from lamina.cli import main
-from lamina.project.config import load
+from lamina.cli.main import main
 from lamina.core.errors import ConfigError, InvalidConfigError, LockNotFoundError
-from lamina.pipeline.build import Options
 from lamina.core.store import Store
+from lamina.pipeline import build as pipeline
+from lamina.pipeline import workspace
+from lamina.pipeline.build import Options
+from lamina.project.config import load
 from loopback import IndexServer
 from services import Service, make_service
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from lamina.archive.layer import Identity, compose, contributions
 from lamina.archive.segment import Recipe
-from lamina.core.values import Pin, Wheel
 from lamina.core.store import Store
 from lamina.core.target import Target
+from lamina.core.values import Pin, Wheel
 
 
 def composing(document: dict[str, Any], store: Store, destination: Path) -> float:

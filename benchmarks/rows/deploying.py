@@ -15,8 +15,8 @@ from benchmarks.cloud import BUCKET, ROLE
 from benchmarks.stage import Stage
 from benchmarks.states import EVENTS, due_bytes
 from benchmarks.values import Budget, Measure, Row, Unavailable
-from lamina.pipeline import report
 from lamina.core.errors import LaminaError
+from lamina.pipeline import report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

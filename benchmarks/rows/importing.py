@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.bench import ROOT
 from benchmarks.values import Budget, Measure, Row, Sample, Unavailable
-from lamina.core.errors import LaminaError
 from lamina.bytecode.interpreter import search
+from lamina.core.errors import LaminaError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Run lamina as ``python -m lamina``."""
 
-from lamina.cli import entry_point
+from lamina.cli.main import entry_point
 
 if __name__ == "__main__":
     entry_point()

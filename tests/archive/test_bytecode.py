@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.bytecode import interpreter as interpreters
-from lamina.bytecode.segment import bytecode_segment, package_bytecode
-from lamina.bytecode.compiler import Compiled, Compiler, Invalidation, bytecode_path
 from lamina.archive.segment import Recipe
 from lamina.archive.zip.zipformat import DEFLATED
-from lamina.core.errors import BytecodeError
+from lamina.bytecode import interpreter as interpreters
+from lamina.bytecode.compiler import Compiled, Compiler, Invalidation, bytecode_path
 from lamina.bytecode.interpreter import Interpreter
-from lamina.local.guest.memory import children
-from lamina.core.values import Pin, Wheel
+from lamina.bytecode.segment import bytecode_segment, package_bytecode
+from lamina.core.errors import BytecodeError
 from lamina.core.store import Store
+from lamina.core.values import Pin, Wheel
+from lamina.local.guest.memory import children
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:

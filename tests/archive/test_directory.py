@@ -23,7 +23,14 @@ from archive.hostile import (
 )
 from lamina.archive.zip.directory import Located, read_directory
 from lamina.archive.zip.zipformat import Member
-from lamina.core.errors import CorruptArchiveError, DuplicateMemberError, LaminaError, SuspiciousSizeError, UnsafeMemberError, UnsupportedMemberError
+from lamina.core.errors import (
+    CorruptArchiveError,
+    DuplicateMemberError,
+    LaminaError,
+    SuspiciousSizeError,
+    UnsafeMemberError,
+    UnsupportedMemberError,
+)
 
 DIFFERS = "`a.whl` says two things of `pkg/__init__.py`: its local header differs from its directory row"
 

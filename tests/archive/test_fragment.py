@@ -9,8 +9,8 @@ import pytest
 
 from lamina.archive.remote_segment import Standing, decode, describe, encode, rows_between
 from lamina.archive.segment import Recipe, splice
-from lamina.core.values import Pin, Wheel
 from lamina.core.store import Store
+from lamina.core.values import Pin, Wheel
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from archive.hostile import FILENAME, MODULE, OTHER, Entry, as_wheel, build, wheel_entries, write_wheel
-from lamina.archive.zip.copying import PORTABLE, SystemCalls
 from lamina.archive.layer import PART_BYTES, Composed, Contribution, Identity, compose, contributions, in_order
 from lamina.archive.segment import Piece, Recipe, Segment, segment_path, splice, write_segment
+from lamina.archive.zip.copying import PORTABLE, SystemCalls
 from lamina.archive.zip.zipformat import LOCAL_HEADER, compress, encode
 from lamina.core.errors import CorruptArchiveError, PathCollisionError, SuspiciousSizeError, UnsupportedMemberError
-from lamina.core.values import Pin, Wheel
 from lamina.core.store import Store
 from lamina.core.target import Target
+from lamina.core.values import Pin, Wheel
 from wheels import make_wheel
 
 if TYPE_CHECKING:

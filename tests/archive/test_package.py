@@ -14,11 +14,11 @@ import pytest
 
 from lamina.archive.handlers import defined_names
 from lamina.archive.package import Packed, _share, pack, packages
-from lamina.project.sources import walk
 from lamina.archive.zip.zipformat import encode
-from lamina.project.config import load
 from lamina.core.errors import DuplicateMemberError, PackageError
 from lamina.core.values import Package
+from lamina.project.config import load
+from lamina.project.sources import walk
 
 HANDLER = "def lambda_handler(event, context):\n    return event\n"
 

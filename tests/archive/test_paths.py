@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lamina.archive.zip.paths import Clash, check_path, clashes, printable
 from lamina.core.errors import UnsafeMemberError
+from lamina.core.paths import Clash, check_path, clashes, printable
 
 
 @pytest.mark.parametrize(

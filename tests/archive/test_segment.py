@@ -28,10 +28,27 @@ from archive.hostile import (
     write_wheel,
     zip64_extra,
 )
+from lamina.archive.segment import (
+    Piece,
+    Recipe,
+    Segment,
+    find_segment,
+    read_payload,
+    read_segment,
+    segment_path,
+    splice,
+    write_segment,
+)
 from lamina.archive.zip.copying import NATIVE, PORTABLE, SystemCalls
-from lamina.archive.segment import Piece, Recipe, Segment, find_segment, read_payload, read_segment, segment_path, splice, write_segment
 from lamina.archive.zip.zipformat import STORED, Member, encode, end_of_directory
-from lamina.core.errors import ArchiveError, CorruptArchiveError, DuplicateMemberError, SuspiciousSizeError, UnsafeMemberError, UnsupportedMemberError
+from lamina.core.errors import (
+    ArchiveError,
+    CorruptArchiveError,
+    DuplicateMemberError,
+    SuspiciousSizeError,
+    UnsafeMemberError,
+    UnsupportedMemberError,
+)
 from lamina.core.store import Store
 
 if TYPE_CHECKING:

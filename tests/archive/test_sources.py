@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamina.core.errors import PackageError, UnsafeMemberError
+from lamina.core.paths import check_path
 from lamina.project.snapshot import Snapshot, take
 from lamina.project.sources import LeftOut, SourceTree, fingerprint, walk
-from lamina.archive.zip.zipformat import check_path
-from lamina.core.errors import PackageError, UnsafeMemberError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,8 +26,17 @@ from archive.hostile import (
     wheel_entries,
     write_wheel,
 )
-from lamina.archive.wheel import Placement, WheelArchive, place, verify_record
-from lamina.core.errors import CorruptArchiveError, DuplicateMemberError, LaminaError, RecordMismatchError, UnsafeMemberError, UnsupportedMemberError
+from lamina.archive.placement import Placement, place
+from lamina.archive.record import verify_record
+from lamina.archive.wheel import WheelArchive
+from lamina.core.errors import (
+    CorruptArchiveError,
+    DuplicateMemberError,
+    LaminaError,
+    RecordMismatchError,
+    UnsafeMemberError,
+    UnsupportedMemberError,
+)
 from lamina.core.values import Pin
 
 if TYPE_CHECKING:

@@ -9,7 +9,24 @@ import zlib
 
 import pytest
 
-from lamina.archive.zip.zipformat import DEFLATED, DIRECTORY_ROW, END, LOCAL_HEADER, MAX_BYTES, MAX_ROWS, STORED, Encoded, Member, compress, directory_row, encode, end_of_directory, local_header, write_archive, write_sorted
+from lamina.archive.zip.zipformat import (
+    DEFLATED,
+    DIRECTORY_ROW,
+    END,
+    LOCAL_HEADER,
+    MAX_BYTES,
+    MAX_ROWS,
+    STORED,
+    Encoded,
+    Member,
+    compress,
+    directory_row,
+    encode,
+    end_of_directory,
+    local_header,
+    write_archive,
+    write_sorted,
+)
 from lamina.core.errors import DuplicateMemberError, SuspiciousSizeError, UnsafeMemberError, UnsupportedMemberError
 
 MEMBER = Member("python/m.py", False, DEFLATED, 0x01020304, 5, 6)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from aws.lambdafakes import code
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.manifest import encode
 from lamina.aws.publish.desired import want
+from lamina.aws.publish.manifest import encode
 from lamina.pipeline.build import Options, build
 from services import HANDLER, make_service
 

@@ -10,8 +10,7 @@ import zipfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from lamina.aws.api.functions import LATEST, AliasState, FunctionState, NewFunction, Settings
-from lamina.aws.api.protocols import S3Code, Zip
+from lamina.aws.api.functions import LATEST, AliasState, FunctionState, NewFunction, S3Code, Settings, Zip
 from lamina.core.errors import AwsError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.desired import Wanted, want
-from lamina.core.values import Build, Distribution, Layer, Stretch
 from lamina.core.target import Target, quotas
+from lamina.core.values import Build, Distribution, Layer, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,14 +10,24 @@ import pytest
 
 from aws.fakes import Cloud, Fake, Killed, Version
 from aws.made import PART, make_layer, make_wanted
+from lamina.aws.api.functions import Storage
+from lamina.aws.api.protocols import Account, BucketState, Grant
 from lamina.aws.publish.apply import Published, apply
-from lamina.aws.publish.lease import Claims
-from lamina.aws.publish.config import PublishConfig
-from lamina.aws.api.protocols import Account, BucketState, Grant, Storage
-from lamina.aws.publish.plan import Keep, Publish
 from lamina.aws.publish.bucket_policy import ready_policy
+from lamina.aws.publish.config import PublishConfig
+from lamina.aws.publish.lease import Claims
+from lamina.aws.publish.plan import Keep, Publish
 from lamina.aws.publish.survey import Job, Place, survey
-from lamina.core.errors import AwsError, IntegrityError, MissingPermissionError, PublishError, StoppedError, UnavailableError, UnreachableError, WrongRegionError
+from lamina.core.errors import (
+    AwsError,
+    IntegrityError,
+    MissingPermissionError,
+    PublishError,
+    StoppedError,
+    UnavailableError,
+    UnreachableError,
+    WrongRegionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,13 +11,22 @@ import pytest
 
 from aws.fakes import Cloud, FakeObjects, Killed
 from aws.lambdafakes import FakeFunctions, code, digest, unzipped
+from lamina.aws.api.cancellation import Stop
+from lamina.aws.api.functions import Settings
 from lamina.aws.deploy.apply import Creation, Deployed, Deployment, Patience
 from lamina.aws.deploy.config import DeployConfig
-from lamina.aws.deploy.plan import Deploy, DetachLayers, Found, UpdateCode, UpdateSettings, WantedFunction, WantedLayer, plan
+from lamina.aws.deploy.plan import (
+    Deploy,
+    DetachLayers,
+    Found,
+    UpdateCode,
+    UpdateSettings,
+    WantedFunction,
+    WantedLayer,
+    plan,
+)
 from lamina.aws.deploy.survey import Step, survey
-from lamina.aws.api.functions import Settings
 from lamina.aws.publish.naming import Keys
-from lamina.aws.api.cancellation import Stop
 from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, StoppedError, UnreachableError
 from lamina.core.values import Package
 

@@ -9,11 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.aws.deploy.plan import Action, Create, Deploy, DetachLayers, Found, Keep, UpdateCode, UpdateSettings, WantedFunction, WantedLayer, attach, plan, states
-from lamina.aws.deploy.survey import Step
-from lamina.aws.deploy.report import planned as doing
 from lamina.aws.api.functions import LATEST, AliasState, FunctionState, Settings, unversioned
 from lamina.aws.api.protocols import Account
+from lamina.aws.deploy.plan import (
+    Action,
+    Create,
+    Deploy,
+    DetachLayers,
+    Found,
+    Keep,
+    UpdateCode,
+    UpdateSettings,
+    WantedFunction,
+    WantedLayer,
+    attach,
+    plan,
+    states,
+)
+from lamina.aws.deploy.report import planned as doing
+from lamina.aws.deploy.survey import Step
 from lamina.core.values import Package
 
 LAYER = "arn:aws:lambda:eu-west-1:123456789012:layer:shop-common"

@@ -14,11 +14,27 @@ from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 
 from lamina.aws.api import session as clients
-from lamina.aws.api.facts import fits
 from lamina.aws.api.errors import Caller, whole
-from lamina.aws.api.protocols import Publication, S3Code, Storage
+from lamina.aws.api.facts import fits
+from lamina.aws.api.functions import S3Code, Storage
 from lamina.aws.api.layers import LambdaLayers
-from lamina.core.errors import AwsError, ClockSkewError, ConfigError, CredentialsError, ExpiredCredentialsError, IntegrityError, MissingBucketError, MissingExtraError, MissingPermissionError, PublishError, ThrottledError, UnavailableError, UnreachableError, WrongRegionError
+from lamina.aws.api.protocols import Publication
+from lamina.core.errors import (
+    AwsError,
+    ClockSkewError,
+    ConfigError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    IntegrityError,
+    MissingBucketError,
+    MissingExtraError,
+    MissingPermissionError,
+    PublishError,
+    ThrottledError,
+    UnavailableError,
+    UnreachableError,
+    WrongRegionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

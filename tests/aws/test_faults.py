@@ -12,7 +12,7 @@ from botocore.retries import standard
 
 from aws.faults import KINDS, LASTING, bad_line
 from aws.journeys import JOURNEYS, Journey, make_ground
-from lamina.cli import main
+from lamina.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

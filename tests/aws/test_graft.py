@@ -15,16 +15,16 @@ from aws.fakes import Cloud, Killed
 from aws.made import content_of, make_layer, make_wanted
 from lamina.aws.api.session import Access
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.part_copy import Graft, Kept, Made, New, graft, grafts
-from lamina.aws.publish.naming import Keys
-from lamina.aws.publish.parts import Part
 from lamina.aws.publish.manifest import Record, decode, encode
-from lamina.aws.publish.zip_source import Source
+from lamina.aws.publish.naming import Keys
+from lamina.aws.publish.part_copy import Graft, Kept, Made, New, graft, grafts
+from lamina.aws.publish.parts import Part
 from lamina.aws.publish.upload import send_parts, stored_parts
+from lamina.aws.publish.zip_source import Source
 from lamina.core.frozen import replace
-from lamina.core.values import Stretch
 from lamina.core.reporter import Silent
 from lamina.core.target import quotas
+from lamina.core.values import Stretch
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ import pytest
 
 from aws.faults import Moment, bad_line
 from aws.journeys import JOURNEYS, Journey, make_ground
-from lamina.cli import main
+from lamina.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

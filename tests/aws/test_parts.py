@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lamina.aws.publish.parts import Cut, cut
 from lamina.core.errors import ArchiveError
-from lamina.core.values import Stretch
 from lamina.core.target import quotas
+from lamina.core.values import Stretch
 
 LIMITS = dataclasses.replace(quotas(), multipart_part_bytes=1000)
 TAIL = 77

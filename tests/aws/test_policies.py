@@ -21,7 +21,7 @@ from lamina.aws.api import facts
 from lamina.aws.api.errors import Caller
 from lamina.aws.api.protocols import Account
 from lamina.aws.publish.bucket_policy import ready_policy
-from lamina.cli import main
+from lamina.cli.main import main
 from lamina.core.errors import MissingPermissionError
 from services import HANDLER, make_service
 

@@ -15,15 +15,16 @@ from botocore.stub import Stubber
 
 from aws.fakes import Cloud, Version
 from aws.lambdafakes import code
-from lamina.aws.api.session import Access
+from lamina.aws.api.cancellation import Stop
 from lamina.aws.api.errors import Caller
-from lamina.aws.api.protocols import Grant, Publication, Zip
+from lamina.aws.api.functions import Zip
 from lamina.aws.api.inventory import Attachment, UnsettledStack
 from lamina.aws.api.inventory_client import AwsInventory, Pace
-from lamina.aws.publish.naming import Keys
+from lamina.aws.api.protocols import Grant, Publication
+from lamina.aws.api.session import Access
 from lamina.aws.prune.apply import Unneeded, delete_objects, delete_versions, kept_digests, survey, survey_objects
 from lamina.aws.prune.plan import Rules
-from lamina.aws.api.cancellation import Stop
+from lamina.aws.publish.naming import Keys
 from lamina.core.errors import StoppedError
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamina.aws.api.functions import unversioned
-from lamina.aws.api.protocols import Account, Listed, Unfinished
 from lamina.aws.api.inventory import VersionRow
-from lamina.aws.publish.naming import Keys
+from lamina.aws.api.protocols import Account, Listed, Unfinished
 from lamina.aws.prune.plan import Delete, Keep, Rules, left_over, plan, unneeded
 from lamina.aws.publish.manifest import Record
+from lamina.aws.publish.naming import Keys
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 KEYS = Keys("lamina/")

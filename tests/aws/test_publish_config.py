@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aws.made import PART, make_build, make_layer
+from lamina.aws.api.functions import Storage
+from lamina.aws.api.protocols import Account, Grant
 from lamina.aws.publish.config import PublishConfig, load
-from lamina.aws.api.protocols import Account, Grant, Storage
-from lamina.aws.publish.naming import fill
 from lamina.aws.publish.desired import want
+from lamina.aws.publish.naming import fill
 from lamina.core.errors import ConfigError, InvalidConfigError, PublishError
 from lamina.core.target import Target
 

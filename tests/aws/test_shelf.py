@@ -11,8 +11,8 @@ from aws.fakes import Cloud
 from aws.made import PART, make_layer, make_wanted
 from lamina.aws.publish.naming import Keys
 from lamina.aws.publish.remote.index import Shelf, unwrap, wrap
-from lamina.aws.publish.zip_source import Source
 from lamina.aws.publish.upload import compose, prove
+from lamina.aws.publish.zip_source import Source
 from lamina.core.errors import IntegrityError
 
 if TYPE_CHECKING:

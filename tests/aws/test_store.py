@@ -12,7 +12,7 @@ import pytest
 
 from aws.fakes import Cloud
 from lamina.aws.publish.remote.store import SharedStore, TracedStore, split_url
-from lamina.cli import main
+from lamina.cli.main import main
 from lamina.core.reporter import Silent
 from services import make_service
 from wheels import make_wheel

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from built import write_zip
+from lamina.core.target import Target
 from lamina.core.values import Distribution, Layer, Package
 from lamina.project.service import BytecodeMode, LayerConfig, SdkPolicy, Service
-from lamina.core.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

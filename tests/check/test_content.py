@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from check.finished import make_layer
-from lamina.pipeline.checks.content import check, check_layers
 from lamina.core.values import Finding, Severity
+from lamina.pipeline.checks.content import check, check_layers
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lamina.core.target import Target, quotas
+from lamina.core.values import Distribution, Finding, Layer, Package, Severity
 from lamina.pipeline.checks.limits import DistributionSize, LayerSize, PackageSize, check
 from lamina.project.config import BytecodeMode, Service
-from lamina.core.values import Distribution, Finding, Layer, Package, Severity
-from lamina.core.target import Target, quotas
 
 LIMIT = 262_144_000
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from check.finished import make_layer, make_package, make_service
-from lamina.pipeline.checks.sdk import check, left_out
 from lamina.core.values import Severity
+from lamina.pipeline.checks.sdk import check, left_out
 from lamina.project.service import LayerConfig, SdkPolicy
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lamina.cli import main
+from lamina.cli.main import main
 from lamina.core.store import Store
 
 

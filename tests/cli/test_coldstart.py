@@ -19,9 +19,9 @@ import pytest
 from built import MINOR, configure, make_build
 from coldstart_layers import distribution, share_runtime
 from lamina.aws.api.telemetry import DeployedFunctions, Logs, XRay
-from lamina.cli import build_parser, main
-from lamina.cli._observing import Sources, tell
 from lamina.bytecode.interpreter import environment_variable
+from lamina.cli._observing import Sources, tell
+from lamina.cli.main import build_parser, main
 from services import make_service
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.cli import COMMANDS, main
+from lamina.cli.main import COMMANDS, main
 
 if TYPE_CHECKING:
     import pytest

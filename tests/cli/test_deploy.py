@@ -10,7 +10,7 @@ import pytest
 
 from lamina.aws.api.protocols import Account
 from lamina.aws.publish.bucket_policy import ready_policy
-from lamina.cli import main
+from lamina.cli.main import main
 from lamina.core.values import code_sha256
 from services import HANDLER, Service, make_service
 

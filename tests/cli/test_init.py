@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.cli import main
+from lamina.cli.main import main
+from lamina.core.errors import ConfigError
+from lamina.core.target import Target, runtimes
+from lamina.pipeline.proposal import propose, write
 from lamina.project.config import load
 from lamina.project.discovery import Discovery, Handler, discover
-from lamina.core.errors import ConfigError
-from lamina.pipeline.proposal import propose, write
-from lamina.core.target import Target, runtimes
 
 if TYPE_CHECKING:
     from pathlib import Path

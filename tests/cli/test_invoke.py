@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from built import MINOR, configure, make_build
-from lamina.cli import main
 from lamina.bytecode.interpreter import environment_variable
+from lamina.cli.main import main
 from services import make_service
 
 if TYPE_CHECKING:

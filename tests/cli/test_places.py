@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aws.faults import bad_line
-from lamina.cli import main
+from lamina.cli.main import main
 from lamina.core.values import code_sha256
 from services import HANDLER, make_service
 

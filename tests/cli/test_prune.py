@@ -11,7 +11,7 @@ import pytest
 
 from aws.lambdafakes import code
 from aws.recorder import recorder
-from lamina.cli import main
+from lamina.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

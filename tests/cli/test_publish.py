@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.cli import main
+from lamina.cli.main import main
 from services import Service, make_service
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from lamina.aws.publish.remote.index import unwrap, wrap
-from lamina.cli import main
+from lamina.cli.main import main
 from loopback import IndexServer
 from services import Service, make_service
 

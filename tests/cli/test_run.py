@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from built import configure, make_build
-from lamina.cli import main
 from lamina.bytecode.interpreter import environment_variable
+from lamina.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.cli import main
+from lamina.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

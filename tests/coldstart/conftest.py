@@ -9,8 +9,8 @@ import pytest
 
 from built import configure, make_build
 from coldstart_layers import share_runtime
-from lamina.coldstart.variants import Showing, subjects
 from lamina.bytecode.interpreter import environment_variable
+from lamina.coldstart.variants import Showing, subjects
 from lamina.local.world import Mode
 
 if TYPE_CHECKING:

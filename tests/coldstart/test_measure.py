@@ -12,15 +12,15 @@ import pytest
 
 from built import MINOR
 from coldstart_layers import HANDLER, distribution
-from lamina.pipeline import build as pipeline
 from lamina.coldstart.attribution import modules, shares
 from lamina.coldstart.measure import Schedule, conduct, start
 from lamina.coldstart.trace import Place
 from lamina.coldstart.variants import Showing, subjects
+from lamina.core.store import Store
 from lamina.local.artifacts import read
 from lamina.local.initialise import Options, initialise
 from lamina.local.world import Mode
-from lamina.core.store import Store
+from lamina.pipeline import build as pipeline
 from services import make_service
 
 if TYPE_CHECKING:

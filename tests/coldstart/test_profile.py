@@ -9,13 +9,13 @@ import pytest
 
 from built import MINOR
 from coldstart_layers import HANDLER, distribution
-from lamina.pipeline import build as pipeline
 from lamina.coldstart.measure import start
 from lamina.coldstart.profile import imported, record
 from lamina.coldstart.variants import subjects
 from lamina.core.errors import ConfigError
-from lamina.local.artifacts import read
 from lamina.core.store import Store
+from lamina.local.artifacts import read
+from lamina.pipeline import build as pipeline
 from services import make_service
 
 if TYPE_CHECKING:

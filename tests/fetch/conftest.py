@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.fetch.index import Index
 from lamina.core.store import Store
+from lamina.fetch.index import Index
 from loopback import IndexServer
 
 if TYPE_CHECKING:

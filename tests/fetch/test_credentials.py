@@ -10,9 +10,9 @@ from keyring.backend import KeyringBackend
 from keyring.credentials import SimpleCredential
 
 from lamina.core.errors import AccessDeniedError, ConfigError, DownloadError, LaminaError
-from lamina.fetch import fetch
 from lamina.fetch.credentials import Credentials, Login
 from lamina.fetch.index import Index
+from lamina.fetch.provider import fetch
 from loopback import IndexServer
 from wheels import make_wheel
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamina.core.values import Pin
     from lamina.core.store import Store
+    from lamina.core.values import Pin
 
 TOKEN = "t0ken/with:odd@letters"
 USERS = {"user": TOKEN, "other": "another"}

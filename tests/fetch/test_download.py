@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.core.errors import AccessDeniedError, DownloadError, FetchError, HashMismatchError, OfflineError, RecordMismatchError
-from lamina.fetch import fetch
-from lamina.fetch.index import Index
+from lamina.core.errors import (
+    AccessDeniedError,
+    DownloadError,
+    FetchError,
+    HashMismatchError,
+    OfflineError,
+    RecordMismatchError,
+)
 from lamina.core.values import Pin, Wheel
+from lamina.fetch.index import Index
+from lamina.fetch.provider import fetch
 from loopback import IndexServer
 from wheels import make_wheel
 
@@ -83,7 +90,9 @@ def test_once(server: IndexServer, store: Store, index: Index) -> None:
     """What is in the store is not asked for again, not even by a pin without a URL."""
     path = wheel(server)
     first = get([server.pin(path)], store, index)
-    second = fetch([replace(server.pin(path), url=None)], store, verify=accept, offline=True)
+    second = fetch(
+        [replace(server.pin(path), url=None)], store, verify=accept, index=Index(store.root, store, offline=True)
+    )
 
     assert [each.path for each in first] == [each.path for each in second]
     assert len(server.requests) == 1
@@ -384,7 +393,7 @@ def test_local_files(server: IndexServer, store: Store, as_url: bool, tmp_path: 
     path = wheel(server)
     place: dict[str, object] = {"url": path.as_uri()} if as_url else {"url": None, "path": path}
     pin = replace(server.pin(path), **place)  # type: ignore[arg-type]
-    (got,) = fetch([pin], store, verify=accept, index=Index(tmp_path, store), offline=True)
+    (got,) = fetch([pin], store, verify=accept, index=Index(store.root, store, offline=True))
     content = path.read_bytes()
     path.unlink()
 
@@ -420,7 +429,7 @@ def test_offline_names_all_that_is_missing(server: IndexServer, store: Store, in
     get([b], store, index)
     requests = len(server.requests)
     with pytest.raises(OfflineError) as caught:
-        fetch([a, b, c], store, verify=accept, index=index, offline=True)
+        fetch([a, b, c], store, verify=accept, index=Index(store.root, store, offline=True))
 
     assert str(caught.value) == (
         "The store lacks files, and `--offline` forbids to fetch them: `a-1.0-py3-none-any.whl`, `c-1.0-py3-none-any.whl`"

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.errors import DownloadError
-from lamina.fetch import fetch
-from lamina.fetch.http import Client
 from lamina.fetch.credentials import Credentials
+from lamina.fetch.http import Client
 from lamina.fetch.index import Index
+from lamina.fetch.provider import fetch
 from wheels import make_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.core.values import Pin
     from lamina.core.store import Store
+    from lamina.core.values import Pin
     from loopback import IndexServer
 
 

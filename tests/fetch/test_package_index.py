@@ -9,7 +9,7 @@ import pytest
 
 from lamina.core.errors import AccessDeniedError, DownloadError, IndexLookupError, OfflineError
 from lamina.fetch.index import Index
-from lamina.lock.index import IndexFile, IndexFiles
+from lamina.lock.types import IndexFile, IndexFiles
 from loopback import IndexServer
 from wheels import make_wheel
 

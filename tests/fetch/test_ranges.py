@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from lamina.fetch.index import Index
     from lamina.core.store import Store
+    from lamina.fetch.index import Index
     from loopback import IndexServer
 
 SIZE = 300_000

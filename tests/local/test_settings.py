@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from built import configure, make_build
-from lamina.project.config import load
 from lamina.core.errors import ConfigError
 from lamina.local.artifacts import Archive, BuiltFunction, read
 from lamina.local.settings import additional_variables, any_function, function_of
+from lamina.project.config import load
 
 _BUILT = BuiltFunction(
     name="orders",

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from built import write_zip
-from lamina.core.errors import CorruptArchiveError, DuplicateMemberError, HashMismatchError, SuspiciousSizeError, UnsafeMemberError
+from lamina.core.errors import (
+    CorruptArchiveError,
+    DuplicateMemberError,
+    HashMismatchError,
+    SuspiciousSizeError,
+    UnsafeMemberError,
+)
 from lamina.local.artifacts import Archive
 from lamina.local.tree import unpack
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lamina.core.errors import LockError, LockNotFoundError
-from lamina.lock import READERS, LockFile, find
+from lamina.lock.formats import READERS, find
+from lamina.lock.types import LockFile
 from locking import read_lock
 
 

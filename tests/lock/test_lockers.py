@@ -17,9 +17,9 @@ from uv import find_uv_bin
 import lockers
 from lamina.archive.layer import Identity
 from lamina.archive.segment import Recipe
-from lamina.lock import find, read
-from lamina.lock.select import select
 from lamina.core.target import Target
+from lamina.lock.formats import find, read
+from lamina.lock.select import select
 from loopback import IndexServer
 
 if TYPE_CHECKING:

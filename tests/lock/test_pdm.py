@@ -10,10 +10,10 @@ import pytest
 import rtoml
 
 from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
-from lamina.lock import pdmproject
-from lamina.core.values import DirectorySource, VcsSource
-from lamina.lock.select import select
 from lamina.core.target import Target
+from lamina.core.values import DirectorySource, VcsSource
+from lamina.lock import pdmproject
+from lamina.lock.select import select
 from locking import TARGET, FakeIndex, digest, filename, read_lock, selected
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import pytest
 import rtoml
 
 from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
+from lamina.core.target import Target
 from lamina.core.values import DirectorySource, SdistSource, VcsSource
 from lamina.lock.select import select
-from lamina.core.target import Target
 from locking import TARGET, FakeIndex, digest, filename, read_lock, selected
 
 if TYPE_CHECKING:

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rtoml
 
-from lamina.core.errors import ConfigError, IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
-from lamina.lock import poetryproject
-from lamina.core.values import DirectorySource, VcsSource
-from lamina.lock.select import select
+from lamina.core.errors import (
+    ConfigError,
+    IndexLookupError,
+    LockError,
+    LockSyntaxError,
+    MissingHashError,
+    StaleLockError,
+)
 from lamina.core.target import Target
+from lamina.core.values import DirectorySource, VcsSource
+from lamina.lock import poetryproject
+from lamina.lock.select import select
 from locking import TARGET, FakeIndex, digest, filename, read_lock, selected
 
 if TYPE_CHECKING:

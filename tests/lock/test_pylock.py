@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lamina.core.errors import LockError, LockSyntaxError, MissingHashError, StaleLockError
-from lamina.lock.select import select
 from lamina.core.target import Target
+from lamina.lock.select import select
 from locking import TARGET, digest, pylock_package, read_lock, selected, write_project, write_pylock
 
 WHEEL = "a-1.0-py3-none-any.whl"

@@ -12,9 +12,10 @@ import pytest
 from uv import find_uv_bin
 
 from lamina.core.errors import StaleLockError
-from lamina.lock import IndexFile, find, read
-from lamina.lock.select import select
 from lamina.core.target import Target
+from lamina.lock.formats import find, read
+from lamina.lock.select import select
+from lamina.lock.types import IndexFile
 from locking import ARM, X86, FakeIndex, read_lock, write_project
 from loopback import IndexServer
 from wheels import make_wheel, sha256

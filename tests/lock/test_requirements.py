@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
+from lamina.core.target import Target
 from lamina.lock.requirementsfile import parse
 from lamina.lock.select import select
-from lamina.core.target import Target
 from locking import TARGET, FakeIndex, digest, filename, read_lock, selected, write_project
 from wheels import make_wheel, sha256
 

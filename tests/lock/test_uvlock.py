@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamina.core.errors import LockError, LockSyntaxError, MissingHashError, StaleLockError
-from lamina.lock.select import select
 from lamina.core.target import Target
+from lamina.lock.select import select
 from locking import (
     ARM,
     INDEX,

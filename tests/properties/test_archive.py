@@ -13,16 +13,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from archive.hostile import FILENAME, MODULE, OTHER, Entry, as_wheel, build, streamed, wheel_entries
-from lamina.archive.zip.directory import read_directory
 from lamina.archive.layer import Contribution, Identity, compose
-from lamina.archive.zip.paths import Clash, clashes, flaw
+from lamina.archive.record import verify_record
 from lamina.archive.segment import Piece, Recipe, write_segment
-from lamina.archive.wheel import WheelArchive, verify_record
+from lamina.archive.wheel import WheelArchive
+from lamina.archive.zip.directory import read_directory
 from lamina.archive.zip.zipformat import Member, directory_row, encode, rebase, write_archive
 from lamina.core.errors import ArchiveError
-from lamina.core.values import Pin
+from lamina.core.paths import Clash, clashes, flaw
 from lamina.core.store import Store
 from lamina.core.target import Target
+from lamina.core.values import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

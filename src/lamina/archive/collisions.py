@@ -11,10 +11,10 @@ import zlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.archive.zip.paths import clashes
 from lamina.archive.segment import read_payload
 from lamina.archive.zip.zipformat import DIRECTORY_ROW, STORED
 from lamina.core.errors import PathCollisionError
+from lamina.core.paths import clashes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

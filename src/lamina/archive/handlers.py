@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from lamina.project.sources import SourceTree
-    from lamina.project.service import Function
     from lamina.core.target import Target
+    from lamina.project.service import Function
+    from lamina.project.sources import SourceTree
 
 __all__ = ["check_handlers", "defined_names"]
 

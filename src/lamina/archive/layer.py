@@ -12,8 +12,8 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.collisions import shared_paths
-from lamina.archive.zip.copying import NATIVE, HashedFile
 from lamina.archive.segment import Recipe, Segment, splice
+from lamina.archive.zip.copying import NATIVE, HashedFile
 from lamina.archive.zip.zipformat import MAX_BYTES, Encoded, encode, end_of_directory, headers, rebase
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.frozen import frozen
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from lamina.archive.zip.copying import SystemCalls
-    from lamina.core.values import Pin, Wheel
     from lamina.core.store import Store
     from lamina.core.target import Target
+    from lamina.core.values import Pin, Wheel
 
 __all__ = ["Composed", "Contribution", "Ending", "Identity", "compose", "contributions", "ending", "in_order"]
 

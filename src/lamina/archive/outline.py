@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lamina.archive.placement import installed_path
 from lamina.archive.zip.directory import locate_directory, read_rows
-from lamina.archive.zip.paths import PREFIX
-from lamina.archive.wheel import installed_path
 from lamina.archive.zip.zipformat import DIRECTORY_ROW, LOCAL_HEADER
+from lamina.core.paths import PREFIX
 
 if TYPE_CHECKING:
     from lamina.archive.segment import Recipe

@@ -13,23 +13,23 @@ import os
 from heapq import merge
 from typing import TYPE_CHECKING
 
-from lamina.archive.zip.copying import copy_range, write_all
 from lamina.archive.handlers import check_handlers
-from lamina.project.sources import fingerprint
-from lamina.core.files import writing
+from lamina.archive.zip.copying import copy_range, write_all
 from lamina.archive.zip.zipformat import Encoded, encode, write_sorted
 from lamina.core.errors import PackageError
+from lamina.core.files import writing
 from lamina.core.frozen import frozen
-from lamina.core.values import Package
 from lamina.core.target import quotas
+from lamina.core.values import Package
+from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
-    from lamina.project.sources import SourceFile, SourceTree
     from lamina.project.service import Function, Service
+    from lamina.project.sources import SourceFile, SourceTree
 
 __all__ = ["Packed", "pack", "packages"]
 

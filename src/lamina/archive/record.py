@@ -10,18 +10,25 @@ import base64
 import csv
 import hashlib
 import io
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.archive.zip.paths import printable
-from lamina.core.errors import RecordMismatchError, SuspiciousSizeError
+from lamina.archive.wheel import WheelArchive
+from lamina.archive.zip.inflate import PIECE_BYTES
+from lamina.core.errors import CorruptArchiveError, RecordMismatchError, SuspiciousSizeError, UnsupportedMemberError
+from lamina.core.names import normalized
+from lamina.core.paths import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    from lamina.archive.wheel import WheelArchive
+    from lamina.core.values import Pin
 
-__all__ = ["RecordRow", "differences", "read_record", "rewritten"]
+__all__ = ["RecordRow", "differences", "read_record", "rewritten", "verify_record"]
 
+_FORMAT = re.compile(rb"^Wheel-Version:[ \t]*1\.[0-9]+[ \t]*\r?$", re.MULTILINE)
+_SHOWN_PROBLEMS = 20
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 # A signature cannot be listed in the file that it signs.
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
@@ -115,3 +122,48 @@ def rewritten(wheel: WheelArchive, placed: Mapping[str, str]) -> bytes:
     writer.writerows([path, *rows[path]] for path in sorted(rows))
     writer.writerow([own, "", ""])
     return text.getvalue().encode("utf-8")
+
+
+def verify_record(path: Path, pin: Pin) -> None:
+    """
+    Check that the wheel at *path* is the distribution that *pin* names, and that its content is what RECORD says.
+
+    Every member is inflated once and hashed.
+    Raises RecordMismatchError naming all differences, CorruptArchiveError for another distribution,
+    UnsupportedMemberError for a later wheel format, and whatever opening the wheel raises.
+    """
+    with WheelArchive(path, name=pin.filename) as wheel:
+        _check_identity(wheel, pin)
+        _check_format(wheel)
+        problems = list(differences(wheel))
+    if problems:
+        more = [f"and {len(problems) - _SHOWN_PROBLEMS:,} more"] if len(problems) > _SHOWN_PROBLEMS else []
+        raise RecordMismatchError(
+            f"`{pin.filename}` is not what its RECORD says: {'; '.join([*problems[:_SHOWN_PROBLEMS], *more])}",
+            hint="the distribution was built or repacked badly: choose another version, or report it to its authors",
+        )
+
+
+def _check_identity(wheel: WheelArchive, pin: Pin) -> None:
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - a build from segments never comes here
+
+    name, _, version = wheel.stem.rpartition("-")
+    try:
+        same_version = Version(version.replace("_", "-")) == Version(pin.version)
+    except InvalidVersion:
+        same_version = version == pin.version
+    if normalized(name) != pin.name or not same_version:
+        raise CorruptArchiveError(f"`{pin.filename}` holds `{name}` {version}, not `{pin.name}` {pin.version}")
+
+
+def _check_format(wheel: WheelArchive) -> None:
+    metadata = {
+        located.member.path.rpartition("/")[2]: located
+        for located in wheel.members
+        if located.member.path.rpartition("/")[0] == wheel.dist_info
+    }
+    for required in ("METADATA", "WHEEL"):
+        if required not in metadata:
+            raise CorruptArchiveError(f"`{wheel.name}` has no {required} in its `.dist-info`")
+    if metadata["WHEEL"].member.size > PIECE_BYTES or not _FORMAT.search(wheel.read(metadata["WHEEL"])):
+        raise UnsupportedMemberError(f"`{wheel.name}` is of another version of the wheel format than 1")

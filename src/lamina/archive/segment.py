@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from lamina.archive.placement import Placement
+    from lamina.archive.wheel import WheelArchive
     from lamina.archive.zip.copying import SystemCalls
-    from lamina.archive.wheel import Placement, WheelArchive
-    from lamina.core.values import Wheel
     from lamina.core.store import Store
+    from lamina.core.values import Wheel
 
 __all__ = [
     "FORMAT",
@@ -181,7 +182,8 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
     path = segment_path(wheel, recipe, store, omitted=omitted)
     if (segment := find_segment(path)) is not None:
         return segment
-    from lamina.archive.wheel import WheelArchive, place  # noqa: PLC0415 - not needed with segments in the store
+    from lamina.archive.placement import place  # noqa: PLC0415 - not needed with segments in the store
+    from lamina.archive.wheel import WheelArchive  # noqa: PLC0415 - not needed with segments in the store
 
     with store.exclusive(f"segment-{path.stem}"):
         if (segment := find_segment(path)) is not None:

@@ -14,29 +14,36 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from lamina.bytecode.segment import RECIPE, bytecode_key, bytecode_segment, package_bytecode, read_bytecode, read_members
 from lamina.archive.layer import Contribution
 from lamina.archive.segment import Piece, write_segment
+from lamina.bytecode.imports.rules import version as imports_version
+from lamina.bytecode.interpreter import find, magic_number
+from lamina.bytecode.segment import (
+    RECIPE,
+    bytecode_key,
+    bytecode_segment,
+    package_bytecode,
+    read_bytecode,
+    read_members,
+)
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen
-from lamina.bytecode.imports import version as imports_version
-from lamina.bytecode.interpreter import find, magic_number
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.bytecode.compiler import Compiler
     from lamina.archive.segment import Recipe
-    from lamina.project.sources import SourceTree
     from lamina.archive.zip.zipformat import Encoded
+    from lamina.bytecode.compiler import Compiler
     from lamina.bytecode.imports.index import Code, Scanner
     from lamina.bytecode.interpreter import Interpreter
-    from lamina.core.values import Pin, Wheel
     from lamina.core.reporter import Reporter
-    from lamina.project.service import Function, Service
     from lamina.core.store import Store
+    from lamina.core.values import Pin, Wheel
+    from lamina.project.service import Function, Service
+    from lamina.project.sources import SourceTree
 
 __all__ = [
     "PROFILE",
@@ -186,8 +193,8 @@ def follow(
 
     What is found is kept in *store*. Raises BytecodeError where sources must be read and no interpreter is there.
     """
-    from lamina.bytecode.modules import SourceCode  # noqa: PLC0415 - only sources that were never followed
     from lamina.bytecode.imports.reach import reachable  # noqa: PLC0415
+    from lamina.bytecode.modules import SourceCode  # noqa: PLC0415 - only sources that were never followed
 
     found = reachable(
         _handlers(closure),

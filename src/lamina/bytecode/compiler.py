@@ -12,10 +12,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from lamina.core.errors import BytecodeError
-from lamina.core.frozen import frozen
 from lamina.bytecode.interpreter import magic_number
 from lamina.bytecode.workers import Workers
+from lamina.core.errors import BytecodeError
+from lamina.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.archive.zip.paths import PREFIX
-from lamina.archive.wheel import WheelArchive, place
-from lamina.bytecode.imports import FIRST_PARTY
+from lamina.archive.placement import place
+from lamina.archive.wheel import WheelArchive
+from lamina.bytecode.imports.rules import FIRST_PARTY
+from lamina.core.paths import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from lamina.archive.zip.directory import Located
     from lamina.archive.segment import Recipe
-    from lamina.project.sources import SourceFile
+    from lamina.archive.zip.directory import Located
     from lamina.core.values import Pin, Wheel
+    from lamina.project.sources import SourceFile
 
 __all__ = ["AbsentCode", "SourceCode", "WheelCode"]
 

@@ -12,11 +12,11 @@ import json
 import zlib
 from typing import TYPE_CHECKING
 
-from lamina.archive.zip.copying import read_at
-from lamina.archive.zip.paths import PREFIX
 from lamina.archive.segment import Piece, Recipe, Segment, find_segment, write_segment
+from lamina.archive.zip.copying import read_at
 from lamina.archive.zip.zipformat import DEFLATED, DIRECTORY_ROW, LOCAL_HEADER, Encoded, Member, encode
 from lamina.core.frozen import frozen
+from lamina.core.paths import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.compiler import Compiled, Compiler
     from lamina.bytecode.interpreter import Interpreter
-    from lamina.core.values import Wheel
     from lamina.core.store import Store
+    from lamina.core.values import Wheel
 
 __all__ = [
     "FUNCTION_ROOT",
@@ -141,7 +141,8 @@ def _compile(
     omitted: frozenset[str],
 ) -> Bytecode:
     """Compile what the pack of the wheel lacks, and write the segment."""
-    from lamina.archive.wheel import WheelArchive, place  # noqa: PLC0415 - not needed with bytecode in the store
+    from lamina.archive.placement import place  # noqa: PLC0415 - not needed with bytecode in the store
+    from lamina.archive.wheel import WheelArchive  # noqa: PLC0415 - not needed with bytecode in the store
 
     with WheelArchive(wheel.path) as archive:
         placement = place(archive, excluded=recipe.excluded(), omitted=omitted)

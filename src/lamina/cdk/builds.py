@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 from weakref import WeakKeyDictionary
 
-from lamina.pipeline import report, state
-from lamina.project import config
 from lamina.aws.publish import config as publishing
 from lamina.core.errors import ConfigError, LaminaError
 from lamina.core.values import Severity
+from lamina.pipeline import report, state
+from lamina.project import config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.project.snapshot import Snapshot
     from lamina.aws.publish.config import PublishConfig
+    from lamina.core.target import Target
     from lamina.core.values import Build, Finding
     from lamina.pipeline.build import Result
     from lamina.project.service import Service
-    from lamina.core.target import Target
+    from lamina.project.snapshot import Snapshot
 
 __all__ = ["SHARED", "Answer", "Builds", "Problem"]
 
@@ -218,7 +218,7 @@ def _problem(finding: Finding) -> Problem:
 
 def _inputs(project: Path, service: Service) -> Snapshot:
     """Look at everything that decides whether a build that failed fails again, as far as it is the project's."""
-    from lamina import lock as locks  # noqa: PLC0415 - as above
+    from lamina.lock import formats as locks  # noqa: PLC0415 - as above
     from lamina.project.snapshot import take  # noqa: PLC0415
     from lamina.project.sources import walk  # noqa: PLC0415
 

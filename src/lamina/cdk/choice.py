@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lamina.core.target import runtimes
 from lamina.project.functions import DEFAULT_LAYER
 from lamina.project.table import did_you_mean
-from lamina.core.target import runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.cdk.builds import Answer
+    from lamina.core.target import Target
     from lamina.core.values import Build, Layer, Package
     from lamina.project.service import Function
-    from lamina.core.target import Target
 
 __all__ = ["Asked", "FunctionChoice", "LayerChoice", "choose_function", "choose_layer", "platform"]
 

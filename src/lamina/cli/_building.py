@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.pipeline import report
-from lamina.project import config
 from lamina.cli import _summary
 from lamina.cli._console import Console, megabytes
+from lamina.pipeline import report
 from lamina.pipeline.build import Options, build
+from lamina.project import config
 from lamina.project.service import Overrides
 
 if TYPE_CHECKING:

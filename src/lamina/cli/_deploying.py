@@ -9,40 +9,40 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.project import config
+from lamina.aws.api.facts import fits
 from lamina.aws.deploy import config as deployconfig
-from lamina.aws.publish import report
-from lamina.aws.publish.apply import apply
-from lamina.aws.publish.config import load
 from lamina.aws.deploy.apply import Creation, Deployment
+from lamina.aws.deploy.report import deployed_rows, migration, planned, planned_rows
 from lamina.aws.deploy.survey import replan, want_functions
 from lamina.aws.deploy.survey import survey as survey_functions
-from lamina.aws.deploy.report import deployed_rows, migration, planned, planned_rows
-from lamina.aws.api.facts import fits
+from lamina.aws.publish import report
 from lamina.aws.publish.accounts import connect
+from lamina.aws.publish.apply import apply
+from lamina.aws.publish.config import load
+from lamina.aws.publish.desired import want
 from lamina.aws.publish.plan import Keep
 from lamina.aws.publish.survey import everywhere, survey
-from lamina.aws.publish.desired import want
 from lamina.cli._console import Console, megabytes
 from lamina.cli._jobs import make
 from lamina.cli._publishing import planned as planned_layers
 from lamina.cli._stopping import stoppable
 from lamina.core.errors import ConfigError, InvalidConfigError
-from lamina.project.table import did_you_mean
 from lamina.core.target import quotas
+from lamina.project import config
+from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from lamina.aws.publish.apply import Published
-    from lamina.aws.publish.config import PublishConfig
     from lamina.aws.deploy.apply import Deployed
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.deploy.plan import WantedFunction
     from lamina.aws.deploy.survey import Step as FunctionStep
-    from lamina.aws.publish.survey import Job, Place, Step
+    from lamina.aws.publish.apply import Published
+    from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.survey import Job, Place, Step
     from lamina.core.values import Build
 
 __all__ = ["run"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lamina.core.files import replace_file
 from lamina.core.errors import ConfigError
+from lamina.core.files import replace_file
 
 __all__ = ["write_file"]
 

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from lamina.project import config
 from lamina.aws.publish.remote.assemble import assemble
-from lamina.aws.publish.survey import Job
 from lamina.aws.publish.remote.metadata import notes
+from lamina.aws.publish.survey import Job
 from lamina.pipeline.build import Options, build
+from lamina.project import config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.publish.remote.assemble import Assembled
     from lamina.aws.publish.config import PublishConfig
-    from lamina.aws.publish.zip_source import Source
-    from lamina.aws.publish.survey import Place
     from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.remote.assemble import Assembled
+    from lamina.aws.publish.survey import Place
+    from lamina.aws.publish.zip_source import Source
     from lamina.cli._console import Console
     from lamina.core.values import Build
 

@@ -193,8 +193,8 @@ def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None
 def _write(arguments: argparse.Namespace, study: Study, console: Console) -> None:
     if arguments.html is None and arguments.svg is None:
         return
-    from lamina.core.files import replace_file  # noqa: PLC0415
     from lamina.coldstart import chart, page  # noqa: PLC0415
+    from lamina.core.files import replace_file  # noqa: PLC0415
 
     drawn = [each for each in study.measurements if each.traces]
     if arguments.svg is not None:

@@ -7,28 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.pipeline import report
-from lamina.project import config
-from lamina.project.sources import walk
 from lamina.bytecode.choice import Toolchain, known_choice
 from lamina.cli import _summary
 from lamina.cli._building import options
 from lamina.cli._console import Console, megabytes
-from lamina.pipeline.preflight import estimated_findings
+from lamina.core.values import Severity, SourcePin
+from lamina.pipeline import report
 from lamina.pipeline.estimate import estimate
 from lamina.pipeline.layers import LayerPlan, closure_of, reuse, why
-from lamina.core.values import Severity, SourcePin
 from lamina.pipeline.plan import Session, plan
+from lamina.pipeline.preflight import estimated_findings
 from lamina.pipeline.previous import Previous
+from lamina.project import config
 from lamina.project.service import BytecodeMode
+from lamina.project.sources import walk
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
+    from lamina.core.values import Finding
     from lamina.pipeline.estimate import Estimate, Share
     from lamina.pipeline.layers import Draft
-    from lamina.core.values import Finding
     from lamina.pipeline.plan import Plan
     from lamina.project.service import Service
 

@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.project import config
-from lamina.aws.publish.config import load
-from lamina.aws.api.protocols import Storage
-from lamina.aws.publish.naming import layer_name
-from lamina.aws.publish.accounts import connect
+from lamina.aws.api.functions import Storage
 from lamina.aws.prune.apply import delete_objects, delete_versions, kept_digests, survey, survey_objects
 from lamina.aws.prune.plan import Delete, Keep, Rules
+from lamina.aws.publish.accounts import connect
+from lamina.aws.publish.config import load
+from lamina.aws.publish.naming import layer_name
 from lamina.aws.publish.survey import everywhere
 from lamina.cli._console import Console, megabytes
 from lamina.core.errors import ConfigError
+from lamina.project import config
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterator, Sequence
 
-    from lamina.aws.publish.config import PublishConfig
-    from lamina.aws.api.protocols import Objects
     from lamina.aws.api.inventory import VersionRow
-    from lamina.aws.publish.naming import Keys
+    from lamina.aws.api.protocols import Objects
     from lamina.aws.prune.apply import Pruned, Survey, Unneeded
+    from lamina.aws.publish.config import PublishConfig
+    from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.survey import Place
 
 __all__ = ["run"]

@@ -8,20 +8,20 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from lamina.project import config
 from lamina.aws.publish import report as outputs
+from lamina.aws.publish.accounts import connect
 from lamina.aws.publish.apply import apply
 from lamina.aws.publish.config import load
-from lamina.aws.publish.accounts import connect
+from lamina.aws.publish.desired import want
 from lamina.aws.publish.plan import Keep, Publish
 from lamina.aws.publish.stage import look, stock
 from lamina.aws.publish.survey import survey
-from lamina.aws.publish.desired import want
 from lamina.cli._console import Console, megabytes
 from lamina.cli._files import write_file
 from lamina.cli._jobs import make
 from lamina.cli._stopping import stoppable
 from lamina.core.errors import ConfigError
+from lamina.project import config
 
 if TYPE_CHECKING:
     import argparse

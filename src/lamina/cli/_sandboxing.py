@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.project import config
 from lamina.aws.api.facts import fits
+from lamina.bytecode.interpreter import Interpreter, environment_variable, search
 from lamina.cli._console import Console
 from lamina.cli._stopping import stoppable
 from lamina.core.errors import ConfigError, SandboxError
-from lamina.bytecode.interpreter import Interpreter, environment_variable, search
-from lamina.local.sandbox.installation import bare, prepare
-from lamina.local.sandbox.server import DEFAULT_REGION, Sandbox
-from lamina.project.service import Overrides
 from lamina.core.store import Store
 from lamina.core.target import Target
+from lamina.local.sandbox.installation import bare, prepare
+from lamina.local.sandbox.server import DEFAULT_REGION, Sandbox
+from lamina.project import config
+from lamina.project.service import Overrides
 
 if TYPE_CHECKING:
     import argparse

@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lamina.pipeline import workspace
 from lamina.cli._console import Console, megabytes
 from lamina.cli.build import asked, documents
 from lamina.core.values import Severity
+from lamina.pipeline import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -101,8 +101,8 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
 
     Raises ConfigError if nothing was ever built.
     """
-    from lamina.project.config import find_project  # noqa: PLC0415
     from lamina.local.artifacts import read  # noqa: PLC0415
+    from lamina.project.config import find_project  # noqa: PLC0415
 
     project = Path(arguments.project).absolute() if arguments.project else find_project(Path.cwd())
     if not arguments.no_build:
@@ -170,9 +170,9 @@ def find_world(
     """Return the world of *function*, or of any if all see the same, as the command line wants it."""
     import os  # noqa: PLC0415
 
-    from lamina.project.config import load  # noqa: PLC0415
     from lamina.local.settings import additional_variables, any_function, function_of  # noqa: PLC0415
     from lamina.local.world import Mode, prepare  # noqa: PLC0415
+    from lamina.project.config import load  # noqa: PLC0415
 
     built = artifacts.function(function) if function is not None else any_function(artifacts)
     service = load(artifacts.project)

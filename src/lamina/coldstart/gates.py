@@ -8,8 +8,8 @@ import platform
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lamina.core.files import replace_file
 from lamina.core.errors import ConfigError
+from lamina.core.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

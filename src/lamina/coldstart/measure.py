@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from lamina.coldstart import trace
 from lamina.coldstart.preludes import prelude
 from lamina.coldstart.spread import Spread
+from lamina.core.reporter import SILENT
 from lamina.local.facts import facts
 from lamina.local.initialise import Options, Runtime, exit_words
 from lamina.local.invoke import reported
 from lamina.local.runtime_api import Event, Failure, Reply
-from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
     import random
@@ -28,13 +28,12 @@ if TYPE_CHECKING:
     from lamina.coldstart.cpu import Limit
     from lamina.coldstart.owners import Owners
     from lamina.coldstart.trace import Trace
+    from lamina.core.reporter import Reporter
     from lamina.local.process import Ended
     from lamina.local.world import Mode, World
-    from lamina.core.reporter import Reporter
 
 __all__ = ["Measurement", "Run", "Schedule", "Subject", "conduct", "start"]
 
-_SILENT = Silent()
 # Lambda itself gives up after ten; a share of a processor is worth waiting for.
 _PATIENCE_SECONDS = 60.0
 _EXIT_PATIENCE_SECONDS = 2
@@ -163,7 +162,7 @@ def conduct(
     *,
     chance: random.Random,
     limit: Limit | None = None,
-    reporter: Reporter = _SILENT,
+    reporter: Reporter = SILENT,
 ) -> tuple[Measurement, ...]:
     """
     Measure *subjects*: one traced run of each to warm up, then round after round, each in an order that *chance* draws.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from lamina.core.files import replace_file
 from lamina.bytecode.choice import PROFILE
 from lamina.coldstart.trace import Place
 from lamina.core.errors import ConfigError
+from lamina.core.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError
+from lamina.core.reporter import SILENT
 from lamina.pipeline.build import Options, build
-from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["built"]
 
-_SILENT = Silent()
-
 
 @contextmanager
-def built(project: Path, revision: str, options: Options, *, reporter: Reporter = _SILENT) -> Iterator[Path]:
+def built(project: Path, revision: str, options: Options, *, reporter: Reporter = SILENT) -> Iterator[Path]:
     """
     Provide the directory of *project* as it was at *revision*, built there with *options*.
 

@@ -15,11 +15,11 @@ from packaging.utils import canonicalize_name
 
 from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
-from lamina.project.config import load
 from lamina.core.errors import ConfigError
 from lamina.local import tree
 from lamina.local.settings import function_of
 from lamina.local.world import Mode, prepare
+from lamina.project.config import load
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:

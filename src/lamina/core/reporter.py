@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Reporter", "Silent"]
+__all__ = ["SILENT", "Reporter", "Silent"]
 
 
 class Reporter(Protocol):
@@ -41,3 +41,7 @@ class Silent:
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
         """Ignore."""
+
+
+SILENT = Silent()
+"""Shared, as it has no state."""

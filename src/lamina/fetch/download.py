@@ -10,24 +10,23 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import DownloadError, FetchError, HashMismatchError, LaminaError
-from lamina.fetch import is_local, local_path
 from lamina.fetch.http import BrokenTransferError, Client, extent
-from lamina.fetch.urls import redacted
+from lamina.fetch.urls import local_path, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from typing import BinaryIO
 
     from urllib3 import BaseHTTPResponse
 
-    from lamina.fetch.index import Index
-    from lamina.core.values import Pin
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
+    from lamina.core.values import Pin
+    from lamina.fetch.index import Index
 
 __all__ = ["download"]
 
@@ -41,7 +40,7 @@ def download(
     store: Store,
     *,
     verify: Callable[[Path, Pin], None],
-    index: Index | None,
+    index: Index,
     reporter: Reporter,
     connections: int,
 ) -> None:
@@ -52,10 +51,6 @@ def download(
     by_bytes = all(pin.size is not None for pin in unique)
     total = sum(pin.size or 0 for pin in unique) if by_bytes else len(unique)
     reporter.stage("Fetching", total=total, unit="bytes" if by_bytes else "items")
-    if index is None:
-        from lamina.fetch.index import Index  # noqa: PLC0415  # its types only, where the caller has one
-
-        index = Index(Path.cwd(), store)
     work = _Work(store=store, index=index, verify=verify, advance=reporter.advance, by_bytes=by_bytes)
     failures = _in_parallel(work, unique, connections)
     if failures:
@@ -144,8 +139,8 @@ class _Work:
         """Make *partial* hold all of *pin*, with the right hash."""
         with partial.open("a+b", buffering=0) as file:
             transfer = _Transfer(file, pin, self._advance if self._by_bytes else None, self.stop)
-            if is_local(pin):
-                self._copy(transfer, pin)
+            if (local := local_path(pin)) is not None:
+                self._copy(transfer, local)
             else:
                 resumed = transfer.resume()
                 self._receive(transfer, pin)
@@ -156,8 +151,7 @@ class _Work:
         if transfer.sha256 != pin.sha256:
             raise HashMismatchError(filename=pin.filename, expected=pin.sha256, actual=transfer.sha256)
 
-    def _copy(self, transfer: _Transfer, pin: Pin) -> None:
-        path = local_path(pin)
+    def _copy(self, transfer: _Transfer, path: Path) -> None:
         transfer.restart()
         try:
             with path.open("rb", buffering=0) as source:

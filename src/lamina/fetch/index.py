@@ -13,19 +13,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import IndexLookupError, OfflineError
-from lamina.core.file_urls import path_of
 from lamina.core.frozen import field_names
-from lamina.lock.index import IndexFile
+from lamina.core.names import path_of
+from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
-    from lamina.fetch.http import Client
+    from lamina.core.store import Store
     from lamina.fetch.credentials import Credentials
+    from lamina.fetch.http import Client
     from lamina.fetch.pages import Pages
     from lamina.fetch.settings import IndexSettings, Source
-    from lamina.core.store import Store
 
 __all__ = ["Index", "Question"]
 
@@ -61,10 +61,10 @@ class Index:
 
         *backoff* is the unit of the pauses between attempts, in seconds.
         """
-        self._project = project
+        self.project = project
         self._store = store
         self._arguments = (index_url, tuple(extra_index_urls), tuple(find_links))
-        self._offline = offline
+        self.offline = offline
         self._connections = connections
         self._backoff = backoff
         self._guard = threading.RLock()
@@ -85,14 +85,14 @@ class Index:
         found: dict[str, IndexFile] = {}
         unreadable: list[str] = []
         for source in sources:
-            if self._offline and not source.url.startswith("file:"):
+            if self.offline and not source.url.startswith("file:"):
                 continue
             found = {file.sha256: file for file in self._pages.files(source, name, wanted)} | found
             if not found:
                 unreadable += [f"`{each}`" for each in self._pages.without_hash(source, name) if f"-{version}" in each]
             if found.keys() == wanted:
                 break
-        if not found and self._offline:
+        if not found and self.offline:
             raise OfflineError(
                 f"The files of `{name}=={version}` are not known yet, and `--offline` forbids to ask an index",
                 hint="build once online",
@@ -127,7 +127,7 @@ class Index:
             for name, version, hashes, index_url in questions
             if not self._store.entry(_AREA, _key(self._sources(index_url), name, version, hashes), ".json").exists()
         ]
-        if missing and not self._offline:
+        if missing and not self.offline:
             with ThreadPoolExecutor(max_workers=min(self._connections, len(missing))) as pool:
                 for future in [pool.submit(self.files, *question) for question in missing]:
                     future.exception()
@@ -161,7 +161,7 @@ class Index:
         from lamina.fetch.settings import read_settings  # noqa: PLC0415  # not needed by a lock that names its files
 
         index_url, extra, find_links = self._arguments
-        return read_settings(self._project, index_url=index_url, extra_index_urls=extra, find_links=find_links)
+        return read_settings(self.project, index_url=index_url, extra_index_urls=extra, find_links=find_links)
 
     @cached_property
     def _client(self) -> Client:

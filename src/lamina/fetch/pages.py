@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from lamina.core.errors import DownloadError, IndexLookupError
+from lamina.core.names import path_of
 from lamina.fetch.http import BrokenTransferError, Client
 from lamina.fetch.urls import is_remote, redacted, split_userinfo
-from lamina.core.file_urls import path_of
-from lamina.lock.index import IndexFile
+from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

@@ -1,33 +1,44 @@
-"""The wheels of one build, each fetched or built when a stage first needs it."""
+"""
+The wheels of one build, each fetched or built when a stage first needs it, and verified before it counts as there.
+
+What is in the store already costs one look at the disk; only what is missing loads `lamina.fetch.download` and a network.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.fetch import fetch
-from lamina.core.values import SourcePin
+from lamina.core.errors import OfflineError
+from lamina.core.reporter import SILENT
+from lamina.core.values import SourcePin, Wheel
+from lamina.fetch.urls import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from lamina.core.values import Pin, Wheel
-    from lamina.pipeline.plan import Session
+    from lamina.core.reporter import Reporter
+    from lamina.core.store import Store
     from lamina.core.target import Target
+    from lamina.core.values import Pin
+    from lamina.fetch.index import Index
 
-__all__ = ["Supply"]
+__all__ = ["WheelProvider", "fetch"]
 
 
-class Supply:
+class WheelProvider:
     """The wheels of one build, each fetched or built when a stage first needs it."""
 
-    def __init__(self, session: Session, target: Target) -> None:
-        self.session = session
+    def __init__(self, store: Store, index: Index, reporter: Reporter = SILENT, *, target: Target) -> None:
+        """Keep wheels in *store*; *index* says whose settings hold, and whether the network may be used."""
+        self._store = store
+        self._index = index
+        self._reporter = reporter
         self._target = target
         self._wheels: dict[str, Wheel] = {}
 
     def all(self, pins: Iterable[Pin]) -> tuple[Wheel, ...]:
-        """Return the wheels of *pins*, in that order; raises as `lamina.fetch.fetch` and `lamina.fetch.source.build` do."""
+        """Return the wheels of *pins*, in that order; raises as `fetch` and `lamina.fetch.source.build` do."""
         pins = tuple(pins)
         missing = {pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}
         sources = [pin for pin in missing.values() if isinstance(pin, SourcePin)]
@@ -38,28 +49,17 @@ class Supply:
         return tuple(self._wheels[pin.sha256] for pin in pins)
 
     def _fetch(self, pins: Sequence[Pin], verify: Callable[[Path, Pin], None]) -> tuple[Wheel, ...]:
-        session = self.session
-        return fetch(
-            pins,
-            session.store,
-            verify=verify,
-            index=session.index,
-            reporter=session.reporter,
-            offline=session.options.offline,
-        )
+        return fetch(pins, self._store, verify=verify, index=self._index, reporter=self._reporter)
 
     def _build(self, pins: Sequence[SourcePin]) -> tuple[Wheel, ...]:
-        from lamina.fetch.source import Workshop, build  # noqa: PLC0415 - most locks hold wheels only
+        from lamina.fetch.source.build import Workshop, build  # noqa: PLC0415 - most locks hold wheels only
 
-        session = self.session
         workshop = Workshop(
             target=self._target,
-            store=session.store,
-            index=session.index,
-            project=session.project,
+            store=self._store,
+            index=self._index,
             fetch=lambda pin: self._fetch([pin], _verify_hash_only)[0].path,
-            reporter=session.reporter,
-            offline=session.options.offline,
+            reporter=self._reporter,
         )
         return build(pins, workshop)
 
@@ -69,6 +69,45 @@ def _verify_hash_only(path: Path, pin: Pin) -> None:
 
 
 def _verify(path: Path, pin: Pin) -> None:
-    from lamina.archive.wheel import verify_record  # noqa: PLC0415 - only what is new to the store is inflated
+    from lamina.archive.record import verify_record  # noqa: PLC0415 - only what is new to the store is inflated
 
     verify_record(path, pin)
+
+
+def fetch(
+    pins: Sequence[Pin],
+    store: Store,
+    *,
+    verify: Callable[[Path, Pin], None],
+    index: Index,
+    reporter: Reporter = SILENT,
+    connections: int = 16,
+) -> tuple[Wheel, ...]:
+    """
+    Return the wheels of *pins*, in that order, each in *store* with the locked SHA-256.
+
+    *verify* sees every new file before it is admitted, and raises what is wrong with it; it may be called from several
+    threads. *index* lends its settings and credentials, and says whether the network may be used.
+    At most *connections* downloads run at once.
+
+    Every pin is tried before anything is raised: the one failure as it is, or several in one `FetchError`.
+    `HashMismatchError`, `DownloadError`, `AccessDeniedError` are about single files; `OfflineError` names all that
+    would have to be downloaded.
+    """
+    found = [store.wheel(pin.sha256, pin.filename) for pin in pins]
+    missing = [pin for pin, path in zip(pins, found, strict=True) if path is None]
+    if missing:
+        if index.offline and (distant := [pin for pin in missing if local_path(pin) is None]):
+            raise _offline(distant)
+        from lamina.fetch.download import download  # noqa: PLC0415  # loads the network's modules
+
+        download(missing, store, verify=verify, index=index, reporter=reporter, connections=connections)
+        found = [path or store.wheel(pin.sha256, pin.filename) for pin, path in zip(pins, found, strict=True)]
+    return tuple(Wheel(pin=pin, path=path) for pin, path in zip(pins, found, strict=True) if path is not None)
+
+
+def _offline(pins: Sequence[Pin]) -> OfflineError:
+    names = ", ".join(f"`{pin.filename}`" for pin in pins)
+    return OfflineError(
+        f"The store lacks files, and `--offline` forbids to fetch them: {names}", hint="build once online"
+    )

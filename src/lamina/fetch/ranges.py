@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import FetchError
-from lamina.fetch import is_local, local_path
 from lamina.fetch.http import BrokenTransferError, extent
+from lamina.fetch.urls import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from lamina.fetch.index import Index
     from lamina.core.values import Pin
+    from lamina.fetch.index import Index
 
 __all__ = ["Tail", "fetch_tails"]
 
@@ -72,20 +73,21 @@ def _reaching(pin: Pin, index: Index, reach: Callable[[Tail], int]) -> Tail | No
 
 
 def _last(pin: Pin, index: Index, length: int) -> Tail | None:
-    if is_local(pin):
-        total = local_path(pin).stat().st_size
-        return _read(pin, max(0, total - length), total)
+    if (path := local_path(pin)) is not None:
+        total = path.stat().st_size
+        return _read(path, max(0, total - length), total)
     return _request(pin, index, f"bytes=-{length}")
 
 
 def _between(pin: Pin, index: Index, start: int, stop: int) -> Tail | None:
-    return _read(pin, start, stop) if is_local(pin) else _request(pin, index, f"bytes={start}-{stop - 1}")
+    path = local_path(pin)
+    return _read(path, start, stop) if path is not None else _request(pin, index, f"bytes={start}-{stop - 1}")
 
 
-def _read(pin: Pin, start: int, stop: int) -> Tail:
-    with local_path(pin).open("rb", buffering=0) as file:
+def _read(path: Path, start: int, stop: int) -> Tail:
+    with path.open("rb", buffering=0) as file:
         file.seek(start)
-        return Tail(start=start, data=file.read(stop - start), total=local_path(pin).stat().st_size)
+        return Tail(start=start, data=file.read(stop - start), total=path.stat().st_size)
 
 
 def _request(pin: Pin, index: Index, wanted: str) -> Tail | None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-__all__ = ["Origin", "is_remote", "origin", "redacted", "split_userinfo"]
+from lamina.core.names import path_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.core.values import Pin
+
+__all__ = ["Origin", "is_remote", "local_path", "origin", "redacted", "split_userinfo"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -15,6 +23,13 @@ Origin = tuple[str, str, int]
 def is_remote(url: str) -> bool:
     """Return whether *url* needs the network."""
     return url[:8].lower().startswith(("http://", "https://"))
+
+
+def local_path(pin: Pin) -> Path | None:
+    """Return where *pin* is on this machine, or ``None`` where it has to be downloaded."""
+    if pin.path is not None:
+        return pin.path
+    return path_of(pin.url) if pin.url is not None and pin.url.startswith("file:") else None
 
 
 def origin(url: str) -> Origin:

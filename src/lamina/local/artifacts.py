@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
-from lamina.project.table import did_you_mean
 from lamina.core.target import Target
+from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import InvokeError, MissingExtraError
 from lamina.bytecode.interpreter import environment_variable
+from lamina.core.errors import InvokeError, MissingExtraError
 from lamina.local.facts import facts
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from lamina.core.errors import ConfigError
+from lamina.core.target import runtimes
 from lamina.local.facts import facts
 from lamina.local.initialise import Runtime, exit_words
 from lamina.local.process import Ended
 from lamina.local.runtime_api import Event, Failure, Reply
-from lamina.core.target import runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

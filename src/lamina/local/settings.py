@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError
-from lamina.project.functions import setting
 from lamina.local.facts import facts
+from lamina.project.functions import setting
 from lamina.project.service import Function
 
 if TYPE_CHECKING:

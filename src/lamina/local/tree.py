@@ -20,7 +20,13 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import CorruptArchiveError, DuplicateMemberError, HashMismatchError, SuspiciousSizeError, UnsafeMemberError
+from lamina.core.errors import (
+    CorruptArchiveError,
+    DuplicateMemberError,
+    HashMismatchError,
+    SuspiciousSizeError,
+    UnsafeMemberError,
+)
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:

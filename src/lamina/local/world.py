@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING
 
 from lamina.bytecode import interpreter as interpreters
 from lamina.core.errors import ConfigError, InvokeError
+from lamina.core.target import Architecture
 from lamina.local import client, tree
 from lamina.local.facts import facts
 from lamina.local.process import RefusedError
-from lamina.core.target import Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lamina.bytecode.interpreter import Interpreter
+    from lamina.core.target import Target
     from lamina.local.artifacts import Artifacts, BuiltFunction
     from lamina.local.facts import Directories
     from lamina.local.guest.order import Plan
     from lamina.project.service import Function
-    from lamina.core.target import Target
 
 __all__ = ["Home", "Mode", "World", "home_of", "prepare"]
 

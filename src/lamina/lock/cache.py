@@ -20,10 +20,10 @@ from lamina.core.values import Pin, Selection
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.lock import LockFile
-    from lamina.project.service import LayerConfig
     from lamina.core.store import Store
     from lamina.core.target import Target
+    from lamina.lock.types import LockFile
+    from lamina.project.service import LayerConfig
 
 __all__ = ["Kept", "keep", "recall"]
 

@@ -13,8 +13,7 @@ from lamina.lock.wheelnames import near
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.lock.index import IndexFile
-    from lamina.lock.types import Request
+    from lamina.lock.types import IndexFile, Request
 
 __all__ = ["Hashed", "packages", "table"]
 

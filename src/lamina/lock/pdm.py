@@ -20,19 +20,20 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError, LockSyntaxError
-from lamina.lock import validation, files as lookup, pdmproject, staleness
+from lamina.lock import files as lookup
+from lamina.lock import pdmproject, staleness, validation
 from lamina.lock.files import Hashed
 from lamina.lock.pdmproject import want
-from lamina.lock.types import Lock
 from lamina.lock.resolve import Node, applies, reach
+from lamina.lock.types import Lock
 from lamina.lock.wheelnames import near
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from lamina.lock.pdmproject import PdmProject
-    from lamina.lock.types import Request
     from lamina.lock.resolve import Want
+    from lamina.lock.types import Request
 
 __all__ = ["read"]
 

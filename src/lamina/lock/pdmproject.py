@@ -17,7 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import ConfigError
-from lamina.lock import validation, pyproject
+from lamina.lock import pyproject, validation
 from lamina.lock.resolve import Want, applies
 
 if TYPE_CHECKING:

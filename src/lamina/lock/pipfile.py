@@ -21,10 +21,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError, LockSyntaxError
-from lamina.lock import validation, files, staleness
+from lamina.lock import files, staleness, validation
 from lamina.lock.files import Hashed
-from lamina.lock.types import Lock
 from lamina.lock.resolve import applies
+from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -18,11 +18,12 @@ from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError, LockSyntaxError
-from lamina.lock import validation, files as lookup, poetryproject, staleness
+from lamina.lock import files as lookup
+from lamina.lock import poetryproject, staleness, validation
 from lamina.lock.files import Hashed
 from lamina.lock.poetryversions import parse
-from lamina.lock.types import Lock
 from lamina.lock.resolve import Node, Want, applies, reach
+from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -240,7 +241,11 @@ def _direct(
             directory = {"path": local, "editable": bool(row.get("develop", False))}
             return [] if local == str(request.lock_file.project) else [package | {"directory": directory}]
         case "git":
-            vcs = {"type": "git", "url": validation.without_credentials(place), "commit-id": source["resolved_reference"]}
+            vcs = {
+                "type": "git",
+                "url": validation.without_credentials(place),
+                "commit-id": source["resolved_reference"],
+            }
             requested = {"requested-revision": source["reference"]} if "reference" in source else {}
             return [package | {"vcs": vcs | requested | subdirectory}]
         case "file" | "url":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import ConfigError
-from lamina.lock import validation, pyproject
+from lamina.lock import pyproject, validation
 from lamina.lock.poetryversions import Constraint, parse
 from lamina.lock.resolve import Want, applies
 

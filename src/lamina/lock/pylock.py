@@ -15,7 +15,7 @@ from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockSyntaxError
-from lamina.lock import validation, pyproject, staleness
+from lamina.lock import pyproject, staleness, validation
 from lamina.lock.types import Lock
 
 if TYPE_CHECKING:

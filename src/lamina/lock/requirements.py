@@ -21,11 +21,11 @@ from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
 from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError
-from lamina.core.file_urls import path_of
-from lamina.lock import validation, files as lookup, pyproject, staleness
-from lamina.lock.index import IndexFile
+from lamina.core.names import path_of
+from lamina.lock import files as lookup
+from lamina.lock import pyproject, staleness, validation
 from lamina.lock.requirementsfile import Entry, Requirements, parse
-from lamina.lock.types import Lock
+from lamina.lock.types import IndexFile, Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

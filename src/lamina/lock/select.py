@@ -25,9 +25,9 @@ from packaging.tags import create_compatible_tags_selector
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
-from lamina.core.file_urls import path_of
-from lamina.lock.validation import python_fits, some_environment_fits
+from lamina.core.names import path_of
 from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, VcsSource
+from lamina.lock.validation import python_fits, some_environment_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from packaging.pylock import Package, Pylock
     from packaging.tags import Tag
 
-    from lamina.lock import Lock
-    from lamina.core.values import Source
     from lamina.core.target import Target
+    from lamina.core.values import Source
+    from lamina.lock.types import Lock
 
 __all__ = ["select"]
 

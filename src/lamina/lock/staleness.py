@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
+    from lamina.core.target import Target
     from lamina.lock.pyproject import Manifest
     from lamina.lock.types import Request
-    from lamina.core.target import Target
 
 __all__ = ["refuse", "refuse_pins", "refuse_uv"]
 

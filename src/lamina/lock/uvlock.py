@@ -18,9 +18,9 @@ from packaging.pylock import Pylock, PylockValidationError
 from packaging.specifiers import SpecifierSet
 
 from lamina.core.errors import LockError, LockSyntaxError
-from lamina.lock import validation, pyproject, staleness
-from lamina.lock.uvgraph import Choice, Edge, Graph, Node, reach
+from lamina.lock import pyproject, staleness, validation
 from lamina.lock.types import Lock
+from lamina.lock.uvgraph import Choice, Edge, Graph, Node, reach
 from lamina.lock.wheelnames import near
 
 if TYPE_CHECKING:

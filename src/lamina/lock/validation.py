@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from packaging.markers import Marker
     from packaging.specifiers import SpecifierSet
 
-    from lamina.lock.types import Request
     from lamina.core.target import Target
+    from lamina.lock.types import Request
 
 __all__ = [
     "hash_missing",

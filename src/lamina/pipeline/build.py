@@ -23,39 +23,37 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lamina.bytecode.choice import Toolchain, choose
+from lamina.core.files import building, replace_file
+from lamina.core.frozen import frozen, replace
+from lamina.core.reporter import SILENT
+from lamina.core.values import Build, Finding
 from lamina.pipeline import report, state
+from lamina.pipeline.checks import finished
+from lamina.pipeline.layers import Draft, LayerPlan, Outcome, closure_of, make_layer, reuse, why
+from lamina.pipeline.packages import Packing, pack_functions
+from lamina.pipeline.plan import Options, Plan, Session, local_inputs, plan_for
+from lamina.pipeline.preflight import early_findings
+from lamina.pipeline.previous import Previous
+from lamina.pipeline.remote_store import shared
+from lamina.pipeline.targets import Sharing
 from lamina.project import config
 from lamina.project.snapshot import Snapshot, take
 from lamina.project.sources import walk
-from lamina.core.files import building, replace_file
-from lamina.bytecode.choice import Toolchain, choose
-from lamina.pipeline.checks import finished
-from lamina.pipeline.preflight import early_findings
-from lamina.core.frozen import frozen, replace
-from lamina.pipeline.layers import Draft, LayerPlan, Outcome, closure_of, make_layer, reuse, why
-from lamina.core.values import Build, Finding
-from lamina.pipeline.packages import Packing, pack_functions
-from lamina.pipeline.plan import Options, Plan, Session, local_inputs, plan_for
-from lamina.pipeline.previous import Previous
-from lamina.core.reporter import Silent
-from lamina.pipeline.targets import Sharing
-from lamina.fetch.provider import Supply
-from lamina.pipeline.remote_store import shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from lamina.core.reporter import Reporter
+    from lamina.core.store import Store
+    from lamina.core.values import Layer, Package, Pin
+    from lamina.fetch.provider import WheelProvider
+    from lamina.project.service import Service
     from lamina.project.snapshot import Observation
     from lamina.project.sources import SourceTree
-    from lamina.core.values import Layer, Package, Pin
-    from lamina.core.reporter import Reporter
-    from lamina.project.service import Service
-    from lamina.core.store import Store
 
 __all__ = ["Options", "Result", "build", "with_local"]
-
-_SILENT = Silent()
 
 
 @frozen
@@ -73,7 +71,7 @@ class Result:
     """The same service for its other targets."""
 
 
-def build(project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = _SILENT) -> Result:
+def build(project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = SILENT) -> Result:
     """
     Build the layers and function packages of *project* into its ``.lamina`` directory.
 
@@ -142,9 +140,9 @@ def _make(planned: Plan, session: Session, sharing: Sharing, *, started: float) 
     previous = Previous.of(project, session.output)
     tree = walk(project, service.source, service.include)
     with Toolchain(service.target.python, store) as toolchain:
-        fetched = Supply(session, service.target)
-        tree = with_local(tree, planned, fetched)
-        layers, outcomes = _layers(planned, tree, previous, fetched, toolchain, sharing=sharing)
+        fetched = session.provider(service.target)
+        tree = with_local(tree, planned, fetched, session)
+        layers, outcomes = _layers(planned, tree, previous, fetched, toolchain, session=session, sharing=sharing)
         packing = pack_functions(service, tree, project, previous, layers, toolchain=toolchain, store=store)
     _remove_others(session.output_directory, [*layers, *packing.packages])
     build = Build(
@@ -169,13 +167,12 @@ def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
     return Snapshot(tuple(seen.values()))
 
 
-def with_local(tree: SourceTree, planned: Plan, fetched: Supply) -> SourceTree:
+def with_local(tree: SourceTree, planned: Plan, fetched: WheelProvider, session: Session) -> SourceTree:
     """Return the first-party sources together with the content of local packages."""
     if not planned.local:
         return tree
-    from lamina.fetch.source import unpack  # noqa: PLC0415 - most services have none
+    from lamina.fetch.source.unpack import unpack  # noqa: PLC0415 - most services have none
 
-    session = fetched.session
     named = ", ".join(f"`{pin.name}`" for pin in planned.local)
     session.reporter.note(f"Local packages go into the function packages, because they change with the code: {named}")
     wheels = fetched.all(planned.local)
@@ -200,13 +197,13 @@ def _layers(
     planned: Plan,
     tree: SourceTree,
     previous: Previous,
-    fetched: Supply,
+    fetched: WheelProvider,
     toolchain: Toolchain,
     *,
+    session: Session,
     sharing: Sharing,
 ) -> tuple[tuple[Layer, ...], tuple[Outcome, ...]]:
-    session = fetched.session
-    plans = [_complete(draft, planned, tree, fetched, toolchain) for draft in planned.layers]
+    plans = [_complete(draft, planned, tree, fetched, toolchain, store=session.store) for draft in planned.layers]
     found = {each.config.name: reuse(each, previous) for each in plans}
     fetched.all(pin for each in plans if found[each.config.name] is None for pin in each.selection.pins)
     layers: list[Layer] = []
@@ -235,9 +232,11 @@ def _layers(
     return tuple(layers), tuple(outcomes)
 
 
-def _complete(draft: Draft, planned: Plan, tree: SourceTree, fetched: Supply, toolchain: Toolchain) -> LayerPlan:
+def _complete(
+    draft: Draft, planned: Plan, tree: SourceTree, fetched: WheelProvider, toolchain: Toolchain, *, store: Store
+) -> LayerPlan:
     closure = closure_of(draft, planned.layers, planned.service)
-    choice = choose(planned.service, closure, tree, fetch=fetched.all, toolchain=toolchain, store=fetched.session.store)
+    choice = choose(planned.service, closure, tree, fetch=fetched.all, toolchain=toolchain, store=store)
     return LayerPlan.of(draft, choice)
 
 
@@ -263,9 +262,7 @@ def _record(session: Session, result: Result, inputs: Snapshot, *, started_ns: i
     """Write the report, and what lets the next build find nothing to do; that of the first target is for all of them."""
     project, place = session.project, session.output
     builds = [result.build, *(other.build for other in result.others)]
-    replace_file(
-        project / place / report.BUILD_NAME, report.encode(result.build, project=project, others=builds[1:])
-    )
+    replace_file(project / place / report.BUILD_NAME, report.encode(result.build, project=project, others=builds[1:]))
     state_file = f"{place}/{state.STATE_NAME}"
     if _changed_since(inputs, started_ns) or result.packing is None:
         # Somebody edits while we build: what was read may be older than what is there, so remember nothing.

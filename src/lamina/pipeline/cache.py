@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.archive.segment import Segment, read_segment
 from lamina.archive.zip.copying import read_at
 from lamina.archive.zip.directory import read_directory
-from lamina.archive.segment import Segment, read_segment
 from lamina.archive.zip.zipformat import directory_row, end_of_directory
 from lamina.core.errors import LaminaError
-from lamina.core.reporter import Silent
+from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Area", "Damage", "Removed", "clean", "measure", "verify"]
 
-_SILENT = Silent()
 _WHEELS = "wheels"
 _PARTIAL = "partial"
 # What belongs to processes that may be alive: not content, and cleaned up by the store itself.
@@ -79,7 +78,7 @@ def measure(store: Store) -> tuple[Area, ...]:
     return tuple(Area(name=name, files=files, bytes=size) for name, (files, size) in sorted(totals.items()))
 
 
-def verify(store: Store, *, reporter: Reporter = _SILENT) -> tuple[Damage, ...]:
+def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
     """
     Read every wheel, segment and answer in *store* again, remove what is damaged, and return what that was.
 
@@ -105,7 +104,7 @@ def verify(store: Store, *, reporter: Reporter = _SILENT) -> tuple[Damage, ...]:
 
 
 def clean(
-    store: Store, *, older_than_days: float | None = None, dry_run: bool = False, reporter: Reporter = _SILENT
+    store: Store, *, older_than_days: float | None = None, dry_run: bool = False, reporter: Reporter = SILENT
 ) -> Removed:
     """
     Remove what has not been read or written for *older_than_days*, or everything; return how much that was.

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from lamina.archive.outline import Outline, directory_start, outline
 from lamina.archive.zip.zipformat import END
 from lamina.core.errors import ArchiveError
-from lamina.fetch.ranges import Tail, fetch_tails
 from lamina.core.values import SourcePin
+from lamina.fetch.ranges import Tail, fetch_tails
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from lamina.core.store import Store
+    from lamina.core.values import Pin
     from lamina.fetch.index import Index
     from lamina.pipeline.layers import Draft
-    from lamina.core.values import Pin
-    from lamina.core.store import Store
 
 __all__ = ["Estimate", "Share", "estimate"]
 

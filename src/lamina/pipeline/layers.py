@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.archive.layer import Contribution, Identity, compose, contributions, in_order
-from lamina.core.files import writing
 from lamina.bytecode.choice import Closure, bytecode_contributions
+from lamina.core.files import writing
 from lamina.core.frozen import frozen
 from lamina.core.values import Distribution, Layer, SourcePin, Stretch
 from lamina.pipeline.previous import changes
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from lamina.archive.segment import Recipe
     from lamina.bytecode.choice import Choice, Toolchain
+    from lamina.core.reporter import Reporter
+    from lamina.core.store import Store
     from lamina.core.values import Pin, Selection, Wheel
     from lamina.pipeline.previous import Previous
-    from lamina.core.reporter import Reporter
     from lamina.project.service import LayerConfig, Service
-    from lamina.core.store import Store
 
 __all__ = [
     "Draft",

@@ -7,25 +7,25 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.segment import RECIPE
 from lamina.archive.package import pack, packages
-from lamina.project.sources import fingerprint
 from lamina.bytecode.choice import compile_sources
+from lamina.bytecode.segment import RECIPE
 from lamina.core.frozen import frozen, replace
 from lamina.project.service import BytecodeMode
+from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lamina.project.ignore import LeftOut
-    from lamina.project.snapshot import Snapshot
-    from lamina.project.sources import SourceTree
     from lamina.bytecode.choice import Toolchain
+    from lamina.core.store import Store
     from lamina.core.values import Layer, Package
     from lamina.pipeline.previous import Previous
+    from lamina.project.ignore import LeftOut
     from lamina.project.service import Service
-    from lamina.core.store import Store
+    from lamina.project.snapshot import Snapshot
+    from lamina.project.sources import SourceTree
 
 __all__ = ["Packing", "pack_anew", "pack_functions"]
 

@@ -8,34 +8,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.pipeline import report
-from lamina.project import config
-from lamina import lock as locks
-from lamina.pipeline.apportion import apportion
 from lamina.archive.segment import Recipe
 from lamina.bytecode.choice import PROFILE
-from lamina.pipeline.checks import sdk, without
 from lamina.core.frozen import frozen
-from lamina.pipeline.layers import Draft, missing_pins
-from lamina.core.values import SourcePin
-from lamina.core.reporter import Silent
-from lamina.lock.cache import Kept, keep, recall
-from lamina.project.service import Overrides
+from lamina.core.reporter import SILENT
 from lamina.core.store import Store
+from lamina.core.values import SourcePin
+from lamina.lock import formats as locks
+from lamina.lock.cache import Kept, keep, recall
+from lamina.pipeline import report
+from lamina.pipeline.apportion import apportion
+from lamina.pipeline.checks import sdk, without
+from lamina.pipeline.layers import Draft, missing_pins
+from lamina.project import config
+from lamina.project.service import Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from lamina.fetch.index import Index
-    from lamina.lock import LockFile
-    from lamina.core.values import Finding, Pin, Selection
     from lamina.core.reporter import Reporter
+    from lamina.core.target import Target
+    from lamina.core.values import Finding, Pin, Selection
+    from lamina.fetch.index import Index
+    from lamina.fetch.provider import WheelProvider
+    from lamina.lock.types import LockFile
     from lamina.project.service import LayerConfig, Service
 
 __all__ = ["Options", "Plan", "Session", "local_inputs", "plan", "plan_for"]
 
-_SILENT = Silent()
 _NO_OVERRIDES = Overrides()
 
 
@@ -74,9 +75,15 @@ class Session:
         """Where the outputs go."""
         return self.project / self.output
 
+    def provider(self, target: Target) -> WheelProvider:
+        """Return what fetches and builds wheels for *target*."""
+        from lamina.fetch.provider import WheelProvider  # noqa: PLC0415 - planning alone needs no wheel
+
+        return WheelProvider(self.store, self.index, self.reporter, target=target)
+
     @classmethod
     def open(
-        cls, project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = _SILENT
+        cls, project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = SILENT
     ) -> Session:
         """Begin to work on *project*; nothing is read yet."""
         from lamina.fetch.index import Index  # noqa: PLC0415 - the class is light, what it uses is loaded on use
@@ -165,7 +172,7 @@ def _resolved(selection: Selection, service: Service) -> tuple[Selection, tuple[
     """Return *selection* with what has to be built among its pins, and apart from it what goes to the functions."""
     if not selection.sources:
         return selection, ()
-    from lamina.fetch.source import resolve  # noqa: PLC0415 - most locks hold wheels only
+    from lamina.fetch.source.resolve import resolve  # noqa: PLC0415 - most locks hold wheels only
 
     return resolve(selection, service)
 

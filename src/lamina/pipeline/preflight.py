@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.pipeline.checks import limits
-from lamina.core.values import Severity
 from lamina.core.target import quotas
+from lamina.core.values import Severity
+from lamina.pipeline.checks import limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lamina.pipeline.estimate import Estimate
     from lamina.core.values import Finding
+    from lamina.pipeline.estimate import Estimate
     from lamina.pipeline.plan import Plan, Session
 
 __all__ = ["early_findings", "estimated_findings"]

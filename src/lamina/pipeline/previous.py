@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from lamina.pipeline import report, state
-from lamina.pipeline.differences import differences
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen
+from lamina.pipeline import report, state
+from lamina.pipeline.differences import differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from lamina.core.values import Build, Layer, Package, Pin
     from lamina.core.target import Target
+    from lamina.core.values import Build, Layer, Package, Pin
 
 __all__ = ["Previous", "changes"]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.core.files import replace_file
-from lamina.project.discovery import Discovery, Handler, discover
 from lamina.core.errors import ConfigError
-from lamina.project.functions import setting
+from lamina.core.files import replace_file
 from lamina.core.target import Target, runtimes
+from lamina.project.discovery import Discovery, Handler, discover
+from lamina.project.functions import setting
 
 if TYPE_CHECKING:
     import datetime as dt

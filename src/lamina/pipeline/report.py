@@ -11,8 +11,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
-from lamina.core.values import Build, Distribution, Finding, Layer, Package, Severity, Stretch
 from lamina.core.target import Target, quotas
+from lamina.core.values import Build, Distribution, Finding, Layer, Package, Severity, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
-from lamina.project.snapshot import Snapshot
 from lamina.core.files import replace_file
+from lamina.project.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,24 +14,23 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamina.core.errors import ConfigError, InvalidConfigError, LaminaError
+from lamina.core.frozen import frozen
+from lamina.core.reporter import SILENT
 from lamina.pipeline import state
 from lamina.project import members
 from lamina.project.file import find_project
-from lamina.core.errors import ConfigError, InvalidConfigError, LaminaError
-from lamina.core.frozen import frozen
-from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lamina.project.members import Members
-    from lamina.pipeline.build import Options, Result
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
+    from lamina.pipeline.build import Options, Result
+    from lamina.project.members import Members
 
 __all__ = ["Service", "Workspace", "build", "find", "recall"]
 
-_SILENT = Silent()
 # What is below these is made by tools, or belongs to other projects, and may hold copies of services.
 _SKIPPED = frozenset({"__pycache__", "build", "cdk.out", "dist", "node_modules", "site-packages", "venv"})
 # Deep enough for `areas/payments/services/orders`; a search that somebody starts at the wrong place should end.
@@ -82,7 +81,7 @@ def recall(service: Path, asked: Mapping[str, object]) -> dict[str, Any] | None:
 
 
 def build(
-    services: Sequence[Path], options: Options, *, store: Store | None = None, reporter: Reporter = _SILENT
+    services: Sequence[Path], options: Options, *, store: Store | None = None, reporter: Reporter = SILENT
 ) -> Iterator[Service]:
     """
     Build *services*, several at once, and yield what became of each, in their order.

@@ -10,15 +10,15 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
-from lamina.project import members
-from lamina.project.file import find_project, read
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.frozen import replace
-from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
 from lamina.core.names import normalized
+from lamina.core.target import Architecture, Target, runtimes
+from lamina.project import members
+from lamina.project.file import find_project, read
+from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
 from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, Overrides, SdkPolicy, Service
 from lamina.project.table import Table, did_you_mean, outside
-from lamina.core.target import Architecture, Target, runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

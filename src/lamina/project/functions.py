@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen, replace
 from lamina.core.names import normalized
+from lamina.core.toml import read_data
 from lamina.project.service import Function, LayerConfig
 from lamina.project.table import Table, did_you_mean
-from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -14,9 +14,9 @@ from functools import cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lamina.project.snapshot import Observation, observe
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
+from lamina.project.snapshot import Observation, observe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.project.file import configures, read, tools
 from lamina.core.errors import ConfigError, InvalidConfigError
+from lamina.project.file import configures, read, tools
 from lamina.project.table import outside
 
 if TYPE_CHECKING:

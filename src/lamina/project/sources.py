@@ -24,11 +24,11 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.project.ignore import GitIgnore, Glob, Include, LeftOut, rule_for
-from lamina.project.snapshot import Observation, Snapshot, observe
-from lamina.archive.zip.zipformat import check_path
 from lamina.core.errors import PackageError, UnsafeMemberError
 from lamina.core.frozen import frozen, replace
+from lamina.core.paths import check_path
+from lamina.project.ignore import GitIgnore, Glob, Include, LeftOut, rule_for
+from lamina.project.snapshot import Observation, Snapshot, observe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

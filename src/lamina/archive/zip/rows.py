@@ -11,9 +11,15 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.zip.extras import FULL_32, check_unicode_path, zip64_values
-from lamina.archive.zip.paths import clashes, flaw, flawless, printable
 from lamina.archive.zip.zipformat import DEFLATED, MAX_BYTES, STORED, Member
-from lamina.core.errors import CorruptArchiveError, DuplicateMemberError, SuspiciousSizeError, UnsafeMemberError, UnsupportedMemberError
+from lamina.core.errors import (
+    CorruptArchiveError,
+    DuplicateMemberError,
+    SuspiciousSizeError,
+    UnsafeMemberError,
+    UnsupportedMemberError,
+)
+from lamina.core.paths import clashes, flaw, flawless, printable
 
 if TYPE_CHECKING:
     from lamina.archive.zip.endrecord import Span

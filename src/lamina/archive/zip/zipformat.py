@@ -12,8 +12,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from lamina.archive.zip.paths import check_path
 from lamina.core.errors import DuplicateMemberError, SuspiciousSizeError, UnsupportedMemberError
+from lamina.core.paths import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

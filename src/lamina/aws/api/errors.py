@@ -14,7 +14,20 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from lamina.aws.api.facts import actions, meaning
-from lamina.core.errors import AwsError, ClockSkewError, ConfigError, CredentialsError, ExpiredCredentialsError, IntegrityError, MissingBucketError, MissingPermissionError, ThrottledError, UnavailableError, UnreachableError, WrongRegionError
+from lamina.core.errors import (
+    AwsError,
+    ClockSkewError,
+    ConfigError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    IntegrityError,
+    MissingBucketError,
+    MissingPermissionError,
+    ThrottledError,
+    UnavailableError,
+    UnreachableError,
+    WrongRegionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.aws.api.protocols import S3Code, Zip
-
-__all__ = ["LATEST", "AliasState", "FunctionState", "Functions", "NewFunction", "Settings", "unversioned"]
+__all__ = [
+    "LATEST",
+    "AliasState",
+    "FunctionState",
+    "Functions",
+    "NewFunction",
+    "S3Code",
+    "Settings",
+    "Storage",
+    "Zip",
+    "unversioned",
+]
 
 LATEST = "$LATEST"
 """The version of a function that can be changed."""
+
+
+class Storage(Enum):
+    """Who keeps a layer's archive (``S3ObjectStorageMode``)."""
+
+    COPY = "copy"
+    """Lambda, within the account's quota for code."""
+    REFERENCE = "reference"
+    """The bucket: Lambda reads the object there for as long as the version lives."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Zip:
+    """An archive that travels in the call itself."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class S3Code:
+    """An archive that Lambda takes from a bucket."""
+
+    bucket: str
+    key: str
+    storage: Storage = Storage.COPY
+    version_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

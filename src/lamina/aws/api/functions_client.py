@@ -9,8 +9,7 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from lamina.aws.api.functions import LATEST, AliasState, FunctionState, NewFunction, Settings
-from lamina.aws.api.protocols import S3Code, Zip
+from lamina.aws.api.functions import LATEST, AliasState, FunctionState, NewFunction, S3Code, Settings, Zip
 from lamina.core.errors import DeployError, IntegrityError, UnreachableError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from lamina.aws.api.protocols import Grant, LayerVersion, Publication, PublishedVersion, S3Code, Storage, Zip
+from lamina.aws.api.functions import S3Code, Storage, Zip
+from lamina.aws.api.protocols import Grant, LayerVersion, Publication, PublishedVersion
 from lamina.core.errors import PublishError
 
 if TYPE_CHECKING:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
-    from lamina.aws.api.functions import Functions
+    from lamina.aws.api.functions import Functions, S3Code, Zip
     from lamina.aws.api.inventory import Inventory
 
 __all__ = [
@@ -26,23 +25,11 @@ __all__ = [
     "Parameters",
     "Publication",
     "PublishedVersion",
-    "S3Code",
     "SentPart",
     "Services",
-    "Storage",
     "Stored",
     "Unfinished",
-    "Zip",
 ]
-
-
-class Storage(Enum):
-    """Who keeps a layer's archive (``S3ObjectStorageMode``)."""
-
-    COPY = "copy"
-    """Lambda, within the account's quota for code."""
-    REFERENCE = "reference"
-    """The bucket: Lambda reads the object there for as long as the version lives."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,23 +81,6 @@ class PublishedVersion:
     code_sha256: str
     """As Lambda says it: base64."""
     code_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Zip:
-    """An archive that travels in the call itself."""
-
-    content: bytes
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class S3Code:
-    """An archive that Lambda takes from a bucket."""
-
-    bucket: str
-    key: str
-    storage: Storage = Storage.COPY
-    version_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,12 +8,12 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
-from lamina.aws.api.s3 import S3Bucket
 from lamina.aws.api.errors import Caller, failed, whole
 from lamina.aws.api.functions_client import LambdaFunctions
-from lamina.aws.api.protocols import Account
 from lamina.aws.api.inventory_client import AwsInventory
 from lamina.aws.api.layers import LambdaLayers
+from lamina.aws.api.protocols import Account
+from lamina.aws.api.s3 import S3Bucket
 from lamina.aws.api.ssm import StoredParameters
 from lamina.core.errors import ConfigError, MissingExtraError
 

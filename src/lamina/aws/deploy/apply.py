@@ -13,27 +13,34 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lamina.aws.api.functions import LATEST, NewFunction, Settings
 from lamina.aws.deploy.code_upload import Carriage
 from lamina.aws.deploy.plan import Create, Deploy, Keep, State, states
 from lamina.aws.deploy.survey import backup
-from lamina.aws.api.functions import LATEST, NewFunction, Settings
-from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, LaminaError, StoppedError, UnavailableError, UnreachableError
-from lamina.core.reporter import Silent
+from lamina.core.errors import (
+    AwsError,
+    ChangedMeanwhileError,
+    DeployError,
+    LaminaError,
+    StoppedError,
+    UnavailableError,
+    UnreachableError,
+)
+from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.deploy.survey import Step
     from lamina.aws.api.functions import Functions, FunctionState
     from lamina.aws.api.protocols import Objects
+    from lamina.aws.deploy.survey import Step
     from lamina.aws.publish.naming import Keys
     from lamina.core.reporter import Reporter
 
 __all__ = ["Creation", "Deployed", "Deployment", "Patience"]
 
-_SILENT = Silent()
 _WORKERS = 4
 _ATTEMPTS = 3
 _DEFAULT_SIZES = (128, 3)
@@ -100,7 +107,7 @@ class Deployment:
         patience: Patience | None = None,
         direct_bytes: int | None = None,
         check: Callable[[], None] | None = None,
-        reporter: Reporter = _SILENT,
+        reporter: Reporter = SILENT,
     ) -> None:
         """
         Use *directory* for copies of the old code, some of which may be there, and *objects* for code that goes through the bucket.

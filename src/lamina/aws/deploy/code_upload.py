@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from lamina.aws.api.protocols import S3Code, Zip
+from lamina.aws.api.functions import S3Code, Zip
 
 if TYPE_CHECKING:
     from collections.abc import Collection

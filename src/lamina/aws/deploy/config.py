@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.project import config
-from lamina.aws.publish.config import template
 from lamina.aws.api.facts import fits
+from lamina.aws.publish.config import template
 from lamina.core.errors import DeployError, InvalidConfigError
+from lamina.project import config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

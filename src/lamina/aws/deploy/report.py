@@ -9,11 +9,11 @@ from lamina.aws.deploy.plan import Create, Deploy, DetachLayers, Keep, UpdateCod
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lamina.aws.api.functions import Settings
+    from lamina.aws.api.protocols import Account
     from lamina.aws.deploy.apply import Deployed
     from lamina.aws.deploy.plan import Update
     from lamina.aws.deploy.survey import Step
-    from lamina.aws.api.functions import Settings
-    from lamina.aws.api.protocols import Account
 
 __all__ = ["deployed_rows", "migration", "planned", "planned_rows"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.listing import members
+from lamina.aws.api.functions import LATEST
 from lamina.aws.deploy.config import DEFAULT_ALIAS
 from lamina.aws.deploy.plan import Create, Deploy, Found, Keep, WantedFunction, WantedLayer, plan
-from lamina.aws.api.functions import LATEST
 from lamina.core.errors import ArchiveError, DeployError
 from lamina.core.target import quotas
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.deploy.config import DeployConfig
-    from lamina.aws.deploy.plan import Action
     from lamina.aws.api.functions import Functions, FunctionState
     from lamina.aws.api.protocols import Account
+    from lamina.aws.deploy.config import DeployConfig
+    from lamina.aws.deploy.plan import Action
     from lamina.aws.publish.desired import Wanted
     from lamina.core.values import Build, Package
 

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
-from lamina.aws.publish.naming import digest_in
 from lamina.aws.prune.plan import Delete, Keep, left_over, plan, unneeded
 from lamina.aws.publish.manifest import decode
-from lamina.core.reporter import Silent
+from lamina.aws.publish.naming import digest_in
+from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from lamina.aws.api.protocols import Listed, Objects, Unfinished
     from lamina.aws.api.inventory import Inventory, VersionRow
-    from lamina.aws.publish.naming import Keys
+    from lamina.aws.api.protocols import Listed, Objects, Unfinished
     from lamina.aws.prune.plan import Action, Rules
     from lamina.aws.publish.manifest import Record
+    from lamina.aws.publish.naming import Keys
     from lamina.core.reporter import Reporter
 
 __all__ = [
@@ -32,8 +32,6 @@ __all__ = [
     "survey",
     "survey_objects",
 ]
-
-_SILENT = Silent()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +73,7 @@ def survey(
     *,
     now: dt.datetime | None = None,
     check: Callable[[], None] | None = None,
-    reporter: Reporter = _SILENT,
+    reporter: Reporter = SILENT,
 ) -> Survey:
     """
     Return what becomes of all versions of the layers *names*, or of all layers; raises AwsError and its kinds.
@@ -151,7 +149,7 @@ def _needed(
     return frozenset(used), frozenset(guarded)
 
 
-def delete_versions(inventory: Inventory, found: Survey, *, reporter: Reporter = _SILENT) -> Pruned:
+def delete_versions(inventory: Inventory, found: Survey, *, reporter: Reporter = SILENT) -> Pruned:
     """Delete what *found* says, but for what has come into use since; raises AwsError and its kinds."""
     deletions = found.deletions
     used, guarded = _needed(inventory, deletions, reporter)
@@ -177,7 +175,7 @@ def kept_digests(inventory: Inventory, deletions: Iterable[VersionRow]) -> froze
 
 
 def survey_objects(
-    objects: Objects, keys: Keys, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = _SILENT
+    objects: Objects, keys: Keys, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = SILENT
 ) -> Unneeded:
     """Return what of a bucket no layer version with a digest in *kept* needs; raises AwsError and its kinds."""
     reporter.stage("Looking at objects")
@@ -205,7 +203,7 @@ def survey_objects(
     return Unneeded(objects=going, uploads=left_over(objects.unfinished(keys.prefix), keys))
 
 
-def delete_objects(objects: Objects, found: Unneeded, *, reporter: Reporter = _SILENT) -> int:
+def delete_objects(objects: Objects, found: Unneeded, *, reporter: Reporter = SILENT) -> int:
     """Delete what was *found*, and return how many bytes the objects had; raises AwsError and its kinds."""
     reporter.stage("Deleting objects", total=len(found.objects) + len(found.uploads))
     for each in found.objects:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
-    from lamina.aws.api.protocols import Listed, Unfinished
     from lamina.aws.api.inventory import VersionRow
-    from lamina.aws.publish.naming import Keys
+    from lamina.aws.api.protocols import Listed, Unfinished
     from lamina.aws.publish.manifest import Record
+    from lamina.aws.publish.naming import Keys
 
 __all__ = ["Action", "Delete", "Keep", "Rules", "left_over", "plan", "unneeded"]
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
+from lamina.aws.api.functions import S3Code, Storage, Zip
+from lamina.aws.api.protocols import Publication
 from lamina.aws.publish import idempotent, stage
 from lamina.aws.publish.lease import Claims
-from lamina.aws.api.protocols import Publication, S3Code, Storage, Zip
 from lamina.aws.publish.plan import Keep, Publish
 from lamina.aws.publish.survey import each_in_its_place
+from lamina.core.reporter import SILENT
 from lamina.core.values import code_sha256
-from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Published", "apply"]
 
-_SILENT = Silent()
 _CLAIMS = Claims()
 
 
@@ -49,7 +49,7 @@ class Published:
         return self.step.place.services.account
 
 
-def apply(steps: Sequence[Step], *, reporter: Reporter = _SILENT, claims: Claims = _CLAIMS) -> tuple[Published, ...]:
+def apply(steps: Sequence[Step], *, reporter: Reporter = SILENT, claims: Claims = _CLAIMS) -> tuple[Published, ...]:
     """
     Carry out *steps* and return the versions, in the same order; places work at the same time, layers after each other.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lamina.project import config
 from lamina.aws.api.facts import fits
-from lamina.aws.api.protocols import Grant, Storage
+from lamina.aws.api.functions import Storage
+from lamina.aws.api.protocols import Grant
 from lamina.aws.publish.naming import placeholders
 from lamina.core.errors import ConfigError, InvalidConfigError
-from lamina.project.table import did_you_mean
 from lamina.core.target import quotas
+from lamina.project import config
+from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

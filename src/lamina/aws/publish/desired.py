@@ -9,8 +9,8 @@ from lamina.aws.api.facts import fits
 from lamina.aws.publish.naming import describe, layer_name, plain_runtime
 from lamina.aws.publish.parts import Cut, cut
 from lamina.core.errors import ConfigError, PublishError
-from lamina.project.table import did_you_mean
 from lamina.core.target import quotas, runtimes
+from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.aws.api.protocols import Account
-    from lamina.core.values import Distribution
     from lamina.core.target import Target
+    from lamina.core.values import Distribution
 
 __all__ = ["Keys", "describe", "digest_in", "fill", "layer_name", "placeholders", "plain_runtime"]
 

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.archive.remote_segment import decode
-from lamina.aws.api.protocols import CopySource
 from lamina.aws.api.parallel import in_parallel
+from lamina.aws.api.protocols import CopySource
 from lamina.aws.publish.remote.index import Shelf
 from lamina.core.errors import AwsError
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lamina.aws.api.protocols import Objects, SentPart
+    from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Part
-    from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.zip_source import Source
 
 __all__ = ["Graft", "Grafting", "Kept", "Made", "New", "graft", "grafts"]

@@ -25,8 +25,8 @@ from lamina.core.errors import ArchiveError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lamina.core.values import Stretch
     from lamina.core.target import Quotas
+    from lamina.core.values import Stretch
 
 __all__ = ["Cut", "Part", "cut"]
 

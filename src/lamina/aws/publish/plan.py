@@ -11,10 +11,10 @@ from lamina.pipeline.differences import differences
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamina.aws.publish.part_copy import Graft
     from lamina.aws.api.protocols import Grant, LayerVersion, PublishedVersion
-    from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.manifest import Record
+    from lamina.aws.publish.part_copy import Graft
 
 __all__ = ["Action", "Keep", "Publish", "State", "matching", "plan"]
 

@@ -12,24 +12,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lamina.aws.publish import upload
-from lamina.aws.publish.part_copy import grafts
 from lamina.aws.publish.manifest import encode, is_of
+from lamina.aws.publish.part_copy import grafts
 from lamina.aws.publish.survey import each_in_its_place, everywhere
 from lamina.core.errors import ConfigError
-from lamina.core.reporter import Silent
+from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from lamina.aws.publish.part_copy import Graft
     from lamina.aws.api.protocols import Objects
+    from lamina.aws.publish.part_copy import Graft
     from lamina.aws.publish.survey import Job, Place
     from lamina.core.reporter import Reporter
 
 __all__ = ["Stocked", "Supply", "look", "put_together", "record", "send", "stock"]
-
-_SILENT = Silent()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +103,7 @@ def _bucket(place: Place) -> Objects:
     return place.objects
 
 
-def stock(supplies: Sequence[Supply], *, reporter: Reporter = _SILENT) -> tuple[Stocked, ...]:
+def stock(supplies: Sequence[Supply], *, reporter: Reporter = SILENT) -> tuple[Stocked, ...]:
     """
     Put the layers together that do not stand yet, in all places at the same time, and publish none of them.
 

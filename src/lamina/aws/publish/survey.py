@@ -8,16 +8,16 @@ from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from lamina.aws.publish.part_copy import grafts
-from lamina.aws.api.protocols import Storage
-from lamina.aws.publish.naming import Keys, digest_in, fill
-from lamina.aws.publish.plan import State, matching, plan
-from lamina.aws.publish.manifest import decode
-from lamina.aws.publish.bucket_policy import check
-from lamina.aws.publish.remote.index import Shelf, wrap
-from lamina.aws.publish.zip_source import Source
 from lamina.aws.api.cancellation import Stop
+from lamina.aws.api.functions import Storage
+from lamina.aws.publish.bucket_policy import check
+from lamina.aws.publish.manifest import decode
+from lamina.aws.publish.naming import Keys, digest_in, fill
+from lamina.aws.publish.part_copy import grafts
+from lamina.aws.publish.plan import State, matching, plan
+from lamina.aws.publish.remote.index import Shelf, wrap
 from lamina.aws.publish.upload import is_composed, stored_parts
+from lamina.aws.publish.zip_source import Source
 from lamina.core.errors import AwsError, StoppedError, WrongRegionError
 from lamina.core.target import quotas
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from concurrent.futures import Future
 
-    from lamina.aws.publish.part_copy import Graft
     from lamina.aws.api.protocols import Layers, LayerVersion, Objects, PublishedVersion, Services
-    from lamina.aws.publish.plan import Action
-    from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.manifest import Record
+    from lamina.aws.publish.part_copy import Graft
+    from lamina.aws.publish.plan import Action
 
 __all__ = ["Job", "Place", "Step", "candidates", "each_in_its_place", "everywhere", "survey"]
 

@@ -11,17 +11,17 @@ import hashlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lamina.aws.publish.part_copy import Grafting
-from lamina.aws.api.protocols import CopySource
 from lamina.aws.api.parallel import in_parallel
+from lamina.aws.api.protocols import CopySource
+from lamina.aws.publish.part_copy import Grafting
 from lamina.core.errors import AwsError, IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from lamina.aws.publish.part_copy import Graft
     from lamina.aws.api.protocols import Objects, SentPart, Stored
     from lamina.aws.publish.naming import Keys
+    from lamina.aws.publish.part_copy import Graft
     from lamina.aws.publish.parts import Part
     from lamina.aws.publish.zip_source import Source
     from lamina.core.reporter import Reporter

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from lamina.aws.api.protocols import Objects
+    from lamina.aws.publish.desired import Wanted
     from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Part
-    from lamina.aws.publish.desired import Wanted
     from lamina.core.values import Layer
 
 __all__ = ["Patchwork", "Source", "Window"]

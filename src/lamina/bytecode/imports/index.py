@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from lamina.bytecode.imports import FIRST_PARTY, RECIPE
 from lamina.bytecode.imports.resolve import Module, module_name
+from lamina.bytecode.imports.rules import FIRST_PARTY, RECIPE
 from lamina.bytecode.imports.scan import Scan, decode, scan_extension
 from lamina.bytecode.workers import Workers
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.imports.dynamic import rules
 from lamina.bytecode.imports.index import Index
 from lamina.bytecode.imports.resolve import Module, resolve
+from lamina.bytecode.imports.rules import rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

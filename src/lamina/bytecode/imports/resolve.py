@@ -9,13 +9,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.core.frozen import frozen
-from lamina.bytecode.imports import FIRST_PARTY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from lamina.bytecode.imports.dynamic import Rule
+    from lamina.bytecode.imports.rules import Rule
     from lamina.bytecode.imports.scan import Import, Scan
 
 __all__ = ["Module", "Reachable", "Reached", "module_name", "resolve"]

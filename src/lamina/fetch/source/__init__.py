@@ -9,10 +9,3 @@ Build what a lock holds only as sources into wheels: source distributions, direc
 The digest of a layer covers the sources' identity and not the built bytes, so that it is known before anything is built. Each
 identity is built once per store, whoever asks first. Building runs the project's own code; it is announced every time.
 """
-
-from lamina.fetch.source.build import Workshop, build
-from lamina.fetch.source.identity import identify
-from lamina.fetch.source.resolve import Resolved, resolve
-from lamina.fetch.source.unpack import unpack
-
-__all__ = ["Resolved", "Workshop", "build", "identify", "resolve", "unpack"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from lamina.archive.wheel import WheelArchive, verify_record
+from lamina.archive.record import verify_record
+from lamina.archive.wheel import WheelArchive
 from lamina.core.errors import LocalBuildError
 from lamina.core.values import Pin, Wheel
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamina.core.values import SourcePin
     from lamina.core.store import Store
     from lamina.core.target import Target
+    from lamina.core.values import SourcePin
 
 __all__ = ["admit", "admitted"]
 

@@ -17,22 +17,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from lamina.core.errors import LocalBuildError, MissingExtraError
 from lamina.bytecode.interpreter import search
+from lamina.core.errors import LocalBuildError, MissingExtraError
+from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 from lamina.fetch.source.admission import admit, admitted
 from lamina.fetch.source.checkout import checkout
 from lamina.fetch.source.identity import content_of
 from lamina.fetch.source.nearest import nearest
-from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lamina.fetch.index import Index
-    from lamina.core.values import SourcePin
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
     from lamina.core.target import Target
+    from lamina.core.values import SourcePin
+    from lamina.fetch.index import Index
 
 __all__ = ["Workshop", "build"]
 
@@ -51,13 +51,10 @@ class Workshop:
     target: Target
     store: Store
     index: Index
-    """Asked only for what to suggest where something cannot be built for the target."""
-    project: Path
-    """Where uv looks for its settings, such as the indexes of build requirements."""
+    """Its project is where uv looks for settings, such as the indexes of build requirements; asked for suggestions."""
     fetch: Callable[[Pin], Path]
     """Brings a locked source archive into the store."""
     reporter: Reporter
-    offline: bool = False
 
 
 def build(pins: Sequence[SourcePin], workshop: Workshop) -> tuple[Wheel, ...]:
@@ -107,10 +104,15 @@ def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
     place = _sources(pin, directory, workshop)
     output = directory / "wheel"
     arguments = [program, "build", "--wheel", "--no-sources", "--color", "never", "--out-dir", str(output)]
-    arguments += ["--python", str(_interpreter(workshop)), *(["--offline"] if workshop.offline else []), str(place)]
+    arguments += [
+        "--python",
+        str(_interpreter(workshop)),
+        *(["--offline"] if workshop.index.offline else []),
+        str(place),
+    ]
     done = subprocess.run(
         arguments,
-        cwd=workshop.project,
+        cwd=workshop.index.project,
         env=_environment(pin, directory, workshop.store),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -235,7 +237,7 @@ def _environment(pin: SourcePin, directory: Path, store: Store) -> dict[str, str
 
 def _with_suggestion(error: LocalBuildError, pin: SourcePin, workshop: Workshop) -> LocalBuildError:
     """Return *error* with the nearest version that needs no building; only an index can know one."""
-    if not isinstance(pin.source, SdistSource) or workshop.offline:
+    if not isinstance(pin.source, SdistSource) or workshop.index.offline:
         return error
     found = nearest(pin, workshop.target, workshop.index)
     advice = (

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from lamina.project.ignore import GitIgnore
-from lamina.project.sources import fingerprint
 from lamina.core.errors import LocalBuildError
 from lamina.core.values import DirectorySource, SdistSource, SourcePin, VcsSource
+from lamina.project.ignore import GitIgnore
+from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ from packaging.version import InvalidVersion, Version
 from lamina.core.errors import FetchError
 
 if TYPE_CHECKING:
-    from lamina.fetch.index import Index
-    from lamina.core.values import SourcePin
     from lamina.core.target import Target
+    from lamina.core.values import SourcePin
+    from lamina.fetch.index import Index
 
 __all__ = ["nearest"]
 

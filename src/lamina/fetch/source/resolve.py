@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.core.errors import LockError
-from lamina.fetch.source.identity import identify
 from lamina.core.values import DirectorySource, Selection, SourcePin
+from lamina.fetch.source.identity import identify
 from lamina.project.service import LocalMode
 
 if TYPE_CHECKING:

@@ -6,18 +6,19 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lamina.archive.placement import installed_path
+from lamina.archive.wheel import WheelArchive
+from lamina.core.errors import PackageError
 from lamina.project.snapshot import Snapshot, take
 from lamina.project.sources import SourceFile
-from lamina.archive.wheel import WheelArchive, installed_path
-from lamina.core.errors import PackageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from lamina.project.sources import SourceTree
-    from lamina.core.values import Wheel
     from lamina.core.store import Store
+    from lamina.core.values import Wheel
+    from lamina.project.sources import SourceTree
 
 __all__ = ["unpack"]
 

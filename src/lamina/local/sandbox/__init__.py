@@ -4,8 +4,3 @@ An embedded AWS on loopback, for trying everything without an account: MiniStack
 It runs functions with its own interpreter, so it is started with one of the target's minor version, from a virtual environment with
 nothing in it: what a function can import is then its layers, its package and the standard library. Its own packages stand apart.
 """
-
-from lamina.local.sandbox.installation import Installation, bare, prepare
-from lamina.local.sandbox.server import Sandbox
-
-__all__ = ["Installation", "Sandbox", "bare", "prepare"]

@@ -15,8 +15,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from lamina.pipeline.checks.view import View
 from lamina.core.values import Finding, Severity
+from lamina.pipeline.checks.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.pipeline.checks import content, limits, overlap, sdk, sources
 from lamina.core.target import quotas
+from lamina.pipeline.checks import content, limits, overlap, sdk, sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

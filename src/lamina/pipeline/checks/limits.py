@@ -24,8 +24,8 @@ from lamina.core.values import Finding, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lamina.project.service import Service
     from lamina.core.target import Quotas
+    from lamina.project.service import Service
 
 __all__ = ["DistributionSize", "LayerSize", "PackageSize", "Share", "SizedLayer", "SizedPackage", "check"]
 

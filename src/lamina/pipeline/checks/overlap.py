@@ -21,15 +21,15 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
+from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.stdlib import is_standard
 from lamina.pipeline.checks.view import View, listed, owner_of, stacks
-from lamina.core.values import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lamina.pipeline.checks.view import Stack
     from lamina.core.values import Distribution, Layer, Package
+    from lamina.pipeline.checks.view import Stack
     from lamina.project.service import Service
 
 __all__ = ["check"]

@@ -21,22 +21,22 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.pipeline.checks.view import View, owner_of, stacks
 from lamina.core.frozen import frozen
-from lamina.core.values import Finding, Severity
-from lamina.project.service import SdkPolicy
 from lamina.core.target import runtimes
 from lamina.core.toml import read_data
+from lamina.core.values import Finding, Severity
+from lamina.pipeline.checks.view import View, owner_of, stacks
+from lamina.project.service import SdkPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from packaging.requirements import Requirement
 
-    from lamina.pipeline.checks.view import Stack
-    from lamina.core.values import Layer, Package
-    from lamina.project.service import Service
     from lamina.core.target import Preinstalled, Target
+    from lamina.core.values import Layer, Package
+    from lamina.pipeline.checks.view import Stack
+    from lamina.project.service import Service
 
 __all__ = ["check", "left_out"]
 

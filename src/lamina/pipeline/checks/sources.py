@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.pipeline.checks.view import View, listed
 from lamina.core.values import Finding, Severity
+from lamina.pipeline.checks.view import View, listed
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:

@@ -22,51 +22,49 @@ import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lamina.project import config
 from lamina.archive.layer import ending, in_order
 from lamina.archive.zip.zipformat import end_of_directory
-from lamina.aws.publish.parts import cut
 from lamina.aws.publish.manifest import decode as decode_record
+from lamina.aws.publish.parts import cut
 from lamina.aws.publish.remote.index import Shelf, shelved
-from lamina.aws.publish.zip_source import Patchwork
-from lamina.pipeline.report import place_of
-from lamina.bytecode.choice import Toolchain, follow, known_choice
-from lamina.pipeline.checks import finished
-from lamina.core.frozen import replace
-from lamina.bytecode.imports.index import index_place
-from lamina.pipeline.layers import LayerPlan, closure_of, distributions, reuse, stretches
-from lamina.core.values import Build, Layer, Package
 from lamina.aws.publish.remote.metadata import absent_codes, is_fine, is_of_imports, note_places, source_tree
-from lamina.pipeline.packages import pack_anew
 from lamina.aws.publish.remote.segments import Pieces, sharing_name, sharing_note
+from lamina.aws.publish.zip_source import Patchwork
+from lamina.bytecode.choice import Toolchain, follow, known_choice
+from lamina.bytecode.imports.index import index_place
+from lamina.core.frozen import replace
+from lamina.core.reporter import SILENT
+from lamina.core.store import Store
+from lamina.core.target import quotas
+from lamina.core.values import Build, Layer, Package
+from lamina.pipeline.checks import finished
+from lamina.pipeline.layers import LayerPlan, closure_of, distributions, reuse, stretches
+from lamina.pipeline.packages import pack_anew
 from lamina.pipeline.plan import Session, plan_for
 from lamina.pipeline.previous import Previous
-from lamina.core.reporter import Silent
-from lamina.core.store import Store
-from lamina.fetch.provider import Supply
-from lamina.core.target import quotas
+from lamina.pipeline.report import place_of
+from lamina.project import config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from lamina.archive.layer import Contribution
-    from lamina.project.sources import SourceTree
-    from lamina.aws.publish.config import PublishConfig
     from lamina.aws.api.protocols import Objects
-    from lamina.aws.publish.zip_source import Source
-    from lamina.aws.publish.survey import Place
+    from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import Wanted
-    from lamina.bytecode.choice import Choice, Closure
-    from lamina.core.values import Finding
     from lamina.aws.publish.remote.segments import Laid
-    from lamina.pipeline.plan import Options, Plan
+    from lamina.aws.publish.survey import Place
+    from lamina.aws.publish.zip_source import Source
+    from lamina.bytecode.choice import Choice, Closure
     from lamina.core.reporter import Reporter
+    from lamina.core.values import Finding
+    from lamina.fetch.provider import WheelProvider
+    from lamina.pipeline.plan import Options, Plan
     from lamina.project.service import Service
+    from lamina.project.sources import SourceTree
 
 __all__ = ["Assembled", "assemble"]
-
-_SILENT = Silent()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +90,7 @@ def assemble(
     directory: Path,
     packing: bool = False,
     store: Store | None = None,
-    reporter: Reporter = _SILENT,
+    reporter: Reporter = SILENT,
 ) -> Assembled | None:
     """
     Return the layers of *project* from what the bucket of the first place has; their zips are in *directory*.
@@ -165,7 +163,7 @@ class _Bench:
     def build(self, planned: Plan) -> Build | None:
         """Return the build for one target; nothing where it has to be made in full."""
         started, service, session = time.perf_counter(), planned.service, self.session
-        supply = Supply(session, service.target)
+        supply = session.provider(service.target)
         session.reporter.stage("Looking at what the bucket knows")
         names = {draft.recipe.key(pin.sha256) for draft in planned.layers for pin in draft.selection.pins}
         names |= {sharing_name(draft.selection.pins, draft.recipe) for draft in planned.layers}
@@ -223,7 +221,7 @@ class _Bench:
                     file.write(content)
 
     def _choice(
-        self, closure: Closure, planned: Plan, tree: SourceTree, supply: Supply, toolchain: Toolchain
+        self, closure: Closure, planned: Plan, tree: SourceTree, supply: WheelProvider, toolchain: Toolchain
     ) -> Choice:
         known = known_choice(planned.service, closure, tree, toolchain=toolchain, store=self.notes)
         if known is not None:

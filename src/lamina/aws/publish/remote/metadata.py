@@ -10,31 +10,31 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from lamina.project import config
 from lamina.archive.collisions import shared_paths
-from lamina.bytecode.modules import AbsentCode
 from lamina.archive.segment import AREA, find_segment
-from lamina.project.sources import walk
-from lamina.bytecode.choice import reach_place
-from lamina.core.frozen import replace
-from lamina.bytecode.imports.index import index_place, is_index
-from lamina.pipeline.layers import closure_of
 from lamina.aws.publish.remote.segments import sharing_note
+from lamina.bytecode.choice import reach_place
+from lamina.bytecode.imports.index import index_place, is_index
+from lamina.bytecode.modules import AbsentCode
+from lamina.core.frozen import replace
 from lamina.pipeline.build import with_local
+from lamina.pipeline.layers import closure_of
 from lamina.pipeline.plan import Session, plan_for
+from lamina.project import config
 from lamina.project.service import BytecodeMode
-from lamina.fetch.provider import Supply
+from lamina.project.sources import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from lamina.project.sources import SourceTree
     from lamina.bytecode.choice import Closure
-    from lamina.pipeline.layers import Draft
-    from lamina.core.values import Pin, Wheel
-    from lamina.pipeline.plan import Options, Plan
     from lamina.core.store import Store
+    from lamina.core.values import Pin, Wheel
+    from lamina.fetch.provider import WheelProvider
+    from lamina.pipeline.layers import Draft
+    from lamina.pipeline.plan import Options, Plan
+    from lamina.project.sources import SourceTree
 
 __all__ = ["absent_codes", "is_fine", "is_of_imports", "note_places", "notes", "source_tree"]
 
@@ -75,12 +75,12 @@ def note_places(planned: Plan, tree: SourceTree, store: Store, session: Session)
     for closure in closures:
         if closure.functions:
             found[reach_place(service, closure, tree, store)] = None
-            codes = absent_codes(closure, Supply(session, service.target))
+            codes = absent_codes(closure, session.provider(service.target))
             found |= {index_place(code, store, python=service.target.python): None for code in codes}
     return list(found)
 
 
-def absent_codes(closure: Closure, supply: Supply) -> list[AbsentCode]:
+def absent_codes(closure: Closure, supply: WheelProvider) -> list[AbsentCode]:
     """Return the modules of a layer's wheels, which are fetched where somebody looks into them."""
 
     def fetch(pin: Pin) -> Wheel:
@@ -92,7 +92,7 @@ def absent_codes(closure: Closure, supply: Supply) -> list[AbsentCode]:
 def source_tree(planned: Plan, session: Session) -> SourceTree:
     """Return the first-party sources of the service, with what comes from local packages."""
     tree = walk(session.project, planned.service.source, planned.service.include)
-    return with_local(tree, planned, Supply(session, planned.service.target))
+    return with_local(tree, planned, session.provider(planned.service.target), session)
 
 
 def is_fine(place: Path, content: bytes) -> bool:

@@ -13,14 +13,14 @@ import zlib
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.segment import AREA as BYTECODE_AREA
-from lamina.bytecode.segment import bytecode_key, bytecode_segment, read_bytecode
 from lamina.archive.collisions import are_settled, shared_paths
-from lamina.archive.remote_segment import decode, pieces_of
 from lamina.archive.layer import Contribution
+from lamina.archive.remote_segment import decode, pieces_of
 from lamina.archive.segment import AREA, find_segment, splice
 from lamina.aws.api.parallel import in_parallel
 from lamina.aws.publish.remote.index import group_name, grouped
+from lamina.bytecode.segment import AREA as BYTECODE_AREA
+from lamina.bytecode.segment import bytecode_key, bytecode_segment, read_bytecode
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.frozen import frozen
 from lamina.project.service import BytecodeMode
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from lamina.archive.remote_segment import Fragment
     from lamina.archive.layer import Ending
+    from lamina.archive.remote_segment import Fragment
     from lamina.archive.segment import Recipe, Segment
     from lamina.aws.api.protocols import Objects
     from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Cut, Part
     from lamina.aws.publish.remote.index import Shelf
     from lamina.bytecode.choice import Toolchain
-    from lamina.pipeline.layers import LayerPlan
-    from lamina.core.values import Pin
     from lamina.core.store import Store
-    from lamina.fetch.provider import Supply
+    from lamina.core.values import Pin
+    from lamina.fetch.provider import WheelProvider
+    from lamina.pipeline.layers import LayerPlan
 
 __all__ = ["Laid", "Pieces", "sharing_name", "sharing_note"]
 
@@ -87,7 +87,7 @@ class Pieces:
     """The segments of one target's layers."""
 
     def __init__(
-        self, shelf: Shelf, objects: Objects, keys: Keys, *, supply: Supply, toolchain: Toolchain, store: Store
+        self, shelf: Shelf, objects: Objects, keys: Keys, *, supply: WheelProvider, toolchain: Toolchain, store: Store
     ) -> None:
         """Ask *store* first, then *shelf*, and *supply* for wheels; bytes are in *objects*."""
         self._shelf = shelf

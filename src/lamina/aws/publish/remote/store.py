@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import CorruptArchiveError, LaminaError
-from lamina.core.values import Pin
 from lamina.core.store import Store
 from lamina.core.target import quotas
+from lamina.core.values import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -197,7 +197,7 @@ def _prove(content: bytes, entry: Entry) -> None:
         return
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename  # noqa: PLC0415 - slow to import
 
-    from lamina.archive.wheel import verify_record  # noqa: PLC0415 - only what is new to the store is inflated
+    from lamina.archive.record import verify_record  # noqa: PLC0415 - only what is new to the store is inflated
 
     filename = wheel[3]
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lamina.core.frozen import frozen
 from lamina.core.toml import data_path, read_data
 
-__all__ = ["Rule", "rules", "rules_digest"]
+__all__ = ["FIRST_PARTY", "RECIPE", "Rule", "rules", "rules_digest", "version"]
 
 _DATA = "dynamic_imports.toml"
 
@@ -41,3 +41,16 @@ def rules_digest() -> str:
     import hashlib  # noqa: PLC0415
 
     return hashlib.sha256(data_path(_DATA).read_bytes()).hexdigest()
+
+
+FIRST_PARTY = ""
+"""Stands for the service's own code where a distribution's name is asked for."""
+
+
+RECIPE = 2
+"""Number of the way modules are read. Whatever changes what is found in the same source raises it."""
+
+
+def version() -> str:
+    """Return what decides the answer beside the code that is read: this package's own rules."""
+    return f"{RECIPE}:{rules_digest()}"

@@ -1,0 +1,105 @@
+"""Where each member of a wheel goes in a layer: what is copied, what is left out, what is rewritten."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamina.archive.record import rewritten
+from lamina.archive.zip.zipformat import Encoded, encode
+from lamina.core.errors import DuplicateMemberError, UnsafeMemberError, UnsupportedMemberError
+from lamina.core.paths import PREFIX, clashes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamina.archive.wheel import WheelArchive
+    from lamina.archive.zip.directory import Located
+
+__all__ = ["Placed", "Placement", "installed_path", "place"]
+
+# What tools read about an installed distribution; trimming it breaks plugins, versions and scanners.
+_PROTECTED = ("METADATA", "RECORD", "entry_points.txt", "top_level.txt", "WHEEL")
+_BYTECODE = (".pyc", ".pyo")
+_INSTALLED_SCHEMES = ("purelib", "platlib", "data")
+
+
+class Placed(NamedTuple):
+    """A member of a wheel, and its path in the layer."""
+
+    path: str
+    located: Located
+
+
+class Placement(NamedTuple):
+    """What one wheel gives to a layer: members to copy as they are, and members to make."""
+
+    copied: tuple[Placed, ...]
+    made: tuple[Encoded, ...]
+
+
+def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: frozenset[str] = frozenset()) -> Placement:
+    """
+    Decide where each member of *wheel* goes in a layer.
+
+    ``purelib``, ``platlib`` and ``data`` of the wheel's ``.data`` directory go to the root, as ``pip install --target``
+    puts them; scripts and headers are left out, and so is bytecode, which could be stale.
+    *excluded* is asked with the path relative to ``python/``; *omitted* holds layer paths another distribution provides.
+    RECORD is copied where it still tells the truth, and written anew where it does not.
+    Raises DuplicateMemberError where two members claim one path, UnsafeMemberError for metadata of another distribution,
+    and UnsupportedMemberError for an unknown scheme.
+    """
+    data_prefix = f"{wheel.stem}.data/"
+    record_path = f"{wheel.dist_info}/RECORD"
+    protected = {f"{wheel.dist_info}/{name}" for name in _PROTECTED}
+    members = wheel.members
+    usual = not any(each[0][0].startswith(data_prefix) or each[0][0].endswith(_BYTECODE) for each in members)
+    placed = [
+        (path, each)
+        for each in members
+        if (path := each[0][0] if usual else installed_path(each[0][0], data_prefix)) is not None
+        and (path in protected or not excluded(path))
+    ]
+    made: tuple[Encoded, ...] = ()
+    if not usual or len(placed) != len(members):
+        moved = {located.member.path: path for path, located in placed}
+        _check_moved(moved, wheel)
+        if record_path in moved:
+            placed = [(path, located) for path, located in placed if path != record_path]
+            made = (encode(PREFIX + record_path, rewritten(wheel, moved)),)
+    new = tuple.__new__  # half the time of calling the class by its name
+    copied = sorted([new(Placed, (PREFIX + path, located)) for path, located in placed])
+    if not omitted:
+        return Placement(tuple(copied), made)
+    return Placement(
+        tuple(each for each in copied if each.path not in omitted),
+        tuple(entry for entry in made if entry.member.path not in omitted),
+    )
+
+
+def _check_moved(moved: dict[str, str], wheel: WheelArchive) -> None:
+    """Check what the archive alone does not show: where members end up."""
+    if found := clashes(path.encode() for path in moved.values()):
+        listed = ", ".join(f"`{clash.path.decode()}`" for clash in found)
+        raise DuplicateMemberError(f"`{wheel.name}` installs two members at one path: {listed}")
+    for source, path in moved.items():
+        directory, slash, _ = path.partition("/")
+        if source != path and slash and directory.endswith(".dist-info") and directory != wheel.dist_info:
+            raise UnsafeMemberError(f"`{wheel.name}` installs metadata of another distribution: `{source}`")
+
+
+def installed_path(source: str, data_prefix: str) -> str | None:
+    """
+    Return where the member *source* goes below ``python/``, or ``None`` where it is left out.
+
+    Raises UnsupportedMemberError for a scheme that the wheel format does not know.
+    """
+    if source.endswith(_BYTECODE):
+        return None
+    if not source.startswith(data_prefix):
+        return source
+    scheme, _, path = source.removeprefix(data_prefix).partition("/")
+    if path and scheme in _INSTALLED_SCHEMES:
+        return path
+    if path and scheme in ("scripts", "headers"):
+        return None
+    raise UnsupportedMemberError(f"A wheel installs into the unknown scheme `{scheme}`: `{source}`")
