@@ -5,7 +5,7 @@ Write the reference pages that the code can say by itself: `commands.md` and `ex
 
     .venv/bin/python docs/generate.py
 
-`tests/test_docs.py` compares the pages in the repository with what this makes. Nothing here depends on the width of a
+`tests/repository/test_docs.py` compares the pages in the repository with what this makes. Nothing here depends on the width of a
 terminal or on how a version of Python words its help, so every interpreter makes the same pages.
 """
 

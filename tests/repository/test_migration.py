@@ -23,7 +23,7 @@ from wheels import make_wheel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BEFORE = ROOT / "examples" / "migration"
 GUIDE = ROOT / "docs" / "how-to" / "migrate-from-pythonlayerversion.md"
 TOOLS = ("node", "make", "git")

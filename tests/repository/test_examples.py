@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from lamina.cli.main import build_parser
 from lamina.project import config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ORDERS = ROOT / "examples" / "orders"
 FUNCTIONS = config.load(ORDERS).functions
 without_node = pytest.mark.skipif(shutil.which("node") is None, reason="aws-cdk-lib runs in Node")

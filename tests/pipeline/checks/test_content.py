@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from check.finished import make_layer
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.content import check, check_layers
+from pipeline.checks.made import make_layer
 
 if TYPE_CHECKING:
     from pathlib import Path

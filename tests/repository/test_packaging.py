@@ -21,7 +21,7 @@ from lamina.cli.main import COMMANDS
 if TYPE_CHECKING:
     from email.message import Message
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGE = Path(lamina.__file__).parent
 BINARY = {".png", ".ico", ".whl", ".zip", ".so"}
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from check.finished import make_layer, make_package, make_service
 from lamina.core.values import Severity
 from lamina.pipeline.checks.sdk import check, left_out
 from lamina.project.service import LayerConfig, SdkPolicy
+from pipeline.checks.made import make_layer, make_package, make_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

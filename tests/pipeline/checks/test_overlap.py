@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from check.finished import make_layer, make_package, make_service
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.overlap import check
 from lamina.pipeline.checks.stdlib import is_standard
+from pipeline.checks.made import make_layer, make_package, make_service
 
 if TYPE_CHECKING:
     from pathlib import Path

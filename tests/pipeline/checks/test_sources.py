@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from check.finished import make_package
-from check.finished import make_service as make_checked
 from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.core.values import Severity
 from lamina.pipeline.build import Options, build
 from lamina.pipeline.checks.sources import check
 from lamina.project.service import BytecodeMode
+from pipeline.checks.made import make_package
+from pipeline.checks.made import make_service as make_checked
 from services import make_service
 
 if TYPE_CHECKING:
