@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import remove
-from lamina.aws.publish.parts import cut
+from lamina.aws.publish.parts import layout_parts
 from lamina.core.store import Store
 from lamina.core.target import quotas
 from lamina.pipeline import report
@@ -165,10 +165,10 @@ def due_bytes(event: Event, build: Build) -> int:
     if event.before is None:
         return sum(layer.zipped_bytes for layer in build.layers) + code
     if event.bumped is not None:
-        cuts = [cut(layer.stretches, layer.zipped_bytes, quotas()) for layer in build.layers]
+        cuts = [layout_parts(layer.extents, layer.zipped_bytes, quotas()) for layer in build.layers]
         changed = [each for each in cuts if any(event.bumped in part.names for part in each.parts)]
-        stretches = [stretch for each in changed for part in each.parts for stretch in part.stretches]
-        own = sum(stretch.size for stretch in stretches if stretch.name == event.bumped)
+        extents = [extent for each in changed for part in each.parts for extent in part.extents]
+        own = sum(extent.size for extent in extents if extent.name == event.bumped)
         return own + sum(each.tail_bytes for each in changed)
     return code if event.after == EDITED else 0
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from lamina.coldstart.measure import Run, Subject, start
-from lamina.coldstart.trace import Place
+from lamina.coldstart.trace import ModuleOrigin
 from lamina.coldstart.variants import subjects
 from lamina.local.artifacts import read
 
@@ -47,8 +47,8 @@ def times(directories: list[Path]) -> list[tuple[float, float]]:
 def observed(directory: Path) -> tuple[int, list[str]]:
     runs = [initialised(subject, traced=True) for subject in subjects(read(directory), ())]
     traces = [run.trace for run in runs if run.trace is not None]
-    compiled = sum(file.place is Place.LAYER for trace in traces for file in trace.compiled)
-    opened = {file.path for trace in traces for file, _ in trace.files if file.place is Place.LAYER}
+    compiled = sum(file.place is ModuleOrigin.LAYER for trace in traces for file in trace.compiled)
+    opened = {file.path for trace in traces for file, _ in trace.files if file.place is ModuleOrigin.LAYER}
     return compiled, sorted(opened)
 
 

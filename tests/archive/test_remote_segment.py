@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.archive.remote_segment import Standing, decode, describe, encode, rows_between
+from lamina.archive.remote_segment import SegmentLocation, decode, describe, encode, rows_between
 from lamina.archive.segment import Recipe, splice
 from lamina.core.store import Store
 from lamina.core.values import Pin, Wheel
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lamina.archive.segment import Segment
 
-STANDING = Standing(key=f"parts/{'a' * 64}", start=7)
+STANDING = SegmentLocation(key=f"parts/{'a' * 64}", start=7)
 
 
 @pytest.fixture

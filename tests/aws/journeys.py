@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from aws.lambdafakes import code
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.desired import want
+from lamina.aws.publish.desired import desired_layers
 from lamina.aws.publish.manifest import encode
-from lamina.pipeline.build import Options, build
+from lamina.pipeline.build import BuildOptions, build
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def make_ground(directory: Path, emulator: Emulator, monkeypatch: pytest.MonkeyP
     grouped.add("wheel3", "1.1", {"wheel3/noise.bin": _noise(9, _BIG // 5)})
     for service in (small, big, grouped):
         _built(service, monkeypatch)
-    (wanted,) = want((before,), PublishConfig())
+    (wanted,) = desired_layers((before,), PublishConfig())
     return Ground(
         small=small,
         big=big,
@@ -91,7 +91,7 @@ def _noise(seed: int, size: int) -> bytes:
 def _built(service: Service, monkeypatch: pytest.MonkeyPatch) -> Build:
     # What a machine without the wheels asks a bucket for is another journey.
     monkeypatch.setenv("LAMINA_CACHE_DIR", os.fspath(service.root.parent / "cache"))
-    built = build(service.write(), Options()).build
+    built = build(service.write(), BuildOptions()).build
     assert built.ok
     return built
 

@@ -7,9 +7,9 @@ import random
 from typing import TYPE_CHECKING
 
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.desired import Wanted, want
+from lamina.aws.publish.desired import DesiredLayer, desired_layers
 from lamina.core.target import Target, quotas
-from lamina.core.values import Build, Distribution, Layer, Stretch
+from lamina.core.values import Build, Distribution, Extent, Layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ def make_layer(
             )
             for each in sorted(sizes)
         ),
-        stretches=tuple(Stretch(name=each, size=len(piece)) for each, piece in zip(ordered, pieces, strict=True)),
+        extents=tuple(Extent(name=each, size=len(piece)) for each, piece in zip(ordered, pieces, strict=True)),
     )
 
 
@@ -64,7 +64,7 @@ def make_build(*layers: Layer, service: str = "shop") -> Build:
     return Build(service=service, target=TARGET, layers=layers, packages=(), findings=(), reused=False, seconds=0.0)
 
 
-def make_wanted(layer: Layer, config: PublishConfig | None = None, *, service: str = "shop") -> Wanted:
+def make_wanted(layer: Layer, config: PublishConfig | None = None, *, service: str = "shop") -> DesiredLayer:
     """Return what is wanted of one *layer*."""
-    (wanted,) = want([make_build(layer, service=service)], config or PublishConfig(bucket="artifacts"))
+    (wanted,) = desired_layers([make_build(layer, service=service)], config or PublishConfig(bucket="artifacts"))
     return wanted

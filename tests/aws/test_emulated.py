@@ -16,8 +16,8 @@ from lamina.aws.publish.accounts import connect
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.survey import Job, survey
-from lamina.aws.publish.zip_source import Source
+from lamina.aws.publish.survey import LayerJob, survey
+from lamina.aws.publish.zip_source import LayerZip
 from lamina.core.errors import AwsError, IntegrityError, MissingBucketError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from emulators import Emulator
     from lamina.aws.api.protocols import Objects
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
 
 SIZES = {
     "none-large": {f"d{number:02}": 700_000 for number in range(20)},
@@ -35,15 +35,17 @@ SIZES = {
 }
 
 
-def publish(wanted: Wanted, *, observe: Callable[[str, str], None] | None = None) -> list[Published]:
-    return list(apply(survey([Job(wanted)], connect(wanted.config, observe=observe))))
+def publish(wanted: DesiredLayer, *, observe: Callable[[str, str], None] | None = None) -> list[Published]:
+    return list(apply(survey([LayerJob(wanted)], connect(wanted.config, observe=observe))))
 
 
 def unique() -> str:
     return f"t{uuid.uuid4().hex[:12]}"
 
 
-def wanted_in(directory: Path, emulator: Emulator, sizes: dict[str, int], service: str, **versions: str) -> Wanted:
+def wanted_in(
+    directory: Path, emulator: Emulator, sizes: dict[str, int], service: str, **versions: str
+) -> DesiredLayer:
     layer = make_layer(directory / uuid.uuid4().hex, sizes, versions=versions)
     return make_wanted(layer, PublishConfig(bucket=service, regions=(emulator.region,)), service=service)
 
@@ -62,7 +64,7 @@ def test_composed_object_is_the_local_zip_for_moto(tmp_path: Path, moto: Emulato
     objects = Access(region=moto.region).connect().bucket(name)
     composed = objects.head(f"lamina/layers/{wanted.layer.digest}.zip")
     assert composed is not None
-    assert Source(wanted).composite_sha256 == composed.composite_sha256
+    assert LayerZip(wanted).composite_sha256 == composed.composite_sha256
 
 
 def test_bytes_sent_to_ministack(tmp_path: Path, ministack: Emulator) -> None:
@@ -87,7 +89,7 @@ def test_two_publishers_at_once_make_one_version(tmp_path: Path, ministack: Emul
     ministack.make_bucket(name)
     wanted = wanted_in(tmp_path, ministack, {"alpha": 5000}, name)
     places = connect(wanted.config)
-    plans = [survey([Job(wanted)], places) for _ in range(2)]
+    plans = [survey([LayerJob(wanted)], places) for _ in range(2)]
     results: list[Published] = []
     threads = [threading.Thread(target=lambda steps=steps: results.extend(apply(steps))) for steps in plans]
     for thread in threads:
@@ -114,7 +116,7 @@ def test_several_regions_and_shared_versions(tmp_path: Path, ministack: Emulator
     )
     wanted = make_wanted(make_layer(tmp_path, {"alpha": 5000}), config, service=name)
     published = publish(wanted)
-    again = survey([Job(wanted)], connect(config))
+    again = survey([LayerJob(wanted)], connect(config))
 
     arns = [f"arn:aws:lambda:{region}:000000000000:layer:{name}-common:1" for region in regions]
     assert arns == [each.version.arn for each in published]

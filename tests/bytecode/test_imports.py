@@ -18,7 +18,7 @@ from lamina.bytecode.imports.index import Code, Scanner
 from lamina.bytecode.imports.reach import reachable
 from lamina.bytecode.imports.resolve import Reachable, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, rules
-from lamina.bytecode.imports.scan import Import, Scan, decode, scan, scan_extension
+from lamina.bytecode.imports.scan import ImportStatement, Scan, decode, scan, scan_extension
 from lamina.bytecode.modules import SourceCode, WheelCode
 from lamina.core.store import Store
 from lamina.core.values import Pin, Wheel
@@ -329,7 +329,7 @@ def test_extension_module_reaches_what_it_names(scanner: Scanner, store: Store) 
     )
 
     assert {"demo/__init__.py", "demo/a.py", "demo/sub/__init__.py", "demo/sub/c.py"} == found.members("demo")
-    assert Scan(imports=(Import("demo.a"), Import("demo.sub.c"))) == scan_extension(
+    assert Scan(imports=(ImportStatement("demo.a"), ImportStatement("demo.sub.c"))) == scan_extension(
         machine, ["demo", "demo.a", "demo.sub.c"]
     )
 
@@ -436,9 +436,9 @@ def test_scan_survives_json() -> None:
     )
 
     assert found == decode(json.loads(json.dumps(found)))
-    assert Import("x", 1, ("y",)) in found.imports
-    assert Import("d", scope="f") in found.imports
-    assert Import("a.b", 0, ("e",), scope="f") in found.imports
+    assert ImportStatement("x", 1, ("y",)) in found.imports
+    assert ImportStatement("d", scope="f") in found.imports
+    assert ImportStatement("a.b", 0, ("e",), scope="f") in found.imports
     assert ("f",) == found.exports
 
 

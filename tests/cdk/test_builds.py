@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.cdk.builds import _NOTHING_ELSE, Builds
-from lamina.pipeline.build import Options
+from lamina.pipeline.build import BuildOptions
 
 if TYPE_CHECKING:
     from services import Service
@@ -32,7 +32,7 @@ def builds(said: io.StringIO) -> Builds:
 
 def test_same_question_as_the_command() -> None:
     """What the constructs ask of the last build is what `lamina build` without options asks."""
-    assert Options().asked() == _NOTHING_ELSE
+    assert BuildOptions().asked() == _NOTHING_ELSE
 
 
 def test_app_sees_one_build(service: Service, builds: Builds) -> None:

@@ -6,7 +6,7 @@ import inspect
 
 from aws_cdk.aws_lambda import FunctionOptions
 
-from lamina.cdk.options import Options
+from lamina.cdk.options import FunctionKeywords
 
 OURS = {"layers", "architecture"}
 
@@ -16,5 +16,12 @@ def test_options_are_known() -> None:
     known = set(inspect.signature(FunctionOptions.__init__).parameters) - {"self"}
 
     assert known >= OURS
-    assert set() == Options.__annotations__.keys() - (known - OURS)
-    assert {"memory_size", "timeout", "environment", "tracing", "role", "vpc"} <= Options.__annotations__.keys()
+    assert set() == FunctionKeywords.__annotations__.keys() - (known - OURS)
+    assert {
+        "memory_size",
+        "timeout",
+        "environment",
+        "tracing",
+        "role",
+        "vpc",
+    } <= FunctionKeywords.__annotations__.keys()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.aws.api.telemetry import Deployed, Invoked
+from lamina.aws.api.telemetry import DeployedFunction, Invoked
 from lamina.coldstart.forced import VARIABLE, force
 from lamina.core.errors import AwsError, ConfigError
 
@@ -22,8 +22,8 @@ _LAYERS = ("arn:aws:lambda:eu-west-1:123456789012:layer:common:4",)
 class FakeFunctions:
     """One function that starts cold whenever its environment has changed."""
 
-    deployed: Deployed | None = field(
-        default_factory=lambda: Deployed(
+    deployed: DeployedFunction | None = field(
+        default_factory=lambda: DeployedFunction(
             name="orders",
             version="$LATEST",
             revision="1",
@@ -38,7 +38,7 @@ class FakeFunctions:
     environments: list[dict[str, str]] = field(default_factory=list)
     cold: bool = False
 
-    def get(self, name: str, version: str | None = None) -> Deployed | None:
+    def get(self, name: str, version: str | None = None) -> DeployedFunction | None:
         return self.deployed
 
     def aliases(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:

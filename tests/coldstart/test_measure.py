@@ -14,11 +14,11 @@ from built import MINOR
 from coldstart_layers import HANDLER, distribution
 from lamina.coldstart.attribution import modules, shares
 from lamina.coldstart.measure import Schedule, conduct, start
-from lamina.coldstart.trace import Place
+from lamina.coldstart.trace import ModuleOrigin
 from lamina.coldstart.variants import Showing, subjects
 from lamina.core.store import Store
 from lamina.local.artifacts import read
-from lamina.local.initialise import Options, initialise
+from lamina.local.initialise import StartOptions, initialise
 from lamina.local.world import Mode
 from lamina.pipeline import build as pipeline
 from services import make_service
@@ -143,7 +143,7 @@ def _built(tmp_path: Path, bytecode: str) -> Subject:
     (project / "service" / "handlers" / "hello.py").write_text("import beta\ndef lambda_handler(event, context): ...\n")
     configuration = project / "pyproject.toml"
     configuration.write_text(configuration.read_text().replace(">=3.12", ">=3.9"))
-    pipeline.build(project, pipeline.Options(), store=Store.open(tmp_path / "store"))
+    pipeline.build(project, pipeline.BuildOptions(), store=Store.open(tmp_path / "store"))
     [subject] = subjects(read(project), (), showing=Showing())
     return subject
 
@@ -155,7 +155,9 @@ def test_built_layers_are_never_compiled(tmp_path: Path, bytecode: str) -> None:
     run = start(subject.world, traced=True)
 
     assert run.trace is not None
-    layers = {each.module for each in run.trace.imports if each.file is not None and each.file.place is Place.LAYER}
+    layers = {
+        each.module for each in run.trace.imports if each.file is not None and each.file.place is ModuleOrigin.LAYER
+    }
     assert {"alpha", "beta"} == layers
     assert () == run.trace.compiled
     assert 1980 == _year(subject.world.layer / "python" / "beta.py")
@@ -166,12 +168,12 @@ def test_the_interpreter_agrees_on_what_is_compiled(tmp_path: Path, bytecode: st
     """The audit hook counts exactly the modules that the interpreter itself, asked with -v, says it made from their sources."""
     subject = _built(tmp_path, bytecode)
     run = start(subject.world, traced=True)
-    logs = initialise(subject.world, options=Options(interpreter=("-v",))).logs
+    logs = initialise(subject.world, options=StartOptions(interpreter=("-v",))).logs
     directories = subject.world.directories(run.mode)
     said = re.findall(r"^# code object from '?([^'\n]+?\.py)'?$", logs, flags=re.MULTILINE)
 
     assert run.trace is not None
-    prefixes = {Place.LAYER: directories.opt, Place.PACKAGE: directories.task}
+    prefixes = {ModuleOrigin.LAYER: directories.opt, ModuleOrigin.PACKAGE: directories.task}
     counted = {f"{prefixes[file.place]}/{file.path}" for file in run.trace.compiled}
     assert counted == {path for path in said if path.startswith(tuple(prefixes.values()))}
     assert (bytecode == "none") == bool(counted)

@@ -82,7 +82,7 @@ def test_round_trip(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store")
 
     def compiled() -> list[str]:
-        pipeline.build(project, pipeline.Options(), store=store)
+        pipeline.build(project, pipeline.BuildOptions(), store=store)
         [subject] = subjects(read(project), ())
         run = start(subject.world, traced=True)
         assert run.trace is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.store import Store
-from lamina.fetch.index import Index
+from lamina.fetch.index import PackageIndex
 from loopback import IndexServer
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def server(tmp_path: Path) -> Iterator[IndexServer]:
 
 
 @pytest.fixture
-def index(tmp_path: Path, store: Store, server: IndexServer) -> Iterator[Index]:
+def index(tmp_path: Path, store: Store, server: IndexServer) -> Iterator[PackageIndex]:
     """An index of *server* whose retries do not wait."""
     (tmp_path / "project").mkdir()
-    index = Index(tmp_path / "project", store, index_url=server.simple, backoff=0.0)
+    index = PackageIndex(tmp_path / "project", store, index_url=server.simple, backoff=0.0)
     yield index
     index.client.close()

@@ -11,7 +11,7 @@ from keyring.credentials import SimpleCredential
 
 from lamina.core.errors import AccessDeniedError, ConfigError, DownloadError, LaminaError
 from lamina.fetch.credentials import Credentials, Login
-from lamina.fetch.index import Index
+from lamina.fetch.index import PackageIndex
 from lamina.fetch.provider import fetch
 from loopback import IndexServer
 from wheels import make_wheel
@@ -66,7 +66,7 @@ def keyrings() -> Iterator[None]:
     keyring.set_keyring(before)
 
 
-def get(path: Path, server: IndexServer, index: Index, store: Store) -> None:
+def get(path: Path, server: IndexServer, index: PackageIndex, store: Store) -> None:
     """Look *path* up and download it."""
     pin = server.pin(path)
     index.files(pin.name, pin.version, {pin.sha256}, None)
@@ -81,7 +81,7 @@ def users(server: IndexServer) -> list[str | None]:
 def test_from_the_url(private: IndexServer, store: Store, tmp_path: Path) -> None:
     """The userinfo of an index's URL opens the index and its files, without a refusal first."""
     url = f"http://user:t0ken%2Fwith%3Aodd%40letters@127.0.0.1:{private.port}/simple"
-    get(make_wheel(private.directory, "a", "1.0"), private, Index(tmp_path, store, index_url=url), store)
+    get(make_wheel(private.directory, "a", "1.0"), private, PackageIndex(tmp_path, store, index_url=url), store)
 
     assert users(private) == ["user", "user"]
 
@@ -94,7 +94,7 @@ def test_from_the_environment(
     monkeypatch.setenv("UV_DEFAULT_INDEX", private.simple)
     monkeypatch.setenv("UV_INDEX_MY_OWN_INDEX_USERNAME", "user")
     monkeypatch.setenv("UV_INDEX_MY_OWN_INDEX_PASSWORD", TOKEN)
-    get(make_wheel(private.directory, "a", "1.0"), private, Index(tmp_path, store), store)
+    get(make_wheel(private.directory, "a", "1.0"), private, PackageIndex(tmp_path, store), store)
 
     assert users(private) == ["user", "user"]
 
@@ -110,7 +110,7 @@ def test_from_netrc(
     get(
         make_wheel(private.directory, "a", "1.0"),
         private,
-        Index(tmp_path, store, index_url=private.simple),
+        PackageIndex(tmp_path, store, index_url=private.simple),
         store,
     )
 
@@ -123,7 +123,7 @@ def test_from_keyring(private: IndexServer, store: Store, tmp_path: Path, servic
     """Keyring is asked after a refusal, once, for the index and then its host."""
     backend = FakeKeyring(service.format(simple=private.simple, url=private.url, port=private.port), "user")
     keyring.set_keyring(backend)
-    index = Index(tmp_path, store, index_url=private.simple)
+    index = PackageIndex(tmp_path, store, index_url=private.simple)
     get(make_wheel(private.directory, "a", "1.0"), private, index, store)
     services = [asked for asked, _ in backend.asked]
 
@@ -136,7 +136,7 @@ def test_user_name_in_the_url_and_password_in_keyring(private: IndexServer, stor
     """A URL with a user name only says whose password keyring is asked for."""
     backend = FakeKeyring(private.simple, "user")
     keyring.set_keyring(backend)
-    index = Index(tmp_path, store, index_url=private.simple.replace("://", "://user@"))
+    index = PackageIndex(tmp_path, store, index_url=private.simple.replace("://", "://user@"))
     get(make_wheel(private.directory, "a", "1.0"), private, index, store)
 
     assert backend.asked == [(private.simple, "user")]
@@ -206,7 +206,7 @@ def test_each_host_gets_its_own(server: IndexServer, private: IndexServer, store
     path = make_wheel(server.directory, "a", "1.0")
     with IndexServer(server.directory, users={"third": "x"}) as third:
         urls = [private.simple.replace("://", "://other:another@"), third.with_credentials(third.simple, "third")]
-        index = Index(tmp_path, store, index_url=server.simple, extra_index_urls=urls)
+        index = PackageIndex(tmp_path, store, index_url=server.simple, extra_index_urls=urls)
         index.files("unknown", "1.0", {"0" * 64}, None)
         for each in (private, third, server):
             fetch([each.pin(path)], store, verify=accept, index=index)
@@ -222,7 +222,7 @@ def test_redirect_to_another_host(server: IndexServer, private: IndexServer, sto
     """A redirect elsewhere is followed without the credentials of where it came from."""
     path = make_wheel(server.directory, "a", "1.0")
     private.behaviour.redirect[path.name] = server.file_url(path.name)
-    index = Index(tmp_path, store, index_url=private.simple.replace("://", "://other:another@"))
+    index = PackageIndex(tmp_path, store, index_url=private.simple.replace("://", "://other:another@"))
     get(path, private, index, store)
 
     assert users(private) == ["other", "other"]
@@ -236,7 +236,7 @@ def test_redirect_to_a_host_with_a_login(
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.redirect[path.name] = private.file_url(path.name).replace("://", "://evil:evil@")
     urls = [private.simple.replace("://", "://other:another@")]
-    index = Index(tmp_path, store, index_url=server.simple, extra_index_urls=urls)
+    index = PackageIndex(tmp_path, store, index_url=server.simple, extra_index_urls=urls)
     fetch([server.pin(path)], store, verify=accept, index=index)
     index.client.close()
 
@@ -244,7 +244,7 @@ def test_redirect_to_a_host_with_a_login(
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
-def test_redirect_to_another_kind_of_place(server: IndexServer, store: Store, index: Index, target: str) -> None:
+def test_redirect_to_another_kind_of_place(server: IndexServer, store: Store, index: PackageIndex, target: str) -> None:
     """Only the web is a place to be redirected to."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.redirect[path.name] = target
@@ -254,7 +254,7 @@ def test_redirect_to_another_kind_of_place(server: IndexServer, store: Store, in
     assert str(caught.value) == f"`{target}` is not a place to be redirected to"
 
 
-def test_redirect_without_end(server: IndexServer, store: Store, index: Index) -> None:
+def test_redirect_without_end(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A redirect in a circle ends."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.redirect[path.name] = server.file_url(path.name)
@@ -280,7 +280,7 @@ def test_no_secret_gets_out(
     private.behaviour.refuse[busy.name] = [503] * 20
     private.behaviour.refuse["d"] = [403]
     url = f"http://user:t0ken%2Fwith%3Aodd%40letters@127.0.0.1:{private.port}/simple"
-    index = Index(tmp_path, store, index_url=url, backoff=0.0)
+    index = PackageIndex(tmp_path, store, index_url=url, backoff=0.0)
     found = index.files("a", "1.0", {pins[0].sha256}, None)
     errors: list[LaminaError] = []
     for pin in pins:

@@ -20,7 +20,7 @@ from lamina.core.errors import (
     RecordMismatchError,
 )
 from lamina.core.values import Pin, Wheel
-from lamina.fetch.index import Index
+from lamina.fetch.index import PackageIndex
 from lamina.fetch.provider import fetch
 from loopback import IndexServer
 from wheels import make_wheel
@@ -41,7 +41,7 @@ def wheel(server: IndexServer, name: str = "a", *, size: int = 0) -> Path:
     return make_wheel(server.directory, name, "1.0", files, stored=set(files or ()))
 
 
-def get(pins: Sequence[Pin], store: Store, index: Index) -> tuple[Wheel, ...]:
+def get(pins: Sequence[Pin], store: Store, index: PackageIndex) -> tuple[Wheel, ...]:
     return fetch(pins, store, verify=accept, index=index)
 
 
@@ -74,7 +74,7 @@ class Recorder:
         raise AssertionError(message, hint)
 
 
-def test_order_and_content(server: IndexServer, store: Store, index: Index) -> None:
+def test_order_and_content(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """Wheels come in the order of the pins, under their own names, with the bytes that were served."""
     paths = [wheel(server, name, size=size) for name, size in (("b", 10), ("c", 900_000), ("a", 300_000))]
     pins = [server.pin(path) for path in paths]
@@ -86,19 +86,19 @@ def test_order_and_content(server: IndexServer, store: Store, index: Index) -> N
     assert leftovers(store) == []
 
 
-def test_once(server: IndexServer, store: Store, index: Index) -> None:
+def test_once(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """What is in the store is not asked for again, not even by a pin without a URL."""
     path = wheel(server)
     first = get([server.pin(path)], store, index)
     second = fetch(
-        [replace(server.pin(path), url=None)], store, verify=accept, index=Index(store.root, store, offline=True)
+        [replace(server.pin(path), url=None)], store, verify=accept, index=PackageIndex(store.root, store, offline=True)
     )
 
     assert [each.path for each in first] == [each.path for each in second]
     assert len(server.requests) == 1
 
 
-def test_nothing_heavy_for_what_is_there(server: IndexServer, store: Store, index: Index) -> None:
+def test_nothing_heavy_for_what_is_there(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """With all wheels in the store, the network's modules are not even imported."""
     pin = server.pin(wheel(server))
     get([pin], store, index)
@@ -115,7 +115,7 @@ def test_nothing_heavy_for_what_is_there(server: IndexServer, store: Store, inde
     assert done.stdout == "[]\n"
 
 
-def test_one_wheel_under_two_pins(server: IndexServer, store: Store, index: Index) -> None:
+def test_one_wheel_under_two_pins(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """Two pins of the same content are one download."""
     path = wheel(server)
     wheels = get([server.pin(path), replace(server.pin(path), name="alias")], store, index)
@@ -125,7 +125,7 @@ def test_one_wheel_under_two_pins(server: IndexServer, store: Store, index: Inde
 
 
 @pytest.mark.parametrize("sizes", [True, False])
-def test_progress_adds_up(server: IndexServer, store: Store, index: Index, sizes: bool) -> None:
+def test_progress_adds_up(server: IndexServer, store: Store, index: PackageIndex, sizes: bool) -> None:
     """Progress ends at its total, in bytes where all sizes are known and in files otherwise, despite a broken transfer."""
     paths = [wheel(server, name, size=400_000) for name in ("a", "b")]
     server.behaviour.drop_after[paths[0].name] = [200_000]
@@ -137,7 +137,7 @@ def test_progress_adds_up(server: IndexServer, store: Store, index: Index, sizes
     assert reporter.total == reporter.amount
 
 
-def test_refusals_are_retried(server: IndexServer, store: Store, index: Index) -> None:
+def test_refusals_are_retried(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A server that is busy for a while is asked again."""
     path = wheel(server)
     server.behaviour.refuse[path.name] = [503, 429, 500]
@@ -146,7 +146,7 @@ def test_refusals_are_retried(server: IndexServer, store: Store, index: Index) -
     assert [503, 429, 500, 200] == [request.status for request in server.requests]
 
 
-def test_retry_after(server: IndexServer, store: Store, index: Index) -> None:
+def test_retry_after(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """The server says how long to wait."""
     path = wheel(server)
     server.behaviour.refuse[path.name] = [503]
@@ -157,7 +157,7 @@ def test_retry_after(server: IndexServer, store: Store, index: Index) -> None:
     assert time.monotonic() - started >= 1
 
 
-def test_all_failures_in_one_error(server: IndexServer, store: Store, index: Index) -> None:
+def test_all_failures_in_one_error(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """Every file that could not be fetched is named, and what could be is in the store."""
     good, busy, gone = (wheel(server, name) for name in ("a", "b", "c"))
     server.behaviour.refuse[busy.name] = [503] * 20
@@ -176,7 +176,7 @@ def test_all_failures_in_one_error(server: IndexServer, store: Store, index: Ind
     assert store.wheel(pins[1].sha256) is not None
 
 
-def test_no_server(server: IndexServer, store: Store, index: Index) -> None:
+def test_no_server(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A server that is not there is a failure to download, after a few attempts."""
     with IndexServer(server.directory) as other:
         pin = other.pin(wheel(server))
@@ -186,7 +186,7 @@ def test_no_server(server: IndexServer, store: Store, index: Index) -> None:
     assert str(caught.value) == f"`{pin.url}` could not be fetched: the connection is refused"
 
 
-def test_broken_transfer_is_resumed(server: IndexServer, store: Store, index: Index) -> None:
+def test_broken_transfer_is_resumed(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A connection that breaks costs only what was still to come."""
     path = wheel(server, size=1_000_000)
     server.behaviour.drop_after[path.name] = [300_000, 262_144]
@@ -200,7 +200,7 @@ def test_broken_transfer_is_resumed(server: IndexServer, store: Store, index: In
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-def test_broken_transfer_without_ranges(server: IndexServer, store: Store, index: Index, chunked: bool) -> None:
+def test_broken_transfer_without_ranges(server: IndexServer, store: Store, index: PackageIndex, chunked: bool) -> None:
     """Where the server knows no ranges, the file is read from its start again."""
     path = wheel(server, size=1_000_000)
     server.behaviour.drop_after[path.name] = [300_000]
@@ -233,7 +233,7 @@ def command(store: Store, project: Path, pins: Sequence[Pin]) -> list[str]:
     return [sys.executable, "-c", DOWNLOAD, str(store.root), str(project), *rows]
 
 
-def test_killed_and_resumed(server: IndexServer, store: Store, index: Index, tmp_path: Path) -> None:
+def test_killed_and_resumed(server: IndexServer, store: Store, index: PackageIndex, tmp_path: Path) -> None:
     """After SIGKILL in the middle, the next run asks only for the rest, and leaves nothing half-made."""
     path = wheel(server, size=4_000_000)
     pin = server.pin(path)
@@ -259,7 +259,7 @@ def test_killed_and_resumed(server: IndexServer, store: Store, index: Index, tmp
 
 
 @pytest.mark.parametrize("left", [b"garbage", b"g" * 5_000])
-def test_damaged_partial(server: IndexServer, store: Store, index: Index, left: bytes) -> None:
+def test_damaged_partial(server: IndexServer, store: Store, index: PackageIndex, left: bytes) -> None:
     """What a crash left behind may be anything: then the file is fetched from its start."""
     path = wheel(server, size=2_000)
     pin = server.pin(path)
@@ -270,7 +270,7 @@ def test_damaged_partial(server: IndexServer, store: Store, index: Index, left: 
 
 
 @pytest.mark.parametrize("sizes", [True, False])
-def test_whole_partial(server: IndexServer, store: Store, index: Index, sizes: bool) -> None:
+def test_whole_partial(server: IndexServer, store: Store, index: PackageIndex, sizes: bool) -> None:
     """A download that was killed just before admission needs no request."""
     path = wheel(server)
     pin = server.pin(path, size=sizes)
@@ -281,7 +281,7 @@ def test_whole_partial(server: IndexServer, store: Store, index: Index, sizes: b
     assert server.requests == []
 
 
-def test_partial_longer_than_the_file(server: IndexServer, store: Store, index: Index) -> None:
+def test_partial_longer_than_the_file(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A range that the file does not have starts it again."""
     path = wheel(server)
     pin = server.pin(path, size=False)
@@ -305,7 +305,7 @@ def test_each_wheel_once_among_processes(server: IndexServer, store: Store, tmp_
     assert leftovers(store) == []
 
 
-def test_wrong_hash(server: IndexServer, store: Store, index: Index) -> None:
+def test_wrong_hash(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """Other bytes of the same length are refused by their hash, and forgotten."""
     path = wheel(server)
     pin = server.pin(path)
@@ -319,7 +319,7 @@ def test_wrong_hash(server: IndexServer, store: Store, index: Index) -> None:
     assert (None, []) == (store.wheel(pin.sha256), leftovers(store))
 
 
-def test_wrong_hashes_are_all_named(server: IndexServer, store: Store, index: Index) -> None:
+def test_wrong_hashes_are_all_named(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """Several wrong files are one failure to fetch, which says for each what it is and should be."""
     paths = [wheel(server, name) for name in ("a", "b")]
     pins = [replace(server.pin(path), sha256=letter * 64) for path, letter in zip(paths, "de", strict=True)]
@@ -332,7 +332,7 @@ def test_wrong_hashes_are_all_named(server: IndexServer, store: Store, index: In
 
 
 @pytest.mark.parametrize("sizes", [True, False])
-def test_truncated(server: IndexServer, store: Store, index: Index, sizes: bool) -> None:
+def test_truncated(server: IndexServer, store: Store, index: PackageIndex, sizes: bool) -> None:
     """A file that is shorter than the locked one is not admitted."""
     path = wheel(server)
     server.behaviour.replace[path.name] = path.read_bytes()[:-10]
@@ -343,7 +343,7 @@ def test_truncated(server: IndexServer, store: Store, index: Index, sizes: bool)
     assert (None, []) == (store.wheel(pin.sha256), leftovers(store))
 
 
-def test_announced_longer(server: IndexServer, store: Store, index: Index) -> None:
+def test_announced_longer(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A file that is announced as longer than the locked one is not read."""
     path = wheel(server)
     server.behaviour.append[path.name] = bytes(1000)
@@ -358,7 +358,7 @@ def test_announced_longer(server: IndexServer, store: Store, index: Index) -> No
     assert leftovers(store) == []
 
 
-def test_longer_without_announcement(server: IndexServer, store: Store, index: Index) -> None:
+def test_longer_without_announcement(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A body that does not end where the locked file does is cut."""
     path = wheel(server)
     server.behaviour.append[path.name] = bytes(50_000_000)
@@ -370,7 +370,7 @@ def test_longer_without_announcement(server: IndexServer, store: Store, index: I
     assert leftovers(store) == []
 
 
-def test_verification_comes_before_admission(server: IndexServer, store: Store, index: Index) -> None:
+def test_verification_comes_before_admission(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A wheel that the caller refuses never is in the store, and the caller's error stays what it is."""
     pin = server.pin(wheel(server))
     seen: list[bool] = []
@@ -393,7 +393,7 @@ def test_local_files(server: IndexServer, store: Store, as_url: bool, tmp_path: 
     path = wheel(server)
     place: dict[str, object] = {"url": path.as_uri()} if as_url else {"url": None, "path": path}
     pin = replace(server.pin(path), **place)  # type: ignore[arg-type]
-    (got,) = fetch([pin], store, verify=accept, index=Index(store.root, store, offline=True))
+    (got,) = fetch([pin], store, verify=accept, index=PackageIndex(store.root, store, offline=True))
     content = path.read_bytes()
     path.unlink()
 
@@ -407,7 +407,7 @@ def test_local_file_with_another_hash(server: IndexServer, store: Store, tmp_pat
     pin = replace(server.pin(path), url=None, path=path)
     path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(HashMismatchError):
-        fetch([pin], store, verify=accept, index=Index(tmp_path, store))
+        fetch([pin], store, verify=accept, index=PackageIndex(tmp_path, store))
 
     assert (None, []) == (store.wheel(pin.sha256), leftovers(store))
 
@@ -418,18 +418,18 @@ def test_local_file_that_is_missing(server: IndexServer, store: Store, tmp_path:
     pin = replace(server.pin(path), url=None, path=path)
     path.unlink()
     with pytest.raises(FetchError) as caught:
-        fetch([pin], store, verify=accept, index=Index(tmp_path, store))
+        fetch([pin], store, verify=accept, index=PackageIndex(tmp_path, store))
 
     assert str(caught.value) == f"`{path}` cannot be read: No such file or directory"
 
 
-def test_offline_names_all_that_is_missing(server: IndexServer, store: Store, index: Index) -> None:
+def test_offline_names_all_that_is_missing(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """Offline, nothing is asked for, and everything that is missing is named."""
     a, b, c = (server.pin(wheel(server, name)) for name in "abc")
     get([b], store, index)
     requests = len(server.requests)
     with pytest.raises(OfflineError) as caught:
-        fetch([a, b, c], store, verify=accept, index=Index(store.root, store, offline=True))
+        fetch([a, b, c], store, verify=accept, index=PackageIndex(store.root, store, offline=True))
 
     assert str(caught.value) == (
         "The store lacks files, and `--offline` forbids to fetch them: `a-1.0-py3-none-any.whl`, `c-1.0-py3-none-any.whl`"
@@ -437,7 +437,7 @@ def test_offline_names_all_that_is_missing(server: IndexServer, store: Store, in
     assert requests == len(server.requests)
 
 
-def test_name_that_is_a_path(server: IndexServer, store: Store, index: Index) -> None:
+def test_name_that_is_a_path(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A lock cannot have a file written outside the store."""
     pin = replace(server.pin(wheel(server)), filename="../../a.whl")
     with pytest.raises(FetchError) as caught:
@@ -447,7 +447,7 @@ def test_name_that_is_a_path(server: IndexServer, store: Store, index: Index) ->
     assert leftovers(store) == []
 
 
-def test_pin_without_a_place(server: IndexServer, store: Store, index: Index) -> None:
+def test_pin_without_a_place(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """A pin that says nowhere where its file is cannot be fetched."""
     pin = replace(server.pin(wheel(server)), url=None)
     with pytest.raises(DownloadError) as caught:
@@ -460,7 +460,7 @@ def test_access_denied(server: IndexServer, store: Store, tmp_path: Path, home: 
     """A refusal names the server, and all places where credentials were looked for."""
     paths = [wheel(server, name) for name in "ab"]
     with IndexServer(server.directory, users={"user": "secret"}) as private:
-        index = Index(tmp_path, store, index_url=private.simple)
+        index = PackageIndex(tmp_path, store, index_url=private.simple)
         with pytest.raises(AccessDeniedError) as caught:
             get([private.pin(paths[0])], store, index)
         index.client.close()
@@ -476,7 +476,7 @@ def test_access_denied(server: IndexServer, store: Store, tmp_path: Path, home: 
 @pytest.mark.live
 def test_real_index(store: Store, tmp_path: Path) -> None:
     """The configured index gives a small wheel, with this machine's trust and proxies."""
-    index = Index(tmp_path, store)
+    index = PackageIndex(tmp_path, store)
     hashes = {"4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274"}
     (found,) = index.files("six", "1.17.0", hashes, None)
     pin = Pin(

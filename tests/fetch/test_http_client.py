@@ -9,7 +9,7 @@ import pytest
 from lamina.core.errors import DownloadError
 from lamina.fetch.credentials import Credentials
 from lamina.fetch.http import Client
-from lamina.fetch.index import Index
+from lamina.fetch.index import PackageIndex
 from lamina.fetch.provider import fetch
 from wheels import make_wheel
 
@@ -32,7 +32,7 @@ def test_proxy_from_the_environment(
     monkeypatch.setenv("http_proxy", server.url.replace("://", "://user:secret@"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     path = make_wheel(server.directory, "a", "1.0")
-    index = Index(tmp_path, store, index_url="http://index.example/simple")
+    index = PackageIndex(tmp_path, store, index_url="http://index.example/simple")
     (found,) = index.files("a", "1.0", {server.pin(path).sha256}, None)
     (direct,) = fetch([server.pin(path)], store, verify=accept, index=index)
     index.client.close()
@@ -46,7 +46,7 @@ def test_proxy_that_is_not_there(store: Store, tmp_path: Path, monkeypatch: pyte
     """A proxy that gives no connection is said to be the reason, without its password."""
     monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
-    index = Index(tmp_path, store, index_url="http://index.example/simple", backoff=0.0)
+    index = PackageIndex(tmp_path, store, index_url="http://index.example/simple", backoff=0.0)
     with pytest.raises(DownloadError) as caught:
         index.files("a", "1.0", {"0" * 64}, None)
 
@@ -119,7 +119,7 @@ def test_credentials_do_not_leave_a_secure_place_for_an_insecure_one(home: Path)
     assert sent == [("https", "user"), ("http", None)]
 
 
-def test_large_bodies_are_not_held_in_memory(server: IndexServer, index: Index, store: Store) -> None:
+def test_large_bodies_are_not_held_in_memory(server: IndexServer, index: PackageIndex, store: Store) -> None:
     """A download costs its chunks, not its size."""
     import tracemalloc
 

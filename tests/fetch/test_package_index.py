@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.errors import AccessDeniedError, DownloadError, IndexLookupError, OfflineError
-from lamina.fetch.index import Index
+from lamina.fetch.index import PackageIndex
 from lamina.lock.types import IndexFile, IndexFiles
 from loopback import IndexServer
 from wheels import make_wheel
@@ -32,7 +32,7 @@ def row(server: IndexServer, path: Path, *, size: bool = True) -> IndexFile:
     )
 
 
-def test_is_what_the_locks_ask_for(index: Index) -> None:
+def test_is_what_the_locks_ask_for(index: PackageIndex) -> None:
     """The index answers the question of `lamina.lock.index`."""
     asked: IndexFiles = index
 
@@ -40,7 +40,7 @@ def test_is_what_the_locks_ask_for(index: Index) -> None:
 
 
 @pytest.mark.parametrize("html", [True, False])
-def test_both_forms_of_the_simple_api(server: IndexServer, index: Index, html: bool) -> None:
+def test_both_forms_of_the_simple_api(server: IndexServer, index: PackageIndex, html: bool) -> None:
     """JSON and HTML pages give the same files; HTML knows no sizes."""
     first = make_wheel(server.directory, "Some.Name", "1.0")
     second = make_wheel(server.directory, "some-name", "1.0", tag="cp313-cp313-manylinux_2_28_aarch64")
@@ -53,7 +53,7 @@ def test_both_forms_of_the_simple_api(server: IndexServer, index: Index, html: b
     ) == list(found)
 
 
-def test_one_request_for_a_project(server: IndexServer, index: Index) -> None:
+def test_one_request_for_a_project(server: IndexServer, index: PackageIndex) -> None:
     """Many threads that ask for versions of one project cause one request."""
     paths = [make_wheel(server.directory, "a", f"1.{number}") for number in range(8)]
     server.behaviour.seconds_per_chunk = 0.05
@@ -64,26 +64,28 @@ def test_one_request_for_a_project(server: IndexServer, index: Index) -> None:
     assert len(server.requests) == 1
 
 
-def test_answers_are_kept(server: IndexServer, index: Index, store: Store, tmp_path: Path) -> None:
+def test_answers_are_kept(server: IndexServer, index: PackageIndex, store: Store, tmp_path: Path) -> None:
     """A second run asks nobody, offline or not, because what a hash stands for does not change."""
     path = make_wheel(server.directory, "a", "1.0")
     question = ("a", "1.0", {sha256(path)}, None)
     first = index.files(*question)
-    again = Index(tmp_path / "project", store, index_url=server.simple).files(*question)
-    offline = Index(tmp_path / "project", store, index_url=server.simple, offline=True).files(*question)
+    again = PackageIndex(tmp_path / "project", store, index_url=server.simple).files(*question)
+    offline = PackageIndex(tmp_path / "project", store, index_url=server.simple, offline=True).files(*question)
 
     assert [first, first] == [again, offline]
     assert len(server.requests) == 1
 
 
-def test_damaged_answers_are_asked_for_again(server: IndexServer, index: Index, store: Store, tmp_path: Path) -> None:
+def test_damaged_answers_are_asked_for_again(
+    server: IndexServer, index: PackageIndex, store: Store, tmp_path: Path
+) -> None:
     """A file of the store that is no answer is as good as none."""
     path = make_wheel(server.directory, "a", "1.0")
     question = ("a", "1.0", {sha256(path)}, None)
     first = index.files(*question)
     (kept,) = store.root.glob("index/*/*.json")
     kept.write_bytes(b'[{"filename": 1')
-    other = Index(tmp_path / "project", store, index_url=server.simple)
+    other = PackageIndex(tmp_path / "project", store, index_url=server.simple)
     again = other.files(*question)
     other.client.close()
 
@@ -91,7 +93,7 @@ def test_damaged_answers_are_asked_for_again(server: IndexServer, index: Index, 
     assert len(server.requests) == 2
 
 
-def test_prefetch_asks_for_all_at_once(server: IndexServer, index: Index) -> None:
+def test_prefetch_asks_for_all_at_once(server: IndexServer, index: PackageIndex) -> None:
     """Questions that are asked together wait together, and are answered without a further request."""
     paths = {name: make_wheel(server.directory, name, "1.0") for name in "abcdefgh"}
     questions = [(name, "1.0", {sha256(path)}, None) for name, path in paths.items()]
@@ -106,7 +108,7 @@ def test_prefetch_asks_for_all_at_once(server: IndexServer, index: Index) -> Non
     assert threading.active_count() < 20
 
 
-def test_unknown_project(server: IndexServer, index: Index, store: Store) -> None:
+def test_unknown_project(server: IndexServer, index: PackageIndex, store: Store) -> None:
     """No file is an answer, and one that may be another tomorrow: it is not kept."""
     found = index.files("unknown", "1.0", {"0" * 64}, None)
 
@@ -123,7 +125,7 @@ def test_indexes_in_their_order(server: IndexServer, store: Store, tmp_path: Pat
     make_wheel(server.directory, "b", "1.0", tag="py3-none-linux_x86_64")
     only_default = make_wheel(server.directory, "c", "1.0")
     with IndexServer(tmp_path / "other") as other:
-        index = Index(
+        index = PackageIndex(
             tmp_path,
             store,
             index_url=server.simple,
@@ -150,7 +152,7 @@ def test_index_of_the_lock(server: IndexServer, store: Store, tmp_path: Path) ->
     path = make_wheel(server.directory, "a", "1.0")
     (tmp_path / "other").mkdir()
     with IndexServer(tmp_path / "other") as other:
-        index = Index(tmp_path, store, index_url=other.simple)
+        index = PackageIndex(tmp_path, store, index_url=other.simple)
         found = index.files("a", "1.0", {sha256(path)}, server.simple)
         index.client.close()
         requests = list(other.requests)
@@ -168,7 +170,7 @@ def test_pages_on_disk(server: IndexServer, store: Store, tmp_path: Path, flat: 
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(link)
     places = {"find_links": [page.as_uri()]} if flat else {"extra_index_urls": [(tmp_path / "mirror/simple").as_uri()]}
-    index = Index(tmp_path, store, index_url=server.simple, offline=True, **places)  # type: ignore[arg-type]
+    index = PackageIndex(tmp_path, store, index_url=server.simple, offline=True, **places)  # type: ignore[arg-type]
     found = index.files("a", "1.0", {sha256(wheel)}, None)
 
     assert found == (IndexFile(filename=wheel.name, url=wheel.as_uri(), sha256=sha256(wheel), size=None),)
@@ -179,10 +181,10 @@ def test_local_file_that_has_gone(server: IndexServer, store: Store, tmp_path: P
     wheel = make_wheel(tmp_path / "links", "a", "1.0")
     make_wheel(server.directory, "a", "1.0").write_bytes(wheel.read_bytes())
     question = ("a", "1.0", {sha256(wheel)}, None)
-    index = Index(tmp_path, store, index_url=server.simple, find_links=[str(tmp_path / "links")])
+    index = PackageIndex(tmp_path, store, index_url=server.simple, find_links=[str(tmp_path / "links")])
     before = index.files(*question)
     wheel.unlink()
-    other = Index(tmp_path, store, index_url=server.simple, find_links=[str(tmp_path / "links")])
+    other = PackageIndex(tmp_path, store, index_url=server.simple, find_links=[str(tmp_path / "links")])
     after = other.files(*question)
     other.client.close()
 
@@ -194,7 +196,7 @@ def test_page_of_links(server: IndexServer, store: Store, tmp_path: Path) -> Non
     paths = [make_wheel(server.directory, name, "1.0") for name in "ab"]
     links = "".join(f'<A HREF="{path.name}#sha256={sha256(path)}">x</A>' for path in paths)
     server.behaviour.pages["links"] = f'<base href="/files/"><a>none</a>{links}'.encode()
-    index = Index(tmp_path, store, index_url=server.simple, find_links=[f"{server.simple}/links"])
+    index = PackageIndex(tmp_path, store, index_url=server.simple, find_links=[f"{server.simple}/links"])
     found = [index.files(name, "1.0", {sha256(path)}, None) for name, path in zip("ab", paths, strict=True)]
     index.client.close()
 
@@ -202,7 +204,7 @@ def test_page_of_links(server: IndexServer, store: Store, tmp_path: Path) -> Non
     assert len(server.requests) == 1
 
 
-def test_source_distributions(server: IndexServer, index: Index) -> None:
+def test_source_distributions(server: IndexServer, index: PackageIndex) -> None:
     """Source distributions are files of a project too, however old their name."""
     path = server.directory / "zope.interface-5.0-beta.tar.gz"
     path.write_bytes(b"sdist")
@@ -212,7 +214,7 @@ def test_source_distributions(server: IndexServer, index: Index) -> None:
     assert (row(server, path, size=False),) == found
 
 
-def test_files_of_this_machine_are_not_for_others(server: IndexServer, index: Index, tmp_path: Path) -> None:
+def test_files_of_this_machine_are_not_for_others(server: IndexServer, index: PackageIndex, tmp_path: Path) -> None:
     """A remote page that names a local file is not believed."""
     path = make_wheel(tmp_path, "a", "1.0")
     server.behaviour.pages["a"] = f'<a href="{path.as_uri()}#sha256={sha256(path)}">a</a>'.encode()
@@ -220,7 +222,7 @@ def test_files_of_this_machine_are_not_for_others(server: IndexServer, index: In
     assert index.files("a", "1.0", {sha256(path)}, None) == ()
 
 
-def test_signed_urls_are_not_kept(server: IndexServer, index: Index, store: Store) -> None:
+def test_signed_urls_are_not_kept(server: IndexServer, index: PackageIndex, store: Store) -> None:
     """A URL with a query may carry a secret that expires, so it does not enter the store."""
     path = make_wheel(server.directory, "a", "1.0")
     link = f"../../files/{path.name}?signature=secret#sha256={sha256(path)}"
@@ -231,7 +233,7 @@ def test_signed_urls_are_not_kept(server: IndexServer, index: Index, store: Stor
     assert list(store.root.glob("index/*/*")) == []
 
 
-def test_page_without_hashes(server: IndexServer, index: Index) -> None:
+def test_page_without_hashes(server: IndexServer, index: PackageIndex) -> None:
     """An index that tells no hashes cannot say which file was locked, and that is said."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.hashes = False
@@ -241,7 +243,7 @@ def test_page_without_hashes(server: IndexServer, index: Index) -> None:
     assert str(caught.value) == f"The index tells no SHA-256 of the files of `a==1.0`: `{path.name}`"
 
 
-def test_busy_index(server: IndexServer, index: Index) -> None:
+def test_busy_index(server: IndexServer, index: PackageIndex) -> None:
     """An index that is busy for a while is asked again."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.refuse["a"] = [503, 502]
@@ -250,7 +252,7 @@ def test_busy_index(server: IndexServer, index: Index) -> None:
     assert (row(server, path),) == found
 
 
-def test_broken_index(server: IndexServer, index: Index) -> None:
+def test_broken_index(server: IndexServer, index: PackageIndex) -> None:
     """An index that stays broken is an error, not an empty answer."""
     server.behaviour.refuse["a"] = [500] * 20
     server.behaviour.refuse["b"] = [400]
@@ -263,7 +265,7 @@ def test_broken_index(server: IndexServer, index: Index) -> None:
     assert str(at_once.value) == f"`{server.simple}/b/` cannot be read: the server answers 400"
 
 
-def test_page_that_is_none(server: IndexServer, index: Index) -> None:
+def test_page_that_is_none(server: IndexServer, index: PackageIndex) -> None:
     """What cannot be read as a page is an error that names it."""
     server.behaviour.pages["a"] = b"\xff\xfe"
     with pytest.raises(IndexLookupError) as caught:
@@ -274,7 +276,7 @@ def test_page_that_is_none(server: IndexServer, index: Index) -> None:
 
 def test_offline(server: IndexServer, store: Store, tmp_path: Path) -> None:
     """Offline, an index is not asked; what it was never asked is an error."""
-    index = Index(tmp_path, store, index_url=server.simple, offline=True)
+    index = PackageIndex(tmp_path, store, index_url=server.simple, offline=True)
     with pytest.raises(OfflineError) as caught:
         index.files("a", "1.0", {"0" * 64}, None)
     index.prefetch([("a", "1.0", {"0" * 64}, None)])
@@ -286,7 +288,7 @@ def test_offline(server: IndexServer, store: Store, tmp_path: Path) -> None:
 def test_denied(server: IndexServer, store: Store, tmp_path: Path) -> None:
     """An index that wants credentials is an error that names it."""
     with IndexServer(server.directory, users={"user": "secret"}) as private:
-        index = Index(tmp_path, store, index_url=private.simple)
+        index = PackageIndex(tmp_path, store, index_url=private.simple)
         index.prefetch([("a", "1.0", {"0" * 64}, None)])
         with pytest.raises(AccessDeniedError) as caught:
             index.files("a", "1.0", {"0" * 64}, None)

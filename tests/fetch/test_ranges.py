@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
 
     from lamina.core.store import Store
-    from lamina.fetch.index import Index
+    from lamina.fetch.index import PackageIndex
     from loopback import IndexServer
 
 SIZE = 300_000
@@ -28,7 +28,7 @@ def enough(tail: Tail) -> int:
     return tail.start
 
 
-def test_end_of_each_file(server: IndexServer, index: Index, store: Store) -> None:
+def test_end_of_each_file(server: IndexServer, index: PackageIndex, store: Store) -> None:
     """Each pin gives the end of its file, in the order of the pins: 16 KiB, or 64 KiB where the size is not known."""
     paths = [wheel(server, name) for name in "ab"]
     pins = [server.pin(paths[0]), server.pin(paths[1], size=False)]
@@ -42,7 +42,7 @@ def test_end_of_each_file(server: IndexServer, index: Index, store: Store) -> No
     assert not store.root.exists()
 
 
-def test_second_range(server: IndexServer, index: Index) -> None:
+def test_second_range(server: IndexServer, index: PackageIndex) -> None:
     """What begins before the first range is read by a second one."""
     path = wheel(server, "a")
     content = path.read_bytes()
@@ -55,7 +55,7 @@ def test_second_range(server: IndexServer, index: Index) -> None:
     ]
 
 
-def test_small_file(server: IndexServer, index: Index) -> None:
+def test_small_file(server: IndexServer, index: PackageIndex) -> None:
     """A file that is smaller than the range comes as a whole."""
     path = make_wheel(server.directory, "a", "1.0")
     (tail,) = fetch_tails([server.pin(path)], index, reach=lambda _: 0)
@@ -64,14 +64,14 @@ def test_small_file(server: IndexServer, index: Index) -> None:
     assert len(server.requests) == 1
 
 
-def test_server_without_ranges(server: IndexServer, index: Index) -> None:
+def test_server_without_ranges(server: IndexServer, index: PackageIndex) -> None:
     """A server that would send the whole file gives nothing to plan with."""
     server.behaviour.ranges = False
 
     assert fetch_tails([server.pin(wheel(server, "a"))], index, reach=enough) == (None,)
 
 
-def test_failures_are_left_to_the_download(server: IndexServer, index: Index) -> None:
+def test_failures_are_left_to_the_download(server: IndexServer, index: PackageIndex) -> None:
     """A file that cannot be had gives nothing here, and does not keep the others from it."""
     gone, busy, broken, good = (wheel(server, name) for name in "abcd")
     pins = [server.pin(path) for path in (gone, busy, broken, good)]
@@ -83,7 +83,7 @@ def test_failures_are_left_to_the_download(server: IndexServer, index: Index) ->
     assert [True, True, True, False] == [tail is None for tail in tails]
 
 
-def test_local_files(server: IndexServer, index: Index) -> None:
+def test_local_files(server: IndexServer, index: PackageIndex) -> None:
     """The end of a file of this machine is read where it is; one that is missing gives nothing."""
     path = wheel(server, "a")
     content = path.read_bytes()
@@ -96,6 +96,6 @@ def test_local_files(server: IndexServer, index: Index) -> None:
     assert server.requests == []
 
 
-def test_no_pins(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_pins(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is asked for nothing."""
     assert fetch_tails([], index, reach=enough) == ()

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lamina.local.client import provide
-from lamina.local.initialise import Options, initialise
+from lamina.local.initialise import StartOptions, initialise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def test_too_slow(make_world: MakeWorld, mode: Mode) -> None:
 def test_interpreter_options(make_world: MakeWorld, mode: Mode) -> None:
     """Options reach the interpreter, and what it then says is in the log."""
     world = make_world("import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode)
-    result = initialise(world, options=Options(interpreter=("-X", "importtime")))
+    result = initialise(world, options=StartOptions(interpreter=("-X", "importtime")))
 
     assert re.search(r"import time: +\d+ \| +\d+ \| +dep\n", result.logs)
 
@@ -58,7 +58,7 @@ def test_environment(make_world: MakeWorld, mode: Mode) -> None:
     """A measurement may add variables."""
     world = make_world("import os\nprint(os.environ['PROBE'])\ndef handler(event, context): ...", mode=mode)
 
-    assert "seen\n" == initialise(world, options=Options(environment=(("PROBE", "seen"),))).logs
+    assert "seen\n" == initialise(world, options=StartOptions(environment=(("PROBE", "seen"),))).logs
 
 
 def test_prelude(make_world: MakeWorld, mode: Mode) -> None:
@@ -70,7 +70,7 @@ def test_prelude(make_world: MakeWorld, mode: Mode) -> None:
         "sys.addaudithook(hook)"
     )
     world = make_world("import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode)
-    result = initialise(world, options=Options(prelude=prelude))
+    result = initialise(world, options=StartOptions(prelude=prelude))
 
     assert (b"dep", "") == (result.report, result.logs)
 
@@ -84,7 +84,7 @@ def test_runtime_client_is_not_compiled_at_every_start(make_world: MakeWorld, mo
         "sys.addaudithook(hook)"
     )
     world = make_world("def handler(event, context): ...", mode=mode)
-    result = initialise(world, options=Options(prelude=prelude))
+    result = initialise(world, options=StartOptions(prelude=prelude))
 
     files = [name for name in result.report.decode().splitlines() if not name.startswith("<")]
     assert [f"{world.directories(mode).task}/app.py"] == files

@@ -12,7 +12,7 @@ import pytest
 from built import function
 from lamina.core.errors import ConfigError
 from lamina.local.facts import facts
-from lamina.local.invoke import FunctionError, Session, invoke
+from lamina.local.invoke import ExecutionEnvironment, FunctionError, invoke
 
 if TYPE_CHECKING:
     from built import MakeWorld
@@ -178,7 +178,7 @@ def test_timeout(make_world: MakeWorld, mode: Mode) -> None:
 def test_slow_start_is_tried_again(make_world: MakeWorld, mode: Mode) -> None:
     """Initialisation that exceeds its own limit begins anew inside the invocation, under the function's timeout."""
     source = "import time\ntime.sleep(0.7)\ndef handler(event, context): return 'late'"
-    with Session(make_world(source, mode=mode), init_seconds=0.3) as session:
+    with ExecutionEnvironment(make_world(source, mode=mode), init_seconds=0.3) as session:
         result = session.invoke(b"{}")
 
     assert (b'"late"', None, None) == (result.payload, result.error, result.init_ms)
@@ -189,7 +189,7 @@ def test_slow_start_is_tried_again(make_world: MakeWorld, mode: Mode) -> None:
 def test_endless_start_times_out(make_world: MakeWorld, mode: Mode) -> None:
     """Initialisation that also exceeds the function's timeout ends the invocation."""
     world = make_world("import time\ntime.sleep(60)", mode=mode, settings=function(timeout_seconds=1))
-    with Session(world, init_seconds=0.2) as session:
+    with ExecutionEnvironment(world, init_seconds=0.2) as session:
         result = session.invoke(b"{}")
 
     assert result.error is not None
@@ -272,7 +272,7 @@ def test_events_share_a_process(make_world: MakeWorld, mode: Mode) -> None:
     source = (
         "import os\nseen = []\ndef handler(event, context):\n    seen.append(event)\n    return [os.getpid(), seen]"
     )
-    with Session(make_world(source, mode=mode)) as session:
+    with ExecutionEnvironment(make_world(source, mode=mode)) as session:
         first, second, third = (session.invoke(str(number).encode()) for number in range(3))
 
     pid = json.loads(first.payload)[0]
@@ -286,7 +286,7 @@ def test_failure_starts_anew(make_world: MakeWorld, mode: Mode) -> None:
         "import os\ncount = 0\ndef handler(event, context):\n    global count\n    count += 1\n"
         "    if event == 'raise': raise RuntimeError('no')\n    if event == 'exit': os._exit(1)\n    return count"
     )
-    with Session(make_world(source, mode=mode)) as session:
+    with ExecutionEnvironment(make_world(source, mode=mode)) as session:
         results = [session.invoke(json.dumps(event).encode()) for event in ("", "raise", "", "exit", "")]
 
     assert [None, "RuntimeError", None, "Runtime.ExitError", None] == [one.error and one.error.type for one in results]

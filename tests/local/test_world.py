@@ -20,7 +20,7 @@ from built import MINOR, function, make_build
 from lamina.bytecode import interpreter
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.local.guest.memory import children
-from lamina.local.invoke import Session, invoke
+from lamina.local.invoke import ExecutionEnvironment, invoke
 from lamina.local.process import RefusedError
 from lamina.local.world import Mode, home_of, prepare
 
@@ -233,7 +233,7 @@ def handler(event, context):
 def test_daemons_end_too(make_world: MakeWorld, mode: Mode, tmp_path: Path) -> None:
     """What a function detached from itself ends with it."""
     mark = f"mark-{tmp_path.name}-{mode}"
-    with Session(make_world(_DAEMON, mode=mode)) as session:
+    with ExecutionEnvironment(make_world(_DAEMON, mode=mode)) as session:
         assert session.invoke(json.dumps(mark).encode()).error is None
         _wait_for(mark, least=1)
 

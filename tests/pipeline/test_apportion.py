@@ -12,7 +12,7 @@ from lamina.core.store import Store
 from lamina.core.target import Target
 from lamina.core.values import Finding, Pin, Selection, Severity
 from lamina.pipeline.apportion import apportion
-from lamina.pipeline.build import Options, build
+from lamina.pipeline.build import BuildOptions, build
 from lamina.project.config import load
 from lamina.project.service import LayerConfig
 from services import make_service
@@ -134,7 +134,7 @@ def test_built(tmp_path: Path) -> None:
     service.functions = {}
     del service.settings["source"]
 
-    result = build(service.write(), Options(), store=Store.open(tmp_path / "store"))
+    result = build(service.write(), BuildOptions(), store=Store.open(tmp_path / "store"))
 
     assert {"common": ["alpha"], "rest": ["beta"]} == {
         layer.name: [share.name for share in layer.distributions] for layer in result.build.layers

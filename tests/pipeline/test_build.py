@@ -15,7 +15,7 @@ from lamina.core.errors import HashMismatchError, LockError, OfflineError, Packa
 from lamina.core.store import Store
 from lamina.core.values import Severity
 from lamina.pipeline import state
-from lamina.pipeline.build import Options, build
+from lamina.pipeline.build import BuildOptions, build
 from lamina.project.service import Overrides
 from loopback import IndexServer
 from services import HANDLER, make_service
@@ -37,11 +37,11 @@ def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "store")
 
 
-def _build(service: Service, store: Store, options: Options | None = None) -> Result:
-    return build(service.write(), options or Options(), store=store)
+def _build(service: Service, store: Store, options: BuildOptions | None = None) -> Result:
+    return build(service.write(), options or BuildOptions(), store=store)
 
 
-def _digest(service: Service, store: Store, options: Options | None = None) -> str:
+def _digest(service: Service, store: Store, options: BuildOptions | None = None) -> str:
     (layer,) = _build(service, store, options).build.layers
     return layer.digest
 
@@ -147,8 +147,8 @@ def test_digest_changes_with_what_reaches_the_layer(service: Service, store: Sto
     """One pin, another target, an exclusion: each is a new layer, and no two are the same."""
     service.add("native", "1.0", tag="py3-none-manylinux_2_17_x86_64.manylinux_2_17_aarch64")
     digests = [_digest(service, store)]
-    digests.append(_digest(service, store, Options(overrides=Overrides(architecture="arm64"))))
-    digests.append(_digest(service, store, Options(overrides=Overrides(runtime="python3.12"))))
+    digests.append(_digest(service, store, BuildOptions(overrides=Overrides(architecture="arm64"))))
+    digests.append(_digest(service, store, BuildOptions(overrides=Overrides(runtime="python3.12"))))
     service.settings["exclude"] = '["alpha/data.bin"]'
     digests.append(_digest(service, store))
     service.add("beta", "2.0.1", {"beta.py": "import alpha\n"})
@@ -245,7 +245,7 @@ def test_wrong_hash_writes_nothing(service: Service, store: Store) -> None:
     service.locked["beta"].write_bytes(b"another file")
 
     with pytest.raises(HashMismatchError) as caught:
-        build(service.root, Options(), store=store)
+        build(service.root, BuildOptions(), store=store)
 
     assert caught.value.filename == "beta-2.0-py3-none-any.whl"
     assert _tree(service.root / ".lamina") == [".gitignore", "lock"]
@@ -275,7 +275,7 @@ def test_each_wheel_is_fetched_once(tmp_path: Path, store: Store) -> None:
         service = make_service(tmp_path / "first", base_url=f"{server.url}/files")
         _build(service, store)
         service.root = tmp_path / "second"
-        _build(service, store, Options(offline=True))
+        _build(service, store, BuildOptions(offline=True))
 
         assert [len(server.requests_for(path.name)) for path in service.locked.values()] == [1, 1]
 
@@ -285,7 +285,7 @@ def test_offline_names_what_is_missing(tmp_path: Path, store: Store) -> None:
     service = make_service(tmp_path, base_url="https://index.example/files")
 
     with pytest.raises(OfflineError) as caught:
-        _build(service, store, Options(offline=True))
+        _build(service, store, BuildOptions(offline=True))
 
     assert all(f"`{path.name}`" in str(caught.value) for path in service.locked.values())
 
@@ -332,7 +332,7 @@ def test_two_layers_of_one_lock(service: Service, store: Store) -> None:
     lock = project / "pylock.toml"
     lock.write_text(lock.read_text().replace("created-by", 'dependency-groups = ["reporting"]\ncreated-by'))
 
-    result = build(project, Options(), store=store)
+    result = build(project, BuildOptions(), store=store)
 
     assert {layer.name: [row.name for row in layer.distributions] for layer in result.build.layers} == {
         "base": ["alpha", "beta"],
@@ -343,12 +343,12 @@ def test_two_layers_of_one_lock(service: Service, store: Store) -> None:
 def test_a_lock_that_was_read_is_not_parsed_again(service: Service, store: Store) -> None:
     """With the wheels in the store, the same lock gives the same layer without a reader, an index or packaging."""
     project = service.write()
-    first = build(project, Options(), store=store).build
+    first = build(project, BuildOptions(), store=store).build
     (kept,) = (store.root / "selections").rglob("*.json")
     kept.write_bytes(kept.read_bytes().replace(b'"version":"2.0"', b'"version":"2.0.post1"'))
     shutil.rmtree(project / ".lamina")
 
-    second = build(project, Options(), store=store).build
+    second = build(project, BuildOptions(), store=store).build
 
     assert [row.version for row in first.layers[0].distributions] == ["1.0", "2.0"]
     assert [row.version for row in second.layers[0].distributions] == ["1.0", "2.0.post1"]
@@ -357,25 +357,25 @@ def test_a_lock_that_was_read_is_not_parsed_again(service: Service, store: Store
 def test_a_kept_reading_ends_with_the_files_it_was_made_from(service: Service, store: Store) -> None:
     """A change of the lock, of the project's requirements, or of the store's content has the lock read again."""
     project = service.write()
-    build(project, Options(), store=store)
+    build(project, BuildOptions(), store=store)
     for change in (
         lambda: service.add("beta", "2.1", {"beta.py": ""}),
         lambda: shutil.rmtree(store.root / "wheels"),
     ):
         change()
 
-        assert build(service.write(), Options(), store=store).build.layers[0].distributions[1].version == "2.1"
+        assert build(service.write(), BuildOptions(), store=store).build.layers[0].distributions[1].version == "2.1"
 
 
 def test_a_lock_that_appears_closer_is_noticed(service: Service, store: Store) -> None:
     """A build that was found done is not done any more once another lock would be taken."""
     project = service.write()
-    build(project, Options(), store=store)
-    before = state.recall(str(project), Options().asked())
+    build(project, BuildOptions(), store=store)
+    before = state.recall(str(project), BuildOptions().asked())
     (project / "uv.lock").write_text("version = 1\n")
 
     assert before is not None
-    assert state.recall(str(project), Options().asked()) is None
+    assert state.recall(str(project), BuildOptions().asked()) is None
 
 
 def _members(path: Path) -> list[str]:

@@ -13,7 +13,7 @@ from lamina.core.errors import InvalidConfigError, NoCompatibleWheelError
 from lamina.core.store import Store
 from lamina.core.target import Target
 from lamina.pipeline import state
-from lamina.pipeline.build import Options, build
+from lamina.pipeline.build import BuildOptions, build
 from lamina.project.config import load
 from lamina.project.service import Overrides
 from services import make_service
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_places(service: Service, store: Store) -> None:
     """The first target's outputs stand where those of a single one do, each other one's in a directory of its own."""
-    result = build(service.write(), Options(), store=store)
+    result = build(service.write(), BuildOptions(), store=store)
 
     made = sorted(path.relative_to(service.root).as_posix() for path in (service.root / ".lamina").rglob("*.zip"))
     assert [
@@ -63,7 +63,7 @@ def test_places(service: Service, store: Store) -> None:
 
 def test_record_holds_all(service: Service, store: Store) -> None:
     """The first target's record has the others', and each other target has its own in its directory."""
-    build(service.write(), Options(), store=store)
+    build(service.write(), BuildOptions(), store=store)
 
     document = json.loads((service.root / ".lamina/build.json").read_bytes())
     other = json.loads((service.root / ".lamina/python3.12-x86_64/build.json").read_bytes())
@@ -75,7 +75,7 @@ def test_record_holds_all(service: Service, store: Store) -> None:
 
 def test_pure_layer_is_one_file(service: Service, store: Store) -> None:
     """A layer without native code is the same file for all architectures of a runtime, and another for another runtime."""
-    result = build(service.write(), Options(), store=store)
+    result = build(service.write(), BuildOptions(), store=store)
 
     (arm,), (x86,), (older,) = (each.build.layers for each in (result, *result.others))
     assert arm.digest == x86.digest
@@ -88,7 +88,7 @@ def test_native_layer_is_another(service: Service, store: Store) -> None:
     """One distribution with native code makes the layer another for each architecture."""
     service.add("native", "1.0", tag=BOTH)
 
-    result = build(service.write(), Options(), store=store)
+    result = build(service.write(), BuildOptions(), store=store)
 
     (arm,), (x86,) = result.build.layers, result.others[0].build.layers
     assert arm.digest != x86.digest
@@ -98,12 +98,12 @@ def test_native_layer_is_another(service: Service, store: Store) -> None:
 def test_nothing_changed(service: Service, store: Store) -> None:
     """A second build finds nothing to do, from stats alone, unless one of the targets' outputs has gone."""
     project = service.write()
-    build(project, Options(), store=store)
+    build(project, BuildOptions(), store=store)
     _age(project)
-    second = build(project, Options(), store=store)
+    second = build(project, BuildOptions(), store=store)
 
     assert all(each.build.reused for each in (second, *second.others))
-    asked = Options().asked()
+    asked = BuildOptions().asked()
     assert state.recall(str(project), asked) is not None
     (project / ".lamina/python3.12-x86_64/layers/common.zip").unlink()
     assert state.recall(str(project), asked) is None
@@ -112,9 +112,9 @@ def test_nothing_changed(service: Service, store: Store) -> None:
 def test_one_of_them(service: Service, store: Store) -> None:
     """What the command line names is built alone, into the usual place; directories of others go."""
     project = service.write()
-    build(project, Options(), store=store)
+    build(project, BuildOptions(), store=store)
 
-    result = build(project, Options(overrides=Overrides(runtime="python3.12")), store=store)
+    result = build(project, BuildOptions(overrides=Overrides(runtime="python3.12")), store=store)
 
     assert ("python3.12 on x86_64", ()) == (str(result.build.target), result.others)
     assert not list((project / ".lamina").glob("python*"))
@@ -122,10 +122,10 @@ def test_one_of_them(service: Service, store: Store) -> None:
 
 def test_removed_target(service: Service, store: Store) -> None:
     """The outputs of a target that the configuration does not have any more go."""
-    build(service.write(), Options(), store=store)
+    build(service.write(), BuildOptions(), store=store)
     service.settings["targets"] = '["python3.13-arm64", "python3.12-x86_64"]'
 
-    build(service.write(), Options(), store=store)
+    build(service.write(), BuildOptions(), store=store)
 
     assert ["python3.12-x86_64"] == [path.name for path in (service.root / ".lamina").glob("python*")]
 
@@ -135,7 +135,7 @@ def test_one_fails(service: Service, store: Store) -> None:
     service.add("native", "1.0", tag=ARM)
 
     with pytest.raises(NoCompatibleWheelError) as caught:
-        build(service.write(), Options(), store=store)
+        build(service.write(), BuildOptions(), store=store)
 
     assert "no wheel in the lock fits python3.13 on x86_64: `native` 1.0" == str(caught.value)
     assert not (service.root / state.STATE_FILE).exists()
@@ -143,7 +143,7 @@ def test_one_fails(service: Service, store: Store) -> None:
 
 def test_removing_one(service: Service, store: Store, tmp_path: Path) -> None:
     """The outputs do not depend on each other: removing one leaves the other whole."""
-    result = build(service.write(), Options(), store=store)
+    result = build(service.write(), BuildOptions(), store=store)
     (layer,) = result.others[0].build.layers
     shutil.copyfile(layer.path, tmp_path / "before.zip")
 

@@ -14,7 +14,7 @@ from lamina.core.errors import ConfigError, InvalidConfigError, LockNotFoundErro
 from lamina.core.store import Store
 from lamina.pipeline import build as pipeline
 from lamina.pipeline import workspace
-from lamina.pipeline.build import Options
+from lamina.pipeline.build import BuildOptions
 from lamina.project.config import load
 from loopback import IndexServer
 from services import Service, make_service
@@ -175,11 +175,11 @@ class TestBuild:
         """Each service has the outputs that it has when it is built by itself."""
         roots = [service.root for service in services]
 
-        together = list(workspace.build(roots, Options(), store=Store.open(tmp_path / "store")))
+        together = list(workspace.build(roots, BuildOptions(), store=Store.open(tmp_path / "store")))
 
         for service, made in zip(services, together, strict=True):
             assert made.result is not None
-            alone = pipeline.build(service.root, Options(), store=Store.open(tmp_path / "another store")).build
+            alone = pipeline.build(service.root, BuildOptions(), store=Store.open(tmp_path / "another store")).build
             assert service.root == made.project
             assert [layer.sha256 for layer in made.result.build.layers] == [layer.sha256 for layer in alone.layers]
 
@@ -188,7 +188,7 @@ class TestBuild:
         (services[1].root / "pylock.toml").unlink()
 
         made = list(
-            workspace.build([service.root for service in services], Options(), store=Store.open(tmp_path / "s"))
+            workspace.build([service.root for service in services], BuildOptions(), store=Store.open(tmp_path / "s"))
         )
 
         assert [True, False, True] == [each.result is not None for each in made]
@@ -196,7 +196,11 @@ class TestBuild:
 
     def test_segments_once(self, services: list[Service], tmp_path: Path) -> None:
         """What services have in common is in the store once."""
-        list(workspace.build([service.root for service in services], Options(), store=Store.open(tmp_path / "store")))
+        list(
+            workspace.build(
+                [service.root for service in services], BuildOptions(), store=Store.open(tmp_path / "store")
+            )
+        )
 
         assert 3 == len(list((tmp_path / "store" / "segments").rglob("*.seg")))
         assert 3 == len(list((tmp_path / "store" / "wheels").rglob("*.whl")))
@@ -210,7 +214,7 @@ class TestBuild:
                 service.root = tmp_path / "services" / str(number)
                 roots.append(service.write())
 
-            made = list(workspace.build(roots, Options(), store=Store.open(tmp_path / "store")))
+            made = list(workspace.build(roots, BuildOptions(), store=Store.open(tmp_path / "store")))
 
             assert [None] * 6 == [each.error for each in made]
             assert [1, 1] == [

@@ -13,7 +13,7 @@ import pytest
 from lamina.core.errors import PackageError, UnsafeMemberError
 from lamina.core.paths import check_path
 from lamina.project.snapshot import Snapshot, take
-from lamina.project.sources import LeftOut, SourceTree, fingerprint, walk
+from lamina.project.sources import IgnoredFile, SourceTree, fingerprint, walk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +126,7 @@ class TestEntries:
         assert str(caught.value) == "The sources cannot be packaged: `x` would be a file and a directory"
 
 
-class TestLeftOut:
+class TestIgnoredFile:
     @pytest.mark.parametrize(
         ("path", "shown", "reason"),
         [
@@ -166,7 +166,7 @@ class TestLeftOut:
         tree = walk(tmp_path, ["service"])
 
         assert paths(tree) == ["service/a.py"]
-        assert tree.left_out == (LeftOut(path=shown or path, reason=reason),)
+        assert tree.left_out == (IgnoredFile(path=shown or path, reason=reason),)
 
     @pytest.mark.parametrize("path", ["service/credentials/a.py", "service/contest_a.py", "service/environment.py"])
     def test_similar_names(self, tmp_path: Path, path: str) -> None:

@@ -18,7 +18,7 @@ from benchmarks.workspace import make_workspace
 
 from built import write_zip
 from lamina.core.target import Target
-from lamina.core.values import Build, Layer, Package, Stretch
+from lamina.core.values import Build, Extent, Layer, Package
 
 
 def sample(seconds: float, *, peak: int = 1_000) -> Sample:
@@ -273,7 +273,7 @@ def made_up_build() -> Build:
         unzipped_bytes=0,
         files=0,
         distributions=(),
-        stretches=tuple(Stretch(name=name, size=size) for name, size in sizes.items()),
+        extents=tuple(Extent(name=name, size=size) for name, size in sizes.items()),
     )
     package = Package(
         name="f",

@@ -23,7 +23,7 @@ from lamina.aws.publish import config as publishing
 from lamina.cli.main import COMMANDS, build_parser
 from lamina.core.errors import InvalidConfigError
 from lamina.core.target import Target
-from lamina.core.values import Build, Distribution, Finding, Layer, Package, Severity, Stretch
+from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Package, Severity
 from lamina.pipeline import report
 from lamina.project import config, members
 
@@ -334,7 +334,7 @@ def full_build(root: Path) -> Build:
         unzipped_bytes=1,
         files=1,
         distributions=(distribution,),
-        stretches=(Stretch(name="a", size=1),),
+        extents=(Extent(name="a", size=1),),
     )
     package = Package(
         name="f",

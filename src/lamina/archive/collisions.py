@@ -28,7 +28,7 @@ __all__ = ["are_settled", "shared_paths"]
 _PATH = re.compile(rb"PK\x01\x02.{42}([^\x00-\x1f]*)(?=PK\x01\x02|\Z)", re.DOTALL)
 
 
-class _Row(NamedTuple):
+class _MemberRow(NamedTuple):
     """A member as it stands in a segment's directory."""
 
     method: int
@@ -91,19 +91,19 @@ def _paths(segment: Segment) -> list[bytes]:
     return _PATH.findall(segment.directory)
 
 
-def _rows(segment: Segment) -> dict[bytes, _Row]:
+def _rows(segment: Segment) -> dict[bytes, _MemberRow]:
     directory = segment.directory
-    rows: dict[bytes, _Row] = {}
+    rows: dict[bytes, _MemberRow] = {}
     position = 0
     while position < len(directory):
         fields = DIRECTORY_ROW.unpack_from(directory, position)
         start = position + DIRECTORY_ROW.size
         position = start + fields[10]
-        rows[directory[start:position]] = _Row(fields[4], fields[7], fields[8], fields[9], fields[16])
+        rows[directory[start:position]] = _MemberRow(fields[4], fields[7], fields[8], fields[9], fields[16])
     return rows
 
 
-def _same(first: Segment, row: _Row, other: Segment, other_row: _Row) -> bool:
+def _same(first: Segment, row: _MemberRow, other: Segment, other_row: _MemberRow) -> bool:
     """Return whether two members have the same content, by looking at it: a CRC-32 is easy to forge."""
     if (row.crc, row.size) != (other_row.crc, other_row.size):
         return False
@@ -114,5 +114,5 @@ def _same(first: Segment, row: _Row, other: Segment, other_row: _Row) -> bool:
     return _content(payload, row) == _content(other_payload, other_row)
 
 
-def _content(payload: bytes, row: _Row) -> bytes:
+def _content(payload: bytes, row: _MemberRow) -> bytes:
     return payload if row.method == STORED else zlib.decompressobj(-15).decompress(payload, row.size + 1)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from lamina.archive.zip.zipformat import Member
 
-__all__ = ["Excerpt", "Fragment", "Standing", "decode", "describe", "encode", "pieces_of", "rows_between"]
+__all__ = ["Excerpt", "RemoteSegment", "SegmentLocation", "decode", "describe", "encode", "pieces_of", "rows_between"]
 
 _VERSION = 1
 _PIECE_BYTES = 1 << 20
@@ -40,7 +40,7 @@ _OBJECT = re.compile(r"parts/[0-9a-f]{64}|layers/[0-9a-f]{64}\.zip")
 
 
 @frozen
-class Standing:
+class SegmentLocation:
     """Where a segment's bytes stand in a bucket: below lamina's prefix, the key, and the first byte in that object."""
 
     key: str
@@ -56,7 +56,7 @@ class Excerpt:
 
 
 @frozen
-class Fragment:
+class RemoteSegment:
     """A segment without its bytes."""
 
     name: str
@@ -70,7 +70,7 @@ class Fragment:
     unzipped_bytes: int
     directory: bytes
     """The directory rows, with offsets from zero."""
-    standing: Standing
+    standing: SegmentLocation
     excerpts: tuple[Excerpt, ...] = ()
     """The members whose content is looked at when a layer is checked."""
 
@@ -86,7 +86,9 @@ class Fragment:
         )
 
 
-def describe(name: str, file: BinaryIO, span: tuple[int, int], directory: bytes, standing: Standing) -> Fragment:
+def describe(
+    name: str, file: BinaryIO, span: tuple[int, int], directory: bytes, standing: SegmentLocation
+) -> RemoteSegment:
     """
     Return the fragment of the segment *name*, which the unbuffered *file* has in *span*: the first byte, and how many.
 
@@ -103,7 +105,7 @@ def describe(name: str, file: BinaryIO, span: tuple[int, int], directory: bytes,
         for member, offset in members
         if _READ_BY_CHECKS.fullmatch(member.path) and _entry_bytes(member) <= _EXCERPT_BYTES
     )
-    return Fragment(
+    return RemoteSegment(
         name=name,
         sha256=digest.hexdigest(),
         entries_bytes=size,
@@ -150,7 +152,7 @@ def rows_between(directory: bytes, spans: Iterable[tuple[int, int]]) -> list[byt
     return found
 
 
-def encode(fragment: Fragment) -> bytes:
+def encode(fragment: RemoteSegment) -> bytes:
     """Return *fragment* as a bucket keeps it, uncompressed: one line of JSON, the rows, and the excerpts."""
     description = {
         "version": _VERSION,
@@ -168,7 +170,7 @@ def encode(fragment: Fragment) -> bytes:
     return b"".join([line, b"\n", fragment.directory, *(each.content for each in fragment.excerpts)])
 
 
-def decode(content: bytes, name: str) -> Fragment | None:
+def decode(content: bytes, name: str) -> RemoteSegment | None:
     """Return the fragment of the segment *name* in *content*, or nothing where it is not one that lamina would have written."""
     try:
         return _decoded(content, name)
@@ -176,7 +178,7 @@ def decode(content: bytes, name: str) -> Fragment | None:
         return None
 
 
-def _decoded(content: bytes, name: str) -> Fragment:
+def _decoded(content: bytes, name: str) -> RemoteSegment:
     line, _, rest = content.partition(b"\n")
     row: dict[str, Any] = json.loads(line)
     key, start = row["standing"]
@@ -186,7 +188,7 @@ def _decoded(content: bytes, name: str) -> Fragment:
     for offset, size in row["excerpts"]:
         excerpts.append(Excerpt(start=int(offset), content=rest[position : position + int(size)]))
         position += int(size)
-    fragment = Fragment(
+    fragment = RemoteSegment(
         name=str(row["name"]),
         sha256=str(row["sha256"]),
         entries_bytes=int(row["entries_bytes"]),
@@ -194,7 +196,7 @@ def _decoded(content: bytes, name: str) -> Fragment:
         rows=int(row["rows"]),
         unzipped_bytes=int(row["unzipped_bytes"]),
         directory=directory,
-        standing=Standing(key=str(key), start=int(start)),
+        standing=SegmentLocation(key=str(key), start=int(start)),
         excerpts=tuple(excerpts),
     )
     if row["version"] != _VERSION or position != len(rest) or fragment.name != name:
@@ -203,7 +205,7 @@ def _decoded(content: bytes, name: str) -> Fragment:
     return fragment
 
 
-def _check(fragment: Fragment) -> None:
+def _check(fragment: RemoteSegment) -> None:
     """Raise ArchiveError or ValueError unless the rows are exactly those that lamina writes for these bytes, without gaps."""
     whole = Span(0, len(fragment.directory), fragment.rows)
     rows = read_rows(fragment.directory, span=whole, name=fragment.name)

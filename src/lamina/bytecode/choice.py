@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROFILE",
-    "Choice",
+    "BytecodeChoice",
     "Closure",
     "Toolchain",
     "bytecode_contributions",
@@ -67,7 +67,7 @@ _FORMAT = 1
 
 
 @frozen
-class Choice:
+class BytecodeChoice:
     """Which modules of one layer are compiled."""
 
     mode: BytecodeMode
@@ -145,7 +145,7 @@ class Closure:
 
 def known_choice(
     service: Service, closure: Closure, tree: SourceTree, *, toolchain: Toolchain, store: Store
-) -> Choice | None:
+) -> BytecodeChoice | None:
     """
     Return what of a layer is compiled, or ``None`` where nobody has followed these imports before.
 
@@ -153,11 +153,11 @@ def known_choice(
     Raises ConfigError for a recorded profile that cannot be read.
     """
     if service.bytecode is BytecodeMode.NONE:
-        return Choice(mode=BytecodeMode.NONE)
+        return BytecodeChoice(mode=BytecodeMode.NONE)
     magic = magic_number(toolchain.python)
     if service.bytecode is BytecodeMode.ALL or not closure.functions:
         # Without functions there is nothing to reach from: whoever uses the layer may import anything.
-        return Choice(mode=BytecodeMode.ALL, magic=magic)
+        return BytecodeChoice(mode=BytecodeMode.ALL, magic=magic)
     kept = _load(reach_place(service, closure, tree, store))
     return None if kept is None else _choice(kept, magic)
 
@@ -170,7 +170,7 @@ def choose(
     fetch: Callable[[Sequence[Pin]], Sequence[Wheel]],
     toolchain: Toolchain,
     store: Store,
-) -> Choice:
+) -> BytecodeChoice:
     """
     Return what of a layer is compiled; as `known_choice`, and by reading the wheels that *fetch* gives where it must be.
 
@@ -187,7 +187,7 @@ def choose(
 
 def follow(
     service: Service, closure: Closure, tree: SourceTree, wheels: Sequence[Code], *, toolchain: Toolchain, store: Store
-) -> Choice:
+) -> BytecodeChoice:
     """
     Return what of a layer is compiled for handlers to reach it, found by reading the sources *tree* and *wheels*.
 
@@ -209,8 +209,8 @@ def follow(
     return _choice(modules, magic_number(toolchain.python))
 
 
-def _choice(modules: Mapping[str, Sequence[str]], magic: str) -> Choice:
-    return Choice(
+def _choice(modules: Mapping[str, Sequence[str]], magic: str) -> BytecodeChoice:
+    return BytecodeChoice(
         mode=BytecodeMode.REACHABLE,
         magic=magic,
         modules=tuple((name, tuple(paths)) for name, paths in sorted(modules.items())),
@@ -239,7 +239,7 @@ def _handlers(closure: Closure) -> list[str]:
 
 
 def bytecode_contributions(
-    choice: Choice,
+    choice: BytecodeChoice,
     wheels: Sequence[Wheel],
     parts: Iterable[Contribution],
     recipe: Recipe,

@@ -9,7 +9,7 @@ from aws_cdk.aws_lambda import LayerVersion
 
 from lamina.cdk import assets
 from lamina.cdk.choice import Asked, platform
-from lamina.cdk.layer import Place, PythonLayerVersion
+from lamina.cdk.layer import PythonLayerVersion, StackEnvironment
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _too_many(function: str, layers: Sequence[ILayerVersion], added: int) -> Ite
 
 
 def _in_other_stacks(scope: Construct, layers: Sequence[ILayerVersion]) -> Iterator[tuple[str, str]]:
-    here = Place.of(scope)
+    here = StackEnvironment.of(scope)
     for layer in layers:
         # Nested stacks hand it to each other as parameters of one deployment, and need no export.
         if isinstance(layer, PythonLayerVersion) and layer.place.deployed != here.deployed:

@@ -130,12 +130,12 @@ class Builds:
         failed = self._failures.get(project)
         if failed is not None and failed[0].unchanged(project):
             return failed[1]
-        from lamina.pipeline.build import Options, build  # noqa: PLC0415 - slow to import, and seldom needed
+        from lamina.pipeline.build import BuildOptions, build  # noqa: PLC0415 - slow to import, and seldom needed
 
         inputs = _inputs(project, service)
         self.runs += 1
         try:
-            result = build(project, Options(), reporter=_Talk(self._stream))
+            result = build(project, BuildOptions(), reporter=_Talk(self._stream))
         except LaminaError as error:
             answer = replace(read, problems=(Problem.of(error),))
         else:

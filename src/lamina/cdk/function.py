@@ -8,7 +8,7 @@ from aws_cdk.aws_lambda import Function
 
 from lamina.cdk import assets, attached, telling
 from lamina.cdk.choice import Asked, choose_function
-from lamina.cdk.layer import Place
+from lamina.cdk.layer import StackEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aws_cdk.aws_lambda import Architecture, ILayerVersion, Runtime
     from constructs import Construct
 
-    from lamina.cdk.options import Options
+    from lamina.cdk.options import FunctionKeywords
 
 __all__ = ["PythonFunction"]
 
@@ -42,18 +42,18 @@ class PythonFunction(Function):
         layers: Sequence[ILayerVersion] | None = None,
         runtime: Runtime | None = None,
         architecture: Architecture | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[FunctionKeywords],
     ) -> None:
         """
         Build the *function* of the project at *entry* or above it, unless it stands.
 
         Without *layers* it has those that it is configured with, one of each in its stack. Handler, runtime and architecture
-        come from the configuration: *runtime* and *architecture* choose among its targets. *options* are CDK's ``FunctionOptions``.
+        come from the configuration: *runtime* and *architecture* choose among its targets. *options* are CDK's ``FunctionKeywords``.
         """
         asked = Asked(
             runtimes=(runtime.name,) if runtime else (), architectures=(architecture.name,) if architecture else ()
         )
-        answer = Place.of(scope).look(entry)
+        answer = StackEnvironment.of(scope).look(entry)
         choice = choose_function(answer, function, asked)
         target = choice.target
         name = target.runtime if target else assets.newest_runtime()

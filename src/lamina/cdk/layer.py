@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Answer
 
-__all__ = ["Place", "PythonLayerVersion"]
+__all__ = ["PythonLayerVersion", "StackEnvironment"]
 
 
 class PythonLayerVersion(LayerVersion):
@@ -61,7 +61,7 @@ class PythonLayerVersion(LayerVersion):
         container to configure, and a warning says so.
         """
         asked = _asked(compatible_runtimes, compatible_architectures)
-        self.place = Place.of(scope)
+        self.place = StackEnvironment.of(scope)
         """The stack that it is in."""
         answer = self.place.look(entry)
         choice = choose_layer(answer, layer, asked)
@@ -119,7 +119,7 @@ class PythonLayerVersion(LayerVersion):
         Each stack has its own, over one asset: a layer that another stack exports could never be updated while it is in use.
         """
         asked = _asked(compatible_runtimes, compatible_architectures)
-        place = Place.of(scope)
+        place = StackEnvironment.of(scope)
         answer = place.look(entry)
         id_ = _id(answer, choose_layer(answer, layer, asked))
         if id_ not in place.layers:
@@ -141,11 +141,11 @@ class PythonLayerVersion(LayerVersion):
         return found
 
 
-class Place:
+class StackEnvironment:
     """A stack, and what does not change in it; asking JavaScript takes half a millisecond each time."""
 
     # For good: JavaScript keeps all stacks, and of one that nobody holds here Python would get another object the next time.
-    _known: ClassVar[dict[Stack, Place]] = {}
+    _known: ClassVar[dict[Stack, StackEnvironment]] = {}
 
     def __init__(self, stack: Stack) -> None:
         """Look at *stack* once."""
@@ -159,7 +159,7 @@ class Place:
         """What `PythonLayerVersion.for_stack` has made, by id."""
 
     @classmethod
-    def of(cls, scope: Construct) -> Place:
+    def of(cls, scope: Construct) -> StackEnvironment:
         """Return the place of the stack that *scope* is in."""
         stack = scope if isinstance(scope, Stack) else Stack.of(scope)
         if stack not in cls._known:

@@ -1,4 +1,4 @@
-"""What a function can be given besides what lamina decides: CDK's ``FunctionOptions`` as keywords with types."""
+"""What a function can be given besides what lamina decides: CDK's ``FunctionKeywords`` as keywords with types."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from aws_cdk.interfaces import aws_lambda as lambda_references
     from aws_cdk.interfaces import aws_logs as logs_references
 
-__all__ = ["Options"]
+__all__ = ["FunctionKeywords"]
 
 
-class Options(TypedDict, total=False):
+class FunctionKeywords(TypedDict, total=False):
     """
     The keywords, as documented for ``aws_cdk.aws_lambda.Function`` (aws-cdk-lib 2.275, 2026-11).
 

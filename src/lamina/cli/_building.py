@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.cli import _summary
 from lamina.cli._console import Console, megabytes
 from lamina.pipeline import report
-from lamina.pipeline.build import Options, build
+from lamina.pipeline.build import BuildOptions, build
 from lamina.project import config
 from lamina.project.service import Overrides
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["document", "options", "run"]
 
 
-def options(arguments: argparse.Namespace) -> Options:
+def options(arguments: argparse.Namespace) -> BuildOptions:
     """Return what the command line asks of the pipeline."""
-    return Options(
+    return BuildOptions(
         overrides=Overrides(
             runtime=arguments.runtime,
             architecture=arguments.architecture,

@@ -13,14 +13,14 @@ from lamina.aws.api.facts import fits
 from lamina.aws.deploy import config as deployconfig
 from lamina.aws.deploy.apply import Creation, Deployment
 from lamina.aws.deploy.report import deployed_rows, migration, planned, planned_rows
-from lamina.aws.deploy.survey import replan, want_functions
+from lamina.aws.deploy.survey import desired_functions, replan
 from lamina.aws.deploy.survey import survey as survey_functions
 from lamina.aws.publish import report
 from lamina.aws.publish.accounts import connect
 from lamina.aws.publish.apply import apply
 from lamina.aws.publish.config import load
-from lamina.aws.publish.desired import want
-from lamina.aws.publish.plan import Keep
+from lamina.aws.publish.desired import desired_layers
+from lamina.aws.publish.plan import KeepLayer
 from lamina.aws.publish.survey import everywhere, survey
 from lamina.cli._console import Console, megabytes
 from lamina.cli._jobs import make
@@ -35,28 +35,28 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from lamina.aws.deploy.apply import Deployed
+    from lamina.aws.deploy.apply import DeployOutcome
     from lamina.aws.deploy.config import DeployConfig
-    from lamina.aws.deploy.plan import WantedFunction
-    from lamina.aws.deploy.survey import Step as FunctionStep
+    from lamina.aws.deploy.plan import DesiredFunction
+    from lamina.aws.deploy.survey import FunctionStep
     from lamina.aws.publish.apply import Published
     from lamina.aws.publish.config import PublishConfig
-    from lamina.aws.publish.desired import Wanted
-    from lamina.aws.publish.survey import Job, Place, Step
+    from lamina.aws.publish.desired import DesiredLayer
+    from lamina.aws.publish.survey import Destination, LayerJob, LayerStep
     from lamina.core.values import Build
 
 __all__ = ["run"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
+class _DeployRun:
     """What one run is about."""
 
     arguments: argparse.Namespace
     console: Console
     build: Build
-    layers: tuple[Wanted, ...]
-    jobs: list[Job]
+    layers: tuple[DesiredLayer, ...]
+    jobs: list[LayerJob]
     config: DeployConfig
     creation: Creation | None
     directory: Path
@@ -84,8 +84,8 @@ def _make_and_run(arguments: argparse.Namespace, project: Path, directory: Path,
     # A function has one target: the first.
     chosen = _chosen(made.builds[0], arguments.function)
     deploying.check(chosen.service, [package.name for package in chosen.packages])
-    layers = want(made.builds[:1], publishing)
-    work = _Work(
+    layers = desired_layers(made.builds[:1], publishing)
+    work = _DeployRun(
         arguments=arguments,
         console=console,
         build=chosen,
@@ -133,7 +133,7 @@ def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
     return Creation(role=arguments.role, sizes=sizes)
 
 
-def _run(work: _Work, places: Sequence[Place]) -> int:
+def _run(work: _DeployRun, places: Sequence[Destination]) -> int:
     layer_steps = survey(work.jobs, places)
     plans = dict(zip(places, everywhere(lambda place: _plan(work, place, layer_steps), places), strict=True))
     console, arguments = work.console, work.arguments
@@ -158,13 +158,13 @@ def _run(work: _Work, places: Sequence[Place]) -> int:
     return 0
 
 
-def _plan(work: _Work, place: Place, layer_steps: Sequence[Step]) -> tuple[FunctionStep, ...]:
+def _plan(work: _DeployRun, place: Destination, layer_steps: Sequence[LayerStep]) -> tuple[FunctionStep, ...]:
     directory = _directory(work, place)
     directory.mkdir(parents=True)
     known = {
         step.wanted.name: step.action.version.arn
         for step in layer_steps
-        if step.place is place and isinstance(step.action, Keep)
+        if step.place is place and isinstance(step.action, KeepLayer)
     }
     return survey_functions(
         place.services.functions,
@@ -178,17 +178,17 @@ def _plan(work: _Work, place: Place, layer_steps: Sequence[Step]) -> tuple[Funct
     )
 
 
-def _wanted(work: _Work, place: Place, versions: dict[str, str]) -> tuple[WantedFunction, ...]:
-    return want_functions(work.build, work.layers, versions, work.config, place.services.account)
+def _wanted(work: _DeployRun, place: Destination, versions: dict[str, str]) -> tuple[DesiredFunction, ...]:
+    return desired_functions(work.build, work.layers, versions, work.config, place.services.account)
 
 
-def _directory(work: _Work, place: Place) -> Path:
+def _directory(work: _DeployRun, place: Destination) -> Path:
     return work.directory / place.services.account.id / place.services.account.region
 
 
 def _deploy(
-    work: _Work, place: Place, steps: Sequence[FunctionStep], published: Sequence[Published]
-) -> tuple[Deployed, ...]:
+    work: _DeployRun, place: Destination, steps: Sequence[FunctionStep], published: Sequence[Published]
+) -> tuple[DeployOutcome, ...]:
     versions = {each.step.wanted.name: each.version.arn for each in published if each.step.place is place}
     deployment = Deployment(
         place.services.functions,
@@ -203,7 +203,9 @@ def _deploy(
     return deployment.run()
 
 
-def _only_planned(work: _Work, layer_steps: Sequence[Step], plans: dict[Place, tuple[FunctionStep, ...]]) -> int:
+def _only_planned(
+    work: _DeployRun, layer_steps: Sequence[LayerStep], plans: dict[Destination, tuple[FunctionStep, ...]]
+) -> int:
     if work.arguments.json:
         document = report.plan_document(work.build.service, layer_steps)
         rows = [row for place, steps in plans.items() for row in planned_rows(steps, place.services.account)]
@@ -214,7 +216,9 @@ def _only_planned(work: _Work, layer_steps: Sequence[Step], plans: dict[Place, t
     return 1 if work.arguments.check and changes else 0
 
 
-def _report(work: _Work, published: Sequence[Published], deployed: dict[Place, tuple[Deployed, ...]]) -> None:
+def _report(
+    work: _DeployRun, published: Sequence[Published], deployed: dict[Destination, tuple[DeployOutcome, ...]]
+) -> None:
     if work.arguments.json:
         document = report.document(work.build.service, published)
         rows = [row for place, each in deployed.items() for row in deployed_rows(each, place.services.account)]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.publish.remote.assemble import assemble
 from lamina.aws.publish.remote.metadata import notes
-from lamina.aws.publish.survey import Job
-from lamina.pipeline.build import Options, build
+from lamina.aws.publish.survey import LayerJob
+from lamina.pipeline.build import BuildOptions, build
 from lamina.project import config
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.aws.publish.config import PublishConfig
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.remote.assemble import Assembled
-    from lamina.aws.publish.survey import Place
-    from lamina.aws.publish.zip_source import Source
+    from lamina.aws.publish.survey import Destination
+    from lamina.aws.publish.zip_source import LayerZip
     from lamina.cli._console import Console
     from lamina.core.values import Build
 
-__all__ = ["Made", "make"]
+__all__ = ["LayerBuilds", "make"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class LayerBuilds:
     """The layers of a service, of all its targets."""
 
     builds: tuple[Build, ...]
@@ -41,23 +41,23 @@ class Made:
         """Whether no finding is an error."""
         return all(each.ok for each in self.builds)
 
-    def jobs(self, wanted: Sequence[Wanted]) -> list[Job]:
+    def jobs(self, wanted: Sequence[DesiredLayer]) -> list[LayerJob]:
         """Return what becomes of the *wanted* layers."""
-        return [Job(each, self._source(each), notes=self.notes) for each in wanted]
+        return [LayerJob(each, self._source(each), notes=self.notes) for each in wanted]
 
-    def _source(self, wanted: Wanted) -> Source | None:
+    def _source(self, wanted: DesiredLayer) -> LayerZip | None:
         return None if self.assembled is None else self.assembled.source(wanted)
 
 
 def make(
     project: Path,
     settings: PublishConfig,
-    connect: Callable[[], Sequence[Place]],
+    connect: Callable[[], Sequence[Destination]],
     *,
     directory: Path,
     packing: bool,
     console: Console,
-) -> Made:
+) -> LayerBuilds:
     """
     Build *project*, or put its layers together in *directory* where wheels are not here and what the bucket has will do; say what was found.
 
@@ -69,9 +69,11 @@ def make(
             f"The service is called `{service.name}` after its directory: another checkout may publish another layer",
             hint="give it a `name` in `[project]`, or set `layer-name` in `[tool.lamina.publish]`",
         )
-    assembled = assemble(project, settings, Options(), connect, directory=directory, packing=packing, reporter=console)
+    assembled = assemble(
+        project, settings, BuildOptions(), connect, directory=directory, packing=packing, reporter=console
+    )
     if assembled is None:
-        result = build(project, Options(), reporter=console)
+        result = build(project, BuildOptions(), reporter=console)
         builds = (result.build, *(other.build for other in result.others))
     else:
         builds = assembled.builds
@@ -79,5 +81,5 @@ def make(
     for finding in dict.fromkeys(finding for each in builds for finding in each.findings):
         console.finding(finding.severity, finding.message)
     # What was assembled has its notes from the bucket.
-    noted = cache(partial(notes, project, Options())) if assembled is None else dict[str, bytes]
-    return Made(builds=builds, notes=noted, assembled=assembled)
+    noted = cache(partial(notes, project, BuildOptions())) if assembled is None else dict[str, bytes]
+    return LayerBuilds(builds=builds, notes=noted, assembled=assembled)

@@ -19,7 +19,7 @@ from lamina.core.errors import ConfigError
 if TYPE_CHECKING:
     import argparse
 
-    from lamina.aws.api.telemetry import Deployed
+    from lamina.aws.api.telemetry import DeployedFunction
     from lamina.coldstart.traffic import Seen
 
 __all__ = ["Sources", "run", "tell"]
@@ -103,7 +103,7 @@ def _moment(text: str | None) -> dt.datetime | None:
 
 
 def _groups(
-    arguments: argparse.Namespace, seen: tuple[Seen, ...], deployed: Deployed, sources: Sources
+    arguments: argparse.Namespace, seen: tuple[Seen, ...], deployed: DeployedFunction, sources: Sources
 ) -> tuple[Group, ...]:
     moment = _moment(arguments.split)
     if moment is not None:
@@ -117,7 +117,7 @@ def _groups(
 
 
 def _forced(
-    arguments: argparse.Namespace, deployed: Deployed, sources: Sources, console: Console, now: dt.datetime
+    arguments: argparse.Namespace, deployed: DeployedFunction, sources: Sources, console: Console, now: dt.datetime
 ) -> list[tuple[str, str, Group]]:
     payload = read_event(arguments.event[0]) if arguments.event else b"{}"
     result = force(

@@ -15,7 +15,7 @@ from lamina.core.values import Severity, SourcePin
 from lamina.pipeline import report
 from lamina.pipeline.estimate import estimate
 from lamina.pipeline.layers import LayerPlan, closure_of, reuse, why
-from lamina.pipeline.plan import Session, plan
+from lamina.pipeline.plan import BuildContext, plan
 from lamina.pipeline.preflight import estimated_findings
 from lamina.pipeline.previous import Previous
 from lamina.project import config
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lamina.core.values import Finding
-    from lamina.pipeline.estimate import Estimate, Share
+    from lamina.pipeline.estimate import DistributionEstimate, Estimate
     from lamina.pipeline.layers import Draft
-    from lamina.pipeline.plan import Plan
+    from lamina.pipeline.plan import BuildPlan
     from lamina.project.service import Service
 
 __all__ = ["run"]
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Say what a build would fetch and make, with sizes; write nothing into the project; 1 where it could not be deployed."""
     console = Console.of(arguments)
     project = config.find_project(Path(arguments.project or "."))
-    session = Session.open(project, options(arguments), reporter=console)
+    session = BuildContext.open(project, options(arguments), reporter=console)
     try:
         planned = plan(session)
         console.stage("Reading the ends of the wheels", total=len(planned.missing), unit="wheels")
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(finding.severity is Severity.ERROR for finding in findings) else 0
 
 
-def _tell(planned: Plan, estimates: Sequence[Estimate], stories: Sequence[_Story], console: Console) -> None:
+def _tell(planned: BuildPlan, estimates: Sequence[Estimate], stories: Sequence[_Story], console: Console) -> None:
     for story, each in zip(stories, estimates, strict=True):
         for line in _planned(story, each, planned.service, verbose=console.verbose):
             console.say(line)
@@ -78,7 +78,7 @@ class _Story:
     reason: str
 
     @classmethod
-    def of(cls, draft: Draft, planned: Plan, session: Session) -> _Story:
+    def of(cls, draft: Draft, planned: BuildPlan, session: BuildContext) -> _Story:
         project, store = session.project, session.store
         previous = Previous.of(project)
         service = planned.service
@@ -108,7 +108,7 @@ def _planned(story: _Story, found: Estimate, service: Service, *, verbose: bool)
         yield f"  digest {story.digest[:16]}"
 
 
-def _share(share: Share) -> tuple[str, str, str, str]:
+def _share(share: DistributionEstimate) -> tuple[str, str, str, str]:
     sizes = (
         (megabytes(share.outline.zipped_bytes), megabytes(share.outline.unzipped_bytes))
         if share.outline
@@ -119,7 +119,7 @@ def _share(share: Share) -> tuple[str, str, str, str]:
 
 
 def _plan_document(
-    planned: Plan, estimates: Sequence[Estimate], stories: Sequence[_Story], findings: Sequence[Finding]
+    planned: BuildPlan, estimates: Sequence[Estimate], stories: Sequence[_Story], findings: Sequence[Finding]
 ) -> dict[str, object]:
     target = planned.service.target
     return {
@@ -144,7 +144,7 @@ def _plan_document(
     }
 
 
-def _share_document(share: Share) -> dict[str, object]:
+def _share_document(share: DistributionEstimate) -> dict[str, object]:
     return {
         "name": share.pin.name,
         "version": share.pin.version,

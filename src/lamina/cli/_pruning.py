@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import Storage
 from lamina.aws.prune.apply import delete_objects, delete_versions, kept_digests, survey, survey_objects
-from lamina.aws.prune.plan import Delete, Keep, Rules
+from lamina.aws.prune.plan import DeleteVersion, KeepVersion, RetentionRules
 from lamina.aws.publish.accounts import connect
 from lamina.aws.publish.config import load
 from lamina.aws.publish.naming import layer_name
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.inventory import VersionRow
     from lamina.aws.api.protocols import Objects
-    from lamina.aws.prune.apply import Pruned, Survey, Unneeded
+    from lamina.aws.prune.apply import Pruned, PruneSurvey, UnneededObjects
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.naming import Keys
-    from lamina.aws.publish.survey import Place
+    from lamina.aws.publish.survey import Destination
 
 __all__ = ["run"]
 
@@ -40,7 +40,7 @@ class _Bucket:
     """What a bucket has that nobody needs."""
 
     objects: Objects
-    unneeded: Unneeded
+    unneeded: UnneededObjects
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     publishing = load(project).at(arguments.region)
     if arguments.objects and publishing.bucket is None:
         raise ConfigError("`--objects` needs a `bucket` in `[tool.lamina.publish]`")
-    rules = Rules(keep=arguments.keep, keep_days=arguments.keep_days)
+    rules = RetentionRules(keep=arguments.keep, keep_days=arguments.keep_days)
     names = None if arguments.all else arguments.layer or _names(project, publishing)
     try:
         places = connect(publishing)
@@ -96,11 +96,11 @@ def _names(project: Path, publishing: PublishConfig) -> frozenset[str]:
     )
 
 
-def _survey(place: Place, names: Collection[str] | None, rules: Rules, console: Console) -> Survey:
+def _survey(place: Destination, names: Collection[str] | None, rules: RetentionRules, console: Console) -> PruneSurvey:
     return survey(place.services.inventory, names, rules, check=place.stop.check, reporter=console)
 
 
-def _deleted(place: Place, pruned: Pruned, console: Console) -> tuple[VersionRow, ...]:
+def _deleted(place: Destination, pruned: Pruned, console: Console) -> tuple[VersionRow, ...]:
     """Return what was deleted, after saying what was not."""
     for version in pruned.spared:
         where = place.services.account
@@ -109,7 +109,7 @@ def _deleted(place: Place, pruned: Pruned, console: Console) -> tuple[VersionRow
 
 
 def _buckets(
-    going: dict[Place, tuple[VersionRow, ...]], publishing: PublishConfig, console: Console
+    going: dict[Destination, tuple[VersionRow, ...]], publishing: PublishConfig, console: Console
 ) -> tuple[_Bucket, ...]:
     """Return what each bucket has that no place which uses it needs, once the versions that are *going* are gone."""
     shared: dict[str, tuple[Objects, Keys, set[str]]] = {}
@@ -128,7 +128,7 @@ def _buckets(
     )
 
 
-def _told(found: Survey, names: Collection[str], place: Place) -> Iterator[str]:
+def _told(found: PruneSurvey, names: Collection[str], place: Destination) -> Iterator[str]:
     where = place.services.account
     # A name that is mistyped must not look like one of which nothing is to go.
     for name in sorted({*names}.difference(action.version.name for action in found.actions)):
@@ -136,15 +136,15 @@ def _told(found: Survey, names: Collection[str], place: Place) -> Iterator[str]:
     for action in found.actions:
         version = action.version
         match action:
-            case Delete():
+            case DeleteVersion():
                 size = megabytes(found.code_bytes.get(version.arn, 0))
                 yield f"layer {version.name} version {version.number}, {where}: delete, {size}: {action.reason}"
-            case Keep():
+            case KeepVersion():
                 yield f"layer {version.name} version {version.number}, {where}: keep: {action.reason}"
 
 
 def _document(
-    surveys: dict[Place, Survey], buckets: Sequence[_Bucket], going: Collection[str], *, applied: bool
+    surveys: dict[Destination, PruneSurvey], buckets: Sequence[_Bucket], going: Collection[str], *, applied: bool
 ) -> dict[str, object]:
     rows = [
         {
@@ -154,7 +154,9 @@ def _document(
             "account": place.services.account.id,
             "region": place.services.account.region,
             "action": "delete" if action.version.arn in going else "keep",
-            "reason": _SPARED if isinstance(action, Delete) and action.version.arn not in going else action.reason,
+            "reason": _SPARED
+            if isinstance(action, DeleteVersion) and action.version.arn not in going
+            else action.reason,
             "bytes": found.code_bytes.get(action.version.arn),
         }
         for place, found in surveys.items()
@@ -173,7 +175,9 @@ def _document(
     return {"version": _VERSION, "applied": applied, "layers": rows, "objects": objects, "uploads": uploads}
 
 
-def _closing(surveys: dict[Place, Survey], buckets: Sequence[_Bucket], going: Collection[str], *, applied: bool) -> str:
+def _closing(
+    surveys: dict[Destination, PruneSurvey], buckets: Sequence[_Bucket], going: Collection[str], *, applied: bool
+) -> str:
     objects = [each for bucket in buckets for each in bucket.unneeded.objects]
     uploads = sum(len(bucket.unneeded.uploads) for bucket in buckets)
     if not going and not objects and not uploads:

@@ -12,9 +12,9 @@ from lamina.aws.publish import report as outputs
 from lamina.aws.publish.accounts import connect
 from lamina.aws.publish.apply import apply
 from lamina.aws.publish.config import load
-from lamina.aws.publish.desired import want
-from lamina.aws.publish.plan import Keep, Publish
-from lamina.aws.publish.stage import look, stock
+from lamina.aws.publish.desired import desired_layers
+from lamina.aws.publish.plan import KeepLayer, PublishLayer
+from lamina.aws.publish.stage import look, stage
 from lamina.aws.publish.survey import survey
 from lamina.cli._console import Console, megabytes
 from lamina.cli._files import write_file
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from lamina.aws.publish.apply import Published
-    from lamina.aws.publish.stage import Supply
-    from lamina.aws.publish.survey import Step
+    from lamina.aws.publish.stage import StagePlan
+    from lamina.aws.publish.survey import LayerStep
 
 __all__ = ["planned", "run"]
 
@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     made = make(project, settings, connected, directory=directory, packing=False, console=console)
     if not made.ok:
         return 1
-    service, jobs = made.builds[0].service, made.jobs(want(made.builds, settings, arguments.layer))
+    service, jobs = made.builds[0].service, made.jobs(desired_layers(made.builds, settings, arguments.layer))
     if arguments.upload_only:
         return _upload(service, look(jobs, connected()), arguments, console)
     steps = survey(jobs, connected())
@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     return 0
 
 
-def _upload(service: str, supplies: Sequence[Supply], arguments: argparse.Namespace, console: Console) -> int:
+def _upload(service: str, supplies: Sequence[StagePlan], arguments: argparse.Namespace, console: Console) -> int:
     """Bring the layers into the buckets, unless that was only to be planned; stdout is where they are."""
     console.close()
     for each in supplies:
@@ -80,7 +80,7 @@ def _upload(service: str, supplies: Sequence[Supply], arguments: argparse.Namesp
     if arguments.check or arguments.dry_run:
         _deliver(outputs.supply_document(service, supplies), (), arguments)
         return 1 if arguments.check and not all(each.composed for each in supplies) else 0
-    stocked = stock(supplies, reporter=console)
+    stocked = stage(supplies, reporter=console)
     console.close()
     lines = [f"s3://{each.objects.bucket}/{each.key}" for each in supplies]
     _deliver(outputs.stock_document(service, stocked), lines, arguments)
@@ -89,7 +89,7 @@ def _upload(service: str, supplies: Sequence[Supply], arguments: argparse.Namesp
     return 0
 
 
-def _only_planned(service: str, steps: Sequence[Step], arguments: argparse.Namespace) -> int:
+def _only_planned(service: str, steps: Sequence[LayerStep], arguments: argparse.Namespace) -> int:
     _deliver(outputs.plan_document(service, steps), (), arguments)
     return 1 if arguments.check and any(step.action.is_change for step in steps) else 0
 
@@ -109,13 +109,13 @@ def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argpa
         write_file(arguments.output, report.encode() + b"\n")
 
 
-def planned(steps: Sequence[Step]) -> Iterator[str]:
+def planned(steps: Sequence[LayerStep]) -> Iterator[str]:
     for step in steps:
         where = step.place.services.account
         match step.action:
-            case Keep() as action:
+            case KeepLayer() as action:
                 words = f"keep version {action.version.number}: {action.reason}"
-            case Publish() as action:
+            case PublishLayer() as action:
                 words = f"publish: {action.reason}; {megabytes(action.upload_bytes)} to upload"
             case _:
                 assert_never(step.action)

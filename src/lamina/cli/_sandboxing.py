@@ -39,7 +39,7 @@ _RUNS = "an emulated AWS runs at {}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Place:
+class _SandboxPurpose:
     """What the sandbox is for."""
 
     project: Path | None
@@ -72,7 +72,7 @@ def _command(words: Sequence[str]) -> Sequence[str]:
     return words[1:]
 
 
-def _place(arguments: argparse.Namespace) -> _Place:
+def _place(arguments: argparse.Namespace) -> _SandboxPurpose:
     """Return the project and the target; a sandbox may also be started outside of any project."""
     try:
         project = config.find_project(Path(arguments.project or "."))
@@ -80,15 +80,17 @@ def _place(arguments: argparse.Namespace) -> _Place:
         if arguments.project:
             raise
         machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
-        return _Place(
+        return _SandboxPurpose(
             project=None, target=Target.of(arguments.runtime, machine) if arguments.runtime is not None else None
         )
     service = config.load(project, Overrides(runtime=arguments.runtime))
-    return _Place(project=project, target=service.target)
+    return _SandboxPurpose(project=project, target=service.target)
 
 
 @contextmanager
-def _started(arguments: argparse.Namespace, place: _Place, state: Path | None, console: Console) -> Iterator[Sandbox]:
+def _started(
+    arguments: argparse.Namespace, place: _SandboxPurpose, state: Path | None, console: Console
+) -> Iterator[Sandbox]:
     region = arguments.region or os.environ.get("AWS_REGION") or DEFAULT_REGION
     if arguments.region and not fits("region", arguments.region):
         raise ConfigError(f"`{arguments.region}` is no region's name", hint="such as eu-west-1")
@@ -112,7 +114,7 @@ def _started(arguments: argparse.Namespace, place: _Place, state: Path | None, c
             yield sandbox
 
 
-def _interpreter(place: _Place, store: Store, console: Console) -> Interpreter:
+def _interpreter(place: _SandboxPurpose, store: Store, console: Console) -> Interpreter:
     """Return the target's interpreter, or this one with a warning about what will not work."""
     target = place.target
     wanted = target.python if target is not None else (sys.version_info[0], sys.version_info[1])

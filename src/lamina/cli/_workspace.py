@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.errors import LaminaError
-    from lamina.pipeline.workspace import Service, Workspace
+    from lamina.pipeline.workspace import ServiceResult, Workspace
 
 __all__ = ["run"]
 
@@ -27,7 +27,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Row:
+class _ServiceRow:
     """One service, as it is shown."""
 
     name: str
@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace, found: Workspace) -> int:
     return max((row.exit_code for row in rows), default=0)
 
 
-def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> list[_Row]:
+def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> list[_ServiceRow]:
     question = asked(arguments)
-    rows: dict[Path, _Row] = {}
+    rows: dict[Path, _ServiceRow] = {}
     changed = []
     for service in found.services:
         document = workspace.recall(service, question)
@@ -84,7 +84,7 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
             changed.append(service)
         else:
             document |= {"reused": True, "seconds": 0.0}
-            rows[service] = _Row(
+            rows[service] = _ServiceRow(
                 name=_name(service, found.root), story="unchanged", is_unchanged=True, document=document
             )
     if changed:
@@ -98,18 +98,18 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
     return [rows[service] for service in found.services]
 
 
-def _made(made: Service, root: Path) -> _Row:
+def _made(made: ServiceResult, root: Path) -> _ServiceRow:
     from lamina.cli._building import document  # noqa: PLC0415 - as above
 
     name = _name(made.project, root)
     if made.result is None:
         story = f"failed: {made.error}".partition("\n")[0]
-        return _Row(name=name, story=story, is_unchanged=False, error=made.error)
+        return _ServiceRow(name=name, story=story, is_unchanged=False, error=made.error)
     everything = (made.result, *made.result.others)
     is_unchanged = all(each.build.reused for each in everything)
     reasons = [f"{each.name}: {each.reason}" for result in everything for each in result.outcomes if not each.reused]
     told = "unchanged" if is_unchanged else f"built in {made.seconds:.2f} s" + (f" ({reasons[0]})" if reasons else "")
-    return _Row(
+    return _ServiceRow(
         name=name,
         story=told,
         is_unchanged=is_unchanged,
@@ -122,7 +122,7 @@ def _name(service: Path, root: Path) -> str:
     return service.relative_to(root).as_posix()
 
 
-def _table(rows: Iterable[_Row], *, verbose: bool) -> Iterator[str]:
+def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
     """Yield the services that something was made of, failures first of many, or all of them if *verbose*."""
     rows = list(rows)
     shown = [row for row in rows if verbose or not row.is_unchanged]
@@ -150,7 +150,7 @@ def _table(rows: Iterable[_Row], *, verbose: bool) -> Iterator[str]:
         yield f"  and {hidden} more (-v lists them)"
 
 
-def _closing(rows: list[_Row], seconds: float) -> str:
+def _closing(rows: list[_ServiceRow], seconds: float) -> str:
     functions = sum(len(row.document["functions"]) for row in rows if row.document)
     unchanged = sum(row.is_unchanged for row in rows)
     failed = sum(row.error is not None for row in rows)
@@ -164,7 +164,7 @@ def _closing(rows: list[_Row], seconds: float) -> str:
     )
 
 
-def _document(rows: Iterable[_Row], seconds: float) -> dict[str, object]:
+def _document(rows: Iterable[_ServiceRow], seconds: float) -> dict[str, object]:
     return {
         "version": _VERSION,
         "services": [{"project": row.name, **_content(row)} for row in rows],
@@ -172,7 +172,7 @@ def _document(rows: Iterable[_Row], seconds: float) -> dict[str, object]:
     }
 
 
-def _content(row: _Row) -> Mapping[str, Any]:
+def _content(row: _ServiceRow) -> Mapping[str, Any]:
     if row.error is None:
         return row.document or {}
     return {"error": {"message": str(row.error), "hint": row.error.hint, "exit_code": row.error.exit_code}}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.local.artifacts import Artifacts
     from lamina.local.invoke import InvocationResult
     from lamina.local.world import World
-    from lamina.pipeline.build import Options
+    from lamina.pipeline.build import BuildOptions
 
 __all__ = ["EXAMPLE", "HELP", "add_world_options", "configure", "find_world", "last_options", "open_build", "run"]
 
@@ -133,13 +133,13 @@ def _refresh(arguments: argparse.Namespace, project: Path) -> None:
         console.finding(finding.severity, finding.message)
 
 
-def last_options(project: Path) -> Options:
+def last_options(project: Path) -> BuildOptions:
     """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""
-    from lamina.pipeline.build import Options  # noqa: PLC0415
+    from lamina.pipeline.build import BuildOptions  # noqa: PLC0415
     from lamina.project.service import Overrides  # noqa: PLC0415
 
     asked = _asked(project) or {}
-    return Options(
+    return BuildOptions(
         overrides=Overrides(
             runtime=asked.get("runtime"),
             architecture=asked.get("architecture"),

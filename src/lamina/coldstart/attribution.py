@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owner, Owners
     from lamina.coldstart.trace import Trace
 
-__all__ = ["ModuleShare", "Share", "modules", "shares"]
+__all__ = ["ModuleShare", "OwnerTime", "modules", "shares"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Share:
+class OwnerTime:
     """What one distribution, or another owner of modules, has of an initialisation."""
 
     owner: Owner
@@ -44,7 +44,7 @@ class ModuleShare:
     compiled: bool
 
 
-def shares(traces: Sequence[Trace], owners: Owners) -> tuple[Share, ...]:
+def shares(traces: Sequence[Trace], owners: Owners) -> tuple[OwnerTime, ...]:
     """Return the shares of everyone in *traces*, repeated runs of one function, the greatest own time first."""
     sums = [_sums(trace, owners) for trace in traces]
     last = traces[-1]
@@ -56,7 +56,7 @@ def shares(traces: Sequence[Trace], owners: Owners) -> tuple[Share, ...]:
         sizes[owner] = sizes.get(owner, 0) + size
     found = {owner for each in sums for owner in each} | set(compiled) | set(sizes)
     rows = [
-        Share(
+        OwnerTime(
             owner=owner,
             own_ms=Spread.of([each.get(owner, (0, 0))[0] / 1e6 for each in sums]),
             cumulative_ms=Spread.of([each.get(owner, (0, 0))[1] / 1e6 for each in sums]),

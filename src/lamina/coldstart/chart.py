@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from lamina.coldstart.trace import Place
+from lamina.coldstart.trace import ModuleOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,7 +157,7 @@ def _ranked(own: Mapping[Owner, int]) -> list[Owner]:
 
 def _colours(ranked: Sequence[Owner]) -> dict[Owner, str]:
     """Give each distribution of the layer a hue, the dearest those that differ most; everything else is a grey of its own."""
-    greys = {Place.STANDARD_LIBRARY: "#b4bac2", Place.RUNTIME: "#8f98a3", Place.PACKAGE: "#f2d16b"}
+    greys = {ModuleOrigin.STANDARD_LIBRARY: "#b4bac2", ModuleOrigin.RUNTIME: "#8f98a3", ModuleOrigin.PACKAGE: "#f2d16b"}
     found: dict[Owner, str] = {}
     number = 0
     for owner in ranked:

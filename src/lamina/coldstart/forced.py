@@ -17,9 +17,9 @@ from lamina.core.errors import AwsError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamina.aws.api.telemetry import Deployed, Invoked
+    from lamina.aws.api.telemetry import DeployedFunction, Invoked
 
-__all__ = ["VARIABLE", "Forced", "Functions", "force"]
+__all__ = ["VARIABLE", "Forced", "RestartableFunctions", "force"]
 
 VARIABLE = "LAMINA_COLDSTART"
 """The variable that is changed; its value means nothing."""
@@ -27,10 +27,10 @@ VARIABLE = "LAMINA_COLDSTART"
 _UNPUBLISHED = "$LATEST"
 
 
-class Functions(Protocol):
+class RestartableFunctions(Protocol):
     """What is needed of Lambda; `lamina.aws.api.telemetry.DeployedFunctions` is it."""
 
-    def get(self, name: str, version: str | None = None) -> Deployed | None:
+    def get(self, name: str, version: str | None = None) -> DeployedFunction | None:
         """Return a function, or nothing where there is none."""
 
     def aliases(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -56,7 +56,7 @@ class Forced:
 
 
 def force(
-    functions: Functions, name: str, *, count: int, payload: bytes = b"{}", even_if_in_use: bool = False
+    functions: RestartableFunctions, name: str, *, count: int, payload: bytes = b"{}", even_if_in_use: bool = False
 ) -> Forced:
     """
     Start the function *name* cold *count* times and return what Lambda reported.
@@ -89,7 +89,7 @@ def force(
     return Forced(function=name, layers=deployed.layers, reports=tuple(reports), errors=errors)
 
 
-def _restore(functions: Functions, name: str) -> None:
+def _restore(functions: RestartableFunctions, name: str) -> None:
     """Take our variable away, and leave whatever else stands there by now: somebody may have deployed meanwhile."""
     try:
         now = functions.get(name)

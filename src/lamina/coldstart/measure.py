@@ -17,7 +17,7 @@ from lamina.coldstart.preludes import prelude
 from lamina.coldstart.spread import Spread
 from lamina.core.reporter import SILENT
 from lamina.local.facts import facts
-from lamina.local.initialise import Options, Runtime, exit_words
+from lamina.local.initialise import RuntimeProcess, StartOptions, exit_words
 from lamina.local.invoke import reported
 from lamina.local.runtime_api import Event, Failure, Reply
 
@@ -131,8 +131,8 @@ def start(
     Empty modules take the place of *standing_in*. *limit* holds the process back from its first milliseconds on. Raises InvokeError if nothing can be started.
     """
     written: list[bytes] = []
-    options = Options(prelude=prelude(traced=traced, standing_in=standing_in))
-    with Runtime(world, on_log=written.append, options=options) as runtime:
+    options = StartOptions(prelude=prelude(traced=traced, standing_in=standing_in))
+    with RuntimeProcess(world, on_log=written.append, options=options) as runtime:
         if limit is not None:
             limit.hold(runtime.process.pid)
         milliseconds = runtime.wait_ready(patience)
@@ -226,7 +226,7 @@ def _cpu_ms(pid: int | None) -> float | None:
         return None
 
 
-def _send(runtime: Runtime, world: World, events: Sequence[bytes], patience: float) -> tuple[str, ...]:
+def _send(runtime: RuntimeProcess, world: World, events: Sequence[bytes], patience: float) -> tuple[str, ...]:
     """Give *events* to a process that waits for them, until one ends it; return why it did not answer."""
     reasons: list[str] = []
     for payload in events:

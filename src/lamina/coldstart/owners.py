@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.coldstart.trace import File, Place
+from lamina.coldstart.trace import File, ModuleOrigin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ _DATA = re.compile(r"[^/]+\.data/(?:purelib|platlib)/")
 class Owner:
     """Who a file belongs to: a distribution of the layer, or one of the other places."""
 
-    place: Place
+    place: ModuleOrigin
     name: str = ""
     """The distribution's normalised name; empty elsewhere, and for files of the layer that no record names."""
     version: str = ""
@@ -33,10 +33,10 @@ class Owner:
         if self.name:
             return self.name
         return {
-            Place.LAYER: "(layer, no distribution)",
-            Place.PACKAGE: "(your code)",
-            Place.RUNTIME: "(runtime client)",
-            Place.STANDARD_LIBRARY: "(standard library)",
+            ModuleOrigin.LAYER: "(layer, no distribution)",
+            ModuleOrigin.PACKAGE: "(your code)",
+            ModuleOrigin.RUNTIME: "(runtime client)",
+            ModuleOrigin.STANDARD_LIBRARY: "(standard library)",
         }[self.place]
 
 
@@ -57,11 +57,11 @@ class Owners:
     def of(self, file: File | None) -> Owner:
         """Return the owner of *file*; what has none is part of the interpreter."""
         if file is None:
-            return Owner(place=Place.STANDARD_LIBRARY)
-        if file.place is not Place.LAYER:
+            return Owner(place=ModuleOrigin.STANDARD_LIBRARY)
+        if file.place is not ModuleOrigin.LAYER:
             return Owner(place=file.place)
         path = source_of(file.path)
-        return self._files.get(path) or self._directories.get(path) or Owner(place=Place.LAYER)
+        return self._files.get(path) or self._directories.get(path) or Owner(place=ModuleOrigin.LAYER)
 
     def files(self, name: str) -> frozenset[str]:
         """Return the paths below ``/opt`` of the distribution *name*, sources' bytecode not among them."""
@@ -69,7 +69,7 @@ class Owners:
 
     def _take(self, record: Path, *, prefix: str) -> None:
         name, _, version = record.parent.name.removesuffix(".dist-info").rpartition("-")
-        owner = Owner(place=Place.LAYER, name=re.sub(r"[-_.]+", "-", name).lower(), version=version)
+        owner = Owner(place=ModuleOrigin.LAYER, name=re.sub(r"[-_.]+", "-", name).lower(), version=version)
         self.distributions[owner.name] = owner
         with record.open(newline="", encoding="utf-8") as stream:
             for row in csv.reader(stream):

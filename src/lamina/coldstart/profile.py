@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lamina.bytecode.choice import PROFILE
-from lamina.coldstart.trace import Place
+from lamina.coldstart.trace import ModuleOrigin
 from lamina.core.errors import ConfigError
 from lamina.core.files import replace_file
 
@@ -26,7 +26,7 @@ def imported(trace: Trace) -> frozenset[str]:
     return frozenset(
         each.module
         for each in trace.imports
-        if each.ok and not each.is_namespace and each.file is not None and each.file.place is Place.LAYER
+        if each.ok and not each.is_namespace and each.file is not None and each.file.place is ModuleOrigin.LAYER
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError
 from lamina.core.reporter import SILENT
-from lamina.pipeline.build import Options, build
+from lamina.pipeline.build import BuildOptions, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ __all__ = ["built"]
 
 
 @contextmanager
-def built(project: Path, revision: str, options: Options, *, reporter: Reporter = SILENT) -> Iterator[Path]:
+def built(project: Path, revision: str, options: BuildOptions, *, reporter: Reporter = SILENT) -> Iterator[Path]:
     """
     Provide the directory of *project* as it was at *revision*, built there with *options*.
 

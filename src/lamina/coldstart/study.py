@@ -12,7 +12,7 @@ from lamina.coldstart.variants import needed_by
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.coldstart.attribution import ModuleShare, Share
+    from lamina.coldstart.attribution import ModuleShare, OwnerTime
     from lamina.coldstart.gates import Circumstances, Verdict
     from lamina.coldstart.measure import Measurement
     from lamina.coldstart.trace import File
@@ -129,7 +129,7 @@ def _measurement(measurement: Measurement) -> dict[str, object]:
     }
 
 
-def _share(share: Share) -> dict[str, object]:
+def _share(share: OwnerTime) -> dict[str, object]:
     return {
         "name": share.owner.name or None,
         "version": share.owner.version or None,

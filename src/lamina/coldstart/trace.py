@@ -12,10 +12,10 @@ from lamina.core.errors import InvokeError
 if TYPE_CHECKING:
     from lamina.local.facts import Directories
 
-__all__ = ["File", "Import", "Missing", "Place", "Trace", "read"]
+__all__ = ["File", "Missing", "ModuleOrigin", "Trace", "TracedImport", "read"]
 
 
-class Place(StrEnum):
+class ModuleOrigin(StrEnum):
     """Where a module came from."""
 
     LAYER = "layer"
@@ -29,13 +29,13 @@ class Place(StrEnum):
 class File:
     """A file that the process looked at."""
 
-    place: Place
+    place: ModuleOrigin
     path: str
     """Relative to the place's directory; as it was for the standard library."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Import:
+class TracedImport:
     """One import that was not yet done when it was asked for."""
 
     module: str
@@ -66,7 +66,7 @@ class Missing:
 class Trace:
     """What one process imported up to its first event, or beyond."""
 
-    imports: tuple[Import, ...]
+    imports: tuple[TracedImport, ...]
     compiled: tuple[File, ...]
     """Sources of the layer and the package that were compiled because there was no bytecode for them."""
     files: tuple[tuple[File, int], ...]
@@ -107,7 +107,7 @@ def read(report: bytes, directories: Directories) -> Trace:
     )
 
 
-def _imports(rows: list[tuple[Any, ...]], directories: Directories) -> tuple[Import, ...]:
+def _imports(rows: list[tuple[Any, ...]], directories: Directories) -> tuple[TracedImport, ...]:
     index = {row[0]: position for position, row in enumerate(rows)}
     within = dict.fromkeys(index, 0)
     for _, parent, _, began, ended, *_ in rows:
@@ -115,7 +115,7 @@ def _imports(rows: list[tuple[Any, ...]], directories: Directories) -> tuple[Imp
             within[parent] += ended - began
     first = min((row[3] for row in rows), default=0)
     return tuple(
-        Import(
+        TracedImport(
             module=name,
             parent=index.get(parent),
             begin_ns=began - first,
@@ -131,10 +131,10 @@ def _imports(rows: list[tuple[Any, ...]], directories: Directories) -> tuple[Imp
 
 def _file(path: str, directories: Directories) -> File:
     for place, directory in (
-        (Place.PACKAGE, directories.task),
-        (Place.LAYER, directories.opt),
-        (Place.RUNTIME, directories.runtime),
+        (ModuleOrigin.PACKAGE, directories.task),
+        (ModuleOrigin.LAYER, directories.opt),
+        (ModuleOrigin.RUNTIME, directories.runtime),
     ):
         if path.startswith(f"{directory}/"):
             return File(place=place, path=path[len(directory) + 1 :])
-    return File(place=Place.STANDARD_LIBRARY, path=path)
+    return File(place=ModuleOrigin.STANDARD_LIBRARY, path=path)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.telemetry import ColdStart, LoggedLine
 
-__all__ = ["Group", "Layers", "Percentiles", "Seen", "by_version", "logged", "split", "traced"]
+__all__ = ["Group", "LayerLookup", "Percentiles", "Seen", "by_version", "logged", "split", "traced"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +61,7 @@ class Group:
     percentiles: Percentiles
 
 
-class Layers(Protocol):
+class LayerLookup(Protocol):
     """Says which layers a version of a function has."""
 
     def __call__(self, version: str) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def traced(found: Sequence[ColdStart]) -> tuple[Seen, ...]:
     return tuple(Seen(moment=each.began, milliseconds=each.milliseconds, version=None) for each in found)
 
 
-def by_version(seen: Sequence[Seen], layers: Layers) -> tuple[Group, ...]:
+def by_version(seen: Sequence[Seen], layers: LayerLookup) -> tuple[Group, ...]:
     """Return a group for each version of the function, in the order in which they first appeared."""
     versions: dict[str, list[Seen]] = {}
     for each in sorted(seen, key=lambda each: each.moment):

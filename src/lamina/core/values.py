@@ -27,13 +27,13 @@ __all__ = [
     "Build",
     "DirectorySource",
     "Distribution",
+    "Extent",
     "Finding",
     "Layer",
     "Package",
     "Pin",
     "Selection",
     "Severity",
-    "Stretch",
     "Wheel",
     "code_sha256",
     "is_pure",
@@ -197,7 +197,7 @@ class Distribution:
 
 
 @frozen
-class Stretch:
+class Extent:
     """One segment as it stands in a layer's zip: position-free bytes that any other layer may hold, too."""
 
     name: str
@@ -222,7 +222,7 @@ class Layer:
     """What Lambda counts against its limit: the sum of the members' sizes, bytecode included."""
     files: int
     distributions: tuple[Distribution, ...]
-    stretches: tuple[Stretch, ...] = ()
+    extents: tuple[Extent, ...] = ()
     """The segments in the order of the zip, from its first byte; behind them stand the manifest and the directory."""
 
     @property

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
     from lamina.core.values import Pin
-    from lamina.fetch.index import Index
+    from lamina.fetch.index import PackageIndex
 
 __all__ = ["download"]
 
@@ -40,7 +40,7 @@ def download(
     store: Store,
     *,
     verify: Callable[[Path, Pin], None],
-    index: Index,
+    index: PackageIndex,
     reporter: Reporter,
     connections: int,
 ) -> None:
@@ -51,13 +51,13 @@ def download(
     by_bytes = all(pin.size is not None for pin in unique)
     total = sum(pin.size or 0 for pin in unique) if by_bytes else len(unique)
     reporter.stage("Fetching", total=total, unit="bytes" if by_bytes else "items")
-    work = _Work(store=store, index=index, verify=verify, advance=reporter.advance, by_bytes=by_bytes)
+    work = _DownloadJob(store=store, index=index, verify=verify, advance=reporter.advance, by_bytes=by_bytes)
     failures = _in_parallel(work, unique, connections)
     if failures:
         raise _together(failures)
 
 
-def _in_parallel(work: _Work, pins: Sequence[Pin], connections: int) -> list[tuple[Pin, LaminaError]]:
+def _in_parallel(work: _DownloadJob, pins: Sequence[Pin], connections: int) -> list[tuple[Pin, LaminaError]]:
     failures = []
     with ThreadPoolExecutor(max_workers=max(1, min(connections, len(pins))), thread_name_prefix="fetch") as pool:
         futures = [(pin, pool.submit(work.admit, pin)) for pin in pins]
@@ -89,14 +89,14 @@ def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:
     return kind(f"{len(failures)} files could not be brought into the store: {names}", hint="\n".join((*texts, *hints)))
 
 
-class _Work:
+class _DownloadJob:
     """What the threads of one `download` share."""
 
     def __init__(
         self,
         *,
         store: Store,
-        index: Index,
+        index: PackageIndex,
         verify: Callable[[Path, Pin], None],
         advance: Callable[[int], None],
         by_bytes: bool,

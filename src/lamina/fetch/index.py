@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from lamina.fetch.credentials import Credentials
     from lamina.fetch.http import Client
     from lamina.fetch.pages import Pages
-    from lamina.fetch.settings import IndexSettings, Source
+    from lamina.fetch.settings import IndexSettings, IndexSource
 
-__all__ = ["Index", "Question"]
+__all__ = ["PackageIndex", "Question"]
 
 _AREA = "index"
 _FORMAT = 1
 
 Question = tuple[str, str, "Collection[str]", str | None]
-"""The arguments of `Index.files`: name, version, hashes, index URL."""
+"""The arguments of `PackageIndex.files`: name, version, hashes, index URL."""
 
 
-class Index:
+class PackageIndex:
     """
     The indexes of one project, asked with its credentials: an implementation of `lamina.lock.index.IndexFiles`.
 
@@ -143,14 +143,14 @@ class Index:
         """The logins of this project's indexes."""
         return self._settings_now().credentials
 
-    def _sources(self, index_url: str | None) -> tuple[Source, ...]:
+    def _sources(self, index_url: str | None) -> tuple[IndexSource, ...]:
         settings = self._settings_now()
         if index_url is None:
             return settings.sources
-        from lamina.fetch.settings import Source  # noqa: PLC0415  # loaded by now
+        from lamina.fetch.settings import IndexSource  # noqa: PLC0415  # loaded by now
 
         clean = settings.credentials.learn(index_url, index=True)
-        return (*(source for source in settings.sources if source.flat), Source(url=clean))
+        return (*(source for source in settings.sources if source.flat), IndexSource(url=clean))
 
     def _settings_now(self) -> IndexSettings:
         with self._guard:
@@ -196,7 +196,7 @@ class Index:
                 )
 
 
-def _key(sources: Iterable[Source], name: str, version: str, hashes: Collection[str]) -> str:
+def _key(sources: Iterable[IndexSource], name: str, version: str, hashes: Collection[str]) -> str:
     parts = [_FORMAT, [source.url for source in sources], name, version, sorted(hashes)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

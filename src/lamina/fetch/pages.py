@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-    from lamina.fetch.settings import Source
+    from lamina.fetch.settings import IndexSource
 
 __all__ = ["Pages"]
 
@@ -40,7 +40,7 @@ _SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 _PAGES_AT_ONCE = 4
 
 
-class _Row(NamedTuple):
+class _LinkRow(NamedTuple):
     """One file as a page lists it: nothing is made of it before somebody wants it, because pages list thousands."""
 
     filename: str
@@ -54,10 +54,10 @@ class _Page(NamedTuple):
 
     url: str
     """What its relative URLs are relative to."""
-    by_hash: dict[str, _Row]
-    without_hash: tuple[_Row, ...]
+    by_hash: dict[str, _LinkRow]
+    without_hash: tuple[_LinkRow, ...]
 
-    def resolve(self, row: _Row) -> str:
+    def resolve(self, row: _LinkRow) -> str:
         """Return the absolute URL of *row*, without credentials."""
         return split_userinfo(urldefrag(urljoin(self.url, row.url))[0])[0]
 
@@ -78,7 +78,7 @@ class Pages:
         self._guard = threading.Lock()
         self._reading = threading.BoundedSemaphore(_PAGES_AT_ONCE)
 
-    def files(self, source: Source, name: str, hashes: Collection[str]) -> tuple[IndexFile, ...]:
+    def files(self, source: IndexSource, name: str, hashes: Collection[str]) -> tuple[IndexFile, ...]:
         """
         Return the files of the project *name* that *source* lists with one of *hashes*; local files are hashed.
 
@@ -95,12 +95,12 @@ class Pages:
             found += [file for file in local if file is not None and file.sha256 in hashes]
         return tuple(found)
 
-    def without_hash(self, source: Source, name: str) -> tuple[str, ...]:
+    def without_hash(self, source: IndexSource, name: str) -> tuple[str, ...]:
         """Return the names of the remote files of the project *name* that *source* lists without a SHA-256."""
         page = self._page(_page_url(source, name))
         return tuple(row.filename for row in _of_project(page.without_hash, name)) if is_remote(page.url) else ()
 
-    def filenames(self, source: Source, name: str) -> tuple[str, ...]:
+    def filenames(self, source: IndexSource, name: str) -> tuple[str, ...]:
         """Return the names of all files that *source* lists for the project *name*, and maybe for others."""
         page = self._page(_page_url(source, name))
         return tuple(row.filename for row in (*page.by_hash.values(), *page.without_hash))
@@ -146,7 +146,7 @@ class Pages:
             time.sleep(attempts.pause(cause))
 
 
-def _page_url(source: Source, name: str) -> str:
+def _page_url(source: IndexSource, name: str) -> str:
     return source.url if source.flat else f"{source.url.rstrip('/')}/{name}/"
 
 
@@ -160,8 +160,8 @@ def _parse(content: bytes, media_type: str, url: str) -> _Page:
 
 
 def _from_json(content: bytes, url: str) -> _Page:
-    by_hash: dict[str, _Row] = {}
-    without: list[_Row] = []
+    by_hash: dict[str, _LinkRow] = {}
+    without: list[_LinkRow] = []
     for file in json.loads(content, object_hook=_compact)["files"]:
         if file.sha256 is None:
             without.append(file.row)
@@ -172,7 +172,7 @@ def _from_json(content: bytes, url: str) -> _Page:
 
 class _File(NamedTuple):
     sha256: str | None
-    row: _Row
+    row: _LinkRow
 
 
 def _compact(document: dict[str, Any]) -> _File | dict[str, Any]:
@@ -180,7 +180,9 @@ def _compact(document: dict[str, Any]) -> _File | dict[str, Any]:
     if "filename" not in document:
         return document
     size, sha256 = document.get("size"), document["hashes"].get("sha256")
-    row = _Row(str(document["filename"]), str(document["url"]), size if isinstance(size, int) and size >= 0 else None)
+    row = _LinkRow(
+        str(document["filename"]), str(document["url"]), size if isinstance(size, int) and size >= 0 else None
+    )
     return _File(str(sha256).lower() if sha256 else None, row)
 
 
@@ -188,12 +190,12 @@ def _from_html(text: str, url: str) -> _Page:
     parser = _Links()
     parser.feed(text)
     parser.close()
-    by_hash: dict[str, _Row] = {}
-    without: list[_Row] = []
+    by_hash: dict[str, _LinkRow] = {}
+    without: list[_LinkRow] = []
     for link in parser.links:
         target, fragment = urldefrag(link)
         algorithm, _, digest = fragment.partition("=")
-        row = _Row(unquote(urlsplit(target).path.rsplit("/", 1)[-1]), target, None)
+        row = _LinkRow(unquote(urlsplit(target).path.rsplit("/", 1)[-1]), target, None)
         if algorithm == "sha256":
             by_hash[digest.lower()] = row
         else:
@@ -225,14 +227,14 @@ def _local(path: Path) -> _Page:
         if page.is_file():
             return _from_html(page.read_text(encoding="utf-8"), page.as_uri())
         if path.is_dir():
-            rows = tuple(_Row(file.name, file.as_uri(), None) for file in sorted(path.iterdir()))
+            rows = tuple(_LinkRow(file.name, file.as_uri(), None) for file in sorted(path.iterdir()))
             return _Page(path.as_uri(), {}, rows)
     except OSError as error:
         raise DownloadError(f"`{path}` cannot be read: {error.strerror}") from error
     return _NOTHING
 
 
-def _of_project(rows: Iterable[_Row], name: str) -> Iterator[_Row]:
+def _of_project(rows: Iterable[_LinkRow], name: str) -> Iterator[_LinkRow]:
     return (row for row in rows if _project(row.filename) == name)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
     from lamina.core.target import Target
     from lamina.core.values import Pin
-    from lamina.fetch.index import Index
+    from lamina.fetch.index import PackageIndex
 
 __all__ = ["WheelProvider", "fetch"]
 
@@ -29,7 +29,7 @@ __all__ = ["WheelProvider", "fetch"]
 class WheelProvider:
     """The wheels of one build, each fetched or built when a stage first needs it."""
 
-    def __init__(self, store: Store, index: Index, reporter: Reporter = SILENT, *, target: Target) -> None:
+    def __init__(self, store: Store, index: PackageIndex, reporter: Reporter = SILENT, *, target: Target) -> None:
         """Keep wheels in *store*; *index* says whose settings hold, and whether the network may be used."""
         self._store = store
         self._index = index
@@ -79,7 +79,7 @@ def fetch(
     store: Store,
     *,
     verify: Callable[[Path, Pin], None],
-    index: Index,
+    index: PackageIndex,
     reporter: Reporter = SILENT,
     connections: int = 16,
 ) -> tuple[Wheel, ...]:

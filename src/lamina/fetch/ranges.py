@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.values import Pin
-    from lamina.fetch.index import Index
+    from lamina.fetch.index import PackageIndex
 
 __all__ = ["Tail", "fetch_tails"]
 
@@ -44,7 +44,7 @@ class Tail:
 
 
 def fetch_tails(
-    pins: Sequence[Pin], index: Index, *, reach: Callable[[Tail], int], connections: int = 16
+    pins: Sequence[Pin], index: PackageIndex, *, reach: Callable[[Tail], int], connections: int = 16
 ) -> tuple[Tail | None, ...]:
     """
     Return the ends of *pins*, in that order, each beginning at or before the offset that *reach* asks for.
@@ -59,7 +59,7 @@ def fetch_tails(
         return tuple(pool.map(lambda pin: _reaching(pin, index, reach), pins))
 
 
-def _reaching(pin: Pin, index: Index, reach: Callable[[Tail], int]) -> Tail | None:
+def _reaching(pin: Pin, index: PackageIndex, reach: Callable[[Tail], int]) -> Tail | None:
     try:
         tail = _last(pin, index, _UNKNOWN_SIZE_BYTES if pin.size is None else max(_LEAST_BYTES, pin.size // _SHARE))
         if tail is None or (start := max(0, reach(tail))) >= tail.start:
@@ -72,14 +72,14 @@ def _reaching(pin: Pin, index: Index, reach: Callable[[Tail], int]) -> Tail | No
     return Tail(start=before.start, data=before.data + tail.data, total=tail.total)
 
 
-def _last(pin: Pin, index: Index, length: int) -> Tail | None:
+def _last(pin: Pin, index: PackageIndex, length: int) -> Tail | None:
     if (path := local_path(pin)) is not None:
         total = path.stat().st_size
         return _read(path, max(0, total - length), total)
     return _request(pin, index, f"bytes=-{length}")
 
 
-def _between(pin: Pin, index: Index, start: int, stop: int) -> Tail | None:
+def _between(pin: Pin, index: PackageIndex, start: int, stop: int) -> Tail | None:
     path = local_path(pin)
     return _read(path, start, stop) if path is not None else _request(pin, index, f"bytes={start}-{stop - 1}")
 
@@ -90,7 +90,7 @@ def _read(path: Path, start: int, stop: int) -> Tail:
         return Tail(start=start, data=file.read(stop - start), total=path.stat().st_size)
 
 
-def _request(pin: Pin, index: Index, wanted: str) -> Tail | None:
+def _request(pin: Pin, index: PackageIndex, wanted: str) -> Tail | None:
     url = index.credentials.learn(pin.url or "")
     with index.client.get(url, {"Range": wanted}) as (response, _):
         start, total = extent(response)

@@ -22,11 +22,11 @@ from lamina.fetch.urls import split_userinfo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["IndexSettings", "Source", "read_settings"]
+__all__ = ["IndexSettings", "IndexSource", "read_settings"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
+class IndexSource:
     """One place that lists files."""
 
     url: str
@@ -39,7 +39,7 @@ class Source:
 class IndexSettings:
     """Where to look for files, in this order, and what it takes to get in."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[IndexSource, ...]
     credentials: Credentials = field(repr=False)
     certificates: Path | None = None
     """A bundle of authorities to trust instead of the system's."""
@@ -91,13 +91,13 @@ def read_settings(
     )
 
 
-def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -> Iterator[Source]:
+def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -> Iterator[IndexSource]:
     """Yield local and flat places first (they cost nothing), further indexes next, and the one default last."""
-    flat: list[Source] = []
-    further: list[Source] = []
-    default: list[Source] = []
+    flat: list[IndexSource] = []
+    further: list[IndexSource] = []
+    default: list[IndexSource] = []
     for index, url in zip(declared, urls, strict=True):
-        source = Source(url=url, flat=index.flat)
+        source = IndexSource(url=url, flat=index.flat)
         if not index.explicit:
             (flat if index.flat else default if index.default else further).append(source)
     seen = set()
@@ -106,7 +106,7 @@ def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -
             seen.add(source.url.rstrip("/"))
             yield source
     if online and not default:
-        yield Source(url=_default_index())
+        yield IndexSource(url=_default_index())
 
 
 def _from_uv_environment(environment: Mapping[str, str]) -> Iterator[_Index]:

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from lamina.local.runtime_api import Failure
     from lamina.local.world import World
 
-__all__ = ["Initialised", "Options", "Runtime", "initialise"]
+__all__ = ["Initialised", "RuntimeProcess", "StartOptions", "initialise"]
 
 _EXIT_PATIENCE_SECONDS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class StartOptions:
     """What a measurement changes about the start."""
 
     interpreter: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Options:
     """A command to put before the interpreter's."""
 
 
-_PLAIN = Options()
+_PLAIN = StartOptions()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,7 @@ class Initialised:
     """What the prelude wrote."""
 
 
-class Runtime:
+class RuntimeProcess:
     """A function's process and the Runtime API it talks to. A context manager: on exit both are gone."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Runtime:
         world: World,
         *,
         on_log: Callable[[bytes], None],
-        options: Options = _PLAIN,
+        options: StartOptions = _PLAIN,
         memory_bytes: int | None = None,
     ) -> None:
         """
@@ -118,14 +118,14 @@ class Runtime:
         return (self.api.ready_at - self.process.started_at) / 1e6
 
     def _start(
-        self, world: World, options: Options, on_log: Callable[[bytes], None], memory_bytes: int | None
+        self, world: World, options: StartOptions, on_log: Callable[[bytes], None], memory_bytes: int | None
     ) -> Process:
         order = _order(world, self.mode, options, self.api.address)
         order["memory_bytes"] = memory_bytes
         return Process(order, on_log=on_log, on_end=self.api.end, report=options.prelude is not None)
 
 
-def _order(world: World, mode: Mode, options: Options, address: str) -> Order:
+def _order(world: World, mode: Mode, options: StartOptions, address: str) -> Order:
     directories = world.directories(mode)
     # What is installed for the interpreter is hidden in a namespace, and can only be left out elsewhere.
     isolation = ["-s"] if mode is Mode.NAMESPACE else ["-s", "-S"]
@@ -148,7 +148,7 @@ def _order(world: World, mode: Mode, options: Options, address: str) -> Order:
     }
 
 
-def initialise(world: World, *, options: Options = _PLAIN, timeout: float | None = None) -> Initialised:
+def initialise(world: World, *, options: StartOptions = _PLAIN, timeout: float | None = None) -> Initialised:
     """
     Start a fresh process of *world*, wait until it asks for an event, end it, and say how that went.
 
@@ -156,7 +156,7 @@ def initialise(world: World, *, options: Options = _PLAIN, timeout: float | None
     """
     written: list[bytes] = []
     seconds = timeout if timeout is not None else facts().limits.init_seconds
-    with Runtime(world, on_log=written.append, options=options) as runtime:
+    with RuntimeProcess(world, on_log=written.append, options=options) as runtime:
         milliseconds = runtime.wait_ready(seconds)
         process, failure = runtime.process, runtime.api.init_failure
         memory = process.memory()

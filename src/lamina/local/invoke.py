@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lamina.core.errors import ConfigError
 from lamina.core.target import runtimes
 from lamina.local.facts import facts
-from lamina.local.initialise import Runtime, exit_words
+from lamina.local.initialise import RuntimeProcess, exit_words
 from lamina.local.process import Ended
 from lamina.local.runtime_api import Event, Failure, Reply
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lamina.local.world import Mode, World
     from lamina.project.service import Function
 
-__all__ = ["FunctionError", "InvocationResult", "Session", "invoke", "reported"]
+__all__ = ["ExecutionEnvironment", "FunctionError", "InvocationResult", "invoke", "reported"]
 
 _MB = 1_048_576
 _EXIT_PATIENCE_SECONDS = 2
@@ -72,7 +72,7 @@ class InvocationResult:
     """What the function wrote, between the platform's own lines."""
 
 
-class Session:
+class ExecutionEnvironment:
     """
     One execution environment: a process that handles event after event, started again when it has failed.
 
@@ -90,7 +90,7 @@ class Session:
         self.world = world
         self._on_log = on_log
         self._init_seconds = facts().limits.init_seconds if init_seconds is None else init_seconds
-        self._runtime: Runtime | None = None
+        self._runtime: RuntimeProcess | None = None
         self._log: list[str] = []
         self._decoding = threading.Lock()
         self._decoder = _decoder()
@@ -143,7 +143,7 @@ class Session:
         duration_ms = min((time.monotonic() - began) * 1000, budget * 1000)
         return self._conclude(runtime, request_id, outcome, init_ms=init_ms, duration_ms=duration_ms)
 
-    def _cold_start(self) -> tuple[Runtime, float | None, Failure | Ended | None]:
+    def _cold_start(self) -> tuple[RuntimeProcess, float | None, Failure | Ended | None]:
         """Start the process: how long that took, or what went wrong; neither if it has to be tried again within the invocation."""
         runtime = self._start()
         init_ms = runtime.wait_ready(self._init_seconds)
@@ -162,14 +162,14 @@ class Session:
         self._say(f"INIT_REPORT Init Duration: {taken:.2f} ms\tPhase: init\tStatus: error\tError Type: {error.type}\n")
         return runtime, None, failure or ended
 
-    def _start(self) -> Runtime:
+    def _start(self) -> RuntimeProcess:
         self._decoder = _decoder()
-        self._runtime = Runtime(self.world, on_log=self._hear, memory_bytes=self._memory_bytes)
+        self._runtime = RuntimeProcess(self.world, on_log=self._hear, memory_bytes=self._memory_bytes)
         return self._runtime
 
     def _conclude(
         self,
-        runtime: Runtime,
+        runtime: RuntimeProcess,
         request_id: str,
         outcome: Reply | Failure | Ended | None,
         *,
@@ -277,8 +277,8 @@ def _decoder() -> io.IncrementalNewlineDecoder:
 
 
 def invoke(world: World, payload: bytes, *, on_log: Callable[[str], None] | None = None) -> InvocationResult:
-    """Send one event to a fresh process of *world*; see `Session.invoke`."""
-    with Session(world, on_log=on_log) as session:
+    """Send one event to a fresh process of *world*; see `ExecutionEnvironment.invoke`."""
+    with ExecutionEnvironment(world, on_log=on_log) as session:
         return session.invoke(payload)
 
 

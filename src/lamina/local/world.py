@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.local.artifacts import Artifacts, BuiltFunction
     from lamina.local.facts import Directories
-    from lamina.local.guest.order import Plan
+    from lamina.local.guest.order import RootPlan
     from lamina.project.service import Function
 
 __all__ = ["Home", "Mode", "World", "home_of", "prepare"]
@@ -157,7 +157,7 @@ class World:
             "lang": directories.lang,
         }
 
-    def plan(self, *, host: bool = False) -> Plan:
+    def plan(self, *, host: bool = False) -> RootPlan:
         """Return how to build this world's root; with *host*, the rest of the host stays in place and writable."""
         usual = facts().directories
         prefix, lang = self.home.prefix, usual.lang

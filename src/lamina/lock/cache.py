@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from lamina.lock.types import LockFile
     from lamina.project.service import LayerConfig
 
-__all__ = ["Kept", "keep", "recall"]
+__all__ = ["CachedSelection", "keep", "recall"]
 
 _AREA = "selections"
 _FORMAT = 1
 
 
-class Kept(NamedTuple):
+class CachedSelection(NamedTuple):
     """A selection, and the files that decided it."""
 
     selection: Selection
     inputs: tuple[Path, ...]
 
 
-def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> Kept | None:
+def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> CachedSelection | None:
     """Return what *lock_file* was read to for *layer* and *target* before, if nothing that decided it has changed."""
     try:
         kept = json.loads(_place(lock_file, layer, target, store).read_bytes())
@@ -51,7 +51,7 @@ def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
         return None
     if any(store.wheel(pin.sha256, pin.filename) is None for pin in pins):
         return None
-    return Kept(Selection(target=target, pins=pins), inputs)
+    return CachedSelection(Selection(target=target, pins=pins), inputs)
 
 
 def keep(

@@ -24,7 +24,7 @@ from lamina.lock import files as lookup
 from lamina.lock import pdmproject, staleness, validation
 from lamina.lock.files import Hashed
 from lamina.lock.pdmproject import want
-from lamina.lock.resolve import Node, applies, reach
+from lamina.lock.resolve import LockedVersion, applies, reach
 from lamina.lock.types import Lock
 from lamina.lock.wheelnames import near
 
@@ -155,7 +155,7 @@ def _walked(rows: Sequence[Mapping[str, Any]], project: PdmProject, request: Req
     for row in rows:
         packages.setdefault((canonicalize_name(row["name"]), row["version"]), []).append(row)
     nodes = [
-        Node(name=name, version=version, needs=_Needs(entries, project, request))
+        LockedVersion(name=name, version=version, needs=_PdmNeeds(entries, project, request))
         for (name, version), entries in packages.items()
     ]
     roots = project.wants(request.target, groups=request.groups, extras=request.extras)
@@ -164,7 +164,7 @@ def _walked(rows: Sequence[Mapping[str, Any]], project: PdmProject, request: Req
     return [row for position in positions for row in packages[nodes[position].name, nodes[position].version][:1]]
 
 
-class _Needs:
+class _PdmNeeds:
     """What one locked package requires, with a choice of its extras."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], project: PdmProject, request: Request) -> None:

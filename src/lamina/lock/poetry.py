@@ -22,7 +22,7 @@ from lamina.lock import files as lookup
 from lamina.lock import poetryproject, staleness, validation
 from lamina.lock.files import Hashed
 from lamina.lock.poetryversions import parse
-from lamina.lock.resolve import Node, Want, applies, reach
+from lamina.lock.resolve import LockedVersion, Want, applies, reach
 from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ def _applies(row: Mapping[str, Any], request: Request) -> bool:
 
 def _walked(rows: Sequence[Mapping[str, Any]], project: PoetryProject, request: Request) -> list[Mapping[str, Any]]:
     nodes = [
-        Node(name=canonicalize_name(row["name"]), version=row["version"], needs=_Needs(row, request)) for row in rows
+        LockedVersion(name=canonicalize_name(row["name"]), version=row["version"], needs=_PoetryNeeds(row, request))
+        for row in rows
     ]
     roots = project.wants(request.target, groups=request.groups, extras=request.extras)
     positions, unmet = reach([want for want in roots if want.name != project.name], nodes)
@@ -151,7 +152,7 @@ def _walked(rows: Sequence[Mapping[str, Any]], project: PoetryProject, request: 
     return [rows[position] for position in positions]
 
 
-class _Needs:
+class _PoetryNeeds:
     """What one locked package requires, with a choice of its extras."""
 
     def __init__(self, row: Mapping[str, Any], request: Request) -> None:

@@ -24,7 +24,7 @@ from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, Mis
 from lamina.core.names import path_of
 from lamina.lock import files as lookup
 from lamina.lock import pyproject, staleness, validation
-from lamina.lock.requirementsfile import Entry, Requirements, parse
+from lamina.lock.requirementsfile import RequirementLine, Requirements, parse
 from lamina.lock.types import IndexFile, Lock
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _refuse(problems: Sequence[str], fact: str) -> None:
         raise LockSyntaxError(f"{fact}: {'; '.join(problems)}", hint=f"make it with `{_COMMAND}`, not by hand")
 
 
-def _applies(entry: Entry, request: Request, path: Path) -> bool:
+def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
     try:
         marker = Marker(entry.marker) if entry.marker else entry.requirement.marker if entry.requirement else None
     except InvalidMarker as error:
@@ -96,10 +96,10 @@ def _applies(entry: Entry, request: Request, path: Path) -> bool:
 
 
 def _pinned(
-    named: Iterable[Entry], constraints: Iterable[Entry], direct: Iterable[_Direct], path: Path
+    named: Iterable[RequirementLine], constraints: Iterable[RequirementLine], direct: Iterable[_Direct], path: Path
 ) -> list[_Pinned]:
     """Return the *named* entries together with what the *constraints* add; raise for all that are not pinned and hashed."""
-    by_name: dict[str, list[Entry]] = {}
+    by_name: dict[str, list[RequirementLine]] = {}
     for entry in constraints:
         if entry.requirement is not None:
             by_name.setdefault(canonicalize_name(entry.requirement.name), []).append(entry)
@@ -154,7 +154,7 @@ def _version(specifier: SpecifierSet) -> str | None:
 class _Direct:
     """A requirement that names its file, directory or repository."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: RequirementLine) -> None:
         place = entry.place or (entry.requirement.url if entry.requirement else None) or ""
         address, _, fragment = place.partition("#")
         self._entry = entry

@@ -20,7 +20,7 @@ from lamina.lock import validation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Entry", "Requirements", "parse"]
+__all__ = ["RequirementLine", "Requirements", "parse"]
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -42,7 +42,7 @@ _WITHOUT_MEANING = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class RequirementLine:
     """One requirement of a file."""
 
     origin: str
@@ -64,8 +64,8 @@ class Entry:
 class Requirements:
     """What a file and all that it includes say; filled while parsing."""
 
-    entries: list[Entry] = field(default_factory=list)
-    constraints: list[Entry] = field(default_factory=list)
+    entries: list[RequirementLine] = field(default_factory=list)
+    constraints: list[RequirementLine] = field(default_factory=list)
     index_url: str | None = None
     """May carry credentials, as do the next two: never into an error or a lock."""
     extra_index_urls: list[str] = field(default_factory=list)
@@ -160,7 +160,7 @@ def _requirement(line: str, path: Path, origin: str, into: Requirements, *, cons
         except InvalidRequirement:
             into.problems.append(f"{origin}: `{validation.without_credentials(text)}` is not a requirement")
             return
-    entry = Entry(
+    entry = RequirementLine(
         origin=origin,
         directory=path.parent,
         requirement=requirement,

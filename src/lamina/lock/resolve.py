@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
 
-__all__ = ["Node", "Want", "applies", "reach"]
+__all__ = ["LockedVersion", "Want", "applies", "reach"]
 
 # Both operands are literals, so text is enough; the marker's own grammar checks the rest.
 _EXTRA = re.compile(r"""\bextra\s*(==|!=)\s*(['"])([^'"]*)\2""")
@@ -42,7 +42,7 @@ class Want:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
+class LockedVersion:
     """One locked version of a package."""
 
     name: str
@@ -51,15 +51,15 @@ class Node:
     """What it requires, together with a choice of its extras."""
 
 
-def reach(roots: Iterable[Want], nodes: Sequence[Node]) -> tuple[list[int], list[str]]:
+def reach(roots: Iterable[Want], nodes: Sequence[LockedVersion]) -> tuple[list[int], list[str]]:
     """Return the positions of the *nodes* that *roots* lead to, and every requirement that none of *nodes* meets."""
-    walk = _Walk(nodes)
+    walk = _Resolution(nodes)
     walk.run(roots)
     return sorted(walk.reached), sorted(walk.unmet)
 
 
-class _Walk:
-    def __init__(self, nodes: Sequence[Node]) -> None:
+class _Resolution:
+    def __init__(self, nodes: Sequence[LockedVersion]) -> None:
         self._nodes = nodes
         self._by_name: dict[str, list[int]] = {}
         for position, node in enumerate(nodes):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from packaging.markers import Environment
 
-__all__ = ["Choice", "Edge", "Graph", "Node", "reach"]
+__all__ = ["ConflictItem", "Edge", "Graph", "UvPackage", "reach"]
 
 # Both operands of the encoded comparison are literals, so text is enough; the marker's own grammar checks the rest.
 _ENCODED = re.compile(r"""\bextra\s*(==|!=)\s*(['"])([^'"]*)\2""")
@@ -42,7 +42,7 @@ class Edge:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
+class UvPackage:
     """One locked package."""
 
     name: str
@@ -54,7 +54,7 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Choice:
+class ConflictItem:
     """An extra, a group, or neither, of one package: what may conflict with another."""
 
     package: str
@@ -77,8 +77,8 @@ class Choice:
 class Graph:
     """All nodes of a lock, and the sets of choices of which at most one may be made."""
 
-    nodes: tuple[Node, ...]
-    conflicts: tuple[frozenset[Choice], ...]
+    nodes: tuple[UvPackage, ...]
+    conflicts: tuple[frozenset[ConflictItem], ...]
 
 
 def reach(graph: Graph, root: int, *, groups: Iterable[str], extras: Iterable[str], markers: Environment) -> list[int]:
@@ -87,7 +87,7 @@ def reach(graph: Graph, root: int, *, groups: Iterable[str], extras: Iterable[st
 
     Raises `LockError` for conflicting choices, or if two versions of one package would be needed at once.
     """
-    walk = _Walk(graph, root, groups=tuple(groups), extras=tuple(extras), markers=markers)
+    walk = _GraphWalk(graph, root, groups=tuple(groups), extras=tuple(extras), markers=markers)
     if graph.conflicts:
         walk.run()
         walk.refuse_conflicts()
@@ -96,7 +96,7 @@ def reach(graph: Graph, root: int, *, groups: Iterable[str], extras: Iterable[st
     return positions
 
 
-class _Walk:
+class _GraphWalk:
     """One question to one graph; what is learnt of active choices stays from one run to the next."""
 
     def __init__(
@@ -109,9 +109,9 @@ class _Walk:
         self._markers = cast("Mapping[str, str]", markers)
         name = graph.nodes[root].name
         self._active = {
-            Choice(package=name),
-            *(Choice(package=name, extra=extra) for extra in extras),
-            *(Choice(package=name, group=group) for group in groups),
+            ConflictItem(package=name),
+            *(ConflictItem(package=name, extra=extra) for extra in extras),
+            *(ConflictItem(package=name, group=group) for group in groups),
         }
         self._by_name: dict[str, list[int]] = {}
         for position, node in enumerate(graph.nodes):
@@ -154,7 +154,9 @@ class _Walk:
         seen: set[tuple[int, str | None]],
         reached: set[int],
     ) -> None:
-        added = {Choice(package=edge.name, extra=extra) for extra in edge.extras} if self._graph.conflicts else set()
+        added = (
+            {ConflictItem(package=edge.name, extra=extra) for extra in edge.extras} if self._graph.conflicts else set()
+        )
         if not self._applies(edge.marker, added - self._active):
             return
         if not added <= self._active:
@@ -167,7 +169,7 @@ class _Walk:
                 seen.add((position, extra))
                 queue.append((position, extra))
 
-    def _applies(self, marker: str | None, added: set[Choice]) -> bool:
+    def _applies(self, marker: str | None, added: set[ConflictItem]) -> bool:
         if marker is None:
             return True
         if added or (verdict := self._verdicts.get(marker)) is None:
@@ -176,7 +178,7 @@ class _Walk:
             self._verdicts[marker] = verdict
         return verdict
 
-    def _evaluate(self, marker: str, added: set[Choice]) -> bool:
+    def _evaluate(self, marker: str, added: set[ConflictItem]) -> bool:
         encoded = _ENCODED.sub(lambda found: f"'{found[3]}' {'in' if found[1] == '==' else 'not in'} extras", marker)
         codes = frozenset(choice.code for choice in self._active | added)
         return Marker(encoded).evaluate({**self._markers, "extras": codes}, context="lock_file")
@@ -194,7 +196,7 @@ class _Walk:
         return found[0]
 
 
-def _refuse_two_versions(nodes: list[Node]) -> None:
+def _refuse_two_versions(nodes: list[UvPackage]) -> None:
     versions: dict[str, list[str]] = {}
     for node in nodes:
         versions.setdefault(node.name, []).append(node.version or "?")

@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from lamina.core.errors import LockError, LockSyntaxError
 from lamina.lock import pyproject, staleness, validation
 from lamina.lock.types import Lock
-from lamina.lock.uvgraph import Choice, Edge, Graph, Node, reach
+from lamina.lock.uvgraph import ConflictItem, Edge, Graph, UvPackage, reach
 from lamina.lock.wheelnames import near
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def _absolute(place: str, directory: Path) -> Path:
     return Path(os.path.normpath(directory / place))
 
 
-def _node(row: Mapping[str, Any]) -> Node:
-    return Node(
+def _node(row: Mapping[str, Any]) -> UvPackage:
+    return UvPackage(
         name=row["name"],
         version=row.get("version"),
         source=_frozen(row["source"]),
@@ -137,10 +137,10 @@ def _frozen(source: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(source.items()))
 
 
-def _conflicts(document: Mapping[str, Any]) -> tuple[frozenset[Choice], ...]:
+def _conflicts(document: Mapping[str, Any]) -> tuple[frozenset[ConflictItem], ...]:
     return tuple(
         frozenset(
-            Choice(package=item["package"], extra=item.get("extra"), group=item.get("group")) for item in conflict
+            ConflictItem(package=item["package"], extra=item.get("extra"), group=item.get("group")) for item in conflict
         )
         for conflict in document.get("conflicts", ())
     )

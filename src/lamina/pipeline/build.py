@@ -32,11 +32,11 @@ from lamina.pipeline import report, state
 from lamina.pipeline.checks import finished
 from lamina.pipeline.layers import Draft, LayerPlan, Outcome, closure_of, make_layer, reuse, why
 from lamina.pipeline.packages import Packing, pack_functions
-from lamina.pipeline.plan import Options, Plan, Session, local_inputs, plan_for
-from lamina.pipeline.preflight import early_findings
+from lamina.pipeline.plan import BuildContext, BuildOptions, BuildPlan, local_inputs, plan_for
+from lamina.pipeline.preflight import preflight_findings
 from lamina.pipeline.previous import Previous
 from lamina.pipeline.remote_store import shared
-from lamina.pipeline.targets import Sharing
+from lamina.pipeline.targets import TargetDeduplication
 from lamina.project import config
 from lamina.project.snapshot import Snapshot, take
 from lamina.project.sources import walk
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from lamina.project.snapshot import Observation
     from lamina.project.sources import SourceTree
 
-__all__ = ["Options", "Result", "build", "with_local"]
+__all__ = ["BuildOptions", "Result", "build", "with_local"]
 
 
 @frozen
@@ -71,33 +71,33 @@ class Result:
     """The same service for its other targets."""
 
 
-def build(project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = SILENT) -> Result:
+def build(project: Path, options: BuildOptions, *, store: Store | None = None, reporter: Reporter = SILENT) -> Result:
     """
     Build the layers and function packages of *project* into its ``.lamina`` directory.
 
     Raises whatever a stage raises; what was there before then still stands.
     Findings, errors among them, are part of the result and not raised.
     """
-    session = Session.open(project, options, store=store, reporter=reporter)
+    session = BuildContext.open(project, options, store=store, reporter=reporter)
     with session.store.in_use():
         service = config.load(project, options.overrides)
         with shared(session, service) as session:
             return _build_several(session, service) if service.others else _build(session, service)
 
 
-def _build(session: Session, service: Service) -> Result:
+def _build(session: BuildContext, service: Service) -> Result:
     started, started_ns = time.perf_counter(), time.time_ns()
     planned = plan_for(session, service)
-    if findings := early_findings(planned, session):
+    if findings := preflight_findings(planned, session):
         return _refused(planned, findings, seconds=time.perf_counter() - started)
     with building(session.output_directory):
-        result, inputs = _make(planned, session, Sharing(), started=started)
+        result, inputs = _make(planned, session, TargetDeduplication(), started=started)
         _remove_other_targets(session, ())
         _record(session, result, inputs, started_ns=started_ns)
     return result
 
 
-def _build_several(session: Session, service: Service) -> Result:
+def _build_several(session: BuildContext, service: Service) -> Result:
     """
     Build for all targets at once: the first into the output directory itself, each other one into a directory in it.
 
@@ -106,7 +106,7 @@ def _build_several(session: Session, service: Service) -> Result:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most services have one target
 
     started_ns = time.time_ns()
-    sharing = Sharing()
+    sharing = TargetDeduplication()
     first = (session, replace(service, others=()))
     others = [
         (replace(session, output=report.place_of(target)), replace(service, target=target, others=()))
@@ -122,11 +122,13 @@ def _build_several(session: Session, service: Service) -> Result:
     return result
 
 
-def _build_one_of(session: Session, service: Service, sharing: Sharing, *, started_ns: int) -> tuple[Result, Snapshot]:
+def _build_one_of(
+    session: BuildContext, service: Service, sharing: TargetDeduplication, *, started_ns: int
+) -> tuple[Result, Snapshot]:
     """Build for one of several targets; the first is recorded when all are done."""
     started = time.perf_counter()
     planned = plan_for(session, service)
-    if findings := early_findings(planned, session):
+    if findings := preflight_findings(planned, session):
         return _refused(planned, findings, seconds=time.perf_counter() - started), Snapshot(())
     result, inputs = _make(planned, session, sharing, started=started)
     if session.output != report.OUTPUT_DIRECTORY:
@@ -134,7 +136,9 @@ def _build_one_of(session: Session, service: Service, sharing: Sharing, *, start
     return result, inputs
 
 
-def _make(planned: Plan, session: Session, sharing: Sharing, *, started: float) -> tuple[Result, Snapshot]:
+def _make(
+    planned: BuildPlan, session: BuildContext, sharing: TargetDeduplication, *, started: float
+) -> tuple[Result, Snapshot]:
     """Bring the planned layers and the packages to disk; return also everything that decided what they are."""
     project, store, service = session.project, session.store, planned.service
     previous = Previous.of(project, session.output)
@@ -167,7 +171,7 @@ def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
     return Snapshot(tuple(seen.values()))
 
 
-def with_local(tree: SourceTree, planned: Plan, fetched: WheelProvider, session: Session) -> SourceTree:
+def with_local(tree: SourceTree, planned: BuildPlan, fetched: WheelProvider, session: BuildContext) -> SourceTree:
     """Return the first-party sources together with the content of local packages."""
     if not planned.local:
         return tree
@@ -179,7 +183,7 @@ def with_local(tree: SourceTree, planned: Plan, fetched: WheelProvider, session:
     return unpack(tree, wheels, local_inputs(planned.local), root=session.project, store=session.store)
 
 
-def _refused(planned: Plan, findings: tuple[Finding, ...], *, seconds: float) -> Result:
+def _refused(planned: BuildPlan, findings: tuple[Finding, ...], *, seconds: float) -> Result:
     """Return the result of a build that ends before it downloads what could never be deployed."""
     build = Build(
         service=planned.service.name,
@@ -194,14 +198,14 @@ def _refused(planned: Plan, findings: tuple[Finding, ...], *, seconds: float) ->
 
 
 def _layers(
-    planned: Plan,
+    planned: BuildPlan,
     tree: SourceTree,
     previous: Previous,
     fetched: WheelProvider,
     toolchain: Toolchain,
     *,
-    session: Session,
-    sharing: Sharing,
+    session: BuildContext,
+    sharing: TargetDeduplication,
 ) -> tuple[tuple[Layer, ...], tuple[Outcome, ...]]:
     plans = [_complete(draft, planned, tree, fetched, toolchain, store=session.store) for draft in planned.layers]
     found = {each.config.name: reuse(each, previous) for each in plans}
@@ -233,7 +237,7 @@ def _layers(
 
 
 def _complete(
-    draft: Draft, planned: Plan, tree: SourceTree, fetched: WheelProvider, toolchain: Toolchain, *, store: Store
+    draft: Draft, planned: BuildPlan, tree: SourceTree, fetched: WheelProvider, toolchain: Toolchain, *, store: Store
 ) -> LayerPlan:
     closure = closure_of(draft, planned.layers, planned.service)
     choice = choose(planned.service, closure, tree, fetch=fetched.all, toolchain=toolchain, store=store)
@@ -249,7 +253,7 @@ def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:
                 path.unlink()
 
 
-def _remove_other_targets(session: Session, wanted: Sequence[Path]) -> None:
+def _remove_other_targets(session: BuildContext, wanted: Sequence[Path]) -> None:
     """Remove the outputs for targets that this build is not for."""
     for path in session.output_directory.glob(f"python*/{report.BUILD_NAME}"):
         if path.parent not in wanted:
@@ -258,7 +262,7 @@ def _remove_other_targets(session: Session, wanted: Sequence[Path]) -> None:
             shutil.rmtree(path.parent)
 
 
-def _record(session: Session, result: Result, inputs: Snapshot, *, started_ns: int) -> None:
+def _record(session: BuildContext, result: Result, inputs: Snapshot, *, started_ns: int) -> None:
     """Write the report, and what lets the next build find nothing to do; that of the first target is for all of them."""
     project, place = session.project, session.output
     builds = [result.build, *(other.build for other in result.others)]

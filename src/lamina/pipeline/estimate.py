@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from lamina.core.store import Store
     from lamina.core.values import Pin
-    from lamina.fetch.index import Index
+    from lamina.fetch.index import PackageIndex
     from lamina.pipeline.layers import Draft
 
-__all__ = ["Estimate", "Share", "estimate"]
+__all__ = ["DistributionEstimate", "Estimate", "estimate"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Share:
+class DistributionEstimate:
     """What one distribution will add to a layer, as far as that is known."""
 
     pin: Pin
@@ -39,7 +39,7 @@ class Estimate:
     """What one layer will be, without bytecode and manifest."""
 
     name: str
-    shares: tuple[Share, ...]
+    shares: tuple[DistributionEstimate, ...]
 
     @property
     def zipped_bytes(self) -> int:
@@ -62,7 +62,9 @@ class Estimate:
         return all(share.outline for share in self.shares)
 
 
-def estimate(drafts: Sequence[Draft], store: Store, index: Index, *, offline: bool = False) -> tuple[Estimate, ...]:
+def estimate(
+    drafts: Sequence[Draft], store: Store, index: PackageIndex, *, offline: bool = False
+) -> tuple[Estimate, ...]:
     """Return the estimate of each of *drafts*; what is not in *store* is asked of its server in small ranges."""
     pins = {pin.sha256: pin for draft in drafts for pin in draft.selection.pins}
     # What is built from sources has no end to look at before.
@@ -74,9 +76,9 @@ def estimate(drafts: Sequence[Draft], store: Store, index: Index, *, offline: bo
         if path is not None:
             tails[sha256] = _local_tail(path)
 
-    def share(pin: Pin, draft: Draft) -> Share:
+    def share(pin: Pin, draft: Draft) -> DistributionEstimate:
         found = _outline(tails.get(pin.sha256), pin, draft)
-        return Share(pin=pin, outline=found, in_store=paths.get(pin.sha256) is not None)
+        return DistributionEstimate(pin=pin, outline=found, in_store=paths.get(pin.sha256) is not None)
 
     return tuple(
         Estimate(

@@ -8,7 +8,7 @@ from lamina.archive.layer import Contribution, Identity, compose, contributions,
 from lamina.bytecode.choice import Closure, bytecode_contributions
 from lamina.core.files import writing
 from lamina.core.frozen import frozen
-from lamina.core.values import Distribution, Layer, SourcePin, Stretch
+from lamina.core.values import Distribution, Extent, Layer, SourcePin
 from lamina.pipeline.previous import changes
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.archive.segment import Recipe
-    from lamina.bytecode.choice import Choice, Toolchain
+    from lamina.bytecode.choice import BytecodeChoice, Toolchain
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
     from lamina.core.values import Pin, Selection, Wheel
@@ -29,10 +29,10 @@ __all__ = [
     "Outcome",
     "closure_of",
     "distributions",
+    "extents",
     "make_layer",
     "missing_pins",
     "reuse",
-    "stretches",
     "why",
 ]
 
@@ -58,11 +58,11 @@ class LayerPlan:
     config: LayerConfig
     selection: Selection
     recipe: Recipe
-    bytecode: Choice
+    bytecode: BytecodeChoice
     """Which modules are compiled."""
 
     @classmethod
-    def of(cls, draft: Draft, bytecode: Choice) -> LayerPlan:
+    def of(cls, draft: Draft, bytecode: BytecodeChoice) -> LayerPlan:
         """Complete *draft*."""
         return cls(config=draft.config, selection=draft.selection, recipe=draft.recipe, bytecode=bytecode)
 
@@ -129,14 +129,14 @@ def make_layer(
         unzipped_bytes=composed.unzipped_bytes,
         files=composed.files,
         distributions=tuple(distributions([wheel.pin for wheel in wheels], parts)),
-        stretches=stretches(parts),
+        extents=extents(parts),
     )
 
 
-def stretches(parts: Iterable[Contribution]) -> tuple[Stretch, ...]:
+def extents(parts: Iterable[Contribution]) -> tuple[Extent, ...]:
     """Return where *parts* stand in the zip."""
     return tuple(
-        Stretch(name=part.name, size=part.segment.entries_bytes, segment=part.segment.path.stem)
+        Extent(name=part.name, size=part.segment.entries_bytes, segment=part.segment.path.stem)
         for part in in_order(parts)
     )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
     from lamina.core.values import Layer, Package
     from lamina.pipeline.previous import Previous
-    from lamina.project.ignore import LeftOut
+    from lamina.project.ignore import IgnoredFile
     from lamina.project.service import Service
     from lamina.project.snapshot import Snapshot
     from lamina.project.sources import SourceTree
@@ -40,7 +40,7 @@ class Packing:
     reused: bool
     key: str
     """What decides the packages' bytes."""
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[IgnoredFile, ...]
     snapshot: Snapshot
     """What was looked at to decide which files are packed."""
 

@@ -15,7 +15,7 @@ from lamina.core.reporter import SILENT
 from lamina.core.store import Store
 from lamina.core.values import SourcePin
 from lamina.lock import formats as locks
-from lamina.lock.cache import Kept, keep, recall
+from lamina.lock.cache import CachedSelection, keep, recall
 from lamina.pipeline import report
 from lamina.pipeline.apportion import apportion
 from lamina.pipeline.checks import sdk, without
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.target import Target
     from lamina.core.values import Finding, Pin, Selection
-    from lamina.fetch.index import Index
+    from lamina.fetch.index import PackageIndex
     from lamina.fetch.provider import WheelProvider
     from lamina.lock.types import LockFile
     from lamina.project.service import LayerConfig, Service
 
-__all__ = ["Options", "Plan", "Session", "local_inputs", "plan", "plan_for"]
+__all__ = ["BuildContext", "BuildOptions", "BuildPlan", "local_inputs", "plan", "plan_for"]
 
 _NO_OVERRIDES = Overrides()
 
 
 @frozen
-class Options:
+class BuildOptions:
     """What a caller may ask for beyond the project's configuration."""
 
     overrides: Overrides = _NO_OVERRIDES
@@ -58,13 +58,13 @@ class Options:
 
 
 @frozen
-class Session:
+class BuildContext:
     """What the stages of one build share."""
 
     project: Path
-    options: Options
+    options: BuildOptions
     store: Store
-    index: Index
+    index: PackageIndex
     """The package indexes, with the credentials that were learned on the way."""
     reporter: Reporter
     output: str = report.OUTPUT_DIRECTORY
@@ -83,18 +83,18 @@ class Session:
 
     @classmethod
     def open(
-        cls, project: Path, options: Options, *, store: Store | None = None, reporter: Reporter = SILENT
-    ) -> Session:
+        cls, project: Path, options: BuildOptions, *, store: Store | None = None, reporter: Reporter = SILENT
+    ) -> BuildContext:
         """Begin to work on *project*; nothing is read yet."""
-        from lamina.fetch.index import Index  # noqa: PLC0415 - the class is light, what it uses is loaded on use
+        from lamina.fetch.index import PackageIndex  # noqa: PLC0415 - the class is light, what it uses is loaded on use
 
         store = Store.open() if store is None else store
-        index = Index(project, store, offline=options.offline)
+        index = PackageIndex(project, store, offline=options.offline)
         return cls(project=project, options=options, store=store, index=index, reporter=reporter)
 
 
 @frozen
-class Plan:
+class BuildPlan:
     """What a build is to do, from reading alone."""
 
     service: Service
@@ -109,7 +109,7 @@ class Plan:
     """What the configuration says of the lock that is not so."""
 
 
-def plan(session: Session) -> Plan:
+def plan(session: BuildContext) -> BuildPlan:
     """
     Read the configuration and the lock of the session's project, and decide what each layer is to hold.
 
@@ -119,7 +119,7 @@ def plan(session: Session) -> Plan:
     return plan_for(session, config.load(session.project, session.options.overrides))
 
 
-def plan_for(session: Session, service: Service) -> Plan:
+def plan_for(session: BuildContext, service: Service) -> BuildPlan:
     """Decide what each layer of *service*, for its one target, is to hold; raises as `plan` does."""
     project = session.project
     lock_file = locks.find(project, service.lock)
@@ -140,7 +140,7 @@ def plan_for(session: Session, service: Service) -> Plan:
         Draft(config=layer, selection=shares[layer.name], recipe=Recipe(exclude=layer.exclude))
         for layer in service.layers
     ]
-    return Plan(
+    return BuildPlan(
         service=service,
         layers=tuple(drafts),
         missing=missing_pins(drafts, session.store),
@@ -155,7 +155,7 @@ def plan_for(session: Session, service: Service) -> Plan:
     )
 
 
-def _selection(session: Session, service: Service, layer: LayerConfig, lock_file: LockFile) -> Kept:
+def _selection(session: BuildContext, service: Service, layer: LayerConfig, lock_file: LockFile) -> CachedSelection:
     """Return what the lock holds for *layer*, without reading it where it was read before."""
     kept = recall(lock_file, layer, service.target, session.store)
     if kept is not None:
@@ -165,7 +165,7 @@ def _selection(session: Session, service: Service, layer: LayerConfig, lock_file
     lock = locks.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=session.index)
     selection = select(lock, target=service.target)
     keep(selection, lock.inputs, lock_file, layer, store=session.store)
-    return Kept(selection, lock.inputs)
+    return CachedSelection(selection, lock.inputs)
 
 
 def _resolved(selection: Selection, service: Service) -> tuple[Selection, tuple[SourcePin, ...]]:

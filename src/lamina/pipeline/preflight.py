@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Finding
     from lamina.pipeline.estimate import Estimate
-    from lamina.pipeline.plan import Plan, Session
+    from lamina.pipeline.plan import BuildContext, BuildPlan
 
-__all__ = ["early_findings", "estimated_findings"]
+__all__ = ["estimated_findings", "preflight_findings"]
 
 # Wheels inflate by a factor of two to ten, and services' closures by about three: less than a quarter of the limit to
 # download is not worth the extra requests, and the finished layer is measured anyway.
 _LIKELY_RATIO = 4
 
 
-def early_findings(planned: Plan, session: Session) -> tuple[Finding, ...]:
+def preflight_findings(planned: BuildPlan, session: BuildContext) -> tuple[Finding, ...]:
     """Return errors that are certain before anything is downloaded, where so much is missing that it may be too much."""
     if (
         session.options.offline
@@ -34,7 +34,7 @@ def early_findings(planned: Plan, session: Session) -> tuple[Finding, ...]:
     return estimated_findings(planned, estimate(planned.layers, session.store, session.index))
 
 
-def estimated_findings(planned: Plan, estimates: Iterable[Estimate]) -> tuple[Finding, ...]:
+def estimated_findings(planned: BuildPlan, estimates: Iterable[Estimate]) -> tuple[Finding, ...]:
     """Return the errors about sizes that are certain from *estimates*, which are at least what the layers will be."""
     sizes = [
         limits.LayerSize(

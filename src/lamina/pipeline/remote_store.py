@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.aws.publish.remote.store import SharedStore, TracedStore
-    from lamina.pipeline.plan import Session
+    from lamina.pipeline.plan import BuildContext
     from lamina.project.service import Service
 
 __all__ = ["shared"]
 
 
 @contextmanager
-def shared(session: Session, service: Service) -> Iterator[Session]:
+def shared(session: BuildContext, service: Service) -> Iterator[BuildContext]:
     """Give the session to build with: what the bucket has was brought, and what the build makes is added on normal exit."""
     if service.store is None or session.options.offline:
         yield session
@@ -36,7 +36,7 @@ def shared(session: Session, service: Service) -> Iterator[Session]:
             session.reporter.warn(f"Nothing was added to the team's store: {error}", hint=error.hint)
 
 
-def _pulled(session: Session, service: Service, store: TracedStore) -> SharedStore | None:
+def _pulled(session: BuildContext, service: Service, store: TracedStore) -> SharedStore | None:
     """Return the bucket's part, of which everything was brought; nothing, after a warning, where it cannot be reached."""
     from lamina.aws.api.session import Access  # noqa: PLC0415
     from lamina.aws.publish.remote.store import SharedStore, split_url  # noqa: PLC0415

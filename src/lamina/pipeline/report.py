@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
 from lamina.core.target import Target, quotas
-from lamina.core.values import Build, Distribution, Finding, Layer, Package, Severity, Stretch
+from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Package, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +127,7 @@ def _layer(layer: Layer, project: Path, target: Target) -> dict[str, object]:
             for distribution in layer.distributions
         ],
         "segments": [
-            {"name": stretch.name, "bytes": stretch.size, "segment": stretch.segment} for stretch in layer.stretches
+            {"name": extent.name, "bytes": extent.size, "segment": extent.segment} for extent in layer.extents
         ],
     }
 
@@ -151,8 +151,8 @@ def _package(package: Package, project: Path) -> dict[str, object]:
 def _read_layer(row: dict[str, Any], project: Path) -> Layer:
     values = {key: value for key, value in row.items() if key not in {"architecture", "code_sha256", "segments"}}
     values["path"] = project / row["path"]
-    values["stretches"] = tuple(
-        Stretch(name=each["name"], size=each["bytes"], segment=each.get("segment", "")) for each in row["segments"]
+    values["extents"] = tuple(
+        Extent(name=each["name"], size=each["bytes"], segment=each.get("segment", "")) for each in row["segments"]
     )
     values["distributions"] = tuple(Distribution(**distribution) for distribution in row["distributions"])
     return Layer(**values)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Layer
 
-__all__ = ["Sharing"]
+__all__ = ["TargetDeduplication"]
 
 
-class Sharing:
+class TargetDeduplication:
     """The layers that targets of one build have in common. Methods may be called from several threads at once."""
 
     def __init__(self) -> None:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
-    from lamina.pipeline.build import Options, Result
+    from lamina.pipeline.build import BuildOptions, Result
     from lamina.project.members import Members
 
-__all__ = ["Service", "Workspace", "build", "find", "recall"]
+__all__ = ["ServiceResult", "Workspace", "build", "find", "recall"]
 
 # What is below these is made by tools, or belongs to other projects, and may hold copies of services.
 _SKIPPED = frozenset({"__pycache__", "build", "cdk.out", "dist", "node_modules", "site-packages", "venv"})
@@ -47,7 +47,7 @@ class Workspace:
 
 
 @frozen
-class Service:
+class ServiceResult:
     """What became of one service: a result, or the error that kept it from one."""
 
     project: Path
@@ -81,8 +81,8 @@ def recall(service: Path, asked: Mapping[str, object]) -> dict[str, Any] | None:
 
 
 def build(
-    services: Sequence[Path], options: Options, *, store: Store | None = None, reporter: Reporter = SILENT
-) -> Iterator[Service]:
+    services: Sequence[Path], options: BuildOptions, *, store: Store | None = None, reporter: Reporter = SILENT
+) -> Iterator[ServiceResult]:
     """
     Build *services*, several at once, and yield what became of each, in their order.
 
@@ -95,7 +95,7 @@ def build(
     store = Store.open() if store is None else store
     reporter.stage("Building services", total=len(services), unit="services")
 
-    def one(project: Path) -> Service:
+    def one(project: Path) -> ServiceResult:
         made = _build_one(project, options, store=store, reporter=_Within(reporter, project.name))
         reporter.advance(1)
         return made
@@ -107,7 +107,7 @@ def build(
         pool.shutdown(cancel_futures=True)
 
 
-def _build_one(project: Path, options: Options, *, store: Store, reporter: Reporter) -> Service:
+def _build_one(project: Path, options: BuildOptions, *, store: Store, reporter: Reporter) -> ServiceResult:
     from lamina.pipeline.build import build as build_service  # noqa: PLC0415 - slow to import
 
     started = time.perf_counter()
@@ -115,7 +115,7 @@ def _build_one(project: Path, options: Options, *, store: Store, reporter: Repor
         result, error = build_service(project, options, store=store, reporter=reporter), None
     except LaminaError as failure:
         result, error = None, failure
-    return Service(project=project, result=result, error=error, seconds=time.perf_counter() - started)
+    return ServiceResult(project=project, result=result, error=error, seconds=time.perf_counter() - started)
 
 
 class _Within:

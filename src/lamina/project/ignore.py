@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pathspec import GitIgnoreSpec
 
-__all__ = ["GitIgnore", "Glob", "Include", "LeftOut", "Rule", "rule_for"]
+__all__ = ["GitIgnore", "Glob", "IgnoreRule", "IgnoredFile", "Include", "rule_for"]
 
 _WILDCARDS = frozenset("*?[")
 # A line of `.gitignore` that names a path, with `*` and `?` at most.
@@ -32,7 +32,7 @@ _SIMPLE = re.compile(r"/?(?:(?!\*\*)[^\s/\\!\[])(?:(?!\*\*|//)[^\s\\\[])*")
 
 
 @frozen
-class LeftOut:
+class IgnoredFile:
     """A first-party path that did not get into the package; a directory stands for all that is in it."""
 
     path: str
@@ -41,7 +41,7 @@ class LeftOut:
 
 
 @frozen
-class Rule:
+class IgnoreRule:
     """Names that do not belong into a package."""
 
     reason: str
@@ -74,15 +74,15 @@ class _Globs:
 
 
 @cache
-def _rules() -> tuple[tuple[str, _Globs, Rule], ...]:
+def _rules() -> tuple[tuple[str, _Globs, IgnoreRule], ...]:
     return tuple(
-        (row["kind"], _Globs(row["names"]), Rule(reason=row["reason"], override=row["override"]))
+        (row["kind"], _Globs(row["names"]), IgnoreRule(reason=row["reason"], override=row["override"]))
         for row in read_data("left_out.toml")["rule"]
     )
 
 
 @cache
-def rule_for(name: str, *, is_directory: bool) -> Rule | None:
+def rule_for(name: str, *, is_directory: bool) -> IgnoreRule | None:
     """Return the rule that leaves out a path called *name*, its last component; case does not matter."""
     lowered = name.lower()
     other = "file" if is_directory else "directory"

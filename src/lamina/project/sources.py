@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 from lamina.core.errors import PackageError, UnsafeMemberError
 from lamina.core.frozen import frozen, replace
 from lamina.core.paths import check_path
-from lamina.project.ignore import GitIgnore, Glob, Include, LeftOut, rule_for
+from lamina.project.ignore import GitIgnore, Glob, IgnoredFile, Include, rule_for
 from lamina.project.snapshot import Observation, Snapshot, observe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["LeftOut", "SourceFile", "SourceTree", "fingerprint", "walk"]
+__all__ = ["IgnoredFile", "SourceFile", "SourceTree", "fingerprint", "walk"]
 
 
 @frozen
@@ -53,7 +53,7 @@ class SourceTree:
     """All first-party files, sorted by path; and what decided that these are all."""
 
     files: tuple[SourceFile, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[IgnoredFile, ...]
     snapshot: Snapshot
     """Files, directories and ignore files that were looked at: while they are unchanged, so is the tree."""
 
@@ -87,7 +87,7 @@ def walk(root: Path, source: Sequence[str], include: Sequence[str] = ()) -> Sour
 
 
 @frozen
-class _Place:
+class _Candidate:
     """A path on its way into the package."""
 
     path: Path
@@ -117,7 +117,7 @@ class _Walker:
     def entry(self, entry: str) -> None:
         """Add what one `source` entry names; naming it outright outweighs the rules that would leave it out."""
         if entry.strip("/") in {"", "."}:
-            self._list(_Place(path=self._root, shown="", target=""))
+            self._list(_Candidate(path=self._root, shown="", target=""))
             return
         glob = Glob(entry)
         path = self._root.joinpath(*glob.outright)
@@ -163,13 +163,13 @@ class _Walker:
             )
         return SourceTree(
             files=tuple(self._files[path] for path in sorted(self._files)),
-            left_out=tuple(LeftOut(path=path, reason=self._left_out[path]) for path in sorted(self._left_out)),
+            left_out=tuple(IgnoredFile(path=path, reason=self._left_out[path]) for path in sorted(self._left_out)),
             snapshot=Snapshot((*self._observed.values(), *self._ignore.consulted)),
         )
 
-    def _place(self, path: Path, base: Path, *, floor: Path | None = None) -> _Place:
+    def _place(self, path: Path, base: Path, *, floor: Path | None = None) -> _Candidate:
         shown = path.relative_to(self._root).as_posix()
-        return _Place(path=path, shown=shown, target=path.relative_to(base).as_posix(), floor=floor)
+        return _Candidate(path=path, shown=shown, target=path.relative_to(base).as_posix(), floor=floor)
 
     def _is_inside(self, real: str) -> bool:
         return os.path.commonpath((self._real_root, real)) == self._real_root
@@ -179,14 +179,14 @@ class _Walker:
         self._observed[observation.path] = observation
         return observation
 
-    def _list(self, place: _Place) -> None:
+    def _list(self, place: _Candidate) -> None:
         """Add what is in the directory *place*."""
         self._observe(place.path)
         above = (*place.above, os.path.realpath(place.path))
         with os.scandir(place.path) as entries:
             names = sorted(entry.name for entry in entries)
         for name in names:
-            child = _Place(
+            child = _Candidate(
                 path=place.path / name,
                 shown=f"{place.shown}/{name}" if place.shown else name,
                 target=f"{place.target}/{name}" if place.target else name,
@@ -196,7 +196,7 @@ class _Walker:
             )
             self._take(child, named=False)
 
-    def _take(self, place: _Place, *, named: bool) -> None:
+    def _take(self, place: _Candidate, *, named: bool) -> None:
         """Add *place* and what is in it, or note why not."""
         is_directory = place.path.is_dir()
         reason = None if named else self._reason(place, is_directory=is_directory)
@@ -215,7 +215,7 @@ class _Walker:
         else:
             self._left_out[place.shown] = "not a regular file"
 
-    def _reason(self, place: _Place, *, is_directory: bool) -> str | None:
+    def _reason(self, place: _Candidate, *, is_directory: bool) -> str | None:
         """Return why *place* stays out, or ``None`` where it goes in."""
         rule = rule_for(place.path.name, is_directory=is_directory)
         if rule is None and is_directory and (place.path / "pyvenv.cfg").is_file():
@@ -231,7 +231,7 @@ class _Walker:
             return "not included"
         return self._ignore.ignoring(place.path, is_directory=is_directory, floor=place.floor)
 
-    def _may_follow(self, place: _Place) -> bool:
+    def _may_follow(self, place: _Candidate) -> bool:
         """Return whether the symbolic link *place* may be read as what it points to."""
         real = os.path.realpath(place.path)
         if not os.path.exists(real):  # noqa: PTH110
@@ -244,7 +244,7 @@ class _Walker:
             return not self._left_out_behind(place, real)
         return False
 
-    def _left_out_behind(self, place: _Place, real: str) -> bool:
+    def _left_out_behind(self, place: _Candidate, real: str) -> bool:
         """Return whether the link *place* leads to *real*, which would not be packaged at its own place."""
         parts = Path(real).relative_to(self._real_root).parts
         for position, name in enumerate(parts):
@@ -255,7 +255,7 @@ class _Walker:
                 return True
         return False
 
-    def _add(self, place: _Place) -> None:
+    def _add(self, place: _Candidate) -> None:
         path = place.target if place.target.isascii() else unicodedata.normalize("NFC", place.target)
         try:
             path.encode("utf-8")

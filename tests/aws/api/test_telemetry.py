@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lamina.aws.api.errors import Caller
-from lamina.aws.api.telemetry import Deployed, DeployedFunctions, LoggedLine, Logs, XRay, cold_starts
+from lamina.aws.api.telemetry import DeployedFunction, DeployedFunctions, LoggedLine, Logs, XRay, cold_starts
 from lamina.core.errors import AwsError
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ _CONFIGURATION = {
 def test_function() -> None:
     """A function's configuration says its layers, its log group and its environment."""
     call = _fake(("GetFunctionConfiguration", _CONFIGURATION))
-    expected = Deployed(
+    expected = DeployedFunction(
         name="orders",
         version="7",
         revision="r1",

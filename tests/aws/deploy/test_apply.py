@@ -11,21 +11,21 @@ import pytest
 
 from aws.fakes import Cloud, FakeObjects, Killed
 from aws.lambdafakes import FakeFunctions, code, digest, unzipped
-from lamina.aws.api.cancellation import Stop
+from lamina.aws.api.cancellation import Cancellation
 from lamina.aws.api.functions import Settings
-from lamina.aws.deploy.apply import Creation, Deployed, Deployment, Patience
+from lamina.aws.deploy.apply import Creation, Deployment, DeployOutcome, Patience
 from lamina.aws.deploy.config import DeployConfig
 from lamina.aws.deploy.plan import (
-    Deploy,
+    DesiredFunction,
+    DesiredLayerVersion,
     DetachLayers,
     Found,
     UpdateCode,
+    UpdateFunction,
     UpdateSettings,
-    WantedFunction,
-    WantedLayer,
     plan,
 )
-from lamina.aws.deploy.survey import Step, survey
+from lamina.aws.deploy.survey import FunctionStep, survey
 from lamina.aws.publish.naming import Keys
 from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, StoppedError, UnreachableError
 from lamina.core.values import Package
@@ -85,22 +85,22 @@ class Shop:
             for name in NAMES
         }
 
-    def wanted(self, name: str) -> WantedFunction:
+    def wanted(self, name: str) -> DesiredFunction:
         package = self.packages[name]
-        return WantedFunction(
+        return DesiredFunction(
             function=name,
             name=f"shop-{name}",
             code_sha256=package.code_sha256,
             zipped_bytes=package.zipped_bytes,
             unzipped_bytes=package.unzipped_bytes,
-            layers=(WantedLayer(layer=LAYER, arn=NEW, unzipped_bytes=self.new_layer),),
+            layers=(DesiredLayerVersion(layer=LAYER, arn=NEW, unzipped_bytes=self.new_layer),),
             handler="app.handler",
             runtime="python3.13",
             architecture="x86_64",
             own_layers=frozenset({LAYER}),
         )
 
-    def steps(self, alias: str | None = "live", *, create: bool = False) -> tuple[Step, ...]:
+    def steps(self, alias: str | None = "live", *, create: bool = False) -> tuple[FunctionStep, ...]:
         config = DeployConfig(alias=alias)
         wanted = [self.wanted(name) for name in NAMES]
         found = survey(
@@ -115,18 +115,18 @@ class Shop:
         # The survey plans for Lambda's own limit; this Lambda's is smaller.
         return tuple(
             replace(step, action=self.again(step.action.found, each, alias))
-            if isinstance(step.action, Deploy)
+            if isinstance(step.action, UpdateFunction)
             else step
             for step, each in zip(found, wanted, strict=True)
         )
 
     @staticmethod
-    def again(found: Found, wanted: WantedFunction, alias: str | None) -> Deploy:
+    def again(found: Found, wanted: DesiredFunction, alias: str | None) -> UpdateFunction:
         action = plan(wanted, found, alias=alias, default_alias="live", limit=LIMIT)
-        assert isinstance(action, Deploy)
+        assert isinstance(action, UpdateFunction)
         return action
 
-    def deployment(self, steps: tuple[Step, ...], creation: Creation | None = None) -> Deployment:
+    def deployment(self, steps: tuple[FunctionStep, ...], creation: Creation | None = None) -> Deployment:
         return Deployment(
             self.lambda_,
             steps,
@@ -137,7 +137,7 @@ class Shop:
             patience=IMPATIENT,
         )
 
-    def deploy(self) -> tuple[Deployed, ...]:
+    def deploy(self) -> tuple[DeployOutcome, ...]:
         return self.deployment(self.steps()).run()
 
     def complete(self) -> tuple[str, Settings]:
@@ -152,7 +152,7 @@ def test_deploys(tmp_path: Path, kind: str) -> None:
     deployed = shop.deployment(steps).run()
 
     assert [[*ORDERS[kind]]] * 3 == [
-        [type(each) for each in step.action.updates] for step in steps if isinstance(step.action, Deploy)
+        [type(each) for each in step.action.updates] for step in steps if isinstance(step.action, UpdateFunction)
     ]
     assert {f"shop-{name}": (*shop.complete(), {"live": shop.complete()}) for name in NAMES} == shop.lambda_.snapshot()
     assert ["2", "2", "2"] == [each.version for each in deployed]
@@ -342,7 +342,7 @@ def test_creates(tmp_path: Path) -> None:
 def test_interrupted(tmp_path: Path) -> None:
     """A wish to stop is heard between two steps, but not while everything is put back."""
     shop = Shop(tmp_path)
-    before, stop = shop.lambda_.snapshot(), Stop()
+    before, stop = shop.lambda_.snapshot(), Cancellation()
     deployment = Deployment(
         shop.lambda_,
         shop.steps(),
@@ -472,7 +472,7 @@ class OtherArchitecture(Shop):
         for name in NAMES:
             self.lambda_.hold(f"shop-{name}", self.new, settings(NEW), alias="live")
 
-    def wanted(self, name: str) -> WantedFunction:
+    def wanted(self, name: str) -> DesiredFunction:
         return replace(super().wanted(name), architecture="arm64")
 
     def architectures(self) -> set[str]:

@@ -13,21 +13,21 @@ from lamina.aws.api.functions import LATEST, AliasState, FunctionState, Settings
 from lamina.aws.api.protocols import Account
 from lamina.aws.deploy.plan import (
     Action,
-    Create,
-    Deploy,
+    CreateFunction,
+    DesiredFunction,
+    DesiredLayerVersion,
     DetachLayers,
     Found,
-    Keep,
+    KeepFunction,
     UpdateCode,
+    UpdateFunction,
     UpdateSettings,
-    WantedFunction,
-    WantedLayer,
     attach,
     plan,
     states,
 )
 from lamina.aws.deploy.report import planned as doing
-from lamina.aws.deploy.survey import Step
+from lamina.aws.deploy.survey import FunctionStep
 from lamina.core.values import Package
 
 LAYER = "arn:aws:lambda:eu-west-1:123456789012:layer:shop-common"
@@ -38,14 +38,14 @@ LIMIT = 1000
 
 def wanted_function(
     *, code: str = "new", arn: str | None = NEW, unzipped: int = 10, layer: int = 500
-) -> WantedFunction:
-    return WantedFunction(
+) -> DesiredFunction:
+    return DesiredFunction(
         function="hello",
         name="shop-hello",
         code_sha256=code,
         zipped_bytes=5,
         unzipped_bytes=unzipped,
-        layers=(WantedLayer(layer=LAYER, arn=arn, unzipped_bytes=layer),),
+        layers=(DesiredLayerVersion(layer=LAYER, arn=arn, unzipped_bytes=layer),),
         handler="app.handler",
         runtime="python3.13",
         architecture="x86_64",
@@ -69,13 +69,13 @@ def found(latest: FunctionState, *, code_bytes: int | None = 10, layer_bytes: in
     return Found(latest=latest, code_unzipped_bytes=code_bytes, layers_unzipped_bytes=layer_bytes)
 
 
-def planned(wanted: WantedFunction, found: Found | None, alias: str | None = None) -> Action:
+def planned(wanted: DesiredFunction, found: Found | None, alias: str | None = None) -> Action:
     return plan(wanted, found, alias=alias, default_alias="live", limit=LIMIT)
 
 
-def deployed(wanted: WantedFunction, found: Found, alias: str | None = None) -> Deploy:
+def deployed(wanted: DesiredFunction, found: Found, alias: str | None = None) -> UpdateFunction:
     action = planned(wanted, found, alias)
-    assert isinstance(action, Deploy)
+    assert isinstance(action, UpdateFunction)
     return action
 
 
@@ -83,14 +83,18 @@ def test_nothing_to_do() -> None:
     """A function that has its code and layers is kept."""
     wanted = wanted_function()
 
-    assert Keep(wanted=wanted, reason="unchanged") == planned(wanted, found(function(code="new", layers=(NEW,))))
+    assert KeepFunction(wanted=wanted, reason="unchanged") == planned(
+        wanted, found(function(code="new", layers=(NEW,)))
+    )
 
 
 def test_no_function() -> None:
     """What does not exist is to be made, with the configured alias."""
     wanted = wanted_function()
 
-    assert Create(wanted=wanted, reason="there is no such function", alias="live") == planned(wanted, None, "live")
+    assert CreateFunction(wanted=wanted, reason="there is no such function", alias="live") == planned(
+        wanted, None, "live"
+    )
 
 
 def test_layers_first() -> None:
@@ -148,7 +152,7 @@ def test_alias_behind() -> None:
     elsewhere = deployed(wanted_function(), replace(there, pointed=replace(latest, version="3", architecture="arm64")))
 
     assert ((), "alias `live` still points to version 3") == (action.updates, action.reason)
-    assert isinstance(kept, Keep)
+    assert isinstance(kept, KeepFunction)
     assert action.reason == elsewhere.reason
 
 
@@ -170,7 +174,7 @@ def test_words(code: str, layers: tuple[str, ...], handler: str, words: str) -> 
         name="hello", handler="app.handler", path=Path("hello.zip"), sha256="0" * 64, zipped_bytes=5, unzipped_bytes=10,
         files=1, layers=("common",), total_unzipped_bytes=510, console_editable=True,
     )  # fmt: skip
-    (line,) = doing([Step(package=package, action=action)], account)
+    (line,) = doing([FunctionStep(package=package, action=action)], account)
 
     assert f"function shop-hello, {account}: {words}" == line
 

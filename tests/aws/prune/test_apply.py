@@ -15,15 +15,22 @@ from botocore.stub import Stubber
 
 from aws.fakes import Cloud, Version
 from aws.lambdafakes import code
-from lamina.aws.api.cancellation import Stop
+from lamina.aws.api.cancellation import Cancellation
 from lamina.aws.api.errors import Caller
 from lamina.aws.api.functions import Zip
 from lamina.aws.api.inventory import Attachment, UnsettledStack
 from lamina.aws.api.inventory_client import AwsInventory, Pace
 from lamina.aws.api.protocols import Grant, Publication
 from lamina.aws.api.session import Access
-from lamina.aws.prune.apply import Unneeded, delete_objects, delete_versions, kept_digests, survey, survey_objects
-from lamina.aws.prune.plan import Rules
+from lamina.aws.prune.apply import (
+    UnneededObjects,
+    delete_objects,
+    delete_versions,
+    kept_digests,
+    survey,
+    survey_objects,
+)
+from lamina.aws.prune.plan import RetentionRules
 from lamina.aws.publish.naming import Keys
 from lamina.core.errors import StoppedError
 
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
     from emulators import Emulator
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-ONE = Rules(keep=1, keep_days=0)
+ONE = RetentionRules(keep=1, keep_days=0)
 NAME = "shop-common"
 LAYER = f"arn:aws:lambda:eu-west-1:123456789012:layer:{NAME}"
 KEYS = Keys("lamina/")
@@ -95,7 +102,7 @@ def test_survey_only_reads() -> None:
 
 def test_interrupted() -> None:
     """Looking at a large account takes minutes, and ends between two calls."""
-    cloud, stop = account(1, 2, 3), Stop()
+    cloud, stop = account(1, 2, 3), Cancellation()
     cloud.versions["stall-common"] = []
     fake = cloud.connect(after=lambda _: stop.wish())
     with pytest.raises(StoppedError):
@@ -127,7 +134,7 @@ def test_objects_of_kept_layers_stay() -> None:
     cloud.pass_time(86_401)
     freed = delete_objects(objects, survey_objects(objects, KEYS, kept, keep_layers=False))
 
-    assert Unneeded(objects=(), uploads=()) == early
+    assert UnneededObjects(objects=(), uploads=()) == early
     assert len(b"not needed") + len(b"gone") == freed
     assert sorted([KEYS.part(part), KEYS.record(digest(2))]) == cloud.stored_keys()
 

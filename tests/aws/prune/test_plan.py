@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lamina.aws.api.functions import unversioned
 from lamina.aws.api.inventory import VersionRow
 from lamina.aws.api.protocols import Account, Listed, Unfinished
-from lamina.aws.prune.plan import Delete, Keep, Rules, left_over, plan, unneeded
+from lamina.aws.prune.plan import DeleteVersion, KeepVersion, RetentionRules, left_over, plan, unneeded
 from lamina.aws.publish.manifest import Record
 from lamina.aws.publish.naming import Keys
 
@@ -33,8 +33,8 @@ def row(number: int, *, name: str = "common", days: float = 100, description: st
 def deleted(
     *rows: VersionRow, used: tuple[str, ...] = (), guarded: tuple[str, ...] = (), keep: int = 1, days: float = 0
 ) -> list[int]:
-    actions = plan(rows, used=used, guarded=guarded, rules=Rules(keep=keep, keep_days=days), now=NOW)
-    return [action.version.number for action in actions if isinstance(action, Delete)]
+    actions = plan(rows, used=used, guarded=guarded, rules=RetentionRules(keep=keep, keep_days=days), now=NOW)
+    return [action.version.number for action in actions if isinstance(action, DeleteVersion)]
 
 
 def test_newest_are_kept() -> None:
@@ -63,7 +63,7 @@ def test_others_are_kept() -> None:
 def test_reasons() -> None:
     """Each version that stays says why."""
     rows = (row(1), row(2), row(3, days=1), row(4))
-    actions = plan(rows, used=(row(1).arn,), guarded=(), rules=Rules(keep=1, keep_days=7), now=NOW)
+    actions = plan(rows, used=(row(1).arn,), guarded=(), rules=RetentionRules(keep=1, keep_days=7), now=NOW)
 
     assert [
         "one of the newest 1",
@@ -91,9 +91,9 @@ def test_used_is_never_deleted(rows: list[VersionRow], data: st.DataObject, keep
     """Whatever there is and whatever is asked for: what a function uses stays, and every version gets a verdict."""
     arns = [each.arn for each in rows]
     used = data.draw(st.sets(st.sampled_from(arns))) if arns else set()
-    actions = plan(rows, used=used, guarded=(), rules=Rules(keep=keep, keep_days=days), now=NOW)
-    going = [action.version for action in actions if isinstance(action, Delete)]
-    staying = [action.version for action in actions if isinstance(action, Keep)]
+    actions = plan(rows, used=used, guarded=(), rules=RetentionRules(keep=keep, keep_days=days), now=NOW)
+    going = [action.version for action in actions if isinstance(action, DeleteVersion)]
+    staying = [action.version for action in actions if isinstance(action, KeepVersion)]
 
     assert not used & {each.arn for each in going}
     assert sorted(arns) == sorted(each.arn for each in (*going, *staying))

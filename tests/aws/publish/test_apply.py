@@ -15,9 +15,9 @@ from lamina.aws.api.protocols import Account, BucketState, Grant
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.lease import Claims
-from lamina.aws.publish.plan import Keep, Publish
-from lamina.aws.publish.survey import Job, Place, survey
+from lamina.aws.publish.lease import Leases
+from lamina.aws.publish.plan import KeepLayer, PublishLayer
+from lamina.aws.publish.survey import Destination, LayerJob, survey
 from lamina.core.errors import (
     AwsError,
     IntegrityError,
@@ -33,36 +33,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
 
 CONFIG = PublishConfig(bucket="artifacts", share_with=(Grant(principal="210987654321"),), ssm_prefix="/layers")
 SIZES = {"big": PART, "small-a": PART // 2, "small-b": PART // 2 + 100}
 KEY = "lamina/layers/"
 
 
-def publish(wanted: Wanted, fake: Fake, *, claims: Claims | None = None) -> Published:
-    place = Place(fake, bucket=wanted.config.bucket, prefix=wanted.config.prefix)
-    (published,) = apply(survey([Job(wanted)], [place]), claims=claims or Claims(sleep=fake.cloud.pass_time))
+def publish(wanted: DesiredLayer, fake: Fake, *, claims: Leases | None = None) -> Published:
+    place = Destination(fake, bucket=wanted.config.bucket, prefix=wanted.config.prefix)
+    (published,) = apply(survey([LayerJob(wanted)], [place]), claims=claims or Leases(sleep=fake.cloud.pass_time))
     return published
 
 
-def planned(wanted: Wanted, fake: Fake) -> Keep | Publish:
-    place = Place(fake, bucket=wanted.config.bucket, prefix=wanted.config.prefix)
-    (step,) = survey([Job(wanted)], [place])
+def planned(wanted: DesiredLayer, fake: Fake) -> KeepLayer | PublishLayer:
+    place = Destination(fake, bucket=wanted.config.bucket, prefix=wanted.config.prefix)
+    (step,) = survey([LayerJob(wanted)], [place])
     return step.action
 
 
 @pytest.fixture(scope="module")
-def wanted(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> DesiredLayer:
     return make_wanted(make_layer(tmp_path_factory.mktemp("first"), SIZES), CONFIG)
 
 
 @pytest.fixture(scope="module")
-def bumped(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
+def bumped(tmp_path_factory: pytest.TempPathFactory) -> DesiredLayer:
     return make_wanted(make_layer(tmp_path_factory.mktemp("second"), SIZES, versions={"small-a": "1.1"}), CONFIG)
 
 
-def test_first_publication_sends_the_layer_once(wanted: Wanted) -> None:
+def test_first_publication_sends_the_layer_once(wanted: DesiredLayer) -> None:
     """Everything is sent once; the version is the local zip, shared, and named by its parameter."""
     cloud = Cloud()
     fake = cloud.connect()
@@ -78,7 +78,7 @@ def test_first_publication_sends_the_layer_once(wanted: Wanted) -> None:
     assert not any("claims" in key for key in cloud.stored_keys())
 
 
-def test_unchanged_layer_sends_nothing(wanted: Wanted) -> None:
+def test_unchanged_layer_sends_nothing(wanted: DesiredLayer) -> None:
     """The second time nothing but reading happens, and not even the zip is read."""
     cloud = Cloud()
     publish(wanted, cloud.connect())
@@ -89,7 +89,7 @@ def test_unchanged_layer_sends_nothing(wanted: Wanted) -> None:
     assert {"ListLayerVersions", "GetLayerVersion", "GetLayerVersionPolicy", "GetParameter"} == set(again.calls)
 
 
-def test_bump_sends_its_part_and_the_tail(wanted: Wanted, bumped: Wanted) -> None:
+def test_bump_sends_its_part_and_the_tail(wanted: DesiredLayer, bumped: DesiredLayer) -> None:
     """A bumped small wheel is sent with its group; the rest is copied by S3."""
     cloud = Cloud()
     publish(wanted, cloud.connect())
@@ -97,13 +97,13 @@ def test_bump_sends_its_part_and_the_tail(wanted: Wanted, bumped: Wanted) -> Non
     action = planned(bumped, fake)
     published = publish(bumped, fake)
 
-    assert isinstance(action, Publish)
+    assert isinstance(action, PublishLayer)
     assert action.reason == "small-a 1.0 → 1.1"
     assert bumped.layer.zipped_bytes - PART == action.upload_bytes == published.sent_bytes
     assert bumped.layer.path.read_bytes() == cloud.live("shop-common")[-1].content
 
 
-def test_going_back_publishes_nothing(wanted: Wanted, bumped: Wanted) -> None:
+def test_going_back_publishes_nothing(wanted: DesiredLayer, bumped: DesiredLayer) -> None:
     """All versions are looked through, and the parameter follows."""
     cloud = Cloud()
     first = publish(wanted, cloud.connect())
@@ -152,7 +152,7 @@ def killer(limit: int, count: list[int]) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_killed_at_any_call_and_run_again(wanted: Wanted, bumped: Wanted, moment: str) -> None:
+def test_killed_at_any_call_and_run_again(wanted: DesiredLayer, bumped: DesiredLayer, moment: str) -> None:
     """Whatever call was the last, a second run ends with one version that is the layer, shared, and nothing left over."""
     prepared = Cloud()
     publish(wanted, prepared.connect())
@@ -181,7 +181,7 @@ def test_killed_at_any_call_and_run_again(wanted: Wanted, bumped: Wanted, moment
     assert calls > 15
 
 
-def test_failure_gives_the_upload_up(wanted: Wanted) -> None:
+def test_failure_gives_the_upload_up(wanted: DesiredLayer) -> None:
     """Without leave to copy, the error names it, and no half upload stays to be paid for."""
 
     def forbid(operation: str) -> None:
@@ -211,7 +211,7 @@ def test_failure_gives_the_upload_up(wanted: Wanted) -> None:
         "DeleteObject",
     ],
 )
-def test_lost_replies_change_nothing(wanted: Wanted, operation: str) -> None:
+def test_lost_replies_change_nothing(wanted: DesiredLayer, operation: str) -> None:
     """The SDK repeats a call whose reply got lost, whatever it did; there still is one version, and it is the layer."""
     cloud = Cloud()
     published = publish(wanted, cloud.connect(repeated=operation))
@@ -231,10 +231,10 @@ def test_ten_publishers_end_on_one_version(tmp_path: Path, bucket: str | None) -
     results: list[Published] = []
 
     def work() -> None:
-        place = Place(cloud.connect(), bucket=bucket, prefix="lamina/")
-        steps = survey([Job(wanted)], [place])
+        place = Destination(cloud.connect(), bucket=bucket, prefix="lamina/")
+        steps = survey([LayerJob(wanted)], [place])
         barrier.wait()
-        results.extend(apply(steps, claims=Claims(poll_seconds=0.01)))
+        results.extend(apply(steps, claims=Leases(poll_seconds=0.01)))
 
     threads = [threading.Thread(target=work) for _ in range(10)]
     for thread in threads:
@@ -248,7 +248,7 @@ def test_ten_publishers_end_on_one_version(tmp_path: Path, bucket: str | None) -
     assert not any("claims" in key for key in cloud.stored_keys())
 
 
-def test_claim_of_a_killed_publisher_runs_out(wanted: Wanted) -> None:
+def test_claim_of_a_killed_publisher_runs_out(wanted: DesiredLayer) -> None:
     """The lease is counted by the server's clock; then the claim is taken over."""
     cloud = Cloud()
 
@@ -271,13 +271,13 @@ def test_claim_of_a_killed_publisher_runs_out(wanted: Wanted) -> None:
         waited.append(seconds)
         cloud.pass_time(seconds)
 
-    published = publish(wanted, cloud.connect(), claims=Claims(sleep=sleep))
+    published = publish(wanted, cloud.connect(), claims=Leases(sleep=sleep))
 
     assert published.new
     assert 60 <= sum(waited) <= 61
 
 
-def test_damaged_part_is_replaced(wanted: Wanted) -> None:
+def test_damaged_part_is_replaced(wanted: DesiredLayer) -> None:
     """A part of the right name and the wrong content or size does not count as there."""
     cloud = Cloud()
     publish(wanted, cloud.connect())
@@ -295,7 +295,7 @@ def test_damaged_part_is_replaced(wanted: Wanted) -> None:
     assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content
 
 
-def test_wrong_content_is_taken_back(wanted: Wanted) -> None:
+def test_wrong_content_is_taken_back(wanted: DesiredLayer) -> None:
     """What Lambda says of the zip decides: a version of other bytes is deleted, and the next run repairs the bucket."""
     cloud = Cloud()
     publish(wanted, cloud.connect())
@@ -323,7 +323,7 @@ def test_changed_zip_is_not_published(tmp_path: Path) -> None:
     assert [] == cloud.stored_keys()
 
 
-def test_bucket_of_another_region_is_refused(wanted: Wanted) -> None:
+def test_bucket_of_another_region_is_refused(wanted: DesiredLayer) -> None:
     """Lambda would refuse it after everything was uploaded."""
     cloud = Cloud(bucket_state=BucketState(region="us-east-1", versioned=False, policy=None))
     with pytest.raises(WrongRegionError) as caught:
@@ -357,7 +357,7 @@ def test_reference_needs_a_bucket_that_keeps(tmp_path: Path) -> None:
     assert version.publication.code.storage is Storage.REFERENCE  # type: ignore[union-attr]
 
 
-def test_one_place_failing_does_not_stop_the_others(wanted: Wanted) -> None:
+def test_one_place_failing_does_not_stop_the_others(wanted: DesiredLayer) -> None:
     """Each region is brought as far as it gets, and the failure is told."""
 
     def refuse(operation: str) -> None:
@@ -366,17 +366,17 @@ def test_one_place_failing_does_not_stop_the_others(wanted: Wanted) -> None:
 
     good, bad = Cloud(), Cloud()
     places = [
-        Place(fake, bucket="artifacts", prefix="lamina/") for fake in (bad.connect(before=refuse), good.connect())
+        Destination(fake, bucket="artifacts", prefix="lamina/") for fake in (bad.connect(before=refuse), good.connect())
     ]
     with pytest.raises(AwsError) as caught:
-        apply(survey([Job(wanted)], places))
+        apply(survey([LayerJob(wanted)], places))
 
     assert str(caught.value) == "no"
     assert len(good.live("shop-common")) == 1
 
 
 @pytest.mark.parametrize(("lost", "attempts"), [(1, 1), (3, 3)])
-def test_publication_is_looked_for_before_it_is_repeated(wanted: Wanted, lost: int, attempts: int) -> None:
+def test_publication_is_looked_for_before_it_is_repeated(wanted: DesiredLayer, lost: int, attempts: int) -> None:
     """Whether a version was made is not known without an answer; Lambda would make another one each time it is asked."""
     cloud = Cloud()
     asked: list[str] = []
@@ -395,7 +395,7 @@ def test_publication_is_looked_for_before_it_is_repeated(wanted: Wanted, lost: i
     assert asked.count("PublishLayerVersion") == (1 if done else attempts + 1)
 
 
-def test_publication_is_not_repeated_for_ever(wanted: Wanted) -> None:
+def test_publication_is_not_repeated_for_ever(wanted: DesiredLayer) -> None:
     """Five attempts, then it is said."""
     cloud = Cloud()
     asked: list[str] = []
@@ -412,7 +412,7 @@ def test_publication_is_not_repeated_for_ever(wanted: Wanted) -> None:
     assert [] == cloud.live("shop-common")
 
 
-def test_version_that_came_twice_is_taken_back(wanted: Wanted) -> None:
+def test_version_that_came_twice_is_taken_back(wanted: DesiredLayer) -> None:
     """A request may be delivered twice, and the answer be that of the first: the younger version goes."""
     cloud = Cloud()
     twin: list[Version] = []
@@ -429,7 +429,7 @@ def test_version_that_came_twice_is_taken_back(wanted: Wanted) -> None:
     assert published.version.number < twin[0].number
 
 
-def test_uploads_that_others_left_are_given_up(wanted: Wanted) -> None:
+def test_uploads_that_others_left_are_given_up(wanted: DesiredLayer) -> None:
     """A killed publisher's upload would be paid for until somebody looks; the next one to put the layer together does."""
     cloud = Cloud()
     left = cloud.connect().bucket("artifacts")
@@ -440,7 +440,7 @@ def test_uploads_that_others_left_are_given_up(wanted: Wanted) -> None:
     assert [other] == list(cloud.uploads)
 
 
-def test_upload_that_a_faster_publisher_gave_up(wanted: Wanted) -> None:
+def test_upload_that_a_faster_publisher_gave_up(wanted: DesiredLayer) -> None:
     """Services may share a layer's bytes, each under its own name: the slower one takes what the faster one put together."""
     cloud = Cloud()
     raced: list[Published] = []
@@ -458,11 +458,11 @@ def test_upload_that_a_faster_publisher_gave_up(wanted: Wanted) -> None:
     assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content
 
 
-def test_interrupted_everywhere(wanted: Wanted) -> None:
+def test_interrupted_everywhere(wanted: DesiredLayer) -> None:
     """All places stop, clear up, and say so; nothing goes on behind the back of whoever pressed Ctrl-C."""
     clouds = [Cloud(account=Account(id=number * 12, partition="aws", region="eu-west-1")) for number in "12"]
-    places = [Place(cloud.connect(), bucket="artifacts", prefix="lamina/") for cloud in clouds]
-    steps = survey([Job(wanted)], places)
+    places = [Destination(cloud.connect(), bucket="artifacts", prefix="lamina/") for cloud in clouds]
+    steps = survey([LayerJob(wanted)], places)
     for place in places:
         place.stop.wish()
     with pytest.raises(StoppedError) as caught:

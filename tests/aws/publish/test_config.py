@@ -11,7 +11,7 @@ from aws.made import PART, make_build, make_layer
 from lamina.aws.api.functions import Storage
 from lamina.aws.api.protocols import Account, Grant
 from lamina.aws.publish.config import PublishConfig, load
-from lamina.aws.publish.desired import want
+from lamina.aws.publish.desired import desired_layers
 from lamina.aws.publish.naming import fill
 from lamina.core.errors import ConfigError, InvalidConfigError, PublishError
 from lamina.core.target import Target
@@ -129,7 +129,7 @@ def test_names_are_filled_per_place() -> None:
 def test_names_of_layers(tmp_path: Path) -> None:
     """The template makes the names; runtimes lose the dot that Lambda does not take."""
     build = make_build(make_layer(tmp_path, {"alpha": 1}))
-    (wanted,) = want([build], PublishConfig(layer_name="{service}-{layer}-{runtime}-{architecture}"))
+    (wanted,) = desired_layers([build], PublishConfig(layer_name="{service}-{layer}-{runtime}-{architecture}"))
 
     assert wanted.name == "shop-common-python313-arm64"
 
@@ -138,9 +138,11 @@ def test_one_layer_of_several(tmp_path: Path) -> None:
     """`--layer` picks by the name in the configuration."""
     layers = [make_layer(tmp_path, {"alpha": 1}, name=name) for name in ("common", "reporting")]
 
-    assert ["shop-reporting"] == [each.name for each in want([make_build(*layers)], PublishConfig(), ["reporting"])]
+    assert ["shop-reporting"] == [
+        each.name for each in desired_layers([make_build(*layers)], PublishConfig(), ["reporting"])
+    ]
     with pytest.raises(ConfigError) as caught:
-        want([make_build(*layers)], PublishConfig(), ["comon"])
+        desired_layers([make_build(*layers)], PublishConfig(), ["comon"])
 
     assert str(caught.value) == "The service has no layer `comon` (did you mean `common`?)"
 
@@ -151,7 +153,7 @@ def test_what_aws_would_refuse_is_refused_at_once(tmp_path: Path) -> None:
         make_layer(tmp_path, {"big": PART}), zipped_bytes=52_428_801, unzipped_bytes=262_144_001
     )
     with pytest.raises(PublishError) as caught:
-        want([make_build(large, service="my.shop")], PublishConfig())
+        desired_layers([make_build(large, service="my.shop")], PublishConfig())
 
     assert str(caught.value) == (
         "AWS would refuse 3 things\n"
@@ -168,16 +170,16 @@ def test_limits_themselves_are_fine(tmp_path: Path) -> None:
         make_layer(tmp_path, {"big": PART}), zipped_bytes=52_428_800, unzipped_bytes=262_144_000
     )
 
-    assert len(want([make_build(layer, service="s" * 133)], PublishConfig())) == 1
+    assert len(desired_layers([make_build(layer, service="s" * 133)], PublishConfig())) == 1
     with pytest.raises(PublishError):
-        want([make_build(layer, service="s" * 134)], PublishConfig())
+        desired_layers([make_build(layer, service="s" * 134)], PublishConfig())
 
 
 def test_layers_need_names_of_their_own(tmp_path: Path) -> None:
     """Two layers under one name would publish over each other for ever."""
     layers = [make_layer(tmp_path, {"alpha": 1}, name=name) for name in ("common", "reporting")]
     with pytest.raises(PublishError) as caught:
-        want([make_build(*layers)], PublishConfig(layer_name="{service}"))
+        desired_layers([make_build(*layers)], PublishConfig(layer_name="{service}"))
 
     assert str(caught.value) == "Several layers would be called `shop`: `layer-name` must have `{layer}`"
 
@@ -197,7 +199,7 @@ def two_targets(directory: Path, *, native: bool) -> list[Build]:
 
 def test_layer_without_native_code_is_wanted_once(tmp_path: Path) -> None:
     """It is the same layer on every architecture of the runtime, and says so."""
-    (wanted,) = want(two_targets(tmp_path, native=False), PublishConfig())
+    (wanted,) = desired_layers(two_targets(tmp_path, native=False), PublishConfig())
 
     assert wanted.architectures == ("x86_64", "arm64")
     assert wanted.platform == "python3.13 on x86_64 and arm64"
@@ -207,10 +209,10 @@ def test_native_layers_of_several_targets(tmp_path: Path) -> None:
     """Each target has its own layer, whose name must say which; so do parameters and variables."""
     builds = two_targets(tmp_path, native=True)
     with pytest.raises(PublishError) as caught:
-        want(builds, PublishConfig())
+        desired_layers(builds, PublishConfig())
 
     assert str(caught.value) == "Several layers would be called `shop-common`: `layer-name` must have `{architecture}`"
-    wanted = want(builds, PublishConfig(layer_name="{layer}-{architecture}"))
+    wanted = desired_layers(builds, PublishConfig(layer_name="{layer}-{architecture}"))
 
     assert [
         ("common-arm64", "common-python313-arm64", ("arm64",)),

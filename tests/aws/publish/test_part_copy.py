@@ -17,21 +17,28 @@ from lamina.aws.api.session import Access
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.manifest import Record, decode, encode
 from lamina.aws.publish.naming import Keys
-from lamina.aws.publish.part_copy import Graft, Kept, Made, New, graft, grafts
+from lamina.aws.publish.part_copy import (
+    ExistingRange,
+    NewRange,
+    PartCopy,
+    PreviousUpload,
+    plan_part_copies,
+    plan_part_copy,
+)
 from lamina.aws.publish.parts import Part
 from lamina.aws.publish.upload import send_parts, stored_parts
-from lamina.aws.publish.zip_source import Source
+from lamina.aws.publish.zip_source import LayerZip
 from lamina.core.frozen import replace
 from lamina.core.reporter import Silent
 from lamina.core.target import quotas
-from lamina.core.values import Stretch
+from lamina.core.values import Extent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from emulators import Emulator
     from lamina.aws.api.protocols import Objects
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
 
 LEAST = 1000
 MIB = 1 << 20
@@ -44,13 +51,13 @@ def bytes_of(name: str, size: int) -> bytes:
     return content_of(name, "1.0", size)
 
 
-def performed(how: Graft, before: bytes, part: bytes) -> bytes:
+def performed(how: PartCopy, before: bytes, part: bytes) -> bytes:
     """Return what S3 would make, refusing what it refuses."""
     made = b""
     for pieces in how.uploads:
         contents = []
         for piece in pieces:
-            origin = before if isinstance(piece, Kept) else part if isinstance(piece, New) else made
+            origin = before if isinstance(piece, ExistingRange) else part if isinstance(piece, NewRange) else made
             contents.append(origin[piece.start : piece.start + piece.size])
             assert 0 < piece.size == len(contents[-1])
         assert all(len(content) >= LEAST for content in contents[:-1])
@@ -71,18 +78,18 @@ def test_s3_makes_the_part_within_its_limits(
     old = {name: bytes_of(name, size) for name, size in zip(names, sizes, strict=True)}
     before, standing = bytes_of("before", leading), {}
     for name in reversed(names) if turned else names:
-        standing[name] = Kept("k", len(before), len(old[name]))
+        standing[name] = ExistingRange("k", len(before), len(old[name]))
         before += old[name]
     before += bytes_of("tail", LEAST)
     new = {
         name: bytes_of(f"{name} anew", len(old[name]) + 1) if at in changed else old[name]
         for at, name in enumerate(names)
     }
-    stretches = [
-        Stretch(name=name, size=len(new[name]), segment=f"{name} anew" if at in changed else name)
+    extents = [
+        Extent(name=name, size=len(new[name]), segment=f"{name} anew" if at in changed else name)
         for at, name in enumerate(names)
     ]
-    found = graft(Part(start=0, stretches=tuple(stretches)), standing, least=LEAST, worth=-LEAST)
+    found = plan_part_copy(Part(start=0, extents=tuple(extents)), standing, least=LEAST, worth=-LEAST)
     content = b"".join(new.values())
 
     assert found is not None
@@ -92,72 +99,78 @@ def test_s3_makes_the_part_within_its_limits(
 
 def test_only_what_is_worth_it() -> None:
     """Uploads take time, too: where they save little, the part is sent; one that only begins elsewhere now is one range."""
-    stretches = tuple(Stretch(name=f"n{at}", size=600, segment=f"s{at}") for at in range(4))
-    part = Part(start=0, stretches=stretches)
-    standing = {f"s{at}": Kept("k", 5000 + at * 600, 600) for at in range(4)}
-    changed = standing | {"s1": Kept("k", 0, 601)}
-    elsewhere = changed | {"s1": Kept("other", 700, 600)}
-    found = graft(part, changed, least=LEAST, worth=600)
+    extents = tuple(Extent(name=f"n{at}", size=600, segment=f"s{at}") for at in range(4))
+    part = Part(start=0, extents=extents)
+    standing = {f"s{at}": ExistingRange("k", 5000 + at * 600, 600) for at in range(4)}
+    changed = standing | {"s1": ExistingRange("k", 0, 601)}
+    elsewhere = changed | {"s1": ExistingRange("other", 700, 600)}
+    found = plan_part_copy(part, changed, least=LEAST, worth=600)
 
     assert found is not None
-    uploads = ((Kept("k", 4600, 1000), New(600, 600)), (Made(0, 1600), Kept("k", 6200, 1200)), (Made(400, 2400),))
+    uploads = (
+        (ExistingRange("k", 4600, 1000), NewRange(600, 600)),
+        (PreviousUpload(0, 1600), ExistingRange("k", 6200, 1200)),
+        (PreviousUpload(400, 2400),),
+    )
     assert uploads == found.uploads
-    assert graft(part, changed, least=LEAST, worth=601) is None
-    assert Graft(uploads=((Kept("k", 5000, 2400),),)) == graft(part, standing, least=LEAST, worth=600)
-    assert Graft(uploads=((uploads[0][0], Kept("other", 700, 600)), *uploads[1:])) == graft(
+    assert plan_part_copy(part, changed, least=LEAST, worth=601) is None
+    assert PartCopy(uploads=((ExistingRange("k", 5000, 2400),),)) == plan_part_copy(
+        part, standing, least=LEAST, worth=600
+    )
+    assert PartCopy(uploads=((uploads[0][0], ExistingRange("other", 700, 600)), *uploads[1:])) == plan_part_copy(
         part, elsewhere, least=LEAST, worth=600
     )
 
 
-def made(directory: Path, *, bump: str | None = None) -> Wanted:
+def made(directory: Path, *, bump: str | None = None) -> DesiredLayer:
     """Return a layer whose segments have names; their distributions have version 1.0, but for *bump*."""
     versions = {bump: "1.1"} if bump else {}
     layer = make_layer(directory, SIZES, versions=versions)
-    named = tuple(replace(each, segment=f"{each.name} {versions.get(each.name, '1.0')}") for each in layer.stretches)
-    return make_wanted(replace(layer, stretches=named), PublishConfig(bucket="artifacts"))
+    named = tuple(replace(each, segment=f"{each.name} {versions.get(each.name, '1.0')}") for each in layer.extents)
+    return make_wanted(replace(layer, extents=named), PublishConfig(bucket="artifacts"))
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
+def first(tmp_path_factory: pytest.TempPathFactory) -> DesiredLayer:
     return made(tmp_path_factory.mktemp("first"))
 
 
 @pytest.fixture(scope="module")
-def bumped(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
+def bumped(tmp_path_factory: pytest.TempPathFactory) -> DesiredLayer:
     return made(tmp_path_factory.mktemp("second"), bump="small-c")
 
 
-def recorded(wanted: Wanted) -> Record:
+def recorded(wanted: DesiredLayer) -> Record:
     found = decode(encode(wanted, ()))
     assert found is not None
     return found
 
 
-def stand(objects: Objects, wanted: Wanted, content: bytes | None = None) -> None:
+def stand(objects: Objects, wanted: DesiredLayer, content: bytes | None = None) -> None:
     content = wanted.layer.path.read_bytes() if content is None else content
     objects.put(KEYS.layer(wanted.layer.digest), content, sha256=hashlib.sha256(content).hexdigest(), absent=False)
 
 
-def sent(objects: Objects, wanted: Wanted, record: Record | None) -> tuple[int, list[bytes | None]]:
+def sent(objects: Objects, wanted: DesiredLayer, record: Record | None) -> tuple[int, list[bytes | None]]:
     """Have all parts of *wanted* in the bucket; return what that sent, and what stands there then."""
-    source = Source(wanted)
+    source = LayerZip(wanted)
     missing = frozenset(source.parts) - stored_parts(objects, KEYS, source)
-    how = grafts(objects, KEYS, source, missing, record, least=quotas().multipart_part_bytes)
-    count = send_parts(objects, KEYS, source, missing, grafts=how, reporter=Silent(), check=lambda: None)
+    how = plan_part_copies(objects, KEYS, source, missing, record, least=quotas().multipart_part_bytes)
+    count = send_parts(objects, KEYS, source, missing, copies=how, reporter=Silent(), check=lambda: None)
     assert frozenset(source.parts) == stored_parts(objects, KEYS, source)
     return count, [objects.get(KEYS.part(sha256)) for sha256 in source.parts]
 
 
-def parts_of(wanted: Wanted) -> list[bytes | None]:
+def parts_of(wanted: DesiredLayer) -> list[bytes | None]:
     content = wanted.layer.path.read_bytes()
-    return [content[part.start : part.start + part.size] for part in wanted.cut.parts]
+    return [content[part.start : part.start + part.size] for part in wanted.layout.parts]
 
 
 def fake_bucket(cloud: Cloud) -> Objects:
     return cloud.connect().bucket("artifacts")
 
 
-def test_bump_sends_the_wheel_alone(first: Wanted, bumped: Wanted) -> None:
+def test_bump_sends_the_wheel_alone(first: DesiredLayer, bumped: DesiredLayer) -> None:
     """Of a group only the new wheel is sent, once; nothing of what was made on the way stays."""
     cloud = Cloud()
     objects = fake_bucket(cloud)
@@ -166,12 +179,14 @@ def test_bump_sends_the_wheel_alone(first: Wanted, bumped: Wanted) -> None:
     counted = sent(objects, bumped, recorded(first))
 
     assert (SIZES["small-c"], parts_of(bumped)) == counted
-    assert ({}, []) == (cloud.uploads, [key for key in cloud.stored_keys() if "grafts" in key])
+    assert ({}, []) == (cloud.uploads, [key for key in cloud.stored_keys() if "plan_part_copies" in key])
     assert 0 == sent(objects, bumped, recorded(first))[0]
 
 
 @pytest.mark.parametrize("emulator", ["moto", "ministack"])
-def test_emulators_take_it(emulator: str, request: pytest.FixtureRequest, first: Wanted, bumped: Wanted) -> None:
+def test_emulators_take_it(
+    emulator: str, request: pytest.FixtureRequest, first: DesiredLayer, bumped: DesiredLayer
+) -> None:
     """moto, which refuses small parts and knows checksums, and MiniStack, which has an ETag to compare, make the same."""
     there: Emulator = request.getfixturevalue(emulator)
     name = there.make_bucket(f"graft-{uuid.uuid4().hex[:10]}")
@@ -181,12 +196,12 @@ def test_emulators_take_it(emulator: str, request: pytest.FixtureRequest, first:
     counted = sent(objects, bumped, recorded(first))
 
     assert (SIZES["small-c"], parts_of(bumped)) == counted
-    assert not [key for key in there.keys(name) if "grafts" in key]
+    assert not [key for key in there.keys(name) if "plan_part_copies" in key]
     assert 0 == sent(objects, bumped, recorded(first))[0]
 
 
 @pytest.mark.parametrize("kind", ["gone", "shorter", "damaged", "versioned", "no-segments"])
-def test_group_is_sent_where_it_cannot_be_made(first: Wanted, bumped: Wanted, kind: str) -> None:
+def test_group_is_sent_where_it_cannot_be_made(first: DesiredLayer, bumped: DesiredLayer, kind: str) -> None:
     """Without the layer before, whole and as recorded, or where leftovers would stay as versions, the group is sent and right."""
     cloud = Cloud()
     objects = fake_bucket(cloud)
@@ -213,7 +228,7 @@ def test_group_is_sent_where_it_cannot_be_made(first: Wanted, bumped: Wanted, ki
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_killed_at_any_call_and_made_again(first: Wanted, bumped: Wanted, moment: str) -> None:
+def test_killed_at_any_call_and_made_again(first: DesiredLayer, bumped: DesiredLayer, moment: str) -> None:
     """Wherever a process ends, the next one makes the part."""
     for number in range(1 if moment == "before" else 2, 40, 2):
         cloud = Cloud()
@@ -237,7 +252,7 @@ def test_killed_at_any_call_and_made_again(first: Wanted, bumped: Wanted, moment
     pytest.fail("it never ends")
 
 
-def test_record_that_lies_is_none(first: Wanted) -> None:
+def test_record_that_lies_is_none(first: DesiredLayer) -> None:
     """Sizes that would lead outside of the layer are those of a damaged record."""
     content = encode(first, ())
     size = str(SIZES["small-c"]).encode()

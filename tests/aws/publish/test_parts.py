@@ -9,30 +9,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamina.aws.publish.parts import Cut, cut
+from lamina.aws.publish.parts import PartLayout, layout_parts
 from lamina.core.errors import ArchiveError
 from lamina.core.target import quotas
-from lamina.core.values import Stretch
+from lamina.core.values import Extent
 
 LIMITS = dataclasses.replace(quotas(), multipart_part_bytes=1000)
 TAIL = 77
 
 
-def stretch(name: str, size: int) -> Stretch:
-    return Stretch(name=name, size=size)
+def extent(name: str, size: int) -> Extent:
+    return Extent(name=name, size=size)
 
 
-def in_order(stretches: list[Stretch]) -> list[Stretch]:
-    return sorted(stretches, key=lambda each: (each.size < LIMITS.multipart_part_bytes, each.name))
+def in_order(extents: list[Extent]) -> list[Extent]:
+    return sorted(extents, key=lambda each: (each.size < LIMITS.multipart_part_bytes, each.name))
 
 
-def made(stretches: list[Stretch]) -> Cut:
-    return cut(in_order(stretches), sum(each.size for each in stretches) + TAIL, LIMITS)
+def made(extents: list[Extent]) -> PartLayout:
+    return layout_parts(in_order(extents), sum(each.size for each in extents) + TAIL, LIMITS)
 
 
-def contents(cut_: Cut, bumped: str | None = None) -> set[tuple[tuple[str, int, bool], ...]]:
+def contents(cut_: PartLayout, bumped: str | None = None) -> set[tuple[tuple[str, int, bool], ...]]:
     """Return what tells the parts' bytes apart, where the content of *bumped* is another than before."""
-    return {tuple((each.name, each.size, each.name == bumped) for each in part.stretches) for part in cut_.parts}
+    return {tuple((each.name, each.size, each.name == bumped) for each in part.extents) for part in cut_.parts}
 
 
 SMALL = st.lists(st.integers(1, 999), max_size=60)
@@ -42,20 +42,20 @@ LARGE = st.lists(st.integers(1000, 9000), max_size=4)
 @given(small=SMALL, large=LARGE)
 def test_every_part_is_large_enough_and_in_its_place(small: list[int], large: list[int]) -> None:
     """Parts have S3's least size, whole segments, no gaps, and stand before the tail; small groups stay small."""
-    stretches = [stretch(f"n{number}", size) for number, size in enumerate([*small, *large])]
-    result = made(stretches)
+    extents = [extent(f"n{number}", size) for number, size in enumerate([*small, *large])]
+    result = made(extents)
 
     position = 0
     for part in result.parts:
         assert position == part.start
         assert part.size >= 1000
-        assert len(part.stretches) == 1 or part.size < 3000
+        assert len(part.extents) == 1 or part.size < 3000
         position += part.size
     assert position == result.tail_start
-    together = [each for part in result.parts for each in part.stretches]
-    left = in_order(stretches)[len(together) :]
+    together = [each for part in result.parts for each in part.extents]
+    left = in_order(extents)[len(together) :]
 
-    assert in_order(stretches)[: len(together)] == together
+    assert in_order(extents)[: len(together)] == together
     assert TAIL + sum(each.size for each in left) == result.tail_bytes
     assert sum(each.size for each in left) < 1000
 
@@ -63,9 +63,9 @@ def test_every_part_is_large_enough_and_in_its_place(small: list[int], large: li
 @given(small=st.lists(st.integers(1, 999), min_size=1, max_size=60), large=LARGE, data=st.data())
 def test_bump_of_the_same_size_changes_one_part(small: list[int], large: list[int], data: st.DataObject) -> None:
     """Boundaries depend on names and sizes only, so another content changes the part that it is in and no other."""
-    stretches = [stretch(f"n{number}", size) for number, size in enumerate([*small, *large])]
-    bumped = data.draw(st.sampled_from(stretches)).name
-    result = made(stretches)
+    extents = [extent(f"n{number}", size) for number, size in enumerate([*small, *large])]
+    bumped = data.draw(st.sampled_from(extents)).name
+    result = made(extents)
 
     changed = contents(result, bumped) - contents(result)
 
@@ -78,11 +78,11 @@ def test_bumps_of_other_sizes_mostly_change_one_part() -> None:
     changed: list[int] = []
     for _ in range(400):
         sizes = [min(999, int(source.lognormvariate(4.6, 1.1)) + 5) for _ in range(60)]
-        before = [stretch(f"n{number:02}", size) for number, size in enumerate(sizes)]
+        before = [extent(f"n{number:02}", size) for number, size in enumerate(sizes)]
         number = source.randrange(len(before))
         size = min(999, max(1, round(before[number].size * source.uniform(0.95, 1.06))))
         bumped = before[number].name
-        after = [*before[:number], stretch(bumped, size), *before[number + 1 :]]
+        after = [*before[:number], extent(bumped, size), *before[number + 1 :]]
         changed.append(len(contents(made(after), bumped) - contents(made(before))))
 
     assert max(1, sum(changed) / len(changed)) <= 1.2
@@ -94,22 +94,22 @@ def test_added_and_removed_wheels_change_one_part_mostly() -> None:
     source = random.Random(5)  # noqa: S311 - not for secrets
     changed: list[int] = []
     for _ in range(300):
-        stretches = [stretch(f"n{number:02}", source.randint(5, 300)) for number in range(60)]
+        extents = [extent(f"n{number:02}", source.randint(5, 300)) for number in range(60)]
         number = source.randrange(60)
-        gone = [*stretches[:number], *stretches[number + 1 :]]
-        changed.append(len(contents(made(gone)) - contents(made(stretches))))
+        gone = [*extents[:number], *extents[number + 1 :]]
+        changed.append(len(contents(made(gone)) - contents(made(extents))))
 
     assert sum(changed) / len(changed) <= 1.4
 
 
 def test_small_layer_is_one_tail() -> None:
     """Where all segments together are less than a part, there is nothing to keep."""
-    assert Cut(parts=(), tail_start=0, zipped_bytes=999 + TAIL) == made([stretch("a", 500), stretch("b", 499)])
+    assert PartLayout(parts=(), tail_start=0, zipped_bytes=999 + TAIL) == made([extent("a", 500), extent("b", 499)])
 
 
 def test_large_segments_stand_alone() -> None:
     """A large segment is a part whatever layer it is in."""
-    result = made([stretch("b", 1000), stretch("a", 2000), stretch("c", 10)])
+    result = made([extent("b", 1000), extent("a", 2000), extent("c", 10)])
 
     assert [("a",), ("b",)] == [part.names for part in result.parts]
     assert 10 + TAIL == result.tail_bytes
@@ -118,9 +118,9 @@ def test_large_segments_stand_alone() -> None:
 def test_too_many_parts_are_refused() -> None:
     """S3 counts the tail, too."""
     limits = dataclasses.replace(LIMITS, multipart_parts=2)
-    stretches = in_order([stretch("a", 1000), stretch("b", 1000)])
+    extents = in_order([extent("a", 1000), extent("b", 1000)])
     with pytest.raises(ArchiveError) as caught:
-        cut(stretches, 2000 + TAIL, limits)
+        layout_parts(extents, 2000 + TAIL, limits)
 
     assert str(caught.value) == "The layer would take 3 parts, and S3 takes 2"
 
@@ -129,8 +129,8 @@ def test_too_many_parts_are_refused() -> None:
 @given(sizes=st.lists(st.integers(1, 999), min_size=1, max_size=40), seed=st.randoms(use_true_random=False))
 def test_order_of_arrival_does_not_matter(sizes: list[int], seed: random.Random) -> None:
     """The cut is a function of what is in the zip."""
-    stretches = [stretch(f"n{number}", size) for number, size in enumerate(sizes)]
-    shuffled = list(stretches)
+    extents = [extent(f"n{number}", size) for number, size in enumerate(sizes)]
+    shuffled = list(extents)
     seed.shuffle(shuffled)
 
-    assert made(stretches) == made(shuffled)
+    assert made(extents) == made(shuffled)

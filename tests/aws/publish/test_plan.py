@@ -11,12 +11,12 @@ from lamina.aws.api.protocols import Grant, LayerVersion, PublishedVersion
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.manifest import decode, encode
 from lamina.aws.publish.naming import describe, digest_in
-from lamina.aws.publish.plan import Keep, Publish, State, plan
+from lamina.aws.publish.plan import KeepLayer, LayerState, PublishLayer, plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
 
 
 def listed(number: int, description: str) -> LayerVersion:
@@ -28,76 +28,78 @@ def real(number: int, code_sha256: str) -> PublishedVersion:
 
 
 @pytest.fixture
-def wanted(tmp_path: Path) -> Wanted:
+def wanted(tmp_path: Path) -> DesiredLayer:
     return make_wanted(make_layer(tmp_path, {"alpha": 100, "beta": 200}))
 
 
-def test_first_publication(wanted: Wanted) -> None:
+def test_first_publication(wanted: DesiredLayer) -> None:
     """With nothing there, everything is sent."""
-    assert plan(wanted, State()) == Publish(reason="not published before", upload_bytes=wanted.layer.zipped_bytes)
+    assert plan(wanted, LayerState()) == PublishLayer(
+        reason="not published before", upload_bytes=wanted.layer.zipped_bytes
+    )
 
 
-def test_the_same_content_is_kept(wanted: Wanted) -> None:
+def test_the_same_content_is_kept(wanted: DesiredLayer) -> None:
     """The digest in the description and Lambda's CodeSha256 both say that it is this layer."""
     same = real(3, wanted.layer.code_sha256)
-    state = State(versions=(listed(3, wanted.description),), candidates=(same,))
+    state = LayerState(versions=(listed(3, wanted.description),), candidates=(same,))
     action = plan(wanted, state)
 
-    assert Keep(version=same, reason="unchanged") == action
+    assert KeepLayer(version=same, reason="unchanged") == action
     assert not action.is_change
 
 
-def test_an_older_version_is_found(wanted: Wanted) -> None:
+def test_an_older_version_is_found(wanted: DesiredLayer) -> None:
     """Going back to an earlier lock goes back to its version."""
     same = real(3, wanted.layer.code_sha256)
     versions = (listed(5, describe("5" * 64, "python3.13", ())), listed(4, "by hand"), listed(3, wanted.description))
 
-    assert Keep(version=same, reason="version 3 is the same, though not the newest") == plan(
-        wanted, State(versions=versions, candidates=(same,))
+    assert KeepLayer(version=same, reason="version 3 is the same, though not the newest") == plan(
+        wanted, LayerState(versions=versions, candidates=(same,))
     )
 
 
-def test_the_oldest_of_several_is_kept(wanted: Wanted) -> None:
+def test_the_oldest_of_several_is_kept(wanted: DesiredLayer) -> None:
     """Publishers that raced come to the same version."""
     candidates = (real(3, wanted.layer.code_sha256), real(4, wanted.layer.code_sha256))
     versions = tuple(listed(number, wanted.description) for number in (4, 3))
-    action = plan(wanted, State(versions=versions, candidates=candidates))
+    action = plan(wanted, LayerState(versions=versions, candidates=candidates))
 
-    assert isinstance(action, Keep)
+    assert isinstance(action, KeepLayer)
     assert action.version.number == 3
 
 
-def test_a_description_alone_proves_nothing(wanted: Wanted) -> None:
+def test_a_description_alone_proves_nothing(wanted: DesiredLayer) -> None:
     """What says that it is the layer and has another content is not kept."""
-    state = State(versions=(listed(3, wanted.description),), candidates=(real(3, "other"),))
+    state = LayerState(versions=(listed(3, wanted.description),), candidates=(real(3, "other"),))
 
     assert plan(wanted, state).reason == "version 3 says that it is this layer, but its content differs"
 
 
-def test_the_reason_names_what_changed(tmp_path: Path, wanted: Wanted) -> None:
+def test_the_reason_names_what_changed(tmp_path: Path, wanted: DesiredLayer) -> None:
     """The record of the last version says what it held."""
     before = decode(encode(wanted, ()))
     newer = make_wanted(make_layer(tmp_path, {"alpha": 100, "gamma": 5}, versions={"alpha": "1.1"}))
-    state = State(versions=(listed(1, wanted.description),), record=before)
+    state = LayerState(versions=(listed(1, wanted.description),), record=before)
 
     assert plan(newer, state).reason == "alpha 1.0 → 1.1, added gamma 1.0, removed beta 1.0"
 
 
-def test_the_reason_names_another_target(wanted: Wanted) -> None:
+def test_the_reason_names_another_target(wanted: DesiredLayer) -> None:
     """Another runtime is another layer, even of the same distributions."""
     record = decode(encode(wanted, ()).replace(b"python3.13 on x86_64 and arm64", b"python3.12 on arm64"))
-    state = State(versions=(listed(1, "lamina:" + "0" * 64),), record=record)
+    state = LayerState(versions=(listed(1, "lamina:" + "0" * 64),), record=record)
 
     assert plan(wanted, state).reason == "python3.12 on arm64 → python3.13 on x86_64 and arm64"
 
 
-def test_the_reason_without_a_record(wanted: Wanted) -> None:
+def test_the_reason_without_a_record(wanted: DesiredLayer) -> None:
     """Without a bucket only the digests are known; versions of others are said to be theirs."""
-    ours = State(versions=(listed(2, "by hand"), listed(1, "lamina:" + "0" * 64)))
+    ours = LayerState(versions=(listed(2, "by hand"), listed(1, "lamina:" + "0" * 64)))
 
     assert plan(wanted, ours).reason == "the locked content is another than that of version 1"
     assert (
-        plan(wanted, State(versions=(listed(2, "by hand"),))).reason
+        plan(wanted, LayerState(versions=(listed(2, "by hand"),))).reason
         == "no version of it was published by lamina, the newest is 2"
     )
 
@@ -107,12 +109,12 @@ def test_missing_grants_and_parameter_are_part_of_the_plan(tmp_path: Path) -> No
     grants = (Grant(principal="210987654321"), Grant(principal="o-abcdefghij"))
     wanted = make_wanted(make_layer(tmp_path, {"alpha": 1}), PublishConfig(share_with=grants))
     same = real(1, wanted.layer.code_sha256)
-    state = State(
+    state = LayerState(
         versions=(listed(1, wanted.description),), candidates=(same,), granted=frozenset({"lamina-210987654321"})
     )
     action = plan(wanted, state, parameter="/layers/common")
 
-    assert Keep(version=same, reason="unchanged", grants=grants[1:], parameter="/layers/common") == action
+    assert KeepLayer(version=same, reason="unchanged", grants=grants[1:], parameter="/layers/common") == action
     assert action.is_change
 
 

@@ -23,7 +23,7 @@ from lamina.core.reporter import Silent
 from lamina.core.store import Store
 from lamina.core.values import DirectorySource, SdistSource, VcsSource
 from lamina.fetch.source.identity import identify
-from lamina.pipeline.build import Options, build
+from lamina.pipeline.build import BuildOptions, build
 from locking import write_pylock
 from loopback import IndexServer
 from services import HANDLER
@@ -59,7 +59,7 @@ def write_service(
 
 
 def run(project: Path, store: Path, *, listener: Listener | None = None, offline: bool = False) -> Result:
-    return build(project, Options(offline=offline), store=Store.open(store), reporter=listener or Listener())
+    return build(project, BuildOptions(offline=offline), store=Store.open(store), reporter=listener or Listener())
 
 
 def members(path: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import pytest
 from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.core.values import Severity
-from lamina.pipeline.build import Options, build
+from lamina.pipeline.build import BuildOptions, build
 from lamina.pipeline.checks.sources import check
 from lamina.project.service import BytecodeMode
 from pipeline.checks.made import make_package
@@ -56,7 +56,7 @@ def test_a_build_says_it(tmp_path: Path) -> None:
     broken = service.write() / "service" / "broken.py"
     broken.write_text("def half(:\n")
     store = Store(tmp_path / "store")
-    found = [build(service.root, Options(), store=store).build.findings for _ in range(2)]
+    found = [build(service.root, BuildOptions(), store=store).build.findings for _ in range(2)]
 
     assert [["uncompiled-module"]] * 2 == [[finding.rule for finding in findings] for findings in found]
     assert "`service/broken.py`" in found[0][0].message

@@ -6,10 +6,10 @@ from threading import Event
 
 from lamina.core.errors import StoppedError
 
-__all__ = ["Stop"]
+__all__ = ["Cancellation"]
 
 
-class Stop:
+class Cancellation:
     """A wish to stop; nobody has it at first."""
 
     def __init__(self) -> None:

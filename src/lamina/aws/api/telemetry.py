@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.errors import Caller
 
-__all__ = ["ColdStart", "Deployed", "DeployedFunctions", "Invoked", "LoggedLine", "Logs", "XRay", "cold_starts"]
+__all__ = ["ColdStart", "DeployedFunction", "DeployedFunctions", "Invoked", "LoggedLine", "Logs", "XRay", "cold_starts"]
 
 _MISSING = frozenset({"missing"})
 _NOTHING: frozenset[str] = frozenset()
@@ -59,7 +59,7 @@ class LoggedLine:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Deployed:
+class DeployedFunction:
     """A function as Lambda has it."""
 
     name: str
@@ -216,7 +216,7 @@ class DeployedFunctions:
         self._call = call
         self._sleep = sleep
 
-    def get(self, name: str, version: str | None = None) -> Deployed | None:
+    def get(self, name: str, version: str | None = None) -> DeployedFunction | None:
         """Return the function *name*, at *version* or as it is now; nothing where there is none."""
         qualifier = {"Qualifier": version} if version is not None else {}
         row = self._call(
@@ -229,7 +229,7 @@ class DeployedFunctions:
         if row is None:
             return None
         environment = row.get("Environment") or {}
-        return Deployed(
+        return DeployedFunction(
             name=row["FunctionName"],
             version=row["Version"],
             revision=row["RevisionId"],

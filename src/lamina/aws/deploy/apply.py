@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import LATEST, NewFunction, Settings
-from lamina.aws.deploy.code_upload import Carriage
-from lamina.aws.deploy.plan import Create, Deploy, Keep, State, states
+from lamina.aws.deploy.code_upload import CodeUploader
+from lamina.aws.deploy.plan import CreateFunction, KeepFunction, LatestState, UpdateFunction, states
 from lamina.aws.deploy.survey import backup
 from lamina.core.errors import (
     AwsError,
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.functions import Functions, FunctionState
     from lamina.aws.api.protocols import Objects
-    from lamina.aws.deploy.survey import Step
+    from lamina.aws.deploy.survey import FunctionStep
     from lamina.aws.publish.naming import Keys
     from lamina.core.reporter import Reporter
 
-__all__ = ["Creation", "Deployed", "Deployment", "Patience"]
+__all__ = ["Creation", "DeployOutcome", "Deployment", "Patience"]
 
 _WORKERS = 4
 _ATTEMPTS = 3
@@ -70,10 +70,10 @@ class Creation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Deployed:
+class DeployOutcome:
     """What became of one function."""
 
-    step: Step
+    step: FunctionStep
     version: str | None
     """The version that the alias points to now; ``None`` without an alias."""
     sent_bytes: int
@@ -83,7 +83,7 @@ class Deployed:
 class _Journal:
     """What was done to one function, so that it can be undone."""
 
-    step: Step
+    step: FunctionStep
     touched: bool = False
     doubtful: bool = False
     """Whether the function may have been made, and nobody told."""
@@ -98,7 +98,7 @@ class Deployment:
     def __init__(
         self,
         functions: Functions,
-        steps: Sequence[Step],
+        steps: Sequence[FunctionStep],
         *,
         directory: Path,
         objects: Objects | None,
@@ -121,7 +121,7 @@ class Deployment:
         self._creation = creation
         self._patience = patience or Patience()
         bringing = Counter(step.package.sha256 for step in steps if _brings_code(step))
-        self._carriage = Carriage(
+        self._carriage = CodeUploader(
             objects,
             keys,
             direct_bytes=quotas().direct_upload_bytes if direct_bytes is None else direct_bytes,
@@ -130,13 +130,13 @@ class Deployment:
         self._reporter = reporter
         self._check = check or _go_on
 
-    def run(self) -> tuple[Deployed, ...]:
+    def run(self) -> tuple[DeployOutcome, ...]:
         """
         Do it, and return what became of each function, in the order of the plan.
 
         Raises DeployError, after everything has been put back that could be; its text says what could not.
         """
-        changing = [each for each in self._journals if not isinstance(each.step.action, Keep)]
+        changing = [each for each in self._journals if not isinstance(each.step.action, KeepFunction)]
         if changing:
             self._reporter.stage("Deploying", total=len(changing))
         # Before anything is changed.
@@ -154,7 +154,7 @@ class Deployment:
                 raise _undone(error, problems, changing) from error
             raise
         return tuple(
-            Deployed(step=each.step, version=each.version, sent_bytes=each.sent_bytes) for each in self._journals
+            DeployOutcome(step=each.step, version=each.version, sent_bytes=each.sent_bytes) for each in self._journals
         )
 
     def _each(self, work: Callable[[_Journal], None], journals: Iterable[_Journal]) -> None:
@@ -174,7 +174,7 @@ class Deployment:
     def _prepare(self, journal: _Journal) -> None:
         """Have the old code here, and in the bucket if a call cannot take it back."""
         action = journal.step.action
-        if isinstance(action, Deploy) and _brings_code(journal.step):
+        if isinstance(action, UpdateFunction) and _brings_code(journal.step):
             path = backup(self._directory, action.wanted.name)
             if not path.exists():
                 self._functions.download(action.wanted.name, path)
@@ -186,23 +186,23 @@ class Deployment:
 
     def _change_latest(self, journal: _Journal) -> None:
         match journal.step.action:
-            case Create() as action:
+            case CreateFunction() as action:
                 self._create(journal, action)
-            case Deploy() as action:
+            case UpdateFunction() as action:
                 chain = states(action)
                 current = self._rested(action.wanted.name)
-                if current is None or State.of(current) != chain[0]:
+                if current is None or LatestState.of(current) != chain[0]:
                     raise _changed(action.wanted.name)
                 for state in chain[1:]:
                     journal.touched = True
                     if state.code_sha256 != current.code_sha256:
                         journal.sent_bytes += self._carriage.sent_bytes(journal.step.package.path)
                     current = self._go(current, state, journal.step.package.path)
-            case Keep():
+            case KeepFunction():
                 return
         self._reporter.advance(1)
 
-    def _create(self, journal: _Journal, action: Create) -> None:
+    def _create(self, journal: _Journal, action: CreateFunction) -> None:
         wanted, creation = action.wanted, self._creation
         if creation is None:
             raise DeployError(f"There is no role to make function `{wanted.name}` with", hint="--role ARN")
@@ -225,10 +225,10 @@ class Deployment:
             raise
         journal.sent_bytes += self._carriage.sent_bytes(journal.step.package.path)
         made = self._settled(wanted.name)
-        if made is None or State.of(made) != _final(action):
+        if made is None or LatestState.of(made) != _final(action):
             raise _changed(wanted.name)
 
-    def _go(self, current: FunctionState, state: State, code: Path) -> FunctionState:
+    def _go(self, current: FunctionState, state: LatestState, code: Path) -> FunctionState:
         """Bring ``$LATEST`` from *current* to *state*, which differs in code or in settings, and wait for it."""
         self._check()
         name = current.name
@@ -241,7 +241,7 @@ class Deployment:
         # A reply that got lost makes the SDK ask again, with a revision that its own change has outdated; so what counts
         # is what the function is now.
         reached = self._settled(name)
-        if reached is None or State.of(reached) != state:
+        if reached is None or LatestState.of(reached) != state:
             raise _changed(name)
         return reached
 
@@ -270,13 +270,13 @@ class Deployment:
     def _publish(self, journal: _Journal) -> None:
         """Publish what ``$LATEST`` is, and make sure that it is what was wanted: nothing else may get traffic."""
         action = journal.step.action
-        if isinstance(action, Keep) or action.alias is None:
+        if isinstance(action, KeepFunction) or action.alias is None:
             return
         name = action.wanted.name
         wanted = _final(action)
         for _ in range(_ATTEMPTS):
             latest = self._settled(name)
-            if latest is None or State.of(latest) != wanted:
+            if latest is None or LatestState.of(latest) != wanted:
                 raise _changed(name)
             version = self._functions.publish_version(name, code_sha256=wanted.code_sha256, revision=latest.revision)
             if version is not None:
@@ -284,18 +284,18 @@ class Deployment:
         else:
             raise _changed(name)
         published = self._settled(name, version)
-        if published is None or State.of(published) != wanted:
+        if published is None or LatestState.of(published) != wanted:
             raise _changed(name)
         journal.version = version
 
     def _move_alias(self, journal: _Journal) -> None:
         action, version = journal.step.action, journal.version
-        if isinstance(action, Keep) or action.alias is None or version is None:
+        if isinstance(action, KeepFunction) or action.alias is None or version is None:
             return
         name, alias = action.wanted.name, action.alias
-        before = action.found.alias if isinstance(action, Deploy) else None
+        before = action.found.alias if isinstance(action, UpdateFunction) else None
         journal.alias_touched = True
-        journal.touched = journal.touched or isinstance(action, Deploy)
+        journal.touched = journal.touched or isinstance(action, UpdateFunction)
         try:
             if before is None:
                 self._functions.create_alias(name, alias, version)
@@ -327,7 +327,7 @@ class Deployment:
 
     def _put_back_alias(self, journal: _Journal) -> None:
         action = journal.step.action
-        if not journal.alias_touched or not isinstance(action, Deploy) or action.alias is None:
+        if not journal.alias_touched or not isinstance(action, UpdateFunction) or action.alias is None:
             return
         name, before = action.wanted.name, action.found.alias
         now = self._functions.alias(name, action.alias)
@@ -341,17 +341,17 @@ class Deployment:
 
     def _put_back_latest(self, journal: _Journal) -> None:
         action = journal.step.action
-        if isinstance(action, Create):
+        if isinstance(action, CreateFunction):
             self._functions.delete(action.wanted.name)
             return
-        if not isinstance(action, Deploy):
+        if not isinstance(action, UpdateFunction):
             return
         name, chain = action.wanted.name, states(action)
         current = self._rested(name)
-        if current is None or State.of(current) not in chain:
+        if current is None or LatestState.of(current) not in chain:
             raise _changed(name)
         # Back the same way: every state on it fits.
-        for state in reversed(chain[: chain.index(State.of(current))]):
+        for state in reversed(chain[: chain.index(LatestState.of(current))]):
             current = self._go(current, state, backup(self._directory, name))
 
     def _rested(self, name: str) -> FunctionState | None:
@@ -362,30 +362,30 @@ class Deployment:
             return self._functions.get(name)
 
 
-def _brings_code(step: Step) -> bool:
+def _brings_code(step: FunctionStep) -> bool:
     """Return whether the function gets code: another one, or its own for another architecture."""
     action = step.action
-    if isinstance(action, Deploy):
+    if isinstance(action, UpdateFunction):
         latest, wanted = action.found.latest, action.wanted
         return (latest.code_sha256, latest.architecture) != (wanted.code_sha256, wanted.architecture)
-    return isinstance(action, Create)
+    return isinstance(action, CreateFunction)
 
 
 def _go_on() -> None:
     pass
 
 
-def _settings_of(action: Create) -> Settings:
+def _settings_of(action: CreateFunction) -> Settings:
     wanted = action.wanted
     return Settings(
         layers=tuple(layer.reference for layer in wanted.layers), handler=wanted.handler, runtime=wanted.runtime
     )
 
 
-def _final(action: Create | Deploy) -> State:
+def _final(action: CreateFunction | UpdateFunction) -> LatestState:
     wanted = action.wanted
-    settings = _settings_of(action) if isinstance(action, Create) else action.settings
-    return State(code_sha256=wanted.code_sha256, architecture=wanted.architecture, settings=settings)
+    settings = _settings_of(action) if isinstance(action, CreateFunction) else action.settings
+    return LatestState(code_sha256=wanted.code_sha256, architecture=wanted.architecture, settings=settings)
 
 
 def _changed(name: str) -> ChangedMeanwhileError:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from lamina.aws.api.protocols import Objects
     from lamina.aws.publish.naming import Keys
 
-__all__ = ["Carriage"]
+__all__ = ["CodeUploader"]
 
 
-class Carriage:
+class CodeUploader:
     """Brings zips to where Lambda takes them from. Methods may be called from several threads at once, for different zips."""
 
     def __init__(

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Action",
-    "Create",
-    "Deploy",
+    "CreateFunction",
+    "DesiredFunction",
+    "DesiredLayerVersion",
     "DetachLayers",
     "Found",
-    "Keep",
-    "State",
+    "KeepFunction",
+    "LatestState",
     "Update",
     "UpdateCode",
+    "UpdateFunction",
     "UpdateSettings",
-    "WantedFunction",
-    "WantedLayer",
     "attach",
     "order",
     "plan",
@@ -44,7 +44,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WantedLayer:
+class DesiredLayerVersion:
     """A layer that a function is to have."""
 
     layer: str
@@ -60,7 +60,7 @@ class WantedLayer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WantedFunction:
+class DesiredFunction:
     """A function as it is to be."""
 
     function: str
@@ -71,7 +71,7 @@ class WantedFunction:
     """As Lambda says it: base64."""
     zipped_bytes: int
     unzipped_bytes: int
-    layers: tuple[WantedLayer, ...]
+    layers: tuple[DesiredLayerVersion, ...]
     handler: str
     runtime: str
     architecture: str
@@ -126,10 +126,10 @@ Update = UpdateCode | UpdateSettings | DetachLayers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Keep:
+class KeepFunction:
     """The function is what it should be."""
 
-    wanted: WantedFunction
+    wanted: DesiredFunction
     reason: str
 
     @property
@@ -139,10 +139,10 @@ class Keep:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Create:
+class CreateFunction:
     """There is no such function, and it may be made."""
 
-    wanted: WantedFunction
+    wanted: DesiredFunction
     reason: str
     alias: str | None
 
@@ -153,10 +153,10 @@ class Create:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Deploy:
+class UpdateFunction:
     """The function is to become another."""
 
-    wanted: WantedFunction
+    wanted: DesiredFunction
     found: Found
     reason: str
     updates: tuple[Update, ...]
@@ -174,11 +174,11 @@ class Deploy:
         return True
 
 
-Action = Keep | Create | Deploy
+Action = KeepFunction | CreateFunction | UpdateFunction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class State:
+class LatestState:
     """What decides how ``$LATEST`` behaves."""
 
     code_sha256: str
@@ -186,18 +186,18 @@ class State:
     settings: Settings
 
     @classmethod
-    def of(cls, function: FunctionState) -> State:
+    def of(cls, function: FunctionState) -> LatestState:
         """Return what *function* is."""
         return cls(code_sha256=function.code_sha256, architecture=function.architecture, settings=function.settings)
 
 
-def states(action: Deploy) -> tuple[State, ...]:
+def states(action: UpdateFunction) -> tuple[LatestState, ...]:
     """
     Return every state that ``$LATEST`` goes through, from the one that was found to the wanted one.
 
     Each of them fits, so the way back is the same way.
     """
-    found = [State.of(action.found.latest)]
+    found = [LatestState.of(action.found.latest)]
     for update in action.updates:
         match update:
             case UpdateCode():
@@ -210,7 +210,7 @@ def states(action: Deploy) -> tuple[State, ...]:
     return tuple(found)
 
 
-def plan(wanted: WantedFunction, found: Found | None, *, alias: str | None, default_alias: str, limit: int) -> Action:
+def plan(wanted: DesiredFunction, found: Found | None, *, alias: str | None, default_alias: str, limit: int) -> Action:
     """
     Return what has to happen so that a function is as *wanted*, given what was *found*.
 
@@ -218,7 +218,7 @@ def plan(wanted: WantedFunction, found: Found | None, *, alias: str | None, defa
     *limit* is how many bytes a function may have unzipped with its layers.
     """
     if found is None:
-        return Create(wanted=wanted, reason="there is no such function", alias=alias)
+        return CreateFunction(wanted=wanted, reason="there is no such function", alias=alias)
     moved = alias if alias is not None else default_alias if found.alias is not None else None
     settings = _settings(wanted, found.latest)
     code = _code_reason(wanted, found.latest)
@@ -227,9 +227,9 @@ def plan(wanted: WantedFunction, found: Found | None, *, alias: str | None, defa
     if moved is not None and not reasons and (stale := _alias_reason(moved, found, wanted, settings)):
         reasons.append(stale)
     if not reasons:
-        return Keep(wanted=wanted, reason="unchanged")
+        return KeepFunction(wanted=wanted, reason="unchanged")
     updates = order(wanted, found, settings, code=bool(code), configuration=bool(configuration), limit=limit)
-    return Deploy(
+    return UpdateFunction(
         wanted=wanted,
         found=found,
         reason=", ".join(reasons),
@@ -254,7 +254,7 @@ def attach(wanted: Sequence[str], present: Sequence[str], own: Collection[str]) 
 
 
 def order(
-    wanted: WantedFunction, found: Found, settings: Settings, *, code: bool, configuration: bool, limit: int
+    wanted: DesiredFunction, found: Found, settings: Settings, *, code: bool, configuration: bool, limit: int
 ) -> tuple[Update, ...]:
     """Return the updates that are needed, in the first order that never exceeds *limit* as far as sizes are known."""
     update_code = UpdateCode(
@@ -282,7 +282,7 @@ def _within(one: int | None, other: int | None) -> bool:
     return one is not None and other is not None and one <= other
 
 
-def _settings(wanted: WantedFunction, latest: FunctionState) -> Settings:
+def _settings(wanted: DesiredFunction, latest: FunctionState) -> Settings:
     references = tuple(layer.reference for layer in wanted.layers)
     own = wanted.own_layers | {layer.layer for layer in wanted.layers}
     return Settings(
@@ -290,7 +290,7 @@ def _settings(wanted: WantedFunction, latest: FunctionState) -> Settings:
     )
 
 
-def _code_reason(wanted: WantedFunction, latest: FunctionState) -> str:
+def _code_reason(wanted: DesiredFunction, latest: FunctionState) -> str:
     if latest.architecture != wanted.architecture:
         return f"{latest.architecture} → {wanted.architecture}"
     return "" if latest.code_sha256 == wanted.code_sha256 else "the code changed"
@@ -305,13 +305,13 @@ def _settings_reason(wanted: Settings, present: Settings) -> str:
     return ", ".join(change for change in changes if change)
 
 
-def _alias_reason(alias: str, found: Found, wanted: WantedFunction, settings: Settings) -> str:
+def _alias_reason(alias: str, found: Found, wanted: DesiredFunction, settings: Settings) -> str:
     if found.alias is None:
         return f"alias `{alias}` is missing"
     if found.alias.version == LATEST:
         return f"alias `{alias}` points to {LATEST}, which is not safe to change under traffic"
-    complete = State(code_sha256=wanted.code_sha256, architecture=wanted.architecture, settings=settings)
-    if found.pointed is None or State.of(found.pointed) != complete:
+    complete = LatestState(code_sha256=wanted.code_sha256, architecture=wanted.architecture, settings=settings)
+    if found.pointed is None or LatestState.of(found.pointed) != complete:
         return f"alias `{alias}` still points to version {found.alias.version}"
     return ""
 

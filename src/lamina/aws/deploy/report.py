@@ -4,34 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from lamina.aws.deploy.plan import Create, Deploy, DetachLayers, Keep, UpdateCode, UpdateSettings
+from lamina.aws.deploy.plan import (
+    CreateFunction,
+    DetachLayers,
+    KeepFunction,
+    UpdateCode,
+    UpdateFunction,
+    UpdateSettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lamina.aws.api.functions import Settings
     from lamina.aws.api.protocols import Account
-    from lamina.aws.deploy.apply import Deployed
+    from lamina.aws.deploy.apply import DeployOutcome
     from lamina.aws.deploy.plan import Update
-    from lamina.aws.deploy.survey import Step
+    from lamina.aws.deploy.survey import FunctionStep
 
 __all__ = ["deployed_rows", "migration", "planned", "planned_rows"]
 
 
-def planned(steps: Sequence[Step], account: Account) -> Iterator[str]:
+def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[str]:
     """Yield the lines that say what is to happen in *account*; functions that stay as they are share one."""
-    kept = [step.action.wanted.name for step in steps if isinstance(step.action, Keep)]
+    kept = [step.action.wanted.name for step in steps if isinstance(step.action, KeepFunction)]
     if kept:
         named = kept[0] if len(kept) == 1 else f"{kept[0]} and {len(kept) - 1} more"
         yield f"function {named}, {account}: keep: unchanged"
     for step in steps:
         match step.action:
-            case Keep():
+            case KeepFunction():
                 continue
-            case Create() as action:
+            case CreateFunction() as action:
                 alias = f", alias {action.alias}" if action.alias is not None else ""
                 yield f"function {action.wanted.name}, {account}: create{alias}: {action.reason}"
-            case Deploy() as action:
+            case UpdateFunction() as action:
                 yield f"function {action.wanted.name}, {account}: {_doing(action)}: {action.reason}"
                 if action.window is not None:
                     yield f"  {action.window}"
@@ -39,14 +46,14 @@ def planned(steps: Sequence[Step], account: Account) -> Iterator[str]:
                 assert_never(step.action)
 
 
-def _doing(action: Deploy) -> str:
+def _doing(action: UpdateFunction) -> str:
     words = _updates(action)
     if action.alias is not None:
         words += ["a version", f"alias {action.alias}"]
     return ("update " if action.updates else "publish ") + ", then ".join(words)
 
 
-def _updates(action: Deploy) -> list[str]:
+def _updates(action: UpdateFunction) -> list[str]:
     return [_word(update, action.found.latest.settings) for update in action.updates]
 
 
@@ -63,12 +70,12 @@ def _word(update: Update, present: Settings) -> str:
             assert_never(update)
 
 
-def planned_rows(steps: Sequence[Step], account: Account) -> list[dict[str, object]]:
+def planned_rows(steps: Sequence[FunctionStep], account: Account) -> list[dict[str, object]]:
     """Return the plan as the plain values of a JSON document."""
     return [_row(step, account) for step in steps]
 
 
-def deployed_rows(deployed: Sequence[Deployed], account: Account) -> list[dict[str, object]]:
+def deployed_rows(deployed: Sequence[DeployOutcome], account: Account) -> list[dict[str, object]]:
     """Return what was done as the plain values of a JSON document."""
     return [
         _row(each.step, account) | {"function_version": each.version, "sent_bytes": each.sent_bytes}
@@ -76,7 +83,7 @@ def deployed_rows(deployed: Sequence[Deployed], account: Account) -> list[dict[s
     ]
 
 
-def _row(step: Step, account: Account) -> dict[str, object]:
+def _row(step: FunctionStep, account: Account) -> dict[str, object]:
     action, wanted = step.action, step.action.wanted
     row: dict[str, object] = {
         "name": wanted.function,
@@ -92,11 +99,11 @@ def _row(step: Step, account: Account) -> dict[str, object]:
         "updates": [],
     }
     match action:
-        case Keep():
+        case KeepFunction():
             return row | {"action": "keep"}
-        case Create():
+        case CreateFunction():
             return row | {"action": "create", "alias": action.alias}
-        case Deploy():
+        case UpdateFunction():
             return row | {
                 "action": "deploy",
                 "alias": action.alias,
@@ -108,9 +115,9 @@ def _row(step: Step, account: Account) -> dict[str, object]:
             assert_never(action)
 
 
-def migration(steps: Sequence[Step], *, limit: int) -> Iterator[str]:
+def migration(steps: Sequence[FunctionStep], *, limit: int) -> Iterator[str]:
     """Yield, as Markdown, how functions come from zips with everything inside to layers, by lamina and by other tools."""
-    moving = [step.action for step in steps if isinstance(step.action, Deploy) and step.action.updates]
+    moving = [step.action for step in steps if isinstance(step.action, UpdateFunction) and step.action.updates]
     if not moving:
         yield "Nothing is to be moved: every function has its code and layers, or does not exist yet."
         return
@@ -139,7 +146,7 @@ def migration(steps: Sequence[Step], *, limit: int) -> Iterator[str]:
     yield from _elsewhere(tight)
 
 
-def _elsewhere(tight: Sequence[Deploy]) -> Iterator[str]:
+def _elsewhere(tight: Sequence[UpdateFunction]) -> Iterator[str]:
     yield "## With CloudFormation, SAM, CDK or Terraform"
     yield ""
     yield "They change layers before code, so for a moment every function has its present code and the new layers."

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from lamina.archive.zip.listing import members
 from lamina.aws.api.functions import LATEST
 from lamina.aws.deploy.config import DEFAULT_ALIAS
-from lamina.aws.deploy.plan import Create, Deploy, Found, Keep, WantedFunction, WantedLayer, plan
+from lamina.aws.deploy.plan import (
+    CreateFunction,
+    DesiredFunction,
+    DesiredLayerVersion,
+    Found,
+    KeepFunction,
+    UpdateFunction,
+    plan,
+)
 from lamina.core.errors import ArchiveError, DeployError
 from lamina.core.target import quotas
 
@@ -20,14 +28,14 @@ if TYPE_CHECKING:
     from lamina.aws.api.protocols import Account
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.deploy.plan import Action
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
     from lamina.core.values import Build, Package
 
-__all__ = ["Step", "backup", "layer_arn", "replan", "survey", "want_functions"]
+__all__ = ["FunctionStep", "backup", "desired_functions", "layer_arn", "replan", "survey"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class FunctionStep:
     """What is to happen to one function, and the package that it is to have."""
 
     package: Package
@@ -39,16 +47,16 @@ def layer_arn(account: Account, name: str) -> str:
     return f"arn:{account.partition}:lambda:{account.region}:{account.id}:layer:{name}"
 
 
-def want_functions(
-    build: Build, layers: Sequence[Wanted], versions: Mapping[str, str], config: DeployConfig, account: Account
-) -> tuple[WantedFunction, ...]:
+def desired_functions(
+    build: Build, layers: Sequence[DesiredLayer], versions: Mapping[str, str], config: DeployConfig, account: Account
+) -> tuple[DesiredFunction, ...]:
     """
     Return how every function of *build* is to be in *account*.
 
     *layers* are those of the build; *versions* maps a layer's name in Lambda to the ARN of its version, where that is published.
     """
     known = {
-        each.layer.name: WantedLayer(
+        each.layer.name: DesiredLayerVersion(
             layer=layer_arn(account, each.name),
             arn=versions.get(each.name),
             unzipped_bytes=each.layer.unzipped_bytes,
@@ -56,7 +64,7 @@ def want_functions(
         for each in layers
     }
     return tuple(
-        WantedFunction(
+        DesiredFunction(
             function=package.name,
             name=config.name(build.service, package.name),
             code_sha256=package.code_sha256,
@@ -74,14 +82,14 @@ def want_functions(
 
 def survey(
     functions: Functions,
-    wanted: Sequence[WantedFunction],
+    wanted: Sequence[DesiredFunction],
     packages: Mapping[str, Package],
     *,
     config: DeployConfig,
     create: bool,
     directory: Path,
     has_bucket: bool,
-) -> tuple[Step, ...]:
+) -> tuple[FunctionStep, ...]:
     """
     Return the plan for the *wanted* functions, in their order; the old code is kept in *directory* where sizes decide.
 
@@ -91,9 +99,9 @@ def survey(
     for each in wanted:
         found = _look(functions, each, config, directory)
         action = plan(each, found, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=quotas().unzipped_bytes)
-        steps.append(Step(package=packages[each.function], action=action))
+        steps.append(FunctionStep(package=packages[each.function], action=action))
     mistakes = [mistake for step in steps for mistake in _mistakes(step.action, has_bucket=has_bucket)]
-    absent = [step.action.wanted.name for step in steps if isinstance(step.action, Create)]
+    absent = [step.action.wanted.name for step in steps if isinstance(step.action, CreateFunction)]
     if absent and not create:
         mistakes.append(f"there is no function {', '.join(f'`{name}`' for name in absent)}")
     if mistakes:
@@ -108,14 +116,16 @@ def survey(
     return tuple(steps)
 
 
-def replan(steps: Sequence[Step], wanted: Sequence[WantedFunction], *, config: DeployConfig) -> tuple[Step, ...]:
+def replan(
+    steps: Sequence[FunctionStep], wanted: Sequence[DesiredFunction], *, config: DeployConfig
+) -> tuple[FunctionStep, ...]:
     """Return the plan of *steps* for what is *wanted* now that the layers are published; nothing is looked at again."""
     limit = quotas().unzipped_bytes
-    found = [step.action.found if isinstance(step.action, Deploy) else None for step in steps]
+    found = [step.action.found if isinstance(step.action, UpdateFunction) else None for step in steps]
     return tuple(
         step
-        if isinstance(step.action, Keep)
-        else Step(
+        if isinstance(step.action, KeepFunction)
+        else FunctionStep(
             package=step.package,
             action=plan(each, seen, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=limit),
         )
@@ -128,7 +138,7 @@ def backup(directory: Path, name: str) -> Path:
     return directory / f"{name}.zip"
 
 
-def _look(functions: Functions, wanted: WantedFunction, config: DeployConfig, directory: Path) -> Found | None:
+def _look(functions: Functions, wanted: DesiredFunction, config: DeployConfig, directory: Path) -> Found | None:
     latest = functions.get(wanted.name)
     if latest is None:
         return None
@@ -167,7 +177,7 @@ def _mistakes(action: Action, *, has_bucket: bool) -> Iterator[str]:
             f"the package of `{wanted.name}` has {wanted.zipped_bytes:,} bytes, and a call takes "
             f"{limits.direct_upload_bytes:,}: configure a `bucket` in `[tool.lamina.publish]`"
         )
-    if not isinstance(action, Deploy):
+    if not isinstance(action, UpdateFunction):
         return
     latest, alias = action.found.latest, action.found.alias
     if latest.is_image:

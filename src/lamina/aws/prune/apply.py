@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
-from lamina.aws.prune.plan import Delete, Keep, left_over, plan, unneeded
+from lamina.aws.prune.plan import DeleteVersion, KeepVersion, left_over, plan, unneeded
 from lamina.aws.publish.manifest import decode
 from lamina.aws.publish.naming import digest_in
 from lamina.core.reporter import SILENT
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.inventory import Inventory, VersionRow
     from lamina.aws.api.protocols import Listed, Objects, Unfinished
-    from lamina.aws.prune.plan import Action, Rules
+    from lamina.aws.prune.plan import Action, RetentionRules
     from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.naming import Keys
     from lamina.core.reporter import Reporter
 
 __all__ = [
+    "PruneSurvey",
     "Pruned",
-    "Survey",
-    "Unneeded",
+    "UnneededObjects",
     "delete_objects",
     "delete_versions",
     "kept_digests",
@@ -35,7 +35,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Survey:
+class PruneSurvey:
     """What becomes of the layer versions in one account and region."""
 
     actions: tuple[Action, ...]
@@ -45,7 +45,7 @@ class Survey:
     @property
     def deletions(self) -> tuple[VersionRow, ...]:
         """The versions that are to go."""
-        return tuple(action.version for action in self.actions if isinstance(action, Delete))
+        return tuple(action.version for action in self.actions if isinstance(action, DeleteVersion))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +58,7 @@ class Pruned:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unneeded:
+class UnneededObjects:
     """What a bucket has and nobody needs."""
 
     objects: tuple[Listed, ...]
@@ -69,12 +69,12 @@ class Unneeded:
 def survey(
     inventory: Inventory,
     names: Collection[str] | None,
-    rules: Rules,
+    rules: RetentionRules,
     *,
     now: dt.datetime | None = None,
     check: Callable[[], None] | None = None,
     reporter: Reporter = SILENT,
-) -> Survey:
+) -> PruneSurvey:
     """
     Return what becomes of all versions of the layers *names*, or of all layers; raises AwsError and its kinds.
 
@@ -95,7 +95,7 @@ def survey(
         rules=rules,
         now=now or dt.datetime.now(tz=dt.UTC),
     )
-    candidates = [action.version for action in actions if isinstance(action, Delete)]
+    candidates = [action.version for action in actions if isinstance(action, DeleteVersion)]
     reporter.stage("Looking at what could go", total=len(candidates))
     code_bytes: dict[str, int] = {}
     shared: set[str] = set()
@@ -107,10 +107,10 @@ def survey(
         if inventory.is_shared(version.name, version.number):
             shared.add(version.arn)
         reporter.advance(1)
-    return Survey(
+    return PruneSurvey(
         actions=tuple(
-            Keep(version=action.version, reason="shared with others, whose functions cannot be seen from here")
-            if action.version.arn in shared and isinstance(action, Delete)
+            KeepVersion(version=action.version, reason="shared with others, whose functions cannot be seen from here")
+            if action.version.arn in shared and isinstance(action, DeleteVersion)
             else action
             for action in actions
         ),
@@ -149,7 +149,7 @@ def _needed(
     return frozenset(used), frozenset(guarded)
 
 
-def delete_versions(inventory: Inventory, found: Survey, *, reporter: Reporter = SILENT) -> Pruned:
+def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Reporter = SILENT) -> Pruned:
     """Delete what *found* says, but for what has come into use since; raises AwsError and its kinds."""
     deletions = found.deletions
     used, guarded = _needed(inventory, deletions, reporter)
@@ -176,7 +176,7 @@ def kept_digests(inventory: Inventory, deletions: Iterable[VersionRow]) -> froze
 
 def survey_objects(
     objects: Objects, keys: Keys, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = SILENT
-) -> Unneeded:
+) -> UnneededObjects:
     """Return what of a bucket no layer version with a digest in *kept* needs; raises AwsError and its kinds."""
     reporter.stage("Looking at objects")
     records: list[Record] = []
@@ -200,10 +200,10 @@ def survey_objects(
         keys=keys,
         keep_layers=keep_layers,
     )
-    return Unneeded(objects=going, uploads=left_over(objects.unfinished(keys.prefix), keys))
+    return UnneededObjects(objects=going, uploads=left_over(objects.unfinished(keys.prefix), keys))
 
 
-def delete_objects(objects: Objects, found: Unneeded, *, reporter: Reporter = SILENT) -> int:
+def delete_objects(objects: Objects, found: UnneededObjects, *, reporter: Reporter = SILENT) -> int:
     """Delete what was *found*, and return how many bytes the objects had; raises AwsError and its kinds."""
     reporter.stage("Deleting objects", total=len(found.objects) + len(found.uploads))
     for each in found.objects:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.naming import Keys
 
-__all__ = ["Action", "Delete", "Keep", "Rules", "left_over", "plan", "unneeded"]
+__all__ = ["Action", "DeleteVersion", "KeepVersion", "RetentionRules", "left_over", "plan", "unneeded"]
 
 _DAY_SECONDS = 86_400
 LEAST_OBJECT_SECONDS = float(_DAY_SECONDS)
@@ -25,7 +25,7 @@ LEAST_OBJECT_SECONDS = float(_DAY_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rules:
+class RetentionRules:
     """How much of what nobody uses is kept anyway."""
 
     keep: int
@@ -35,7 +35,7 @@ class Rules:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Keep:
+class KeepVersion:
     """A version that stays."""
 
     version: VersionRow
@@ -43,14 +43,14 @@ class Keep:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Delete:
+class DeleteVersion:
     """A version that nobody in the account uses."""
 
     version: VersionRow
     reason: str = "not used by any function, version or alias"
 
 
-Action = Keep | Delete
+Action = KeepVersion | DeleteVersion
 
 
 def plan(
@@ -58,7 +58,7 @@ def plan(
     *,
     used: Collection[str],
     guarded: Collection[str],
-    rules: Rules,
+    rules: RetentionRules,
     now: dt.datetime,
 ) -> tuple[Action, ...]:
     """
@@ -77,7 +77,9 @@ def plan(
         for version in newest:
             place = ours.index(version.number) if version.number in ours else None
             reason = _reason(version, place, used=used, guarded=guarded, rules=rules, now=now)
-            actions.append(Delete(version=version) if reason is None else Keep(version=version, reason=reason))
+            actions.append(
+                DeleteVersion(version=version) if reason is None else KeepVersion(version=version, reason=reason)
+            )
     return tuple(actions)
 
 
@@ -87,7 +89,7 @@ def _reason(
     *,
     used: Collection[str],
     guarded: Collection[str],
-    rules: Rules,
+    rules: RetentionRules,
     now: dt.datetime,
 ) -> str | None:
     """Return why a version stays, the strongest reason first; nothing if it need not."""

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.session import Access
-from lamina.aws.publish.survey import Place
+from lamina.aws.publish.survey import Destination
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["connect"]
 
 
-def connect(config: PublishConfig, *, observe: Callable[[str, str], None] | None = None) -> tuple[Place, ...]:
+def connect(config: PublishConfig, *, observe: Callable[[str, str], None] | None = None) -> tuple[Destination, ...]:
     """
     Return all accounts in all regions of *config*, each one having accepted our credentials.
 
@@ -25,11 +25,11 @@ def connect(config: PublishConfig, *, observe: Callable[[str, str], None] | None
     roles: tuple[str | None, ...] = config.roles or (None,)
     regions: tuple[str | None, ...] = config.regions or (None,)
 
-    def connect_one(access: Access) -> Place:
+    def connect_one(access: Access) -> Destination:
         services = access.connect()
         # Whatever is wrong with the credentials comes out here, in the first call that nothing forbids.
         _ = services.account
-        return Place(services, bucket=config.bucket, prefix=config.prefix)
+        return Destination(services, bucket=config.bucket, prefix=config.prefix)
 
     wanted = [Access(region=region, role=role, observe=observe) for role in roles for region in regions]
     with ThreadPoolExecutor(len(wanted), "lamina-connect") as pool:

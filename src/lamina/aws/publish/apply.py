@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, assert_never
 from lamina.aws.api.functions import S3Code, Storage, Zip
 from lamina.aws.api.protocols import Publication
 from lamina.aws.publish import idempotent, stage
-from lamina.aws.publish.lease import Claims
-from lamina.aws.publish.plan import Keep, Publish
+from lamina.aws.publish.lease import Leases
+from lamina.aws.publish.plan import KeepLayer, PublishLayer
 from lamina.aws.publish.survey import each_in_its_place
 from lamina.core.reporter import SILENT
 from lamina.core.values import code_sha256
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lamina.aws.api.protocols import Account, Grant, Objects, PublishedVersion
-    from lamina.aws.publish.survey import Step
+    from lamina.aws.publish.survey import LayerStep
     from lamina.core.reporter import Reporter
 
 __all__ = ["Published", "apply"]
 
-_CLAIMS = Claims()
+_CLAIMS = Leases()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
     """A layer version that is what was wanted."""
 
-    step: Step
+    step: LayerStep
     version: PublishedVersion
     new: bool
     """Whether it was published now, by us."""
@@ -49,24 +49,26 @@ class Published:
         return self.step.place.services.account
 
 
-def apply(steps: Sequence[Step], *, reporter: Reporter = SILENT, claims: Claims = _CLAIMS) -> tuple[Published, ...]:
+def apply(
+    steps: Sequence[LayerStep], *, reporter: Reporter = SILENT, claims: Leases = _CLAIMS
+) -> tuple[Published, ...]:
     """
     Carry out *steps* and return the versions, in the same order; places work at the same time, layers after each other.
 
     Raises AwsError and its kinds; what was done by then stays, and is found by the next plan.
     """
-    bytes_to_send = sum(step.action.upload_bytes for step in steps if isinstance(step.action, Publish))
+    bytes_to_send = sum(step.action.upload_bytes for step in steps if isinstance(step.action, PublishLayer))
     if bytes_to_send:
         reporter.stage("Uploading", total=bytes_to_send, unit="bytes")
     return each_in_its_place(partial(_apply, reporter=reporter, claims=claims), steps)
 
 
-def _apply(step: Step, *, reporter: Reporter, claims: Claims) -> Published:
+def _apply(step: LayerStep, *, reporter: Reporter, claims: Leases) -> Published:
     step.place.stop.check()
     match step.action:
-        case Keep() as action:
+        case KeepLayer() as action:
             published = Published(step=step, version=action.version, new=False, sent_bytes=0)
-        case Publish() as action:
+        case PublishLayer() as action:
             published = _publish(step, action, reporter=reporter, claims=claims)
         case _:
             assert_never(step.action)
@@ -76,12 +78,12 @@ def _apply(step: Step, *, reporter: Reporter, claims: Claims) -> Published:
     return published
 
 
-def _share(step: Step, version: PublishedVersion, grants: Sequence[Grant]) -> None:
+def _share(step: LayerStep, version: PublishedVersion, grants: Sequence[Grant]) -> None:
     for grant in grants:
         step.place.services.layers.grant(step.wanted.name, version.number, grant)
 
 
-def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims) -> Published:
+def _publish(step: LayerStep, action: PublishLayer, *, reporter: Reporter, claims: Leases) -> Published:
     objects = step.place.objects
     if objects is None:
         reporter.advance(step.wanted.layer.zipped_bytes)
@@ -90,7 +92,7 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
         return Published(step=step, version=version, new=new, sent_bytes=step.wanted.layer.zipped_bytes if new else 0)
     job, place = step.job, step.place
     sent = stage.send(
-        job, place, objects, missing=action.missing, grafts=action.grafts, known=action.shelved, reporter=reporter
+        job, place, objects, missing=action.missing, copies=action.copies, known=action.shelved, reporter=reporter
     )
     claim = place.keys.claim(place.services.account, step.wanted.name, step.wanted.layer.digest)
     check = place.stop.check
@@ -115,7 +117,7 @@ def _publish(step: Step, action: Publish, *, reporter: Reporter, claims: Claims)
     return Published(step=step, version=version, new=new, sent_bytes=sent)
 
 
-def _code(step: Step, objects: Objects) -> S3Code:
+def _code(step: LayerStep, objects: Objects) -> S3Code:
     key = step.place.keys.layer(step.wanted.layer.digest)
     storage = step.wanted.config.storage
     stored = objects.head(key) if storage is Storage.REFERENCE else None
@@ -124,12 +126,12 @@ def _code(step: Step, objects: Objects) -> S3Code:
     )
 
 
-def _existing(step: Step, code_sha256: str) -> PublishedVersion | None:
+def _existing(step: LayerStep, code_sha256: str) -> PublishedVersion | None:
     return next(iter(idempotent.standing(step, code_sha256)), None)
 
 
 def _once(
-    step: Step, code: Zip | S3Code, objects: Objects | None, *, expected: str, sleep: Callable[[float], None]
+    step: LayerStep, code: Zip | S3Code, objects: Objects | None, *, expected: str, sleep: Callable[[float], None]
 ) -> tuple[PublishedVersion, bool]:
     wanted = step.wanted
     publication = Publication(

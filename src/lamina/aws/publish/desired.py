@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.api.facts import fits
 from lamina.aws.publish.naming import describe, layer_name, plain_runtime
-from lamina.aws.publish.parts import Cut, cut
+from lamina.aws.publish.parts import PartLayout, layout_parts
 from lamina.core.errors import ConfigError, PublishError
 from lamina.core.target import quotas, runtimes
 from lamina.project.table import did_you_mean
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from lamina.aws.publish.config import PublishConfig
     from lamina.core.values import Build, Layer
 
-__all__ = ["Wanted", "want"]
+__all__ = ["DesiredLayer", "desired_layers"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class DesiredLayer:
     """One layer as it is to be in AWS, wherever that is."""
 
     service: str
@@ -35,7 +35,7 @@ class Wanted:
     architectures: tuple[str, ...]
     """All that the runtime has, for a layer without native code."""
     description: str
-    cut: Cut
+    layout: PartLayout
     config: PublishConfig
 
     @property
@@ -44,7 +44,9 @@ class Wanted:
         return f"{self.runtime} on {' and '.join(self.architectures)}"
 
 
-def want(builds: Sequence[Build], config: PublishConfig, names: Collection[str] = ()) -> tuple[Wanted, ...]:
+def desired_layers(
+    builds: Sequence[Build], config: PublishConfig, names: Collection[str] = ()
+) -> tuple[DesiredLayer, ...]:
     """
     Return what is wanted of the layers of *builds*, one for each target of the service, or those of *names* only.
 
@@ -81,7 +83,7 @@ def want(builds: Sequence[Build], config: PublishConfig, names: Collection[str] 
     return wanted
 
 
-def _telling(builds: Sequence[Build], wanted: Sequence[Wanted]) -> Iterator[str]:
+def _telling(builds: Sequence[Build], wanted: Sequence[DesiredLayer]) -> Iterator[str]:
     """Yield the placeholders that tell the layers apart."""
     if len({each.layer.name for each in wanted}) > 1:
         yield "layer"
@@ -99,11 +101,11 @@ def _architectures(build: Build, layer: Layer) -> tuple[str, ...]:
     )
 
 
-def _wanted(build: Build, layer: Layer, config: PublishConfig, *, several: bool) -> Wanted:
+def _wanted(build: Build, layer: Layer, config: PublishConfig, *, several: bool) -> DesiredLayer:
     name = layer_name(config.layer_name, service=build.service, layer=layer.name, target=build.target)
     architectures = _architectures(build, layer)
     suffix = f"-{plain_runtime(build.target)}-{build.target.architecture}" if several else ""
-    return Wanted(
+    return DesiredLayer(
         service=build.service,
         layer=layer,
         name=name,
@@ -113,12 +115,12 @@ def _wanted(build: Build, layer: Layer, config: PublishConfig, *, several: bool)
         description=describe(
             layer.digest, f"{build.target.runtime} on {' and '.join(architectures)}", layer.distributions
         ),
-        cut=cut(layer.stretches, layer.zipped_bytes, quotas()),
+        layout=layout_parts(layer.extents, layer.zipped_bytes, quotas()),
         config=config,
     )
 
 
-def _mistakes(wanted: Wanted) -> list[str]:
+def _mistakes(wanted: DesiredLayer) -> list[str]:
     limits, layer = quotas(), wanted.layer
     found: list[str] = []
     if len(wanted.name) > limits.layer_name_characters:

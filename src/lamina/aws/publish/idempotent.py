@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lamina.aws.api.protocols import Objects, Publication, PublishedVersion
-    from lamina.aws.publish.survey import Step
+    from lamina.aws.publish.survey import LayerStep
 
 __all__ = ["publish", "standing"]
 
@@ -24,7 +24,7 @@ _ATTEMPTS = 5
 _FIRST_WAIT_SECONDS = 0.2
 
 
-def standing(step: Step, code_sha256: str) -> tuple[PublishedVersion, ...]:
+def standing(step: LayerStep, code_sha256: str) -> tuple[PublishedVersion, ...]:
     """Return all versions that are the wanted layer, with this content, oldest first."""
     layers = step.place.services.layers
     found = candidates(layers, step.wanted, layers.versions(step.wanted.name))
@@ -32,7 +32,7 @@ def standing(step: Step, code_sha256: str) -> tuple[PublishedVersion, ...]:
 
 
 def publish(
-    step: Step,
+    step: LayerStep,
     publication: Publication,
     *,
     expected: str,
@@ -59,7 +59,7 @@ def publish(
     return same[0], same[0].number == version.number
 
 
-def _ask(step: Step, publication: Publication, expected: str, sleep: Callable[[float], None]) -> PublishedVersion:
+def _ask(step: LayerStep, publication: Publication, expected: str, sleep: Callable[[float], None]) -> PublishedVersion:
     """Publish; where it is not known whether that was done, look before asking again."""
     for attempt in range(_ATTEMPTS):
         try:
@@ -73,7 +73,7 @@ def _ask(step: Step, publication: Publication, expected: str, sleep: Callable[[f
     raise AssertionError(publication.name)  # pragma: no cover - the last attempt returns or raises
 
 
-def _check(step: Step, version: PublishedVersion, expected: str, objects: Objects | None) -> None:
+def _check(step: LayerStep, version: PublishedVersion, expected: str, objects: Objects | None) -> None:
     wanted, keys = step.wanted, step.place.keys
     if version.code_sha256 == expected if expected else version.code_bytes == wanted.layer.zipped_bytes:
         return

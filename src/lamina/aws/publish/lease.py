@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.protocols import Objects
 
-__all__ = ["Claims"]
+__all__ = ["Leases"]
 
 
 def _nothing() -> None:
@@ -30,7 +30,7 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Claims:
+class Leases:
     """How long claims hold, and how to wait for them."""
 
     lease_seconds: float = 60.0

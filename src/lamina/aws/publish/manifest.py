@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
 
 __all__ = ["Record", "Recorded", "decode", "encode", "is_of"]
 
@@ -45,14 +45,14 @@ class Record:
     """Names and sizes in bytes of its segments, in the order of the zip, from its first byte on; none where they have no names."""
 
 
-def encode(wanted: Wanted, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str = "") -> bytes:
+def encode(wanted: DesiredLayer, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str = "") -> bytes:
     """
     Return the record of a layer whose *parts* have these SHA-256; the same bytes whoever writes it.
 
     *directories* is what the shelf has of it; *sha256* that of its zip, where only Lambda could say it.
     """
     layer = wanted.layer
-    named = all(each.segment for each in layer.stretches)
+    named = all(each.segment for each in layer.extents)
     document = {
         "version": _VERSION,
         "digest": layer.digest,
@@ -65,7 +65,7 @@ def encode(wanted: Wanted, parts: Sequence[str], directories: Sequence[str] = ()
         ],
         "parts": list(parts),
         "directories": list(directories),
-        "segments": [[each.segment, each.size] for each in layer.stretches] if named else [],
+        "segments": [[each.segment, each.size] for each in layer.extents] if named else [],
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

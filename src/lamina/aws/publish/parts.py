@@ -1,5 +1,5 @@
 """
-Cut a layer's zip into parts that S3 can put it together from. Pure: sizes and digests in, stretches out.
+Cut a layer's zip into parts that S3 can put it together from. Pure: sizes and digests in, extents out.
 
 Every part but the last of a multipart upload must have at least 5 MiB, and segments are mostly smaller. So a large
 segment is a part of its own, and the small ones, which stand behind it in the order of their names, are grouped.
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lamina.core.target import Quotas
-    from lamina.core.values import Stretch
+    from lamina.core.values import Extent
 
-__all__ = ["Cut", "Part", "cut"]
+__all__ = ["Part", "PartLayout", "layout_parts"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,21 +36,21 @@ class Part:
     """A run of whole segments, from byte *start* of the zip; other layers may have the same."""
 
     start: int
-    stretches: tuple[Stretch, ...]
+    extents: tuple[Extent, ...]
 
     @property
     def size(self) -> int:
         """In bytes."""
-        return sum(stretch.size for stretch in self.stretches)
+        return sum(extent.size for extent in self.extents)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The distributions in it."""
-        return tuple(stretch.name for stretch in self.stretches)
+        return tuple(extent.name for extent in self.extents)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cut:
+class PartLayout:
     """A zip as S3 is to compose it: *parts* in order, then the tail from byte *tail_start* on."""
 
     parts: tuple[Part, ...]
@@ -63,17 +63,17 @@ class Cut:
         return self.zipped_bytes - self.tail_start
 
 
-def cut(stretches: Sequence[Stretch], zipped_bytes: int, limits: Quotas) -> Cut:
+def layout_parts(extents: Sequence[Extent], zipped_bytes: int, limits: Quotas) -> PartLayout:
     """
-    Return how a zip of *zipped_bytes* that begins with *stretches* is to be cut.
+    Return how a zip of *zipped_bytes* that begins with *extents* is to be cut.
 
     Raises ArchiveError where S3 would not take so many parts.
     """
     least = limits.multipart_part_bytes
     parts: list[Part] = []
     start = 0
-    for group in _groups(stretches, least):
-        part = Part(start=start, stretches=tuple(group))
+    for group in _groups(extents, least):
+        part = Part(start=start, extents=tuple(group))
         if part.size < least:
             break
         parts.append(part)
@@ -81,33 +81,33 @@ def cut(stretches: Sequence[Stretch], zipped_bytes: int, limits: Quotas) -> Cut:
     # The tail is a part, too.
     if len(parts) >= limits.multipart_parts:
         raise ArchiveError(f"The layer would take {len(parts) + 1:,} parts, and S3 takes {limits.multipart_parts:,}")
-    return Cut(parts=tuple(parts), tail_start=start, zipped_bytes=zipped_bytes)
+    return PartLayout(parts=tuple(parts), tail_start=start, zipped_bytes=zipped_bytes)
 
 
-def _groups(stretches: Sequence[Stretch], least: int) -> Iterator[Sequence[Stretch]]:
+def _groups(extents: Sequence[Extent], least: int) -> Iterator[Sequence[Extent]]:
     """Yield runs in the order of the zip; only the last may have less than *least*."""
-    count = next((number for number, stretch in enumerate(stretches) if stretch.size < least), len(stretches))
-    for stretch in stretches[:count]:
-        yield [stretch]
-    if small := stretches[count:]:
+    count = next((number for number, extent in enumerate(extents) if extent.size < least), len(extents))
+    for extent in extents[:count]:
+        yield [extent]
+    if small := extents[count:]:
         yield from _split(small, least)
 
 
-def _split(stretches: Sequence[Stretch], least: int) -> Iterator[Sequence[Stretch]]:
-    sizes = list(accumulate(stretch.size for stretch in stretches))
+def _split(extents: Sequence[Extent], least: int) -> Iterator[Sequence[Extent]]:
+    sizes = list(accumulate(extent.size for extent in extents))
     total = sizes[-1]
     # With less room than that, a few bytes more or less would make and unmake the boundary.
     if total < least * 2 + least // 2:
-        yield stretches
+        yield extents
         return
     possible = [number for number, before in enumerate(sizes, 1) if before >= least and total - before >= least]
     if not possible:
-        yield stretches  # a segment of nearly a part's size fills the middle
+        yield extents  # a segment of nearly a part's size fills the middle
         return
-    boundary = min(possible, key=lambda number: (_rank(stretches[number]), number))
-    yield from _split(stretches[:boundary], least)
-    yield from _split(stretches[boundary:], least)
+    boundary = min(possible, key=lambda number: (_rank(extents[number]), number))
+    yield from _split(extents[:boundary], least)
+    yield from _split(extents[boundary:], least)
 
 
-def _rank(stretch: Stretch) -> bytes:
-    return hashlib.sha256(stretch.name.encode()).digest()
+def _rank(extent: Extent) -> bytes:
+    return hashlib.sha256(extent.name.encode()).digest()

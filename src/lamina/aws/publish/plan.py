@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lamina.aws.api.protocols import Grant, LayerVersion, PublishedVersion
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.manifest import Record
-    from lamina.aws.publish.part_copy import Graft
+    from lamina.aws.publish.part_copy import PartCopy
 
-__all__ = ["Action", "Keep", "Publish", "State", "matching", "plan"]
+__all__ = ["Action", "KeepLayer", "LayerState", "PublishLayer", "matching", "plan"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class State:
+class LayerState:
     """What AWS holds of one layer in one account and region."""
 
     versions: tuple[LayerVersion, ...] = ()
@@ -35,7 +35,7 @@ class State:
     """Of the newest version that lamina published."""
     stored: frozenset[str] = frozenset()
     """SHA-256 of the parts that the bucket has."""
-    grafts: Mapping[str, Graft] = field(default_factory=dict)
+    copies: Mapping[str, PartCopy] = field(default_factory=dict)
     """How parts are made that the bucket lacks, but not all of, by their SHA-256."""
     composed: bool = False
     """Whether the bucket has the whole layer."""
@@ -44,7 +44,7 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Keep:
+class KeepLayer:
     """A version that is the wanted layer exists."""
 
     version: PublishedVersion
@@ -61,7 +61,7 @@ class Keep:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Publish:
+class PublishLayer:
     """No version is the wanted layer."""
 
     reason: str
@@ -69,7 +69,7 @@ class Publish:
     """What is to be sent, to the bucket or to Lambda."""
     missing: frozenset[str] = frozenset()
     """SHA-256 of the parts that the bucket lacks."""
-    grafts: Mapping[str, Graft] = field(default_factory=dict)
+    copies: Mapping[str, PartCopy] = field(default_factory=dict)
     """How those of them are made that need not be sent as a whole."""
     shelved: frozenset[str] = frozenset()
     """Names of what the bucket's shelf is known to have."""
@@ -82,7 +82,7 @@ class Publish:
         return True
 
 
-Action = Keep | Publish
+Action = KeepLayer | PublishLayer
 
 
 def matching(code_sha256: str, candidates: tuple[PublishedVersion, ...]) -> PublishedVersion | None:
@@ -90,7 +90,9 @@ def matching(code_sha256: str, candidates: tuple[PublishedVersion, ...]) -> Publ
     return next((each for each in candidates if each.code_sha256 == code_sha256), None)
 
 
-def plan(wanted: Wanted, state: State, *, parts: tuple[str, ...] = (), parameter: str | None = None) -> Action:
+def plan(
+    wanted: DesiredLayer, state: LayerState, *, parts: tuple[str, ...] = (), parameter: str | None = None
+) -> Action:
     """
     Return what has to happen so that AWS holds *wanted*, given that it holds *state*.
 
@@ -99,36 +101,38 @@ def plan(wanted: Wanted, state: State, *, parts: tuple[str, ...] = (), parameter
     grants = wanted.config.share_with
     found = matching(wanted.layer.code_sha256, state.candidates)
     if found is not None:
-        return Keep(
+        return KeepLayer(
             version=found,
             reason=_kept(found, state),
             grants=tuple(grant for grant in grants if grant.statement_id not in state.granted),
             parameter=parameter if parameter is not None and state.parameter != found.arn else None,
         )
     missing = frozenset(parts) - state.stored
-    return Publish(
+    return PublishLayer(
         reason=_published(wanted, state),
-        upload_bytes=state.shelf_bytes + (0 if state.composed else _upload_bytes(wanted, parts, missing, state.grafts)),
+        upload_bytes=state.shelf_bytes + (0 if state.composed else _upload_bytes(wanted, parts, missing, state.copies)),
         missing=frozenset() if state.composed else missing,
-        grafts=state.grafts,
+        copies=state.copies,
         shelved=frozenset(state.record.directories) if state.record is not None else frozenset(),
         grants=grants,
         parameter=parameter,
     )
 
 
-def _upload_bytes(wanted: Wanted, parts: tuple[str, ...], missing: frozenset[str], grafts: Mapping[str, Graft]) -> int:
-    sizes = dict(zip(parts, (part.size for part in wanted.cut.parts), strict=False))
-    sent = {**sizes, **{sha256: each.sent_bytes for sha256, each in grafts.items()}}
+def _upload_bytes(
+    wanted: DesiredLayer, parts: tuple[str, ...], missing: frozenset[str], copies: Mapping[str, PartCopy]
+) -> int:
+    sizes = dict(zip(parts, (part.size for part in wanted.layout.parts), strict=False))
+    sent = {**sizes, **{sha256: each.sent_bytes for sha256, each in copies.items()}}
     return sum(sent[sha256] for sha256 in missing) + wanted.layer.zipped_bytes - sum(sizes.values())
 
 
-def _kept(found: PublishedVersion, state: State) -> str:
+def _kept(found: PublishedVersion, state: LayerState) -> str:
     newest = state.versions[0].number if state.versions else found.number
     return "unchanged" if found.number == newest else f"version {found.number} is the same, though not the newest"
 
 
-def _published(wanted: Wanted, state: State) -> str:
+def _published(wanted: DesiredLayer, state: LayerState) -> str:
     if state.candidates:
         number = state.candidates[-1].number
         known = wanted.layer.sha256

@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, assert_never
 
-from lamina.aws.publish.plan import Keep, Publish
+from lamina.aws.publish.plan import KeepLayer, PublishLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lamina.aws.publish.apply import Published
-    from lamina.aws.publish.stage import Stocked, Supply
-    from lamina.aws.publish.survey import Step
+    from lamina.aws.publish.stage import StagedUpload, StagePlan
+    from lamina.aws.publish.survey import LayerStep
 
 __all__ = ["VERSION", "document", "environment", "plan_document", "stock_document", "supply_document"]
 
 VERSION = "1"
 
 
-def plan_document(service: str, steps: Sequence[Step]) -> dict[str, object]:
+def plan_document(service: str, steps: Sequence[LayerStep]) -> dict[str, object]:
     """Return the plan as the plain values of a JSON document."""
     return {"version": VERSION, "service": service, "layers": [_step(step) for step in steps]}
 
@@ -43,18 +43,18 @@ def document(service: str, published: Sequence[Published]) -> dict[str, object]:
     }
 
 
-def supply_document(service: str, supplies: Sequence[Supply]) -> dict[str, object]:
+def supply_document(service: str, supplies: Sequence[StagePlan]) -> dict[str, object]:
     """Return what buckets are to get as the plain values of a JSON document."""
     return {"version": VERSION, "service": service, "layers": [_supply(each) for each in supplies]}
 
 
-def stock_document(service: str, stocked: Sequence[Stocked]) -> dict[str, object]:
+def stock_document(service: str, stocked: Sequence[StagedUpload]) -> dict[str, object]:
     """Return what buckets got as the plain values of a JSON document."""
     rows = [_supply(each.supply) | {"sent_bytes": each.sent_bytes} for each in stocked]
     return {"version": VERSION, "service": service, "layers": rows}
 
 
-def _supply(supply: Supply) -> dict[str, object]:
+def _supply(supply: StagePlan) -> dict[str, object]:
     wanted, account = supply.job.wanted, supply.place.services.account
     return {
         "name": wanted.layer.name,
@@ -70,7 +70,7 @@ def _supply(supply: Supply) -> dict[str, object]:
     }
 
 
-def _step(step: Step) -> dict[str, object]:
+def _step(step: LayerStep) -> dict[str, object]:
     account, action = step.place.services.account, step.action
     row: dict[str, object] = {
         "name": step.wanted.layer.name,
@@ -88,14 +88,14 @@ def _step(step: Step) -> dict[str, object]:
         "parameter": action.parameter,
     }
     match action:
-        case Keep():
+        case KeepLayer():
             row |= {
                 "action": "keep",
                 "arn": action.version.arn,
                 "layer_version": action.version.number,
                 "upload_bytes": 0,
             }
-        case Publish():
+        case PublishLayer():
             row |= {"action": "publish", "arn": None, "layer_version": None, "upload_bytes": action.upload_bytes}
         case _:
             assert_never(action)

@@ -8,16 +8,16 @@ from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from lamina.aws.api.cancellation import Stop
+from lamina.aws.api.cancellation import Cancellation
 from lamina.aws.api.functions import Storage
 from lamina.aws.publish.bucket_policy import check
 from lamina.aws.publish.manifest import decode
 from lamina.aws.publish.naming import Keys, digest_in, fill
-from lamina.aws.publish.part_copy import grafts
-from lamina.aws.publish.plan import State, matching, plan
-from lamina.aws.publish.remote.index import Shelf, wrap
+from lamina.aws.publish.part_copy import plan_part_copies
+from lamina.aws.publish.plan import LayerState, matching, plan
+from lamina.aws.publish.remote.index import RemoteIndex, wrap
 from lamina.aws.publish.upload import is_composed, stored_parts
-from lamina.aws.publish.zip_source import Source
+from lamina.aws.publish.zip_source import LayerZip
 from lamina.core.errors import AwsError, StoppedError, WrongRegionError
 from lamina.core.target import quotas
 
@@ -26,34 +26,34 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from lamina.aws.api.protocols import Layers, LayerVersion, Objects, PublishedVersion, Services
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.manifest import Record
-    from lamina.aws.publish.part_copy import Graft
+    from lamina.aws.publish.part_copy import PartCopy
     from lamina.aws.publish.plan import Action
 
-__all__ = ["Job", "Place", "Step", "candidates", "each_in_its_place", "everywhere", "survey"]
+__all__ = ["Destination", "LayerJob", "LayerStep", "candidates", "each_in_its_place", "everywhere", "survey"]
 
 
 _Result = TypeVar("_Result")
 
 
-class _Placed(Protocol):
+class _HasDestination(Protocol):
     """Something to be done in one place."""
 
     @property
-    def place(self) -> Place: ...
+    def place(self) -> Destination: ...
 
 
-_Item = TypeVar("_Item", bound=_Placed)
+_Item = TypeVar("_Item", bound=_HasDestination)
 
 
-class Job:
+class LayerJob:
     """One wanted layer, whose zip is hashed at most once, and only if some place lacks the layer."""
 
     def __init__(
         self,
-        wanted: Wanted,
-        source: Source | None = None,
+        wanted: DesiredLayer,
+        source: LayerZip | None = None,
         *,
         notes: Callable[[], Mapping[str, bytes]] = dict[str, bytes],
     ) -> None:
@@ -68,11 +68,11 @@ class Job:
         self._source = source
 
     @property
-    def source(self) -> Source:
+    def source(self) -> LayerZip:
         """The zip, checked to be what was built."""
         with self._lock:
             if self._source is None:
-                self._source = Source(self.wanted)
+                self._source = LayerZip(self.wanted)
             return self._source
 
     def shelve(self, objects: Objects, keys: Keys, *, known: Collection[str]) -> int:
@@ -81,7 +81,7 @@ class Job:
 
         Return how many bytes were sent.
         """
-        shelf = Shelf(objects, keys, refused=self.source.refused)
+        shelf = RemoteIndex(objects, keys, refused=self.source.refused)
         return shelf.put(self._shelved, known=self.source.known_in(objects).union(known))
 
     def shelf_bytes(self, objects: Objects, known: Collection[str]) -> int:
@@ -99,14 +99,14 @@ class Job:
         return {name: wrap(name, payload) for name, payload in payloads.items()}
 
 
-class Place:
+class Destination:
     """One account in one region, and the bucket for it."""
 
     def __init__(self, services: Services, *, bucket: str | None, prefix: str) -> None:
         """Name the bucket by the template *bucket*."""
         self.services = services
         self.keys = Keys(prefix)
-        self.stop = Stop()
+        self.stop = Cancellation()
         self._template = bucket
 
     @cached_property
@@ -131,29 +131,29 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class LayerStep:
     """What is to happen to one layer in one place."""
 
-    job: Job
-    place: Place
+    job: LayerJob
+    place: Destination
     action: Action
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> DesiredLayer:
         """The layer."""
         return self.job.wanted
 
 
-def survey(jobs: Sequence[Job], places: Sequence[Place]) -> tuple[Step, ...]:
+def survey(jobs: Sequence[LayerJob], places: Sequence[Destination]) -> tuple[LayerStep, ...]:
     """Return the plan for all *jobs* in all *places*, in that order; raises AwsError and its kinds."""
 
-    def plan_place(place: Place) -> list[Step]:
-        return [Step(job=job, place=place, action=_plan(job, place)) for job in jobs]
+    def plan_place(place: Destination) -> list[LayerStep]:
+        return [LayerStep(job=job, place=place, action=_plan(job, place)) for job in jobs]
 
     return tuple(step for steps in everywhere(plan_place, places) for step in steps)
 
 
-def everywhere(work: Callable[[Place], _Result], places: Sequence[Place]) -> list[_Result]:
+def everywhere(work: Callable[[Destination], _Result], places: Sequence[Destination]) -> list[_Result]:
     """
     Do *work* in all *places* at once and to the end, whatever happens in one of them.
 
@@ -185,14 +185,14 @@ def each_in_its_place(work: Callable[[_Item], _Result], items: Sequence[_Item]) 
     """
     places = list(dict.fromkeys(item.place for item in items))
 
-    def work_there(place: Place) -> list[tuple[int, _Result]]:
+    def work_there(place: Destination) -> list[tuple[int, _Result]]:
         return [(number, work(item)) for number, item in enumerate(items) if item.place is place]
 
     done = dict(pair for pairs in everywhere(work_there, places) for pair in pairs)
     return tuple(done[number] for number in range(len(items)))
 
 
-def _raise_failures(places: Sequence[Place], futures: Sequence[Future[_Result]]) -> None:
+def _raise_failures(places: Sequence[Destination], futures: Sequence[Future[_Result]]) -> None:
     told = [(place, error) for place, future in zip(places, futures, strict=True) if (error := future.exception())]
     ours = [error for _, error in told if isinstance(error, AwsError | StoppedError)]
     if len(told) > 1 and len(ours) == len(told):
@@ -203,14 +203,14 @@ def _raise_failures(places: Sequence[Place], futures: Sequence[Future[_Result]])
         raise error
 
 
-def candidates(layers: Layers, wanted: Wanted, versions: Sequence[LayerVersion]) -> tuple[PublishedVersion, ...]:
+def candidates(layers: Layers, wanted: DesiredLayer, versions: Sequence[LayerVersion]) -> tuple[PublishedVersion, ...]:
     """Return what those of *versions* really are that say they are the *wanted* layer, oldest first."""
     numbers = [each.number for each in reversed(versions) if digest_in(each.description) == wanted.layer.digest]
     found = (layers.version(wanted.name, number) for number in numbers)
     return tuple(each for each in found if each is not None)
 
 
-def _plan(job: Job, place: Place) -> Action:
+def _plan(job: LayerJob, place: Destination) -> Action:
     wanted, services = job.wanted, place.services
     parameter = _parameter(wanted, services)
     versions = tuple(services.layers.versions(wanted.name))
@@ -218,7 +218,7 @@ def _plan(job: Job, place: Place) -> Action:
     kept = matching(wanted.layer.code_sha256, found)
     if kept is not None:
         shared = bool(wanted.config.share_with)
-        state = State(
+        state = LayerState(
             versions=versions,
             candidates=found,
             granted=services.layers.granted(wanted.name, kept.number) if shared else frozenset(),
@@ -226,13 +226,17 @@ def _plan(job: Job, place: Place) -> Action:
         )
         return plan(wanted, state, parameter=parameter)
     if place.objects is None:
-        return plan(wanted, State(versions=versions, candidates=found), parameter=parameter)
+        return plan(wanted, LayerState(versions=versions, candidates=found), parameter=parameter)
     return plan(wanted, _state(place.objects, job, place, versions, found), parts=job.source.parts, parameter=parameter)
 
 
 def _state(
-    objects: Objects, job: Job, place: Place, versions: tuple[LayerVersion, ...], found: tuple[PublishedVersion, ...]
-) -> State:
+    objects: Objects,
+    job: LayerJob,
+    place: Destination,
+    versions: tuple[LayerVersion, ...],
+    found: tuple[PublishedVersion, ...],
+) -> LayerState:
     """Return what the bucket has of a layer that is to be published."""
     wanted = job.wanted
     if wanted.config.storage is Storage.REFERENCE:
@@ -242,17 +246,17 @@ def _state(
     composed = is_composed(objects, keys.layer(wanted.layer.digest), source)
     record = _record(objects, keys, versions)
     stored: frozenset[str] = frozenset()
-    made: Mapping[str, Graft] = {}
+    made: Mapping[str, PartCopy] = {}
     if not composed:
         stored = stored_parts(objects, keys, source)
         least = quotas().multipart_part_bytes
-        made = grafts(objects, keys, source, frozenset(source.parts) - stored, record, least=least)
-    return State(
+        made = plan_part_copies(objects, keys, source, frozenset(source.parts) - stored, record, least=least)
+    return LayerState(
         versions=versions,
         candidates=found,
         record=record,
         stored=stored,
-        grafts=made,
+        copies=made,
         composed=composed,
         shelf_bytes=job.shelf_bytes(objects, record.directories if record is not None else ()),
     )
@@ -267,7 +271,7 @@ def _record(objects: Objects, keys: Keys, versions: Sequence[LayerVersion]) -> R
     return record if record is not None and record.digest == digest else None
 
 
-def _parameter(wanted: Wanted, services: Services) -> str | None:
+def _parameter(wanted: DesiredLayer, services: Services) -> str | None:
     prefix = wanted.config.ssm_prefix
     if prefix is None:
         return None

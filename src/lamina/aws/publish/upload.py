@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.api.parallel import in_parallel
 from lamina.aws.api.protocols import CopySource
-from lamina.aws.publish.part_copy import Grafting
+from lamina.aws.publish.part_copy import PartCopier
 from lamina.core.errors import AwsError, IntegrityError
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.protocols import Objects, SentPart, Stored
     from lamina.aws.publish.naming import Keys
-    from lamina.aws.publish.part_copy import Graft
+    from lamina.aws.publish.part_copy import PartCopy
     from lamina.aws.publish.parts import Part
-    from lamina.aws.publish.zip_source import Source
+    from lamina.aws.publish.zip_source import LayerZip
     from lamina.core.reporter import Reporter
 
 __all__ = ["compose", "is_composed", "prove", "send_parts", "stored_parts"]
@@ -31,7 +31,7 @@ __all__ = ["compose", "is_composed", "prove", "send_parts", "stored_parts"]
 _RANGE_BYTES = 8 << 20
 
 
-def stored_parts(objects: Objects, keys: Keys, source: Source) -> frozenset[str]:
+def stored_parts(objects: Objects, keys: Keys, source: LayerZip) -> frozenset[str]:
     """Return the SHA-256 of the parts of *source* that the bucket has, whole and unharmed."""
 
     def stands(piece: tuple[str, Part]) -> str | None:
@@ -41,14 +41,14 @@ def stored_parts(objects: Objects, keys: Keys, source: Source) -> frozenset[str]
     return frozenset(sha256 for sha256 in in_parallel(stands, source.pieces()) if sha256 is not None)
 
 
-def is_composed(objects: Objects, key: str, source: Source) -> bool:
+def is_composed(objects: Objects, key: str, source: LayerZip) -> bool:
     """Return whether the whole layer stands at *key*, as far as can be told before Lambda says its SHA-256."""
     stored = objects.head(key)
-    size = source.cut.zipped_bytes
+    size = source.layout.zipped_bytes
     return stored is not None and stored.size == size and stored.sha256 in (None, source.sha256)
 
 
-def _is(stored: Stored | None, sha256: str, part: Part, source: Source) -> bool:
+def _is(stored: Stored | None, sha256: str, part: Part, source: LayerZip) -> bool:
     if stored is None or stored.size != part.size:
         return False
     if stored.sha256 is None and stored.composite_sha256 is None and stored.etag.endswith('-1"'):
@@ -58,7 +58,7 @@ def _is(stored: Stored | None, sha256: str, part: Part, source: Source) -> bool:
     return stored.proves(sha256, part.size)
 
 
-def _etag(part: Part, source: Source) -> str:
+def _etag(part: Part, source: LayerZip) -> str:
     """Return what S3 says of an object that is composed of *part* alone, without quotes."""
     return f"{hashlib.md5(source.digest(part, 'md5'), usedforsecurity=False).hexdigest()}-1"
 
@@ -66,15 +66,15 @@ def _etag(part: Part, source: Source) -> str:
 def send_parts(
     objects: Objects,
     keys: Keys,
-    source: Source,
+    source: LayerZip,
     missing: Collection[str],
     *,
-    grafts: Mapping[str, Graft],
+    copies: Mapping[str, PartCopy],
     reporter: Reporter,
     check: Callable[[], None],
 ) -> int:
     """
-    Have the *missing* parts stand there, in parallel: made from what stands already as *grafts* tell, or sent.
+    Have the *missing* parts stand there, in parallel: made from what stands already as *copies* tell, or sent.
 
     Return how many bytes were sent; *check* is called before each, and may raise.
     """
@@ -84,8 +84,8 @@ def send_parts(
         sha256, part = piece
         key = keys.part(sha256)
         grafted = 0
-        if (how := grafts.get(sha256)) is not None:
-            grafting = Grafting(
+        if (how := copies.get(sha256)) is not None:
+            grafting = PartCopier(
                 objects=objects, keys=keys, source=source, part=part, advance=reporter.advance, check=check
             )
             grafting.perform(how, key)
@@ -106,7 +106,7 @@ def send_parts(
     return sum(in_parallel(send, pieces))
 
 
-def compose(objects: Objects, key: str, keys: Keys, source: Source) -> int:
+def compose(objects: Objects, key: str, keys: Keys, source: LayerZip) -> int:
     """
     Have S3 put the layer together at *key* from stored parts and a tail that is sent; return how many bytes were sent.
 
@@ -118,18 +118,18 @@ def compose(objects: Objects, key: str, keys: Keys, source: Source) -> int:
         objects.delete(key)
     if source.parts:
         _from_parts(objects, key, keys, source)
-        sent = source.cut.tail_bytes
+        sent = source.layout.tail_bytes
     else:
         with source.open_whole() as body:
             objects.put(key, body, sha256=source.sha256)
-        sent = source.cut.zipped_bytes
+        sent = source.layout.zipped_bytes
     # A reply can get lost, and a publisher can be overtaken: what counts is what stands there.
     if not is_composed(objects, key, source):
         raise IntegrityError(f"`s3://{objects.bucket}/{key}` is not the layer that was put together", hint="run again")
     return sent
 
 
-def prove(objects: Objects, key: str, source: Source) -> str:
+def prove(objects: Objects, key: str, source: LayerZip) -> str:
     """
     Make sure that what stands at *key* is exactly the parts of *source*, of which this machine has only some.
 
@@ -140,7 +140,7 @@ def prove(objects: Objects, key: str, source: Source) -> str:
     if stored is not None and stored.composite_sha256 == source.composite_sha256:
         return ""
     whole = hashlib.sha256()
-    sizes = [*(part.size for part in source.cut.parts), source.cut.tail_bytes]
+    sizes = [*(part.size for part in source.layout.parts), source.layout.tail_bytes]
     start = 0
     same = stored is not None and stored.composite_sha256 is None
     for size, sha256 in zip(sizes, (*source.parts, source.tail_sha256), strict=True):
@@ -161,7 +161,7 @@ def _hash(objects: Objects, key: str, start: int, size: int, whole: hashlib._Has
     return digest.hexdigest()
 
 
-def _from_parts(objects: Objects, key: str, keys: Keys, source: Source) -> None:
+def _from_parts(objects: Objects, key: str, keys: Keys, source: LayerZip) -> None:
     upload_id = objects.begin(key)
     done = False
     try:
@@ -183,7 +183,7 @@ def _from_parts(objects: Objects, key: str, keys: Keys, source: Source) -> None:
             objects.abort(key, upload.id)
 
 
-def _assemble(objects: Objects, key: str, upload: str, keys: Keys, source: Source) -> Sequence[SentPart]:
+def _assemble(objects: Objects, key: str, upload: str, keys: Keys, source: LayerZip) -> Sequence[SentPart]:
     def copy(numbered: tuple[int, str]) -> SentPart:
         number, sha256 = numbered
         sent = objects.copy_part(key, upload, CopySource(number=number, key=keys.part(sha256)))

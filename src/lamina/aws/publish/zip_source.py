@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from lamina.aws.api.protocols import Objects
-    from lamina.aws.publish.desired import Wanted
+    from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Part
     from lamina.core.values import Layer
 
-__all__ = ["Patchwork", "Source", "Window"]
+__all__ = ["LayerZip", "SparseLayerZip", "Window"]
 
 _BUFFER_BYTES = 1 << 20
 _RANGE_BYTES = 8 << 20
 
 
 class Window(io.RawIOBase):
-    """A stretch of a file, which can be read again when a request is sent again."""
+    """A extent of a file, which can be read again when a request is sent again."""
 
     def __init__(self, path: Path, start: int, size: int, *, advance: Callable[[int], None] | None = None) -> None:
         """Open *size* bytes of *path* from *start* on; *advance* is told of what is read for the first time."""
@@ -56,7 +56,7 @@ class Window(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # narrower than any buffer, as RawIOBase calls it
-        """Read up to the end of the stretch."""
+        """Read up to the end of the extent."""
         wanted = min(len(buffer), self._size - self._position)
         count: int = self._file.readinto(memoryview(buffer)[:wanted])
         self._position += count
@@ -66,14 +66,14 @@ class Window(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to *offset* within the stretch."""
+        """Go to *offset* within the extent."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, min(self._size, base + offset))
         self._file.seek(self._start + self._position)
         return self._position
 
     def tell(self) -> int:
-        """Return the position within the stretch."""
+        """Return the position within the extent."""
         return self._position
 
     def close(self) -> None:
@@ -82,10 +82,10 @@ class Window(io.RawIOBase):
         super().close()
 
 
-class Source:
+class LayerZip:
     """The zip of one wanted layer, checked to be what was built."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: DesiredLayer) -> None:
         """
         Hash the zip, once as a whole and once in parts.
 
@@ -94,10 +94,10 @@ class Source:
         self._path = wanted.layer.path
         self._size = wanted.layer.zipped_bytes
         self._layer = wanted.layer
-        self.cut = wanted.cut
+        self.layout = wanted.layout
         whole = hashlib.sha256()
-        spans = [(part.start, part.size) for part in wanted.cut.parts]
-        spans.append((wanted.cut.tail_start, wanted.cut.tail_bytes))
+        spans = [(part.start, part.size) for part in wanted.layout.parts]
+        spans.append((wanted.layout.tail_start, wanted.layout.tail_bytes))
         try:
             digests = [self._hash(start, size, whole) for start, size in spans]
             same = self._path.stat().st_size == self._size and whole.hexdigest() == wanted.layer.sha256
@@ -123,7 +123,7 @@ class Source:
     def shelved(self) -> dict[str, bytes]:
         """Return by name what the bucket is to keep of the layer, so that machines without the wheels can put it together."""
         if self._shelved is None:
-            self._shelved = shelved(self._path, self._layer, self.cut, self.parts)
+            self._shelved = shelved(self._path, self._layer, self.layout, self.parts)
         return self._shelved
 
     def known_in(self, objects: Objects) -> frozenset[str]:  # noqa: ARG002 - a patchwork knows
@@ -144,7 +144,7 @@ class Source:
 
     def pieces(self) -> tuple[tuple[str, Part], ...]:
         """Return the parts with their SHA-256, each once."""
-        return tuple(dict(zip(self.parts, self.cut.parts, strict=True)).items())
+        return tuple(dict(zip(self.parts, self.layout.parts, strict=True)).items())
 
     def open(
         self, part: Part, *, start: int = 0, size: int | None = None, advance: Callable[[int], None] | None = None
@@ -163,7 +163,7 @@ class Source:
 
     def open_tail(self) -> BinaryIO:
         """Open the bytes behind the last part."""
-        return Window(self._path, self.cut.tail_start, self.cut.tail_bytes)  # type: ignore[return-value]
+        return Window(self._path, self.layout.tail_start, self.layout.tail_bytes)  # type: ignore[return-value]
 
     def open_whole(self) -> BinaryIO:
         """Open the whole zip."""
@@ -174,7 +174,7 @@ class Source:
         return self._path.read_bytes()
 
 
-class Patchwork(Source):
+class SparseLayerZip(LayerZip):
     """
     The zip of a layer that was put together without all of its wheels: a file with holes.
 
@@ -183,7 +183,7 @@ class Patchwork(Source):
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: DesiredLayer,
         *,
         parts: tuple[str, ...],
         here: Collection[int],
@@ -203,9 +203,9 @@ class Patchwork(Source):
         self._path = wanted.layer.path
         self._size = wanted.layer.zipped_bytes
         self._layer: Layer = wanted.layer
-        self.cut = wanted.cut
+        self.layout = wanted.layout
         self.parts = parts
-        self.tail_sha256 = self._hash(wanted.cut.tail_start, wanted.cut.tail_bytes, hashlib.sha256())
+        self.tail_sha256 = self._hash(wanted.layout.tail_start, wanted.layout.tail_bytes, hashlib.sha256())
         self.sha256 = wanted.layer.sha256
         self._here = set(here)
         self._payloads = dict(shelf)
@@ -239,7 +239,7 @@ class Patchwork(Source):
         return super().open(part, start=start, size=size, advance=advance)
 
     def _fetch(self, part: Part) -> None:
-        sha256 = self.parts[self.cut.parts.index(part)]
+        sha256 = self.parts[self.layout.parts.index(part)]
         key = self._keys.part(sha256)
         with self._path.open("r+b", buffering=0) as file:
             file.seek(part.start)

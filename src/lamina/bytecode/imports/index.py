@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.store import Store
 
-__all__ = ["Code", "Index", "Scanner", "index_place", "is_index"]
+__all__ = ["Code", "ModuleIndex", "Scanner", "index_place", "is_index"]
 
 AREA = "imports"
 _PROGRAM = Path(__file__).with_name("scan.py")
@@ -82,7 +82,7 @@ def index_place(code: Code, store: Store, *, python: tuple[int, int]) -> Path:
 
 
 def is_index(content: bytes) -> bool:
-    """Return whether *content*, which somebody else wrote, has the form of what `Index` keeps; it need not be true."""
+    """Return whether *content*, which somebody else wrote, has the form of what `ModuleIndex` keeps; it need not be true."""
     try:
         known = _Known(**json.loads(content))
         scans = [decode(row) for row in known.scans.values()]
@@ -125,7 +125,7 @@ class _Known(NamedTuple):
     """Path, or digest of the content, and what was read."""
 
 
-class Index:
+class ModuleIndex:
     """The modules of one tree, and what has been read of them; `save` keeps it."""
 
     def __init__(self, code: Code, store: Store, *, python: tuple[int, int]) -> None:

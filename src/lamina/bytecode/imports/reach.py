@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.imports.index import Index
+from lamina.bytecode.imports.index import ModuleIndex
 from lamina.bytecode.imports.resolve import Module, resolve
 from lamina.bytecode.imports.rules import rules
 
@@ -34,7 +34,7 @@ def reachable(
     Lambda, where a function's own code comes before its layers. *recorded* are names that a profile saw imported.
     Raises `BytecodeError` if the interpreter cannot be run.
     """
-    indexes = {tree.distribution: Index(tree, store, python=scanner.python) for tree in trees}
+    indexes = {tree.distribution: ModuleIndex(tree, store, python=scanner.python) for tree in trees}
     modules: dict[str, Module] = {}
     groups: dict[str, list[str]] = {}
     for index in indexes.values():

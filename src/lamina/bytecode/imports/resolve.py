@@ -15,8 +15,8 @@ from lamina.core.frozen import frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from lamina.bytecode.imports.rules import Rule
-    from lamina.bytecode.imports.scan import Import, Scan
+    from lamina.bytecode.imports.rules import ImportRule
+    from lamina.bytecode.imports.scan import ImportStatement, Scan
 
 __all__ = ["Module", "Reachable", "Reached", "module_name", "resolve"]
 
@@ -109,7 +109,7 @@ def resolve(
     modules: Mapping[str, Module],
     *,
     scans: Callable[[Sequence[Module]], Mapping[str, Scan]],
-    rules: Sequence[Rule] = (),
+    rules: Sequence[ImportRule] = (),
     entry_points: Mapping[str, Sequence[str]] | None = None,
     recorded: Iterable[str] = (),
 ) -> Reachable:
@@ -119,7 +119,7 @@ def resolve(
     *modules* is everything there is, by dotted name. *scans* tells what modules import, by name. *rules* are what is known of
     single packages, *entry_points* the modules that each group of entry points names, *recorded* the names a profile holds.
     """
-    walk = _Walk(modules, rules=rules, entry_points=entry_points or {})
+    walk = _ImportSearch(modules, rules=rules, entry_points=entry_points or {})
     for name in handlers:
         walk.reach(name, None)
     for name in recorded:
@@ -138,18 +138,18 @@ class _Scope(NamedTuple):
     """An outermost function or class of a module, or what runs when that is imported."""
 
     module: Module
-    imports: Sequence[Import]
+    imports: Sequence[ImportStatement]
     mentions: Sequence[str]
 
 
-class _Walk:
+class _ImportSearch:
     """One search, breadth first, so that the importers it notes make shortest chains."""
 
     def __init__(
-        self, modules: Mapping[str, Module], *, rules: Sequence[Rule], entry_points: Mapping[str, Sequence[str]]
+        self, modules: Mapping[str, Module], *, rules: Sequence[ImportRule], entry_points: Mapping[str, Sequence[str]]
     ) -> None:
         self._modules = modules
-        self._rules: dict[str, list[Rule]] = {}
+        self._rules: dict[str, list[ImportRule]] = {}
         for rule in rules:
             self._rules.setdefault(rule.module, []).append(rule)
         self._entry_points = entry_points
@@ -189,7 +189,7 @@ class _Walk:
         for rule in self._rules.get(name, ()):
             self._apply(rule, name)
         mentions = dict(found.mentions)
-        by_scope: dict[str, list[Import]] = {scope: [] for scope in mentions}
+        by_scope: dict[str, list[ImportStatement]] = {scope: [] for scope in mentions}
         for each in found.imports:
             by_scope.setdefault(each.scope, []).append(each)
         for scope, imports in by_scope.items():
@@ -211,7 +211,7 @@ class _Walk:
                     self._live.add(name)
                     pending.extend(self._dormant.pop(name, ()))
 
-    def _follow(self, module: Module, each: Import) -> None:
+    def _follow(self, module: Module, each: ImportStatement) -> None:
         if each.quoted:
             self._quoted(module, each.module)
             return
@@ -274,7 +274,7 @@ class _Walk:
             if found is not None and found.distribution == module.distribution:
                 yield candidate
 
-    def _apply(self, rule: Rule, importer: str) -> None:
+    def _apply(self, rule: ImportRule, importer: str) -> None:
         for name in rule.imports:
             self.reach(name, importer)
         for group in rule.entry_points:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from lamina.core.frozen import frozen
 from lamina.core.toml import data_path, read_data
 
-__all__ = ["FIRST_PARTY", "RECIPE", "Rule", "rules", "rules_digest", "version"]
+__all__ = ["FIRST_PARTY", "RECIPE", "ImportRule", "rules", "rules_digest", "version"]
 
 _DATA = "dynamic_imports.toml"
 
 
 @frozen
-class Rule:
+class ImportRule:
     """What the module imports beyond what its source says."""
 
     module: str
@@ -22,11 +22,11 @@ class Rule:
     reason: str
 
 
-def rules() -> tuple[Rule, ...]:
+def rules() -> tuple[ImportRule, ...]:
     """Return all rules, in the order of the file."""
     rows = read_data(_DATA)["rule"]
     return tuple(
-        Rule(
+        ImportRule(
             module=row["module"],
             imports=tuple(row.get("imports", ())),
             entry_points=tuple(row.get("entry_points", ())),

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Import", "Scan", "decode", "scan", "scan_extension"]
+__all__ = ["ImportStatement", "Scan", "decode", "scan", "scan_extension"]
 
 _DYNAMIC = re.compile(
     rb"import_module|__import__|__getattr__|entry_points|lazy_loader|find_spec|LazyLoader|resolve_name|lazy_import"
@@ -50,7 +50,7 @@ _FACTS = {
 _VERSION = re.compile(r"(?:sys\.)?version_info(\[0\]|\[:2\]|\.major)?")
 
 
-class Import(NamedTuple):
+class ImportStatement(NamedTuple):
     """One import as it is written: ``from ..module import names`` has level 2."""
 
     module: str
@@ -66,7 +66,7 @@ class Import(NamedTuple):
 class Scan(NamedTuple):
     """What one source imports."""
 
-    imports: tuple[Import, ...] = ()
+    imports: tuple[ImportStatement, ...] = ()
     exports: tuple[str, ...] = ()
     """The literal ``__all__``."""
     table: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -84,7 +84,10 @@ def decode(row: Sequence[Any]) -> Scan:
     """Return the scan that *row* holds, as it came out of JSON."""
     imports, exports, table, names, mentions, problem = row
     return Scan(
-        tuple(Import(module, level, tuple(taken), scope, quoted) for module, level, taken, scope, quoted in imports),
+        tuple(
+            ImportStatement(module, level, tuple(taken), scope, quoted)
+            for module, level, taken, scope, quoted in imports
+        ),
         tuple(exports),
         tuple((attribute, tuple(mentioned)) for attribute, mentioned in table),
         tuple(names),
@@ -114,7 +117,7 @@ def scan(source: bytes, *, python: tuple[int, int]) -> Scan:
 
 def _read(tree: ast.Module, source: bytes, python: tuple[int, int]) -> Scan:
     dynamic = _DYNAMIC.search(source) is not None
-    walk = _Walk(python, dynamic=dynamic)
+    walk = _SourceWalk(python, dynamic=dynamic)
     walk.statements(tree.body, "")
     imports = [*walk.imports, *walk.attributes()]
     table: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -129,13 +132,13 @@ def _read(tree: ast.Module, source: bytes, python: tuple[int, int]) -> Scan:
     return Scan(tuple(dict.fromkeys(imports)), walk.exports, table, names, mentions)
 
 
-class _Walk:
+class _SourceWalk:
     """One pass over a source's tree, which knows in what scope it is: "" is what runs when the module is imported."""
 
     def __init__(self, python: tuple[int, int], *, dynamic: bool) -> None:
         self._python = python
         self._dynamic = dynamic
-        self.imports: list[Import] = []
+        self.imports: list[ImportStatement] = []
         self.bound: dict[str, str] = {}
         """Imported name, and what it stands for."""
         self.mentions: dict[str, set[str]] = {"": set()}
@@ -144,13 +147,13 @@ class _Walk:
         self._chains: set[tuple[str, tuple[str, ...], str]] = set()
         """Name, attributes taken from it one after the other, and the scope."""
 
-    def attributes(self) -> Iterator[Import]:
+    def attributes(self) -> Iterator[ImportStatement]:
         """Yield imports for ``package.submodule`` where only ``package`` was imported: it may load it on access."""
         for name, chain, scope in sorted(self._chains):
             if name in self.bound:
                 module = self.bound[name]
                 for attribute in chain[:_DEEP]:
-                    yield Import(module, 0, (attribute,), scope)
+                    yield ImportStatement(module, 0, (attribute,), scope)
                     module = f"{module}.{attribute}"
 
     def statements(self, statements: Iterable[ast.stmt], scope: str, *, owner: str = "") -> None:
@@ -193,13 +196,15 @@ class _Walk:
 
     def _import(self, statement: ast.Import, scope: str) -> None:
         for name in statement.names:
-            self.imports.append(Import(name.name, scope=scope))
+            self.imports.append(ImportStatement(name.name, scope=scope))
             top = name.name.partition(".")[0]
             self.bound[name.asname or top] = name.name if name.asname else top
 
     def _import_from(self, statement: ast.ImportFrom, scope: str) -> None:
         module = statement.module or ""
-        self.imports.append(Import(module, statement.level, tuple(name.name for name in statement.names), scope))
+        self.imports.append(
+            ImportStatement(module, statement.level, tuple(name.name for name in statement.names), scope)
+        )
         for name in statement.names:
             if name.asname not in (None, name.name):
                 # What is used under another name is used.
@@ -246,7 +251,7 @@ class _Walk:
         if isinstance(value, str) and len(value) < _LONG_NAME and _NAME.fullmatch(value):
             self.mentions[scope].add(re.split(r"[.:]", value)[-1])
             if "." in value.lstrip("."):
-                self.imports.append(Import(value.replace(":", "."), 0, (), scope, quoted=True))
+                self.imports.append(ImportStatement(value.replace(":", "."), 0, (), scope, quoted=True))
 
     def _chain(self, node: ast.expr, scope: str) -> ast.expr:
         """Note a chain of attributes, and return what it starts from."""
@@ -270,10 +275,12 @@ class _Walk:
             name = text.partition(":")[0]
             module = name.lstrip(".")
             level = len(name) - len(module)
-            self.imports.append(Import(module, level, (), scope))
+            self.imports.append(ImportStatement(module, level, (), scope))
             for package in packages if level else ():
                 parents = package.split(".")
-                self.imports.append(Import(".".join([*parents[: len(parents) - level + 1], module]), 0, (), scope))
+                self.imports.append(
+                    ImportStatement(".".join([*parents[: len(parents) - level + 1], module]), 0, (), scope)
+                )
 
 
 def _called(call: ast.Call) -> str:
@@ -375,7 +382,7 @@ def scan_extension(content: bytes, modules: Iterable[str]) -> Scan:
     for top, candidates in by_top.items():
         texts = {text.decode() for text in re.findall(rb"(?=(" + re.escape(top).encode() + rb"\.[\w.]+))", content)}
         named.update(name for name in candidates if "." in name and any(text.startswith(name) for text in texts))
-    return Scan(tuple(Import(name) for name in sorted(named)))
+    return Scan(tuple(ImportStatement(name) for name in sorted(named)))
 
 
 def _serve() -> None:

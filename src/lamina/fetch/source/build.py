@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
     from lamina.core.target import Target
     from lamina.core.values import SourcePin
-    from lamina.fetch.index import Index
+    from lamina.fetch.index import PackageIndex
 
 __all__ = ["Workshop", "build"]
 
@@ -50,7 +50,7 @@ class Workshop:
 
     target: Target
     store: Store
-    index: Index
+    index: PackageIndex
     """Its project is where uv looks for settings, such as the indexes of build requirements; asked for suggestions."""
     fetch: Callable[[Pin], Path]
     """Brings a locked source archive into the store."""

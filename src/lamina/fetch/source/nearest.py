@@ -12,12 +12,12 @@ from lamina.core.errors import FetchError
 if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.core.values import SourcePin
-    from lamina.fetch.index import Index
+    from lamina.fetch.index import PackageIndex
 
 __all__ = ["nearest"]
 
 
-def nearest(pin: SourcePin, target: Target, index: Index) -> str | None:
+def nearest(pin: SourcePin, target: Target, index: PackageIndex) -> str | None:
     """
     Return ``name==version`` of the next later version with a wheel that *target* takes, else of the last earlier one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 
-class Plan(TypedDict):
+class RootPlan(TypedDict):
     """What the new root holds."""
 
     root: str
@@ -26,7 +26,7 @@ class Order(TypedDict):
     arguments: list[str]
     environment: dict[str, str]
     directory: str
-    plan: Plan | None
+    plan: RootPlan | None
     """The world; without one the program runs in the host's."""
     detached: bool
     """Whether the program is kept from the terminal, its signals, and the user's privileges."""

@@ -13,7 +13,7 @@ from lamina.local.guest import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lamina.local.guest.order import Plan
+    from lamina.local.guest.order import RootPlan
 
 # What a program needs from the host to run at all. Home directories are not among it, nor is the project.
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "dev", "sys", "nix", "gnu")
@@ -23,7 +23,7 @@ _RESOLVERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
 _EPHEMERAL = "/tmp"  # noqa: S108
 
 
-def build(plan: Plan) -> None:
+def build(plan: RootPlan) -> None:
     """Build the root and enter it; raises OSError where the kernel refuses."""
     root = plan["root"]
     kernel.unshare(kernel.CLONE_NEWNS)

@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from lamina.local.guest.order import Order, Plan
+    from lamina.local.guest.order import Order, RootPlan
 
 _TICK_MILLISECONDS = 20
 _CHUNK = 1 << 16
@@ -201,7 +201,7 @@ def _separate() -> None:
         raise Refused(str(error.strerror or error)) from error
 
 
-def _contain(order: Order, plan: Plan, telling: int, telling_status: int) -> NoReturn:
+def _contain(order: Order, plan: RootPlan, telling: int, telling_status: int) -> NoReturn:
     """Be the first process of the namespace: build the world, start the program, wait for it; with it goes everything else."""
     try:
         kernel.die_with_parent(signal.SIGKILL)

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from lamina.core.target import Quotas
     from lamina.project.service import Service
 
-__all__ = ["DistributionSize", "LayerSize", "PackageSize", "Share", "SizedLayer", "SizedPackage", "check"]
+__all__ = ["DistributionSize", "LayerSize", "PackageSize", "SizedDistribution", "SizedLayer", "SizedPackage", "check"]
 
 # A lock that is refreshed once moves a layer by a few per cent: less than this, and the next deploy may be the one.
 _HEADROOM = 0.05
 _SHOWN = 3
 
 
-class Share(Protocol):
+class SizedDistribution(Protocol):
     """One distribution's part of a layer: `model.Distribution`, or an estimate of one."""
 
     @property
@@ -66,7 +66,7 @@ class SizedLayer(Protocol):
         """Of all its files."""
 
     @property
-    def distributions(self) -> Sequence[Share]:
+    def distributions(self) -> Sequence[SizedDistribution]:
         """What it is made of."""
 
 

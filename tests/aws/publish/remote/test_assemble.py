@@ -10,31 +10,31 @@ from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.remote.assemble import assemble
 from lamina.core.store import Store
 from lamina.pipeline.build import build
-from lamina.pipeline.plan import Options
+from lamina.pipeline.plan import BuildOptions
 from services import make_service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lamina.aws.publish.survey import Place
+    from lamina.aws.publish.survey import Destination
 
 BUCKET = PublishConfig(bucket="artifacts")
 
 
-def connect() -> Sequence[Place]:
+def connect() -> Sequence[Destination]:
     pytest.fail("AWS was asked")
 
 
 @pytest.mark.parametrize(
     ("settings", "options"),
     [
-        (PublishConfig(), Options()),
-        (PublishConfig(bucket="artifacts", fetches=True), Options()),
-        (BUCKET, Options(offline=True)),
+        (PublishConfig(), BuildOptions()),
+        (PublishConfig(bucket="artifacts", fetches=True), BuildOptions()),
+        (BUCKET, BuildOptions(offline=True)),
     ],
 )
-def test_not_wanted(tmp_path: Path, settings: PublishConfig, options: Options) -> None:
+def test_not_wanted(tmp_path: Path, settings: PublishConfig, options: BuildOptions) -> None:
     """Without a bucket, without its trust, and offline everything is built."""
     project = make_service(tmp_path).write()
     store = Store(tmp_path / "store")
@@ -46,7 +46,7 @@ def test_no_use(tmp_path: Path) -> None:
     """With all wheels in the store, or all layers as they are to be, AWS is not asked."""
     project = make_service(tmp_path).write()
     store, other = Store(tmp_path / "store"), Store(tmp_path / "other")
-    build(project, Options(), store=store)
+    build(project, BuildOptions(), store=store)
 
-    assert assemble(project, BUCKET, Options(), connect, directory=tmp_path / "work", store=store) is None
-    assert assemble(project, BUCKET, Options(), connect, directory=tmp_path / "work", store=other) is None
+    assert assemble(project, BUCKET, BuildOptions(), connect, directory=tmp_path / "work", store=store) is None
+    assert assemble(project, BUCKET, BuildOptions(), connect, directory=tmp_path / "work", store=other) is None

@@ -10,9 +10,9 @@ import pytest
 from aws.fakes import Cloud
 from aws.made import PART, make_layer, make_wanted
 from lamina.aws.publish.naming import Keys
-from lamina.aws.publish.remote.index import Shelf, unwrap, wrap
+from lamina.aws.publish.remote.index import RemoteIndex, unwrap, wrap
 from lamina.aws.publish.upload import compose, prove
-from lamina.aws.publish.zip_source import Source
+from lamina.aws.publish.zip_source import LayerZip
 from lamina.core.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -43,18 +43,18 @@ def objects() -> FakeObjects:
 def test_refused_and_replaced(objects: FakeObjects, content: bytes) -> None:
     """What is truncated, too long, exchanged, or too large to be read is refused, and replaced by who has it."""
     objects.put(KEYS.directory(A), content, sha256=hashlib.sha256(content).hexdigest())
-    shelf = Shelf(objects, KEYS)
+    shelf = RemoteIndex(objects, KEYS)
 
     assert {} == shelf.look([A, B])
     assert {A} == shelf.refused
     assert 0 < shelf.put({A: wrap(A, b"payload")})
-    assert {A: b"payload"} == Shelf(objects, KEYS).look([A])
+    assert {A: b"payload"} == RemoteIndex(objects, KEYS).look([A])
 
 
 def test_each_is_read_and_sent_once(objects: FakeObjects) -> None:
     """What was found is not asked for again; what stands there, or is known to, is not sent."""
-    Shelf(objects, KEYS).put({A: wrap(A, b"one")})
-    shelf = Shelf(objects, KEYS)
+    RemoteIndex(objects, KEYS).put({A: wrap(A, b"one")})
+    shelf = RemoteIndex(objects, KEYS)
     shelf.look([A])
     shelf.look([A])
     sent = shelf.put({A: wrap(A, b"two"), B: wrap(B, b"known")}, known={B})
@@ -68,9 +68,9 @@ def test_bombs_are_not_inflated() -> None:
     assert unwrap(A, wrap(A, bytes((64 << 20) + 1))) is None
 
 
-def composed(objects: FakeObjects, directory: Path) -> tuple[Source, str]:
+def composed(objects: FakeObjects, directory: Path) -> tuple[LayerZip, str]:
     wanted = make_wanted(make_layer(directory, {"big": PART + 1, "small": 1000}))
-    source = Source(wanted)
+    source = LayerZip(wanted)
     key = KEYS.layer(wanted.layer.digest)
     for sha256, part in source.pieces():
         with source.open(part) as body:

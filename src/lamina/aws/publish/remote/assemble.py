@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING
 from lamina.archive.layer import ending, in_order
 from lamina.archive.zip.zipformat import end_of_directory
 from lamina.aws.publish.manifest import decode as decode_record
-from lamina.aws.publish.parts import cut
-from lamina.aws.publish.remote.index import Shelf, shelved
+from lamina.aws.publish.parts import layout_parts
+from lamina.aws.publish.remote.index import RemoteIndex, shelved
 from lamina.aws.publish.remote.metadata import absent_codes, is_fine, is_of_imports, note_places, source_tree
-from lamina.aws.publish.remote.segments import Pieces, sharing_name, sharing_note
-from lamina.aws.publish.zip_source import Patchwork
+from lamina.aws.publish.remote.segments import RemoteSegments, sharing_name, sharing_note
+from lamina.aws.publish.zip_source import SparseLayerZip
 from lamina.bytecode.choice import Toolchain, follow, known_choice
 from lamina.bytecode.imports.index import index_place
 from lamina.core.frozen import replace
@@ -38,9 +38,9 @@ from lamina.core.store import Store
 from lamina.core.target import quotas
 from lamina.core.values import Build, Layer, Package
 from lamina.pipeline.checks import finished
-from lamina.pipeline.layers import LayerPlan, closure_of, distributions, reuse, stretches
+from lamina.pipeline.layers import LayerPlan, closure_of, distributions, extents, reuse
 from lamina.pipeline.packages import pack_anew
-from lamina.pipeline.plan import Session, plan_for
+from lamina.pipeline.plan import BuildContext, plan_for
 from lamina.pipeline.previous import Previous
 from lamina.pipeline.report import place_of
 from lamina.project import config
@@ -52,15 +52,15 @@ if TYPE_CHECKING:
     from lamina.archive.layer import Contribution
     from lamina.aws.api.protocols import Objects
     from lamina.aws.publish.config import PublishConfig
-    from lamina.aws.publish.desired import Wanted
-    from lamina.aws.publish.remote.segments import Laid
-    from lamina.aws.publish.survey import Place
-    from lamina.aws.publish.zip_source import Source
-    from lamina.bytecode.choice import Choice, Closure
+    from lamina.aws.publish.desired import DesiredLayer
+    from lamina.aws.publish.remote.segments import SparseZip
+    from lamina.aws.publish.survey import Destination
+    from lamina.aws.publish.zip_source import LayerZip
+    from lamina.bytecode.choice import BytecodeChoice, Closure
     from lamina.core.reporter import Reporter
     from lamina.core.values import Finding
     from lamina.fetch.provider import WheelProvider
-    from lamina.pipeline.plan import Options, Plan
+    from lamina.pipeline.plan import BuildOptions, BuildPlan
     from lamina.project.service import Service
     from lamina.project.sources import SourceTree
 
@@ -73,9 +73,9 @@ class Assembled:
 
     builds: tuple[Build, ...]
     """One for each target."""
-    _sources: Mapping[str, Callable[[Wanted], Source]]
+    _sources: Mapping[str, Callable[[DesiredLayer], LayerZip]]
 
-    def source(self, wanted: Wanted) -> Source | None:
+    def source(self, wanted: DesiredLayer) -> LayerZip | None:
         """Return the zip of a layer, as far as it is here; nothing for a layer that the last build left."""
         make = self._sources.get(wanted.layer.digest)
         return None if make is None else make(wanted)
@@ -84,8 +84,8 @@ class Assembled:
 def assemble(
     project: Path,
     settings: PublishConfig,
-    options: Options,
-    connect: Callable[[], Sequence[Place]],
+    options: BuildOptions,
+    connect: Callable[[], Sequence[Destination]],
     *,
     directory: Path,
     packing: bool = False,
@@ -100,7 +100,7 @@ def assemble(
     check has to read what is not here. AWS is not asked before it may help.
     Raises what planning, fetching, splicing and compiling raise, and AwsError and its kinds.
     """
-    session = Session.open(project, options, store=store, reporter=reporter)
+    session = BuildContext.open(project, options, store=store, reporter=reporter)
     if settings.bucket is None or settings.fetches or options.offline:
         return None
     with session.store.in_use():
@@ -128,7 +128,7 @@ def _omitted(parts: Iterable[Contribution]) -> dict[str, frozenset[str]]:
     return {part.name: part.omitted for part in parts if not part.is_bytecode}
 
 
-def _stand(plans: Sequence[Plan], session: Session) -> bool:
+def _stand(plans: Sequence[BuildPlan], session: BuildContext) -> bool:
     """Return whether the last build left all layers as they are to be, which needs no wheel."""
     for planned in plans:
         previous = Previous.of(session.project, session.output)
@@ -146,21 +146,21 @@ def _stand(plans: Sequence[Plan], session: Session) -> bool:
 class _Bench:
     """Where the layers of all targets of a service are put together."""
 
-    session: Session
+    session: BuildContext
     objects: Objects
-    place: Place
+    place: Destination
     directory: Path
     several: bool
     """Whether other buckets may have to get what this one knows."""
     packing: bool
-    sources: dict[str, Callable[[Wanted], Source]] = field(default_factory=dict)
+    sources: dict[str, Callable[[DesiredLayer], LayerZip]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shelf = Shelf(self.objects, self.place.keys)
+        self.shelf = RemoteIndex(self.objects, self.place.keys)
         # What the shelf says of modules is used here, and gone afterwards.
         self.notes = Store(self.directory / "notes")
 
-    def build(self, planned: Plan) -> Build | None:
+    def build(self, planned: BuildPlan) -> Build | None:
         """Return the build for one target; nothing where it has to be made in full."""
         started, service, session = time.perf_counter(), planned.service, self.session
         supply = session.provider(service.target)
@@ -171,7 +171,7 @@ class _Bench:
             return None
         tree = source_tree(planned, session)
         with Toolchain(service.target.python, session.store) as toolchain:
-            pieces = Pieces(
+            pieces = RemoteSegments(
                 self.shelf, self.objects, self.place.keys, supply=supply, toolchain=toolchain, store=session.store
             )
             noted = self._bring_notes(planned, tree)
@@ -197,7 +197,7 @@ class _Bench:
             seconds=time.perf_counter() - started,
         )
 
-    def _bring_notes(self, planned: Plan, tree: SourceTree) -> tuple[Path, ...]:
+    def _bring_notes(self, planned: BuildPlan, tree: SourceTree) -> tuple[Path, ...]:
         """Put what is known of modules, here or on the shelf, into the store of notes; return where all of it would be."""
         places = note_places(planned, tree, self.notes, self.session)
         reached = [place for place in places if not is_of_imports(place)]
@@ -221,8 +221,8 @@ class _Bench:
                     file.write(content)
 
     def _choice(
-        self, closure: Closure, planned: Plan, tree: SourceTree, supply: WheelProvider, toolchain: Toolchain
-    ) -> Choice:
+        self, closure: Closure, planned: BuildPlan, tree: SourceTree, supply: WheelProvider, toolchain: Toolchain
+    ) -> BytecodeChoice:
         known = known_choice(planned.service, closure, tree, toolchain=toolchain, store=self.notes)
         if known is not None:
             return known
@@ -233,7 +233,7 @@ class _Bench:
         supply.all(unknown)
         return follow(planned.service, closure, tree, codes, toolchain=toolchain, store=self.notes)
 
-    def _layer(self, plan: LayerPlan, pieces: Pieces, noted: Sequence[Path]) -> Layer:
+    def _layer(self, plan: LayerPlan, pieces: RemoteSegments, noted: Sequence[Path]) -> Layer:
         """Lay the planned layer out, and keep how to make its source."""
         identity, digest = plan.identity, plan.digest
         path = self.directory / f"{digest}.zip"
@@ -241,7 +241,7 @@ class _Bench:
             parts = pieces.contributions(plan)
             ordered = in_order(parts)
             end = ending([each.segment for each in ordered], identity, digest)
-            pattern = cut(stretches(parts), end.zipped_bytes, quotas())
+            pattern = layout_parts(extents(parts), end.zipped_bytes, quotas())
             # Each time that this fails the shelf knows less, and in the end nothing.
             if (laid := pieces.lay(path, ordered, end, pattern)) is not None:
                 break
@@ -254,14 +254,14 @@ class _Bench:
             unzipped_bytes=end.unzipped_bytes,
             files=end.files,
             distributions=tuple(distributions(plan.selection.pins, parts)),
-            stretches=stretches(parts),
+            extents=extents(parts),
         )
         sharing, content = sharing_note(plan.selection.pins, plan.recipe, _omitted(parts))
         payloads = {place.stem: place.read_bytes() for place in noted if place.is_file()}
         payloads |= {sharing: content, **self.shelf.look(laid.elsewhere)}
         payloads |= shelved(path, layer, pattern, laid.parts, elsewhere=laid.elsewhere)
         there = self.shelf.look(payloads)
-        self.sources[digest] = lambda wanted: Patchwork(
+        self.sources[digest] = lambda wanted: SparseLayerZip(
             wanted,
             parts=laid.parts,
             here=laid.here,
@@ -274,7 +274,7 @@ class _Bench:
         )
         return layer
 
-    def _sha256(self, path: Path, digest: str, laid: Laid, *, size: int) -> str:
+    def _sha256(self, path: Path, digest: str, laid: SparseZip, *, size: int) -> str:
         """Return the SHA-256 of the whole zip, if it is here, or if who put it together before has recorded it."""
         if laid.whole:
             with path.open("rb") as file:

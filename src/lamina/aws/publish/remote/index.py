@@ -21,7 +21,7 @@ import zlib
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from lamina.archive.remote_segment import Standing, describe, encode, rows_between
+from lamina.archive.remote_segment import SegmentLocation, describe, encode, rows_between
 from lamina.archive.zip.listing import raw_directory
 from lamina.aws.api.parallel import in_parallel
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.protocols import Objects
     from lamina.aws.publish.naming import Keys
-    from lamina.aws.publish.parts import Cut
+    from lamina.aws.publish.parts import PartLayout
     from lamina.core.values import Layer
 
-__all__ = ["Shelf", "group", "group_name", "grouped", "shelved", "unwrap", "wrap"]
+__all__ = ["RemoteIndex", "group", "group_name", "grouped", "shelved", "unwrap", "wrap"]
 
 _MARK = b"lamina directory 1"
 _MOST_STORED = 16 << 20
@@ -64,48 +64,50 @@ def grouped(payload: bytes) -> str | None:
 
 
 def shelved(
-    path: Path, layer: Layer, cut: Cut, parts: Sequence[str], *, elsewhere: Mapping[str, str] | None = None
+    path: Path, layer: Layer, layout: PartLayout, parts: Sequence[str], *, elsewhere: Mapping[str, str] | None = None
 ) -> dict[str, bytes]:
     """
     Return by name what is to be kept of *layer*, whose zip is at *path*: of each segment, and of each group.
 
-    *parts* are the SHA-256 of the parts of its *cut*. Segments named in *elsewhere*, whose values are their SHA-256, are not at
+    *parts* are the SHA-256 of the parts of its *layout*. Segments named in *elsewhere*, whose values are their SHA-256, are not at
     *path*, and left out. There is nothing to return for a layer whose segments have no names.
     """
-    stretches, known = layer.stretches, elsewhere or {}
-    if not all(stretch.segment for stretch in stretches):
+    extents, known = layer.extents, elsewhere or {}
+    if not all(extent.segment for extent in extents):
         return {}
-    starts = [0, *accumulate(stretch.size for stretch in stretches)]
-    spans = [(start, stretch.size) for start, stretch in zip(starts, stretches, strict=False)]
+    starts = [0, *accumulate(extent.size for extent in extents)]
+    spans = [(start, extent.size) for start, extent in zip(starts, extents, strict=False)]
     found: dict[str, bytes] = {}
     sha256s: list[str] = []
-    standings = list(_standings(spans, cut, parts, layer.digest))
+    standings = list(_standings(spans, layout, parts, layer.digest))
     with path.open("rb", buffering=0) as file:
         rows = rows_between(raw_directory(path), spans)
-        for number, stretch in enumerate(stretches):
-            if stretch.segment in known:
-                sha256s.append(known[stretch.segment])
+        for number, extent in enumerate(extents):
+            if extent.segment in known:
+                sha256s.append(known[extent.segment])
                 continue
-            fragment = describe(stretch.segment, file, spans[number], rows[number], standings[number])
+            fragment = describe(extent.segment, file, spans[number], rows[number], standings[number])
             sha256s.append(fragment.sha256)
-            found[stretch.segment] = encode(fragment)
+            found[extent.segment] = encode(fragment)
     number = 0
-    for part, sha256 in zip(cut.parts, parts, strict=True):
-        count = len(part.stretches)
+    for part, sha256 in zip(layout.parts, parts, strict=True):
+        count = len(part.extents)
         if count > 1:
             found[group_name(sha256s[number : number + count])] = group(sha256)
         number += count
     return found
 
 
-def _standings(spans: Sequence[tuple[int, int]], cut: Cut, parts: Sequence[str], digest: str) -> Iterator[Standing]:
-    ends = [(part.start + part.size, part.start, sha256) for part, sha256 in zip(cut.parts, parts, strict=True)]
+def _standings(
+    spans: Sequence[tuple[int, int]], layout: PartLayout, parts: Sequence[str], digest: str
+) -> Iterator[SegmentLocation]:
+    ends = [(part.start + part.size, part.start, sha256) for part, sha256 in zip(layout.parts, parts, strict=True)]
     for start, _ in spans:
         inside = next(((begin, sha256) for end, begin, sha256 in ends if begin <= start < end), None)
         if inside is None:
-            yield Standing(key=f"layers/{digest}.zip", start=start)
+            yield SegmentLocation(key=f"layers/{digest}.zip", start=start)
         else:
-            yield Standing(key=f"parts/{inside[1]}", start=start - inside[0])
+            yield SegmentLocation(key=f"parts/{inside[1]}", start=start - inside[0])
 
 
 def wrap(name: str, payload: bytes) -> bytes:
@@ -128,7 +130,7 @@ def unwrap(name: str, content: bytes) -> bytes | None:
     return payload if whole and hashlib.sha256(payload).hexdigest().encode() == line.rpartition(b" ")[2] else None
 
 
-class Shelf:
+class RemoteIndex:
     """The objects of one bucket that stand in for wheels. Methods may be called from several threads at once."""
 
     def __init__(self, objects: Objects, keys: Keys, *, refused: Iterable[str] = ()) -> None:

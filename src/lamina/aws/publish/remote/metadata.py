@@ -19,7 +19,7 @@ from lamina.bytecode.modules import AbsentCode
 from lamina.core.frozen import replace
 from lamina.pipeline.build import with_local
 from lamina.pipeline.layers import closure_of
-from lamina.pipeline.plan import Session, plan_for
+from lamina.pipeline.plan import BuildContext, plan_for
 from lamina.project import config
 from lamina.project.service import BytecodeMode
 from lamina.project.sources import walk
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin, Wheel
     from lamina.fetch.provider import WheelProvider
     from lamina.pipeline.layers import Draft
-    from lamina.pipeline.plan import Options, Plan
+    from lamina.pipeline.plan import BuildOptions, BuildPlan
     from lamina.project.sources import SourceTree
 
 __all__ = ["absent_codes", "is_fine", "is_of_imports", "note_places", "notes", "source_tree"]
 
 
-def notes(project: Path, options: Options, *, store: Store | None = None) -> dict[str, bytes]:
+def notes(project: Path, options: BuildOptions, *, store: Store | None = None) -> dict[str, bytes]:
     """
     Return by name what the shelf is to keep of *project* beside its layers: what modules import, what the handlers
     reach, and which paths wheels share.
 
     Raises what planning raises. What the store does not have is left out.
     """
-    session = Session.open(project, options, store=store)
+    session = BuildContext.open(project, options, store=store)
     service = config.load(project, options.overrides)
     found: dict[str, bytes] = {}
     for target in (service.target, *service.others):
@@ -65,7 +65,7 @@ def _sharing(draft: Draft, store: Store) -> list[tuple[str, bytes]]:
     return [] if len(segments) < len(pins) else [sharing_note(pins, draft.recipe, shared_paths(segments))]
 
 
-def note_places(planned: Plan, tree: SourceTree, store: Store, session: Session) -> list[Path]:
+def note_places(planned: BuildPlan, tree: SourceTree, store: Store, session: BuildContext) -> list[Path]:
     """Return where *store* keeps what of the wheels' modules decides which of them are compiled."""
     service = planned.service
     if service.bytecode is not BytecodeMode.REACHABLE:
@@ -89,7 +89,7 @@ def absent_codes(closure: Closure, supply: WheelProvider) -> list[AbsentCode]:
     return [AbsentCode(pin=pin, recipe=closure.recipe, fetch=fetch) for pin in closure.pins]
 
 
-def source_tree(planned: Plan, session: Session) -> SourceTree:
+def source_tree(planned: BuildPlan, session: BuildContext) -> SourceTree:
     """Return the first-party sources of the service, with what comes from local packages."""
     tree = walk(session.project, planned.service.source, planned.service.include)
     return with_local(tree, planned, session.provider(planned.service.target), session)

@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from lamina.archive.layer import Ending
-    from lamina.archive.remote_segment import Fragment
+    from lamina.archive.remote_segment import RemoteSegment
     from lamina.archive.segment import Recipe, Segment
     from lamina.aws.api.protocols import Objects
     from lamina.aws.publish.naming import Keys
-    from lamina.aws.publish.parts import Cut, Part
-    from lamina.aws.publish.remote.index import Shelf
+    from lamina.aws.publish.parts import Part, PartLayout
+    from lamina.aws.publish.remote.index import RemoteIndex
     from lamina.bytecode.choice import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Pin
     from lamina.fetch.provider import WheelProvider
     from lamina.pipeline.layers import LayerPlan
 
-__all__ = ["Laid", "Pieces", "sharing_name", "sharing_note"]
+__all__ = ["RemoteSegments", "SparseZip", "sharing_name", "sharing_note"]
 
 _RANGE_BYTES = 8 << 20
 
 
 @frozen
-class Laid:
+class SparseZip:
     """A layer's zip on disk, with holes."""
 
     parts: tuple[str, ...]
@@ -83,11 +83,18 @@ def _read_sharing(content: bytes) -> dict[str, frozenset[str]] | None:
         return None
 
 
-class Pieces:
+class RemoteSegments:
     """The segments of one target's layers."""
 
     def __init__(
-        self, shelf: Shelf, objects: Objects, keys: Keys, *, supply: WheelProvider, toolchain: Toolchain, store: Store
+        self,
+        shelf: RemoteIndex,
+        objects: Objects,
+        keys: Keys,
+        *,
+        supply: WheelProvider,
+        toolchain: Toolchain,
+        store: Store,
     ) -> None:
         """Ask *store* first, then *shelf*, and *supply* for wheels; bytes are in *objects*."""
         self._shelf = shelf
@@ -96,7 +103,7 @@ class Pieces:
         self._supply = supply
         self._toolchain = toolchain
         self._store = store
-        self._fragments: dict[str, Fragment] = {}
+        self._fragments: dict[str, RemoteSegment] = {}
 
     def known(self, pins: Sequence[Pin], recipe: Recipe) -> int:
         """Return of how many of *pins* the shelf describes the segment."""
@@ -208,7 +215,7 @@ class Pieces:
             found[pin.name] = made.segment
         return [Contribution(name=name, segment=segment, is_bytecode=True) for name, segment in found.items()]
 
-    def lay(self, path: Path, ordered: Sequence[Contribution], end: Ending, cut: Cut) -> Laid | None:
+    def lay(self, path: Path, ordered: Sequence[Contribution], end: Ending, layout: PartLayout) -> SparseZip | None:
         """
         Write the zip of *ordered* contributions and *end* to *path*, as far as its bytes are here or have to be.
 
@@ -220,12 +227,12 @@ class Pieces:
         with path.open("w+b", buffering=0) as file:
             file.truncate(end.zipped_bytes)
             sha256s = [self._place(file, segment, start) for segment, start in zip(segments, starts, strict=False)]
-            parts = self._expected(cut, sha256s)
+            parts = self._expected(layout, sha256s)
             here: set[int] = set()
             failed: list[int] = []
             number = 0
-            for at, (part, sha256) in enumerate(zip(cut.parts, parts, strict=True)):
-                count = len(part.stretches)
+            for at, (part, sha256) in enumerate(zip(layout.parts, parts, strict=True)):
+                count = len(part.extents)
                 inside = range(number, number + count)
                 number += count
                 if not any(segments[each].path.stem in self._fragments for each in inside):
@@ -241,7 +248,7 @@ class Pieces:
         if failed:
             return None
         names = [segment.path.stem for segment in segments]
-        return Laid(
+        return SparseZip(
             parts=tuple(sha256 for sha256 in parts if sha256 is not None),
             here=frozenset(here),
             whole=len(here) == len(parts),
@@ -271,16 +278,16 @@ class Pieces:
             )
         return digest.hexdigest()
 
-    def _expected(self, cut: Cut, sha256s: Sequence[str]) -> list[str | None]:
+    def _expected(self, layout: PartLayout, sha256s: Sequence[str]) -> list[str | None]:
         """Return the SHA-256 of each part that the bucket has, whole and unharmed."""
         groups: list[str] = []
         number = 0
-        for part in cut.parts:
-            groups.append(group_name(sha256s[number : number + len(part.stretches)]))
-            number += len(part.stretches)
-        several = [name for name, part in zip(groups, cut.parts, strict=True) if len(part.stretches) > 1]
+        for part in layout.parts:
+            groups.append(group_name(sha256s[number : number + len(part.extents)]))
+            number += len(part.extents)
+        several = [name for name, part in zip(groups, layout.parts, strict=True) if len(part.extents) > 1]
         known = {name: grouped(payload) for name, payload in self._shelf.look(several).items()}
-        singles = {part.start: sha256s[at] for at, part in self._single(cut)}
+        singles = {part.start: sha256s[at] for at, part in self._single(layout)}
 
         def stands(numbered: tuple[str, Part]) -> str | None:
             name, part = numbered
@@ -293,13 +300,13 @@ class Pieces:
                 self._shelf.refuse(name)
             return sha256 if whole else None
 
-        return in_parallel(stands, zip(groups, cut.parts, strict=True))
+        return in_parallel(stands, zip(groups, layout.parts, strict=True))
 
     @staticmethod
-    def _single(cut: Cut) -> list[tuple[int, Part]]:
+    def _single(layout: PartLayout) -> list[tuple[int, Part]]:
         """Return the parts of one segment, each with that segment's number."""
-        numbers = [0, *accumulate(len(part.stretches) for part in cut.parts)]
-        return [(at, part) for at, part in zip(numbers, cut.parts, strict=False) if len(part.stretches) == 1]
+        numbers = [0, *accumulate(len(part.extents) for part in layout.parts)]
+        return [(at, part) for at, part in zip(numbers, layout.parts, strict=False) if len(part.extents) == 1]
 
     def _bring(self, file: BinaryIO, segment: Segment, start: int) -> bool:
         """Write all bytes of a segment, from where they stand; say whether they were what they should be."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lamina.aws.api.protocols import Objects
     from lamina.core.reporter import Reporter
 
-__all__ = ["Entry", "SharedStore", "TracedStore", "split_url"]
+__all__ = ["SharedStore", "StoreEntry", "TracedStore", "split_url"]
 
 _VERSION = "1"
 _WORKERS = 4
@@ -74,7 +74,7 @@ class TracedStore(Store):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class StoreEntry:
     """One file of the store."""
 
     path: str
@@ -99,7 +99,7 @@ class SharedStore:
         self._prefix = prefix
         self._list = f"{prefix}caches/{name}.json"
         self._reporter = reporter
-        self._listed: tuple[Entry, ...] = ()
+        self._listed: tuple[StoreEntry, ...] = ()
         self._refused: set[str] = set()
 
     def pull(self, store: Store) -> int:
@@ -123,7 +123,7 @@ class SharedStore:
             )
         return sum(sizes)
 
-    def _bring(self, entry: Entry, store: Store) -> int:
+    def _bring(self, entry: StoreEntry, store: Store) -> int:
         key = self._blob(entry.sha256)
         stored = self._objects.head(key)
         # Its size is looked at before its content is read: what is too large never arrives.
@@ -163,7 +163,7 @@ class SharedStore:
         self._objects.put(self._list, content, sha256=hashlib.sha256(content).hexdigest(), absent=False)
         return sent
 
-    def _add(self, entry: Entry, store: Store) -> int:
+    def _add(self, entry: StoreEntry, store: Store) -> int:
         key = self._blob(entry.sha256)
         with (store.root / entry.path).open("rb") as body:
             sent = self._objects.put(key, body, sha256=entry.sha256)
@@ -184,13 +184,13 @@ def _is_shared(path: str) -> bool:
     return _DERIVED.fullmatch(path) is not None or _WHEEL.fullmatch(path) is not None
 
 
-def _measure(root: Path, path: str) -> Entry:
+def _measure(root: Path, path: str) -> StoreEntry:
     with (root / path).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return Entry(path=path, sha256=sha256, size=file.tell())
+        return StoreEntry(path=path, sha256=sha256, size=file.tell())
 
 
-def _prove(content: bytes, entry: Entry) -> None:
+def _prove(content: bytes, entry: StoreEntry) -> None:
     """Raise ArchiveError for a wheel that no index could have given: its hash is in its path, and its RECORD has to be right."""
     wheel = _WHEEL.fullmatch(entry.path)
     if wheel is None:
@@ -210,19 +210,19 @@ def _prove(content: bytes, entry: Entry) -> None:
         verify_record(path, Pin(name=name, version=str(version), filename=filename, sha256=entry.sha256))
 
 
-def _encode(entries: Iterable[Entry]) -> bytes:
+def _encode(entries: Iterable[StoreEntry]) -> bytes:
     rows = [{"path": entry.path, "sha256": entry.sha256, "size": entry.size} for entry in entries]
     return json.dumps({"version": _VERSION, "entries": rows}, separators=(",", ":")).encode()
 
 
-def _decode(content: bytes) -> tuple[Entry, ...]:
+def _decode(content: bytes) -> tuple[StoreEntry, ...]:
     """Return the entries of a list that name files which may be shared; a list that is none has none."""
     try:
         document: dict[str, Any] = json.loads(content)
         if document["version"] != _VERSION:
             return ()
         found = [
-            Entry(path=str(row["path"]), sha256=str(row["sha256"]), size=int(row["size"]))
+            StoreEntry(path=str(row["path"]), sha256=str(row["sha256"]), size=int(row["size"]))
             for row in document["entries"]
         ]
     except (KeyError, TypeError, ValueError):
@@ -230,7 +230,7 @@ def _decode(content: bytes) -> tuple[Entry, ...]:
     return tuple(entry for entry in found if _may_come(entry))
 
 
-def _may_come(entry: Entry) -> bool:
+def _may_come(entry: StoreEntry) -> bool:
     wheel = _WHEEL.fullmatch(entry.path)
     return (
         re.fullmatch(r"[0-9a-f]{64}", entry.sha256) is not None
