@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.cdk.builds import _NOTHING_ELSE, Builds
-from lamina.pipeline.build import BuildOptions
+from lamina.pipeline.context import BuildOptions
 
 if TYPE_CHECKING:
     from services import Service

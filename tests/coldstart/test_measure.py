@@ -20,7 +20,8 @@ from lamina.core.store import Store
 from lamina.local.artifacts import read
 from lamina.local.initialise import StartOptions, initialise
 from lamina.local.world import Mode
-from lamina.pipeline import build as pipeline
+from lamina.pipeline.build import build
+from lamina.pipeline.context import BuildOptions
 from services import make_service
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _built(tmp_path: Path, bytecode: str) -> Subject:
     (project / "service" / "handlers" / "hello.py").write_text("import beta\ndef lambda_handler(event, context): ...\n")
     configuration = project / "pyproject.toml"
     configuration.write_text(configuration.read_text().replace(">=3.12", ">=3.9"))
-    pipeline.build(project, pipeline.BuildOptions(), store=Store.open(tmp_path / "store"))
+    build(project, BuildOptions(), store=Store.open(tmp_path / "store"))
     [subject] = subjects(read(project), (), showing=Showing())
     return subject
 

@@ -15,7 +15,8 @@ from lamina.coldstart.variants import subjects
 from lamina.core.errors import ConfigError
 from lamina.core.store import Store
 from lamina.local.artifacts import read
-from lamina.pipeline import build as pipeline
+from lamina.pipeline.build import build
+from lamina.pipeline.context import BuildOptions
 from services import make_service
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def test_round_trip(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store")
 
     def compiled() -> list[str]:
-        pipeline.build(project, pipeline.BuildOptions(), store=store)
+        build(project, BuildOptions(), store=store)
         [subject] = subjects(read(project), ())
         run = start(subject.world, traced=True)
         assert run.trace is not None

@@ -245,19 +245,20 @@ def test_killing_lamina_ends_the_function(make_world: MakeWorld, mode: Mode, tmp
     mark = f"mark-{tmp_path.name}-{mode}"
     world = make_world(_DAEMON + "    import time; print('asleep', flush=True); time.sleep(60)\n", mode=mode)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom lamina import interpreters\nfrom lamina.local.artifacts import read\n"
+        "import sys\nfrom pathlib import Path\nfrom lamina.bytecode import interpreter\nfrom lamina.local.artifacts import read\n"
         "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
         "from lamina.project.service import Function\n"
         "project, python, mode, mark = sys.argv[1:]\nartifacts = read(Path(project))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=60)\n"
-        f"home = home_of(interpreters.find({sys.version_info[:2]}, explicit=Path(python)))\n"
+        f"home = home_of(interpreter.find({sys.version_info[:2]}, explicit=Path(python)))\n"
         "world = prepare(artifacts, artifacts.functions[0], settings, mode=Mode(mode), home=home)\n"
         "invoke(world, f'\"{mark}\"'.encode(), on_log=lambda text: print(text, end='', flush=True))\n"
     )
     arguments = [sys.executable, "-c", code, str(tmp_path), str(world.home.interpreter.path), mode.value, mark]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        while "asleep" not in process.stdout.readline():
+        while "asleep" not in (line := process.stdout.readline()):
+            assert line, "the process ended before the handler ran"
             assert process.poll() is None
         _wait_for(mark, least=2)
         process.kill()
@@ -343,18 +344,18 @@ def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
         "        return [os.getuid(), os.strerror(error.errno), os.getcwd()]"
     )
     code = (
-        "import sys\nfrom pathlib import Path\nfrom lamina import interpreters\nfrom lamina.local.artifacts import read\n"
+        "import sys\nfrom pathlib import Path\nfrom lamina.bytecode import interpreter\nfrom lamina.local.artifacts import read\n"
         "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
         "from lamina.project.service import Function\nartifacts = read(Path(sys.argv[1]))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=10)\n"
-        "home = home_of(interpreters.find(sys.version_info[:2], explicit=Path(sys.executable)))\n"
+        "home = home_of(interpreter.find(sys.version_info[:2], explicit=Path(sys.executable)))\n"
         "world = prepare(artifacts, artifacts.functions[0], settings, home=home)\n"
         "result = invoke(world, b'{}')\nprint(result.mode, result.mode_reason, result.payload.decode())\n"
     )
     # pytest's own directories are closed to others.
     project = Path(_TMP) / f"lamina-{os.getpid()}-ordinary"
     make_build(project, {"app.py": source}, layers=[{"python/dep.py": ""}], runtime=f"python{minor[0]}.{minor[1]}")
-    packages = os.pathsep.join([str(Path(interpreter.__file__).parent.parent), *sys.path])
+    packages = os.pathsep.join([str(Path(interpreter.__file__).parents[2]), *sys.path])
     try:
         subprocess.run(["chown", "-R", "65534:65534", project], check=True)
         answer = subprocess.run(

@@ -12,7 +12,8 @@ from lamina.core.store import Store
 from lamina.core.target import Target
 from lamina.core.values import Finding, Pin, Selection, Severity
 from lamina.pipeline.apportion import apportion
-from lamina.pipeline.build import BuildOptions, build
+from lamina.pipeline.build import build
+from lamina.pipeline.context import BuildOptions
 from lamina.project.config import load
 from lamina.project.service import LayerConfig
 from services import make_service

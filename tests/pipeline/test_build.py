@@ -15,7 +15,8 @@ from lamina.core.errors import HashMismatchError, LockError, OfflineError, Packa
 from lamina.core.store import Store
 from lamina.core.values import Severity
 from lamina.pipeline import state
-from lamina.pipeline.build import BuildOptions, build
+from lamina.pipeline.build import build
+from lamina.pipeline.context import BuildOptions
 from lamina.project.service import Overrides
 from loopback import IndexServer
 from services import HANDLER, make_service
@@ -117,7 +118,7 @@ def test_second_build_finds_nothing_to_do(service: Service, store: Store) -> Non
     second = _build(service, store)
 
     assert second.build.reused
-    assert [(outcome.name, outcome.reused, outcome.reason) for outcome in second.outcomes] == [
+    assert [(layer.name, layer.reused is not None, layer.reason) for layer in second.plan.decided] == [
         ("common", True, "unchanged")
     ]
     assert layer.path.stat() == before
@@ -163,9 +164,9 @@ def test_bump_says_what_changed(service: Service, store: Store) -> None:
     service.add("beta", "2.1", {"beta.py": "import alpha  # newer\n"})
     service.add("delta", "0.1", {"delta.py": ""})
 
-    (outcome,) = _build(service, store).outcomes
+    (layer,) = _build(service, store).plan.decided
 
-    assert (outcome.reused, outcome.reason) == (False, "beta 2.0 → 2.1, added delta 0.1")
+    assert (layer.reused, layer.reason) == (None, "beta 2.0 → 2.1, added delta 0.1")
 
 
 def test_changed_zip_is_made_again(service: Service, store: Store) -> None:
@@ -174,9 +175,9 @@ def test_changed_zip_is_made_again(service: Service, store: Store) -> None:
     content = layer.path.read_bytes()
     layer.path.write_bytes(content[:-1])
 
-    (outcome,) = _build(service, store).outcomes
+    (planned,) = _build(service, store).plan.decided
 
-    assert outcome.reason == "its zip was changed or removed"
+    assert planned.reason == "its zip was changed or removed"
     assert layer.path.read_bytes() == content
 
 

@@ -13,7 +13,8 @@ from lamina.core.errors import InvalidConfigError, NoCompatibleWheelError
 from lamina.core.store import Store
 from lamina.core.target import Target
 from lamina.pipeline import state
-from lamina.pipeline.build import BuildOptions, build
+from lamina.pipeline.build import build
+from lamina.pipeline.context import BuildOptions
 from lamina.project.config import load
 from lamina.project.service import Overrides
 from services import make_service

@@ -14,7 +14,7 @@ from lamina.core.errors import ConfigError, InvalidConfigError, LockNotFoundErro
 from lamina.core.store import Store
 from lamina.pipeline import build as pipeline
 from lamina.pipeline import workspace
-from lamina.pipeline.build import BuildOptions
+from lamina.pipeline.context import BuildOptions
 from lamina.project.config import load
 from loopback import IndexServer
 from services import Service, make_service
@@ -301,7 +301,7 @@ class TestCommand:
         root = tmp_path / "repository"
         main(["build", "-q", "--project", str(root)])
         program = (
-            "import sys\nfrom lamina.cli import main\n"
+            "import sys\nfrom lamina.cli.main import main\n"
             f"code = main(['build', '-q', '--project', {str(root)!r}])\n"
             "slow = {'lamina.pipeline.build', 'lamina.core.store', 'rich', 'packaging', 'concurrent.futures', 'urllib3'}\n"
             "print(code, sorted(slow & sys.modules.keys()))"

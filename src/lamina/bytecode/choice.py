@@ -144,7 +144,7 @@ class Closure:
 
 
 def known_choice(
-    service: Service, closure: Closure, tree: SourceTree, *, toolchain: Toolchain, store: Store
+    service: Service, closure: Closure, tree: SourceTree | None, *, toolchain: Toolchain, store: Store
 ) -> BytecodeChoice | None:
     """
     Return what of a layer is compiled, or ``None`` where nobody has followed these imports before.
@@ -158,7 +158,7 @@ def known_choice(
     if service.bytecode is BytecodeMode.ALL or not closure.functions:
         # Without functions there is nothing to reach from: whoever uses the layer may import anything.
         return BytecodeChoice(mode=BytecodeMode.ALL, magic=magic)
-    kept = _load(reach_place(service, closure, tree, store))
+    kept = None if tree is None else _load(reach_place(service, closure, tree, store))
     return None if kept is None else _choice(kept, magic)
 
 

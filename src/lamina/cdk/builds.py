@@ -130,16 +130,18 @@ class Builds:
         failed = self._failures.get(project)
         if failed is not None and failed[0].unchanged(project):
             return failed[1]
-        from lamina.pipeline.build import BuildOptions, build  # noqa: PLC0415 - slow to import, and seldom needed
+        from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415 - slow to import, and seldom needed
+        from lamina.pipeline.build import build  # noqa: PLC0415
+        from lamina.pipeline.context import BuildOptions  # noqa: PLC0415
 
         inputs = _inputs(project, service)
         self.runs += 1
         try:
-            result = build(project, BuildOptions(), reporter=_Talk(self._stream))
+            result = build(project, BuildOptions(), team_store=team_store, reporter=_Talk(self._stream))
         except LaminaError as error:
             answer = replace(read, problems=(Problem.of(error),))
         else:
-            builds = (result.build, *(other.build for other in result.others))
+            builds = tuple(each.build for each in result.targets)
             answer = _judged(read, builds)
             if not all(each.reused for each in builds) and answer.builds:
                 self._say(_summary(result))
@@ -235,10 +237,9 @@ def _inputs(project: Path, service: Service) -> Snapshot:
 
 def _summary(result: Result) -> str:
     """Return one line on what was made."""
-    made = [outcome for each in (result, *result.others) for outcome in each.outcomes if not outcome.reused]
-    parts = [f"built layer {outcome.name}: {outcome.reason}" for outcome in made]
-    packings = [each.packing for each in (result, *result.others) if each.packing and not each.packing.reused]
-    functions = sum(len(packing.packages) for packing in packings)
+    made = [layer for each in result.targets for layer in each.plan.decided if layer.reused is None]
+    parts = [f"built layer {layer.name}: {layer.reason}" for layer in made]
+    functions = sum(len(each.build.packages) for each in result.targets if each.plan.package_plan.reused is None)
     if functions:
         parts.append(f"packed {functions} function{'' if functions == 1 else 's'}")
     return f"{'; '.join(parts)}, in {result.build.seconds:.2f} s"

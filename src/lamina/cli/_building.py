@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.aws.publish.remote.store import team_store
 from lamina.cli import _summary
 from lamina.cli._console import Console, megabytes
 from lamina.pipeline import report
-from lamina.pipeline.build import BuildOptions, build
+from lamina.pipeline.build import build
+from lamina.pipeline.context import BuildOptions
 from lamina.project import config
 from lamina.project.service import Overrides
 
@@ -39,18 +41,17 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console.of(arguments)
     project = config.find_project(Path(arguments.project or "."))
     try:
-        result = build(project, options(arguments), reporter=console)
+        result = build(project, options(arguments), team_store=team_store, reporter=console)
     finally:
         console.close()
     if arguments.json:
         print(json.dumps(document(result, project=project), indent=2))
     else:
         _tell(result, project, console)
-    everything = (result, *result.others)
     # What is wrong for several targets is often the same.
-    for finding in dict.fromkeys(finding for each in everything for finding in each.build.findings):
+    for finding in dict.fromkeys(finding for each in result.targets for finding in each.build.findings):
         console.finding(finding.severity, finding.message)
-    return 0 if all(each.build.ok for each in everything) else 1
+    return 0 if all(each.build.ok for each in result.targets) else 1
 
 
 def document(result: Result, *, project: Path) -> dict[str, object]:
@@ -59,8 +60,8 @@ def document(result: Result, *, project: Path) -> dict[str, object]:
 
 
 def _tell(result: Result, project: Path, console: Console) -> None:
-    for each in (result, *result.others):
-        reasons = {outcome.name: outcome.reason for outcome in each.outcomes if not outcome.reused}
+    for each in result.targets:
+        reasons = {layer.name: layer.reason for layer in each.plan.decided if layer.reused is None}
         made = report.document(each.build, project=project)
         for line in _summary.lines(made, reasons=reasons, verbose=console.verbose):
             console.say(line)
@@ -70,9 +71,12 @@ def _tell(result: Result, project: Path, console: Console) -> None:
 
 
 def _left_out(result: Result, *, verbose: bool) -> list[str]:
-    if result.packing is None or not result.packing.left_out or (result.packing.reused and not verbose):
+    packages = result.plan.packages
+    if packages is None or result.refused or (packages.reused is not None and not verbose):
         return []
-    left_out = result.packing.left_out
+    left_out = packages.tree.left_out
+    if not left_out:
+        return []
     if verbose:
         return ["left out of the packages:", *(f"  {each.path}: {each.reason}" for each in left_out)]
     names = ", ".join(each.path for each in left_out[:3])
@@ -82,13 +86,13 @@ def _left_out(result: Result, *, verbose: bool) -> list[str]:
 
 def _closing(result: Result) -> str:
     seconds = f"{result.build.seconds:.2f} s"
-    if result.packing is None:
+    if result.refused:
         return f"nothing was downloaded or built, in {seconds}: the layers could not be deployed"
-    if all(each.build.reused for each in (result, *result.others)):
+    if all(each.build.reused for each in result.targets):
         return f"nothing to do, in {seconds}"
     fetched = ""
     # What targets have in common is fetched once.
-    if pins := {pin.sha256: pin for each in (result, *result.others) for pin in each.fetched}:
+    if pins := {pin.sha256: pin for each in result.targets for pin in each.fetched}:
         size = sum(pin.size or 0 for pin in pins.values())
         fetched = f", {_summary.count(len(pins), 'wheel')} fetched{f' ({megabytes(size)})' if size else ''}"
     return f"done in {seconds}{fetched}"

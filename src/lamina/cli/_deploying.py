@@ -78,7 +78,7 @@ def _make_and_run(arguments: argparse.Namespace, project: Path, directory: Path,
     publishing, deploying = _configured(project)
     publishing = publishing.at(arguments.region)
     connected = cache(partial(connect, publishing))
-    made = make(project, publishing, connected, directory=directory, packing=True, console=console)
+    made = make(project, publishing, connected, directory=directory, console=console)
     if not made.ok:
         return 1
     # A function has one target: the first.

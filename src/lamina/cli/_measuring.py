@@ -133,10 +133,13 @@ def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitSt
     directory = Path(arguments.compare).absolute()
     if directory.is_dir():
         return directory
+    from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415
     from lamina.coldstart import revision  # noqa: PLC0415 - only this needs the pipeline
 
     project = base[0].world.scratch.parents[2]
-    return stack.enter_context(revision.built(project, arguments.compare, last_options(project), reporter=console))
+    return stack.enter_context(
+        revision.built(project, arguments.compare, last_options(project), team_store=team_store, reporter=console)
+    )
 
 
 def _judged(

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.choice import Toolchain, known_choice
 from lamina.cli import _summary
 from lamina.cli._building import options
 from lamina.cli._console import Console, megabytes
 from lamina.core.values import Severity, SourcePin
 from lamina.pipeline import report
+from lamina.pipeline.context import BuildContext
 from lamina.pipeline.estimate import estimate
-from lamina.pipeline.layers import LayerPlan, closure_of, reuse, why
-from lamina.pipeline.plan import BuildContext, plan
+from lamina.pipeline.layers import LayerPlan
+from lamina.pipeline.plan import resolve
 from lamina.pipeline.preflight import estimated_findings
-from lamina.pipeline.previous import Previous
 from lamina.project import config
 from lamina.project.service import BytecodeMode
-from lamina.project.sources import walk
 
 if TYPE_CHECKING:
     import argparse
@@ -28,8 +25,8 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Finding
     from lamina.pipeline.estimate import DistributionEstimate, Estimate
-    from lamina.pipeline.layers import Draft
-    from lamina.pipeline.plan import BuildPlan
+    from lamina.pipeline.layers import LayerDraft
+    from lamina.pipeline.plan import TargetPlan
     from lamina.project.service import Service
 
 __all__ = ["run"]
@@ -39,73 +36,48 @@ def run(arguments: argparse.Namespace) -> int:
     """Say what a build would fetch and make, with sizes; write nothing into the project; 1 where it could not be deployed."""
     console = Console.of(arguments)
     project = config.find_project(Path(arguments.project or "."))
-    session = BuildContext.open(project, options(arguments), reporter=console)
+    context = BuildContext.open(project, options(arguments), reporter=console)
     try:
-        planned = plan(session)
-        console.stage("Reading the ends of the wheels", total=len(planned.missing), unit="wheels")
-        estimates = estimate(planned.layers, session.store, session.index, offline=arguments.offline)
+        with context.store.in_use():
+            plan = resolve(context, config.load(project, context.options.overrides))
+            console.stage("Reading the ends of the wheels", total=len(plan.missing), unit="wheels")
+            estimates = [estimate(target, context) for target in plan.targets]
     finally:
         console.close()
-    stories = [_Story.of(draft, planned, session) for draft in planned.layers]
-    findings = (*planned.findings, *estimated_findings(planned, estimates))
+    findings = [
+        (*target.findings, *estimated_findings(target, sizes))
+        for target, sizes in zip(plan.targets, estimates, strict=True)
+    ]
     if arguments.json:
-        print(json.dumps(_plan_document(planned, estimates, stories, findings), indent=2))
+        first, *others = map(_document, plan.targets, estimates, findings)
+        print(json.dumps(first | ({"other_targets": others} if others else {}), indent=2))
     else:
-        _tell(planned, estimates, stories, console)
-    for finding in findings:
+        for target, sizes in zip(plan.targets, estimates, strict=True):
+            for layer, size in zip(target.layers, sizes, strict=True):
+                for line in _planned(layer, size, target.service, verbose=console.verbose):
+                    console.say(line)
+        missing = sum(pin.size or 0 for pin in plan.missing)
+        wheels = _summary.count(len(plan.missing), "wheel")
+        console.say(f"would fetch {wheels}{f', {megabytes(missing)}' if missing else ''}")
+    # What is wrong for several targets is often the same.
+    unique = dict.fromkeys(finding for each in findings for finding in each)
+    for finding in unique:
         console.finding(finding.severity, finding.message)
-    return 1 if any(finding.severity is Severity.ERROR for finding in findings) else 0
+    return 1 if any(finding.severity is Severity.ERROR for finding in unique) else 0
 
 
-def _tell(planned: BuildPlan, estimates: Sequence[Estimate], stories: Sequence[_Story], console: Console) -> None:
-    for story, each in zip(stories, estimates, strict=True):
-        for line in _planned(story, each, planned.service, verbose=console.verbose):
-            console.say(line)
-    missing = sum(pin.size or 0 for pin in planned.missing)
-    console.say(
-        f"would fetch {_summary.count(len(planned.missing), 'wheel')}{f', {megabytes(missing)}' if missing else ''}"
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Story:
-    """What would become of one layer."""
-
-    name: str
-    digest: str | None
-    """``None`` where the wheels must be read first, to find what the handlers reach."""
-    reused: bool
-    reason: str
-
-    @classmethod
-    def of(cls, draft: Draft, planned: BuildPlan, session: BuildContext) -> _Story:
-        project, store = session.project, session.store
-        previous = Previous.of(project)
-        service = planned.service
-        tree = walk(project, service.source, service.include)
-        with Toolchain(service.target.python, store) as toolchain:
-            closure = closure_of(draft, planned.layers, service)
-            choice = known_choice(service, closure, tree, toolchain=toolchain, store=store)
-        if choice is None:
-            reason = "what its handlers import has not been followed yet"
-            return cls(name=draft.name, digest=None, reused=False, reason=reason)
-        layer = LayerPlan.of(draft, choice)
-        reused = reuse(layer, previous) is not None
-        reason = "unchanged" if reused else why(layer, previous)
-        return cls(name=draft.name, digest=layer.digest, reused=reused, reason=reason)
-
-
-def _planned(story: _Story, found: Estimate, service: Service, *, verbose: bool) -> Iterator[str]:
-    outcome = "unchanged, would be reused" if story.reused else f"would be built: {story.reason}"
-    yield f"layer {story.name} for {service.target}, {outcome}"
-    if verbose or not story.reused:
-        ordered = sorted(found.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
+def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bool) -> Iterator[str]:
+    is_reused = isinstance(layer, LayerPlan) and layer.reused is not None
+    outcome = "unchanged, would be reused" if is_reused else f"would be built: {layer.reason}"
+    yield f"layer {layer.name} for {service.target}, {outcome}"
+    if verbose or not is_reused:
+        ordered = sorted(size.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
         yield from _summary.table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
-    about = "" if found.complete else "at least "
+    about = "" if size.complete else "at least "
     bytecode = "" if service.bytecode is BytecodeMode.NONE else ", and bytecode"
-    yield f"  {about}{megabytes(found.zipped_bytes)} zipped, {about}{megabytes(found.unzipped_bytes)} unzipped{bytecode}"
-    if story.digest is not None:
-        yield f"  digest {story.digest[:16]}"
+    yield f"  {about}{megabytes(size.zipped_bytes)} zipped, {about}{megabytes(size.unzipped_bytes)} unzipped{bytecode}"
+    if isinstance(layer, LayerPlan):
+        yield f"  digest {layer.digest[:16]}"
 
 
 def _share(share: DistributionEstimate) -> tuple[str, str, str, str]:
@@ -118,29 +90,28 @@ def _share(share: DistributionEstimate) -> tuple[str, str, str, str]:
     return f"{share.pin.name} {share.pin.version}", *sizes, where
 
 
-def _plan_document(
-    planned: BuildPlan, estimates: Sequence[Estimate], stories: Sequence[_Story], findings: Sequence[Finding]
-) -> dict[str, object]:
-    target = planned.service.target
+def _document(plan: TargetPlan, estimates: Sequence[Estimate], findings: Sequence[Finding]) -> dict[str, object]:
+    target = plan.service.target
     return {
         "version": report.VERSION,
-        "service": planned.service.name,
+        "service": plan.service.name,
         "target": {"runtime": target.runtime, "architecture": str(target.architecture)},
         "layers": [
             {
-                "name": each.name,
-                "digest": story.digest,
-                "reused": story.reused,
-                "reason": story.reason,
-                "zipped_bytes": each.zipped_bytes,
-                "unzipped_bytes": each.unzipped_bytes,
-                "complete": each.complete,
-                "distributions": [_share_document(share) for share in each.shares],
+                "name": layer.name,
+                "digest": layer.digest if isinstance(layer, LayerPlan) else None,
+                "reused": isinstance(layer, LayerPlan) and layer.reused is not None,
+                "reason": layer.reason,
+                "zipped_bytes": size.zipped_bytes,
+                "unzipped_bytes": size.unzipped_bytes,
+                "complete": size.complete,
+                "distributions": [_share_document(share) for share in size.shares],
             }
-            for story, each in zip(stories, estimates, strict=True)
+            for layer, size in zip(plan.layers, estimates, strict=True)
         ],
-        "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in planned.missing],
+        "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in plan.missing],
         "findings": [report.finding_document(finding) for finding in findings],
+        "reused": plan.reused,
     }
 
 

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
     settings = load(project).at(arguments.region)
     connected = cache(partial(connect, settings))
-    made = make(project, settings, connected, directory=directory, packing=False, console=console)
+    made = make(project, settings, connected, directory=directory, console=console)
     if not made.ok:
         return 1
     service, jobs = made.builds[0].service, made.jobs(desired_layers(made.builds, settings, arguments.layer))

@@ -88,10 +88,11 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
                 name=_name(service, found.root), story="unchanged", is_unchanged=True, document=document
             )
     if changed:
+        from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415 - slow to import
         from lamina.cli._building import options  # noqa: PLC0415 - the pipeline is slow to import
 
         try:
-            for made in workspace.build(changed, options(arguments), reporter=console):
+            for made in workspace.build(changed, options(arguments), team_store=team_store, reporter=console):
                 rows[made.project] = _made(made, found.root)
         finally:
             console.close()
@@ -105,16 +106,16 @@ def _made(made: ServiceResult, root: Path) -> _ServiceRow:
     if made.result is None:
         story = f"failed: {made.error}".partition("\n")[0]
         return _ServiceRow(name=name, story=story, is_unchanged=False, error=made.error)
-    everything = (made.result, *made.result.others)
-    is_unchanged = all(each.build.reused for each in everything)
-    reasons = [f"{each.name}: {each.reason}" for result in everything for each in result.outcomes if not each.reused]
+    is_unchanged = all(each.build.reused for each in made.result.targets)
+    changed = [layer for each in made.result.targets for layer in each.plan.decided if layer.reused is None]
+    reasons = [f"{layer.name}: {layer.reason}" for layer in changed]
     told = "unchanged" if is_unchanged else f"built in {made.seconds:.2f} s" + (f" ({reasons[0]})" if reasons else "")
     return _ServiceRow(
         name=name,
         story=told,
         is_unchanged=is_unchanged,
         document=document(made.result, project=made.project),
-        fetched=frozenset(pin.sha256 for each in everything for pin in each.fetched),
+        fetched=frozenset(pin.sha256 for each in made.result.targets for pin in each.fetched),
     )
 
 

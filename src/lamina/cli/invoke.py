@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.local.artifacts import Artifacts
     from lamina.local.invoke import InvocationResult
     from lamina.local.world import World
-    from lamina.pipeline.build import BuildOptions
+    from lamina.pipeline.context import BuildOptions
 
 __all__ = ["EXAMPLE", "HELP", "add_world_options", "configure", "find_world", "last_options", "open_build", "run"]
 
@@ -120,12 +120,13 @@ def _refresh(arguments: argparse.Namespace, project: Path) -> None:
         return
     if state.recall(str(project), asked) is not None:
         return
+    from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415
     from lamina.cli._console import Console  # noqa: PLC0415
     from lamina.pipeline.build import build  # noqa: PLC0415
 
     console = Console.of(arguments)
     try:
-        result = build(project, last_options(project), reporter=console)
+        result = build(project, last_options(project), team_store=team_store, reporter=console)
     finally:
         console.close()
     console.note("what was built last had changed, and was built again")
@@ -135,7 +136,7 @@ def _refresh(arguments: argparse.Namespace, project: Path) -> None:
 
 def last_options(project: Path) -> BuildOptions:
     """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""
-    from lamina.pipeline.build import BuildOptions  # noqa: PLC0415
+    from lamina.pipeline.context import BuildOptions  # noqa: PLC0415
     from lamina.project.service import Overrides  # noqa: PLC0415
 
     asked = _asked(project) or {}

@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError
 from lamina.core.reporter import SILENT
-from lamina.pipeline.build import BuildOptions, build
+from lamina.pipeline.build import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.core.reporter import Reporter
+    from lamina.pipeline.context import BuildOptions, TeamStore
 
 __all__ = ["built"]
 
 
 @contextmanager
-def built(project: Path, revision: str, options: BuildOptions, *, reporter: Reporter = SILENT) -> Iterator[Path]:
+def built(
+    project: Path,
+    revision: str,
+    options: BuildOptions,
+    *,
+    team_store: TeamStore | None = None,
+    reporter: Reporter = SILENT,
+) -> Iterator[Path]:
     """
     Provide the directory of *project* as it was at *revision*, built there with *options*.
 
@@ -38,7 +46,7 @@ def built(project: Path, revision: str, options: BuildOptions, *, reporter: Repo
         service = tree / prefix
         if not service.is_dir():
             raise ConfigError(f"There is no `{prefix}` in revision `{revision}`", hint="compare with a later revision")
-        build(service, options, reporter=reporter)
+        build(service, options, team_store=team_store, reporter=reporter)
         yield service
     finally:
         shutil.rmtree(directory, ignore_errors=True)

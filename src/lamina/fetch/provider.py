@@ -48,6 +48,24 @@ class WheelProvider:
             self._wheels |= {wheel.pin.sha256: wheel for wheel in self._build(sources)}
         return tuple(self._wheels[pin.sha256] for pin in pins)
 
+    def known(self, pins: Iterable[Pin]) -> tuple[Wheel, ...] | None:
+        """Return the wheels of *pins* if the store has all of them, built ones included; nothing is fetched or built."""
+        wheels = [self._known(pin) for pin in pins]
+        return None if None in wheels else tuple(wheel for wheel in wheels if wheel is not None)
+
+    def _known(self, pin: Pin) -> Wheel | None:
+        if pin.sha256 not in self._wheels and (wheel := self._in_store(pin)) is not None:
+            self._wheels[pin.sha256] = wheel
+        return self._wheels.get(pin.sha256)
+
+    def _in_store(self, pin: Pin) -> Wheel | None:
+        if isinstance(pin, SourcePin):
+            from lamina.fetch.source.admission import admitted  # noqa: PLC0415 - most locks hold wheels only
+
+            return admitted(pin, self._target, self._store)
+        path = self._store.wheel(pin.sha256, pin.filename)
+        return None if path is None else Wheel(pin=pin, path=path)
+
     def _fetch(self, pins: Sequence[Pin], verify: Callable[[Path, Pin], None]) -> tuple[Wheel, ...]:
         return fetch(pins, self._store, verify=verify, index=self._index, reporter=self._reporter)
 

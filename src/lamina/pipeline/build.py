@@ -1,18 +1,15 @@
 """
-The one place that knows the order: what a build does, stage by stage.
+Build a service: the one place that knows the order of a build.
 
 ::
 
-    load ──▶ Service ──read, select──▶ Selection ──fetch──▶ Wheel ──splice──▶ Contribution ──compose──▶ Layer ──┐
-                  └──walk──▶ SourceTree ──pack──────────────────────────────────────────────▶ Package ──────────┴─check──▶ Build
+    load ──▶ Service ──resolve──▶ BuildPlan ──complete──▶ fetch ──▶ splice, compose ──▶ Layer ──┐
+                                                └──────────────▶ pack ─────────────▶ Package ──┴─check──▶ Result ──record
 
-- *load, read, select* only read, and neither a network nor the running machine decides what they return
-  (hashed requirements name no files, so their index is asked once, and its answer kept in the store).
-- *digest* is the identity of a layer. It is known here, before anything is fetched; where the zip on disk has it already,
-  the stages after it do not run for that layer.
-- *fetch* is the only stage with a network. What it admits to the store has the locked hash and matches its own RECORD.
+- *load* and *resolve* only read, and neither a network nor the running machine decides what they return.
+- *complete* and *fetch* are the only stages with a network. What they admit to the store has the locked hash and matches its own RECORD.
 - *splice* and *compose* copy bytes and decide nothing.
-- *check* returns findings; it is for the caller to turn errors among them into an exit code.
+- *check* returns findings; the caller turns errors among them into an exit code.
 
 Every output is written beside its destination and renamed, so a killed build leaves the last one whole.
 """
@@ -20,26 +17,23 @@ Every output is written beside its destination and renamed, so a killed build le
 from __future__ import annotations
 
 import time
-from functools import partial
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.choice import Toolchain, choose
 from lamina.core.files import building, replace_file
-from lamina.core.frozen import frozen, replace
+from lamina.core.frozen import frozen
 from lamina.core.reporter import SILENT
-from lamina.core.values import Build, Finding
+from lamina.core.values import Build
 from lamina.pipeline import report, state
+from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import finished
-from lamina.pipeline.layers import Draft, LayerPlan, Outcome, closure_of, make_layer, reuse, why
-from lamina.pipeline.packages import Packing, pack_functions
-from lamina.pipeline.plan import BuildContext, BuildOptions, BuildPlan, local_inputs, plan_for
+from lamina.pipeline.context import BuildContext
+from lamina.pipeline.packages import pack_functions
+from lamina.pipeline.plan import complete, resolve
 from lamina.pipeline.preflight import preflight_findings
-from lamina.pipeline.previous import Previous
-from lamina.pipeline.remote_store import shared
 from lamina.pipeline.targets import TargetDeduplication
 from lamina.project import config
 from lamina.project.snapshot import Snapshot, take
-from lamina.project.sources import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,201 +41,154 @@ if TYPE_CHECKING:
 
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
-    from lamina.core.values import Layer, Package, Pin
-    from lamina.fetch.provider import WheelProvider
-    from lamina.project.service import Service
+    from lamina.core.values import Finding, Layer, Package, Pin
+    from lamina.pipeline.context import BuildOptions, TeamStore
+    from lamina.pipeline.layers import LayerPlan
+    from lamina.pipeline.plan import BuildPlan, TargetPlan
     from lamina.project.snapshot import Observation
-    from lamina.project.sources import SourceTree
 
-__all__ = ["BuildOptions", "Result", "build", "with_local"]
+__all__ = ["Result", "apply", "build"]
 
 
 @frozen
 class Result:
-    """A build, and the story of it."""
+    """A build for one target, and the plan that it applied."""
 
+    plan: TargetPlan
+    """Complete, unless the build was refused."""
     build: Build
-    outcomes: tuple[Outcome, ...]
-    """One for each layer."""
-    packing: Packing | None
-    """``None`` where the build ended before it made anything."""
-    fetched: tuple[Pin, ...] = ()
-    """What was not in the store."""
+    refused: bool = False
+    """Whether nothing was fetched or made, because it could not be deployed."""
     others: tuple[Result, ...] = ()
     """The same service for its other targets."""
 
+    @property
+    def fetched(self) -> tuple[Pin, ...]:
+        """The locked artifacts that the store did not hold."""
+        return () if self.refused else self.plan.missing
 
-def build(project: Path, options: BuildOptions, *, store: Store | None = None, reporter: Reporter = SILENT) -> Result:
+    @property
+    def targets(self) -> tuple[Result, ...]:
+        """The results for all targets, this one first."""
+        return (self, *self.others)
+
+
+def build(
+    project: Path,
+    options: BuildOptions,
+    *,
+    store: Store | None = None,
+    team_store: TeamStore | None = None,
+    reporter: Reporter = SILENT,
+) -> Result:
     """
     Build the layers and function packages of *project* into its ``.lamina`` directory.
 
-    Raises whatever a stage raises; what was there before then still stands.
+    Raises whatever a stage raises; the outputs that were there before then stay.
     Findings, errors among them, are part of the result and not raised.
     """
-    session = BuildContext.open(project, options, store=store, reporter=reporter)
-    with session.store.in_use():
+    context = BuildContext.open(project, options, store=store, reporter=reporter)
+    with context.store.in_use():
         service = config.load(project, options.overrides)
-        with shared(session, service) as session:
-            return _build_several(session, service) if service.others else _build(session, service)
+        with nullcontext(context) if team_store is None else team_store(context, service) as context:
+            started_ns = time.time_ns()
+            return apply(resolve(context, service), context, started_ns=started_ns)
 
 
-def _build(session: BuildContext, service: Service) -> Result:
-    started, started_ns = time.perf_counter(), time.time_ns()
-    planned = plan_for(session, service)
-    if findings := preflight_findings(planned, session):
-        return _refused(planned, findings, seconds=time.perf_counter() - started)
-    with building(session.output_directory):
-        result, inputs = _make(planned, session, TargetDeduplication(), started=started)
-        _remove_other_targets(session, ())
-        _record(session, result, inputs, started_ns=started_ns)
+def apply(plan: BuildPlan, context: BuildContext, *, started_ns: int) -> Result:
+    """
+    Make what *plan* says, for all targets at once, and record it for the next build.
+
+    What targets have in common is fetched, spliced and composed once. *started_ns* is when resolving began, in nanoseconds since
+    the epoch. Raises what the first target raises that fails.
+    """
+    findings = [preflight_findings(target, context) for target in plan.targets]
+    if any(findings):
+        first, *others = [
+            _refused(target, found, started_ns) for target, found in zip(plan.targets, findings, strict=True)
+        ]
+        return Result(plan=first.plan, build=first.build, refused=True, others=tuple(others))
+    deduplication = TargetDeduplication()
+    with building(context.output / report.OUTPUT_DIRECTORY):
+        first, *others = _each(plan.targets, context, deduplication, started_ns)
+        result = Result(plan=first.plan, build=first.build, others=tuple(others))
+        if context.output == context.project:
+            _remove_other_targets(context, [target.place for target in plan.targets])
+            _record(result, context, started_ns=started_ns)
     return result
 
 
-def _build_several(session: BuildContext, service: Service) -> Result:
-    """
-    Build for all targets at once: the first into the output directory itself, each other one into a directory in it.
-
-    What they have in common is fetched, spliced and composed once. Raises what the first of those raises that fails.
-    """
+def _each(
+    targets: Sequence[TargetPlan], context: BuildContext, deduplication: TargetDeduplication, started_ns: int
+) -> list[Result]:
+    if len(targets) == 1:
+        return [_build_target(targets[0], context, deduplication, started_ns)]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most services have one target
 
-    started_ns = time.time_ns()
-    sharing = TargetDeduplication()
-    first = (session, replace(service, others=()))
-    others = [
-        (replace(session, output=report.place_of(target)), replace(service, target=target, others=()))
-        for target in service.others
-    ]
-    with building(session.output_directory), ThreadPoolExecutor(len(others) + 1, "lamina-target") as pool:
-        futures = [pool.submit(_build_one_of, *each, sharing, started_ns=started_ns) for each in (first, *others)]
-        (result, inputs), *rest = [future.result() for future in futures]
-        result = replace(result, others=tuple(other for other, _ in rest))
-        if all(each.packing is not None for each in (result, *result.others)):
-            _remove_other_targets(session, [each.output_directory for each, _ in others])
-            _record(session, result, _joined([inputs, *(other for _, other in rest)]), started_ns=started_ns)
-    return result
+    with ThreadPoolExecutor(len(targets), "lamina-target") as pool:
+        futures = [pool.submit(_build_target, target, context, deduplication, started_ns) for target in targets]
+        return [future.result() for future in futures]
 
 
-def _build_one_of(
-    session: BuildContext, service: Service, sharing: TargetDeduplication, *, started_ns: int
-) -> tuple[Result, Snapshot]:
-    """Build for one of several targets; the first is recorded when all are done."""
-    started = time.perf_counter()
-    planned = plan_for(session, service)
-    if findings := preflight_findings(planned, session):
-        return _refused(planned, findings, seconds=time.perf_counter() - started), Snapshot(())
-    result, inputs = _make(planned, session, sharing, started=started)
-    if session.output != report.OUTPUT_DIRECTORY:
-        _record(session, result, inputs, started_ns=started_ns)
-    return result, inputs
-
-
-def _make(
-    planned: BuildPlan, session: BuildContext, sharing: TargetDeduplication, *, started: float
-) -> tuple[Result, Snapshot]:
-    """Bring the planned layers and the packages to disk; return also everything that decided what they are."""
-    project, store, service = session.project, session.store, planned.service
-    previous = Previous.of(project, session.output)
-    tree = walk(project, service.source, service.include)
-    with Toolchain(service.target.python, store) as toolchain:
-        fetched = session.provider(service.target)
-        tree = with_local(tree, planned, fetched, session)
-        layers, outcomes = _layers(planned, tree, previous, fetched, toolchain, session=session, sharing=sharing)
-        packing = pack_functions(service, tree, project, previous, layers, toolchain=toolchain, store=store)
-    _remove_others(session.output_directory, [*layers, *packing.packages])
+def _build_target(
+    plan: TargetPlan, context: BuildContext, deduplication: TargetDeduplication, started_ns: int
+) -> Result:
+    """Bring the layers and packages of one target to disk."""
+    output = context.output / plan.place
+    if plan.local:
+        names = ", ".join(f"`{pin.name}`" for pin in plan.local)
+        context.reporter.note(
+            f"Local packages go into the function packages, because they change with the code: {names}"
+        )
+    with ArtifactProvider(context, plan.service.target) as artifacts:
+        plan = complete(plan, artifacts)
+        artifacts.fetch([layer for layer in plan.decided if layer.reused is None])
+        layers = tuple(_layer(layer, output / "layers", artifacts, deduplication) for layer in plan.decided)
+        packages = pack_functions(
+            plan.service,
+            plan.package_plan,
+            output / "functions",
+            layers,
+            toolchain=artifacts.toolchain,
+            store=context.store,
+        )
+    _remove_others(output, [*layers, *packages])
     build = Build(
-        service=service.name,
-        target=service.target,
+        service=plan.service.name,
+        target=plan.service.target,
         layers=layers,
-        packages=packing.packages,
-        findings=(*planned.findings, *finished.check(layers, packing.packages, service)),
-        reused=packing.reused and all(outcome.reused for outcome in outcomes),
-        seconds=time.perf_counter() - started,
+        packages=packages,
+        findings=(*plan.findings, *finished.check(layers, packages, plan.service)),
+        reused=plan.reused,
+        seconds=_seconds_since(started_ns),
     )
-    result = Result(build=build, outcomes=outcomes, packing=packing, fetched=planned.missing)
-    return result, Snapshot((*take(project, planned.inputs).observations, *packing.snapshot.observations))
+    return Result(plan=plan, build=build)
 
 
-def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Return one snapshot of everything; of a path that was looked at several times, the first look."""
-    seen: dict[str, Observation] = {}
-    for snapshot in snapshots:
-        for observation in snapshot.observations:
-            seen.setdefault(observation.path, observation)
-    return Snapshot(tuple(seen.values()))
+def _layer(plan: LayerPlan, directory: Path, artifacts: ArtifactProvider, deduplication: TargetDeduplication) -> Layer:
+    if plan.reused is not None:
+        deduplication.offer(plan.reused)
+        return plan.reused
+    destination = directory / f"{plan.name}.zip"
+    return deduplication.layer(plan.digest, plan.name, destination, lambda: artifacts.layer(plan, destination))
 
 
-def with_local(tree: SourceTree, planned: BuildPlan, fetched: WheelProvider, session: BuildContext) -> SourceTree:
-    """Return the first-party sources together with the content of local packages."""
-    if not planned.local:
-        return tree
-    from lamina.fetch.source.unpack import unpack  # noqa: PLC0415 - most services have none
-
-    named = ", ".join(f"`{pin.name}`" for pin in planned.local)
-    session.reporter.note(f"Local packages go into the function packages, because they change with the code: {named}")
-    wheels = fetched.all(planned.local)
-    return unpack(tree, wheels, local_inputs(planned.local), root=session.project, store=session.store)
-
-
-def _refused(planned: BuildPlan, findings: tuple[Finding, ...], *, seconds: float) -> Result:
+def _refused(plan: TargetPlan, findings: tuple[Finding, ...], started_ns: int) -> Result:
     """Return the result of a build that ends before it downloads what could never be deployed."""
     build = Build(
-        service=planned.service.name,
-        target=planned.service.target,
+        service=plan.service.name,
+        target=plan.service.target,
         layers=(),
         packages=(),
         findings=findings,
         reused=False,
-        seconds=seconds,
+        seconds=_seconds_since(started_ns),
     )
-    return Result(build=build, outcomes=(), packing=None)
+    return Result(plan=plan, build=build, refused=True)
 
 
-def _layers(
-    planned: BuildPlan,
-    tree: SourceTree,
-    previous: Previous,
-    fetched: WheelProvider,
-    toolchain: Toolchain,
-    *,
-    session: BuildContext,
-    sharing: TargetDeduplication,
-) -> tuple[tuple[Layer, ...], tuple[Outcome, ...]]:
-    plans = [_complete(draft, planned, tree, fetched, toolchain, store=session.store) for draft in planned.layers]
-    found = {each.config.name: reuse(each, previous) for each in plans}
-    fetched.all(pin for each in plans if found[each.config.name] is None for pin in each.selection.pins)
-    layers: list[Layer] = []
-    outcomes: list[Outcome] = []
-    for each in plans:
-        name = each.config.name
-        layer = found[name]
-        outcomes.append(
-            Outcome(name=name, reused=layer is not None, reason="unchanged" if layer else why(each, previous))
-        )
-        if layer is None:
-            wheels = fetched.all(each.selection.pins)
-            make = partial(
-                make_layer,
-                each,
-                wheels,
-                output=session.output_directory,
-                store=session.store,
-                toolchain=toolchain,
-                reporter=session.reporter,
-            )
-            layer = sharing.layer(each.digest, name, session.output_directory / "layers" / f"{name}.zip", make)
-        else:
-            sharing.offer(layer)
-        layers.append(layer)
-    return tuple(layers), tuple(outcomes)
-
-
-def _complete(
-    draft: Draft, planned: BuildPlan, tree: SourceTree, fetched: WheelProvider, toolchain: Toolchain, *, store: Store
-) -> LayerPlan:
-    closure = closure_of(draft, planned.layers, planned.service)
-    choice = choose(planned.service, closure, tree, fetch=fetched.all, toolchain=toolchain, store=store)
-    return LayerPlan.of(draft, choice)
+def _seconds_since(started_ns: int) -> float:
+    return (time.time_ns() - started_ns) / 1e9
 
 
 def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:
@@ -253,36 +200,60 @@ def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:
                 path.unlink()
 
 
-def _remove_other_targets(session: BuildContext, wanted: Sequence[Path]) -> None:
+def _remove_other_targets(context: BuildContext, places: Sequence[str]) -> None:
     """Remove the outputs for targets that this build is not for."""
-    for path in session.output_directory.glob(f"python*/{report.BUILD_NAME}"):
+    wanted = {context.output / place for place in places}
+    for path in (context.output / report.OUTPUT_DIRECTORY).glob(f"python*/{report.BUILD_NAME}"):
         if path.parent not in wanted:
             import shutil  # noqa: PLC0415 - needed when a target goes
 
             shutil.rmtree(path.parent)
 
 
-def _record(session: BuildContext, result: Result, inputs: Snapshot, *, started_ns: int) -> None:
-    """Write the report, and what lets the next build find nothing to do; that of the first target is for all of them."""
-    project, place = session.project, session.output
-    builds = [result.build, *(other.build for other in result.others)]
-    replace_file(project / place / report.BUILD_NAME, report.encode(result.build, project=project, others=builds[1:]))
+def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
+    """Write the reports, and what lets the next build find nothing to do; those of the first target cover all of them."""
+    inputs = [_inputs(each, context.project) for each in result.targets]
+    for other, seen in zip(result.others, inputs[1:], strict=True):
+        _record_target(other, (), seen, context, started_ns=started_ns)
+    _record_target(result, result.others, _joined(inputs), context, started_ns=started_ns)
+
+
+def _inputs(result: Result, project: Path) -> Snapshot:
+    """Return everything that decided what was built, as it is now."""
+    sources = result.plan.package_plan.tree.snapshot
+    return Snapshot((*take(project, result.plan.inputs).observations, *sources.observations))
+
+
+def _record_target(
+    result: Result, others: Sequence[Result], inputs: Snapshot, context: BuildContext, *, started_ns: int
+) -> None:
+    project, place = context.project, result.plan.place
+    builds = [result.build, *(other.build for other in others)]
+    replace_file(project / place / report.BUILD_NAME, report.encode(builds[0], project=project, others=builds[1:]))
     state_file = f"{place}/{state.STATE_NAME}"
-    if _changed_since(inputs, started_ns) or result.packing is None:
-        # Somebody edits while we build: what was read may be older than what is there, so remember nothing.
+    if _changed_since(inputs, started_ns):
+        # Somebody edited a file during the build: what was read may be older than what is there, so remember nothing.
         (project / state_file).unlink(missing_ok=True)
         return
     paths = [output.path for build in builds for output in build.layers]
     paths += [output.path for build in builds for output in build.packages]
-    outputs = [path.relative_to(project).as_posix() for path in paths]
     state.remember(
         project,
-        asked=session.options.asked(),
+        asked=context.options.asked(),
         inputs=inputs,
-        sources=result.packing.key,
-        outputs=outputs,
+        sources=result.plan.package_plan.key,
+        outputs=[path.relative_to(project).as_posix() for path in paths],
         state_file=state_file,
     )
+
+
+def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Return one snapshot of everything; of a path that was looked at several times, the first look."""
+    seen: dict[str, Observation] = {}
+    for snapshot in snapshots:
+        for observation in snapshot.observations:
+            seen.setdefault(observation.path, observation)
+    return Snapshot(tuple(seen.values()))
 
 
 def _changed_since(inputs: Snapshot, started_ns: int) -> bool:

@@ -13,13 +13,12 @@ from lamina.core.values import SourcePin
 from lamina.fetch.ranges import Tail, fetch_tails
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from lamina.core.store import Store
     from lamina.core.values import Pin
-    from lamina.fetch.index import PackageIndex
-    from lamina.pipeline.layers import Draft
+    from lamina.pipeline.context import BuildContext
+    from lamina.pipeline.layers import LayerDraft
+    from lamina.pipeline.plan import TargetPlan
 
 __all__ = ["DistributionEstimate", "Estimate", "estimate"]
 
@@ -62,38 +61,33 @@ class Estimate:
         return all(share.outline for share in self.shares)
 
 
-def estimate(
-    drafts: Sequence[Draft], store: Store, index: PackageIndex, *, offline: bool = False
-) -> tuple[Estimate, ...]:
-    """Return the estimate of each of *drafts*; what is not in *store* is asked of its server in small ranges."""
-    pins = {pin.sha256: pin for draft in drafts for pin in draft.selection.pins}
+def estimate(plan: TargetPlan, context: BuildContext) -> tuple[Estimate, ...]:
+    """Return the estimate of each layer of *plan*; a wheel that is not in the store is asked of its server in small ranges."""
+    pins = {pin.sha256: pin for layer in plan.layers for pin in layer.selection.pins}
     # What is built from sources has no end to look at before.
     wheels = {sha256: pin for sha256, pin in pins.items() if not isinstance(pin, SourcePin)}
-    paths = {sha256: store.wheel(sha256, pin.filename) for sha256, pin in wheels.items()}
-    missing = [] if offline else [pin for sha256, pin in wheels.items() if paths[sha256] is None]
-    tails = dict(zip((pin.sha256 for pin in missing), fetch_tails(missing, index, reach=_reach), strict=True))
+    paths = {sha256: context.store.wheel(sha256, pin.filename) for sha256, pin in wheels.items()}
+    missing = [] if context.options.offline else [pin for sha256, pin in wheels.items() if paths[sha256] is None]
+    tails = dict(zip((pin.sha256 for pin in missing), fetch_tails(missing, context.index, reach=_reach), strict=True))
     for sha256, path in paths.items():
         if path is not None:
             tails[sha256] = _local_tail(path)
 
-    def share(pin: Pin, draft: Draft) -> DistributionEstimate:
-        found = _outline(tails.get(pin.sha256), pin, draft)
+    def share(pin: Pin, layer: LayerDraft) -> DistributionEstimate:
+        found = _outline(tails.get(pin.sha256), pin, layer)
         return DistributionEstimate(pin=pin, outline=found, in_store=paths.get(pin.sha256) is not None)
 
     return tuple(
-        Estimate(
-            name=draft.name,
-            shares=tuple(share(pin, draft) for pin in draft.selection.pins),
-        )
-        for draft in drafts
+        Estimate(name=layer.name, shares=tuple(share(pin, layer) for pin in layer.selection.pins))
+        for layer in plan.layers
     )
 
 
-def _outline(tail: Tail | None, pin: Pin, draft: Draft) -> Outline | None:
+def _outline(tail: Tail | None, pin: Pin, layer: LayerDraft) -> Outline | None:
     if tail is None:
         return None
     try:
-        return outline(tail.data, total=tail.total, name=pin.filename, recipe=draft.recipe)
+        return outline(tail.data, total=tail.total, name=pin.filename, recipe=layer.recipe)
     except ArchiveError:
         # Unverified bytes prove nothing: the build itself will fetch the file, check its hash and say what is wrong.
         return None

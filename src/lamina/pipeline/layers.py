@@ -1,49 +1,38 @@
-"""Bring planned layers to disk: fetch, splice, compose; or find that what is there is them already."""
+"""What one layer is to hold, and how it is composed of its segments."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.archive.layer import Contribution, Identity, compose, contributions, in_order
-from lamina.bytecode.choice import Closure, bytecode_contributions
+from lamina.archive.layer import Contribution, Identity, compose, in_order
 from lamina.core.files import writing
 from lamina.core.frozen import frozen
-from lamina.core.values import Distribution, Extent, Layer, SourcePin
+from lamina.core.values import Distribution, Extent, Layer
 from lamina.pipeline.previous import changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from lamina.archive.layer import Composed, Ending
     from lamina.archive.segment import Recipe
-    from lamina.bytecode.choice import BytecodeChoice, Toolchain
-    from lamina.core.reporter import Reporter
-    from lamina.core.store import Store
-    from lamina.core.values import Pin, Selection, Wheel
+    from lamina.bytecode.choice import BytecodeChoice
+    from lamina.core.values import Pin, Selection
     from lamina.pipeline.previous import Previous
-    from lamina.project.service import LayerConfig, Service
+    from lamina.project.service import LayerConfig
 
-__all__ = [
-    "Draft",
-    "LayerPlan",
-    "Outcome",
-    "closure_of",
-    "distributions",
-    "extents",
-    "make_layer",
-    "missing_pins",
-    "reuse",
-    "why",
-]
+__all__ = ["LayerDraft", "LayerPlan", "compose_layer", "describe_layer", "extents"]
 
 
 @frozen
-class Draft:
-    """What configuration and lock say of a layer, before it is known which modules are compiled."""
+class LayerDraft:
+    """What one layer is to hold, as far as configuration and lock say it."""
 
     config: LayerConfig
     selection: Selection
     recipe: Recipe
+    reason: str = ""
+    """Why the digest is not known."""
 
     @property
     def name(self) -> str:
@@ -52,97 +41,76 @@ class Draft:
 
 
 @frozen
-class LayerPlan:
-    """What one layer is to be; its identity is known."""
+class LayerPlan(LayerDraft):
+    """What one layer holds. *reason* is why it is reused or built, in a few words."""
 
-    config: LayerConfig
-    selection: Selection
-    recipe: Recipe
     bytecode: BytecodeChoice
     """Which modules are compiled."""
+    digest: str
+    reused: Layer | None
+    """The layer that the last build left, if it has this digest."""
 
     @classmethod
-    def of(cls, draft: Draft, bytecode: BytecodeChoice) -> LayerPlan:
-        """Complete *draft*."""
-        return cls(config=draft.config, selection=draft.selection, recipe=draft.recipe, bytecode=bytecode)
-
-    @property
-    def identity(self) -> Identity:
-        """What decides the content of the layer."""
-        return Identity(
-            target=self.selection.target,
-            pins=self.selection.pins,
-            recipe=self.recipe,
-            bytecode=self.bytecode.identity(),
+    def of(cls, draft: LayerDraft, bytecode: BytecodeChoice, previous: Previous) -> LayerPlan:
+        """Return *draft* with *bytecode*, its digest, and what the *previous* build left of it."""
+        digest = _identity(draft, bytecode).digest()
+        left = previous.layer(draft.name)
+        reused = left if left is not None and left.digest == digest else None
+        reason = "unchanged" if reused else _why(draft, digest, previous)
+        return cls(
+            config=draft.config,
+            selection=draft.selection,
+            recipe=draft.recipe,
+            reason=reason,
+            bytecode=bytecode,
+            digest=digest,
+            reused=reused,
         )
 
     @property
-    def digest(self) -> str:
-        """The layer's digest, known before anything is fetched."""
-        return self.identity.digest()
+    def identity(self) -> Identity:
+        """What decides the layer's content."""
+        return _identity(self, self.bytecode)
 
 
-@frozen
-class Outcome:
-    """What happened to one output, and why."""
-
-    name: str
-    reused: bool
-    reason: str
-
-
-def reuse(plan: LayerPlan, previous: Previous) -> Layer | None:
-    """Return the layer that the last build left, if it is the planned one."""
-    layer = previous.layer(plan.config.name)
-    return layer if layer is not None and layer.digest == plan.digest else None
-
-
-def make_layer(
-    plan: LayerPlan,
-    wheels: Sequence[Wheel],
-    *,
-    output: Path,
-    store: Store,
-    toolchain: Toolchain,
-    reporter: Reporter,
-) -> Layer:
+def compose_layer(plan: LayerPlan, parts: Sequence[Contribution], destination: Path) -> Layer:
     """
-    Write the planned layer of *wheels* into the *output* directory, atomically.
+    Write the planned layer of *parts* to *destination*, atomically.
 
-    Raises ArchiveError and its kinds; the file that was there then still stands.
+    Raises CorruptArchiveError for a segment that was damaged in the store; the file that was there then stays.
     """
-    reporter.stage(f"Splicing layer {plan.config.name}")
-    parts = contributions(wheels, plan.recipe, store)
-    parts += bytecode_contributions(
-        plan.bytecode, wheels, parts, plan.recipe, toolchain=toolchain, store=store, reporter=reporter
-    )
-    identity, digest = plan.identity, plan.digest
-    destination = output / "layers" / f"{plan.config.name}.zip"
     with writing(destination) as file:
-        composed = compose(file, parts, identity, digest)
+        composed = compose(file, parts, plan.identity, plan.digest)
+    return describe_layer(plan, parts, destination, composed, sha256=composed.sha256)
+
+
+def describe_layer(
+    plan: LayerPlan, parts: Sequence[Contribution], path: Path, sizes: Composed | Ending, *, sha256: str
+) -> Layer:
+    """Return the layer that was composed of *parts* at *path*."""
     return Layer(
-        name=plan.config.name,
-        path=destination,
-        digest=digest,
-        sha256=composed.sha256,
-        zipped_bytes=composed.zipped_bytes,
-        unzipped_bytes=composed.unzipped_bytes,
-        files=composed.files,
-        distributions=tuple(distributions([wheel.pin for wheel in wheels], parts)),
+        name=plan.name,
+        path=path,
+        digest=plan.digest,
+        sha256=sha256,
+        zipped_bytes=sizes.zipped_bytes,
+        unzipped_bytes=sizes.unzipped_bytes,
+        files=sizes.files,
+        distributions=tuple(_distributions(plan.selection.pins, parts)),
         extents=extents(parts),
     )
 
 
 def extents(parts: Iterable[Contribution]) -> tuple[Extent, ...]:
-    """Return where *parts* stand in the zip."""
+    """Return the extent of each of *parts*, in the order of the zip."""
     return tuple(
         Extent(name=part.name, size=part.segment.entries_bytes, segment=part.segment.path.stem)
         for part in in_order(parts)
     )
 
 
-def distributions(pins: Iterable[Pin], parts: Iterable[Contribution]) -> Iterator[Distribution]:
-    """Yield what each of *pins* has to do with a layer of *parts*, sorted by name."""
+def _distributions(pins: Iterable[Pin], parts: Iterable[Contribution]) -> Iterator[Distribution]:
+    """Yield the share of each of *pins* in a layer of *parts*, sorted by name."""
     found: dict[str, list[Contribution]] = {}
     for part in parts:
         found.setdefault(part.name, []).append(part)
@@ -159,29 +127,15 @@ def distributions(pins: Iterable[Pin], parts: Iterable[Contribution]) -> Iterato
         )
 
 
-def why(plan: LayerPlan, previous: Previous) -> str:
-    """Return in a few words why the planned layer had to be made."""
-    known = previous.known_layer(plan.config.name)
-    if known is not None and known.digest == plan.digest:
-        return "its zip was changed or removed"
-    old_target = previous.build.target if previous.build else None
-    return changes(known, plan.selection.pins, plan.selection.target, old_target)
-
-
-def closure_of(draft: Draft, drafts: Sequence[Draft], service: Service) -> Closure:
-    """Return what the functions of the drafted layer can import from, of all *drafts*."""
-    functions = tuple(function for function in service.functions if draft.name in function.layers)
-    others = {name for function in functions for name in function.layers} - {draft.name}
-    pins = {pin.name: pin for pin in draft.selection.pins}
-    for other in drafts:
-        if other.name in others:
-            pins = {pin.name: pin for pin in other.selection.pins} | pins
-    return Closure(functions=functions, pins=tuple(pins[name] for name in sorted(pins)), recipe=draft.recipe)
-
-
-def missing_pins(drafts: Iterable[Draft], store: Store) -> tuple[Pin, ...]:
-    """Return the artifacts of *drafts* that the store does not hold, each once."""
-    pins = {pin.sha256: pin for draft in drafts for pin in draft.selection.pins}
-    return tuple(
-        pin for pin in pins.values() if not isinstance(pin, SourcePin) and store.wheel(pin.sha256, pin.filename) is None
+def _identity(layer: LayerDraft, bytecode: BytecodeChoice) -> Identity:
+    return Identity(
+        target=layer.selection.target, pins=layer.selection.pins, recipe=layer.recipe, bytecode=bytecode.identity()
     )
+
+
+def _why(layer: LayerDraft, digest: str, previous: Previous) -> str:
+    known = previous.known_layer(layer.name)
+    if known is not None and known.digest == digest:
+        return "its zip was changed or removed"
+    target = previous.build.target if previous.build else None
+    return changes(known, layer.selection.pins, layer.selection.target, target)

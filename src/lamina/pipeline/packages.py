@@ -1,4 +1,4 @@
-"""Bring the function packages to disk: walk the sources, pack; or find that what is there is them already."""
+"""Write the function packages, or reuse those of the last build if nothing that decides them has changed."""
 
 from __future__ import annotations
 
@@ -22,71 +22,38 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
     from lamina.core.values import Layer, Package
     from lamina.pipeline.previous import Previous
-    from lamina.project.ignore import IgnoredFile
     from lamina.project.service import Service
-    from lamina.project.snapshot import Snapshot
     from lamina.project.sources import SourceTree
 
-__all__ = ["Packing", "pack_anew", "pack_functions"]
+__all__ = ["PackagePlan", "pack_functions", "plan_packages"]
 
 _FORMAT = 1
 
 
 @frozen
-class Packing:
-    """The function packages, and what became of the sources."""
+class PackagePlan:
+    """What decides the function packages."""
 
-    packages: tuple[Package, ...]
-    reused: bool
     key: str
-    """What decides the packages' bytes."""
-    left_out: tuple[IgnoredFile, ...]
-    snapshot: Snapshot
-    """What was looked at to decide which files are packed."""
+    """Digest of sources, handlers and bytecode mode."""
+    tree: SourceTree
+    """First-party sources with the content of local packages."""
+    reused: tuple[Package, ...] | None
+    """The packages that the last build left, one for each function, if they have this key."""
+
+
+def plan_packages(service: Service, tree: SourceTree, previous: Previous) -> PackagePlan:
+    """Return what decides the packages of *service*, from its source *tree*, and which the *previous* build left."""
+    key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
+    left = [previous.package(function.name) for function in service.functions]
+    kept = tuple(package for package in left if package is not None)
+    is_left = not left or (previous.sources == key and len(kept) == len(left))
+    return PackagePlan(key=key, tree=tree, reused=kept if is_left else None)
 
 
 def pack_functions(
     service: Service,
-    tree: SourceTree,
-    project: Path,
-    previous: Previous,
-    layers: Sequence[Layer],
-    *,
-    toolchain: Toolchain,
-    store: Store,
-) -> Packing:
-    """
-    Write the package of every function of *service* from its source *tree*, or leave those that stand.
-
-    Raises PackageError and what writing a zip raises; the files that were there then still stand.
-    """
-    key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
-    layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
-    standing = [previous.package(function.name) for function in service.functions]
-    if previous.sources == key and (kept := [package for package in standing if package is not None]) == standing:
-        made = tuple(
-            replace(
-                package,
-                layers=function.layers,
-                total_unzipped_bytes=package.unzipped_bytes + sum(layer_bytes[name] for name in function.layers),
-            )
-            for function, package in zip(service.functions, kept, strict=True)
-        )
-        return Packing(packages=made, reused=True, key=key, left_out=tree.left_out, snapshot=tree.snapshot)
-    directory = project / previous.output / "functions"
-    packed = pack_anew(service, tree, directory, layers, toolchain=toolchain, store=store)
-    return Packing(
-        packages=packed,
-        reused=not packed,
-        key=key,
-        left_out=tree.left_out,
-        snapshot=tree.snapshot,
-    )
-
-
-def pack_anew(
-    service: Service,
-    tree: SourceTree,
+    plan: PackagePlan,
     directory: Path,
     layers: Sequence[Layer],
     *,
@@ -94,14 +61,23 @@ def pack_anew(
     store: Store,
 ) -> tuple[Package, ...]:
     """
-    Write the package of every function of *service* into *directory*, from its source *tree*.
+    Return the package of every function of *service*: the reused ones, or new ones, written into *directory*.
 
     Of the *layers* only the directories are read, and only for a handler that is not in the sources.
-    Raises PackageError and what writing a zip raises; the files that were there then still stand.
+    Raises PackageError and what writing a zip raises; the files that were there then stay.
     """
     layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
-    extra = compile_sources(service.bytecode, tree, toolchain, store) if service.functions else ()
-    packed = pack(service, tree, directory, extra=extra, provided=_Provided(layers))
+    if plan.reused is not None:
+        return tuple(
+            replace(
+                package,
+                layers=function.layers,
+                total_unzipped_bytes=package.unzipped_bytes + sum(layer_bytes[name] for name in function.layers),
+            )
+            for function, package in zip(service.functions, plan.reused, strict=True)
+        )
+    extra = compile_sources(service.bytecode, plan.tree, toolchain, store) if service.functions else ()
+    packed = pack(service, plan.tree, directory, extra=extra, provided=_Provided(layers))
     return packages(service, packed, directory, layer_bytes=layer_bytes) if packed else ()
 
 
@@ -112,7 +88,7 @@ def _key(service: Service, sources: str) -> str:
 
 
 class _Provided:
-    """The top-level modules of the layers, read from their zips when somebody asks, which is seldom."""
+    """The top-level modules of the layers, read from their zips only if a handler is not in the sources."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers

@@ -1,7 +1,13 @@
 """
-Read what a project configures and what its lock holds, and decide what each layer is to be. Nothing is fetched or made.
+Resolve a service into a plan: what each layer holds, its digest, and what the last build left of it. Reads only.
 
-The one exception is hashed requirements, which name no files: their index is asked once, and its answer kept.
+::
+
+    Service, lock ──resolve──▶ BuildPlan ──apply──▶ Result
+
+`build`, its dry run, `publish`, `deploy` and the constructs take the same plan. Resolving fetches nothing, builds nothing and writes
+nothing into the project. A digest that depends on wheels that the store does not hold is ``None``, with the reason; `complete` decides
+it once they may be fetched. The one exception is hashed requirements, which name no files: their index is asked once, and its answer kept.
 """
 
 from __future__ import annotations
@@ -9,178 +15,208 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.archive.segment import Recipe
-from lamina.bytecode.choice import PROFILE
-from lamina.core.frozen import frozen
-from lamina.core.reporter import SILENT
-from lamina.core.store import Store
+from lamina.bytecode.choice import PROFILE, Closure
+from lamina.core.frozen import frozen, replace
 from lamina.core.values import SourcePin
-from lamina.lock import formats as locks
+from lamina.lock import formats
 from lamina.lock.cache import CachedSelection, keep, recall
 from lamina.pipeline import report
 from lamina.pipeline.apportion import apportion
+from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import sdk, without
-from lamina.pipeline.layers import Draft, missing_pins
-from lamina.project import config
-from lamina.project.service import Overrides
+from lamina.pipeline.layers import LayerDraft, LayerPlan
+from lamina.pipeline.packages import PackagePlan, plan_packages
+from lamina.pipeline.previous import Previous
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from lamina.core.reporter import Reporter
-    from lamina.core.target import Target
+    from lamina.core.store import Store
     from lamina.core.values import Finding, Pin, Selection
-    from lamina.fetch.index import PackageIndex
-    from lamina.fetch.provider import WheelProvider
     from lamina.lock.types import LockFile
+    from lamina.pipeline.context import BuildContext
     from lamina.project.service import LayerConfig, Service
+    from lamina.project.sources import SourceTree
 
-__all__ = ["BuildContext", "BuildOptions", "BuildPlan", "local_inputs", "plan", "plan_for"]
-
-_NO_OVERRIDES = Overrides()
-
-
-@frozen
-class BuildOptions:
-    """What a caller may ask for beyond the project's configuration."""
-
-    overrides: Overrides = _NO_OVERRIDES
-    offline: bool = False
-
-    def asked(self) -> dict[str, object]:
-        """Return, as plain JSON values, what of this could change the result."""
-        return {
-            "runtime": self.overrides.runtime,
-            "architecture": self.overrides.architecture,
-            "groups": list(self.overrides.groups),
-            "extras": list(self.overrides.extras),
-        }
+__all__ = ["BuildPlan", "TargetPlan", "closure_of", "complete", "resolve"]
 
 
 @frozen
-class BuildContext:
-    """What the stages of one build share."""
-
-    project: Path
-    options: BuildOptions
-    store: Store
-    index: PackageIndex
-    """The package indexes, with the credentials that were learned on the way."""
-    reporter: Reporter
-    output: str = report.OUTPUT_DIRECTORY
-    """Where the outputs go, relative to *project*."""
-
-    @property
-    def output_directory(self) -> Path:
-        """Where the outputs go."""
-        return self.project / self.output
-
-    def provider(self, target: Target) -> WheelProvider:
-        """Return what fetches and builds wheels for *target*."""
-        from lamina.fetch.provider import WheelProvider  # noqa: PLC0415 - planning alone needs no wheel
-
-        return WheelProvider(self.store, self.index, self.reporter, target=target)
-
-    @classmethod
-    def open(
-        cls, project: Path, options: BuildOptions, *, store: Store | None = None, reporter: Reporter = SILENT
-    ) -> BuildContext:
-        """Begin to work on *project*; nothing is read yet."""
-        from lamina.fetch.index import PackageIndex  # noqa: PLC0415 - the class is light, what it uses is loaded on use
-
-        store = Store.open() if store is None else store
-        index = PackageIndex(project, store, offline=options.offline)
-        return cls(project=project, options=options, store=store, index=index, reporter=reporter)
-
-
-@frozen
-class BuildPlan:
-    """What a build is to do, from reading alone."""
+class TargetPlan:
+    """What a build does for one target."""
 
     service: Service
-    layers: tuple[Draft, ...]
+    """With this one target."""
+    layers: tuple[LayerDraft | LayerPlan, ...]
     missing: tuple[Pin, ...]
-    """Artifacts that the store does not hold, and that are not built here."""
+    """Locked artifacts that the store does not hold."""
     local: tuple[SourcePin, ...]
     """First-party packages that go into the function packages."""
     inputs: tuple[Path, ...]
     """Every file whose content decided the plan, and those whose appearance would."""
+    previous: Previous
     findings: tuple[Finding, ...] = ()
-    """What the configuration says of the lock that is not so."""
+    """Mistakes of the configuration that only the lock shows."""
+    packages: PackagePlan | None = None
+    """What decides the function packages; ``None`` until local packages are built."""
+
+    @property
+    def place(self) -> str:
+        """Where the outputs go, relative to the project."""
+        return self.previous.output
+
+    @property
+    def decided(self) -> tuple[LayerPlan, ...]:
+        """The layers whose digest is known; all of them once the plan is complete."""
+        return tuple(layer for layer in self.layers if isinstance(layer, LayerPlan))
+
+    @property
+    def package_plan(self) -> PackagePlan:
+        """What decides the function packages; raises ValueError for a plan that is not complete."""
+        if self.packages is None:
+            raise ValueError("local packages have not been built yet")
+        return self.packages
+
+    @property
+    def reused(self) -> bool:
+        """Whether the last build left every layer and package as this one would make them."""
+        layers = [layer for layer in self.decided if layer.reused is not None]
+        return len(layers) == len(self.layers) and self.packages is not None and self.packages.reused is not None
 
 
-def plan(session: BuildContext) -> BuildPlan:
+@frozen
+class BuildPlan:
+    """What a build does, for all targets of a service."""
+
+    targets: tuple[TargetPlan, ...]
+    """The first one is the main target."""
+
+    @property
+    def missing(self) -> tuple[Pin, ...]:
+        """Locked artifacts that the store does not hold, each once."""
+        return tuple({pin.sha256: pin for target in self.targets for pin in target.missing}.values())
+
+
+def resolve(context: BuildContext, service: Service) -> BuildPlan:
     """
-    Read the configuration and the lock of the session's project, and decide what each layer is to hold.
+    Decide what each layer of *service* holds, for each of its targets, and what of it the last build left.
 
-    Of several targets it is the plan for the first.
-    Raises ConfigError, LockError, and FetchError where an index must be asked for the files of locked hashes.
+    Raises ConfigError, LockError, LocalBuildError, BytecodeError where imports must be followed and the target's interpreter is missing,
+    and FetchError where an index must be asked for the files of locked hashes.
     """
-    return plan_for(session, config.load(session.project, session.options.overrides))
+    places = (report.OUTPUT_DIRECTORY, *(report.place_of(target) for target in service.others))
+    services = [replace(service, target=target, others=()) for target in (service.target, *service.others)]
+    return BuildPlan(targets=tuple(map(_resolve_target, [context] * len(places), services, places)))
 
 
-def plan_for(session: BuildContext, service: Service) -> BuildPlan:
-    """Decide what each layer of *service*, for its one target, is to hold; raises as `plan` does."""
-    project = session.project
-    lock_file = locks.find(project, service.lock)
+def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = True) -> TargetPlan:
+    """
+    Return *plan* with the digests, the sources and the packages that it lacks.
+
+    Without *fetch* only what is in the store is read, and what depends on anything else stays ``None``.
+    Raises as `resolve` does, and with *fetch* whatever fetching and building wheels raise.
+    """
+    service, previous = plan.service, plan.previous
+    packages = plan.packages
+    if packages is None and (tree := artifacts.sources(service, plan.local, fetch=fetch)) is not None:
+        packages = plan_packages(service, tree, previous)
+    sources = None if packages is None else packages.tree
+    layers: list[LayerDraft | LayerPlan] = []
+    for layer in plan.layers:
+        if isinstance(layer, LayerPlan):
+            layers.append(layer)
+            continue
+        closure = closure_of(layer, plan.layers, service)
+        bytecode = artifacts.choose_bytecode(service, closure, sources, fetch=fetch)
+        if bytecode is None:
+            layers.append(replace(layer, reason=_why_unknown(plan, sources)))
+        else:
+            layers.append(LayerPlan.of(layer, bytecode, previous))
+    return replace(plan, layers=tuple(layers), packages=packages)
+
+
+def closure_of(layer: LayerDraft, layers: Sequence[LayerDraft], service: Service) -> Closure:
+    """Return what the functions of *layer*, one of *layers*, can import from."""
+    functions = tuple(function for function in service.functions if layer.name in function.layers)
+    others = {name for function in functions for name in function.layers} - {layer.name}
+    pins = {pin.name: pin for pin in layer.selection.pins}
+    for other in layers:
+        if other.name in others:
+            pins = {pin.name: pin for pin in other.selection.pins} | pins
+    return Closure(functions=functions, pins=tuple(pins[name] for name in sorted(pins)), recipe=layer.recipe)
+
+
+def _resolve_target(context: BuildContext, service: Service, place: str) -> TargetPlan:
+    project = context.project
+    lock_file = formats.find(project, service.lock)
     selections: dict[tuple[tuple[str, ...], tuple[str, ...]], Selection] = {}
     local: dict[str, SourcePin] = {}
     inputs = dict.fromkeys(service.inputs)
     chosen: dict[str, Selection] = {}
-    for layer in service.layers:
-        choice = (layer.groups, layer.extras)
+    for config in service.layers:
+        choice = (config.groups, config.extras)
         if choice not in selections:
-            kept = _selection(session, service, layer, lock_file)
-            selections[choice], apart = _resolved(kept.selection, service)
+            cached = _selection(context, service, config, lock_file)
+            selections[choice], apart = _with_sources(cached.selection, service)
             local |= {pin.sha256: pin for pin in apart}
-            inputs |= dict.fromkeys(kept.inputs)
-        chosen[layer.name] = selections[choice]
+            inputs |= dict.fromkeys(cached.inputs)
+        chosen[config.name] = selections[choice]
     shares = apportion(service.layers, chosen, everywhere=sdk.left_out(service))
-    drafts = [
-        Draft(config=layer, selection=shares[layer.name], recipe=Recipe(exclude=layer.exclude))
-        for layer in service.layers
-    ]
-    return BuildPlan(
+    layers = tuple(
+        LayerDraft(config=config, selection=shares[config.name], recipe=Recipe(exclude=config.exclude))
+        for config in service.layers
+    )
+    built = [pin for layer in layers for pin in layer.selection.pins if isinstance(pin, SourcePin)]
+    plan = TargetPlan(
         service=service,
-        layers=tuple(drafts),
-        missing=missing_pins(drafts, session.store),
+        layers=layers,
+        missing=_missing(layers, context.store),
         local=tuple(local.values()),
         inputs=(
             *inputs,
-            *local_inputs((*local.values(), *_built(drafts))),
-            *locks.closer(lock_file, project),
+            *dict.fromkeys(path for pin in (*local.values(), *built) for path in pin.inputs),
+            *formats.closer(lock_file, project),
             project / PROFILE,
         ),
+        previous=Previous.of(project, place),
         findings=without.check(service, chosen),
     )
+    with ArtifactProvider(context, service.target) as artifacts:
+        return complete(plan, artifacts, fetch=False)
 
 
-def _selection(session: BuildContext, service: Service, layer: LayerConfig, lock_file: LockFile) -> CachedSelection:
-    """Return what the lock holds for *layer*, without reading it where it was read before."""
-    kept = recall(lock_file, layer, service.target, session.store)
-    if kept is not None:
-        return kept
-    from lamina.lock.select import select  # noqa: PLC0415 - loads packaging, which a lock that was read before never needs
+def _selection(context: BuildContext, service: Service, layer: LayerConfig, lock_file: LockFile) -> CachedSelection:
+    """Return what the lock holds for *layer*; a lock that was read before is not parsed again."""
+    cached = recall(lock_file, layer, service.target, context.store)
+    if cached is not None:
+        return cached
+    from lamina.lock.select import select  # noqa: PLC0415 - loads packaging, which a cached selection never needs
 
-    lock = locks.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=session.index)
+    lock = formats.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=context.index)
     selection = select(lock, target=service.target)
-    keep(selection, lock.inputs, lock_file, layer, store=session.store)
+    keep(selection, lock.inputs, lock_file, layer, store=context.store)
     return CachedSelection(selection, lock.inputs)
 
 
-def _resolved(selection: Selection, service: Service) -> tuple[Selection, tuple[SourcePin, ...]]:
-    """Return *selection* with what has to be built among its pins, and apart from it what goes to the functions."""
+def _with_sources(selection: Selection, service: Service) -> tuple[Selection, tuple[SourcePin, ...]]:
+    """Return *selection* with pins for what has to be built, and apart from it what goes into the function packages."""
     if not selection.sources:
         return selection, ()
-    from lamina.fetch.source.resolve import resolve  # noqa: PLC0415 - most locks hold wheels only
+    from lamina.fetch.source.resolve import resolve as resolve_sources  # noqa: PLC0415 - most locks hold wheels only
 
-    return resolve(selection, service)
-
-
-def _built(drafts: Iterable[Draft]) -> list[SourcePin]:
-    return [pin for draft in drafts for pin in draft.selection.pins if isinstance(pin, SourcePin)]
+    return resolve_sources(selection, service)
 
 
-def local_inputs(pins: Iterable[SourcePin]) -> Iterable[Path]:
-    """Return every path whose content decides what the local packages *pins* are, each once."""
-    return dict.fromkeys(path for pin in pins for path in pin.inputs)
+def _missing(layers: Iterable[LayerDraft], store: Store) -> tuple[Pin, ...]:
+    pins = {pin.sha256: pin for layer in layers for pin in layer.selection.pins}
+    return tuple(
+        pin for pin in pins.values() if not isinstance(pin, SourcePin) and store.wheel(pin.sha256, pin.filename) is None
+    )
+
+
+def _why_unknown(plan: TargetPlan, sources: SourceTree | None) -> str:
+    if sources is None:
+        names = ", ".join(f"`{pin.name}`" for pin in plan.local)
+        return f"imports not analysed yet: local packages must be built first: {names}"
+    return f"imports not analysed yet: {len(plan.missing)} wheel{'' if len(plan.missing) == 1 else 's'} not fetched yet"

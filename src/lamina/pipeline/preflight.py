@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lamina.core.values import Finding
+    from lamina.pipeline.context import BuildContext
     from lamina.pipeline.estimate import Estimate
-    from lamina.pipeline.plan import BuildContext, BuildPlan
+    from lamina.pipeline.plan import TargetPlan
 
 __all__ = ["estimated_findings", "preflight_findings"]
 
@@ -22,19 +23,17 @@ __all__ = ["estimated_findings", "preflight_findings"]
 _LIKELY_RATIO = 4
 
 
-def preflight_findings(planned: BuildPlan, session: BuildContext) -> tuple[Finding, ...]:
-    """Return errors that are certain before anything is downloaded, where so much is missing that it may be too much."""
-    if (
-        session.options.offline
-        or sum(pin.size or 0 for pin in planned.missing) * _LIKELY_RATIO < quotas().unzipped_bytes
-    ):
+def preflight_findings(plan: TargetPlan, context: BuildContext) -> tuple[Finding, ...]:
+    """Return errors that are certain before anything is downloaded, if so much is missing that it may be too much."""
+    missing_bytes = sum(pin.size or 0 for pin in plan.missing)
+    if context.options.offline or context.remote or missing_bytes * _LIKELY_RATIO < quotas().unzipped_bytes:
         return ()
     from lamina.pipeline.estimate import estimate  # noqa: PLC0415 - only large downloads are worth asking about before
 
-    return estimated_findings(planned, estimate(planned.layers, session.store, session.index))
+    return estimated_findings(plan, estimate(plan, context))
 
 
-def estimated_findings(planned: BuildPlan, estimates: Iterable[Estimate]) -> tuple[Finding, ...]:
+def estimated_findings(plan: TargetPlan, estimates: Iterable[Estimate]) -> tuple[Finding, ...]:
     """Return the errors about sizes that are certain from *estimates*, which are at least what the layers will be."""
     sizes = [
         limits.LayerSize(
@@ -51,7 +50,7 @@ def estimated_findings(planned: BuildPlan, estimates: Iterable[Estimate]) -> tup
     ]
     packages = [
         limits.PackageSize(name=function.name, layers=function.layers, zipped_bytes=0, unzipped_bytes=0)
-        for function in planned.service.functions
+        for function in plan.service.functions
     ]
-    findings = limits.check(sizes, packages, planned.service, quotas())
+    findings = limits.check(sizes, packages, plan.service, quotas())
     return tuple(finding for finding in findings if finding.severity is Severity.ERROR)

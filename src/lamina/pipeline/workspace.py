@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
-    from lamina.pipeline.build import BuildOptions, Result
+    from lamina.pipeline.build import Result
+    from lamina.pipeline.context import BuildOptions, TeamStore
     from lamina.project.members import Members
 
 __all__ = ["ServiceResult", "Workspace", "build", "find", "recall"]
@@ -81,7 +82,12 @@ def recall(service: Path, asked: Mapping[str, object]) -> dict[str, Any] | None:
 
 
 def build(
-    services: Sequence[Path], options: BuildOptions, *, store: Store | None = None, reporter: Reporter = SILENT
+    services: Sequence[Path],
+    options: BuildOptions,
+    *,
+    store: Store | None = None,
+    team_store: TeamStore | None = None,
+    reporter: Reporter = SILENT,
 ) -> Iterator[ServiceResult]:
     """
     Build *services*, several at once, and yield what became of each, in their order.
@@ -96,7 +102,8 @@ def build(
     reporter.stage("Building services", total=len(services), unit="services")
 
     def one(project: Path) -> ServiceResult:
-        made = _build_one(project, options, store=store, reporter=_Within(reporter, project.name))
+        within = _Within(reporter, project.name)
+        made = _build_one(project, options, store=store, team_store=team_store, reporter=within)
         reporter.advance(1)
         return made
 
@@ -107,14 +114,17 @@ def build(
         pool.shutdown(cancel_futures=True)
 
 
-def _build_one(project: Path, options: BuildOptions, *, store: Store, reporter: Reporter) -> ServiceResult:
+def _build_one(
+    project: Path, options: BuildOptions, *, store: Store, team_store: TeamStore | None, reporter: Reporter
+) -> ServiceResult:
     from lamina.pipeline.build import build as build_service  # noqa: PLC0415 - slow to import
 
     started = time.perf_counter()
+    result, error = None, None
     try:
-        result, error = build_service(project, options, store=store, reporter=reporter), None
+        result = build_service(project, options, store=store, team_store=team_store, reporter=reporter)
     except LaminaError as failure:
-        result, error = None, failure
+        error = failure
     return ServiceResult(project=project, result=result, error=error, seconds=time.perf_counter() - started)
 
 

@@ -23,7 +23,8 @@ from lamina.core.reporter import Silent
 from lamina.core.store import Store
 from lamina.core.values import DirectorySource, SdistSource, VcsSource
 from lamina.fetch.source.identity import identify
-from lamina.pipeline.build import BuildOptions, build
+from lamina.pipeline.build import build
+from lamina.pipeline.context import BuildOptions
 from locking import write_pylock
 from loopback import IndexServer
 from services import HANDLER

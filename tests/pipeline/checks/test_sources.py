@@ -9,8 +9,9 @@ import pytest
 from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.core.values import Severity
-from lamina.pipeline.build import BuildOptions, build
+from lamina.pipeline.build import build
 from lamina.pipeline.checks.sources import check
+from lamina.pipeline.context import BuildOptions
 from lamina.project.service import BytecodeMode
 from pipeline.checks.made import make_package
 from pipeline.checks.made import make_service as make_checked

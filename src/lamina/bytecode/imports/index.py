@@ -75,9 +75,9 @@ class Scanner:
         return decode(json.loads(answer))
 
 
-def index_place(code: Code, store: Store, *, python: tuple[int, int]) -> Path:
-    """Return where *store* keeps what is known of *code* for the minor *python*."""
-    text = json.dumps([RECIPE, python, code.distribution, code.key], separators=(",", ":"))
+def index_place(distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Path:
+    """Return where *store* keeps what is known of the code of *distribution* that *key* decides, for the minor *python*."""
+    text = json.dumps([RECIPE, python, distribution, key], separators=(",", ":"))
     return store.entry(AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
 
 
@@ -134,7 +134,7 @@ class ModuleIndex:
         self._store = store
         # Sources of a service change, so what was read of them is kept by content, and their list is made anew.
         self._changes = code.distribution == FIRST_PARTY
-        self._path = index_place(code, store, python=python)
+        self._path = index_place(code.distribution, code.key, store, python=python)
         known = _load(self._path)
         self._scans = known.scans if known is not None else {}
         self._used: dict[str, Sequence[object]] = {}

@@ -1,108 +1,131 @@
 """
-What a bucket keeps beside a service's layers, so that a machine without the wheels knows which layers they are to be.
+What a bucket's index keeps beside a service's layers, so that a machine without the wheels knows which layers they are to be.
 
-Each note is named by what it was derived from: what the modules of a wheel import, what the handlers reach, and which paths wheels share. In
-this machine's store they have names, too, so they are files that can be carried over.
+Each entry is named by what it was derived from: what the modules of a wheel import, what the handlers reach, and which paths wheels
+share. This machine's store gives them the same names, so they are files that can be carried over.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
 from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import AREA, find_segment
-from lamina.aws.publish.remote.segments import sharing_note
 from lamina.bytecode.choice import reach_place
 from lamina.bytecode.imports.index import index_place, is_index
-from lamina.bytecode.modules import AbsentCode
-from lamina.core.frozen import replace
-from lamina.pipeline.build import with_local
-from lamina.pipeline.layers import closure_of
-from lamina.pipeline.plan import BuildContext, plan_for
-from lamina.project import config
+from lamina.core.store import Store
+from lamina.pipeline.plan import closure_of
 from lamina.project.service import BytecodeMode
-from lamina.project.sources import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from lamina.bytecode.choice import Closure
-    from lamina.core.store import Store
-    from lamina.core.values import Pin, Wheel
-    from lamina.fetch.provider import WheelProvider
-    from lamina.pipeline.layers import Draft
-    from lamina.pipeline.plan import BuildOptions, BuildPlan
-    from lamina.project.sources import SourceTree
+    from lamina.archive.segment import Recipe
+    from lamina.aws.publish.remote.index import RemoteIndex
+    from lamina.core.values import Pin
+    from lamina.pipeline.layers import LayerPlan
+    from lamina.pipeline.plan import BuildPlan, TargetPlan
 
-__all__ = ["absent_codes", "is_fine", "is_of_imports", "note_places", "notes", "source_tree"]
+__all__ = [
+    "ImportStore",
+    "metadata",
+    "metadata_paths",
+    "read_shared_paths",
+    "shared_paths_entry",
+    "shared_paths_name",
+]
+
+_IMPORTS, _REACH = "imports", "reach"
 
 
-def notes(project: Path, options: BuildOptions, *, store: Store | None = None) -> dict[str, bytes]:
+class ImportStore(Store):
     """
-    Return by name what the shelf is to keep of *project* beside its layers: what modules import, what the handlers
-    reach, and which paths wheels share.
+    A store of what is known of imports: each file comes from this machine's store, else from the bucket's index.
 
-    Raises what planning raises. What the store does not have is left out.
+    What the bucket says is trusted for one run only, so all of it stays in a directory of its own.
     """
-    session = BuildContext.open(project, options, store=store)
-    service = config.load(project, options.overrides)
+
+    __slots__ = ("_index", "_local")
+
+    def __init__(self, scratch: Path, local: Store, index: RemoteIndex) -> None:
+        """Keep files below *scratch*; nothing is read before it is asked for."""
+        super().__init__(scratch)
+        self._local = local
+        self._index = index
+
+    def entry(self, area: str, key: str, suffix: str = "") -> Path:
+        """Return where *area* keeps what *key* decides; the file is there if this machine or the bucket has it."""
+        path = super().entry(area, key, suffix)
+        if area in {_IMPORTS, _REACH} and not path.is_file() and (content := self._read(area, key, suffix)) is not None:
+            with self.writing(path) as file:
+                file.write(content)
+        return path
+
+    def _read(self, area: str, key: str, suffix: str) -> bytes | None:
+        local = self._local.entry(area, key, suffix)
+        if local.is_file():
+            return local.read_bytes()
+        content = self._index.look([key]).get(key)
+        if content is not None and not (is_index(content) if area == _IMPORTS else _is_reach(content)):
+            self._index.refuse(key)
+            return None
+        return content
+
+
+def metadata(plan: BuildPlan, store: Store) -> dict[str, bytes]:
+    """Return by name what the index is to keep beside the layers of *plan*, as far as *store* has it."""
     found: dict[str, bytes] = {}
-    for target in (service.target, *service.others):
-        planned = plan_for(session, replace(service, target=target, others=()))
-        paths = note_places(planned, source_tree(planned, session), session.store, session)
-        found |= {path.stem: path.read_bytes() for path in paths if path.is_file()}
-        found |= dict(pair for draft in planned.layers for pair in _sharing(draft, session.store))
+    for target in plan.targets:
+        found |= {path.stem: path.read_bytes() for path in metadata_paths(target, store) if path.is_file()}
+        found |= dict(entry for layer in target.decided for entry in _shared_paths(layer, store))
     return found
 
 
-def _sharing(draft: Draft, store: Store) -> list[tuple[str, bytes]]:
-    """Return the name and content of the note on paths that several wheels of a layer share, where all their segments are here."""
-    pins = draft.selection.pins
-    paths = {pin.name: store.entry(AREA, draft.recipe.key(pin.sha256), ".seg") for pin in pins}
-    segments = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
-    return [] if len(segments) < len(pins) else [sharing_note(pins, draft.recipe, shared_paths(segments))]
-
-
-def note_places(planned: BuildPlan, tree: SourceTree, store: Store, session: BuildContext) -> list[Path]:
-    """Return where *store* keeps what of the wheels' modules decides which of them are compiled."""
-    service = planned.service
+def metadata_paths(plan: TargetPlan, store: Store) -> list[Path]:
+    """Return where *store* keeps what decides which modules of the planned layers are compiled."""
+    service = plan.service
     if service.bytecode is not BytecodeMode.REACHABLE:
         return []
-    closures = [closure_of(draft, planned.layers, service) for draft in planned.layers]
     found: dict[Path, None] = {}
-    for closure in closures:
+    for closure in (closure_of(layer, plan.layers, service) for layer in plan.layers):
         if closure.functions:
-            found[reach_place(service, closure, tree, store)] = None
-            codes = absent_codes(closure, session.provider(service.target))
-            found |= {index_place(code, store, python=service.target.python): None for code in codes}
+            found[reach_place(service, closure, plan.package_plan.tree, store)] = None
+            python, key = service.target.python, closure.recipe.key
+            found |= {index_place(pin.name, key(pin.sha256), store, python=python): None for pin in closure.pins}
     return list(found)
 
 
-def absent_codes(closure: Closure, supply: WheelProvider) -> list[AbsentCode]:
-    """Return the modules of a layer's wheels, which are fetched where somebody looks into them."""
-
-    def fetch(pin: Pin) -> Wheel:
-        return supply.all([pin])[0]
-
-    return [AbsentCode(pin=pin, recipe=closure.recipe, fetch=fetch) for pin in closure.pins]
+def shared_paths_name(pins: Iterable[Pin], recipe: Recipe) -> str:
+    """Return the name under which the index keeps the paths that several of *pins* have in common."""
+    rows = sorted([pin.name, pin.sha256] for pin in pins)
+    return hashlib.sha256(json.dumps(["sharing", recipe.canonical(), rows], sort_keys=True).encode()).hexdigest()
 
 
-def source_tree(planned: BuildPlan, session: BuildContext) -> SourceTree:
-    """Return the first-party sources of the service, with what comes from local packages."""
-    tree = walk(session.project, planned.service.source, planned.service.include)
-    return with_local(tree, planned, session.provider(planned.service.target), session)
+def shared_paths_entry(pins: Iterable[Pin], recipe: Recipe, shared: Mapping[str, frozenset[str]]) -> tuple[str, bytes]:
+    """Return name and content of what the index keeps of the answer of `shared_paths`, which takes wheels to give."""
+    rows = {name: sorted(paths) for name, paths in sorted(shared.items()) if paths}
+    return shared_paths_name(pins, recipe), json.dumps(rows).encode()
 
 
-def is_fine(place: Path, content: bytes) -> bool:
-    """Return whether *content*, which somebody else wrote, has the form of what stands at *place*."""
-    return is_index(content) if is_of_imports(place) else _is_reach(content)
+def read_shared_paths(content: bytes) -> dict[str, frozenset[str]] | None:
+    """Return the paths in the *content* of an entry, or ``None`` if it is not what `shared_paths_entry` gives."""
+    try:
+        rows = json.loads(content)
+        fine = _are_strings(text for name, paths in rows.items() for text in (name, *paths))
+        return {name: frozenset(paths) for name, paths in rows.items()} if fine else None
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
-def is_of_imports(place: Path) -> bool:
-    """Return whether what stands at *place* is what the modules of a wheel import."""
-    return place.parent.parent.name == "imports"
+def _shared_paths(layer: LayerPlan, store: Store) -> list[tuple[str, bytes]]:
+    """Return the entry on paths that several wheels of a layer share, if all their segments are in *store*."""
+    pins = layer.selection.pins
+    paths = {pin.name: store.entry(AREA, layer.recipe.key(pin.sha256), ".seg") for pin in pins}
+    segments = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
+    return [] if len(segments) < len(pins) else [shared_paths_entry(pins, layer.recipe, shared_paths(segments))]
 
 
 def _is_reach(content: bytes) -> bool:

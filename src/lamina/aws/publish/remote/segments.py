@@ -1,268 +1,194 @@
 """
-Get the segments of wheels that are not here from a bucket's shelf, and lay out a layer's zip with holes where only S3 has the bytes.
+The remote half of the store: segments that a bucket describes, and layers composed with holes for the bytes that it has.
 
-A segment comes from the machine's store, or the shelf describes it, or its wheel is fetched: in this order. What the shelf says
-is only as good as what stands where it says it does; where that has gone or is something else, the shelf is not asked again.
+What the bucket's index says is only as good as what stands at the place it names: whatever is missing or different there is refused,
+not asked for again, and replaced by the next publisher that has the wheels. Nothing from the bucket gets into this machine's store.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from lamina.archive.collisions import are_settled, shared_paths
-from lamina.archive.layer import Contribution
+from lamina.archive.layer import ending, in_order
 from lamina.archive.remote_segment import decode, pieces_of
-from lamina.archive.segment import AREA, find_segment, splice
+from lamina.archive.segment import find_segment
 from lamina.aws.api.parallel import in_parallel
+from lamina.aws.publish.manifest import decode as decode_manifest
+from lamina.aws.publish.parts import layout_parts
 from lamina.aws.publish.remote.index import group_name, grouped
-from lamina.bytecode.segment import AREA as BYTECODE_AREA
-from lamina.bytecode.segment import bytecode_key, bytecode_segment, read_bytecode
+from lamina.aws.publish.remote.metadata import ImportStore, read_shared_paths, shared_paths_entry, shared_paths_name
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.frozen import frozen
-from lamina.project.service import BytecodeMode
+from lamina.core.target import quotas
+from lamina.pipeline.layers import describe_layer, extents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
-    from lamina.archive.layer import Ending
+    from lamina.archive.layer import Contribution, Ending
     from lamina.archive.remote_segment import RemoteSegment
     from lamina.archive.segment import Recipe, Segment
     from lamina.aws.api.protocols import Objects
     from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Part, PartLayout
     from lamina.aws.publish.remote.index import RemoteIndex
-    from lamina.bytecode.choice import Toolchain
     from lamina.core.store import Store
-    from lamina.core.values import Pin
-    from lamina.fetch.provider import WheelProvider
+    from lamina.core.values import Layer, Pin
     from lamina.pipeline.layers import LayerPlan
 
-__all__ = ["RemoteSegments", "SparseZip", "sharing_name", "sharing_note"]
+__all__ = ["BucketStore", "SparseZip"]
 
 _RANGE_BYTES = 8 << 20
 
 
 @frozen
 class SparseZip:
-    """A layer's zip on disk, with holes."""
+    """A layer's zip on disk, with holes where only the bucket has the bytes."""
 
     parts: tuple[str, ...]
-    """SHA-256 of each part of the cut."""
-    here: frozenset[int]
-    """Where the parts begin that have no holes."""
-    whole: bool
-    """Whether there is no hole at all."""
-    elsewhere: Mapping[str, str]
+    """SHA-256 of each part of the layout."""
+    complete: frozenset[int]
+    """The starts of the parts without holes."""
+    remote_segments: Mapping[str, str]
     """SHA-256 of the segments that are not on this machine, by their names."""
+    shared_paths: tuple[str, bytes]
+    """Name and content of what the index keeps of the paths that several distributions share."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is no hole at all."""
+        return len(self.complete) == len(self.parts)
 
 
-def sharing_name(pins: Iterable[Pin], recipe: Recipe) -> str:
-    """Return under which name the shelf keeps which paths several of *pins* have in common."""
-    rows = sorted([pin.name, pin.sha256] for pin in pins)
-    return hashlib.sha256(json.dumps(["sharing", recipe.canonical(), rows], sort_keys=True).encode()).hexdigest()
+class BucketStore:
+    """
+    A `lamina.pipeline.context.RemoteStore` over one bucket: its index describes segments, its parts have their bytes.
 
+    Methods may be called from several threads at once, for different layers.
+    """
 
-def sharing_note(pins: Iterable[Pin], recipe: Recipe, shared: Mapping[str, frozenset[str]]) -> tuple[str, bytes]:
-    """Return name and content of what the shelf keeps of the answer of `shared_paths`: to give it takes wheels."""
-    rows = {name: sorted(paths) for name, paths in sorted(shared.items()) if paths}
-    return sharing_name(pins, recipe), json.dumps(rows).encode()
-
-
-def _read_sharing(content: bytes) -> dict[str, frozenset[str]] | None:
-    try:
-        rows = json.loads(content)
-        fine = all(isinstance(path, str) for name, paths in rows.items() for path in (name, *paths))
-        return {name: frozenset(paths) for name, paths in rows.items()} if fine else None
-    except (ValueError, TypeError, AttributeError):
-        return None
-
-
-class RemoteSegments:
-    """The segments of one target's layers."""
-
-    def __init__(
-        self,
-        shelf: RemoteIndex,
-        objects: Objects,
-        keys: Keys,
-        *,
-        supply: WheelProvider,
-        toolchain: Toolchain,
-        store: Store,
-    ) -> None:
-        """Ask *store* first, then *shelf*, and *supply* for wheels; bytes are in *objects*."""
-        self._shelf = shelf
+    def __init__(self, index: RemoteIndex, objects: Objects, keys: Keys, *, store: Store, scratch: Path) -> None:
+        """Ask *index* for what *store* lacks; what the index says of imports is put into *scratch*."""
+        self.imports = ImportStore(scratch, store, index)
+        self.zips: dict[str, SparseZip] = {}
+        """By digest, the zips that were composed."""
+        self._index = index
         self._objects = objects
         self._keys = keys
-        self._supply = supply
-        self._toolchain = toolchain
-        self._store = store
-        self._fragments: dict[str, RemoteSegment] = {}
+        self._described: dict[str, RemoteSegment] = {}
 
-    def known(self, pins: Sequence[Pin], recipe: Recipe) -> int:
-        """Return of how many of *pins* the shelf describes the segment."""
-        return len(self._shelf.look([recipe.key(pin.sha256) for pin in pins]))
-
-    def contributions(self, plan: LayerPlan) -> list[Contribution]:
-        """
-        Return the contributions of the planned layer; of some there may be nothing but the directory.
-
-        Raises PathCollisionError, and whatever fetching, splicing and compiling raise.
-        """
-        pins, recipe = plan.selection.pins, plan.recipe
-        segments, shared = self._noted(pins, recipe) or self._compared(pins, recipe)
-        made = [
-            Contribution(name=name, segment=segment, omitted=shared.get(name, frozenset()))
-            for name, segment in segments.items()
-        ]
-        return [*made, *self._bytecode(plan, shared)]
-
-    def _noted(
-        self, pins: Sequence[Pin], recipe: Recipe
-    ) -> tuple[dict[str, Segment], Mapping[str, frozenset[str]]] | None:
-        """Return the segments, and what is omitted from them as somebody found before; nothing where nobody did."""
-        name = sharing_name(pins, recipe)
-        content = self._shelf.look([name]).get(name)
-        if content is None:
-            return None
-        shared = _read_sharing(content)
-        if shared is not None:
-            segments = self._segments([(pin, shared.get(pin.name, frozenset())) for pin in pins], recipe)
-            if are_settled(segments, shared):
-                return segments, shared
-        self._shelf.refuse(name)
-        return None
-
-    def _compared(self, pins: Sequence[Pin], recipe: Recipe) -> tuple[dict[str, Segment], Mapping[str, frozenset[str]]]:
-        segments = self._segments([(pin, frozenset()) for pin in pins], recipe)
-        shared = self._shared(segments, pins, recipe)
-        if shared:
-            segments |= self._segments([(pin, shared[pin.name]) for pin in pins if pin.name in shared], recipe)
-        return segments, shared
-
-    def _segments(self, wanted: Sequence[tuple[Pin, frozenset[str]]], recipe: Recipe) -> dict[str, Segment]:
-        names = {pin.name: recipe.key(pin.sha256, omitted=omitted) for pin, omitted in wanted}
-        found = self._found({name: self._store.entry(AREA, key, ".seg") for name, key in names.items()})
-        absent = [(pin, omitted) for pin, omitted in wanted if pin.name not in found]
-        for (pin, omitted), wheel in zip(absent, self._supply.all([pin for pin, _ in absent]), strict=True):
-            found[pin.name] = splice(wheel, recipe, self._store, omitted=omitted)
-        # In the order of the lock, whatever was where.
-        return {pin.name: found[pin.name] for pin, _ in wanted}
-
-    def _found(self, paths: Mapping[str, Path]) -> dict[str, Segment]:
-        """Return the segments that are in the store or on the shelf, given where the store would have them."""
-        found = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
-        for name in found:
-            self._fragments.pop(paths[name].stem, None)
-        missing = {name: path for name, path in paths.items() if name not in found}
-        described = self._shelf.look([path.stem for path in missing.values()])
-        for name, path in missing.items():
-            if path.stem not in described:
+    def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
+        """Return the segments that the bucket describes, by the *paths* that the local store would give them."""
+        payloads = self._index.look([path.stem for path in paths])
+        found: dict[Path, Segment] = {}
+        for path in paths:
+            if path.stem not in payloads:
                 continue
-            fragment = decode(described[path.stem], path.stem)
-            if fragment is None:
-                self._shelf.refuse(path.stem)
+            described = decode(payloads[path.stem], path.stem)
+            if described is None:
+                self._index.refuse(path.stem)
                 continue
-            self._fragments[path.stem] = fragment
-            found[name] = fragment.segment(path)
+            self._described[path.stem] = described
+            found[path] = described.segment(path)
         return found
 
-    def _shared(self, segments: dict[str, Segment], pins: Sequence[Pin], recipe: Recipe) -> dict[str, frozenset[str]]:
-        """Return what is omitted from which distribution; where contents must be compared, wheels are fetched for it."""
-        by_name = {pin.name: pin for pin in pins}
-        while True:
-            try:
-                return shared_paths(segments)
-            except FileNotFoundError as error:
-                name = next(name for name, segment in segments.items() if str(segment.path) == str(error.filename))
-                (wheel,) = self._supply.all([by_name[name]])
-                segments[name] = splice(wheel, recipe, self._store)
-                self._fragments.pop(segments[name].path.stem, None)
+    def shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> Mapping[str, frozenset[str]] | None:
+        """Return the paths to omit from each distribution, or ``None`` if the bucket does not know."""
+        name = shared_paths_name(pins, recipe)
+        content = self._index.look([name]).get(name)
+        if content is None:
+            return None
+        shared = read_shared_paths(content)
+        if shared is None:
+            self._index.refuse(name)
+        return shared
 
-    def _bytecode(self, plan: LayerPlan, shared: Mapping[str, frozenset[str]]) -> list[Contribution]:
-        if plan.bytecode.mode is BytecodeMode.NONE:
-            return []
-        keys: dict[str, str] = {}
-        for pin in plan.selection.pins:
-            modules = plan.bytecode.of(pin.name)
-            if modules is not None and not any(module.endswith(".py") for module in modules):
-                continue
-            keys[pin.name] = bytecode_key(
-                pin.sha256,
-                plan.recipe,
-                interpreter=self._toolchain.interpreter,
-                modules=modules,
-                omitted=shared.get(pin.name, frozenset()),
-            )
-        # What was refused in compiling stands beside the segment, and is not looked at here.
-        found = self._found({name: self._store.entry(BYTECODE_AREA, key, ".seg") for name, key in keys.items()})
-        absent = [pin for pin in plan.selection.pins if pin.name in keys and pin.name not in found]
-        for pin, wheel in zip(absent, self._supply.all(absent), strict=True):
-            made = read_bytecode(keys[pin.name], self._store) or bytecode_segment(
-                wheel,
-                plan.recipe,
-                compiler=self._toolchain.compiler,
-                store=self._store,
-                modules=plan.bytecode.of(pin.name),
-                omitted=shared.get(pin.name, frozenset()),
-            )
-            found[pin.name] = made.segment
-        return [Contribution(name=name, segment=segment, is_bytecode=True) for name, segment in found.items()]
+    def refuse_shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> None:
+        """Do not use the answer of `shared_paths` again: it is wrong."""
+        self._index.refuse(shared_paths_name(pins, recipe))
 
-    def lay(self, path: Path, ordered: Sequence[Contribution], end: Ending, layout: PartLayout) -> SparseZip | None:
+    def compose(self, plan: LayerPlan, parts: Sequence[Contribution], destination: Path) -> Layer | None:
         """
-        Write the zip of *ordered* contributions and *end* to *path*, as far as its bytes are here or have to be.
+        Write the planned layer of *parts* to *destination*, leaving holes for the bytes that the bucket has.
 
-        Return nothing where the shelf was wrong: then it is not asked again, and the contributions have to be got anew.
+        Return ``None`` if the bucket does not have what its index described; the index is then not asked for it again.
         Raises AwsError and its kinds, and CorruptArchiveError for a segment that was damaged in the store.
         """
+        ordered = in_order(parts)
         segments = [each.segment for each in ordered]
+        end = ending(segments, plan.identity, plan.digest)
+        layout = layout_parts(extents(parts), end.zipped_bytes, quotas())
+        for segment in segments:
+            # It was spliced or compiled here since the bucket described it.
+            if find_segment(segment.path) is not None:
+                self._described.pop(segment.path.stem, None)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        written = self._write(destination, segments, end, layout)
+        if written is None:
+            return None
+        sha256s, complete = written
+        names = [segment.path.stem for segment in segments]
+        omitted = {part.name: part.omitted for part in parts if not part.is_bytecode}
+        sparse = SparseZip(
+            parts=sha256s,
+            complete=complete,
+            remote_segments={name: self._described[name].sha256 for name in names if name in self._described},
+            shared_paths=shared_paths_entry(plan.selection.pins, plan.recipe, omitted),
+        )
+        self.zips[plan.digest] = sparse
+        sha256 = self._sha256(destination, plan.digest, sparse, size=end.zipped_bytes)
+        return describe_layer(plan, parts, destination, end, sha256=sha256)
+
+    def _sha256(self, path: Path, digest: str, sparse: SparseZip, *, size: int) -> str:
+        """Return the SHA-256 of the whole zip, if it is on disk or somebody has recorded it; else an empty string."""
+        if sparse.is_whole:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        content = self._objects.get(self._keys.record(digest))
+        record = None if content is None else decode_manifest(content)
+        if record is None or (record.digest, record.zipped_bytes, record.parts) != (digest, size, sparse.parts):
+            return ""
+        return record.sha256
+
+    def _write(
+        self, path: Path, segments: Sequence[Segment], end: Ending, layout: PartLayout
+    ) -> tuple[tuple[str, ...], frozenset[int]] | None:
+        """Return the SHA-256 of each part, and the starts of the parts without holes."""
         starts = [0, *accumulate(segment.entries_bytes for segment in segments)]
         with path.open("w+b", buffering=0) as file:
             file.truncate(end.zipped_bytes)
             sha256s = [self._place(file, segment, start) for segment, start in zip(segments, starts, strict=False)]
             parts = self._expected(layout, sha256s)
-            here: set[int] = set()
-            failed: list[int] = []
+            complete: set[int] = set()
+            missing: list[int] = []
             number = 0
             for at, (part, sha256) in enumerate(zip(layout.parts, parts, strict=True)):
-                count = len(part.extents)
-                inside = range(number, number + count)
-                number += count
-                if not any(segments[each].path.stem in self._fragments for each in inside):
-                    here.add(part.start)
+                inside = range(number, number + len(part.extents))
+                number += len(part.extents)
                 if sha256 is None:
-                    failed += [each for each in inside if not self._bring(file, segments[each], starts[each])]
+                    missing += [each for each in inside if not self._bring(file, segments[each], starts[each])]
                     parts[at] = _hash(file, part)
-                    here.add(part.start)
+                if sha256 is None or not any(segments[each].path.stem in self._described for each in inside):
+                    complete.add(part.start)
             rest = range(number, len(segments))
-            failed += [each for each in rest if not self._bring(file, segments[each], starts[each])]
+            missing += [each for each in rest if not self._bring(file, segments[each], starts[each])]
             file.seek(starts[-1])
             file.write(b"".join(end.tail))
-        if failed:
-            return None
-        names = [segment.path.stem for segment in segments]
-        return SparseZip(
-            parts=tuple(sha256 for sha256 in parts if sha256 is not None),
-            here=frozenset(here),
-            whole=len(here) == len(parts),
-            elsewhere={name: self._fragments[name].sha256 for name in names if name in self._fragments},
-        )
+        return None if missing else (tuple(sha256 for sha256 in parts if sha256 is not None), frozenset(complete))
 
     def _place(self, file: BinaryIO, segment: Segment, start: int) -> str:
         """Write what is here of a segment, and return the SHA-256 of all of it."""
-        fragment = self._fragments.get(segment.path.stem)
-        if fragment is not None:
-            for excerpt in fragment.excerpts:
+        described = self._described.get(segment.path.stem)
+        if described is not None:
+            for excerpt in described.excerpts:
                 file.seek(start + excerpt.start)
                 file.write(excerpt.content)
-            return fragment.sha256
+            return described.sha256
         digest, checksum = hashlib.sha256(), 0
         file.seek(start)
         with segment.path.open("rb", buffering=0) as source:
@@ -286,7 +212,7 @@ class RemoteSegments:
             groups.append(group_name(sha256s[number : number + len(part.extents)]))
             number += len(part.extents)
         several = [name for name, part in zip(groups, layout.parts, strict=True) if len(part.extents) > 1]
-        known = {name: grouped(payload) for name, payload in self._shelf.look(several).items()}
+        known = {name: grouped(payload) for name, payload in self._index.look(several).items()}
         singles = {part.start: sha256s[at] for at, part in self._single(layout)}
 
         def stands(numbered: tuple[str, Part]) -> str | None:
@@ -297,7 +223,7 @@ class RemoteSegments:
             stored = self._objects.head(self._keys.part(sha256))
             whole = stored is not None and stored.proves(sha256, part.size)
             if not whole and name in known:
-                self._shelf.refuse(name)
+                self._index.refuse(name)
             return sha256 if whole else None
 
         return in_parallel(stands, zip(groups, layout.parts, strict=True))
@@ -311,23 +237,23 @@ class RemoteSegments:
     def _bring(self, file: BinaryIO, segment: Segment, start: int) -> bool:
         """Write all bytes of a segment, from where they stand; say whether they were what they should be."""
         name = segment.path.stem
-        fragment = self._fragments.get(name)
-        if fragment is None:
+        described = self._described.get(name)
+        if described is None:
             return True
         digest = hashlib.sha256()
-        key, first = self._keys.below(fragment.standing.key), fragment.standing.start
+        key, first = self._keys.below(described.standing.key), described.standing.start
         file.seek(start)
-        for offset in range(0, fragment.entries_bytes, _RANGE_BYTES):
-            size = min(_RANGE_BYTES, fragment.entries_bytes - offset)
+        for offset in range(0, described.entries_bytes, _RANGE_BYTES):
+            size = min(_RANGE_BYTES, described.entries_bytes - offset)
             content = self._objects.get_range(key, first + offset, size)
             if content is None:
                 break
             digest.update(content)
             file.write(content)
-        if digest.hexdigest() == fragment.sha256:
+        if digest.hexdigest() == described.sha256:
             return True
-        self._shelf.refuse(name)
-        del self._fragments[name]
+        self._index.refuse(name)
+        del self._described[name]
         return False
 
 

@@ -19,22 +19,27 @@ import json
 import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.core.errors import CorruptArchiveError, LaminaError
+from lamina.aws.api.session import Access
+from lamina.core.errors import AwsError, ConfigError, CorruptArchiveError, LaminaError
+from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.core.target import quotas
 from lamina.core.values import Pin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from lamina.aws.api.protocols import Objects
     from lamina.core.reporter import Reporter
+    from lamina.pipeline.context import BuildContext
+    from lamina.project.service import Service
 
-__all__ = ["SharedStore", "StoreEntry", "TracedStore", "split_url"]
+__all__ = ["SharedStore", "StoreEntry", "TracedStore", "split_url", "team_store"]
 
 _VERSION = "1"
 _WORKERS = 4
@@ -237,3 +242,39 @@ def _may_come(entry: StoreEntry) -> bool:
         and 0 <= entry.size <= quotas().unzipped_bytes
         and (wheel[2] == entry.sha256 if wheel is not None else _DERIVED.fullmatch(entry.path) is not None)
     )
+
+
+@contextmanager
+def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext]:
+    """
+    Give the context to build with: what the team's store has was brought, and what the build makes is added on normal exit.
+
+    A `lamina.pipeline.context.TeamStore`; *context* is given back as it is for a service without one, and offline.
+    """
+    if service.store is None or context.options.offline:
+        yield context
+        return
+    store = TracedStore(context.store.root)
+    remote = _pulled(context, service, store)
+    if remote is None:
+        yield context
+        return
+    yield replace(context, store=store)
+    try:
+        remote.push(store)
+    except AwsError as error:
+        context.reporter.warn(f"Nothing was added to the team's store: {error}", hint=error.hint)
+
+
+def _pulled(context: BuildContext, service: Service, store: TracedStore) -> SharedStore | None:
+    """Return the bucket's part after everything was brought, or ``None``, after a warning, if it cannot be reached."""
+    bucket, prefix = split_url(service.store or "")
+    name = f"{service.name}/{service.target.runtime}-{service.target.architecture}"
+    try:
+        remote = SharedStore(Access().connect().bucket(bucket), prefix, name=name, reporter=context.reporter)
+        remote.pull(store)
+    except (AwsError, ConfigError) as error:
+        # boto3 missing, no credentials, no network: all of it only makes the build slower.
+        context.reporter.warn(f"The team's store `{service.store}` is not used: {error}", hint=error.hint)
+        return None
+    return remote

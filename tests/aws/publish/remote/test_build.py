@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.remote.assemble import assemble
+from lamina.aws.publish.remote.build import build_service
 from lamina.core.store import Store
 from lamina.pipeline.build import build
-from lamina.pipeline.plan import BuildOptions
+from lamina.pipeline.context import BuildOptions
 from services import make_service
 
 if TYPE_CHECKING:
@@ -35,11 +35,14 @@ def connect() -> Sequence[Destination]:
     ],
 )
 def test_not_wanted(tmp_path: Path, settings: PublishConfig, options: BuildOptions) -> None:
-    """Without a bucket, without its trust, and offline everything is built."""
+    """Without a bucket, without its trust, and offline everything is built in full."""
     project = make_service(tmp_path).write()
     store = Store(tmp_path / "store")
 
-    assert assemble(project, settings, options, connect, directory=tmp_path / "work", store=store) is None
+    made = build_service(project, settings, options, connect, directory=tmp_path / "work", store=store)
+
+    assert made.remote is None
+    assert [build.layers[0].path for build in made.builds] == [project / ".lamina/layers/common.zip"]
 
 
 def test_no_use(tmp_path: Path) -> None:
@@ -48,5 +51,7 @@ def test_no_use(tmp_path: Path) -> None:
     store, other = Store(tmp_path / "store"), Store(tmp_path / "other")
     build(project, BuildOptions(), store=store)
 
-    assert assemble(project, BUCKET, BuildOptions(), connect, directory=tmp_path / "work", store=store) is None
-    assert assemble(project, BUCKET, BuildOptions(), connect, directory=tmp_path / "work", store=other) is None
+    for each in (store, other):
+        made = build_service(project, BUCKET, BuildOptions(), connect, directory=tmp_path / "work", store=each)
+
+        assert (None, [True]) == (made.remote, [each.reused for each in made.builds])
