@@ -83,7 +83,7 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
         if document is None:
             changed.append(service)
         else:
-            document |= {"reused": True, "seconds": 0.0}
+            document |= {"seconds": 0.0}
             rows[service] = _ServiceRow(
                 name=_name(service, found.root), story="unchanged", is_unchanged=True, document=document
             )

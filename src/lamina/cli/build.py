@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     # With `-v` somebody wants to know what is left out of the packages, and only walking the sources tells.
     if not (arguments.dry_run or arguments.verbose) and (document := _unchanged(arguments)) is not None:
-        document |= {"reused": True, "seconds": round(time.perf_counter() - started, 3)}
+        document |= {"seconds": round(time.perf_counter() - started, 3)}
         return _show(document, arguments)
     if (services := _services(arguments)) is not None:
         return services

@@ -182,9 +182,10 @@ class ArtifactProvider:
         return found
 
     def _bytecode(self, plan: LayerPlan, shared: Mapping[str, frozenset[str]]) -> list[Contribution]:
-        if plan.bytecode.mode is BytecodeMode.NONE:
+        choice = plan.bytecode
+        if choice is None or choice.mode is BytecodeMode.NONE:
             return []
-        modules = {pin.name: plan.bytecode.of(pin.name) for pin in plan.selection.pins}
+        modules = {pin.name: choice.of(pin.name) for pin in plan.selection.pins}
         pins = [pin for pin in plan.selection.pins if _has_source(modules[pin.name])]
         interpreter, reporter = self.toolchain.interpreter, self._context.reporter
         keys = {

@@ -44,8 +44,8 @@ class LayerDraft:
 class LayerPlan(LayerDraft):
     """What one layer holds. *reason* is why it is reused or built, in a few words."""
 
-    bytecode: BytecodeChoice
-    """Which modules are compiled."""
+    bytecode: BytecodeChoice | None
+    """Which modules are compiled; ``None`` if that need not be known, because nothing has changed since the last build."""
     digest: str
     reused: Layer | None
     """The layer that the last build left, if it has this digest."""
@@ -67,9 +67,24 @@ class LayerPlan(LayerDraft):
             reused=reused,
         )
 
+    @classmethod
+    def unchanged(cls, draft: LayerDraft, left: Layer) -> LayerPlan:
+        """Return the plan for a layer of which nothing has changed since the last build *left* it."""
+        return cls(
+            config=draft.config,
+            selection=draft.selection,
+            recipe=draft.recipe,
+            reason="unchanged",
+            bytecode=None,
+            digest=left.digest,
+            reused=left,
+        )
+
     @property
     def identity(self) -> Identity:
-        """What decides the layer's content."""
+        """What decides the layer's content; raises ValueError for a layer that is not to be made."""
+        if self.bytecode is None:
+            raise ValueError(f"layer `{self.name}` has not changed")
         return _identity(self, self.bytecode)
 
 

@@ -20,7 +20,7 @@ from lamina.core.frozen import frozen, replace
 from lamina.core.values import SourcePin
 from lamina.lock import formats
 from lamina.lock.cache import CachedSelection, keep, recall
-from lamina.pipeline import report
+from lamina.pipeline import report, state
 from lamina.pipeline.apportion import apportion
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import sdk, without
@@ -107,7 +107,13 @@ def resolve(context: BuildContext, service: Service) -> BuildPlan:
     """
     places = (report.OUTPUT_DIRECTORY, *(report.place_of(target) for target in service.others))
     services = [replace(service, target=target, others=()) for target in (service.target, *service.others)]
-    return BuildPlan(targets=tuple(map(_resolve_target, [context] * len(places), services, places)))
+    is_unchanged = state.recall(str(context.project), context.options.asked()) is not None
+    return BuildPlan(
+        targets=tuple(
+            _resolve_target(context, each, place, is_unchanged=is_unchanged)
+            for each, place in zip(services, places, strict=True)
+        )
+    )
 
 
 def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = True) -> TargetPlan:
@@ -147,7 +153,7 @@ def closure_of(layer: LayerDraft, layers: Sequence[LayerDraft], service: Service
     return Closure(functions=functions, pins=tuple(pins[name] for name in sorted(pins)), recipe=layer.recipe)
 
 
-def _resolve_target(context: BuildContext, service: Service, place: str) -> TargetPlan:
+def _resolve_target(context: BuildContext, service: Service, place: str, *, is_unchanged: bool) -> TargetPlan:
     project = context.project
     lock_file = formats.find(project, service.lock)
     selections: dict[tuple[tuple[str, ...], tuple[str, ...]], Selection] = {}
@@ -163,9 +169,14 @@ def _resolve_target(context: BuildContext, service: Service, place: str) -> Targ
             inputs |= dict.fromkeys(cached.inputs)
         chosen[config.name] = selections[choice]
     shares = apportion(service.layers, chosen, everywhere=sdk.left_out(service))
-    layers = tuple(
+    drafts = [
         LayerDraft(config=config, selection=shares[config.name], recipe=Recipe(exclude=config.exclude))
         for config in service.layers
+    ]
+    previous = Previous.of(project, place)
+    layers = tuple(
+        LayerPlan.unchanged(draft, left) if is_unchanged and (left := previous.layer(draft.name)) else draft
+        for draft in drafts
     )
     built = [pin for layer in layers for pin in layer.selection.pins if isinstance(pin, SourcePin)]
     plan = TargetPlan(
@@ -179,7 +190,7 @@ def _resolve_target(context: BuildContext, service: Service, place: str) -> Targ
             *formats.closer(lock_file, project),
             project / PROFILE,
         ),
-        previous=Previous.of(project, place),
+        previous=previous,
         findings=without.check(service, chosen),
     )
     with ArtifactProvider(context, service.target) as artifacts:

@@ -47,7 +47,7 @@ def locate(start: str) -> str | None:
 
 def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
     """
-    Return the last build's document if building again would change nothing, else ``None``.
+    Return the last build's document, all of it reused, if building again would change nothing, else ``None``.
 
     *asked* is what the command line says that could change the result.
     """
@@ -57,7 +57,10 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
     inputs = Snapshot.from_json(state.get("inputs"))
     if inputs is None or not intact(root, state.get("outputs")) or not inputs.unchanged(root):
         return None
-    return _read(os.path.join(root, _BUILD_FILE))  # noqa: PTH118
+    document = _read(os.path.join(root, _BUILD_FILE))  # noqa: PTH118
+    for each in (document, *document.get("other_targets", ())) if document else ():
+        each["reused"] = True
+    return document
 
 
 def intact(root: str, outputs: object) -> bool:

@@ -1,0 +1,237 @@
+"""The plan says what the build does: the dry run of every state gives the digests and the reuse of the build after it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lamina.bytecode.interpreter import environment_variable
+from lamina.cli.main import main
+from lamina.core.store import Store
+from lamina.lock import formats
+from lamina.pipeline.build import build
+from lamina.pipeline.context import BuildContext, BuildOptions
+from lamina.pipeline.layers import LayerDraft, LayerPlan
+from lamina.pipeline.plan import BuildPlan, resolve
+from lamina.project import config
+from locking import write_pylock
+from services import HANDLER, Service, make_service
+from sourceprojects import source_files, write_sources
+
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+ACTIONS = (
+    "nothing",
+    "edit handler",
+    "comment",
+    "bump",
+    "add",
+    "remove a zip",
+    "exclude",
+    "new function",
+    "empty store",
+)
+
+
+@pytest.fixture(autouse=True)
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The running interpreter is the target's."""
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+
+
+def plan_of(project: Path, store: Store) -> BuildPlan:
+    context = BuildContext.open(project, BuildOptions(), store=store)
+    return resolve(context, config.load(project))
+
+
+def documents(project: Path, store: Path, *words: str) -> list[dict[str, Any]]:
+    """Return what ``lamina build --json`` says with *words*: a document for each target."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setenv("LAMINA_CACHE_DIR", str(store))
+        assert 0 == main(["build", "--json", "--quiet", "--project", str(project), *words])
+    document = json.loads(out.getvalue())
+    return [document, *document.pop("other_targets", [])]
+
+
+def identities(rows: list[dict[str, Any]]) -> list[Any]:
+    return [
+        (row["target"], row["reused"], [(layer["name"], layer["digest"]) for layer in row["layers"]]) for row in rows
+    ]
+
+
+def check_dry_run(project: Path, store: Path) -> list[dict[str, Any]]:
+    """Hold a dry run against the build after it; return the dry run's documents."""
+    planned = documents(project, store, "--dry-run")
+    unknown = [layer["name"] for row in planned for layer in row["layers"] if layer["digest"] is None]
+    if unknown:
+        # Only wheels that are not in the store leave a digest open.
+        assert all(row["fetch"] for row in planned)
+        assert all(
+            "not fetched yet" in layer["reason"] for row in planned for layer in row["layers"] if not layer["digest"]
+        )
+        assert not any(row["reused"] for row in planned)
+        known = {
+            (row["target"]["architecture"], layer["name"]): layer["digest"]
+            for row in planned
+            for layer in row["layers"]
+        }
+        for row in documents(project, store):
+            for layer in row["layers"]:
+                assert known[row["target"]["architecture"], layer["name"]] in {None, layer["digest"]}
+        return planned
+    assert identities(planned) == identities(documents(project, store))
+    return planned
+
+
+def act(service: Service, store: Path, action: str, number: int) -> None:
+    handler = service.root / "service" / "handlers" / "hello.py"
+    match action:
+        case "edit handler":
+            handler.write_text(f"import alpha\nNUMBER = {number}\n{HANDLER}")
+        case "comment":
+            service.comment = f"comment {number}"
+        case "bump":
+            service.add("beta", f"2.{number}", {"beta.py": f"import alpha\nNUMBER = {number}\n"})
+        case "add":
+            service.add(f"extra{number}", "1.0", {f"extra{number}.py": "import beta\n"})
+        case "remove a zip":
+            for path in (service.root / ".lamina").rglob("common.zip"):
+                path.unlink()
+        case "exclude":
+            service.settings["exclude"] = f'["*.txt", "nowhere{number}/**"]'
+        case "new function":
+            service.functions[f"other{number}"] = "service.handlers.hello.lambda_handler"
+        case "empty store":
+            shutil.rmtree(store, ignore_errors=True)
+        case _:
+            assert "nothing" == action
+    service.write()
+
+
+@given(
+    bytecode=st.sampled_from(["none", "all", "reachable"]),
+    targets=st.sampled_from([["x86_64"], ["arm64", "x86_64"]]),
+    actions=st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=3),
+    several_layers=st.booleans(),
+)
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_dry_run_is_the_build(bytecode: str, targets: list[str], actions: list[str], several_layers: bool) -> None:
+    """Whatever has changed, a dry run gives the layers, the digests and the reuse of the build after it."""
+    with tempfile.TemporaryDirectory() as name:
+        service = make_service(Path(name))
+        service.requires_python = ">=3.11"
+        named = ", ".join(f'"{RUNTIME}-{target}"' for target in targets)
+        service.settings = {"targets": f"[{named}]", "source": '["service"]', "bytecode": f'"{bytecode}"'}
+        if several_layers:
+            service.settings["layers"] = '{common = {without = ["beta"]}, rest = {minus = ["common"]}}'
+        store = Path(name, "store")
+        check_dry_run(service.write(), store)
+        for number, action in enumerate(actions):
+            act(service, store, action, number)
+            check_dry_run(service.root, store)
+        assert all(row["reused"] for row in check_dry_run(service.root, store))
+
+
+def test_unknown_digest_has_a_reason(tmp_path: Path) -> None:
+    """On an empty store the digest of a layer whose imports must be followed is unknown, and the reason says of what."""
+    service = make_service(tmp_path)
+    service.requires_python = ">=3.11"
+    service.settings |= {"runtime": f'"{RUNTIME}"', "bytecode": '"reachable"'}
+    store = Store(tmp_path / "store")
+
+    (layer,) = plan_of(service.write(), store).targets[0].layers
+
+    assert LayerDraft is type(layer)
+    assert "imports not analysed yet: 2 wheels not fetched yet" == layer.reason
+    build(service.root, BuildOptions(), store=store)
+    (layer,) = plan_of(service.root, store).targets[0].layers
+    assert isinstance(layer, LayerPlan)
+    assert "unchanged" == layer.reason
+
+
+def test_resolving_writes_nothing_into_the_project(tmp_path: Path) -> None:
+    """A plan is read, not made."""
+    service = make_service(tmp_path)
+    service.write()
+    before = sorted(service.root.rglob("*"))
+
+    plan = plan_of(service.root, Store(tmp_path / "store"))
+
+    assert before == sorted(service.root.rglob("*"))
+    assert ["alpha", "beta"] == [pin.name for pin in plan.missing]
+
+
+def test_targets_share_what_is_missing(tmp_path: Path) -> None:
+    """A wheel that several targets need is missing once."""
+    service = make_service(tmp_path)
+    service.settings = {
+        "targets": '["python3.13-arm64", "python3.13-x86_64"]',
+        "source": '["service"]',
+        "bytecode": '"none"',
+    }
+    service.write()
+
+    plan = plan_of(service.root, Store(tmp_path / "store"))
+
+    assert [2, 2] == [len(target.missing) for target in plan.targets]
+    assert 2 == len(plan.missing)
+    assert [".lamina", ".lamina/python3.13-x86_64"] == [target.place for target in plan.targets]
+
+
+def test_lock_that_appears_closer_is_an_input(tmp_path: Path) -> None:
+    """The plan names the locks that would be taken instead, so that a build that was found done notices them."""
+    service = make_service(tmp_path)
+    service.write()
+
+    inputs = plan_of(service.root, Store(tmp_path / "store")).targets[0].inputs
+
+    assert service.root / "pylock.toml" in inputs
+    assert set(formats.closer(formats.find(service.root), service.root)) <= set(inputs)
+
+
+@pytest.mark.parametrize("bytecode", ["none", "reachable"])
+def test_local_package(tmp_path: Path, bytecode: str) -> None:
+    """A dry run after a build of a service with a local package finds everything as the build left it."""
+    project = tmp_path / "project"
+    write_sources(tmp_path / "shared", source_files("shared"))
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[project]\nname = "greeter"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = []\n'
+        f'[tool.lamina]\nruntime = "{RUNTIME}"\narchitecture = "x86_64"\nbytecode = "{bytecode}"\nsource = ["app.py"]\n'
+        '[tool.lamina.functions]\nhello = "app.lambda_handler"\n'
+    )
+    (project / "app.py").write_text(f"import shared\n{HANDLER}")
+    write_pylock(project, {"name": "shared", "directory": {"path": "../shared"}})
+    store = tmp_path / "store"
+
+    (empty,) = documents(project, store, "--dry-run")
+    (built,) = documents(project, store)
+    (planned,) = documents(project, store, "--dry-run")
+
+    assert built["layers"][0]["digest"] == planned["layers"][0]["digest"]
+    assert (True, True, "unchanged") == (
+        planned["reused"],
+        planned["layers"][0]["reused"],
+        planned["layers"][0]["reason"],
+    )
+    if bytecode == "none":
+        assert built["layers"][0]["digest"] == empty["layers"][0]["digest"]
+    else:
+        assert empty["layers"][0]["digest"] is None
+        assert "imports not analysed yet: local packages must be built first: `shared`" == empty["layers"][0]["reason"]
+    assert not empty["reused"]
+    (project / "app.py").write_text(f"import shared\nNUMBER = 1\n{HANDLER}")
+    (edited,) = documents(project, store, "--dry-run")
+    (built,) = documents(project, store)
+
+    assert (built["layers"][0]["digest"], False) == (edited["layers"][0]["digest"], edited["reused"])
