@@ -1,7 +1,8 @@
 """
 What Lambda's managed runtimes are: interpreter, wheel tags, markers, quotas. Never a question to the running machine.
 
-The facts are in ``data/runtimes.toml``, each with its source and the day it was read; this module is its only reader.
+The facts are in ``data/runtimes.toml`` and ``data/quotas.toml``, each with its source and the day it was read; only this
+module reads the two files.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
-from lamina.core.frozen import field_names, frozen
+from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
@@ -197,8 +198,7 @@ class Runtime:
 @cache
 def quotas() -> Quotas:
     """Return the service's limits; an account may have been granted others."""
-    values = {row["name"]: row["value"] for row in _data()["quota"]}
-    return Quotas(**{name: values[name] for name in field_names(Quotas)})
+    return Quotas(**{row["name"]: row["value"] for row in read_data("quotas.toml")["quota"]})
 
 
 @cache
