@@ -28,11 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from lamina.core.files import lock, lock_shared, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "default_root"]
 
-_LOCK_POLL_SECONDS = 0.05
 # Windows cannot tell a file that is about to be renamed from one whose writer was killed, so only age does.
 _WINDOWS_LEFTOVER_SECONDS = 86_400
 
@@ -160,7 +155,7 @@ class Store:
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                _lock(descriptor)
+                lock(descriptor)
                 if _is_still(path, descriptor):
                     break
             except BaseException:
@@ -180,7 +175,7 @@ class Store:
         """Keep `alone` waiting: what was found in the store stays there meanwhile. Any number of processes may."""
         descriptor = self._open_in_use()
         try:
-            _lock_shared(descriptor)
+            lock_shared(descriptor)
             self.sweep()
             yield
         finally:
@@ -191,9 +186,9 @@ class Store:
         """Hold the store while nobody is in `in_use`; call *waiting* once if somebody is, and wait for all of them."""
         descriptor = self._open_in_use()
         try:
-            if not _try_lock(descriptor):
+            if not try_lock(descriptor):
                 waiting()
-                _lock(descriptor)
+                lock(descriptor)
             yield
         finally:
             os.close(descriptor)
@@ -231,7 +226,7 @@ def _locked_new_file(directory: str) -> AbstractContextManager[tuple[BinaryIO, s
     while True:
         path = os.path.join(directory, os.urandom(12).hex())  # noqa: PTH118
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        if _try_lock(descriptor) and _is_still(path, descriptor):
+        if try_lock(descriptor) and _is_still(path, descriptor):
             break
         # A sweeper came between making and locking, and took it for a leftover.
         os.close(descriptor)
@@ -253,7 +248,7 @@ def _remove_leftovers(directory: Path) -> None:
                 continue
             descriptor = os.open(path, os.O_RDWR)
             try:
-                abandoned = _try_lock(descriptor)
+                abandoned = try_lock(descriptor)
                 # Removed by name, which is random: if it was committed meanwhile, the name is already gone.
                 if abandoned and sys.platform != "win32":
                     path.unlink()
@@ -268,35 +263,3 @@ def _is_still(path: str | Path, descriptor: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))  # noqa: PTH116
     except FileNotFoundError:
         return False
-
-
-if sys.platform == "win32":
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _lock_shared(descriptor: int) -> None:
-        """Do nothing: Windows has no shared locks here, and does not remove files that are open."""
-
-    def _lock(descriptor: int) -> None:
-        while not _try_lock(descriptor):
-            time.sleep(_LOCK_POLL_SECONDS)
-
-else:
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _lock_shared(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
