@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
+    from lamina.core.values import Sha256
+
 __all__ = ["Store", "default_root"]
 
 # Windows cannot tell a file that is about to be renamed from one whose writer was killed, so only age does.
@@ -74,7 +76,7 @@ class Store:
         """Return the store at *root*, else at `default_root`; nothing is created before it is needed."""
         return cls(Path(os.path.abspath(root if root is not None else default_root())))  # noqa: PTH100  # no realpath
 
-    def wheel(self, sha256: str, filename: str | None = None) -> Path | None:
+    def wheel(self, sha256: Sha256, filename: str | None = None) -> Path | None:
         """
         Return the path of the admitted wheel with *sha256*, or ``None``.
 
@@ -89,7 +91,7 @@ class Store:
             return None
         return Path(directory, names[0]) if names else None
 
-    def wheel_destination(self, sha256: str, filename: str) -> Path:
+    def wheel_destination(self, sha256: Sha256, filename: str) -> Path:
         """Return where the wheel with *sha256* is admitted; raises `ValueError` if *filename* is not a plain name."""
         if filename in {"", ".", ".."} or any(character in filename for character in "/\\\0:"):
             raise ValueError(f"`{filename}` is not a plain file name")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NewType, TypeAlias
 
 from lamina.core.frozen import frozen
 
@@ -38,6 +38,9 @@ __all__ = [
     "code_sha256",
     "is_pure",
 ]
+
+Sha256 = NewType("Sha256", str)
+"""A SHA-256 in lower-case hexadecimal, so that mypy refuses a file name in its place."""
 
 
 def code_sha256(sha256: str) -> str:
@@ -83,7 +86,7 @@ class Pin:
     version: str
     filename: str
     """File name of a wheel, or of a source distribution."""
-    sha256: str
+    sha256: Sha256
     url: str | None = None
     """Where the lock says it is, without credentials."""
     path: Path | None = None
@@ -103,7 +106,7 @@ class SdistSource:
     version: str | None
     """``None`` where only building tells."""
     filename: str
-    sha256: str
+    sha256: Sha256
     url: str | None = None
     """Where the lock says it is, without credentials."""
     path: Path | None = None
