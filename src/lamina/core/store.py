@@ -32,7 +32,6 @@ from lamina.core.files import lock, lock_shared, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
     from typing import BinaryIO
 
     from lamina.core.values import Sha256
@@ -118,7 +117,8 @@ class Store:
         if not self._swept:
             self._swept = True
             _remove_leftovers(self.directory("tmp"))
-        with self._new_file(directory) as (file, temporary):
+        file, temporary = self._new_file(directory)
+        with file:
             try:
                 # The system, not Python, decides the buffering: splicing hands over whole members at once.
                 yield file
@@ -137,7 +137,7 @@ class Store:
                     os.unlink(temporary)  # noqa: PTH108
                 raise
 
-    def _new_file(self, directory: str) -> AbstractContextManager[tuple[BinaryIO, str]]:
+    def _new_file(self, directory: str) -> tuple[BinaryIO, str]:
         try:
             return _locked_new_file(directory)
         except OSError:
@@ -224,21 +224,14 @@ class Store:
         )
 
 
-def _locked_new_file(directory: str) -> AbstractContextManager[tuple[BinaryIO, str]]:
+def _locked_new_file(directory: str) -> tuple[BinaryIO, str]:
     while True:
         path = os.path.join(directory, os.urandom(12).hex())  # noqa: PTH118
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         if try_lock(descriptor) and _is_still(path, descriptor):
-            break
+            return os.fdopen(descriptor, "w+b", buffering=0), path
         # A sweeper came between making and locking, and took it for a leftover.
         os.close(descriptor)
-    return _opened(descriptor, path)
-
-
-@contextmanager
-def _opened(descriptor: int, path: str) -> Iterator[tuple[BinaryIO, str]]:
-    with os.fdopen(descriptor, "w+b", buffering=0) as file:
-        yield file, path
 
 
 def _remove_leftovers(directory: Path) -> None:

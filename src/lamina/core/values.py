@@ -84,14 +84,15 @@ class Finding:
 
 
 @frozen
-class Pin:
-    """One locked artifact that the target takes; nothing of it has been fetched."""
+class Artifact:
+    """One file that the lock names."""
 
     name: str
     """Normalised distribution name (PEP 503)."""
-    version: str
+    version: str | None
+    """``None`` where only building tells."""
     filename: str
-    """File name of a wheel, or of a source distribution."""
+    """File name of a wheel, of a source distribution or of an archive of sources."""
     sha256: Sha256
     url: str | None = None
     """Where the lock says it is, without credentials."""
@@ -104,23 +105,16 @@ class Pin:
 
 
 @frozen
-class SdistSource:
+class Pin(Artifact):
+    """One locked artifact that the target takes; nothing of it has been fetched."""
+
+    version: str
+
+
+@frozen
+class SdistSource(Artifact):
     """A locked source distribution or archive of sources, to be built to a wheel."""
 
-    name: str
-    """Normalised distribution name (PEP 503)."""
-    version: str | None
-    """``None`` where only building tells."""
-    filename: str
-    sha256: Sha256
-    url: str | None = None
-    """Where the lock says it is, without credentials."""
-    path: Path | None = None
-    """Where it is on this machine, for a lock that names a local file."""
-    size: int | None = None
-    """Bytes of the file, where the lock or the index says so."""
-    index: str | None = None
-    """The index the lock names for it, without credentials."""
     subdirectory: str | None = None
     """Where the project is inside the archive, if not at its top."""
 
