@@ -15,6 +15,7 @@ from benchmarks.bench import remove
 from lamina.aws.publish.parts import layout_parts
 from lamina.core.store import Store
 from lamina.core.target import quotas
+from lamina.core.values import Sha256
 from lamina.pipeline import report
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class States:
         store = Store.open(self._bench.store)
         shares = {share.sha256: share for build in builds for layer in build.layers for share in layer.distributions}
         for sha256, share in shares.items():
-            if (path := store.wheel(sha256, share.artifact)) is not None:
+            if (path := store.wheel(Sha256(sha256), share.artifact)) is not None:
                 os.link(path, self.wheels / share.artifact)
 
 

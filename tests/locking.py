@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rtoml
 
 from lamina.core.target import Target
+from lamina.core.values import Sha256
 from lamina.lock.formats import find, read
 from lamina.lock.select import select
 from lamina.lock.types import IndexFile, Lock
@@ -24,9 +25,9 @@ ARM = "manylinux_2_17_aarch64"
 TARGET = Target.of("python3.13", "arm64")
 
 
-def digest(filename: str) -> str:
+def digest(filename: str) -> Sha256:
     """A SHA-256 for a file that nobody ever reads."""
-    return hashlib.sha256(filename.encode()).hexdigest()
+    return Sha256(hashlib.sha256(filename.encode()).hexdigest())
 
 
 def filename(name: str, version: str, tag: str = "py3-none-any") -> str:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
-from lamina.core.values import Pin
+from lamina.core.values import Pin, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +121,7 @@ class IndexServer:
             name=_normalised(path.name),
             version=path.name.split("-")[1],
             filename=path.name,
-            sha256=_sha256(path),
+            sha256=Sha256(_sha256(path)),
             url=self.file_url(path.name),
             size=path.stat().st_size if size else None,
         )

@@ -8,6 +8,8 @@ import re
 import zipfile
 from typing import TYPE_CHECKING
 
+from lamina.core.values import Sha256
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
@@ -62,8 +64,8 @@ def make_wheel(
     return wheel
 
 
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def sha256(path: Path) -> Sha256:
+    return Sha256(hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def _bytes(content: bytes | str) -> bytes:

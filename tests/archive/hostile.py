@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lamina.core.values import Pin, Wheel
+from wheels import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -188,7 +189,7 @@ def as_wheel(path: Path, *, name: str | None = None, version: str | None = None)
         name=name or parts[0].replace("_", "-").lower(),
         version=version or parts[1],
         filename=path.name,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=sha256(path),
     )
     return Wheel(pin=pin, path=path)
 

@@ -25,7 +25,7 @@ from lamina.archive.zip.zipformat import LOCAL_HEADER, compress, encode
 from lamina.core.errors import CorruptArchiveError, PathCollisionError, SuspiciousSizeError, UnsupportedMemberError
 from lamina.core.store import Store
 from lamina.core.target import Target
-from lamina.core.values import Pin, Wheel
+from lamina.core.values import Pin, Sha256, Wheel
 from wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -339,7 +339,7 @@ class TestIdentity:
 
     def test_depends_on_each_input(self) -> None:
         """Whatever could change a byte of the layer changes the digest."""
-        pin = Pin(name="a", version="1", filename="a-1-cp313-abi3-linux_aarch64.whl", sha256="0" * 64)
+        pin = Pin(name="a", version="1", filename="a-1-cp313-abi3-linux_aarch64.whl", sha256=Sha256("0" * 64))
         base = Identity(target=TARGET, pins=(pin,), recipe=Recipe())
         others = [
             replace(base, target=Target.of("python3.12", "arm64")),
@@ -352,14 +352,14 @@ class TestIdentity:
             replace(base, pins=(replace(pin, name="b"),)),
             replace(base, pins=(replace(pin, version="2"),)),
             replace(base, pins=(replace(pin, filename="a-1-1-cp313-abi3-linux_aarch64.whl"),)),
-            replace(base, pins=(replace(pin, sha256="1" * 64),)),
+            replace(base, pins=(replace(pin, sha256=Sha256("1" * 64)),)),
         ]
 
         assert 12 == len({each.digest() for each in [base, *others]})
 
     def test_where_it_comes_from_does_not_matter(self) -> None:
         """A mirror, a local copy and a size that somebody states change nothing."""
-        pin = Pin(name="a", version="1", filename="a-1-py3-none-any.whl", sha256="0" * 64)
+        pin = Pin(name="a", version="1", filename="a-1-py3-none-any.whl", sha256=Sha256("0" * 64))
         elsewhere = replace(
             pin,
             url="https://index.example/simple/a-1-py3-none-any.whl",
@@ -373,7 +373,7 @@ class TestIdentity:
 
     def test_same_on_all_architectures(self) -> None:
         """A layer without native code is one layer for all architectures of a runtime, and of no other runtime."""
-        pin = Pin(name="a", version="1", filename="a-1-py2.py3-none-any.whl", sha256="0" * 64)
+        pin = Pin(name="a", version="1", filename="a-1-py2.py3-none-any.whl", sha256=Sha256("0" * 64))
         layers = [
             Identity(target=Target.of(runtime, architecture), pins=(pin,), recipe=Recipe()).digest()
             for runtime in ("python3.13", "python3.12")
@@ -386,7 +386,7 @@ class TestIdentity:
 
     def test_golden(self) -> None:
         """The digest has not changed: every layer of every project would be published again."""
-        pin = Pin(name="a", version="1", filename="a-1-py3-none-any.whl", sha256="0" * 64)
+        pin = Pin(name="a", version="1", filename="a-1-py3-none-any.whl", sha256=Sha256("0" * 64))
 
         assert (
             "c365f45ff6eb12a51359c7bce7021fafb738ef38b94ea5f195fad2eb270e1d86"

@@ -37,7 +37,7 @@ from lamina.core.errors import (
     UnsafeMemberError,
     UnsupportedMemberError,
 )
-from lamina.core.values import Pin
+from lamina.core.values import Pin, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -365,7 +365,7 @@ class TestPlacing:
 def test_pin_is_all_that_names_a_wheel(tmp_path: Path) -> None:
     """Admission looks at the bytes and the pin alone."""
     path = write_wheel(tmp_path, MODULE)
-    pin = Pin(name="pkg", version="1.0", filename="other-1.0-py3-none-any.whl", sha256="0" * 64)
+    pin = Pin(name="pkg", version="1.0", filename="other-1.0-py3-none-any.whl", sha256=Sha256("0" * 64))
     with pytest.raises(CorruptArchiveError) as caught:
         verify_record(path, pin)
 

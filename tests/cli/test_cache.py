@@ -7,6 +7,7 @@ import pytest
 
 from lamina.cli.main import main
 from lamina.core.store import Store
+from lamina.core.values import Sha256
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store with one damaged wheel and one answer."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
     store = Store.open()
-    wheel = store.wheel_destination("ab" * 32, "a-1.0-py3-none-any.whl")
+    wheel = store.wheel_destination(Sha256("ab" * 32), "a-1.0-py3-none-any.whl")
     for path, content in ((wheel, bytes(2_500_000)), (store.entry("index", "cd" * 32, ".json"), b"[]")):
         with store.writing(path) as file:
             file.write(content)

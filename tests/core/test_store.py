@@ -12,11 +12,12 @@ import pytest
 
 from lamina.core.errors import ConfigError
 from lamina.core.store import Store
+from lamina.core.values import Sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHA256 = "ab" * 32
+SHA256 = Sha256("ab" * 32)
 
 
 @pytest.fixture

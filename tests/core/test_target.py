@@ -16,9 +16,9 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from lamina.bytecode.interpreter import search
-from lamina.core import target as target_module
 from lamina.core.errors import ConfigError
 from lamina.core.target import Architecture, Target, quotas, runtimes
+from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -232,13 +232,14 @@ def test_quotas_are_the_documented_ones() -> None:
 
 
 def rows() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for table, entries in target_module._data().items():
-        for index, row in enumerate(entries):
-            yield f"{table}[{index}]", row
+    for name in ("runtimes.toml", "quotas.toml"):
+        for table, entries in read_data(name).items():
+            for index, row in enumerate(entries):
+                yield f"{name}: {table}[{index}]", row
 
 
 def test_every_fact_has_a_source_and_a_date() -> None:
-    """No row of the data file goes without a source and the day it was read."""
+    """No row of the data files goes without a source and the day it was read."""
     wanting = [
         where
         for where, row in rows()

@@ -19,7 +19,7 @@ from lamina.core.errors import (
     OfflineError,
     RecordMismatchError,
 )
-from lamina.core.values import Pin, Wheel
+from lamina.core.values import Pin, Sha256, Wheel
 from lamina.fetch.index import PackageIndex
 from lamina.fetch.provider import fetch
 from loopback import IndexServer
@@ -322,7 +322,7 @@ def test_wrong_hash(server: IndexServer, store: Store, index: PackageIndex) -> N
 def test_wrong_hashes_are_all_named(server: IndexServer, store: Store, index: PackageIndex) -> None:
     """Several wrong files are one failure to fetch, which says for each what it is and should be."""
     paths = [wheel(server, name) for name in ("a", "b")]
-    pins = [replace(server.pin(path), sha256=letter * 64) for path, letter in zip(paths, "de", strict=True)]
+    pins = [replace(server.pin(path), sha256=Sha256(letter * 64)) for path, letter in zip(paths, "de", strict=True)]
     with pytest.raises(FetchError) as caught:
         get(pins, store, index)
 
@@ -480,7 +480,12 @@ def test_real_index(store: Store, tmp_path: Path) -> None:
     hashes = {"4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274"}
     (found,) = index.files("six", "1.17.0", hashes, None)
     pin = Pin(
-        name="six", version="1.17.0", filename=found.filename, sha256=found.sha256, url=found.url, size=found.size
+        name="six",
+        version="1.17.0",
+        filename=found.filename,
+        sha256=Sha256(found.sha256),
+        url=found.url,
+        size=found.size,
     )
     (got,) = get([pin], store, index)
     index.client.close()

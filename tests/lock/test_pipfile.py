@@ -11,7 +11,7 @@ import rtoml
 
 from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
 from lamina.core.target import Target
-from lamina.core.values import DirectorySource, SdistSource, VcsSource
+from lamina.core.values import DirectorySource, SdistSource, Sha256, VcsSource
 from lamina.lock.select import select
 from locking import TARGET, FakeIndex, digest, filename, read_lock, selected
 
@@ -149,7 +149,9 @@ def test_places(tmp_path: Path) -> None:
     assert (
         VcsSource(name="repo", version=None, url="https://git.example/r.git", commit="c" * 40, subdirectory="x"),
         DirectorySource(name="shared", version=None, path=tmp_path / "shared"),
-        SdistSource(name="zipped", version=None, filename="z.zip", sha256="0" * 64, url="https://files.example/z.zip"),
+        SdistSource(
+            name="zipped", version=None, filename="z.zip", sha256=Sha256("0" * 64), url="https://files.example/z.zip"
+        ),
     ) == selection.sources
     assert [tmp_path / "dist" / filename("filed", "1.0")] == [pin.path for pin in selection.pins]
 

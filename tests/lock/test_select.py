@@ -13,7 +13,7 @@ from packaging.markers import default_environment
 
 from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
 from lamina.core.target import Target
-from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, VcsSource
+from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, Sha256, VcsSource
 from lamina.lock.select import select
 from locking import (
     ARM,
@@ -190,7 +190,7 @@ def test_sources(tmp_path: Path) -> None:
             name="zipped",
             version=None,
             filename="z.zip",
-            sha256="0" * 64,
+            sha256=Sha256("0" * 64),
             url="https://files.example/z.zip",
             subdirectory="a",
         ),
@@ -236,7 +236,7 @@ def test_wheels_by_url(tmp_path: Path) -> None:
     archive = {"url": "https://files.example/a-1.0%2Blocal-py3-none-any.whl", "hashes": {"sha256": "1" * 64}}
     other = {"url": f"https://files.example/b-1.0-cp313-cp313-{X86}.whl", "hashes": {"sha256": "2" * 64}}
     write_pylock(tmp_path, {"name": "a", "archive": archive})
-    assert [Pin(name="a", version="1.0+local", filename=name, sha256="1" * 64, url=archive["url"])] == list(  # type: ignore[arg-type]
+    assert [Pin(name="a", version="1.0+local", filename=name, sha256=Sha256("1" * 64), url=archive["url"])] == list(  # type: ignore[arg-type]
         select(read_lock(tmp_path), target=TARGET).pins
     )
 

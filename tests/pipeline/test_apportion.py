@@ -10,7 +10,7 @@ import pytest
 from lamina.core.errors import InvalidConfigError, LockError
 from lamina.core.store import Store
 from lamina.core.target import Target
-from lamina.core.values import Finding, Pin, Selection, Severity
+from lamina.core.values import Finding, Pin, Selection, Severity, Sha256
 from lamina.pipeline.apportion import apportion
 from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildOptions
@@ -28,7 +28,12 @@ def selection(**versions: str) -> Selection:
     return Selection(
         target=TARGET,
         pins=tuple(
-            Pin(name=name, version=version, filename=f"{name}-{version}-py3-none-any.whl", sha256=f"{name}{version}")
+            Pin(
+                name=name,
+                version=version,
+                filename=f"{name}-{version}-py3-none-any.whl",
+                sha256=Sha256(f"{name}{version}"),
+            )
             for name, version in sorted(versions.items())
         ),
     )

@@ -20,6 +20,7 @@ from lamina.pipeline.context import BuildOptions
 from lamina.project.service import Overrides
 from loopback import IndexServer
 from services import HANDLER, make_service
+from wheels import sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -307,7 +308,7 @@ def test_layer_over_the_limit_is_refused_before_it_is_fetched(
             ("unzipped-limit", Severity.ERROR)
         ]
         assert not result.build.ok
-        assert store.wheel(service.locked["huge"].name) is None
+        assert store.wheel(sha256(service.locked["huge"])) is None
         assert all(request.range for request in server.requests_for(service.locked["huge"].name))
         assert not (service.root / ".lamina").exists()
 
@@ -319,7 +320,7 @@ def test_layer_over_the_limit_is_refused_before_it_is_fetched(
             row["message"] for row in json.loads(planned.out)["findings"]
         ]
         assert planned.err.startswith("error: ")
-        assert store.wheel(service.locked["huge"].name) is None
+        assert store.wheel(sha256(service.locked["huge"])) is None
 
 
 def test_two_layers_of_one_lock(service: Service, store: Store) -> None:

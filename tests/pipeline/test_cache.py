@@ -9,7 +9,7 @@ import pytest
 
 from lamina.archive.segment import Recipe, read_segment, splice
 from lamina.core.store import Store
-from lamina.core.values import Pin, Wheel
+from lamina.core.values import Pin, Sha256, Wheel
 from lamina.pipeline.cache import Area, Damage, Removed, clean, measure, verify
 from wheels import make_wheel
 
@@ -29,7 +29,7 @@ def admit(store: Store, tmp_path: Path, name: str) -> Wheel:
     import hashlib
 
     content = make_wheel(tmp_path, name, "1.0", {f"{name}/x.txt": name * 5_000}).read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = Sha256(hashlib.sha256(content).hexdigest())
     pin = Pin(name=name, version="1.0", filename=f"{name}-1.0-py3-none-any.whl", sha256=sha256)
     path = store.wheel_destination(sha256, pin.filename)
     with store.writing(path) as file:

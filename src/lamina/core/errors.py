@@ -60,53 +60,6 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = [
-    "AccessDeniedError",
-    "ArchiveError",
-    "AwsError",
-    "BytecodeError",
-    "ChangedMeanwhileError",
-    "ClockSkewError",
-    "ConfigError",
-    "CorruptArchiveError",
-    "CredentialsError",
-    "DeployError",
-    "DownloadError",
-    "DuplicateMemberError",
-    "ExpiredCredentialsError",
-    "FetchError",
-    "HashMismatchError",
-    "IndexLookupError",
-    "IntegrityError",
-    "InvalidConfigError",
-    "InvokeError",
-    "LaminaError",
-    "LocalBuildError",
-    "LockError",
-    "LockNotFoundError",
-    "LockSyntaxError",
-    "MissingBucketError",
-    "MissingExtraError",
-    "MissingHashError",
-    "MissingPermissionError",
-    "NoCompatibleWheelError",
-    "OfflineError",
-    "PackageError",
-    "PathCollisionError",
-    "PublishError",
-    "RecordMismatchError",
-    "SandboxError",
-    "StaleLockError",
-    "StoppedError",
-    "SuspiciousSizeError",
-    "ThrottledError",
-    "UnavailableError",
-    "UnreachableError",
-    "UnsafeMemberError",
-    "UnsupportedMemberError",
-    "WrongRegionError",
-]
-
 
 class LaminaError(Exception):
     """

@@ -1,5 +1,5 @@
 """
-Put files into the project's output directory atomically, and remove what a killed build left there.
+Lock files, put files into the project's output directory atomically, and remove what a killed build left there.
 
 Temporary files are written under the lock of the whole output directory, so one that a builder finds is abandoned.
 """
@@ -15,6 +15,7 @@ from lamina.core.errors import PackageError
 
 if sys.platform == "win32":
     import msvcrt
+    import time
 else:
     import fcntl
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["building", "replace_file", "temporary_beside", "writing"]
+__all__ = ["building", "lock", "lock_shared", "replace_file", "temporary_beside", "try_lock", "writing"]
 
+_LOCK_POLL_SECONDS = 0.05
 _PREFIX = ".lamina-tmp-"
 
 
@@ -48,10 +50,7 @@ def building(directory: Path) -> Iterator[None]:
             hint="the build's output goes there; make it writable",
         ) from error
     try:
-        if sys.platform == "win32":
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         for leftover in directory.rglob(f"{_PREFIX}*"):
             leftover.unlink(missing_ok=True)
         yield
@@ -85,3 +84,40 @@ def replace_file(destination: Path, content: bytes) -> None:
         view = memoryview(content)
         while view:
             view = view[file.write(view) :]
+
+
+if sys.platform == "win32":
+
+    def try_lock(descriptor: int) -> bool:
+        """Lock the open file *descriptor* for this process alone, unless another has locked it; return whether it did."""
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def lock_shared(descriptor: int) -> None:
+        """Do nothing: Windows has no shared locks here, and does not remove files that are open."""
+
+    def lock(descriptor: int) -> None:
+        """Lock the open file *descriptor* for this process alone; wait until no other has it."""
+        while not try_lock(descriptor):
+            time.sleep(_LOCK_POLL_SECONDS)
+
+else:
+
+    def try_lock(descriptor: int) -> bool:
+        """Lock the open file *descriptor* for this process alone, unless another has locked it; return whether it did."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def lock_shared(descriptor: int) -> None:
+        """Lock the open file *descriptor* together with others who do; wait for whoever has it alone."""
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+    def lock(descriptor: int) -> None:
+        """Lock the open file *descriptor* for this process alone; wait until no other has it."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

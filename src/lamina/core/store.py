@@ -28,20 +28,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from lamina.core.files import lock, lock_shared, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
     from typing import BinaryIO
+
+    from lamina.core.values import Sha256
 
 __all__ = ["Store", "default_root"]
 
-_LOCK_POLL_SECONDS = 0.05
 # Windows cannot tell a file that is about to be renamed from one whose writer was killed, so only age does.
 _WINDOWS_LEFTOVER_SECONDS = 86_400
 
@@ -79,7 +75,7 @@ class Store:
         """Return the store at *root*, else at `default_root`; nothing is created before it is needed."""
         return cls(Path(os.path.abspath(root if root is not None else default_root())))  # noqa: PTH100  # no realpath
 
-    def wheel(self, sha256: str, filename: str | None = None) -> Path | None:
+    def wheel(self, sha256: Sha256, filename: str | None = None) -> Path | None:
         """
         Return the path of the admitted wheel with *sha256*, or ``None``.
 
@@ -94,7 +90,7 @@ class Store:
             return None
         return Path(directory, names[0]) if names else None
 
-    def wheel_destination(self, sha256: str, filename: str) -> Path:
+    def wheel_destination(self, sha256: Sha256, filename: str) -> Path:
         """Return where the wheel with *sha256* is admitted; raises `ValueError` if *filename* is not a plain name."""
         if filename in {"", ".", ".."} or any(character in filename for character in "/\\\0:"):
             raise ValueError(f"`{filename}` is not a plain file name")
@@ -121,7 +117,8 @@ class Store:
         if not self._swept:
             self._swept = True
             _remove_leftovers(self.directory("tmp"))
-        with self._new_file(directory) as (file, temporary):
+        file, temporary = self._new_file(directory)
+        with file:
             try:
                 # The system, not Python, decides the buffering: splicing hands over whole members at once.
                 yield file
@@ -140,7 +137,7 @@ class Store:
                     os.unlink(temporary)  # noqa: PTH108
                 raise
 
-    def _new_file(self, directory: str) -> AbstractContextManager[tuple[BinaryIO, str]]:
+    def _new_file(self, directory: str) -> tuple[BinaryIO, str]:
         try:
             return _locked_new_file(directory)
         except OSError:
@@ -160,7 +157,7 @@ class Store:
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                _lock(descriptor)
+                lock(descriptor)
                 if _is_still(path, descriptor):
                     break
             except BaseException:
@@ -180,7 +177,7 @@ class Store:
         """Keep `alone` waiting: what was found in the store stays there meanwhile. Any number of processes may."""
         descriptor = self._open_in_use()
         try:
-            _lock_shared(descriptor)
+            lock_shared(descriptor)
             self.sweep()
             yield
         finally:
@@ -191,9 +188,9 @@ class Store:
         """Hold the store while nobody is in `in_use`; call *waiting* once if somebody is, and wait for all of them."""
         descriptor = self._open_in_use()
         try:
-            if not _try_lock(descriptor):
+            if not try_lock(descriptor):
                 waiting()
-                _lock(descriptor)
+                lock(descriptor)
             yield
         finally:
             os.close(descriptor)
@@ -227,21 +224,14 @@ class Store:
         )
 
 
-def _locked_new_file(directory: str) -> AbstractContextManager[tuple[BinaryIO, str]]:
+def _locked_new_file(directory: str) -> tuple[BinaryIO, str]:
     while True:
         path = os.path.join(directory, os.urandom(12).hex())  # noqa: PTH118
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        if _try_lock(descriptor) and _is_still(path, descriptor):
-            break
+        if try_lock(descriptor) and _is_still(path, descriptor):
+            return os.fdopen(descriptor, "w+b", buffering=0), path
         # A sweeper came between making and locking, and took it for a leftover.
         os.close(descriptor)
-    return _opened(descriptor, path)
-
-
-@contextmanager
-def _opened(descriptor: int, path: str) -> Iterator[tuple[BinaryIO, str]]:
-    with os.fdopen(descriptor, "w+b", buffering=0) as file:
-        yield file, path
 
 
 def _remove_leftovers(directory: Path) -> None:
@@ -253,7 +243,7 @@ def _remove_leftovers(directory: Path) -> None:
                 continue
             descriptor = os.open(path, os.O_RDWR)
             try:
-                abandoned = _try_lock(descriptor)
+                abandoned = try_lock(descriptor)
                 # Removed by name, which is random: if it was committed meanwhile, the name is already gone.
                 if abandoned and sys.platform != "win32":
                     path.unlink()
@@ -268,35 +258,3 @@ def _is_still(path: str | Path, descriptor: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))  # noqa: PTH116
     except FileNotFoundError:
         return False
-
-
-if sys.platform == "win32":
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _lock_shared(descriptor: int) -> None:
-        """Do nothing: Windows has no shared locks here, and does not remove files that are open."""
-
-    def _lock(descriptor: int) -> None:
-        while not _try_lock(descriptor):
-            time.sleep(_LOCK_POLL_SECONDS)
-
-else:
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _lock_shared(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)

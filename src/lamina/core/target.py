@@ -1,7 +1,8 @@
 """
 What Lambda's managed runtimes are: interpreter, wheel tags, markers, quotas. Never a question to the running machine.
 
-The facts are in ``data/runtimes.toml``, each with its source and the day it was read; this module is its only reader.
+The facts are in ``data/runtimes.toml`` and ``data/quotas.toml``, each with its source and the day it was read; only this
+module reads the two files.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
-from lamina.core.frozen import field_names, frozen
+from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from packaging.markers import Environment
     from packaging.tags import Tag
@@ -163,11 +164,11 @@ class Preinstalled:
 
     name: str
     """Normalised name (PEP 503)."""
-    version: str | None
-    """The version last seen, or ``None`` where no source states one. Lambda moves it forward by itself."""
     source: str
     read: dt.date
     """The day on which *source* was read."""
+    version: str | None = None
+    """The version last seen, or ``None`` where no source states one. Lambda moves it forward by itself."""
 
 
 @frozen
@@ -197,15 +198,26 @@ class Runtime:
 @cache
 def quotas() -> Quotas:
     """Return the service's limits; an account may have been granted others."""
-    values = {row["name"]: row["value"] for row in _data()["quota"]}
-    return Quotas(**{name: values[name] for name in field_names(Quotas)})
+    return Quotas(**{row["name"]: row["value"] for row in read_data("quotas.toml")["quota"]})
 
 
 @cache
 def runtimes() -> tuple[Runtime, ...]:
     """Return every runtime that can be a target, oldest first."""
     versions = {row["runtime"]: row["version"] for row in _data()["interpreter"]}
-    return tuple(_parse_runtime(row, python_full_version=versions[row["name"]]) for row in _data()["runtime"])
+    return tuple(
+        Runtime(
+            **row
+            | {
+                "python": tuple(row["python"]),
+                "python_full_version": versions[row["name"]],
+                "glibc": tuple(row["glibc"]),
+                "architectures": tuple(map(Architecture, row["architectures"])),
+                "preinstalled": _preinstalled(row["name"]),
+            }
+        )
+        for row in _data()["runtime"]
+    )
 
 
 @cache
@@ -218,26 +230,9 @@ def _kernel() -> str:
     return str(row["release"])
 
 
-def _parse_runtime(row: Mapping[str, Any], *, python_full_version: str) -> Runtime:
-    return Runtime(
-        name=row["name"],
-        python=(row["python"][0], row["python"][1]),
-        python_full_version=python_full_version,
-        operating_system=row["operating_system"],
-        glibc=(row["glibc"][0], row["glibc"][1]),
-        architectures=tuple(Architecture(name) for name in row["architectures"]),
-        source=row["source"],
-        read=row["read"],
-        deprecation=row.get("deprecation"),
-        block_create=row.get("block_create"),
-        block_update=row.get("block_update"),
-        preinstalled=_preinstalled(row["name"]),
-    )
-
-
 def _preinstalled(runtime: str) -> tuple[Preinstalled, ...]:
     found = [
-        Preinstalled(name=row["name"], version=row.get("version"), source=row["source"], read=row["read"])
+        Preinstalled(**{key: value for key, value in row.items() if key != "runtimes"})
         for row in _data()["preinstalled"]
         if runtime in row["runtimes"]
     ]

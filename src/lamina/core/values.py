@@ -8,13 +8,35 @@ The values that travel between the stages; each type proves that the stage befor
 
 Everything here is frozen, holds tuples rather than lists, and has no behaviour beyond views of itself.
 Sizes are bytes, digests are lower-case hexadecimal SHA-256 unless a name says otherwise.
+
+Glossary. Each noun has this meaning everywhere in lamina; a new noun gets a line here.
+
+=============  =========================================================================================================
+target         A Lambda runtime on one architecture, such as ``python3.13`` on ``arm64``. It decides which wheels fit.
+lock file      The file that names every distribution with its version and SHA-256, written by uv, Poetry, PDM, pip or pipenv.
+pin            One wheel or source that the lock file names for a target. Nothing of it has been downloaded.
+source         What lamina must build to a wheel first: a source distribution, a local directory or a git commit.
+wheel          A wheel file in the store: downloaded or built, then verified.
+distribution   A project in one version, as pip installs it. A layer's report lists its distributions with their sizes.
+segment        One wheel's compressed files as they appear in a layer's zip. They are cached, and copied into every layer.
+extent         The place of one segment in one layer's zip: its name and its size.
+layer          A finished zip with dependencies. Each time lamina publishes it, AWS numbers a new *layer version*.
+package        A finished zip with a function's own code; AWS calls it the deployment package.
+digest         The SHA-256 of everything that decides a layer's content. It is known before anything is downloaded.
+finding        One result of a check: an error, a warning or a note.
+plan           What a command will do, with a reason for each action. ``--dry-run`` prints it; applying it makes the changes.
+store          The directory of this machine that caches wheels and segments, shared by all projects.
+bucket         The S3 bucket for uploads, with the prefix of all keys in it. A *remote index* there describes its segments.
+destination    One AWS account in one region that layers are published to, with its bucket.
+lease          An object in the bucket. Whoever creates it publishes a layer version; others wait until the lease ends.
+=============  =========================================================================================================
 """
 
 from __future__ import annotations
 
 import base64
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NewType, TypeAlias
 
 from lamina.core.frozen import frozen
 
@@ -23,21 +45,8 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
 
-__all__ = [
-    "Build",
-    "DirectorySource",
-    "Distribution",
-    "Extent",
-    "Finding",
-    "Layer",
-    "Package",
-    "Pin",
-    "Selection",
-    "Severity",
-    "Wheel",
-    "code_sha256",
-    "is_pure",
-]
+Sha256 = NewType("Sha256", str)
+"""A SHA-256 in lower-case hexadecimal, so that mypy refuses a file name in its place."""
 
 
 def code_sha256(sha256: str) -> str:
@@ -75,15 +84,16 @@ class Finding:
 
 
 @frozen
-class Pin:
-    """One locked artifact that the target takes; nothing of it has been fetched."""
+class Artifact:
+    """One file that the lock names."""
 
     name: str
     """Normalised distribution name (PEP 503)."""
-    version: str
+    version: str | None
+    """``None`` where only building tells."""
     filename: str
-    """File name of a wheel, or of a source distribution."""
-    sha256: str
+    """File name of a wheel, of a source distribution or of an archive of sources."""
+    sha256: Sha256
     url: str | None = None
     """Where the lock says it is, without credentials."""
     path: Path | None = None
@@ -95,23 +105,16 @@ class Pin:
 
 
 @frozen
-class SdistSource:
+class Pin(Artifact):
+    """One locked artifact that the target takes; nothing of it has been fetched."""
+
+    version: str
+
+
+@frozen
+class SdistSource(Artifact):
     """A locked source distribution or archive of sources, to be built to a wheel."""
 
-    name: str
-    """Normalised distribution name (PEP 503)."""
-    version: str | None
-    """``None`` where only building tells."""
-    filename: str
-    sha256: str
-    url: str | None = None
-    """Where the lock says it is, without credentials."""
-    path: Path | None = None
-    """Where it is on this machine, for a lock that names a local file."""
-    size: int | None = None
-    """Bytes of the file, where the lock or the index says so."""
-    index: str | None = None
-    """The index the lock names for it, without credentials."""
     subdirectory: str | None = None
     """Where the project is inside the archive, if not at its top."""
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import IndexLookupError, OfflineError
-from lamina.core.frozen import field_names
+from lamina.core.frozen import as_dict
 from lamina.core.names import path_of
 from lamina.lock.types import IndexFile
 
@@ -189,11 +189,7 @@ class PackageIndex:
         # A query may be a signature: it expires, and it is a secret. An empty answer may be another one tomorrow.
         if files and not any("?" in file.url for file in files):
             with self._store.writing(place) as stream:
-                stream.write(
-                    json.dumps(
-                        [{name: getattr(file, name) for name in field_names(IndexFile)} for file in files]
-                    ).encode()
-                )
+                stream.write(json.dumps([as_dict(file) for file in files]).encode())
 
 
 def _key(sources: Iterable[IndexSource], name: str, version: str, hashes: Collection[str]) -> str:

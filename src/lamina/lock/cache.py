@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina import __version__
-from lamina.core.frozen import field_names
+from lamina.core.frozen import as_dict
 from lamina.core.values import Pin, Selection
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def keep(
 
 def _row(pin: Pin) -> dict[str, str | int]:
     # Where a file of this machine was does not matter once it is in the store.
-    values = {name: getattr(pin, name) for name in field_names(type(pin)) if name != "path"}
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in as_dict(pin).items() if value is not None and name != "path"}
 
 
 def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> Path:

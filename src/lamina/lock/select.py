@@ -26,7 +26,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
 from lamina.core.names import path_of
-from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, VcsSource
+from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, Sha256, VcsSource
 from lamina.lock.validation import python_fits, some_environment_fits
 
 if TYPE_CHECKING:
@@ -257,9 +257,9 @@ def _place(artifact: PackageWheel | PackageArchive | PackageSdist) -> tuple[str 
 
 def _checked_hash(
     package: Package, artifact: PackageWheel | PackageArchive | PackageSdist, filename: str, safe: re.Pattern[str]
-) -> str:
+) -> Sha256:
     """Return the SHA-256; it and *filename* become parts of paths in the store."""
-    sha256 = artifact.hashes["sha256"].lower()
+    sha256 = Sha256(artifact.hashes["sha256"].lower())
     # A compressed platform tag may hide a slash: `any.x/../../y.whl`.
     if not safe.fullmatch(filename) or not _SHA256.fullmatch(sha256):
         raise LockSyntaxError(

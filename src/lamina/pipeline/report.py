@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
+from lamina.core.frozen import as_dict
 from lamina.core.target import Target, quotas
 from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Package, Severity
 
@@ -56,12 +57,7 @@ def _document(build: Build, *, project: Path) -> dict[str, object]:
 
 def finding_document(finding: Finding) -> dict[str, object]:
     """Return *finding* as the plain values of a JSON document."""
-    return {
-        "rule": finding.rule,
-        "severity": finding.severity.value,
-        "message": finding.message,
-        "path": finding.path,
-    }
+    return as_dict(finding) | {"severity": finding.severity.value}
 
 
 def encode(build: Build, *, project: Path, others: Sequence[Build] = ()) -> bytes:
@@ -114,18 +110,7 @@ def _layer(layer: Layer, project: Path, target: Target) -> dict[str, object]:
         "zipped_bytes": layer.zipped_bytes,
         "unzipped_bytes": layer.unzipped_bytes,
         "files": layer.files,
-        "distributions": [
-            {
-                "name": distribution.name,
-                "version": distribution.version,
-                "artifact": distribution.artifact,
-                "sha256": distribution.sha256,
-                "zipped_bytes": distribution.zipped_bytes,
-                "unzipped_bytes": distribution.unzipped_bytes,
-                "bytecode_bytes": distribution.bytecode_bytes,
-            }
-            for distribution in layer.distributions
-        ],
+        "distributions": [as_dict(distribution) for distribution in layer.distributions],
         "segments": [
             {"name": extent.name, "bytes": extent.size, "segment": extent.segment} for extent in layer.extents
         ],

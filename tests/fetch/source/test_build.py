@@ -21,7 +21,7 @@ from lamina.cli.main import main
 from lamina.core.errors import ConfigError, LocalBuildError, LockError, PackageError
 from lamina.core.reporter import Silent
 from lamina.core.store import Store
-from lamina.core.values import DirectorySource, SdistSource, VcsSource
+from lamina.core.values import DirectorySource, SdistSource, Sha256, VcsSource
 from lamina.fetch.source.identity import identify
 from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildOptions
@@ -507,8 +507,8 @@ def test_identity_of_a_directory(tmp_path: Path) -> None:
 
 def test_identity_of_other_sources() -> None:
     """An sdist is its hash, a commit is its commit wherever the repository is, and both are their subdirectory."""
-    sdist = SdistSource(name="a", version="1", filename="a-1.tar.gz", sha256="0" * 64)
-    inner = SdistSource(name="a", version="1", filename="a-1.tar.gz", sha256="0" * 64, subdirectory="b")
+    sdist = SdistSource(name="a", version="1", filename="a-1.tar.gz", sha256=Sha256("0" * 64))
+    inner = SdistSource(name="a", version="1", filename="a-1.tar.gz", sha256=Sha256("0" * 64), subdirectory="b")
     here = VcsSource(name="a", version=None, url="https://git.example/a", commit="c" * 40)
     there = VcsSource(name="a", version=None, url="ssh://git@git.example/a", commit="c" * 40)
     below = VcsSource(name="a", version=None, url="https://git.example/a", commit="c" * 40, subdirectory="b")

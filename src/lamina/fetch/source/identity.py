@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.core.errors import LocalBuildError
-from lamina.core.values import DirectorySource, SdistSource, SourcePin, VcsSource
+from lamina.core.values import DirectorySource, SdistSource, Sha256, SourcePin, VcsSource
 from lamina.project.ignore import GitIgnore
 from lamina.project.sources import fingerprint
 
@@ -139,5 +139,5 @@ def _static_version(directory: Path) -> str | None:
     return None
 
 
-def _digest(*parts: str | None) -> str:
-    return hashlib.sha256(json.dumps([_FORMAT, *parts]).encode()).hexdigest()
+def _digest(*parts: str | None) -> Sha256:
+    return Sha256(hashlib.sha256(json.dumps([_FORMAT, *parts]).encode()).hexdigest())

@@ -29,7 +29,7 @@ from lamina.core.errors import AwsError, ConfigError, CorruptArchiveError, Lamin
 from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.core.target import quotas
-from lamina.core.values import Pin
+from lamina.core.values import Pin, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,14 +58,14 @@ class TracedStore(Store):
         super().__init__(root)
         self.asked: dict[Path, None] = {}
 
-    def wheel(self, sha256: str, filename: str | None = None) -> Path | None:
+    def wheel(self, sha256: Sha256, filename: str | None = None) -> Path | None:
         """Return the path of the admitted wheel with *sha256*, or ``None``."""
         found = super().wheel(sha256, filename)
         if found is not None:
             self.asked[found] = None
         return found
 
-    def wheel_destination(self, sha256: str, filename: str) -> Path:
+    def wheel_destination(self, sha256: Sha256, filename: str) -> Path:
         """Return where the wheel with *sha256* is admitted."""
         path = super().wheel_destination(sha256, filename)
         self.asked[path] = None
@@ -212,7 +212,7 @@ def _prove(content: bytes, entry: StoreEntry) -> None:
     with tempfile.TemporaryDirectory(prefix="lamina-store-") as directory:
         path = Path(directory, filename)
         path.write_bytes(content)
-        verify_record(path, Pin(name=name, version=str(version), filename=filename, sha256=entry.sha256))
+        verify_record(path, Pin(name=name, version=str(version), filename=filename, sha256=Sha256(entry.sha256)))
 
 
 def _encode(entries: Iterable[StoreEntry]) -> bytes:
