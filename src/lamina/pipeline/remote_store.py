@@ -11,7 +11,7 @@ from lamina.core.frozen import replace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.aws.publish.remote.store import SharedStore, TracedStore
+    from lamina.aws.store.team import SharedStore, TracedStore
     from lamina.pipeline.plan import BuildContext
     from lamina.project.service import Service
 
@@ -24,7 +24,7 @@ def shared(session: BuildContext, service: Service) -> Iterator[BuildContext]:
     if service.store is None or session.options.offline:
         yield session
         return
-    from lamina.aws.publish.remote.store import TracedStore  # noqa: PLC0415 - only for services with a bucket
+    from lamina.aws.store.team import TracedStore  # noqa: PLC0415 - only for services with a bucket
 
     store = TracedStore(session.store.root)
     remote = _pulled(session, service, store)
@@ -39,7 +39,7 @@ def shared(session: BuildContext, service: Service) -> Iterator[BuildContext]:
 def _pulled(session: BuildContext, service: Service, store: TracedStore) -> SharedStore | None:
     """Return the bucket's part, of which everything was brought; nothing, after a warning, where it cannot be reached."""
     from lamina.aws.api.session import Access  # noqa: PLC0415
-    from lamina.aws.publish.remote.store import SharedStore, split_url  # noqa: PLC0415
+    from lamina.aws.store.team import SharedStore, split_url  # noqa: PLC0415
 
     bucket, prefix = split_url(service.store or "")
     name = f"{service.name}/{service.target.runtime}-{service.target.architecture}"

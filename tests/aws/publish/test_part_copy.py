@@ -179,7 +179,7 @@ def test_bump_sends_the_wheel_alone(first: DesiredLayer, bumped: DesiredLayer) -
     counted = sent(objects, bumped, recorded(first))
 
     assert (SIZES["small-c"], parts_of(bumped)) == counted
-    assert ({}, []) == (cloud.uploads, [key for key in cloud.stored_keys() if "plan_part_copies" in key])
+    assert ({}, []) == (cloud.uploads, [key for key in cloud.stored_keys() if "grafts" in key])
     assert 0 == sent(objects, bumped, recorded(first))[0]
 
 
@@ -196,7 +196,7 @@ def test_emulators_take_it(
     counted = sent(objects, bumped, recorded(first))
 
     assert (SIZES["small-c"], parts_of(bumped)) == counted
-    assert not [key for key in there.keys(name) if "plan_part_copies" in key]
+    assert not [key for key in there.keys(name) if "grafts" in key]
     assert 0 == sent(objects, bumped, recorded(first))[0]
 
 

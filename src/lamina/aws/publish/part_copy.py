@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from lamina.archive.remote_segment import decode
 from lamina.aws.api.parallel import in_parallel
 from lamina.aws.api.protocols import CopySource
-from lamina.aws.publish.remote.index import RemoteIndex
+from lamina.aws.publish.remote_index import RemoteIndex
 from lamina.core.errors import AwsError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from lamina.aws.publish.manifest import decode
 from lamina.aws.publish.naming import Keys, digest_in, fill
 from lamina.aws.publish.part_copy import plan_part_copies
 from lamina.aws.publish.plan import LayerState, matching, plan
-from lamina.aws.publish.remote.index import RemoteIndex, wrap
+from lamina.aws.publish.remote_index import RemoteIndex, wrap
 from lamina.aws.publish.upload import is_composed, stored_parts
 from lamina.aws.publish.zip_source import LayerZip
 from lamina.core.errors import AwsError, StoppedError, WrongRegionError

@@ -11,7 +11,7 @@ import io
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from lamina.aws.publish.remote.index import shelved
+from lamina.aws.publish.remote_index import shelved
 from lamina.core.errors import IntegrityError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ around the build.
     lock ──select──▶ pins ──shelf──▶ Fragment ─┐
                       └─fetch─▶ Wheel ─splice─▶ Segment ──▶ Layer (a zip with holes), Patchwork ──▶ plan, apply
 
-The bucket's shelf (`lamina.aws.publish.remote.index`) says what has to be known of segments, and S3 has their bytes. A wheel is fetched only where
+The bucket's shelf (`lamina.aws.publish.remote_index`) says what has to be known of segments, and S3 has their bytes. A wheel is fetched only where
 the shelf does not know its segment, where something of it must be read that nobody has read before, or where its bytes have gone. What
 comes from the shelf is held against what lamina would have written, and whatever is wrong is done without, and replaced.
 
@@ -26,9 +26,9 @@ from lamina.archive.layer import ending, in_order
 from lamina.archive.zip.zipformat import end_of_directory
 from lamina.aws.publish.manifest import decode as decode_record
 from lamina.aws.publish.parts import layout_parts
-from lamina.aws.publish.remote.index import RemoteIndex, shelved
 from lamina.aws.publish.remote.metadata import absent_codes, is_fine, is_of_imports, note_places, source_tree
 from lamina.aws.publish.remote.segments import RemoteSegments, sharing_name, sharing_note
+from lamina.aws.publish.remote_index import RemoteIndex, shelved
 from lamina.aws.publish.zip_source import SparseLayerZip
 from lamina.bytecode.choice import Toolchain, follow, known_choice
 from lamina.bytecode.imports.index import index_place

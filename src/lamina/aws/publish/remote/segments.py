@@ -18,7 +18,7 @@ from lamina.archive.layer import Contribution
 from lamina.archive.remote_segment import decode, pieces_of
 from lamina.archive.segment import AREA, find_segment, splice
 from lamina.aws.api.parallel import in_parallel
-from lamina.aws.publish.remote.index import group_name, grouped
+from lamina.aws.publish.remote_index import group_name, grouped
 from lamina.bytecode.segment import AREA as BYTECODE_AREA
 from lamina.bytecode.segment import bytecode_key, bytecode_segment, read_bytecode
 from lamina.core.errors import CorruptArchiveError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamina.aws.api.protocols import Objects
     from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Part, PartLayout
-    from lamina.aws.publish.remote.index import RemoteIndex
+    from lamina.aws.publish.remote_index import RemoteIndex
     from lamina.bytecode.choice import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Pin

@@ -10,7 +10,7 @@ import pytest
 from aws.fakes import Cloud
 from aws.made import PART, make_layer, make_wanted
 from lamina.aws.publish.naming import Keys
-from lamina.aws.publish.remote.index import RemoteIndex, unwrap, wrap
+from lamina.aws.publish.remote_index import RemoteIndex, unwrap, wrap
 from lamina.aws.publish.upload import compose, prove
 from lamina.aws.publish.zip_source import LayerZip
 from lamina.core.errors import IntegrityError
