@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.publish.remote.assemble import assemble
 from lamina.aws.publish.remote.metadata import notes
-from lamina.aws.publish.survey import LayerJob
+from lamina.aws.publish.zip_source import LayerJob
 from lamina.pipeline.build import BuildOptions, build
 from lamina.project import config
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import DesiredLayer
+    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.remote.assemble import Assembled
-    from lamina.aws.publish.survey import Destination
     from lamina.aws.publish.zip_source import LayerZip
     from lamina.cli._console import Console
     from lamina.core.values import Build
@@ -43,7 +43,7 @@ class LayerBuilds:
 
     def jobs(self, wanted: Sequence[DesiredLayer]) -> list[LayerJob]:
         """Return what becomes of the *wanted* layers."""
-        return [LayerJob(each, self._source(each), notes=self.notes) for each in wanted]
+        return [LayerJob(each, self._source(each), metadata=self.notes) for each in wanted]
 
     def _source(self, wanted: DesiredLayer) -> LayerZip | None:
         return None if self.assembled is None else self.assembled.source(wanted)

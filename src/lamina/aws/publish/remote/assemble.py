@@ -28,7 +28,7 @@ from lamina.aws.publish.manifest import decode as decode_record
 from lamina.aws.publish.parts import layout_parts
 from lamina.aws.publish.remote.metadata import absent_codes, is_fine, is_of_imports, note_places, source_tree
 from lamina.aws.publish.remote.segments import RemoteSegments, sharing_name, sharing_note
-from lamina.aws.publish.remote_index import RemoteIndex, shelved
+from lamina.aws.publish.remote_index import RemoteIndex, index_entries
 from lamina.aws.publish.zip_source import SparseLayerZip
 from lamina.bytecode.choice import Toolchain, follow, known_choice
 from lamina.bytecode.imports.index import index_place
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.archive.layer import Contribution
-    from lamina.aws.api.protocols import Objects
+    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import DesiredLayer
+    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.remote.segments import SparseZip
-    from lamina.aws.publish.survey import Destination
     from lamina.aws.publish.zip_source import LayerZip
     from lamina.bytecode.choice import BytecodeChoice, Closure
     from lamina.core.reporter import Reporter
@@ -111,10 +111,10 @@ def assemble(
             return None
         places = connect()
         place = places[0]
-        objects = place.objects
-        if objects is None:
+        bucket = place.bucket
+        if bucket is None:
             return None
-        bench = _Bench(session, objects, place, directory, several=len(places) > 1, packing=packing)
+        bench = _Bench(session, bucket, directory, several=len(places) > 1, packing=packing)
         builds = []
         for planned in plans:
             build = bench.build(planned)
@@ -147,8 +147,7 @@ class _Bench:
     """Where the layers of all targets of a service are put together."""
 
     session: BuildContext
-    objects: Objects
-    place: Destination
+    bucket: Bucket
     directory: Path
     several: bool
     """Whether other buckets may have to get what this one knows."""
@@ -156,7 +155,7 @@ class _Bench:
     sources: dict[str, Callable[[DesiredLayer], LayerZip]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shelf = RemoteIndex(self.objects, self.place.keys)
+        self.shelf = RemoteIndex(self.bucket)
         # What the shelf says of modules is used here, and gone afterwards.
         self.notes = Store(self.directory / "notes")
 
@@ -172,7 +171,12 @@ class _Bench:
         tree = source_tree(planned, session)
         with Toolchain(service.target.python, session.store) as toolchain:
             pieces = RemoteSegments(
-                self.shelf, self.objects, self.place.keys, supply=supply, toolchain=toolchain, store=session.store
+                self.shelf,
+                self.bucket.objects,
+                self.bucket.keys,
+                supply=supply,
+                toolchain=toolchain,
+                store=session.store,
             )
             noted = self._bring_notes(planned, tree)
             layers = []
@@ -259,7 +263,7 @@ class _Bench:
         sharing, content = sharing_note(plan.selection.pins, plan.recipe, _omitted(parts))
         payloads = {place.stem: place.read_bytes() for place in noted if place.is_file()}
         payloads |= {sharing: content, **self.shelf.look(laid.elsewhere)}
-        payloads |= shelved(path, layer, pattern, laid.parts, elsewhere=laid.elsewhere)
+        payloads |= index_entries(path, layer, pattern, laid.parts, elsewhere=laid.elsewhere)
         there = self.shelf.look(payloads)
         self.sources[digest] = lambda wanted: SparseLayerZip(
             wanted,
@@ -269,8 +273,8 @@ class _Bench:
             there=there,
             names={*payloads, *(place.stem for place in noted)},
             refused=self.shelf.refused,
-            objects=self.objects,
-            keys=self.place.keys,
+            objects=self.bucket.objects,
+            keys=self.bucket.keys,
         )
         return layer
 
@@ -279,7 +283,7 @@ class _Bench:
         if laid.whole:
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        content = self.objects.get(self.place.keys.record(digest))
+        content = self.bucket.objects.get(self.bucket.keys.record(digest))
         record = None if content is None else decode_record(content)
         if record is None or (record.digest, record.zipped_bytes, record.parts) != (digest, size, laid.parts):
             return ""

@@ -17,7 +17,7 @@ from lamina.archive.collisions import are_settled, shared_paths
 from lamina.archive.layer import Contribution
 from lamina.archive.remote_segment import decode, pieces_of
 from lamina.archive.segment import AREA, find_segment, splice
-from lamina.aws.api.parallel import in_parallel
+from lamina.aws.publish.bucket import in_parallel
 from lamina.aws.publish.remote_index import group_name, grouped
 from lamina.bytecode.segment import AREA as BYTECODE_AREA
 from lamina.bytecode.segment import bytecode_key, bytecode_segment, read_bytecode
