@@ -12,12 +12,12 @@ import pytest
 from aws.made import PART, make_layer, make_wanted
 from lamina.aws.api.protocols import BucketState, Grant
 from lamina.aws.api.session import Access
-from lamina.aws.publish.accounts import connect
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.survey import LayerJob, survey
-from lamina.aws.publish.zip_source import LayerZip
+from lamina.aws.publish.destination import connect
+from lamina.aws.publish.survey import survey
+from lamina.aws.publish.zip_source import LayerJob, LayerZip
 from lamina.core.errors import AwsError, IntegrityError, MissingBucketError
 
 if TYPE_CHECKING:

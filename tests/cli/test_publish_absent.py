@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from lamina.aws.publish.remote.index import unwrap, wrap
+from lamina.aws.publish.remote_index import unwrap, wrap
 from lamina.cli.main import main
 from loopback import IndexServer
 from services import Service, make_service

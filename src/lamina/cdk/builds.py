@@ -130,7 +130,7 @@ class Builds:
         failed = self._failures.get(project)
         if failed is not None and failed[0].unchanged(project):
             return failed[1]
-        from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415 - slow to import, and seldom needed
+        from lamina.aws.store.team import team_store  # noqa: PLC0415 - slow to import, and seldom needed
         from lamina.pipeline.build import build  # noqa: PLC0415
         from lamina.pipeline.context import BuildOptions  # noqa: PLC0415
 

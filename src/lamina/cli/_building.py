@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.aws.publish.remote.store import team_store
+from lamina.aws.store.team import team_store
 from lamina.cli import _summary
 from lamina.cli._console import Console, megabytes
 from lamina.pipeline import report

@@ -16,12 +16,12 @@ from lamina.aws.deploy.report import deployed_rows, migration, planned, planned_
 from lamina.aws.deploy.survey import desired_functions, replan
 from lamina.aws.deploy.survey import survey as survey_functions
 from lamina.aws.publish import report
-from lamina.aws.publish.accounts import connect
 from lamina.aws.publish.apply import apply
 from lamina.aws.publish.config import load
 from lamina.aws.publish.desired import desired_layers
+from lamina.aws.publish.destination import connect, everywhere
 from lamina.aws.publish.plan import KeepLayer
-from lamina.aws.publish.survey import everywhere, survey
+from lamina.aws.publish.survey import survey
 from lamina.cli._console import Console, megabytes
 from lamina.cli._jobs import make
 from lamina.cli._publishing import planned as planned_layers
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from lamina.aws.publish.apply import Published
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.survey import Destination, LayerJob, LayerStep
+    from lamina.aws.publish.destination import Destination
+    from lamina.aws.publish.survey import LayerStep
+    from lamina.aws.publish.zip_source import LayerJob
     from lamina.core.values import Build
 
 __all__ = ["run"]
@@ -162,9 +164,9 @@ def _plan(work: _DeployRun, place: Destination, layer_steps: Sequence[LayerStep]
     directory = _directory(work, place)
     directory.mkdir(parents=True)
     known = {
-        step.wanted.name: step.action.version.arn
+        step.desired.name: step.action.version.arn
         for step in layer_steps
-        if step.place is place and isinstance(step.action, KeepLayer)
+        if step.destination is place and isinstance(step.action, KeepLayer)
     }
     return survey_functions(
         place.services.functions,
@@ -174,7 +176,7 @@ def _plan(work: _DeployRun, place: Destination, layer_steps: Sequence[LayerStep]
         # Who only wants to see the way of those that exist need not make the others.
         create=work.creation is not None or work.arguments.migrate,
         directory=directory,
-        has_bucket=place.objects is not None,
+        has_bucket=place.bucket is not None,
     )
 
 
@@ -189,15 +191,14 @@ def _directory(work: _DeployRun, place: Destination) -> Path:
 def _deploy(
     work: _DeployRun, place: Destination, steps: Sequence[FunctionStep], published: Sequence[Published]
 ) -> tuple[DeployOutcome, ...]:
-    versions = {each.step.wanted.name: each.version.arn for each in published if each.step.place is place}
+    versions = {each.step.desired.name: each.version.arn for each in published if each.step.destination is place}
     deployment = Deployment(
         place.services.functions,
         replan(steps, _wanted(work, place, versions), config=work.config),
         directory=_directory(work, place),
-        objects=place.objects,
-        keys=place.keys,
+        bucket=place.bucket,
         creation=work.creation,
-        check=place.stop.check,
+        stop=place.stop,
         reporter=work.console,
     )
     return deployment.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.aws.publish.remote.build import build_service
-from lamina.aws.publish.remote.store import team_store
+from lamina.aws.store.team import team_store
 from lamina.pipeline.context import BuildOptions
 from lamina.project import config
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.aws.publish.config import PublishConfig
+    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.remote.build import ServiceBuild
-    from lamina.aws.publish.survey import Destination
     from lamina.cli._console import Console
 
 __all__ = ["make"]

@@ -133,7 +133,7 @@ def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitSt
     directory = Path(arguments.compare).absolute()
     if directory.is_dir():
         return directory
-    from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415
+    from lamina.aws.store.team import team_store  # noqa: PLC0415
     from lamina.coldstart import revision  # noqa: PLC0415 - only this needs the pipeline
 
     project = base[0].world.scratch.parents[2]

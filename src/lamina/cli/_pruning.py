@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import Storage
 from lamina.aws.prune.apply import delete_objects, delete_versions, kept_digests, survey, survey_objects
 from lamina.aws.prune.plan import DeleteVersion, KeepVersion, RetentionRules
-from lamina.aws.publish.accounts import connect
 from lamina.aws.publish.config import load
+from lamina.aws.publish.destination import connect, everywhere
 from lamina.aws.publish.naming import layer_name
-from lamina.aws.publish.survey import everywhere
 from lamina.cli._console import Console, megabytes
 from lamina.core.errors import ConfigError
 from lamina.project import config
@@ -23,24 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from lamina.aws.api.inventory import VersionRow
-    from lamina.aws.api.protocols import Objects
     from lamina.aws.prune.apply import Pruned, PruneSurvey, UnneededObjects
+    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.config import PublishConfig
-    from lamina.aws.publish.naming import Keys
-    from lamina.aws.publish.survey import Destination
+    from lamina.aws.publish.destination import Destination
 
 __all__ = ["run"]
 
 _VERSION = "1"
 _SPARED = "came into use meanwhile"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Bucket:
-    """What a bucket has that nobody needs."""
-
-    objects: Objects
-    unneeded: UnneededObjects
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
             if buckets and any(len(going[place]) < len(found.deletions) for place, found in surveys.items()):
                 # What those need that were spared is to stay, too.
                 buckets = _buckets(going, publishing, console)
-            for bucket in buckets:
-                delete_objects(bucket.objects, bucket.unneeded, reporter=console)
+            for each in buckets:
+                delete_objects(each, reporter=console)
     finally:
         console.close()
     arns = frozenset(version.arn for versions in going.values() for version in versions)
@@ -97,7 +86,7 @@ def _names(project: Path, publishing: PublishConfig) -> frozenset[str]:
 
 
 def _survey(place: Destination, names: Collection[str] | None, rules: RetentionRules, console: Console) -> PruneSurvey:
-    return survey(place.services.inventory, names, rules, check=place.stop.check, reporter=console)
+    return survey(place.services.inventory, names, rules, stop=place.stop, reporter=console)
 
 
 def _deleted(place: Destination, pruned: Pruned, console: Console) -> tuple[VersionRow, ...]:
@@ -110,21 +99,17 @@ def _deleted(place: Destination, pruned: Pruned, console: Console) -> tuple[Vers
 
 def _buckets(
     going: dict[Destination, tuple[VersionRow, ...]], publishing: PublishConfig, console: Console
-) -> tuple[_Bucket, ...]:
+) -> tuple[UnneededObjects, ...]:
     """Return what each bucket has that no place which uses it needs, once the versions that are *going* are gone."""
-    shared: dict[str, tuple[Objects, Keys, set[str]]] = {}
+    shared: dict[str, tuple[Bucket, set[str]]] = {}
     for place, versions in going.items():
-        objects = place.objects
-        if objects is not None:
-            _, _, kept = shared.setdefault(objects.bucket, (objects, place.keys, set()))
+        bucket = place.bucket
+        if bucket is not None:
+            _, kept = shared.setdefault(bucket.name, (bucket, set()))
             kept |= kept_digests(place.services.inventory, versions)
     keep_layers = publishing.storage is Storage.REFERENCE
     return tuple(
-        _Bucket(
-            objects=objects,
-            unneeded=survey_objects(objects, keys, kept, keep_layers=keep_layers, reporter=console),
-        )
-        for objects, keys, kept in shared.values()
+        survey_objects(bucket, kept, keep_layers=keep_layers, reporter=console) for bucket, kept in shared.values()
     )
 
 
@@ -144,7 +129,11 @@ def _told(found: PruneSurvey, names: Collection[str], place: Destination) -> Ite
 
 
 def _document(
-    surveys: dict[Destination, PruneSurvey], buckets: Sequence[_Bucket], going: Collection[str], *, applied: bool
+    surveys: dict[Destination, PruneSurvey],
+    buckets: Sequence[UnneededObjects],
+    going: Collection[str],
+    *,
+    applied: bool,
 ) -> dict[str, object]:
     rows = [
         {
@@ -163,23 +152,27 @@ def _document(
         for action in found.actions
     ]
     objects = [
-        {"bucket": bucket.objects.bucket, "key": each.key, "bytes": each.size}
-        for bucket in buckets
-        for each in bucket.unneeded.objects
+        {"bucket": found.bucket.name, "key": each.key, "bytes": each.size}
+        for found in buckets
+        for each in found.objects
     ]
     uploads = [
-        {"bucket": bucket.objects.bucket, "key": each.key, "upload_id": each.id}
-        for bucket in buckets
-        for each in bucket.unneeded.uploads
+        {"bucket": found.bucket.name, "key": each.key, "upload_id": each.id}
+        for found in buckets
+        for each in found.uploads
     ]
     return {"version": _VERSION, "applied": applied, "layers": rows, "objects": objects, "uploads": uploads}
 
 
 def _closing(
-    surveys: dict[Destination, PruneSurvey], buckets: Sequence[_Bucket], going: Collection[str], *, applied: bool
+    surveys: dict[Destination, PruneSurvey],
+    buckets: Sequence[UnneededObjects],
+    going: Collection[str],
+    *,
+    applied: bool,
 ) -> str:
-    objects = [each for bucket in buckets for each in bucket.unneeded.objects]
-    uploads = sum(len(bucket.unneeded.uploads) for bucket in buckets)
+    objects = [each for bucket in buckets for each in bucket.objects]
+    uploads = sum(len(bucket.uploads) for bucket in buckets)
     if not going and not objects and not uploads:
         return "nothing to prune"
     freed = sum(size for found in surveys.values() for arn, size in found.code_bytes.items() if arn in going)

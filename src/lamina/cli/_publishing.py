@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.aws.publish import report as outputs
-from lamina.aws.publish.accounts import connect
 from lamina.aws.publish.apply import apply
 from lamina.aws.publish.config import load
 from lamina.aws.publish.desired import desired_layers
+from lamina.aws.publish.destination import connect
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
-from lamina.aws.publish.stage import look, stage
+from lamina.aws.publish.stage import plan_stage, stage
 from lamina.aws.publish.survey import survey
 from lamina.cli._console import Console, megabytes
 from lamina.cli._files import write_file
@@ -57,7 +57,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
         return 1
     service, jobs = made.builds[0].service, made.jobs(desired_layers(made.builds, settings, arguments.layer))
     if arguments.upload_only:
-        return _upload(service, look(jobs, connected()), arguments, console)
+        return _upload(service, plan_stage(jobs, connected()), arguments, console)
     steps = survey(jobs, connected())
     console.close()
     for line in planned(steps):
@@ -71,20 +71,20 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     return 0
 
 
-def _upload(service: str, supplies: Sequence[StagePlan], arguments: argparse.Namespace, console: Console) -> int:
+def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namespace, console: Console) -> int:
     """Bring the layers into the buckets, unless that was only to be planned; stdout is where they are."""
     console.close()
-    for each in supplies:
-        words = "is there" if each.composed else f"upload, {megabytes(each.upload_bytes)} at most"
-        console.say(f"layer {each.job.wanted.name}, {each.place.services.account}: {words}")
+    for each in plans:
+        words = "is there" if each.upload.composed else f"upload, {megabytes(each.upload.sent_bytes)} at most"
+        console.say(f"layer {each.job.desired.name}, {each.destination.services.account}: {words}")
     if arguments.check or arguments.dry_run:
-        _deliver(outputs.supply_document(service, supplies), (), arguments)
-        return 1 if arguments.check and not all(each.composed for each in supplies) else 0
-    stocked = stage(supplies, reporter=console)
+        _deliver(outputs.stage_document(service, plans), (), arguments)
+        return 1 if arguments.check and not all(each.upload.composed for each in plans) else 0
+    staged = stage(plans, reporter=console)
     console.close()
-    lines = [f"s3://{each.objects.bucket}/{each.key}" for each in supplies]
-    _deliver(outputs.stock_document(service, stocked), lines, arguments)
-    sent = sum(each.sent_bytes for each in stocked)
+    lines = [each.bucket.url(each.key) for each in plans]
+    _deliver(outputs.staged_document(service, staged), lines, arguments)
+    sent = sum(each.sent_bytes for each in staged)
     console.say(f"{megabytes(sent)} sent" if sent else "nothing to do")
     return 0
 
@@ -111,7 +111,7 @@ def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argpa
 
 def planned(steps: Sequence[LayerStep]) -> Iterator[str]:
     for step in steps:
-        where = step.place.services.account
+        where = step.destination.services.account
         match step.action:
             case KeepLayer() as action:
                 words = f"keep version {action.version.number}: {action.reason}"
@@ -119,7 +119,7 @@ def planned(steps: Sequence[LayerStep]) -> Iterator[str]:
                 words = f"publish: {action.reason}; {megabytes(action.upload_bytes)} to upload"
             case _:
                 assert_never(step.action)
-        yield f"layer {step.wanted.name}, {where}: {words}"
+        yield f"layer {step.desired.name}, {where}: {words}"
         if action.grants:
             yield f"  share with {', '.join(grant.principal for grant in action.grants)}"
         if action.parameter is not None:

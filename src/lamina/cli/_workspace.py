@@ -88,7 +88,7 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
                 name=_name(service, found.root), story="unchanged", is_unchanged=True, document=document
             )
     if changed:
-        from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415 - slow to import
+        from lamina.aws.store.team import team_store  # noqa: PLC0415 - slow to import
         from lamina.cli._building import options  # noqa: PLC0415 - the pipeline is slow to import
 
         try:

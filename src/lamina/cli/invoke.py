@@ -120,7 +120,7 @@ def _refresh(arguments: argparse.Namespace, project: Path) -> None:
         return
     if state.recall(str(project), asked) is not None:
         return
-    from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415
+    from lamina.aws.store.team import team_store  # noqa: PLC0415
     from lamina.cli._console import Console  # noqa: PLC0415
     from lamina.pipeline.build import build  # noqa: PLC0415
 

@@ -11,7 +11,6 @@ import pytest
 
 from aws.fakes import Cloud, FakeObjects, Killed
 from aws.lambdafakes import FakeFunctions, code, digest, unzipped
-from lamina.aws.api.cancellation import Cancellation
 from lamina.aws.api.functions import Settings
 from lamina.aws.deploy.apply import Creation, Deployment, DeployOutcome, Patience
 from lamina.aws.deploy.config import DeployConfig
@@ -26,6 +25,8 @@ from lamina.aws.deploy.plan import (
     plan,
 )
 from lamina.aws.deploy.survey import FunctionStep, survey
+from lamina.aws.publish.bucket import Bucket
+from lamina.aws.publish.destination import Cancellation
 from lamina.aws.publish.naming import Keys
 from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, StoppedError, UnreachableError
 from lamina.core.values import Package
@@ -131,8 +132,7 @@ class Shop:
             self.lambda_,
             steps,
             directory=self.directory,
-            objects=None,
-            keys=Keys("lamina/"),
+            bucket=None,
             creation=creation,
             patience=IMPATIENT,
         )
@@ -347,12 +347,11 @@ def test_interrupted(tmp_path: Path) -> None:
         shop.lambda_,
         shop.steps(),
         directory=tmp_path,
-        objects=None,
-        keys=Keys(""),
+        bucket=None,
         patience=IMPATIENT,
-        check=stop.check,
+        stop=stop,
     )
-    shop.lambda_.after = lambda operation: stop.wish() if operation == "UpdateFunctionCode" else None
+    shop.lambda_.after = lambda operation: stop.request() if operation == "UpdateFunctionCode" else None
     with pytest.raises(StoppedError) as caught:
         deployment.run()
 
@@ -412,8 +411,7 @@ def through_bucket(
         shop.lambda_,
         shop.steps(),
         directory=shop.directory,
-        objects=objects,
-        keys=Keys("lamina/"),
+        bucket=Bucket(objects=objects, keys=Keys("lamina/")),
         patience=IMPATIENT,
         direct_bytes=direct_bytes,
     )

@@ -83,7 +83,7 @@ def test_nothing_to_do() -> None:
     """A function that has its code and layers is kept."""
     wanted = wanted_function()
 
-    assert KeepFunction(wanted=wanted, reason="unchanged") == planned(
+    assert KeepFunction(desired=wanted, reason="unchanged") == planned(
         wanted, found(function(code="new", layers=(NEW,)))
     )
 
@@ -92,7 +92,7 @@ def test_no_function() -> None:
     """What does not exist is to be made, with the configured alias."""
     wanted = wanted_function()
 
-    assert CreateFunction(wanted=wanted, reason="there is no such function", alias="live") == planned(
+    assert CreateFunction(desired=wanted, reason="there is no such function", alias="live") == planned(
         wanted, None, "live"
     )
 

@@ -15,7 +15,6 @@ from botocore.stub import Stubber
 
 from aws.fakes import Cloud, Version
 from aws.lambdafakes import code
-from lamina.aws.api.cancellation import Cancellation
 from lamina.aws.api.errors import Caller
 from lamina.aws.api.functions import Zip
 from lamina.aws.api.inventory import Attachment, UnsettledStack
@@ -31,6 +30,8 @@ from lamina.aws.prune.apply import (
     survey_objects,
 )
 from lamina.aws.prune.plan import RetentionRules
+from lamina.aws.publish.bucket import Bucket
+from lamina.aws.publish.destination import Cancellation
 from lamina.aws.publish.naming import Keys
 from lamina.core.errors import StoppedError
 
@@ -104,9 +105,9 @@ def test_interrupted() -> None:
     """Looking at a large account takes minutes, and ends between two calls."""
     cloud, stop = account(1, 2, 3), Cancellation()
     cloud.versions["stall-common"] = []
-    fake = cloud.connect(after=lambda _: stop.wish())
+    fake = cloud.connect(after=lambda _: stop.request())
     with pytest.raises(StoppedError):
-        survey(fake.inventory, None, ONE, now=NOW, check=stop.check)
+        survey(fake.inventory, None, ONE, now=NOW, stop=stop)
 
     assert ["ListLayerVersions"] == fake.calls
 
@@ -121,6 +122,7 @@ def test_objects_of_kept_layers_stay() -> None:
     }  # fmt: skip
     fake = cloud.connect()
     objects = fake.bucket("artifacts")
+    bucket = Bucket(objects=objects, keys=KEYS)
     for key, content in {
         KEYS.part(part): b"needed",
         KEYS.part(other): b"not needed",
@@ -130,11 +132,11 @@ def test_objects_of_kept_layers_stay() -> None:
         objects.put(key, content, sha256=hashlib.sha256(content).hexdigest())
     found = survey(fake.inventory, [NAME], ONE, now=NOW)
     kept = kept_digests(fake.inventory, found.deletions)
-    early = survey_objects(objects, KEYS, kept, keep_layers=False)
+    early = survey_objects(bucket, kept, keep_layers=False)
     cloud.pass_time(86_401)
-    freed = delete_objects(objects, survey_objects(objects, KEYS, kept, keep_layers=False))
+    freed = delete_objects(survey_objects(bucket, kept, keep_layers=False))
 
-    assert UnneededObjects(objects=(), uploads=()) == early
+    assert UnneededObjects(bucket=bucket, objects=(), uploads=()) == early
     assert len(b"not needed") + len(b"gone") == freed
     assert sorted([KEYS.part(part), KEYS.record(digest(2))]) == cloud.stored_keys()
 

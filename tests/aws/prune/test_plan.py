@@ -117,7 +117,7 @@ def record(digest: str, *parts: str, directories: tuple[str, ...] = ()) -> Recor
 
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
-CLAIM = KEYS.claim(Account(id="123456789012", partition="aws", region="eu-west-1"), "shop-common", A)
+LEASE = KEYS.lease(Account(id="123456789012", partition="aws", region="eu-west-1"), "shop-common", A)
 
 
 def listed(*keys: str, age: float = 2 * DAY) -> list[Listed]:
@@ -132,10 +132,10 @@ def test_objects() -> None:
     """Parts and layers that kept layers need stay; what no layer needs goes, if it is lamina's."""
     objects = listed(
         KEYS.part(B), KEYS.part(C), KEYS.layer(A), KEYS.layer(B), KEYS.record(A), KEYS.record(B), KEYS.package(B),
-        CLAIM, "lamina/notes.txt", "lamina/claims/1/eu-west-1/common/x", "else/parts/" + B,
+        LEASE, "lamina/notes.txt", "lamina/claims/1/eu-west-1/common/x", "else/parts/" + B,
     )  # fmt: skip
 
-    assert [KEYS.part(C), KEYS.layer(B), KEYS.record(B), KEYS.package(B), CLAIM] == going(
+    assert [KEYS.part(C), KEYS.layer(B), KEYS.record(B), KEYS.package(B), LEASE] == going(
         objects, records=[record(A, B)]
     )
 
@@ -161,7 +161,7 @@ def test_directories() -> None:
 
 def test_young_objects() -> None:
     """What is younger than a day may belong to a layer that is being published."""
-    assert [] == going(listed(KEYS.part(C), CLAIM, age=DAY - 1), records=[])
+    assert [] == going(listed(KEYS.part(C), LEASE, age=DAY - 1), records=[])
 
 
 def test_layers_by_reference() -> None:

@@ -15,9 +15,11 @@ from lamina.aws.api.protocols import Account, BucketState, Grant
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.lease import Leases
+from lamina.aws.publish.destination import Destination
+from lamina.aws.publish.idempotent import Leases
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
-from lamina.aws.publish.survey import Destination, LayerJob, survey
+from lamina.aws.publish.survey import survey
+from lamina.aws.publish.zip_source import LayerJob
 from lamina.core.errors import (
     AwsError,
     IntegrityError,
@@ -40,9 +42,9 @@ SIZES = {"big": PART, "small-a": PART // 2, "small-b": PART // 2 + 100}
 KEY = "lamina/layers/"
 
 
-def publish(wanted: DesiredLayer, fake: Fake, *, claims: Leases | None = None) -> Published:
+def publish(wanted: DesiredLayer, fake: Fake, *, leases: Leases | None = None) -> Published:
     place = Destination(fake, bucket=wanted.config.bucket, prefix=wanted.config.prefix)
-    (published,) = apply(survey([LayerJob(wanted)], [place]), claims=claims or Leases(sleep=fake.cloud.pass_time))
+    (published,) = apply(survey([LayerJob(wanted)], [place]), leases=leases or Leases(sleep=fake.cloud.pass_time))
     return published
 
 
@@ -234,7 +236,7 @@ def test_ten_publishers_end_on_one_version(tmp_path: Path, bucket: str | None) -
         place = Destination(cloud.connect(), bucket=bucket, prefix="lamina/")
         steps = survey([LayerJob(wanted)], [place])
         barrier.wait()
-        results.extend(apply(steps, claims=Leases(poll_seconds=0.01)))
+        results.extend(apply(steps, leases=Leases(poll_seconds=0.01)))
 
     threads = [threading.Thread(target=work) for _ in range(10)]
     for thread in threads:
@@ -271,7 +273,7 @@ def test_claim_of_a_killed_publisher_runs_out(wanted: DesiredLayer) -> None:
         waited.append(seconds)
         cloud.pass_time(seconds)
 
-    published = publish(wanted, cloud.connect(), claims=Leases(sleep=sleep))
+    published = publish(wanted, cloud.connect(), leases=Leases(sleep=sleep))
 
     assert published.new
     assert 60 <= sum(waited) <= 61
@@ -464,7 +466,7 @@ def test_interrupted_everywhere(wanted: DesiredLayer) -> None:
     places = [Destination(cloud.connect(), bucket="artifacts", prefix="lamina/") for cloud in clouds]
     steps = survey([LayerJob(wanted)], places)
     for place in places:
-        place.stop.wish()
+        place.stop.request()
     with pytest.raises(StoppedError) as caught:
         apply(steps)
 

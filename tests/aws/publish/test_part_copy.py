@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from aws.fakes import Cloud, Killed
 from aws.made import content_of, make_layer, make_wanted
 from lamina.aws.api.session import Access
+from lamina.aws.publish.bucket import Bucket
 from lamina.aws.publish.config import PublishConfig
+from lamina.aws.publish.destination import Cancellation
 from lamina.aws.publish.manifest import Record, decode, encode
 from lamina.aws.publish.naming import Keys
 from lamina.aws.publish.part_copy import (
@@ -154,10 +156,11 @@ def stand(objects: Objects, wanted: DesiredLayer, content: bytes | None = None) 
 def sent(objects: Objects, wanted: DesiredLayer, record: Record | None) -> tuple[int, list[bytes | None]]:
     """Have all parts of *wanted* in the bucket; return what that sent, and what stands there then."""
     source = LayerZip(wanted)
-    missing = frozenset(source.parts) - stored_parts(objects, KEYS, source)
-    how = plan_part_copies(objects, KEYS, source, missing, record, least=quotas().multipart_part_bytes)
-    count = send_parts(objects, KEYS, source, missing, copies=how, reporter=Silent(), check=lambda: None)
-    assert frozenset(source.parts) == stored_parts(objects, KEYS, source)
+    bucket = Bucket(objects=objects, keys=KEYS)
+    missing = frozenset(source.parts) - stored_parts(bucket, source)
+    how = plan_part_copies(bucket, source, missing, record, least=quotas().multipart_part_bytes)
+    count = send_parts(bucket, source, missing, copies=how, reporter=Silent(), stop=Cancellation())
+    assert frozenset(source.parts) == stored_parts(bucket, source)
     return count, [objects.get(KEYS.part(sha256)) for sha256 in source.parts]
 
 
@@ -179,7 +182,7 @@ def test_bump_sends_the_wheel_alone(first: DesiredLayer, bumped: DesiredLayer) -
     counted = sent(objects, bumped, recorded(first))
 
     assert (SIZES["small-c"], parts_of(bumped)) == counted
-    assert ({}, []) == (cloud.uploads, [key for key in cloud.stored_keys() if "plan_part_copies" in key])
+    assert ({}, []) == (cloud.uploads, [key for key in cloud.stored_keys() if "grafts" in key])
     assert 0 == sent(objects, bumped, recorded(first))[0]
 
 
@@ -189,14 +192,14 @@ def test_emulators_take_it(
 ) -> None:
     """moto, which refuses small parts and knows checksums, and MiniStack, which has an ETag to compare, make the same."""
     there: Emulator = request.getfixturevalue(emulator)
-    name = there.make_bucket(f"graft-{uuid.uuid4().hex[:10]}")
+    name = there.make_bucket(f"copy-{uuid.uuid4().hex[:10]}")
     objects = Access(region=there.region).connect().bucket(name)
     sent(objects, first, None)
     stand(objects, first)
     counted = sent(objects, bumped, recorded(first))
 
     assert (SIZES["small-c"], parts_of(bumped)) == counted
-    assert not [key for key in there.keys(name) if "plan_part_copies" in key]
+    assert not [key for key in there.keys(name) if "grafts" in key]
     assert 0 == sent(objects, bumped, recorded(first))[0]
 
 

@@ -197,13 +197,13 @@ def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermission
     words = said.split("not authorized to perform: ", 1)
     # AWS mostly names the one that is missing; S3 often does not.
     named = words[1].split(" ", 1)[0].rstrip(".,") if len(words) == 2 else ""
-    wanted = (named,) if named else needed
-    listed = " and ".join(f"`{action}`" for action in wanted)
+    missing = (named,) if named else needed
+    listed = " and ".join(f"`{action}`" for action in missing)
     return MissingPermissionError(
         f"AWS does not allow to {doing}: {listed} is missing"
-        if len(wanted) == 1
+        if len(missing) == 1
         else f"AWS does not allow to {doing}: one of {listed} is missing",
-        actions=wanted,
+        actions=missing,
         hint="add it to the policy of the role or user; all that lamina needs: docs/reference/iam-policy.md",
     )
 

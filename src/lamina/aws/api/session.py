@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lamina import __version__
 from lamina.aws.api.errors import Caller, failed, whole
@@ -17,11 +17,7 @@ from lamina.aws.api.s3 import S3Bucket
 from lamina.aws.api.ssm import StoredParameters
 from lamina.core.errors import ConfigError, MissingExtraError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["Access", "AwsServices"]
-
+__all__ = ["Access", "AwsServices", "CallObserver"]
 
 _ATTEMPTS = 5
 """Of each call, where the AWS configuration does not say how many."""
@@ -32,6 +28,13 @@ _SESSION_NAME = "lamina"
 _BEGINNING = "begin to talk to AWS"
 
 
+class CallObserver(Protocol):
+    """Follows the calls to AWS."""
+
+    def __call__(self, service: str, operation: str, /) -> None:
+        """Hear that *operation* of *service* is about to be called."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Access:
     """Where to work and as whom; without *role*, as whoever runs lamina."""
@@ -39,8 +42,8 @@ class Access:
     region: str | None = None
     role: str | None = None
     """The ARN of a role to assume."""
-    observe: Callable[[str, str], None] | None = None
-    """Is told of each call before it is made: the service and the operation."""
+    observe: CallObserver | None = None
+    """Called before each call."""
 
     def connect(self) -> AwsServices:
         """
@@ -78,7 +81,7 @@ class Access:
 class AwsServices:
     """One account in one region, behind clients that are made when they are first needed."""
 
-    def __init__(self, *, session: Any, region: str, observe: Callable[[str, str], None] | None = None) -> None:
+    def __init__(self, *, session: Any, region: str, observe: CallObserver | None = None) -> None:
         """Use the boto3 *session*."""
         self._session = session
         self._region = region
@@ -170,9 +173,7 @@ def _loader(data_path: str | None) -> Any:
     return create_loader(data_path)
 
 
-def _client(
-    session: Any, service: str, *, observe: Callable[[str, str], None] | None, attempts: int | None = None
-) -> Any:
+def _client(session: Any, service: str, *, observe: CallObserver | None, attempts: int | None = None) -> Any:
     from botocore.config import Config  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
@@ -197,8 +198,8 @@ def _client(
     client.meta.events.register("before-parse", whole)
     if observe is not None:
 
-        def tell(model: Any, **_: object) -> None:
+        def hear(model: Any, **_: object) -> None:
             observe(service, model.name)
 
-        client.meta.events.register("before-call", tell)
+        client.meta.events.register("before-call", hear)
     return client

@@ -16,7 +16,7 @@ Traffic through an alias sees none of this: a version of a function never change
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from lamina.aws.api.functions import LATEST, AliasState, FunctionState, Settings, unversioned
 
@@ -76,7 +76,16 @@ class DesiredFunction:
     runtime: str
     architecture: str
     own_layers: frozenset[str] = frozenset()
-    """ARNs, without version, of all layers of the service: those that the function does not want are detached."""
+    """ARNs, without version, of all layers of the service: those that the function is not to have are detached."""
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The layer versions that it is to have of the service."""
+        return tuple(layer.reference for layer in self.layers)
+
+    def state(self, settings: Settings) -> LatestState:
+        """Return how ``$LATEST`` is to be, with these *settings*."""
+        return LatestState(code_sha256=self.code_sha256, architecture=self.architecture, settings=settings)
 
     def layers_unzipped_bytes(self, latest: FunctionState) -> int | None:
         """Return the size of all layers that it is to have; ``None`` where *latest* has layers of others, which it keeps."""
@@ -129,34 +138,38 @@ Update = UpdateCode | UpdateSettings | DetachLayers
 class KeepFunction:
     """The function is what it should be."""
 
-    wanted: DesiredFunction
+    desired: DesiredFunction
     reason: str
-
-    @property
-    def is_change(self) -> bool:
-        """Never."""
-        return False
+    is_change: ClassVar = False
+    brings_code: ClassVar = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CreateFunction:
     """There is no such function, and it may be made."""
 
-    wanted: DesiredFunction
+    desired: DesiredFunction
     reason: str
     alias: str | None
+    is_change: ClassVar = True
+    brings_code: ClassVar = True
 
     @property
-    def is_change(self) -> bool:
-        """Always."""
-        return True
+    def settings(self) -> Settings:
+        """What it has from the start."""
+        return _settings(self.desired, ())
+
+    @property
+    def final(self) -> LatestState:
+        """What ``$LATEST`` is in the end."""
+        return self.desired.state(self.settings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateFunction:
     """The function is to become another."""
 
-    wanted: DesiredFunction
+    desired: DesiredFunction
     found: Found
     reason: str
     updates: tuple[Update, ...]
@@ -167,11 +180,18 @@ class UpdateFunction:
     """To be moved to a new version, and made where it is missing."""
     window: str | None
     """What callers of ``$LATEST`` see for some seconds."""
+    is_change: ClassVar = True
 
     @property
-    def is_change(self) -> bool:
-        """Always."""
-        return True
+    def brings_code(self) -> bool:
+        """Whether the function gets code: another one, or its own for another architecture."""
+        latest, desired = self.found.latest, self.desired
+        return (latest.code_sha256, latest.architecture) != (desired.code_sha256, desired.architecture)
+
+    @property
+    def final(self) -> LatestState:
+        """What ``$LATEST`` is in the end."""
+        return self.desired.state(self.settings)
 
 
 Action = KeepFunction | CreateFunction | UpdateFunction
@@ -193,7 +213,7 @@ class LatestState:
 
 def states(action: UpdateFunction) -> tuple[LatestState, ...]:
     """
-    Return every state that ``$LATEST`` goes through, from the one that was found to the wanted one.
+    Return every state that ``$LATEST`` goes through, from the one that was found to the desired one.
 
     Each of them fits, so the way back is the same way.
     """
@@ -210,27 +230,27 @@ def states(action: UpdateFunction) -> tuple[LatestState, ...]:
     return tuple(found)
 
 
-def plan(wanted: DesiredFunction, found: Found | None, *, alias: str | None, default_alias: str, limit: int) -> Action:
+def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, default_alias: str, limit: int) -> Action:
     """
-    Return what has to happen so that a function is as *wanted*, given what was *found*.
+    Return what has to happen so that a function is as *desired*, given what was *found*.
 
     *alias* is the configured one; without it, *default_alias* counts where it exists, which is then in *found*.
     *limit* is how many bytes a function may have unzipped with its layers.
     """
     if found is None:
-        return CreateFunction(wanted=wanted, reason="there is no such function", alias=alias)
+        return CreateFunction(desired=desired, reason="there is no such function", alias=alias)
     moved = alias if alias is not None else default_alias if found.alias is not None else None
-    settings = _settings(wanted, found.latest)
-    code = _code_reason(wanted, found.latest)
+    settings = _settings(desired, found.latest.settings.layers)
+    code = _code_reason(desired, found.latest)
     configuration = _settings_reason(settings, found.latest.settings)
     reasons = [reason for reason in (code, configuration) if reason]
-    if moved is not None and not reasons and (stale := _alias_reason(moved, found, wanted, settings)):
+    if moved is not None and not reasons and (stale := _alias_reason(moved, found, desired, settings)):
         reasons.append(stale)
     if not reasons:
-        return KeepFunction(wanted=wanted, reason="unchanged")
-    updates = order(wanted, found, settings, code=bool(code), configuration=bool(configuration), limit=limit)
+        return KeepFunction(desired=desired, reason="unchanged")
+    updates = order(desired, found, settings, code=bool(code), configuration=bool(configuration), limit=limit)
     return UpdateFunction(
-        wanted=wanted,
+        desired=desired,
         found=found,
         reason=", ".join(reasons),
         updates=updates,
@@ -240,37 +260,37 @@ def plan(wanted: DesiredFunction, found: Found | None, *, alias: str | None, def
     )
 
 
-def attach(wanted: Sequence[str], present: Sequence[str], own: Collection[str]) -> tuple[str, ...]:
+def attach(layers: Sequence[str], present: Sequence[str], own: Collection[str]) -> tuple[str, ...]:
     """
-    Return the ARNs of all layers that a function is to have: the *wanted* of the service, and those of others as they are.
+    Return the ARNs of all layers that a function is to have: the service's *layers*, and those of others as they are.
 
-    *own* are the service's layers without version. Its layers stand where the first of them stood.
+    *own* are the service's layers without version. Its layers come where the first of them was.
     """
     ours = [number for number, arn in enumerate(present) if unversioned(arn) in own]
     first = ours[0] if ours else len(present)
     others = [arn for arn in present if unversioned(arn) not in own]
     before = sum(unversioned(arn) not in own for arn in present[:first])
-    return (*others[:before], *wanted, *others[before:])
+    return (*others[:before], *layers, *others[before:])
 
 
 def order(
-    wanted: DesiredFunction, found: Found, settings: Settings, *, code: bool, configuration: bool, limit: int
+    desired: DesiredFunction, found: Found, settings: Settings, *, code: bool, configuration: bool, limit: int
 ) -> tuple[Update, ...]:
     """Return the updates that are needed, in the first order that never exceeds *limit* as far as sizes are known."""
     update_code = UpdateCode(
-        code_sha256=wanted.code_sha256, zipped_bytes=wanted.zipped_bytes, architecture=wanted.architecture
+        code_sha256=desired.code_sha256, zipped_bytes=desired.zipped_bytes, architecture=desired.architecture
     )
     update_settings = UpdateSettings(settings=settings)
     if not (code and configuration):
         return (*((update_code,) if code else ()), *((update_settings,) if configuration else ()))
-    old_code, new_code = found.code_unzipped_bytes, wanted.unzipped_bytes
-    # Whatever the layers have, the function fits as it is, and has to fit as it is wanted.
-    if _fits(old_code, wanted.layers_unzipped_bytes(found.latest), limit) or _within(old_code, new_code):
+    old_code, new_code = found.code_unzipped_bytes, desired.unzipped_bytes
+    # Whatever the layers have, the function fits as it is, and has to fit as it is desired.
+    if _fits(old_code, desired.layers_unzipped_bytes(found.latest), limit) or _within(old_code, new_code):
         return (update_settings, update_code)
     if _fits(new_code, found.layers_unzipped_bytes, limit) or _within(new_code, old_code):
         return (update_code, update_settings)
     # Handler and runtime stay with the old code until the new one is there.
-    bare = replace(found.latest.settings, layers=attach((), found.latest.settings.layers, wanted.own_layers))
+    bare = replace(found.latest.settings, layers=attach((), found.latest.settings.layers, desired.own_layers))
     return (DetachLayers(settings=bare), update_code, update_settings)
 
 
@@ -282,36 +302,33 @@ def _within(one: int | None, other: int | None) -> bool:
     return one is not None and other is not None and one <= other
 
 
-def _settings(wanted: DesiredFunction, latest: FunctionState) -> Settings:
-    references = tuple(layer.reference for layer in wanted.layers)
-    own = wanted.own_layers | {layer.layer for layer in wanted.layers}
-    return Settings(
-        layers=attach(references, latest.settings.layers, own), handler=wanted.handler, runtime=wanted.runtime
-    )
+def _settings(desired: DesiredFunction, present: Sequence[str]) -> Settings:
+    own = desired.own_layers | {layer.layer for layer in desired.layers}
+    layers = attach(desired.references, present, own)
+    return Settings(layers=layers, handler=desired.handler, runtime=desired.runtime)
 
 
-def _code_reason(wanted: DesiredFunction, latest: FunctionState) -> str:
-    if latest.architecture != wanted.architecture:
-        return f"{latest.architecture} → {wanted.architecture}"
-    return "" if latest.code_sha256 == wanted.code_sha256 else "the code changed"
+def _code_reason(desired: DesiredFunction, latest: FunctionState) -> str:
+    if latest.architecture != desired.architecture:
+        return f"{latest.architecture} → {desired.architecture}"
+    return "" if latest.code_sha256 == desired.code_sha256 else "the code changed"
 
 
-def _settings_reason(wanted: Settings, present: Settings) -> str:
+def _settings_reason(desired: Settings, present: Settings) -> str:
     changes = [
-        "the layers changed" if wanted.layers != present.layers else "",
-        f"{present.handler} → {wanted.handler}" if wanted.handler != present.handler else "",
-        f"{present.runtime} → {wanted.runtime}" if wanted.runtime != present.runtime else "",
+        "the layers changed" if desired.layers != present.layers else "",
+        f"{present.handler} → {desired.handler}" if desired.handler != present.handler else "",
+        f"{present.runtime} → {desired.runtime}" if desired.runtime != present.runtime else "",
     ]
     return ", ".join(change for change in changes if change)
 
 
-def _alias_reason(alias: str, found: Found, wanted: DesiredFunction, settings: Settings) -> str:
+def _alias_reason(alias: str, found: Found, desired: DesiredFunction, settings: Settings) -> str:
     if found.alias is None:
         return f"alias `{alias}` is missing"
     if found.alias.version == LATEST:
         return f"alias `{alias}` points to {LATEST}, which is not safe to change under traffic"
-    complete = LatestState(code_sha256=wanted.code_sha256, architecture=wanted.architecture, settings=settings)
-    if found.pointed is None or LatestState.of(found.pointed) != complete:
+    if found.pointed is None or LatestState.of(found.pointed) != desired.state(settings):
         return f"alias `{alias}` still points to version {found.alias.version}"
     return ""
 

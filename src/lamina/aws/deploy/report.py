@@ -27,7 +27,7 @@ __all__ = ["deployed_rows", "migration", "planned", "planned_rows"]
 
 def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[str]:
     """Yield the lines that say what is to happen in *account*; functions that stay as they are share one."""
-    kept = [step.action.wanted.name for step in steps if isinstance(step.action, KeepFunction)]
+    kept = [step.action.desired.name for step in steps if isinstance(step.action, KeepFunction)]
     if kept:
         named = kept[0] if len(kept) == 1 else f"{kept[0]} and {len(kept) - 1} more"
         yield f"function {named}, {account}: keep: unchanged"
@@ -37,9 +37,9 @@ def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[str]:
                 continue
             case CreateFunction() as action:
                 alias = f", alias {action.alias}" if action.alias is not None else ""
-                yield f"function {action.wanted.name}, {account}: create{alias}: {action.reason}"
+                yield f"function {action.desired.name}, {account}: create{alias}: {action.reason}"
             case UpdateFunction() as action:
-                yield f"function {action.wanted.name}, {account}: {_doing(action)}: {action.reason}"
+                yield f"function {action.desired.name}, {account}: {_doing(action)}: {action.reason}"
                 if action.window is not None:
                     yield f"  {action.window}"
             case _:
@@ -84,16 +84,16 @@ def deployed_rows(deployed: Sequence[DeployOutcome], account: Account) -> list[d
 
 
 def _row(step: FunctionStep, account: Account) -> dict[str, object]:
-    action, wanted = step.action, step.action.wanted
+    action, desired = step.action, step.action.desired
     row: dict[str, object] = {
-        "name": wanted.function,
-        "function_name": wanted.name,
+        "name": desired.function,
+        "function_name": desired.name,
         "account": account.id,
         "region": account.region,
         "reason": action.reason,
         "change": action.is_change,
-        "code_sha256": wanted.code_sha256,
-        "layers": [layer.reference for layer in wanted.layers],
+        "code_sha256": desired.code_sha256,
+        "layers": list(desired.references),
         "alias": None,
         "window": None,
         "updates": [],
@@ -125,12 +125,12 @@ def migration(steps: Sequence[FunctionStep], *, limit: int) -> Iterator[str]:
     yield "| --- | --: | --: | --: | --: |"
     tight = []
     for action in moving:
-        layers, code = action.wanted.layers_unzipped_bytes(action.found.latest), action.found.code_unzipped_bytes
+        layers, code = action.desired.layers_unzipped_bytes(action.found.latest), action.found.code_unzipped_bytes
         together = None if code is None or layers is None else code + layers
         if together is None or together > limit:
             tight.append(action)
         share = "unknown" if together is None else f"{together / limit:.0%}"
-        yield f"| {action.wanted.name} | {_bytes(code)} | {_bytes(layers)} | {_bytes(together)} | {share} |"
+        yield f"| {action.desired.name} | {_bytes(code)} | {_bytes(layers)} | {_bytes(together)} | {share} |"
     yield ""
     yield f"The limit is {limit:,} bytes for a function with all its layers. Lambda checks it at every single call."
     yield ""
@@ -139,7 +139,7 @@ def migration(steps: Sequence[FunctionStep], *, limit: int) -> Iterator[str]:
     yield "`lamina deploy` takes these steps for each function, and puts everything back if one of them fails:"
     yield ""
     for action in moving:
-        yield f"- {action.wanted.name}: {_doing(action)}"
+        yield f"- {action.desired.name}: {_doing(action)}"
         if action.window is not None:
             yield f"  ({action.window})"
     yield ""
@@ -154,7 +154,7 @@ def _elsewhere(tight: Sequence[UpdateFunction]) -> Iterator[str]:
     if not tight:
         yield "That fits for every function, so one deployment with the new code and the layers does it."
         return
-    yield f"That does not fit, or is not known to, for: {', '.join(f'`{action.wanted.name}`' for action in tight)}"
+    yield f"That does not fit, or is not known to, for: {', '.join(f'`{action.desired.name}`' for action in tight)}"
     yield ""
     yield "Two deployments do it:"
     yield ""
@@ -165,7 +165,7 @@ def _elsewhere(tight: Sequence[UpdateFunction]) -> Iterator[str]:
     yield "2. The layers, a version, and the alias:"
     yield "   - CloudFormation, SAM, CDK: `Layers`, a new `AWS::Lambda::Version`, and the alias's `FunctionVersion` pointing to it"
     yield '   - Terraform: `layers = ["arn:…"]`, `publish = true`, and the alias\'s `function_version`'
-    if without := [action.wanted.name for action in tight if action.found.alias is None]:
+    if without := [action.desired.name for action in tight if action.found.alias is None]:
         yield ""
         yield f"No alias was found for {', '.join(f'`{name}`' for name in without)}: its callers would see errors between the two"
         yield "deployments. Make one and let them call it first; or run `lamina deploy`, where that time is seconds."

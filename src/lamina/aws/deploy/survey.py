@@ -82,7 +82,7 @@ def desired_functions(
 
 def survey(
     functions: Functions,
-    wanted: Sequence[DesiredFunction],
+    desired: Sequence[DesiredFunction],
     packages: Mapping[str, Package],
     *,
     config: DeployConfig,
@@ -91,17 +91,17 @@ def survey(
     has_bucket: bool,
 ) -> tuple[FunctionStep, ...]:
     """
-    Return the plan for the *wanted* functions, in their order; the old code is kept in *directory* where sizes decide.
+    Return the plan for the *desired* functions, in their order; the old code is kept in *directory* where sizes decide.
 
     Raises DeployError with everything that cannot be deployed as things are, and AwsError and its kinds.
     """
     steps = []
-    for each in wanted:
+    for each in desired:
         found = _look(functions, each, config, directory)
         action = plan(each, found, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=quotas().unzipped_bytes)
         steps.append(FunctionStep(package=packages[each.function], action=action))
     mistakes = [mistake for step in steps for mistake in _mistakes(step.action, has_bucket=has_bucket)]
-    absent = [step.action.wanted.name for step in steps if isinstance(step.action, CreateFunction)]
+    absent = [step.action.desired.name for step in steps if isinstance(step.action, CreateFunction)]
     if absent and not create:
         mistakes.append(f"there is no function {', '.join(f'`{name}`' for name in absent)}")
     if mistakes:
@@ -117,9 +117,9 @@ def survey(
 
 
 def replan(
-    steps: Sequence[FunctionStep], wanted: Sequence[DesiredFunction], *, config: DeployConfig
+    steps: Sequence[FunctionStep], desired: Sequence[DesiredFunction], *, config: DeployConfig
 ) -> tuple[FunctionStep, ...]:
-    """Return the plan of *steps* for what is *wanted* now that the layers are published; nothing is looked at again."""
+    """Return the plan of *steps* for what is *desired* now that the layers are published; nothing is looked at again."""
     limit = quotas().unzipped_bytes
     found = [step.action.found if isinstance(step.action, UpdateFunction) else None for step in steps]
     return tuple(
@@ -129,7 +129,7 @@ def replan(
             package=step.package,
             action=plan(each, seen, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=limit),
         )
-        for step, each, seen in zip(steps, wanted, found, strict=True)
+        for step, each, seen in zip(steps, desired, found, strict=True)
     )
 
 
@@ -138,17 +138,20 @@ def backup(directory: Path, name: str) -> Path:
     return directory / f"{name}.zip"
 
 
-def _look(functions: Functions, wanted: DesiredFunction, config: DeployConfig, directory: Path) -> Found | None:
-    latest = functions.get(wanted.name)
+def _look(functions: Functions, desired: DesiredFunction, config: DeployConfig, directory: Path) -> Found | None:
+    latest = functions.get(desired.name)
     if latest is None:
         return None
-    alias = functions.alias(wanted.name, config.alias or DEFAULT_ALIAS)
+    alias = functions.alias(desired.name, config.alias or DEFAULT_ALIAS)
     pointed = None
     if alias is not None and alias.version != LATEST:
-        pointed = functions.get(wanted.name, alias.version)
-    references = tuple(layer.reference for layer in wanted.layers)
+        pointed = functions.get(desired.name, alias.version)
     code_bytes = None
-    if not latest.is_image and latest.code_sha256 != wanted.code_sha256 and latest.settings.layers != references:
+    if (
+        not latest.is_image
+        and latest.code_sha256 != desired.code_sha256
+        and latest.settings.layers != desired.references
+    ):
         # Both are to change, so their sizes decide the order; and the old code is what a failure is mended with.
         code_bytes = _download(functions, latest, directory)
     return Found(
@@ -171,26 +174,26 @@ def _download(functions: Functions, latest: FunctionState, directory: Path) -> i
 
 
 def _mistakes(action: Action, *, has_bucket: bool) -> Iterator[str]:
-    wanted, limits = action.wanted, quotas()
-    if wanted.zipped_bytes > limits.direct_upload_bytes and not has_bucket:
+    desired, limits = action.desired, quotas()
+    if desired.zipped_bytes > limits.direct_upload_bytes and not has_bucket:
         yield (
-            f"the package of `{wanted.name}` has {wanted.zipped_bytes:,} bytes, and a call takes "
+            f"the package of `{desired.name}` has {desired.zipped_bytes:,} bytes, and a call takes "
             f"{limits.direct_upload_bytes:,}: configure a `bucket` in `[tool.lamina.publish]`"
         )
     if not isinstance(action, UpdateFunction):
         return
     latest, alias = action.found.latest, action.found.alias
     if latest.is_image:
-        yield f"function `{wanted.name}` is a container image, which has no layers"
+        yield f"function `{desired.name}` is a container image, which has no layers"
     if len(action.settings.layers) > limits.layers:
         yield (
-            f"function `{wanted.name}` would have {len(action.settings.layers)} layers with those of others, "
+            f"function `{desired.name}` would have {len(action.settings.layers)} layers with those of others, "
             f"and Lambda takes {limits.layers}"
         )
     if alias is not None and alias.is_split:
-        yield f"alias `{alias.name}` of `{wanted.name}` splits its traffic: end that first"
-    if latest.code_bytes > limits.direct_upload_bytes and not has_bucket and latest.code_sha256 != wanted.code_sha256:
+        yield f"alias `{alias.name}` of `{desired.name}` splits its traffic: end that first"
+    if latest.code_bytes > limits.direct_upload_bytes and not has_bucket and latest.code_sha256 != desired.code_sha256:
         yield (
-            f"the present code of `{wanted.name}` has {latest.code_bytes:,} bytes, and could be put back through a "
+            f"the present code of `{desired.name}` has {latest.code_bytes:,} bytes, and could be put back through a "
             "bucket only: configure a `bucket` in `[tool.lamina.publish]`"
         )

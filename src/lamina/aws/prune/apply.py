@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
 from lamina.aws.prune.plan import DeleteVersion, KeepVersion, left_over, plan, unneeded
+from lamina.aws.publish.destination import Cancellation
 from lamina.aws.publish.manifest import decode
 from lamina.aws.publish.naming import digest_in
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from lamina.aws.api.inventory import Inventory, VersionRow
-    from lamina.aws.api.protocols import Listed, Objects, Unfinished
+    from lamina.aws.api.protocols import Listed, Unfinished
     from lamina.aws.prune.plan import Action, RetentionRules
+    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.manifest import Record
-    from lamina.aws.publish.naming import Keys
     from lamina.core.reporter import Reporter
 
 __all__ = [
@@ -61,6 +62,7 @@ class Pruned:
 class UnneededObjects:
     """What a bucket has and nobody needs."""
 
+    bucket: Bucket
     objects: tuple[Listed, ...]
     uploads: tuple[Unfinished, ...]
     """Left by publishers who were killed; how many bytes they hold S3 does not say."""
@@ -72,22 +74,22 @@ def survey(
     rules: RetentionRules,
     *,
     now: dt.datetime | None = None,
-    check: Callable[[], None] | None = None,
+    stop: Cancellation | None = None,
     reporter: Reporter = SILENT,
 ) -> PruneSurvey:
     """
     Return what becomes of all versions of the layers *names*, or of all layers; raises AwsError and its kinds.
 
-    *check* is called now and then, which in a large account is for minutes, and may raise.
+    *stop* is asked now and then, because a large account takes minutes.
     """
-    check = check or _go_on
+    stop = stop or Cancellation()
     reporter.stage("Looking at layers")
     chosen = sorted(names) if names is not None else sorted(inventory.layers())
     versions: list[VersionRow] = []
     for name in chosen:
-        check()
+        stop.check()
         versions += inventory.versions(name)
-    used, guarded = _needed(inventory, versions, reporter, check)
+    used, guarded = _needed(inventory, versions, reporter, stop)
     actions = plan(
         versions,
         used=used,
@@ -100,7 +102,7 @@ def survey(
     code_bytes: dict[str, int] = {}
     shared: set[str] = set()
     for version in candidates:
-        check()
+        stop.check()
         size = inventory.code_bytes(version.name, version.number)
         if size is not None:
             code_bytes[version.arn] = size
@@ -118,12 +120,8 @@ def survey(
     )
 
 
-def _go_on() -> None:
-    pass
-
-
 def _needed(
-    inventory: Inventory, versions: Iterable[VersionRow], reporter: Reporter, check: Callable[[], None] = _go_on
+    inventory: Inventory, versions: Iterable[VersionRow], reporter: Reporter, stop: Cancellation
 ) -> tuple[frozenset[str], frozenset[str]]:
     """
     Return which of *versions* any version of any function has, and the layers (without version) that a stack may go back to.
@@ -142,7 +140,7 @@ def _needed(
     reporter.stage("Looking at functions")
     used: set[str] = set()
     for attachment in inventory.attachments():
-        check()
+        stop.check()
         used.update(asked.intersection(attachment.layers))
         guarded.update(map(unversioned, attachment.layers if attachment.name in unsettled else ()))
         reporter.advance(1)
@@ -152,7 +150,7 @@ def _needed(
 def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Reporter = SILENT) -> Pruned:
     """Delete what *found* says, but for what has come into use since; raises AwsError and its kinds."""
     deletions = found.deletions
-    used, guarded = _needed(inventory, deletions, reporter)
+    used, guarded = _needed(inventory, deletions, reporter, Cancellation())
     spared = tuple(each for each in deletions if each.arn in used or unversioned(each.arn) in guarded)
     going = tuple(each for each in deletions if each not in spared)
     reporter.stage("Deleting", total=len(going))
@@ -175,10 +173,11 @@ def kept_digests(inventory: Inventory, deletions: Iterable[VersionRow]) -> froze
 
 
 def survey_objects(
-    objects: Objects, keys: Keys, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = SILENT
+    bucket: Bucket, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = SILENT
 ) -> UnneededObjects:
     """Return what of a bucket no layer version with a digest in *kept* needs; raises AwsError and its kinds."""
     reporter.stage("Looking at objects")
+    objects, keys = bucket.objects, bucket.keys
     records: list[Record] = []
     unreadable: list[str] = []
     for digest in sorted(kept):
@@ -200,16 +199,16 @@ def survey_objects(
         keys=keys,
         keep_layers=keep_layers,
     )
-    return UnneededObjects(objects=going, uploads=left_over(objects.unfinished(keys.prefix), keys))
+    return UnneededObjects(bucket=bucket, objects=going, uploads=left_over(objects.unfinished(keys.prefix), keys))
 
 
-def delete_objects(objects: Objects, found: UnneededObjects, *, reporter: Reporter = SILENT) -> int:
+def delete_objects(found: UnneededObjects, *, reporter: Reporter = SILENT) -> int:
     """Delete what was *found*, and return how many bytes the objects had; raises AwsError and its kinds."""
     reporter.stage("Deleting objects", total=len(found.objects) + len(found.uploads))
     for each in found.objects:
-        objects.delete(each.key)
+        found.bucket.objects.delete(each.key)
         reporter.advance(1)
     for upload in found.uploads:
-        objects.abort(upload.key, upload.id)
+        found.bucket.objects.abort(upload.key, upload.id)
         reporter.advance(1)
     return sum(each.size for each in found.objects)

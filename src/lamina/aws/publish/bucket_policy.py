@@ -11,7 +11,8 @@ from lamina.core.errors import PublishError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.aws.api.protocols import Account, BucketState
+    from lamina.aws.api.protocols import Account
+    from lamina.aws.publish.bucket import Bucket
 
 __all__ = ["check", "ready_policy"]
 
@@ -20,27 +21,28 @@ _PRINCIPAL = "lambda.amazonaws.com"
 _ACTIONS = ("s3:GetObject", "s3:GetObjectVersion")
 
 
-def check(state: BucketState, *, bucket: str, prefix: str, account: Account) -> None:
+def check(bucket: Bucket, *, account: Account) -> None:
     """
     Raise PublishError, with everything that is missing, unless Lambda may read layers in *bucket* as long as they live.
 
     Conditions of the bucket's policy are not evaluated.
     """
+    state, name, prefix = bucket.objects.state(), bucket.name, bucket.keys.prefix
     missing: list[str] = []
     hints: list[str] = []
     if not state.versioned:
         missing.append("has no versioning")
         hints.append(
-            f"aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled",
+            f"aws s3api put-bucket-versioning --bucket {name} --versioning-configuration Status=Enabled",
         )
-    resource = f"arn:{account.partition}:s3:::{bucket}/{prefix}layers/x.zip"
+    resource = f"arn:{account.partition}:s3:::{name}/{prefix}layers/x.zip"
     allowed = [action for action in _ACTIONS if _allows(state.policy, action, resource)]
     if lacking := [action for action in _ACTIONS if action not in allowed]:
         missing.append(f"does not let Lambda {' and '.join(f'`{action}`' for action in lacking)}")
-        hints.append(f"add this to the bucket's policy:\n{ready_policy(bucket=bucket, prefix=prefix, account=account)}")
+        hints.append(f"add this to the bucket's policy:\n{ready_policy(bucket=name, prefix=prefix, account=account)}")
     if missing:
         raise PublishError(
-            f"Bucket `{bucket}` cannot keep layers for Lambda: it {' and '.join(missing)}", hint="\n".join(hints)
+            f"Bucket `{name}` cannot keep layers for Lambda: it {' and '.join(missing)}", hint="\n".join(hints)
         )
 
 

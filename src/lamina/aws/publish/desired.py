@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from lamina.aws.publish.naming import describe, layer_name, plain_runtime
 from lamina.aws.publish.parts import PartLayout, layout_parts
 from lamina.core.errors import ConfigError, PublishError
 from lamina.core.target import quotas, runtimes
+from lamina.core.values import code_sha256
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
@@ -39,6 +41,16 @@ class DesiredLayer:
     config: PublishConfig
 
     @property
+    def sha256(self) -> str | None:
+        """Of the zip; ``None`` while nobody has hashed the whole, because the bucket has parts that no machine here has."""
+        return self.layer.sha256 or None
+
+    @property
+    def code_sha256(self) -> str | None:
+        """The zip's SHA-256 as Lambda reports it."""
+        return None if self.sha256 is None else code_sha256(self.sha256)
+
+    @property
     def platform(self) -> str:
         """What it runs on, in words."""
         return f"{self.runtime} on {' and '.join(self.architectures)}"
@@ -48,9 +60,9 @@ def desired_layers(
     builds: Sequence[Build], config: PublishConfig, names: Collection[str] = ()
 ) -> tuple[DesiredLayer, ...]:
     """
-    Return what is wanted of the layers of *builds*, one for each target of the service, or those of *names* only.
+    Return the desired state of the layers of *builds*, one for each target of the service, or those of *names* only.
 
-    A layer that is the same one on several targets is wanted once.
+    A layer that is the same one on several targets is there once.
 
     Raises ConfigError for a layer that the service does not have, and PublishError with everything that AWS would refuse.
     """
@@ -60,32 +72,31 @@ def desired_layers(
             f"The service has no layer {', '.join(unknown)}",
             hint=f"it has: {', '.join(f'`{each}`' for each in known) or 'none'}",
         )
-    all_wanted = [
-        _wanted(build, layer, config, several=len(builds) > 1)
+    everything = [
+        _desired(build, layer, config, several=len(builds) > 1)
         for build in builds
         for layer in build.layers
         if not names or layer.name in names
     ]
-    wanted = tuple({(each.name, each.layer.name, each.layer.digest): each for each in reversed(all_wanted)}.values())[
-        ::-1
-    ]
-    mistakes = [mistake for each in wanted for mistake in _mistakes(each)]
-    if twice := sorted({each.name for each in wanted if sum(other.name == each.name for other in wanted) > 1}):
-        lacking = " and ".join(
-            f"`{{{each}}}`" for each in _telling(builds, wanted) if f"{{{each}}}" not in config.layer_name
-        )
+    latest = {(each.name, each.layer.name, each.layer.digest): each for each in reversed(everything)}
+    desired = tuple(reversed(latest.values()))
+    mistakes = [mistake for each in desired for mistake in _mistakes(each)]
+    names_in_lambda = Counter(each.name for each in desired)
+    if twice := sorted(name for name, count in names_in_lambda.items() if count > 1):
+        distinguishing = [f"{{{each}}}" for each in _distinguishing(builds, desired)]
+        lacking = " and ".join(f"`{each}`" for each in distinguishing if each not in config.layer_name)
         mistakes += [f"several layers would be called `{name}`: `layer-name` must have {lacking}" for name in twice]
     if mistakes:
         text = (
             mistakes[0] if len(mistakes) == 1 else "\n  ".join((f"AWS would refuse {len(mistakes)} things", *mistakes))
         )
         raise PublishError(text[0].upper() + text[1:], hint="nothing was asked of AWS")
-    return wanted
+    return desired
 
 
-def _telling(builds: Sequence[Build], wanted: Sequence[DesiredLayer]) -> Iterator[str]:
-    """Yield the placeholders that tell the layers apart."""
-    if len({each.layer.name for each in wanted}) > 1:
+def _distinguishing(builds: Sequence[Build], desired: Sequence[DesiredLayer]) -> Iterator[str]:
+    """Yield the placeholders that distinguish the layers."""
+    if len({each.layer.name for each in desired}) > 1:
         yield "layer"
     if len({build.target.runtime for build in builds}) > 1:
         yield "runtime"
@@ -101,7 +112,7 @@ def _architectures(build: Build, layer: Layer) -> tuple[str, ...]:
     )
 
 
-def _wanted(build: Build, layer: Layer, config: PublishConfig, *, several: bool) -> DesiredLayer:
+def _desired(build: Build, layer: Layer, config: PublishConfig, *, several: bool) -> DesiredLayer:
     name = layer_name(config.layer_name, service=build.service, layer=layer.name, target=build.target)
     architectures = _architectures(build, layer)
     suffix = f"-{plain_runtime(build.target)}-{build.target.architecture}" if several else ""
@@ -120,20 +131,20 @@ def _wanted(build: Build, layer: Layer, config: PublishConfig, *, several: bool)
     )
 
 
-def _mistakes(wanted: DesiredLayer) -> list[str]:
-    limits, layer = quotas(), wanted.layer
+def _mistakes(desired: DesiredLayer) -> list[str]:
+    limits, layer = quotas(), desired.layer
     found: list[str] = []
-    if len(wanted.name) > limits.layer_name_characters:
+    if len(desired.name) > limits.layer_name_characters:
         found.append(
-            f"the name `{wanted.name}` has {len(wanted.name)} characters, and Lambda takes {limits.layer_name_characters}"
+            f"the name `{desired.name}` has {len(desired.name)} characters, and Lambda takes {limits.layer_name_characters}"
         )
-    elif not fits("layer-name", wanted.name):
-        found.append(f"the name `{wanted.name}` is no layer's name: letters, digits, `-` and `_`")
+    elif not fits("layer-name", desired.name):
+        found.append(f"the name `{desired.name}` is no layer's name: letters, digits, `-` and `_`")
     if layer.unzipped_bytes > limits.unzipped_bytes:
         found.append(
             f"layer `{layer.name}` has {layer.unzipped_bytes:,} bytes unzipped, and Lambda takes {limits.unzipped_bytes:,}"
         )
-    if wanted.config.bucket is None and layer.zipped_bytes > limits.direct_upload_bytes:
+    if desired.config.bucket is None and layer.zipped_bytes > limits.direct_upload_bytes:
         found.append(
             f"layer `{layer.name}` has {layer.zipped_bytes:,} bytes zipped, and a call takes "
             f"{limits.direct_upload_bytes:,}: configure a `bucket` in `[tool.lamina.publish]`"

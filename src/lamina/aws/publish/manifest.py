@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,25 +41,25 @@ class Record:
     parts: tuple[str, ...]
     """SHA-256 of each part but the tail, in order."""
     directories: tuple[str, ...] = ()
-    """Names of what the shelf has of it."""
+    """Names of what the remote index has of it."""
     segments: tuple[tuple[str, int], ...] = ()
     """Names and sizes in bytes of its segments, in the order of the zip, from its first byte on; none where they have no names."""
 
 
-def encode(wanted: DesiredLayer, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str = "") -> bytes:
+def encode(desired: DesiredLayer, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str = "") -> bytes:
     """
     Return the record of a layer whose *parts* have these SHA-256; the same bytes whoever writes it.
 
-    *directories* is what the shelf has of it; *sha256* that of its zip, where only Lambda could say it.
+    *directories* is what the remote index has of it; *sha256* that of its zip, where the layer does not know it.
     """
-    layer = wanted.layer
+    layer = desired.layer
     named = all(each.segment for each in layer.extents)
     document = {
         "version": _VERSION,
         "digest": layer.digest,
-        "sha256": layer.sha256 or sha256,
+        "sha256": desired.sha256 or sha256,
         "zipped_bytes": layer.zipped_bytes,
-        "platform": wanted.platform,
+        "platform": desired.platform,
         "distributions": [
             {"name": each.name, "version": each.version, "artifact": each.artifact, "sha256": each.sha256}
             for each in layer.distributions
@@ -104,12 +105,6 @@ def _segments(document: dict[str, Any]) -> tuple[tuple[str, int], ...]:
 
 def is_of(content: bytes | None, record: bytes) -> bool:
     """Return whether *content* is a record of the same zip as *record*, whatever else it says."""
-    found, wanted = None if content is None else decode(content), decode(record)
-    if found is None or wanted is None:
-        return False
-    return (found.digest, found.sha256, found.zipped_bytes, found.parts) == (
-        wanted.digest,
-        wanted.sha256,
-        wanted.zipped_bytes,
-        wanted.parts,
-    )
+    found, other = None if content is None else decode(content), decode(record)
+    fields = attrgetter("digest", "sha256", "zipped_bytes", "parts")
+    return found is not None and other is not None and fields(found) == fields(other)

@@ -109,12 +109,12 @@ class Keys:
         """Of a part: named by its content, so that it is uploaded once, whatever layer it is in."""
         return f"{self._prefix}parts/{sha256}"
 
-    def graft(self, name: str) -> str:
-        """Of what is made on the way to a part, and deleted then: *name* is random."""
+    def intermediate(self, name: str) -> str:
+        """Of what a part copy makes on the way to a part, and deletes then: *name* is random."""
         return f"{self._prefix}grafts/{name}"
 
     def is_directory(self, key: str) -> bool:
-        """Return whether *key* is that of something on the shelf."""
+        """Return whether *key* is that of something in the remote index."""
         return self.is_ours(key) and key.startswith(f"{self._prefix}directories/")
 
     def below(self, key: str) -> str:
@@ -122,7 +122,7 @@ class Keys:
         return f"{self._prefix}{key}"
 
     def directory(self, name: str) -> str:
-        """Of something on the shelf: what has to be known of a segment, or of wheels, to do without them."""
+        """Of something in the remote index: what has to be known of a segment, or of wheels, to do without them."""
         return f"{self._prefix}directories/{name}"
 
     def layer(self, digest: str) -> str:
@@ -137,6 +137,6 @@ class Keys:
         """Of a function's package that is too large for a call."""
         return f"{self._prefix}functions/{sha256}.zip"
 
-    def claim(self, account: Account, name: str, digest: str) -> str:
-        """Of the claim of whoever is publishing."""
+    def lease(self, account: Account, name: str, digest: str) -> str:
+        """Of the lease of whoever is publishing."""
         return f"{self._prefix}claims/{account.id}/{account.region}/{name}/{digest}"

@@ -1,20 +1,18 @@
-"""Decide what to ask of AWS. Pure: nothing here has a client."""
+"""Decide whether a layer version is kept or published, and what that takes. Pure: nothing here has a client."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.publish.naming import digest_in
 from lamina.pipeline.differences import differences
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from lamina.aws.api.protocols import Grant, LayerVersion, PublishedVersion
     from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.manifest import Record
-    from lamina.aws.publish.part_copy import PartCopy
+    from lamina.aws.publish.upload import UploadPlan
 
 __all__ = ["Action", "KeepLayer", "LayerState", "PublishLayer", "matching", "plan"]
 
@@ -26,26 +24,20 @@ class LayerState:
     versions: tuple[LayerVersion, ...] = ()
     """All of them, newest first."""
     candidates: tuple[PublishedVersion, ...] = ()
-    """Those whose description has the wanted digest, oldest first, as they really are."""
+    """Those whose description has the desired digest, oldest first, as they really are."""
     granted: frozenset[str] = frozenset()
     """Statement ids in the policy of the version to keep."""
     parameter: str | None = None
     """What the layer's parameter says."""
     record: Record | None = None
     """Of the newest version that lamina published."""
-    stored: frozenset[str] = frozenset()
-    """SHA-256 of the parts that the bucket has."""
-    copies: Mapping[str, PartCopy] = field(default_factory=dict)
-    """How parts are made that the bucket lacks, but not all of, by their SHA-256."""
-    composed: bool = False
-    """Whether the bucket has the whole layer."""
-    shelf_bytes: int = 0
-    """What the bucket's shelf is to get at most."""
+    upload: UploadPlan | None = None
+    """What the bucket lacks of the layer, if there is a bucket."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeepLayer:
-    """A version that is the wanted layer exists."""
+    """A version that is the desired layer exists."""
 
     version: PublishedVersion
     reason: str
@@ -62,17 +54,13 @@ class KeepLayer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishLayer:
-    """No version is the wanted layer."""
+    """No version is the desired layer."""
 
     reason: str
     upload_bytes: int
-    """What is to be sent, to the bucket or to Lambda."""
-    missing: frozenset[str] = frozenset()
-    """SHA-256 of the parts that the bucket lacks."""
-    copies: Mapping[str, PartCopy] = field(default_factory=dict)
-    """How those of them are made that need not be sent as a whole."""
-    shelved: frozenset[str] = frozenset()
-    """Names of what the bucket's shelf is known to have."""
+    """What is to be sent at most, to the bucket or to Lambda."""
+    upload: UploadPlan | None = None
+    """What the bucket is to get; without a bucket the call to Lambda carries the zip."""
     grants: tuple[Grant, ...] = ()
     parameter: str | None = None
 
@@ -85,21 +73,19 @@ class PublishLayer:
 Action = KeepLayer | PublishLayer
 
 
-def matching(code_sha256: str, candidates: tuple[PublishedVersion, ...]) -> PublishedVersion | None:
-    """Return the oldest of *candidates* with this content: every publisher comes to the same."""
-    return next((each for each in candidates if each.code_sha256 == code_sha256), None)
+def matching(desired: DesiredLayer, candidates: tuple[PublishedVersion, ...]) -> PublishedVersion | None:
+    """Return the oldest of *candidates* with the desired content, so that every publisher finds the same; none while its SHA-256 is unknown."""
+    return next((each for each in candidates if each.code_sha256 == desired.code_sha256), None)
 
 
-def plan(
-    wanted: DesiredLayer, state: LayerState, *, parts: tuple[str, ...] = (), parameter: str | None = None
-) -> Action:
+def plan(desired: DesiredLayer, state: LayerState, *, parameter: str | None = None) -> Action:
     """
-    Return what has to happen so that AWS holds *wanted*, given that it holds *state*.
+    Return what has to happen so that AWS holds *desired*, given that it holds *state*.
 
-    *parts* are the SHA-256 of the layer's parts in order, *parameter* the name of the parameter for its ARN.
+    *parameter* is the name of the parameter for its ARN.
     """
-    grants = wanted.config.share_with
-    found = matching(wanted.layer.code_sha256, state.candidates)
+    grants = desired.config.share_with
+    found = matching(desired, state.candidates)
     if found is not None:
         return KeepLayer(
             version=found,
@@ -107,24 +93,13 @@ def plan(
             grants=tuple(grant for grant in grants if grant.statement_id not in state.granted),
             parameter=parameter if parameter is not None and state.parameter != found.arn else None,
         )
-    missing = frozenset(parts) - state.stored
     return PublishLayer(
-        reason=_published(wanted, state),
-        upload_bytes=state.shelf_bytes + (0 if state.composed else _upload_bytes(wanted, parts, missing, state.copies)),
-        missing=frozenset() if state.composed else missing,
-        copies=state.copies,
-        shelved=frozenset(state.record.directories) if state.record is not None else frozenset(),
+        reason=_published(desired, state),
+        upload_bytes=desired.layer.zipped_bytes if state.upload is None else state.upload.sent_bytes,
+        upload=state.upload,
         grants=grants,
         parameter=parameter,
     )
-
-
-def _upload_bytes(
-    wanted: DesiredLayer, parts: tuple[str, ...], missing: frozenset[str], copies: Mapping[str, PartCopy]
-) -> int:
-    sizes = dict(zip(parts, (part.size for part in wanted.layout.parts), strict=False))
-    sent = {**sizes, **{sha256: each.sent_bytes for sha256, each in copies.items()}}
-    return sum(sent[sha256] for sha256 in missing) + wanted.layer.zipped_bytes - sum(sizes.values())
 
 
 def _kept(found: PublishedVersion, state: LayerState) -> str:
@@ -132,19 +107,18 @@ def _kept(found: PublishedVersion, state: LayerState) -> str:
     return "unchanged" if found.number == newest else f"version {found.number} is the same, though not the newest"
 
 
-def _published(wanted: DesiredLayer, state: LayerState) -> str:
+def _published(desired: DesiredLayer, state: LayerState) -> str:
     if state.candidates:
         number = state.candidates[-1].number
-        known = wanted.layer.sha256
         return f"version {number} says that it is this layer, but " + (
-            "its content differs" if known else "nobody has hashed that as a whole"
+            "nobody has hashed that as a whole" if desired.sha256 is None else "its content differs"
         )
     if not state.versions:
         return "not published before"
     if state.record is not None:
-        if state.record.platform != wanted.platform:
-            return f"{state.record.platform} → {wanted.platform}"
-        words = differences(state.record.distributions, wanted.layer.distributions)
+        if state.record.platform != desired.platform:
+            return f"{state.record.platform} → {desired.platform}"
+        words = differences(state.record.distributions, desired.layer.distributions)
         return words or "the recipe changed (exclusions, bytecode or lamina's format)"
     ours = next((each for each in state.versions if digest_in(each.description)), None)
     if ours is None:

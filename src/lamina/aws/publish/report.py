@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
+    from lamina.aws.api.protocols import Account
     from lamina.aws.publish.apply import Published
+    from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.stage import StagedUpload, StagePlan
     from lamina.aws.publish.survey import LayerStep
 
-__all__ = ["VERSION", "document", "environment", "plan_document", "stock_document", "supply_document"]
+__all__ = ["VERSION", "document", "environment", "plan_document", "stage_document", "staged_document"]
 
 VERSION = "1"
 
@@ -43,86 +45,65 @@ def document(service: str, published: Sequence[Published]) -> dict[str, object]:
     }
 
 
-def supply_document(service: str, supplies: Sequence[StagePlan]) -> dict[str, object]:
+def stage_document(service: str, plans: Sequence[StagePlan]) -> dict[str, object]:
     """Return what buckets are to get as the plain values of a JSON document."""
-    return {"version": VERSION, "service": service, "layers": [_supply(each) for each in supplies]}
+    return {"version": VERSION, "service": service, "layers": [_stage(each) for each in plans]}
 
 
-def stock_document(service: str, stocked: Sequence[StagedUpload]) -> dict[str, object]:
+def staged_document(service: str, staged: Sequence[StagedUpload]) -> dict[str, object]:
     """Return what buckets got as the plain values of a JSON document."""
-    rows = [_supply(each.supply) | {"sent_bytes": each.sent_bytes} for each in stocked]
+    rows = [_stage(each.plan) | {"sent_bytes": each.sent_bytes} for each in staged]
     return {"version": VERSION, "service": service, "layers": rows}
 
 
-def _supply(supply: StagePlan) -> dict[str, object]:
-    wanted, account = supply.job.wanted, supply.place.services.account
+def _stage(plan: StagePlan) -> dict[str, object]:
+    return _layer(plan.job.desired, plan.destination.services.account) | {
+        "bucket": plan.bucket.name,
+        "key": plan.key,
+        "change": not plan.upload.composed,
+        "upload_bytes": plan.upload.sent_bytes,
+    }
+
+
+def _layer(desired: DesiredLayer, account: Account, **names: str) -> dict[str, object]:
     return {
-        "name": wanted.layer.name,
-        "runtime": wanted.runtime,
-        "architectures": list(wanted.architectures),
-        "digest": wanted.layer.digest,
+        "name": desired.layer.name,
+        **names,
+        "runtime": desired.runtime,
+        "architectures": list(desired.architectures),
+        "digest": desired.layer.digest,
         "account": account.id,
         "region": account.region,
-        "bucket": supply.objects.bucket,
-        "key": supply.key,
-        "change": not supply.composed,
-        "upload_bytes": supply.upload_bytes,
     }
 
 
 def _step(step: LayerStep) -> dict[str, object]:
-    account, action = step.place.services.account, step.action
-    row: dict[str, object] = {
-        "name": step.wanted.layer.name,
-        "layer_name": step.wanted.name,
-        "runtime": step.wanted.runtime,
-        "architectures": list(step.wanted.architectures),
-        "digest": step.wanted.layer.digest,
-        "account": account.id,
-        "region": account.region,
-    }
-    changes = {
+    action, account = step.action, step.destination.services.account
+    kept = action.version if isinstance(action, KeepLayer) else None
+    return _layer(step.desired, account, layer_name=step.desired.name) | {
+        "action": "publish" if kept is None else "keep",
+        "arn": None if kept is None else kept.arn,
+        "layer_version": None if kept is None else kept.number,
+        "upload_bytes": action.upload_bytes if isinstance(action, PublishLayer) else 0,
         "reason": action.reason,
         "change": action.is_change,
         "share_with": [grant.principal for grant in action.grants],
         "parameter": action.parameter,
     }
-    match action:
-        case KeepLayer():
-            row |= {
-                "action": "keep",
-                "arn": action.version.arn,
-                "layer_version": action.version.number,
-                "upload_bytes": 0,
-            }
-        case PublishLayer():
-            row |= {"action": "publish", "arn": None, "layer_version": None, "upload_bytes": action.upload_bytes}
-        case _:
-            assert_never(action)
-    return row | changes
 
 
 def environment(published: Sequence[Published]) -> str:
     """
     Return the ARNs as lines ``NAME=value``, as shells and CI systems read them.
 
-    The name is ``LAMINA_LAYER_<LAYER>``; with several places, ``_<ACCOUNT>_<REGION>`` follows.
+    The name is ``LAMINA_LAYER_<LAYER>``; with several destinations, ``_<ACCOUNT>_<REGION>`` follows.
     """
-    several = len({each.step.place for each in published}) > 1
+    several = len({each.step.destination for each in published}) > 1
     return "".join(f"{_variable(each, several=several)}={each.version.arn}\n" for each in published)
 
 
 def _variable(published: Published, *, several: bool) -> str:
-    return "_".join(_words(published, several=several))
-
-
-def _words(published: Published, *, several: bool) -> Iterator[str]:
-    yield "LAMINA_LAYER"
-    yield _shouted(published.step.wanted.label)
+    words = [published.step.desired.label]
     if several:
-        yield published.account.id
-        yield _shouted(published.account.region)
-
-
-def _shouted(name: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "_", name.upper())
+        words += [published.account.id, published.account.region]
+    return "_".join(("LAMINA_LAYER", *(re.sub(r"[^A-Z0-9]", "_", word.upper()) for word in words)))

@@ -1,43 +1,44 @@
 """
-Read a layer's zip from disk as the parts it is cut into, each with its SHA-256; never the whole of it in memory.
+Read a layer's zip from disk as the parts of its layout, each with its SHA-256; never the whole of it in memory.
 
-Of a layer that was put together without its wheels, the file has holes where parts stand that the bucket has.
+Of a layer that was put together without its wheels, the file has holes in place of parts that the bucket has.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from lamina.aws.publish.remote.index import shelved
+from lamina.aws.publish.remote_index import RemoteIndex, index_entries, wrap
 from lamina.core.errors import IntegrityError
+from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
-    from lamina.aws.api.protocols import Objects
+    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Part
+    from lamina.core.reporter import Reporter
     from lamina.core.values import Layer
 
-__all__ = ["LayerZip", "SparseLayerZip", "Window"]
+__all__ = ["LayerJob", "LayerZip", "MetadataSource", "SparseLayerZip", "Window"]
 
 _BUFFER_BYTES = 1 << 20
-_RANGE_BYTES = 8 << 20
 
 
 class Window(io.RawIOBase):
-    """A extent of a file, which can be read again when a request is sent again."""
+    """A range of a file, which can be read again when a request is sent again."""
 
-    def __init__(self, path: Path, start: int, size: int, *, advance: Callable[[int], None] | None = None) -> None:
-        """Open *size* bytes of *path* from *start* on; *advance* is told of what is read for the first time."""
+    def __init__(self, path: Path, start: int, size: int, *, reporter: Reporter = SILENT) -> None:
+        """Open *size* bytes of *path* from *start* on; *reporter* advances by what is read for the first time."""
         self._file = path.open("rb", buffering=0)
-        self._advance = advance
+        self._reporter = reporter
         self._furthest = 0
         self._start = start
         self._size = size
@@ -56,24 +57,24 @@ class Window(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # narrower than any buffer, as RawIOBase calls it
-        """Read up to the end of the extent."""
-        wanted = min(len(buffer), self._size - self._position)
-        count: int = self._file.readinto(memoryview(buffer)[:wanted])
+        """Read up to the end of the range."""
+        most = min(len(buffer), self._size - self._position)
+        count: int = self._file.readinto(memoryview(buffer)[:most])
         self._position += count
-        if self._advance is not None and self._position > self._furthest:
-            self._advance(self._position - self._furthest)
+        if self._position > self._furthest:
+            self._reporter.advance(self._position - self._furthest)
             self._furthest = self._position
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to *offset* within the extent."""
+        """Go to *offset* within the range."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, min(self._size, base + offset))
         self._file.seek(self._start + self._position)
         return self._position
 
     def tell(self) -> int:
-        """Return the position within the extent."""
+        """Return the position within the range."""
         return self._position
 
     def close(self) -> None:
@@ -83,24 +84,24 @@ class Window(io.RawIOBase):
 
 
 class LayerZip:
-    """The zip of one wanted layer, checked to be what was built."""
+    """The zip of one desired layer, checked to be what was built."""
 
-    def __init__(self, wanted: DesiredLayer) -> None:
+    def __init__(self, desired: DesiredLayer) -> None:
         """
         Hash the zip, once as a whole and once in parts.
 
         Raises IntegrityError if it is not there as it was built.
         """
-        self._path = wanted.layer.path
-        self._size = wanted.layer.zipped_bytes
-        self._layer = wanted.layer
-        self.layout = wanted.layout
+        self._path = desired.layer.path
+        self._size = desired.layer.zipped_bytes
+        self._layer = desired.layer
+        self.layout = desired.layout
         whole = hashlib.sha256()
-        spans = [(part.start, part.size) for part in wanted.layout.parts]
-        spans.append((wanted.layout.tail_start, wanted.layout.tail_bytes))
+        spans = [(part.start, part.size) for part in desired.layout.parts]
+        spans.append((desired.layout.tail_start, desired.layout.tail_bytes))
         try:
             digests = [self._hash(start, size, whole) for start, size in spans]
-            same = self._path.stat().st_size == self._size and whole.hexdigest() == wanted.layer.sha256
+            same = self._path.stat().st_size == self._size and whole.hexdigest() == desired.sha256
         except OSError as error:
             raise _changed(self._path) from error
         if not same:
@@ -108,52 +109,52 @@ class LayerZip:
         self.parts: tuple[str, ...] = tuple(digests[:-1])
         """SHA-256 of each part, in order."""
         self.tail_sha256 = digests[-1]
-        self.sha256 = wanted.layer.sha256
-        """Empty where nobody has hashed the whole yet."""
+        self.sha256 = desired.sha256
+        """``None`` while nobody has hashed the whole."""
         self.refused: frozenset[str] = frozenset()
-        """Names of what the shelf has wrong."""
-        self._shelved: dict[str, bytes] | None = None
+        """Names of entries that the remote index has wrong."""
+
+    @property
+    def digest(self) -> str:
+        """The layer's."""
+        return self._layer.digest
 
     @property
     def composite_sha256(self) -> str:
-        """What S3 says of an object that it has put together from exactly these parts."""
+        """The checksum that S3 reports of an object composed of exactly these parts."""
         digests = (bytes.fromhex(sha256) for sha256 in (*self.parts, self.tail_sha256))
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
-    def shelved(self) -> dict[str, bytes]:
-        """Return by name what the bucket is to keep of the layer, so that machines without the wheels can put it together."""
-        if self._shelved is None:
-            self._shelved = shelved(self._path, self._layer, self.layout, self.parts)
-        return self._shelved
+    def index_entries(self) -> dict[str, bytes]:
+        """Return by name what the remote index is to keep of the layer, so that machines without the wheels can put it together."""
+        return index_entries(self._path, self._layer, self.layout, self.parts)
 
-    def known_in(self, objects: Objects) -> frozenset[str]:  # noqa: ARG002 - a patchwork knows
-        """Return the names of what is known to stand on the shelf of a bucket."""
+    def indexed_in(self, bucket: Bucket) -> frozenset[str]:  # noqa: ARG002 - a sparse zip knows
+        """Return the names of what the remote index of a bucket is known to have."""
         return frozenset()
 
-    def shelf_names(self) -> tuple[str, ...]:
-        """Return the names of everything that the bucket has of the layer for that."""
-        return tuple(sorted(self.shelved()))
+    def index_names(self) -> frozenset[str]:
+        """Return the names of what the remote index has of the layer beside its `index_entries`."""
+        return frozenset()
 
     def _hash(self, start: int, size: int, whole: hashlib._Hash) -> str:
         digest = hashlib.sha256()
         with Window(self._path, start, size) as window:
-            for piece in _pieces(window):
+            while piece := window.read(_BUFFER_BYTES):
                 digest.update(piece)
                 whole.update(piece)
         return digest.hexdigest()
 
-    def pieces(self) -> tuple[tuple[str, Part], ...]:
+    def unique_parts(self) -> tuple[tuple[str, Part], ...]:
         """Return the parts with their SHA-256, each once."""
         return tuple(dict(zip(self.parts, self.layout.parts, strict=True)).items())
 
-    def open(
-        self, part: Part, *, start: int = 0, size: int | None = None, advance: Callable[[int], None] | None = None
-    ) -> BinaryIO:
-        """Open one part's bytes, or *size* of them from *start* on; *advance* is told of what is read for the first time."""
+    def open(self, part: Part, *, start: int = 0, size: int | None = None, reporter: Reporter = SILENT) -> BinaryIO:
+        """Open one part's bytes, or *size* of them from *start* on; *reporter* advances by what is read for the first time."""
         length = part.size if size is None else size
-        return Window(self._path, part.start + start, length, advance=advance)  # type: ignore[return-value]  # as much of a file as is asked for
+        return Window(self._path, part.start + start, length, reporter=reporter)  # type: ignore[return-value]  # as much of a file as is asked for
 
-    def digest(self, part: Part, algorithm: str = "sha256", *, start: int = 0, size: int | None = None) -> bytes:
+    def hash(self, part: Part, algorithm: str = "sha256", *, start: int = 0, size: int | None = None) -> bytes:
         """Return the digest of one part's bytes, or of *size* of them from *start* on."""
         found = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
         with self.open(part, start=start, size=size) as body:
@@ -174,92 +175,134 @@ class LayerZip:
         return self._path.read_bytes()
 
 
+class MetadataSource(Protocol):
+    """Finds what the remote index is to keep beside a layer's own entries."""
+
+    def __call__(self) -> Mapping[str, bytes]:
+        """Return it by name."""
+
+
+class LayerJob:
+    """One desired layer, whose zip is hashed at most once, and only if some destination lacks the layer."""
+
+    def __init__(
+        self, desired: DesiredLayer, source: LayerZip | None = None, *, metadata: MetadataSource = dict[str, bytes]
+    ) -> None:
+        """
+        Hash the layer's own zip when it is first asked for, unless *source* is given.
+
+        *metadata* is called only where an index is to be written.
+        """
+        self.desired = desired
+        self._metadata = metadata
+        self._lock = Lock()
+        self._source = source
+
+    @property
+    def source(self) -> LayerZip:
+        """The zip, checked to be what was built."""
+        with self._lock:
+            if self._source is None:
+                self._source = LayerZip(self.desired)
+            return self._source
+
+    def add_to_index(self, bucket: Bucket, *, known: Collection[str]) -> int:
+        """
+        Add to the remote index what machines without the wheels have to know of the layer, but for what is *known* there.
+
+        Return how many bytes were sent.
+        """
+        index = RemoteIndex(bucket, refused=self.source.refused)
+        return index.put(self._entries, known=self.source.indexed_in(bucket).union(known))
+
+    def index_bytes(self, bucket: Bucket, known: Collection[str]) -> int:
+        """Return how many bytes the remote index is to get at most, without what is *known* there."""
+        there = self.source.indexed_in(bucket).union(known) - self.source.refused
+        return sum(len(content) for name, content in self._entries.items() if name not in there)
+
+    def index_names(self) -> tuple[str, ...]:
+        """Return the names of everything that the remote index is to keep for the layer's sake."""
+        return tuple(sorted({*self._entries, *self.source.index_names()}))
+
+    @cached_property
+    def _entries(self) -> dict[str, bytes]:
+        payloads = {**self._metadata(), **self.source.index_entries()}
+        return {name: wrap(name, payload) for name, payload in payloads.items()}
+
+
 class SparseLayerZip(LayerZip):
     """
-    The zip of a layer that was put together without all of its wheels: a file with holes.
+    The zip of a layer that was built without all of its wheels: a file with holes.
 
     A hole is a part that the first bucket has; another bucket that lacks it gets it from there.
     """
 
     def __init__(
         self,
-        wanted: DesiredLayer,
+        desired: DesiredLayer,
         *,
         parts: tuple[str, ...],
-        here: Collection[int],
-        shelf: Mapping[str, bytes],
-        there: Collection[str],
+        complete: Collection[int],
+        entries: Mapping[str, bytes],
+        indexed: Collection[str],
         names: Collection[str],
         refused: Collection[str],
-        objects: Objects,
-        keys: Keys,
+        bucket: Bucket,
     ) -> None:
         """
-        Have the tail, and the parts whose starts are *here*; *parts* are the SHA-256 of all.
+        Describe a zip that has the tail, and the parts that start at *complete*; *parts* are the SHA-256 of all parts.
 
-        *shelf* is what has to be known of the layer, *names* are those of all of it. Of them *there* are those that the shelf
-        of *objects* has, and *refused* those under which something else stands there.
+        *entries* are what remote indexes are to keep of the layer, *names* those of everything they have of it. The index of
+        *bucket* has the *indexed* ones already, and something wrong under the *refused* names.
         """
-        self._path = wanted.layer.path
-        self._size = wanted.layer.zipped_bytes
-        self._layer: Layer = wanted.layer
-        self.layout = wanted.layout
+        self._path = desired.layer.path
+        self._size = desired.layer.zipped_bytes
+        self._layer: Layer = desired.layer
+        self.layout = desired.layout
         self.parts = parts
-        self.tail_sha256 = self._hash(wanted.layout.tail_start, wanted.layout.tail_bytes, hashlib.sha256())
-        self.sha256 = wanted.layer.sha256
-        self._here = set(here)
-        self._payloads = dict(shelf)
-        self._there = frozenset(there)
-        self._names = tuple(sorted(names))
+        self.tail_sha256 = self._hash(desired.layout.tail_start, desired.layout.tail_bytes, hashlib.sha256())
+        self.sha256 = desired.sha256
+        self._complete = set(complete)
+        self._sparse_entries = dict(entries)
+        self._indexed = frozenset(indexed)
+        self._names = frozenset(names)
         self.refused = frozenset(refused)
-        self._objects = objects
-        self._keys = keys
+        self._bucket = bucket
         self._lock = Lock()
 
-    def shelved(self) -> dict[str, bytes]:
-        """Return by name what buckets are to keep of the layer."""
-        return dict(self._payloads)
+    def index_entries(self) -> dict[str, bytes]:
+        """Return by name what remote indexes are to keep of the layer."""
+        return dict(self._sparse_entries)
 
-    def known_in(self, objects: Objects) -> frozenset[str]:
-        """Return the names of what is known to stand on the shelf of a bucket: only of the first one anything is."""
-        return self._there if objects is self._objects else frozenset()
+    def indexed_in(self, bucket: Bucket) -> frozenset[str]:
+        """Return the names of what the remote index of a bucket is known to have: only of the first one anything is known."""
+        return self._indexed if bucket.objects is self._bucket.objects else frozenset()
 
-    def shelf_names(self) -> tuple[str, ...]:
-        """Return the names of everything that the bucket has of the layer."""
+    def index_names(self) -> frozenset[str]:
+        """Return the names of what the remote index has of the layer beside its `index_entries`."""
         return self._names
 
-    def open(
-        self, part: Part, *, start: int = 0, size: int | None = None, advance: Callable[[int], None] | None = None
-    ) -> BinaryIO:
-        """Open one part's bytes, which are fetched where they are not here; raises AwsError where they are nowhere."""
+    def open(self, part: Part, *, start: int = 0, size: int | None = None, reporter: Reporter = SILENT) -> BinaryIO:
+        """Open one part's bytes, fetching them if they are a hole; raises IntegrityError if the bucket does not have them."""
         with self._lock:
-            if part.start not in self._here:
+            if part.start not in self._complete:
                 self._fetch(part)
-                self._here.add(part.start)
-        return super().open(part, start=start, size=size, advance=advance)
+                self._complete.add(part.start)
+        return super().open(part, start=start, size=size, reporter=reporter)
 
     def _fetch(self, part: Part) -> None:
         sha256 = self.parts[self.layout.parts.index(part)]
-        key = self._keys.part(sha256)
+        key = self._bucket.keys.part(sha256)
+        digest = hashlib.sha256()
         with self._path.open("r+b", buffering=0) as file:
             file.seek(part.start)
-            digest = hashlib.sha256()
-            for start in range(0, part.size, _RANGE_BYTES):
-                content = self._objects.get_range(key, start, min(_RANGE_BYTES, part.size - start))
-                if content is None:
-                    break
+            for content in self._bucket.read(key, 0, part.size):
                 digest.update(content)
                 file.write(content)
         if digest.hexdigest() != sha256:
             raise IntegrityError(
-                f"`s3://{self._objects.bucket}/{key}` is not what its name says, or has gone meanwhile",
-                hint="run again",
+                f"`{self._bucket.url(key)}` is not what its name says, or has gone meanwhile", hint="run again"
             )
-
-
-def _pieces(window: Window) -> Iterator[bytes]:
-    while piece := window.read(_BUFFER_BYTES):
-        yield piece
 
 
 def _changed(path: Path) -> IntegrityError:

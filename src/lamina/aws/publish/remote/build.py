@@ -14,11 +14,10 @@ from contextlib import nullcontext
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from lamina.aws.publish.remote.index import RemoteIndex, shelved
 from lamina.aws.publish.remote.metadata import metadata, metadata_paths, shared_paths_name
 from lamina.aws.publish.remote.segments import BucketStore
-from lamina.aws.publish.survey import LayerJob
-from lamina.aws.publish.zip_source import SparseLayerZip
+from lamina.aws.publish.remote_index import RemoteIndex, index_entries
+from lamina.aws.publish.zip_source import LayerJob, SparseLayerZip
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
@@ -31,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.survey import Destination
+    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.zip_source import LayerZip
     from lamina.core.reporter import Reporter
     from lamina.core.values import Build
@@ -66,7 +66,7 @@ class ServiceBuild:
 
     def jobs(self, layers: Sequence[DesiredLayer]) -> list[LayerJob]:
         """Return what becomes of the desired *layers*."""
-        return [LayerJob(layer, self._zip(layer), notes=self.metadata) for layer in layers]
+        return [LayerJob(layer, self._zip(layer), metadata=self.metadata) for layer in layers]
 
     def _zip(self, layer: DesiredLayer) -> LayerZip | None:
         return None if self.remote is None else self.remote.zip(layer, self.result)
@@ -76,7 +76,7 @@ class ServiceBuild:
 class _Remote:
     """The bucket that a build was made from."""
 
-    destination: Destination
+    bucket: Bucket
     index: RemoteIndex
     store: BucketStore
     several: bool
@@ -85,8 +85,7 @@ class _Remote:
     def zip(self, layer: DesiredLayer, result: Result) -> LayerZip | None:
         """Return the zip of *layer* as far as it is here, or ``None`` for a layer that the last build left."""
         sparse = self.store.zips.get(layer.layer.digest)
-        objects = self.destination.objects
-        if sparse is None or objects is None:
+        if sparse is None:
             return None
         # Only the names: what was not asked for is not brought now.
         store = Store(self.store.imports.root)
@@ -94,17 +93,18 @@ class _Remote:
         payloads = self.index.look(path.stem for path in paths) if self.several else {}
         payloads |= {path.stem: path.read_bytes() for path in paths if path.is_file()}
         payloads |= dict([sparse.shared_paths]) | self.index.look(sparse.remote_segments)
-        payloads |= shelved(layer.layer.path, layer.layer, layer.layout, sparse.parts, elsewhere=sparse.remote_segments)
+        payloads |= index_entries(
+            layer.layer.path, layer.layer, layer.layout, sparse.parts, elsewhere=sparse.remote_segments
+        )
         return SparseLayerZip(
             layer,
             parts=sparse.parts,
-            here=sparse.complete,
-            shelf=payloads,
-            there=self.index.look(payloads),
+            complete=sparse.complete,
+            entries=payloads,
+            indexed=self.index.look(payloads),
             names={*payloads, *(path.stem for path in paths)},
             refused=self.index.refused,
-            objects=objects,
-            keys=self.destination.keys,
+            bucket=self.bucket,
         )
 
 
@@ -154,14 +154,14 @@ def _from_bucket(
     plan: BuildPlan, context: BuildContext, destinations: Sequence[Destination], directory: Path, *, started_ns: int
 ) -> ServiceBuild | None:
     """Return the layers of *plan* made from the bucket; ``None`` if they have to be made in full."""
-    first = destinations[0]
-    if first.objects is None:
+    bucket = destinations[0].bucket
+    if bucket is None:
         return None
     context.reporter.stage("Looking at what the bucket knows")
-    index = RemoteIndex(first.objects, first.keys)
+    index = RemoteIndex(bucket)
     if not all(_prefetch(target, index, context.store, imports=len(destinations) > 1) for target in plan.targets):
         return None
-    store = BucketStore(index, first.objects, first.keys, store=context.store, scratch=directory / "imports")
+    store = BucketStore(index, bucket, store=context.store, scratch=directory / "imports")
     context = replace(context, output=directory, remote=store)
     try:
         result = apply(plan, context, started_ns=started_ns)
@@ -172,7 +172,7 @@ def _from_bucket(
         result=result,
         # The bucket has it already.
         metadata=dict[str, bytes],
-        remote=_Remote(destination=first, index=index, store=store, several=len(destinations) > 1),
+        remote=_Remote(bucket=bucket, index=index, store=store, several=len(destinations) > 1),
     )
 
 

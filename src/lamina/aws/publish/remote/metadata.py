@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.archive.segment import Recipe
-    from lamina.aws.publish.remote.index import RemoteIndex
+    from lamina.aws.publish.remote_index import RemoteIndex
     from lamina.core.values import Pin
     from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.plan import BuildPlan, TargetPlan

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from lamina.archive.layer import ending, in_order
 from lamina.archive.remote_segment import decode, pieces_of
 from lamina.archive.segment import find_segment
-from lamina.aws.api.parallel import in_parallel
+from lamina.aws.publish.bucket import in_parallel
 from lamina.aws.publish.manifest import decode as decode_manifest
 from lamina.aws.publish.parts import layout_parts
-from lamina.aws.publish.remote.index import group_name, grouped
 from lamina.aws.publish.remote.metadata import ImportStore, read_shared_paths, shared_paths_entry, shared_paths_name
+from lamina.aws.publish.remote_index import group_name, grouped
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.frozen import frozen
 from lamina.core.target import quotas
@@ -33,17 +33,14 @@ if TYPE_CHECKING:
     from lamina.archive.layer import Contribution, Ending
     from lamina.archive.remote_segment import RemoteSegment
     from lamina.archive.segment import Recipe, Segment
-    from lamina.aws.api.protocols import Objects
-    from lamina.aws.publish.naming import Keys
+    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.parts import Part, PartLayout
-    from lamina.aws.publish.remote.index import RemoteIndex
+    from lamina.aws.publish.remote_index import RemoteIndex
     from lamina.core.store import Store
     from lamina.core.values import Layer, Pin
     from lamina.pipeline.layers import LayerPlan
 
 __all__ = ["BucketStore", "SparseZip"]
-
-_RANGE_BYTES = 8 << 20
 
 
 @frozen
@@ -72,14 +69,13 @@ class BucketStore:
     Methods may be called from several threads at once, for different layers.
     """
 
-    def __init__(self, index: RemoteIndex, objects: Objects, keys: Keys, *, store: Store, scratch: Path) -> None:
+    def __init__(self, index: RemoteIndex, bucket: Bucket, *, store: Store, scratch: Path) -> None:
         """Ask *index* for what *store* lacks; what the index says of imports is put into *scratch*."""
         self.imports = ImportStore(scratch, store, index)
         self.zips: dict[str, SparseZip] = {}
         """By digest, the zips that were composed."""
         self._index = index
-        self._objects = objects
-        self._keys = keys
+        self._bucket = bucket
         self._described: dict[str, RemoteSegment] = {}
 
     def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
@@ -149,7 +145,7 @@ class BucketStore:
         if sparse.is_whole:
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        content = self._objects.get(self._keys.record(digest))
+        content = self._bucket.objects.get(self._bucket.keys.record(digest))
         record = None if content is None else decode_manifest(content)
         if record is None or (record.digest, record.zipped_bytes, record.parts) != (digest, size, sparse.parts):
             return ""
@@ -220,7 +216,7 @@ class BucketStore:
             sha256 = singles.get(part.start) or known.get(name)
             if sha256 is None:
                 return None
-            stored = self._objects.head(self._keys.part(sha256))
+            stored = self._bucket.objects.head(self._bucket.keys.part(sha256))
             whole = stored is not None and stored.proves(sha256, part.size)
             if not whole and name in known:
                 self._index.refuse(name)
@@ -241,13 +237,9 @@ class BucketStore:
         if described is None:
             return True
         digest = hashlib.sha256()
-        key, first = self._keys.below(described.standing.key), described.standing.start
         file.seek(start)
-        for offset in range(0, described.entries_bytes, _RANGE_BYTES):
-            size = min(_RANGE_BYTES, described.entries_bytes - offset)
-            content = self._objects.get_range(key, first + offset, size)
-            if content is None:
-                break
+        key = self._bucket.keys.below(described.standing.key)
+        for content in self._bucket.read(key, described.standing.start, described.entries_bytes):
             digest.update(content)
             file.write(content)
         if digest.hexdigest() == described.sha256:

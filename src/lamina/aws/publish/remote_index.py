@@ -3,7 +3,7 @@ What a bucket keeps so that a layer can be put together by a machine that has no
 
 Each is an object of a few kilobytes below ``directories/``, under a name that says what it was derived from:
 
-- of a segment: its directory, and where its bytes stand (`lamina.archive.remote_segment`);
+- of a segment: its directory, and where its bytes are (`lamina.archive.remote_segment`);
 - of a group of segments that is a part: the part's SHA-256;
 - of a wheel and a target: what its modules import; of a service and its lock: what the handlers reach.
 
@@ -23,18 +23,17 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.archive.remote_segment import SegmentLocation, describe, encode, rows_between
 from lamina.archive.zip.listing import raw_directory
-from lamina.aws.api.parallel import in_parallel
+from lamina.aws.publish.bucket import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.api.protocols import Objects
-    from lamina.aws.publish.naming import Keys
+    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.parts import PartLayout
     from lamina.core.values import Layer
 
-__all__ = ["RemoteIndex", "group", "group_name", "grouped", "shelved", "unwrap", "wrap"]
+__all__ = ["RemoteIndex", "group", "group_name", "grouped", "index_entries", "unwrap", "wrap"]
 
 _MARK = b"lamina directory 1"
 _MOST_STORED = 16 << 20
@@ -44,12 +43,12 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 def group_name(segments: Sequence[str]) -> str:
-    """Return under which name the shelf keeps the SHA-256 of the bytes of several segments, given their own."""
+    """Return under which name the index keeps the SHA-256 of the bytes of several segments, given their own."""
     return hashlib.sha256(json.dumps(["group", *segments]).encode()).hexdigest()
 
 
 def group(sha256: str) -> bytes:
-    """Return what the shelf keeps of a group whose bytes have this *sha256*."""
+    """Return what the index keeps of a group whose bytes have this *sha256*."""
     return json.dumps({"version": 1, "part": sha256}).encode()
 
 
@@ -63,7 +62,7 @@ def grouped(payload: bytes) -> str | None:
     return sha256 if _NAME.fullmatch(sha256) else None
 
 
-def shelved(
+def index_entries(
     path: Path, layer: Layer, layout: PartLayout, parts: Sequence[str], *, elsewhere: Mapping[str, str] | None = None
 ) -> dict[str, bytes]:
     """
@@ -79,14 +78,14 @@ def shelved(
     spans = [(start, extent.size) for start, extent in zip(starts, extents, strict=False)]
     found: dict[str, bytes] = {}
     sha256s: list[str] = []
-    standings = list(_standings(spans, layout, parts, layer.digest))
+    locations = list(_locations(spans, layout, parts, layer.digest))
     with path.open("rb", buffering=0) as file:
         rows = rows_between(raw_directory(path), spans)
         for number, extent in enumerate(extents):
             if extent.segment in known:
                 sha256s.append(known[extent.segment])
                 continue
-            fragment = describe(extent.segment, file, spans[number], rows[number], standings[number])
+            fragment = describe(extent.segment, file, spans[number], rows[number], locations[number])
             sha256s.append(fragment.sha256)
             found[extent.segment] = encode(fragment)
     number = 0
@@ -98,7 +97,7 @@ def shelved(
     return found
 
 
-def _standings(
+def _locations(
     spans: Sequence[tuple[int, int]], layout: PartLayout, parts: Sequence[str], digest: str
 ) -> Iterator[SegmentLocation]:
     ends = [(part.start + part.size, part.start, sha256) for part, sha256 in zip(layout.parts, parts, strict=True)]
@@ -131,26 +130,24 @@ def unwrap(name: str, content: bytes) -> bytes | None:
 
 
 class RemoteIndex:
-    """The objects of one bucket that stand in for wheels. Methods may be called from several threads at once."""
+    """The objects of one bucket that replace wheels. Methods may be called from several threads at once."""
 
-    def __init__(self, objects: Objects, keys: Keys, *, refused: Iterable[str] = ()) -> None:
+    def __init__(self, bucket: Bucket, *, refused: Iterable[str] = ()) -> None:
         """Read nothing yet; what is *refused* is replaced."""
-        self._objects = objects
-        self._keys = keys
+        self._bucket = bucket
         self._found: dict[str, bytes | None] = {}
         self.refused: set[str] = set(refused)
-        """Names under which something stands that is not what it should be; `put` replaces it."""
+        """Names of objects that are not what they should be; `put` replaces them."""
 
     def look(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Return what stands under those of *names* that are there and whole; each is read once."""
-        wanted = dict.fromkeys(names)
-        new = [name for name in wanted if name not in self._found and _NAME.fullmatch(name)]
-        if new:
-            self._found.update(zip(new, in_parallel(self._read, new), strict=True))
-        return {name: payload for name in wanted if (payload := self._found.get(name)) is not None}
+        """Return the entries of those of *names* that are there and whole; each is read once."""
+        asked = dict.fromkeys(names)
+        new = [name for name in asked if name not in self._found and _NAME.fullmatch(name)]
+        self._found.update(zip(new, in_parallel(self._read, new), strict=True))
+        return {name: payload for name in asked if (payload := self._found.get(name)) is not None}
 
     def _read(self, name: str) -> bytes | None:
-        content = self._objects.get(self._keys.directory(name), most=_MOST_STORED)
+        content = self._bucket.objects.get(self._bucket.keys.directory(name), most=_MOST_STORED)
         if content is None:
             return None
         payload = unwrap(name, content)
@@ -159,28 +156,25 @@ class RemoteIndex:
         return payload
 
     def refuse(self, name: str) -> None:
-        """Take what stands under *name* for wrong, though it is whole."""
+        """Treat the entry *name* as wrong, though it is whole."""
         self._found[name] = None
         self.refused.add(name)
 
     def put(self, contents: Mapping[str, bytes], *, known: Collection[str] = ()) -> int:
         """
-        Add *contents*, as `wrap` returns them, but for those *known* to stand there; return how many bytes were sent.
+        Add *contents*, as `wrap` returns them, but for those *known* to be there; return how many bytes were sent.
 
-        What stands there stays, unless it was refused.
+        An object that is there stays, unless it was refused.
         """
 
         def send(name: str) -> int:
             content = contents[name]
             sha256 = hashlib.sha256(content).hexdigest()
-            sent = self._objects.put(
-                self._keys.directory(name), content, sha256=sha256, absent=name not in self.refused
-            )
+            key = self._bucket.keys.directory(name)
+            sent = self._bucket.objects.put(key, content, sha256=sha256, absent=name not in self.refused)
             return len(content) if sent else 0
 
         new = [
             name for name in contents if name in self.refused or (name not in known and self._found.get(name) is None)
         ]
-        if not new:
-            return 0
         return sum(in_parallel(send, new))

@@ -9,9 +9,10 @@ import pytest
 
 from aws.fakes import Cloud
 from aws.made import PART, make_layer, make_wanted
+from lamina.aws.publish.bucket import Bucket
 from lamina.aws.publish.naming import Keys
-from lamina.aws.publish.remote.index import RemoteIndex, unwrap, wrap
-from lamina.aws.publish.upload import compose, prove
+from lamina.aws.publish.remote_index import RemoteIndex, unwrap, wrap
+from lamina.aws.publish.upload import compose, verify
 from lamina.aws.publish.zip_source import LayerZip
 from lamina.core.errors import IntegrityError
 
@@ -43,24 +44,24 @@ def objects() -> FakeObjects:
 def test_refused_and_replaced(objects: FakeObjects, content: bytes) -> None:
     """What is truncated, too long, exchanged, or too large to be read is refused, and replaced by who has it."""
     objects.put(KEYS.directory(A), content, sha256=hashlib.sha256(content).hexdigest())
-    shelf = RemoteIndex(objects, KEYS)
+    index = RemoteIndex(Bucket(objects=objects, keys=KEYS))
 
-    assert {} == shelf.look([A, B])
-    assert {A} == shelf.refused
-    assert 0 < shelf.put({A: wrap(A, b"payload")})
-    assert {A: b"payload"} == RemoteIndex(objects, KEYS).look([A])
+    assert {} == index.look([A, B])
+    assert {A} == index.refused
+    assert 0 < index.put({A: wrap(A, b"payload")})
+    assert {A: b"payload"} == RemoteIndex(Bucket(objects=objects, keys=KEYS)).look([A])
 
 
 def test_each_is_read_and_sent_once(objects: FakeObjects) -> None:
     """What was found is not asked for again; what stands there, or is known to, is not sent."""
-    RemoteIndex(objects, KEYS).put({A: wrap(A, b"one")})
-    shelf = RemoteIndex(objects, KEYS)
-    shelf.look([A])
-    shelf.look([A])
-    sent = shelf.put({A: wrap(A, b"two"), B: wrap(B, b"known")}, known={B})
+    RemoteIndex(Bucket(objects=objects, keys=KEYS)).put({A: wrap(A, b"one")})
+    index = RemoteIndex(Bucket(objects=objects, keys=KEYS))
+    index.look([A])
+    index.look([A])
+    sent = index.put({A: wrap(A, b"two"), B: wrap(B, b"known")}, known={B})
 
     assert (0, 1) == (sent, objects.fake.calls.count("GetObject"))
-    assert {A: b"one"} == shelf.look([A])
+    assert {A: b"one"} == index.look([A])
 
 
 def test_bombs_are_not_inflated() -> None:
@@ -72,19 +73,19 @@ def composed(objects: FakeObjects, directory: Path) -> tuple[LayerZip, str]:
     wanted = make_wanted(make_layer(directory, {"big": PART + 1, "small": 1000}))
     source = LayerZip(wanted)
     key = KEYS.layer(wanted.layer.digest)
-    for sha256, part in source.pieces():
+    for sha256, part in source.unique_parts():
         with source.open(part) as body:
             objects.put(KEYS.part(sha256), body, sha256=sha256)
-    compose(objects, key, KEYS, source)
+    compose(Bucket(objects=objects, keys=KEYS), source)
     return source, key
 
 
 def test_proven_by_s3(objects: FakeObjects, tmp_path: Path) -> None:
     """The checksum of the parts' checksums is enough, and nothing is read."""
-    source, key = composed(objects, tmp_path)
+    source, _ = composed(objects, tmp_path)
     before = len(objects.fake.calls)
 
-    assert prove(objects, key, source) == ""
+    assert verify(Bucket(objects=objects, keys=KEYS), source) is None
     assert ["HeadObject"] == objects.fake.calls[before:]
 
 
@@ -93,7 +94,7 @@ def test_proven_by_reading(objects: FakeObjects, tmp_path: Path) -> None:
     source, key = composed(objects, tmp_path)
     objects.fake.cloud.objects["artifacts", key].composite = None
 
-    assert prove(objects, key, source) == source.sha256
+    assert verify(Bucket(objects=objects, keys=KEYS), source) == source.sha256
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -104,7 +105,7 @@ def test_not_proven(objects: FakeObjects, tmp_path: Path, told: bool) -> None:
     stored.content = b"?" + stored.content[1:]
     stored.composite = "0" * 64 if told else None
     with pytest.raises(IntegrityError) as caught:
-        prove(objects, key, source)
+        verify(Bucket(objects=objects, keys=KEYS), source)
 
     assert f"`s3://artifacts/{key}` is not the layer that was put together" == str(caught.value)
     assert objects.head(key) is None

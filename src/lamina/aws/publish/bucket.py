@@ -1,0 +1,93 @@
+"""
+One bucket as lamina uses it: its objects, and the keys that lamina gives them.
+
+What several modules ask of S3 is here: requests in parallel, ranges, objects that are written once, and objects that S3 composes.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from lamina.core.errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import BinaryIO
+
+    from lamina.aws.api.protocols import Objects, SentPart
+    from lamina.aws.publish.naming import Keys
+
+__all__ = ["Bucket", "in_parallel"]
+
+_WORKERS = 8
+_RANGE_BYTES = 8 << 20
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def in_parallel(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """Return the results of *work* on *items*, in their order; after a failure no further item is begun, and the first failure is raised."""
+    pool = ThreadPoolExecutor(_WORKERS, "lamina-s3")
+    try:
+        return list(pool.map(work, items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bucket:
+    """The objects of a bucket, and the keys below lamina's prefix in it."""
+
+    objects: Objects
+    keys: Keys
+
+    @property
+    def name(self) -> str:
+        """The bucket's."""
+        return self.objects.bucket
+
+    def url(self, key: str) -> str:
+        """Return the address of the object at *key*."""
+        return f"s3://{self.name}/{key}"
+
+    def read(self, key: str, start: int, size: int) -> Iterator[bytes]:
+        """Yield *size* bytes of an object from *start* on, in pieces; end early where the object has fewer."""
+        for first in range(start, start + size, _RANGE_BYTES):
+            content = self.objects.get_range(key, first, min(_RANGE_BYTES, start + size - first))
+            if content is None:
+                return
+            yield content
+
+    def write(self, key: str, body: BinaryIO, *, sha256: str, keep: Callable[[], bool]) -> bool:
+        """
+        Store *body* at *key*, and return whether it was sent.
+
+        What is at *key* already stays where *keep* says so: another publisher was faster. Anything else is damaged, and replaced.
+        """
+        if self.objects.put(key, body, sha256=sha256):
+            return True
+        if keep():
+            return False
+        body.seek(0)
+        return self.objects.put(key, body, sha256=sha256, absent=False)
+
+    def compose(self, key: str, send: Callable[[str], list[SentPart]]) -> None:
+        """
+        Have S3 compose the object at *key* of the parts that *send* returns, given the id of the upload.
+
+        An upload that fails is aborted. Raises AwsError and its kinds.
+        """
+        upload = self.objects.begin(key)
+        completed = False
+        try:
+            self.objects.complete(key, upload, send(upload))
+            completed = True
+        finally:
+            if not completed:
+                # The first failure is the one to report; `lamina prune` finds an upload that is left.
+                with suppress(AwsError):
+                    self.objects.abort(key, upload)

@@ -1,0 +1,138 @@
+"""One account in one region, and the bucket for it: connect to all that the configuration names, and work at all of them at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cached_property
+from itertools import chain
+from threading import Event
+from typing import TYPE_CHECKING, TypeVar
+
+from lamina.aws.api.session import Access
+from lamina.aws.publish.bucket import Bucket
+from lamina.aws.publish.naming import Keys, fill
+from lamina.core.errors import AwsError, StoppedError, WrongRegionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Future
+
+    from lamina.aws.api.protocols import Services
+    from lamina.aws.api.session import CallObserver
+    from lamina.aws.publish.config import PublishConfig
+
+__all__ = ["Cancellation", "Destination", "collect", "connect", "everywhere"]
+
+_Result = TypeVar("_Result")
+
+
+class Cancellation:
+    """A request to stop, which threads ask about between two steps, so that they end with whole things."""
+
+    def __init__(self) -> None:
+        """Start without a request."""
+        self._requested = Event()
+
+    def request(self) -> None:
+        """Make every later `check` raise."""
+        self._requested.set()
+
+    def check(self) -> None:
+        """Raise StoppedError if a stop was requested."""
+        if self._requested.is_set():
+            raise StoppedError("Interrupted")
+
+
+class Destination:
+    """One account in one region, and the bucket for it."""
+
+    def __init__(self, services: Services, *, bucket: str | None, prefix: str) -> None:
+        """Name the bucket by the template *bucket*."""
+        self.services = services
+        self.stop = Cancellation()
+        self._template = bucket
+        self._prefix = prefix
+
+    @cached_property
+    def bucket(self) -> Bucket | None:
+        """
+        The bucket, if one is configured.
+
+        Raises MissingBucketError, and WrongRegionError for one whose objects Lambda would not take.
+        """
+        if self._template is None:
+            return None
+        account = self.services.account
+        objects = self.services.bucket(fill(self._template, account))
+        region = objects.region()
+        if region is not None and region != account.region:
+            raise WrongRegionError(
+                f"Bucket `{objects.bucket}` is in {region}, and the layer is to be in {account.region}",
+                hint="Lambda takes code from buckets of its own region; name one for each: "
+                'bucket = "…-{region}" in `[tool.lamina.publish]`',
+            )
+        return Bucket(objects=objects, keys=Keys(self._prefix))
+
+
+def connect(config: PublishConfig, *, observe: CallObserver | None = None) -> tuple[Destination, ...]:
+    """
+    Return all accounts in all regions of *config*, each one having accepted our credentials.
+
+    *observe* is called before each call. Raises as `Access.connect` does, and AwsError and its kinds.
+    """
+    roles: tuple[str | None, ...] = config.roles or (None,)
+    regions: tuple[str | None, ...] = config.regions or (None,)
+
+    def connect_one(access: Access) -> Destination:
+        services = access.connect()
+        # The first call that needs no permission: it fails if anything is wrong with the credentials.
+        _ = services.account
+        return Destination(services, bucket=config.bucket, prefix=config.prefix)
+
+    accesses = [Access(region=region, role=role, observe=observe) for role in roles for region in regions]
+    with ThreadPoolExecutor(len(accesses), "lamina-connect") as pool:
+        return tuple(pool.map(connect_one, accesses))
+
+
+def everywhere(work: Callable[[Destination], _Result], destinations: Sequence[Destination]) -> list[_Result]:
+    """
+    Do *work* at all *destinations* at once and to the end, whatever happens at one of them.
+
+    Raises the only failure, or AwsError naming all of them. When interrupted it stops all destinations, and waits for that: their own
+    errors say more than that the run was interrupted.
+    """
+    pool = ThreadPoolExecutor(max(1, len(destinations)), "lamina-place")
+    try:
+        futures = [pool.submit(work, destination) for destination in destinations]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            for destination in destinations:
+                destination.stop.request()
+            wait(futures)
+            _raise_failures(destinations, futures)
+            raise
+    finally:
+        pool.shutdown(wait=False)
+    _raise_failures(destinations, futures)
+    return [future.result() for future in futures]
+
+
+def collect(
+    work: Callable[[Destination], Iterable[_Result]], destinations: Iterable[Destination]
+) -> tuple[_Result, ...]:
+    """Return all results of *work* at *destinations*, of which each counts once, in their order; raises as `everywhere` does."""
+    return tuple(chain.from_iterable(everywhere(work, list(dict.fromkeys(destinations)))))
+
+
+def _raise_failures(destinations: Sequence[Destination], futures: Sequence[Future[_Result]]) -> None:
+    failures = [
+        (each, error) for each, future in zip(destinations, futures, strict=True) if (error := future.exception())
+    ]
+    ours = [error for _, error in failures if isinstance(error, AwsError | StoppedError)]
+    if len(failures) > 1 and len(ours) == len(failures):
+        kind = StoppedError if all(isinstance(error, StoppedError) for error in ours) else AwsError
+        lines = [f"{each.services.account}: {error}" for each, error in failures]
+        raise kind("\n  ".join((f"{len(failures)} of {len(destinations)} places failed", *lines)), hint=ours[0].hint)
+    for _, error in failures:
+        raise error

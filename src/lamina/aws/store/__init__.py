@@ -1,0 +1,1 @@
+"""The team's store in a bucket, behind everybody's own."""
