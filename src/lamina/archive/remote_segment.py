@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.archive.segment import Segment
 from lamina.archive.zip.copying import read_at
-from lamina.archive.zip.endrecord import Span
-from lamina.archive.zip.rows import read_rows
+from lamina.archive.zip.directory import Span, read_rows
 from lamina.archive.zip.zipformat import DIRECTORY_ROW, LOCAL_HEADER, MAX_BYTES, headers
 from lamina.core.errors import ArchiveError, CorruptArchiveError
 from lamina.core.frozen import frozen

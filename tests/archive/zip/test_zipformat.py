@@ -23,7 +23,7 @@ from lamina.archive.zip.zipformat import (
     directory_row,
     encode,
     end_of_directory,
-    local_header,
+    headers,
     write_archive,
     write_sorted,
 )
@@ -35,7 +35,7 @@ MEMBER = Member("python/m.py", False, DEFLATED, 0x01020304, 5, 6)
 class TestHeaders:
     def test_local_header(self) -> None:
         """A local header needs version 2.0, stands on 1980-01-01, and carries nothing optional."""
-        header = local_header(MEMBER)
+        header = headers(MEMBER, 0)[0]
 
         assert (b"PK\3\4", 20, 0, 8, 0, 33, 0x01020304, 5, 6, 11, 0) == LOCAL_HEADER.unpack_from(header)
         assert b"python/m.py" == header[LOCAL_HEADER.size :]
@@ -55,7 +55,7 @@ class TestHeaders:
         member = MEMBER._replace(path=path)
 
         assert (flags, flags) == (
-            LOCAL_HEADER.unpack_from(local_header(member))[2],
+            LOCAL_HEADER.unpack_from(headers(member, 0)[0])[2],
             DIRECTORY_ROW.unpack_from(directory_row(member, 0))[3],
         )
 

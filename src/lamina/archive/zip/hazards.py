@@ -1,17 +1,21 @@
 """
-Read the rows of a zip's central directory as hostile input: every row checked, nothing inflated.
+The tricks of hostile zips, and the checks that refuse them; a new trick gets its check here.
 
-Field layout: PKWARE APPNOTE 6.3.10, sections 4.3.12 and 4.4 (read 2026-11).
+An archive is refused where two readers could see different files in it, where a member could be extracted to another
+place than its path says, and where reading it could exhaust the machine. `lamina.archive.zip.directory` parses and asks
+here; `lamina.core.paths` knows which paths are safe.
+Reading has to cost next to nothing, so the checks look at all rows at once, and closely only at rows that are unlike
+nearly all others.
+Meaning of the fields: PKWARE APPNOTE 6.3.10, sections 4.3 to 4.6 (read 2026-11).
 """
 
 from __future__ import annotations
 
 import stat
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from lamina.archive.zip.extras import FULL_32, check_unicode_path, zip64_values
-from lamina.archive.zip.zipformat import DEFLATED, MAX_BYTES, STORED, Member
+from lamina.archive.zip.zipformat import DEFLATED, DIRECTORY_ROW, MAX_BYTES, MAX_ROWS, STORED, EndRecord, Row
 from lamina.core.errors import (
     CorruptArchiveError,
     DuplicateMemberError,
@@ -22,20 +26,27 @@ from lamina.core.errors import (
 from lamina.core.paths import clashes, flaw, flawless, printable
 
 if TYPE_CHECKING:
-    from lamina.archive.zip.endrecord import Span
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["ENCRYPTED", "Row", "read_rows"]
+__all__ = [
+    "DATA_DESCRIPTOR",
+    "after_descriptor",
+    "check_end_record",
+    "check_local_header",
+    "check_rows",
+    "check_unicode_path",
+    "misplaced",
+]
 
-ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
-"""The flags of encryption: of the member, strong, and of its header."""
+DATA_DESCRIPTOR = 1 << 3
+"""The flag of a member whose sizes and CRC-32 stand behind its payload."""
+_ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13  # the member, strongly, or its header
 _PATCHED = 1 << 5
-
-# DIRECTORY_ROW without the fields that say nothing here: signature, flags, method, CRC-32, compressed, size, name, extra and comment
-# lengths, external attributes, offset of the local header.
-_ROW = struct.Struct("<4s4x2H4x3L3H4x2L")
-_ROW_BYTES = _ROW.size
-_REGULAR_FILE = stat.S_IFREG >> 9  # the mode without permissions; it stands in the upper half of the attributes
-_ANYBODY_EXECUTES = 0o111 << 16
+# How hard deflate tried: says nothing about the content, and writers disagree about it.
+_COMPRESSION_HINTS = 1 << 1 | 1 << 2
+_UNICODE_PATH = 0x7075
+_FULL = EndRecord(0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+_REGULAR_FILE = stat.S_IFREG >> 9  # the mode without permissions
 _SLASH = ord("/")
 
 # Deflate cannot do better than 1:1032 (RFC 1951: a 258-byte match in two bits), so a row that says so is a lie.
@@ -44,107 +55,83 @@ _DEFLATE_RATIO = 1032
 _BOMB_RATIO = 100
 _BOMB_BYTES = 262_144_000
 
-
-class Row(NamedTuple):
-    """A row of the central directory: of a file, or of a directory, whose path ends with a slash."""
-
-    member: Member
-    offset: int
-    """Where its local header starts, in bytes."""
-    flags: int
-    name: bytes
-    """The path as it stands in the archive."""
-    fields: bytes
-    """The raw fields that its local header repeats, from the flags to the length of the name."""
-
-    @property
-    def is_directory(self) -> bool:
-        """Whether there is no file in it."""
-        return self.name.endswith(b"/")
+_AMBIGUOUS = "such an archive shows different files to different readers; do not use it"
 
 
-def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[Row, ...]:
+def check_end_record(record: EndRecord, zip64: EndRecord | None, *, end: int, is_split: bool, name: str) -> None:
     """
-    Parse and check the rows of a central *directory*, those of directories included; *name* is for messages.
+    Refuse end records by which two readers could find two directories.
 
-    Raises CorruptArchiveError, UnsupportedMemberError (encryption, other codecs), UnsafeMemberError (paths, symbolic
-    links, devices), DuplicateMemberError and SuspiciousSizeError, each naming the archive and the member.
+    *end* is where the directory has to end; *is_split* says whether the plain *record* names other disks.
+    Raises CorruptArchiveError for a contradiction, UnsupportedMemberError for a part of a split zip, and
+    SuspiciousSizeError for more rows than a layer can ever hold.
     """
-    rows: list[Row] = []
-    try:
-        unusual = _parse(bytes(directory), span, rows, name=name)
-    except struct.error as error:
-        raise _damaged(len(rows), span, name=name) from error
-    except UnicodeDecodeError as error:
-        raise UnsafeMemberError(f"`{name}` has a member whose name is not UTF-8: {error.object!r}") from error
+    if zip64 is not None:
+        # Some readers always follow the locator, others only where the plain record is full: both must be told the same.
+        if any(plain not in (value, full) for plain, value, full in zip(record, zip64, _FULL, strict=True)):
+            raise CorruptArchiveError(f"`{name}` contradicts itself: its two end records differ")
+    elif is_split:
+        raise UnsupportedMemberError(f"`{name}` is one part of a zip on several disks")
+    here, rows, length, offset = zip64 or record
+    if here != rows or offset + length != end or length < rows * DIRECTORY_ROW.size:
+        raise CorruptArchiveError(
+            f"`{name}` contradicts itself: its directory does not end where its end record starts"
+        )
+    if rows > MAX_ROWS:
+        raise SuspiciousSizeError(f"`{name}` names {rows:,} files, and a layer can hold {MAX_ROWS:,}")
+
+
+def check_unicode_path(fields: Iterable[tuple[int, bytes]], path: bytes, *, name: str) -> None:
+    """
+    Refuse extra *fields* that give the member another path than its header: some readers believe the one, some the other.
+
+    Raises CorruptArchiveError.
+    """
+    for kind, body in fields:
+        # A version byte and the CRC-32 of the path that it replaces come first.
+        if kind == _UNICODE_PATH and body[5:] != path:
+            raise CorruptArchiveError(f"`{name}` says two things of a member's path: {path!r} and {body[5:]!r}")
+
+
+def check_rows(rows: Sequence[Row], *, name: str) -> None:
+    """
+    Refuse *rows* of a central directory that are unsafe, by themselves or together.
+
+    Raises UnsupportedMemberError (encryption, patches, other codecs), UnsafeMemberError (paths, symbolic links, devices),
+    DuplicateMemberError, CorruptArchiveError and SuspiciousSizeError, each naming the archive and the member.
+    """
     paths = [row[0][0] for row in rows]
     if not flawless(paths):
-        _check_each(paths, name=name)
-    for number, mode in unusual:
-        _check_attributes(rows[number], mode=mode, name=name)
-    _check_paths([row.name for row in rows], name=name)
-    for number, _ in unusual:
-        _check_size(rows[number], name=name)
-    _check_total(rows, name=name)
-    return tuple(rows)
-
-
-def _parse(data: bytes, span: Span, rows: list[Row], *, name: str) -> list[tuple[int, int]]:
-    """
-    Append what stands in *data* to *rows*, and return number and mode of each row that needs a closer look.
-
-    Raises CorruptArchiveError; struct.error for a row that breaks off, and UnicodeDecodeError for a path that is not UTF-8.
-    """
-    position = 0
-    unusual: list[tuple[int, int]] = []
-    # This runs for every member of every wheel: what looks like nearly all of them needs no closer look,
-    # and calling the tuples' classes by their names takes twice as long.
-    unpack, new = _ROW.unpack_from, tuple.__new__
-    for number in range(span.rows):
-        signature, flags, method, crc, compressed, size, name_bytes, extra_bytes, comment_bytes, attributes, offset = (
-            unpack(data, position)
-        )
-        if signature != b"PK\1\2":
-            raise _damaged(number, span, name=name)
-        start = position + _ROW_BYTES
-        fields = data[position + 8 : position + 30]
-        position = start + name_bytes
-        raw = data[start:position]
-        if extra_bytes or FULL_32 in (size, compressed, offset):
-            extra = data[position : position + extra_bytes]
-            size, compressed, offset = zip64_values(extra, (size, compressed, offset), name=name)
-            check_unicode_path(extra, raw, name=name)
-        position += extra_bytes + comment_bytes
+        _check_each_path(paths, name=name)
+    unusual: list[Row] = []
+    for row in rows:
+        (_, _, method, _, compressed, size), _, flags, mode, path, _ = row
         if (
             flags
-            or extra_bytes
-            or attributes >> 25 != _REGULAR_FILE
+            or mode >> 9 != _REGULAR_FILE
             or size > compressed * _DEFLATE_RATIO
+            or size > MAX_BYTES
+            or compressed > MAX_BYTES
             or (method != DEFLATED and (method != STORED or size != compressed))
-            or raw[-1:] == b"/"
+            or path[-1] == _SLASH
         ):
-            unusual.append((number, attributes >> 16))
-        # The wheel format says that names are UTF-8, whether the zip flag for it is set or not
-        # (packaging.python.org, binary distribution format, read 2026-11).
-        member = new(Member, (raw.decode(), attributes & _ANYBODY_EXECUTES != 0, method, crc, compressed, size))
-        rows.append(new(Row, (member, offset, flags, raw, fields)))
-    if position != len(data):
-        raise CorruptArchiveError(f"`{name}` has bytes in its directory that no row explains")
-    return unusual
+            unusual.append(row)
+    for row in unusual:
+        _check_attributes(row, name=name)
+    _check_duplicates([row.name for row in rows], name=name)
+    for row in unusual:
+        _check_size(row, name=name)
+    _check_total(rows, name=name)
 
 
-def _damaged(number: int, span: Span, *, name: str) -> CorruptArchiveError:
-    return CorruptArchiveError(f"`{name}` has a damaged directory: row {number + 1} of {span.rows}")
-
-
-def _check_each(paths: list[str], *, name: str) -> None:
+def _check_each_path(paths: Iterable[str], *, name: str) -> None:
     for path in paths:
         if (reason := flaw(path.removesuffix("/"))) is not None:
             raise UnsafeMemberError(f"`{name}` has a member whose path {reason}: `{printable(path)}`")
 
 
-def _check_attributes(row: Row, *, mode: int, name: str) -> None:
-    path, flags, method, kind = row.member.path, row.flags, row.member.method, stat.S_IFMT(mode)
+def _check_attributes(row: Row, *, name: str) -> None:
+    path, flags, method, kind = row.member.path, row.flags, row.member.method, stat.S_IFMT(row.mode)
     if kind == stat.S_IFLNK:
         raise UnsafeMemberError(f"`{name}` has a symbolic link: `{path}`")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -153,7 +140,7 @@ def _check_attributes(row: Row, *, mode: int, name: str) -> None:
         raise UnsafeMemberError(
             f"`{name}` has a member that is a file by its name and a directory by its mode: `{path}`"
         )
-    if flags & ENCRYPTED:
+    if flags & _ENCRYPTED:
         raise UnsupportedMemberError(f"`{name}` has an encrypted member: `{path}`")
     if flags & _PATCHED:
         raise UnsupportedMemberError(f"`{name}` has a member that is a patch to another file: `{path}`")
@@ -163,7 +150,7 @@ def _check_attributes(row: Row, *, mode: int, name: str) -> None:
         )
 
 
-def _check_paths(names: list[bytes], *, name: str) -> None:
+def _check_duplicates(names: list[bytes], *, name: str) -> None:
     directories = {each[:-1] for each in names if each[-1] == _SLASH}
     found = clashes([each for each in names if each[-1] != _SLASH] if directories else names)
     if twice := [clash.path.decode() for clash in found if not clash.is_directory]:
@@ -191,10 +178,62 @@ def _check_size(row: Row, *, name: str) -> None:
         raise SuspiciousSizeError(f"`{name}` declares {size:,} bytes for `{path}`, more than a layer can ever hold")
 
 
-def _check_total(rows: list[Row], *, name: str) -> None:
+def _check_total(rows: Iterable[Row], *, name: str) -> None:
     total_compressed = sum(row[0][4] for row in rows)
     total_size = sum(row[0][5] for row in rows)
     if total_size > _BOMB_BYTES and total_size > total_compressed * _BOMB_RATIO:
         raise SuspiciousSizeError(
             f"`{name}` would inflate from {total_compressed:,} to {total_size:,} bytes: no real distribution does",
         )
+
+
+def misplaced(row: Row, free: int, *, name: str) -> CorruptArchiveError:
+    """Return what to say of a *row* whose member does not start at *free*, where the one before it ended."""
+    path = row.member.path
+    if row.offset < free:
+        return CorruptArchiveError(f"`{name}` has members that share bytes, one of them `{path}`")
+    if free == 0:
+        return CorruptArchiveError(f"`{name}` has bytes before its first member")
+    return CorruptArchiveError(f"`{name}` has bytes before `{path}` that belong to no member")
+
+
+def check_local_header(
+    row: Row, path: bytes, *, flags: int, method: int, stated: tuple[int, int, int], name: str
+) -> None:
+    """
+    Refuse a local header that says anything else than its *row*; *stated* are its CRC-32, compressed size and size.
+
+    Raises CorruptArchiveError.
+    """
+    member = row.member
+    # Streaming writers put sizes and CRC behind the payload; zeros here then say nothing.
+    silent = flags & DATA_DESCRIPTOR and stated == (0, 0, 0)
+    same = (
+        path == row.name
+        and method == member.method
+        and (flags ^ row.flags) & ~_COMPRESSION_HINTS == 0
+        and (silent or stated == (member.crc, member.compressed, member.size))
+    )
+    if not same:
+        raise CorruptArchiveError(
+            f"`{name}` says two things of `{member.path}`: its local header differs from its directory row",
+            hint=_AMBIGUOUS,
+        )
+
+
+def after_descriptor(archive: memoryview, position: int, row: Row, *, name: str) -> int:
+    """
+    Return where the data descriptor at *position* ends: it comes in four forms, and nothing says in which.
+
+    Raises CorruptArchiveError for one that says anything else than its *row*.
+    """
+    values = (row.member.crc, row.member.compressed, row.member.size)
+    for layout in ("<L2Q", "<3L"):
+        packed = struct.pack(layout, *values)
+        for descriptor in (b"PK\7\10" + packed, packed):
+            if archive[position : position + len(descriptor)] == descriptor:
+                return position + len(descriptor)
+    raise CorruptArchiveError(
+        f"`{name}` says two things of `{row.member.path}`: its data descriptor differs from its directory row",
+        hint=_AMBIGUOUS,
+    )

@@ -1,5 +1,5 @@
 """
-The zip structures that lamina writes, and the one codec for members that no wheel holds.
+The structures of a zip, how lamina writes them, and the one codec for members that no wheel holds.
 
 Only what Lambda is known to accept is ever written: stored or deflate, "version made by" 2.0 on unix, 1980-01-01,
 0644 or 0755, no data descriptors, no extra fields, no directory entries, no zip64.
@@ -27,14 +27,14 @@ __all__ = [
     "MAX_ROWS",
     "STORED",
     "Encoded",
+    "EndRecord",
     "Member",
-    "check_path",
+    "Row",
     "compress",
     "directory_row",
     "encode",
     "end_of_directory",
     "headers",
-    "local_header",
     "rebase",
     "write_archive",
     "write_sorted",
@@ -88,6 +88,38 @@ class Member(NamedTuple):
     """Bytes on disk."""
 
 
+class Row(NamedTuple):
+    """A row of the central directory: of a file, or of a directory, whose path ends with a slash."""
+
+    member: Member
+    offset: int
+    """Where its local header starts, in bytes."""
+    flags: int
+    mode: int
+    """As unix has it: kind of file and permissions; 0 where the writer does not say."""
+    name: bytes
+    """The path as it stands in the archive."""
+    fields: bytes
+    """The raw fields that its local header repeats, from the flags to the length of the name."""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether there is no file in it."""
+        return self.name.endswith(b"/")
+
+
+class EndRecord(NamedTuple):
+    """What an end of central directory record says of the directory."""
+
+    rows_here: int
+    """On this disk."""
+    rows: int
+    length: int
+    """In bytes."""
+    offset: int
+    """Where the directory starts, in bytes."""
+
+
 class Encoded(NamedTuple):
     """A member together with its payload, for files that lamina itself puts into an archive."""
 
@@ -113,11 +145,6 @@ def headers(member: Member, offset: int) -> tuple[bytes, bytes]:
         _LOCAL_START + common + name,
         _ROW_START + common + _ROW_END.pack(0, 0, 0, _EXECUTABLE if executable else _READABLE, offset) + name,
     )
-
-
-def local_header(member: Member) -> bytes:
-    """Return the header that stands before *member*'s payload. It does not know its own position."""
-    return headers(member, 0)[0]
 
 
 def directory_row(member: Member, offset: int) -> bytes:
