@@ -1,7 +1,8 @@
 """
-Make one wheel's bytecode a segment of its own, and compile no source of a wheel twice.
+Make the bytecode of a layer and of a service's own sources, and compile no source of a wheel twice.
 
-What a wheel has compiled so far is kept as one *pack* in the store, itself a segment; a segment is cut from it.
+The bytecode of a wheel is a segment of its own. What a wheel has compiled so far is kept as one *pack* in the store,
+itself a segment; a segment is cut from it.
 So when a handler imports something new, only the modules that no handler imported before are compiled.
 """
 
@@ -17,6 +18,7 @@ from lamina.archive.zip.copying import read_at
 from lamina.archive.zip.zipformat import DEFLATED, DIRECTORY_ROW, LOCAL_HEADER, Encoded, Member, encode
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX
+from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.compiler import Compiled, Compiler
     from lamina.bytecode.interpreter import Interpreter
+    from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Wheel
+    from lamina.project.sources import SourceTree
 
 __all__ = [
     "FUNCTION_ROOT",
@@ -34,6 +38,7 @@ __all__ = [
     "Bytecode",
     "bytecode_key",
     "bytecode_segment",
+    "compile_sources",
     "package_bytecode",
     "read_bytecode",
     "read_members",
@@ -48,6 +53,7 @@ FUNCTION_ROOT = "/var/task/"
 """Where Lambda puts a function's own code (AWS, "Define Lambda function handler in Python", 2026-11)."""
 
 AREA = "bytecode"
+_OWN_AREA = "own-bytecode"
 _REFUSED = ".refused"
 
 
@@ -167,6 +173,26 @@ def _compile(
             file.write(json.dumps(refused).encode())
     pieces = (Piece(entry.member, entry.payload) for path in wanted if (entry := pack.bytecode(path)) is not None)
     return Bytecode(segment=write_segment(store.entry(AREA, key, ".seg"), pieces, store), refused=refused)
+
+
+def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, store: Store) -> tuple[Encoded, ...]:
+    """
+    Return the bytecode of the service's own sources, as members of its packages; kept in *store* for the next build.
+
+    Raises BytecodeError where no interpreter is there.
+    """
+    if mode is BytecodeMode.NONE:
+        return ()
+    files = [file for file in tree.files if file.path.endswith(".py")]
+    key = _digest([RECIPE, *toolchain.release, [[file.path, file.sha256] for file in files]])
+    place = store.entry(_OWN_AREA, key, ".seg")
+    # What is damaged in the store reads as empty, and is made again.
+    if kept := tuple(read_members(place)):
+        return kept
+    sources = [(file.path, file.origin.read_bytes()) for file in files]
+    members, _ = package_bytecode(sources, compiler=toolchain.compiler)
+    write_segment(place, (Piece(member, payload) for member, payload in members), store)
+    return members
 
 
 def package_bytecode(

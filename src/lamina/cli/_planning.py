@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.choice import Toolchain, known_choice
+from lamina.bytecode.choice import known_choice
+from lamina.bytecode.toolchain import Toolchain
 from lamina.cli import _summary
 from lamina.cli._building import options
 from lamina.cli._console import Console, megabytes

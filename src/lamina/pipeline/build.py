@@ -23,7 +23,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.choice import Toolchain, choose
+from lamina.bytecode.choice import choose
+from lamina.bytecode.toolchain import Toolchain
 from lamina.core.files import building, replace_file
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.archive.segment import Recipe
-    from lamina.bytecode.choice import BytecodeChoice, Toolchain
+    from lamina.bytecode.choice import BytecodeChoice
+    from lamina.bytecode.toolchain import Toolchain
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
     from lamina.core.values import Pin, Selection, Wheel

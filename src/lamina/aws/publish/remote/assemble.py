@@ -30,8 +30,9 @@ from lamina.aws.publish.remote.index import RemoteIndex, shelved
 from lamina.aws.publish.remote.metadata import absent_codes, is_fine, is_of_imports, note_places, source_tree
 from lamina.aws.publish.remote.segments import RemoteSegments, sharing_name, sharing_note
 from lamina.aws.publish.zip_source import SparseLayerZip
-from lamina.bytecode.choice import Toolchain, follow, known_choice
+from lamina.bytecode.choice import follow, known_choice
 from lamina.bytecode.imports.index import index_place
+from lamina.bytecode.toolchain import Toolchain
 from lamina.core.frozen import replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store

@@ -15,7 +15,7 @@ from lamina.archive.segment import AREA, find_segment
 from lamina.aws.publish.remote.segments import sharing_note
 from lamina.bytecode.choice import reach_place
 from lamina.bytecode.imports.index import index_place, is_index
-from lamina.bytecode.modules import AbsentCode
+from lamina.bytecode.modules import WheelCode
 from lamina.core.frozen import replace
 from lamina.pipeline.build import with_local
 from lamina.pipeline.layers import closure_of
@@ -80,13 +80,13 @@ def note_places(planned: BuildPlan, tree: SourceTree, store: Store, session: Bui
     return list(found)
 
 
-def absent_codes(closure: Closure, supply: WheelProvider) -> list[AbsentCode]:
+def absent_codes(closure: Closure, supply: WheelProvider) -> list[WheelCode]:
     """Return the modules of a layer's wheels, which are fetched where somebody looks into them."""
 
     def fetch(pin: Pin) -> Wheel:
         return supply.all([pin])[0]
 
-    return [AbsentCode(pin=pin, recipe=closure.recipe, fetch=fetch) for pin in closure.pins]
+    return [WheelCode(pin=pin, recipe=closure.recipe, fetch=fetch) for pin in closure.pins]
 
 
 def source_tree(planned: BuildPlan, session: BuildContext) -> SourceTree:

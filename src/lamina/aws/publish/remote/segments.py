@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Part, PartLayout
     from lamina.aws.publish.remote.index import RemoteIndex
-    from lamina.bytecode.choice import Toolchain
+    from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Pin
     from lamina.fetch.provider import WheelProvider
