@@ -13,24 +13,23 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from lamina.archive.segment import Segment
-from lamina.archive.zip.copying import read_at
+from lamina.archive.zip.copying import read_at, read_pieces
 from lamina.archive.zip.directory import Span, read_rows
-from lamina.archive.zip.zipformat import DIRECTORY_ROW, LOCAL_HEADER, MAX_BYTES, headers
-from lamina.core.errors import ArchiveError, CorruptArchiveError
+from lamina.archive.zip.zipformat import DIRECTORY_ROW, LOCAL_HEADER, MAX_BYTES, headers, own_rows, rebase
+from lamina.core.errors import ArchiveError
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import BinaryIO
 
     from lamina.archive.zip.zipformat import Member
 
-__all__ = ["Excerpt", "RemoteSegment", "SegmentLocation", "decode", "describe", "encode", "pieces_of", "rows_between"]
+__all__ = ["Excerpt", "RemoteSegment", "SegmentLocation", "decode", "describe", "encode", "rows_between"]
 
 _VERSION = 1
-_PIECE_BYTES = 1 << 20
 # What the checks of finished layers read: requirements, and what leads out of the layer. All of it is small.
 _READ_BY_CHECKS = re.compile(r"(?:.*/)?[^/]+\.dist-info/(?:METADATA|direct_url\.json)|.*\.pth")
 _EXCERPT_BYTES = 256 << 10
@@ -95,10 +94,10 @@ def describe(
     """
     start, size = span
     digest, crc32 = hashlib.sha256(), 0
-    for piece in pieces_of(file, start, size):
+    for piece in read_pieces(file, start, size):
         digest.update(piece)
         crc32 = zlib.crc32(piece, crc32)
-    members = list(_members(directory))
+    members = list(own_rows(directory))
     excerpts = tuple(
         Excerpt(start=offset, content=read_at(file, start + offset, _entry_bytes(member)))
         for member, offset in members
@@ -117,17 +116,6 @@ def describe(
     )
 
 
-def pieces_of(file: BinaryIO, start: int, size: int) -> Iterator[bytes]:
-    """Yield *size* bytes of the unbuffered *file* from *start* on; raises CorruptArchiveError for a file that ends before."""
-    position, end = start, start + size
-    while position < end:
-        piece = read_at(file, position, min(_PIECE_BYTES, end - position))
-        if not piece:
-            raise CorruptArchiveError(f"`{file.name}` ends {end - position:,} bytes before it should")
-        position += len(piece)
-        yield piece
-
-
 def rows_between(directory: bytes, spans: Iterable[tuple[int, int]]) -> list[bytes]:
     """
     Return the rows of a zip's own *directory*, one group for each span of bytes, with offsets from the span's start.
@@ -137,17 +125,13 @@ def rows_between(directory: bytes, spans: Iterable[tuple[int, int]]) -> list[byt
     found: list[bytes] = []
     position = 0
     for start, size in spans:
-        rows = bytearray()
+        first = position
         while position < len(directory):
             fields = DIRECTORY_ROW.unpack_from(directory, position)
-            end, offset = position + DIRECTORY_ROW.size + sum(fields[10:13]), fields[16]
-            if offset >= start + size:
+            if fields[16] >= start + size:
                 break
-            row = bytearray(directory[position:end])
-            row[42:46] = (offset - start).to_bytes(4, "little")
-            rows += row
-            position = end
-        found.append(bytes(rows))
+            position += DIRECTORY_ROW.size + fields[10]
+        found.append(bytes(rebase(directory[first:position], -start)))
     return found
 
 
@@ -238,12 +222,3 @@ def _check(fragment: RemoteSegment) -> None:
 
 def _entry_bytes(member: Member) -> int:
     return LOCAL_HEADER.size + len(member.path.encode()) + member.compressed
-
-
-def _members(directory: bytes) -> Iterator[tuple[Member, int]]:
-    rows, position = 0, 0
-    while position < len(directory):
-        position += DIRECTORY_ROW.size + sum(DIRECTORY_ROW.unpack_from(directory, position)[10:13])
-        rows += 1
-    for row in read_rows(directory, span=Span(0, len(directory), rows), name="a segment"):
-        yield row.member, row.offset

@@ -13,9 +13,9 @@ import json
 import zlib
 from typing import TYPE_CHECKING
 
-from lamina.archive.segment import Piece, Recipe, Segment, find_segment, write_segment
+from lamina.archive.segment import Recipe, Segment, find_segment, write_segment
 from lamina.archive.zip.copying import read_at
-from lamina.archive.zip.zipformat import DEFLATED, DIRECTORY_ROW, LOCAL_HEADER, Encoded, Member, encode
+from lamina.archive.zip.zipformat import DEFLATED, LOCAL_HEADER, Entry, encode, own_rows
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX
 from lamina.project.service import BytecodeMode
@@ -171,11 +171,11 @@ def _compile(
         # First, because a segment in the store means that all of it is there.
         with store.writing(store.entry(AREA, key, ".json")) as file:
             file.write(json.dumps(refused).encode())
-    pieces = (Piece(entry.member, entry.payload) for path in wanted if (entry := pack.bytecode(path)) is not None)
-    return Bytecode(segment=write_segment(store.entry(AREA, key, ".seg"), pieces, store), refused=refused)
+    entries = (entry for path in wanted if (entry := pack.bytecode(path)) is not None)
+    return Bytecode(segment=write_segment(store.entry(AREA, key, ".seg"), entries, store), refused=refused)
 
 
-def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, store: Store) -> tuple[Encoded, ...]:
+def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, store: Store) -> tuple[Entry, ...]:
     """
     Return the bytecode of the service's own sources, as members of its packages; kept in *store* for the next build.
 
@@ -191,13 +191,13 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
         return kept
     sources = [(file.path, file.origin.read_bytes()) for file in files]
     members, _ = package_bytecode(sources, compiler=toolchain.compiler)
-    write_segment(place, (Piece(member, payload) for member, payload in members), store)
+    write_segment(place, members, store)
     return members
 
 
 def package_bytecode(
     sources: Iterable[tuple[str, bytes]], *, compiler: Compiler
-) -> tuple[tuple[Encoded, ...], tuple[tuple[str, str], ...]]:
+) -> tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]:
     """
     Return the bytecode of a function's own *sources* as members of its package, and what was refused, with the reason.
 
@@ -206,7 +206,7 @@ def package_bytecode(
     """
     from lamina.bytecode.compiler import Invalidation, bytecode_path  # noqa: PLC0415 - as above
 
-    members: list[Encoded] = []
+    members: list[Entry] = []
     refused: list[tuple[str, str]] = []
     python = compiler.interpreter.version[:2]
     for done in compiler.compile(sources, root=FUNCTION_ROOT, invalidation=Invalidation.CHECKED):
@@ -238,7 +238,7 @@ class _Pack:
 
         return PREFIX + bytecode_path(source, self._python)
 
-    def bytecode(self, source: str) -> Encoded | None:
+    def bytecode(self, source: str) -> Entry | None:
         """Return the bytecode of *source*, unless it was refused."""
         return self._members.get(self._place(source))
 
@@ -247,7 +247,7 @@ class _Pack:
         entry = self._members.get(source + _REFUSED)
         if entry is None:
             return None
-        text = zlib.decompress(entry.payload, -15) if entry.member.method == DEFLATED else entry.payload
+        text = zlib.decompress(entry.payload, -15) if entry.member.method == DEFLATED else bytes(entry.payload)
         return text.decode("utf-8")
 
     def add(self, results: Iterable[Compiled], store: Store) -> None:
@@ -260,10 +260,10 @@ class _Pack:
                 entry = encode(self._place(done.path), done.bytecode)
             self._members[entry.member.path] = entry
         if len(self._members) > before:
-            write_segment(self._path, (Piece(*self._members[path]) for path in sorted(self._members)), store)
+            write_segment(self._path, (self._members[path] for path in sorted(self._members)), store)
 
 
-def read_members(path: Path) -> Iterator[Encoded]:
+def read_members(path: Path) -> Iterator[Entry]:
     """Yield the members of the segment at *path*, if there is one; it was written by lamina, into its own store."""
     segment = find_segment(path)
     if segment is None:
@@ -272,11 +272,6 @@ def read_members(path: Path) -> Iterator[Encoded]:
         entries = read_at(file, 0, segment.entries_bytes)
     if zlib.crc32(entries) != segment.crc32:
         return  # damaged in the store: what it held is compiled again
-    rows, position = segment.directory, 0
-    while position < len(rows):
-        fields = DIRECTORY_ROW.unpack_from(rows, position)
-        method, crc, compressed, size, name_length, offset = fields[4], *fields[7:11], fields[16]
-        position += DIRECTORY_ROW.size + name_length
-        name = rows[position - name_length : position].decode("utf-8")
-        start = offset + LOCAL_HEADER.size + name_length
-        yield Encoded(Member(name, False, method, crc, compressed, size), entries[start : start + compressed])
+    for member, offset in own_rows(segment.directory):
+        start = offset + LOCAL_HEADER.size + len(member.path.encode())
+        yield Entry(member, entries[start : start + member.compressed])

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.collisions import are_settled, shared_paths
 from lamina.archive.layer import Contribution
-from lamina.archive.remote_segment import decode, pieces_of
+from lamina.archive.remote_segment import decode
 from lamina.archive.segment import AREA, find_segment, splice
+from lamina.archive.zip.copying import read_pieces
 from lamina.aws.api.parallel import in_parallel
 from lamina.aws.publish.remote.index import group_name, grouped
 from lamina.bytecode.segment import AREA as BYTECODE_AREA
@@ -266,7 +267,7 @@ class RemoteSegments:
         digest, checksum = hashlib.sha256(), 0
         file.seek(start)
         with segment.path.open("rb", buffering=0) as source:
-            for piece in pieces_of(source, 0, segment.entries_bytes):
+            for piece in read_pieces(source, 0, segment.entries_bytes):
                 digest.update(piece)
                 checksum = zlib.crc32(piece, checksum)
                 file.write(piece)
@@ -333,6 +334,6 @@ class RemoteSegments:
 
 def _hash(file: BinaryIO, part: Part) -> str:
     digest = hashlib.sha256()
-    for piece in pieces_of(file, part.start, part.size):
+    for piece in read_pieces(file, part.start, part.size):
         digest.update(piece)
     return digest.hexdigest()
