@@ -196,7 +196,7 @@ def _shelved(names: Sequence[str], objects: Objects, keys: Keys) -> dict[str, Ex
     """Return what the shelf knows of the segments of these *names*."""
     found = {name: decode(payload, name) for name, payload in RemoteIndex(objects, keys).look(names).items()}
     return {
-        name: ExistingRange(keys.below(each.standing.key), each.standing.start, each.entries_bytes)
+        name: ExistingRange(keys.below(each.location.key), each.location.start, each.entries_bytes)
         for name, each in found.items()
         if each is not None
     }

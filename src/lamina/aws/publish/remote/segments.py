@@ -260,9 +260,9 @@ class RemoteSegments:
         """Write what is here of a segment, and return the SHA-256 of all of it."""
         fragment = self._fragments.get(segment.path.stem)
         if fragment is not None:
-            for excerpt in fragment.excerpts:
-                file.seek(start + excerpt.start)
-                file.write(excerpt.content)
+            for entry in fragment.entries:
+                file.seek(start + entry.start)
+                file.write(entry.content)
             return fragment.sha256
         digest, checksum = hashlib.sha256(), 0
         file.seek(start)
@@ -316,7 +316,7 @@ class RemoteSegments:
         if fragment is None:
             return True
         digest = hashlib.sha256()
-        key, first = self._keys.below(fragment.standing.key), fragment.standing.start
+        key, first = self._keys.below(fragment.location.key), fragment.location.start
         file.seek(start)
         for offset in range(0, fragment.entries_bytes, _RANGE_BYTES):
             size = min(_RANGE_BYTES, fragment.entries_bytes - offset)
