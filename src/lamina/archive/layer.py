@@ -52,7 +52,8 @@ class Identity:
 
     def digest(self) -> str:
         """Return the SHA-256 of the identity in canonical JSON, in lower-case hexadecimal."""
-        return hashlib.sha256(_canonical(self._content())).hexdigest()
+        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def manifest(self, digest: str) -> bytes:
         """Return the document that travels inside the layer: what is in it, and from which bytes it was made."""
@@ -81,10 +82,6 @@ class Identity:
                 "architecture": str(self.target.architecture) if self.is_native else None,
             },
         }
-
-
-def _canonical(content: object) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 @frozen

@@ -127,51 +127,35 @@ def bytecode_segment(
     key = bytecode_key(wheel.pin.sha256, recipe, interpreter=compiler.interpreter, modules=modules, omitted=omitted)
     if (kept := read_bytecode(key, store)) is not None:
         return kept
-    pack_key = _pack_key(wheel.pin.sha256, compiler.interpreter)
-    with store.exclusive(f"bytecode-{pack_key}"):
-        # Whoever had the lock before may have compiled all of it, or of its sources what is in the pack.
-        return read_bytecode(key, store) or _compile(
-            wheel, recipe, key, pack_key, compiler=compiler, store=store, modules=modules, omitted=omitted
-        )
-
-
-def _compile(
-    wheel: Wheel,
-    recipe: Recipe,
-    key: str,
-    pack_key: str,
-    *,
-    compiler: Compiler,
-    store: Store,
-    modules: frozenset[str] | None,
-    omitted: frozenset[str],
-) -> Bytecode:
-    """Compile what the pack of the wheel lacks, and write the segment."""
     from lamina.archive.placement import place  # noqa: PLC0415 - not needed with bytecode in the store
     from lamina.archive.wheel import WheelArchive  # noqa: PLC0415 - not needed with bytecode in the store
 
-    with WheelArchive(wheel.path) as archive:
-        placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
-        sources = {
-            placed.path.removeprefix(PREFIX): placed.located
-            for placed in placement.copied
-            if placed.path.endswith(".py")
-        }
-        wanted = sorted(sources if modules is None else sources.keys() & modules)
-        pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter)
-        pack.add(
-            compiler.compile(
-                ((path, archive.read(sources[path])) for path in wanted if path not in pack),
-                root=LAYER_ROOT,
-            ),
-            store,
-        )
-    refused = tuple((path, reason) for path in wanted if (reason := pack.reason(path)) is not None)
+    pack_key = _pack_key(wheel.pin.sha256, compiler.interpreter)
+    with store.exclusive(f"bytecode-{pack_key}"):
+        # Whoever had the lock before may have compiled all of it, or of its sources what is in the pack.
+        if (kept := read_bytecode(key, store)) is not None:
+            return kept
+        with WheelArchive(wheel.path) as archive:
+            sources = {
+                placed.path.removeprefix(PREFIX): placed.located
+                for placed in place(archive, excluded=recipe.excluded(), omitted=omitted).copied
+                if placed.path.endswith(".py")
+            }
+            wanted = sorted(sources if modules is None else sources.keys() & modules)
+            pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter)
+            missing = ((path, archive.read(sources[path])) for path in wanted if path not in pack)
+            pack.add(compiler.compile(missing, root=LAYER_ROOT), store)
+        return _write(key, pack, wanted, store)
+
+
+def _write(key: str, pack: _Pack, sources: Iterable[str], store: Store) -> Bytecode:
+    """Cut the segment *key* of *sources* from *pack*."""
+    refused = tuple((path, reason) for path in sources if (reason := pack.reason(path)) is not None)
     if refused:
         # First, because a segment in the store means that all of it is there.
         with store.writing(store.entry(AREA, key, ".json")) as file:
             file.write(json.dumps(refused).encode())
-    entries = (entry for path in wanted if (entry := pack.bytecode(path)) is not None)
+    entries = (entry for path in sources if (entry := pack.bytecode(path)) is not None)
     return Bytecode(segment=write_segment(store.entry(AREA, key, ".seg"), entries, store), refused=refused)
 
 
