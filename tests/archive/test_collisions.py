@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.archive.collisions import shared_paths
-from lamina.archive.segment import Piece, Segment, write_segment
-from lamina.archive.zip.zipformat import DEFLATED, STORED, Member, encode
+from lamina.archive.segment import Segment, write_segment
+from lamina.archive.zip.zipformat import DEFLATED, STORED, Entry, Member, encode
 from lamina.core.errors import PathCollisionError
 from lamina.core.store import Store
 
@@ -26,18 +26,18 @@ TEXT = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n" * 3
 def make(tmp_path: Path) -> Make:
     store = Store.open(tmp_path / "store")
 
-    def make_segment(*pieces: Piece, **files: bytes) -> Segment:
-        pieces += tuple(Piece(*encode(path, content)) for path, content in files.items())
+    def make_segment(*pieces: Entry, **files: bytes) -> Segment:
+        pieces += tuple(encode(path, content) for path, content in files.items())
         key = str(len(list(store.root.rglob("*.seg")))) * 64
         return write_segment(store.entry("segments", key, ".seg"), pieces, store)
 
     return make_segment
 
 
-def deflated(path: str, content: bytes, level: int) -> Piece:
+def deflated(path: str, content: bytes, level: int) -> Entry:
     compressor = zlib.compressobj(level, zlib.DEFLATED, -15)
     payload = compressor.compress(content) + compressor.flush()
-    return Piece(Member(path, False, DEFLATED, zlib.crc32(content), len(payload), len(content)), payload)
+    return Entry(Member(path, False, DEFLATED, zlib.crc32(content), len(payload), len(content)), payload)
 
 
 def test_nothing_shared(make: Make) -> None:
@@ -58,7 +58,7 @@ def test_same_content(make: Make) -> None:
 
 def test_same_content_in_other_streams(make: Make) -> None:
     """Content is compared, not how somebody compressed it."""
-    stored = Piece(Member("n", False, STORED, zlib.crc32(TEXT), len(TEXT), len(TEXT)), TEXT)
+    stored = Entry(Member("n", False, STORED, zlib.crc32(TEXT), len(TEXT), len(TEXT)), TEXT)
     segments = {"a": make(deflated("n", TEXT, 9)), "b": make(deflated("n", TEXT, 1)), "c": make(stored)}
 
     assert {"b": frozenset({"n"}), "c": frozenset({"n"})} == shared_paths(segments)
@@ -68,8 +68,8 @@ def test_same_checksum(make: Make) -> None:
     """Content with the same CRC-32 and size is not the same content."""
     forged = b"\x9d\x0a\xd9\x6d"  # any four bytes can be given any CRC
     pieces = [
-        Piece(Member("n", False, STORED, 7, 4, 4), forged),
-        Piece(Member("n", False, STORED, 7, 4, 4), b"evil"),
+        Entry(Member("n", False, STORED, 7, 4, 4), forged),
+        Entry(Member("n", False, STORED, 7, 4, 4), b"evil"),
     ]
     with pytest.raises(PathCollisionError) as caught:
         shared_paths({"a": make(pieces[0]), "b": make(pieces[1])})

@@ -19,8 +19,7 @@ import pytest
 
 from archive.hostile import FILENAME, MODULE, OTHER, Entry, as_wheel, build, wheel_entries, write_wheel
 from lamina.archive.layer import PART_BYTES, Composed, Contribution, Identity, compose, contributions, in_order
-from lamina.archive.segment import Piece, Recipe, Segment, segment_path, splice, write_segment
-from lamina.archive.zip.copying import PORTABLE, SystemCalls
+from lamina.archive.segment import Recipe, Segment, segment_path, splice, write_segment
 from lamina.archive.zip.zipformat import LOCAL_HEADER, compress, encode
 from lamina.core.errors import CorruptArchiveError, PathCollisionError, SuspiciousSizeError, UnsupportedMemberError
 from lamina.core.store import Store
@@ -75,11 +74,11 @@ def identity(wheels: Sequence[Wheel], recipe: Recipe = Recipe()) -> Identity:  #
     return Identity(target=TARGET, pins=tuple(wheel.pin for wheel in wheels), recipe=recipe)
 
 
-def layer(wheels: Sequence[Wheel], store: Store, path: Path, *, calls: SystemCalls | None = None) -> Composed:
+def layer(wheels: Sequence[Wheel], store: Store, path: Path) -> Composed:
     who = identity(wheels)
     parts = contributions(wheels, who.recipe, store)
     with path.open("w+b", buffering=0) as file:
-        return compose(file, parts, who, who.digest(), **({} if calls is None else {"calls": calls}))
+        return compose(file, parts, who, who.digest())
 
 
 def fake(store: Store, name: str, *, size: int = 1, rows: int = 1) -> Segment:
@@ -239,7 +238,7 @@ class TestCompose:
 
     def test_most_files(self, tmp_path: Path, store: Store) -> None:
         """65,534 files are not too many, and others can read them."""
-        pieces = [Piece(*encode(f"python/{number:05}", b"")) for number in range(65_533)]
+        pieces = [encode(f"python/{number:05}", b"") for number in range(65_533)]
         segment = write_segment(store.entry("segments", "0" * 64), pieces, store)
         path = tmp_path / "layer.zip"
         with path.open("w+b", buffering=0) as file:
@@ -405,10 +404,6 @@ class TestDeterminism:
             hashes.add(layer(wheels, Store.open(tmp_path / str(attempt)), tmp_path / "layer.zip").sha256)
 
         assert {GOLDEN} == hashes
-
-    def test_portable(self, tmp_path: Path, store: Store) -> None:
-        """A system without fast ways to copy writes the same bytes."""
-        assert GOLDEN == layer(small_wheels(tmp_path), store, tmp_path / "layer.zip", calls=PORTABLE).sha256
 
     @pytest.mark.parametrize(
         "environment",

@@ -41,8 +41,8 @@ def test_round_trip(segment: Segment) -> None:
     content = segment.path.read_bytes()
 
     assert segment == fragment.segment(segment.path)
-    assert (STANDING, 2) == (fragment.standing, len(fragment.excerpts))
-    assert all(content[each.start :].startswith(each.content) for each in fragment.excerpts)
+    assert (STANDING, 2) == (fragment.location, len(fragment.entries))
+    assert all(content[each.start :].startswith(each.content) for each in fragment.entries)
 
 
 def changed(content: bytes, **changes: object) -> bytes:

@@ -237,7 +237,7 @@ class TestVerifying:
         path.write_bytes(build(wheel_entries(large, replace(large, path=b"stored.so", method=0, payload=None))))
         pin = as_wheel(path).pin
         program = (
-            "import sys; from pathlib import Path; from lamina.archive.wheel import verify_record;"
+            "import sys; from pathlib import Path; from lamina.archive.record import verify_record;"
             "from lamina.core.values import Pin;"
             f"pin = Pin(name='pkg', version='1.0', filename={pin.filename!r}, sha256={pin.sha256!r});"
             "verify_record(Path(sys.argv[1]), pin);"

@@ -14,8 +14,7 @@ import pytest
 
 from lamina.archive.segment import Recipe
 from lamina.bytecode import interpreter
-from lamina.bytecode.imports.index import Code, Scanner
-from lamina.bytecode.imports.reach import reachable
+from lamina.bytecode.imports.index import Code, Scanner, reachable
 from lamina.bytecode.imports.resolve import Reachable, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, rules
 from lamina.bytecode.imports.scan import ImportStatement, Scan, decode, scan, scan_extension
@@ -477,7 +476,7 @@ def test_static_search_covers_what_is_really_imported(scanner: Scanner, store: S
     files = (SourceFile(path="handler.py", origin=service / "handler.py", sha256=sha256(service / "handler.py")),)
     trees: list[Code] = [
         SourceCode(project=service, files=files),
-        WheelCode(wheel=Wheel(pin=pin, path=wheel), recipe=Recipe()),
+        WheelCode(pin=pin, recipe=Recipe(), fetch=lambda pin: Wheel(pin=pin, path=wheel)),
     ]
     found = reachable(["handler"], trees, scanner=scanner, store=store)
 

@@ -8,7 +8,8 @@ import pytest
 
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.target import Target, runtimes
-from lamina.project.config import BytecodeMode, Function, LayerConfig, Overrides, find_project, load, override
+from lamina.project.config import find_project, load, override
+from lamina.project.service import BytecodeMode, Function, LayerConfig, Overrides
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from archive.hostile import FILENAME, MODULE, OTHER, Entry, as_wheel, build, streamed, wheel_entries
 from lamina.archive.layer import Contribution, Identity, compose
 from lamina.archive.record import verify_record
-from lamina.archive.segment import Piece, Recipe, write_segment
+from lamina.archive.segment import Recipe, write_segment
 from lamina.archive.wheel import WheelArchive
 from lamina.archive.zip.directory import read_directory
-from lamina.archive.zip.zipformat import Member, directory_row, encode, rebase, write_archive
+from lamina.archive.zip.zipformat import Member, directory_row, encode, rebase, write_sorted
 from lamina.core.errors import ArchiveError
 from lamina.core.paths import Clash, clashes, flaw
 from lamina.core.store import Store
@@ -43,13 +43,12 @@ files = st.dictionaries(paths, contents, max_size=8).filter(lambda found: not cl
 @settings(RELAXED, max_examples=50)
 @given(files)
 def test_reading_what_was_written(found: dict[str, bytes]) -> None:
-    """What `write_archive` writes, `read_directory` and Python's own reader read, sorted by path."""
+    """What `write_sorted` writes, `read_directory` and Python's own reader read, sorted by path."""
     stream = io.BytesIO()
-    entries = [encode(path, content) for path, content in found.items()]
-    write_archive(stream, entries)
+    expected = [encode(path, content) for path, content in sorted(found.items())]
+    write_sorted(stream, expected)
     data = stream.getvalue()
     located = read_directory(memoryview(data), name="a.zip")
-    expected = sorted(entries, key=lambda entry: entry.member.path)
 
     assert [entry.member for entry in expected] == [each.member for each in located]
     assert [entry.payload for entry in expected] == [
@@ -158,7 +157,7 @@ def test_compose_ignores_order(tmp_path: Path, distributions: list[dict[str, byt
     store = Store.open(tmp_path / "store")
     parts = []
     for number, found in enumerate(distributions):
-        pieces = [Piece(*encode(f"python/{number}/{path}", content)) for path, content in sorted(found.items())]
+        pieces = [encode(f"python/{number}/{path}", content) for path, content in sorted(found.items())]
         key = f"{number:064}"
         parts.append(
             Contribution(name=f"d{number}", segment=write_segment(store.entry("s", key, ".seg"), pieces, store))

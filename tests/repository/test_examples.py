@@ -11,12 +11,16 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.requirements import Requirement
 
 from lamina.cli.main import build_parser
 from lamina.project import config
+
+if TYPE_CHECKING:
+    from lamina.project.service import Function
 
 ROOT = Path(__file__).parents[2]
 ORDERS = ROOT / "examples" / "orders"
@@ -30,7 +34,7 @@ def test_the_service_has_ten_functions() -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
-def test_every_handler_is_defined(function: config.Function) -> None:
+def test_every_handler_is_defined(function: Function) -> None:
     """Each configured handler names a module of the service and something that the module defines."""
     module, _, name = function.handler.rpartition(".")
     tree = ast.parse((ORDERS / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))

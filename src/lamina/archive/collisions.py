@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import zlib
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lamina.archive.segment import read_payload
-from lamina.archive.zip.zipformat import DIRECTORY_ROW, STORED
+from lamina.archive.zip.zipformat import STORED, own_rows
 from lamina.core.errors import PathCollisionError
 from lamina.core.paths import clashes
 
@@ -20,22 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lamina.archive.segment import Segment
+    from lamina.archive.zip.zipformat import Member
 
 __all__ = ["are_settled", "shared_paths"]
 
 
 # The fixed fields of a row, and its path: that holds no control character, so it ends where the next row starts.
 _PATH = re.compile(rb"PK\x01\x02.{42}([^\x00-\x1f]*)(?=PK\x01\x02|\Z)", re.DOTALL)
-
-
-class _MemberRow(NamedTuple):
-    """A member as it stands in a segment's directory."""
-
-    method: int
-    crc: int
-    compressed: int
-    size: int
-    offset: int
 
 
 def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
@@ -91,28 +82,21 @@ def _paths(segment: Segment) -> list[bytes]:
     return _PATH.findall(segment.directory)
 
 
-def _rows(segment: Segment) -> dict[bytes, _MemberRow]:
-    directory = segment.directory
-    rows: dict[bytes, _MemberRow] = {}
-    position = 0
-    while position < len(directory):
-        fields = DIRECTORY_ROW.unpack_from(directory, position)
-        start = position + DIRECTORY_ROW.size
-        position = start + fields[10]
-        rows[directory[start:position]] = _MemberRow(fields[4], fields[7], fields[8], fields[9], fields[16])
-    return rows
+def _rows(segment: Segment) -> dict[bytes, tuple[Member, int]]:
+    return {member.path.encode(): (member, offset) for member, offset in own_rows(segment.directory)}
 
 
-def _same(first: Segment, row: _MemberRow, other: Segment, other_row: _MemberRow) -> bool:
+def _same(first: Segment, row: tuple[Member, int], other: Segment, other_row: tuple[Member, int]) -> bool:
     """Return whether two members have the same content, by looking at it: a CRC-32 is easy to forge."""
-    if (row.crc, row.size) != (other_row.crc, other_row.size):
+    (member, offset), (other_member, other_offset) = row, other_row
+    if (member.crc, member.size) != (other_member.crc, other_member.size):
         return False
-    payload = read_payload(first, row.offset, row.compressed)
-    other_payload = read_payload(other, other_row.offset, other_row.compressed)
-    if row.method == other_row.method and payload == other_payload:
+    payload = read_payload(first, offset, member.compressed)
+    other_payload = read_payload(other, other_offset, other_member.compressed)
+    if member.method == other_member.method and payload == other_payload:
         return True
-    return _content(payload, row) == _content(other_payload, other_row)
+    return _content(payload, member) == _content(other_payload, other_member)
 
 
-def _content(payload: bytes, row: _MemberRow) -> bytes:
-    return payload if row.method == STORED else zlib.decompressobj(-15).decompress(payload, row.size + 1)
+def _content(payload: bytes, member: Member) -> bytes:
+    return payload if member.method == STORED else zlib.decompressobj(-15).decompress(payload, member.size + 1)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import Recipe, Segment, splice
-from lamina.archive.zip.copying import NATIVE, HashedFile
-from lamina.archive.zip.zipformat import MAX_BYTES, Encoded, encode, end_of_directory, headers, rebase
+from lamina.archive.zip.copying import HashedFile
+from lamina.archive.zip.zipformat import MAX_BYTES, encode, end_of_directory, headers, rebase
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.frozen import frozen
 from lamina.core.values import is_pure
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import BinaryIO
 
-    from lamina.archive.zip.copying import SystemCalls
     from lamina.core.store import Store
     from lamina.core.target import Target
     from lamina.core.values import Pin, Wheel
@@ -53,7 +52,8 @@ class Identity:
 
     def digest(self) -> str:
         """Return the SHA-256 of the identity in canonical JSON, in lower-case hexadecimal."""
-        return hashlib.sha256(_canonical(self._content())).hexdigest()
+        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def manifest(self, digest: str) -> bytes:
         """Return the document that travels inside the layer: what is in it, and from which bytes it was made."""
@@ -82,10 +82,6 @@ class Identity:
                 "architecture": str(self.target.architecture) if self.is_native else None,
             },
         }
-
-
-def _canonical(content: object) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 @frozen
@@ -138,31 +134,19 @@ def contributions(wheels: Sequence[Wheel], recipe: Recipe, store: Store) -> list
     What two distributions provide with the same content stays with the first by name.
     Raises PathCollisionError naming every path whose content differs, and whatever splicing raises.
     """
-    spliced = _splice_all([(wheel, frozenset()) for wheel in wheels], recipe, store)
+    # One after the other: most of it is Python, of which several threads do not more. Each makes sure of the store itself.
+    spliced = {wheel.pin.name: splice(wheel, recipe, store) for wheel in wheels}
     shared = shared_paths(spliced)
-    spliced |= _splice_all(
-        [(wheel, shared[wheel.pin.name]) for wheel in wheels if wheel.pin.name in shared], recipe, store
-    )
+    for wheel in wheels:
+        if (omitted := shared.get(wheel.pin.name)) is not None:
+            spliced[wheel.pin.name] = splice(wheel, recipe, store, omitted=omitted)
     return [
         Contribution(name=name, segment=segment, omitted=shared.get(name, frozenset()))
         for name, segment in spliced.items()
     ]
 
 
-def _splice_all(wanted: Sequence[tuple[Wheel, frozenset[str]]], recipe: Recipe, store: Store) -> dict[str, Segment]:
-    """Return the segments of wheels and what is omitted from them, by name; those not in the store are made now."""
-    # One after the other: most of it is Python, of which several threads do not more. Each makes sure of the store itself.
-    return {wheel.pin.name: splice(wheel, recipe, store, omitted=omitted) for wheel, omitted in wanted}
-
-
-def compose(
-    destination: BinaryIO,
-    parts: Sequence[Contribution],
-    identity: Identity,
-    digest: str,
-    *,
-    calls: SystemCalls = NATIVE,
-) -> Composed:
+def compose(destination: BinaryIO, parts: Sequence[Contribution], identity: Identity, digest: str) -> Composed:
     """
     Write the layer of *parts*, as ``in_order`` arranges them, to the empty unbuffered file *destination*.
 
@@ -172,10 +156,10 @@ def compose(
     """
     segments = [part.segment for part in in_order(parts)]
     end = ending(segments, identity, digest)
-    with HashedFile(destination, calls=calls) as file:
+    with HashedFile(destination) as file:
         for segment in segments:
             _copy(segment, file)
-        file.write(end.tail)
+        file.write(b"".join(end.tail))
         sha256 = file.sha256()
     return Composed(sha256=sha256, zipped_bytes=end.zipped_bytes, unzipped_bytes=end.unzipped_bytes, files=end.files)
 
@@ -187,12 +171,26 @@ def ending(segments: Sequence[Segment], identity: Identity, digest: str) -> Endi
     Raises UnsupportedMemberError and SuspiciousSizeError for more than a zip without the zip64 extension can hold.
     """
     manifest = encode(f"{MANIFEST_DIRECTORY}/{digest}.json", identity.manifest(digest))
-    tail = tuple(_tail(segments, manifest))
+    position = sum(segment.entries_bytes for segment in segments)
+    header, row = headers(manifest.member, min(position, MAX_BYTES))
+    files = sum(segment.rows for segment in segments) + 1
+    # First, because it refuses what would not fit into the offsets.
+    end = end_of_directory(
+        rows=files,
+        directory_bytes=sum(segment.rows_bytes for segment in segments) + len(row),
+        directory_offset=position + len(header) + len(manifest.payload),
+    )
+    directory: list[bytes | bytearray] = []
+    base = 0
+    for segment in segments:
+        directory.append(rebase(segment.directory, base))
+        base += segment.entries_bytes
+    tail = (header, bytes(manifest.payload), *directory, row, end)
     return Ending(
         tail=tail,
-        zipped_bytes=sum(segment.entries_bytes for segment in segments) + sum(len(piece) for piece in tail),
+        zipped_bytes=position + sum(map(len, tail)),
         unzipped_bytes=sum(segment.unzipped_bytes for segment in segments) + manifest.member.size,
-        files=sum(segment.rows for segment in segments) + 1,
+        files=files,
     )
 
 
@@ -205,21 +203,3 @@ def _copy(segment: Segment, destination: HashedFile) -> None:
             f"`{segment.path}` was damaged in the store, and has been removed",
             hint="build again: it is made anew from its wheel",
         )
-
-
-def _tail(segments: Sequence[Segment], manifest: Encoded) -> list[bytes | bytearray]:
-    """Return everything behind the last segment: the manifest's entry, the central directory and its end."""
-    position = sum(segment.entries_bytes for segment in segments)
-    header, row = headers(manifest.member, min(position, MAX_BYTES))
-    # First, because it refuses what would not fit into the offsets.
-    end = end_of_directory(
-        rows=sum(segment.rows for segment in segments) + 1,
-        directory_bytes=sum(segment.rows_bytes for segment in segments) + len(row),
-        directory_offset=position + len(header) + len(manifest.payload),
-    )
-    directory: list[bytes | bytearray] = []
-    base = 0
-    for segment in segments:
-        directory.append(rebase(segment.directory, base))
-        base += segment.entries_bytes
-    return [header + manifest.payload, *directory, row, end]

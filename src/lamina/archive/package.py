@@ -14,8 +14,8 @@ from heapq import merge
 from typing import TYPE_CHECKING
 
 from lamina.archive.handlers import check_handlers
-from lamina.archive.zip.copying import copy_range, write_all
-from lamina.archive.zip.zipformat import Encoded, encode, write_sorted
+from lamina.archive.zip.copying import read_pieces, write_all
+from lamina.archive.zip.zipformat import Entry, encode, write_sorted
 from lamina.core.errors import PackageError
 from lamina.core.files import writing
 from lamina.core.frozen import frozen
@@ -54,7 +54,7 @@ def pack(
     tree: SourceTree,
     directory: Path,
     *,
-    extra: Sequence[Encoded] = (),
+    extra: Sequence[Entry] = (),
     provided: Container[str] = (),
 ) -> Packed | None:
     """
@@ -110,9 +110,9 @@ class _Hashed:
         self._file = file
         self.sha256 = hashlib.sha256()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self.sha256.update(data)
-        write_all(self._file, [data])
+        write_all(self._file, data)
 
 
 class _Counted:
@@ -123,7 +123,7 @@ class _Counted:
         self.unzipped_bytes = 0
         self._inputs: list[tuple[str, str]] = []
 
-    def encode(self, files: Iterable[SourceFile]) -> Iterator[Encoded]:
+    def encode(self, files: Iterable[SourceFile]) -> Iterator[Entry]:
         for file in files:
             try:
                 content = file.origin.read_bytes()
@@ -133,7 +133,7 @@ class _Counted:
             self._inputs.append((file.path, hashlib.sha256(content).hexdigest()))
             yield encode(file.path, content, executable=content.startswith(_PROGRAMS))
 
-    def count(self, entries: Iterable[Encoded]) -> Iterator[Encoded]:
+    def count(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         for entry in entries:
             self.files += 1
             self.unzipped_bytes += entry.member.size
@@ -143,7 +143,7 @@ class _Counted:
         return fingerprint(self._inputs)
 
 
-def _write(file: BinaryIO, files: Sequence[SourceFile], extra: Iterable[Encoded]) -> Packed:
+def _write(file: BinaryIO, files: Sequence[SourceFile], extra: Iterable[Entry]) -> Packed:
     stream, counted = _Hashed(file), _Counted()
     # Merged rather than sorted, so that one file at a time is in memory.
     entries = merge(counted.encode(files), sorted(extra, key=_path), key=_path)
@@ -157,7 +157,7 @@ def _write(file: BinaryIO, files: Sequence[SourceFile], extra: Iterable[Encoded]
     )
 
 
-def _path(entry: Encoded) -> str:
+def _path(entry: Entry) -> str:
     return entry.member.path
 
 
@@ -170,4 +170,5 @@ def _share(first: Path, other: Path) -> None:
             os.link(first, file.name)
     except OSError:
         with first.open("rb", buffering=0) as source, writing(other) as file:
-            copy_range(source, 0, file, first.stat().st_size)
+            for piece in read_pieces(source, 0, first.stat().st_size):
+                write_all(file, piece)

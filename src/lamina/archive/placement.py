@@ -1,12 +1,14 @@
-"""Where each member of a wheel goes in a layer: what is copied, what is left out, what is rewritten."""
+"""Where each member of a wheel goes in a layer: what is copied, what is left out, what is rewritten, and what it adds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.record import rewritten
-from lamina.archive.zip.zipformat import Encoded, encode
+from lamina.archive.zip.directory import locate_directory, read_rows
+from lamina.archive.zip.zipformat import DIRECTORY_ROW, LOCAL_HEADER, Entry, encode
 from lamina.core.errors import DuplicateMemberError, UnsafeMemberError, UnsupportedMemberError
+from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX, clashes
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from lamina.archive.wheel import WheelArchive
     from lamina.archive.zip.directory import Located
 
-__all__ = ["Placed", "Placement", "installed_path", "place"]
+__all__ = ["Outline", "Placed", "Placement", "installed_path", "outline", "place"]
 
 # What tools read about an installed distribution; trimming it breaks plugins, versions and scanners.
 _PROTECTED = ("METADATA", "RECORD", "entry_points.txt", "top_level.txt", "WHEEL")
@@ -34,7 +36,16 @@ class Placement(NamedTuple):
     """What one wheel gives to a layer: members to copy as they are, and members to make."""
 
     copied: tuple[Placed, ...]
-    made: tuple[Encoded, ...]
+    made: tuple[Entry, ...]
+
+
+@frozen
+class Outline:
+    """What a wheel will add to a layer."""
+
+    zipped_bytes: int
+    unzipped_bytes: int
+    files: int
 
 
 def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: frozenset[str] = frozenset()) -> Placement:
@@ -59,7 +70,7 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
         if (path := each[0][0] if usual else installed_path(each[0][0], data_prefix)) is not None
         and (path in protected or not excluded(path))
     ]
-    made: tuple[Encoded, ...] = ()
+    made: tuple[Entry, ...] = ()
     if not usual or len(placed) != len(members):
         moved = {located.member.path: path for path, located in placed}
         _check_moved(moved, wheel)
@@ -103,3 +114,27 @@ def installed_path(source: str, data_prefix: str) -> str | None:
     if path and scheme in ("scripts", "headers"):
         return None
     raise UnsupportedMemberError(f"A wheel installs into the unknown scheme `{scheme}`: `{source}`")
+
+
+def outline(data: bytes, *, total: int, name: str, excluded: Callable[[str], bool]) -> Outline:
+    """
+    Return what the wheel *name* of *total* bytes will add to a layer, from its end, *data*, with the central directory.
+
+    It is an estimate for plans and early limits: exact for wheels whose RECORD stays, off by a few bytes for others.
+    What is read here is not verified, so nothing of it enters the store. *excluded* is that of `place`.
+    Raises CorruptArchiveError and the other kinds of ArchiveError that reading a directory raises.
+    """
+    span = locate_directory(data, total=total, name=name)
+    start = span.offset - (total - len(data))
+    rows = read_rows(data[start : start + span.length], span=span, name=name)
+    stem = "-".join(name.split("-")[:2])
+    zipped = unzipped = files = 0
+    for row in rows:
+        path = None if row.is_directory else installed_path(row.member.path, f"{stem}.data/")
+        if path is None or excluded(path):
+            continue
+        files += 1
+        unzipped += row.member.size
+        headers = LOCAL_HEADER.size + DIRECTORY_ROW.size + 2 * len((PREFIX + path).encode())
+        zipped += headers + (row.member.compressed if row.member.size else 0)
+    return Outline(zipped_bytes=zipped, unzipped_bytes=unzipped, files=files)

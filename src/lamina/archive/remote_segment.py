@@ -1,7 +1,7 @@
 """
-What has to be known of a segment to put it into a layer without having its bytes: its directory, and where the bytes stand.
+A remote segment: what is known of a segment whose bytes are in a bucket, enough to put it into a layer.
 
-A fragment travels through a bucket, so reading one is reading hostile input: whatever lamina would not have written is refused.
+Its description travels through a bucket, so reading one is reading hostile input: whatever lamina would not have written is refused.
 """
 
 from __future__ import annotations
@@ -13,43 +13,42 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from lamina.archive.segment import Segment
-from lamina.archive.zip.copying import read_at
-from lamina.archive.zip.endrecord import Span
-from lamina.archive.zip.rows import read_rows
-from lamina.archive.zip.zipformat import DIRECTORY_ROW, LOCAL_HEADER, MAX_BYTES, headers
-from lamina.core.errors import ArchiveError, CorruptArchiveError
+from lamina.archive.zip.copying import read_at, read_pieces
+from lamina.archive.zip.directory import Span, read_rows
+from lamina.archive.zip.zipformat import DIRECTORY_ROW, LOCAL_HEADER, MAX_BYTES, headers, own_rows, rebase
+from lamina.core.errors import ArchiveError
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import BinaryIO
 
     from lamina.archive.zip.zipformat import Member
 
-__all__ = ["Excerpt", "RemoteSegment", "SegmentLocation", "decode", "describe", "encode", "pieces_of", "rows_between"]
+__all__ = ["LocalEntry", "RemoteSegment", "SegmentLocation", "decode", "describe", "encode", "rows_between"]
 
 _VERSION = 1
-_PIECE_BYTES = 1 << 20
+_PLAIN = {"name": str, "sha256": str, "entries_bytes": int, "crc32": int, "rows": int, "unzipped_bytes": int}
 # What the checks of finished layers read: requirements, and what leads out of the layer. All of it is small.
 _READ_BY_CHECKS = re.compile(r"(?:.*/)?[^/]+\.dist-info/(?:METADATA|direct_url\.json)|.*\.pth")
-_EXCERPT_BYTES = 256 << 10
+_ENTRY_BYTES = 256 << 10
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OBJECT = re.compile(r"parts/[0-9a-f]{64}|layers/[0-9a-f]{64}\.zip")
 
 
 @frozen
 class SegmentLocation:
-    """Where a segment's bytes stand in a bucket: below lamina's prefix, the key, and the first byte in that object."""
+    """Where a segment's bytes are in a bucket: the key below lamina's prefix, and the first byte in that object."""
 
     key: str
     start: int
 
 
 @frozen
-class Excerpt:
-    """A local entry, header included, and where it begins in its segment."""
+class LocalEntry:
+    """A member's local header and payload, and where they begin in the segment."""
 
     start: int
     content: bytes
@@ -70,9 +69,9 @@ class RemoteSegment:
     unzipped_bytes: int
     directory: bytes
     """The directory rows, with offsets from zero."""
-    standing: SegmentLocation
-    excerpts: tuple[Excerpt, ...] = ()
-    """The members whose content is looked at when a layer is checked."""
+    location: SegmentLocation
+    entries: tuple[LocalEntry, ...] = ()
+    """Those whose content is looked at when a layer is checked."""
 
     def segment(self, path: Path) -> Segment:
         """Return what a layer is composed of; nothing stands at *path*, where a store would have it."""
@@ -87,23 +86,23 @@ class RemoteSegment:
 
 
 def describe(
-    name: str, file: BinaryIO, span: tuple[int, int], directory: bytes, standing: SegmentLocation
+    name: str, file: BinaryIO, span: tuple[int, int], directory: bytes, location: SegmentLocation
 ) -> RemoteSegment:
     """
-    Return the fragment of the segment *name*, which the unbuffered *file* has in *span*: the first byte, and how many.
+    Return the description of the segment *name*, which the unbuffered *file* has in *span*: the first byte, and how many.
 
     *directory* are its rows. Raises CorruptArchiveError for a file that ends before.
     """
     start, size = span
     digest, crc32 = hashlib.sha256(), 0
-    for piece in pieces_of(file, start, size):
+    for piece in read_pieces(file, start, size):
         digest.update(piece)
         crc32 = zlib.crc32(piece, crc32)
-    members = list(_members(directory))
-    excerpts = tuple(
-        Excerpt(start=offset, content=read_at(file, start + offset, _entry_bytes(member)))
+    members = list(own_rows(directory))
+    entries = tuple(
+        LocalEntry(start=offset, content=read_at(file, start + offset, _entry_bytes(member)))
         for member, offset in members
-        if _READ_BY_CHECKS.fullmatch(member.path) and _entry_bytes(member) <= _EXCERPT_BYTES
+        if _READ_BY_CHECKS.fullmatch(member.path) and _entry_bytes(member) <= _ENTRY_BYTES
     )
     return RemoteSegment(
         name=name,
@@ -113,20 +112,9 @@ def describe(
         rows=len(members),
         unzipped_bytes=sum(member.size for member, _ in members),
         directory=directory,
-        standing=standing,
-        excerpts=excerpts,
+        location=location,
+        entries=entries,
     )
-
-
-def pieces_of(file: BinaryIO, start: int, size: int) -> Iterator[bytes]:
-    """Yield *size* bytes of the unbuffered *file* from *start* on; raises CorruptArchiveError for a file that ends before."""
-    position, end = start, start + size
-    while position < end:
-        piece = read_at(file, position, min(_PIECE_BYTES, end - position))
-        if not piece:
-            raise CorruptArchiveError(f"`{file.name}` ends {end - position:,} bytes before it should")
-        position += len(piece)
-        yield piece
 
 
 def rows_between(directory: bytes, spans: Iterable[tuple[int, int]]) -> list[bytes]:
@@ -138,40 +126,30 @@ def rows_between(directory: bytes, spans: Iterable[tuple[int, int]]) -> list[byt
     found: list[bytes] = []
     position = 0
     for start, size in spans:
-        rows = bytearray()
+        first = position
         while position < len(directory):
             fields = DIRECTORY_ROW.unpack_from(directory, position)
-            end, offset = position + DIRECTORY_ROW.size + sum(fields[10:13]), fields[16]
-            if offset >= start + size:
+            if fields[16] >= start + size:
                 break
-            row = bytearray(directory[position:end])
-            row[42:46] = (offset - start).to_bytes(4, "little")
-            rows += row
-            position = end
-        found.append(bytes(rows))
+            position += DIRECTORY_ROW.size + fields[10]
+        found.append(bytes(rebase(directory[first:position], -start)))
     return found
 
 
-def encode(fragment: RemoteSegment) -> bytes:
-    """Return *fragment* as a bucket keeps it, uncompressed: one line of JSON, the rows, and the excerpts."""
-    description = {
+def encode(segment: RemoteSegment) -> bytes:
+    """Return *segment* as a bucket keeps it, uncompressed: one line of JSON, the rows, and the local entries."""
+    description = {name: getattr(segment, name) for name in _PLAIN} | {
         "version": _VERSION,
-        "name": fragment.name,
-        "sha256": fragment.sha256,
-        "entries_bytes": fragment.entries_bytes,
-        "crc32": fragment.crc32,
-        "rows": fragment.rows,
-        "unzipped_bytes": fragment.unzipped_bytes,
-        "standing": [fragment.standing.key, fragment.standing.start],
-        "directory_bytes": len(fragment.directory),
-        "excerpts": [[each.start, len(each.content)] for each in fragment.excerpts],
+        "standing": [segment.location.key, segment.location.start],
+        "directory_bytes": len(segment.directory),
+        "excerpts": [[each.start, len(each.content)] for each in segment.entries],
     }
     line = json.dumps(description, sort_keys=True, separators=(",", ":")).encode()
-    return b"".join([line, b"\n", fragment.directory, *(each.content for each in fragment.excerpts)])
+    return b"".join([line, b"\n", segment.directory, *(each.content for each in segment.entries)])
 
 
 def decode(content: bytes, name: str) -> RemoteSegment | None:
-    """Return the fragment of the segment *name* in *content*, or nothing where it is not one that lamina would have written."""
+    """Return the remote segment *name* in *content*, or nothing where it is not one that lamina would have written."""
     try:
         return _decoded(content, name)
     except (ArchiveError, KeyError, TypeError, ValueError):
@@ -184,32 +162,27 @@ def _decoded(content: bytes, name: str) -> RemoteSegment:
     key, start = row["standing"]
     length = int(row["directory_bytes"])
     directory, position = rest[:length], length
-    excerpts = []
+    entries = []
     for offset, size in row["excerpts"]:
-        excerpts.append(Excerpt(start=int(offset), content=rest[position : position + int(size)]))
+        entries.append(LocalEntry(start=int(offset), content=rest[position : position + int(size)]))
         position += int(size)
-    fragment = RemoteSegment(
-        name=str(row["name"]),
-        sha256=str(row["sha256"]),
-        entries_bytes=int(row["entries_bytes"]),
-        crc32=int(row["crc32"]),
-        rows=int(row["rows"]),
-        unzipped_bytes=int(row["unzipped_bytes"]),
+    segment = RemoteSegment(
+        **{name: kind(row[name]) for name, kind in _PLAIN.items()},
         directory=directory,
-        standing=SegmentLocation(key=str(key), start=int(start)),
-        excerpts=tuple(excerpts),
+        location=SegmentLocation(key=str(key), start=int(start)),
+        entries=tuple(entries),
     )
-    if row["version"] != _VERSION or position != len(rest) or fragment.name != name:
+    if row["version"] != _VERSION or position != len(rest) or segment.name != name:
         raise ValueError(name)
-    _check(fragment)
-    return fragment
+    _check(segment)
+    return segment
 
 
-def _check(fragment: RemoteSegment) -> None:
+def _check(segment: RemoteSegment) -> None:
     """Raise ArchiveError or ValueError unless the rows are exactly those that lamina writes for these bytes, without gaps."""
-    whole = Span(0, len(fragment.directory), fragment.rows)
-    rows = read_rows(fragment.directory, span=whole, name=fragment.name)
-    entries: dict[int, bytes] = {}
+    whole = Span(0, len(segment.directory), segment.rows)
+    rows = read_rows(segment.directory, span=whole, name=segment.name)
+    local_headers: dict[int, bytes] = {}
     written: list[bytes] = []
     position = 0
     for row in rows:
@@ -217,34 +190,25 @@ def _check(fragment: RemoteSegment) -> None:
             raise ValueError(row.member.path)
         header, expected = headers(row.member, position)
         written.append(expected)
-        entries[position] = header
+        local_headers[position] = header
         position += _entry_bytes(row.member)
-    sizes = {start: end - start for start, end in zip(entries, [*list(entries)[1:], position], strict=True)}
+    sizes = {start: end - start for start, end in zip(local_headers, [*list(local_headers)[1:], position], strict=True)}
     fine = (
-        b"".join(written) == fragment.directory
-        and 0 < position == fragment.entries_bytes <= MAX_BYTES
-        and fragment.unzipped_bytes == sum(row.member.size for row in rows)
-        and _SHA256.fullmatch(fragment.sha256) is not None
-        and 0 <= fragment.crc32 <= 0xFFFFFFFF
-        and _OBJECT.fullmatch(fragment.standing.key) is not None
-        and 0 <= fragment.standing.start <= MAX_BYTES
+        b"".join(written) == segment.directory
+        and 0 < position == segment.entries_bytes <= MAX_BYTES
+        and segment.unzipped_bytes == sum(row.member.size for row in rows)
+        and _SHA256.fullmatch(segment.sha256) is not None
+        and 0 <= segment.crc32 <= 0xFFFFFFFF
+        and _OBJECT.fullmatch(segment.location.key) is not None
+        and 0 <= segment.location.start <= MAX_BYTES
         and all(
-            len(each.content) == sizes.get(each.start) and each.content.startswith(entries[each.start])
-            for each in fragment.excerpts
+            len(each.content) == sizes.get(each.start) and each.content.startswith(local_headers[each.start])
+            for each in segment.entries
         )
     )
     if not fine:
-        raise ValueError(fragment.name)
+        raise ValueError(segment.name)
 
 
 def _entry_bytes(member: Member) -> int:
     return LOCAL_HEADER.size + len(member.path.encode()) + member.compressed
-
-
-def _members(directory: bytes) -> Iterator[tuple[Member, int]]:
-    rows, position = 0, 0
-    while position < len(directory):
-        position += DIRECTORY_ROW.size + sum(DIRECTORY_ROW.unpack_from(directory, position)[10:13])
-        rows += 1
-    for row in read_rows(directory, span=Span(0, len(directory), rows), name="a segment"):
-        yield row.member, row.offset

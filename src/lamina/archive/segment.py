@@ -18,10 +18,10 @@ import os
 import struct
 import zlib
 from io import FileIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from lamina.archive.zip.copying import NATIVE, Gather, keep, read_at, write_all
-from lamina.archive.zip.zipformat import LOCAL_HEADER, Member, headers
+from lamina.archive.zip.copying import Gather, keep, read_at, write_all
+from lamina.archive.zip.zipformat import LOCAL_HEADER, Entry, Member, headers
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.frozen import frozen
 
@@ -31,13 +31,11 @@ if TYPE_CHECKING:
 
     from lamina.archive.placement import Placement
     from lamina.archive.wheel import WheelArchive
-    from lamina.archive.zip.copying import SystemCalls
     from lamina.core.store import Store
     from lamina.core.values import Wheel
 
 __all__ = [
     "FORMAT",
-    "Piece",
     "Recipe",
     "Segment",
     "find_segment",
@@ -54,14 +52,8 @@ FORMAT = 1
 AREA = "segments"
 _MAGIC = b"lamina\0\3"
 _FOOTER = struct.Struct(f"<QLL{len(_MAGIC)}s")
+_DESCRIBED = ("entries_bytes", "crc32", "rows", "unzipped_bytes")
 _TAIL_BYTES = 32 << 10  # holds the rows of most wheels, so that one read is enough
-
-
-class Piece(NamedTuple):
-    """One member of a segment to be, and its payload."""
-
-    member: Member
-    payload: bytes | memoryview
 
 
 @frozen
@@ -88,14 +80,10 @@ class Recipe:
     def excluded(self) -> Callable[[str], bool]:
         """Return the test whether a path is left out."""
         if not self.exclude:
-            return _nothing
+            return lambda _: False
         from pathspec import GitIgnoreSpec  # noqa: PLC0415 - slow to import, and seldom needed
 
         return GitIgnoreSpec.from_lines(self._globs()).match_file
-
-
-def _nothing(_: str) -> bool:
-    return False
 
 
 @frozen
@@ -191,43 +179,38 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
             return segment
         with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
             placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
-            return write_segment(path, _pieces(archive, placement), store, release=archive.looked_at)
+            return write_segment(path, _entries(archive, placement), store, release=archive.looked_at)
 
 
-def _pieces(archive: WheelArchive, placement: Placement) -> Iterator[Piece]:
+def _entries(archive: WheelArchive, placement: Placement) -> Iterator[Entry]:
     """Yield what *placement* says, sorted by path."""
-    made = [Piece(*entry) for entry in placement.made]
+    made = list(placement.made)
     new, view = tuple.__new__, archive.view
     for path, ((_, executable, method, crc, compressed, size), start) in placement.copied:
         while made and made[0].member.path < path:
             yield made.pop(0)
         if size:
             member = new(Member, (path, executable, method, crc, compressed, size))
-            yield new(Piece, (member, view[start : start + compressed]))
+            yield new(Entry, (member, view[start : start + compressed]))
         else:
             # An empty deflate stream is two bytes; stored it is none.
-            yield Piece(Member(path, executable, 0, 0, 0, 0), b"")
+            yield Entry(Member(path, executable, 0, 0, 0, 0), b"")
     yield from made
 
 
 def write_segment(
-    path: Path,
-    pieces: Iterable[Piece],
-    store: Store,
-    *,
-    release: Callable[[int], object] = keep,
-    calls: SystemCalls = NATIVE,
+    path: Path, entries: Iterable[Entry], store: Store, *, release: Callable[[int], object] = keep
 ) -> Segment:
     """
-    Write *pieces*, in the order given, as the segment at *path* inside *store*, atomically; return it.
+    Write *entries*, in the order given, as the segment at *path* inside *store*, atomically; return it.
 
     *release* is called with how many bytes were read, to give back the memory of a mapped file.
     """
     rows: list[bytes] = []
     unzipped_bytes = 0
     with store.writing(path) as file:
-        gather = Gather(file, release=release, calls=calls)
-        for member, payload in pieces:
+        gather = Gather(file, release=release)
+        for member, payload in entries:
             header, row = headers(member, gather.position)
             rows.append(row)
             unzipped_bytes += member[5]
@@ -242,21 +225,12 @@ def write_segment(
             unzipped_bytes=unzipped_bytes,
             directory=directory,
         )
-        description = _describe(segment)
+        described = {name: getattr(segment, name) for name in _DESCRIBED}
+        description = json.dumps(described, separators=(",", ":")).encode()
         checksum = zlib.crc32(description, zlib.crc32(directory))
         footer = _FOOTER.pack(len(directory), len(description), checksum, _MAGIC)
-        write_all(file, [directory, description, footer], calls=calls)
+        write_all(file, directory + description + footer)
     return segment
-
-
-def _describe(segment: Segment) -> bytes:
-    description = {
-        "entries_bytes": segment.entries_bytes,
-        "crc32": segment.crc32,
-        "rows": segment.rows,
-        "unzipped_bytes": segment.unzipped_bytes,
-    }
-    return json.dumps(description, separators=(",", ":")).encode()
 
 
 def read_payload(segment: Segment, offset: int, compressed: int) -> bytes:

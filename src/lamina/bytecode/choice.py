@@ -10,22 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import ExitStack
-from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from lamina.archive.layer import Contribution
-from lamina.archive.segment import Piece, write_segment
 from lamina.bytecode.imports.rules import version as imports_version
-from lamina.bytecode.interpreter import find, magic_number
-from lamina.bytecode.segment import (
-    RECIPE,
-    bytecode_key,
-    bytecode_segment,
-    package_bytecode,
-    read_bytecode,
-    read_members,
-)
+from lamina.bytecode.interpreter import magic_number
+from lamina.bytecode.segment import RECIPE, bytecode_key, bytecode_segment, read_bytecode
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen
 from lamina.project.service import BytecodeMode
@@ -35,10 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.archive.segment import Recipe
-    from lamina.archive.zip.zipformat import Encoded
-    from lamina.bytecode.compiler import Compiler
-    from lamina.bytecode.imports.index import Code, Scanner
-    from lamina.bytecode.interpreter import Interpreter
+    from lamina.bytecode.imports.index import Code
+    from lamina.bytecode.toolchain import Toolchain
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
     from lamina.core.values import Pin, Wheel
@@ -49,10 +37,8 @@ __all__ = [
     "PROFILE",
     "BytecodeChoice",
     "Closure",
-    "Toolchain",
     "bytecode_contributions",
     "choose",
-    "compile_sources",
     "follow",
     "known_choice",
     "reach_place",
@@ -62,7 +48,6 @@ PROFILE = "lamina-profile.json"
 """What `lamina coldstart --record` saw imported, committed with the service."""
 
 _AREA = "reach"
-_OWN_AREA = "own-bytecode"
 _FORMAT = 1
 
 
@@ -88,50 +73,6 @@ class BytecodeChoice:
     def of(self, distribution: str) -> frozenset[str] | None:
         """Return the paths to compile in *distribution*; ``None`` means all."""
         return None if self.modules is None else frozenset(dict(self.modules).get(distribution, ()))
-
-
-class Toolchain:
-    """
-    The target's interpreter, looked for when the first stage needs it; a context manager.
-
-    Finding none is a `BytecodeError` then, and never a layer that differs from another machine's.
-    """
-
-    def __init__(self, python: tuple[int, int], store: Store) -> None:
-        """Look for the minor *python*, and remember in *store* where it was."""
-        self.python = python
-        self._store = store
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    @cached_property
-    def interpreter(self) -> Interpreter:
-        """What runs the compiler."""
-        return find(self.python, cache=self._store.root / "interpreters.json")
-
-    @property
-    def release(self) -> tuple[int, int, int]:
-        """The interpreter's version."""
-        return self.interpreter.version
-
-    @cached_property
-    def scanner(self) -> Scanner:
-        """Reads sources for what they import."""
-        from lamina.bytecode.imports.index import Scanner  # noqa: PLC0415 - only sources that were never read need it
-
-        return self._stack.enter_context(Scanner(self.interpreter))
-
-    @cached_property
-    def compiler(self) -> Compiler:
-        """Compiles sources."""
-        from lamina.bytecode.compiler import Compiler  # noqa: PLC0415 - only sources that were never compiled need it
-
-        return self._stack.enter_context(Compiler(self.interpreter))
 
 
 @frozen
@@ -181,7 +122,8 @@ def choose(
         return known
     from lamina.bytecode.modules import WheelCode  # noqa: PLC0415 - only sources that were never followed
 
-    wheels = [WheelCode(wheel=wheel, recipe=closure.recipe) for wheel in fetch(closure.pins)]
+    fetched = {wheel.pin: wheel for wheel in fetch(closure.pins)}
+    wheels = [WheelCode(pin=pin, recipe=closure.recipe, fetch=fetched.__getitem__) for pin in fetched]
     return follow(service, closure, tree, wheels, toolchain=toolchain, store=store)
 
 
@@ -193,7 +135,7 @@ def follow(
 
     What is found is kept in *store*. Raises BytecodeError where sources must be read and no interpreter is there.
     """
-    from lamina.bytecode.imports.reach import reachable  # noqa: PLC0415
+    from lamina.bytecode.imports.index import reachable  # noqa: PLC0415
     from lamina.bytecode.modules import SourceCode  # noqa: PLC0415 - only sources that were never followed
 
     found = reachable(
@@ -268,26 +210,6 @@ def bytecode_contributions(
         )
         made.append(Contribution(name=name, segment=bytecode.segment, is_bytecode=True))
     return made
-
-
-def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, store: Store) -> tuple[Encoded, ...]:
-    """
-    Return the bytecode of the service's own sources, as members of its packages; kept in *store* for the next build.
-
-    Raises BytecodeError where no interpreter is there.
-    """
-    if mode is BytecodeMode.NONE:
-        return ()
-    files = [file for file in tree.files if file.path.endswith(".py")]
-    key = _digest([RECIPE, *toolchain.release, [[file.path, file.sha256] for file in files]])
-    place = store.entry(_OWN_AREA, key, ".seg")
-    # What is damaged in the store reads as empty, and is made again.
-    if kept := tuple(read_members(place)):
-        return kept
-    sources = [(file.path, file.origin.read_bytes()) for file in files]
-    members, _ = package_bytecode(sources, compiler=toolchain.compiler)
-    write_segment(place, (Piece(member, payload) for member, payload in members), store)
-    return members
 
 
 def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from lamina.bytecode.interpreter import magic_number
 from lamina.bytecode.workers import Workers
@@ -55,7 +55,7 @@ def bytecode_path(source: str, python: tuple[int, int]) -> str:
     return f"{directory}{slash}__pycache__/{name.removesuffix('.py')}.cpython-{python[0]}{python[1]}.pyc"
 
 
-class Compiler:
+class Compiler(Workers):
     """
     Processes of one interpreter that compile, started when the first source comes; a context manager.
 
@@ -72,19 +72,8 @@ class Compiler:
                 f"and the target reads {wanted}",
                 hint='it is not a release: install one, or build without bytecode: bytecode = "none"',
             )
-        self.interpreter = interpreter
+        super().__init__(interpreter, _PROGRAM, jobs=jobs)
         self._forks = forks
-        self._workers = Workers(interpreter, _PROGRAM, jobs=jobs)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the processes."""
-        self._workers.close()
 
     def compile(
         self, sources: Iterable[tuple[str, bytes]], *, root: str, invalidation: Invalidation = Invalidation.UNCHECKED
@@ -95,16 +84,14 @@ class Compiler:
         *root* is absolute and ends with a slash (``/opt/python/``): tracebacks name it. Sources are drawn as they are needed.
         Raises `BytecodeError` if the interpreter cannot be run.
         """
-        return self._workers.map(
+        return self.map(
             lambda source: self._compile(source[0], _request(root + source[0], source[1], invalidation)), sources
         )
 
     def _compile(self, path: str, request: bytes) -> Compiled:
-        state, answer = self._workers.mine("quick").ask(request)
+        state, answer = self.mine("quick").ask(request)
         if state == _NEEDS_FRESH_PROCESS:
-            state, answer = (
-                self._workers.mine("fork").ask(request) if self._forks else self._workers.once(request, "once")
-            )
+            state, answer = self.mine("fork").ask(request) if self._forks else self.once(request, "once")
         if state == _COMPILED:
             return Compiled(path=path, bytecode=answer)
         return Compiled(path=path, bytecode=None, reason=answer.decode("utf-8", "replace"))

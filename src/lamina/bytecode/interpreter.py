@@ -230,7 +230,8 @@ def _recall(cache: Path | None, key: str) -> Interpreter | None:
 def _remember(cache: Path, key: str, interpreter: Interpreter) -> None:
     """Write *interpreter* into *cache* under *key*, atomically; others' rows written meanwhile may be lost, and are found again."""
     import json  # noqa: PLC0415
-    import tempfile  # noqa: PLC0415
+
+    from lamina.core.files import replace_file  # noqa: PLC0415
 
     try:
         rows = dict(json.loads(cache.read_bytes()))
@@ -242,15 +243,7 @@ def _remember(cache: Path, key: str, interpreter: Interpreter) -> None:
         "version": list(interpreter.version),
         "magic": interpreter.magic,
     }
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=cache.parent, prefix=f"{cache.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(rows, stream, sort_keys=True)
-        Path(temporary).replace(cache)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_file(cache, json.dumps(rows, sort_keys=True).encode())
 
 
 def _stamp(path: Path) -> list[int]:

@@ -20,48 +20,12 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin, Wheel
     from lamina.project.sources import SourceFile
 
-__all__ = ["AbsentCode", "SourceCode", "WheelCode"]
+__all__ = ["SourceCode", "WheelCode"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WheelCode:
-    """A wheel's files below ``python/``; an `lamina.bytecode.imports.index.Code` that opens the wheel only if it has to."""
-
-    wheel: Wheel
-    recipe: Recipe
-
-    @property
-    def distribution(self) -> str:
-        """Normalised name."""
-        return self.wheel.pin.name
-
-    @property
-    def key(self) -> str:
-        """What decides paths and contents: the wheel, and what is excluded."""
-        return self.recipe.key(self.wheel.pin.sha256)
-
-    @cached_property
-    def _members(self) -> dict[str, Located]:
-        with WheelArchive(self.wheel.path) as archive:
-            placement = place(archive, excluded=self.recipe.excluded())
-            return {placed.path.removeprefix(PREFIX): placed.located for placed in placement.copied}
-
-    def paths(self) -> tuple[str, ...]:
-        """Return the paths of all files, relative to ``python/``; raises what opening and placing the wheel raise."""
-        return tuple(self._members)
-
-    def read(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """Yield the contents of *paths*, in their order; raises what opening the wheel and reading members raise."""
-        if not paths:
-            return
-        with WheelArchive(self.wheel.path) as archive:
-            for path in paths:
-                yield archive.read(self._members[path])
-
-
-@dataclass(frozen=True, kw_only=True)
-class AbsentCode:
-    """As `WheelCode`, of a wheel that is got with *fetch* only where something of it has to be read that nobody has read before."""
+    """A wheel's files below ``python/``; *fetch* is asked for the wheel when something of it has to be read."""
 
     pin: Pin
     recipe: Recipe
@@ -78,16 +42,26 @@ class AbsentCode:
         return self.recipe.key(self.pin.sha256)
 
     @cached_property
-    def _code(self) -> WheelCode:
-        return WheelCode(wheel=self.fetch(self.pin), recipe=self.recipe)
+    def _wheel(self) -> Path:
+        return self.fetch(self.pin).path
+
+    @cached_property
+    def _members(self) -> dict[str, Located]:
+        with WheelArchive(self._wheel) as archive:
+            placement = place(archive, excluded=self.recipe.excluded())
+            return {placed.path.removeprefix(PREFIX): placed.located for placed in placement.copied}
 
     def paths(self) -> tuple[str, ...]:
         """Return the paths of all files, relative to ``python/``; raises what fetching, opening and placing the wheel raise."""
-        return self._code.paths()
+        return tuple(self._members)
 
     def read(self, paths: Sequence[str]) -> Iterator[bytes]:
         """Yield the contents of *paths*, in their order; raises what fetching and opening the wheel and reading members raise."""
-        return self._code.read(paths) if paths else iter(())
+        if not paths:
+            return
+        with WheelArchive(self._wheel) as archive:
+            for path in paths:
+                yield archive.read(self._members[path])
 
 
 @dataclass(frozen=True, kw_only=True)

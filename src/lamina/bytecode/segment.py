@@ -1,7 +1,8 @@
 """
-Make one wheel's bytecode a segment of its own, and compile no source of a wheel twice.
+Make the bytecode of a layer and of a service's own sources, and compile no source of a wheel twice.
 
-What a wheel has compiled so far is kept as one *pack* in the store, itself a segment; a segment is cut from it.
+The bytecode of a wheel is a segment of its own. What a wheel has compiled so far is kept as one *pack* in the store,
+itself a segment; a segment is cut from it.
 So when a handler imports something new, only the modules that no handler imported before are compiled.
 """
 
@@ -12,11 +13,12 @@ import json
 import zlib
 from typing import TYPE_CHECKING
 
-from lamina.archive.segment import Piece, Recipe, Segment, find_segment, write_segment
+from lamina.archive.segment import Recipe, Segment, find_segment, write_segment
 from lamina.archive.zip.copying import read_at
-from lamina.archive.zip.zipformat import DEFLATED, DIRECTORY_ROW, LOCAL_HEADER, Encoded, Member, encode
+from lamina.archive.zip.zipformat import DEFLATED, LOCAL_HEADER, Entry, encode, own_rows
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX
+from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.compiler import Compiled, Compiler
     from lamina.bytecode.interpreter import Interpreter
+    from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Wheel
+    from lamina.project.sources import SourceTree
 
 __all__ = [
     "FUNCTION_ROOT",
@@ -34,6 +38,7 @@ __all__ = [
     "Bytecode",
     "bytecode_key",
     "bytecode_segment",
+    "compile_sources",
     "package_bytecode",
     "read_bytecode",
     "read_members",
@@ -48,6 +53,7 @@ FUNCTION_ROOT = "/var/task/"
 """Where Lambda puts a function's own code (AWS, "Define Lambda function handler in Python", 2026-11)."""
 
 AREA = "bytecode"
+_OWN_AREA = "own-bytecode"
 _REFUSED = ".refused"
 
 
@@ -121,57 +127,61 @@ def bytecode_segment(
     key = bytecode_key(wheel.pin.sha256, recipe, interpreter=compiler.interpreter, modules=modules, omitted=omitted)
     if (kept := read_bytecode(key, store)) is not None:
         return kept
-    pack_key = _pack_key(wheel.pin.sha256, compiler.interpreter)
-    with store.exclusive(f"bytecode-{pack_key}"):
-        # Whoever had the lock before may have compiled all of it, or of its sources what is in the pack.
-        return read_bytecode(key, store) or _compile(
-            wheel, recipe, key, pack_key, compiler=compiler, store=store, modules=modules, omitted=omitted
-        )
-
-
-def _compile(
-    wheel: Wheel,
-    recipe: Recipe,
-    key: str,
-    pack_key: str,
-    *,
-    compiler: Compiler,
-    store: Store,
-    modules: frozenset[str] | None,
-    omitted: frozenset[str],
-) -> Bytecode:
-    """Compile what the pack of the wheel lacks, and write the segment."""
     from lamina.archive.placement import place  # noqa: PLC0415 - not needed with bytecode in the store
     from lamina.archive.wheel import WheelArchive  # noqa: PLC0415 - not needed with bytecode in the store
 
-    with WheelArchive(wheel.path) as archive:
-        placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
-        sources = {
-            placed.path.removeprefix(PREFIX): placed.located
-            for placed in placement.copied
-            if placed.path.endswith(".py")
-        }
-        wanted = sorted(sources if modules is None else sources.keys() & modules)
-        pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter)
-        pack.add(
-            compiler.compile(
-                ((path, archive.read(sources[path])) for path in wanted if path not in pack),
-                root=LAYER_ROOT,
-            ),
-            store,
-        )
-    refused = tuple((path, reason) for path in wanted if (reason := pack.reason(path)) is not None)
+    pack_key = _pack_key(wheel.pin.sha256, compiler.interpreter)
+    with store.exclusive(f"bytecode-{pack_key}"):
+        # Whoever had the lock before may have compiled all of it, or of its sources what is in the pack.
+        if (kept := read_bytecode(key, store)) is not None:
+            return kept
+        with WheelArchive(wheel.path) as archive:
+            sources = {
+                placed.path.removeprefix(PREFIX): placed.located
+                for placed in place(archive, excluded=recipe.excluded(), omitted=omitted).copied
+                if placed.path.endswith(".py")
+            }
+            wanted = sorted(sources if modules is None else sources.keys() & modules)
+            pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter)
+            missing = ((path, archive.read(sources[path])) for path in wanted if path not in pack)
+            pack.add(compiler.compile(missing, root=LAYER_ROOT), store)
+        return _write(key, pack, wanted, store)
+
+
+def _write(key: str, pack: _Pack, sources: Iterable[str], store: Store) -> Bytecode:
+    """Cut the segment *key* of *sources* from *pack*."""
+    refused = tuple((path, reason) for path in sources if (reason := pack.reason(path)) is not None)
     if refused:
         # First, because a segment in the store means that all of it is there.
         with store.writing(store.entry(AREA, key, ".json")) as file:
             file.write(json.dumps(refused).encode())
-    pieces = (Piece(entry.member, entry.payload) for path in wanted if (entry := pack.bytecode(path)) is not None)
-    return Bytecode(segment=write_segment(store.entry(AREA, key, ".seg"), pieces, store), refused=refused)
+    entries = (entry for path in sources if (entry := pack.bytecode(path)) is not None)
+    return Bytecode(segment=write_segment(store.entry(AREA, key, ".seg"), entries, store), refused=refused)
+
+
+def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, store: Store) -> tuple[Entry, ...]:
+    """
+    Return the bytecode of the service's own sources, as members of its packages; kept in *store* for the next build.
+
+    Raises BytecodeError where no interpreter is there.
+    """
+    if mode is BytecodeMode.NONE:
+        return ()
+    files = [file for file in tree.files if file.path.endswith(".py")]
+    key = _digest([RECIPE, *toolchain.release, [[file.path, file.sha256] for file in files]])
+    place = store.entry(_OWN_AREA, key, ".seg")
+    # What is damaged in the store reads as empty, and is made again.
+    if kept := tuple(read_members(place)):
+        return kept
+    sources = [(file.path, file.origin.read_bytes()) for file in files]
+    members, _ = package_bytecode(sources, compiler=toolchain.compiler)
+    write_segment(place, members, store)
+    return members
 
 
 def package_bytecode(
     sources: Iterable[tuple[str, bytes]], *, compiler: Compiler
-) -> tuple[tuple[Encoded, ...], tuple[tuple[str, str], ...]]:
+) -> tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]:
     """
     Return the bytecode of a function's own *sources* as members of its package, and what was refused, with the reason.
 
@@ -180,7 +190,7 @@ def package_bytecode(
     """
     from lamina.bytecode.compiler import Invalidation, bytecode_path  # noqa: PLC0415 - as above
 
-    members: list[Encoded] = []
+    members: list[Entry] = []
     refused: list[tuple[str, str]] = []
     python = compiler.interpreter.version[:2]
     for done in compiler.compile(sources, root=FUNCTION_ROOT, invalidation=Invalidation.CHECKED):
@@ -212,7 +222,7 @@ class _Pack:
 
         return PREFIX + bytecode_path(source, self._python)
 
-    def bytecode(self, source: str) -> Encoded | None:
+    def bytecode(self, source: str) -> Entry | None:
         """Return the bytecode of *source*, unless it was refused."""
         return self._members.get(self._place(source))
 
@@ -221,7 +231,7 @@ class _Pack:
         entry = self._members.get(source + _REFUSED)
         if entry is None:
             return None
-        text = zlib.decompress(entry.payload, -15) if entry.member.method == DEFLATED else entry.payload
+        text = zlib.decompress(entry.payload, -15) if entry.member.method == DEFLATED else bytes(entry.payload)
         return text.decode("utf-8")
 
     def add(self, results: Iterable[Compiled], store: Store) -> None:
@@ -234,10 +244,10 @@ class _Pack:
                 entry = encode(self._place(done.path), done.bytecode)
             self._members[entry.member.path] = entry
         if len(self._members) > before:
-            write_segment(self._path, (Piece(*self._members[path]) for path in sorted(self._members)), store)
+            write_segment(self._path, (self._members[path] for path in sorted(self._members)), store)
 
 
-def read_members(path: Path) -> Iterator[Encoded]:
+def read_members(path: Path) -> Iterator[Entry]:
     """Yield the members of the segment at *path*, if there is one; it was written by lamina, into its own store."""
     segment = find_segment(path)
     if segment is None:
@@ -246,11 +256,6 @@ def read_members(path: Path) -> Iterator[Encoded]:
         entries = read_at(file, 0, segment.entries_bytes)
     if zlib.crc32(entries) != segment.crc32:
         return  # damaged in the store: what it held is compiled again
-    rows, position = segment.directory, 0
-    while position < len(rows):
-        fields = DIRECTORY_ROW.unpack_from(rows, position)
-        method, crc, compressed, size, name_length, offset = fields[4], *fields[7:11], fields[16]
-        position += DIRECTORY_ROW.size + name_length
-        name = rows[position - name_length : position].decode("utf-8")
-        start = offset + LOCAL_HEADER.size + name_length
-        yield Encoded(Member(name, False, method, crc, compressed, size), entries[start : start + compressed])
+    for member, offset in own_rows(segment.directory):
+        start = offset + LOCAL_HEADER.size + len(member.path.encode())
+        yield Entry(member, entries[start : start + member.compressed])

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Self
 from lamina.archive.collisions import are_settled, shared_paths
 from lamina.archive.layer import Contribution
 from lamina.archive.segment import AREA, find_segment, splice
-from lamina.bytecode.choice import Toolchain, follow, known_choice
+from lamina.bytecode.choice import follow, known_choice
 from lamina.bytecode.segment import AREA as BYTECODE_AREA
 from lamina.bytecode.segment import bytecode_key, bytecode_segment
+from lamina.bytecode.toolchain import Toolchain
 from lamina.fetch.provider import WheelProvider
 from lamina.pipeline.layers import compose_layer
 from lamina.project.service import BytecodeMode
@@ -90,9 +91,9 @@ class ArtifactProvider:
         if not fetch and self.wheels.known(closure.pins) is None:
             return None
         from lamina.bytecode.imports.index import index_place  # noqa: PLC0415 - only imports that were never followed
-        from lamina.bytecode.modules import AbsentCode  # noqa: PLC0415
+        from lamina.bytecode.modules import WheelCode  # noqa: PLC0415
 
-        codes = [AbsentCode(pin=pin, recipe=closure.recipe, fetch=self._wheel) for pin in closure.pins]
+        codes = [WheelCode(pin=pin, recipe=closure.recipe, fetch=self._wheel) for pin in closure.pins]
         places = [
             index_place(code.distribution, code.key, self._imports, python=service.target.python) for code in codes
         ]

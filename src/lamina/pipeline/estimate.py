@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.archive.outline import Outline, directory_start, outline
+from lamina.archive.placement import Outline, outline
+from lamina.archive.zip.directory import locate_directory
 from lamina.archive.zip.zipformat import END
 from lamina.core.errors import ArchiveError
 from lamina.core.values import SourcePin
@@ -87,7 +88,7 @@ def _outline(tail: Tail | None, pin: Pin, layer: LayerDraft) -> Outline | None:
     if tail is None:
         return None
     try:
-        return outline(tail.data, total=tail.total, name=pin.filename, recipe=layer.recipe)
+        return outline(tail.data, total=tail.total, name=pin.filename, excluded=layer.recipe.excluded())
     except ArchiveError:
         # Unverified bytes prove nothing: the build itself will fetch the file, check its hash and say what is wrong.
         return None
@@ -95,7 +96,7 @@ def _outline(tail: Tail | None, pin: Pin, layer: LayerDraft) -> Outline | None:
 
 def _reach(tail: Tail) -> int:
     try:
-        return directory_start(tail.data, total=tail.total, name="a remote wheel")
+        return locate_directory(tail.data, total=tail.total, name="a remote wheel").offset
     except ArchiveError:
         return tail.start
 

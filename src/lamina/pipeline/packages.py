@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.archive.package import pack, packages
-from lamina.bytecode.choice import compile_sources
-from lamina.bytecode.segment import RECIPE
+from lamina.bytecode.segment import RECIPE, compile_sources
 from lamina.core.frozen import frozen, replace
 from lamina.project.service import BytecodeMode
 from lamina.project.sources import fingerprint
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lamina.bytecode.choice import Toolchain
+    from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Layer, Package
     from lamina.pipeline.previous import Previous

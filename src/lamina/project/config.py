@@ -24,20 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = [
-    "DEFAULT_LAYER",
-    "BytecodeMode",
-    "Function",
-    "LayerConfig",
-    "LocalMode",
-    "Overrides",
-    "SdkPolicy",
-    "Service",
-    "find_project",
-    "load",
-    "override",
-    "section",
-]
+__all__ = ["find_project", "load", "override", "section"]
 
 _WILDCARDS = frozenset("*?[")
 _NOTHING = Overrides()

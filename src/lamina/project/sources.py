@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import PackageError, UnsafeMemberError
 from lamina.core.frozen import frozen, replace
-from lamina.core.paths import check_path
+from lamina.core.paths import check_path, clashes
 from lamina.project.ignore import GitIgnore, Glob, IgnoredFile, Include, rule_for
 from lamina.project.snapshot import Observation, Snapshot, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["IgnoredFile", "SourceFile", "SourceTree", "fingerprint", "walk"]
 
@@ -151,9 +151,9 @@ class _Walker:
 
     def finish(self) -> SourceTree:
         """Return the tree, or raise everything that is wrong with it."""
-        directories = {parent for path in self._files for parent in _parents(path)}
         self._problems += [
-            f"`{path}` would be a file and a directory" for path in sorted(directories & self._files.keys())
+            f"`{clash.path.decode()}` would be a file and a directory"
+            for clash in clashes(path.encode() for path in self._files)
         ]
         if self._problems:
             listed = self._problems[0] if len(self._problems) == 1 else "\n  ".join(("", *self._problems))
@@ -273,9 +273,3 @@ class _Walker:
             self._problems.append(
                 f"`{path}` would come from both `{other.origin.relative_to(self._root).as_posix()}` and `{place.shown}`"
             )
-
-
-def _parents(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from archive.hostile import FULL_16, FULL_32, MODULE, OTHER, build
-from lamina.archive.zip.endrecord import TAIL_BYTES, Span, locate_directory
+from lamina.archive.zip.directory import TAIL_BYTES, Span, locate_directory
 from lamina.core.errors import CorruptArchiveError, LaminaError, SuspiciousSizeError, UnsupportedMemberError
 
 

@@ -9,7 +9,7 @@ import pytest
 from lamina.core.target import Target, quotas
 from lamina.core.values import Distribution, Finding, Layer, Package, Severity
 from lamina.pipeline.checks.limits import DistributionSize, LayerSize, PackageSize, check
-from lamina.project.config import BytecodeMode, Service
+from lamina.project.service import BytecodeMode, Service
 
 LIMIT = 262_144_000
 

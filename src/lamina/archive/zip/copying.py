@@ -1,55 +1,26 @@
-"""Move bytes between open files in few calls and bounded memory, inside the kernel where it can."""
+"""Move bytes between open files in few calls and bounded memory, and check-sum them on the way."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 from lamina.core.errors import CorruptArchiveError
-from lamina.core.frozen import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-    Piece = bytes | memoryview | bytearray
+    Buffer = bytes | memoryview | bytearray
 
-__all__ = [
-    "NATIVE",
-    "PORTABLE",
-    "Gather",
-    "HashedFile",
-    "SystemCalls",
-    "copy_range",
-    "keep",
-    "read_at",
-    "write_all",
-]
+__all__ = ["Gather", "HashedFile", "keep", "read_at", "read_pieces", "write_all"]
 
-_GATHER_PIECES = 1000  # Linux, macOS and the BSDs take 1,024 pieces in one writev
 # Small enough for a buffer to stay near the processor, and so many that neither thread waits for the other.
 _HASHED_BYTES = 256 << 10
 _BUFFERS = 6
 _BUFFER_BYTES = 1 << 20  # what was just put together is still near the processor when it is written
-
-
-@frozen
-class SystemCalls:
-    """The calls that save work where a system has them; the bytes are the same without."""
-
-    writev: Callable[[int, Sequence[Piece]], int] | None
-    """Write many pieces at a descriptor's position; return how many bytes were taken."""
-    copy_file_range: Callable[[int, int, int, int], int] | None
-    """Copy between descriptors inside the kernel: source, destination, most bytes, offset in the source."""
-
-
-NATIVE = SystemCalls(writev=getattr(os, "writev", None), copy_file_range=getattr(os, "copy_file_range", None))
-"""What the running system has."""
-PORTABLE = SystemCalls(writev=None, copy_file_range=None)
-"""What every system has."""
 
 
 def read_at(file: BinaryIO, position: int, length: int) -> bytes:
@@ -61,64 +32,40 @@ def read_at(file: BinaryIO, position: int, length: int) -> bytes:
     return data
 
 
-def keep(_: int) -> None:
-    """Keep the memory."""
+def read_pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
+    """
+    Yield *length* bytes of an unbuffered file from *start* on, at most a MiB at once.
+
+    Raises CorruptArchiveError where the file ends before.
+    """
+    position, end = start, start + length
+    while position < end:
+        piece = read_at(file, position, min(_BUFFER_BYTES, end - position))
+        if not piece:
+            raise _short(file, end - position)
+        position += len(piece)
+        yield piece
 
 
 def _short(file: BinaryIO, missing: int) -> CorruptArchiveError:
     return CorruptArchiveError(f"`{file.name}` ends {missing:,} bytes before it should")
 
 
-def write_all(file: BinaryIO, pieces: Sequence[Piece], *, calls: SystemCalls = NATIVE) -> None:
-    """Write every byte of *pieces* at the position of an unbuffered file, in as few calls as the system allows."""
-    for start in range(0, len(pieces), _GATHER_PIECES):
-        _write_some(file, pieces[start : start + _GATHER_PIECES], calls)
-
-
-def _write_some(file: BinaryIO, pieces: Sequence[Piece], calls: SystemCalls) -> None:
-    written = calls.writev(file.fileno(), pieces) if calls.writev is not None else 0
-    if written == sum(len(piece) for piece in pieces):
-        return
-    rest = memoryview(b"".join(pieces))[written:]
+def write_all(file: BinaryIO, data: Buffer) -> None:
+    """Write every byte of *data* at the position of an unbuffered file, of which one call may take less."""
+    rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
 
 
-def copy_range(
-    source: BinaryIO, start: int, destination: BinaryIO, length: int, *, calls: SystemCalls = NATIVE
-) -> None:
-    """
-    Append *length* bytes of *source*, from *start*, to *destination*; both unbuffered.
-
-    Raises CorruptArchiveError where *source* ends before, and OSError where the disk is full.
-    """
-    copied = _copy_in_kernel(source, start, destination, length, calls)
-    while copied < length:
-        data = read_at(source, start + copied, min(_BUFFER_BYTES, length - copied))
-        if not data:
-            raise _short(source, length - copied)
-        write_all(destination, [data], calls=calls)
-        copied += len(data)
-
-
-def _copy_in_kernel(source: BinaryIO, start: int, destination: BinaryIO, length: int, calls: SystemCalls) -> int:
-    copied = 0
-    while calls.copy_file_range is not None and copied < length:
-        try:
-            count = calls.copy_file_range(source.fileno(), destination.fileno(), length - copied, start + copied)
-        except OSError:
-            # Another file system, or one that cannot. What was copied is right; a full disk shows again in the rest.
-            break
-        if count == 0:
-            break
-        copied += count
-    return copied
+def keep(_: int) -> None:
+    """Keep the memory."""
 
 
 class Gather:
-    """Append many pieces to an unbuffered file: small ones together, large ones in slices; and check-sum them."""
+    """Append many entries to an unbuffered file: small ones together, large ones in slices; and check-sum them."""
 
-    def __init__(self, file: BinaryIO, *, release: Callable[[int], object] = keep, calls: SystemCalls = NATIVE) -> None:
+    def __init__(self, file: BinaryIO, *, release: Callable[[int], object] = keep) -> None:
         """
         Start at *file*'s beginning; nothing is written before ``flush`` or a full collection.
 
@@ -126,8 +73,7 @@ class Gather:
         """
         self._file = file
         self._release = release
-        self._calls = calls
-        self._pending: list[Piece] = []
+        self._pending: list[bytes | memoryview] = []
         self._pending_bytes = 0
         self.position = 0
         self.crc32 = 0
@@ -160,7 +106,7 @@ class Gather:
     def _write(self, piece: bytes | memoryview) -> None:
         import deflate  # noqa: PLC0415 - as above
 
-        write_all(self._file, [piece], calls=self._calls)
+        write_all(self._file, piece)
         self.crc32 = deflate.crc32(piece, self.crc32)
         self._release(len(piece))
 
@@ -172,13 +118,12 @@ class HashedFile:
     What is copied into it passes through a few buffers, which are hashed and written at the same time.
     """
 
-    def __init__(self, file: BinaryIO, *, calls: SystemCalls = NATIVE) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         """Write to *file*, which is empty."""
         self._file = file
-        self._calls = calls
         self._digest = hashlib.sha256()
         self._free: SimpleQueue[memoryview] = SimpleQueue()
-        self._written: SimpleQueue[tuple[Piece, memoryview | None] | None] = SimpleQueue()
+        self._written: SimpleQueue[tuple[Buffer, memoryview | None] | None] = SimpleQueue()
         for _ in range(_BUFFERS):
             self._free.put(memoryview(bytearray(_HASHED_BYTES)))
         self._thread = threading.Thread(target=self._hash, name="lamina-sha256")
@@ -207,16 +152,15 @@ class HashedFile:
             piece = buffer[:count]
             self._written.put((piece, buffer))
             # Nobody fills the buffer again before this thread asks for one.
-            write_all(self._file, [piece], calls=self._calls)
+            write_all(self._file, piece)
             checksum = deflate.crc32(piece, checksum)
             left -= count
         return checksum
 
-    def write(self, pieces: Sequence[bytes | bytearray]) -> None:
-        """Append *pieces*; raises OSError where the disk is full."""
-        for piece in pieces:
-            self._written.put((piece, None))
-        write_all(self._file, pieces, calls=self._calls)
+    def write(self, data: bytes) -> None:
+        """Append *data*; raises OSError where the disk is full."""
+        self._written.put((data, None))
+        write_all(self._file, data)
 
     def sha256(self) -> str:
         """Return the SHA-256 of all that was written; nothing may be written afterwards."""

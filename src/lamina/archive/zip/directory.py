@@ -1,35 +1,75 @@
 """
-Read what a whole zip holds, as hostile input: the central directory, and every local header against it.
+Read what a zip holds from its central directory, and every local header against it.
 
-A reader that trusts the directory and one that walks the local headers must see the same files;
-where they would not, the archive is refused. So every byte of it must belong to one member, once.
-Field layout: PKWARE APPNOTE 6.3.10, sections 4.3.7 to 4.3.9 (read 2026-11).
+A reader that trusts the directory and one that walks the local headers must see the same files, so every byte of an
+archive must belong to one member, once. What else makes an archive one to refuse is in `lamina.archive.zip.hazards`.
+Field layout: PKWARE APPNOTE 6.3.10, sections 4.3.7 to 4.3.16, 4.4 and 4.5 (read 2026-11).
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.archive.zip.endrecord import TAIL_BYTES, Span, locate_directory
-from lamina.archive.zip.extras import FULL_32, check_unicode_path, zip64_values
-from lamina.archive.zip.rows import Row, read_rows
-from lamina.archive.zip.zipformat import LOCAL_HEADER, Member
-from lamina.core.errors import CorruptArchiveError
+from lamina.archive.zip.copying import read_at
+from lamina.archive.zip.hazards import (
+    DATA_DESCRIPTOR,
+    after_descriptor,
+    check_end_record,
+    check_local_header,
+    check_rows,
+    check_unicode_path,
+    misplaced,
+)
+from lamina.archive.zip.zipformat import END, LOCAL_HEADER, EndRecord, Member, Row
+from lamina.core.errors import CorruptArchiveError, UnsafeMemberError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-__all__ = ["Located", "Row", "Span", "locate_directory", "read_directory", "read_rows"]
+__all__ = [
+    "TAIL_BYTES",
+    "Located",
+    "Span",
+    "locate_directory",
+    "members",
+    "raw_directory",
+    "read_directory",
+    "read_rows",
+]
 
-_DATA_DESCRIPTOR = 1 << 3
-# How hard deflate tried: says nothing about the content, and writers disagree about it.
-_COMPRESSION_HINTS = 1 << 1 | 1 << 2
+_MAX_COMMENT = 0xFFFF
+_ZIP64_LOCATOR = struct.Struct("<4sLQL")
+"""Signature, disk of the zip64 end record, its offset, number of disks."""
+_ZIP64_END = struct.Struct("<4sQ2H2L4Q")
+"""Signature, bytes that follow this field, made by, needed, disk, directory's disk, rows here, rows, bytes, offset."""
+_ZIP64_FIELD = 0x0001
+_FULL_32 = 0xFFFFFFFF  # what a 32-bit field holds when its value is in the zip64 extra field
+
+TAIL_BYTES = END.size + _MAX_COMMENT + _ZIP64_END.size + _ZIP64_LOCATOR.size
+"""The most bytes at the end of an archive that locating its directory needs."""
+
+# DIRECTORY_ROW without the fields that say nothing here: signature, flags, method, CRC-32, compressed, size, name, extra and comment
+# lengths, external attributes, offset of the local header.
+_ROW = struct.Struct("<4s4x2H4x3L3H4x2L")
+_ROW_BYTES = _ROW.size
+_ANYBODY_EXECUTES = 0o111
+
 _OFFSET = attrgetter("offset")
 _SLASH = ord("/")
 _HEADER_BYTES = LOCAL_HEADER.size
 _RELEASED_BYTES = 4 << 20
+
+
+class Span(NamedTuple):
+    """Where the central directory lies in the file, in bytes, and how many rows it has."""
+
+    offset: int
+    length: int
+    rows: int
 
 
 class Located(NamedTuple):
@@ -37,6 +77,154 @@ class Located(NamedTuple):
 
     member: Member
     start: int
+
+
+def members(path: Path) -> tuple[Member, ...]:
+    """
+    Return the files of the zip at *path*, in the order of its directory, of which alone it reads.
+
+    The zip may be anybody's: raises as `locate_directory` and `read_rows` do, and OSError where it cannot be read.
+    """
+    data, span = _directory_of(path)
+    return tuple(row.member for row in read_rows(data, span=span, name=path.name) if not row.is_directory)
+
+
+def raw_directory(path: Path) -> bytes:
+    """
+    Return the central directory of the zip at *path* as it stands there, for a search that is faster than parsing.
+
+    Raises as `locate_directory` does, and OSError where the file cannot be read.
+    """
+    return _directory_of(path)[0]
+
+
+def _directory_of(path: Path) -> tuple[bytes, Span]:
+    with path.open("rb", buffering=0) as file:
+        total = os.fstat(file.fileno()).st_size
+        start = max(0, total - TAIL_BYTES)
+        span = locate_directory(read_at(file, start, total - start), total=total, name=path.name)
+        return read_at(file, span.offset, span.length), span
+
+
+def locate_directory(tail: bytes | memoryview, *, total: int, name: str) -> Span:
+    """
+    Find the central directory from the *tail* of an archive of *total* bytes; *name* is for messages.
+
+    The end record must be the last thing in the file: what follows or precedes an archive could be another one.
+    Raises CorruptArchiveError where there is no such end, and as `check_end_record` does.
+    """
+    data = bytes(tail)
+    position = data.rfind(b"PK\5\6", max(0, len(data) - END.size - _MAX_COMMENT))
+    if position < 0 or len(data) - position < END.size:
+        raise CorruptArchiveError(
+            f"`{name}` is no zip, or is truncated: it has no end record",
+            hint="remove it from the store (lamina cache verify) and build again",
+        )
+    _, disk, directory_disk, *fields, comment = END.unpack_from(data, position)
+    if position + END.size + comment != len(data):
+        raise CorruptArchiveError(f"`{name}` has bytes after its end record")
+    record, zip64 = EndRecord(*fields), None
+    before = total - len(data)
+    end = before + position
+    locator = position - _ZIP64_LOCATOR.size
+    if locator >= 0 and data[locator : locator + 4] == b"PK\6\7":
+        zip64, end = _zip64_end(data, locator, before=before, name=name)
+    check_end_record(record, zip64, end=end, is_split=bool(disk or directory_disk), name=name)
+    _, rows, length, offset = zip64 or record
+    return Span(offset, length, rows)
+
+
+def _zip64_end(data: bytes, locator: int, *, before: int, name: str) -> tuple[EndRecord, int]:
+    """Return the zip64 end record, and where it starts in the file."""
+    _, _, absolute, _ = _ZIP64_LOCATOR.unpack_from(data, locator)
+    # Readers that do not believe the locator look right before it, so no data may stand between the two.
+    start = locator - _ZIP64_END.size
+    if start >= 0 and absolute == before + start and data[start : start + 4] == b"PK\6\6":
+        _, following, _, _, _, _, *fields = _ZIP64_END.unpack_from(data, start)
+        if following == _ZIP64_END.size - 12:
+            return EndRecord(*fields), absolute
+    raise CorruptArchiveError(f"`{name}` announces a zip64 directory and has none")
+
+
+def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[Row, ...]:
+    """
+    Parse and check the rows of a central *directory*, those of directories included; *name* is for messages.
+
+    Raises CorruptArchiveError, UnsafeMemberError for a name that is not UTF-8, and as `check_rows` does.
+    """
+    rows: list[Row] = []
+    try:
+        _parse(bytes(directory), span, rows, name=name)
+    except struct.error as error:
+        raise _damaged_row(len(rows), span, name=name) from error
+    except UnicodeDecodeError as error:
+        raise UnsafeMemberError(f"`{name}` has a member whose name is not UTF-8: {error.object!r}") from error
+    check_rows(rows, name=name)
+    return tuple(rows)
+
+
+def _parse(data: bytes, span: Span, rows: list[Row], *, name: str) -> None:
+    """
+    Append what stands in *data* to *rows*.
+
+    Raises CorruptArchiveError; struct.error for a row that breaks off, and UnicodeDecodeError for a path that is not UTF-8.
+    """
+    position = 0
+    # This runs for every member of every wheel, and calling the tuples' classes by their names takes twice as long.
+    unpack, new = _ROW.unpack_from, tuple.__new__
+    for number in range(span.rows):
+        signature, flags, method, crc, compressed, size, name_bytes, extra_bytes, comment_bytes, attributes, offset = (
+            unpack(data, position)
+        )
+        if signature != b"PK\1\2":
+            raise _damaged_row(number, span, name=name)
+        start = position + _ROW_BYTES
+        fields = data[position + 8 : position + 30]
+        position = start + name_bytes
+        path = data[start:position]
+        if extra_bytes or _FULL_32 in (size, compressed, offset):
+            extra = data[position : position + extra_bytes]
+            size, compressed, offset = _zip64_values(extra, (size, compressed, offset), name=name)
+            check_unicode_path(_extra_fields(extra), path, name=name)
+        position += extra_bytes + comment_bytes
+        mode = attributes >> 16
+        # The wheel format says that names are UTF-8, whether the zip flag for it is set or not
+        # (packaging.python.org, binary distribution format, read 2026-11).
+        member = new(Member, (path.decode(), mode & _ANYBODY_EXECUTES != 0, method, crc, compressed, size))
+        rows.append(new(Row, (member, offset, flags, mode, path, fields)))
+    if position != len(data):
+        raise CorruptArchiveError(f"`{name}` has bytes in its directory that no row explains")
+
+
+def _damaged_row(number: int, span: Span, *, name: str) -> CorruptArchiveError:
+    return CorruptArchiveError(f"`{name}` has a damaged directory: row {number + 1} of {span.rows}")
+
+
+def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    # What is too short to be a field is padding, which writers use to align payloads.
+    position = 0
+    while len(extra) - position >= 4:
+        kind, length = struct.unpack_from("<2H", extra, position)
+        position += 4
+        yield kind, extra[position : position + length]
+        position += length
+
+
+def _zip64_values(extra: bytes, values: tuple[int, int, int], *, name: str) -> tuple[int, int, int]:
+    """
+    Return the size, compressed size and offset *values* of a header, the full ones taken from its *extra* fields.
+
+    Raises CorruptArchiveError where they are not there.
+    """
+    if _FULL_32 not in values:
+        return values
+    body = next((body for kind, body in _extra_fields(extra) if kind == _ZIP64_FIELD), b"")
+    wanted = [index for index, value in enumerate(values) if value == _FULL_32]
+    if len(body) < 8 * len(wanted):
+        raise CorruptArchiveError(f"`{name}` announces zip64 sizes and has none")
+    found = dict(zip(wanted, struct.unpack_from(f"<{len(wanted)}Q", body), strict=True))
+    size, compressed, offset = (found.get(index, value) for index, value in enumerate(values))
+    return size, compressed, offset
 
 
 def _keep() -> None:
@@ -49,7 +237,7 @@ def read_directory(archive: memoryview, *, name: str, release: Callable[[], obje
 
     Every local header is compared with its directory row, and between members there may be nothing.
     *release* is called after every few MiB of the file, to give back what a mapped *archive* takes of memory.
-    Raises as ``locate_directory`` and ``read_rows`` do, and CorruptArchiveError where header and row differ.
+    Raises as `locate_directory` and `read_rows` do, and CorruptArchiveError where header and row differ.
     """
     total = len(archive)
     span = locate_directory(archive[max(0, total - TAIL_BYTES) :], total=total, name=name)
@@ -58,19 +246,19 @@ def read_directory(archive: memoryview, *, name: str, release: Callable[[], obje
     free = released = 0
     new = tuple.__new__  # half the time of calling the class by its name
     for row in sorted(rows, key=_OFFSET):
-        member, offset, flags, path, fields = row
+        member, offset, flags, _, path, fields = row
         if offset != free:
-            raise _misplaced(row, free, name=name)
+            raise misplaced(row, free, name=name)
         start = offset + _HEADER_BYTES + len(path)
         # Nearly every writer repeats the row's fields as they are, time and date included, and adds no extra field.
         header = archive[offset:start].tobytes()
         if header[6:] != fields + b"\0\0" + path or header[:4] != b"PK\3\4":
-            start = _compare(archive, row, end=span.offset, name=name)
+            start = _payload_start(archive, row, end=span.offset, name=name)
         free = start + member[4]
         if free > span.offset:
-            raise _damaged(row, name=name)
-        if flags & _DATA_DESCRIPTOR:
-            free = _after_descriptor(archive, free, row, name=name)
+            raise _damaged_member(row, name=name)
+        if flags & DATA_DESCRIPTOR:
+            free = after_descriptor(archive, free, row, name=name)
         if start - released > _RELEASED_BYTES:
             release()
             released = start
@@ -81,66 +269,25 @@ def read_directory(archive: memoryview, *, name: str, release: Callable[[], obje
     return tuple(located)
 
 
-def _misplaced(row: Row, free: int, *, name: str) -> CorruptArchiveError:
-    path = row.member.path
-    if row.offset < free:
-        return CorruptArchiveError(f"`{name}` has members that share bytes, one of them `{path}`")
-    if free == 0:
-        return CorruptArchiveError(f"`{name}` has bytes before its first member")
-    return CorruptArchiveError(f"`{name}` has bytes before `{path}` that belong to no member")
-
-
-def _damaged(row: Row, *, name: str) -> CorruptArchiveError:
-    return CorruptArchiveError(f"`{name}` is truncated or damaged at `{row.member.path}`")
-
-
-def _compare(archive: memoryview, row: Row, *, end: int, name: str) -> int:
-    """Compare a local header field by field with its *row*, and return where the payload starts."""
-    member = row.member
-    after_fixed = row.offset + LOCAL_HEADER.size
+def _payload_start(archive: memoryview, row: Row, *, end: int, name: str) -> int:
+    """Read a local header that does not repeat its *row* byte by byte, compare the fields, and return where it ends."""
+    after_fixed = row.offset + _HEADER_BYTES
     if after_fixed > end or archive[row.offset : row.offset + 4].tobytes() != b"PK\3\4":
-        raise _damaged(row, name=name)
-    fixed = archive[row.offset : after_fixed]
-    _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = LOCAL_HEADER.unpack(fixed)
-    after_name = after_fixed + name_length
-    start: int = after_name + extra_length
-    if start + member.compressed > end:
-        raise _damaged(row, name=name)
-    extra = archive[after_name:start].tobytes()
-    check_unicode_path(extra, row.name, name=name)
-    if FULL_32 in (compressed, size):
-        size, compressed, _ = zip64_values(extra, (size, compressed, 0), name=name)
-    stated = (crc, compressed, size)
-    # Streaming writers put sizes and CRC behind the payload; zeros here then say nothing.
-    silent = flags & _DATA_DESCRIPTOR and stated == (0, 0, 0)
-    same = (
-        archive[after_fixed:after_name].tobytes() == row.name
-        and method == member.method
-        and (flags ^ row.flags) & ~_COMPRESSION_HINTS == 0
-        and (silent or stated == (member.crc, member.compressed, member.size))
+        raise _damaged_member(row, name=name)
+    _, _, flags, method, _, _, crc, compressed, size, name_bytes, extra_bytes = LOCAL_HEADER.unpack_from(
+        archive, row.offset
     )
-    if not same:
-        raise CorruptArchiveError(
-            f"`{name}` says two things of `{member.path}`: its local header differs from its directory row",
-            hint="such an archive shows different files to different readers; do not use it",
-        )
+    after_name = after_fixed + name_bytes
+    start: int = after_name + extra_bytes
+    if start + row.member.compressed > end:
+        raise _damaged_member(row, name=name)
+    extra = archive[after_name:start].tobytes()
+    check_unicode_path(_extra_fields(extra), row.name, name=name)
+    size, compressed, _ = _zip64_values(extra, (size, compressed, 0), name=name)
+    path = archive[after_fixed:after_name].tobytes()
+    check_local_header(row, path, flags=flags, method=method, stated=(crc, compressed, size), name=name)
     return start
 
 
-def _after_descriptor(archive: memoryview, position: int, row: Row, *, name: str) -> int:
-    """Return where the data descriptor at *position* ends: it comes in four forms, and nothing says in which."""
-    for descriptor in _descriptors(row.member):
-        if archive[position : position + len(descriptor)] == descriptor:
-            return position + len(descriptor)
-    raise CorruptArchiveError(
-        f"`{name}` says two things of `{row.member.path}`: its data descriptor differs from its directory row",
-        hint="such an archive shows different files to different readers; do not use it",
-    )
-
-
-def _descriptors(member: Member) -> Iterator[bytes]:
-    values = (member.crc, member.compressed, member.size)
-    for layout in ("<L2Q", "<3L"):
-        packed = struct.pack(layout, *values)
-        yield b"PK\7\10" + packed
-        yield packed
+def _damaged_member(row: Row, *, name: str) -> CorruptArchiveError:
+    return CorruptArchiveError(f"`{name}` is truncated or damaged at `{row.member.path}`")

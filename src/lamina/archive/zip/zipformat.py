@@ -1,5 +1,5 @@
 """
-The zip structures that lamina writes, and the one codec for members that no wheel holds.
+The structures of a zip, how lamina writes them, and the one codec for members that no wheel holds.
 
 Only what Lambda is known to accept is ever written: stored or deflate, "version made by" 2.0 on unix, 1980-01-01,
 0644 or 0755, no data descriptors, no extra fields, no directory entries, no zip64.
@@ -16,7 +16,7 @@ from lamina.core.errors import DuplicateMemberError, SuspiciousSizeError, Unsupp
 from lamina.core.paths import check_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "DEFLATED",
@@ -26,17 +26,17 @@ __all__ = [
     "MAX_BYTES",
     "MAX_ROWS",
     "STORED",
-    "Encoded",
+    "EndRecord",
+    "Entry",
     "Member",
-    "check_path",
+    "Row",
     "compress",
     "directory_row",
     "encode",
     "end_of_directory",
     "headers",
-    "local_header",
+    "own_rows",
     "rebase",
-    "write_archive",
     "write_sorted",
 ]
 
@@ -88,15 +88,47 @@ class Member(NamedTuple):
     """Bytes on disk."""
 
 
-class Encoded(NamedTuple):
-    """A member together with its payload, for files that lamina itself puts into an archive."""
+class Row(NamedTuple):
+    """A row of the central directory: of a file, or of a directory, whose path ends with a slash."""
 
     member: Member
-    payload: bytes
+    offset: int
+    """Where its local header starts, in bytes."""
+    flags: int
+    mode: int
+    """As unix has it: kind of file and permissions; 0 where the writer does not say."""
+    name: bytes
+    """The path as it stands in the archive."""
+    fields: bytes
+    """The raw fields that its local header repeats, from the flags to the length of the name."""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether there is no file in it."""
+        return self.name.endswith(b"/")
+
+
+class EndRecord(NamedTuple):
+    """What an end of central directory record says of the directory."""
+
+    rows_here: int
+    """On this disk."""
+    rows: int
+    length: int
+    """In bytes."""
+    offset: int
+    """Where the directory starts, in bytes."""
+
+
+class Entry(NamedTuple):
+    """A member to write, and its payload: what stands behind its local header."""
+
+    member: Member
+    payload: bytes | memoryview
 
 
 class _Writable(Protocol):
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes | memoryview, /) -> object: ...
 
 
 def headers(member: Member, offset: int) -> tuple[bytes, bytes]:
@@ -113,11 +145,6 @@ def headers(member: Member, offset: int) -> tuple[bytes, bytes]:
         _LOCAL_START + common + name,
         _ROW_START + common + _ROW_END.pack(0, 0, 0, _EXECUTABLE if executable else _READABLE, offset) + name,
     )
-
-
-def local_header(member: Member) -> bytes:
-    """Return the header that stands before *member*'s payload. It does not know its own position."""
-    return headers(member, 0)[0]
 
 
 def directory_row(member: Member, offset: int) -> bytes:
@@ -145,9 +172,9 @@ def end_of_directory(*, rows: int, directory_bytes: int, directory_offset: int) 
     return END.pack(b"PK\5\6", 0, 0, rows, rows, directory_bytes, directory_offset, 0)
 
 
-def rebase(fragment: bytes, base: int) -> bytearray:
-    """Return the directory rows *fragment*, whose offsets count from zero, as they read *base* bytes further on."""
-    rows = bytearray(fragment)
+def rebase(directory: bytes, base: int) -> bytearray:
+    """Return the rows of *directory* as they read when all entries are *base* bytes further on."""
+    rows = bytearray(directory)
     if base == 0:
         return rows
     read_offset, write_offset = _OFFSET.unpack_from, _OFFSET.pack_into
@@ -158,6 +185,16 @@ def rebase(fragment: bytes, base: int) -> bytearray:
     return rows
 
 
+def own_rows(directory: bytes) -> Iterator[tuple[Member, int]]:
+    """Yield each member, and where its local header starts, from a *directory* that lamina wrote; nothing is checked."""
+    position = 0
+    while position < len(directory):
+        fields = DIRECTORY_ROW.unpack_from(directory, position)
+        position += DIRECTORY_ROW.size + fields[10]
+        path = directory[position - fields[10] : position].decode()
+        yield Member(path, fields[15] == _EXECUTABLE, fields[4], *fields[7:10]), fields[16]
+
+
 def compress(data: bytes) -> bytes:
     """Return *data* as a raw deflate stream from the one pinned codec."""
     import deflate  # noqa: PLC0415 - a layer of wheels alone needs it once, for the manifest
@@ -165,7 +202,7 @@ def compress(data: bytes) -> bytes:
     return bytes(deflate.deflate_compress(data, _CODEC_LEVEL))
 
 
-def encode(path: str, data: bytes, *, executable: bool = False) -> Encoded:
+def encode(path: str, data: bytes, *, executable: bool = False) -> Entry:
     """
     Return *data* as a member at *path*: deflated, or stored where that is not larger.
 
@@ -177,27 +214,19 @@ def encode(path: str, data: bytes, *, executable: bool = False) -> Encoded:
         deflated = compress(data)
         if len(deflated) < len(data):
             payload, method = deflated, DEFLATED
-    return Encoded(
+    return Entry(
         member=Member(path, executable, method, zlib.crc32(data), len(payload), len(data)),
         payload=payload,
     )
 
 
-def write_archive(stream: _Writable, entries: Iterable[Encoded]) -> int:
+def write_sorted(stream: _Writable, entries: Iterable[Entry]) -> int:
     """
-    Write a whole archive of *entries*, sorted by path, to *stream*; return its bytes.
+    Write a whole archive of *entries*, which come sorted by path, to *stream*; return its bytes.
 
-    The result depends on the entries and on nothing else.
-    Raises DuplicateMemberError for one path twice, and whatever ``end_of_directory`` raises.
-    """
-    return write_sorted(stream, sorted(entries, key=lambda entry: entry.member.path))
-
-
-def write_sorted(stream: _Writable, entries: Iterable[Encoded]) -> int:
-    """
-    Do as `write_archive` does with *entries* that come sorted by path, holding one of them in memory at a time.
-
-    Raises ValueError for entries in any other order.
+    One of them is in memory at a time, and the result depends on them and on nothing else.
+    Raises DuplicateMemberError for one path twice, ValueError for entries in any other order, and whatever
+    ``end_of_directory`` raises.
     """
     position = 0
     rows: list[bytes] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.archive.zip.listing import members
+from lamina.archive.zip.directory import members
 from lamina.aws.api.functions import LATEST
 from lamina.aws.deploy.config import DEFAULT_ALIAS
 from lamina.aws.deploy.plan import (

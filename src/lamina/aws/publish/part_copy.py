@@ -192,7 +192,7 @@ def _indexed(names: Sequence[str], bucket: Bucket) -> dict[str, ExistingRange]:
     """Return what the remote index knows of the segments of these *names*."""
     found = {name: decode(payload, name) for name, payload in RemoteIndex(bucket).look(names).items()}
     return {
-        name: ExistingRange(bucket.keys.below(each.standing.key), each.standing.start, each.entries_bytes)
+        name: ExistingRange(bucket.keys.below(each.location.key), each.location.start, each.entries_bytes)
         for name, each in found.items()
         if each is not None
     }

@@ -22,7 +22,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from lamina.archive.remote_segment import SegmentLocation, describe, encode, rows_between
-from lamina.archive.zip.listing import raw_directory
+from lamina.archive.zip.directory import raw_directory
 from lamina.aws.publish.bucket import in_parallel
 
 if TYPE_CHECKING:

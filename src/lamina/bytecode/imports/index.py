@@ -1,5 +1,5 @@
 """
-Know which modules a distribution or a service has, and keep what was read of them in the store.
+Know which modules a distribution or a service has, keep what was read of them in the store, and say what handlers reach.
 
 A module is read when something reaches it, by the target's interpreter, and never again while it is the same.
 """
@@ -10,20 +10,21 @@ import configparser
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from lamina.bytecode.imports.resolve import Module, module_name
-from lamina.bytecode.imports.rules import FIRST_PARTY, RECIPE
+from lamina.bytecode.imports.resolve import Module, module_name, resolve
+from lamina.bytecode.imports.rules import FIRST_PARTY, RECIPE, rules
 from lamina.bytecode.imports.scan import Scan, decode, scan_extension
 from lamina.bytecode.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from lamina.bytecode.imports.resolve import Reachable
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.store import Store
 
-__all__ = ["Code", "ModuleIndex", "Scanner", "index_place", "is_index"]
+__all__ = ["Code", "ModuleIndex", "Scanner", "index_place", "is_index", "reachable"]
 
 AREA = "imports"
 _PROGRAM = Path(__file__).with_name("scan.py")
@@ -47,31 +48,21 @@ class Code(Protocol):
         """Yield the contents of *paths*, in their order."""
 
 
-class Scanner:
+class Scanner(Workers):
     """Processes of the target's interpreter that read sources, started when the first one comes; a context manager."""
 
     def __init__(self, interpreter: Interpreter, *, jobs: int | None = None) -> None:
         """Use *jobs* processes (default: one for each processor)."""
+        super().__init__(interpreter, _PROGRAM, jobs=jobs)
         self.python = interpreter.version[:2]
-        self._workers = Workers(interpreter, _PROGRAM, jobs=jobs)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the processes."""
-        self._workers.close()
 
     def scan(self, sources: Iterable[bytes]) -> Iterator[Scan]:
         """Yield what each of *sources* imports, in their order; raises `BytecodeError` if the interpreter cannot be run."""
-        return self._workers.map(self._scan, sources)
+        return self.map(self._scan, sources)
 
     def _scan(self, source: bytes) -> Scan:
         request = self.python[1].to_bytes(4, "little") + len(source).to_bytes(4, "little") + source
-        _, answer = self._workers.mine().ask(request)
+        _, answer = self.mine().ask(request)
         return decode(json.loads(answer))
 
 
@@ -178,6 +169,45 @@ class ModuleIndex:
         with self._store.writing(self._path) as file:
             file.write(json.dumps(document._asdict(), separators=(",", ":")).encode())
         self._news = False
+
+
+def reachable(
+    handlers: Iterable[str],
+    trees: Sequence[Code],
+    *,
+    scanner: Scanner,
+    store: Store,
+    recorded: Iterable[str] = (),
+) -> Reachable:
+    """
+    Return every module in *trees* that the modules *handlers* (dotted names) can import.
+
+    *trees* are the service's own sources and its distributions; where two have the same module, the first wins, as on
+    Lambda, where a function's own code comes before its layers. *recorded* are names that a profile saw imported.
+    Raises `BytecodeError` if the interpreter cannot be run.
+    """
+    indexes = {tree.distribution: ModuleIndex(tree, store, python=scanner.python) for tree in trees}
+    modules: dict[str, Module] = {}
+    groups: dict[str, list[str]] = {}
+    for index in indexes.values():
+        for name, module in index.modules.items():
+            modules.setdefault(name, module)
+        for group, names in index.entry_points.items():
+            groups.setdefault(group, []).extend(names)
+
+    def scans(wave: Sequence[Module]) -> dict[str, Scan]:
+        by_tree: dict[str, list[Module]] = {}
+        for module in wave:
+            by_tree.setdefault(module.distribution, []).append(module)
+        found: dict[str, Scan] = {}
+        for distribution, members in by_tree.items():
+            found |= indexes[distribution].scans(members, scanner)
+        return found
+
+    result = resolve(handlers, modules, scans=scans, rules=rules(), entry_points=groups, recorded=recorded)
+    for index in indexes.values():
+        index.save()
+    return result
 
 
 def _load(path: Path) -> _Known | None:

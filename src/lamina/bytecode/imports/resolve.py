@@ -37,6 +37,13 @@ class Module(NamedTuple):
         """Whether relative imports start at the module itself."""
         return self.path.rpartition("/")[2].partition(".")[0] == "__init__"
 
+    def relative(self, level: int, name: str) -> str:
+        """Return the dotted name that *name* has behind *level* dots in this module; without one, the package's own."""
+        package = self.name if self.is_package else self.name.rpartition(".")[0]
+        parts = package.split(".")
+        above = parts[: len(parts) - level + 1]
+        return ".".join([*above, name] if name else above)
+
     @property
     def is_extension(self) -> bool:
         """Whether it is machine code."""
@@ -215,12 +222,7 @@ class _ImportSearch:
         if each.quoted:
             self._quoted(module, each.module)
             return
-        base = each.module
-        if each.level:
-            package = module.name if module.is_package else module.name.rpartition(".")[0]
-            parts = package.split(".")
-            parent = ".".join(parts[: len(parts) - each.level + 1])
-            base = f"{parent}.{each.module}" if each.module else parent
+        base = module.relative(each.level, each.module) if each.level else each.module
         self.reach(base, module.name)
         for name in each.names:
             self._take(base, name, module.name)
@@ -261,15 +263,9 @@ class _ImportSearch:
     def _meanings(self, module: Module, text: str) -> Iterator[str]:
         """Yield the modules that *text* could name in *module*: relative to it, or absolute."""
         name = text.partition(":")[0]
-        package = module.name if module.is_package else module.name.rpartition(".")[0]
         bare = name.lstrip(".")
         level = len(name) - len(bare)
-        if level:
-            parts = package.split(".")
-            candidates = [".".join([*parts[: len(parts) - level + 1], bare])]
-        else:
-            candidates = [f"{package}.{bare}", bare]
-        for candidate in candidates:
+        for candidate in [module.relative(level, bare)] if level else [module.relative(1, bare), bare]:
             found = self._modules.get(candidate)
             if found is not None and found.distribution == module.distribution:
                 yield candidate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lamina.core.frozen import frozen
 from lamina.core.toml import data_path, read_data
 
-__all__ = ["FIRST_PARTY", "RECIPE", "ImportRule", "rules", "rules_digest", "version"]
+__all__ = ["FIRST_PARTY", "RECIPE", "ImportRule", "rules", "version"]
 
 _DATA = "dynamic_imports.toml"
 
@@ -24,7 +24,6 @@ class ImportRule:
 
 def rules() -> tuple[ImportRule, ...]:
     """Return all rules, in the order of the file."""
-    rows = read_data(_DATA)["rule"]
     return tuple(
         ImportRule(
             module=row["module"],
@@ -32,15 +31,8 @@ def rules() -> tuple[ImportRule, ...]:
             entry_points=tuple(row.get("entry_points", ())),
             reason=row["reason"],
         )
-        for row in rows
+        for row in read_data(_DATA)["rule"]
     )
-
-
-def rules_digest() -> str:
-    """Return the SHA-256 of everything that `rules` says, for results that are kept."""
-    import hashlib  # noqa: PLC0415
-
-    return hashlib.sha256(data_path(_DATA).read_bytes()).hexdigest()
 
 
 FIRST_PARTY = ""
@@ -53,4 +45,6 @@ RECIPE = 2
 
 def version() -> str:
     """Return what decides the answer beside the code that is read: this package's own rules."""
-    return f"{RECIPE}:{rules_digest()}"
+    import hashlib  # noqa: PLC0415
+
+    return f"{RECIPE}:{hashlib.sha256(data_path(_DATA).read_bytes()).hexdigest()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.archive.zip.listing import members, raw_directory
+from lamina.archive.zip.directory import members, raw_directory
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
 

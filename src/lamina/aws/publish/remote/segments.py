@@ -13,8 +13,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from lamina.archive.layer import ending, in_order
-from lamina.archive.remote_segment import decode, pieces_of
+from lamina.archive.remote_segment import decode
 from lamina.archive.segment import find_segment
+from lamina.archive.zip.copying import read_pieces
 from lamina.aws.publish.bucket import in_parallel
 from lamina.aws.publish.manifest import decode as decode_manifest
 from lamina.aws.publish.parts import layout_parts
@@ -181,14 +182,14 @@ class BucketStore:
         """Write what is here of a segment, and return the SHA-256 of all of it."""
         described = self._described.get(segment.path.stem)
         if described is not None:
-            for excerpt in described.excerpts:
-                file.seek(start + excerpt.start)
-                file.write(excerpt.content)
+            for entry in described.entries:
+                file.seek(start + entry.start)
+                file.write(entry.content)
             return described.sha256
         digest, checksum = hashlib.sha256(), 0
         file.seek(start)
         with segment.path.open("rb", buffering=0) as source:
-            for piece in pieces_of(source, 0, segment.entries_bytes):
+            for piece in read_pieces(source, 0, segment.entries_bytes):
                 digest.update(piece)
                 checksum = zlib.crc32(piece, checksum)
                 file.write(piece)
@@ -238,8 +239,8 @@ class BucketStore:
             return True
         digest = hashlib.sha256()
         file.seek(start)
-        key = self._bucket.keys.below(described.standing.key)
-        for content in self._bucket.read(key, described.standing.start, described.entries_bytes):
+        key = self._bucket.keys.below(described.location.key)
+        for content in self._bucket.read(key, described.location.start, described.entries_bytes):
             digest.update(content)
             file.write(content)
         if digest.hexdigest() == described.sha256:
@@ -251,6 +252,6 @@ class BucketStore:
 
 def _hash(file: BinaryIO, part: Part) -> str:
     digest = hashlib.sha256()
-    for piece in pieces_of(file, part.start, part.size):
+    for piece in read_pieces(file, part.start, part.size):
         digest.update(piece)
     return digest.hexdigest()
