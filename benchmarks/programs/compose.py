@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lamina.archive.layer import Identity, compose, contributions
-from lamina.archive.segment import Recipe
+from lamina.archive.layer import Identity, compose, contributed
+from lamina.archive.segment import Recipe, splice
 from lamina.core.store import Store
 from lamina.core.target import Target
 from lamina.core.values import Pin, Wheel
@@ -29,7 +29,7 @@ def composing(document: dict[str, Any], store: Store, destination: Path) -> floa
     recipe = Recipe()
     identity = Identity(target=target, pins=pins, recipe=recipe)
     start = time.perf_counter()
-    parts = contributions(wheels, recipe, store)
+    parts = contributed({wheel.pin.name: splice(wheel, recipe, store) for wheel in wheels}, {})
     with destination.open("w+b", buffering=0) as file:
         compose(file, parts, identity, identity.digest())
     return time.perf_counter() - start

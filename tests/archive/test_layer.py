@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from archive.hostile import FILENAME, MODULE, OTHER, Entry, as_wheel, build, wheel_entries, write_wheel
-from lamina.archive.layer import PART_BYTES, Composed, Contribution, Identity, compose, contributions, in_order
+from archive.spliced import contributions
+from lamina.archive.layer import PART_BYTES, Composed, Contribution, Identity, compose, in_order
 from lamina.archive.segment import Recipe, Segment, segment_path, splice, write_segment
 from lamina.archive.zip.zipformat import LOCAL_HEADER, compress, encode
 from lamina.core.errors import CorruptArchiveError, PathCollisionError, SuspiciousSizeError, UnsupportedMemberError

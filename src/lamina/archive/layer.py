@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lamina.archive.collisions import shared_paths
-from lamina.archive.segment import Recipe, Segment, splice
 from lamina.archive.zip.copying import HashedFile
 from lamina.archive.zip.zipformat import MAX_BYTES, encode, end_of_directory, headers, rebase
 from lamina.core.errors import CorruptArchiveError
@@ -20,14 +19,25 @@ from lamina.core.frozen import frozen
 from lamina.core.values import is_pure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import BinaryIO
 
-    from lamina.core.store import Store
+    from lamina.archive.segment import Recipe, Segment
     from lamina.core.target import Target
-    from lamina.core.values import Pin, Wheel
+    from lamina.core.values import Pin
 
-__all__ = ["Composed", "Contribution", "Ending", "Identity", "compose", "contributions", "ending", "in_order"]
+__all__ = [
+    "Composed",
+    "Contribution",
+    "Ending",
+    "Identity",
+    "SegmentSource",
+    "compose",
+    "contributed",
+    "contributions",
+    "ending",
+    "in_order",
+]
 
 PART_BYTES = 5 << 20
 """The least size of every part but the last of a multipart upload (Amazon S3 API reference, "Multipart upload
@@ -96,6 +106,13 @@ class Contribution:
     """Layer paths that another distribution provides with the same content."""
 
 
+class SegmentSource(Protocol):
+    """Where the segments of a layer come from."""
+
+    def __call__(self, omitted: Mapping[str, frozenset[str]]) -> dict[str, Segment]:
+        """Return by distribution its segment without the paths to omit, for every distribution of *omitted*."""
+
+
 class Composed(NamedTuple):
     """A layer zip that was written."""
 
@@ -127,22 +144,25 @@ def in_order(contributions: Iterable[Contribution]) -> list[Contribution]:
     )
 
 
-def contributions(wheels: Sequence[Wheel], recipe: Recipe, store: Store) -> list[Contribution]:
+def contributions(
+    names: Iterable[str], source: SegmentSource, *, compare: Callable[..., Mapping[str, frozenset[str]]] = shared_paths
+) -> list[Contribution]:
     """
-    Return the contributions of *wheels*, with every path in one of them only.
+    Return the contributions of the distributions *names*, with every path in one of them only.
 
-    What two distributions provide with the same content stays with the first by name.
-    Raises PathCollisionError naming every path whose content differs, and whatever splicing raises.
+    What two distributions provide with the same content stays with the first by name; *compare* finds it, as `shared_paths` does.
+    Raises PathCollisionError naming every path whose content differs, and whatever *source* raises.
     """
-    # One after the other: most of it is Python, of which several threads do not more. Each makes sure of the store itself.
-    spliced = {wheel.pin.name: splice(wheel, recipe, store) for wheel in wheels}
-    shared = shared_paths(spliced)
-    for wheel in wheels:
-        if (omitted := shared.get(wheel.pin.name)) is not None:
-            spliced[wheel.pin.name] = splice(wheel, recipe, store, omitted=omitted)
+    segments = source(dict.fromkeys(names, frozenset()))
+    shared = compare(segments)
+    return contributed(segments | source(shared) if shared else segments, shared)
+
+
+def contributed(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[str]]) -> list[Contribution]:
+    """Return *segments*, made without the *shared* paths, as contributions."""
     return [
         Contribution(name=name, segment=segment, omitted=shared.get(name, frozenset()))
-        for name, segment in spliced.items()
+        for name, segment in segments.items()
     ]
 
 

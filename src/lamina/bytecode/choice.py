@@ -1,5 +1,5 @@
 """
-Decide which modules of a layer get bytecode, and have it made.
+Decide which modules of a layer get bytecode.
 
 The decision is part of a layer's identity, so it must be known before the layer is made, and without an interpreter
 where that can be: for ``none`` and ``all`` it follows from the configuration, for ``reachable`` from the sources and the
@@ -12,24 +12,22 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from lamina.archive.layer import Contribution
 from lamina.bytecode.imports.rules import version as imports_version
 from lamina.bytecode.interpreter import magic_number
-from lamina.bytecode.segment import RECIPE, bytecode_key, bytecode_segment, read_bytecode
+from lamina.bytecode.segment import RECIPE
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lamina.archive.segment import Recipe
     from lamina.bytecode.imports.index import Code
     from lamina.bytecode.toolchain import Toolchain
-    from lamina.core.reporter import Reporter
     from lamina.core.store import Store
-    from lamina.core.values import Pin, Wheel
+    from lamina.core.values import Pin
     from lamina.project.service import Function, Service
     from lamina.project.sources import SourceTree
 
@@ -37,8 +35,6 @@ __all__ = [
     "PROFILE",
     "BytecodeChoice",
     "Closure",
-    "bytecode_contributions",
-    "choose",
     "follow",
     "known_choice",
     "reach_place",
@@ -103,30 +99,6 @@ def known_choice(
     return None if kept is None else _choice(kept, magic)
 
 
-def choose(
-    service: Service,
-    closure: Closure,
-    tree: SourceTree,
-    *,
-    fetch: Callable[[Sequence[Pin]], Sequence[Wheel]],
-    toolchain: Toolchain,
-    store: Store,
-) -> BytecodeChoice:
-    """
-    Return what of a layer is compiled; as `known_choice`, and by reading the wheels that *fetch* gives where it must be.
-
-    Raises BytecodeError where sources must be read and no interpreter is there, and whatever *fetch* raises.
-    """
-    known = known_choice(service, closure, tree, toolchain=toolchain, store=store)
-    if known is not None:
-        return known
-    from lamina.bytecode.modules import WheelCode  # noqa: PLC0415 - only sources that were never followed
-
-    fetched = {wheel.pin: wheel for wheel in fetch(closure.pins)}
-    wheels = [WheelCode(pin=pin, recipe=closure.recipe, fetch=fetched.__getitem__) for pin in fetched]
-    return follow(service, closure, tree, wheels, toolchain=toolchain, store=store)
-
-
 def follow(
     service: Service, closure: Closure, tree: SourceTree, wheels: Sequence[Code], *, toolchain: Toolchain, store: Store
 ) -> BytecodeChoice:
@@ -178,38 +150,6 @@ def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Sto
 
 def _handlers(closure: Closure) -> list[str]:
     return sorted({function.handler.replace("/", ".").rpartition(".")[0] for function in closure.functions})
-
-
-def bytecode_contributions(
-    choice: BytecodeChoice,
-    wheels: Sequence[Wheel],
-    parts: Iterable[Contribution],
-    recipe: Recipe,
-    *,
-    toolchain: Toolchain,
-    store: Store,
-    reporter: Reporter,
-) -> list[Contribution]:
-    """Return the bytecode of *wheels* as contributions beside their own, *parts*."""
-    if choice.mode is BytecodeMode.NONE:
-        return []
-    omitted = {part.name: part.omitted for part in parts}
-    made: list[Contribution] = []
-    reporter.stage("Compiling bytecode", total=len(wheels), unit="distributions")
-    for wheel in wheels:
-        reporter.advance(1)
-        name, modules = wheel.pin.name, choice.of(wheel.pin.name)
-        if modules is not None and not modules:
-            continue
-        key = bytecode_key(
-            wheel.pin.sha256, recipe, interpreter=toolchain.interpreter, modules=modules, omitted=omitted[name]
-        )
-        # What is there needs no compiler, which would have to be loaded.
-        bytecode = read_bytecode(key, store) or bytecode_segment(
-            wheel, recipe, compiler=toolchain.compiler, store=store, modules=modules, omitted=omitted[name]
-        )
-        made.append(Contribution(name=name, segment=bytecode.segment, is_bytecode=True))
-    return made
 
 
 def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:

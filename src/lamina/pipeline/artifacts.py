@@ -11,10 +11,11 @@ The rest of the pipeline does not know where anything came from.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from lamina.archive.collisions import are_settled, shared_paths
-from lamina.archive.layer import Contribution
+from lamina.archive.layer import Contribution, contributed, contributions
 from lamina.archive.segment import AREA, find_segment, splice
 from lamina.bytecode.choice import follow, known_choice
 from lamina.bytecode.segment import AREA as BYTECODE_AREA
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from lamina.archive.segment import Recipe, Segment
+    from lamina.archive.segment import Segment
     from lamina.bytecode.choice import BytecodeChoice, Closure
     from lamina.core.target import Target
     from lamina.core.values import Layer, Pin, SourcePin, Wheel
@@ -124,54 +125,45 @@ class ArtifactProvider:
 
     def contributions(self, plan: LayerPlan) -> list[Contribution]:
         """Return the segments of the planned layer, with every path in one of them only."""
-        pins, recipe = plan.selection.pins, plan.recipe
-        segments, shared = self._settled(pins, recipe) or self._compared(pins, recipe)
-        spliced = [
-            Contribution(name=name, segment=segment, omitted=shared.get(name, frozenset()))
-            for name, segment in segments.items()
-        ]
-        return [*spliced, *self._bytecode(plan, shared)]
+        names = [pin.name for pin in plan.selection.pins]
+        spliced = self._settled(plan)
+        if spliced is None:
+            spliced = contributions(names, partial(self._segments, plan), compare=partial(self._shared_paths, plan))
+        return [*spliced, *self._bytecode(plan, {part.name: part.omitted for part in spliced})]
 
-    def _settled(
-        self, pins: Sequence[Pin], recipe: Recipe
-    ) -> tuple[dict[str, Segment], Mapping[str, frozenset[str]]] | None:
+    def _settled(self, plan: LayerPlan) -> list[Contribution] | None:
         """Return the segments without the paths that the remote store says are shared, if its answer fits them."""
+        pins, recipe = plan.selection.pins, plan.recipe
         shared = None if self._remote is None else self._remote.shared_paths(pins, recipe)
         if shared is None or self._remote is None:
             return None
-        segments = self._segments([(pin, shared.get(pin.name, frozenset())) for pin in pins], recipe)
+        segments = self._segments(plan, {pin.name: shared.get(pin.name, frozenset()) for pin in pins})
         if are_settled(segments, shared):
-            return segments, shared
+            return contributed(segments, shared)
         self._remote.refuse_shared_paths(pins, recipe)
         return None
 
-    def _compared(self, pins: Sequence[Pin], recipe: Recipe) -> tuple[dict[str, Segment], Mapping[str, frozenset[str]]]:
-        segments = self._segments([(pin, frozenset()) for pin in pins], recipe)
-        shared = self._shared(segments, pins, recipe)
-        if shared:
-            segments |= self._segments([(pin, shared[pin.name]) for pin in pins if pin.name in shared], recipe)
-        return segments, shared
-
-    def _shared(self, segments: dict[str, Segment], pins: Sequence[Pin], recipe: Recipe) -> dict[str, frozenset[str]]:
+    def _shared_paths(self, plan: LayerPlan, segments: dict[str, Segment]) -> dict[str, frozenset[str]]:
         """Return the paths to omit from each distribution; a wheel whose content must be compared is fetched for it."""
-        by_name = {pin.name: pin for pin in pins}
+        pins = {pin.name: pin for pin in plan.selection.pins}
         while True:
             try:
                 return shared_paths(segments)
             except FileNotFoundError as error:
                 # A segment that only the remote store has.
                 name = next(name for name, segment in segments.items() if str(segment.path) == str(error.filename))
-                segments[name] = splice(self._wheel(by_name[name]), recipe, self._store)
+                segments[name] = splice(self._wheel(pins[name]), plan.recipe, self._store)
 
-    def _segments(self, wanted: Sequence[tuple[Pin, frozenset[str]]], recipe: Recipe) -> dict[str, Segment]:
-        """Return the segments of wheels without the paths to omit, in the order of the lock."""
-        keys = {pin.name: recipe.key(pin.sha256, omitted=omitted) for pin, omitted in wanted}
+    def _segments(self, plan: LayerPlan, omitted: Mapping[str, frozenset[str]]) -> dict[str, Segment]:
+        """Return the segments of wheels without the paths to omit, in the order of the lock; a `SegmentSource`."""
+        pins = [pin for pin in plan.selection.pins if pin.name in omitted]
+        keys = {pin.name: plan.recipe.key(pin.sha256, omitted=omitted[pin.name]) for pin in pins}
         found = self._found({name: self._store.entry(AREA, key, ".seg") for name, key in keys.items()})
-        absent = [(pin, omitted) for pin, omitted in wanted if pin.name not in found]
+        absent = [pin for pin in pins if pin.name not in found]
         # Sequential: splicing is CPU-bound Python, so threads would not help.
-        for (pin, omitted), wheel in zip(absent, self.wheels.all([pin for pin, _ in absent]), strict=True):
-            found[pin.name] = splice(wheel, recipe, self._store, omitted=omitted)
-        return {pin.name: found[pin.name] for pin, _ in wanted}
+        for pin, wheel in zip(absent, self.wheels.all(absent), strict=True):
+            found[pin.name] = splice(wheel, plan.recipe, self._store, omitted=omitted[pin.name])
+        return {pin.name: found[pin.name] for pin in pins}
 
     def _found(self, paths: Mapping[str, Path]) -> dict[str, Segment]:
         """Return the segments that this machine's store or the remote one has, given their *paths* in the former."""
@@ -182,7 +174,7 @@ class ArtifactProvider:
             found |= {name: described[path] for name, path in absent.items() if path in described}
         return found
 
-    def _bytecode(self, plan: LayerPlan, shared: Mapping[str, frozenset[str]]) -> list[Contribution]:
+    def _bytecode(self, plan: LayerPlan, omitted: Mapping[str, frozenset[str]]) -> list[Contribution]:
         choice = plan.bytecode
         if choice is None or choice.mode is BytecodeMode.NONE:
             return []
@@ -195,7 +187,7 @@ class ArtifactProvider:
                 plan.recipe,
                 interpreter=interpreter,
                 modules=modules[pin.name],
-                omitted=shared.get(pin.name, frozenset()),
+                omitted=omitted[pin.name],
             )
             for pin in pins
         }
@@ -210,7 +202,7 @@ class ArtifactProvider:
                 compiler=self.toolchain.compiler,
                 store=self._store,
                 modules=modules[pin.name],
-                omitted=shared.get(pin.name, frozenset()),
+                omitted=omitted[pin.name],
             ).segment
             reporter.advance(1)
         return [Contribution(name=pin.name, segment=found[pin.name], is_bytecode=True) for pin in pins]
