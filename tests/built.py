@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from lamina.local.world import Mode, World
+    from lamina.local.environment import Mode, World
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 

@@ -11,7 +11,7 @@ from built import configure, make_build
 from coldstart_layers import share_runtime
 from lamina.bytecode.interpreter import environment_variable
 from lamina.coldstart.variants import Showing, subjects
-from lamina.local.world import Mode
+from lamina.local.environment import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,8 +18,8 @@ from lamina.coldstart.trace import ModuleOrigin
 from lamina.coldstart.variants import Showing, subjects
 from lamina.core.store import Store
 from lamina.local.artifacts import read
-from lamina.local.initialise import StartOptions, initialise
-from lamina.local.world import Mode
+from lamina.local.environment import Mode
+from lamina.local.runtime_process import StartOptions, initialise
 from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildOptions
 from services import make_service

@@ -11,14 +11,14 @@ import pytest
 from built import function, make_build
 from lamina.bytecode import interpreter
 from lamina.core.errors import InvokeError
-from lamina.local.initialise import initialise
-from lamina.local.world import Mode, home_of, prepare
+from lamina.local.environment import Mode, home_of, prepare
+from lamina.local.runtime_process import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from built import MakeWorld
-    from lamina.local.world import Home, World
+    from lamina.local.environment import Home, World
     from lamina.project.service import Function
 
 

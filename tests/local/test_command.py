@@ -12,13 +12,13 @@ import pytest
 from built import MINOR
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.local.command import run_command
-from lamina.local.world import Mode
+from lamina.local.environment import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from built import MakeWorld
-    from lamina.local.world import World
+    from lamina.local.environment import World
 
 
 def _run(

@@ -16,7 +16,7 @@ from lamina.local.invoke import ExecutionEnvironment, FunctionError, invoke
 
 if TYPE_CHECKING:
     from built import MakeWorld
-    from lamina.local.world import Mode
+    from lamina.local.environment import Mode
 
 
 def _failure(make_world: MakeWorld, source: str, mode: Mode, handler: str = "app.handler") -> FunctionError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from lamina.local.guest.order import Order
+    from lamina.local.guest.request import Order
 
 _FLOOD = "import os\nwhile True: os.write(1, bytes(65536))"
 

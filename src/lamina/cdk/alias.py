@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aws_cdk import FeatureFlags
 from aws_cdk.aws_lambda import Alias
 
-from lamina.cdk import telling
+from lamina.cdk.annotations import add_warning
 from lamina.cdk.function import PythonFunction
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def live_alias(function: Function, alias_name: str = "live") -> Alias:
         return found
     is_unknown = not isinstance(function, PythonFunction) or function.layers_unknown
     if is_unknown and not FeatureFlags.of(function).is_enabled(_RECOGNIZES_LAYERS):
-        telling.warn(
+        add_warning(
             function,
             "stale-version",
             f"A change of a layer alone would publish no version: set the feature flag `{_RECOGNIZES_LAYERS}`, "

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Unpack
 
 from aws_cdk.aws_lambda import Function
 
-from lamina.cdk import assets, attached, telling
-from lamina.cdk.choice import Asked, choose_function
+from lamina.cdk import assets, function_layers
+from lamina.cdk.annotations import add_errors, add_problems, add_warning
 from lamina.cdk.layer import StackEnvironment
+from lamina.cdk.lookup import Asked, choose_function
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +60,9 @@ class PythonFunction(Function):
         name = target.runtime if target else assets.newest_runtime()
         added = sum(options.get(option) is not None for option in _LAYERS_BY_OPTION)
         found = (
-            attached.configured(scope, entry, answer, choice, added=added)
+            function_layers.configured(scope, entry, answer, choice, added=added)
             if layers is None
-            else attached.given(scope, function, layers, choice, added=added)
+            else function_layers.given(scope, function, layers, choice, added=added)
         )
         super().__init__(
             scope,
@@ -78,10 +79,10 @@ class PythonFunction(Function):
         self.layers_unknown = False
         """Whether it has a layer whose content lamina cannot tell, since another construct made it."""
         self._version_with(found.layers)
-        telling.tell(self, answer.problems)
-        telling.complain(self, (*choice.complaints, *found.complaints))
+        add_problems(self, answer.problems)
+        add_errors(self, (*choice.complaints, *found.complaints))
         for rule, message in found.doubts:
-            telling.warn(self, rule, message)
+            add_warning(self, rule, message)
 
     def add_layers(self, *layers: ILayerVersion) -> None:
         """Add *layers* to those that the function has; CDK raises for those that do not fit."""
@@ -94,6 +95,6 @@ class PythonFunction(Function):
 
         CDK does so only where the feature flag `@aws-cdk/aws-lambda:recognizeLayerVersion` is set.
         """
-        for digest in attached.digests(layers):
+        for digest in function_layers.digests(layers):
             self.invalidate_version_based_on(digest)
-        self.layers_unknown |= attached.has_unknown(layers)
+        self.layers_unknown |= function_layers.has_unknown(layers)

@@ -9,10 +9,11 @@ from aws_cdk import RemovalPolicy, Stack
 from aws_cdk.aws_lambda import LayerVersion
 
 from lamina.aws.publish.naming import describe, plain_runtime
-from lamina.cdk import assets, telling, texts
+from lamina.cdk import assets, texts
+from lamina.cdk.annotations import add_errors, add_problems, add_warning
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
-from lamina.cdk.choice import Asked, LayerChoice, choose_layer, platform
+from lamina.cdk.lookup import Asked, LayerChoice, choose_layer, platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,10 +93,10 @@ class PythonLayerVersion(LayerVersion):
         """What `[tool.lamina.layers]` calls it; empty where that could not be told."""
         self.digest = choice.layer.digest if choice.layer else None
         """The layer's identity; ``None`` where nothing was built."""
-        telling.tell(self, answer.problems)
-        telling.complain(self, (*choice.complaints, *mistakes))
+        add_problems(self, answer.problems)
+        add_errors(self, (*choice.complaints, *mistakes))
         if bundling is not None:
-            telling.warn(
+            add_warning(
                 self,
                 "bundling",
                 "`bundling` configures a container, and lamina uses none: what it builds for is in `[tool.lamina]`",
@@ -137,7 +138,7 @@ class PythonLayerVersion(LayerVersion):
         if answer.service is not None and not (found.project and found.project.samefile(answer.service.root)):
             called = f"called `{answer.service.name}`" if answer.service.is_named else "without a name"
             fact = f"`{found.project}` and `{answer.service.root}` are both {called}, in one stack"
-            telling.complain(found, [f"{fact}\nhint: give each a name of its own in `[project]`"])
+            add_errors(found, [f"{fact}\nhint: give each a name of its own in `[project]`"])
         return found
 
 

@@ -13,23 +13,23 @@ from lamina.cli import _shares
 from lamina.cli._console import Console
 from lamina.cli.coldstart import misplaced
 from lamina.cli.invoke import last_options, open_build
-from lamina.coldstart import gates
+from lamina.coldstart import thresholds
 from lamina.coldstart.cpu import Unavailable, limited
 from lamina.coldstart.measure import Schedule, conduct
 from lamina.coldstart.study import BANNER, Study, compare, document
 from lamina.coldstart.variants import Showing, subjects, without
 from lamina.core.errors import ConfigError
 from lamina.local.artifacts import read
+from lamina.local.environment import Mode
 from lamina.local.settings import additional_variables
-from lamina.local.world import Mode
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from lamina.coldstart.cpu import Limit
-    from lamina.coldstart.gates import Baseline, Verdict
     from lamina.coldstart.measure import Measurement, Subject
+    from lamina.coldstart.thresholds import Baseline, Verdict
 
 __all__ = ["run", "showing"]
 
@@ -39,7 +39,7 @@ _TRACED = 3
 def run(arguments: argparse.Namespace) -> int:
     """Measure, show, write what is to be written, and judge."""
     _check(arguments)
-    baseline = gates.read(arguments.baseline) if arguments.max_regression is not None else None
+    baseline = thresholds.read(arguments.baseline) if arguments.max_regression is not None else None
     console = Console.of(arguments)
     with ExitStack() as stack:
         stack.callback(console.close)
@@ -150,10 +150,10 @@ def _judged(
     console: Console,
 ) -> Study:
     base = [each for each in measured if not each.subject.variant]
-    now = gates.circumstances(base[0].subject.world.target.runtime, limit.share if limit is not None else None)
+    now = thresholds.circumstances(base[0].subject.world.target.runtime, limit.share if limit is not None else None)
     verdicts: list[Verdict] = []
     if arguments.budget_ms is not None:
-        verdicts += gates.judge_budget(base, arguments.budget_ms)
+        verdicts += thresholds.judge_budget(base, arguments.budget_ms)
     if baseline is not None:
         if baseline.circumstances != now:
             console.warn(
@@ -166,9 +166,9 @@ def _judged(
                 f"`{arguments.baseline}` does not know {', '.join(f'`{name}`' for name in new)}, so nothing was compared",
                 hint="write it anew with them: --write-baseline",
             )
-        verdicts += gates.judge_regression(base, baseline, arguments.max_regression)
+        verdicts += thresholds.judge_regression(base, baseline, arguments.max_regression)
     if arguments.write_baseline:
-        gates.write(arguments.baseline, base, now)
+        thresholds.write(arguments.baseline, base, now)
         console.note(f"baseline written: `{arguments.baseline}`")
     return Study(
         circumstances=now,

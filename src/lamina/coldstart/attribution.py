@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.coldstart.spread import Spread
+from lamina.coldstart.quantiles import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from lamina.coldstart import trace
 from lamina.coldstart.preludes import prelude
-from lamina.coldstart.spread import Spread
+from lamina.coldstart.quantiles import Spread
 from lamina.core.reporter import SILENT
 from lamina.local.facts import facts
-from lamina.local.initialise import RuntimeProcess, StartOptions, exit_words
 from lamina.local.invoke import reported
 from lamina.local.runtime_api import Event, Failure, Reply
+from lamina.local.runtime_process import RuntimeProcess, StartOptions, exit_words
 
 if TYPE_CHECKING:
     import random
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owners
     from lamina.coldstart.trace import Trace
     from lamina.core.reporter import Reporter
+    from lamina.local.environment import Mode, World
     from lamina.local.process import Ended
-    from lamina.local.world import Mode, World
 
 __all__ = ["Measurement", "Run", "Schedule", "Subject", "conduct", "start"]
 

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lamina.coldstart.attribution import modules, shares
-from lamina.coldstart.spread import Difference, Spread
+from lamina.coldstart.quantiles import Difference, Spread
 from lamina.coldstart.variants import needed_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.coldstart.attribution import ModuleShare, OwnerTime
-    from lamina.coldstart.gates import Circumstances, Verdict
     from lamina.coldstart.measure import Measurement
+    from lamina.coldstart.thresholds import Circumstances, Verdict
     from lamina.coldstart.trace import File
 
 __all__ = ["BANNER", "VERSION", "Comparison", "Study", "compare", "document"]

@@ -16,9 +16,9 @@ from packaging.utils import canonicalize_name
 from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
 from lamina.core.errors import ConfigError
-from lamina.local import tree
+from lamina.local import unpack
+from lamina.local.environment import Mode, prepare
 from lamina.local.settings import function_of
-from lamina.local.world import Mode, prepare
 from lamina.project.config import load
 from lamina.project.table import did_you_mean
 
@@ -51,7 +51,7 @@ def subjects(
     """
     Return the functions *names* of a build, all of them if none is named, ready to be measured.
 
-    Raises ConfigError for a name that the build does not have, or if it has none, and what `lamina.local.world.prepare` raises.
+    Raises ConfigError for a name that the build does not have, or if it has none, and what `lamina.local.environment.prepare` raises.
     """
     service = load(artifacts.project)
     chosen = [artifacts.function(name) for name in names] or list(artifacts.functions)
@@ -100,7 +100,7 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
             if world.layer not in made:
                 parent = world.scratch.parent / "without"
                 parent.mkdir(exist_ok=True)
-                tree.remove_unused(parent)
+                unpack.remove_unused(parent)
                 made[world.layer] = Path(tempfile.mkdtemp(dir=parent))
                 _link(world.layer, made[world.layer], hidden=paths)
             layer = made[world.layer]

@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError, InvokeError
-from lamina.local import borrow, tree
+from lamina.local import unpack, virtualenv
+from lamina.local.environment import Mode
 from lamina.local.facts import facts
 from lamina.local.process import Process, RefusedError
-from lamina.local.world import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from lamina.local.guest.order import Order
-    from lamina.local.world import World
+    from lamina.local.environment import World
+    from lamina.local.guest.request import Order
 
 __all__ = ["CommandResult", "run_command"]
 
@@ -65,7 +65,7 @@ def run_command(
     with ExitStack() as stack:
         runs = world.scratch.parent / "runs"
         runs.mkdir(exist_ok=True)
-        tree.remove_unused(runs)
+        unpack.remove_unused(runs)
         directory = Path(tempfile.mkdtemp(dir=runs))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         stack.enter_context(_interrupts_are_the_commands())
@@ -133,12 +133,12 @@ class _Run:
             made.mkdir()
         isolation = "-s" if mode is Mode.NAMESPACE else "-s -S"
         for name in ("python", "python3", self._minor):
-            borrow.write_command(self._scripts / name, f'{shlex.quote(self.world.python(mode))} {isolation} "$@"')
+            virtualenv.write_command(self._scripts / name, f'{shlex.quote(self.world.python(mode))} {isolation} "$@"')
         names = [entry for entry in self.borrowed if os.sep not in entry]
         if names:
             target, python = self.world.target, str(self._scripts / "python")
-            site = borrow.site_packages(self.project, target, self.environ)
-            borrow.lend(names, site, target, modules=self._modules, scripts=self._scripts, python=python)
+            site = virtualenv.site_packages(self.project, target, self.environ)
+            virtualenv.lend(names, site, target, modules=self._modules, scripts=self._scripts, python=python)
 
     def _environment(self, mode: Mode) -> dict[str, str]:
         directories = self.world.directories(mode)

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, Self
 from lamina.core.errors import ConfigError
 from lamina.core.target import runtimes
 from lamina.local.facts import facts
-from lamina.local.initialise import RuntimeProcess, exit_words
 from lamina.local.process import Ended
 from lamina.local.runtime_api import Event, Failure, Reply
+from lamina.local.runtime_process import RuntimeProcess, exit_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from lamina.local.world import Mode, World
+    from lamina.local.environment import Mode, World
     from lamina.project.service import Function
 
 __all__ = ["ExecutionEnvironment", "FunctionError", "InvocationResult", "invoke", "reported"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from lamina.local.guest.order import Order
+    from lamina.local.guest.request import Order
 
 __all__ = ["Ended", "Process", "RefusedError"]
 
@@ -32,7 +32,7 @@ _SOURCES = Path(__file__).parent.parent.parent
 _SUPERVISOR = """
 import sys
 sys.path.insert(0, sys.argv.pop())
-from lamina.local.guest.supervise import main
+from lamina.local.guest.supervisor import main
 main()
 """
 _CHUNK = 1 << 16

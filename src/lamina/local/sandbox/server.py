@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from lamina.local.guest.order import Order
+    from lamina.local.guest.request import Order
     from lamina.local.sandbox.installation import Installation
 
 __all__ = ["DEFAULT_REGION", "Sandbox"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aws_cdk.aws_lambda import LayerVersion
 
 from lamina.cdk import assets
-from lamina.cdk.choice import Asked, platform
 from lamina.cdk.layer import PythonLayerVersion, StackEnvironment
+from lamina.cdk.lookup import Asked, platform
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from constructs import Construct
 
     from lamina.cdk.builds import Answer
-    from lamina.cdk.choice import FunctionChoice
+    from lamina.cdk.lookup import FunctionChoice
     from lamina.core.target import Target
 
 __all__ = ["Attached", "configured", "digests", "given", "has_unknown"]

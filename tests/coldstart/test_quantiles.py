@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamina.coldstart.spread import Difference, Spread
+from lamina.coldstart.quantiles import Difference, Spread
 
 _TIMES = st.lists(st.floats(min_value=0.1, max_value=1e5), min_size=1, max_size=12)
 

@@ -12,19 +12,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from lamina.local.environment import Mode
 from lamina.local.facts import facts
 from lamina.local.process import Process, RefusedError
 from lamina.local.runtime_api import RuntimeApi
-from lamina.local.world import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from lamina.local.guest.order import Order
+    from lamina.local.environment import World
+    from lamina.local.guest.request import Order
     from lamina.local.process import Ended
     from lamina.local.runtime_api import Failure
-    from lamina.local.world import World
 
 __all__ = ["Initialised", "RuntimeProcess", "StartOptions", "initialise"]
 

@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from lamina.local.guest.order import Order, RootPlan
+    from lamina.local.guest.request import Order, RootPlan
 
 _TICK_MILLISECONDS = 20
 _CHUNK = 1 << 16

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from lamina.local.client import provide
-from lamina.local.initialise import StartOptions, initialise
+from lamina.local.runtime_client import provide
+from lamina.local.runtime_process import StartOptions, initialise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from built import MakeWorld
-    from lamina.local.world import Home, Mode
+    from lamina.local.environment import Home, Mode
 
 
 def test_time_and_memory(make_world: MakeWorld, mode: Mode) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from lamina.bytecode import interpreter as interpreters
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.core.target import Architecture
-from lamina.local import client, tree
+from lamina.local import runtime_client, unpack
 from lamina.local.facts import facts
 from lamina.local.process import RefusedError
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.local.artifacts import Artifacts, BuiltFunction
     from lamina.local.facts import Directories
-    from lamina.local.guest.order import RootPlan
+    from lamina.local.guest.request import RootPlan
     from lamina.project.service import Function
 
 __all__ = ["Home", "Mode", "World", "home_of", "prepare"]
@@ -207,9 +207,9 @@ def prepare(
         function=function,
         target=artifacts.target,
         home=home,
-        layer=tree.unpack(built.layers, cache / "trees"),
-        package=tree.unpack((built.package,), cache / "trees"),
-        runtime=client.provide(cache / "runtime", home.interpreter),
+        layer=unpack.unpack(built.layers, cache / "trees"),
+        package=unpack.unpack((built.package,), cache / "trees"),
+        runtime=runtime_client.provide(cache / "runtime", home.interpreter),
         scratch=scratch,
         mode=mode,
         additional=tuple(sorted((additional or {}).items())),

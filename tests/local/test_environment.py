@@ -19,14 +19,14 @@ import pytest
 from built import MINOR, function, make_build
 from lamina.bytecode import interpreter
 from lamina.core.errors import ConfigError, InvokeError
+from lamina.local.environment import Mode, home_of, prepare
 from lamina.local.guest.memory import children
 from lamina.local.invoke import ExecutionEnvironment, invoke
 from lamina.local.process import RefusedError
-from lamina.local.world import Mode, home_of, prepare
 
 if TYPE_CHECKING:
     from built import MakeWorld
-    from lamina.local.world import Home, World
+    from lamina.local.environment import Home, World
 
 _LOOK = "import os, sys\ndef handler(event, context): return "
 _SYSTEM_PYTHON = Path("/usr/bin/python3")
@@ -246,7 +246,7 @@ def test_killing_lamina_ends_the_function(make_world: MakeWorld, mode: Mode, tmp
     world = make_world(_DAEMON + "    import time; print('asleep', flush=True); time.sleep(60)\n", mode=mode)
     code = (
         "import sys\nfrom pathlib import Path\nfrom lamina.bytecode import interpreter\nfrom lamina.local.artifacts import read\n"
-        "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
+        "from lamina.local.invoke import invoke\nfrom lamina.local.environment import Mode, home_of, prepare\n"
         "from lamina.project.service import Function\n"
         "project, python, mode, mark = sys.argv[1:]\nartifacts = read(Path(project))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=60)\n"
@@ -345,7 +345,7 @@ def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
     )
     code = (
         "import sys\nfrom pathlib import Path\nfrom lamina.bytecode import interpreter\nfrom lamina.local.artifacts import read\n"
-        "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
+        "from lamina.local.invoke import invoke\nfrom lamina.local.environment import Mode, home_of, prepare\n"
         "from lamina.project.service import Function\nartifacts = read(Path(sys.argv[1]))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=10)\n"
         "home = home_of(interpreter.find(sys.version_info[:2], explicit=Path(sys.executable)))\n"
