@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from lamina.local.environment import Mode, World
+    from lamina.local.environment import FunctionEnvironment, Mode
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -94,8 +94,8 @@ def function(
     )
 
 
-class MakeWorld(Protocol):
-    """What makes a world for a test."""
+class MakeEnvironment(Protocol):
+    """What makes a environment for a test."""
 
     def __call__(
         self,
@@ -105,6 +105,6 @@ class MakeWorld(Protocol):
         settings: Function | None = None,
         additional: Mapping[str, str] | None = None,
         mode: Mode | None = None,
-    ) -> World:
+    ) -> FunctionEnvironment:
         """Unpack *package*, or ``app.py`` of that content, over *layers*."""
         ...

@@ -9,7 +9,7 @@ from aws_cdk.aws_lambda import Function
 from lamina.cdk import assets, function_layers
 from lamina.cdk.annotations import add_errors, add_problems, add_warning
 from lamina.cdk.layer import StackEnvironment
-from lamina.cdk.lookup import Asked, choose_function
+from lamina.cdk.lookup import RequestedTarget, find_function
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +51,11 @@ class PythonFunction(Function):
         Without *layers* it has those that it is configured with, one of each in its stack. Handler, runtime and architecture
         come from the configuration: *runtime* and *architecture* choose among its targets. *options* are CDK's ``FunctionKeywords``.
         """
-        asked = Asked(
+        requested = RequestedTarget(
             runtimes=(runtime.name,) if runtime else (), architectures=(architecture.name,) if architecture else ()
         )
         answer = StackEnvironment.of(scope).look(entry)
-        choice = choose_function(answer, function, asked)
+        choice = find_function(answer, function, requested)
         target = choice.target
         name = target.runtime if target else assets.newest_runtime()
         added = sum(options.get(option) is not None for option in _LAYERS_BY_OPTION)
@@ -80,8 +80,8 @@ class PythonFunction(Function):
         """Whether it has a layer whose content lamina cannot tell, since another construct made it."""
         self._version_with(found.layers)
         add_problems(self, answer.problems)
-        add_errors(self, (*choice.complaints, *found.complaints))
-        for rule, message in found.doubts:
+        add_errors(self, (*choice.errors, *found.errors))
+        for rule, message in found.warnings:
             add_warning(self, rule, message)
 
     def add_layers(self, *layers: ILayerVersion) -> None:

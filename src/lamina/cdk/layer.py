@@ -13,7 +13,7 @@ from lamina.cdk import assets, texts
 from lamina.cdk.annotations import add_errors, add_problems, add_warning
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
-from lamina.cdk.lookup import Asked, LayerChoice, choose_layer, platform
+from lamina.cdk.lookup import FoundLayer, RequestedTarget, find_layer, platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,11 +61,11 @@ class PythonLayerVersion(LayerVersion):
         that it can be left in place while migrating: there is no
         container to configure, and a warning says so.
         """
-        asked = _asked(compatible_runtimes, compatible_architectures)
+        requested = _requested(compatible_runtimes, compatible_architectures)
         self.place = StackEnvironment.of(scope)
         """The stack that it is in."""
         answer = self.place.look(entry)
-        choice = choose_layer(answer, layer, asked)
+        choice = find_layer(answer, layer, requested)
         bucket_name = bucket if isinstance(bucket, str) or bucket is None else bucket.bucket_name
         mistakes = tuple(
             texts.mistakes(
@@ -94,7 +94,7 @@ class PythonLayerVersion(LayerVersion):
         self.digest = choice.layer.digest if choice.layer else None
         """The layer's identity; ``None`` where nothing was built."""
         add_problems(self, answer.problems)
-        add_errors(self, (*choice.complaints, *mistakes))
+        add_errors(self, (*choice.errors, *mistakes))
         if bundling is not None:
             add_warning(
                 self,
@@ -119,10 +119,10 @@ class PythonLayerVersion(LayerVersion):
 
         Each stack has its own, over one asset: a layer that another stack exports could never be updated while it is in use.
         """
-        asked = _asked(compatible_runtimes, compatible_architectures)
+        requested = _requested(compatible_runtimes, compatible_architectures)
         place = StackEnvironment.of(scope)
         answer = place.look(entry)
-        id_ = _id(answer, choose_layer(answer, layer, asked))
+        id_ = _id(answer, find_layer(answer, layer, requested))
         if id_ not in place.layers:
             place.layers[id_] = cls(
                 place.stack,
@@ -182,14 +182,14 @@ def _is_wanted(stack: Stack | None) -> bool:
     return stack is not None and (stack.bundling_required or _is_wanted(stack.nested_stack_parent))
 
 
-def _asked(runtimes: Sequence[Runtime] | None, architectures: Sequence[Architecture] | None) -> Asked:
-    return Asked(
+def _requested(runtimes: Sequence[Runtime] | None, architectures: Sequence[Architecture] | None) -> RequestedTarget:
+    return RequestedTarget(
         runtimes=tuple(each.name for each in runtimes or ()),
         architectures=tuple(each.name for each in architectures or ()),
     )
 
 
-def _code(scope: Construct, answer: Answer, choice: LayerChoice, *, bucket: str | None, as_asset: bool) -> Code:
+def _code(scope: Construct, answer: Answer, choice: FoundLayer, *, bucket: str | None, as_asset: bool) -> Code:
     if choice.layer is None:
         return not_built()
     config = answer.publish
@@ -199,24 +199,24 @@ def _code(scope: Construct, answer: Answer, choice: LayerChoice, *, bucket: str 
     return assets.layer_in_bucket(scope, choice.layer, where, prefix=config.prefix)
 
 
-def _runtimes(choice: LayerChoice) -> list[Runtime] | None:
+def _runtimes(choice: FoundLayer) -> list[Runtime] | None:
     """Return what CDK compares with each function's runtime, and raises: what is complained about already is for any."""
-    return [assets.lambda_runtime(choice.target.runtime)] if choice.target and not choice.complaints else None
+    return [assets.lambda_runtime(choice.target.runtime)] if choice.target and not choice.errors else None
 
 
-def _architectures(choice: LayerChoice, given: Sequence[Architecture] | None) -> list[Architecture] | None:
-    fitting = () if choice.complaints else given or ()
+def _architectures(choice: FoundLayer, given: Sequence[Architecture] | None) -> list[Architecture] | None:
+    fitting = () if choice.errors else given or ()
     return list(fitting) or [assets.lambda_architecture(name) for name in choice.architectures] or None
 
 
-def _description(choice: LayerChoice) -> str | None:
+def _description(choice: FoundLayer) -> str | None:
     if choice.layer is None or choice.target is None:
         return None
     where = platform(choice.target.runtime, choice.architectures)
     return describe(choice.layer.digest, where, choice.layer.distributions)
 
 
-def _id(answer: Answer, choice: LayerChoice) -> str:
+def _id(answer: Answer, choice: FoundLayer) -> str:
     """Return an id that does not depend on the machine or directory, so that the logical id is the same everywhere."""
     service = answer.service.name if answer.service and answer.service.is_named else ""
     parts = ["Lamina", service, choice.name]

@@ -17,7 +17,7 @@ from lamina.coldstart import thresholds
 from lamina.coldstart.cpu import Unavailable, limited
 from lamina.coldstart.measure import Schedule, conduct
 from lamina.coldstart.study import BANNER, Study, compare, document
-from lamina.coldstart.variants import Showing, subjects, without
+from lamina.coldstart.variants import EnvironmentOptions, subjects, without
 from lamina.core.errors import ConfigError
 from lamina.local.artifacts import read
 from lamina.local.environment import Mode
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         limit = _limit(arguments, console)
         if limit is not None:
             stack.enter_context(limit)
-        base = subjects(open_build(arguments), arguments.functions, showing=showing(arguments))
+        base = subjects(open_build(arguments), arguments.functions, options=showing(arguments))
         sides = [*base, *_variants(arguments, base, stack, console)]
         if arguments.svg is not None and len(sides) > 1:
             raise ConfigError("One chart is of one function", hint="name it, or take all of them: --html FILE")
@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if study.ok else 1
 
 
-def showing(arguments: argparse.Namespace) -> Showing:
+def showing(arguments: argparse.Namespace) -> EnvironmentOptions:
     """Return how the command line wants worlds to be shown."""
-    return Showing(
+    return EnvironmentOptions(
         mode=Mode(arguments.mode),
         additional=additional_variables(arguments.env, os.environ, credentials=arguments.credentials),
     )
@@ -125,7 +125,7 @@ def _variants(
             raise ConfigError(
                 f"`{arguments.compare}` has none of these functions", hint="compare builds of one service"
             )
-        found += subjects(other, shared, variant=arguments.compare, showing=showing(arguments))
+        found += subjects(other, shared, variant=arguments.compare, options=showing(arguments))
     return found
 
 
@@ -136,7 +136,7 @@ def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitSt
     from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415
     from lamina.coldstart import revision  # noqa: PLC0415 - only this needs the pipeline
 
-    project = base[0].world.scratch.parents[2]
+    project = base[0].environment.scratch.parents[2]
     return stack.enter_context(
         revision.built(project, arguments.compare, last_options(project), team_store=team_store, reporter=console)
     )
@@ -150,7 +150,9 @@ def _judged(
     console: Console,
 ) -> Study:
     base = [each for each in measured if not each.subject.variant]
-    now = thresholds.circumstances(base[0].subject.world.target.runtime, limit.share if limit is not None else None)
+    now = thresholds.circumstances(
+        base[0].subject.environment.target.runtime, limit.share if limit is not None else None
+    )
     verdicts: list[Verdict] = []
     if arguments.budget_ms is not None:
         verdicts += thresholds.judge_budget(base, arguments.budget_ms)

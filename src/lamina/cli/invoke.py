@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from lamina.local.artifacts import Artifacts
-    from lamina.local.environment import World
+    from lamina.local.environment import FunctionEnvironment
     from lamina.local.invoke import InvocationResult
     from lamina.pipeline.context import BuildOptions
 
@@ -167,7 +167,7 @@ def find_world(
     *,
     memory_mb: int | None = None,
     timeout_seconds: int | None = None,
-) -> World:
+) -> FunctionEnvironment:
     """Return the world of *function*, or of any if all see the same, as the command line wants it."""
     import os  # noqa: PLC0415
 

@@ -3,7 +3,7 @@ Measure what a function's initialisation consists of, in fresh processes, and co
 
 ::
 
-    World, variants ──measure──▶ Measurement (times + Trace) ──attribute──▶ Share per distribution ──document──▶ JSON, table, chart
+    FunctionEnvironment, variants ──measure──▶ Measurement (times + Trace) ──attribute──▶ Share per distribution ──document──▶ JSON, table, chart
 
 `guest.tracer` watches from inside the process, `trace` reads what it said, `owners` knows whose file a file is, `attribution` adds up,
 `measure` runs everything interleaved, `quantiles` says what a difference is worth, `variants` and `revision` make the other side of a

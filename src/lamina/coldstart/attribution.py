@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.coldstart.quantiles import Spread
+from lamina.coldstart.quantiles import Quartiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,9 +22,9 @@ class OwnerTime:
     """What one distribution, or another owner of modules, has of an initialisation."""
 
     owner: Owner
-    own_ms: Spread
+    own_ms: Quartiles
     """In its own modules, without what they import of others."""
-    cumulative_ms: Spread
+    cumulative_ms: Quartiles
     """From where others import it to where that is done, with everything that it imports first."""
     modules: int
     compiled: int
@@ -58,8 +58,8 @@ def shares(traces: Sequence[Trace], owners: Owners) -> tuple[OwnerTime, ...]:
     rows = [
         OwnerTime(
             owner=owner,
-            own_ms=Spread.of([each.get(owner, (0, 0))[0] / 1e6 for each in sums]),
-            cumulative_ms=Spread.of([each.get(owner, (0, 0))[1] / 1e6 for each in sums]),
+            own_ms=Quartiles.of([each.get(owner, (0, 0))[0] / 1e6 for each in sums]),
+            cumulative_ms=Quartiles.of([each.get(owner, (0, 0))[1] / 1e6 for each in sums]),
             modules=imported.get(owner, 0),
             compiled=compiled.get(owner, 0),
             read_bytes=sizes.get(owner, 0),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lamina.coldstart import trace
 from lamina.coldstart.preludes import prelude
-from lamina.coldstart.quantiles import Spread
+from lamina.coldstart.quantiles import Quartiles
 from lamina.core.reporter import SILENT
 from lamina.local.facts import facts
 from lamina.local.invoke import reported
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owners
     from lamina.coldstart.trace import Trace
     from lamina.core.reporter import Reporter
-    from lamina.local.environment import Mode, World
+    from lamina.local.environment import FunctionEnvironment, Mode
     from lamina.local.process import Ended
 
 __all__ = ["Measurement", "Run", "Schedule", "Subject", "conduct", "start"]
@@ -46,7 +46,7 @@ class Subject:
     function: str
     variant: str
     """Empty for the build as it is."""
-    world: World
+    environment: FunctionEnvironment
     owners: Owners
     absent: tuple[str, ...] = ()
     """Packages and modules that this variant hides; if the function cannot start without them, something stands in."""
@@ -106,39 +106,39 @@ class Measurement:
     mode_reason: str | None = None
 
     @property
-    def total_ms(self) -> Spread | None:
-        """The spread of the times, if there are any."""
-        return Spread.of(self.times) if self.times else None
+    def total_ms(self) -> Quartiles | None:
+        """The quartiles of the times, if there are any."""
+        return Quartiles.of(self.times) if self.times else None
 
     @property
-    def cpu_ms(self) -> Spread | None:
-        """The spread of the processor times, if there are any."""
-        return Spread.of(self.cpu_times) if self.cpu_times else None
+    def cpu_ms(self) -> Quartiles | None:
+        """The quartiles of the processor times, if there are any."""
+        return Quartiles.of(self.cpu_times) if self.cpu_times else None
 
 
 def start(
-    world: World,
+    environment: FunctionEnvironment,
     *,
     traced: bool = False,
-    standing_in: Sequence[str] = (),
+    stubbed: Sequence[str] = (),
     limit: Limit | None = None,
     events: Sequence[bytes] = (),
     patience: float = _PATIENCE_SECONDS,
 ) -> Run:
     """
-    Initialise a fresh process of *world*, give it *events* one after the other, and end it.
+    Initialise a fresh process of *environment*, give it *events* one after the other, and end it.
 
-    Empty modules take the place of *standing_in*. *limit* holds the process back from its first milliseconds on. Raises InvokeError if nothing can be started.
+    Empty modules take the place of *stubbed*. *limit* holds the process back from its first milliseconds on. Raises InvokeError if nothing can be started.
     """
     written: list[bytes] = []
-    options = StartOptions(prelude=prelude(traced=traced, standing_in=standing_in))
-    with RuntimeProcess(world, on_log=written.append, options=options) as runtime:
+    options = StartOptions(prelude=prelude(traced=traced, stubbed=stubbed))
+    with RuntimeProcess(environment, on_log=written.append, options=options) as runtime:
         if limit is not None:
             limit.hold(runtime.process.pid)
         milliseconds = runtime.wait_ready(patience)
         cpu_ms = _cpu_ms(runtime.process.pid) if milliseconds is not None else None
         process, failure = runtime.process, runtime.api.init_failure
-        unanswered = _send(runtime, world, events, patience) if milliseconds is not None else ()
+        unanswered = _send(runtime, environment, events, patience) if milliseconds is not None else ()
         memory = process.memory()
         # The report and the logs of a process that failed are complete when it has ended.
         ended = process.wait(_EXIT_PATIENCE_SECONDS if failure is not None else 0)
@@ -151,7 +151,7 @@ def start(
         mode=runtime.mode,
         mode_reason=runtime.refusal,
         logs=logs,
-        trace=trace.read(process.reported, world.directories(runtime.mode)) if traced else None,
+        trace=trace.read(process.reported, environment.directories(runtime.mode)) if traced else None,
         unanswered=unanswered,
     )
 
@@ -188,7 +188,7 @@ def conduct(
 
 
 def _warm(measurement: Measurement, limit: Limit | None) -> None:
-    run = start(measurement.subject.world, traced=True, limit=limit)
+    run = start(measurement.subject.environment, traced=True, limit=limit)
     measurement.mode, measurement.mode_reason = run.mode, run.mode_reason
     measurement.first = run.trace
     measurement.failure = measurement.first_failure = run.failure
@@ -201,7 +201,7 @@ def _warm(measurement: Measurement, limit: Limit | None) -> None:
 
 def _again(measurement: Measurement, limit: Limit | None, *, traced: bool) -> Run:
     absent = measurement.subject.absent if measurement.stood_in else ()
-    return start(measurement.subject.world, traced=traced, standing_in=absent, limit=limit)
+    return start(measurement.subject.environment, traced=traced, stubbed=absent, limit=limit)
 
 
 def _take(measurement: Measurement, run: Run) -> None:
@@ -226,11 +226,13 @@ def _cpu_ms(pid: int | None) -> float | None:
         return None
 
 
-def _send(runtime: RuntimeProcess, world: World, events: Sequence[bytes], patience: float) -> tuple[str, ...]:
+def _send(
+    runtime: RuntimeProcess, environment: FunctionEnvironment, events: Sequence[bytes], patience: float
+) -> tuple[str, ...]:
     """Give *events* to a process that waits for them, until one ends it; return why it did not answer."""
     reasons: list[str] = []
     for payload in events:
-        outcome = runtime.api.exchange(_event(world, payload), patience)
+        outcome = runtime.api.exchange(_event(environment, payload), patience)
         if isinstance(outcome, Reply):
             continue
         if isinstance(outcome, Failure):
@@ -241,12 +243,12 @@ def _send(runtime: RuntimeProcess, world: World, events: Sequence[bytes], patien
     return tuple(reasons)
 
 
-def _event(world: World, payload: bytes) -> Event:
+def _event(environment: FunctionEnvironment, payload: bytes) -> Event:
     return Event(
         request_id=str(uuid.uuid4()),
         payload=payload,
-        deadline=time.time() + world.function.timeout_seconds,
-        arn=world.arn,
+        deadline=time.time() + environment.function.timeout_seconds,
+        arn=environment.arn,
         trace_id=f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
     )
 

@@ -13,9 +13,9 @@ __all__ = ["prelude"]
 _FUTURE = "from __future__ import annotations\n"
 
 
-def prelude(*, traced: bool, standing_in: Sequence[str] = ()) -> str | None:
-    """Return source for `lamina.local.runtime_process.Options`: the tracer, and empty modules instead of *standing_in*; nothing if neither."""
-    parts = [_source("stub"), f"stand_in({tuple(standing_in)!r})\n"] if standing_in else []
+def prelude(*, traced: bool, stubbed: Sequence[str] = ()) -> str | None:
+    """Return source for `lamina.local.runtime_process.Options`: the tracer, and empty modules instead of *stubbed*; nothing if neither."""
+    parts = [_source("stub"), f"stand_in({tuple(stubbed)!r})\n"] if stubbed else []
     parts += [_source("tracer"), "install(report_fd)\n"] if traced else []
     return "".join([_FUTURE, *parts]) if parts else None
 

@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from lamina.coldstart.measure import Measurement
     from lamina.local.artifacts import Artifacts
 
-__all__ = ["Showing", "needed_by", "subjects", "without"]
+__all__ = ["EnvironmentOptions", "needed_by", "subjects", "without"]
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Showing:
-    """How worlds are shown to the functions that are measured."""
+class EnvironmentOptions:
+    """How environments are shown to the functions that are measured."""
 
     mode: Mode = Mode.AUTO
     additional: Mapping[str, str] | None = None
     """Environment variables beyond the configured ones."""
 
 
-_PLAIN = Showing()
+_PLAIN = EnvironmentOptions()
 
 
 def subjects(
-    artifacts: Artifacts, names: Sequence[str], *, variant: str = "", showing: Showing = _PLAIN
+    artifacts: Artifacts, names: Sequence[str], *, variant: str = "", options: EnvironmentOptions = _PLAIN
 ) -> tuple[Subject, ...]:
     """
     Return the functions *names* of a build, all of them if none is named, ready to be measured.
@@ -60,17 +60,19 @@ def subjects(
     found: list[Subject] = []
     owners: dict[Path, Owners] = {}
     for built in chosen:
-        world = prepare(
+        environment = prepare(
             artifacts,
             built,
             function_of(built, service),
-            mode=showing.mode,
-            home=found[0].world.home if found else None,
-            additional=showing.additional,
+            mode=options.mode,
+            home=found[0].environment.home if found else None,
+            additional=options.additional,
         )
-        if world.layer not in owners:
-            owners[world.layer] = Owners(world.layer)
-        found.append(Subject(function=built.name, variant=variant, world=world, owners=owners[world.layer]))
+        if environment.layer not in owners:
+            owners[environment.layer] = Owners(environment.layer)
+        found.append(
+            Subject(function=built.name, variant=variant, environment=environment, owners=owners[environment.layer])
+        )
     return tuple(found)
 
 
@@ -93,22 +95,22 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
     found: list[Subject] = []
     try:
         for subject in base:
-            world = subject.world
+            environment = subject.environment
             paths = {path for name in hidden for path in subject.owners.files(name)}
             if not paths:
                 continue
-            if world.layer not in made:
-                parent = world.scratch.parent / "without"
+            if environment.layer not in made:
+                parent = environment.scratch.parent / "without"
                 parent.mkdir(exist_ok=True)
                 unpack.remove_unused(parent)
-                made[world.layer] = Path(tempfile.mkdtemp(dir=parent))
-                _link(world.layer, made[world.layer], hidden=paths)
-            layer = made[world.layer]
+                made[environment.layer] = Path(tempfile.mkdtemp(dir=parent))
+                _link(environment.layer, made[environment.layer], hidden=paths)
+            layer = made[environment.layer]
             found.append(
                 Subject(
                     function=subject.function,
                     variant=f"without {', '.join(hidden)}",
-                    world=replace(world, layer=layer),
+                    environment=replace(environment, layer=layer),
                     owners=subject.owners,
                     absent=_roots(paths),
                 )

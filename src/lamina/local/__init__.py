@@ -3,7 +3,7 @@ Run handlers here as Lambda runs them: same layout, same client, same words for 
 
 ::
 
-    Artifacts + Function ──prepare──▶ World ──ExecutionEnvironment.invoke──▶ InvocationResult
+    Artifacts + Function ──prepare──▶ FunctionEnvironment ──ExecutionEnvironment.invoke──▶ InvocationResult
                                             └─run_command──────────────────▶ CommandResult
 
 `artifacts` reads what a build left, `unpack` unpacks it, `runtime_client` provides the runtime client, `environment` says what a process

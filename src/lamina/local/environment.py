@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamina.local.guest.request import RootPlan
     from lamina.project.service import Function
 
-__all__ = ["Home", "Mode", "World", "home_of", "prepare"]
+__all__ = ["FunctionEnvironment", "Home", "Mode", "home_of", "prepare"]
 
 _PROBE_SECONDS = 10
 _PROBE = """
@@ -45,7 +45,7 @@ print(json.dumps({"prefix": os.path.realpath(sys.base_prefix), "site": site.gets
 
 
 class Mode(StrEnum):
-    """How the world is shown."""
+    """How the environment is shown."""
 
     AUTO = "auto"
     """In a namespace if the kernel allows it, by path otherwise."""
@@ -64,7 +64,7 @@ class Home:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class World:
+class FunctionEnvironment:
     """Everything that decides what a function's process finds."""
 
     function: Function
@@ -119,7 +119,7 @@ class World:
             )
         return f"{facts().directories.lang}/{path.relative_to(prefix).as_posix()}"
 
-    def environment(self, mode: Mode) -> dict[str, str]:
+    def variables(self, mode: Mode) -> dict[str, str]:
         """
         Return exactly the variables that the process gets: Lambda's, the configured ones, the additional ones. Nothing of the host's.
 
@@ -133,13 +133,13 @@ class World:
                 hint="remove them from the function's environment: Lambda refuses such a configuration",
             )
         values = self._placeholders(mode)
-        environment = {entry.name: entry.template.format_map(values) for entry in known.variables}
-        environment.update(self.function.environment)
-        environment.update(self.additional)
-        if not environment.get("AWS_ACCESS_KEY_ID"):
+        variables = {entry.name: entry.template.format_map(values) for entry in known.variables}
+        variables.update(self.function.environment)
+        variables.update(self.additional)
+        if not variables.get("AWS_ACCESS_KEY_ID"):
             # On an EC2 host an SDK without credentials would find those of the machine, which nobody asked for.
-            environment.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-        return environment
+            variables.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+        return variables
 
     def _placeholders(self, mode: Mode) -> dict[str, str]:
         directories = self.directories(mode)
@@ -158,7 +158,7 @@ class World:
         }
 
     def plan(self, *, host: bool = False) -> RootPlan:
-        """Return how to build this world's root; with *host*, the rest of the host stays in place and writable."""
+        """Return how to build this environment's root; with *host*, the rest of the host stays in place and writable."""
         usual = facts().directories
         prefix, lang = self.home.prefix, usual.lang
         binds = [
@@ -190,9 +190,9 @@ def prepare(
     mode: Mode = Mode.AUTO,
     home: Home | None = None,
     additional: Mapping[str, str] | None = None,
-) -> World:
+) -> FunctionEnvironment:
     """
-    Unpack what *built* consists of and return the world of *function*.
+    Unpack what *built* consists of and return the environment of *function*.
 
     *home* is looked for if it is not given. What is unpacked is kept in ``.lamina/local`` of the project.
 
@@ -203,7 +203,7 @@ def prepare(
     scratch = cache / "root"
     scratch.mkdir(parents=True, exist_ok=True)
     home = home or home_of(_interpreter(artifacts.target, cache))
-    return World(
+    return FunctionEnvironment(
         function=function,
         target=artifacts.target,
         home=home,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from lamina.local.environment import Mode, World
+    from lamina.local.environment import FunctionEnvironment, Mode
     from lamina.project.service import Function
 
 __all__ = ["ExecutionEnvironment", "FunctionError", "InvocationResult", "invoke", "reported"]
@@ -59,7 +59,7 @@ class InvocationResult:
     """What to do about the error, where lamina knows."""
     mode: Mode
     mode_reason: str | None
-    """Why the world was not shown in a namespace although that was preferred."""
+    """Why the environment was not shown in a namespace although that was preferred."""
     init_ms: float | None
     """Of the invocation that started the process; nothing for those after it."""
     duration_ms: float
@@ -81,20 +81,20 @@ class ExecutionEnvironment:
 
     def __init__(
         self,
-        world: World,
+        environment: FunctionEnvironment,
         *,
         on_log: Callable[[str], None] | None = None,
         init_seconds: float | None = None,
     ) -> None:
-        """Serve *world*. *on_log* gets the log as it is written; *init_seconds* replaces Lambda's limit on initialisation."""
-        self.world = world
+        """Serve *environment*. *on_log* gets the log as it is written; *init_seconds* replaces Lambda's limit on initialisation."""
+        self.environment = environment
         self._on_log = on_log
         self._init_seconds = facts().limits.init_seconds if init_seconds is None else init_seconds
         self._runtime: RuntimeProcess | None = None
         self._log: list[str] = []
         self._decoding = threading.Lock()
         self._decoder = _decoder()
-        self._memory_bytes = world.function.memory_mb * _MB
+        self._memory_bytes = environment.function.memory_mb * _MB
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +124,7 @@ class ExecutionEnvironment:
             runtime, init_ms, outcome = self._cold_start()
         began = time.monotonic()
         self._say(f"START RequestId: {request_id} Version: {facts().version}\n")
-        budget = float(self.world.function.timeout_seconds)
+        budget = float(self.environment.function.timeout_seconds)
         if outcome is None and runtime.api.ready_at is None:
             # Initialisation was too slow; Lambda begins it anew, now as part of the invocation.
             runtime.wait_ready(budget)
@@ -135,7 +135,7 @@ class ExecutionEnvironment:
                 request_id=request_id,
                 payload=payload,
                 deadline=time.time() + remaining,
-                arn=self.world.arn,
+                arn=self.environment.arn,
                 trace_id=_trace_id(),
                 client_context=client_context,
             )
@@ -164,7 +164,7 @@ class ExecutionEnvironment:
 
     def _start(self) -> RuntimeProcess:
         self._decoder = _decoder()
-        self._runtime = RuntimeProcess(self.world, on_log=self._hear, memory_bytes=self._memory_bytes)
+        self._runtime = RuntimeProcess(self.environment, on_log=self._hear, memory_bytes=self._memory_bytes)
         return self._runtime
 
     def _conclude(
@@ -193,7 +193,7 @@ class ExecutionEnvironment:
         self._say(
             _report(
                 request_id,
-                self.world.function,
+                self.environment.function,
                 duration_ms=duration_ms,
                 billed_ms=billed_ms,
                 memory=memory,
@@ -224,7 +224,7 @@ class ExecutionEnvironment:
             self._say(f"{error.message}\n{error.type}\n")
         elif outcome is None:
             now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            self._say(f"{now} {request_id} {_timed_out(self.world.function.timeout_seconds)}\n\n")
+            self._say(f"{now} {request_id} {_timed_out(self.environment.function.timeout_seconds)}\n\n")
         self._say(f"END RequestId: {request_id}\n")
 
     def _describe(self, request_id: str, outcome: Failure | Ended | None) -> FunctionError:
@@ -235,7 +235,7 @@ class ExecutionEnvironment:
             kind = "Runtime.OutOfMemory" if outcome.killed_for_memory else "Runtime.ExitError"
             words = exit_words(outcome)
         else:
-            kind, words = "Sandbox.Timedout", _timed_out(self.world.function.timeout_seconds)
+            kind, words = "Sandbox.Timedout", _timed_out(self.environment.function.timeout_seconds)
         return FunctionError(type=kind, message=f"RequestId: {request_id} Error: {words}")
 
     def _hint(self, error: FunctionError | None) -> str | None:
@@ -244,7 +244,7 @@ class ExecutionEnvironment:
         if found is None:
             return None
         module = found[1]
-        target = self.world.target
+        target = self.environment.target
         runtime = next(entry for entry in runtimes() if entry.name == target.runtime)
         if _MODULES.get(module, module) in {entry.name for entry in runtime.preinstalled}:
             return (
@@ -276,9 +276,11 @@ def _decoder() -> io.IncrementalNewlineDecoder:
     return io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
 
 
-def invoke(world: World, payload: bytes, *, on_log: Callable[[str], None] | None = None) -> InvocationResult:
-    """Send one event to a fresh process of *world*; see `ExecutionEnvironment.invoke`."""
-    with ExecutionEnvironment(world, on_log=on_log) as session:
+def invoke(
+    environment: FunctionEnvironment, payload: bytes, *, on_log: Callable[[str], None] | None = None
+) -> InvocationResult:
+    """Send one event to a fresh process of *environment*; see `ExecutionEnvironment.invoke`."""
+    with ExecutionEnvironment(environment, on_log=on_log) as session:
         return session.invoke(payload)
 
 

@@ -1,5 +1,5 @@
 """
-Start a program in a world through the supervisor, and follow it from here.
+Start a program in a environment through the supervisor, and follow it from here.
 
 A process that is not wanted any longer is ended by closing a socket, which is also what happens when lamina itself is killed.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from lamina.local.guest.request import Order
+    from lamina.local.guest.request import StartRequest
 
 __all__ = ["Ended", "Process", "RefusedError"]
 
@@ -42,7 +42,7 @@ _PATIENCE_SECONDS = 30
 
 
 class RefusedError(InvokeError):
-    """The kernel does not let this user have a world in a namespace; nothing was started."""
+    """The kernel does not let this user have a environment in a namespace; nothing was started."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,14 +65,14 @@ class Process:
 
     def __init__(
         self,
-        order: Order,
+        request: StartRequest,
         *,
         on_log: Callable[[bytes], None] | None = None,
         on_end: Callable[[Ended], None] | None = None,
         report: bool = False,
     ) -> None:
         """
-        Start what *order* says. Both callbacks come from another thread.
+        Start what *request* says. Both callbacks come from another thread.
 
         Its output goes to *on_log*, or to lamina's own standard streams. With *report*, the argument ``{report_fd}`` becomes the number
         of a descriptor, and what the program writes there is collected.
@@ -103,19 +103,19 @@ class Process:
                 if other is not None:
                     stack.callback(os.close, other)
             if reporting is not None:
-                order["arguments"] = [
-                    str(reporting) if entry == "{report_fd}" else entry for entry in order["arguments"]
+                request["arguments"] = [
+                    str(reporting) if entry == "{report_fd}" else entry for entry in request["arguments"]
                 ]
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _SUPERVISOR, str(theirs.fileno()), str(_SOURCES)],
-                stdin=subprocess.DEVNULL if order["detached"] else None,
+                stdin=subprocess.DEVNULL if request["detached"] else None,
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno()] + ([reporting] if reporting is not None else []),
             )
             theirs.close()
             try:
-                self.started_at, self.pid = self._begin(order)
+                self.started_at, self.pid = self._begin(request)
             except BaseException:
                 self._channel.close()
                 self._supervisor.wait()
@@ -160,8 +160,8 @@ class Process:
                 self._channel.sendall(b"{}\n")
             self._changed.wait_for(lambda: self._memory >= 0 or self.ended is not None, _PATIENCE_SECONDS)
 
-    def _begin(self, order: Order) -> tuple[int, int | None]:
-        self._channel.sendall(json.dumps(order).encode() + b"\n")
+    def _begin(self, request: StartRequest) -> tuple[int, int | None]:
+        self._channel.sendall(json.dumps(request).encode() + b"\n")
         while True:
             piece = self._channel.recv(_CHUNK)
             if not piece:
@@ -174,7 +174,7 @@ class Process:
             if "refused" in message:
                 raise RefusedError(f"This system does not allow a mount namespace: {message['refused']}")
             if "failed" in message:
-                raise InvokeError(f"`{order['arguments'][0]}` cannot be started: {message['failed']}")
+                raise InvokeError(f"`{request['arguments'][0]}` cannot be started: {message['failed']}")
             return message["started"], message["pid"]
 
     def _messages(self, piece: bytes) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """
 Start a function's process up to its first request for an event: initialisation, which is what cold starts are made of.
 
-`start` is for whoever goes on to send events; `initialise` is for whoever only measures, and may do so often: the world is unpacked
+`start` is for whoever goes on to send events; `initialise` is for whoever only measures, and may do so often: the environment is unpacked
 once, a start costs a supervisor and an interpreter.
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from lamina.local.environment import World
-    from lamina.local.guest.request import Order
+    from lamina.local.environment import FunctionEnvironment
+    from lamina.local.guest.request import StartRequest
     from lamina.local.process import Ended
     from lamina.local.runtime_api import Failure
 
@@ -71,30 +71,30 @@ class RuntimeProcess:
 
     def __init__(
         self,
-        world: World,
+        environment: FunctionEnvironment,
         *,
         on_log: Callable[[bytes], None],
         options: StartOptions = _PLAIN,
         memory_bytes: int | None = None,
     ) -> None:
         """
-        Start the process of *world*, killed when it holds more than *memory_bytes*.
+        Start the process of *environment*, killed when it holds more than *memory_bytes*.
 
         Raises InvokeError if it cannot be started, RefusedError if only a namespace would do and there is none.
         """
         self.refusal: str | None = None
-        """Why the world is shown by path although a namespace was preferred."""
+        """Why the environment is shown by path although a namespace was preferred."""
         with ExitStack() as stack:
             limits = facts().limits
             self.api = stack.enter_context(RuntimeApi(response_bytes=limits.response_bytes))
-            self.mode = Mode.PATH if world.mode is Mode.PATH else Mode.NAMESPACE
+            self.mode = Mode.PATH if environment.mode is Mode.PATH else Mode.NAMESPACE
             try:
-                self.process = self._start(world, options, on_log, memory_bytes)
+                self.process = self._start(environment, options, on_log, memory_bytes)
             except RefusedError as error:
-                if world.mode is Mode.NAMESPACE:
+                if environment.mode is Mode.NAMESPACE:
                     raise
                 self.mode, self.refusal = Mode.PATH, str(error)
-                self.process = self._start(world, options, on_log, memory_bytes)
+                self.process = self._start(environment, options, on_log, memory_bytes)
             stack.enter_context(self.process)
             self._stack = stack.pop_all()
 
@@ -118,45 +118,51 @@ class RuntimeProcess:
         return (self.api.ready_at - self.process.started_at) / 1e6
 
     def _start(
-        self, world: World, options: StartOptions, on_log: Callable[[bytes], None], memory_bytes: int | None
+        self,
+        environment: FunctionEnvironment,
+        options: StartOptions,
+        on_log: Callable[[bytes], None],
+        memory_bytes: int | None,
     ) -> Process:
-        order = _order(world, self.mode, options, self.api.address)
-        order["memory_bytes"] = memory_bytes
-        return Process(order, on_log=on_log, on_end=self.api.end, report=options.prelude is not None)
+        request = _request(environment, self.mode, options, self.api.address)
+        request["memory_bytes"] = memory_bytes
+        return Process(request, on_log=on_log, on_end=self.api.end, report=options.prelude is not None)
 
 
-def _order(world: World, mode: Mode, options: StartOptions, address: str) -> Order:
-    directories = world.directories(mode)
+def _request(environment: FunctionEnvironment, mode: Mode, options: StartOptions, address: str) -> StartRequest:
+    directories = environment.directories(mode)
     # What is installed for the interpreter is hidden in a namespace, and can only be left out elsewhere.
     isolation = ["-s"] if mode is Mode.NAMESPACE else ["-s", "-S"]
-    arguments = [*options.launcher, world.python(mode), *isolation, *options.interpreter]
-    arguments += [f"{directories.runtime}/bootstrap.py", world.function.handler, directories.opt]
+    arguments = [*options.launcher, environment.python(mode), *isolation, *options.interpreter]
+    arguments += [f"{directories.runtime}/bootstrap.py", environment.function.handler, directories.opt]
     if options.prelude is not None:
         arguments += [options.prelude, "{report_fd}"]
-    environment = world.environment(mode) | dict(options.environment) | {"AWS_LAMBDA_RUNTIME_API": address}
+    variables = environment.variables(mode) | dict(options.environment) | {"AWS_LAMBDA_RUNTIME_API": address}
     if mode is Mode.PATH:
         # A home of nobody's, so that what a library looks up there is not the user's.
-        environment.setdefault("HOME", str(world.scratch))
+        variables.setdefault("HOME", str(environment.scratch))
     return {
         "arguments": arguments,
-        "environment": environment,
+        "environment": variables,
         "directory": directories.task,
-        "plan": world.plan() if mode is Mode.NAMESPACE else None,
+        "plan": environment.plan() if mode is Mode.NAMESPACE else None,
         "detached": True,
         "memory_bytes": None,
         "file_descriptors": facts().limits.file_descriptors,
     }
 
 
-def initialise(world: World, *, options: StartOptions = _PLAIN, timeout: float | None = None) -> Initialised:
+def initialise(
+    environment: FunctionEnvironment, *, options: StartOptions = _PLAIN, timeout: float | None = None
+) -> Initialised:
     """
-    Start a fresh process of *world*, wait until it asks for an event, end it, and say how that went.
+    Start a fresh process of *environment*, wait until it asks for an event, end it, and say how that went.
 
     It may take *timeout* seconds; Lambda's own limit is the default. Raises InvokeError if it cannot be started at all.
     """
     written: list[bytes] = []
     seconds = timeout if timeout is not None else facts().limits.init_seconds
-    with RuntimeProcess(world, on_log=written.append, options=options) as runtime:
+    with RuntimeProcess(environment, on_log=written.append, options=options) as runtime:
         milliseconds = runtime.wait_ready(seconds)
         process, failure = runtime.process, runtime.api.init_failure
         memory = process.memory()

@@ -1,5 +1,5 @@
 """
-Lend development tools to a world: chosen distributions of the project's environment, and what they require, but nothing else of it.
+Lend development tools to a environment: chosen distributions of the project's environment, and what they require, but nothing else of it.
 
 Were the whole environment on the path, nothing could be missing any more; so each file that a chosen distribution records is linked into
 a directory of its own.

@@ -20,14 +20,14 @@ class RootPlan(TypedDict):
     """Size of ``/tmp``, unless it is the host's."""
 
 
-class Order(TypedDict):
+class StartRequest(TypedDict):
     """What lamina asks for."""
 
     arguments: list[str]
     environment: dict[str, str]
     directory: str
     plan: RootPlan | None
-    """The world; without one the program runs in the host's."""
+    """The environment; without one the program runs in the host's."""
     detached: bool
     """Whether the program is kept from the terminal, its signals, and the user's privileges."""
     memory_bytes: int | None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from lamina.local.guest.request import Order
+    from lamina.local.guest.request import StartRequest
     from lamina.local.sandbox.installation import Installation
 
 __all__ = ["DEFAULT_REGION", "Sandbox"]
@@ -116,7 +116,7 @@ class Sandbox:
             self.url = f"http://{_HOST}:{port}"
             self._log.clear()
             try:
-                self._process = Process(self._order(port, directory), on_log=self._remember)
+                self._process = Process(self._request(port, directory), on_log=self._remember)
             except InvokeError as error:
                 raise SandboxError(f"The sandbox cannot be started: {error}", hint=error.hint) from error
             if self._await(port):
@@ -136,7 +136,7 @@ class Sandbox:
             self.wait(_POLL_SECONDS)
         return False
 
-    def _order(self, port: int, directory: Path) -> Order:
+    def _request(self, port: int, directory: Path) -> StartRequest:
         packages = self._installation.packages
         arguments = ["-s", "-c", _PROGRAM, facts().module, "" if packages is None else str(packages)]
         return {
