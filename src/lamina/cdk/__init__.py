@@ -7,7 +7,7 @@ Constructs for the AWS CDK: a layer from the project's lock, and functions that 
                                                   └──────────────annotations──────────────────────────▶ annotations of the stack
 
 `builds` asks the same `lamina.pipeline.build.build` as the command, once, and knows nothing of CDK; `lookup` picks what a construct wants;
-`function_layers` decides on the layers of a function; `texts` checks what else a layer is given; `assets` hands zips over under the identity
+`function_layers` decides on the layers of a function; `assets` hands zips over under the identity
 that lamina gives them; `annotations` words what is wrong as CDK shows it, and nothing here raises for it. Needs the extra ``cdk``.
 """
 
@@ -20,8 +20,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(extra="cdk", purpose="`lamina.cdk`") from error
 
-from lamina.cdk.alias import live_alias
-from lamina.cdk.function import PythonFunction
+from lamina.cdk.function import PythonFunction, live_alias
 from lamina.cdk.layer import PythonLayerVersion
 
 __all__ = ["PythonFunction", "PythonLayerVersion", "live_alias"]

@@ -1,10 +1,11 @@
-"""The construct of a function: its package as an asset, its layers beside it, its runtime from the configuration."""
+"""The construct of a function: its package as an asset, its layers, its runtime from the configuration; and its alias."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from aws_cdk.aws_lambda import Function
+from aws_cdk import FeatureFlags
+from aws_cdk.aws_lambda import Alias, Function
 
 from lamina.cdk import assets, function_layers
 from lamina.cdk.annotations import add_errors, add_problems, add_warning
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     from lamina.cdk.options import FunctionKeywords
 
-__all__ = ["PythonFunction"]
+__all__ = ["PythonFunction", "live_alias"]
 
 # Each of them makes CDK add a layer (aws-cdk-lib 2.275, 2026-11).
 _LAYERS_BY_OPTION = ("adot_instrumentation", "insights_version", "params_and_secrets")
+_RECOGNIZES_LAYERS = "@aws-cdk/aws-lambda:recognizeLayerVersion"
 
 
 class PythonFunction(Function):
@@ -98,3 +100,24 @@ class PythonFunction(Function):
         for digest in function_layers.digests(layers):
             self.invalidate_version_based_on(digest)
         self.layers_unknown |= function_layers.has_unknown(layers)
+
+
+def live_alias(function: Function, alias_name: str = "live") -> Alias:
+    """
+    Return the alias of *function* that points to its current version, made on the first call.
+
+    Lambda updates code and configuration one after the other, so callers of ``$LATEST`` meet new code with old layers. A version
+    has both. A new one is published when the code, the configuration or the content of a layer changes.
+    """
+    found = function.node.try_find_child(f"Alias{alias_name}")
+    if isinstance(found, Alias):
+        return found
+    is_unknown = not isinstance(function, PythonFunction) or function.layers_unknown
+    if is_unknown and not FeatureFlags.of(function).is_enabled(_RECOGNIZES_LAYERS):
+        add_warning(
+            function,
+            "stale-version",
+            f"A change of a layer alone would publish no version: set the feature flag `{_RECOGNIZES_LAYERS}`, "
+            "or make the function with `PythonFunction` and its layers with `PythonLayerVersion`",
+        )
+    return function.add_alias(alias_name)

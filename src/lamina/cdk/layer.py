@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import RemovalPolicy, Stack, Token
 from aws_cdk.aws_lambda import LayerVersion
 
-from lamina.aws.publish.naming import describe, plain_runtime
-from lamina.cdk import assets, texts
+from lamina.aws.api.facts import fits
+from lamina.aws.api.protocols import Account
+from lamina.aws.publish.naming import describe, fill, placeholders, plain_runtime
+from lamina.cdk import assets
 from lamina.cdk.annotations import add_errors, add_problems, add_warning
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
 from lamina.cdk.lookup import FoundLayer, RequestedTarget, find_layer, platform
+from lamina.core.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
     from aws_cdk.aws_lambda import Architecture, Code, Runtime
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from lamina.cdk.builds import Answer
 
 __all__ = ["PythonLayerVersion", "StackEnvironment"]
+
+# What the placeholders of a bucket's name become has the same letters everywhere.
+_SOMEWHERE = Account(id="123456789012", partition="aws", region="eu-west-1")
 
 
 class PythonLayerVersion(LayerVersion):
@@ -68,7 +74,7 @@ class PythonLayerVersion(LayerVersion):
         choice = find_layer(answer, layer, requested)
         bucket_name = bucket if isinstance(bucket, str) or bucket is None else bucket.bucket_name
         mistakes = tuple(
-            texts.mistakes(
+            _mistakes(
                 bucket=bucket_name, description=description, layer_version_name=layer_version_name, license_info=license
             )
         )
@@ -223,3 +229,32 @@ def _id(answer: Answer, choice: FoundLayer) -> str:
     if choice.target is not None and answer.service is not None and choice.target != answer.service.target:
         parts += [plain_runtime(choice.target), str(choice.target.architecture)]
     return "-".join(part for part in parts if part)
+
+
+def _mistakes(
+    *, bucket: str | None, description: str | None, layer_version_name: str | None, license_info: str | None
+) -> Iterator[str]:
+    """Yield what AWS would refuse in the middle of a deployment; what only the deployment knows is not looked at."""
+    limits = quotas()
+    yield from _length("description", description, limits.layer_description_characters)
+    yield from _length("license", license_info, limits.layer_license_characters)
+    yield from _length("layer_version_name", layer_version_name, limits.layer_name_characters)
+    # Lambda takes a layer's ARN for its name, too.
+    if layer_version_name and not layer_version_name.startswith("arn:") and _is_wrong("layer-name", layer_version_name):
+        yield f"`layer_version_name`: `{layer_version_name}` is no layer's name: letters, digits, `-` and `_`"
+    if bucket and _is_wrong("bucket", _filled(bucket)):
+        yield f"`bucket`: `{bucket}` is no bucket's name, with `{{account}}`, `{{region}}` and `{{partition}}` replaced"
+
+
+def _length(name: str, text: str | None, most: int) -> Iterator[str]:
+    if text is not None and len(text) > most and not Token.is_unresolved(text):
+        yield f"`{name}` has {len(text)} characters, and Lambda takes {most}"
+
+
+def _is_wrong(kind: str, text: str) -> bool:
+    return not fits(kind, text) and not Token.is_unresolved(text)
+
+
+def _filled(bucket: str) -> str:
+    known = {"account", "partition", "region"}.issuperset(placeholders(bucket))
+    return fill(bucket, _SOMEWHERE) if known else bucket

@@ -17,11 +17,10 @@ from lamina.coldstart import thresholds
 from lamina.coldstart.cpu import Unavailable, limited
 from lamina.coldstart.measure import Schedule, conduct
 from lamina.coldstart.study import BANNER, Study, compare, document
-from lamina.coldstart.variants import EnvironmentOptions, subjects, without
+from lamina.coldstart.variants import EnvironmentOptions, at_revision, subjects, without
 from lamina.core.errors import ConfigError
 from lamina.local.artifacts import read
-from lamina.local.environment import Mode
-from lamina.local.settings import additional_variables
+from lamina.local.environment import Mode, additional_variables
 
 if TYPE_CHECKING:
     import argparse
@@ -133,12 +132,11 @@ def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitSt
     directory = Path(arguments.compare).absolute()
     if directory.is_dir():
         return directory
-    from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415
-    from lamina.coldstart import revision  # noqa: PLC0415 - only this needs the pipeline
+    from lamina.aws.publish.remote.store import team_store  # noqa: PLC0415 - only this needs the pipeline
 
     project = base[0].environment.scratch.parents[2]
     return stack.enter_context(
-        revision.built(project, arguments.compare, last_options(project), team_store=team_store, reporter=console)
+        at_revision(project, arguments.compare, last_options(project), team_store=team_store, reporter=console)
     )
 
 

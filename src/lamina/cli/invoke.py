@@ -171,11 +171,11 @@ def find_world(
     """Return the world of *function*, or of any if all see the same, as the command line wants it."""
     import os  # noqa: PLC0415
 
-    from lamina.local.environment import Mode, prepare  # noqa: PLC0415
-    from lamina.local.settings import additional_variables, any_function, function_of  # noqa: PLC0415
+    from lamina.local.artifacts import function_of  # noqa: PLC0415
+    from lamina.local.environment import Mode, additional_variables, prepare  # noqa: PLC0415
     from lamina.project.config import load  # noqa: PLC0415
 
-    built = artifacts.function(function) if function is not None else any_function(artifacts)
+    built = artifacts.function(function) if function is not None else artifacts.any_function()
     service = load(artifacts.project)
     return prepare(
         artifacts,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.coldstart import trace
-from lamina.coldstart.preludes import prelude
 from lamina.coldstart.quantiles import Quartiles
 from lamina.core.reporter import SILENT
 from lamina.local.facts import facts
@@ -131,7 +130,7 @@ def start(
     Empty modules take the place of *stubbed*. *limit* holds the process back from its first milliseconds on. Raises InvokeError if nothing can be started.
     """
     written: list[bytes] = []
-    options = StartOptions(prelude=prelude(traced=traced, stubbed=stubbed))
+    options = StartOptions(prelude=trace.prelude(traced=traced, stubbed=stubbed))
     with RuntimeProcess(environment, on_log=written.append, options=options) as runtime:
         if limit is not None:
             limit.hold(runtime.process.pid)

@@ -1,10 +1,11 @@
-"""Make the other sides of a comparison: the same function without a distribution, or out of another build."""
+"""Make the other sides of a comparison: the same function without a distribution, or out of another build or revision."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,8 +18,8 @@ from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
 from lamina.core.errors import ConfigError
 from lamina.local import unpack
+from lamina.local.artifacts import function_of
 from lamina.local.environment import Mode, prepare
-from lamina.local.settings import function_of
 from lamina.project.config import load
 from lamina.project.table import did_you_mean
 
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lamina.coldstart.measure import Measurement
+    from lamina.core.reporter import Reporter
     from lamina.local.artifacts import Artifacts
+    from lamina.pipeline.context import BuildOptions, TeamStore
 
-__all__ = ["EnvironmentOptions", "needed_by", "subjects", "without"]
+__all__ = ["EnvironmentOptions", "at_revision", "needed_by", "subjects", "without"]
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 
@@ -149,6 +152,54 @@ def _roots(paths: set[str]) -> tuple[str, ...]:
 def _ancestors(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+@contextmanager
+def at_revision(
+    project: Path, revision: str, options: BuildOptions, *, team_store: TeamStore, reporter: Reporter
+) -> Iterator[Path]:
+    """
+    Provide the directory of *project* as it was at *revision*, built there with *options*.
+
+    Raises ConfigError if it is no revision of a git repository that holds *project*, and whatever a build raises.
+    """
+    from lamina.pipeline.build import build  # noqa: PLC0415 - slow to import, and no other variant is built
+
+    top, prefix = _git(project, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
+    commit = _git(project, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
+    directory = Path(tempfile.mkdtemp(prefix="lamina-revision-"))
+    tree = directory / "tree"
+    try:
+        # The repository's own hooks are for its working tree.
+        _git(Path(top), "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", "--quiet", str(tree), commit)
+        service = tree / prefix
+        if not service.is_dir():
+            raise ConfigError(f"There is no `{prefix}` in revision `{revision}`", hint="compare with a later revision")
+        build(service, options, team_store=team_store, reporter=reporter)
+        yield service
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        _git(Path(top), "worktree", "prune")
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), *arguments],
+            check=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+    except FileNotFoundError as error:
+        raise ConfigError("Comparing with a revision needs `git`", hint="compare with a directory instead") from error
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise ConfigError(
+            f"`git {' '.join(arguments[:2])}` failed in `{directory}`: {said}",
+            hint="give a revision of the repository that holds the service, or a directory that was built",
+        ) from error
+    return done.stdout
 
 
 def needed_by(measurement: Measurement) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from lamina.local.facts import facts
 from lamina.local.process import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.target import Target
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamina.local.guest.request import RootPlan
     from lamina.project.service import Function
 
-__all__ = ["FunctionEnvironment", "Home", "Mode", "home_of", "prepare"]
+__all__ = ["FunctionEnvironment", "Home", "Mode", "additional_variables", "home_of", "prepare"]
 
 _PROBE_SECONDS = 10
 _PROBE = """
@@ -261,3 +261,34 @@ def _check_machine(artifacts: Artifacts) -> None:
             f"and this machine is {platform.system()} on {machine}: {shown}",
             hint="run it on such a machine, or build for this one beside it, in another directory",
         )
+
+
+def additional_variables(
+    asked: Iterable[str], environ: Mapping[str, str], *, credentials: bool = False
+) -> dict[str, str]:
+    """
+    Return the variables that the user names, as ``NAME=VALUE`` or as ``NAME`` of *environ*; with *credentials*, those of AWS as well.
+
+    Raises ConfigError with all names that *environ* does not have.
+    """
+    found: dict[str, str] = {}
+    missing: list[str] = []
+    if credentials:
+        known = facts()
+        found |= {name: environ[name] for name in (*known.credentials, *known.companions) if name in environ}
+        if "AWS_ACCESS_KEY_ID" not in found:
+            missing.append("AWS_ACCESS_KEY_ID")
+    for entry in asked:
+        name, separator, value = entry.partition("=")
+        if separator:
+            found[name] = value
+        elif name in environ:
+            found[name] = environ[name]
+        else:
+            missing.append(name)
+    if missing:
+        raise ConfigError(
+            f"The environment has no {', '.join(f'`{name}`' for name in missing)}",
+            hint="set it, or give the value: --env NAME=VALUE",
+        )
+    return found

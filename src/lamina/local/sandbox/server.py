@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from lamina.core.errors import InvokeError, SandboxError
 from lamina.local.process import Process
-from lamina.local.sandbox.facts import facts
+from lamina.local.sandbox.installation import facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

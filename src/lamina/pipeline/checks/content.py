@@ -1,12 +1,13 @@
 """
-Find what a layer holds and Lambda will not honour, or what leads back to the machine that built it.
+Find files in layers and packages that are of no use on Lambda.
 
-=====================  ========  ==========================================================================
-rule                   severity  found where
-=====================  ========  ==========================================================================
-``pth-ignored``        warning   a distribution relies on a ``.pth`` file, which Lambda does not read
-``build-machine-path`` error     an editable installation or a direct URL names a directory of this machine
-=====================  ========  ==========================================================================
+======================  ========  ======================================================================================
+rule                    severity  found where
+======================  ========  ======================================================================================
+``pth-ignored``         warning   a distribution relies on a ``.pth`` file, which Lambda does not read
+``build-machine-path``  error     an editable installation or a direct URL names a directory of this machine
+``uncompiled-module``   warning   a module of the service has no bytecode, because the target's interpreter refused it
+======================  ========  ======================================================================================
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import re
 from typing import TYPE_CHECKING
 
 from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.view import View
+from lamina.pipeline.checks.view import View, listed
+from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from lamina.core.values import Layer
+    from lamina.core.values import Layer, Package
+    from lamina.project.service import Service
 
-__all__ = ["check", "check_layers"]
+__all__ = ["check", "check_layers", "check_packages"]
 
 # Both directories are on `sys.path`, and neither is a site directory, whose `.pth` files `site` would execute
 # (AWS, "Working with layers for Python Lambda functions"; Python, "site — Site-specific configuration hook"; 2026-11).
@@ -107,3 +110,30 @@ def _leads_away(path: str, read: Callable[[str], str]) -> bool:
             return False
         return isinstance(url, str) and url.startswith("file:")
     return False
+
+
+def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Finding]:
+    """
+    Yield what of the *packages* of *service* cannot be imported. Raises what reading a damaged zip raises.
+
+    A package with bytecode has that of every module which could be compiled, so nothing has to be compiled again to know.
+    """
+    if service.bytecode is BytecodeMode.NONE or "uncompiled-module" in service.ignore:
+        return
+    from lamina.bytecode.compiler import bytecode_path  # noqa: PLC0415 - slow to import, and where all is fresh not needed
+
+    # Most functions of a service have the same package.
+    for package in {each.sha256: each for each in reversed(packages)}.values():
+        paths = View(package.path).members
+        python = service.target.python
+        refused = [path for path in paths if path.endswith(".py") and bytecode_path(path, python) not in paths]
+        if refused:
+            yield Finding(
+                rule="uncompiled-module",
+                severity=Severity.WARNING,
+                message=(
+                    f"Python {python[0]}.{python[1]} cannot compile {listed(refused)}, so importing "
+                    f"{'it' if len(refused) == 1 else 'them'} fails: python{python[0]}.{python[1]} -m py_compile says why"
+                ),
+                path=package.name,
+            )

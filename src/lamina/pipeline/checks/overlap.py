@@ -18,11 +18,12 @@ rule                 severity  found where
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
+from lamina.core.toml import read_data
 from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.stdlib import is_standard
 from lamina.pipeline.checks.view import View, listed, owner_of, stacks
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from lamina.pipeline.checks.view import Stack
     from lamina.project.service import Service
 
-__all__ = ["check"]
+__all__ = ["check", "is_standard"]
 
 _PREFIX = "python/"
 # What these hold differs with what was left out of a layer, and is read by nothing that a handler does.
@@ -231,3 +232,19 @@ def _kind(module: str, paths: Iterable[str]) -> bool | None:
                 return True
             is_namespace |= rest.endswith(_MODULE_ENDINGS)
     return False if is_namespace else None
+
+
+def is_standard(module: str, python: tuple[int, int]) -> bool:
+    """Return whether a file of the standard library of the minor *python* is imported as *module*, by ``data/stdlib.toml``."""
+    return module in _modules(python)
+
+
+@cache
+def _modules(python: tuple[int, int]) -> frozenset[str]:
+    rows = read_data("stdlib.toml")["modules"]
+    return frozenset(
+        name
+        for row in rows
+        if tuple(row.get("since", (3, 0))) <= python <= tuple(row.get("until", (4, 0)))
+        for name in row["names"]
+    )
