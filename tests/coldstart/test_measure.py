@@ -6,6 +6,7 @@ import random
 import re
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ from lamina.coldstart.variants import EnvironmentOptions, subjects
 from lamina.core.store import Store
 from lamina.local.artifacts import read
 from lamina.local.environment import Mode
-from lamina.local.runtime_process import StartOptions, initialise
 from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildOptions
 from services import make_service
@@ -169,7 +169,7 @@ def test_the_interpreter_agrees_on_what_is_compiled(tmp_path: Path, bytecode: st
     """The audit hook counts exactly the modules that the interpreter itself, asked with -v, says it made from their sources."""
     subject = _built(tmp_path, bytecode)
     run = start(subject.environment, traced=True)
-    logs = initialise(subject.environment, options=StartOptions(interpreter=("-v",))).logs
+    logs = start(replace(subject.environment, additional=(("PYTHONVERBOSE", "1"),))).logs
     directories = subject.environment.directories(run.mode)
     said = re.findall(r"^# code object from '?([^'\n]+?\.py)'?$", logs, flags=re.MULTILINE)
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from built import function, make_build
+from built import function, initialise, make_build
 from lamina.bytecode import interpreter
 from lamina.core.errors import InvokeError
 from lamina.local.environment import Mode, home_of, prepare
-from lamina.local.runtime_process import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -25,10 +25,7 @@ def _request(code: str, directory: Path) -> StartRequest:
         "arguments": [sys.executable, "-S", "-c", code],
         "environment": {},
         "directory": str(directory),
-        "plan": None,
         "detached": True,
-        "memory_bytes": None,
-        "file_descriptors": None,
     }
 
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from built import initialise
 from lamina.local.runtime_client import provide
-from lamina.local.runtime_process import StartOptions, initialise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,21 +46,24 @@ def test_too_slow(make_environment: MakeEnvironment, mode: Mode) -> None:
     assert (None, None, None) == (result.milliseconds, result.failure, result.ended)
 
 
-def test_interpreter_options(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Options reach the interpreter, and what it then says is in the log."""
+def test_interpreter_variables(make_environment: MakeEnvironment, mode: Mode) -> None:
+    """Variables reach the interpreter, and what it then says is in the log."""
     environment = make_environment(
-        "import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode
+        "import dep\ndef handler(event, context): ...",
+        layers=[{"python/dep.py": ""}],
+        mode=mode,
+        additional={"PYTHONPROFILEIMPORTTIME": "1"},
     )
-    result = initialise(environment, options=StartOptions(interpreter=("-X", "importtime")))
+    result = initialise(environment)
 
     assert re.search(r"import time: +\d+ \| +\d+ \| +dep\n", result.logs)
 
 
-def test_environment(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A measurement may add variables."""
-    environment = make_environment("import os\nprint(os.environ['PROBE'])\ndef handler(event, context): ...", mode=mode)
+def test_additional_variables(make_environment: MakeEnvironment, mode: Mode) -> None:
+    """A caller may add variables."""
+    code = "import os\nprint(os.environ['PROBE'])\ndef handler(event, context): ..."
 
-    assert "seen\n" == initialise(environment, options=StartOptions(environment=(("PROBE", "seen"),))).logs
+    assert "seen\n" == initialise(make_environment(code, mode=mode, additional={"PROBE": "seen"})).logs
 
 
 def test_prelude(make_environment: MakeEnvironment, mode: Mode) -> None:
@@ -74,7 +77,7 @@ def test_prelude(make_environment: MakeEnvironment, mode: Mode) -> None:
     environment = make_environment(
         "import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode
     )
-    result = initialise(environment, options=StartOptions(prelude=prelude))
+    result = initialise(environment, prelude=prelude)
 
     assert (b"dep", "") == (result.report, result.logs)
 
@@ -88,7 +91,7 @@ def test_runtime_client_is_not_compiled_at_every_start(make_environment: MakeEnv
         "sys.addaudithook(hook)"
     )
     environment = make_environment("def handler(event, context): ...", mode=mode)
-    result = initialise(environment, options=StartOptions(prelude=prelude))
+    result = initialise(environment, prelude=prelude)
 
     files = [name for name in result.report.decode().splitlines() if not name.startswith("<")]
     assert [f"{environment.directories(mode).task}/app.py"] == files

@@ -13,12 +13,9 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from lamina.core.errors import InvokeError
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["Limit", "Unavailable", "limited"]
 
@@ -45,9 +42,7 @@ class Limit:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         end = time.monotonic() + _PATIENCE_SECONDS
         # The kernel lets go of a group a moment after its last process.
         while time.monotonic() < end:

@@ -7,7 +7,6 @@ Times are of undisturbed processes; what they consist of is learned from others 
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +16,9 @@ from lamina.coldstart.quantiles import Quartiles
 from lamina.core.reporter import SILENT
 from lamina.local.facts import facts
 from lamina.local.invoke import reported
-from lamina.local.runtime_api import Event, Failure, Reply
-from lamina.local.runtime_process import RuntimeProcess, StartOptions, exit_words
+from lamina.local.response import Failure, Response
+from lamina.local.runtime_api import Event
+from lamina.local.runtime_process import RuntimeProcess, exit_words
 
 if TYPE_CHECKING:
     import random
@@ -130,8 +130,8 @@ def start(
     Empty modules take the place of *stubbed*. *limit* holds the process back from its first milliseconds on. Raises InvokeError if nothing can be started.
     """
     written: list[bytes] = []
-    options = StartOptions(prelude=trace.prelude(traced=traced, stubbed=stubbed))
-    with RuntimeProcess(environment, on_log=written.append, options=options) as runtime:
+    prelude = trace.prelude(traced=traced, stubbed=stubbed)
+    with RuntimeProcess(environment, on_log=written.append, prelude=prelude) as runtime:
         if limit is not None:
             limit.hold(runtime.process.pid)
         milliseconds = runtime.wait_ready(patience)
@@ -148,7 +148,7 @@ def start(
         memory_bytes=memory,
         failure=None if milliseconds is not None else _words(failure, ended, patience),
         mode=runtime.mode,
-        mode_reason=runtime.refusal,
+        mode_reason=runtime.mode_reason,
         logs=logs,
         trace=trace.read(process.reported, environment.directories(runtime.mode)) if traced else None,
         unanswered=unanswered,
@@ -231,8 +231,10 @@ def _send(
     """Give *events* to a process that waits for them, until one ends it; return why it did not answer."""
     reasons: list[str] = []
     for payload in events:
-        outcome = runtime.api.exchange(_event(environment, payload), patience)
-        if isinstance(outcome, Reply):
+        deadline = time.time() + environment.function.timeout_seconds
+        event = Event(payload=payload, deadline=deadline, arn=environment.arn)
+        outcome = runtime.api.exchange(event, patience)
+        if isinstance(outcome, Response):
             continue
         if isinstance(outcome, Failure):
             reasons.append(_reported(outcome))
@@ -240,16 +242,6 @@ def _send(
         reasons.append(exit_words(outcome) if outcome is not None else f"no answer in {patience:g} s")
         break
     return tuple(reasons)
-
-
-def _event(environment: FunctionEnvironment, payload: bytes) -> Event:
-    return Event(
-        request_id=str(uuid.uuid4()),
-        payload=payload,
-        deadline=time.time() + environment.function.timeout_seconds,
-        arn=environment.arn,
-        trace_id=f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
-    )
 
 
 def _words(failure: Failure | None, ended: Ended | None, patience: float) -> str:

@@ -22,7 +22,7 @@ from lamina.core.errors import ConfigError, InvokeError
 from lamina.local import unpack, virtualenv
 from lamina.local.environment import Mode
 from lamina.local.facts import facts
-from lamina.local.process import Process, RefusedError
+from lamina.local.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,7 +69,6 @@ def run_command(
         directory = Path(tempfile.mkdtemp(dir=runs))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         stack.enter_context(_interrupts_are_the_commands())
-        mode, reason = (Mode.PATH if environment.mode is Mode.PATH else Mode.NAMESPACE), None
         run = _Run(
             environment=environment,
             command=command,
@@ -78,13 +77,7 @@ def run_command(
             borrowed=borrowed,
             environ=environ,
         )
-        try:
-            process = Process(run.request(mode), on_log=on_log)
-        except RefusedError as error:
-            if environment.mode is Mode.NAMESPACE:
-                raise
-            mode, reason = Mode.PATH, str(error)
-            process = Process(run.request(mode), on_log=on_log)
+        process, mode, reason = environment.start(lambda mode: Process(run.request(mode), on_log=on_log))
         with process:
             ended = process.wait()
         if ended is None:
@@ -115,8 +108,6 @@ class _Run:
             "directory": str(self.project),
             "plan": self.environment.plan(host=True) if mode is Mode.NAMESPACE else None,
             "detached": False,
-            "memory_bytes": None,
-            "file_descriptors": None,
         }
 
     @property

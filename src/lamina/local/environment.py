@@ -26,13 +26,14 @@ from lamina.local.facts import facts
 from lamina.local.process import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.target import Target
     from lamina.local.artifacts import Artifacts, BuiltFunction
     from lamina.local.facts import Directories
     from lamina.local.guest.request import RootPlan
+    from lamina.local.process import Process
     from lamina.project.service import Function
 
 __all__ = ["FunctionEnvironment", "Home", "Mode", "additional_variables", "home_of", "prepare"]
@@ -156,6 +157,22 @@ class FunctionEnvironment:
             "opt": directories.opt,
             "lang": directories.lang,
         }
+
+    def start(self, start: Callable[[Mode], Process]) -> tuple[Process, Mode, str | None]:
+        """
+        Call *start* with the preferred mode, and by path where a namespace is only preferred and cannot be had; also return why not.
+
+        Raises RefusedError if only a namespace would do and there is none.
+        """
+        reason = None
+        if self.mode is not Mode.PATH:
+            try:
+                return start(Mode.NAMESPACE), Mode.NAMESPACE, None
+            except RefusedError as error:
+                if self.mode is Mode.NAMESPACE:
+                    raise
+                reason = str(error)
+        return start(Mode.PATH), Mode.PATH, reason
 
     def plan(self, *, host: bool = False) -> RootPlan:
         """Return how to build this environment's root; with *host*, the rest of the host stays in place and writable."""

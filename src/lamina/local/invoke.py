@@ -8,7 +8,6 @@ import io
 import json
 import math
 import re
-import secrets
 import threading
 import time
 import uuid
@@ -19,12 +18,12 @@ from lamina.core.errors import ConfigError
 from lamina.core.target import runtimes
 from lamina.local.facts import facts
 from lamina.local.process import Ended
-from lamina.local.runtime_api import Event, Failure, Reply
+from lamina.local.response import Failure, Response
+from lamina.local.runtime_api import Event
 from lamina.local.runtime_process import RuntimeProcess, exit_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from lamina.local.environment import FunctionEnvironment, Mode
     from lamina.project.service import Function
@@ -99,9 +98,7 @@ class ExecutionEnvironment:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._discard()
 
     def invoke(self, payload: bytes, *, client_context: str | None = None) -> InvocationResult:
@@ -118,7 +115,7 @@ class ExecutionEnvironment:
             )
         self._log.clear()
         request_id = str(uuid.uuid4())
-        outcome: Reply | Failure | Ended | None = None
+        outcome: Response | Failure | Ended | None = None
         runtime, init_ms = self._runtime, None
         if runtime is None:
             runtime, init_ms, outcome = self._cold_start()
@@ -136,7 +133,6 @@ class ExecutionEnvironment:
                 payload=payload,
                 deadline=time.time() + remaining,
                 arn=self.environment.arn,
-                trace_id=_trace_id(),
                 client_context=client_context,
             )
             outcome = runtime.api.exchange(event, remaining)
@@ -171,7 +167,7 @@ class ExecutionEnvironment:
         self,
         runtime: RuntimeProcess,
         request_id: str,
-        outcome: Reply | Failure | Ended | None,
+        outcome: Response | Failure | Ended | None,
         *,
         init_ms: float | None,
         duration_ms: float,
@@ -183,8 +179,8 @@ class ExecutionEnvironment:
         ended = runtime.process.wait(_EXIT_PATIENCE_SECONDS if memory > self._memory_bytes else 0)
         if ended is not None and ended.killed_for_memory:
             outcome, memory = ended, self._memory_bytes
-        error = None if isinstance(outcome, Reply) else self._describe(request_id, outcome)
-        answer = outcome.payload if isinstance(outcome, Reply | Failure) else b""
+        error = None if isinstance(outcome, Response) else self._describe(request_id, outcome)
+        answer = outcome.payload if isinstance(outcome, Response | Failure) else b""
         if error is not None and not answer:
             answer = json.dumps({"errorType": error.type, "errorMessage": error.message}).encode()
         self._say_end(request_id, outcome, error)
@@ -209,7 +205,7 @@ class ExecutionEnvironment:
             error=error,
             hint=self._hint(error),
             mode=runtime.mode,
-            mode_reason=runtime.refusal,
+            mode_reason=runtime.mode_reason,
             init_ms=init_ms,
             duration_ms=duration_ms,
             billed_ms=billed_ms,
@@ -218,7 +214,9 @@ class ExecutionEnvironment:
             logs="".join(self._log),
         )
 
-    def _say_end(self, request_id: str, outcome: Reply | Failure | Ended | None, error: FunctionError | None) -> None:
+    def _say_end(
+        self, request_id: str, outcome: Response | Failure | Ended | None, error: FunctionError | None
+    ) -> None:
         """Write why the function did not answer, and that the invocation is over."""
         if isinstance(outcome, Ended) and error is not None:
             self._say(f"{error.message}\n{error.type}\n")
@@ -301,11 +299,6 @@ def reported(failure: Failure) -> FunctionError:
 
 def _timed_out(seconds: float) -> str:
     return f"Task timed out after {seconds:.2f} seconds"
-
-
-def _trace_id() -> str:
-    """Return an X-Ray header that says nobody samples."""
-    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
 
 
 def _report(

@@ -86,7 +86,7 @@ def main() -> None:
         # The terminal's interrupt goes to the program, and how that ends decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-    contained = request["plan"] is not None
+    contained = request.get("plan") is not None
     try:
         child, started, statuses = _start(request)
     except Refused as error:
@@ -95,7 +95,7 @@ def main() -> None:
     except Failed as error:
         channel.tell(failed=str(error))
         return
-    watch = Watch(channel, child, contained=contained, limit=request["memory_bytes"])
+    watch = Watch(channel, child, contained=contained, limit=request.get("memory_bytes"))
     channel.tell(started=started, pid=watch.program)
     status = watch.until_end()
     if told := _drain(statuses):
@@ -162,7 +162,7 @@ def _start(request: StartRequest) -> tuple[int, int, int]:
         kernel.adopt_orphans()
     news, telling = os.pipe()
     statuses, telling_status = os.pipe()
-    plan = request["plan"]
+    plan = request.get("plan")
     if plan is not None:
         _separate()
     child = os.fork()
@@ -233,7 +233,7 @@ def _become(request: StartRequest, telling: int) -> NoReturn:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             if sys.platform == "linux":
                 kernel.drop_privileges()
-        if (descriptors := request["file_descriptors"]) is not None:
+        if (descriptors := request.get("file_descriptors")) is not None:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             descriptors = descriptors if most == resource.RLIM_INFINITY else min(descriptors, most)
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))

@@ -20,7 +20,6 @@ from lamina.local.sandbox.installation import facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from lamina.local.guest.request import StartRequest
     from lamina.local.sandbox.installation import Installation
@@ -80,9 +79,7 @@ class Sandbox:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     @property
@@ -143,10 +140,7 @@ class Sandbox:
             "arguments": [str(self._installation.python), *arguments],
             "environment": self._variables(port, directory),
             "directory": str(directory),
-            "plan": None,
             "detached": True,
-            "memory_bytes": None,
-            "file_descriptors": None,
         }
 
     def _variables(self, port: int, directory: Path) -> dict[str, str]:
