@@ -16,14 +16,13 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.view import View, listed
+from lamina.pipeline.checks.common import View, error, listed, warning
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from lamina.core.values import Layer, Package
+    from lamina.core.values import Finding, Layer, Package
     from lamina.project.service import Service
 
 __all__ = ["check", "check_layers", "check_packages"]
@@ -67,14 +66,11 @@ def _ignored(layer: str, paths: Iterable[str]) -> Iterator[Finding]:
     found = sorted(name for path in paths if (name := _pth(path)) is not None)
     if found:
         named = ", ".join(f"`{name}`" for name in found)
-        yield Finding(
-            rule="pth-ignored",
-            severity=Severity.WARNING,
-            message=(
-                f"Lambda does not read the .pth files of layer `{layer}`: {named}; "
-                "what they import or add to the path at start-up in your environment will be missing there"
-            ),
-            path=layer,
+        yield warning(
+            "pth-ignored",
+            layer,
+            f"Lambda does not read the .pth files of layer `{layer}`: {named}; "
+            "what they import or add to the path at start-up in your environment will be missing there",
         )
 
 
@@ -87,14 +83,11 @@ def _pointing(layer: str, paths: Iterable[str], read: Callable[[str], str] | Non
     found = [path for path in paths if _EDITABLE.fullmatch(path) or (read is not None and _leads_away(path, read))]
     if found:
         named = ", ".join(f"`{path}`" for path in found)
-        yield Finding(
-            rule="build-machine-path",
-            severity=Severity.ERROR,
-            message=(
-                f"Layer `{layer}` leads back to the machine that built a wheel of it, where Lambda finds nothing: {named}; "
-                "build that wheel from its sources, not from an editable installation"
-            ),
-            path=layer,
+        yield error(
+            "build-machine-path",
+            layer,
+            f"Layer `{layer}` leads back to the machine that built a wheel of it, where Lambda finds nothing: {named}; "
+            "build that wheel from its sources, not from an editable installation",
         )
 
 
@@ -128,12 +121,9 @@ def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Fi
         python = service.target.python
         refused = [path for path in paths if path.endswith(".py") and bytecode_path(path, python) not in paths]
         if refused:
-            yield Finding(
-                rule="uncompiled-module",
-                severity=Severity.WARNING,
-                message=(
-                    f"Python {python[0]}.{python[1]} cannot compile {listed(refused)}, so importing "
-                    f"{'it' if len(refused) == 1 else 'them'} fails: python{python[0]}.{python[1]} -m py_compile says why"
-                ),
-                path=package.name,
+            yield warning(
+                "uncompiled-module",
+                package.name,
+                f"Python {python[0]}.{python[1]} cannot compile {listed(refused)}, so importing "
+                f"{'it' if len(refused) == 1 else 'them'} fails: python{python[0]}.{python[1]} -m py_compile says why",
             )

@@ -25,7 +25,7 @@ from lamina.core.frozen import frozen
 from lamina.core.target import runtimes
 from lamina.core.toml import read_data
 from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.view import View, owner_of, stacks
+from lamina.pipeline.checks.common import View, note, owner_of, stacks
 from lamina.project.service import SdkPolicy
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Preinstalled, Target
     from lamina.core.values import Layer, Package
-    from lamina.pipeline.checks.view import Stack
+    from lamina.pipeline.checks.common import Stack
     from lamina.project.service import Service
 
 __all__ = ["check", "left_out"]
@@ -85,10 +85,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
     Rules that the service ignores are left out, ``sdk-mismatch`` too: functions that never import the other half of the
     SDK do not meet it. What ``sdk = "bundle"`` asks for cannot be ignored, only not asked for.
     """
-    found: list[Finding] = []
-    for stack in stacks(layers, packages):
-        seen = _Seen(stack, service)
-        found += seen.findings()
+    found = [finding for stack in stacks(layers, packages) for finding in _Seen(stack, service).findings()]
     if service.sdk is SdkPolicy.RUNTIME and layers:
         found.append(_note(service))
     return tuple(finding for finding in found if finding.rule == "sdk-bundle" or finding.rule not in service.ignore)
@@ -99,11 +96,10 @@ def _note(service: Service) -> Finding:
     rows = [provided[name] for name in sorted(left_out(service))]
     named = ", ".join(f"`{row.name}`" + (f" {row.version}" if row.version else "") for row in rows)
     days = max(row.read for row in rows)
-    return Finding(
-        rule="sdk-runtime",
-        severity=Severity.NOTE,
-        message=f"Left to {service.target.runtime}, which moves them forward by itself: {named} (versions as read on {days})",
-        path=None,
+    return note(
+        "sdk-runtime",
+        None,
+        f"Left to {service.target.runtime}, which moves them forward by itself: {named} (versions as read on {days})",
     )
 
 
