@@ -401,7 +401,11 @@ def test_every_rule_is_documented() -> None:
         for module in modules
         for name, severity in re.findall(r"(?m)^``([a-z-]+)`` +(error|warning|note) ", module)
     }
-    written = {name for module in modules for name in re.findall(r'(?:error|warning|note|_finding)\(\s*"([a-z]+-[a-z-]+)"', module)}
+    written = {
+        name
+        for module in modules
+        for name in re.findall(r'(?:error|warning|note|_finding)\(\s*"([a-z]+-[a-z-]+)"', module)
+    }
     table = rows((generate.REFERENCE / "rules.md").read_text("utf-8"))
 
     assert {"unzipped-limit", "layer-count", "pth-ignored"} <= written
