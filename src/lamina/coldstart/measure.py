@@ -50,6 +50,11 @@ class Subject:
     absent: tuple[str, ...] = ()
     """Packages and modules that this variant hides; if the function cannot start without them, something stands in."""
 
+    @property
+    def label(self) -> str:
+        """What people read: the function, and the variant if it is one."""
+        return f"{self.function}, {self.variant}" if self.variant else self.function
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
