@@ -98,7 +98,7 @@ def function(
 
 
 class MakeEnvironment(Protocol):
-    """What makes a environment for a test."""
+    """What makes an environment for a test."""
 
     def __call__(
         self,

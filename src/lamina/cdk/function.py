@@ -11,6 +11,7 @@ from lamina.cdk import assets, function_layers
 from lamina.cdk.annotations import add_errors, add_problems, add_warning
 from lamina.cdk.layer import StackEnvironment
 from lamina.cdk.lookup import RequestedTarget, find_function
+from lamina.core.target import runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,8 @@ class PythonFunction(Function):
         answer = StackEnvironment.of(scope).look(entry)
         choice = find_function(answer, function, requested)
         target = choice.target
-        name = target.runtime if target else assets.newest_runtime()
+        # Without a target nothing can be deployed anyway, and any runtime will do.
+        name = target.runtime if target else runtimes()[-1].name
         added = sum(options.get(option) is not None for option in _LAYERS_BY_OPTION)
         found = (
             function_layers.configured(scope, entry, answer, choice, added=added)

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
-
 from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
 from lamina.core.errors import ConfigError
+from lamina.core.names import normalized
 from lamina.local import unpack
 from lamina.local.artifacts import function_of
 from lamina.local.environment import Mode, prepare
@@ -86,7 +85,7 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
 
     Raises ConfigError with the names that no layer of *base* holds.
     """
-    hidden = [str(canonicalize_name(name)) for name in names]
+    hidden = [normalized(name) for name in names]
     known = {name for subject in base for name in subject.owners.distributions}
     if unknown := [name for name in hidden if name not in known]:
         raise ConfigError(

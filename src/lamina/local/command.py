@@ -136,7 +136,9 @@ class _Run:
         if names:
             target, python = self.environment.target, str(self._scripts / "python")
             site = virtualenv.site_packages(self.project, target, self.environ)
-            virtualenv.lend(names, site, target, modules=self._modules, scripts=self._scripts, python=python)
+            virtualenv.link_distributions(
+                names, site, target, modules=self._modules, scripts=self._scripts, python=python
+            )
 
     def _variables(self, mode: Mode) -> dict[str, str]:
         directories = self.environment.directories(mode)

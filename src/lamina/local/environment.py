@@ -13,7 +13,7 @@ import os
 import platform
 import subprocess
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,7 +143,6 @@ class FunctionEnvironment:
         return variables
 
     def _placeholders(self, mode: Mode) -> dict[str, str]:
-        directories = self.directories(mode)
         return {
             "handler": self.function.handler,
             "region": self.region,
@@ -152,10 +151,7 @@ class FunctionEnvironment:
             "memory": str(self.function.memory_mb),
             "version": facts().version,
             "stream": f"local/[{facts().version}]{uuid.uuid4().hex}",
-            "task": directories.task,
-            "runtime": directories.runtime,
-            "opt": directories.opt,
-            "lang": directories.lang,
+            **asdict(self.directories(mode)),
         }
 
     def start(self, start: Callable[[Mode], Process]) -> tuple[Process, Mode, str | None]:

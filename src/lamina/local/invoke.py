@@ -11,7 +11,7 @@ import re
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from lamina.core.errors import ConfigError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lamina.local.environment import FunctionEnvironment, Mode
-    from lamina.project.service import Function
 
 __all__ = ["ExecutionEnvironment", "FunctionError", "InvocationResult", "invoke", "reported"]
 
@@ -67,7 +66,7 @@ class InvocationResult:
     """What the function may use."""
     max_memory_bytes: int
     """The most it was seen to use since its start."""
-    logs: str
+    logs: str = ""
     """What the function wrote, between the platform's own lines."""
 
 
@@ -183,23 +182,8 @@ class ExecutionEnvironment:
         answer = outcome.payload if isinstance(outcome, Response | Failure) else b""
         if error is not None and not answer:
             answer = json.dumps({"errorType": error.type, "errorMessage": error.message}).encode()
-        self._say_end(request_id, outcome, error)
         billed_ms = math.ceil(duration_ms + ((init_ms or 0) if facts().bills_initialisation else 0))
-        status = "" if error is None or isinstance(outcome, Failure) else f"\tStatus: error\tError Type: {error.type}"
-        self._say(
-            _report(
-                request_id,
-                self.environment.function,
-                duration_ms=duration_ms,
-                billed_ms=billed_ms,
-                memory=memory,
-                init_ms=init_ms,
-                status="\tStatus: timeout" if outcome is None else status,
-            )
-        )
-        if runtime.process.ended is not None or outcome is None or runtime.api.init_failure is not None:
-            self._discard()
-        return InvocationResult(
+        result = InvocationResult(
             request_id=request_id,
             payload=answer,
             error=error,
@@ -211,19 +195,33 @@ class ExecutionEnvironment:
             billed_ms=billed_ms,
             memory_bytes=self._memory_bytes,
             max_memory_bytes=memory,
-            logs="".join(self._log),
         )
+        self._say_end(result, outcome)
+        if runtime.process.ended is not None or outcome is None or runtime.api.init_failure is not None:
+            self._discard()
+        return replace(result, logs="".join(self._log))
 
-    def _say_end(
-        self, request_id: str, outcome: Response | Failure | Ended | None, error: FunctionError | None
-    ) -> None:
-        """Write why the function did not answer, and that the invocation is over."""
+    def _say_end(self, result: InvocationResult, outcome: Response | Failure | Ended | None) -> None:
+        """Write why the function did not answer, that the invocation is over, and the platform's report about it."""
+        request_id, error, status = result.request_id, result.error, ""
         if isinstance(outcome, Ended) and error is not None:
             self._say(f"{error.message}\n{error.type}\n")
+            status = f"\tStatus: error\tError Type: {error.type}"
         elif outcome is None:
             now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             self._say(f"{now} {request_id} {_timed_out(self.environment.function.timeout_seconds)}\n\n")
+            status = "\tStatus: timeout"
+        parts = [
+            f"REPORT RequestId: {request_id}",
+            f"Duration: {result.duration_ms:.2f} ms",
+            f"Billed Duration: {result.billed_ms} ms",
+            f"Memory Size: {self.environment.function.memory_mb} MB",
+            f"Max Memory Used: {math.ceil(result.max_memory_bytes / _MB)} MB",
+        ]
+        if result.init_ms is not None:
+            parts.append(f"Init Duration: {result.init_ms:.2f} ms")
         self._say(f"END RequestId: {request_id}\n")
+        self._say("\t".join(parts) + status + "\n")
 
     def _describe(self, request_id: str, outcome: Failure | Ended | None) -> FunctionError:
         """Word what went wrong: reported by the runtime, or found by looking at it."""
@@ -299,26 +297,3 @@ def reported(failure: Failure) -> FunctionError:
 
 def _timed_out(seconds: float) -> str:
     return f"Task timed out after {seconds:.2f} seconds"
-
-
-def _report(
-    request_id: str,
-    function: Function,
-    *,
-    duration_ms: float,
-    billed_ms: int,
-    memory: int,
-    init_ms: float | None,
-    status: str,
-) -> str:
-    """Return the platform's last line about one invocation."""
-    parts = [
-        f"REPORT RequestId: {request_id}",
-        f"Duration: {duration_ms:.2f} ms",
-        f"Billed Duration: {billed_ms} ms",
-        f"Memory Size: {function.memory_mb} MB",
-        f"Max Memory Used: {math.ceil(memory / _MB)} MB",
-    ]
-    if init_ms is not None:
-        parts.append(f"Init Duration: {init_ms:.2f} ms")
-    return "\t".join(parts) + status + "\n"

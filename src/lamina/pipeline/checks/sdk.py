@@ -22,6 +22,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.core.frozen import frozen
+from lamina.core.names import normalized
 from lamina.core.target import runtimes
 from lamina.core.toml import read_data
 from lamina.core.values import Finding, Severity
@@ -172,7 +173,6 @@ class _Seen:
 
     def _relevant(self, texts: Iterable[str]) -> Iterator[Requirement]:
         from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - seldom needed
-        from packaging.utils import canonicalize_name  # noqa: PLC0415
 
         markers = {**{key: str(value) for key, value in self._service.target.markers.items()}, "extra": ""}
         for text in texts:
@@ -181,15 +181,13 @@ class _Seen:
             except InvalidRequirement:
                 # Metadata of another age says nothing that could be checked.
                 continue
-            if canonicalize_name(requirement.name) not in self._family.names:
+            if normalized(requirement.name) not in self._family.names:
                 continue
             if requirement.marker is None or requirement.marker.evaluate(markers):
                 yield requirement
 
     def _broken(self, need: _Need) -> str | None:
-        from packaging.utils import canonicalize_name  # noqa: PLC0415
-
-        name = canonicalize_name(need.requirement.name)
+        name = normalized(need.requirement.name)
         held, row = self._held.get(name), self._provided.get(name)
         version = held.version if held is not None else row.version if row is not None else None
         if version is None or need.requirement.specifier.contains(version, prereleases=True):
@@ -207,10 +205,8 @@ class _Seen:
 
     def _missing(self, needs: Iterable[_Need]) -> list[str]:
         """Return the members that held ones need, or belong with, and no layer holds."""
-        from packaging.utils import canonicalize_name  # noqa: PLC0415
-
         needed = {*self._family.core}
-        needed |= {str(canonicalize_name(need.requirement.name)) for need in needs if need.owner in self._family.names}
+        needed |= {normalized(need.requirement.name) for need in needs if need.owner in self._family.names}
         return [name for name in self._family.names if name in needed and name not in self._held]
 
     def _remedy(self, core: Sequence[str]) -> str:
