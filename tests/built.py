@@ -6,16 +6,19 @@ import hashlib
 import json
 import sys
 import zipfile
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lamina.local.artifacts import Artifacts, read
+from lamina.local.runtime_process import RuntimeProcess
 from lamina.project.service import Function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from lamina.local.world import Mode, World
+    from lamina.local.environment import FunctionEnvironment, Mode
+    from lamina.local.process import Ended
+    from lamina.local.response import Failure
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -94,8 +97,8 @@ def function(
     )
 
 
-class MakeWorld(Protocol):
-    """What makes a world for a test."""
+class MakeEnvironment(Protocol):
+    """What makes an environment for a test."""
 
     def __call__(
         self,
@@ -105,6 +108,29 @@ class MakeWorld(Protocol):
         settings: Function | None = None,
         additional: Mapping[str, str] | None = None,
         mode: Mode | None = None,
-    ) -> World:
+    ) -> FunctionEnvironment:
         """Unpack *package*, or ``app.py`` of that content, over *layers*."""
         ...
+
+
+class Initialised(NamedTuple):
+    """One initialisation; the process is gone."""
+
+    milliseconds: float | None
+    failure: Failure | None
+    ended: Ended | None
+    memory_bytes: int
+    mode: Mode
+    logs: str
+    report: bytes
+
+
+def initialise(environment: FunctionEnvironment, *, prelude: str | None = None, timeout: float = 10) -> Initialised:
+    """Start a fresh process of *environment*, wait until it asks for an event, and end it."""
+    written: list[bytes] = []
+    with RuntimeProcess(environment, on_log=written.append, prelude=prelude) as runtime:
+        milliseconds = runtime.wait_ready(timeout)
+        failure, memory = runtime.api.init_failure, runtime.process.memory()
+        ended = runtime.process.wait(2 if failure is not None else 0)
+    logs = b"".join(written).decode(errors="replace")
+    return Initialised(milliseconds, failure, ended, memory, runtime.mode, logs, runtime.process.reported)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from lamina.local.world import Mode
+from lamina.local.environment import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

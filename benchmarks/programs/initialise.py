@@ -21,7 +21,7 @@ ROUNDS = 2
 
 
 def initialised(subject: Subject, *, traced: bool = False) -> Run:
-    run = start(subject.world, traced=traced)
+    run = start(subject.environment, traced=traced)
     if run.failure is not None:
         sys.exit(f"{subject.function} cannot start: {run.failure}\n{run.logs}")
     return run

@@ -10,8 +10,8 @@ import pytest
 from built import configure, make_build
 from coldstart_layers import share_runtime
 from lamina.bytecode.interpreter import environment_variable
-from lamina.coldstart.variants import Showing, subjects
-from lamina.local.world import Mode
+from lamina.coldstart.variants import EnvironmentOptions, subjects
+from lamina.local.environment import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,6 @@ def make_subjects(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> M
         artifacts = make_build(tmp_path, files, layers=[layer], handlers=handlers)
         configure(tmp_path)
         share_runtime(tmp_path, tmp_path_factory.getbasetemp() / "runtime")
-        return subjects(artifacts, (), showing=Showing(mode=mode))
+        return subjects(artifacts, (), options=EnvironmentOptions(mode=mode))
 
     return make

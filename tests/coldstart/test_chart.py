@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from coldstart_layers import HANDLER, distribution
-from lamina.coldstart import chart, gates, page
+from lamina.coldstart import chart, page, thresholds
 from lamina.coldstart.measure import Schedule, conduct
 from lamina.coldstart.study import Study
 
@@ -67,7 +67,7 @@ def test_compiled_modules_are_marked(measured: Measurement) -> None:
 def test_page(measured: Measurement) -> None:
     """The page needs no script and nothing from elsewhere, and distributions keep their colours in it."""
     study = Study(
-        circumstances=gates.circumstances("python3.13", None), repeat=1, seed=0, measurements=(measured, measured)
+        circumstances=thresholds.circumstances("python3.13", None), repeat=1, seed=0, measurements=(measured, measured)
     )
     html = page.render(study)
 

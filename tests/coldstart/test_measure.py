@@ -6,6 +6,7 @@ import random
 import re
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +16,10 @@ from coldstart_layers import HANDLER, distribution
 from lamina.coldstart.attribution import modules, shares
 from lamina.coldstart.measure import Schedule, conduct, start
 from lamina.coldstart.trace import ModuleOrigin
-from lamina.coldstart.variants import Showing, subjects
+from lamina.coldstart.variants import EnvironmentOptions, subjects
 from lamina.core.store import Store
 from lamina.local.artifacts import read
-from lamina.local.initialise import StartOptions, initialise
-from lamina.local.world import Mode
+from lamina.local.environment import Mode
 from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildOptions
 from services import make_service
@@ -90,7 +90,7 @@ def test_failed_imports_are_their_importers_time(make_subjects: MakeSubjects) ->
     """A module that is looked for in vain is no row of its own."""
     layer = distribution("hopeful", {"hopeful.py": "try:\n import absent_accelerator\nexcept ImportError:\n pass\n"})
     [subject] = make_subjects(f"import hopeful\n{HANDLER}", layer)
-    run = start(subject.world, traced=True)
+    run = start(subject.environment, traced=True)
 
     assert run.trace is not None
     missing = [each for each in run.trace.missing if each.module == "absent_accelerator"]
@@ -102,7 +102,7 @@ def test_imports_of_threads(make_subjects: MakeSubjects) -> None:
     """What another thread imports meanwhile does not count as the main thread's import."""
     code = "import threading, time\ndef work():\n  import slow\nthread = threading.Thread(target=work)\nthread.start()\nthread.join()\n"
     [subject] = make_subjects(f"{code}{HANDLER}", _SLEEPING)
-    run = start(subject.world, traced=True)
+    run = start(subject.environment, traced=True)
 
     assert run.trace is not None
     [slow] = [each for each in run.trace.imports if each.module == "slow"]
@@ -145,7 +145,7 @@ def _built(tmp_path: Path, bytecode: str) -> Subject:
     configuration = project / "pyproject.toml"
     configuration.write_text(configuration.read_text().replace(">=3.12", ">=3.9"))
     build(project, BuildOptions(), store=Store.open(tmp_path / "store"))
-    [subject] = subjects(read(project), (), showing=Showing())
+    [subject] = subjects(read(project), (), options=EnvironmentOptions())
     return subject
 
 
@@ -153,7 +153,7 @@ def _built(tmp_path: Path, bytecode: str) -> Subject:
 def test_built_layers_are_never_compiled(tmp_path: Path, bytecode: str) -> None:
     """Of a layer that was built with bytecode no module is compiled, though its sources are dated 1980 and nothing may be written."""
     subject = _built(tmp_path, bytecode)
-    run = start(subject.world, traced=True)
+    run = start(subject.environment, traced=True)
 
     assert run.trace is not None
     layers = {
@@ -161,16 +161,16 @@ def test_built_layers_are_never_compiled(tmp_path: Path, bytecode: str) -> None:
     }
     assert {"alpha", "beta"} == layers
     assert () == run.trace.compiled
-    assert 1980 == _year(subject.world.layer / "python" / "beta.py")
+    assert 1980 == _year(subject.environment.layer / "python" / "beta.py")
 
 
 @pytest.mark.parametrize("bytecode", ["none", "all"])
 def test_the_interpreter_agrees_on_what_is_compiled(tmp_path: Path, bytecode: str) -> None:
     """The audit hook counts exactly the modules that the interpreter itself, asked with -v, says it made from their sources."""
     subject = _built(tmp_path, bytecode)
-    run = start(subject.world, traced=True)
-    logs = initialise(subject.world, options=StartOptions(interpreter=("-v",))).logs
-    directories = subject.world.directories(run.mode)
+    run = start(subject.environment, traced=True)
+    logs = start(replace(subject.environment, additional=(("PYTHONVERBOSE", "1"),))).logs
+    directories = subject.environment.directories(run.mode)
     said = re.findall(r"^# code object from '?([^'\n]+?\.py)'?$", logs, flags=re.MULTILINE)
 
     assert run.trace is not None
@@ -192,7 +192,7 @@ def test_processor_time(make_subjects: MakeSubjects) -> None:
     busy = "end = time.thread_time() + 0.3\nwhile time.thread_time() < end: pass"
     files = {"asleep.py": code.format("time.sleep(0.3)"), "busy.py": code.format(busy)}
     asleep, awake = make_subjects(files, {}, handlers={"asleep": "asleep.handler", "busy": "busy.handler"})
-    first, second = start(asleep.world), start(awake.world)
+    first, second = start(asleep.environment), start(awake.environment)
 
     assert first.milliseconds is not None
     assert first.cpu_ms is not None
@@ -213,7 +213,7 @@ def test_imports_of_several_threads(make_subjects: MakeSubjects) -> None:
         "def handler(event, context): other.join()\n"
     )
     [subject] = make_subjects(code, many | few)
-    trace = start(subject.world, traced=True, events=[b"{}"]).trace
+    trace = start(subject.environment, traced=True, events=[b"{}"]).trace
 
     assert trace is not None
     assert 600 == len([each for each in trace.imports if each.module.startswith(("few", "long"))])

@@ -31,7 +31,7 @@ def test_only_layer_modules(make_subjects: MakeSubjects) -> None:
     [subject] = make_subjects(
         {"app.py": f"import json, helper, dep.part, space.inner\n{HANDLER}", "helper.py": ""}, layer
     )
-    run = start(subject.world, traced=True)
+    run = start(subject.environment, traced=True)
 
     assert run.trace is not None
     assert {"dep", "dep.part", "space.inner"} == imported(run.trace)
@@ -40,7 +40,7 @@ def test_only_layer_modules(make_subjects: MakeSubjects) -> None:
 def test_events(make_subjects: MakeSubjects) -> None:
     """What is imported while an event is handled is seen as well."""
     [subject] = make_subjects("def handler(event, context):\n    __import__(event['name'])\n", {"python/dep.py": ""})
-    run = start(subject.world, traced=True, events=[b'{"name": "missing"}', b'{"name": "dep"}'])
+    run = start(subject.environment, traced=True, events=[b'{"name": "missing"}', b'{"name": "dep"}'])
 
     assert run.trace is not None
     assert {"dep"} == imported(run.trace)
@@ -85,7 +85,7 @@ def test_round_trip(tmp_path: Path) -> None:
     def compiled() -> list[str]:
         build(project, BuildOptions(), store=store)
         [subject] = subjects(read(project), ())
-        run = start(subject.world, traced=True)
+        run = start(subject.environment, traced=True)
         assert run.trace is not None
         record(project, {"hello": imported(run.trace)})
         return sorted(file.path for file in run.trace.compiled)

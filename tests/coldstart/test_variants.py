@@ -76,8 +76,8 @@ def test_namespaces_keep_what_others_have(make_subjects: MakeSubjects) -> None:
     """Hiding one of the distributions of a namespace leaves the others where they are."""
     base = make_subjects(f"import spaces.b\n{HANDLER}", _LAYER)
     with without(base, ["shared-a"]) as hidden:
-        run = start(hidden[0].world)
-        files = {path.name for path in (hidden[0].world.layer / "python" / "spaces").iterdir()}
+        run = start(hidden[0].environment)
+        files = {path.name for path in (hidden[0].environment.layer / "python" / "spaces").iterdir()}
 
     assert (None, {"b.py"}) == (run.failure, files)
 
@@ -86,11 +86,11 @@ def test_nothing_is_left(make_subjects: MakeSubjects) -> None:
     """The copy with hidden files is gone afterwards, and the layer itself is untouched."""
     base = make_subjects(HANDLER, _LAYER)
     with without(base, ["slow"]) as hidden:
-        layer = hidden[0].world.layer
+        layer = hidden[0].environment.layer
         assert layer.is_dir()
 
     assert not layer.exists()
-    assert (base[0].world.layer / "python" / "slow" / "__init__.py").is_file()
+    assert (base[0].environment.layer / "python" / "slow" / "__init__.py").is_file()
 
 
 def test_unknown_distributions(make_subjects: MakeSubjects) -> None:

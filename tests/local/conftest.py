@@ -1,4 +1,4 @@
-"""A world to run handlers in, shown in each way that this machine allows."""
+"""A environment to run handlers in, shown in each way that this machine allows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from built import function, make_build
+from built import function, initialise, make_build
 from lamina.bytecode import interpreter
 from lamina.core.errors import InvokeError
-from lamina.local.initialise import initialise
-from lamina.local.world import Mode, home_of, prepare
+from lamina.local.environment import Mode, home_of, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from built import MakeWorld
-    from lamina.local.world import Home, World
+    from built import MakeEnvironment
+    from lamina.local.environment import FunctionEnvironment, Home
     from lamina.project.service import Function
 
 
@@ -34,9 +33,9 @@ def refusal(home: Home, tmp_path_factory: pytest.TempPathFactory) -> str | None:
     """Why this machine has no mount namespaces for us, if it has none."""
     project = tmp_path_factory.mktemp("probe")
     artifacts = make_build(project, {"app.py": "def handler(event, context): ..."})
-    world = prepare(artifacts, artifacts.functions[0], function(), mode=Mode.NAMESPACE, home=home)
+    environment = prepare(artifacts, artifacts.functions[0], function(), mode=Mode.NAMESPACE, home=home)
     try:
-        initialise(world)
+        initialise(environment)
     except InvokeError as error:
         return str(error)
     return None
@@ -60,7 +59,7 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 
 
 @pytest.fixture
-def make_world(tmp_path: Path, home: Home) -> MakeWorld:
+def make_environment(tmp_path: Path, home: Home) -> MakeEnvironment:
     """A function that builds and unpacks a service of one module, or of several files, in this test's directory."""
 
     def make(
@@ -70,7 +69,7 @@ def make_world(tmp_path: Path, home: Home) -> MakeWorld:
         settings: Function | None = None,
         additional: Mapping[str, str] | None = None,
         mode: Mode | None = None,
-    ) -> World:
+    ) -> FunctionEnvironment:
         files = {"app.py": package} if isinstance(package, str) else package
         artifacts = make_build(tmp_path, files, layers=layers)
         chosen = settings or function()

@@ -1,4 +1,4 @@
-"""Any command in the world of a function."""
+"""Any command in the environment of a function."""
 
 from __future__ import annotations
 
@@ -12,133 +12,137 @@ import pytest
 from built import MINOR
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.local.command import run_command
-from lamina.local.world import Mode
+from lamina.local.environment import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from built import MakeWorld
-    from lamina.local.world import World
+    from built import MakeEnvironment
+    from lamina.local.environment import FunctionEnvironment
 
 
 def _run(
-    world: World, command: Sequence[str], *, borrowed: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    environment: FunctionEnvironment,
+    command: Sequence[str],
+    *,
+    borrowed: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    project = world.scratch.parent.parent.parent
+    project = environment.scratch.parent.parent.parent
     written: list[bytes] = []
     result = run_command(
-        world, command, project=project, borrowed=borrowed, environ=environ or {}, on_log=written.append
+        environment, command, project=project, borrowed=borrowed, environ=environ or {}, on_log=written.append
     )
     return result.exit_code, b"".join(written).decode()
 
 
-def test_python_is_the_functions(make_world: MakeWorld, mode: Mode) -> None:
+def test_python_is_the_functions(make_environment: MakeEnvironment, mode: Mode) -> None:
     """`python` finds the layer and the package, in the project's directory, and nothing that is installed here."""
-    world = make_world("X = 1", layers=[{"python/dep.py": "N = 2"}], mode=mode)
+    environment = make_environment("X = 1", layers=[{"python/dep.py": "N = 2"}], mode=mode)
     code = (
         "import app, dep, importlib.util, os, sys; "
         "print(app.X, dep.N, importlib.util.find_spec('pytest'), os.getcwd(), sys.version_info[:2])"
     )
-    expected = f"1 2 None {world.scratch.parent.parent.parent} {sys.version_info[:2]}\n"
+    expected = f"1 2 None {environment.scratch.parent.parent.parent} {sys.version_info[:2]}\n"
 
     for name in ("python", "python3", f"python{MINOR}"):
-        assert (0, expected) == _run(world, [name, "-c", code])
+        assert (0, expected) == _run(environment, [name, "-c", code])
 
 
-def test_exit_code(make_world: MakeWorld, mode: Mode) -> None:
+def test_exit_code(make_environment: MakeEnvironment, mode: Mode) -> None:
     """The command's exit code is passed on; a signal's is what a shell would say."""
-    world = make_world("", mode=mode)
+    environment = make_environment("", mode=mode)
 
-    assert 7 == _run(world, ["sh", "-c", "exit 7"])[0]
-    assert 128 + 15 == _run(world, ["sh", "-c", "kill -TERM $$"])[0]
+    assert 7 == _run(environment, ["sh", "-c", "exit 7"])[0]
+    assert 128 + 15 == _run(environment, ["sh", "-c", "kill -TERM $$"])[0]
 
 
-def test_environment(make_world: MakeWorld, mode: Mode) -> None:
+def test_environment(make_environment: MakeEnvironment, mode: Mode) -> None:
     """The command has the function's variables, and of the host's those about the terminal."""
-    world = make_world("", mode=mode, additional={"ASKED": "yes"})
+    environment = make_environment("", mode=mode, additional={"ASKED": "yes"})
     environ = {"HOST_SECRET": "leaked", "TERM": "dumb"}
     _, output = _run(
-        world, ["sh", "-c", 'echo "$AWS_LAMBDA_FUNCTION_NAME $ASKED $TERM [$HOST_SECRET]"'], environ=environ
+        environment, ["sh", "-c", 'echo "$AWS_LAMBDA_FUNCTION_NAME $ASKED $TERM [$HOST_SECRET]"'], environ=environ
     )
 
     assert "orders yes dumb []\n" == output
 
 
-def test_project_stays_writable(make_world: MakeWorld, mode: Mode, tmp_path: Path) -> None:
+def test_project_stays_writable(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
     """The developer's command may write into the project, and not into the layer."""
-    world = make_world("", layers=[{"python/dep.py": ""}], mode=mode)
+    environment = make_environment("", layers=[{"python/dep.py": ""}], mode=mode)
 
-    assert (0, "") == _run(world, ["sh", "-c", "echo result > result.txt"])
+    assert (0, "") == _run(environment, ["sh", "-c", "echo result > result.txt"])
     assert "result\n" == (tmp_path / "result.txt").read_text()
     if mode is Mode.NAMESPACE:
-        code, output = _run(world, ["sh", "-c", "echo x > /opt/python/new"])
+        code, output = _run(environment, ["sh", "-c", "echo x > /opt/python/new"])
         assert code != 0
         assert "Read-only file system" in output
 
 
-def test_borrowed_distribution(make_world: MakeWorld, mode: Mode) -> None:
+def test_borrowed_distribution(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A borrowed distribution comes with what it requires and its commands, and the rest of its environment stays away."""
-    world = make_world("", layers=[{"python/dep.py": "N = 2"}], mode=mode)
+    environment = make_environment("", layers=[{"python/dep.py": "N = 2"}], mode=mode)
     code = (
         "import dep, importlib.util, iniconfig, pluggy, pytest; "
         "print(dep.N, importlib.util.find_spec('mypy'), importlib.util.find_spec('lamina'))"
     )
     environ = {"VIRTUAL_ENV": sys.prefix}
 
-    assert (0, "2 None None\n") == _run(world, ["python", "-c", code], borrowed=["pytest"], environ=environ)
-    _, version = _run(world, ["pytest", "--version"], borrowed=["PyTest"], environ=environ)
+    assert (0, "2 None None\n") == _run(environment, ["python", "-c", code], borrowed=["pytest"], environ=environ)
+    _, version = _run(environment, ["pytest", "--version"], borrowed=["PyTest"], environ=environ)
     assert f"pytest {pytest.__version__}\n" == version
 
 
-def test_borrowed_directory(make_world: MakeWorld, mode: Mode, tmp_path: Path) -> None:
+def test_borrowed_directory(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
     """A directory is put last on the path as it is."""
-    world = make_world("", layers=[{"python/dep.py": "N = 'layer'"}], mode=mode)
+    environment = make_environment("", layers=[{"python/dep.py": "N = 'layer'"}], mode=mode)
     for name in ("dep", "tool"):
         (tmp_path / "tools").mkdir(exist_ok=True)
         (tmp_path / "tools" / f"{name}.py").write_text("N = 'directory'")
 
     borrowed = [str(tmp_path / "tools")]
     assert (0, "layer directory\n") == _run(
-        world, ["python", "-c", "import dep, tool; print(dep.N, tool.N)"], borrowed=borrowed
+        environment, ["python", "-c", "import dep, tool; print(dep.N, tool.N)"], borrowed=borrowed
     )
 
 
-def test_unknown_distribution(make_world: MakeWorld) -> None:
+def test_unknown_distribution(make_environment: MakeEnvironment) -> None:
     """All distributions that the environment lacks are named, with the closest ones."""
     with pytest.raises(ConfigError) as caught:
-        _run(make_world(""), ["true"], borrowed=["pytset", "pytest"], environ={"VIRTUAL_ENV": sys.prefix})
+        _run(make_environment(""), ["true"], borrowed=["pytset", "pytest"], environ={"VIRTUAL_ENV": sys.prefix})
 
     site = Path(sys.prefix) / "lib" / f"python{MINOR}" / "site-packages"
     assert f"`{site}` does not hold `pytset` (did you mean `pytest`?)" == str(caught.value)
 
 
-def test_environment_of_another_minor(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_environment_of_another_minor(make_environment: MakeEnvironment, tmp_path: Path) -> None:
     """An environment that the target's interpreter cannot use is refused."""
     with pytest.raises(ConfigError) as caught:
-        _run(make_world(""), ["true"], borrowed=["pytest"], environ={})
+        _run(make_environment(""), ["true"], borrowed=["pytest"], environ={})
 
     assert f"`{tmp_path / '.venv'}` is not a virtual environment of Python {MINOR}" == str(caught.value)
 
 
-def test_unknown_command(make_world: MakeWorld, mode: Mode) -> None:
+def test_unknown_command(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A command that is not there is named."""
     with pytest.raises(InvokeError) as caught:
-        _run(make_world("", mode=mode), ["lamina-no-such-command"])
+        _run(make_environment("", mode=mode), ["lamina-no-such-command"])
 
     assert "`lamina-no-such-command` cannot be started: No such file or directory" == str(caught.value)
 
 
-def test_project_below_a_covered_directory(make_world: MakeWorld, namespace: Mode) -> None:
+def test_project_below_a_covered_directory(make_environment: MakeEnvironment, namespace: Mode) -> None:
     """A project that the function's directories would cover cannot be the command's directory."""
     with pytest.raises(ConfigError) as caught:
-        run_command(make_world("", mode=namespace), ["true"], project=Path("/opt/shop"), environ={})
+        run_command(make_environment("", mode=namespace), ["true"], project=Path("/opt/shop"), environ={})
 
     assert "`/opt/shop` is below `/opt`, where a function finds something else" == str(caught.value)
 
 
-def test_nothing_is_left(make_world: MakeWorld, mode: Mode) -> None:
+def test_nothing_is_left(make_environment: MakeEnvironment, mode: Mode) -> None:
     """What a run made for itself goes with it."""
-    world = make_world("", mode=mode)
-    _run(world, ["true"])
+    environment = make_environment("", mode=mode)
+    _run(environment, ["true"])
 
-    assert [] == os.listdir(world.scratch.parent / "runs")  # noqa: PTH208
+    assert [] == os.listdir(environment.scratch.parent / "runs")  # noqa: PTH208

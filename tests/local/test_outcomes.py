@@ -15,12 +15,12 @@ from lamina.local.facts import facts
 from lamina.local.invoke import ExecutionEnvironment, FunctionError, invoke
 
 if TYPE_CHECKING:
-    from built import MakeWorld
-    from lamina.local.world import Mode
+    from built import MakeEnvironment
+    from lamina.local.environment import Mode
 
 
-def _failure(make_world: MakeWorld, source: str, mode: Mode, handler: str = "app.handler") -> FunctionError:
-    result = invoke(make_world(source, mode=mode, settings=function(handler=handler)), b"{}")
+def _failure(make_environment: MakeEnvironment, source: str, mode: Mode, handler: str = "app.handler") -> FunctionError:
+    result = invoke(make_environment(source, mode=mode, settings=function(handler=handler)), b"{}")
     assert result.error is not None
     return FunctionError(
         type=result.error.type,
@@ -29,13 +29,13 @@ def _failure(make_world: MakeWorld, source: str, mode: Mode, handler: str = "app
     )
 
 
-def test_response(make_world: MakeWorld, mode: Mode) -> None:
+def test_response(make_environment: MakeEnvironment, mode: Mode) -> None:
     """The response is what the handler returned, and the caller learns in which mode and how long it took."""
-    world = make_world(
+    environment = make_environment(
         "import dep\ndef handler(event, context): return [event, dep.N]", layers=[{"python/dep.py": "N = 2"}], mode=mode
     )
 
-    result = invoke(world, b'{"a": "\xc3\xa9"}')
+    result = invoke(environment, b'{"a": "\xc3\xa9"}')
 
     assert ([{"a": "é"}, 2], None, mode) == (json.loads(result.payload), result.error, result.mode)
     assert result.init_ms is not None
@@ -43,22 +43,22 @@ def test_response(make_world: MakeWorld, mode: Mode) -> None:
     assert 5_000_000 < result.max_memory_bytes < result.memory_bytes
 
 
-def test_log_in_pieces(make_world: MakeWorld) -> None:
+def test_log_in_pieces(make_environment: MakeEnvironment) -> None:
     """A character that arrives in two pieces is one, and so is a line's end."""
     pieces = (b"caf\xc3", b"\xa9\r", b"\n\xe2\x82")
     source = (
         "import os, time\ndef handler(event, context):\n"
         f"    for piece in {pieces}:\n        os.write(1, piece)\n        time.sleep(0.05)\n"
     )
-    [_, *written, _] = invoke(make_world(source), b"{}").logs.splitlines()
+    [_, *written, _] = invoke(make_environment(source), b"{}").logs.splitlines()
 
     assert ["café", "\ufffdEND"] == [line.partition(" ")[0] for line in written]
 
 
-def test_exception(make_world: MakeWorld, mode: Mode) -> None:
+def test_exception(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A handler's exception comes back with its type, text and stack, and is no exception here."""
     result = invoke(
-        make_world("def handler(event, context):\n    raise ValueError('no such order')\n", mode=mode), b"{}"
+        make_environment("def handler(event, context):\n    raise ValueError('no such order')\n", mode=mode), b"{}"
     )
     told = json.loads(result.payload)
 
@@ -75,33 +75,33 @@ def test_exception(make_world: MakeWorld, mode: Mode) -> None:
     assert "Status" not in result.logs
 
 
-def test_missing_module(make_world: MakeWorld, mode: Mode) -> None:
+def test_missing_module(make_environment: MakeEnvironment, mode: Mode) -> None:
     """What is in neither the layer nor the package is missing, although it is installed beside lamina."""
     source = "import httpx\ndef handler(event, context): ..."
 
     expected = FunctionError(
         type="Runtime.ImportModuleError", message="Unable to import module 'app': No module named 'httpx'"
     )
-    assert expected == _failure(make_world, source, mode)
+    assert expected == _failure(make_environment, source, mode)
 
 
-def test_missing_function(make_world: MakeWorld, mode: Mode) -> None:
+def test_missing_function(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A handler that its module lacks is named with the module."""
     expected = FunctionError(type="Runtime.HandlerNotFound", message="Handler 'other' missing on module 'app'")
-    assert expected == _failure(make_world, "", mode, handler="app.other")
+    assert expected == _failure(make_environment, "", mode, handler="app.other")
 
 
-def test_malformed_handler(make_world: MakeWorld, mode: Mode) -> None:
+def test_malformed_handler(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A handler without a dot names no module."""
-    error = _failure(make_world, "", mode, handler="handler")
+    error = _failure(make_environment, "", mode, handler="handler")
 
     expected = "Bad handler 'handler': not enough values to unpack (expected 2, got 1)"
     assert ("Runtime.MalformedHandlerName", expected) == (error.type, error.message)
 
 
-def test_syntax_error(make_world: MakeWorld, mode: Mode) -> None:
+def test_syntax_error(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A module that is not Python is reported with file and line."""
-    error = _failure(make_world, "x = = 1\n", mode)
+    error = _failure(make_environment, "x = = 1\n", mode)
 
     assert ("Runtime.UserCodeSyntaxError", "Syntax error in module 'app': invalid syntax (app.py, line 1)") == (
         error.type,
@@ -110,9 +110,9 @@ def test_syntax_error(make_world: MakeWorld, mode: Mode) -> None:
     assert error.stack_trace[0].endswith('app.py" Line 1\n    x = = 1\n')
 
 
-def test_error_while_loading(make_world: MakeWorld, mode: Mode) -> None:
+def test_error_while_loading(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Any other exception of the module itself keeps its own type, and its letters."""
-    error = _failure(make_world, "raise KeyError('TÄBLE')", mode)
+    error = _failure(make_environment, "raise KeyError('TÄBLE')", mode)
 
     assert ("KeyError", "'TÄBLE'") == (error.type, error.message)
 
@@ -126,27 +126,27 @@ def test_error_while_loading(make_world: MakeWorld, mode: Mode) -> None:
         ("os.kill(os.getpid(), signal.SIGTERM)", "signal: terminated"),
     ],
 )
-def test_exit_in_handler(make_world: MakeWorld, mode: Mode, statement: str, words: str) -> None:
+def test_exit_in_handler(make_environment: MakeEnvironment, mode: Mode, statement: str, words: str) -> None:
     """A process that ends during an invocation is worded by its status."""
     source = f"import os, signal, sys\ndef handler(event, context): {statement}"
 
     expected = FunctionError(
         type="Runtime.ExitError", message=f"RequestId: ID Error: Runtime exited with error: {words}"
     )
-    assert expected == _failure(make_world, source, mode)
+    assert expected == _failure(make_environment, source, mode)
 
 
-def test_exit_without_reason(make_world: MakeWorld, mode: Mode) -> None:
+def test_exit_without_reason(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A process that ends well, but without an answer, gave no reason."""
     expected = FunctionError(
         type="Runtime.ExitError", message="RequestId: ID Error: Runtime exited without providing a reason"
     )
-    assert expected == _failure(make_world, "import os\ndef handler(event, context): os._exit(0)", mode)
+    assert expected == _failure(make_environment, "import os\ndef handler(event, context): os._exit(0)", mode)
 
 
-def test_exit_while_loading(make_world: MakeWorld, mode: Mode) -> None:
+def test_exit_while_loading(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A process that ends before it asks for an event has failed to initialise, and the log says in which phase."""
-    result = invoke(make_world("import os\nprint('bye', flush=True)\nos._exit(5)", mode=mode), b"{}")
+    result = invoke(make_environment("import os\nprint('bye', flush=True)\nos._exit(5)", mode=mode), b"{}")
 
     assert result.error is not None
     assert f"RequestId: {result.request_id} Error: Runtime exited with error: exit status 5" == result.error.message
@@ -159,10 +159,10 @@ def test_exit_while_loading(make_world: MakeWorld, mode: Mode) -> None:
     assert {"errorType": "Runtime.ExitError", "errorMessage": result.error.message} == json.loads(result.payload)
 
 
-def test_timeout(make_world: MakeWorld, mode: Mode) -> None:
+def test_timeout(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A handler that takes longer than its timeout is ended, in the words and with the duration of the limit."""
     source = "import time\ndef handler(event, context):\n    print('before')\n    time.sleep(60)"
-    result = invoke(make_world(source, mode=mode, settings=function(timeout_seconds=1)), b"{}")
+    result = invoke(make_environment(source, mode=mode, settings=function(timeout_seconds=1)), b"{}")
 
     expected = FunctionError(
         type="Sandbox.Timedout", message=f"RequestId: {result.request_id} Error: Task timed out after 1.00 seconds"
@@ -175,10 +175,10 @@ def test_timeout(make_world: MakeWorld, mode: Mode) -> None:
     assert lines[-1].endswith("\tStatus: timeout")
 
 
-def test_slow_start_is_tried_again(make_world: MakeWorld, mode: Mode) -> None:
+def test_slow_start_is_tried_again(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Initialisation that exceeds its own limit begins anew inside the invocation, under the function's timeout."""
     source = "import time\ntime.sleep(0.7)\ndef handler(event, context): return 'late'"
-    with ExecutionEnvironment(make_world(source, mode=mode), init_seconds=0.3) as session:
+    with ExecutionEnvironment(make_environment(source, mode=mode), init_seconds=0.3) as session:
         result = session.invoke(b"{}")
 
     assert (b'"late"', None, None) == (result.payload, result.error, result.init_ms)
@@ -186,20 +186,20 @@ def test_slow_start_is_tried_again(make_world: MakeWorld, mode: Mode) -> None:
     assert result.logs.startswith("INIT_REPORT Init Duration: 300.00 ms\tPhase: init\tStatus: timeout\n")
 
 
-def test_endless_start_times_out(make_world: MakeWorld, mode: Mode) -> None:
+def test_endless_start_times_out(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Initialisation that also exceeds the function's timeout ends the invocation."""
-    world = make_world("import time\ntime.sleep(60)", mode=mode, settings=function(timeout_seconds=1))
-    with ExecutionEnvironment(world, init_seconds=0.2) as session:
+    environment = make_environment("import time\ntime.sleep(60)", mode=mode, settings=function(timeout_seconds=1))
+    with ExecutionEnvironment(environment, init_seconds=0.2) as session:
         result = session.invoke(b"{}")
 
     assert result.error is not None
     assert "Sandbox.Timedout" == result.error.type
 
 
-def test_out_of_memory(make_world: MakeWorld, mode: Mode) -> None:
+def test_out_of_memory(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A process that holds more than its memory is killed, and the report says so with the limit."""
     source = "import time\ndef handler(event, context):\n    data = b'x' * 300_000_000\n    time.sleep(5)\n    return len(data)"
-    result = invoke(make_world(source, mode=mode, settings=function(memory_mb=128)), b"{}")
+    result = invoke(make_environment(source, mode=mode, settings=function(memory_mb=128)), b"{}")
 
     expected = FunctionError(
         type="Runtime.OutOfMemory",
@@ -210,36 +210,36 @@ def test_out_of_memory(make_world: MakeWorld, mode: Mode) -> None:
     assert result.logs.endswith("\tStatus: error\tError Type: Runtime.OutOfMemory\n")
 
 
-def test_brief_excess_counts(make_world: MakeWorld, mode: Mode) -> None:
+def test_brief_excess_counts(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Memory that was given back before the response was too much all the same."""
     source = "def handler(event, context):\n    data = b'x' * 300_000_000\n    return len(data)"
-    result = invoke(make_world(source, mode=mode, settings=function(memory_mb=128)), b"{}")
+    result = invoke(make_environment(source, mode=mode, settings=function(memory_mb=128)), b"{}")
 
     assert result.error is not None
     assert "Runtime.OutOfMemory" == result.error.type
 
 
-def test_memory_of_children_counts(make_world: MakeWorld, mode: Mode) -> None:
+def test_memory_of_children_counts(make_environment: MakeEnvironment, mode: Mode) -> None:
     """What a function's own subprocesses hold is part of its memory."""
     source = (
         "import subprocess, sys\ndef handler(event, context):\n"
         "    code = 'import time; data = b\"x\" * 300_000_000; time.sleep(5)'\n"
         "    return subprocess.run([sys.executable, '-c', code]).returncode"
     )
-    result = invoke(make_world(source, mode=mode, settings=function(memory_mb=128)), b"{}")
+    result = invoke(make_environment(source, mode=mode, settings=function(memory_mb=128)), b"{}")
 
     assert result.error is not None
     assert "Runtime.OutOfMemory" == result.error.type
 
 
-def test_log(make_world: MakeWorld, mode: Mode) -> None:
+def test_log(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Output, errors and log records appear in order between the platform's lines, and as they are written."""
     source = (
         "import logging, sys\nprint('loading')\ndef handler(event, context):\n    print('out')\n"
         "    print('err', file=sys.stderr)\n    logging.getLogger().warning('careful')\n    return 1"
     )
     shown: list[str] = []
-    result = invoke(make_world(source, mode=mode), b"{}", on_log=shown.append)
+    result = invoke(make_environment(source, mode=mode), b"{}", on_log=shown.append)
     lines = result.logs.splitlines()
 
     assert result.logs == "".join(shown)
@@ -256,23 +256,23 @@ def test_log(make_world: MakeWorld, mode: Mode) -> None:
     assert 7 == len(lines)
 
 
-def test_log_of_a_slow_reader(make_world: MakeWorld, mode: Mode) -> None:
+def test_log_of_a_slow_reader(make_environment: MakeEnvironment, mode: Mode) -> None:
     """What a module writes precedes the invocation's first line, however long the log takes to be shown."""
     source = (
         "import time\nprint('one', flush=True)\ntime.sleep(0.1)\nprint('two', flush=True)\n"
         "def handler(event, context): ..."
     )
-    result = invoke(make_world(source, mode=mode), b"{}", on_log=lambda _: time.sleep(0.3))
+    result = invoke(make_environment(source, mode=mode), b"{}", on_log=lambda _: time.sleep(0.3))
 
     assert ["one", "two", f"START RequestId: {result.request_id} Version: $LATEST"] == result.logs.splitlines()[:3]
 
 
-def test_events_share_a_process(make_world: MakeWorld, mode: Mode) -> None:
+def test_events_share_a_process(make_environment: MakeEnvironment, mode: Mode) -> None:
     """One session keeps its process, and with it the module's state and /tmp, from event to event."""
     source = (
         "import os\nseen = []\ndef handler(event, context):\n    seen.append(event)\n    return [os.getpid(), seen]"
     )
-    with ExecutionEnvironment(make_world(source, mode=mode)) as session:
+    with ExecutionEnvironment(make_environment(source, mode=mode)) as session:
         first, second, third = (session.invoke(str(number).encode()) for number in range(3))
 
     pid = json.loads(first.payload)[0]
@@ -280,22 +280,22 @@ def test_events_share_a_process(make_world: MakeWorld, mode: Mode) -> None:
     assert [True, False, False] == [one.init_ms is not None for one in (first, second, third)]
 
 
-def test_failure_starts_anew(make_world: MakeWorld, mode: Mode) -> None:
+def test_failure_starts_anew(make_environment: MakeEnvironment, mode: Mode) -> None:
     """After an exception the process goes on; after its end there is a new one."""
     source = (
         "import os\ncount = 0\ndef handler(event, context):\n    global count\n    count += 1\n"
         "    if event == 'raise': raise RuntimeError('no')\n    if event == 'exit': os._exit(1)\n    return count"
     )
-    with ExecutionEnvironment(make_world(source, mode=mode)) as session:
+    with ExecutionEnvironment(make_environment(source, mode=mode)) as session:
         results = [session.invoke(json.dumps(event).encode()) for event in ("", "raise", "", "exit", "")]
 
     assert [None, "RuntimeError", None, "Runtime.ExitError", None] == [one.error and one.error.type for one in results]
     assert [b"1", b"3", b"1"] == [one.payload for one in results if one.error is None]
 
 
-def test_unserialisable_response(make_world: MakeWorld, mode: Mode) -> None:
+def test_unserialisable_response(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A response that is not JSON is the runtime's error, not ours."""
-    error = _failure(make_world, "def handler(event, context): return {1, 2}", mode)
+    error = _failure(make_environment, "def handler(event, context): return {1, 2}", mode)
 
     assert ("Runtime.MarshalError", "Unable to marshal response: Object of type set is not JSON serializable") == (
         error.type,
@@ -303,27 +303,27 @@ def test_unserialisable_response(make_world: MakeWorld, mode: Mode) -> None:
     )
 
 
-def test_response_too_large(make_world: MakeWorld, mode: Mode) -> None:
+def test_response_too_large(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A response over Lambda's limit is refused with both numbers that matter: the words are Lambda's."""
-    error = _failure(make_world, "def handler(event, context): return 'x' * 7_000_000", mode)
+    error = _failure(make_environment, "def handler(event, context): return 'x' * 7_000_000", mode)
 
     expected = "Response payload size exceeded maximum allowed payload size (6291556 bytes)."
     assert ("Function.ResponseSizeTooLarge", expected) == (error.type, error.message)
 
 
-def test_event_too_large(make_world: MakeWorld, mode: Mode) -> None:
+def test_event_too_large(make_environment: MakeEnvironment, mode: Mode) -> None:
     """An event over Lambda's limit is refused before anything starts."""
-    world = make_world("", mode=mode)
+    environment = make_environment("", mode=mode)
     limit = facts().limits.event_bytes
     with pytest.raises(ConfigError) as caught:
-        invoke(world, b" " * (limit + 1))
+        invoke(environment, b" " * (limit + 1))
 
     assert f"The event has {limit + 1} bytes, and Lambda takes {limit}" == str(caught.value)
 
 
-def test_missing_boto3_is_explained(make_world: MakeWorld, mode: Mode) -> None:
+def test_missing_boto3_is_explained(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A module that Lambda's own runtime brings along is missing here, and the hint says why."""
-    result = invoke(make_world("import boto3", mode=mode), b"{}")
+    result = invoke(make_environment("import boto3", mode=mode), b"{}")
 
     expected = (
         "`boto3` is part of Lambda's own runtime, whose version changes without you; "
@@ -332,9 +332,9 @@ def test_missing_boto3_is_explained(make_world: MakeWorld, mode: Mode) -> None:
     assert expected == result.hint
 
 
-def test_missing_module_is_explained(make_world: MakeWorld, mode: Mode) -> None:
+def test_missing_module_is_explained(make_environment: MakeEnvironment, mode: Mode) -> None:
     """For any other missing module the hint asks for its distribution."""
-    result = invoke(make_world("import numpy.linalg", mode=mode), b"{}")
+    result = invoke(make_environment("import numpy.linalg", mode=mode), b"{}")
 
     expected = "neither the layers nor the package hold `numpy`: is its distribution locked, and not excluded?"
     assert expected == result.hint

@@ -15,20 +15,17 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from lamina.local.guest.order import Order
+    from lamina.local.guest.request import StartRequest
 
 _FLOOD = "import os\nwhile True: os.write(1, bytes(65536))"
 
 
-def _order(code: str, directory: Path) -> Order:
+def _request(code: str, directory: Path) -> StartRequest:
     return {
         "arguments": [sys.executable, "-S", "-c", code],
         "environment": {},
         "directory": str(directory),
-        "plan": None,
         "detached": True,
-        "memory_bytes": None,
-        "file_descriptors": None,
     }
 
 
@@ -40,7 +37,7 @@ def test_flood(tmp_path: Path) -> None:
         flooded.set()
         time.sleep(0.01)
 
-    with Process(_order(_FLOOD, tmp_path), on_log=slowly) as process:
+    with Process(_request(_FLOOD, tmp_path), on_log=slowly) as process:
         flooded.wait(20)
         held = process.memory()
 
@@ -55,7 +52,7 @@ def test_failing_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def refuse(_: bytes) -> None:
         raise OSError
 
-    with Process(_order(_FLOOD, tmp_path), on_log=refuse) as process:
+    with Process(_request(_FLOOD, tmp_path), on_log=refuse) as process:
         ended = process.wait(20)
         pid = process.pid
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.local.process import Ended
-from lamina.local.runtime_api import Event, Failure, Reply, RuntimeApi
+from lamina.local.response import Failure, Response
+from lamina.local.runtime_api import Event, RuntimeApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,7 +61,7 @@ def test_event_and_response() -> None:
         status, headers, body = waiting.result(5)
         accepted = runtime.ask("POST", "/2018-06-01/runtime/invocation/one/response", b'"done"')
 
-        assert Reply(payload=b'"done"') == outcome.result(5)
+        assert Response(payload=b'"done"') == outcome.result(5)
 
     assert (200, b'{"a":1}') == (status, body)
     expected = {
@@ -102,7 +103,7 @@ def test_chunked_response() -> None:
         headers = {"Transfer-Encoding": "chunked"}
         runtime.ask("POST", "/2018-06-01/runtime/invocation/one/response", iter([b'"a', b'b"']), headers)
 
-    assert [Reply(payload=b'"ab"')] == outcomes
+    assert [Response(payload=b'"ab"')] == outcomes
 
 
 def test_streamed_response_that_breaks_off() -> None:
@@ -185,7 +186,7 @@ def test_end_of_the_process() -> None:
 
 def test_end_of_the_process_after_its_answer() -> None:
     """What a runtime has answered counts, also if it is gone before that is known: as after a response that was too large."""
-    reply = Reply(payload=b"1")
+    reply = Response(payload=b"1")
     with _serving() as (api, _), ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(api.exchange, _event(), 5)
         assert api.take() is not None

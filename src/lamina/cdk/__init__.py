@@ -3,12 +3,12 @@ Constructs for the AWS CDK: a layer from the project's lock, and functions that 
 
 ::
 
-    entry ──builds──▶ Answer (Service, Build, Problem) ──choice──▶ Layer, Package ──assets──▶ Code ──▶ LayerVersion, Function
-                                                  └──────────────telling──────────────────────────────▶ annotations of the stack
+    entry ──builds──▶ Answer (Service, Build, Problem) ──lookup──▶ Layer, Package ──assets──▶ Code ──▶ LayerVersion, Function
+                                                  └──────────────annotations──────────────────────────▶ annotations of the stack
 
-`builds` asks the same `lamina.pipeline.build.build` as the command, once, and knows nothing of CDK; `choice` picks what a construct wants;
-`attached` decides on the layers of a function; `texts` checks what else a layer is given; `assets` hands zips over under the identity
-that lamina gives them; `telling` words what is wrong as CDK shows it, and nothing here raises for it. Needs the extra ``cdk``.
+`builds` asks the same `lamina.pipeline.build.build` as the command, once, and knows nothing of CDK; `lookup` picks what a construct wants;
+`function_layers` decides on the layers of a function; `assets` hands zips over under the identity
+that lamina gives them; `annotations` words what is wrong as CDK shows it, and nothing here raises for it. Needs the extra ``cdk``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(extra="cdk", purpose="`lamina.cdk`") from error
 
-from lamina.cdk.alias import live_alias
-from lamina.cdk.function import PythonFunction
+from lamina.cdk.function import PythonFunction, live_alias
 from lamina.cdk.layer import PythonLayerVersion
 
 __all__ = ["PythonFunction", "PythonLayerVersion", "live_alias"]

@@ -15,7 +15,6 @@ from aws_cdk.aws_lambda import Architecture, Code, Runtime, RuntimeFamily
 
 from lamina.aws.api.protocols import Account
 from lamina.aws.publish.naming import Keys, fill
-from lamina.core.target import runtimes
 from lamina.core.toml import data_path
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ __all__ = [
     "lambda_runtime",
     "layer_in_bucket",
     "layer_zip",
-    "newest_runtime",
     "not_built",
     "package_zip",
 ]
@@ -90,11 +88,6 @@ def lambda_runtime(name: str) -> Runtime:
     """Return what CDK calls the runtime *name*; one that it does not know yet is described to it."""
     known = getattr(Runtime, name.upper().replace("PYTHON", "PYTHON_").replace(".", "_"), None)
     return known if isinstance(known, Runtime) else Runtime(name, RuntimeFamily.PYTHON, supports_inline_code=True)
-
-
-def newest_runtime() -> str:
-    """Return a runtime for what cannot be deployed anyway."""
-    return runtimes()[-1].name
 
 
 @cache

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from lamina.aws.publish import config as publishing
 from lamina.core.errors import ConfigError, LaminaError
+from lamina.core.reporter import Silent
 from lamina.core.values import Severity
 from lamina.pipeline import report, state
 from lamina.project import config
@@ -144,13 +145,10 @@ class Builds:
             builds = tuple(each.build for each in result.targets)
             answer = _judged(read, builds)
             if not all(each.reused for each in builds) and answer.builds:
-                self._say(_summary(result))
+                _Talk(self._stream).note(_summary(result))
         if not answer.builds:
             self._failures[project] = (inputs, answer)
         return answer
-
-    def _say(self, text: str) -> None:
-        _Talk(self._stream).note(text)
 
 
 # Synthesizing is single-threaded: JavaScript is on the other side.
@@ -158,17 +156,11 @@ SHARED = Builds()
 """What all constructs of this process share."""
 
 
-class _Talk:
+class _Talk(Silent):
     """A reporter that passes on what needs a reader, on lines of their own."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-
-    def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
-        """Ignore."""
-
-    def advance(self, amount: int) -> None:
-        """Ignore."""
 
     def note(self, message: str) -> None:
         stream = self._stream or sys.stderr
@@ -184,7 +176,10 @@ def _standing(project: Path, targets: Sequence[Target]) -> tuple[Build, ...] | N
     if state.recall(str(project), _NOTHING_ELSE) is None:
         return None
     try:
-        first, *others = [report.read(project), *(_other(project, target) for target in targets[1:])]
+        first, *others = [
+            report.read(project),
+            *(report.read(project, report.place_of(target)) for target in targets[1:]),
+        ]
     except ConfigError:
         # Left by another version, or damaged: it is made anew, which needs no comment.
         return None
@@ -201,10 +196,6 @@ def _stamps(answer: Answer) -> list[tuple[int, ...]]:
 
 def _overtaken(project: Path) -> Problem:
     return Problem(message=f"`{project}` was built again while the app was put together\nhint: synthesize again")
-
-
-def _other(project: Path, target: Target) -> Build:
-    return report.read(project, report.place_of(target))
 
 
 def _judged(read: Answer, builds: tuple[Build, ...]) -> Answer:

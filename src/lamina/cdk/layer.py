@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import RemovalPolicy, Stack, Token
 from aws_cdk.aws_lambda import LayerVersion
 
-from lamina.aws.publish.naming import describe, plain_runtime
-from lamina.cdk import assets, telling, texts
+from lamina.aws.api.facts import fits
+from lamina.aws.api.protocols import Account
+from lamina.aws.publish.naming import describe, fill, placeholders, plain_runtime
+from lamina.cdk import assets
+from lamina.cdk.annotations import add_errors, add_problems, add_warning
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
-from lamina.cdk.choice import Asked, LayerChoice, choose_layer, platform
+from lamina.cdk.lookup import FoundLayer, RequestedTarget, find_layer, platform
+from lamina.core.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
     from aws_cdk.aws_lambda import Architecture, Code, Runtime
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
     from lamina.cdk.builds import Answer
 
 __all__ = ["PythonLayerVersion", "StackEnvironment"]
+
+# What the placeholders of a bucket's name become has the same letters everywhere.
+_SOMEWHERE = Account(id="123456789012", partition="aws", region="eu-west-1")
 
 
 class PythonLayerVersion(LayerVersion):
@@ -60,14 +67,14 @@ class PythonLayerVersion(LayerVersion):
         that it can be left in place while migrating: there is no
         container to configure, and a warning says so.
         """
-        asked = _asked(compatible_runtimes, compatible_architectures)
+        requested = _requested(compatible_runtimes, compatible_architectures)
         self.place = StackEnvironment.of(scope)
         """The stack that it is in."""
         answer = self.place.look(entry)
-        choice = choose_layer(answer, layer, asked)
+        choice = find_layer(answer, layer, requested)
         bucket_name = bucket if isinstance(bucket, str) or bucket is None else bucket.bucket_name
         mistakes = tuple(
-            texts.mistakes(
+            _mistakes(
                 bucket=bucket_name, description=description, layer_version_name=layer_version_name, license_info=license
             )
         )
@@ -92,10 +99,10 @@ class PythonLayerVersion(LayerVersion):
         """What `[tool.lamina.layers]` calls it; empty where that could not be told."""
         self.digest = choice.layer.digest if choice.layer else None
         """The layer's identity; ``None`` where nothing was built."""
-        telling.tell(self, answer.problems)
-        telling.complain(self, (*choice.complaints, *mistakes))
+        add_problems(self, answer.problems)
+        add_errors(self, (*choice.errors, *mistakes))
         if bundling is not None:
-            telling.warn(
+            add_warning(
                 self,
                 "bundling",
                 "`bundling` configures a container, and lamina uses none: what it builds for is in `[tool.lamina]`",
@@ -118,10 +125,10 @@ class PythonLayerVersion(LayerVersion):
 
         Each stack has its own, over one asset: a layer that another stack exports could never be updated while it is in use.
         """
-        asked = _asked(compatible_runtimes, compatible_architectures)
+        requested = _requested(compatible_runtimes, compatible_architectures)
         place = StackEnvironment.of(scope)
         answer = place.look(entry)
-        id_ = _id(answer, choose_layer(answer, layer, asked))
+        id_ = _id(answer, find_layer(answer, layer, requested))
         if id_ not in place.layers:
             place.layers[id_] = cls(
                 place.stack,
@@ -137,7 +144,7 @@ class PythonLayerVersion(LayerVersion):
         if answer.service is not None and not (found.project and found.project.samefile(answer.service.root)):
             called = f"called `{answer.service.name}`" if answer.service.is_named else "without a name"
             fact = f"`{found.project}` and `{answer.service.root}` are both {called}, in one stack"
-            telling.complain(found, [f"{fact}\nhint: give each a name of its own in `[project]`"])
+            add_errors(found, [f"{fact}\nhint: give each a name of its own in `[project]`"])
         return found
 
 
@@ -181,14 +188,14 @@ def _is_wanted(stack: Stack | None) -> bool:
     return stack is not None and (stack.bundling_required or _is_wanted(stack.nested_stack_parent))
 
 
-def _asked(runtimes: Sequence[Runtime] | None, architectures: Sequence[Architecture] | None) -> Asked:
-    return Asked(
+def _requested(runtimes: Sequence[Runtime] | None, architectures: Sequence[Architecture] | None) -> RequestedTarget:
+    return RequestedTarget(
         runtimes=tuple(each.name for each in runtimes or ()),
         architectures=tuple(each.name for each in architectures or ()),
     )
 
 
-def _code(scope: Construct, answer: Answer, choice: LayerChoice, *, bucket: str | None, as_asset: bool) -> Code:
+def _code(scope: Construct, answer: Answer, choice: FoundLayer, *, bucket: str | None, as_asset: bool) -> Code:
     if choice.layer is None:
         return not_built()
     config = answer.publish
@@ -198,27 +205,56 @@ def _code(scope: Construct, answer: Answer, choice: LayerChoice, *, bucket: str 
     return assets.layer_in_bucket(scope, choice.layer, where, prefix=config.prefix)
 
 
-def _runtimes(choice: LayerChoice) -> list[Runtime] | None:
+def _runtimes(choice: FoundLayer) -> list[Runtime] | None:
     """Return what CDK compares with each function's runtime, and raises: what is complained about already is for any."""
-    return [assets.lambda_runtime(choice.target.runtime)] if choice.target and not choice.complaints else None
+    return [assets.lambda_runtime(choice.target.runtime)] if choice.target and not choice.errors else None
 
 
-def _architectures(choice: LayerChoice, given: Sequence[Architecture] | None) -> list[Architecture] | None:
-    fitting = () if choice.complaints else given or ()
+def _architectures(choice: FoundLayer, given: Sequence[Architecture] | None) -> list[Architecture] | None:
+    fitting = () if choice.errors else given or ()
     return list(fitting) or [assets.lambda_architecture(name) for name in choice.architectures] or None
 
 
-def _description(choice: LayerChoice) -> str | None:
+def _description(choice: FoundLayer) -> str | None:
     if choice.layer is None or choice.target is None:
         return None
     where = platform(choice.target.runtime, choice.architectures)
     return describe(choice.layer.digest, where, choice.layer.distributions)
 
 
-def _id(answer: Answer, choice: LayerChoice) -> str:
+def _id(answer: Answer, choice: FoundLayer) -> str:
     """Return an id that does not depend on the machine or directory, so that the logical id is the same everywhere."""
     service = answer.service.name if answer.service and answer.service.is_named else ""
     parts = ["Lamina", service, choice.name]
     if choice.target is not None and answer.service is not None and choice.target != answer.service.target:
         parts += [plain_runtime(choice.target), str(choice.target.architecture)]
     return "-".join(part for part in parts if part)
+
+
+def _mistakes(
+    *, bucket: str | None, description: str | None, layer_version_name: str | None, license_info: str | None
+) -> Iterator[str]:
+    """Yield what AWS would refuse in the middle of a deployment; what only the deployment knows is not looked at."""
+    limits = quotas()
+    yield from _length("description", description, limits.layer_description_characters)
+    yield from _length("license", license_info, limits.layer_license_characters)
+    yield from _length("layer_version_name", layer_version_name, limits.layer_name_characters)
+    # Lambda takes a layer's ARN for its name, too.
+    if layer_version_name and not layer_version_name.startswith("arn:") and _is_wrong("layer-name", layer_version_name):
+        yield f"`layer_version_name`: `{layer_version_name}` is no layer's name: letters, digits, `-` and `_`"
+    if bucket and _is_wrong("bucket", _filled(bucket)):
+        yield f"`bucket`: `{bucket}` is no bucket's name, with `{{account}}`, `{{region}}` and `{{partition}}` replaced"
+
+
+def _length(name: str, text: str | None, most: int) -> Iterator[str]:
+    if text is not None and len(text) > most and not Token.is_unresolved(text):
+        yield f"`{name}` has {len(text)} characters, and Lambda takes {most}"
+
+
+def _is_wrong(kind: str, text: str) -> bool:
+    return not fits(kind, text) and not Token.is_unresolved(text)
+
+
+def _filled(bucket: str) -> str:
+    known = {"account", "partition", "region"}.issuperset(placeholders(bucket))
+    return fill(bucket, _SOMEWHERE) if known else bucket

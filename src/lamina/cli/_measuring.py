@@ -13,23 +13,22 @@ from lamina.cli import _shares
 from lamina.cli._console import Console
 from lamina.cli.coldstart import misplaced
 from lamina.cli.invoke import last_options, open_build
-from lamina.coldstart import gates
+from lamina.coldstart import thresholds
 from lamina.coldstart.cpu import Unavailable, limited
 from lamina.coldstart.measure import Schedule, conduct
 from lamina.coldstart.study import BANNER, Study, compare, document
-from lamina.coldstart.variants import Showing, subjects, without
+from lamina.coldstart.variants import EnvironmentOptions, at_revision, subjects, without
 from lamina.core.errors import ConfigError
 from lamina.local.artifacts import read
-from lamina.local.settings import additional_variables
-from lamina.local.world import Mode
+from lamina.local.environment import Mode, additional_variables
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from lamina.coldstart.cpu import Limit
-    from lamina.coldstart.gates import Baseline, Verdict
     from lamina.coldstart.measure import Measurement, Subject
+    from lamina.coldstart.thresholds import Baseline, Verdict
 
 __all__ = ["run", "showing"]
 
@@ -39,14 +38,14 @@ _TRACED = 3
 def run(arguments: argparse.Namespace) -> int:
     """Measure, show, write what is to be written, and judge."""
     _check(arguments)
-    baseline = gates.read(arguments.baseline) if arguments.max_regression is not None else None
+    baseline = thresholds.read(arguments.baseline) if arguments.max_regression is not None else None
     console = Console.of(arguments)
     with ExitStack() as stack:
         stack.callback(console.close)
         limit = _limit(arguments, console)
         if limit is not None:
             stack.enter_context(limit)
-        base = subjects(open_build(arguments), arguments.functions, showing=showing(arguments))
+        base = subjects(open_build(arguments), arguments.functions, options=showing(arguments))
         sides = [*base, *_variants(arguments, base, stack, console)]
         if arguments.svg is not None and len(sides) > 1:
             raise ConfigError("One chart is of one function", hint="name it, or take all of them: --html FILE")
@@ -64,9 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if study.ok else 1
 
 
-def showing(arguments: argparse.Namespace) -> Showing:
+def showing(arguments: argparse.Namespace) -> EnvironmentOptions:
     """Return how the command line wants worlds to be shown."""
-    return Showing(
+    return EnvironmentOptions(
         mode=Mode(arguments.mode),
         additional=additional_variables(arguments.env, os.environ, credentials=arguments.credentials),
     )
@@ -125,7 +124,7 @@ def _variants(
             raise ConfigError(
                 f"`{arguments.compare}` has none of these functions", hint="compare builds of one service"
             )
-        found += subjects(other, shared, variant=arguments.compare, showing=showing(arguments))
+        found += subjects(other, shared, variant=arguments.compare, options=showing(arguments))
     return found
 
 
@@ -133,12 +132,11 @@ def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitSt
     directory = Path(arguments.compare).absolute()
     if directory.is_dir():
         return directory
-    from lamina.aws.store.team import team_store  # noqa: PLC0415
-    from lamina.coldstart import revision  # noqa: PLC0415 - only this needs the pipeline
+    from lamina.aws.store.team import team_store  # noqa: PLC0415 - only this needs the pipeline
 
-    project = base[0].world.scratch.parents[2]
+    project = base[0].environment.scratch.parents[2]
     return stack.enter_context(
-        revision.built(project, arguments.compare, last_options(project), team_store=team_store, reporter=console)
+        at_revision(project, arguments.compare, last_options(project), team_store=team_store, reporter=console)
     )
 
 
@@ -150,10 +148,12 @@ def _judged(
     console: Console,
 ) -> Study:
     base = [each for each in measured if not each.subject.variant]
-    now = gates.circumstances(base[0].subject.world.target.runtime, limit.share if limit is not None else None)
+    now = thresholds.circumstances(
+        base[0].subject.environment.target.runtime, limit.share if limit is not None else None
+    )
     verdicts: list[Verdict] = []
     if arguments.budget_ms is not None:
-        verdicts += gates.judge_budget(base, arguments.budget_ms)
+        verdicts += thresholds.judge_budget(base, arguments.budget_ms)
     if baseline is not None:
         if baseline.circumstances != now:
             console.warn(
@@ -166,9 +166,9 @@ def _judged(
                 f"`{arguments.baseline}` does not know {', '.join(f'`{name}`' for name in new)}, so nothing was compared",
                 hint="write it anew with them: --write-baseline",
             )
-        verdicts += gates.judge_regression(base, baseline, arguments.max_regression)
+        verdicts += thresholds.judge_regression(base, baseline, arguments.max_regression)
     if arguments.write_baseline:
-        gates.write(arguments.baseline, base, now)
+        thresholds.write(arguments.baseline, base, now)
         console.note(f"baseline written: `{arguments.baseline}`")
     return Study(
         circumstances=now,

@@ -30,12 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("; ".join(mistakes), hint="see: lamina coldstart --help")
     console = Console.of(arguments)
     artifacts = open_build(arguments)
-    chosen = subjects(artifacts, arguments.functions, showing=showing(arguments))
+    chosen = subjects(artifacts, arguments.functions, options=showing(arguments))
     events = _events(arguments.event, chosen)
     found: dict[str, frozenset[str]] = {}
     failures = 0
     for subject in chosen:
-        run = start(subject.world, traced=True, events=events.get(subject.function, ()))
+        run = start(subject.environment, traced=True, events=events.get(subject.function, ()))
         if run.failure is not None or run.trace is None:
             console.warn(f"`{subject.function}` cannot start and was not recorded: {run.failure}")
             failures += 1

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.coldstart.measure import Measurement
-    from lamina.coldstart.spread import Difference
+    from lamina.coldstart.quantiles import Difference
     from lamina.coldstart.study import Comparison, Study
 
 __all__ = ["lines"]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import argparse
 
     from lamina.local.artifacts import Artifacts
+    from lamina.local.environment import FunctionEnvironment
     from lamina.local.invoke import InvocationResult
-    from lamina.local.world import World
     from lamina.pipeline.context import BuildOptions
 
 __all__ = ["EXAMPLE", "HELP", "add_world_options", "configure", "find_world", "last_options", "open_build", "run"]
@@ -167,15 +167,15 @@ def find_world(
     *,
     memory_mb: int | None = None,
     timeout_seconds: int | None = None,
-) -> World:
+) -> FunctionEnvironment:
     """Return the world of *function*, or of any if all see the same, as the command line wants it."""
     import os  # noqa: PLC0415
 
-    from lamina.local.settings import additional_variables, any_function, function_of  # noqa: PLC0415
-    from lamina.local.world import Mode, prepare  # noqa: PLC0415
+    from lamina.local.artifacts import function_of  # noqa: PLC0415
+    from lamina.local.environment import Mode, additional_variables, prepare  # noqa: PLC0415
     from lamina.project.config import load  # noqa: PLC0415
 
-    built = artifacts.function(function) if function is not None else any_function(artifacts)
+    built = artifacts.function(function) if function is not None else artifacts.any_function()
     service = load(artifacts.project)
     return prepare(
         artifacts,

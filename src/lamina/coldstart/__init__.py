@@ -3,11 +3,11 @@ Measure what a function's initialisation consists of, in fresh processes, and co
 
 ::
 
-    World, variants ──measure──▶ Measurement (times + Trace) ──attribute──▶ Share per distribution ──document──▶ JSON, table, chart
+    Subject, variants ──measure──▶ Measurement (times + Trace) ──attribute──▶ Share per distribution ──document──▶ JSON, table, chart
 
 `guest.tracer` watches from inside the process, `trace` reads what it said, `owners` knows whose file a file is, `attribution` adds up,
-`measure` runs everything interleaved, `spread` says what a difference is worth, `variants` and `revision` make the other side of a
-comparison, `gates` judges, `profile` records imports for the next build, `chart` draws. `reports` and `forced` are about cold starts
+`measure` runs everything interleaved, `quantiles` says what a difference is worth, `variants` makes the other side of a comparison,
+`thresholds` judges, `profile` records imports for the next build, `chart` draws. `reports` and `forced` are about cold starts
 that AWS saw.
 
 Times here are for comparing with each other on one machine; Lambda's are others.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.coldstart.spread import Spread
+from lamina.coldstart.quantiles import Quartiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from lamina.coldstart.owners import Owner, Owners
     from lamina.coldstart.trace import Trace
@@ -22,9 +23,9 @@ class OwnerTime:
     """What one distribution, or another owner of modules, has of an initialisation."""
 
     owner: Owner
-    own_ms: Spread
+    own_ms: Quartiles
     """In its own modules, without what they import of others."""
-    cumulative_ms: Spread
+    cumulative_ms: Quartiles
     """From where others import it to where that is done, with everything that it imports first."""
     modules: int
     compiled: int
@@ -48,21 +49,20 @@ def shares(traces: Sequence[Trace], owners: Owners) -> tuple[OwnerTime, ...]:
     """Return the shares of everyone in *traces*, repeated runs of one function, the greatest own time first."""
     sums = [_sums(trace, owners) for trace in traces]
     last = traces[-1]
-    compiled = _count(owners.of(file) for file in last.compiled)
-    imported = _count(owners.of(each.file) for each in last.imports if each.ok)
-    sizes: dict[Owner, int] = {}
+    compiled = Counter(owners.of(file) for file in last.compiled)
+    imported = Counter(owners.of(each.file) for each in last.imports if each.ok)
+    sizes: Counter[Owner] = Counter()
     for file, size in last.files:
-        owner = owners.of(file)
-        sizes[owner] = sizes.get(owner, 0) + size
-    found = {owner for each in sums for owner in each} | set(compiled) | set(sizes)
+        sizes[owners.of(file)] += size
+    found = {owner for each in sums for owner in each} | compiled.keys() | sizes.keys()
     rows = [
         OwnerTime(
             owner=owner,
-            own_ms=Spread.of([each.get(owner, (0, 0))[0] / 1e6 for each in sums]),
-            cumulative_ms=Spread.of([each.get(owner, (0, 0))[1] / 1e6 for each in sums]),
-            modules=imported.get(owner, 0),
-            compiled=compiled.get(owner, 0),
-            read_bytes=sizes.get(owner, 0),
+            own_ms=Quartiles.of([each.get(owner, (0, 0))[0] / 1e6 for each in sums]),
+            cumulative_ms=Quartiles.of([each.get(owner, (0, 0))[1] / 1e6 for each in sums]),
+            modules=imported[owner],
+            compiled=compiled[owner],
+            read_bytes=sizes[owner],
         )
         for owner in found
     ]
@@ -74,23 +74,23 @@ def modules(traces: Sequence[Trace], owners: Owners) -> tuple[ModuleShare, ...]:
     own: dict[str, list[int]] = {}
     cumulative: dict[str, list[int]] = {}
     holders: dict[str, Owner] = {}
-    compiled = {(file.place, file.path) for trace in traces for file in trace.compiled}
-    fresh: set[str] = set()
+    compiled = {file for trace in traces for file in trace.compiled}
+    compiled_modules: set[str] = set()
     for trace in traces:
         for each in trace.imports:
             if each.ok:
                 own.setdefault(each.module, []).append(each.self_ns)
                 cumulative.setdefault(each.module, []).append(each.duration_ns)
                 holders[each.module] = owners.of(each.file)
-                if each.file is not None and (each.file.place, each.file.path) in compiled:
-                    fresh.add(each.module)
+                if each.file in compiled:
+                    compiled_modules.add(each.module)
     rows = [
         ModuleShare(
             module=name,
             owner=holders[name],
             own_ms=statistics.median(times) / 1e6,
             cumulative_ms=statistics.median(cumulative[name]) / 1e6,
-            compiled=name in fresh,
+            compiled=name in compiled_modules,
         )
         for name, times in own.items()
     ]
@@ -114,10 +114,3 @@ def _sums(trace: Trace, owners: Owners) -> dict[Owner, tuple[int, int]]:
         own, cumulative = found.get(owner, (0, 0))
         found[owner] = (own + each.self_ns, cumulative + (0 if owner in outer else each.duration_ns))
     return found
-
-
-def _count(owners: Iterable[Owner]) -> dict[Owner, int]:
-    counted: dict[Owner, int] = {}
-    for owner in owners:
-        counted[owner] = counted.get(owner, 0) + 1
-    return counted

@@ -77,9 +77,8 @@ def palette(measurements: Sequence[Measurement]) -> dict[Owner, str]:
 def of(measurement: Measurement, colours: Mapping[Owner, str] | None = None) -> Chart:
     """Return the chart of the typical trace of *measurement*, in the *colours* of a palette."""
     trace = typical(measurement)
-    subject = measurement.subject
-    title = f"{subject.function}, {subject.variant}" if subject.variant else subject.function
-    return Chart(title=title, svg=_draw(trace, subject.owners, title, colours or palette([measurement])))
+    title = measurement.subject.label
+    return Chart(title=title, svg=_draw(trace, measurement.subject.owners, title, colours or palette([measurement])))
 
 
 def standalone(chart: Chart) -> str:
@@ -105,10 +104,10 @@ def _draw(trace: Trace, owners: Owners, title: str, colours: Mapping[Owner, str]
         *_legend(legend, colours, columns),
         *_axis(span, top=top, bottom=height - 6),
     ]
-    compiled = {(file.place, file.path) for file in trace.compiled}
+    compiled = set(trace.compiled)
     for index, each in enumerate(trace.imports):
         begin, level = placed[index]
-        fresh = each.file is not None and (each.file.place, each.file.path) in compiled
+        is_compiled = each.file in compiled
         parts.append(
             _rectangle(
                 each.module,
@@ -116,10 +115,10 @@ def _draw(trace: Trace, owners: Owners, title: str, colours: Mapping[Owner, str]
                 y=top + _AXIS + level * _ROW,
                 width=each.duration_ns * scale,
                 fill=colours[holders[index]],
-                fresh=fresh,
+                is_compiled=is_compiled,
                 words=f"{each.module} ({holders[index].label}): {each.duration_ns / 1e6:.2f} ms, "
                 f"{each.self_ns / 1e6:.2f} ms of its own"
-                + (", compiled because it has no bytecode" if fresh else "")
+                + (", compiled because it has no bytecode" if is_compiled else "")
                 + ("" if each.ok else ", failed"),
             )
         )
@@ -205,13 +204,13 @@ def _step(span_ms: float) -> float:
     return step
 
 
-def _rectangle(name: str, *, x: float, y: int, width: float, fill: str, fresh: bool, words: str) -> str:
+def _rectangle(name: str, *, x: float, y: int, width: float, fill: str, is_compiled: bool, words: str) -> str:
     letters = int((width - 6) / _LETTER)
     label = ""
     if letters >= 3:
         shown = _shortened(name, letters)
         label = f'<text class="on" x="{x + 4:.2f}" y="{y + 13}">{escape(shown)}</text>'
-    marked = ' class="fresh"' if fresh else ""
+    marked = ' class="fresh"' if is_compiled else ""
     return (
         f'<g><title>{escape(words)}</title><rect x="{x:.2f}" y="{y}" width="{max(width, 0.3):.2f}" height="{_ROW - 1}" '
         f'rx="1.5" fill="{fill}"{marked}/>{label}</g>'

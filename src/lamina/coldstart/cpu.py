@@ -13,12 +13,9 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from lamina.core.errors import InvokeError
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["Limit", "Unavailable", "limited"]
 
@@ -45,9 +42,7 @@ class Limit:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         end = time.monotonic() + _PATIENCE_SECONDS
         # The kernel lets go of a group a moment after its last process.
         while time.monotonic() < end:
@@ -79,9 +74,12 @@ def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cg
     *root* is where control groups are mounted, and *own* says which ones this process is in.
     """
     reasons: list[str] = []
-    for parent, quota in _parents(root, own):
-        if isinstance(quota, str):
-            reasons.append(quota)
+    quota = max(1_000, round(share * _PERIOD_US))
+    unified = {"cpu.max": f"{quota} {_PERIOD_US}"}
+    version_1 = {"cpu.cfs_period_us": str(_PERIOD_US), "cpu.cfs_quota_us": str(quota)}
+    for parent, is_unified in _parents(root, own):
+        if is_unified and (reason := _unusable(parent)):
+            reasons.append(reason)
             continue
         try:
             group = Path(tempfile.mkdtemp(prefix="lamina-", dir=parent))
@@ -89,7 +87,7 @@ def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cg
             reasons.append(f"`{parent}`: {error.strerror}")
             continue
         try:
-            for name, value in quota.settings(share):
+            for name, value in (unified if is_unified else version_1).items():
                 (group / name).write_text(value)
         except OSError as error:
             reasons.append(f"`{parent}`: {error.strerror}")
@@ -100,22 +98,9 @@ def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cg
     return Unavailable(reason="; ".join(reasons) or "there are no control groups")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Quota:
-    """How one version of control groups words a quota."""
-
-    unified: bool
-
-    def settings(self, share: float) -> list[tuple[str, str]]:
-        quota = max(1_000, round(share * _PERIOD_US))
-        if self.unified:
-            return [("cpu.max", f"{quota} {_PERIOD_US}")]
-        return [("cpu.cfs_period_us", str(_PERIOD_US)), ("cpu.cfs_quota_us", str(quota))]
-
-
-def _parents(root: Path, own: Path) -> list[tuple[Path, _Quota | str]]:
-    """List where a group could be made: next to this process's own group, or at the root, as far as the controller is there."""
-    found: list[tuple[Path, _Quota | str]] = []
+def _parents(root: Path, own: Path) -> list[tuple[Path, bool]]:
+    """List where a group could be made, next to this process's own group or at the root, and whether version 2 rules there."""
+    found: list[tuple[Path, bool]] = []
     try:
         rows = [line.split(":", 2) for line in own.read_text().splitlines()]
     except OSError:
@@ -125,20 +110,21 @@ def _parents(root: Path, own: Path) -> list[tuple[Path, _Quota | str]]:
         if number == "0":
             # A group that has processes cannot share out controllers to groups below it, so ours is a sibling.
             parents = dict.fromkeys(((root / relative).parent if relative else root, root))
-            found += [(parent, _unified(parent)) for parent in parents]
+            found += [(parent, True) for parent in parents]
         elif "cpu" in controllers.split(","):
             for name in (controllers, "cpu"):
                 if (root / name).is_dir():
-                    found.append((root / name / relative, _Quota(unified=False)))
+                    found.append((root / name / relative, False))
                     break
     return found
 
 
-def _unified(parent: Path) -> _Quota | str:
+def _unusable(parent: Path) -> str | None:
+    """Return why version 2 gives no share of a processor to groups below *parent*, if so."""
     try:
         shared = (parent / "cgroup.subtree_control").read_text().split()
     except OSError as error:
         return f"`{parent}`: {error.strerror}"
     if "cpu" not in shared:
         return f"`{parent}` does not share out the `cpu` controller"
-    return _Quota(unified=True) if os.access(parent, os.W_OK) else f"`{parent}` may not be written"
+    return None if os.access(parent, os.W_OK) else f"`{parent}` may not be written"

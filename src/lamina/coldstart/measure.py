@@ -7,19 +7,18 @@ Times are of undisturbed processes; what they consist of is learned from others 
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.coldstart import trace
-from lamina.coldstart.preludes import prelude
-from lamina.coldstart.spread import Spread
+from lamina.coldstart.quantiles import Quartiles
 from lamina.core.reporter import SILENT
 from lamina.local.facts import facts
-from lamina.local.initialise import RuntimeProcess, StartOptions, exit_words
 from lamina.local.invoke import reported
-from lamina.local.runtime_api import Event, Failure, Reply
+from lamina.local.response import Failure, Response
+from lamina.local.runtime_api import Event
+from lamina.local.runtime_process import RuntimeProcess, exit_words
 
 if TYPE_CHECKING:
     import random
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owners
     from lamina.coldstart.trace import Trace
     from lamina.core.reporter import Reporter
+    from lamina.local.environment import FunctionEnvironment, Mode
     from lamina.local.process import Ended
-    from lamina.local.world import Mode, World
 
 __all__ = ["Measurement", "Run", "Schedule", "Subject", "conduct", "start"]
 
@@ -46,10 +45,15 @@ class Subject:
     function: str
     variant: str
     """Empty for the build as it is."""
-    world: World
+    environment: FunctionEnvironment
     owners: Owners
     absent: tuple[str, ...] = ()
     """Packages and modules that this variant hides; if the function cannot start without them, something stands in."""
+
+    @property
+    def label(self) -> str:
+        """What people read: the function, and the variant if it is one."""
+        return f"{self.function}, {self.variant}" if self.variant else self.function
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,39 +110,39 @@ class Measurement:
     mode_reason: str | None = None
 
     @property
-    def total_ms(self) -> Spread | None:
-        """The spread of the times, if there are any."""
-        return Spread.of(self.times) if self.times else None
+    def total_ms(self) -> Quartiles | None:
+        """The quartiles of the times, if there are any."""
+        return Quartiles.of(self.times) if self.times else None
 
     @property
-    def cpu_ms(self) -> Spread | None:
-        """The spread of the processor times, if there are any."""
-        return Spread.of(self.cpu_times) if self.cpu_times else None
+    def cpu_ms(self) -> Quartiles | None:
+        """The quartiles of the processor times, if there are any."""
+        return Quartiles.of(self.cpu_times) if self.cpu_times else None
 
 
 def start(
-    world: World,
+    environment: FunctionEnvironment,
     *,
     traced: bool = False,
-    standing_in: Sequence[str] = (),
+    stubbed: Sequence[str] = (),
     limit: Limit | None = None,
     events: Sequence[bytes] = (),
     patience: float = _PATIENCE_SECONDS,
 ) -> Run:
     """
-    Initialise a fresh process of *world*, give it *events* one after the other, and end it.
+    Initialise a fresh process of *environment*, give it *events* one after the other, and end it.
 
-    Empty modules take the place of *standing_in*. *limit* holds the process back from its first milliseconds on. Raises InvokeError if nothing can be started.
+    Empty modules take the place of *stubbed*. *limit* holds the process back from its first milliseconds on. Raises InvokeError if nothing can be started.
     """
     written: list[bytes] = []
-    options = StartOptions(prelude=prelude(traced=traced, standing_in=standing_in))
-    with RuntimeProcess(world, on_log=written.append, options=options) as runtime:
+    prelude = trace.prelude(traced=traced, stubbed=stubbed)
+    with RuntimeProcess(environment, on_log=written.append, prelude=prelude) as runtime:
         if limit is not None:
             limit.hold(runtime.process.pid)
         milliseconds = runtime.wait_ready(patience)
         cpu_ms = _cpu_ms(runtime.process.pid) if milliseconds is not None else None
         process, failure = runtime.process, runtime.api.init_failure
-        unanswered = _send(runtime, world, events, patience) if milliseconds is not None else ()
+        unanswered = _send(runtime, environment, events, patience) if milliseconds is not None else ()
         memory = process.memory()
         # The report and the logs of a process that failed are complete when it has ended.
         ended = process.wait(_EXIT_PATIENCE_SECONDS if failure is not None else 0)
@@ -149,9 +153,9 @@ def start(
         memory_bytes=memory,
         failure=None if milliseconds is not None else _words(failure, ended, patience),
         mode=runtime.mode,
-        mode_reason=runtime.refusal,
+        mode_reason=runtime.mode_reason,
         logs=logs,
-        trace=trace.read(process.reported, world.directories(runtime.mode)) if traced else None,
+        trace=trace.read(process.reported, environment.directories(runtime.mode)) if traced else None,
         unanswered=unanswered,
     )
 
@@ -188,7 +192,7 @@ def conduct(
 
 
 def _warm(measurement: Measurement, limit: Limit | None) -> None:
-    run = start(measurement.subject.world, traced=True, limit=limit)
+    run = start(measurement.subject.environment, traced=True, limit=limit)
     measurement.mode, measurement.mode_reason = run.mode, run.mode_reason
     measurement.first = run.trace
     measurement.failure = measurement.first_failure = run.failure
@@ -201,7 +205,7 @@ def _warm(measurement: Measurement, limit: Limit | None) -> None:
 
 def _again(measurement: Measurement, limit: Limit | None, *, traced: bool) -> Run:
     absent = measurement.subject.absent if measurement.stood_in else ()
-    return start(measurement.subject.world, traced=traced, standing_in=absent, limit=limit)
+    return start(measurement.subject.environment, traced=traced, stubbed=absent, limit=limit)
 
 
 def _take(measurement: Measurement, run: Run) -> None:
@@ -226,12 +230,16 @@ def _cpu_ms(pid: int | None) -> float | None:
         return None
 
 
-def _send(runtime: RuntimeProcess, world: World, events: Sequence[bytes], patience: float) -> tuple[str, ...]:
+def _send(
+    runtime: RuntimeProcess, environment: FunctionEnvironment, events: Sequence[bytes], patience: float
+) -> tuple[str, ...]:
     """Give *events* to a process that waits for them, until one ends it; return why it did not answer."""
     reasons: list[str] = []
     for payload in events:
-        outcome = runtime.api.exchange(_event(world, payload), patience)
-        if isinstance(outcome, Reply):
+        deadline = time.time() + environment.function.timeout_seconds
+        event = Event(payload=payload, deadline=deadline, arn=environment.arn)
+        outcome = runtime.api.exchange(event, patience)
+        if isinstance(outcome, Response):
             continue
         if isinstance(outcome, Failure):
             reasons.append(_reported(outcome))
@@ -239,16 +247,6 @@ def _send(runtime: RuntimeProcess, world: World, events: Sequence[bytes], patien
         reasons.append(exit_words(outcome) if outcome is not None else f"no answer in {patience:g} s")
         break
     return tuple(reasons)
-
-
-def _event(world: World, payload: bytes) -> Event:
-    return Event(
-        request_id=str(uuid.uuid4()),
-        payload=payload,
-        deadline=time.time() + world.function.timeout_seconds,
-        arn=world.arn,
-        trace_id=f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
-    )
 
 
 def _words(failure: Failure | None, ended: Ended | None, patience: float) -> str:

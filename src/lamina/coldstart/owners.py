@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.coldstart.trace import File, ModuleOrigin
+from lamina.core.names import normalized
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,7 @@ class Owners:
 
     def _take(self, record: Path, *, prefix: str) -> None:
         name, _, version = record.parent.name.removesuffix(".dist-info").rpartition("-")
-        owner = Owner(place=ModuleOrigin.LAYER, name=re.sub(r"[-_.]+", "-", name).lower(), version=version)
+        owner = Owner(place=ModuleOrigin.LAYER, name=normalized(name), version=version)
         self.distributions[owner.name] = owner
         with record.open(newline="", encoding="utf-8") as stream:
             for row in csv.reader(stream):

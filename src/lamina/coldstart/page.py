@@ -67,7 +67,7 @@ def _overview(study: Study) -> Iterator[str]:
     yield '<div class="wide"><table><tr><th>function<th>median<th>min<th>max<th>compiled<th></tr>'
     for each in study.measurements:
         total = each.total_ms
-        name = escape(_name(each))
+        name = escape(each.subject.label)
         if total is None or each.failure is not None:
             yield f'<tr><td>{name}<td colspan="5" style="text-align: left">{escape(f"cannot start: {each.failure}")}</tr>'
             continue
@@ -97,11 +97,6 @@ def _function(measurement: Measurement, colours: Mapping[Owner, str]) -> Iterato
     yield "</table></div></details></section>"
 
 
-def _name(measurement: Measurement) -> str:
-    subject = measurement.subject
-    return f"{subject.function}, {subject.variant}" if subject.variant else subject.function
-
-
 def _anchor(measurement: Measurement) -> str:
     # Names of functions and variants hold characters that an anchor must not.
-    return "f" + _name(measurement).encode().hex()
+    return "f" + measurement.subject.label.encode().hex()

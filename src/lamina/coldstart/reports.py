@@ -76,7 +76,7 @@ def parse(log: str) -> tuple[Report, ...]:
         if beginning is not None:
             found.append(_from_text(_TEXT_KINDS[beginning[1]], line))
         elif line.startswith("XRAY TraceId:") and found:
-            found[-1] = _with_trace(found[-1], line)
+            found[-1] = replace(found[-1], trace_id=_word(line, "XRAY TraceId"))
         elif line.startswith("{"):
             report = _from_json(line)
             if report is not None:
@@ -86,14 +86,13 @@ def parse(log: str) -> tuple[Report, ...]:
 
 def _from_text(kind: Kind, line: str) -> Report:
     # "Duration" ends the names of other fields, so it counts only where a separator is before it.
-    memory, most = _number(line, "Memory Size"), _number(line, "Max Memory Used")
     return Report(
         kind=kind,
         request_id=_word(line, "RequestId"),
         duration_ms=_number(line, r"(?<![A-Za-z] )Duration"),
         billed_ms=_number(line, "Billed Duration"),
-        memory_mb=None if memory is None else int(memory),
-        max_memory_mb=None if most is None else int(most),
+        memory_mb=_integer(line, "Memory Size"),
+        max_memory_mb=_integer(line, "Max Memory Used"),
         init_ms=_number(line, "Init Duration"),
         restore_ms=_number(line, r"(?<!Billed )Restore Duration"),
         billed_restore_ms=_number(line, "Billed Restore Duration"),
@@ -104,13 +103,14 @@ def _from_text(kind: Kind, line: str) -> Report:
     )
 
 
-def _with_trace(report: Report, line: str) -> Report:
-    return replace(report, trace_id=_word(line, "XRAY TraceId"))
-
-
 def _number(line: str, name: str) -> float | None:
     found = re.search(_NUMBER.replace("{name}", name), line)
     return None if found is None else float(found[1])
+
+
+def _integer(line: str, name: str) -> int | None:
+    found = _number(line, name)
+    return None if found is None else int(found)
 
 
 def _word(line: str, name: str) -> str | None:

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lamina.coldstart.attribution import modules, shares
-from lamina.coldstart.spread import Difference, Spread
+from lamina.coldstart.quantiles import Difference, Quartiles
 from lamina.coldstart.variants import needed_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.coldstart.attribution import ModuleShare, OwnerTime
-    from lamina.coldstart.gates import Circumstances, Verdict
     from lamina.coldstart.measure import Measurement
+    from lamina.coldstart.thresholds import Circumstances, Verdict
     from lamina.coldstart.trace import File
 
 __all__ = ["BANNER", "VERSION", "Comparison", "Study", "compare", "document"]
@@ -117,10 +117,10 @@ def _measurement(measurement: Measurement) -> dict[str, object]:
         "variant": measurement.subject.variant or None,
         "mode": measurement.mode.value if measurement.mode is not None else None,
         "failure": measurement.failure,
-        "total_ms": _spread(measurement.total_ms),
-        "cpu_ms": _spread(measurement.cpu_ms),
+        "total_ms": _quartiles(measurement.total_ms),
+        "cpu_ms": _quartiles(measurement.cpu_ms),
         "samples_ms": [round(time, 3) for time in measurement.times],
-        "traced_ms": _spread(Spread.of(measurement.traced_times) if measurement.traced_times else None),
+        "traced_ms": _quartiles(Quartiles.of(measurement.traced_times) if measurement.traced_times else None),
         "memory_bytes": measurement.memory_bytes,
         "compiled": [_path(file) for file in traces[-1].compiled] if traces else [],
         "read_bytes": sum(size for _, size in traces[-1].files) if traces else 0,
@@ -134,8 +134,8 @@ def _share(share: OwnerTime) -> dict[str, object]:
         "name": share.owner.name or None,
         "version": share.owner.version or None,
         "place": share.owner.place.value,
-        "own_ms": _spread(share.own_ms),
-        "cumulative_ms": _spread(share.cumulative_ms),
+        "own_ms": _quartiles(share.own_ms),
+        "cumulative_ms": _quartiles(share.cumulative_ms),
         "modules": share.modules,
         "compiled": share.compiled,
         "read_bytes": share.read_bytes,
@@ -157,8 +157,8 @@ def _path(file: File) -> str:
     return f"{file.place.value}:{file.path}"
 
 
-def _spread(spread: Spread | None) -> dict[str, object] | None:
-    return None if spread is None else _rounded(asdict(spread))
+def _quartiles(quartiles: Quartiles | None) -> dict[str, object] | None:
+    return None if quartiles is None else _rounded(asdict(quartiles))
 
 
 def _rounded(values: dict[str, object]) -> dict[str, object]:

@@ -1,18 +1,23 @@
-"""Read what the tracer wrote: imports in the order in which they began, each with the place of its file. Adds nothing up."""
+"""Trace a process: the source that runs in it, and the imports that this saw, each with the place of its file. Adds nothing up."""
 
 from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import InvokeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lamina.local.facts import Directories
 
-__all__ = ["File", "Missing", "ModuleOrigin", "Trace", "TracedImport", "read"]
+__all__ = ["File", "Missing", "ModuleOrigin", "Trace", "TracedImport", "prelude", "read"]
+
+_FUTURE = "from __future__ import annotations\n"
 
 
 class ModuleOrigin(StrEnum):
@@ -77,6 +82,19 @@ class Trace:
     def outermost_ns(self) -> int:
         """The time of all imports together."""
         return sum(each.duration_ns for each in self.imports if each.parent is None)
+
+
+def prelude(*, traced: bool, stubbed: Sequence[str] = ()) -> str | None:
+    """Return source to run in a process before its handler: the tracer, and empty modules instead of *stubbed*; nothing if neither."""
+    parts = [_source("stub"), f"stand_in({tuple(stubbed)!r})\n"] if stubbed else []
+    parts += [_source("tracer"), "install(report_fd)\n"] if traced else []
+    return "".join([_FUTURE, *parts]) if parts else None
+
+
+def _source(name: str) -> str:
+    text = (Path(__file__).parent / "guest" / f"{name}.py").read_text(encoding="utf-8")
+    # One source may have this line only at its beginning, and so may their sum.
+    return text.replace(_FUTURE, "")
 
 
 def read(report: bytes, directories: Directories) -> Trace:

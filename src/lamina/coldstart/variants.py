@@ -1,24 +1,24 @@
-"""Make the other sides of a comparison: the same function without a distribution, or out of another build."""
+"""Make the other sides of a comparison: the same function without a distribution, or out of another build or revision."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
-
 from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
 from lamina.core.errors import ConfigError
-from lamina.local import tree
-from lamina.local.settings import function_of
-from lamina.local.world import Mode, prepare
+from lamina.core.names import normalized
+from lamina.local import unpack
+from lamina.local.artifacts import function_of
+from lamina.local.environment import Mode, prepare
 from lamina.project.config import load
 from lamina.project.table import did_you_mean
 
@@ -26,32 +26,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lamina.coldstart.measure import Measurement
+    from lamina.core.reporter import Reporter
     from lamina.local.artifacts import Artifacts
+    from lamina.pipeline.context import BuildOptions, TeamStore
 
-__all__ = ["Showing", "needed_by", "subjects", "without"]
+__all__ = ["EnvironmentOptions", "at_revision", "needed_by", "subjects", "without"]
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Showing:
-    """How worlds are shown to the functions that are measured."""
+class EnvironmentOptions:
+    """How environments are shown to the functions that are measured."""
 
     mode: Mode = Mode.AUTO
     additional: Mapping[str, str] | None = None
     """Environment variables beyond the configured ones."""
 
 
-_PLAIN = Showing()
+_PLAIN = EnvironmentOptions()
 
 
 def subjects(
-    artifacts: Artifacts, names: Sequence[str], *, variant: str = "", showing: Showing = _PLAIN
+    artifacts: Artifacts, names: Sequence[str], *, variant: str = "", options: EnvironmentOptions = _PLAIN
 ) -> tuple[Subject, ...]:
     """
     Return the functions *names* of a build, all of them if none is named, ready to be measured.
 
-    Raises ConfigError for a name that the build does not have, or if it has none, and what `lamina.local.world.prepare` raises.
+    Raises ConfigError for a name that the build does not have, or if it has none, and what `lamina.local.environment.prepare` raises.
     """
     service = load(artifacts.project)
     chosen = [artifacts.function(name) for name in names] or list(artifacts.functions)
@@ -60,17 +62,19 @@ def subjects(
     found: list[Subject] = []
     owners: dict[Path, Owners] = {}
     for built in chosen:
-        world = prepare(
+        environment = prepare(
             artifacts,
             built,
             function_of(built, service),
-            mode=showing.mode,
-            home=found[0].world.home if found else None,
-            additional=showing.additional,
+            mode=options.mode,
+            home=found[0].environment.home if found else None,
+            additional=options.additional,
         )
-        if world.layer not in owners:
-            owners[world.layer] = Owners(world.layer)
-        found.append(Subject(function=built.name, variant=variant, world=world, owners=owners[world.layer]))
+        if environment.layer not in owners:
+            owners[environment.layer] = Owners(environment.layer)
+        found.append(
+            Subject(function=built.name, variant=variant, environment=environment, owners=owners[environment.layer])
+        )
     return tuple(found)
 
 
@@ -81,7 +85,7 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
 
     Raises ConfigError with the names that no layer of *base* holds.
     """
-    hidden = [str(canonicalize_name(name)) for name in names]
+    hidden = [normalized(name) for name in names]
     known = {name for subject in base for name in subject.owners.distributions}
     if unknown := [name for name in hidden if name not in known]:
         raise ConfigError(
@@ -93,22 +97,22 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
     found: list[Subject] = []
     try:
         for subject in base:
-            world = subject.world
+            environment = subject.environment
             paths = {path for name in hidden for path in subject.owners.files(name)}
             if not paths:
                 continue
-            if world.layer not in made:
-                parent = world.scratch.parent / "without"
+            if environment.layer not in made:
+                parent = environment.scratch.parent / "without"
                 parent.mkdir(exist_ok=True)
-                tree.remove_unused(parent)
-                made[world.layer] = Path(tempfile.mkdtemp(dir=parent))
-                _link(world.layer, made[world.layer], hidden=paths)
-            layer = made[world.layer]
+                unpack.remove_unused(parent)
+                made[environment.layer] = Path(tempfile.mkdtemp(dir=parent))
+                _link(environment.layer, made[environment.layer], hidden=paths)
+            layer = made[environment.layer]
             found.append(
                 Subject(
                     function=subject.function,
                     variant=f"without {', '.join(hidden)}",
-                    world=replace(world, layer=layer),
+                    environment=replace(environment, layer=layer),
                     owners=subject.owners,
                     absent=_roots(paths),
                 )
@@ -147,6 +151,54 @@ def _roots(paths: set[str]) -> tuple[str, ...]:
 def _ancestors(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+@contextmanager
+def at_revision(
+    project: Path, revision: str, options: BuildOptions, *, team_store: TeamStore, reporter: Reporter
+) -> Iterator[Path]:
+    """
+    Provide the directory of *project* as it was at *revision*, built there with *options*.
+
+    Raises ConfigError if it is no revision of a git repository that holds *project*, and whatever a build raises.
+    """
+    from lamina.pipeline.build import build  # noqa: PLC0415 - slow to import, and no other variant is built
+
+    top, prefix = _git(project, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
+    commit = _git(project, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
+    directory = Path(tempfile.mkdtemp(prefix="lamina-revision-"))
+    tree = directory / "tree"
+    try:
+        # The repository's own hooks are for its working tree.
+        _git(Path(top), "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", "--quiet", str(tree), commit)
+        service = tree / prefix
+        if not service.is_dir():
+            raise ConfigError(f"There is no `{prefix}` in revision `{revision}`", hint="compare with a later revision")
+        build(service, options, team_store=team_store, reporter=reporter)
+        yield service
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        _git(Path(top), "worktree", "prune")
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), *arguments],
+            check=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+    except FileNotFoundError as error:
+        raise ConfigError("Comparing with a revision needs `git`", hint="compare with a directory instead") from error
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise ConfigError(
+            f"`git {' '.join(arguments[:2])}` failed in `{directory}`: {said}",
+            hint="give a revision of the repository that holds the service, or a directory that was built",
+        ) from error
+    return done.stdout
 
 
 def needed_by(measurement: Measurement) -> tuple[str, ...]:

@@ -3,10 +3,10 @@ Run handlers here as Lambda runs them: same layout, same client, same words for 
 
 ::
 
-    Artifacts + Function ──prepare──▶ World ──Session.invoke──▶ InvocationResult
-                                            └─initialise──────▶ Initialised   (for whoever measures)
-                                            └─run_command─────▶ exit status
+    Artifacts + Function ──prepare──▶ FunctionEnvironment ──ExecutionEnvironment.invoke──▶ InvocationResult
+                                            └─run_command──────────────────▶ CommandResult
 
-`artifacts` reads what a build left, `tree` unpacks it, `client` provides the runtime client, `world` says what a process sees,
-`process` starts one, `runtime_api` is what it talks to, `invoke` words the outcome, `command` runs anything else in the same world.
+`artifacts` reads what a build left, `unpack` unpacks it, `runtime_client` provides the runtime client, `environment` says what a process
+sees, `process` starts one, `runtime_process` starts the runtime in it, `runtime_api` is what that talks to, `invoke` words the outcome, and
+`command` runs anything else in the same environment.
 """

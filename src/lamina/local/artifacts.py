@@ -1,19 +1,23 @@
-"""Read what the last build left: which zips make up which function. Nothing here opens a zip."""
+"""Read what the last build left: which zips make up which function, and how it is run. Nothing here opens a zip."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
 from lamina.core.target import Target
+from lamina.project.functions import setting
+from lamina.project.service import Function
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Archive", "Artifacts", "BuiltFunction", "read"]
+    from lamina.project.service import Service
+
+__all__ = ["Archive", "Artifacts", "BuiltFunction", "function_of", "read"]
 
 _BUILD = ".lamina/build.json"
 
@@ -57,6 +61,23 @@ class Artifacts:
             f"The build has no function `{name}`{did_you_mean(name, known)}",
             hint=f"functions: {', '.join(known) or 'none'}; after adding one: lamina build",
         )
+
+    def any_function(self) -> BuiltFunction:
+        """
+        Return the first function, if all see the same layers.
+
+        Raises ConfigError if they do not, or if there is none.
+        """
+        layers = {tuple(layer.sha256 for layer in function.layers) for function in self.functions}
+        if len(layers) != 1:
+            names = ", ".join(function.name for function in self.functions)
+            raise ConfigError(
+                "The functions have different layers, so one has to be named"
+                if layers
+                else "The build has no function",
+                hint=f"name one before the command: {names}" if layers else "configure one, and build: lamina build",
+            )
+        return self.functions[0]
 
 
 def read(project: Path) -> Artifacts:
@@ -107,3 +128,36 @@ def _parse(project: Path, data: Any) -> Artifacts:
 
 def _archive(project: Path, row: Any) -> Archive:
     return Archive(name=str(row["name"]), path=project / row["path"], sha256=str(row["sha256"]))
+
+
+def function_of(
+    built: BuiltFunction, service: Service | None, *, memory_mb: int | None = None, timeout_seconds: int | None = None
+) -> Function:
+    """
+    Return how to run *built*: the command line's limits, else those that *service* configures for its name, else Lambda's own.
+
+    Raises ConfigError for limits that Lambda would not take.
+    """
+    configured = {function.name: function for function in service.functions} if service is not None else {}
+    memory, timeout = setting("memory"), setting("timeout")
+    _check("memory", memory_mb, memory.least, memory.most, unit="MB")
+    _check("timeout", timeout_seconds, timeout.least, timeout.most, unit="seconds")
+    found = configured.get(built.name) or Function(
+        name=built.name,
+        handler=built.handler,
+        layers=tuple(layer.name for layer in built.layers),
+        memory_mb=int(memory.default),
+        timeout_seconds=int(timeout.default),
+    )
+    # What was built counts, even where the configuration has changed since.
+    return replace(
+        found,
+        handler=built.handler,
+        memory_mb=memory_mb if memory_mb is not None else found.memory_mb,
+        timeout_seconds=timeout_seconds if timeout_seconds is not None else found.timeout_seconds,
+    )
+
+
+def _check(name: str, value: int | None, least: int | None, most: int | None, *, unit: str) -> None:
+    if value is not None and least is not None and most is not None and not least <= value <= most:
+        raise ConfigError(f"Lambda takes no {name} of {value} {unit}", hint=f"from {least} to {most} {unit}")

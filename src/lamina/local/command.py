@@ -1,5 +1,5 @@
 """
-Run any command in the world that a function sees: its interpreter, layers, package and environment.
+Run any command in a function's environment: its interpreter, layers, package and environment variables.
 
 Unlike a function, the command is the developer's: it keeps the terminal, the project as its directory, the host's files and the user's
 privileges. Only ``/opt`` and the directories below ``/var`` are the function's.
@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError, InvokeError
-from lamina.local import borrow, tree
+from lamina.local import unpack, virtualenv
+from lamina.local.environment import Mode
 from lamina.local.facts import facts
-from lamina.local.process import Process, RefusedError
-from lamina.local.world import Mode
+from lamina.local.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from lamina.local.guest.order import Order
-    from lamina.local.world import World
+    from lamina.local.environment import FunctionEnvironment
+    from lamina.local.guest.request import StartRequest
 
 __all__ = ["CommandResult", "run_command"]
 
@@ -44,11 +44,11 @@ class CommandResult:
     """Its own, or 128 and the signal's number, as a shell says it."""
     mode: Mode
     mode_reason: str | None
-    """Why the world was not shown in a namespace although that was preferred."""
+    """Why the environment was not shown in a namespace although that was preferred."""
 
 
 def run_command(
-    world: World,
+    environment: FunctionEnvironment,
     command: Sequence[str],
     *,
     project: Path,
@@ -57,29 +57,27 @@ def run_command(
     on_log: Callable[[bytes], None] | None = None,
 ) -> CommandResult:
     """
-    Run *command* in *world* and wait for it; what it prints goes to *on_log*, or to lamina's own standard streams.
+    Run *command* in *environment* and wait for it; what it prints goes to *on_log*, or to lamina's own standard streams.
 
     *borrowed* names distributions of the project's environment, or directories (with a separator), that come last on the search path.
     Raises ConfigError for what cannot be borrowed, InvokeError if the command cannot be started.
     """
     with ExitStack() as stack:
-        runs = world.scratch.parent / "runs"
+        runs = environment.scratch.parent / "runs"
         runs.mkdir(exist_ok=True)
-        tree.remove_unused(runs)
+        unpack.remove_unused(runs)
         directory = Path(tempfile.mkdtemp(dir=runs))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         stack.enter_context(_interrupts_are_the_commands())
-        mode, reason = (Mode.PATH if world.mode is Mode.PATH else Mode.NAMESPACE), None
         run = _Run(
-            world=world, command=command, project=project, directory=directory, borrowed=borrowed, environ=environ
+            environment=environment,
+            command=command,
+            project=project,
+            directory=directory,
+            borrowed=borrowed,
+            environ=environ,
         )
-        try:
-            process = Process(run.order(mode), on_log=on_log)
-        except RefusedError as error:
-            if world.mode is Mode.NAMESPACE:
-                raise
-            mode, reason = Mode.PATH, str(error)
-            process = Process(run.order(mode), on_log=on_log)
+        process, mode, reason = environment.start(lambda mode: Process(run.request(mode), on_log=on_log))
         with process:
             ended = process.wait()
         if ended is None:
@@ -92,26 +90,24 @@ def run_command(
 class _Run:
     """One command, and the directory of what is made for it."""
 
-    world: World
+    environment: FunctionEnvironment
     command: Sequence[str]
     project: Path
     directory: Path
     borrowed: Sequence[str]
     environ: Mapping[str, str]
 
-    def order(self, mode: Mode) -> Order:
+    def request(self, mode: Mode) -> StartRequest:
         """Return what the supervisor is to do, after making what it needs."""
         if mode is Mode.NAMESPACE:
             _check_visible(self.project)
         self._prepare(mode)
         return {
             "arguments": list(self.command),
-            "environment": self._environment(mode),
+            "environment": self._variables(mode),
             "directory": str(self.project),
-            "plan": self.world.plan(host=True) if mode is Mode.NAMESPACE else None,
+            "plan": self.environment.plan(host=True) if mode is Mode.NAMESPACE else None,
             "detached": False,
-            "memory_bytes": None,
-            "file_descriptors": None,
         }
 
     @property
@@ -124,7 +120,7 @@ class _Run:
 
     @property
     def _minor(self) -> str:
-        return f"python{self.world.target.python[0]}.{self.world.target.python[1]}"
+        return f"python{self.environment.target.python[0]}.{self.environment.target.python[1]}"
 
     def _prepare(self, mode: Mode) -> None:
         """Write the commands that stand for the interpreter, and link what is borrowed."""
@@ -133,15 +129,19 @@ class _Run:
             made.mkdir()
         isolation = "-s" if mode is Mode.NAMESPACE else "-s -S"
         for name in ("python", "python3", self._minor):
-            borrow.write_command(self._scripts / name, f'{shlex.quote(self.world.python(mode))} {isolation} "$@"')
+            virtualenv.write_command(
+                self._scripts / name, f'{shlex.quote(self.environment.python(mode))} {isolation} "$@"'
+            )
         names = [entry for entry in self.borrowed if os.sep not in entry]
         if names:
-            target, python = self.world.target, str(self._scripts / "python")
-            site = borrow.site_packages(self.project, target, self.environ)
-            borrow.lend(names, site, target, modules=self._modules, scripts=self._scripts, python=python)
+            target, python = self.environment.target, str(self._scripts / "python")
+            site = virtualenv.site_packages(self.project, target, self.environ)
+            virtualenv.link_distributions(
+                names, site, target, modules=self._modules, scripts=self._scripts, python=python
+            )
 
-    def _environment(self, mode: Mode) -> dict[str, str]:
-        directories = self.world.directories(mode)
+    def _variables(self, mode: Mode) -> dict[str, str]:
+        directories = self.environment.directories(mode)
         # Where the function's own process would look, and after it what is borrowed.
         path = [
             directories.task,
@@ -151,15 +151,15 @@ class _Run:
             str(self._modules),
             *(str(Path(entry).absolute()) for entry in self.borrowed if os.sep in entry),
         ]
-        environment = {name: self.environ[name] for name in _TERMINAL if name in self.environ}
-        environment |= self.world.environment(mode)
-        environment["PATH"] = os.pathsep.join([str(self._scripts), environment["PATH"]])
-        environment["PYTHONPATH"] = os.pathsep.join(path)
-        environment["PYTHONNOUSERSITE"] = "1"
+        variables = {name: self.environ[name] for name in _TERMINAL if name in self.environ}
+        variables |= self.environment.variables(mode)
+        variables["PATH"] = os.pathsep.join([str(self._scripts), variables["PATH"]])
+        variables["PYTHONPATH"] = os.pathsep.join(path)
+        variables["PYTHONNOUSERSITE"] = "1"
         if mode is Mode.PATH:
             # Nothing else keeps bytecode out of the unpacked layer there.
-            environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        return environment
+            variables["PYTHONDONTWRITEBYTECODE"] = "1"
+        return variables
 
 
 def _check_visible(project: Path) -> None:

@@ -8,26 +8,24 @@ import io
 import json
 import math
 import re
-import secrets
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from lamina.core.errors import ConfigError
 from lamina.core.target import runtimes
 from lamina.local.facts import facts
-from lamina.local.initialise import RuntimeProcess, exit_words
 from lamina.local.process import Ended
-from lamina.local.runtime_api import Event, Failure, Reply
+from lamina.local.response import Failure, Response
+from lamina.local.runtime_api import Event
+from lamina.local.runtime_process import RuntimeProcess, exit_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
-    from lamina.local.world import Mode, World
-    from lamina.project.service import Function
+    from lamina.local.environment import FunctionEnvironment, Mode
 
 __all__ = ["ExecutionEnvironment", "FunctionError", "InvocationResult", "invoke", "reported"]
 
@@ -59,7 +57,7 @@ class InvocationResult:
     """What to do about the error, where lamina knows."""
     mode: Mode
     mode_reason: str | None
-    """Why the world was not shown in a namespace although that was preferred."""
+    """Why the environment was not shown in a namespace although that was preferred."""
     init_ms: float | None
     """Of the invocation that started the process; nothing for those after it."""
     duration_ms: float
@@ -68,7 +66,7 @@ class InvocationResult:
     """What the function may use."""
     max_memory_bytes: int
     """The most it was seen to use since its start."""
-    logs: str
+    logs: str = ""
     """What the function wrote, between the platform's own lines."""
 
 
@@ -81,27 +79,25 @@ class ExecutionEnvironment:
 
     def __init__(
         self,
-        world: World,
+        environment: FunctionEnvironment,
         *,
         on_log: Callable[[str], None] | None = None,
         init_seconds: float | None = None,
     ) -> None:
-        """Serve *world*. *on_log* gets the log as it is written; *init_seconds* replaces Lambda's limit on initialisation."""
-        self.world = world
+        """Serve *environment*. *on_log* gets the log as it is written; *init_seconds* replaces Lambda's limit on initialisation."""
+        self.environment = environment
         self._on_log = on_log
         self._init_seconds = facts().limits.init_seconds if init_seconds is None else init_seconds
         self._runtime: RuntimeProcess | None = None
         self._log: list[str] = []
         self._decoding = threading.Lock()
         self._decoder = _decoder()
-        self._memory_bytes = world.function.memory_mb * _MB
+        self._memory_bytes = environment.function.memory_mb * _MB
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._discard()
 
     def invoke(self, payload: bytes, *, client_context: str | None = None) -> InvocationResult:
@@ -118,13 +114,13 @@ class ExecutionEnvironment:
             )
         self._log.clear()
         request_id = str(uuid.uuid4())
-        outcome: Reply | Failure | Ended | None = None
+        outcome: Response | Failure | Ended | None = None
         runtime, init_ms = self._runtime, None
         if runtime is None:
             runtime, init_ms, outcome = self._cold_start()
         began = time.monotonic()
         self._say(f"START RequestId: {request_id} Version: {facts().version}\n")
-        budget = float(self.world.function.timeout_seconds)
+        budget = float(self.environment.function.timeout_seconds)
         if outcome is None and runtime.api.ready_at is None:
             # Initialisation was too slow; Lambda begins it anew, now as part of the invocation.
             runtime.wait_ready(budget)
@@ -135,8 +131,7 @@ class ExecutionEnvironment:
                 request_id=request_id,
                 payload=payload,
                 deadline=time.time() + remaining,
-                arn=self.world.arn,
-                trace_id=_trace_id(),
+                arn=self.environment.arn,
                 client_context=client_context,
             )
             outcome = runtime.api.exchange(event, remaining)
@@ -164,14 +159,14 @@ class ExecutionEnvironment:
 
     def _start(self) -> RuntimeProcess:
         self._decoder = _decoder()
-        self._runtime = RuntimeProcess(self.world, on_log=self._hear, memory_bytes=self._memory_bytes)
+        self._runtime = RuntimeProcess(self.environment, on_log=self._hear, memory_bytes=self._memory_bytes)
         return self._runtime
 
     def _conclude(
         self,
         runtime: RuntimeProcess,
         request_id: str,
-        outcome: Reply | Failure | Ended | None,
+        outcome: Response | Failure | Ended | None,
         *,
         init_ms: float | None,
         duration_ms: float,
@@ -183,49 +178,50 @@ class ExecutionEnvironment:
         ended = runtime.process.wait(_EXIT_PATIENCE_SECONDS if memory > self._memory_bytes else 0)
         if ended is not None and ended.killed_for_memory:
             outcome, memory = ended, self._memory_bytes
-        error = None if isinstance(outcome, Reply) else self._describe(request_id, outcome)
-        answer = outcome.payload if isinstance(outcome, Reply | Failure) else b""
+        error = None if isinstance(outcome, Response) else self._describe(request_id, outcome)
+        answer = outcome.payload if isinstance(outcome, Response | Failure) else b""
         if error is not None and not answer:
             answer = json.dumps({"errorType": error.type, "errorMessage": error.message}).encode()
-        self._say_end(request_id, outcome, error)
         billed_ms = math.ceil(duration_ms + ((init_ms or 0) if facts().bills_initialisation else 0))
-        status = "" if error is None or isinstance(outcome, Failure) else f"\tStatus: error\tError Type: {error.type}"
-        self._say(
-            _report(
-                request_id,
-                self.world.function,
-                duration_ms=duration_ms,
-                billed_ms=billed_ms,
-                memory=memory,
-                init_ms=init_ms,
-                status="\tStatus: timeout" if outcome is None else status,
-            )
-        )
-        if runtime.process.ended is not None or outcome is None or runtime.api.init_failure is not None:
-            self._discard()
-        return InvocationResult(
+        result = InvocationResult(
             request_id=request_id,
             payload=answer,
             error=error,
             hint=self._hint(error),
             mode=runtime.mode,
-            mode_reason=runtime.refusal,
+            mode_reason=runtime.mode_reason,
             init_ms=init_ms,
             duration_ms=duration_ms,
             billed_ms=billed_ms,
             memory_bytes=self._memory_bytes,
             max_memory_bytes=memory,
-            logs="".join(self._log),
         )
+        self._say_end(result, outcome)
+        if runtime.process.ended is not None or outcome is None or runtime.api.init_failure is not None:
+            self._discard()
+        return replace(result, logs="".join(self._log))
 
-    def _say_end(self, request_id: str, outcome: Reply | Failure | Ended | None, error: FunctionError | None) -> None:
-        """Write why the function did not answer, and that the invocation is over."""
+    def _say_end(self, result: InvocationResult, outcome: Response | Failure | Ended | None) -> None:
+        """Write why the function did not answer, that the invocation is over, and the platform's report about it."""
+        request_id, error, status = result.request_id, result.error, ""
         if isinstance(outcome, Ended) and error is not None:
             self._say(f"{error.message}\n{error.type}\n")
+            status = f"\tStatus: error\tError Type: {error.type}"
         elif outcome is None:
             now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            self._say(f"{now} {request_id} {_timed_out(self.world.function.timeout_seconds)}\n\n")
+            self._say(f"{now} {request_id} {_timed_out(self.environment.function.timeout_seconds)}\n\n")
+            status = "\tStatus: timeout"
+        parts = [
+            f"REPORT RequestId: {request_id}",
+            f"Duration: {result.duration_ms:.2f} ms",
+            f"Billed Duration: {result.billed_ms} ms",
+            f"Memory Size: {self.environment.function.memory_mb} MB",
+            f"Max Memory Used: {math.ceil(result.max_memory_bytes / _MB)} MB",
+        ]
+        if result.init_ms is not None:
+            parts.append(f"Init Duration: {result.init_ms:.2f} ms")
         self._say(f"END RequestId: {request_id}\n")
+        self._say("\t".join(parts) + status + "\n")
 
     def _describe(self, request_id: str, outcome: Failure | Ended | None) -> FunctionError:
         """Word what went wrong: reported by the runtime, or found by looking at it."""
@@ -235,7 +231,7 @@ class ExecutionEnvironment:
             kind = "Runtime.OutOfMemory" if outcome.killed_for_memory else "Runtime.ExitError"
             words = exit_words(outcome)
         else:
-            kind, words = "Sandbox.Timedout", _timed_out(self.world.function.timeout_seconds)
+            kind, words = "Sandbox.Timedout", _timed_out(self.environment.function.timeout_seconds)
         return FunctionError(type=kind, message=f"RequestId: {request_id} Error: {words}")
 
     def _hint(self, error: FunctionError | None) -> str | None:
@@ -244,7 +240,7 @@ class ExecutionEnvironment:
         if found is None:
             return None
         module = found[1]
-        target = self.world.target
+        target = self.environment.target
         runtime = next(entry for entry in runtimes() if entry.name == target.runtime)
         if _MODULES.get(module, module) in {entry.name for entry in runtime.preinstalled}:
             return (
@@ -276,9 +272,11 @@ def _decoder() -> io.IncrementalNewlineDecoder:
     return io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
 
 
-def invoke(world: World, payload: bytes, *, on_log: Callable[[str], None] | None = None) -> InvocationResult:
-    """Send one event to a fresh process of *world*; see `ExecutionEnvironment.invoke`."""
-    with ExecutionEnvironment(world, on_log=on_log) as session:
+def invoke(
+    environment: FunctionEnvironment, payload: bytes, *, on_log: Callable[[str], None] | None = None
+) -> InvocationResult:
+    """Send one event to a fresh process of *environment*; see `ExecutionEnvironment.invoke`."""
+    with ExecutionEnvironment(environment, on_log=on_log) as session:
         return session.invoke(payload)
 
 
@@ -299,31 +297,3 @@ def reported(failure: Failure) -> FunctionError:
 
 def _timed_out(seconds: float) -> str:
     return f"Task timed out after {seconds:.2f} seconds"
-
-
-def _trace_id() -> str:
-    """Return an X-Ray header that says nobody samples."""
-    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
-
-
-def _report(
-    request_id: str,
-    function: Function,
-    *,
-    duration_ms: float,
-    billed_ms: int,
-    memory: int,
-    init_ms: float | None,
-    status: str,
-) -> str:
-    """Return the platform's last line about one invocation."""
-    parts = [
-        f"REPORT RequestId: {request_id}",
-        f"Duration: {duration_ms:.2f} ms",
-        f"Billed Duration: {billed_ms} ms",
-        f"Memory Size: {function.memory_mb} MB",
-        f"Max Memory Used: {math.ceil(memory / _MB)} MB",
-    ]
-    if init_ms is not None:
-        parts.append(f"Init Duration: {init_ms:.2f} ms")
-    return "\t".join(parts) + status + "\n"

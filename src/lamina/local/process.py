@@ -1,5 +1,5 @@
 """
-Start a program in a world through the supervisor, and follow it from here.
+Start a program in an environment through the supervisor, and follow it from here.
 
 A process that is not wanted any longer is ended by closing a socket, which is also what happens when lamina itself is killed.
 """
@@ -21,10 +21,9 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from lamina.core.errors import InvokeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
+    from collections.abc import Callable
 
-    from lamina.local.guest.order import Order
+    from lamina.local.guest.request import StartRequest
 
 __all__ = ["Ended", "Process", "RefusedError"]
 
@@ -32,7 +31,7 @@ _SOURCES = Path(__file__).parent.parent.parent
 _SUPERVISOR = """
 import sys
 sys.path.insert(0, sys.argv.pop())
-from lamina.local.guest.supervise import main
+from lamina.local.guest.supervisor import main
 main()
 """
 _CHUNK = 1 << 16
@@ -42,7 +41,7 @@ _PATIENCE_SECONDS = 30
 
 
 class RefusedError(InvokeError):
-    """The kernel does not let this user have a world in a namespace; nothing was started."""
+    """The kernel does not let this user have an environment in a namespace; nothing was started."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,14 +64,14 @@ class Process:
 
     def __init__(
         self,
-        order: Order,
+        request: StartRequest,
         *,
         on_log: Callable[[bytes], None] | None = None,
         on_end: Callable[[Ended], None] | None = None,
         report: bool = False,
     ) -> None:
         """
-        Start what *order* says. Both callbacks come from another thread.
+        Start what *request* says. Both callbacks come from another thread.
 
         Its output goes to *on_log*, or to lamina's own standard streams. With *report*, the argument ``{report_fd}`` becomes the number
         of a descriptor, and what the program writes there is collected.
@@ -82,40 +81,32 @@ class Process:
         self.ended: Ended | None = None
         self.reported = b""
         self._memory = 0
-        self._on_log = on_log
         self._on_end = on_end
         self._changed = threading.Condition()
         self._lines = b""
         self._early: list[dict[str, Any]] = []
+        self._outputs: dict[IO[bytes], Callable[[bytes], None]] = {}
         with ExitStack() as stack:
             self._channel, theirs = socket.socketpair()
             stack.callback(theirs.close)
             failed = stack.enter_context(ExitStack())
             failed.callback(self._channel.close)
-            self._log: IO[bytes] | None
-            self._report: IO[bytes] | None
-            self._log, log = _pipe() if on_log else (None, None)
-            self._report, reporting = _pipe() if report else (None, None)
-            for own in (self._log, self._report):
-                if own is not None:
-                    failed.callback(own.close)
-            for other in (log, reporting):
-                if other is not None:
-                    stack.callback(os.close, other)
+            log = self._pipe(on_log, stack, failed) if on_log else None
+            reporting = self._pipe(self._collect, stack, failed) if report else None
             if reporting is not None:
-                order["arguments"] = [
-                    str(reporting) if entry == "{report_fd}" else entry for entry in order["arguments"]
+                request["arguments"] = [
+                    str(reporting) if entry == "{report_fd}" else entry for entry in request["arguments"]
                 ]
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _SUPERVISOR, str(theirs.fileno()), str(_SOURCES)],
-                stdin=subprocess.DEVNULL if order["detached"] else None,
+                stdin=subprocess.DEVNULL if request["detached"] else None,
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno()] + ([reporting] if reporting is not None else []),
             )
             theirs.close()
             try:
-                self.started_at, self.pid = self._begin(order)
+                self.started_at, self.pid = self._begin(request)
             except BaseException:
                 self._channel.close()
                 self._supervisor.wait()
@@ -127,9 +118,7 @@ class Process:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
@@ -160,8 +149,18 @@ class Process:
                 self._channel.sendall(b"{}\n")
             self._changed.wait_for(lambda: self._memory >= 0 or self.ended is not None, _PATIENCE_SECONDS)
 
-    def _begin(self, order: Order) -> tuple[int, int | None]:
-        self._channel.sendall(json.dumps(order).encode() + b"\n")
+    def _pipe(self, take: Callable[[bytes], None], stack: ExitStack, failed: ExitStack) -> int:
+        """Return a descriptor to write to, of which *take* gets what is written; *stack* closes it, *failed* our own end."""
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        stream = os.fdopen(reading, "rb", buffering=0)
+        self._outputs[stream] = take
+        failed.callback(stream.close)
+        stack.callback(os.close, writing)
+        return writing
+
+    def _begin(self, request: StartRequest) -> tuple[int, int | None]:
+        self._channel.sendall(json.dumps(request).encode() + b"\n")
         while True:
             piece = self._channel.recv(_CHUNK)
             if not piece:
@@ -174,7 +173,7 @@ class Process:
             if "refused" in message:
                 raise RefusedError(f"This system does not allow a mount namespace: {message['refused']}")
             if "failed" in message:
-                raise InvokeError(f"`{order['arguments'][0]}` cannot be started: {message['failed']}")
+                raise InvokeError(f"`{request['arguments'][0]}` cannot be started: {message['failed']}")
             return message["started"], message["pid"]
 
     def _messages(self, piece: bytes) -> list[dict[str, Any]]:
@@ -183,36 +182,31 @@ class Process:
 
     def _follow(self) -> None:
         """Read everything that comes until the supervisor is gone."""
-        streams: dict[int, IO[bytes]] = {
-            stream.fileno(): stream for stream in (self._log, self._report) if stream is not None
-        }
         try:
-            self._listen(streams)
+            self._listen()
         finally:
             # Also if a callback fails: the closed socket then ends the program, and nobody waits for what will not come.
-            for stream in streams.values():
+            for stream in self._outputs:
                 stream.close()
             self._channel.close()
             if self.ended is None:
                 self._conclude(Ended(status=9, memory_bytes=max(0, self._memory), killed_for_memory=False))
 
-    def _listen(self, streams: Mapping[int, IO[bytes]]) -> None:
+    def _listen(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._channel, selectors.EVENT_READ)
-            for descriptor in streams:
-                selector.register(descriptor, selectors.EVENT_READ)
+            for stream in self._outputs:
+                selector.register(stream, selectors.EVENT_READ, data=stream)
             for message in self._early:
                 self._understand(message)
             going = True
             while going:
                 for key, _ in selector.select():
-                    if key.fd in streams:
-                        if not self._pour(streams[key.fd]):
-                            selector.unregister(key.fd)
-                    else:
+                    if key.data is None:
                         going = self._hear()
-        for stream in streams.values():
-            self._pour(stream)
+                    elif not self._pour(key.data):
+                        selector.unregister(key.data)
+        self._pour_all()
 
     def _hear(self) -> bool:
         """Take what the supervisor says; return whether it may say more."""
@@ -226,9 +220,7 @@ class Process:
 
     def _understand(self, message: dict[str, Any]) -> None:
         # Whoever learns of the message must find logged what came before it.
-        for stream in (self._log, self._report):
-            if stream is not None:
-                self._pour(stream)
+        self._pour_all()
         if "ended" in message:
             memory, killed = message["memory"], message["killed_for_memory"]
             self._conclude(Ended(status=message["ended"], memory_bytes=memory, killed_for_memory=killed))
@@ -244,6 +236,13 @@ class Process:
         if self._on_end is not None:
             self._on_end(ended)
 
+    def _collect(self, piece: bytes) -> None:
+        self.reported += piece
+
+    def _pour_all(self) -> None:
+        for stream in self._outputs:
+            self._pour(stream)
+
     def _pour(self, stream: IO[bytes]) -> bool:
         """Pass on what a stream holds by now; return whether more may come."""
         poured = 0
@@ -256,15 +255,5 @@ class Process:
             if not piece:
                 return False
             poured += len(piece)
-            if stream is self._report:
-                self.reported += piece
-            elif self._on_log is not None:
-                self._on_log(piece)
+            self._outputs[stream](piece)
         return True
-
-
-def _pipe() -> tuple[IO[bytes], int]:
-    """Return a stream to read without waiting, and the descriptor to write."""
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    return os.fdopen(reading, "rb", buffering=0), writing

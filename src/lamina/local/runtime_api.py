@@ -3,75 +3,63 @@ Serve the Lambda Runtime API to one runtime, on loopback.
 
 Routes, headers and answers are those of version 2018-06-01.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and its OpenAPI description (2026-11-23).
-
-A response that the runtime streams is taken too, and kept until it is complete: whoever calls here waits for the whole of it.
 """
 
 from __future__ import annotations
 
 import base64
-import json
+import secrets
 import socket
 import threading
 import time
+import uuid
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Self
 
+from lamina.local.response import Failure, Response, error_document, read_body, too_large
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from lamina.local.process import Ended
 
-__all__ = ["Event", "Failure", "Reply", "RuntimeApi"]
+__all__ = ["Event", "RuntimeApi"]
 
 _ROOT = "/2018-06-01/runtime/"
-_CHUNK = 1 << 16
 _ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 _ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+
+
+def _unsampled() -> str:
+    """Return an X-Ray header that says nobody samples."""
+    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """One invocation, as the runtime receives it."""
 
-    request_id: str
     payload: bytes
     deadline: float
     """Seconds since the epoch."""
     arn: str
-    trace_id: str
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    trace_id: str = field(default_factory=_unsampled)
     client_context: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
-    """What the function returned."""
-
-    payload: bytes
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """What the runtime reported instead of a reply."""
-
-    payload: bytes
-    error_type: str | None
-    """The type in the report's header; the payload usually says more."""
 
 
 class RuntimeApi:
     """
-    A server for one runtime process: events go in, replies come out, one after the other.
+    A server for one runtime process: events go in, responses come out, one after the other.
 
     A context manager: the port is free again on exit. Methods may be called from any thread.
     """
 
     def __init__(self, *, response_bytes: int) -> None:
-        """Take replies of up to *response_bytes*."""
+        """Take responses of up to *response_bytes*."""
         self.response_bytes = response_bytes
         self.ready_at: int | None = None
         """When the runtime first asked for an event: nanoseconds of the monotonic clock."""
@@ -79,7 +67,7 @@ class RuntimeApi:
         self._changed = threading.Condition()
         self._event: Event | None = None
         self._taken = False
-        self._outcome: Reply | Failure | None = None
+        self._outcome: Response | Failure | None = None
         self._ended: Ended | None = None
         self._closed = False
         self._server = _Server(self)
@@ -94,9 +82,7 @@ class RuntimeApi:
         self._server.start()
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -113,7 +99,7 @@ class RuntimeApi:
         with self._changed:
             return self._changed.wait_for(lambda: self.ready_at is not None or self._ended is not None, timeout)
 
-    def exchange(self, event: Event, timeout: float) -> Reply | Failure | Ended | None:
+    def exchange(self, event: Event, timeout: float) -> Response | Failure | Ended | None:
         """Give *event* to the runtime; return what came of it, or nothing if that took more than *timeout* seconds."""
         with self._changed:
             self._event, self._taken, self._outcome = event, False, None
@@ -122,7 +108,7 @@ class RuntimeApi:
             self._event = None
             return self._result()
 
-    def _result(self) -> Reply | Failure | Ended | None:
+    def _result(self) -> Response | Failure | Ended | None:
         return self._outcome or self._ended
 
     def take(self) -> Event | None:
@@ -144,7 +130,7 @@ class RuntimeApi:
             return event is not None and event.request_id == request_id
 
     @contextmanager
-    def settling(self, outcome: Reply | Failure) -> Iterator[None]:
+    def settling(self, outcome: Response | Failure) -> Iterator[None]:
         """
         Note the *outcome* of the event that the runtime is working on, and say so after the block, in which the runtime is answered.
 
@@ -236,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Take a response or an error."""
         api = self.server.api
-        body, trailers = self._body(api.response_bytes)
+        body, trailers = read_body(self.headers, self.rfile, api.response_bytes)
         error_type = trailers.get(_ERROR_TYPE.lower()) or self.headers.get(_ERROR_TYPE)
         parts = self.path.removeprefix(_ROOT).split("/")
         if parts == ["init", "error"]:
@@ -249,13 +235,12 @@ class _Handler(BaseHTTPRequestHandler):
         if not api.expects(parts[1]):
             self._refuse(400, "InvalidRequestID", "Invalid request ID")
             return
-        outcome: Reply | Failure
+        outcome: Response | Failure
         if body is None:
-            limit = api.response_bytes
-            message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
-            outcome = Failure(payload=_error("Function.ResponseSizeTooLarge", message), error_type=None)
+            outcome = too_large(api.response_bytes)
             with api.settling(outcome):
-                self._refuse(413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({limit} bytes).")
+                message = f"Exceeded maximum allowed payload size ({api.response_bytes} bytes)."
+                self._refuse(413, "RequestEntityTooLarge", message)
             return
         broken_off = trailers.get(_ERROR_BODY.lower())
         if broken_off is not None:
@@ -263,40 +248,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts[2] == "error":
             outcome = Failure(payload=body, error_type=error_type)
         else:
-            outcome = Reply(payload=body)
+            outcome = Response(payload=body)
         with api.settling(outcome):
             self._accepted()
-
-    def _body(self, limit: int) -> tuple[bytes | None, dict[str, str]]:
-        """Read the request's body, and the trailers after a chunked one; a body over *limit* is read to its end and dropped."""
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self._read(int(self.headers.get("Content-Length") or 0), limit), {}
-        pieces: list[bytes] = []
-        total = 0
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
-            piece = self._read(size, limit - total)
-            total += size
-            if piece is not None:
-                pieces.append(piece)
-            self.rfile.readline()
-        trailers = {}
-        while (line := self.rfile.readline().strip()) != b"":
-            name, _, value = line.decode("latin-1").partition(":")
-            trailers[name.strip().lower()] = value.strip()
-        return (b"".join(pieces) if total <= limit else None), trailers
-
-    def _read(self, size: int, limit: int) -> bytes | None:
-        if size <= limit:
-            return self.rfile.read(size)
-        while size > 0 and (piece := self.rfile.read(min(size, _CHUNK))):
-            size -= len(piece)
-        return None
 
     def _accepted(self) -> None:
         self._answer(202, b'{"status":"OK"}\n', {"Content-Type": "application/json"})
 
     def _refuse(self, status: int, error_type: str, message: str) -> None:
-        self._answer(status, _error(error_type, message), {"Content-Type": "application/json"})
+        self._answer(status, error_document(error_type, message), {"Content-Type": "application/json"})
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response_only(status)
@@ -317,7 +277,3 @@ def _as_utf8(body: bytes) -> bytes:
     except UnicodeDecodeError:
         return body.decode("latin-1").encode()
     return body
-
-
-def _error(error_type: str, message: str) -> bytes:
-    return json.dumps({"errorMessage": message, "errorType": error_type}).encode()

@@ -26,7 +26,7 @@ from lamina.core.reporter import SILENT
 from lamina.core.values import Build
 from lamina.pipeline import report, state
 from lamina.pipeline.artifacts import ArtifactProvider
-from lamina.pipeline.checks import finished
+from lamina.pipeline.checks import run
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.packages import pack_functions
 from lamina.pipeline.plan import complete, resolve
@@ -158,7 +158,7 @@ def _build_target(
         target=plan.service.target,
         layers=layers,
         packages=packages,
-        findings=(*plan.findings, *finished.check(layers, packages, plan.service)),
+        findings=(*plan.findings, *run.check(layers, packages, plan.service)),
         reused=plan.reused,
         seconds=_seconds_since(started_ns),
     )

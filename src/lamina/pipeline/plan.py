@@ -23,7 +23,7 @@ from lamina.lock.cache import CachedSelection, keep, recall
 from lamina.pipeline import report, state
 from lamina.pipeline.apportion import apportion
 from lamina.pipeline.artifacts import ArtifactProvider
-from lamina.pipeline.checks import sdk, without
+from lamina.pipeline.checks import configuration, sdk
 from lamina.pipeline.layers import LayerDraft, LayerPlan
 from lamina.pipeline.packages import PackagePlan, plan_packages
 from lamina.pipeline.previous import Previous
@@ -191,7 +191,7 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
             project / PROFILE,
         ),
         previous=previous,
-        findings=without.check(service, chosen),
+        findings=configuration.check(service, chosen),
     )
     with ArtifactProvider(context, service.target) as artifacts:
         return complete(plan, artifacts, fetch=False)

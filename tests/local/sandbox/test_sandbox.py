@@ -121,7 +121,8 @@ def test_no_python(tmp_path: Path) -> None:
 def test_killed(tmp_path: Path, own_scratch: Path) -> None:
     """When lamina is killed the server goes with it, and the next sandbox removes its files."""
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom lamina.local.sandbox import Sandbox, bare\n"
+        "import sys, time\nfrom pathlib import Path\nfrom lamina.local.sandbox.installation import bare\n"
+        "from lamina.local.sandbox.server import Sandbox\n"
         "with Sandbox(bare(Path(sys.executable))) as sandbox:\n    print(sandbox.url, flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:

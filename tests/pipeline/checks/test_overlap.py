@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.overlap import check
-from lamina.pipeline.checks.stdlib import is_standard
+from lamina.pipeline.checks.overlap import check, is_standard
 from pipeline.checks.made import make_layer, make_package, make_service
 
 if TYPE_CHECKING:

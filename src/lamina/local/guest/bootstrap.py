@@ -1,5 +1,5 @@
 """
-Start the runtime client with the search path that Lambda gives it. Runs inside the world, on Python 3.9 or later.
+Start the runtime client with the search path that Lambda gives it. Runs inside the environment, on Python 3.9 or later.
 
 Arguments: the handler, the directory that stands for ``/opt``, and optionally source code to run first together with the
 descriptor that this code may report to.

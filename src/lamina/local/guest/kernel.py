@@ -1,5 +1,5 @@
 """
-Ask the Linux kernel for a world of one's own, by the calls that Python has no function for.
+Ask the Linux kernel for an environment of one's own, by the calls that Python has no function for.
 
 Runs in the supervisor only, a process with one thread. Every failure is an OSError that says what was being done.
 Numbers are those of ``linux/mount.h``, ``linux/sched.h``, ``linux/prctl.h`` (6.1, read 2026-11-23); they are the same on x86_64 and aarch64.

@@ -13,7 +13,7 @@ from lamina.local.guest import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lamina.local.guest.order import RootPlan
+    from lamina.local.guest.request import RootPlan
 
 # What a program needs from the host to run at all. Home directories are not among it, nor is the project.
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "dev", "sys", "nix", "gnu")

@@ -76,7 +76,7 @@ def _exchange(
     request = "\r\n".join(lines).encode("latin-1") + body
     if _connection is not None:
         try:
-            _send(_connection, request)
+            _connection.sendall(request)
             return _receive(_connection)
         except OSError:
             _connection.close()
@@ -84,12 +84,8 @@ def _exchange(
     _connection = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     _connection.connect((host, int(port)))
     _connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-    _send(_connection, request)
+    _connection.sendall(request)
     return _receive(_connection)
-
-
-def _send(connection: _socket.socket, request: bytes) -> None:
-    connection.sendall(request)
 
 
 def _receive(connection: _socket.socket) -> tuple[int, dict[str, str], bytes]:

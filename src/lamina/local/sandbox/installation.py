@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import MissingExtraError, SandboxError
-from lamina.local.sandbox.facts import facts
+from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,13 +24,39 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
 
-__all__ = ["Installation", "bare", "prepare"]
+__all__ = ["Installation", "ServerFacts", "bare", "facts", "prepare"]
 
 _AREA = "sandbox"
 _SHOWN_LINES = 20
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 # Variables that would make the installer look at, or the server run in, somebody else's environment.
 _FOREIGN = frozenset({"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerFacts:
+    """How the server is installed, started and asked: the content of ``data/sandbox.toml``."""
+
+    requirement: str
+    """What an installer takes."""
+    module: str
+    """Has a function ``main``."""
+    health: str
+    """The path that answers once the server is ready."""
+    services: tuple[str, ...]
+    """The emulated services to be loaded, by the server's names."""
+
+
+@cache
+def facts() -> ServerFacts:
+    """Return what is known of the server."""
+    table = read_data("sandbox.toml")["server"]
+    return ServerFacts(
+        requirement=table["requirement"],
+        module=table["module"],
+        health=table["health"],
+        services=tuple(table["services"]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Self
 
 from lamina.core.errors import InvokeError, SandboxError
 from lamina.local.process import Process
-from lamina.local.sandbox.facts import facts
+from lamina.local.sandbox.installation import facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
-    from lamina.local.guest.order import Order
+    from lamina.local.guest.request import StartRequest
     from lamina.local.sandbox.installation import Installation
 
 __all__ = ["DEFAULT_REGION", "Sandbox"]
@@ -80,9 +79,7 @@ class Sandbox:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     @property
@@ -116,7 +113,7 @@ class Sandbox:
             self.url = f"http://{_HOST}:{port}"
             self._log.clear()
             try:
-                self._process = Process(self._order(port, directory), on_log=self._remember)
+                self._process = Process(self._request(port, directory), on_log=self._remember)
             except InvokeError as error:
                 raise SandboxError(f"The sandbox cannot be started: {error}", hint=error.hint) from error
             if self._await(port):
@@ -136,17 +133,14 @@ class Sandbox:
             self.wait(_POLL_SECONDS)
         return False
 
-    def _order(self, port: int, directory: Path) -> Order:
+    def _request(self, port: int, directory: Path) -> StartRequest:
         packages = self._installation.packages
         arguments = ["-s", "-c", _PROGRAM, facts().module, "" if packages is None else str(packages)]
         return {
             "arguments": [str(self._installation.python), *arguments],
             "environment": self._variables(port, directory),
             "directory": str(directory),
-            "plan": None,
             "detached": True,
-            "memory_bytes": None,
-            "file_descriptors": None,
         }
 
     def _variables(self, port: int, directory: Path) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """
-Find what a layer holds and Lambda will not honour, or what leads back to the machine that built it.
+Find files in layers and packages that are of no use on Lambda.
 
-=====================  ========  ==========================================================================
-rule                   severity  found where
-=====================  ========  ==========================================================================
-``pth-ignored``        warning   a distribution relies on a ``.pth`` file, which Lambda does not read
-``build-machine-path`` error     an editable installation or a direct URL names a directory of this machine
-=====================  ========  ==========================================================================
+======================  ========  ======================================================================================
+rule                    severity  found where
+======================  ========  ======================================================================================
+``pth-ignored``         warning   a distribution relies on a ``.pth`` file, which Lambda does not read
+``build-machine-path``  error     an editable installation or a direct URL names a directory of this machine
+``uncompiled-module``   warning   a module of the service has no bytecode, because the target's interpreter refused it
+======================  ========  ======================================================================================
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.view import View
+from lamina.pipeline.checks.common import View, error, listed, warning
+from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from lamina.core.values import Layer
+    from lamina.core.values import Finding, Layer, Package
+    from lamina.project.service import Service
 
-__all__ = ["check", "check_layers"]
+__all__ = ["check", "check_layers", "check_packages"]
 
 # Both directories are on `sys.path`, and neither is a site directory, whose `.pth` files `site` would execute
 # (AWS, "Working with layers for Python Lambda functions"; Python, "site — Site-specific configuration hook"; 2026-11).
@@ -64,14 +66,11 @@ def _ignored(layer: str, paths: Iterable[str]) -> Iterator[Finding]:
     found = sorted(name for path in paths if (name := _pth(path)) is not None)
     if found:
         named = ", ".join(f"`{name}`" for name in found)
-        yield Finding(
-            rule="pth-ignored",
-            severity=Severity.WARNING,
-            message=(
-                f"Lambda does not read the .pth files of layer `{layer}`: {named}; "
-                "what they import or add to the path at start-up in your environment will be missing there"
-            ),
-            path=layer,
+        yield warning(
+            "pth-ignored",
+            layer,
+            f"Lambda does not read the .pth files of layer `{layer}`: {named}; "
+            "what they import or add to the path at start-up in your environment will be missing there",
         )
 
 
@@ -84,14 +83,11 @@ def _pointing(layer: str, paths: Iterable[str], read: Callable[[str], str] | Non
     found = [path for path in paths if _EDITABLE.fullmatch(path) or (read is not None and _leads_away(path, read))]
     if found:
         named = ", ".join(f"`{path}`" for path in found)
-        yield Finding(
-            rule="build-machine-path",
-            severity=Severity.ERROR,
-            message=(
-                f"Layer `{layer}` leads back to the machine that built a wheel of it, where Lambda finds nothing: {named}; "
-                "build that wheel from its sources, not from an editable installation"
-            ),
-            path=layer,
+        yield error(
+            "build-machine-path",
+            layer,
+            f"Layer `{layer}` leads back to the machine that built a wheel of it, where Lambda finds nothing: {named}; "
+            "build that wheel from its sources, not from an editable installation",
         )
 
 
@@ -107,3 +103,27 @@ def _leads_away(path: str, read: Callable[[str], str]) -> bool:
             return False
         return isinstance(url, str) and url.startswith("file:")
     return False
+
+
+def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Finding]:
+    """
+    Yield what of the *packages* of *service* cannot be imported. Raises what reading a damaged zip raises.
+
+    A package with bytecode has that of every module which could be compiled, so nothing has to be compiled again to know.
+    """
+    if service.bytecode is BytecodeMode.NONE or "uncompiled-module" in service.ignore:
+        return
+    from lamina.bytecode.compiler import bytecode_path  # noqa: PLC0415 - slow to import, and where all is fresh not needed
+
+    # Most functions of a service have the same package.
+    for package in {each.sha256: each for each in reversed(packages)}.values():
+        paths = View(package.path).members
+        python = service.target.python
+        refused = [path for path in paths if path.endswith(".py") and bytecode_path(path, python) not in paths]
+        if refused:
+            yield warning(
+                "uncompiled-module",
+                package.name,
+                f"Python {python[0]}.{python[1]} cannot compile {listed(refused)}, so importing "
+                f"{'it' if len(refused) == 1 else 'them'} fails: python{python[0]}.{python[1]} -m py_compile says why",
+            )

@@ -16,83 +16,28 @@ rule                    severity  found where
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from lamina.core.frozen import frozen
-from lamina.core.values import Finding, Severity
+from lamina.pipeline.checks.common import error, kept, listed, note, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lamina.core.target import Quotas
+    from lamina.core.values import Finding, Layer, Package
     from lamina.project.service import Service
 
-__all__ = ["DistributionSize", "LayerSize", "PackageSize", "SizedDistribution", "SizedLayer", "SizedPackage", "check"]
+__all__ = ["DistributionSize", "LayerSize", "PackageSize", "check"]
 
 # A lock that is refreshed once moves a layer by a few per cent: less than this, and the next deploy may be the one.
 _HEADROOM = 0.05
 _SHOWN = 3
 
 
-class SizedDistribution(Protocol):
-    """One distribution's part of a layer: `model.Distribution`, or an estimate of one."""
-
-    @property
-    def name(self) -> str:
-        """Normalised name."""
-
-    @property
-    def unzipped_bytes(self) -> int:
-        """Its files on disk."""
-
-    @property
-    def bytecode_bytes(self) -> int:
-        """Its bytecode on disk, beyond *unzipped_bytes*."""
-
-
-class SizedLayer(Protocol):
-    """What is asked of a layer: `model.Layer`, or an estimate of one."""
-
-    @property
-    def name(self) -> str:
-        """As functions name it."""
-
-    @property
-    def zipped_bytes(self) -> int:
-        """Of the zip."""
-
-    @property
-    def unzipped_bytes(self) -> int:
-        """Of all its files."""
-
-    @property
-    def distributions(self) -> Sequence[SizedDistribution]:
-        """What it is made of."""
-
-
-class SizedPackage(Protocol):
-    """What is asked of a function's package: `model.Package`, or an estimate of one."""
-
-    @property
-    def name(self) -> str:
-        """The function's name."""
-
-    @property
-    def zipped_bytes(self) -> int:
-        """Of the zip."""
-
-    @property
-    def unzipped_bytes(self) -> int:
-        """Of all its files, without any layer."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the function's layers."""
-
-
 @frozen
 class DistributionSize:
-    """What a distribution will add to a layer, from metadata alone."""
+    """What a distribution will add to a layer, from metadata alone: as `lamina.core.values.Distribution`, of an estimate."""
 
     name: str
     unzipped_bytes: int
@@ -119,8 +64,12 @@ class PackageSize:
     layers: tuple[str, ...]
 
 
+AnyLayer: TypeAlias = "Layer | LayerSize"
+AnyPackage: TypeAlias = "Package | PackageSize"
+
+
 def check(
-    layers: Sequence[SizedLayer], packages: Sequence[SizedPackage], service: Service, quotas: Quotas
+    layers: Sequence[AnyLayer], packages: Sequence[AnyPackage], service: Service, quotas: Quotas
 ) -> tuple[Finding, ...]:
     """
     Return what of *layers* and *packages* exceeds *quotas*, or nearly does.
@@ -134,25 +83,22 @@ def check(
         *_too_large_layers(by_name, packages, quotas),
         *_too_large_for_a_call(layers, packages, quotas),
     )
-    return tuple(
-        finding for finding in findings if finding.severity is Severity.ERROR or finding.rule not in service.ignore
-    )
+    return kept(findings, service.ignore)
 
 
-def _too_many_layers(packages: Iterable[SizedPackage], quotas: Quotas) -> Iterator[Finding]:
+def _too_many_layers(packages: Iterable[AnyPackage], quotas: Quotas) -> Iterator[Finding]:
     for package in packages:
         if len(package.layers) > quotas.layers:
             names = ", ".join(f"`{name}`" for name in package.layers)
-            yield Finding(
-                rule="layer-count",
-                severity=Severity.ERROR,
-                message=f"`{package.name}` has {len(package.layers)} layers, and Lambda takes {quotas.layers}: {names}",
-                path=package.name,
+            yield error(
+                "layer-count",
+                package.name,
+                f"`{package.name}` has {len(package.layers)} layers, and Lambda takes {quotas.layers}: {names}",
             )
 
 
 def _too_large_functions(
-    layers: Mapping[str, SizedLayer], packages: Iterable[SizedPackage], quotas: Quotas
+    layers: Mapping[str, AnyLayer], packages: Iterable[AnyPackage], quotas: Quotas
 ) -> Iterator[Finding]:
     alike: dict[tuple[int, tuple[str, ...]], list[str]] = {}
     for package in packages:
@@ -161,69 +107,49 @@ def _too_large_functions(
         chosen = [layers[name] for name in names]
         parts = [("code", own), *((f"layer `{layer.name}`", layer.unzipped_bytes) for layer in chosen)]
         total = sum(size for _, size in parts)
-        verdict = _against_limit(total, quotas)
-        if verdict is not None:
-            rule, severity, fact = verdict
-            sum_of = " + ".join(f"{part} {size:,}" for part, size in parts)
-            yield Finding(
-                rule=rule,
-                severity=severity,
-                message=f"{_listed(functions)}: {fact} ({sum_of}){_largest(chosen)}",
-                path=functions[0],
-            )
+        sum_of = " + ".join(f"{part} {size:,}" for part, size in parts)
+        yield from _over_limit(listed(functions), functions[0], total, quotas, f" ({sum_of}){_largest(chosen)}")
 
 
 def _too_large_layers(
-    layers: Mapping[str, SizedLayer], packages: Iterable[SizedPackage], quotas: Quotas
+    layers: Mapping[str, AnyLayer], packages: Iterable[AnyPackage], quotas: Quotas
 ) -> Iterator[Finding]:
     """Yield findings on layers that no function has: those of functions are in their functions' sums."""
     used = {name for package in packages for name in package.layers}
     for layer in layers.values():
-        if layer.name in used:
-            continue
-        verdict = _against_limit(layer.unzipped_bytes, quotas)
-        if verdict is not None:
-            rule, severity, fact = verdict
-            message = f"Layer `{layer.name}`: {fact}{_largest([layer])}"
-            yield Finding(rule=rule, severity=severity, message=message, path=layer.name)
+        if layer.name not in used:
+            shown = f"Layer `{layer.name}`"
+            yield from _over_limit(shown, layer.name, layer.unzipped_bytes, quotas, _largest([layer]))
 
 
 def _too_large_for_a_call(
-    layers: Iterable[SizedLayer], packages: Iterable[SizedPackage], quotas: Quotas
+    layers: Iterable[AnyLayer], packages: Iterable[AnyPackage], quotas: Quotas
 ) -> Iterator[Finding]:
     limit = quotas.direct_upload_bytes
     alike: dict[int, list[str]] = {}
     for package in packages:
         alike.setdefault(package.zipped_bytes, []).append(package.name)
     zips = [(f"Layer `{layer.name}`", layer.name, layer.zipped_bytes) for layer in layers]
-    zips += [(_listed(names), names[0], size) for size, names in alike.items()]
+    zips += [(listed(names), names[0], size) for size, names in alike.items()]
     for shown, path, size in zips:
         if size > limit:
-            yield Finding(
-                rule="direct-upload",
-                severity=Severity.NOTE,
-                message=f"{shown}: {size:,} bytes zipped go through S3, as an API call takes {limit:,}",
-                path=path,
+            yield note(
+                "direct-upload", path, f"{shown}: {size:,} bytes zipped go through S3, as an API call takes {limit:,}"
             )
 
 
-def _against_limit(total: int, quotas: Quotas) -> tuple[str, Severity, str] | None:
+def _over_limit(subject: str, path: str, total: int, quotas: Quotas, parts: str) -> Iterator[Finding]:
     limit = quotas.unzipped_bytes
     left = limit - total
     if left < 0:
-        return "unzipped-limit", Severity.ERROR, f"{total:,} bytes unzipped are {-left:,} over Lambda's {limit:,}"
-    if left < limit * _HEADROOM:
-        share = f"{left / limit:.1%}"
-        return "little-headroom", Severity.WARNING, f"{total:,} bytes unzipped leave {share} of Lambda's {limit:,}"
-    return None
+        fact = f"{total:,} bytes unzipped are {-left:,} over Lambda's {limit:,}"
+        yield error("unzipped-limit", path, f"{subject}: {fact}{parts}")
+    elif left < limit * _HEADROOM:
+        fact = f"{total:,} bytes unzipped leave {left / limit:.1%} of Lambda's {limit:,}"
+        yield warning("little-headroom", path, f"{subject}: {fact}{parts}")
 
 
-def _listed(functions: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in functions[:_SHOWN])
-    return f"{shown} and {len(functions) - _SHOWN} more" if len(functions) > _SHOWN else shown
-
-
-def _largest(layers: Iterable[SizedLayer]) -> str:
+def _largest(layers: Iterable[AnyLayer]) -> str:
     """Return, as the end of a message, the distributions that are worth looking at first."""
     sizes: dict[str, int] = {}
     for layer in layers:

@@ -18,25 +18,25 @@ rule                 severity  found where
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.stdlib import is_standard
-from lamina.pipeline.checks.view import View, listed, owner_of, stacks
+from lamina.core.toml import read_data
+from lamina.pipeline.checks.common import View, error, kept, listed, owner_of, stacks, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lamina.core.values import Distribution, Layer, Package
-    from lamina.pipeline.checks.view import Stack
+    from lamina.core.values import Distribution, Finding, Layer, Package
+    from lamina.pipeline.checks.common import Stack
     from lamina.project.service import Service
 
-__all__ = ["check"]
+__all__ = ["check", "is_standard"]
 
 _PREFIX = "python/"
 # What these hold differs with what was left out of a layer, and is read by nothing that a handler does.
-_UNIMPORTANT = ("/RECORD",)
+_UNIMPORTANT = "/RECORD"
 _MODULE_ENDINGS = (".py", ".so", ".pyc")
 
 
@@ -52,9 +52,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
         for first, later in combinations(stack.layers, 2):
             found += _between(stack, first, later, views)
     found += _own_modules(packages, views, service)
-    return tuple(
-        finding for finding in found if finding.severity is Severity.ERROR or finding.rule not in service.ignore
-    )
+    return kept(found, service.ignore)
 
 
 def _between(stack: Stack, first: Layer, later: Layer, views: Mapping[str, View]) -> Iterator[Finding]:
@@ -63,15 +61,12 @@ def _between(stack: Stack, first: Layer, later: Layer, views: Mapping[str, View]
     same = [share for share, other in pairs if share.sha256 == other.sha256]
     if same:
         wasted = sum(share.unzipped_bytes + share.bytecode_bytes for share in same)
-        yield Finding(
-            rule="layer-overlap",
-            severity=Severity.WARNING,
-            message=(
-                f"{stack.subject}: layers `{first.name}` and `{later.name}` both hold "
-                f"{listed([share.name for share in same])}, {wasted:,} bytes twice; "
-                f'leave them out of one: [tool.lamina.layers.{later.name}] minus = ["{first.name}"]'
-            ),
-            path=stack.path,
+        yield warning(
+            "layer-overlap",
+            stack.path,
+            f"{stack.subject}: layers `{first.name}` and `{later.name}` both hold "
+            f"{listed([share.name for share in same])}, {wasted:,} bytes twice; "
+            f'leave them out of one: [tool.lamina.layers.{later.name}] minus = ["{first.name}"]',
         )
     different = [(share, other) for share, other in pairs if share.sha256 != other.sha256]
     for share, other in different:
@@ -80,26 +75,16 @@ def _between(stack: Stack, first: Layer, later: Layer, views: Mapping[str, View]
 
 
 def _versions(stack: Stack, first: Layer, later: Layer, share: Distribution, other: Distribution) -> Finding:
-    return Finding(
-        rule="layer-conflict",
-        severity=Severity.ERROR,
-        message=(
-            f"{stack.subject}: `{share.name}` is {share.version} in layer `{first.name}` and {other.version} in "
-            f"`{later.name}`; on Lambda files of `{later.name}`, the later one, win, and those that only "
-            f"`{first.name}` has stay beside them: lock one version for both"
-            if share.version != other.version
-            else f"{stack.subject}: `{share.name}` comes from `{share.artifact}` in layer `{first.name}` and from "
-            f"`{other.artifact}` in `{later.name}`; on Lambda files of the later one win: use one for both"
-        ),
-        path=stack.path,
+    return error(
+        "layer-conflict",
+        stack.path,
+        f"{stack.subject}: `{share.name}` is {share.version} in layer `{first.name}` and {other.version} in "
+        f"`{later.name}`; on Lambda files of `{later.name}`, the later one, win, and those that only "
+        f"`{first.name}` has stay beside them: lock one version for both"
+        if share.version != other.version
+        else f"{stack.subject}: `{share.name}` comes from `{share.artifact}` in layer `{first.name}` and from "
+        f"`{other.artifact}` in `{later.name}`; on Lambda files of the later one win: use one for both",
     )
-
-
-class _Clash(NamedTuple):
-    path: str
-    first: str
-    """The distribution that the first layer has it from."""
-    later: str
 
 
 def _files(
@@ -119,20 +104,17 @@ def _files(
     if not paths:
         return
     mine, theirs = _owners(one), _owners(other)
-    clashes = [_Clash(path, mine.get(path, "?"), theirs.get(path, "?")) for path in sorted(paths)]
     by_pair: dict[tuple[str, str], list[str]] = {}
-    for clash in clashes:
-        if not known.intersection((clash.first, clash.later)):
-            by_pair.setdefault((clash.first, clash.later), []).append(clash.path.removeprefix(_PREFIX))
+    for path in sorted(paths):
+        pair = mine.get(path, "?"), theirs.get(path, "?")
+        if not known.intersection(pair):
+            by_pair.setdefault(pair, []).append(path.removeprefix(_PREFIX))
     for (owner, other_owner), found in by_pair.items():
-        yield Finding(
-            rule="layer-conflict",
-            severity=Severity.ERROR,
-            message=(
-                f"{stack.subject}: {listed(found)} of `{owner}` in layer `{first.name}` and of `{other_owner}` in "
-                f"`{later.name}` have different content; on Lambda that of `{later.name}`, the later one, wins"
-            ),
-            path=stack.path,
+        yield error(
+            "layer-conflict",
+            stack.path,
+            f"{stack.subject}: {listed(found)} of `{owner}` in layer `{first.name}` and of `{other_owner}` in "
+            f"`{later.name}` have different content; on Lambda that of `{later.name}`, the later one, wins",
         )
 
 
@@ -166,20 +148,16 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
 
 def _against_stdlib(module: str, names: Sequence[str], *, is_regular: bool) -> Finding:
     if is_regular:
-        return Finding(
-            rule="shadowed-stdlib",
-            severity=Severity.WARNING,
-            message=f"{listed(names)}: its own `{module}` hides the standard library's, for every distribution too; rename it",
-            path=names[0],
+        return warning(
+            "shadowed-stdlib",
+            names[0],
+            f"{listed(names)}: its own `{module}` hides the standard library's, for every distribution too; rename it",
         )
-    return Finding(
-        rule="hidden-module",
-        severity=Severity.ERROR,
-        message=(
-            f"{listed(names)}: the directory `{module}` has no `__init__.py`, and so the standard library's `{module}` is "
-            "imported instead of it; rename it"
-        ),
-        path=names[0],
+    return error(
+        "hidden-module",
+        names[0],
+        f"{listed(names)}: the directory `{module}` has no `__init__.py`, and so the standard library's `{module}` is "
+        "imported instead of it; rename it",
     )
 
 
@@ -192,21 +170,17 @@ def _against_layer(module: str, names: Sequence[str], layer: str, view: View, *,
         # Directories without an `__init__.py` on both sides are one namespace package (PEP 420).
         return
     if is_regular:
-        yield Finding(
-            rule="shadowed-layer",
-            severity=Severity.WARNING,
-            message=f"{listed(names)}: its own `{module}` hides `{module}` of layer `{layer}`; rename it",
-            path=names[0],
+        yield warning(
+            "shadowed-layer",
+            names[0],
+            f"{listed(names)}: its own `{module}` hides `{module}` of layer `{layer}`; rename it",
         )
     else:
-        yield Finding(
-            rule="hidden-module",
-            severity=Severity.ERROR,
-            message=(
-                f"{listed(names)}: the directory `{module}` has no `__init__.py`, and so the package `{module}` of layer "
-                f"`{layer}` is imported instead of it; rename it"
-            ),
-            path=names[0],
+        yield error(
+            "hidden-module",
+            names[0],
+            f"{listed(names)}: the directory `{module}` has no `__init__.py`, and so the package `{module}` of layer "
+            f"`{layer}` is imported instead of it; rename it",
         )
 
 
@@ -231,3 +205,19 @@ def _kind(module: str, paths: Iterable[str]) -> bool | None:
                 return True
             is_namespace |= rest.endswith(_MODULE_ENDINGS)
     return False if is_namespace else None
+
+
+def is_standard(module: str, python: tuple[int, int]) -> bool:
+    """Return whether a file of the standard library of the minor *python* is imported as *module*, by ``data/stdlib.toml``."""
+    return module in _modules(python)
+
+
+@cache
+def _modules(python: tuple[int, int]) -> frozenset[str]:
+    rows = read_data("stdlib.toml")["modules"]
+    return frozenset(
+        name
+        for row in rows
+        if tuple(row.get("since", (3, 0))) <= python <= tuple(row.get("until", (4, 0)))
+        for name in row["names"]
+    )

@@ -22,10 +22,11 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.core.frozen import frozen
+from lamina.core.names import normalized
 from lamina.core.target import runtimes
 from lamina.core.toml import read_data
 from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.view import View, owner_of, stacks
+from lamina.pipeline.checks.common import View, note, owner_of, stacks
 from lamina.project.service import SdkPolicy
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Preinstalled, Target
     from lamina.core.values import Layer, Package
-    from lamina.pipeline.checks.view import Stack
+    from lamina.pipeline.checks.common import Stack
     from lamina.project.service import Service
 
 __all__ = ["check", "left_out"]
@@ -85,10 +86,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
     Rules that the service ignores are left out, ``sdk-mismatch`` too: functions that never import the other half of the
     SDK do not meet it. What ``sdk = "bundle"`` asks for cannot be ignored, only not asked for.
     """
-    found: list[Finding] = []
-    for stack in stacks(layers, packages):
-        seen = _Seen(stack, service)
-        found += seen.findings()
+    found = [finding for stack in stacks(layers, packages) for finding in _Seen(stack, service).findings()]
     if service.sdk is SdkPolicy.RUNTIME and layers:
         found.append(_note(service))
     return tuple(finding for finding in found if finding.rule == "sdk-bundle" or finding.rule not in service.ignore)
@@ -99,11 +97,10 @@ def _note(service: Service) -> Finding:
     rows = [provided[name] for name in sorted(left_out(service))]
     named = ", ".join(f"`{row.name}`" + (f" {row.version}" if row.version else "") for row in rows)
     days = max(row.read for row in rows)
-    return Finding(
-        rule="sdk-runtime",
-        severity=Severity.NOTE,
-        message=f"Left to {service.target.runtime}, which moves them forward by itself: {named} (versions as read on {days})",
-        path=None,
+    return note(
+        "sdk-runtime",
+        None,
+        f"Left to {service.target.runtime}, which moves them forward by itself: {named} (versions as read on {days})",
     )
 
 
@@ -176,7 +173,6 @@ class _Seen:
 
     def _relevant(self, texts: Iterable[str]) -> Iterator[Requirement]:
         from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - seldom needed
-        from packaging.utils import canonicalize_name  # noqa: PLC0415
 
         markers = {**{key: str(value) for key, value in self._service.target.markers.items()}, "extra": ""}
         for text in texts:
@@ -185,15 +181,13 @@ class _Seen:
             except InvalidRequirement:
                 # Metadata of another age says nothing that could be checked.
                 continue
-            if canonicalize_name(requirement.name) not in self._family.names:
+            if normalized(requirement.name) not in self._family.names:
                 continue
             if requirement.marker is None or requirement.marker.evaluate(markers):
                 yield requirement
 
     def _broken(self, need: _Need) -> str | None:
-        from packaging.utils import canonicalize_name  # noqa: PLC0415
-
-        name = canonicalize_name(need.requirement.name)
+        name = normalized(need.requirement.name)
         held, row = self._held.get(name), self._provided.get(name)
         version = held.version if held is not None else row.version if row is not None else None
         if version is None or need.requirement.specifier.contains(version, prereleases=True):
@@ -211,10 +205,8 @@ class _Seen:
 
     def _missing(self, needs: Iterable[_Need]) -> list[str]:
         """Return the members that held ones need, or belong with, and no layer holds."""
-        from packaging.utils import canonicalize_name  # noqa: PLC0415
-
         needed = {*self._family.core}
-        needed |= {str(canonicalize_name(need.requirement.name)) for need in needs if need.owner in self._family.names}
+        needed |= {normalized(need.requirement.name) for need in needs if need.owner in self._family.names}
         return [name for name in self._family.names if name in needed and name not in self._held]
 
     def _remedy(self, core: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.core.values import Severity
 from lamina.pipeline.build import build
-from lamina.pipeline.checks.sources import check
+from lamina.pipeline.checks.content import check_packages
 from lamina.pipeline.context import BuildOptions
 from lamina.project.service import BytecodeMode
 from pipeline.checks.made import make_package
@@ -26,7 +26,7 @@ COMPILED = ["fine.py", "__pycache__/fine.cpython-313.pyc", "data.txt"]
 def test_refused_modules_are_named_once(tmp_path: Path) -> None:
     """What has no bytecode in a package was refused; functions with the same package say so once."""
     packages = [make_package(tmp_path, name, [*COMPILED, "a/one.py", "two.py"]) for name in ("f", "g")]
-    (finding,) = check(packages, replace(make_checked(), bytecode=BytecodeMode.REACHABLE))
+    (finding,) = check_packages(packages, replace(make_checked(), bytecode=BytecodeMode.REACHABLE))
 
     assert ("uncompiled-module", Severity.WARNING, "f") == (finding.rule, finding.severity, finding.path)
     assert (
@@ -47,7 +47,7 @@ def test_nothing_to_say(tmp_path: Path, files: list[str], ignore: list[str], mod
     """Nothing is said of what is compiled, where nothing is compiled, and where the rule is ignored."""
     service = replace(make_checked(ignore=ignore), bytecode=mode)
 
-    assert [] == list(check([make_package(tmp_path, "f", files)], service))
+    assert [] == list(check_packages([make_package(tmp_path, "f", files)], service))
 
 
 def test_a_build_says_it(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from coldstart_layers import HANDLER
-from lamina.coldstart import gates
-from lamina.coldstart.gates import Verdict
+from lamina.coldstart import thresholds
 from lamina.coldstart.measure import Measurement
+from lamina.coldstart.thresholds import Verdict
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from coldstart_layers import MakeSubjects
 
-_NOW = gates.circumstances("python3.13", 0.3)
+_NOW = thresholds.circumstances("python3.13", 0.3)
 
 
 @pytest.fixture
@@ -31,25 +31,27 @@ def measured(make_subjects: MakeSubjects) -> tuple[Measurement, Measurement]:
 
 def test_budget(measured: tuple[Measurement, Measurement]) -> None:
     """A median at the budget keeps it, one above does not, and a function that cannot start never does."""
-    assert [True, False] == [verdict.ok for verdict in gates.judge_budget(measured, 110)]
-    assert [False, False] == [verdict.ok for verdict in gates.judge_budget(measured, 109.9)]
+    assert [True, False] == [verdict.ok for verdict in thresholds.judge_budget(measured, 110)]
+    assert [False, False] == [verdict.ok for verdict in thresholds.judge_budget(measured, 109.9)]
 
 
 def test_round_trip(measured: tuple[Measurement, Measurement], tmp_path: Path) -> None:
     """A baseline is read as it was written; what could not start is not in it."""
-    gates.write(tmp_path / "base.json", measured, _NOW)
+    thresholds.write(tmp_path / "base.json", measured, _NOW)
 
-    assert gates.Baseline(circumstances=_NOW, functions=(("one", 110.0),)) == gates.read(tmp_path / "base.json")
+    assert thresholds.Baseline(circumstances=_NOW, functions=(("one", 110.0),)) == thresholds.read(
+        tmp_path / "base.json"
+    )
 
 
 def test_regression(measured: tuple[Measurement, Measurement]) -> None:
     """A median may grow by the percentage, and no more; functions that the baseline lacks are passed over."""
-    baseline = gates.Baseline(circumstances=_NOW, functions=(("one", 100.0),))
+    baseline = thresholds.Baseline(circumstances=_NOW, functions=(("one", 100.0),))
 
-    assert (Verdict(rule="regression", function="one", limit_ms=150.0, measured_ms=110.0),) == gates.judge_regression(
-        measured, baseline, 50
-    )
-    assert [True, False] == [gates.judge_regression(measured, baseline, percent)[0].ok for percent in (11, 9)]
+    assert (
+        Verdict(rule="regression", function="one", limit_ms=150.0, measured_ms=110.0),
+    ) == thresholds.judge_regression(measured, baseline, 50)
+    assert [True, False] == [thresholds.judge_regression(measured, baseline, percent)[0].ok for percent in (11, 9)]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_no_baseline(tmp_path: Path, content: str) -> None:
     path = tmp_path / "base.json"
     path.write_text(content)
     with pytest.raises(ConfigError) as raised:
-        gates.read(path)
+        thresholds.read(path)
 
     assert f"`{path}` is no baseline of version 1" == str(raised.value)
 
@@ -68,7 +70,7 @@ def test_no_baseline(tmp_path: Path, content: str) -> None:
 def test_missing_baseline(tmp_path: Path) -> None:
     """A baseline that is not there is to be written first."""
     with pytest.raises(ConfigError) as raised:
-        gates.read(tmp_path / "none.json")
+        thresholds.read(tmp_path / "none.json")
 
     assert f"The baseline `{tmp_path / 'none.json'}` cannot be read: No such file or directory" == str(raised.value)
     assert "write it first: lamina coldstart --baseline FILE --write-baseline" == raised.value.hint

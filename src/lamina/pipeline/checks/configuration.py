@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.core.values import Finding, Severity
+from lamina.pipeline.checks.common import warning
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamina.core.values import Selection
+    from lamina.core.values import Finding, Selection
     from lamina.project.service import Service
 
 __all__ = ["check"]
@@ -28,20 +28,15 @@ def check(service: Service, selections: Mapping[str, Selection]) -> tuple[Findin
     """Return what the layers of *service* leave out of *selections*, which are by layer, without its being there."""
     if "nothing-left-out" in service.ignore:
         return ()
-    found: list[Finding] = []
-    for layer in service.layers:
-        held = [pin.name for pin in selections[layer.name].pins]
-        found += (
-            Finding(
-                rule="nothing-left-out",
-                severity=Severity.WARNING,
-                message=(
-                    f"Layer `{layer.name}`: `without` names `{name}`, which it would not hold anyway"
-                    f"{did_you_mean(name, held)}"
-                ),
-                path=layer.name,
-            )
-            for name in layer.without
-            if name not in held
+    names = {layer.name: [pin.name for pin in selections[layer.name].pins] for layer in service.layers}
+    return tuple(
+        warning(
+            "nothing-left-out",
+            layer.name,
+            f"Layer `{layer.name}`: `without` names `{name}`, which it would not hold anyway"
+            f"{did_you_mean(name, names[layer.name])}",
         )
-    return tuple(found)
+        for layer in service.layers
+        for name in layer.without
+        if name not in names[layer.name]
+    )

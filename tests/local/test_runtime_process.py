@@ -7,20 +7,20 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from lamina.local.client import provide
-from lamina.local.initialise import StartOptions, initialise
+from built import initialise
+from lamina.local.runtime_client import provide
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from built import MakeWorld
-    from lamina.local.world import Home, Mode
+    from built import MakeEnvironment
+    from lamina.local.environment import Home, Mode
 
 
-def test_time_and_memory(make_world: MakeWorld, mode: Mode) -> None:
+def test_time_and_memory(make_environment: MakeEnvironment, mode: Mode) -> None:
     """The time runs from the interpreter's start to the first request for an event, module included."""
-    world = make_world("import time\ntime.sleep(0.3)\ndef handler(event, context): ...", mode=mode)
-    result = initialise(world)
+    environment = make_environment("import time\ntime.sleep(0.3)\ndef handler(event, context): ...", mode=mode)
+    result = initialise(environment)
 
     assert (None, None, mode) == (result.failure, result.ended, result.mode)
     assert result.milliseconds is not None
@@ -28,9 +28,9 @@ def test_time_and_memory(make_world: MakeWorld, mode: Mode) -> None:
     assert result.memory_bytes > 5_000_000
 
 
-def test_failure(make_world: MakeWorld, mode: Mode) -> None:
+def test_failure(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A handler that cannot be loaded has no time, but a failure, an end and a log."""
-    result = initialise(make_world("import missing", mode=mode))
+    result = initialise(make_environment("import missing", mode=mode))
 
     assert result.milliseconds is None
     assert result.failure is not None
@@ -39,29 +39,34 @@ def test_failure(make_world: MakeWorld, mode: Mode) -> None:
     assert "No module named 'missing'" in result.logs
 
 
-def test_too_slow(make_world: MakeWorld, mode: Mode) -> None:
+def test_too_slow(make_environment: MakeEnvironment, mode: Mode) -> None:
     """What takes too long is ended, and has neither time nor failure."""
-    result = initialise(make_world("import time\ntime.sleep(60)", mode=mode), timeout=0.2)
+    result = initialise(make_environment("import time\ntime.sleep(60)", mode=mode), timeout=0.2)
 
     assert (None, None, None) == (result.milliseconds, result.failure, result.ended)
 
 
-def test_interpreter_options(make_world: MakeWorld, mode: Mode) -> None:
-    """Options reach the interpreter, and what it then says is in the log."""
-    world = make_world("import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode)
-    result = initialise(world, options=StartOptions(interpreter=("-X", "importtime")))
+def test_interpreter_variables(make_environment: MakeEnvironment, mode: Mode) -> None:
+    """Variables reach the interpreter, and what it then says is in the log."""
+    environment = make_environment(
+        "import dep\ndef handler(event, context): ...",
+        layers=[{"python/dep.py": ""}],
+        mode=mode,
+        additional={"PYTHONPROFILEIMPORTTIME": "1"},
+    )
+    result = initialise(environment)
 
     assert re.search(r"import time: +\d+ \| +\d+ \| +dep\n", result.logs)
 
 
-def test_environment(make_world: MakeWorld, mode: Mode) -> None:
-    """A measurement may add variables."""
-    world = make_world("import os\nprint(os.environ['PROBE'])\ndef handler(event, context): ...", mode=mode)
+def test_additional_variables(make_environment: MakeEnvironment, mode: Mode) -> None:
+    """A caller may add variables."""
+    code = "import os\nprint(os.environ['PROBE'])\ndef handler(event, context): ..."
 
-    assert "seen\n" == initialise(world, options=StartOptions(environment=(("PROBE", "seen"),))).logs
+    assert "seen\n" == initialise(make_environment(code, mode=mode, additional={"PROBE": "seen"})).logs
 
 
-def test_prelude(make_world: MakeWorld, mode: Mode) -> None:
+def test_prelude(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Code that runs first may report over a channel of its own, up to the moment the process is ended."""
     prelude = (
         "import os, sys\n"
@@ -69,13 +74,15 @@ def test_prelude(make_world: MakeWorld, mode: Mode) -> None:
         "    if event == 'import' and arguments[0] == 'dep': os.write(report_fd, b'dep')\n"
         "sys.addaudithook(hook)"
     )
-    world = make_world("import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode)
-    result = initialise(world, options=StartOptions(prelude=prelude))
+    environment = make_environment(
+        "import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode
+    )
+    result = initialise(environment, prelude=prelude)
 
     assert (b"dep", "") == (result.report, result.logs)
 
 
-def test_runtime_client_is_not_compiled_at_every_start(make_world: MakeWorld, mode: Mode) -> None:
+def test_runtime_client_is_not_compiled_at_every_start(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Only the handler's own module has no bytecode: the client's is not part of what is measured."""
     prelude = (
         "import os, sys\n"
@@ -83,11 +90,11 @@ def test_runtime_client_is_not_compiled_at_every_start(make_world: MakeWorld, mo
         "    if event == 'compile' and isinstance(arguments[1], str): os.write(report_fd, arguments[1].encode() + b'\\n')\n"
         "sys.addaudithook(hook)"
     )
-    world = make_world("def handler(event, context): ...", mode=mode)
-    result = initialise(world, options=StartOptions(prelude=prelude))
+    environment = make_environment("def handler(event, context): ...", mode=mode)
+    result = initialise(environment, prelude=prelude)
 
     files = [name for name in result.report.decode().splitlines() if not name.startswith("<")]
-    assert [f"{world.directories(mode).task}/app.py"] == files
+    assert [f"{environment.directories(mode).task}/app.py"] == files
 
 
 def test_client_is_provided_once(tmp_path: Path, home: Home) -> None:

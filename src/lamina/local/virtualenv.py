@@ -1,5 +1,5 @@
 """
-Lend development tools to a world: chosen distributions of the project's environment, and what they require, but nothing else of it.
+Lend development tools to a function's environment: chosen distributions of the project's virtual environment, and what they require, but nothing else.
 
 Were the whole environment on the path, nothing could be missing any more; so each file that a chosen distribution records is linked into
 a directory of its own.
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from lamina.core.errors import ConfigError
+from lamina.core.names import normalized
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
 
-__all__ = ["lend", "site_packages", "write_command"]
+__all__ = ["link_distributions", "site_packages", "write_command"]
 
 
 def site_packages(project: Path, target: Target, environ: Mapping[str, str]) -> Path:
@@ -43,18 +43,20 @@ def site_packages(project: Path, target: Target, environ: Mapping[str, str]) -> 
     return found
 
 
-def lend(names: Sequence[str], site: Path, target: Target, *, modules: Path, scripts: Path, python: str) -> None:
+def link_distributions(
+    names: Sequence[str], site: Path, target: Target, *, modules: Path, scripts: Path, python: str
+) -> None:
     """
     Link the distributions *names* of *site*, and what they require there, into *modules*, and their commands into *scripts*.
 
     *python* is the command that runs them. Raises ConfigError with all names that *site* does not have.
     """
-    installed = {str(canonicalize_name(entry.metadata["Name"])): entry for entry in distributions(path=[str(site)])}
-    missing = [name for name in names if canonicalize_name(name) not in installed]
+    installed = {normalized(entry.metadata["Name"]): entry for entry in distributions(path=[str(site)])}
+    missing = [name for name in names if normalized(name) not in installed]
     if missing:
         raise ConfigError(
             f"`{site}` does not hold "
-            + ", ".join(f"`{name}`{did_you_mean(canonicalize_name(name), installed)}" for name in missing),
+            + ", ".join(f"`{name}`{did_you_mean(normalized(name), installed)}" for name in missing),
             hint="install it into the project's environment, as a development dependency",
         )
     for distribution in _closure(names, installed, target):
@@ -71,7 +73,7 @@ def lend(names: Sequence[str], site: Path, target: Target, *, modules: Path, scr
 def _closure(names: Iterable[str], installed: Mapping[str, Distribution], target: Target) -> list[Distribution]:
     """Return the distributions *names* and what they require, as far as it is installed; the layer may hold the rest."""
     environment = {name: str(value) for name, value in target.markers.items()} | {"extra": ""}
-    waiting = [str(canonicalize_name(name)) for name in names]
+    waiting = [normalized(name) for name in names]
     found: dict[str, Distribution] = {}
     while waiting:
         name = waiting.pop()
@@ -84,7 +86,7 @@ def _closure(names: Iterable[str], installed: Mapping[str, Distribution], target
             except InvalidRequirement:
                 continue
             if requirement.marker is None or requirement.marker.evaluate(environment):
-                waiting.append(canonicalize_name(requirement.name))
+                waiting.append(normalized(requirement.name))
     return [found[name] for name in sorted(found)]
 
 

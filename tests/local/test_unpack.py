@@ -20,7 +20,7 @@ from lamina.core.errors import (
     UnsafeMemberError,
 )
 from lamina.local.artifacts import Archive
-from lamina.local.tree import unpack
+from lamina.local.unpack import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aws_cdk.aws_lambda import LayerVersion
 
 from lamina.cdk import assets
-from lamina.cdk.choice import Asked, platform
 from lamina.cdk.layer import PythonLayerVersion, StackEnvironment
+from lamina.cdk.lookup import RequestedTarget, platform
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from constructs import Construct
 
     from lamina.cdk.builds import Answer
-    from lamina.cdk.choice import FunctionChoice
+    from lamina.cdk.lookup import FoundFunction
     from lamina.core.target import Target
 
-__all__ = ["Attached", "configured", "digests", "given", "has_unknown"]
+__all__ = ["FunctionLayers", "configured", "digests", "given", "has_unknown"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attached:
+class FunctionLayers:
     """The layers of one function."""
 
     layers: tuple[ILayerVersion, ...] = ()
     """Those that CDK takes without an exception."""
-    complaints: tuple[str, ...] = ()
-    doubts: tuple[tuple[str, str], ...] = ()
+    errors: tuple[str, ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
     """What is allowed and seldom meant: rule and message."""
 
 
@@ -48,11 +48,11 @@ def has_unknown(layers: Iterable[ILayerVersion]) -> bool:
 
 
 def configured(
-    scope: Construct, entry: str | PathLike[str], answer: Answer, choice: FunctionChoice, *, added: int
-) -> Attached:
+    scope: Construct, entry: str | PathLike[str], answer: Answer, choice: FoundFunction, *, added: int
+) -> FunctionLayers:
     """Return one of each layer that the function is configured with, of its target; *added* are those of CDK's own options."""
     if choice.function is None or choice.target is None:
-        return Attached()
+        return FunctionLayers()
     first = choice.target == answer.targets[0]
     layers = [
         PythonLayerVersion.for_stack(
@@ -65,28 +65,28 @@ def configured(
         for name in choice.function.layers
     ]
     # More layers than Lambda takes are a finding of the build already; with those of options they may be too many besides.
-    complaints = _too_many(choice.function.name, layers, added) if added else ()
-    return Attached(layers=tuple(layers[: _room(added)]), complaints=tuple(complaints))
+    errors = _too_many(choice.function.name, layers, added) if added else ()
+    return FunctionLayers(layers=tuple(layers[: _room(added)]), errors=tuple(errors))
 
 
 def given(
-    scope: Construct, function: str, layers: Sequence[ILayerVersion], choice: FunctionChoice, *, added: int
-) -> Attached:
+    scope: Construct, function: str, layers: Sequence[ILayerVersion], choice: FoundFunction, *, added: int
+) -> FunctionLayers:
     """Return those of *layers* that fit the function's target, and say what is wrong with the others."""
     target = choice.target
     wrong = {layer: takes for layer in layers if target is not None and (takes := _misfit(layer, target))}
     # Without a target the function's runtime is a stand-in, which CDK would compare with the layers', and raise.
     fitting = [layer for layer in layers if target is not None and layer not in wrong]
-    return Attached(
+    return FunctionLayers(
         layers=tuple(fitting[: _room(added)]),
-        complaints=(
+        errors=(
             *_too_many(function, layers, added),
             *(
                 f"`{function}` is for {target}, and layer `{layer.node.id}` is for {takes}"
                 for layer, takes in wrong.items()
             ),
         ),
-        doubts=(*_in_other_stacks(scope, layers), *_missing(function, layers, choice)),
+        warnings=(*_in_other_stacks(scope, layers), *_missing(function, layers, choice)),
     )
 
 
@@ -94,7 +94,7 @@ def _misfit(layer: ILayerVersion, target: Target) -> str | None:
     """Return what *layer* is for, if that is not *target*; of others' layers CDK does not tell the architectures."""
     if isinstance(layer, PythonLayerVersion):
         runtime, machines = layer.runtime_name, layer.architecture_names
-        wanted = Asked(runtimes=(target.runtime,), architectures=(str(target.architecture),))
+        wanted = RequestedTarget(runtimes=(target.runtime,), architectures=(str(target.architecture),))
         return None if runtime is None or wanted.fits(runtime, machines) else platform(runtime, machines)
     takes = [each.name for each in layer.compatible_runtimes or ()]
     return None if not takes or target.runtime in takes else ", ".join(takes)
@@ -124,7 +124,7 @@ def _in_other_stacks(scope: Construct, layers: Sequence[ILayerVersion]) -> Itera
             yield "cross-stack-layer", message
 
 
-def _missing(function: str, layers: Sequence[ILayerVersion], choice: FunctionChoice) -> Iterator[tuple[str, str]]:
+def _missing(function: str, layers: Sequence[ILayerVersion], choice: FoundFunction) -> Iterator[tuple[str, str]]:
     names = {layer.configured_name for layer in layers if isinstance(layer, PythonLayerVersion)}
     # Of a layer that could not be chosen, which is an error of its own, nobody knows which it was meant to be.
     wanted = choice.function.layers if choice.function and "" not in names else ()

@@ -1,4 +1,4 @@
-"""What functions see of layers: the stacks to look at, and the content of a finished zip, read only as far as asked."""
+"""What several checks need: how findings are worded and ignored, the stacks of layers that functions see, the content of a finished zip."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 from lamina.archive.zip.directory import members, raw_directory
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
+from lamina.core.values import Finding, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lamina.archive.zip.zipformat import Member
     from lamina.core.values import Layer, Package
 
-__all__ = ["Stack", "View", "listed", "owner_of", "stacks"]
+__all__ = ["Stack", "View", "error", "kept", "listed", "note", "owner_of", "stacks", "warning"]
 
 _SHOWN = 3
 
@@ -55,6 +56,26 @@ def stacks(layers: Iterable[Layer], packages: Iterable[Package]) -> tuple[Stack,
         for names, found in functions.items()
         if names
     )
+
+
+def error(rule: str, path: str, message: str) -> Finding:
+    """Return what cannot be ignored: a deployment, or the function, would fail."""
+    return Finding(rule=rule, severity=Severity.ERROR, message=message, path=path)
+
+
+def warning(rule: str, path: str, message: str) -> Finding:
+    """Return what is seldom meant."""
+    return Finding(rule=rule, severity=Severity.WARNING, message=message, path=path)
+
+
+def note(rule: str, path: str | None, message: str) -> Finding:
+    """Return what is worth knowing and needs no action."""
+    return Finding(rule=rule, severity=Severity.NOTE, message=message, path=path)
+
+
+def kept(findings: Iterable[Finding], ignored: Collection[str]) -> tuple[Finding, ...]:
+    """Return *findings* without those whose rules are *ignored*; errors never are."""
+    return tuple(finding for finding in findings if finding.severity is Severity.ERROR or finding.rule not in ignored)
 
 
 def listed(names: Sequence[str]) -> str:

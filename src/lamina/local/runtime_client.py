@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import tempfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from lamina.bytecode.interpreter import environment_variable
 from lamina.core.errors import InvokeError, MissingExtraError
 from lamina.local.facts import facts
+from lamina.local.unpack import making
 
 if TYPE_CHECKING:
     from lamina.bytecode.interpreter import Interpreter
@@ -42,19 +42,13 @@ def provide(cache: Path, interpreter: Interpreter) -> Path:
         key.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     directory = cache / key.hexdigest()
     if not directory.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=cache, prefix=".copying-"))
-        try:
+        with making(directory) as temporary:
             for name, path in files:
                 destination = temporary / name
                 destination.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, destination)
                 destination.chmod(0o444)
-            temporary.chmod(0o755)
             _compile(temporary, interpreter)
-            _settle(temporary, directory)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     return directory
 
 
@@ -75,15 +69,6 @@ def _compile(directory: Path, interpreter: Interpreter) -> None:
             f"The runtime client cannot be compiled by `{interpreter.path}`",
             hint=f"name another interpreter in `{environment_variable(interpreter.version[:2])}`",
         ) from error
-
-
-def _settle(temporary: Path, directory: Path) -> None:
-    try:
-        temporary.rename(directory)
-    except OSError:
-        # Another process put the same files there first.
-        if not directory.is_dir():
-            raise
 
 
 def _files() -> list[tuple[str, Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.core.target import quotas
-from lamina.pipeline.checks import content, limits, overlap, sdk, sources
+from lamina.pipeline.checks import content, limits, overlap, sdk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,5 +27,5 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
         *content.check_layers(layers, ignore=service.ignore),
         *overlap.check(layers, packages, service),
         *sdk.check(layers, packages, service),
-        *sources.check(packages, service),
+        *content.check_packages(packages, service),
     )

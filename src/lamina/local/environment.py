@@ -13,7 +13,7 @@ import os
 import platform
 import subprocess
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,21 +21,22 @@ from typing import TYPE_CHECKING
 from lamina.bytecode import interpreter as interpreters
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.core.target import Architecture
-from lamina.local import client, tree
+from lamina.local import runtime_client, unpack
 from lamina.local.facts import facts
 from lamina.local.process import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.target import Target
     from lamina.local.artifacts import Artifacts, BuiltFunction
     from lamina.local.facts import Directories
-    from lamina.local.guest.order import RootPlan
+    from lamina.local.guest.request import RootPlan
+    from lamina.local.process import Process
     from lamina.project.service import Function
 
-__all__ = ["Home", "Mode", "World", "home_of", "prepare"]
+__all__ = ["FunctionEnvironment", "Home", "Mode", "additional_variables", "home_of", "prepare"]
 
 _PROBE_SECONDS = 10
 _PROBE = """
@@ -45,7 +46,7 @@ print(json.dumps({"prefix": os.path.realpath(sys.base_prefix), "site": site.gets
 
 
 class Mode(StrEnum):
-    """How the world is shown."""
+    """How the environment is shown."""
 
     AUTO = "auto"
     """In a namespace if the kernel allows it, by path otherwise."""
@@ -64,7 +65,7 @@ class Home:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class World:
+class FunctionEnvironment:
     """Everything that decides what a function's process finds."""
 
     function: Function
@@ -119,7 +120,7 @@ class World:
             )
         return f"{facts().directories.lang}/{path.relative_to(prefix).as_posix()}"
 
-    def environment(self, mode: Mode) -> dict[str, str]:
+    def variables(self, mode: Mode) -> dict[str, str]:
         """
         Return exactly the variables that the process gets: Lambda's, the configured ones, the additional ones. Nothing of the host's.
 
@@ -133,16 +134,15 @@ class World:
                 hint="remove them from the function's environment: Lambda refuses such a configuration",
             )
         values = self._placeholders(mode)
-        environment = {entry.name: entry.template.format_map(values) for entry in known.variables}
-        environment.update(self.function.environment)
-        environment.update(self.additional)
-        if not environment.get("AWS_ACCESS_KEY_ID"):
+        variables = {entry.name: entry.template.format_map(values) for entry in known.variables}
+        variables.update(self.function.environment)
+        variables.update(self.additional)
+        if not variables.get("AWS_ACCESS_KEY_ID"):
             # On an EC2 host an SDK without credentials would find those of the machine, which nobody asked for.
-            environment.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-        return environment
+            variables.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+        return variables
 
     def _placeholders(self, mode: Mode) -> dict[str, str]:
-        directories = self.directories(mode)
         return {
             "handler": self.function.handler,
             "region": self.region,
@@ -151,14 +151,27 @@ class World:
             "memory": str(self.function.memory_mb),
             "version": facts().version,
             "stream": f"local/[{facts().version}]{uuid.uuid4().hex}",
-            "task": directories.task,
-            "runtime": directories.runtime,
-            "opt": directories.opt,
-            "lang": directories.lang,
+            **asdict(self.directories(mode)),
         }
 
+    def start(self, start: Callable[[Mode], Process]) -> tuple[Process, Mode, str | None]:
+        """
+        Call *start* with the preferred mode, and by path where a namespace is only preferred and cannot be had; also return why not.
+
+        Raises RefusedError if only a namespace would do and there is none.
+        """
+        reason = None
+        if self.mode is not Mode.PATH:
+            try:
+                return start(Mode.NAMESPACE), Mode.NAMESPACE, None
+            except RefusedError as error:
+                if self.mode is Mode.NAMESPACE:
+                    raise
+                reason = str(error)
+        return start(Mode.PATH), Mode.PATH, reason
+
     def plan(self, *, host: bool = False) -> RootPlan:
-        """Return how to build this world's root; with *host*, the rest of the host stays in place and writable."""
+        """Return how to build this environment's root; with *host*, the rest of the host stays in place and writable."""
         usual = facts().directories
         prefix, lang = self.home.prefix, usual.lang
         binds = [
@@ -190,9 +203,9 @@ def prepare(
     mode: Mode = Mode.AUTO,
     home: Home | None = None,
     additional: Mapping[str, str] | None = None,
-) -> World:
+) -> FunctionEnvironment:
     """
-    Unpack what *built* consists of and return the world of *function*.
+    Unpack what *built* consists of and return the environment of *function*.
 
     *home* is looked for if it is not given. What is unpacked is kept in ``.lamina/local`` of the project.
 
@@ -203,13 +216,13 @@ def prepare(
     scratch = cache / "root"
     scratch.mkdir(parents=True, exist_ok=True)
     home = home or home_of(_interpreter(artifacts.target, cache))
-    return World(
+    return FunctionEnvironment(
         function=function,
         target=artifacts.target,
         home=home,
-        layer=tree.unpack(built.layers, cache / "trees"),
-        package=tree.unpack((built.package,), cache / "trees"),
-        runtime=client.provide(cache / "runtime", home.interpreter),
+        layer=unpack.unpack(built.layers, cache / "trees"),
+        package=unpack.unpack((built.package,), cache / "trees"),
+        runtime=runtime_client.provide(cache / "runtime", home.interpreter),
         scratch=scratch,
         mode=mode,
         additional=tuple(sorted((additional or {}).items())),
@@ -261,3 +274,34 @@ def _check_machine(artifacts: Artifacts) -> None:
             f"and this machine is {platform.system()} on {machine}: {shown}",
             hint="run it on such a machine, or build for this one beside it, in another directory",
         )
+
+
+def additional_variables(
+    asked: Iterable[str], environ: Mapping[str, str], *, credentials: bool = False
+) -> dict[str, str]:
+    """
+    Return the variables that the user names, as ``NAME=VALUE`` or as ``NAME`` of *environ*; with *credentials*, those of AWS as well.
+
+    Raises ConfigError with all names that *environ* does not have.
+    """
+    found: dict[str, str] = {}
+    missing: list[str] = []
+    if credentials:
+        known = facts()
+        found |= {name: environ[name] for name in (*known.credentials, *known.companions) if name in environ}
+        if "AWS_ACCESS_KEY_ID" not in found:
+            missing.append("AWS_ACCESS_KEY_ID")
+    for entry in asked:
+        name, separator, value = entry.partition("=")
+        if separator:
+            found[name] = value
+        elif name in environ:
+            found[name] = environ[name]
+        else:
+            missing.append(name)
+    if missing:
+        raise ConfigError(
+            f"The environment has no {', '.join(f'`{name}`' for name in missing)}",
+            hint="set it, or give the value: --env NAME=VALUE",
+        )
+    return found

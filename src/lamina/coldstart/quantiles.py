@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Difference", "Spread"]
+__all__ = ["Difference", "Quartiles"]
 
 _RESAMPLES = 2_000
 _CONFIDENCE = 0.95
@@ -19,7 +19,7 @@ _FEWEST = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Spread:
+class Quartiles:
     """Least, quartiles and greatest of several numbers."""
 
     count: int
@@ -31,8 +31,8 @@ class Spread:
     greatest: float
 
     @classmethod
-    def of(cls, numbers: Sequence[float]) -> Spread:
-        """Return the spread of *numbers*, at least one."""
+    def of(cls, numbers: Sequence[float]) -> Quartiles:
+        """Return the quartiles of *numbers*, at least one."""
         ordered = sorted(numbers)
         return cls(
             count=len(ordered),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Problem
 
-__all__ = ["complain", "tell", "warn"]
+__all__ = ["add_errors", "add_problems", "add_warning"]
 
 
 # What `Annotations.add_error` adds (aws-cdk-lib 2.275, 2026-11). It would add a stack trace, too, of which the command `cdk` prints
@@ -26,7 +26,7 @@ __all__ = ["complain", "tell", "warn"]
 _ERROR = "aws:cdk:error"
 
 
-def tell(construct: IConstruct, problems: Iterable[Problem]) -> None:
+def add_problems(construct: IConstruct, problems: Iterable[Problem]) -> None:
     """Say *problems* in the stack of *construct*, each once."""
     for problem in problems:
         stack = Stack.of(construct)
@@ -37,7 +37,7 @@ def tell(construct: IConstruct, problems: Iterable[Problem]) -> None:
             Annotations.of(stack).add_warning_v2(f"lamina:{problem.rule}", problem.message)
 
 
-def complain(construct: IConstruct, facts: Iterable[str]) -> None:
+def add_errors(construct: IConstruct, facts: Iterable[str]) -> None:
     """Say errors that *construct* alone has."""
     for fact in facts:
         _add_error(construct, fact)
@@ -49,6 +49,6 @@ def _add_error(construct: IConstruct, message: str) -> None:
         node.add_metadata(_ERROR, message)
 
 
-def warn(construct: IConstruct, rule: str, message: str) -> None:
+def add_warning(construct: IConstruct, rule: str, message: str) -> None:
     """Say something that can be acknowledged by ``lamina:`` and *rule*."""
     Annotations.of(construct).add_warning_v2(f"lamina:{rule}", message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class RootPlan(TypedDict):
@@ -20,16 +20,16 @@ class RootPlan(TypedDict):
     """Size of ``/tmp``, unless it is the host's."""
 
 
-class Order(TypedDict):
+class StartRequest(TypedDict):
     """What lamina asks for."""
 
     arguments: list[str]
     environment: dict[str, str]
     directory: str
-    plan: RootPlan | None
-    """The world; without one the program runs in the host's."""
+    plan: NotRequired[RootPlan | None]
+    """The root to run in; without one the program runs in the host's."""
     detached: bool
     """Whether the program is kept from the terminal, its signals, and the user's privileges."""
-    memory_bytes: int | None
+    memory_bytes: NotRequired[int | None]
     """Where the program is killed, as the sum over its processes."""
-    file_descriptors: int | None
+    file_descriptors: NotRequired[int]

@@ -19,22 +19,22 @@ import pytest
 from built import MINOR, function, make_build
 from lamina.bytecode import interpreter
 from lamina.core.errors import ConfigError, InvokeError
+from lamina.local.environment import Mode, home_of, prepare
 from lamina.local.guest.memory import children
 from lamina.local.invoke import ExecutionEnvironment, invoke
 from lamina.local.process import RefusedError
-from lamina.local.world import Mode, home_of, prepare
 
 if TYPE_CHECKING:
-    from built import MakeWorld
-    from lamina.local.world import Home, World
+    from built import MakeEnvironment
+    from lamina.local.environment import FunctionEnvironment, Home
 
 _LOOK = "import os, sys\ndef handler(event, context): return "
 _SYSTEM_PYTHON = Path("/usr/bin/python3")
 _TMP = "/tmp"  # noqa: S108  # Lambda has it under that name
 
 
-def _ask(world: World, event: object = None) -> Any:
-    result = invoke(world, json.dumps(event).encode())
+def _ask(environment: FunctionEnvironment, event: object = None) -> Any:
+    result = invoke(environment, json.dumps(event).encode())
     assert result.error is None, result.logs
     return json.loads(result.payload)
 
@@ -60,11 +60,11 @@ def _wait_for(mark: str, *, least: int) -> None:
         time.sleep(0.01)
 
 
-def test_search_path(make_world: MakeWorld, mode: Mode) -> None:
+def test_search_path(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Function, layers, runtime, standard library, in Lambda's order; nothing that is installed for the interpreter."""
-    world = make_world(_LOOK + "sys.path", mode=mode)
-    where = world.directories(mode)
-    path = _ask(world)
+    environment = make_environment(_LOOK + "sys.path", mode=mode)
+    where = environment.directories(mode)
+    path = _ask(environment)
 
     assert [
         where.task,
@@ -75,7 +75,7 @@ def test_search_path(make_world: MakeWorld, mode: Mode) -> None:
     assert all(entry.startswith(f"{where.lang}/lib/python") for entry in path[4:])
 
 
-def test_interpreter_is_bare(make_world: MakeWorld, mode: Mode) -> None:
+def test_interpreter_is_bare(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Packages of the interpreter cannot be imported, by a subprocess of the function no more than by itself."""
     source = (
         "import importlib.util, subprocess, sys\ndef handler(event, context):\n"
@@ -84,20 +84,20 @@ def test_interpreter_is_bare(make_world: MakeWorld, mode: Mode) -> None:
         "    return [str([importlib.util.find_spec(name) for name in names]),"
         " subprocess.check_output([sys.executable, '-c', code], text=True).strip()]"
     )
-    own, child = _ask(make_world(source, mode=mode))
+    own, child = _ask(make_environment(source, mode=mode))
 
     assert "[None, None, None]" == own
     # By path there is nothing to hide them with from an interpreter that the function itself starts.
     assert mode is Mode.PATH or child == own
 
 
-def test_environment(make_world: MakeWorld, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment(make_environment: MakeEnvironment, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     """The function has Lambda's variables, its own and the ones asked for; none of the host's."""
     monkeypatch.setenv("HOST_SECRET", "leaked")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "leaked")
     settings = function(environment=(("TABLE", "orders"), ("TZ", "Europe/Berlin")))
-    world = make_world(_LOOK + "dict(os.environ)", mode=mode, settings=settings, additional={"ASKED": "1"})
-    found = _ask(world)
+    environment = make_environment(_LOOK + "dict(os.environ)", mode=mode, settings=settings, additional={"ASKED": "1"})
+    found = _ask(environment)
 
     expected = {
         "_HANDLER": "app.handler",
@@ -115,8 +115,8 @@ def test_environment(make_world: MakeWorld, mode: Mode, monkeypatch: pytest.Monk
         "TZ": "Europe/Berlin",
         "TABLE": "orders",
         "ASKED": "1",
-        "LAMBDA_TASK_ROOT": world.directories(mode).task,
-        "LAMBDA_RUNTIME_DIR": world.directories(mode).runtime,
+        "LAMBDA_TASK_ROOT": environment.directories(mode).task,
+        "LAMBDA_RUNTIME_DIR": environment.directories(mode).runtime,
     }
     assert expected == {name: found.get(name) for name in expected}
     others = {"AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH"}
@@ -124,13 +124,13 @@ def test_environment(make_world: MakeWorld, mode: Mode, monkeypatch: pytest.Monk
     assert found.keys() - expected.keys() - others <= {"LC_CTYPE", "_X_AMZN_TRACE_ID", "HOME"}
 
 
-def test_directories(make_world: MakeWorld, namespace: Mode) -> None:
+def test_directories(make_environment: MakeEnvironment, namespace: Mode) -> None:
     """In a namespace the layer is /opt, the package /var/task, the interpreter /var/lang, dated as in the archive."""
     source = (
         "import os, sys, time, dep\ndef handler(event, context):\n"
         "    return [__file__, dep.__file__, sys.prefix, os.getcwd(), os.stat(dep.__file__).st_mtime, sorted(os.listdir('/opt'))]"
     )
-    found = _ask(make_world(source, layers=[{"python/dep.py": "", "lib/x": ""}, {"bin/y": ""}], mode=namespace))
+    found = _ask(make_environment(source, layers=[{"python/dep.py": "", "lib/x": ""}, {"bin/y": ""}], mode=namespace))
 
     epoch_1980 = 315532800
     assert [
@@ -143,7 +143,7 @@ def test_directories(make_world: MakeWorld, namespace: Mode) -> None:
     ] == found
 
 
-def test_only_tmp_is_writable(make_world: MakeWorld, namespace: Mode) -> None:
+def test_only_tmp_is_writable(make_environment: MakeEnvironment, namespace: Mode) -> None:
     """In a namespace every directory but /tmp refuses new files, also to root."""
     source = (
         "import os\ndef handler(event, context):\n    refused = {}\n    for directory in event:\n        try:\n"
@@ -151,29 +151,29 @@ def test_only_tmp_is_writable(make_world: MakeWorld, namespace: Mode) -> None:
         "        except OSError as error:\n            refused[directory] = os.strerror(error.errno)\n    return refused"
     )
     directories = ["/opt", "/opt/python", "/var/task", "/var/runtime", "/var/lang", "/var", "/", "/etc", "/usr"]
-    found = _ask(make_world(source, layers=[{"python/dep.py": ""}], mode=namespace), [*directories, _TMP])
+    found = _ask(make_environment(source, layers=[{"python/dep.py": ""}], mode=namespace), [*directories, _TMP])
 
     expected: dict[str, str | None] = dict.fromkeys(directories, "Read-only file system")
     assert {**expected, _TMP: None} == found
 
 
-def test_tmp_is_private(make_world: MakeWorld, namespace: Mode, tmp_path: Path) -> None:
+def test_tmp_is_private(make_environment: MakeEnvironment, namespace: Mode, tmp_path: Path) -> None:
     """In a namespace /tmp begins empty, and nothing written there reaches the host."""
     source = "import os\ndef handler(event, context):\n    open('/tmp/lamina-private', 'w').close()\n    return os.listdir('/tmp')"
 
-    assert ["lamina-private"] == _ask(make_world(source, mode=namespace))
+    assert ["lamina-private"] == _ask(make_environment(source, mode=namespace))
     assert not Path(_TMP, "lamina-private").exists()
 
 
-def test_home_is_hidden(make_world: MakeWorld, namespace: Mode) -> None:
+def test_home_is_hidden(make_environment: MakeEnvironment, namespace: Mode) -> None:
     """In a namespace neither the user's home nor the project is there."""
     source = "import os\ndef handler(event, context): return [os.path.exists(path) for path in event]"
-    found = _ask(make_world(source, mode=namespace), [str(Path.home()), str(Path(__file__).parent)])
+    found = _ask(make_environment(source, mode=namespace), [str(Path.home()), str(Path(__file__).parent)])
 
     assert [False, False] == found
 
 
-def test_devices_and_processes(make_world: MakeWorld, namespace: Mode) -> None:
+def test_devices_and_processes(make_environment: MakeEnvironment, namespace: Mode) -> None:
     """In a namespace programs can still be started, and see only the function's own processes."""
     source = (
         "import os, subprocess\ndef handler(event, context):\n"
@@ -181,36 +181,38 @@ def test_devices_and_processes(make_world: MakeWorld, namespace: Mode) -> None:
         "    return len([name for name in os.listdir('/proc') if name.isdigit()])"
     )
 
-    assert _ask(make_world(source, mode=namespace)) <= 3
+    assert _ask(make_environment(source, mode=namespace)) <= 3
 
 
-def test_later_layers_win(make_world: MakeWorld, mode: Mode) -> None:
+def test_later_layers_win(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Layers are laid over each other in the function's order."""
     layers = [{"python/dep.py": "N = 1", "python/one.py": ""}, {"python/dep.py": "N = 2", "python/two.py": ""}]
 
     assert 2 == _ask(
-        make_world("import dep, one, two\ndef handler(event, context): return dep.N", layers=layers, mode=mode)
+        make_environment("import dep, one, two\ndef handler(event, context): return dep.N", layers=layers, mode=mode)
     )
 
 
-def test_no_bytecode_is_written(make_world: MakeWorld, mode: Mode) -> None:
+def test_no_bytecode_is_written(make_environment: MakeEnvironment, mode: Mode) -> None:
     """Importing leaves the unpacked layer and package as they were, or a later measurement would be of something else."""
-    world = make_world("import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode)
-    _ask(world)
+    environment = make_environment(
+        "import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode
+    )
+    _ask(environment)
 
-    assert [] == [path for tree in (world.layer, world.package) for path in tree.rglob("*.pyc")]
+    assert [] == [path for tree in (environment.layer, environment.package) for path in tree.rglob("*.pyc")]
 
 
 @pytest.mark.parametrize(("mode", "count"), [(Mode.AUTO, 100), (Mode.PATH, 20)])
-def test_concurrent_invocations_leave_nothing(make_world: MakeWorld, mode: Mode, count: int) -> None:
+def test_concurrent_invocations_leave_nothing(make_environment: MakeEnvironment, mode: Mode, count: int) -> None:
     """A hundred invocations at once all answer, and leave no process and no thread."""
     name = f"handler_{os.getpid()}_{count}"
-    world = make_world(
+    environment = make_environment(
         f"def {name}(event, context): return event + 1", mode=mode, settings=function(handler=f"app.{name}")
     )
     threads, processes = threading.active_count(), children(os.getpid())
     with ThreadPoolExecutor(count) as pool:
-        results = list(pool.map(lambda number: invoke(world, str(number).encode()), range(count)))
+        results = list(pool.map(lambda number: invoke(environment, str(number).encode()), range(count)))
 
     assert [(str(number + 1).encode(), None) for number in range(count)] == [
         (one.payload, one.error) for one in results
@@ -230,31 +232,33 @@ def handler(event, context):
 """
 
 
-def test_daemons_end_too(make_world: MakeWorld, mode: Mode, tmp_path: Path) -> None:
+def test_daemons_end_too(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
     """What a function detached from itself ends with it."""
     mark = f"mark-{tmp_path.name}-{mode}"
-    with ExecutionEnvironment(make_world(_DAEMON, mode=mode)) as session:
+    with ExecutionEnvironment(make_environment(_DAEMON, mode=mode)) as session:
         assert session.invoke(json.dumps(mark).encode()).error is None
         _wait_for(mark, least=1)
 
     assert [] == _alive(mark)
 
 
-def test_killing_lamina_ends_the_function(make_world: MakeWorld, mode: Mode, tmp_path: Path) -> None:
+def test_killing_lamina_ends_the_function(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
     """A lamina that is killed takes its functions along, detached ones included."""
     mark = f"mark-{tmp_path.name}-{mode}"
-    world = make_world(_DAEMON + "    import time; print('asleep', flush=True); time.sleep(60)\n", mode=mode)
+    environment = make_environment(
+        _DAEMON + "    import time; print('asleep', flush=True); time.sleep(60)\n", mode=mode
+    )
     code = (
         "import sys\nfrom pathlib import Path\nfrom lamina.bytecode import interpreter\nfrom lamina.local.artifacts import read\n"
-        "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
+        "from lamina.local.invoke import invoke\nfrom lamina.local.environment import Mode, home_of, prepare\n"
         "from lamina.project.service import Function\n"
         "project, python, mode, mark = sys.argv[1:]\nartifacts = read(Path(project))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=60)\n"
         f"home = home_of(interpreter.find({sys.version_info[:2]}, explicit=Path(python)))\n"
-        "world = prepare(artifacts, artifacts.functions[0], settings, mode=Mode(mode), home=home)\n"
-        "invoke(world, f'\"{mark}\"'.encode(), on_log=lambda text: print(text, end='', flush=True))\n"
+        "environment = prepare(artifacts, artifacts.functions[0], settings, mode=Mode(mode), home=home)\n"
+        "invoke(environment, f'\"{mark}\"'.encode(), on_log=lambda text: print(text, end='', flush=True))\n"
     )
-    arguments = [sys.executable, "-c", code, str(tmp_path), str(world.home.interpreter.path), mode.value, mark]
+    arguments = [sys.executable, "-c", code, str(tmp_path), str(environment.home.interpreter.path), mode.value, mark]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         while "asleep" not in (line := process.stdout.readline()):
@@ -269,28 +273,30 @@ def test_killing_lamina_ends_the_function(make_world: MakeWorld, mode: Mode, tmp
     assert [] == _alive(mark)
 
 
-def test_refused_namespace(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_refused_namespace(make_environment: MakeEnvironment, tmp_path: Path) -> None:
     """Where no namespace can be had the function runs by path, and the result says so and why."""
-    world = replace(make_world(_LOOK + "1"), scratch=tmp_path / "missing")
-    result = invoke(world, b"{}")
+    environment = replace(make_environment(_LOOK + "1"), scratch=tmp_path / "missing")
+    result = invoke(environment, b"{}")
 
     assert (b"1", Mode.PATH) == (result.payload, result.mode)
     assert result.mode_reason is not None
     assert result.mode_reason.startswith("This system does not allow a mount namespace: ")
 
 
-def test_demanded_namespace(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_demanded_namespace(make_environment: MakeEnvironment, tmp_path: Path) -> None:
     """Where only a namespace will do, its refusal is an error."""
-    world = replace(make_world("", mode=Mode.NAMESPACE), scratch=tmp_path / "missing")
+    environment = replace(make_environment("", mode=Mode.NAMESPACE), scratch=tmp_path / "missing")
     with pytest.raises(RefusedError):
-        invoke(world, b"{}")
+        invoke(environment, b"{}")
 
 
-def test_reserved_variables(make_world: MakeWorld) -> None:
+def test_reserved_variables(make_environment: MakeEnvironment) -> None:
     """All reserved variables that a function sets are named at once."""
-    world = make_world("", settings=function(environment=(("AWS_REGION", "x"), ("LAMBDA_TASK_ROOT", "y"), ("OK", "z"))))
+    environment = make_environment(
+        "", settings=function(environment=(("AWS_REGION", "x"), ("LAMBDA_TASK_ROOT", "y"), ("OK", "z")))
+    )
     with pytest.raises(ConfigError) as caught:
-        invoke(world, b"{}")
+        invoke(environment, b"{}")
 
     assert "`orders` sets variables that Lambda reserves: `AWS_REGION`, `LAMBDA_TASK_ROOT`" == str(caught.value)
 
@@ -325,13 +331,13 @@ def test_other_minor(tmp_path: Path, minor: str) -> None:
     if found is None:
         pytest.skip(f"no CPython {minor} on this machine")
     artifacts = make_build(tmp_path, {"app.py": _LOOK + "list(sys.version_info[:2])"}, runtime=f"python{minor}")
-    world = prepare(artifacts, artifacts.functions[0], function(), home=home_of(found))
+    environment = prepare(artifacts, artifacts.functions[0], function(), home=home_of(found))
 
-    assert list(found.version[:2]) == _ask(world)
+    assert list(found.version[:2]) == _ask(environment)
 
 
 def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
-    """A user without privileges has the same world as root."""
+    """A user without privileges has the same environment as root."""
     if os.geteuid() != 0:
         assert "namespace" == namespace.value
         return
@@ -345,12 +351,12 @@ def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
     )
     code = (
         "import sys\nfrom pathlib import Path\nfrom lamina.bytecode import interpreter\nfrom lamina.local.artifacts import read\n"
-        "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
+        "from lamina.local.invoke import invoke\nfrom lamina.local.environment import Mode, home_of, prepare\n"
         "from lamina.project.service import Function\nartifacts = read(Path(sys.argv[1]))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=10)\n"
         "home = home_of(interpreter.find(sys.version_info[:2], explicit=Path(sys.executable)))\n"
-        "world = prepare(artifacts, artifacts.functions[0], settings, home=home)\n"
-        "result = invoke(world, b'{}')\nprint(result.mode, result.mode_reason, result.payload.decode())\n"
+        "environment = prepare(artifacts, artifacts.functions[0], settings, home=home)\n"
+        "result = invoke(environment, b'{}')\nprint(result.mode, result.mode_reason, result.payload.decode())\n"
     )
     # pytest's own directories are closed to others.
     project = Path(_TMP) / f"lamina-{os.getpid()}-ordinary"

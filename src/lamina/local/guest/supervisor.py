@@ -1,11 +1,11 @@
 """
-Start one program in its world, watch its memory, and leave nothing of it behind.
+Start one program in its environment, watch its memory, and leave nothing of it behind.
 
 Runs as a process of its own between lamina and the program, so that namespaces, limits and the death of either side are
 handled where there is one thread. The two talk over one socket, in lines of JSON:
 
-- lamina first sends the `Order`, and later an empty object to ask for the memory. Its closing the socket, or dying, ends everything.
-- the supervisor sends ``refused`` (no such world for this user) or ``failed`` (the program cannot be started), and nothing more;
+- lamina first sends the `StartRequest`, and later an empty object to ask for the memory. Its closing the socket, or dying, ends everything.
+- the supervisor sends ``refused`` (no such environment for this user) or ``failed`` (the program cannot be started), and nothing more;
   or ``started`` (nanoseconds of the monotonic clock) with the ``pid``, then ``memory`` (bytes) whenever asked,
   and at last ``ended`` (the wait status) with ``memory`` and ``killed_for_memory``.
 """
@@ -31,14 +31,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from lamina.local.guest.order import Order, RootPlan
+    from lamina.local.guest.request import RootPlan, StartRequest
 
 _TICK_MILLISECONDS = 20
 _CHUNK = 1 << 16
 
 
 class Refused(Exception):  # noqa: N818  # an answer rather than an error
-    """The kernel does not let this user build the world."""
+    """The kernel does not let this user build the environment."""
 
 
 class Failed(Exception):  # noqa: N818
@@ -72,30 +72,30 @@ class Channel:
 
 
 def main() -> None:
-    """Carry out the one order that comes over the descriptor in the first argument."""
+    """Carry out the one request that comes over the descriptor in the first argument."""
     channel = Channel(int(sys.argv[1]))
     received: list[bytes] | None = []
     while not received:
         received = channel.lines()
         if received is None:
             return
-    order: Order = json.loads(received[0])
-    if order["detached"]:
+    request: StartRequest = json.loads(received[0])
+    if request["detached"]:
         os.setsid()
     else:
         # The terminal's interrupt goes to the program, and how that ends decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-    contained = order["plan"] is not None
+    contained = request.get("plan") is not None
     try:
-        child, started, statuses = _start(order)
+        child, started, statuses = _start(request)
     except Refused as error:
         channel.tell(refused=str(error))
         return
     except Failed as error:
         channel.tell(failed=str(error))
         return
-    watch = Watch(channel, child, contained=contained, limit=order["memory_bytes"])
+    watch = Watch(channel, child, contained=contained, limit=request.get("memory_bytes"))
     channel.tell(started=started, pid=watch.program)
     status = watch.until_end()
     if told := _drain(statuses):
@@ -152,7 +152,7 @@ class Watch:
         return received is not None
 
 
-def _start(order: Order) -> tuple[int, int, int]:
+def _start(request: StartRequest) -> tuple[int, int, int]:
     """
     Start the program: the process to wait for, the time it began, and a pipe on which a wait status may come.
 
@@ -162,7 +162,7 @@ def _start(order: Order) -> tuple[int, int, int]:
         kernel.adopt_orphans()
     news, telling = os.pipe()
     statuses, telling_status = os.pipe()
-    plan = order["plan"]
+    plan = request.get("plan")
     if plan is not None:
         _separate()
     child = os.fork()
@@ -170,8 +170,8 @@ def _start(order: Order) -> tuple[int, int, int]:
         os.close(news)
         os.close(statuses)
         if plan is None:
-            _become(order, telling)
-        _contain(order, plan, telling, telling_status)
+            _become(request, telling)
+        _contain(request, plan, telling, telling_status)
     os.close(telling)
     os.close(telling_status)
     # "T" and the time, then nothing: the descriptor closed itself when the program began. "F" or "R" and a reason otherwise.
@@ -201,8 +201,8 @@ def _separate() -> None:
         raise Refused(str(error.strerror or error)) from error
 
 
-def _contain(order: Order, plan: RootPlan, telling: int, telling_status: int) -> NoReturn:
-    """Be the first process of the namespace: build the world, start the program, wait for it; with it goes everything else."""
+def _contain(request: StartRequest, plan: RootPlan, telling: int, telling_status: int) -> NoReturn:
+    """Be the first process of the namespace: build the environment, start the program, wait for it; with it goes everything else."""
     try:
         kernel.die_with_parent(signal.SIGKILL)
         root.build(plan)
@@ -212,7 +212,7 @@ def _contain(order: Order, plan: RootPlan, telling: int, telling_status: int) ->
     program = os.fork()
     if program == 0:
         os.close(telling_status)
-        _become(order, telling)
+        _become(request, telling)
     os.close(telling)
     while True:
         pid, status = os.wait()
@@ -221,26 +221,26 @@ def _contain(order: Order, plan: RootPlan, telling: int, telling_status: int) ->
             os._exit(0)
 
 
-def _become(order: Order, telling: int) -> NoReturn:
+def _become(request: StartRequest, telling: int) -> NoReturn:
     """Turn this process into the program."""
     try:
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         if sys.platform == "linux":
             kernel.die_with_parent(signal.SIGKILL)
-        if order["detached"]:
+        if request["detached"]:
             os.setpgid(0, 0)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             if sys.platform == "linux":
                 kernel.drop_privileges()
-        if (descriptors := order["file_descriptors"]) is not None:
+        if (descriptors := request.get("file_descriptors")) is not None:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             descriptors = descriptors if most == resource.RLIM_INFINITY else min(descriptors, most)
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
         os.umask(0o022)
-        os.chdir(order["directory"])
+        os.chdir(request["directory"])
         os.write(telling, f"T{time.monotonic_ns()}".encode())
-        os.execvpe(order["arguments"][0], order["arguments"], order["environment"])  # noqa: S606
+        os.execvpe(request["arguments"][0], request["arguments"], request["environment"])  # noqa: S606
     except OSError as error:
         os.write(telling, f"F{error.strerror or error}".encode())
     os._exit(127)

@@ -1,28 +1,28 @@
-"""Spreads, and what a difference is worth."""
+"""Quartiles, and what a difference is worth."""
 
 from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamina.coldstart.spread import Difference, Spread
+from lamina.coldstart.quantiles import Difference, Quartiles
 
 _TIMES = st.lists(st.floats(min_value=0.1, max_value=1e5), min_size=1, max_size=12)
 
 
 def test_quartiles() -> None:
     """Quartiles lie between the numbers in proportion."""
-    spread = Spread.of([4.0, 1.0, 3.0, 2.0, 5.0])
+    quartiles = Quartiles.of([4.0, 1.0, 3.0, 2.0, 5.0])
 
-    assert Spread(count=5, least=1.0, lower=2.0, median=3.0, upper=4.0, greatest=5.0) == spread
+    assert Quartiles(count=5, least=1.0, lower=2.0, median=3.0, upper=4.0, greatest=5.0) == quartiles
 
 
 @given(_TIMES)
 def test_order(times: list[float]) -> None:
     """The five numbers are always in their order."""
-    spread = Spread.of(times)
+    quartiles = Quartiles.of(times)
 
-    assert spread.least <= spread.lower <= spread.median <= spread.upper <= spread.greatest
+    assert quartiles.least <= quartiles.lower <= quartiles.median <= quartiles.upper <= quartiles.greatest
 
 
 def test_certain() -> None:

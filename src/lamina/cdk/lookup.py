@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from lamina.core.values import Build, Layer, Package
     from lamina.project.service import Function
 
-__all__ = ["Asked", "FunctionChoice", "LayerChoice", "choose_function", "choose_layer", "platform"]
+__all__ = ["FoundFunction", "FoundLayer", "RequestedTarget", "find_function", "find_layer", "platform"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class RequestedTarget:
     """The runtimes and architectures that a construct was given, as Lambda calls them; none where it is left to us."""
 
     runtimes: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LayerChoice:
+class FoundLayer:
     """What a layer construct is to be."""
 
     name: str = ""
@@ -50,11 +50,11 @@ class LayerChoice:
     """All that the layer is for; none where nothing was built, since only that tells whether there is native code."""
     layer: Layer | None = None
     """``None`` where nothing was built."""
-    complaints: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FunctionChoice:
+class FoundFunction:
     """What a function construct is to be."""
 
     target: Target | None = None
@@ -63,63 +63,63 @@ class FunctionChoice:
     """``None`` where the service has none of that name."""
     package: Package | None = None
     """``None`` where nothing was built."""
-    complaints: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
 
-def choose_layer(answer: Answer, name: str | None, asked: Asked) -> LayerChoice:
-    """Return the layer *name*, or else the only or default one, for the target that fits what was *asked* for."""
+def find_layer(answer: Answer, name: str | None, requested: RequestedTarget) -> FoundLayer:
+    """Return the layer *name*, or else the only or default one, for the target that fits *requested*."""
     if answer.service is None:
-        return LayerChoice()
+        return FoundLayer()
     known = [layer.name for layer in answer.service.layers]
     if name is None:
         name = known[0] if len(known) == 1 else next((each for each in known if each == DEFAULT_LAYER), None)
     if name not in known:
-        return LayerChoice(target=answer.targets[0], complaints=(_no_such("layer", name, known),))
+        return FoundLayer(target=answer.targets[0], errors=(_no_such("layer", name, known),))
     built = [
-        LayerChoice(name=name, target=build.target, architectures=_architectures(build, layer), layer=layer)
+        FoundLayer(name=name, target=build.target, architectures=_architectures(build, layer), layer=layer)
         for build in answer.builds
         for layer in build.layers
         if layer.name == name
     ]
     # Whichever is asked for by its architecture comes first, since that of what was not built fits any.
-    unbuilt = sorted(answer.targets, key=lambda target: str(target.architecture) not in asked.architectures)
-    found = built or [LayerChoice(name=name, target=target) for target in unbuilt]
+    unbuilt = sorted(answer.targets, key=lambda target: str(target.architecture) not in requested.architectures)
+    found = built or [FoundLayer(name=name, target=target) for target in unbuilt]
     for choice in found:
-        if choice.target is not None and asked.fits(choice.target.runtime, choice.architectures):
+        if choice.target is not None and requested.fits(choice.target.runtime, choice.architectures):
             return choice
     kinds = dict.fromkeys(platform(each.target.runtime, each.architectures) for each in found if each.target)
-    complaint = (
-        f"Layer `{name}` is for {' or '.join(kinds)}, and {asked}\n"
+    error = (
+        f"Layer `{name}` is for {' or '.join(kinds)}, and {requested}\n"
         "hint: leave `compatible_runtimes` and `compatible_architectures` out, or change the target in `[tool.lamina]`"
     )
-    return replace(found[0], layer=None, complaints=(complaint,))
+    return replace(found[0], layer=None, errors=(error,))
 
 
-def choose_function(answer: Answer, name: str, asked: Asked) -> FunctionChoice:
-    """Return the function *name* for the target that fits what was *asked* for."""
+def find_function(answer: Answer, name: str, requested: RequestedTarget) -> FoundFunction:
+    """Return the function *name* for the target that fits *requested*."""
     if answer.service is None:
-        return FunctionChoice()
+        return FoundFunction()
     functions = {function.name: function for function in answer.service.functions}
     targets = answer.targets
-    target = _fitting(targets, asked)
+    target = _fitting(targets, requested)
     if name not in functions:
         unknown = _no_such("function", name, list(functions))
-        return FunctionChoice(target=target or targets[0], complaints=(unknown,))
+        return FoundFunction(target=target or targets[0], errors=(unknown,))
     function = functions[name]
     if target is None:
         kinds = " or ".join(f"{each.runtime} on {each.architecture}" for each in targets)
-        complaint = (
-            f"Function `{name}` is built for {kinds}, and {asked}\n"
+        error = (
+            f"Function `{name}` is built for {kinds}, and {requested}\n"
             "hint: leave `runtime` and `architecture` out, or change the target in `[tool.lamina]`"
         )
-        return FunctionChoice(target=targets[0], function=function, complaints=(complaint,))
+        return FoundFunction(target=targets[0], function=function, errors=(error,))
     packages = [
         package
         for build in answer.builds
         for package in build.packages
         if build.target == target and package.name == name
     ]
-    return FunctionChoice(target=target, function=function, package=packages[0] if packages else None)
+    return FoundFunction(target=target, function=function, package=packages[0] if packages else None)
 
 
 def platform(runtime: str, architectures: Sequence[str]) -> str:
@@ -127,8 +127,8 @@ def platform(runtime: str, architectures: Sequence[str]) -> str:
     return f"{runtime} on {' and '.join(architectures)}" if architectures else runtime
 
 
-def _fitting(targets: Sequence[Target], asked: Asked) -> Target | None:
-    return next((each for each in targets if asked.fits(each.runtime, (str(each.architecture),))), None)
+def _fitting(targets: Sequence[Target], requested: RequestedTarget) -> Target | None:
+    return next((each for each in targets if requested.fits(each.runtime, (str(each.architecture),))), None)
 
 
 def _no_such(kind: str, name: str | None, known: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ is inflated than Lambda takes.
 from __future__ import annotations
 
 import calendar
-import errno
 import hashlib
 import os
 import shutil
@@ -16,7 +15,7 @@ import stat
 import tempfile
 import time
 import zipfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from lamina.local.artifacts import Archive
 
-__all__ = ["remove_unused", "unpack"]
+__all__ = ["making", "remove_unused", "unpack"]
 
 _CHUNK = 1 << 20
 # A tree that nobody has used for so long is removed when another is made.
@@ -55,22 +54,29 @@ def unpack(archives: Sequence[Archive], cache: Path) -> Path:
     if not tree.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         remove_unused(cache)
-        temporary = Path(tempfile.mkdtemp(dir=cache, prefix=".unpacking-"))
-        try:
+        with making(tree) as temporary:
             for archive in archives:
                 _extract(archive, temporary)
-            temporary.chmod(0o755)
-            try:
-                temporary.rename(tree)
-            except OSError as error:
-                # Somebody else was faster; what they made is the same.
-                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     with suppress(OSError):
         (cache / f"{key}.used").touch()
     return tree
+
+
+@contextmanager
+def making(directory: Path) -> Iterator[Path]:
+    """Give an empty directory that becomes *directory* on normal exit, unless another process has made the same meanwhile."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=".making-"))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(directory)
+        except OSError:
+            if not directory.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_unused(cache: Path) -> None:

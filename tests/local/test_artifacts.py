@@ -9,8 +9,8 @@ import pytest
 
 from built import configure, make_build
 from lamina.core.errors import ConfigError
-from lamina.local.artifacts import Archive, BuiltFunction, read
-from lamina.local.settings import additional_variables, any_function, function_of
+from lamina.local.artifacts import Archive, BuiltFunction, function_of, read
+from lamina.local.environment import additional_variables
 from lamina.project.config import load
 
 _BUILT = BuiltFunction(
@@ -90,7 +90,7 @@ def test_any_function_of_equal_ones(tmp_path: Path) -> None:
     """Where all functions have the same layers, the first stands for them."""
     artifacts = make_build(tmp_path, {}, layers=[{}], handlers={"b": "app.b", "a": "app.a"})
 
-    assert "b" == any_function(artifacts).name
+    assert "b" == artifacts.any_function().name
 
 
 def test_any_function_of_different_ones(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_any_function_of_different_ones(tmp_path: Path) -> None:
     record["functions"][0]["layers"] = []
     path.write_text(json.dumps(record))
     with pytest.raises(ConfigError) as caught:
-        any_function(read(tmp_path))
+        read(tmp_path).any_function()
 
     assert ("The functions have different layers, so one has to be named", "name one before the command: a, b") == (
         str(caught.value),

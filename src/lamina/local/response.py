@@ -1,0 +1,73 @@
+"""
+What a handler responds with, and how much of it Lambda takes: a larger response is an error of the function.
+
+A response that the runtime streams is taken too, and kept until it is complete: whoever calls here waits for the whole of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from email.message import Message
+    from io import BufferedIOBase
+
+__all__ = ["Failure", "Response", "error_document", "read_body", "too_large"]
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """What the function returned."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """What the runtime reported instead of a response."""
+
+    payload: bytes
+    error_type: str | None
+    """The type in the report's header; the payload usually says more."""
+
+
+def too_large(limit: int) -> Failure:
+    """Return what Lambda reports of a response of more than *limit* bytes."""
+    message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+    return Failure(payload=error_document("Function.ResponseSizeTooLarge", message), error_type=None)
+
+
+def error_document(error_type: str, message: str) -> bytes:
+    """Return the JSON in which Lambda describes an error."""
+    return json.dumps({"errorMessage": message, "errorType": error_type}).encode()
+
+
+def read_body(headers: Message, stream: BufferedIOBase, limit: int) -> tuple[bytes | None, dict[str, str]]:
+    """Read a request's body, and the trailers after a chunked one; a body over *limit* bytes is read to its end and dropped."""
+    if headers.get("Transfer-Encoding", "").lower() != "chunked":
+        return _read(stream, int(headers.get("Content-Length") or 0), limit), {}
+    pieces: list[bytes] = []
+    total = 0
+    while size := int(stream.readline().partition(b";")[0], 16):
+        piece = _read(stream, size, limit - total)
+        total += size
+        if piece is not None:
+            pieces.append(piece)
+        stream.readline()
+    trailers = {}
+    while (line := stream.readline().strip()) != b"":
+        name, _, value = line.decode("latin-1").partition(":")
+        trailers[name.strip().lower()] = value.strip()
+    return (b"".join(pieces) if total <= limit else None), trailers
+
+
+def _read(stream: BufferedIOBase, size: int, limit: int) -> bytes | None:
+    if size <= limit:
+        return stream.read(size)
+    while size > 0 and (piece := stream.read(min(size, _CHUNK))):
+        size -= len(piece)
+    return None

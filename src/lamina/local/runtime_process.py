@@ -1,0 +1,112 @@
+"""
+Start a function's process up to its first request for an event: initialisation, which is what cold starts are made of.
+
+The environment is unpacked once; a start costs a supervisor and an interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from lamina.local.environment import Mode
+from lamina.local.facts import facts
+from lamina.local.process import Process
+from lamina.local.runtime_api import RuntimeApi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamina.local.environment import FunctionEnvironment
+    from lamina.local.guest.request import StartRequest
+    from lamina.local.process import Ended
+
+__all__ = ["RuntimeProcess", "exit_words"]
+
+
+class RuntimeProcess:
+    """A function's process and the Runtime API it talks to. A context manager: on exit both are gone."""
+
+    def __init__(
+        self,
+        environment: FunctionEnvironment,
+        *,
+        on_log: Callable[[bytes], None],
+        prelude: str | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        """
+        Start the process of *environment*, killed when it holds more than *memory_bytes*.
+
+        *prelude* is Python source that runs before the client, with ``report_fd``, a descriptor whose data is collected.
+        Raises InvokeError if it cannot be started, RefusedError if only a namespace would do and there is none.
+        """
+        with ExitStack() as stack:
+            self.api = stack.enter_context(RuntimeApi(response_bytes=facts().limits.response_bytes))
+
+            def start(mode: Mode) -> Process:
+                request = _request(environment, mode, prelude, self.api.address, memory_bytes)
+                return Process(request, on_log=on_log, on_end=self.api.end, report=prelude is not None)
+
+            self.process, self.mode, self.mode_reason = environment.start(start)
+            stack.enter_context(self.process)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def wait_ready(self, timeout: float) -> float | None:
+        """
+        Wait up to *timeout* seconds for the first request for an event; return the milliseconds it took since the start, or nothing.
+
+        After nothing, the process may have ended, have failed to load the handler, or still be at it.
+        """
+        self.api.wait_ready(timeout)
+        if self.api.ready_at is None:
+            return None
+        return (self.api.ready_at - self.process.started_at) / 1e6
+
+
+def _request(
+    environment: FunctionEnvironment, mode: Mode, prelude: str | None, address: str, memory_bytes: int | None
+) -> StartRequest:
+    directories = environment.directories(mode)
+    # What is installed for the interpreter is hidden in a namespace, and can only be left out elsewhere.
+    isolation = ["-s"] if mode is Mode.NAMESPACE else ["-s", "-S"]
+    arguments = [
+        environment.python(mode),
+        *isolation,
+        f"{directories.runtime}/bootstrap.py",
+        environment.function.handler,
+        directories.opt,
+    ]
+    if prelude is not None:
+        arguments += [prelude, "{report_fd}"]
+    variables = environment.variables(mode) | {"AWS_LAMBDA_RUNTIME_API": address}
+    if mode is Mode.PATH:
+        # A home of nobody's, so that what a library looks up there is not the user's.
+        variables.setdefault("HOME", str(environment.scratch))
+    return {
+        "arguments": arguments,
+        "environment": variables,
+        "directory": directories.task,
+        "plan": environment.plan() if mode is Mode.NAMESPACE else None,
+        "detached": True,
+        "memory_bytes": memory_bytes,
+        "file_descriptors": facts().limits.file_descriptors,
+    }
+
+
+def exit_words(ended: Ended) -> str:
+    """Return how Lambda words the end of a runtime that nobody asked to end."""
+    code = os.waitstatus_to_exitcode(ended.status)
+    if code == 0:
+        return "Runtime exited without providing a reason"
+    if code > 0:
+        return f"Runtime exited with error: exit status {code}"
+    known = facts().signals
+    return f"Runtime exited with error: signal: {known.get(-code, f'signal {-code}')}"
