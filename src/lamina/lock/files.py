@@ -31,7 +31,7 @@ class Hashed:
     hashes: frozenset[str]
     """Lower-case hexadecimal SHA-256."""
     indexes: tuple[str | None, ...] = (None,)
-    """Where to ask, in this order, as `lamina.lock.index.IndexFiles` takes it; may carry credentials."""
+    """Where to ask, in this order, as `lamina.lock.types.IndexFiles` takes it; may carry credentials."""
 
 
 def packages(locked: Sequence[Hashed], request: Request) -> list[dict[str, Any]]:
