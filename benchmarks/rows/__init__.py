@@ -10,7 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.rows import build, composing, deploying, fetching, floor, importing, peers, synthesizing, workspace
+from benchmarks.rows import (
+    build,
+    composing,
+    deploying,
+    fetching,
+    floor,
+    importing,
+    locking,
+    peers,
+    synthesizing,
+    workspace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +46,7 @@ class Group(Protocol):
 GROUPS: dict[str, Group] = {
     "floor": floor,
     "build": build,
+    "locking": locking,
     "fetching": fetching,
     "composing": composing,
     "importing": importing,

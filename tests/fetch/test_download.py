@@ -103,10 +103,10 @@ def test_nothing_heavy_for_what_is_there(server: IndexServer, store: Store, inde
     pin = server.pin(wheel(server))
     get([pin], store, index)
     script = (
-        "import sys; from pathlib import Path; from lamina.fetch import fetch; from lamina.fetch.index import Index\n"
+        "import sys; from pathlib import Path; from lamina.fetch.provider import fetch; from lamina.fetch.index import PackageIndex\n"
         "from lamina.core.values import Pin; from lamina.core.store import Store\n"
         "store = Store.open(Path(sys.argv[1])); pin = Pin(name='a', version='1.0', filename=sys.argv[2], sha256=sys.argv[3])\n"
-        "fetch([pin], store, verify=None, index=Index(Path(), store))\n"
+        "fetch([pin], store, verify=None, index=PackageIndex(Path(), store))\n"
         "print(sorted({'urllib3', 'httpx', 'ssl', 'socket', 'concurrent.futures', 'platformdirs'} & set(sys.modules)))\n"
     )
     arguments = [sys.executable, "-c", script, str(store.root), pin.filename, pin.sha256]
@@ -214,16 +214,16 @@ def test_broken_transfer_without_ranges(server: IndexServer, store: Store, index
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from lamina.fetch import fetch
-from lamina.fetch.index import Index
-from lamina.model import Pin
-from lamina.store import Store
+from lamina.fetch.provider import fetch
+from lamina.fetch.index import PackageIndex
+from lamina.core.values import Pin
+from lamina.core.store import Store
 store = Store.open(Path(sys.argv[1]))
 pins = []
 for row in sys.argv[3:]:
     filename, sha256, url, size = row.split("|")
     pins.append(Pin(name=filename, version="1.0", filename=filename, sha256=sha256, url=url, size=int(size)))
-wheels = fetch(pins, store, verify=lambda path, pin: None, index=Index(Path(sys.argv[2]), store, backoff=0.0))
+wheels = fetch(pins, store, verify=lambda path, pin: None, index=PackageIndex(Path(sys.argv[2]), store, backoff=0.0))
 print(len(wheels))
 """
 

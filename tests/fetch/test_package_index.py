@@ -33,7 +33,7 @@ def row(server: IndexServer, path: Path, *, size: bool = True) -> IndexFile:
 
 
 def test_is_what_the_locks_ask_for(index: PackageIndex) -> None:
-    """The index answers the question of `lamina.lock.index`."""
+    """The index answers the question of `lamina.lock.types`."""
     asked: IndexFiles = index
 
     assert asked is index

@@ -4,12 +4,15 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pypi_simple
 import pytest
+from pip._internal.models.index import PyPI
 
 from lamina.core.errors import ConfigError
 from lamina.fetch.pipconf import read_pip
 from lamina.fetch.settings import IndexSettings, read_settings
+
+DEFAULT = f"{PyPI.simple_url}/"
+"""As pip itself names it."""
 
 
 @pytest.fixture
@@ -29,11 +32,11 @@ def urls(settings: IndexSettings) -> list[str]:
     return [source.url for source in settings.sources]
 
 
-def test_default_is_the_librarys(project: Path, environment: dict[str, str]) -> None:
-    """With nothing configured, the index is the one that pypi-simple knows."""
+def test_default_is_pips(project: Path, environment: dict[str, str]) -> None:
+    """With nothing configured, the index is the one that pip asks."""
     settings = read_settings(project, environment=environment)
 
-    assert [pypi_simple.PYPI_SIMPLE_ENDPOINT] == urls(settings)
+    assert [DEFAULT] == urls(settings)
 
 
 def test_ranks(project: Path, environment: dict[str, str], home: Path) -> None:
@@ -135,7 +138,7 @@ def test_users_file_of_uv(project: Path, environment: dict[str, str], home: Path
     on = read_settings(project, environment=environment)
     off = read_settings(project, environment=environment | {"UV_NO_CONFIG": "1"})
 
-    assert (["https://own.example/simple"], [pypi_simple.PYPI_SIMPLE_ENDPOINT]) == (urls(on), urls(off))
+    assert (["https://own.example/simple"], [DEFAULT]) == (urls(on), urls(off))
 
 
 @pytest.mark.parametrize("name", ["uv.toml", "pyproject.toml"])

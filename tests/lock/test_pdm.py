@@ -262,7 +262,7 @@ def test_broken_locks(tmp_path: Path) -> None:
     path = write(tmp_path, project("a"), {"version": "1.0"})
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
-    assert f"`{path}` is not a pdm.lock as PDM writes it: KeyError: 'groups'" == str(raised.value)
+    assert f"`{path}` is not a pdm.lock as PDM writes it: `package[0].groups` is missing" == str(raised.value)
 
     write(tmp_path, project("a"), lock_version="5.0")
     with pytest.raises(LockError) as other:

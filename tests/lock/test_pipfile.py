@@ -195,11 +195,11 @@ def test_stale(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[]", "`{}` cannot be read: list indices must be integers or slices, not str"),
+        ("[]", "`{}` is not a Pipfile.lock as Pipenv writes it: the file: expected a table, found a list"),
         ('{"_meta": {"pipfile-spec": 7}}', "`{}` follows Pipfile specification 7, and lamina reads 6"),
         (
             '{"_meta": {"pipfile-spec": 6}, "default": []}',
-            "`{}` is not a Pipfile.lock as Pipenv writes it: AttributeError: 'list' object has no attribute 'items'",
+            "`{}` is not a Pipfile.lock as Pipenv writes it: `default`: expected a table, found a list",
         ),
     ],
 )

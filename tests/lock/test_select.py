@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -299,32 +297,3 @@ def test_no_way_out_of_the_store(tmp_path: Path, wheel: dict[str, Any]) -> None:
 def test_nothing_is_left_to_the_host() -> None:
     """Every variable that a marker can ask for is the target's, so that none is filled in from the running machine."""
     assert set(default_environment()) == set(TARGET.markers)
-
-
-def large_lock(directory: Path) -> Path:
-    """A uv.lock like that of the example service: 40 distributions, 900 files."""
-    platforms = (ARM, X86, "musllinux_1_2_aarch64", "musllinux_1_2_x86_64", "macosx_11_0_arm64", "win_amd64", "win32")
-    binary = tuple(f"cp3{minor}-cp3{minor}-{platform}" for minor in range(9, 16) for platform in platforms)
-    names = [f"distribution-{number}" for number in range(40)]
-    rows: list[dict[str, Any]] = [
-        package(name, tags=binary if number % 2 else ("py3-none-any",), needs=names[number + 1 : number + 3])
-        for number, name in enumerate(names)
-    ]
-    return write_uv_lock(directory, root(*names), *rows)
-
-
-def test_reading_and_selecting_is_quick(tmp_path: Path) -> None:
-    """The whole way from a large uv.lock to a selection takes less time than the standard library needs to parse it."""
-    path = large_lock(tmp_path)
-    text = path.read_text(encoding="utf-8")
-
-    def seconds(work: Any) -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    assert 40 == len(chosen(tmp_path, TARGET))
-    parsing = min(seconds(lambda: tomllib.loads(text)) for _ in range(5))
-    working = min(seconds(lambda: chosen(tmp_path, TARGET)) for _ in range(5))
-
-    assert working < parsing

@@ -9,11 +9,9 @@ import zipfile
 from email.parser import Parser
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 from pip._internal.models.index import PyPI, TestPyPI
-from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 import lamina
 from lamina.cli.main import COMMANDS
@@ -108,10 +106,7 @@ def test_help_comes_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
 
 def test_no_file_names_a_package_registry() -> None:
     """Locks, fixtures and settings of this repository send nobody to a registry of their own choice."""
-    hosts = {
-        str(urlsplit(PYPI_SIMPLE_ENDPOINT).hostname),
-        *(domain for index in (PyPI, TestPyPI) for domain in (index.netloc, index.file_storage_domain)),
-    }
+    hosts = {domain for index in (PyPI, TestPyPI) for domain in (index.netloc, index.file_storage_domain)}
 
     assert [] == offenders(re.compile("|".join(map(re.escape, sorted(hosts)))))
 

@@ -44,7 +44,7 @@ def download(
     reporter: Reporter,
     connections: int,
 ) -> None:
-    """Admit every one of *pins* to *store*; see `lamina.fetch.fetch`, which has the contract."""
+    """Admit every one of *pins* to *store*; see `lamina.fetch.provider.fetch`, which has the contract."""
     unique = list({pin.sha256: pin for pin in pins}.values())
     # The largest first, so that none of them is left to run alone at the end.
     unique.sort(key=lambda pin: pin.size or 0, reverse=True)

@@ -38,7 +38,7 @@ Question = tuple[str, str, "Collection[str]", str | None]
 
 class PackageIndex:
     """
-    The indexes of one project, asked with its credentials: an implementation of `lamina.lock.index.IndexFiles`.
+    The indexes of one project, asked with its credentials: an implementation of `lamina.lock.types.IndexFiles`.
 
     Making one costs nothing: configuration is read, and a network used, when the first question needs it.
     Methods may be called from several threads at once.

@@ -1,8 +1,8 @@
 """
 Read what an index lists: PEP 691 JSON, PEP 503 HTML, flat HTML pages, local directories. Knows no lock and no store.
 
-The two documents are parsed here, in sixty lines, rather than with pypi-simple: that loads requests and
-beautifulsoup4, and importing those takes longer than fetching forty wheels from an index that is near.
+The two documents are parsed here, in sixty lines: libraries for them load requests and beautifulsoup4, and importing
+those takes longer than fetching forty wheels from an index that is near.
 """
 
 from __future__ import annotations

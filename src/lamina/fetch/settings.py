@@ -2,7 +2,7 @@
 Decide which indexes are asked, and with whose credentials. Only reads configuration; nothing here has a network.
 
 The first of these that names a default index wins, and the others' further indexes are asked as well:
-the caller's arguments, ``UV_*``, ``PIP_*``, ``uv.toml`` or ``[tool.uv]``, pip's files, a library's default.
+the caller's arguments, ``UV_*``, ``PIP_*``, ``uv.toml`` or ``[tool.uv]``, pip's files, the default of pip and uv.
 Asking several is safe, because only a locked hash makes a file the right one.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
+from lamina.core.toml import read_data
 from lamina.fetch.credentials import Credentials, Login
 from lamina.fetch.pipconf import read_pip
 from lamina.fetch.urls import split_userinfo
@@ -229,22 +230,6 @@ def _true(value: str | None) -> bool:
 
 
 def _default_index() -> str:
-    """
-    Return the index that everybody uses, as pypi-simple names it.
-
-    Read from its source rather than imported, because importing it takes longer than fetching forty wheels.
-    """
-    import ast  # noqa: PLC0415  # only without any configured index
-    from importlib.util import find_spec  # noqa: PLC0415
-
-    spec = find_spec("pypi_simple")
-    if spec is not None and spec.origin is not None:
-        for node in ast.parse(Path(spec.origin).read_bytes()).body:
-            match node:
-                case ast.AnnAssign(target=ast.Name(id="PYPI_SIMPLE_ENDPOINT"), value=ast.Constant(value=str(url))):
-                    return url
-                case _:
-                    continue
-    from pypi_simple import PYPI_SIMPLE_ENDPOINT  # noqa: PLC0415  # another release may write it differently
-
-    return PYPI_SIMPLE_ENDPOINT
+    """Return the index that pip and uv ask where nothing is configured."""
+    default = read_data("index.toml")["default"]
+    return f"{default['scheme']}://{'.'.join(default['host'])}{default['path']}"

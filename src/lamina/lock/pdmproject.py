@@ -10,80 +10,47 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import ConfigError
-from lamina.lock import pyproject, validation
-from lamina.lock.resolve import Want, applies
+from lamina.core.frozen import frozen
+from lamina.lock import pyproject, reading, validation
+from lamina.lock.resolve import Dependency, LockedProject
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from lamina.core.target import Target
+    from packaging.specifiers import SpecifierSet
 
-__all__ = ["PdmProject", "load", "want"]
+__all__ = ["PdmProject", "load"]
 
 # What names its place without a requirement's grammar: `-e file:///${PROJECT_ROOT}/shared#egg=shared`.
 _EDITABLE = re.compile(r"^-e\s+\S*?#egg=([A-Za-z0-9._-]+)|^-e\s+\S*?([A-Za-z0-9._-]+)/?$")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PdmProject:
+@frozen
+class PdmProject(LockedProject):
     """What one ``pyproject.toml`` asks PDM for."""
 
-    path: Path
-    requires_python: str | None
-    dependencies: tuple[Requirement, ...]
-    extras: Mapping[str, tuple[Requirement, ...]]
-    groups: Mapping[str, tuple[Requirement, ...]]
+    requires_python: SpecifierSet | None
     overridden: frozenset[str]
     """Names of which ``[tool.pdm.resolution.overrides]`` decides the version."""
     indexes: tuple[str | None, ...]
-    """As `lamina.lock.files.Hashed` takes them; they may carry credentials."""
+    """As `lamina.lock.packages.Hashed` takes them; they may carry credentials."""
     hashes: frozenset[str]
     """The content hash, as the PDMs which write version 4 compute it."""
     is_workspace: bool
-
-    def wants(self, target: Target, *, groups: Iterable[str], extras: Collection[str]) -> Iterator[Want]:
-        """Yield what is asked for *target*; names that do not exist ask for nothing."""
-        chosen = list(self.dependencies)
-        for extra in extras:
-            chosen += self.extras.get(extra, ())
-        for group in groups:
-            chosen += self.groups.get(group, ())
-        for requirement in chosen:
-            if asked := want(requirement, extras, target, overridden=self.overridden):
-                yield asked
-
-
-def want(
-    requirement: Requirement, extras: Collection[str], target: Target, *, overridden: Collection[str]
-) -> Want | None:
-    """Return what *requirement* asks for, or nothing where it does not apply to *target* with *extras* of its parent."""
-    if not applies(str(requirement.marker) if requirement.marker else None, extras, target):
-        return None
-    name, specifier = canonicalize_name(requirement.name), requirement.specifier
-    chosen = tuple(canonicalize_name(extra) for extra in sorted(requirement.extras))
-    brackets = f"[{','.join(chosen)}]" if chosen else ""
-    free = requirement.url is not None or name in overridden
-    return Want(
-        name=name,
-        takes=(lambda _: True) if free else (lambda version: specifier.contains(version, prereleases=True)),
-        extras=chosen,
-        worded=f"`{name}{brackets}{specifier}`",
-    )
 
 
 def load(path: Path) -> PdmProject | None:
     """Return what the file at *path* asks for, or nothing if it does not exist; `ConfigError` names what cannot be understood."""
     if not path.is_file():
         return None
-    document = validation.load(path)
+    document = reading.load(path)
     try:
         return _parse(document, path)
     except (AttributeError, KeyError, TypeError, InvalidRequirement) as error:
@@ -93,17 +60,22 @@ def load(path: Path) -> PdmProject | None:
 def _parse(document: Mapping[str, Any], path: Path) -> PdmProject:
     standard = pyproject.load(path)
     pdm: Mapping[str, Any] = document.get("tool", {}).get("pdm", {})
-    groups = dict(standard.groups)
+    overridden = frozenset(canonicalize_name(name) for name in pdm.get("resolution", {}).get("overrides", {}))
+
+    def dependencies(requirements: Iterable[Requirement]) -> tuple[Dependency, ...]:
+        return tuple(Dependency.of(each, free=canonicalize_name(each.name) in overridden) for each in requirements)
+
+    groups = {group: dependencies(entries) for group, entries in standard.groups.items()}
     for group, entries in pdm.get("dev-dependencies", {}).items():
         name = canonicalize_name(group)
-        groups[name] = (*groups.get(name, ()), *map(_requirement, entries))
+        groups[name] = (*groups.get(name, ()), *dependencies(map(_requirement, entries)))
     return PdmProject(
         path=path,
-        requires_python=standard.requires_python,
-        dependencies=standard.dependencies or (),
-        extras=standard.extras or {},
+        main=dependencies(standard.dependencies or ()),
+        extras={extra: dependencies(entries) for extra, entries in (standard.extras or {}).items()},
         groups=groups,
-        overridden=frozenset(canonicalize_name(name) for name in pdm.get("resolution", {}).get("overrides", {})),
+        requires_python=standard.requires_python,
+        overridden=overridden,
         indexes=tuple(_indexes(pdm.get("source", ()))),
         hashes=frozenset(_content_hashes(document, pdm)),
         is_workspace="workspace" in pdm,
@@ -153,5 +125,5 @@ def _content_hashes(document: Mapping[str, Any], pdm: Mapping[str, Any]) -> Iter
     resolution = pdm.get("resolution", {})
     for groups in (development, pdm.get("dev-dependencies", {})):
         for last in ({"resolution": resolution}, {"overrides": resolution.get("overrides", {})}):
-            hashed = json.dumps({**content, "dev-dependencies": groups, **last}, sort_keys=True)
+            hashed = json.dumps({**content, "dev-dependencies": groups, **last}, sort_keys=True, default=str)
             yield hashlib.sha256(hashed.encode()).hexdigest()

@@ -12,22 +12,24 @@ import hashlib
 import json
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from packaging.pylock import Pylock, PylockValidationError
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError, LockSyntaxError
-from lamina.lock import files, staleness, validation
-from lamina.lock.files import Hashed
-from lamina.lock.resolve import applies
+from lamina.lock import staleness, validation
+from lamina.lock.markers import holds, parse_marker
+from lamina.lock.packages import Hashed, Packages
+from lamina.lock.reading import LockTable, load, sha256_of, written_by
 from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from packaging.pylock import Pylock
 
     from lamina.lock.types import Request
 
@@ -50,155 +52,133 @@ def read(request: Request) -> Lock:
     path = request.lock_file.path
     try:
         document = json.loads(path.read_bytes())
-        specification = document["_meta"]["pipfile-spec"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise LockSyntaxError(f"`{path}` cannot be read: {error}", hint=f"lock again: `{_COMMAND}`") from error
-    if specification != _SPECIFICATION:
+    with written_by("Pipenv", request.lock_file, _COMMAND):
+        return _answer(request, LockTable(document))
+
+
+def _answer(request: Request, document: LockTable) -> Lock:
+    path, meta = request.lock_file.path, document.get_table("_meta")
+    if (specification := meta.get_required("pipfile-spec", int)) != _SPECIFICATION:
         raise LockError(
             f"`{path}` follows Pipfile specification {specification}, and lamina reads {_SPECIFICATION}",
             hint="look for a newer lamina, or lock with a Pipenv that follows it",
         )
-    try:
-        return _answer(request, document)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        # Every access below states what the format demands, so the first that fails says what is not as demanded.
-        raise LockSyntaxError(
-            f"`{path}` is not a Pipfile.lock as Pipenv writes it: {type(error).__name__}: {error}",
-            hint=f"lock again: `{_COMMAND}`",
-        ) from error
-
-
-def _answer(request: Request, document: Mapping[str, Any]) -> Lock:
-    path = request.lock_file.path
     pipfile = path.with_name("Pipfile")
     if pipfile.is_file():
-        _refuse_stale(pipfile, document["_meta"]["hash"]["sha256"], request)
-    _python_fits(document["_meta"].get("requires", {}), request)
+        _refuse_stale(pipfile, meta, request)
+    _python_fits(meta.get_table("requires"), request)
     categories = {_GROUPS.get(name, canonicalize_name(name)): name for name in document if name not in {"_meta", _MAIN}}
     validation.names_known(request, groups=categories, extras=())
-    rows: dict[str, Mapping[str, Any]] = {}
+    rows: dict[str, LockTable] = {}
     for category in (_MAIN, *(categories[group] for group in request.groups)):
-        for name, row in document.get(category, {}).items():
+        table = document.get_table(category)
+        for name in table:
+            row = table.get_table(name)
             # Pipenv installs the default category last, so what is in several is the default's.
-            if applies(row.get("markers"), (), request.target):
+            if holds(row.get_as("markers", parse_marker), (), request.target.markers):
                 rows.setdefault(canonicalize_name(name), row)
-    pylock = _pylock(rows, document, request)
+    pylock = _pylock(rows, meta, request)
     inputs = (path, pipfile) if pipfile.is_file() else (path,)
     return Lock(path=path, pylock=pylock, inputs=inputs, groups=(), extras=())
 
 
-def _refuse_stale(pipfile: Path, locked: str, request: Request) -> None:
+def _refuse_stale(pipfile: Path, meta: LockTable, request: Request) -> None:
     """
     Raise `StaleLockError` where the hash of the Pipfile is not the one in the lock, as ``pipenv verify`` does.
 
     Names are hashed in their normalised form since Pipenv 2026, and as they are written before (2026-11).
     """
-    manifest = validation.load(pipfile)
+    manifest = load(pipfile)
     tables = {"default": manifest.get("packages", {}), "develop": manifest.get("dev-packages", {})}
     tables |= {name: table for name, table in manifest.items() if name not in _SECTIONS | tables.keys()}
-    meta = {
-        "sources": manifest.get("source", [{"name": "pypi", "url": _public_index(request), "verify_ssl": True}]),
+    # Pipenv adds a source to a Pipfile without one, which is then in the lock.
+    public = next((source.get_required("url", str) for source in meta.get_tables("sources")), "")
+    head = {
+        "sources": manifest.get("source", [{"name": "pypi", "url": public, "verify_ssl": True}]),
         "requires": manifest.get("requires", {}),
     }
     normalised = {
         category: {canonicalize_name(name): row for name, row in table.items()} if isinstance(table, dict) else table
         for category, table in tables.items()
     }
-    if locked not in {_hash({"_meta": meta, **each}) for each in (tables, normalised)}:
+    locked = meta.get_table("hash").get_required("sha256", str)
+    if locked not in {_hash({"_meta": head, **each}) for each in (tables, normalised)}:
         staleness.refuse(["what Pipenv locks from was changed"], request, _COMMAND, manifest=pipfile)
 
 
 def _hash(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str, separators=(",", ":")).encode()).hexdigest()
 
 
-def _public_index(request: Request) -> str:
-    """Return the URL of the source that Pipenv adds to a Pipfile without one, which is then in the lock."""
-    sources = json.loads(request.lock_file.path.read_bytes())["_meta"].get("sources", [])
-    return str(sources[0]["url"]) if sources else ""
-
-
-def _python_fits(requires: Mapping[str, str], request: Request) -> None:
+def _python_fits(requires: LockTable, request: Request) -> None:
     """Raise `LockError` for another Python: Pipenv leaves out what its own does not need."""
-    wanted = requires.get("python_full_version") or requires.get("python_version")
+    wanted = requires.get("python_full_version", str) or requires.get("python_version", str)
     if wanted and wanted != "*":
         minor = ".".join(wanted.split(".")[:2])
         validation.python_fits(SpecifierSet(f"=={minor}.*"), request.target, subject=f"`{request.lock_file.path}`")
 
 
-def _pylock(rows: Mapping[str, Mapping[str, Any]], document: Mapping[str, Any], request: Request) -> Pylock:
-    path = request.lock_file.path
-    sources = {source["name"]: _expanded(source["url"]) for source in document["_meta"].get("sources", ())}
-    packages: list[dict[str, Any]] = []
-    hashed: list[Hashed] = []
+def _pylock(rows: Mapping[str, LockTable], meta: LockTable, request: Request) -> Pylock:
+    sources = {
+        source.get_required("name", str): _expanded(source.get_required("url", str))
+        for source in meta.get_tables("sources")
+    }
+    packages = Packages(request, locker="pipenv", command=_COMMAND)
     problems: list[str] = []
-    unhashed: list[str] = []
     for name, row in rows.items():
-        if "version" not in row or row.keys() & {"git", "path", "file"}:
-            packages += _direct(name, row, request, problems, unhashed)
-        elif not (version := _version(row["version"])):
+        if "version" not in row or any(key in row for key in ("git", "path", "file")):
+            _add_direct(packages, name, row, problems)
+        elif not (version := _version(row)):
             problems.append(f"`{name}` is not pinned, because it did not apply to the machine that locked")
         else:
-            hashes = frozenset(
-                digest.removeprefix("sha256:") for digest in row.get("hashes", ()) if digest.startswith("sha256:")
-            )
-            if not hashes:
-                unhashed.append(f"`{name}` {version}")
             # The index of a package comes first; without one, Pipenv asks them in the order of the Pipfile.
-            chosen = (sources[row["index"]],) if row.get("index") in sources else tuple(sources.values())
-            hashed.append(Hashed(name=name, version=version, hashes=hashes, indexes=chosen or (None,)))
+            index = row.get("index", str)
+            chosen = (sources[index],) if index in sources else tuple(sources.values())
+            locked = Hashed(name=name, version=version, hashes=_hashes(row), indexes=chosen or (None,))
+            packages.add_hashed(locked, f"`{name}` {version}")
     if problems:
         raise LockError(
-            f"`{path}` does not lock everything for {request.target}: {'; '.join(sorted(problems))}",
+            f"`{request.lock_file.path}` does not lock everything for {request.target}: {'; '.join(sorted(problems))}",
             hint="Pipenv locks for the machine that it runs on: lock on one like the target, or use a lock for all "
             "platforms (uv, Poetry, PDM)",
         )
-    validation.hash_missing(unhashed, path=path, command=_COMMAND)
-    packages += files.packages(hashed, request)
-    try:
-        return Pylock.from_dict({"lock-version": "1.0", "created-by": "pipenv", "packages": packages})
-    except PylockValidationError as error:
-        raise LockSyntaxError(f"`{path}` holds what cannot be: {error}", hint=f"lock again: `{_COMMAND}`") from error
+    return packages.pylock()
 
 
 def _expanded(url: str) -> str:
     return re.sub(r"\$\{?(\w+)\}?", lambda found: os.environ.get(found[1], found[0]), url)
 
 
-def _version(specifier: str) -> str | None:
-    found = re.fullmatch(r"={2,3}\s*([^\s*,]+)", specifier)
+def _version(row: LockTable) -> str | None:
+    found = re.fullmatch(r"={2,3}\s*([^\s*,]+)", row.get("version", str) or "")
     return found[1] if found else None
 
 
-def _direct(
-    name: str, row: Mapping[str, Any], request: Request, problems: list[str], unhashed: list[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield the PEP 751 table of what names its place, but not of the project itself; see `_pylock` for the lists."""
-    package: dict[str, Any] = {"name": name}
-    if version := _version(row.get("version", "")):
+def _hashes(row: LockTable) -> frozenset[str]:
+    return frozenset(digest for each in row.get_strings("hashes") if (digest := sha256_of(each)))
+
+
+def _add_direct(packages: Packages, name: str, row: LockTable, problems: list[str]) -> None:
+    """Add what names its place, or say in *problems* why it cannot be."""
+    package, version = {"name": name}, _version(row)
+    if version:
         package["version"] = version
-    subdirectory = {"subdirectory": row["subdirectory"]} if "subdirectory" in row else {}
-    if "git" in row:
-        reference = str(row.get("ref", ""))
-        if not _COMMIT.fullmatch(reference):
+    subdirectory = row.get("subdirectory", str)
+    if url := row.get("git", str):
+        reference = row.get("ref", str) or ""
+        if _COMMIT.fullmatch(reference):
+            packages.add_git(package, _expanded(url).removeprefix("git+"), reference, subdirectory=subdirectory)
+        else:
             problems.append(f"`{name}` names `{reference or 'no revision'}`, which is not a full commit")
-            return
-        url = validation.without_credentials(_expanded(row["git"]).removeprefix("git+"))
-        yield package | {"vcs": {"type": "git", "url": url, "commit-id": reference} | subdirectory}
         return
-    place = _expanded(str(row.get("path") or row.get("file") or ""))
+    place = _expanded(row.get("path", str) or row.get("file", str) or "")
+    remote, local = re.match(r"https?://", place) is not None, packages.local(place)
     if not place:
         problems.append(f"`{name}` has neither a version nor a place")
-        return
-    remote = re.match(r"https?://", place) is not None
-    local = Path(os.path.normpath(request.lock_file.path.parent / place))
-    if not remote and local.is_dir():
-        if local != request.lock_file.project:
-            yield package | {"directory": {"path": str(local), "editable": bool(row.get("editable", False))}}
-        return
-    hashes = {digest.removeprefix("sha256:") for digest in row.get("hashes", ()) if digest.startswith("sha256:")}
-    if len(hashes) != 1:
-        unhashed.append(f"`{name}` ({unquote(urlsplit(place).path).rpartition('/')[2]})")
-        return
-    where = {"url": validation.without_credentials(place)} if remote else {"path": str(local)}
-    yield package | {"archive": where | {"hashes": {"sha256": min(hashes)}} | subdirectory}
+    elif not remote and local.is_dir():
+        packages.add_directory(package, local, editable=row.get("editable", bool) or False)
+    else:
+        shown = f"`{name}` ({unquote(urlsplit(place).path).rpartition('/')[2]})"
+        packages.add_archive(package, place if remote else local, _hashes(row), shown, subdirectory=subdirectory)

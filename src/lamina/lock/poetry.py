@@ -12,24 +12,28 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 
-from lamina.core.errors import LockError, LockSyntaxError
-from lamina.lock import files as lookup
+from lamina.core.errors import LockError
 from lamina.lock import poetryproject, staleness, validation
-from lamina.lock.files import Hashed
+from lamina.lock.markers import holds, parse_marker
+from lamina.lock.packages import Hashed, Packages
 from lamina.lock.poetryversions import parse
-from lamina.lock.resolve import LockedVersion, Want, applies, reach
+from lamina.lock.reading import LockTable, load, sha256_of, worded, written_by
+from lamina.lock.resolve import LockedVersion
 from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
+    from packaging.pylock import Pylock
+
     from lamina.lock.poetryproject import PoetryProject
+    from lamina.lock.resolve import Want
     from lamina.lock.types import Request
 
 __all__ = ["read"]
@@ -46,29 +50,21 @@ def read(request: Request) -> Lock:
 
     Raises `LockError` and its kinds, and `IndexLookupError` naming all that no index has the locked files of.
     """
-    path = request.lock_file.path
-    document = validation.load(path)
-    try:
-        return _answer(request, document)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        # Every access below states what the format demands, so the first that fails says what is not as demanded.
-        raise LockSyntaxError(
-            f"`{path}` is not a poetry.lock as Poetry writes it: {type(error).__name__}: {error}",
-            hint=f"lock again: `{_COMMAND}`",
-        ) from error
+    with written_by("Poetry", request.lock_file, _COMMAND):
+        return _answer(request, LockTable(load(request.lock_file.path)))
 
 
-def _answer(request: Request, document: Mapping[str, Any]) -> Lock:
-    path = request.lock_file.path
-    version = _format(document, path)
-    rows: Sequence[Mapping[str, Any]] = document.get("package", [])
+def _answer(request: Request, document: LockTable) -> Lock:
+    path, metadata, rows = request.lock_file.path, document.get_table("metadata"), document.get_tables("package")
+    version = _format(metadata, path)
     project = poetryproject.load(request.lock_file.pyproject)
     if project is not None:
-        _refuse_stale(project, document, rows, request)
-    _python_fits(document, request)
-    named = {canonicalize_name(group) for row in rows for group in row.get("groups", ())}
+        _refuse_stale(project, metadata, rows, request)
+    metadata.get_required("python-versions", str)
+    validation.python_fits(metadata.get_as("python-versions", parse), request.target, subject=f"`{path}`")
+    named = {canonicalize_name(group) for row in rows for group in row.get_strings("groups")}
     groups = (named | set(project.groups if project else ())) - {_MAIN}
-    extras = {canonicalize_name(extra) for extra in document.get("extras", {})}
+    extras = {canonicalize_name(extra) for extra in document.get_table("extras")}
     validation.names_known(request, groups=groups, extras=extras | set(project.extras if project else ()))
     if version >= (2, 1):
         rows = [row for row in rows if _applies(row, request)]
@@ -77,15 +73,19 @@ def _answer(request: Request, document: Mapping[str, Any]) -> Lock:
             f"`{path}` says not what its packages are for, and there is no `{request.lock_file.pyproject}` to ask",
             hint="lock with Poetry 2 (`poetry lock`), whose locks say it, or put the lock beside its `pyproject.toml`",
         )
-    chosen = rows if project is None else _walked(rows, project, request)
-    pylock = _pylock(chosen, document, request)
+    if project is not None:
+        nodes = [
+            LockedVersion(name=_name(row), version=_version(row), needs=partial(_needs, row, request)) for row in rows
+        ]
+        rows = [rows[position] for position in project.walk(request, nodes, command=_COMMAND)]
+    pylock = _pylock(rows, metadata, request)
     inputs = (path, project.path) if project else (path,)
     return Lock(path=path, pylock=pylock, inputs=inputs, groups=(), extras=())
 
 
-def _format(document: Mapping[str, Any], path: Path) -> tuple[int, int]:
-    text = str(document.get("metadata", {}).get("lock-version"))
-    found = re.fullmatch(r"(1|2)\.(\d+)", text)
+def _format(metadata: LockTable, path: Path) -> tuple[int, int]:
+    text = metadata.get("lock-version", str)
+    found = re.fullmatch(r"(1|2)\.(\d+)", text or "")
     if found is None or text == "1.0":
         raise LockError(
             f"`{path}` has format version {text}, and lamina reads versions 1.1 to 2.1",
@@ -94,29 +94,11 @@ def _format(document: Mapping[str, Any], path: Path) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _python_fits(document: Mapping[str, Any], request: Request) -> None:
-    locked, target = parse(document["metadata"]["python-versions"]), request.target
-    version = str(target.markers["python_full_version"])
-    if not locked.takes_python(version):
-        raise LockError(
-            f"`{request.lock_file.path}` requires Python {locked}, and `{target.runtime}` is Python {version}",
-            hint="set `runtime` to one that the lock takes, or change `requires-python` and lock again",
-        )
-
-
-def _refuse_stale(
-    project: PoetryProject, document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], request: Request
-) -> None:
+def _refuse_stale(project: PoetryProject, metadata: LockTable, rows: Sequence[LockTable], request: Request) -> None:
     """Raise `StaleLockError` as Poetry would, whose content hash is in the lock; name what differs where it can be seen."""
-    if document["metadata"]["content-hash"] in _hashes(project, request.lock_file.path):
+    if metadata.get_required("content-hash", str) in _hashes(project, request.lock_file.path):
         return
-    wants = project.wants(request.target, groups=request.groups, extras=request.extras)
-    locked = [(canonicalize_name(row["name"]), row["version"]) for row in rows]
-    missing = [
-        f"{want.worded} is required and not locked"
-        for want in wants
-        if want.name != project.name and not any(name == want.name and want.takes(version) for name, version in locked)
-    ]
+    missing = project.unmet(request, [(_name(row), _version(row)) for row in rows])
     staleness.refuse(missing or ["what Poetry locks from was changed"], request, _COMMAND)
 
 
@@ -130,137 +112,92 @@ def _hashes(project: PoetryProject, path: Path) -> set[str]:
     return {project.hashes[True]} | (set() if knows_groups else {project.hashes[False]})
 
 
-def _applies(row: Mapping[str, Any], request: Request) -> bool:
+def _name(row: LockTable) -> str:
+    return canonicalize_name(row.get_required("name", str))
+
+
+def _version(row: LockTable) -> str:
+    return row.get_required("version", str)
+
+
+def _applies(row: LockTable, request: Request) -> bool:
     """Return whether a package is locked for any chosen group, by its marker there."""
     chosen = {_MAIN, *request.groups}
-    markers = row.get("markers")
-    return any(
-        applies(markers.get(group) if isinstance(markers, dict) else markers, request.extras, request.target)
-        for group in row["groups"]
-        if canonicalize_name(group) in chosen
-    )
-
-
-def _walked(rows: Sequence[Mapping[str, Any]], project: PoetryProject, request: Request) -> list[Mapping[str, Any]]:
-    nodes = [
-        LockedVersion(name=canonicalize_name(row["name"]), version=row["version"], needs=_PoetryNeeds(row, request))
-        for row in rows
+    groups = [group for group in row.get_strings("groups", required=True) if canonicalize_name(group) in chosen]
+    by_group = row.get_table("markers") if row.is_table("markers") else None
+    markers = [
+        by_group.get_as(group, parse_marker) if by_group else row.get_as("markers", parse_marker) for group in groups
     ]
-    roots = project.wants(request.target, groups=request.groups, extras=request.extras)
-    positions, unmet = reach([want for want in roots if want.name != project.name], nodes)
-    staleness.refuse([f"{want} is required and not locked" for want in unmet], request, _COMMAND)
-    return [rows[position] for position in positions]
+    return any(holds(marker, request.extras, request.target.markers) for marker in markers)
 
 
-class _PoetryNeeds:
-    """What one locked package requires, with a choice of its extras."""
-
-    def __init__(self, row: Mapping[str, Any], request: Request) -> None:
-        self._row = row
-        self._request = request
-
-    def __call__(self, extras: Collection[str]) -> Iterator[Want]:
-        switched_on = self._switched_on(extras)
-        for name, specification in self._row.get("dependencies", {}).items():
-            for dependency in poetryproject.dependencies(name, specification):
-                if dependency.optional and dependency.name not in switched_on:
-                    continue
-                if want := dependency.want(self._request.target, extras):
-                    yield want
-
-    def _switched_on(self, extras: Collection[str]) -> set[str]:
-        """Return the names of the optional dependencies that *extras* of the package ask for."""
-        names: set[str] = set()
-        for extra, entries in self._row.get("extras", {}).items():
-            if canonicalize_name(extra) in extras:
-                names |= {canonicalize_name(found[0]) for entry in entries if (found := _FIRST_WORD.match(entry))}
-        return names
+def _needs(row: LockTable, request: Request, extras: Collection[str]) -> Iterator[Want]:
+    """Yield what a locked package requires, with a choice of its *extras*."""
+    switched_on = _switched_on(row.get_table("extras"), extras)
+    table = row.get_table("dependencies")
+    for name in table:
+        for dependency in poetryproject.dependencies(table, name):
+            if dependency.optional and dependency.name not in switched_on:
+                continue
+            if want := dependency.want(request.target, extras):
+                yield want
 
 
-def _pylock(rows: Sequence[Mapping[str, Any]], document: Mapping[str, Any], request: Request) -> Pylock:
-    path = request.lock_file.path
-    packages: list[dict[str, Any]] = []
-    hashed: list[Hashed] = []
-    unhashed: list[str] = []
+def _switched_on(table: LockTable, extras: Collection[str]) -> set[str]:
+    """Return the names of the optional dependencies that *extras* of the package ask for."""
+    chosen = [entry for extra in table if canonicalize_name(extra) in extras for entry in table.get_strings(extra)]
+    return {canonicalize_name(found[0]) for entry in chosen if (found := _FIRST_WORD.match(entry))}
+
+
+def _pylock(rows: Sequence[LockTable], metadata: LockTable, request: Request) -> Pylock:
+    packages = Packages(request, locker="poetry", command=_COMMAND)
     for row in rows:
-        source: Mapping[str, Any] = row.get("source", {})
-        if source.get("type") in _DIRECT:
-            packages += _direct(row, source, document, request, unhashed)
-            continue
-        hashes = _sha256(_files(row, document))
-        if not hashes:
-            unhashed.append(_worded(row))
-        name = canonicalize_name(row["name"])
-        hashed.append(Hashed(name=name, version=row["version"], hashes=hashes, indexes=(_index(source),)))
-    validation.hash_missing(unhashed, path=path, command=_COMMAND)
-    packages += lookup.packages(hashed, request)
-    try:
-        return Pylock.from_dict({"lock-version": "1.0", "created-by": "poetry", "packages": packages})
-    except PylockValidationError as error:
-        raise LockSyntaxError(f"`{path}` holds what cannot be: {error}", hint=f"lock again: `{_COMMAND}`") from error
+        source, files = row.get_table("source"), _files(row, metadata)
+        if source.get("type", str) in _DIRECT:
+            _add_direct(packages, row, source, files)
+        else:
+            name, hashes = _name(row), frozenset(digest for _, digest in files)
+            locked = Hashed(name=name, version=_version(row), hashes=hashes, indexes=(_index(source),))
+            packages.add_hashed(locked, worded(row))
+    return packages.pylock()
 
 
-def _files(row: Mapping[str, Any], document: Mapping[str, Any]) -> list[Mapping[str, str]]:
-    """Return names and hashes; before 2.0 they stand together for all versions of a name."""
-    if "files" in row:
-        return list(row["files"])
-    files = document["metadata"].get("files", {}).get(row["name"], [])
-    marked = re.compile(rf"-{re.escape(row['version'])}(?=-|\.tar\.|\.zip|\.tgz)")
-    return [file for file in files if marked.search(file["file"])]
+def _files(row: LockTable, metadata: LockTable) -> list[tuple[str, str]]:
+    """Return file names with their SHA-256; before 2.0 the files stand together for all versions of a name."""
+    files = row.get_tables("files")
+    if "files" not in row:
+        marked = re.compile(rf"-{re.escape(_version(row))}(?=-|\.tar\.|\.zip|\.tgz)")
+        files = metadata.get_table("files").get_tables(row.get_required("name", str))
+        files = [file for file in files if marked.search(file.get_required("file", str))]
+    hashed = [(file.get_required("file", str), sha256_of(file.get_required("hash", str))) for file in files]
+    return [(name, digest) for name, digest in hashed if digest]
 
 
-def _sha256(files: Sequence[Mapping[str, str]]) -> frozenset[str]:
-    return frozenset(
-        file["hash"].removeprefix("sha256:").lower() for file in files if file["hash"].startswith("sha256:")
-    )
-
-
-def _index(source: Mapping[str, Any]) -> str | None:
+def _index(source: LockTable) -> str | None:
     """Return the URL of a configured source, with the credentials that Poetry takes from the environment."""
-    if source.get("type") != "legacy":
+    if source.get("type", str) != "legacy":
         return None
-    url, variable = str(source["url"]), re.sub(r"[-.]", "_", str(source.get("reference", ""))).upper()
+    url = source.get_required("url", str)
+    variable = re.sub(r"[-.]", "_", source.get("reference", str) or "").upper()
     user = os.environ.get(f"POETRY_HTTP_BASIC_{variable}_USERNAME")
     password = os.environ.get(f"POETRY_HTTP_BASIC_{variable}_PASSWORD", "")
     return validation.with_credentials(url, user, password) if user else url
 
 
-def _direct(
-    row: Mapping[str, Any],
-    source: Mapping[str, Any],
-    document: Mapping[str, Any],
-    request: Request,
-    unhashed: list[str],
-) -> list[dict[str, Any]]:
-    """Return the PEP 751 table of what names its place, or nothing for the project itself; see `read` for *unhashed*."""
-    package: dict[str, Any] = {"name": canonicalize_name(row["name"]), "version": row["version"]}
-    place = str(source["url"])
-    local = os.path.normpath(request.lock_file.path.parent / place)
-    subdirectory = {"subdirectory": source["subdirectory"]} if "subdirectory" in source else {}
-    match source["type"]:
+def _add_direct(packages: Packages, row: LockTable, source: LockTable, files: Sequence[tuple[str, str]]) -> None:
+    """Add what names its place, and maybe the SHA-256 of its *files*."""
+    package = {"name": _name(row), "version": _version(row)}
+    place, subdirectory = source.get_required("url", str), source.get("subdirectory", str)
+    match source.get_required("type", str):
         case "directory":
-            directory = {"path": local, "editable": bool(row.get("develop", False))}
-            return [] if local == str(request.lock_file.project) else [package | {"directory": directory}]
+            packages.add_directory(package, packages.local(place), editable=row.get("develop", bool) or False)
         case "git":
-            vcs = {
-                "type": "git",
-                "url": validation.without_credentials(place),
-                "commit-id": source["resolved_reference"],
-            }
-            requested = {"requested-revision": source["reference"]} if "reference" in source else {}
-            return [package | {"vcs": vcs | requested | subdirectory}]
-        case "file" | "url":
-            files = _files(row, document)
+            commit, revision = source.get_required("resolved_reference", str), source.get("reference", str)
+            packages.add_git(package, place, commit, revision=revision, subdirectory=subdirectory)
+        case "file" | "url" as kind:
             filename = re.split(r"[?#]", place)[0].rpartition("/")[2]
-            hashes = _sha256([file for file in files if file["file"] == filename] or files)
-            if len(hashes) != 1:
-                unhashed.append(_worded(row))
-                return []
-            where = {"path": local} if source["type"] == "file" else {"url": validation.without_credentials(place)}
-            return [package | {"archive": where | {"hashes": {"sha256": min(hashes)}} | subdirectory}]
+            hashes = {sha256 for name, sha256 in files if name == filename} or {sha256 for _, sha256 in files}
+            where = packages.local(place) if kind == "file" else place
+            packages.add_archive(package, where, hashes, worded(row), subdirectory=subdirectory)
         case kind:
-            raise LockError(f"{_worded(row)} is in a {kind} repository, and only git is read", hint="take it from git")
-
-
-def _worded(row: Mapping[str, Any]) -> str:
-    return f"`{row['name']}` {row['version']}"
+            raise LockError(f"{worded(row)} is in a {kind} repository, and only git is read", hint="take it from git")

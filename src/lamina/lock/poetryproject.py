@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import ConfigError
-from lamina.lock import pyproject, validation
+from lamina.core.frozen import frozen, replace
+from lamina.lock import pyproject, reading
+from lamina.lock.markers import parse_marker
 from lamina.lock.poetryversions import Constraint, parse
-from lamina.lock.resolve import Want, applies
+from lamina.lock.reading import LockTable
+from lamina.lock.resolve import Dependency, LockedProject, anything
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -25,103 +27,52 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
-    from lamina.core.target import Target
+    from lamina.lock.pyproject import Manifest
 
-__all__ = ["Dependency", "PoetryProject", "dependencies", "load"]
+__all__ = ["PoetryProject", "dependencies", "load"]
 
 _LEGACY_KEYS = ("dependencies", "source", "extras", "dev-dependencies")
 _DIRECT = ("path", "url", "git", "file")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dependency:
-    """One requirement as Poetry writes it."""
-
-    name: str
-    """Normalised (PEP 503)."""
-    version: Constraint
-    python: Constraint
-    markers: str | None
-    extras: tuple[str, ...]
-    """Normalised (PEP 685)."""
-    optional: bool
-    direct: bool
-    """Whether it names its file, directory or repository, so that *version* says nothing."""
-
-    def want(self, target: Target, extras: Collection[str]) -> Want | None:
-        """Return what this asks for, or nothing where it does not apply to *target* with *extras* of its parent."""
-        if not self.python.takes_python(str(target.markers["python_full_version"])):
-            return None
-        if not applies(self.markers, extras, target):
-            return None
-        brackets = f"[{','.join(self.extras)}]" if self.extras else ""
-        condition = "" if self.direct or str(self.version) == "*" else f" {self.version}"
-        return Want(
-            name=self.name,
-            takes=(lambda _: True) if self.direct else self.version.contains,
-            extras=self.extras,
-            worded=f"`{self.name}{brackets}{condition}`",
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PoetryProject:
+@frozen
+class PoetryProject(LockedProject):
     """What one ``pyproject.toml`` asks Poetry for."""
 
-    path: Path
-    name: str | None
-    """Normalised (PEP 503)."""
-    main: tuple[Dependency, ...]
-    """Optional ones among them."""
-    extras: Mapping[str, tuple[Dependency, ...]]
-    groups: Mapping[str, tuple[Dependency, ...]]
-    """Every group but the main one."""
     hashes: Mapping[bool, str]
     """The content hash, with and without ``[dependency-groups]``."""
-
-    def wants(self, target: Target, *, groups: Iterable[str], extras: Collection[str]) -> Iterator[Want]:
-        """Yield what is asked for *target*; names that do not exist ask for nothing."""
-        chosen = [dependency for dependency in self.main if not dependency.optional]
-        for extra in extras:
-            chosen += self.extras.get(extra, ())
-        for group in groups:
-            chosen += self.groups.get(group, ())
-        for dependency in chosen:
-            if want := dependency.want(target, extras):
-                yield want
 
 
 def load(path: Path) -> PoetryProject | None:
     """Return what the file at *path* asks for, or nothing if it does not exist; `ConfigError` names what cannot be understood."""
     if not path.is_file():
         return None
-    document = validation.load(path)
+    standard, document = pyproject.load(path), reading.load(path)
     try:
-        return _parse(document, path)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        poetry = LockTable(document).get_table("tool").get_table("poetry")
+        return _parse(standard, poetry, document)
+    except ValueError as error:
         raise ConfigError(f"`{path}` is not what Poetry understands: {error}") from error
 
 
-def _parse(document: Mapping[str, Any], path: Path) -> PoetryProject:
-    standard = pyproject.load(path)
-    poetry: Mapping[str, Any] = document.get("tool", {}).get("poetry", {})
-    classic = tuple(_table(poetry.get("dependencies", {})))
+def _parse(standard: Manifest, poetry: LockTable, document: Mapping[str, Any]) -> PoetryProject:
+    classic = tuple(_table(poetry.get_table("dependencies")))
     # Where `[project]` has dependencies, those of Poetry only say where to take them from.
-    places = {dependency.name for dependency in classic if dependency.direct}
+    places = {dependency.name for dependency in classic if dependency.takes is anything}
     main = classic if standard.dependencies is None else tuple(_standard(standard.dependencies, places))
     by_name: dict[str, list[Dependency]] = {}
     for dependency in classic:
         by_name.setdefault(dependency.name, []).append(dependency)
-    extras: dict[str, tuple[Dependency, ...]] = {
-        canonicalize_name(extra): tuple(
-            found for name in names for found in by_name.get(canonicalize_name(name.partition("[")[0]), ())
-        )
-        for extra, names in poetry.get("extras", {}).items()
-    }
-    extras.update({extra: tuple(_standard(entries, places)) for extra, entries in (standard.extras or {}).items()})
+    extras: dict[str, tuple[Dependency, ...]] = {}
+    named = poetry.get_table("extras")
+    for extra in named:
+        names = [canonicalize_name(name.partition("[")[0]) for name in named.get_strings(extra)]
+        extras[str(canonicalize_name(extra))] = tuple(found for name in names for found in by_name.get(name, ()))
+    for extra, entries in (standard.extras or {}).items():
+        extras[extra] = tuple(_standard(entries, places))
     return PoetryProject(
-        path=path,
-        name=standard.name or (canonicalize_name(poetry["name"]) if "name" in poetry else None),
+        path=standard.path,
+        name=standard.name or poetry.get_as("name", canonicalize_name),
         main=main,
         extras=extras,
         groups=_groups(poetry, standard.groups, places),
@@ -130,64 +81,64 @@ def _parse(document: Mapping[str, Any], path: Path) -> PoetryProject:
 
 
 def _groups(
-    poetry: Mapping[str, Any], standard: Mapping[str, tuple[Requirement, ...]], places: Collection[str]
+    poetry: LockTable, standard: Mapping[str, tuple[Requirement, ...]], places: Collection[str]
 ) -> dict[str, tuple[Dependency, ...]]:
-    tables: dict[str, Mapping[str, Any]] = {
-        canonicalize_name(group): table for group, table in poetry.get("group", {}).items()
-    }
+    table = poetry.get_table("group")
+    tables = {str(canonicalize_name(group)): table.get_table(group) for group in table}
     own: dict[str, list[Dependency]] = {}
     if "dev-dependencies" in poetry:
-        own["dev"] = list(_table(poetry["dev-dependencies"]))
-    for group, table in tables.items():
-        own.setdefault(group, []).extend(_table(table.get("dependencies", {})))
+        own["dev"] = list(_table(poetry.get_table("dev-dependencies")))
+    for group, each in tables.items():
+        own.setdefault(group, []).extend(_table(each.get_table("dependencies")))
     for group, entries in standard.items():
         own.setdefault(group, []).extend(_standard(entries, places))
 
     def included(group: str, seen: tuple[str, ...]) -> list[Dependency]:
-        further = [canonicalize_name(name) for name in tables.get(group, {}).get("include-groups", ())]
+        further = tables[group].get_sequence_as("include-groups", canonicalize_name) if group in tables else []
         nested = [found for name in further if name not in seen for found in included(name, (*seen, name))]
         return [*own.get(group, ()), *nested]
 
     return {group: tuple(included(group, (group,))) for group in own}
 
 
-def dependencies(name: str, specification: Any) -> Iterator[Dependency]:
-    """Yield what ``name = specification`` asks for, as it stands in a ``pyproject.toml`` or a poetry.lock."""
-    for each in specification if isinstance(specification, list) else [specification]:
-        table: Mapping[str, Any] = {"version": each} if isinstance(each, str) else each
-        markers = table.get("markers")
-        if platform := table.get("platform"):
+def dependencies(table: LockTable, name: str) -> Iterator[Dependency]:
+    """Yield what *name* asks for in a *table* of a ``pyproject.toml`` or a poetry.lock: one specification, or several."""
+    for each in table.get_each(name):
+        if isinstance(each, str):
+            yield _dependency(name, parse(each))
+            continue
+        marker = each.get("markers", str)
+        if platform := each.get("platform", str):
             condition = f"sys_platform == '{platform}'"
-            markers = f"({markers}) and {condition}" if markers else condition
-        yield Dependency(
-            name=canonicalize_name(name),
-            version=parse(table.get("version", "*")),
-            python=parse(table.get("python", "*")),
-            markers=markers,
-            extras=tuple(canonicalize_name(extra) for extra in table.get("extras", ())),
-            optional=bool(table.get("optional", False)),
-            direct=any(key in table for key in _DIRECT),
+            marker = f"({marker}) and {condition}" if marker else condition
+        yield replace(
+            _dependency(name, each.get_as("version", parse) or parse("*"), direct=any(key in each for key in _DIRECT)),
+            takes_python=python.takes_python if (python := each.get_as("python", parse)) else None,
+            marker=parse_marker(marker) if marker else None,
+            extras=tuple(each.get_sequence_as("extras", canonicalize_name)),
+            optional=each.get("optional", bool) or False,
         )
 
 
-def _table(table: Mapping[str, Any]) -> Iterator[Dependency]:
-    for name, specification in table.items():
+def _dependency(name: str, version: Constraint, *, direct: bool = False) -> Dependency:
+    return Dependency(
+        name=canonicalize_name(name),
+        takes=anything if direct else version.contains,
+        condition="" if direct or str(version) == "*" else f" {version}",
+    )
+
+
+def _table(table: LockTable) -> Iterator[Dependency]:
+    for name in table:
         if name.lower() != "python":
-            yield from dependencies(name, specification)
+            yield from dependencies(table, name)
 
 
 def _standard(requirements: Iterable[Requirement], places: Collection[str]) -> Iterator[Dependency]:
     for requirement in requirements:
-        name = canonicalize_name(requirement.name)
-        yield Dependency(
-            name=name,
-            version=parse(str(requirement.specifier) or "*"),
-            python=parse("*"),
-            markers=str(requirement.marker) if requirement.marker else None,
-            extras=tuple(canonicalize_name(extra) for extra in sorted(requirement.extras)),
-            optional=False,
-            direct=requirement.url is not None or name in places,
-        )
+        found = Dependency.of(requirement, free=canonicalize_name(requirement.name) in places)
+        shown = "" if found.takes is anything or not found.condition else f" {found.condition}"
+        yield replace(found, condition=shown)
 
 
 def _content_hash(document: Mapping[str, Any], *, with_groups: bool) -> str:
@@ -214,4 +165,4 @@ def _content_hash(document: Mapping[str, Any], *, with_groups: bool) -> str:
     if groups:
         content["dependency-groups"] = groups
     content = content | {"tool": {"poetry": own}} if content else own
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -4,6 +4,11 @@ Read Poetry's version constraints, with caret, tilde and ``||``, as sets of PEP 
 Format: https://python-poetry.org/docs/dependency-specification/#version-constraints (2026-11).
 """
 
+# poetry-core's own parser (2.5.0, measured 2026-11) was weighed and left: importing it puts its vendored `packaging`, `lark` and
+# `tomli` first on `sys.path` of the whole process, takes 24 to 45 ms where this module takes 13 on the same busy machine, and is
+# 410 kB that every installation would carry. It reads `<>1.3` as `==1.3`, refuses an empty constraint and `===`, and what
+# `>3.11` means for Python is not in the parser: `takes_python` would stay.
+
 from __future__ import annotations
 
 import re

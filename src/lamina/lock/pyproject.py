@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import ConfigError
-from lamina.lock import validation
+from lamina.lock import reading
+from lamina.lock.reading import LockTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +30,7 @@ class Manifest:
     exists: bool = False
     name: str | None = None
     """Normalised (PEP 503)."""
-    requires_python: str | None = None
+    requires_python: SpecifierSet | None = None
     dependencies: tuple[Requirement, ...] | None = None
     """``None`` where the file does not say, because it has no ``[project]`` or declares them dynamic."""
     extras: Mapping[str, tuple[Requirement, ...]] | None = None
@@ -43,8 +45,8 @@ def load(path: Path) -> Manifest:
     if not path.is_file():
         return Manifest(path=path)
     try:
-        return _parse_document(validation.load(path), path)
-    except (AttributeError, KeyError, TypeError) as error:
+        return _parse_document(LockTable(reading.load(path)), path)
+    except ValueError as error:
         raise ConfigError(f"`{path}` is not what its specification demands: {error}") from error
 
 
@@ -62,35 +64,28 @@ def origin_of(keys: Mapping[str, str]) -> str:
     return "local" if {"path", "workspace", "editable", "directory", "virtual"} & keys.keys() else "registry"
 
 
-def _parse_document(document: Mapping[str, Any], path: Path) -> Manifest:
-    project = document.get("project", {})
-    dynamic = project.get("dynamic", ()) if project else ("dependencies", "optional-dependencies")
-    uv = document.get("tool", {}).get("uv", {})
-    groups: dict[str, Any] = dict(document.get("dependency-groups", {}))
-    if "dev-dependencies" in uv:
-        # uv's own spelling of the group `dev`, from before there were dependency groups.
-        groups["dev"] = [*groups.get("dev", ()), *uv["dev-dependencies"]]
+def _parse_document(document: LockTable, path: Path) -> Manifest:
+    project, uv = document.get_table("project"), document.get_table("tool").get_table("uv")
+    dynamic = project.get_strings("dynamic") if "project" in document else ["dependencies", "optional-dependencies"]
+    extras, sources = project.get_table("optional-dependencies"), uv.get_table("sources")
     return Manifest(
         path=path,
         exists=True,
-        name=canonicalize_name(project["name"]) if "name" in project else None,
-        requires_python=project.get("requires-python"),
-        dependencies=None if "dependencies" in dynamic else _parse(project.get("dependencies", ()), path),
+        name=project.get_as("name", canonicalize_name),
+        requires_python=project.get_as("requires-python", SpecifierSet),
+        dependencies=None if "dependencies" in dynamic else _parse(project.get_strings("dependencies"), path),
         extras=None
         if "optional-dependencies" in dynamic
-        else {
-            canonicalize_name(extra): _parse(requirements, path)
-            for extra, requirements in project.get("optional-dependencies", {}).items()
-        },
-        groups=_groups(groups, path),
-        origins={canonicalize_name(name): _origin(source) for name, source in uv.get("sources", {}).items()},
+        else {canonicalize_name(extra): _parse(extras.get_strings(extra), path) for extra in extras},
+        groups=_groups(document.get_table("dependency-groups"), uv, path),
+        origins={canonicalize_name(name): _origin(sources, name) for name in sources},
     )
 
 
-def _origin(source: Any) -> str | None:
-    if isinstance(source, list) or {"marker", "extra", "group"} & source.keys():
+def _origin(sources: LockTable, name: str) -> str | None:
+    if not sources.is_table(name) or {"marker", "extra", "group"}.intersection(source := sources.get_table(name)):
         return None
-    return origin_of(source)
+    return origin_of({key: (source.get(key, str) or "") if key in _REFERENCES else "" for key in source})
 
 
 def _parse(requirements: Iterable[str], path: Path) -> tuple[Requirement, ...]:
@@ -100,8 +95,11 @@ def _parse(requirements: Iterable[str], path: Path) -> tuple[Requirement, ...]:
         raise ConfigError(f"`{path}` has a requirement that cannot be understood: {error}") from error
 
 
-def _groups(groups: Mapping[str, Any], path: Path) -> dict[str, tuple[Requirement, ...]]:
-    by_name: dict[str, Any] = {canonicalize_name(name): entries for name, entries in groups.items()}
+def _groups(groups: LockTable, uv: LockTable, path: Path) -> dict[str, tuple[Requirement, ...]]:
+    by_name: dict[str, list[str | LockTable]] = {canonicalize_name(name): groups.get_each(name) for name in groups}
+    if "dev-dependencies" in uv:
+        # uv's own spelling of the group `dev`, from before there were dependency groups.
+        by_name["dev"] = [*by_name.get("dev", ()), *uv.get_strings("dev-dependencies")]
 
     def flatten(name: str, including: tuple[str, ...]) -> list[str]:
         if name in including or name not in by_name:
@@ -113,7 +111,7 @@ def _groups(groups: Mapping[str, Any], path: Path) -> dict[str, tuple[Requiremen
             if isinstance(entry, str):
                 flat.append(entry)
             else:
-                flat += flatten(canonicalize_name(entry["include-group"]), (*including, name))
+                flat += flatten(canonicalize_name(entry.get_required("include-group", str)), (*including, name))
         return flat
 
     return {name: _parse(flatten(name, ()), path) for name in by_name}

@@ -6,26 +6,22 @@ They name neither files nor URLs; those come from the index, by hash. Several ha
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 from packaging.markers import InvalidMarker, Marker
-from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
-from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError
+from lamina.core.errors import LockError, LockSyntaxError, MissingHashError
 from lamina.core.names import path_of
-from lamina.lock import files as lookup
 from lamina.lock import pyproject, staleness, validation
-from lamina.lock.requirementsfile import RequirementLine, Requirements, parse
-from lamina.lock.types import IndexFile, Lock
+from lamina.lock.packages import Hashed, Packages
+from lamina.lock.requirementsfile import RequirementLine, parse
+from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,18 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["read"]
 
 _COMMAND = "pip-compile --generate-hashes"
-# One request per requirement, each mostly waiting.
-_REQUESTS_AT_ONCE = 8
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Pinned:
-    """A requirement that applies to the target, is pinned, and has hashes."""
-
-    name: str
-    version: str
-    hashes: frozenset[str]
 
 
 def read(request: Request) -> Lock:
@@ -67,13 +52,17 @@ def read(request: Request) -> Lock:
     constraints = [entry for entry in parsed.constraints if _applies(entry, request, path)]
     named = [entry for entry in entries if entry.requirement is not None and entry.requirement.url is None]
     direct = [_Direct(entry) for entry in entries if entry not in named]
+    packages = Packages(request, locker="lamina", command=_COMMAND)
     pinned = _pinned(named, constraints, direct, path)
-    packages = [package for entry in direct if (package := entry.package(request)) is not None]
-    packages += _looked_up(pinned, parsed, request)
-    try:
-        pylock = Pylock.from_dict({"lock-version": "1.0", "created-by": "lamina", "packages": packages})
-    except PylockValidationError as error:
-        raise LockSyntaxError(f"`{path}` leads to what cannot be: {error}") from error
+    indexes = () if parsed.no_index else (parsed.index_url, *parsed.extra_index_urls)
+    directories = tuple(Path(link) for link in parsed.find_links)
+    for (name, version), hashes in pinned.items():
+        locked = Hashed(name=name, version=version, hashes=hashes, indexes=indexes, directories=directories)
+        packages.add_hashed(locked, f"`{name}` {version}")
+    for each in direct:
+        each.add_to(packages)
+    distant = any("://" in link for link in parsed.find_links)
+    pylock = packages.pylock(hint="; `--find-links` is read for directories only" if distant else "")
     project = pyproject.load(request.lock_file.pyproject)
     pins: dict[str, list[Version | None]] = {package.name: [package.version] for package in pylock.packages}
     staleness.refuse_pins(project, pins, request=request, partial=False, command=_COMMAND)
@@ -97,15 +86,15 @@ def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
 
 def _pinned(
     named: Iterable[RequirementLine], constraints: Iterable[RequirementLine], direct: Iterable[_Direct], path: Path
-) -> list[_Pinned]:
-    """Return the *named* entries together with what the *constraints* add; raise for all that are not pinned and hashed."""
+) -> dict[tuple[str, str], frozenset[str]]:
+    """Return the hashes of each name and version that is *named*, with what the *constraints* add; raise for all without."""
     by_name: dict[str, list[RequirementLine]] = {}
     for entry in constraints:
         if entry.requirement is not None:
             by_name.setdefault(canonicalize_name(entry.requirement.name), []).append(entry)
     unpinned: list[str] = [problem for entry in direct if (problem := entry.problem)]
     unhashed: list[str] = [entry.worded for entry in direct if entry.needs_hash]
-    pinned: dict[str, _Pinned] = {}
+    pinned: dict[str, tuple[str, frozenset[str]]] = {}
     for entry in named:
         requirement = cast("Requirement", entry.requirement)
         name = canonicalize_name(requirement.name)
@@ -119,13 +108,12 @@ def _pinned(
             unpinned.append(f"{worded} is not pinned to one version")
         elif not hashes:
             unhashed.append(worded)
-        elif name in pinned and pinned[name].version != version:
-            unpinned.append(f"{worded} is pinned to {pinned[name].version} elsewhere")
+        elif (known := pinned.setdefault(name, (version, hashes)))[0] != version:
+            unpinned.append(f"{worded} is pinned to {known[0]} elsewhere")
         else:
-            known = pinned[name].hashes if name in pinned else frozenset()
-            pinned[name] = _Pinned(name=name, version=version, hashes=hashes | known)
+            pinned[name] = version, hashes | known[1]
     _refuse_unpinned(unpinned, unhashed, path)
-    return list(pinned.values())
+    return {(name, version): hashes for name, (version, hashes) in pinned.items()}
 
 
 def _refuse_unpinned(unpinned: Sequence[str], unhashed: Sequence[str], path: Path) -> None:
@@ -213,67 +201,12 @@ class _Direct:
     def _filename(self) -> str:
         return unquote(urlsplit(self._url).path).rpartition("/")[2] if self._url else self._path.name
 
-    def package(self, request: Request) -> dict[str, Any] | None:
-        """Return the PEP 751 table, or nothing for the project itself, whose code goes into function packages."""
-        if not self._vcs and not self._is_file:
-            if self._path == request.lock_file.project:
-                return None
-            return {"name": self._name, "directory": {"path": str(self._path), "editable": self._entry.editable}}
-        url = validation.without_credentials(self._url) if self._url else None
-        source: dict[str, Any] = {"url": url} if url else {"path": str(self._path)}
-        if "subdirectory" in self._fragment:
-            source["subdirectory"] = self._fragment["subdirectory"]
+    def add_to(self, packages: Packages) -> None:
+        """Add the package that this is."""
+        package, subdirectory = {"name": self._name}, self._fragment.get("subdirectory")
         if self._vcs:
-            return {"name": self._name, "vcs": {"type": "git", "commit-id": self._commit, **source}}
-        return {"name": self._name, "archive": {**source, "hashes": {"sha256": min(self._hashes)}}}
-
-
-def _looked_up(pinned: Sequence[_Pinned], parsed: Requirements, request: Request) -> list[dict[str, Any]]:
-    with ThreadPoolExecutor(max_workers=_REQUESTS_AT_ONCE) as pool:
-        found = list(pool.map(lambda pin: _package(pin, parsed, request), pinned))
-    missing = [f"`{pin.name}` {pin.version}" for pin, package in zip(pinned, found, strict=True) if package is None]
-    if missing:
-        places = [validation.without_credentials(url) for url in (parsed.index_url, *parsed.extra_index_urls) if url]
-        raise IndexLookupError(
-            f"no index has a file with a locked hash of: {', '.join(missing)}",
-            hint=f"asked: {', '.join(f'`{place}`' for place in places) or 'the configured indexes'}; "
-            "the files were withdrawn, or come from an index that is not configured"
-            + (
-                "; `--find-links` is read for directories only"
-                if any("://" in link for link in parsed.find_links)
-                else ""
-            ),
-        )
-    return [package for package in found if package is not None]
-
-
-def _package(pin: _Pinned, parsed: Requirements, request: Request) -> dict[str, Any] | None:
-    index_url, files = _files(pin, parsed, request)
-    return lookup.table(pin.name, pin.version, files, request, index_url=index_url)
-
-
-def _files(pin: _Pinned, parsed: Requirements, request: Request) -> tuple[str | None, Sequence[IndexFile]]:
-    """Return the files of the first place that has any; the hashes make every place as good as another."""
-    for directory in parsed.find_links:
-        if files := _in_directory(pin, Path(directory)):
-            return None, files
-    for index_url in () if parsed.no_index else (parsed.index_url, *parsed.extra_index_urls):
-        found = request.index.files(pin.name, pin.version, pin.hashes, index_url)
-        # Whoever implements the protocol may be lenient; a file that nobody locked must not come through.
-        if files := [file for file in found if file.sha256.lower() in pin.hashes]:
-            return index_url, files
-    return None, ()
-
-
-def _in_directory(pin: _Pinned, directory: Path) -> list[IndexFile]:
-    if not directory.is_dir():
-        return []
-    prefix = re.sub(r"[-_.]+", "[-_.]+", pin.name)
-    candidates = [file for file in directory.iterdir() if re.match(rf"{prefix}-\d", file.name, re.IGNORECASE)]
-    files: list[IndexFile] = []
-    for file in candidates:
-        with file.open("rb") as content:
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-        if sha256 in pin.hashes:
-            files.append(IndexFile(filename=file.name, url=file.as_uri(), sha256=sha256, size=file.stat().st_size))
-    return files
+            packages.add_git(package, self._url or "", self._commit, subdirectory=subdirectory)
+        elif self._is_file:
+            packages.add_archive(package, self._url or self._path, self._hashes, self.worded, subdirectory=subdirectory)
+        else:
+            packages.add_directory(package, self._path, editable=self._entry.editable)

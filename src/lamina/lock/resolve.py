@@ -1,5 +1,5 @@
 """
-Walk from a project's requirements to everything they need, in a lock that holds versions and no verdicts. Pure.
+Walk from a project's requirements to everything they need, in a lock that holds versions and no verdicts.
 
 Such a lock says for which requirement a package is there only by name and version. Where two versions of one package
 are locked, markers on the way decide; what they leave open is settled by the requirements that can only mean one.
@@ -7,27 +7,34 @@ are locked, markers on the way decide; what they leave open is settled by the re
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from packaging.markers import InvalidMarker, Marker
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from lamina.core.errors import LockSyntaxError
+from lamina.core.frozen import frozen
+from lamina.lock import staleness
+from lamina.lock.markers import holds, parse_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from packaging.markers import Marker
+    from packaging.requirements import Requirement
 
     from lamina.core.target import Target
+    from lamina.lock.types import Request
 
-__all__ = ["LockedVersion", "Want", "applies", "reach"]
-
-# Both operands are literals, so text is enough; the marker's own grammar checks the rest.
-_EXTRA = re.compile(r"""\bextra\s*(==|!=)\s*(['"])([^'"]*)\2""")
+__all__ = ["Dependency", "LockedProject", "LockedVersion", "Want", "anything", "reach"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+def anything(version: str) -> bool:  # noqa: ARG001 - what takes any version looks at none
+    """Return that *version* will do."""
+    return True
+
+
+@frozen
 class Want:
     """One requirement that applies to the target."""
 
@@ -41,7 +48,90 @@ class Want:
     """For errors."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
+class Dependency:
+    """One requirement, of a project or of a locked package, whether or not it applies."""
+
+    name: str
+    """Normalised (PEP 503)."""
+    takes: Callable[[str], bool]
+    """Whether it takes a version; `anything` where it names its file, directory or repository."""
+    takes_python: Callable[[str], bool] | None = None
+    """Whether it applies to a full version of Python."""
+    marker: Marker | None = None
+    """As `parse_marker` reads it."""
+    extras: tuple[str, ...] = ()
+    """Normalised (PEP 685)."""
+    condition: str = ""
+    """The versions that it takes, for errors."""
+    optional: bool = False
+
+    @classmethod
+    def of(cls, requirement: Requirement, *, free: bool = False) -> Dependency:
+        """Return what *requirement* asks for; any version will do where it is *free*, or names its place."""
+        specifier = requirement.specifier
+        return cls(
+            name=canonicalize_name(requirement.name),
+            takes=anything
+            if requirement.url is not None or free
+            else (lambda version: specifier.contains(version, prereleases=True)),
+            marker=parse_marker(str(requirement.marker)) if requirement.marker else None,
+            extras=tuple(canonicalize_name(extra) for extra in sorted(requirement.extras)),
+            condition=str(specifier),
+        )
+
+    def want(self, target: Target, extras: Collection[str]) -> Want | None:
+        """Return what this asks for, or nothing where it does not apply to *target* with *extras* of its parent."""
+        if self.takes_python and not self.takes_python(str(target.markers["python_full_version"])):
+            return None
+        if not holds(self.marker, extras, target.markers):
+            return None
+        brackets = f"[{','.join(self.extras)}]" if self.extras else ""
+        return Want(
+            name=self.name, takes=self.takes, extras=self.extras, worded=f"`{self.name}{brackets}{self.condition}`"
+        )
+
+
+@frozen
+class LockedProject:
+    """What one ``pyproject.toml`` asks its locker for."""
+
+    path: Path
+    name: str | None = None
+    """Normalised (PEP 503); ``None`` where it has none, or requires itself like any other package."""
+    main: tuple[Dependency, ...]
+    """Optional ones among them."""
+    extras: Mapping[str, tuple[Dependency, ...]]
+    groups: Mapping[str, tuple[Dependency, ...]]
+    """Every group but the main one."""
+
+    def wants(self, request: Request) -> Iterator[Want]:
+        """Yield what is asked for by *request*; names that do not exist ask for nothing."""
+        chosen = [dependency for dependency in self.main if not dependency.optional]
+        for extra in request.extras:
+            chosen += self.extras.get(extra, ())
+        for group in request.groups:
+            chosen += self.groups.get(group, ())
+        for dependency in chosen:
+            if dependency.name != self.name and (want := dependency.want(request.target, request.extras)):
+                yield want
+
+    def unmet(self, request: Request, locked: Collection[tuple[str, str | None]]) -> list[str]:
+        """Return what is asked for and not among the *locked* names and versions, worded for errors."""
+        return [
+            f"{want.worded} is required and not locked"
+            for want in self.wants(request)
+            if not any(name == want.name and (version is None or want.takes(version)) for name, version in locked)
+        ]
+
+    def walk(self, request: Request, nodes: Sequence[LockedVersion], *, command: str) -> list[int]:
+        """Return the positions of the *nodes* that are needed; `StaleLockError` if more is needed than is locked."""
+        positions, unmet = reach(self.wants(request), nodes)
+        staleness.refuse([f"{worded} is required and not locked" for worded in unmet], request, command)
+        return positions
+
+
+@frozen
 class LockedVersion:
     """One locked version of a package."""
 
@@ -107,20 +197,3 @@ class _Resolution:
         if known is None or not known.issuperset(extras):
             self.reached[position] = (known or frozenset()).union(extras)
             self._queue += self._nodes[position].needs(self.reached[position])
-
-
-def applies(marker: str | None, extras: Collection[str], target: Target) -> bool:
-    """
-    Return whether *marker* holds for *target* where all of *extras* are chosen at once.
-
-    Raises `LockSyntaxError` where it is no marker.
-    """
-    if not marker:
-        return True
-    # The one `extra` of a dependency specifier becomes a set, as lock files have it (PEP 751).
-    several = _EXTRA.sub(lambda found: f"'{found[3]}' {'in' if found[1] == '==' else 'not in'} extras", marker)
-    variables = cast("Mapping[str, str]", target.markers)
-    try:
-        return Marker(several).evaluate({**variables, "extras": frozenset(extras)}, context="lock_file")
-    except InvalidMarker as error:
-        raise LockSyntaxError(f"a marker cannot be understood: {error}") from error

@@ -27,7 +27,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
 from lamina.core.names import path_of
 from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, Sha256, VcsSource
-from lamina.lock.validation import python_fits, some_environment_fits
+from lamina.lock.validation import one_version_each, python_fits, some_environment_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,7 +152,7 @@ def _look_again(lock: Lock, pylock: Pylock, target: Target) -> Iterator[tuple[Pa
         if package.marker is None or package.marker.evaluate(variables, context="lock_file")
     ]
     _refuse_other_pythons(applicable, target, path)
-    _refuse_two_versions(applicable, path)
+    one_version_each(((package.name, package.version) for package in applicable), subject=f"`{path}` holds")
     compatible = create_compatible_tags_selector(target.tags)
     for package in applicable:
         tagged = ((wheel, parse_wheel_filename(wheel.filename)[-1]) for wheel in package.wheels or ())
@@ -171,18 +171,6 @@ def _refuse_other_pythons(packages: Iterable[Package], target: Target, path: Pat
         raise LockError(
             f"`{path}` locks what does not run on `{target.runtime}` (Python {version}): {', '.join(sorted(wrong))}",
             hint="set `runtime` to a Python that all of them take, or lock again for this one",
-        )
-
-
-def _refuse_two_versions(packages: Iterable[Package], path: Path) -> None:
-    versions: dict[str, list[str]] = {}
-    for package in packages:
-        versions.setdefault(package.name, []).append(str(package.version or "?"))
-    several = [f"`{name}` ({', '.join(sorted(found))})" for name, found in sorted(versions.items()) if len(found) > 1]
-    if several:
-        raise LockError(
-            f"`{path}` holds more than one version for one target: {', '.join(several)}",
-            hint="two requirements disagree under this choice of groups and extras; lock again, or choose fewer",
         )
 
 

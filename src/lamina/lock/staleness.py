@@ -8,7 +8,7 @@ concerns another platform does not concern this build.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs, urlsplit
 
 from packaging.markers import Marker
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
     from lamina.lock.pyproject import Manifest
+    from lamina.lock.reading import LockTable
     from lamina.lock.types import Request
 
 __all__ = ["refuse", "refuse_pins", "refuse_uv"]
@@ -35,9 +36,7 @@ __all__ = ["refuse", "refuse_pins", "refuse_uv"]
 _MINORS = ("2.7", *(f"3.{minor}" for minor in range(6, 25)), "4.0")
 
 
-def refuse_uv(
-    project: Manifest, workspace: Manifest, row: Mapping[str, Any], document: Mapping[str, Any], *, request: Request
-) -> None:
+def refuse_uv(project: Manifest, workspace: Manifest, row: LockTable, document: LockTable, *, request: Request) -> None:
     """
     Raise `StaleLockError` unless *row*, the project's own in a uv.lock, was locked from what *project* asks for now.
 
@@ -46,21 +45,21 @@ def refuse_uv(
     if not project.exists:
         return
     comparison = _UvComparison({**workspace.origins, **project.origins}, request.target)
-    metadata = row.get("metadata", {})
+    metadata = row.get_table("metadata")
     differences = _python_differences(project, document)
     if project.dependencies is not None and "metadata" in row:
         asked = [(requirement, "") for requirement in project.dependencies]
         extras = project.extras or {}
         asked += [(requirement, extra) for extra, entries in extras.items() for requirement in entries]
         scopes = ("", *extras) if project.extras is not None else ("",)
-        differences += comparison.differences(asked, metadata.get("requires-dist", ()), scopes)
+        differences += comparison.differences(asked, metadata.get_tables("requires-dist"), scopes)
     if "metadata" in row:
-        locked = metadata.get("requires-dev", {})
+        locked = metadata.get_table("requires-dev")
         for group in sorted({*project.groups, *locked}):
             entries = [(requirement, "") for requirement in project.groups.get(group, ())]
             differences += [
                 f"{difference} (group `{group}`)"
-                for difference in comparison.differences(entries, locked.get(group, ()), ("",))
+                for difference in comparison.differences(entries, locked.get_tables(group), ("",))
             ]
     refuse(differences, request, "uv lock")
 
@@ -117,7 +116,7 @@ class _UvComparison:
         self._target = target
 
     def differences(
-        self, asked: Iterable[tuple[Requirement, str]], locked: Iterable[Mapping[str, Any]], scopes: Collection[str]
+        self, asked: Iterable[tuple[Requirement, str]], locked: Iterable[LockTable], scopes: Collection[str]
     ) -> list[str]:
         """Return what is only *asked* and only *locked*; both are looked at once per extra in *scopes*, ``""`` for none."""
         wanted = {
@@ -127,7 +126,7 @@ class _UvComparison:
         }
         held: set[tuple[str, str]] = set()
         for row in locked:
-            marker = Marker(row["marker"]) if "marker" in row else None
+            marker = row.get_as("marker", Marker)
             # What applies without any extra applies with each, and is said once.
             applicable = [scope for scope in scopes if _applies(marker, scope, self._target)]
             held |= {(self._locked(row), scope) for scope in (applicable[:1] if "" in applicable else applicable)}
@@ -141,13 +140,13 @@ class _UvComparison:
         origin = self._origins.get(name, "registry") if requirement.url is None else _url_origin(requirement.url)
         return _canonical(name, requirement.extras, str(requirement.specifier), origin)
 
-    def _locked(self, row: Mapping[str, Any]) -> str:
-        keys = dict(row)
-        if "git" in keys:
-            keys |= {key: values[0] for key, values in parse_qs(urlsplit(keys["git"]).query).items()}
-        name = row["name"]
+    def _locked(self, row: LockTable) -> str:
+        keys = dict.fromkeys(row, "")
+        if repository := row.get("git", str):
+            keys |= {key: values[0] for key, values in parse_qs(urlsplit(repository).query).items()}
+        name = row.get_required("name", str)
         origin = None if self._origins.get(name, "") is None else origin_of(keys)
-        return _canonical(name, row.get("extras", ()), row.get("specifier", ""), origin)
+        return _canonical(name, row.get_strings("extras"), row.get("specifier", str) or "", origin)
 
 
 def _scoped(requirement: str, extra: str) -> str:
@@ -190,17 +189,18 @@ def _applies(marker: Marker | None, extra: str, target: Target) -> bool:
     return marker is None or marker.evaluate({**cast("Mapping[str, str]", target.markers), "extra": extra})
 
 
-def _python_differences(project: Manifest, document: Mapping[str, Any]) -> list[str]:
-    if project.requires_python is None or "requires-python" not in document:
+def _python_differences(project: Manifest, document: LockTable) -> list[str]:
+    locked = document.get_as("requires-python", SpecifierSet)
+    asked = project.requires_python
+    if asked is None or locked is None:
         return []
-    asked, locked = SpecifierSet(project.requires_python), SpecifierSet(document["requires-python"])
     named = {Version(number) for number in re.findall(r"\d+(?:\.\d+)*", f"{asked} {locked}")}
     neighbours = {Version(f"{version.major}.{version.minor}.{version.micro + 1}") for version in named}
     samples = {*named, *neighbours, *(Version(f"{minor}.{patch}") for minor in _MINORS for patch in (0, 999))}
     only_locked = any(version in locked and version not in asked for version in samples)
     only_asked = any(version in asked and version not in locked for version in samples)
     # A workspace is locked for the versions that all its members take.
-    alone = len(document.get("manifest", {}).get("members", ())) <= 1
+    alone = len(document.get_table("manifest").get_strings("members")) <= 1
     if only_locked or (only_asked and alone):
         return [f"`requires-python` is `{asked}`, and was `{locked}` when the lock was made"]
     return []

@@ -10,14 +10,14 @@ an edge may switch on an extra that decides about an edge seen before it; a seco
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from packaging.markers import Marker
-
-from lamina.core.errors import LockError, LockSyntaxError
+from lamina.core.errors import LockError
+from lamina.core.frozen import frozen
+from lamina.lock import validation
+from lamina.lock.markers import holds, parse_marker
+from lamina.lock.reading import LayoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConflictItem", "Edge", "Graph", "UvPackage", "reach"]
 
-# Both operands of the encoded comparison are literals, so text is enough; the marker's own grammar checks the rest.
-_ENCODED = re.compile(r"""\bextra\s*(==|!=)\s*(['"])([^'"]*)\2""")
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Edge:
     """One dependency of a node; *version* and *source* are there where the name alone is ambiguous."""
 
@@ -41,7 +38,7 @@ class Edge:
     marker: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class UvPackage:
     """One locked package."""
 
@@ -53,7 +50,7 @@ class UvPackage:
     groups: Mapping[str, tuple[Edge, ...]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+@frozen
 class ConflictItem:
     """An extra, a group, or neither, of one package: what may conflict with another."""
 
@@ -73,7 +70,7 @@ class ConflictItem:
         return f"group `{self.group}` of `{self.package}`" if self.group else f"`{self.package}`"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Graph:
     """All nodes of a lock, and the sets of choices of which at most one may be made."""
 
@@ -92,7 +89,10 @@ def reach(graph: Graph, root: int, *, groups: Iterable[str], extras: Iterable[st
         walk.run()
         walk.refuse_conflicts()
     positions = sorted(walk.run() - {root})
-    _refuse_two_versions([graph.nodes[position] for position in positions])
+    validation.one_version_each(
+        ((graph.nodes[position].name, graph.nodes[position].version) for position in positions),
+        subject="the lock needs",
+    )
     return positions
 
 
@@ -106,7 +106,7 @@ class _GraphWalk:
         self._root = root
         self._groups = groups
         self._extras = extras
-        self._markers = cast("Mapping[str, str]", markers)
+        self._markers = markers
         name = graph.nodes[root].name
         self._active = {
             ConflictItem(package=name),
@@ -179,9 +179,7 @@ class _GraphWalk:
         return verdict
 
     def _evaluate(self, marker: str, added: set[ConflictItem]) -> bool:
-        encoded = _ENCODED.sub(lambda found: f"'{found[3]}' {'in' if found[1] == '==' else 'not in'} extras", marker)
-        codes = frozenset(choice.code for choice in self._active | added)
-        return Marker(encoded).evaluate({**self._markers, "extras": codes}, context="lock_file")
+        return holds(parse_marker(marker), {choice.code for choice in self._active | added}, self._markers)
 
     def _position(self, edge: Edge) -> int:
         found = [
@@ -192,17 +190,5 @@ class _GraphWalk:
         ]
         if len(found) != 1:
             problem = "is not locked" if not found else "is locked more than once"
-            raise LockSyntaxError(f"a dependency on `{edge.name}` {edge.version or ''} {problem}".replace("  ", " "))
+            raise LayoutError(f"a dependency on `{edge.name}` {edge.version or ''} {problem}".replace("  ", " "))
         return found[0]
-
-
-def _refuse_two_versions(nodes: list[UvPackage]) -> None:
-    versions: dict[str, list[str]] = {}
-    for node in nodes:
-        versions.setdefault(node.name, []).append(node.version or "?")
-    several = [f"`{name}` ({', '.join(found)})" for name, found in sorted(versions.items()) if len(found) > 1]
-    if several:
-        raise LockError(
-            f"the lock needs more than one version for one target: {', '.join(several)}",
-            hint="two requirements disagree under this choice of groups and extras; lock again, or choose fewer",
-        )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import rtoml
+from packaging.specifiers import SpecifierSet
 
-from lamina.core.errors import LockError, LockSyntaxError, MissingHashError
+from lamina.core.errors import LockError, MissingHashError
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
@@ -16,15 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from packaging.markers import Marker
-    from packaging.specifiers import SpecifierSet
 
     from lamina.core.target import Target
+    from lamina.lock.poetryversions import Constraint
     from lamina.lock.types import Request
 
 __all__ = [
     "hash_missing",
-    "load",
     "names_known",
+    "one_version_each",
     "python_fits",
     "some_environment_fits",
     "with_credentials",
@@ -32,34 +31,21 @@ __all__ = [
 ]
 
 
-def load(path: Path) -> dict[str, Any]:
-    """
-    Return the TOML document at *path*; `LockSyntaxError` says where it is broken.
-
-    A lock of 47 distributions is 330 kB, for which ``tomllib`` needs 70 ms and rtoml 6 (measured 2026-11).
-    Documents are for reading: that of a lock which all members of a workspace share is parsed once.
-    """
-    try:
-        return _parse(path.read_bytes().decode("utf-8"))
-    except (ValueError, OSError) as error:
-        raise LockSyntaxError(f"`{path}` cannot be read: {error}") from error
-
-
-@lru_cache(maxsize=8)
-def _parse(text: str) -> dict[str, Any]:
-    document: dict[str, Any] = rtoml.loads(text)
-    return document
-
-
-def python_fits(requires_python: SpecifierSet | None, target: Target, *, subject: str) -> None:
+def python_fits(requires_python: SpecifierSet | Constraint | None, target: Target, *, subject: str) -> None:
     """Raise `LockError` unless *subject*, such as a lock's path in backticks, takes the target's Python."""
-    version = target.markers["python_full_version"]
-    if requires_python is None or requires_python.contains(version, prereleases=True):
-        return
-    raise LockError(
-        f"{subject} requires Python {requires_python}, and `{target.runtime}` is Python {version}",
-        hint="set `runtime` to one that the lock takes, or change `requires-python` and lock again",
-    )
+    version = str(target.markers["python_full_version"])
+    match requires_python:
+        case None:
+            return
+        case SpecifierSet():
+            fits = requires_python.contains(version, prereleases=True)
+        case _:
+            fits = requires_python.takes_python(version)
+    if not fits:
+        raise LockError(
+            f"{subject} requires Python {requires_python}, and `{target.runtime}` is Python {version}",
+            hint="set `runtime` to one that the lock takes, or change `requires-python` and lock again",
+        )
 
 
 def some_environment_fits(environments: Sequence[Marker], target: Target, *, path: Path) -> None:
@@ -71,6 +57,19 @@ def some_environment_fits(environments: Sequence[Marker], target: Target, *, pat
         f"`{path}` was not locked for {target}, only for: {'; '.join(str(marker) for marker in environments)}",
         hint="add the target to the environments that the lock is made for, and lock again",
     )
+
+
+def one_version_each(packages: Iterable[tuple[str, object]], *, subject: str) -> None:
+    """Raise `LockError` if *packages*, pairs of names and versions, hold a name twice; *subject* is who wants or has them."""
+    versions: dict[str, list[str]] = {}
+    for name, version in packages:
+        versions.setdefault(name, []).append(str(version or "?"))
+    several = [f"`{name}` ({', '.join(sorted(found))})" for name, found in sorted(versions.items()) if len(found) > 1]
+    if several:
+        raise LockError(
+            f"{subject} more than one version for one target: {', '.join(several)}",
+            hint="two requirements disagree under this choice of groups and extras; lock again, or choose fewer",
+        )
 
 
 def names_known(request: Request, *, groups: Iterable[str], extras: Iterable[str]) -> None:
