@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.aws.store.team import team_store
-from lamina.cli import _summary
-from lamina.cli._console import Console, megabytes
+from lamina.cli import build_summary
+from lamina.cli.console import Console, megabytes
 from lamina.pipeline import report
 from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildOptions
@@ -63,7 +63,7 @@ def _tell(result: Result, project: Path, console: Console) -> None:
     for each in result.targets:
         reasons = {layer.name: layer.reason for layer in each.plan.decided if layer.reused is None}
         made = report.document(each.build, project=project)
-        for line in _summary.lines(made, reasons=reasons, verbose=console.verbose):
+        for line in build_summary.lines(made, reasons=reasons, verbose=console.verbose):
             console.say(line)
     for line in _left_out(result, verbose=console.verbose):
         console.say(line)
@@ -94,5 +94,5 @@ def _closing(result: Result) -> str:
     # What targets have in common is fetched once.
     if pins := {pin.sha256: pin for each in result.targets for pin in each.fetched}:
         size = sum(pin.size or 0 for pin in pins.values())
-        fetched = f", {_summary.count(len(pins), 'wheel')} fetched{f' ({megabytes(size)})' if size else ''}"
+        fetched = f", {build_summary.count(len(pins), 'wheel')} fetched{f' ({megabytes(size)})' if size else ''}"
     return f"done in {seconds}{fetched}"

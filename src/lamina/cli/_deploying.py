@@ -22,10 +22,10 @@ from lamina.aws.publish.desired import desired_layers
 from lamina.aws.publish.destination import connect, everywhere
 from lamina.aws.publish.plan import KeepLayer
 from lamina.aws.publish.survey import survey
-from lamina.cli._console import Console, megabytes
 from lamina.cli._jobs import make
 from lamina.cli._publishing import planned as planned_layers
-from lamina.cli._stopping import stoppable
+from lamina.cli.console import Console, megabytes
+from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.target import quotas
 from lamina.project import config

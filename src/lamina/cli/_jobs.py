@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.remote.build import ServiceBuild
-    from lamina.cli._console import Console
+    from lamina.cli.console import Console
 
 __all__ = ["make"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli import _shares
-from lamina.cli._console import Console
 from lamina.cli.coldstart import misplaced
+from lamina.cli.console import Console
 from lamina.cli.invoke import last_options, open_build
 from lamina.coldstart import gates
 from lamina.coldstart.cpu import Unavailable, limited

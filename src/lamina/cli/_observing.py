@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.api.session import Access
 from lamina.aws.api.telemetry import DeployedFunctions, Logs, XRay
-from lamina.cli._console import Console
 from lamina.cli.coldstart import misplaced
+from lamina.cli.console import Console
 from lamina.cli.invoke import read_event
 from lamina.coldstart.forced import force
 from lamina.coldstart.traffic import Group, Percentiles, by_version, logged, split, traced

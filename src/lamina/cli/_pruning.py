@@ -12,7 +12,7 @@ from lamina.aws.prune.plan import DeleteVersion, KeepVersion, RetentionRules
 from lamina.aws.publish.config import load
 from lamina.aws.publish.destination import connect, everywhere
 from lamina.aws.publish.naming import layer_name
-from lamina.cli._console import Console, megabytes
+from lamina.cli.console import Console, megabytes
 from lamina.core.errors import ConfigError
 from lamina.project import config
 

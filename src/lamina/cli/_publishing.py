@@ -16,10 +16,10 @@ from lamina.aws.publish.destination import connect
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
 from lamina.aws.publish.stage import plan_stage, stage
 from lamina.aws.publish.survey import survey
-from lamina.cli._console import Console, megabytes
 from lamina.cli._files import write_file
 from lamina.cli._jobs import make
-from lamina.cli._stopping import stoppable
+from lamina.cli.console import Console, megabytes
+from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
 from lamina.project import config
 

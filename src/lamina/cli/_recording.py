@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli._console import Console
 from lamina.cli._measuring import showing
 from lamina.cli.coldstart import misplaced
+from lamina.cli.console import Console
 from lamina.cli.invoke import open_build, read_event
 from lamina.coldstart.measure import start
 from lamina.coldstart.profile import imported, record

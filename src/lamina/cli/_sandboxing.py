@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.api.facts import fits
 from lamina.bytecode.interpreter import Interpreter, environment_variable, search
-from lamina.cli._console import Console
-from lamina.cli._stopping import stoppable
+from lamina.cli.console import Console
+from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError, SandboxError
 from lamina.core.store import Store
 from lamina.core.target import Target

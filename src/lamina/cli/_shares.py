@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.cli._console import megabytes
+from lamina.cli.console import megabytes
 from lamina.coldstart.attribution import modules, shares
 
 if TYPE_CHECKING:

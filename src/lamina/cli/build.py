@@ -46,9 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     if (services := _services(arguments)) is not None:
         return services
     if arguments.dry_run:
-        from lamina.cli import _planning  # noqa: PLC0415 - the pipeline is slow to import
+        from lamina.cli import build_dry_run  # noqa: PLC0415 - the pipeline is slow to import
 
-        return _planning.run(arguments)
+        return build_dry_run.run(arguments)
     from lamina.cli import _building  # noqa: PLC0415 - as above
 
     return _building.run(arguments)
@@ -70,9 +70,9 @@ def _services(arguments: argparse.Namespace) -> int | None:
     found = workspace.find(Path(arguments.project or "."))
     if found is None:
         return None
-    from lamina.cli import _workspace  # noqa: PLC0415
+    from lamina.cli import build_workspace  # noqa: PLC0415
 
-    return _workspace.run(arguments, found)
+    return build_workspace.run(arguments, found)
 
 
 def documents(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -92,16 +92,16 @@ def asked(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _show(document: dict[str, Any], arguments: argparse.Namespace) -> int:
     """Show a build that was found done; findings of then are findings of now."""
-    from lamina.cli._console import Console  # noqa: PLC0415
+    from lamina.cli.console import Console  # noqa: PLC0415
 
     console = Console.of(arguments)
     if arguments.json:
         print(json.dumps(document, indent=2))
     else:
-        from lamina.cli import _summary  # noqa: PLC0415
+        from lamina.cli import build_summary  # noqa: PLC0415
 
         for each in documents(document):
-            for line in _summary.lines(each, reasons={}, verbose=arguments.verbose):
+            for line in build_summary.lines(each, reasons={}, verbose=arguments.verbose):
                 console.say(line)
         console.say(f"nothing to do, in {document['seconds']:.2f} s")
     errors = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from lamina.cli._console import Console
+    from lamina.cli.console import Console
     from lamina.core.store import Store
 
 __all__ = ["EXAMPLE", "HELP", "configure", "run"]
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what *arguments* ask for; return 1 if something was damaged."""
-    from lamina.cli._console import Console  # noqa: PLC0415 - `--help` needs none of this
+    from lamina.cli.console import Console  # noqa: PLC0415 - `--help` needs none of this
     from lamina.core.errors import ConfigError  # noqa: PLC0415
     from lamina.core.store import Store  # noqa: PLC0415
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _size(store: Store, *, as_json: bool) -> int:
-    from lamina.cli._console import megabytes  # noqa: PLC0415
+    from lamina.cli.console import megabytes  # noqa: PLC0415
     from lamina.pipeline.cache import measure  # noqa: PLC0415
 
     areas = measure(store)
@@ -85,7 +85,7 @@ def _verify(store: Store, console: Console, *, as_json: bool) -> int:
 
 
 def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int:
-    from lamina.cli._console import megabytes  # noqa: PLC0415
+    from lamina.cli.console import megabytes  # noqa: PLC0415
     from lamina.pipeline.cache import clean  # noqa: PLC0415
 
     removed = clean(store, older_than_days=arguments.older_than, dry_run=arguments.dry_run, reporter=console)

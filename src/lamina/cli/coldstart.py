@@ -121,7 +121,7 @@ def _saying(names: set[str], words: str) -> list[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and show, record, or ask AWS; 1 where a limit is exceeded or a function cannot start."""
-    from lamina.cli._stopping import stoppable  # noqa: PLC0415
+    from lamina.cli.stopping import stoppable  # noqa: PLC0415
 
     with stoppable():
         return _chosen(arguments)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli._console import Console
+from lamina.cli.console import Console
 from lamina.pipeline.proposal import Proposal, propose, write
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Invoke, and show the response; 1 where the function failed."""
-    from lamina.cli._console import Console  # noqa: PLC0415
+    from lamina.cli.console import Console  # noqa: PLC0415
     from lamina.local.invoke import invoke  # noqa: PLC0415
 
     console = Console.of(arguments)
@@ -121,7 +121,7 @@ def _refresh(arguments: argparse.Namespace, project: Path) -> None:
     if state.recall(str(project), asked) is not None:
         return
     from lamina.aws.store.team import team_store  # noqa: PLC0415
-    from lamina.cli._console import Console  # noqa: PLC0415
+    from lamina.cli.console import Console  # noqa: PLC0415
     from lamina.pipeline.build import build  # noqa: PLC0415
 
     console = Console.of(arguments)

@@ -164,7 +164,7 @@ def _no_command(name: str) -> ConfigError:
 
 
 def _report_failure(error: LaminaError, *, verbose: bool) -> int:
-    from lamina.cli._console import Console  # noqa: PLC0415 - failures may take their time
+    from lamina.cli.console import Console  # noqa: PLC0415 - failures may take their time
 
     if verbose:
         import traceback  # noqa: PLC0415

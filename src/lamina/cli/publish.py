@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.cli._options import add_plans, add_regions
+from lamina.cli.options import add_plans, add_regions
 
 if TYPE_CHECKING:
     import argparse

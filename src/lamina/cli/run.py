@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code; raises ConfigError for usage that means nothing."""
-    from lamina.cli._console import Console  # noqa: PLC0415
+    from lamina.cli.console import Console  # noqa: PLC0415
     from lamina.local.command import run_command  # noqa: PLC0415
 
     if arguments.json:

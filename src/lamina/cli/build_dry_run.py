@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli import _summary
+from lamina.cli import build_summary
 from lamina.cli._building import options
-from lamina.cli._console import Console, megabytes
+from lamina.cli.console import Console, megabytes
 from lamina.core.values import Severity, SourcePin
 from lamina.pipeline import report
 from lamina.pipeline.context import BuildContext
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
                 for line in _planned(layer, size, target.service, verbose=console.verbose):
                     console.say(line)
         missing = sum(pin.size or 0 for pin in plan.missing)
-        wheels = _summary.count(len(plan.missing), "wheel")
+        wheels = build_summary.count(len(plan.missing), "wheel")
         console.say(f"would fetch {wheels}{f', {megabytes(missing)}' if missing else ''}")
     # What is wrong for several targets is often the same.
     unique = dict.fromkeys(finding for each in findings for finding in each)
@@ -72,7 +72,7 @@ def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bo
     yield f"layer {layer.name} for {service.target}, {outcome}"
     if verbose or not is_reused:
         ordered = sorted(size.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
-        yield from _summary.table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
+        yield from build_summary.table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
     about = "" if size.complete else "at least "
     bytecode = "" if service.bytecode is BytecodeMode.NONE else ", and bytecode"
     yield f"  {about}{megabytes(size.zipped_bytes)} zipped, {about}{megabytes(size.unzipped_bytes)} unzipped{bytecode}"

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lamina.cli._console import Console, megabytes
 from lamina.cli.build import asked, documents
+from lamina.cli.console import Console, megabytes
 from lamina.core.values import Severity
 from lamina.pipeline import workspace
 
@@ -134,7 +134,7 @@ def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
         shown = [row for row in shown if row.name in most]
     if not shown:
         return
-    from lamina.cli._summary import table  # noqa: PLC0415 - not needed where nothing changed
+    from lamina.cli.build_summary import table  # noqa: PLC0415 - not needed where nothing changed
 
     cells = []
     for row in shown:
@@ -180,7 +180,7 @@ def _content(row: _ServiceRow) -> Mapping[str, Any]:
 
 
 def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
-    from lamina.cli import _planning  # noqa: PLC0415 - the pipeline is slow to import
+    from lamina.cli import build_dry_run  # noqa: PLC0415 - the pipeline is slow to import
     from lamina.core.errors import ConfigError, LaminaError  # noqa: PLC0415
 
     if arguments.json:
@@ -193,7 +193,7 @@ def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
     for service in found.services:
         console.say(f"{console.paint('bold', _name(service, found.root))}")
         try:
-            code = _planning.run(argparse.Namespace(**(vars(arguments) | {"project": str(service)})))
+            code = build_dry_run.run(argparse.Namespace(**(vars(arguments) | {"project": str(service)})))
         except LaminaError as error:
             console.failure(error)
             code = error.exit_code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamina.cli._console import megabytes
+from lamina.cli.console import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
