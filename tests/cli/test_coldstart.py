@@ -20,8 +20,9 @@ from built import MINOR, configure, make_build
 from coldstart_layers import distribution, share_runtime
 from lamina.aws.api.telemetry import DeployedFunctions, Logs, XRay
 from lamina.bytecode.interpreter import environment_variable
-from lamina.cli._observing import Sources, tell
+from lamina.cli.coldstart import tell
 from lamina.cli.main import build_parser, main
+from lamina.coldstart.observe import Sources
 from services import make_service
 
 if TYPE_CHECKING:

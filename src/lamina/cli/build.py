@@ -7,11 +7,15 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from lamina.cli.options import add_build, asked, build_options
+
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["EXAMPLE", "HELP", "asked", "configure", "documents", "run"]
+    from lamina.pipeline.build import Result
+
+__all__ = ["EXAMPLE", "HELP", "configure", "run"]
 
 HELP = (
     "Build the layers and function packages of a service from its lock, into `.lamina/`. "
@@ -29,11 +33,7 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's own options."""
     parser.add_argument("--dry-run", action="store_true", help="say what would be fetched and built; write nothing")
-    parser.add_argument("--offline", action="store_true", help="use what is in the store, and no network")
-    parser.add_argument("--runtime", metavar="NAME", help="instead of the configured runtime, such as python3.13")
-    parser.add_argument("--architecture", metavar="NAME", help="instead of the configured one: x86_64 or arm64")
-    parser.add_argument("--group", action="append", default=[], metavar="NAME", help="add a dependency group")
-    parser.add_argument("--extra", action="append", default=[], metavar="NAME", help="add an extra")
+    add_build(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,16 +42,22 @@ def run(arguments: argparse.Namespace) -> int:
     # With `-v` somebody wants to know what is left out of the packages, and only walking the sources tells.
     if not (arguments.dry_run or arguments.verbose) and (document := _unchanged(arguments)) is not None:
         document |= {"seconds": round(time.perf_counter() - started, 3)}
-        return _show(document, arguments)
-    if (services := _services(arguments)) is not None:
-        return services
+        return _show(arguments, document)
+    # From here on the pipeline is imported, which takes longer than all that a build with nothing to do does.
+    from pathlib import Path  # noqa: PLC0415
+
+    from lamina.pipeline import workspace  # noqa: PLC0415
+
+    start = Path(arguments.project or ".")
+    if (found := workspace.find(start)) is not None:
+        from lamina.cli import build_workspace  # noqa: PLC0415
+
+        return build_workspace.run(arguments, found)
     if arguments.dry_run:
-        from lamina.cli import _planning  # noqa: PLC0415 - the pipeline is slow to import
+        from lamina.cli import build_dry_run  # noqa: PLC0415
 
-        return _planning.run(arguments)
-    from lamina.cli import _building  # noqa: PLC0415 - as above
-
-    return _building.run(arguments)
+        return build_dry_run.run(arguments, start)
+    return _build(arguments, start)
 
 
 def _unchanged(arguments: argparse.Namespace) -> dict[str, Any] | None:
@@ -61,52 +67,33 @@ def _unchanged(arguments: argparse.Namespace) -> dict[str, Any] | None:
     return None if root is None else state.recall(root, asked(arguments))
 
 
-def _services(arguments: argparse.Namespace) -> int | None:
-    """Build all services, if the directory is the root of several, and return the exit code."""
-    from pathlib import Path  # noqa: PLC0415
+def _build(arguments: argparse.Namespace, start: Path) -> int:
+    """Run the pipeline and show its result."""
+    from lamina.aws.store.team import team_store  # noqa: PLC0415 - as above
+    from lamina.cli import build_summary  # noqa: PLC0415
+    from lamina.cli.console import Console  # noqa: PLC0415
+    from lamina.pipeline.build import build  # noqa: PLC0415
+    from lamina.project.config import find_project  # noqa: PLC0415
 
-    from lamina.pipeline import workspace  # noqa: PLC0415
-
-    found = workspace.find(Path(arguments.project or "."))
-    if found is None:
-        return None
-    from lamina.cli import _workspace  # noqa: PLC0415
-
-    return _workspace.run(arguments, found)
-
-
-def documents(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the documents of all targets, that of the first one first."""
-    return [document, *document.get("other_targets", ())] if document else []
+    project = find_project(start)
+    with Console.of(arguments) as console:
+        result = build(project, build_options(arguments), team_store=team_store, reporter=console)
+    return _show(arguments, build_summary.document(result, project=project), result)
 
 
-def asked(arguments: argparse.Namespace) -> dict[str, object]:
-    """Return what the command line says that could change the result."""
-    return {
-        "runtime": arguments.runtime,
-        "architecture": arguments.architecture,
-        "groups": list(arguments.group),
-        "extras": list(arguments.extra),
-    }
-
-
-def _show(document: dict[str, Any], arguments: argparse.Namespace) -> int:
-    """Show a build that was found done; findings of then are findings of now."""
-    from lamina.cli._console import Console  # noqa: PLC0415
-
-    console = Console.of(arguments)
+def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Result | None = None) -> int:
+    """Show the report's *document*, and the *result* if anything was looked at; findings of then are findings of now."""
+    findings = [finding for each in (document, *document.get("other_targets", ())) for finding in each["findings"]]
     if arguments.json:
         print(json.dumps(document, indent=2))
-    else:
-        from lamina.cli import _summary  # noqa: PLC0415
+    if result is not None or not arguments.quiet:
+        from lamina.cli import build_summary  # noqa: PLC0415 - mostly there is nothing to do, and to say
+        from lamina.cli.console import Console  # noqa: PLC0415
 
-        for each in documents(document):
-            for line in _summary.lines(each, reasons={}, verbose=arguments.verbose):
-                console.say(line)
-        console.say(f"nothing to do, in {document['seconds']:.2f} s")
-    errors = 0
-    findings = [(row["severity"], row["message"]) for each in documents(document) for row in each["findings"]]
-    for severity, message in dict.fromkeys(findings):
-        console.say(f"{console.paint(severity, severity + ':')} {message}")
-        errors += severity == "error"
-    return 1 if errors else 0
+        console = Console.of(arguments)
+        if not arguments.json:
+            console.say(*build_summary.lines(document, result, verbose=arguments.verbose))
+        # What is wrong for several targets is often the same.
+        for severity, message in dict.fromkeys((row["severity"], row["message"]) for row in findings):
+            console.finding(severity, message)
+    return int(any(row["severity"] == "error" for row in findings))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from lamina.cli.console import Console
+from lamina.cli.options import days
+from lamina.core.errors import ConfigError
+from lamina.core.text import megabytes
 
 if TYPE_CHECKING:
     import argparse
 
-    from lamina.cli._console import Console
     from lamina.core.store import Store
 
 __all__ = ["EXAMPLE", "HELP", "configure", "run"]
@@ -28,40 +33,32 @@ The store is at $LAMINA_CACHE_DIR, or where this system keeps caches.
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``lamina cache`` to *parser*."""
     parser.add_argument("action", choices=("size", "verify", "clean"), help="what to do with the store")
-    parser.add_argument(
-        "--older-than", type=_days, metavar="DAYS", help="clean only what was not used for so many days"
-    )
+    parser.add_argument("--older-than", type=days, metavar="DAYS", help="clean only what was not used for so many days")
     parser.add_argument("--dry-run", action="store_true", help="clean nothing, and say what would be")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what *arguments* ask for; return 1 if something was damaged."""
-    from lamina.cli._console import Console  # noqa: PLC0415 - `--help` needs none of this
-    from lamina.core.errors import ConfigError  # noqa: PLC0415
-    from lamina.core.store import Store  # noqa: PLC0415
+    from lamina.core.store import Store  # noqa: PLC0415 - `--help` needs none of this
 
     if arguments.action != "clean" and (arguments.older_than is not None or arguments.dry_run):
         raise ConfigError("`--older-than` and `--dry-run` belong to `lamina cache clean`")
-    store, console = Store.open(), Console.of(arguments)
-    try:
+    store = Store.open()
+    with Console.of(arguments) as console:
         if arguments.action == "size":
             return _size(store, as_json=arguments.json)
         if arguments.action == "verify":
             return _verify(store, console, as_json=arguments.json)
         return _clean(store, console, arguments)
-    finally:
-        console.close()
 
 
 def _size(store: Store, *, as_json: bool) -> int:
-    from lamina.cli._console import megabytes  # noqa: PLC0415
     from lamina.pipeline.cache import measure  # noqa: PLC0415
 
     areas = measure(store)
     total = sum(area.bytes for area in areas)
     if as_json:
-        rows = [{"name": area.name, "files": area.files, "bytes": area.bytes} for area in areas]
-        _print_json({"path": str(store.root), "bytes": total, "areas": rows})
+        _print_json({"path": str(store.root), "bytes": total, "areas": [asdict(area) for area in areas]})
         return 0
     for area in areas:
         print(f"{area.name:<12}{area.files:>8,} files{megabytes(area.bytes):>14}")
@@ -85,19 +82,11 @@ def _verify(store: Store, console: Console, *, as_json: bool) -> int:
 
 
 def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int:
-    from lamina.cli._console import megabytes  # noqa: PLC0415
     from lamina.pipeline.cache import clean  # noqa: PLC0415
 
     removed = clean(store, older_than_days=arguments.older_than, dry_run=arguments.dry_run, reporter=console)
     if arguments.json:
-        _print_json(
-            {
-                "path": str(store.root),
-                "files": removed.files,
-                "bytes": removed.bytes,
-                "dry_run": removed.dry_run,
-            }
-        )
+        _print_json({"path": str(store.root)} | asdict(removed))
         return 0
     verb = "would remove" if removed.dry_run else "removed"
     print(f"{verb} {removed.files:,} files, {megabytes(removed.bytes)}, from {store.root}")
@@ -106,15 +95,3 @@ def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int
 
 def _print_json(content: dict[str, object]) -> None:
     print(json.dumps({"version": "1", **content}, indent=2))
-
-
-def _days(text: str) -> float:
-    import argparse  # noqa: PLC0415
-
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1
-    if not 0 <= days < float("inf"):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number of days")
-    return days

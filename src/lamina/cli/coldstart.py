@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime as dt
+import json
+import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import argparse
+from lamina.cli.console import Console
+from lamina.cli.invoke import open_build, read_event
+from lamina.cli.options import add_world
+from lamina.cli.stopping import stoppable
+from lamina.core.errors import ConfigError
 
-__all__ = ["EXAMPLE", "HELP", "configure", "misplaced", "run"]
+# What measures is slow to import, and neither `--help` nor a mistake on the command line needs it: it is imported where it is used.
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lamina.coldstart.cpu import Limit
+    from lamina.coldstart.measure import Measurement, Subject
+    from lamina.coldstart.observe import Sources
+    from lamina.coldstart.study import Study
+    from lamina.coldstart.thresholds import Baseline, Verdict
+    from lamina.coldstart.variants import EnvironmentOptions
+
+__all__ = ["EXAMPLE", "HELP", "configure", "run", "tell"]
 
 HELP = (
     "Measure the initialisation of functions in fresh processes against their built layers: how long it takes, which distribution "
@@ -37,12 +56,11 @@ _MEASURING = frozenset(
 _RECORDING = frozenset({"record", "fresh"})
 _OBSERVING = frozenset({"aws", "logs", "xray", "split", "forced", "allow_latest", "region", "role"})
 _STARTING_HERE = frozenset({"env", "no_build", "credentials", "mode"})
+_TRACED = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's own options."""
-    from lamina.cli.invoke import add_world_options  # noqa: PLC0415 - other commands' help does without
-
     parser.add_argument("functions", nargs="*", metavar="FUNCTION", help="measure these only (default: all)")
     parser.add_argument(
         "--repeat", type=int, default=7, metavar="N", help="starts of each, after one more (default: 7)"
@@ -78,7 +96,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="send this event as well while recording; may be given again",
     )
     recorded.add_argument("--fresh", action="store_true", help="forget what was recorded before")
-    add_world_options(parser)
+    add_world(parser)
     _configure_aws(parser)
 
 
@@ -96,46 +114,330 @@ def _configure_aws(parser: argparse.ArgumentParser) -> None:
     seen.add_argument("--role", metavar="ARN", help="a role to assume")
 
 
-def misplaced(arguments: argparse.Namespace) -> list[str]:
-    """Return what is wrong with options that belong to another of the things that the command does; they would be passed over."""
-    import argparse  # noqa: PLC0415
-
-    parser = argparse.ArgumentParser()
-    configure(parser)
-    unset = vars(parser.parse_args([]))
-    given = {name for name, value in unset.items() if getattr(arguments, name) != value}
-    if arguments.aws:
-        return _saying(given & (_MEASURING | _RECORDING | _STARTING_HERE), "not with `--aws`")
-    if arguments.record:
-        return _saying(given & (_MEASURING | _OBSERVING), "not with `--record`")
-    return [
-        *_saying(given & {*_RECORDING, "event"}, "only with `--record`"),
-        *_saying(given & _OBSERVING, "only with `--aws`"),
-    ]
-
-
-def _saying(names: set[str], words: str) -> list[str]:
-    shown = ", ".join(f"`--{name.replace('_', '-')}`" for name in sorted(names))
-    return [f"{words}: {shown}"] if names else []
-
-
+@stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """Measure and show, record, or ask AWS; 1 where a limit is exceeded or a function cannot start."""
-    from lamina.cli._stopping import stoppable  # noqa: PLC0415
+    with Console.of(arguments) as console:
+        if arguments.aws:
+            return _observe(arguments)
+        if arguments.record:
+            return _record(arguments, console)
+        return _measure(arguments, console)
 
-    with stoppable():
-        return _chosen(arguments)
 
-
-def _chosen(arguments: argparse.Namespace) -> int:
+def _refuse(mistakes: Iterable[str], arguments: argparse.Namespace) -> None:
+    """Raise ConfigError with the *mistakes*, and for options of another thing that the command does, as they would be passed over."""
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    given = {name for name, value in vars(parser.parse_args([])).items() if getattr(arguments, name) != value}
     if arguments.aws:
-        from lamina.cli._observing import run as observe  # noqa: PLC0415
+        misplaced = {"not with `--aws`": given & (_MEASURING | _RECORDING | _STARTING_HERE)}
+    elif arguments.record:
+        misplaced = {"not with `--record`": given & (_MEASURING | _OBSERVING)}
+    else:
+        misplaced = {"only with `--record`": given & {*_RECORDING, "event"}, "only with `--aws`": given & _OBSERVING}
+    told = [f"{words}: {', '.join(map(_spelled, sorted(names)))}" for words, names in misplaced.items() if names]
+    if found := [*mistakes, *told]:
+        raise ConfigError("; ".join(found), hint="see: lamina coldstart --help")
 
-        return observe(arguments)
-    if arguments.record:
-        from lamina.cli._recording import run as record  # noqa: PLC0415
 
-        return record(arguments)
-    from lamina.cli._measuring import run as measure  # noqa: PLC0415
+def _spelled(name: str) -> str:
+    return f"`--{name.replace('_', '-')}`"
 
-    return measure(arguments)
+
+def _measure(arguments: argparse.Namespace, console: Console) -> int:
+    """Measure, show, write what is to be written, and judge."""
+    _check(arguments)
+    import random  # noqa: PLC0415
+
+    from lamina.coldstart import thresholds  # noqa: PLC0415
+    from lamina.coldstart.measure import Schedule, conduct  # noqa: PLC0415
+    from lamina.coldstart.variants import subjects  # noqa: PLC0415
+
+    baseline = thresholds.read(arguments.baseline) if arguments.max_regression is not None else None
+    with ExitStack() as stack:
+        limit = _limit(arguments, console)
+        if limit is not None:
+            stack.enter_context(limit)
+        base = subjects(open_build(arguments), arguments.functions, options=_environment_options(arguments))
+        sides = [*base, *_variants(arguments, base, stack, console)]
+        if arguments.svg is not None and len(sides) > 1:
+            raise ConfigError("One chart is of one function", hint="name it, or take all of them: --html FILE")
+        measured = conduct(
+            sides,
+            Schedule(repeat=arguments.repeat, traced=min(_TRACED, arguments.repeat)),
+            chance=random.Random(arguments.seed),  # noqa: S311 - an order, not a secret
+            limit=limit,
+            reporter=console,
+        )
+    console.close()
+    study = _judged(arguments, measured, limit, baseline, console)
+    # First the files: whoever reads the table may stop reading it early, as `| head` does.
+    _write(arguments, study, console)
+    _show(arguments, study, console)
+    return 0 if study.ok else 1
+
+
+def _environment_options(arguments: argparse.Namespace) -> EnvironmentOptions:
+    """Return how the command line wants worlds to be shown."""
+    from lamina.coldstart.variants import EnvironmentOptions  # noqa: PLC0415
+    from lamina.local.environment import Mode, additional_variables  # noqa: PLC0415
+
+    return EnvironmentOptions(
+        mode=Mode(arguments.mode),
+        additional=additional_variables(arguments.env, os.environ, credentials=arguments.credentials),
+    )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    judging = arguments.max_regression is not None or arguments.write_baseline
+    mistakes = {
+        "`--repeat` is at least 1": arguments.repeat < 1,
+        "`--modules` is at least 0": arguments.modules < 0,
+        "`--cpu` is a share of a processor, such as 0.3": arguments.cpu is not None and not 0.01 <= arguments.cpu <= 64,
+        "`--require-cpu` needs `--cpu`": arguments.require_cpu and arguments.cpu is None,
+        "`--budget-ms` is above 0": arguments.budget_ms is not None and not arguments.budget_ms > 0,
+        "`--max-regression` is at least 0 percent": arguments.max_regression is not None
+        and not arguments.max_regression >= 0,
+        "`--max-regression` and `--write-baseline` need `--baseline FILE`": judging and arguments.baseline is None,
+        "`--baseline` needs `--max-regression` or `--write-baseline`": arguments.baseline is not None and not judging,
+    }
+    _refuse([words for words, made in mistakes.items() if made], arguments)
+
+
+def _limit(arguments: argparse.Namespace, console: Console) -> Limit | None:
+    if arguments.cpu is None:
+        return None
+    from lamina.coldstart.cpu import Unavailable, limited  # noqa: PLC0415
+
+    found = limited(arguments.cpu)
+    if not isinstance(found, Unavailable):
+        return found
+    hint = "run as root, or as a user whose control group is delegated: systemd-run --user --scope -p Delegate=yes lamina …"
+    if arguments.require_cpu:
+        raise ConfigError(f"This system does not let us limit the processor: {found.reason}", hint=hint)
+    console.warn(
+        f"Measured without `--cpu`: this system does not let us limit the processor: {found.reason}", hint=hint
+    )
+    return None
+
+
+def _variants(
+    arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitStack, console: Console
+) -> list[Subject]:
+    from lamina.coldstart.variants import subjects, without  # noqa: PLC0415
+    from lamina.local.artifacts import read  # noqa: PLC0415
+
+    found: list[Subject] = []
+    for names in arguments.without:
+        found += stack.enter_context(without(base, names.split(",")))
+    if arguments.compare:
+        other = read(_other(arguments, base, stack, console))
+        known = {function.name for function in other.functions}
+        shared = [subject.function for subject in base if subject.function in known]
+        if not shared:
+            raise ConfigError(
+                f"`{arguments.compare}` has none of these functions", hint="compare builds of one service"
+            )
+        found += subjects(other, shared, variant=arguments.compare, options=_environment_options(arguments))
+    return found
+
+
+def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitStack, console: Console) -> Path:
+    directory = Path(arguments.compare).absolute()
+    if directory.is_dir():
+        return directory
+    from lamina.aws.store.team import team_store  # noqa: PLC0415 - only this needs the pipeline
+    from lamina.coldstart.variants import at_revision  # noqa: PLC0415
+    from lamina.pipeline.last_build import last_options  # noqa: PLC0415
+
+    project = base[0].environment.scratch.parents[2]
+    return stack.enter_context(
+        at_revision(project, arguments.compare, last_options(project), team_store=team_store, reporter=console)
+    )
+
+
+def _judged(
+    arguments: argparse.Namespace,
+    measured: tuple[Measurement, ...],
+    limit: Limit | None,
+    baseline: Baseline | None,
+    console: Console,
+) -> Study:
+    from lamina.coldstart import thresholds  # noqa: PLC0415
+    from lamina.coldstart.study import Study, compare  # noqa: PLC0415
+
+    base = [each for each in measured if not each.subject.variant]
+    now = thresholds.circumstances(
+        base[0].subject.environment.target.runtime, limit.share if limit is not None else None
+    )
+    verdicts: list[Verdict] = []
+    if arguments.budget_ms is not None:
+        verdicts += thresholds.judge_budget(base, arguments.budget_ms)
+    if baseline is not None:
+        if baseline.circumstances != now:
+            console.warn(
+                f"`{arguments.baseline}` was measured under other circumstances, so the comparison says little",
+                hint="write it on the machine, and with the options, that are to be compared",
+            )
+        known = dict(baseline.functions)
+        if new := [each.subject.function for each in base if each.subject.function not in known]:
+            console.warn(
+                f"`{arguments.baseline}` does not know {', '.join(f'`{name}`' for name in new)}, so nothing was compared",
+                hint="write it anew with them: --write-baseline",
+            )
+        verdicts += thresholds.judge_regression(base, baseline, arguments.max_regression)
+    if arguments.write_baseline:
+        thresholds.write(arguments.baseline, base, now)
+        console.note(f"baseline written: `{arguments.baseline}`")
+    return Study(
+        circumstances=now,
+        repeat=arguments.repeat,
+        seed=arguments.seed,
+        measurements=measured,
+        comparisons=compare(measured),
+        verdicts=tuple(verdicts),
+    )
+
+
+def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None:
+    from lamina.coldstart import study as studies  # noqa: PLC0415
+    from lamina.coldstart.table import lines  # noqa: PLC0415
+
+    for each in study.measurements:
+        if each.mode_reason is not None:
+            console.warn(f"{each.mode_reason}; the same files were found by path")
+            break
+    console.say(console.paint("note", studies.BANNER))
+    if arguments.json:
+        print(json.dumps(studies.document(study), indent=2))
+    else:
+        for line in lines(study, modules=arguments.modules):
+            print(line)
+
+
+def _write(arguments: argparse.Namespace, study: Study, console: Console) -> None:
+    if arguments.html is None and arguments.svg is None:
+        return
+    from lamina.coldstart import chart, page  # noqa: PLC0415
+    from lamina.core.files import replace_file  # noqa: PLC0415
+
+    drawn = [each for each in study.measurements if each.traces]
+    if arguments.svg is not None:
+        # Nothing can be drawn of a function that cannot start, which the table says.
+        for each in drawn:
+            replace_file(arguments.svg, chart.standalone(chart.of(each)).encode())
+            console.note(f"chart written: `{arguments.svg}`")
+    if arguments.html is not None:
+        replace_file(arguments.html, page.render(study).encode())
+        console.note(f"page written: `{arguments.html}`")
+
+
+def _record(arguments: argparse.Namespace, console: Console) -> int:
+    """Start each function once, with its events, and write the profile; 1 where one cannot start."""
+    _refuse((), arguments)
+    from lamina.coldstart.measure import start  # noqa: PLC0415
+    from lamina.coldstart.profile import imported, record  # noqa: PLC0415
+    from lamina.coldstart.variants import subjects  # noqa: PLC0415
+
+    artifacts = open_build(arguments)
+    chosen = subjects(artifacts, arguments.functions, options=_environment_options(arguments))
+    events = _events(arguments.event, chosen)
+    found: dict[str, frozenset[str]] = {}
+    failures = 0
+    for subject in chosen:
+        started = start(subject.environment, traced=True, events=events.get(subject.function, ()))
+        if started.failure is not None or started.trace is None:
+            console.warn(f"`{subject.function}` cannot start and was not recorded: {started.failure}")
+            failures += 1
+            continue
+        for reason in started.unanswered:
+            console.warn(
+                f"`{subject.function}` failed with an event: {reason}",
+                hint="what it would have imported after that was not recorded",
+            )
+        found[subject.function] = imported(started.trace)
+        console.note(f"`{subject.function}`: {len(found[subject.function])} modules of its layers")
+    path = record(artifacts.project, found, fresh=arguments.fresh)
+    if arguments.json:
+        counts = {name: len(found[name]) for name in sorted(found)}
+        print(json.dumps({"version": "1", "kind": "profile", "path": str(path), "modules": counts}, indent=2))
+    else:
+        print(path)
+    return int(failures > 0)
+
+
+def _events(asked: Sequence[str], chosen: Sequence[Subject]) -> dict[str, list[bytes]]:
+    """Return the events of each function; one without a function's name is for the only one that was chosen."""
+    names = [subject.function for subject in chosen]
+    found: dict[str, list[bytes]] = {}
+    mistakes: list[str] = []
+    for entry in asked:
+        name, separator, source = entry.partition("=")
+        if separator and name in names:
+            found.setdefault(name, []).append(read_event(source))
+        elif len(names) == 1 and Path(entry).exists():
+            found.setdefault(names[0], []).append(read_event(entry))
+        else:
+            mistakes.append(entry)
+    if mistakes:
+        raise ConfigError(
+            f"`--event` does not say which function gets it: {', '.join(f'`{entry}`' for entry in mistakes)}",
+            hint=f"--event FUNCTION=FILE, where the functions are: {', '.join(names)}",
+        )
+    return found
+
+
+def _observe(arguments: argparse.Namespace) -> int:
+    """Ask AWS for cold starts, and show them."""
+    if not arguments.functions:
+        raise ConfigError("`--aws` needs the names of deployed functions", hint="lamina coldstart --aws NAME --logs 24")
+    asked = {"logs": arguments.logs, "xray": arguments.xray, "forced": arguments.forced}
+    if all(value is None for value in asked.values()):
+        raise ConfigError("`--aws` needs `--logs`, `--xray` or `--forced`", hint="see: lamina coldstart --help")
+    _refuse(
+        [f"`--{name}` is above 0" for name, value in asked.items() if value is not None and not value > 0], arguments
+    )
+    _moment(arguments.split)
+    from lamina.coldstart.observe import Sources  # noqa: PLC0415
+
+    return tell(arguments, Sources.connect(region=arguments.region, role=arguments.role), now=dt.datetime.now(dt.UTC))
+
+
+def tell(arguments: argparse.Namespace, sources: Sources, *, now: dt.datetime) -> int:
+    """Ask *sources* what the command line wants to know, and show it."""
+    from lamina.coldstart.observe import Question, document, observe  # noqa: PLC0415
+
+    console = Console.of(arguments)
+    question = Question(
+        logs_hours=arguments.logs,
+        xray_hours=arguments.xray,
+        moment=_moment(arguments.split),
+        forced=arguments.forced,
+        payload=read_event(arguments.event[0]) if arguments.forced and arguments.event else b"{}",
+        even_if_in_use=arguments.allow_latest,
+    )
+    found = observe(sources, arguments.functions, question, now=now, reporter=console)
+    if arguments.json:
+        print(json.dumps(document(found), indent=2))
+        return 0
+    if not found:
+        console.say("no cold start was seen")
+        return 0
+    print(f"{'function':28}{'source':8}{'version':10}{'count':>6}{'p50':>11}{'p90':>11}{'p99':>11}{'max':>11}  layers")
+    for row in found:
+        group, each = row.group, row.group.percentiles
+        times = "".join(f"{time:>8.0f} ms" for time in (each.p50, each.p90, each.p99, each.greatest))
+        layers = " ".join(":".join(arn.split(":")[-2:]) for arn in group.layers)
+        print(f"{row.function:28}{row.source:8}{group.name:10}{each.count:>6}{times}  {layers}".rstrip())
+    return 0
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"`--split` is no moment: {text}", hint="such as 2026-11-23T12:00:00+00:00") from error
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli._options import add_plans, add_regions
+from lamina.cli.console import Console
+from lamina.cli.options import add_plan, add_regions
+from lamina.cli.publish import build_service, layer_lines
+from lamina.cli.stopping import stoppable
+from lamina.core.errors import ConfigError
+from lamina.core.text import count, megabytes
 
+# What talks to AWS is slow to import, and neither `--help` nor a mistake on the command line needs it: it is imported where it is used.
 if TYPE_CHECKING:
     import argparse
+
+    from lamina.aws.deploy.apply import Creation
+    from lamina.aws.deploy.service import ServiceOutcome, ServicePlan
 
 __all__ = ["EXAMPLE", "HELP", "configure", "run"]
 
@@ -34,13 +47,106 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_regions(parser)
     parser.add_argument("--create", action="store_true", help="make functions that do not exist; needs --role")
     parser.add_argument("--role", metavar="ARN", help="the role that new functions run as")
-    add_plans(parser).add_argument(
+    add_plan(parser).add_argument(
         "--migrate", action="store_true", help="print how functions come to their layers, as Markdown; change nothing"
     )
 
 
+@stoppable()
 def run(arguments: argparse.Namespace) -> int:
-    """Deploy; 1 where a finding is an error, or where `--check` sees a change."""
-    from lamina.cli import _deploying  # noqa: PLC0415 - slow to import, like everything that talks to AWS
+    """Build, plan, and unless only the plan was asked for, publish and deploy; 1 where a finding is an error, or where `--check` sees a change."""
+    import tempfile  # noqa: PLC0415
 
-    return _deploying.run(arguments)
+    from lamina.project import config  # noqa: PLC0415
+
+    _check(arguments)
+    project = config.find_project(Path(arguments.project or "."))
+    with Console.of(arguments) as console, tempfile.TemporaryDirectory(prefix="lamina-deploy-") as directory:
+        return _run(arguments, project, Path(directory), console)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from lamina.aws.api.facts import fits  # noqa: PLC0415
+
+    if arguments.create != bool(arguments.role):
+        raise ConfigError("`--create` and `--role` go together", hint="lamina deploy --create --role ARN")
+    if arguments.role and not fits("role", arguments.role):
+        raise ConfigError(f"`{arguments.role}` is no role's ARN", hint="arn:aws:iam::123456789012:role/service")
+    if arguments.alias and not fits("alias", arguments.alias):
+        raise ConfigError(f"`{arguments.alias}` is no alias's name")
+
+
+def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
+    from lamina.aws.deploy.service import ServiceDeployment, load, select  # noqa: PLC0415
+    from lamina.aws.publish.desired import desired_layers  # noqa: PLC0415
+    from lamina.aws.publish.destination import connect  # noqa: PLC0415
+
+    publishing, deploying = load(project)
+    publishing = publishing.at(arguments.region)
+    connected = cache(partial(connect, publishing))
+    built = build_service(project, publishing, connected, directory=directory, console=console)
+    if not built.ok:
+        return 1
+    # A function has one target: the first.
+    chosen = select(built.builds[0], arguments.function)
+    deploying.check(chosen.service, [package.name for package in chosen.packages])
+    layers = desired_layers(built.builds[:1], publishing)
+    deployment = ServiceDeployment(
+        build=chosen,
+        layers=layers,
+        config=replace(deploying, alias=arguments.alias or deploying.alias),
+        creation=_creation(arguments, project),
+        directory=directory / "functions",
+        reporter=console,
+    )
+    # Who only wants to see the way of those that exist need not make the others.
+    create = arguments.create or arguments.migrate
+    return _deploy(arguments, deployment.plan(built.jobs(layers), connected(), create=create), console)
+
+
+def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
+    from lamina.aws.deploy.apply import Creation  # noqa: PLC0415
+    from lamina.project import config  # noqa: PLC0415
+
+    if not arguments.create:
+        return None
+    sizes = {each.name: (each.memory_mb, each.timeout_seconds) for each in config.load(project).functions}
+    return Creation(role=arguments.role, sizes=sizes)
+
+
+def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) -> int:
+    """Say what the *plan* is, and do it unless that was all that was asked for; stdout is the layers' ARNs."""
+    from lamina.aws.deploy.report import migration, planned  # noqa: PLC0415
+    from lamina.core.target import quotas  # noqa: PLC0415
+
+    console.close()
+    if arguments.migrate and not arguments.json:
+        for steps in plan.functions.values():
+            print("\n".join(migration(steps, limit=quotas().unzipped_bytes)))
+        return 0
+    console.say(*layer_lines(plan.layers))
+    for place, steps in plan.functions.items():
+        console.say(*planned(steps, place.services.account))
+    if arguments.dry_run or arguments.check or arguments.migrate:
+        if arguments.json:
+            print(json.dumps(plan.document(), indent=2))
+        return int(arguments.check and plan.is_change)
+    outcome = plan.apply()
+    console.close()
+    if arguments.json:
+        print(json.dumps(outcome.document(), indent=2))
+    else:
+        for each in outcome.layers:
+            print(each.version.arn)
+    console.say(_closing(outcome))
+    return 0
+
+
+def _closing(outcome: ServiceOutcome) -> str:
+    functions = [each for several in outcome.functions.values() for each in several]
+    layers = sum(each.new for each in outcome.layers)
+    changed = sum(each.step.action.is_change for each in functions)
+    if not changed and not layers:
+        return "nothing to do"
+    sent = sum(each.sent_bytes for each in outcome.layers) + sum(each.sent_bytes for each in functions)
+    return f"{count(layers, 'new layer version')}, {changed} of {len(functions)} functions deployed, {megabytes(sent)} sent"

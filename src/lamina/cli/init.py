@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli._console import Console
-from lamina.pipeline.proposal import Proposal, propose, write
+from lamina.cli.console import Console
 
 if TYPE_CHECKING:
     import argparse
+
+    from lamina.pipeline.proposal import Proposal
+
+__all__ = ["EXAMPLE", "HELP", "configure", "run"]
 
 HELP = "write `[tool.lamina]` from what the repository shows"
 EXAMPLE = """\
@@ -31,6 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Propose, print what is proposed on stdout, and write it unless this is a dry run."""
+    from lamina.pipeline.proposal import propose, write  # noqa: PLC0415 - `--help` needs none of this
+
     console = Console.of(args)
     proposal = propose(
         Path(args.project or "."),

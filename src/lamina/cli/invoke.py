@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lamina.cli.console import Console
+from lamina.cli.options import add_world
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,9 +20,8 @@ if TYPE_CHECKING:
     from lamina.local.artifacts import Artifacts
     from lamina.local.environment import FunctionEnvironment
     from lamina.local.invoke import InvocationResult
-    from lamina.pipeline.context import BuildOptions
 
-__all__ = ["EXAMPLE", "HELP", "add_world_options", "configure", "find_world", "last_options", "open_build", "run"]
+__all__ = ["EXAMPLE", "HELP", "configure", "find_world", "open_build", "read_event", "run", "warn_of_mode"]
 
 HELP = (
     "Run a function on this machine against its built layers: the real runtime client, Lambda's directories and environment, "
@@ -40,31 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", type=int, metavar="SECONDS", help="instead of the configured timeout")
     parser.add_argument("--memory", type=int, metavar="MB", help="instead of the configured memory")
-    add_world_options(parser)
-
-
-def add_world_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every command has that shows a function's world."""
-    parser.add_argument(
-        "--env",
-        action="append",
-        default=[],
-        metavar="NAME[=VALUE]",
-        help="set a variable, or hand on one of yours; nothing else of your environment is",
-    )
-    parser.add_argument("--no-build", action="store_true", help="use the last build even if its sources have changed")
-    parser.add_argument("--credentials", action="store_true", help="hand on the AWS credentials in your environment")
-    parser.add_argument(
-        "--mode",
-        choices=["auto", "namespace", "path"],
-        default="auto",
-        help="true directories in a mount namespace, or only the same search path (default: the first if it can be)",
-    )
+    add_world(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Invoke, and show the response; 1 where the function failed."""
-    from lamina.cli._console import Console  # noqa: PLC0415
     from lamina.local.invoke import invoke  # noqa: PLC0415
 
     console = Console.of(arguments)
@@ -78,10 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     event = read_event(arguments.event)
     result = invoke(world, event, on_log=None if arguments.quiet else _show_log)
     if result.mode_reason is not None:
-        console.warn(
-            f"{result.mode_reason}; the same files were found by path",
-            hint="`/opt` and `/var/task` have other names then, and nothing is read-only",
-        )
+        warn_of_mode(result.mode_reason, console)
     elif arguments.verbose:
         console.note(f"the function saw its layers in mode `{result.mode}`")
     if result.hint is not None:
@@ -95,6 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if result.error is not None else 0
 
 
+def warn_of_mode(reason: str, console: Console) -> None:
+    """Say why a world was shown by path although a namespace was preferred."""
+    console.warn(
+        f"{reason}; the same files were found by path",
+        hint="`/opt` and `/var/task` have other names then, and nothing is read-only",
+    )
+
+
 def open_build(arguments: argparse.Namespace) -> Artifacts:
     """
     Return what was built last in the project that the command line means, built anew if its sources have changed since.
@@ -102,62 +90,19 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
     Raises ConfigError if nothing was ever built.
     """
     from lamina.local.artifacts import read  # noqa: PLC0415
+    from lamina.pipeline import last_build  # noqa: PLC0415
     from lamina.project.config import find_project  # noqa: PLC0415
 
     project = Path(arguments.project).absolute() if arguments.project else find_project(Path.cwd())
-    if not arguments.no_build:
-        _refresh(arguments, project)
+    if not arguments.no_build and last_build.has_changed(project):
+        from lamina.aws.store.team import team_store  # noqa: PLC0415 - slow to import
+
+        with Console.of(arguments) as console:
+            result = last_build.repeat(project, team_store=team_store, reporter=console)
+        console.note("what was built last had changed, and was built again")
+        for finding in result.build.findings:
+            console.finding(finding.severity.value, finding.message)
     return read(project)
-
-
-def _refresh(arguments: argparse.Namespace, project: Path) -> None:
-    """Repeat the last build, with what its command line said, unless it would change nothing."""
-    from lamina.pipeline import state  # noqa: PLC0415
-
-    asked = _asked(project)
-    if asked is None:
-        # There is nothing to repeat; what is there is used as it is.
-        return
-    if state.recall(str(project), asked) is not None:
-        return
-    from lamina.aws.store.team import team_store  # noqa: PLC0415
-    from lamina.cli._console import Console  # noqa: PLC0415
-    from lamina.pipeline.build import build  # noqa: PLC0415
-
-    console = Console.of(arguments)
-    try:
-        result = build(project, last_options(project), team_store=team_store, reporter=console)
-    finally:
-        console.close()
-    console.note("what was built last had changed, and was built again")
-    for finding in result.build.findings:
-        console.finding(finding.severity, finding.message)
-
-
-def last_options(project: Path) -> BuildOptions:
-    """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""
-    from lamina.pipeline.context import BuildOptions  # noqa: PLC0415
-    from lamina.project.service import Overrides  # noqa: PLC0415
-
-    asked = _asked(project) or {}
-    return BuildOptions(
-        overrides=Overrides(
-            runtime=asked.get("runtime"),
-            architecture=asked.get("architecture"),
-            groups=tuple(asked.get("groups", ())),
-            extras=tuple(asked.get("extras", ())),
-        )
-    )
-
-
-def _asked(project: Path) -> dict[str, Any] | None:
-    from lamina.pipeline import state  # noqa: PLC0415
-
-    try:
-        asked: dict[str, Any] = json.loads((project / state.STATE_FILE).read_bytes())["asked"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return asked
 
 
 def find_world(
@@ -169,8 +114,6 @@ def find_world(
     timeout_seconds: int | None = None,
 ) -> FunctionEnvironment:
     """Return the world of *function*, or of any if all see the same, as the command line wants it."""
-    import os  # noqa: PLC0415
-
     from lamina.local.artifacts import function_of  # noqa: PLC0415
     from lamina.local.environment import Mode, additional_variables, prepare  # noqa: PLC0415
     from lamina.project.config import load  # noqa: PLC0415
@@ -233,26 +176,9 @@ def _show_log(text: str) -> None:
 
 def _document(function: str, result: InvocationResult) -> dict[str, object]:
     """Return the report, version "1": times in milliseconds, sizes in bytes."""
-    error = result.error
     try:
         payload = parse_json(result.payload)
     except ValueError:
         payload = result.payload.decode(errors="replace")
-    return {
-        "version": "1",
-        "function": function,
-        "request_id": result.request_id,
-        "payload": payload,
-        "error": None
-        if error is None
-        else {"type": error.type, "message": error.message, "stack_trace": list(error.stack_trace)},
-        "hint": result.hint,
-        "mode": result.mode.value,
-        "mode_reason": result.mode_reason,
-        "init_ms": result.init_ms,
-        "duration_ms": result.duration_ms,
-        "billed_ms": result.billed_ms,
-        "memory_bytes": result.memory_bytes,
-        "max_memory_bytes": result.max_memory_bytes,
-        "logs": result.logs,
-    }
+    content = asdict(result) | {"payload": payload, "mode": result.mode.value}
+    return {"version": "1", "function": function} | content

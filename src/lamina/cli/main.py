@@ -108,6 +108,8 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 
 def _add_command(commands: argparse._SubParsersAction[_Command], name: str, summary: str) -> None:
+    from lamina.cli.options import add_common  # noqa: PLC0415 - `lamina --help` has none of them
+
     module = __import__(f"lamina.cli.{name}", fromlist=["run"])
     parser = commands.add_parser(
         name,
@@ -117,12 +119,7 @@ def _add_command(commands: argparse._SubParsersAction[_Command], name: str, summ
         formatter_class=_Formatter,
         allow_abbrev=False,
     )
-    common = parser.add_argument_group("common options")
-    common.add_argument("--project", metavar="DIR", help="the service's directory (default: upwards from here)")
-    common.add_argument("--json", action="store_true", help="write a versioned JSON report to stdout")
-    volume = common.add_mutually_exclusive_group()
-    volume.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks of failures")
-    volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but failures")
+    add_common(parser)
     module.configure(parser)
     parser.set_defaults(run=module.run)
 
@@ -164,7 +161,7 @@ def _no_command(name: str) -> ConfigError:
 
 
 def _report_failure(error: LaminaError, *, verbose: bool) -> int:
-    from lamina.cli._console import Console  # noqa: PLC0415 - failures may take their time
+    from lamina.cli.console import Console  # noqa: PLC0415 - failures may take their time
 
     if verbose:
         import traceback  # noqa: PLC0415

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli._options import add_regions
+from lamina.cli.console import Console
+from lamina.cli.options import add_regions, days
+from lamina.core.errors import ConfigError
+from lamina.core.text import count, megabytes
 
+# What talks to AWS is slow to import, and neither `--help` nor a mistake on the command line needs it: it is imported where it is used.
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Collection, Iterator
+
+    from lamina.aws.api.inventory import VersionRow
+    from lamina.aws.prune.apply import PruneSurvey
+    from lamina.aws.prune.service import PrunePlan
+    from lamina.aws.publish.destination import Destination
 
 __all__ = ["EXAMPLE", "HELP", "configure", "run"]
 
@@ -30,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keep", type=_positive, default=5, metavar="N", help="the newest versions of each layer (default: 5)"
     )
     parser.add_argument(
-        "--keep-days", type=_days, default=14.0, metavar="DAYS", help="all that are younger (default: 14)"
+        "--keep-days", type=days, default=14.0, metavar="DAYS", help="all that are younger (default: 14)"
     )
     parser.add_argument("--apply", action="store_true", help="delete; without it nothing is changed")
     which = parser.add_mutually_exclusive_group()
@@ -51,10 +64,86 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prune, or say what would be."""
-    from lamina.cli import _pruning  # noqa: PLC0415 - slow to import, like everything that talks to AWS
+    """Look at what is there, say what is not needed, and with `--apply` delete it."""
+    from lamina.aws.prune import service  # noqa: PLC0415
+    from lamina.aws.prune.apply import delete_objects  # noqa: PLC0415
+    from lamina.aws.prune.plan import RetentionRules  # noqa: PLC0415
+    from lamina.aws.publish.config import load  # noqa: PLC0415
+    from lamina.aws.publish.destination import connect  # noqa: PLC0415
+    from lamina.project import config  # noqa: PLC0415
 
-    return _pruning.run(arguments)
+    project = config.find_project(Path(arguments.project or "."))
+    publishing = load(project).at(arguments.region)
+    if arguments.objects and publishing.bucket is None:
+        raise ConfigError("`--objects` needs a `bucket` in `[tool.lamina.publish]`")
+    rules = RetentionRules(keep=arguments.keep, keep_days=arguments.keep_days)
+    names = None if arguments.all else arguments.layer or service.layer_names(project, publishing)
+    with Console.of(arguments) as console:
+        plan = service.plan_everywhere(connect(publishing), names, rules, reporter=console)
+        if arguments.objects:
+            plan = replace(plan, buckets=service.survey_buckets(plan.going, publishing, reporter=console))
+        console.close()
+        for place, found in plan.surveys.items():
+            console.say(*_told(found, names or (), place))
+        if arguments.apply:
+            planned = plan.arns
+            plan = replace(plan, going={place: _delete(place, found, console) for place, found in plan.surveys.items()})
+            if plan.buckets and plan.arns != planned:
+                # What those need that were spared is to stay, too.
+                plan = replace(plan, buckets=service.survey_buckets(plan.going, publishing, reporter=console))
+            for unneeded in plan.buckets:
+                delete_objects(unneeded, reporter=console)
+    if arguments.json:
+        print(json.dumps(plan.document(applied=arguments.apply), indent=2))
+    else:
+        for versions in plan.going.values():
+            for version in versions:
+                print(version.arn)
+    console.say(_closing(plan, applied=arguments.apply))
+    return 0
+
+
+def _delete(place: Destination, found: PruneSurvey, console: Console) -> tuple[VersionRow, ...]:
+    """Delete what was *found* in *place*, say what was spared, and return what was deleted."""
+    from lamina.aws.prune.apply import delete_versions  # noqa: PLC0415
+    from lamina.aws.prune.service import SPARED  # noqa: PLC0415
+
+    pruned = delete_versions(place.services.inventory, found, reporter=console)
+    for version in pruned.spared:
+        console.say(f"layer {version.name} version {version.number}, {place.services.account}: keep: {SPARED}")
+    return pruned.versions
+
+
+def _told(found: PruneSurvey, names: Collection[str], place: Destination) -> Iterator[str]:
+    from lamina.aws.prune.plan import DeleteVersion, KeepVersion  # noqa: PLC0415
+
+    where = place.services.account
+    # A name that is mistyped must not look like one of which nothing is to go.
+    for name in sorted({*names}.difference(action.version.name for action in found.actions)):
+        yield f"layer {name}, {where}: there is no version of it"
+    for action in found.actions:
+        version = action.version
+        match action:
+            case DeleteVersion():
+                size = megabytes(found.code_bytes.get(version.arn, 0))
+                yield f"layer {version.name} version {version.number}, {where}: delete, {size}: {action.reason}"
+            case KeepVersion():
+                yield f"layer {version.name} version {version.number}, {where}: keep: {action.reason}"
+
+
+def _closing(plan: PrunePlan, *, applied: bool) -> str:
+    going = plan.arns
+    objects = [each for bucket in plan.buckets for each in bucket.objects]
+    uploads = sum(len(bucket.uploads) for bucket in plan.buckets)
+    if not going and not objects and not uploads:
+        return "nothing to prune"
+    freed = sum(size for found in plan.surveys.values() for arn, size in found.code_bytes.items() if arn in going)
+    words = f"{count(len(going), 'layer version')}, {megabytes(freed)}"
+    if objects:
+        words += f"; {count(len(objects), 'object')}, {megabytes(sum(each.size for each in objects))}"
+    if uploads:
+        words += f"; {count(uploads, 'unfinished upload')}"
+    return f"deleted {words}" if applied else f"would delete {words}; --apply does it"
 
 
 def _positive(text: str) -> int:
@@ -63,15 +152,3 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"`{text}` is not a number of versions, at least 1")
     return int(text)
-
-
-def _days(text: str) -> float:
-    import argparse  # noqa: PLC0415
-
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1
-    if not 0 <= days < float("inf"):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number of days")
-    return days

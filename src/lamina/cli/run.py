@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.cli.invoke import add_world_options, find_world, open_build
+from lamina.cli.console import Console
+from lamina.cli.invoke import find_world, open_build, warn_of_mode
+from lamina.cli.options import add_world
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|./DIR",
         help="lend a distribution of the project's environment with what it requires, or a directory, last on the path",
     )
-    add_world_options(parser)
+    add_world(parser)
     parser.add_argument(
         "words",
         nargs=argparse.REMAINDER,
@@ -47,7 +49,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code; raises ConfigError for usage that means nothing."""
-    from lamina.cli._console import Console  # noqa: PLC0415
     from lamina.local.command import run_command  # noqa: PLC0415
 
     if arguments.json:
@@ -55,36 +56,25 @@ def run(arguments: argparse.Namespace) -> int:
             "`lamina run` has no report, so it takes no `--json`: standard output is the command's",
             hint="options of the command stand behind it: lamina run -- COMMAND --json",
         )
-    function, command = split(arguments.words)
+    function, command = _split(arguments.words)
     artifacts = open_build(arguments)
     world = find_world(arguments, artifacts, function)
     result = run_command(world, command, project=artifacts.project, borrowed=arguments.borrowed)
     if result.mode_reason is not None:
-        Console.of(arguments).warn(
-            f"{result.mode_reason}; the same files were found by path",
-            hint="`/opt` and `/var/task` have other names then, and nothing is read-only",
-        )
+        warn_of_mode(result.mode_reason, Console.of(arguments))
     return result.exit_code
 
 
-def split(words: list[str]) -> tuple[str | None, list[str]]:
-    """
-    Return the function's name, if there is one, and the command.
-
-    Raises ConfigError if the words are neither.
-    """
+def _split(words: list[str]) -> tuple[str | None, list[str]]:
+    """Return the function's name, if there is one, and the command; raises ConfigError if the *words* are neither."""
+    hint = "lamina run [OPTIONS] [FUNCTION] -- COMMAND"
     if "--" not in words:
-        raise ConfigError(
-            "The command has to come after `--`" if words else "There is no command to run",
-            hint="lamina run [OPTIONS] [FUNCTION] -- COMMAND",
-        )
+        mistake = "The command has to come after `--`" if words else "There is no command to run"
+        raise ConfigError(mistake, hint=hint)
     at = words.index("--")
     before, command = words[:at], words[at + 1 :]
-    if len(before) > 1 or not command:
-        raise ConfigError(
-            f"Before `--` stands more than a function's name: {' '.join(before)}"
-            if command
-            else "There is no command to run",
-            hint="lamina run [OPTIONS] [FUNCTION] -- COMMAND",
-        )
+    if not command:
+        raise ConfigError("There is no command to run", hint=hint)
+    if len(before) > 1:
+        raise ConfigError(f"Before `--` stands more than a function's name: {' '.join(before)}", hint=hint)
     return (before[0] if before else None), command

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli import _summary
-from lamina.cli._building import options
-from lamina.cli._console import Console, megabytes
+from lamina.cli.console import Console
+from lamina.cli.options import build_options
+from lamina.core.text import count, megabytes, table
 from lamina.core.values import Severity, SourcePin
 from lamina.pipeline import report
 from lamina.pipeline.context import BuildContext
@@ -22,6 +21,7 @@ from lamina.project.service import BytecodeMode
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from lamina.core.values import Finding
     from lamina.pipeline.estimate import DistributionEstimate, Estimate
@@ -32,18 +32,15 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Say what a build would fetch and make, with sizes; write nothing into the project; 1 where it could not be deployed."""
-    console = Console.of(arguments)
-    project = config.find_project(Path(arguments.project or "."))
-    context = BuildContext.open(project, options(arguments), reporter=console)
-    try:
+def run(arguments: argparse.Namespace, start: Path) -> int:
+    """Say what a build of the service at *start* would fetch and make, with sizes; write nothing into the project; 1 where it could not be deployed."""
+    project = config.find_project(start)
+    with Console.of(arguments) as console:
+        context = BuildContext.open(project, build_options(arguments), reporter=console)
         with context.store.in_use():
             plan = resolve(context, config.load(project, context.options.overrides))
             console.stage("Reading the ends of the wheels", total=len(plan.missing), unit="wheels")
             estimates = [estimate(target, context) for target in plan.targets]
-    finally:
-        console.close()
     findings = [
         (*target.findings, *estimated_findings(target, sizes))
         for target, sizes in zip(plan.targets, estimates, strict=True)
@@ -54,15 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for target, sizes in zip(plan.targets, estimates, strict=True):
             for layer, size in zip(target.layers, sizes, strict=True):
-                for line in _planned(layer, size, target.service, verbose=console.verbose):
-                    console.say(line)
+                console.say(*_planned(layer, size, target.service, verbose=console.verbose))
         missing = sum(pin.size or 0 for pin in plan.missing)
-        wheels = _summary.count(len(plan.missing), "wheel")
+        wheels = count(len(plan.missing), "wheel")
         console.say(f"would fetch {wheels}{f', {megabytes(missing)}' if missing else ''}")
     # What is wrong for several targets is often the same.
     unique = dict.fromkeys(finding for each in findings for finding in each)
     for finding in unique:
-        console.finding(finding.severity, finding.message)
+        console.finding(finding.severity.value, finding.message)
     return 1 if any(finding.severity is Severity.ERROR for finding in unique) else 0
 
 
@@ -72,7 +68,7 @@ def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bo
     yield f"layer {layer.name} for {service.target}, {outcome}"
     if verbose or not is_reused:
         ordered = sorted(size.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
-        yield from _summary.table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
+        yield from table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
     about = "" if size.complete else "at least "
     bytecode = "" if service.bytecode is BytecodeMode.NONE else ", and bytecode"
     yield f"  {about}{megabytes(size.zipped_bytes)} zipped, {about}{megabytes(size.unzipped_bytes)} unzipped{bytecode}"

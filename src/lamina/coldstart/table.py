@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.cli._console import megabytes
 from lamina.coldstart.attribution import modules, shares
+from lamina.core.text import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,24 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
     import argparse
+    from types import TracebackType
 
     from rich.progress import Progress, TaskID
 
     from lamina.core.errors import LaminaError
-    from lamina.core.values import Severity
 
-__all__ = ["Console", "megabytes"]
+__all__ = ["Console"]
 
 _COLOURS = {"error": "31", "hint": "36", "warning": "33", "note": "2", "bold": "1"}
-
-
-def megabytes(size: int) -> str:
-    """Return *size* bytes as people read them: kB below a megabyte, else MB with two decimals (powers of ten)."""
-    return f"{size / 1e6:,.2f} MB" if size >= 1_000_000 else f"{size / 1e3:,.1f} kB"
 
 
 class Console:
@@ -41,7 +36,6 @@ class Console:
         self._colour = _wants_colour(terminal=self._terminal)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._unit = ""
         self._lock = threading.Lock()
 
     @classmethod
@@ -49,10 +43,19 @@ class Console:
         """Return the console that the common options ask for."""
         return cls(quiet=arguments.quiet, verbose=arguments.verbose)
 
-    def say(self, text: str) -> None:
-        """Write a line, unless quiet."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def say(self, *lines: str) -> None:
+        """Write *lines*, unless quiet."""
         if not self.quiet:
-            self._write(text)
+            for line in lines:
+                self._write(line)
 
     def failure(self, error: LaminaError, *, subject: str | None = None) -> None:
         """Write a failure, of *subject* if there are several: the fact, and after a blank line the hint."""
@@ -61,10 +64,10 @@ class Console:
         if error.hint:
             self._write(f"\n{self.paint('hint', 'hint:')} {error.hint}")
 
-    def finding(self, severity: Severity, message: str) -> None:
+    def finding(self, severity: str, message: str) -> None:
         """Write a finding of a check; errors even if quiet."""
-        if not self.quiet or severity.value == "error":
-            self._write(f"{self.paint(severity.value, severity.value + ':')} {message}")
+        if not self.quiet or severity == "error":
+            self._write(f"{self.paint(severity, f'{severity}:')} {message}")
 
     def paint(self, role: str, text: str) -> str:
         """Return *text* in the colour of *role*, where colour is wanted."""
@@ -82,34 +85,20 @@ class Console:
             self._draw(name, total=total, unit=unit)
 
     def _draw(self, name: str, *, total: int | None, unit: str) -> None:
-        if self._progress is not None and self._unit != unit:
-            self._progress.stop()
-            self._progress = None
-        if self._progress is None:
-            self._unit = unit
-            from rich.console import Console as RichConsole  # noqa: PLC0415 - slow to import
-            from rich.progress import (  # noqa: PLC0415
-                BarColumn,
-                DownloadColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-            )
+        from rich import progress  # noqa: PLC0415 - slow to import
+        from rich.console import Console as RichConsole  # noqa: PLC0415
 
-            amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                amount,
-                TimeRemainingColumn(),
-                console=RichConsole(file=self._stream),
-                transient=True,
-            )
-            self._progress.start()
-        elif self._task is not None:
-            self._progress.remove_task(self._task)
+        self._stop()
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn() if unit == "bytes" else progress.MofNCompleteColumn(),
+            progress.TimeRemainingColumn(),
+            console=RichConsole(file=self._stream),
+            transient=True,
+        )
         self._task = self._progress.add_task(name, total=total)
+        self._progress.start()
 
     def advance(self, amount: int) -> None:
         """Move the current stage on."""
@@ -130,10 +119,12 @@ class Console:
     def close(self) -> None:
         """Take the progress line away."""
         with self._lock:
-            if self._progress is not None:
-                self._progress.stop()
-                self._progress = None
-                self._task = None
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = self._task = None
 
     def _write(self, text: str) -> None:
         if self._progress is not None:
@@ -150,4 +141,6 @@ def _wants_colour(*, terminal: bool) -> bool:
 
 
 def _amount(total: int, unit: str) -> str:
+    from lamina.core.text import megabytes  # noqa: PLC0415 - most commands have nothing to count
+
     return megabytes(total) if unit == "bytes" else f"{total:,} {unit}"

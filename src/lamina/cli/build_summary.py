@@ -4,24 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamina.cli._console import megabytes
+from lamina.core.text import count, megabytes, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
-__all__ = ["count", "lines", "table"]
+    from lamina.pipeline.build import Result
+
+__all__ = ["document", "documents", "lines"]
 
 _LARGEST = 12
+_LEFT_OUT = 3
 _DIGEST_DIGITS = 16
 
 
-def lines(document: Mapping[str, Any], *, reasons: Mapping[str, str], verbose: bool = False) -> Iterator[str]:
-    """
-    Yield the summary of a build's *document*.
+def document(result: Result, *, project: Path) -> dict[str, Any]:
+    """Return the report's document of *result*, all targets included."""
+    from lamina.pipeline import report  # noqa: PLC0415 - whoever has a result has loaded it
 
-    *reasons* says per layer why it was made; one that is missing there was reused.
-    *verbose* lists every distribution and function, not only the largest.
+    return report.document(result.build, project=project, others=[other.build for other in result.others])
+
+
+def documents(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the documents of all targets, that of the first one first."""
+    return [document, *document.get("other_targets", ())] if document else []
+
+
+def lines(document: Mapping[str, Any], result: Result | None, *, verbose: bool = False) -> Iterator[str]:
     """
+    Yield the summary of a build's *document*, with what the *result* tells besides, unless the build of before still stands.
+
+    *verbose* lists every distribution and function, not only the largest, and everything that was left out.
+    """
+    results = () if result is None else result.targets
+    reasons = [{layer.name: layer.reason for layer in each.plan.decided if layer.reused is None} for each in results]
+    for number, each in enumerate(documents(document)):
+        yield from _target(each, reasons[number] if reasons else {}, verbose=verbose)
+    if result is None:
+        yield f"nothing to do, in {document['seconds']:.2f} s"
+        return
+    yield from _left_out(result, verbose=verbose)
+    yield _closing(result)
+
+
+def _target(document: Mapping[str, Any], reasons: Mapping[str, str], *, verbose: bool) -> Iterator[str]:
+    """Yield what was built for one target; *reasons* says per layer why it was made, and has none for one that was reused."""
     target = document["target"]
     for layer in document["layers"]:
         made = reasons.get(layer["name"])
@@ -88,18 +116,29 @@ def _functions(functions: list[Mapping[str, Any]], limits: Mapping[str, int] | N
         yield f"  layers: {len(largest['layers'])} of {limits['layers']}"
 
 
-def count(number: int, noun: str) -> str:
-    """Return *number* with the *noun* in its number."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _left_out(result: Result, *, verbose: bool) -> list[str]:
+    packages = result.plan.packages
+    if packages is None or result.refused or (packages.reused is not None and not verbose):
+        return []
+    left_out = packages.tree.left_out
+    if not left_out:
+        return []
+    if verbose:
+        return ["left out of the packages:", *(f"  {each.path}: {each.reason}" for each in left_out)]
+    names = ", ".join(each.path for each in left_out[:_LEFT_OUT])
+    more = f" and {len(left_out) - _LEFT_OUT} more (-v lists them)" if len(left_out) > _LEFT_OUT else ""
+    return [f"left out of the packages: {names}{more}"]
 
 
-def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield *rows* under *header* in columns: the first to the left, the others to the right."""
-    every = [header, *rows]
-    widths = [max(len(row[column]) for row in every) for column in range(len(header))]
-    for row in every:
-        cells = [
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield f"  {'  '.join(cells)}".rstrip()
+def _closing(result: Result) -> str:
+    seconds = f"{result.build.seconds:.2f} s"
+    if result.refused:
+        return f"nothing was downloaded or built, in {seconds}: the layers could not be deployed"
+    if all(each.build.reused for each in result.targets):
+        return f"nothing to do, in {seconds}"
+    fetched = ""
+    # What targets have in common is fetched once.
+    if pins := {pin.sha256: pin for each in result.targets for pin in each.fetched}:
+        size = sum(pin.size or 0 for pin in pins.values())
+        fetched = f", {count(len(pins), 'wheel')} fetched{f' ({megabytes(size)})' if size else ''}"
+    return f"done in {seconds}{fetched}"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lamina.cli._console import Console, megabytes
-from lamina.cli.build import asked, documents
-from lamina.core.values import Severity
+from lamina.cli import build_summary
+from lamina.cli.console import Console
+from lamina.cli.options import asked, build_options
+from lamina.core.errors import ConfigError, LaminaError
+from lamina.core.frozen import frozen
+from lamina.core.text import megabytes, table
 from lamina.pipeline import workspace
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from lamina.core.errors import LaminaError
     from lamina.pipeline.workspace import ServiceResult, Workspace
 
 __all__ = ["run"]
@@ -26,15 +27,16 @@ _VERSION = "1"
 _SHOWN = 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class _ServiceRow:
     """One service, as it is shown."""
 
     name: str
     """Its directory, relative to the root."""
     story: str
-    is_unchanged: bool
+    is_unchanged: bool = False
     document: Mapping[str, Any] | None = None
+    """The report of its build, unless that failed."""
     error: LaminaError | None = None
     fetched: frozenset[str] = frozenset()
     """SHA-256 of the wheels that were not in the store."""
@@ -42,7 +44,7 @@ class _ServiceRow:
     @property
     def findings(self) -> list[Mapping[str, Any]]:
         """What the checks say, of all targets."""
-        return [finding for each in documents(self.document or {}) for finding in each.get("findings", ())]
+        return [finding for each in build_summary.documents(self.document or {}) for finding in each["findings"]]
 
     @property
     def exit_code(self) -> int:
@@ -57,18 +59,17 @@ def run(arguments: argparse.Namespace, found: Workspace) -> int:
     if arguments.dry_run:
         return _dry_run(arguments, found)
     started = time.perf_counter()
-    console = Console.of(arguments)
-    rows = _rows(arguments, found, console)
+    with Console.of(arguments) as console:
+        rows = _rows(arguments, found, console)
     seconds = time.perf_counter() - started
     if arguments.json:
         print(json.dumps(_document(rows, seconds), indent=2))
     else:
-        for line in _table(rows, verbose=arguments.verbose):
-            console.say(line)
+        console.say(*_table(rows, verbose=arguments.verbose))
         console.say(_closing(rows, seconds))
     for row in rows:
         for finding in row.findings:
-            console.finding(Severity(finding["severity"]), f"{row.name}: {finding['message']}")
+            console.finding(finding["severity"], f"{row.name}: {finding['message']}")
         if row.error is not None:
             console.failure(row.error, subject=row.name)
     return max((row.exit_code for row in rows), default=0)
@@ -84,28 +85,20 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
             changed.append(service)
         else:
             document |= {"seconds": 0.0}
-            rows[service] = _ServiceRow(
-                name=_name(service, found.root), story="unchanged", is_unchanged=True, document=document
-            )
+            name = _name(service, found.root)
+            rows[service] = _ServiceRow(name=name, story="unchanged", is_unchanged=True, document=document)
     if changed:
         from lamina.aws.store.team import team_store  # noqa: PLC0415 - slow to import
-        from lamina.cli._building import options  # noqa: PLC0415 - the pipeline is slow to import
 
-        try:
-            for made in workspace.build(changed, options(arguments), team_store=team_store, reporter=console):
-                rows[made.project] = _made(made, found.root)
-        finally:
-            console.close()
+        for made in workspace.build(changed, build_options(arguments), team_store=team_store, reporter=console):
+            rows[made.project] = _made(made, found.root)
     return [rows[service] for service in found.services]
 
 
 def _made(made: ServiceResult, root: Path) -> _ServiceRow:
-    from lamina.cli._building import document  # noqa: PLC0415 - as above
-
     name = _name(made.project, root)
     if made.result is None:
-        story = f"failed: {made.error}".partition("\n")[0]
-        return _ServiceRow(name=name, story=story, is_unchanged=False, error=made.error)
+        return _ServiceRow(name=name, story=f"failed: {made.error}".partition("\n")[0], error=made.error)
     is_unchanged = all(each.build.reused for each in made.result.targets)
     changed = [layer for each in made.result.targets for layer in each.plan.decided if layer.reused is None]
     reasons = [f"{layer.name}: {layer.reason}" for layer in changed]
@@ -114,7 +107,7 @@ def _made(made: ServiceResult, root: Path) -> _ServiceRow:
         name=name,
         story=told,
         is_unchanged=is_unchanged,
-        document=document(made.result, project=made.project),
+        document=build_summary.document(made.result, project=made.project),
         fetched=frozenset(pin.sha256 for each in made.result.targets for pin in each.fetched),
     )
 
@@ -134,13 +127,11 @@ def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
         shown = [row for row in shown if row.name in most]
     if not shown:
         return
-    from lamina.cli._summary import table  # noqa: PLC0415 - not needed where nothing changed
-
     cells = []
     for row in shown:
-        built = documents(row.document or {})
-        layers = sum(layer["zipped_bytes"] for each in built for layer in each.get("layers", ()))
-        functions = len(built[0].get("functions", ())) if built else 0
+        built = build_summary.documents(row.document or {})
+        layers = sum(layer["zipped_bytes"] for each in built for layer in each["layers"])
+        functions = len(built[0]["functions"]) if built else 0
         cells.append((row.name, megabytes(layers) if built else "", str(functions) if built else ""))
     # The stories stand to the left of a last column, which the table would put to the right.
     lines = list(table(("service", "layers", "functions"), cells))
@@ -168,20 +159,17 @@ def _closing(rows: list[_ServiceRow], seconds: float) -> str:
 def _document(rows: Iterable[_ServiceRow], seconds: float) -> dict[str, object]:
     return {
         "version": _VERSION,
-        "services": [{"project": row.name, **_content(row)} for row in rows],
+        "services": [{"project": row.name, **(row.document or _failure(row.error))} for row in rows],
         "seconds": round(seconds, 3),
     }
 
 
-def _content(row: _ServiceRow) -> Mapping[str, Any]:
-    if row.error is None:
-        return row.document or {}
-    return {"error": {"message": str(row.error), "hint": row.error.hint, "exit_code": row.error.exit_code}}
+def _failure(error: LaminaError | None) -> Mapping[str, Any]:
+    return {"error": {"message": str(error), "hint": error.hint, "exit_code": error.exit_code}} if error else {}
 
 
 def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
-    from lamina.cli import _planning  # noqa: PLC0415 - the pipeline is slow to import
-    from lamina.core.errors import ConfigError, LaminaError  # noqa: PLC0415
+    from lamina.cli import build_dry_run  # noqa: PLC0415 - the pipeline is slow to import
 
     if arguments.json:
         raise ConfigError(
@@ -193,7 +181,7 @@ def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
     for service in found.services:
         console.say(f"{console.paint('bold', _name(service, found.root))}")
         try:
-            code = _planning.run(argparse.Namespace(**(vars(arguments) | {"project": str(service)})))
+            code = build_dry_run.run(arguments, service)
         except LaminaError as error:
             console.failure(error)
             code = error.exit_code

@@ -1,0 +1,163 @@
+"""Deploy the functions of one service to every account and region that is configured: plan everywhere, then apply everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lamina.aws.deploy import config as deployconfig
+from lamina.aws.deploy.apply import Deployment
+from lamina.aws.deploy.report import deployed_rows, planned_rows
+from lamina.aws.deploy.survey import desired_functions, replan, survey
+from lamina.aws.publish import config as publishconfig
+from lamina.aws.publish import report
+from lamina.aws.publish.apply import apply
+from lamina.aws.publish.destination import everywhere
+from lamina.aws.publish.plan import KeepLayer
+from lamina.aws.publish.survey import survey as survey_layers
+from lamina.core.errors import ConfigError, InvalidConfigError
+from lamina.core.reporter import SILENT
+from lamina.project.table import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.aws.deploy.apply import Creation, DeployOutcome
+    from lamina.aws.deploy.config import DeployConfig
+    from lamina.aws.deploy.plan import DesiredFunction
+    from lamina.aws.deploy.survey import FunctionStep
+    from lamina.aws.publish.apply import Published
+    from lamina.aws.publish.config import PublishConfig
+    from lamina.aws.publish.desired import DesiredLayer
+    from lamina.aws.publish.destination import Destination
+    from lamina.aws.publish.survey import LayerStep
+    from lamina.aws.publish.zip_source import LayerJob
+    from lamina.core.reporter import Reporter
+    from lamina.core.values import Build
+
+__all__ = ["ServiceDeployment", "ServiceOutcome", "ServicePlan", "load", "select"]
+
+
+def load(project: Path) -> tuple[PublishConfig, DeployConfig]:
+    """Return how *project* is published and deployed; raises InvalidConfigError with every mistake in either."""
+    try:
+        publishing = publishconfig.load(project)
+    except InvalidConfigError as error:
+        try:
+            deployconfig.load(project)
+        except InvalidConfigError as further:
+            raise InvalidConfigError(file=error.file, mistakes=(*error.mistakes, *further.mistakes)) from error
+        raise
+    return publishing, deployconfig.load(project)
+
+
+def select(built: Build, names: Sequence[str]) -> Build:
+    """Return *built* with the packages of the functions *names* only, or of all if there are none; raises ConfigError."""
+    known = [package.name for package in built.packages]
+    if unknown := [f"`{name}`{did_you_mean(name, known)}" for name in names if name not in known]:
+        raise ConfigError(f"The service has no function {', '.join(unknown)}")
+    return replace(built, packages=tuple(each for each in built.packages if not names or each.name in names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceDeployment:
+    """The functions of one service, and how they are to be deployed."""
+
+    build: Build
+    layers: tuple[DesiredLayer, ...]
+    config: DeployConfig
+    creation: Creation | None
+    directory: Path
+    """For copies of the functions' old code."""
+    reporter: Reporter = SILENT
+
+    def plan(self, jobs: Sequence[LayerJob], places: Sequence[Destination], *, create: bool) -> ServicePlan:
+        """Return the plan for all *places*; with *create*, functions may be missing. Raises as both `survey` functions do."""
+        layer_steps = survey_layers(jobs, places)
+
+        def plan_place(place: Destination) -> tuple[FunctionStep, ...]:
+            directory = self.directory_of(place)
+            directory.mkdir(parents=True)
+            steps = [step for step in layer_steps if step.destination is place]
+            versions = {
+                step.desired.name: step.action.version.arn for step in steps if isinstance(step.action, KeepLayer)
+            }
+            return survey(
+                place.services.functions,
+                self.desired(place, versions),
+                {package.name: package for package in self.build.packages},
+                config=self.config,
+                create=create,
+                directory=directory,
+                has_bucket=place.bucket is not None,
+            )
+
+        functions = dict(zip(places, everywhere(plan_place, places), strict=True))
+        return ServicePlan(deployment=self, layers=layer_steps, functions=functions)
+
+    def desired(self, place: Destination, versions: Mapping[str, str]) -> tuple[DesiredFunction, ...]:
+        """Return how the functions are to be in *place*, with those *versions* of layers that are published."""
+        return desired_functions(self.build, self.layers, versions, self.config, place.services.account)
+
+    def directory_of(self, place: Destination) -> Path:
+        """Return where the copies of old code in *place* are kept."""
+        return self.directory / place.services.account.id / place.services.account.region
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServicePlan:
+    """What is to happen to the layers and functions of a service."""
+
+    deployment: ServiceDeployment
+    layers: tuple[LayerStep, ...]
+    functions: Mapping[Destination, tuple[FunctionStep, ...]]
+
+    @property
+    def is_change(self) -> bool:
+        """Whether anything would be done."""
+        functions = (step.action.is_change for steps in self.functions.values() for step in steps)
+        return any(functions) or any(step.action.is_change for step in self.layers)
+
+    def document(self) -> dict[str, object]:
+        """Return the plan as the plain values of a JSON document."""
+        rows = [row for place, steps in self.functions.items() for row in planned_rows(steps, place.services.account)]
+        return report.plan_document(self.deployment.build.service, self.layers) | {"functions": rows}
+
+    def apply(self) -> ServiceOutcome:
+        """Publish the layers and deploy the functions; raises as `lamina.aws.publish.apply.apply` and `Deployment.run` do."""
+        published = apply(self.layers, reporter=self.deployment.reporter)
+
+        def deploy(place: Destination) -> tuple[DeployOutcome, ...]:
+            service = self.deployment
+            versions = {
+                each.step.desired.name: each.version.arn for each in published if each.step.destination is place
+            }
+            deployment = Deployment(
+                place.services.functions,
+                replan(self.functions[place], service.desired(place, versions), config=service.config),
+                directory=service.directory_of(place),
+                bucket=place.bucket,
+                creation=service.creation,
+                stop=place.stop,
+                reporter=service.reporter,
+            )
+            return deployment.run()
+
+        places = list(self.functions)
+        functions = dict(zip(places, everywhere(deploy, places), strict=True))
+        return ServiceOutcome(service=self.deployment.build.service, layers=published, functions=functions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceOutcome:
+    """What became of the layers and functions of a service."""
+
+    service: str
+    layers: tuple[Published, ...]
+    functions: Mapping[Destination, tuple[DeployOutcome, ...]]
+
+    def document(self) -> dict[str, object]:
+        """Return what was done as the plain values of a JSON document."""
+        rows = [row for place, each in self.functions.items() for row in deployed_rows(each, place.services.account)]
+        return report.document(self.service, self.layers) | {"functions": rows}

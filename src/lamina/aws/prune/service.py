@@ -1,0 +1,119 @@
+"""Find what is not needed in every account and region that is configured, and in the buckets that they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.aws.api.functions import Storage
+from lamina.aws.prune.apply import kept_digests, survey, survey_objects
+from lamina.aws.prune.plan import DeleteVersion
+from lamina.aws.publish.destination import everywhere
+from lamina.aws.publish.naming import layer_name
+from lamina.core.reporter import SILENT
+from lamina.project import config
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.aws.api.inventory import VersionRow
+    from lamina.aws.prune.apply import PruneSurvey, UnneededObjects
+    from lamina.aws.prune.plan import RetentionRules
+    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.publish.config import PublishConfig
+    from lamina.aws.publish.destination import Destination
+    from lamina.core.reporter import Reporter
+
+__all__ = ["SPARED", "PrunePlan", "layer_names", "plan_everywhere", "survey_buckets"]
+
+SPARED = "came into use meanwhile"
+"""Why a version was kept that the plan would have deleted."""
+_VERSION = "1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunePlan:
+    """What becomes of layer versions and of what buckets keep for them."""
+
+    surveys: Mapping[Destination, PruneSurvey]
+    going: Mapping[Destination, Sequence[VersionRow]]
+    """The versions that are to be deleted; once that is done, those that were."""
+    buckets: tuple[UnneededObjects, ...] = ()
+
+    @property
+    def arns(self) -> frozenset[str]:
+        """The ARNs of the versions that are going."""
+        return frozenset(version.arn for versions in self.going.values() for version in versions)
+
+    def document(self, *, applied: bool) -> dict[str, object]:
+        """Return the plan as the plain values of a JSON document, version "1"."""
+        going = self.arns
+        layers = [
+            {
+                "layer_name": action.version.name,
+                "layer_version": action.version.number,
+                "arn": action.version.arn,
+                "account": place.services.account.id,
+                "region": place.services.account.region,
+                "action": "delete" if action.version.arn in going else "keep",
+                "reason": SPARED
+                if isinstance(action, DeleteVersion) and action.version.arn not in going
+                else action.reason,
+                "bytes": found.code_bytes.get(action.version.arn),
+            }
+            for place, found in self.surveys.items()
+            for action in found.actions
+        ]
+        objects = [
+            {"bucket": found.bucket.name, "key": each.key, "bytes": each.size}
+            for found in self.buckets
+            for each in found.objects
+        ]
+        uploads = [
+            {"bucket": found.bucket.name, "key": each.key, "upload_id": each.id}
+            for found in self.buckets
+            for each in found.uploads
+        ]
+        return {"version": _VERSION, "applied": applied, "layers": layers, "objects": objects, "uploads": uploads}
+
+
+def plan_everywhere(
+    places: Sequence[Destination],
+    names: Collection[str] | None,
+    rules: RetentionRules,
+    *,
+    reporter: Reporter = SILENT,
+) -> PrunePlan:
+    """Return what becomes of the layers *names*, or of all layers, in all *places*; raises AwsError and its kinds."""
+
+    def survey_place(place: Destination) -> PruneSurvey:
+        return survey(place.services.inventory, names, rules, stop=place.stop, reporter=reporter)
+
+    surveys = dict(zip(places, everywhere(survey_place, places), strict=True))
+    return PrunePlan(surveys=surveys, going={place: found.deletions for place, found in surveys.items()})
+
+
+def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
+    """Return what the layers of *project* are called in Lambda, on all its targets."""
+    service = config.load(project)
+    return frozenset(
+        layer_name(publishing.layer_name, service=service.name, layer=layer.name, target=target)
+        for target in (service.target, *service.others)
+        for layer in service.layers
+    )
+
+
+def survey_buckets(
+    going: Mapping[Destination, Sequence[VersionRow]], publishing: PublishConfig, *, reporter: Reporter = SILENT
+) -> tuple[UnneededObjects, ...]:
+    """Return what each bucket has that no place which uses it needs, once the versions that are *going* are gone."""
+    shared: dict[str, tuple[Bucket, set[str]]] = {}
+    for place, versions in going.items():
+        if (bucket := place.bucket) is not None:
+            _, kept = shared.setdefault(bucket.name, (bucket, set()))
+            kept |= kept_digests(place.services.inventory, versions)
+    keep_layers = publishing.storage is Storage.REFERENCE
+    return tuple(
+        survey_objects(bucket, kept, keep_layers=keep_layers, reporter=reporter) for bucket, kept in shared.values()
+    )

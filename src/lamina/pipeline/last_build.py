@@ -1,0 +1,55 @@
+"""Repeat the last build of a project as it was asked for, where what it was made from has changed since."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.reporter import SILENT
+from lamina.pipeline import state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.core.reporter import Reporter
+    from lamina.pipeline.build import Result
+    from lamina.pipeline.context import BuildOptions, TeamStore
+
+__all__ = ["has_changed", "last_options", "repeat"]
+
+
+def last_options(project: Path) -> BuildOptions:
+    """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""
+    from lamina.pipeline.context import BuildOptions  # noqa: PLC0415 - slow to import, and mostly nothing has changed
+    from lamina.project.service import Overrides  # noqa: PLC0415
+
+    asked = _asked(project) or {}
+    return BuildOptions(
+        overrides=Overrides(
+            runtime=asked.get("runtime"),
+            architecture=asked.get("architecture"),
+            groups=tuple(asked.get("groups", ())),
+            extras=tuple(asked.get("extras", ())),
+        )
+    )
+
+
+def has_changed(project: Path) -> bool:
+    """Return whether repeating the last build of *project* could change something; without one there is nothing to repeat."""
+    asked = _asked(project)
+    return asked is not None and state.recall(str(project), asked) is None
+
+
+def repeat(project: Path, *, team_store: TeamStore | None = None, reporter: Reporter = SILENT) -> Result:
+    """Build *project* as it was built last; raises whatever a build raises."""
+    from lamina.pipeline.build import build  # noqa: PLC0415 - as above
+
+    return build(project, last_options(project), team_store=team_store, reporter=reporter)
+
+
+def _asked(project: Path) -> dict[str, Any] | None:
+    try:
+        asked: dict[str, Any] = json.loads((project / state.STATE_FILE).read_bytes())["asked"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return asked

@@ -1,0 +1,39 @@
+"""Sizes, counts and tables as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lamina.core.text import count, megabytes, table
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0.0 kB"),
+        (999_949, "999.9 kB"),
+        (1_000_000, "1.00 MB"),
+        (262_144_000, "262.14 MB"),
+        (4_321_000_000, "4,321.00 MB"),
+    ],
+)
+def test_megabytes(size: int, words: str) -> None:
+    """Sizes are in powers of ten, as AWS and pip have them."""
+    assert words == megabytes(size)
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 wheels"), (1, "1 wheel"), (2, "2 wheels")])
+def test_count(number: int, words: str) -> None:
+    """Only one is in the singular."""
+    assert words == count(number, "wheel")
+
+
+def test_table() -> None:
+    """The first column is aligned to the left, the others to the right, and no line ends in spaces."""
+    rows = [("numpy 2.1.0", "1.00 MB", ""), ("six", "9.0 kB", "0.5 kB")]
+
+    assert [
+        "                zipped  bytecode",
+        "  numpy 2.1.0  1.00 MB",
+        "  six           9.0 kB    0.5 kB",
+    ] == list(table(("", "zipped", "bytecode"), rows))
