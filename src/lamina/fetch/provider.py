@@ -53,6 +53,11 @@ class WheelProvider:
         wheels = [self._known(pin) for pin in pins]
         return None if None in wheels else tuple(wheel for wheel in wheels if wheel is not None)
 
+    def built(self, pin: Pin) -> Pin:
+        """Return the pin of the wheel that was built for *pin*, with its version and file name; any other *pin* as it is."""
+        wheel = self._known(pin) if isinstance(pin, SourcePin) else None
+        return pin if wheel is None else wheel.pin
+
     def _known(self, pin: Pin) -> Wheel | None:
         if pin.sha256 not in self._wheels and (wheel := self._in_store(pin)) is not None:
             self._wheels[pin.sha256] = wheel

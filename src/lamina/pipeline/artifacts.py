@@ -120,7 +120,9 @@ class ArtifactProvider:
         compose = compose_layer if self._remote is None else self._remote.compose
         while True:
             # Each time that the remote store fails to compose it knows less, and in the end nothing.
-            if (layer := compose(plan, self.contributions(plan), destination)) is not None:
+            parts = self.contributions(plan)
+            pins = [self.wheels.built(pin) for pin in plan.selection.pins]
+            if (layer := compose(plan, pins, parts, destination)) is not None:
                 return layer
 
     def contributions(self, plan: LayerPlan) -> list[Contribution]:

@@ -64,9 +64,11 @@ class RemoteStore(Protocol):
     def refuse_shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> None:
         """Do not use the answer of `shared_paths` again: it is wrong."""
 
-    def compose(self, plan: LayerPlan, parts: Sequence[Contribution], destination: Path) -> Layer | None:
+    def compose(
+        self, plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path
+    ) -> Layer | None:
         """
-        Write the planned layer of *parts* to *destination*, leaving holes for the bytes that the bucket has.
+        Write the planned layer of *parts*, the wheels of *pins*, to *destination*, leaving holes for the bytes that the bucket has.
 
         Return ``None`` if the bucket no longer has what it described; the caller then asks for the segments again.
         """

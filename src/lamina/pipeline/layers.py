@@ -88,21 +88,27 @@ class LayerPlan(LayerDraft):
         return _identity(self, self.bytecode)
 
 
-def compose_layer(plan: LayerPlan, parts: Sequence[Contribution], destination: Path) -> Layer:
+def compose_layer(plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path) -> Layer:
     """
-    Write the planned layer of *parts* to *destination*, atomically.
+    Write the planned layer of *parts* to *destination*, atomically; *pins* are those of its wheels.
 
     Raises CorruptArchiveError for a segment that was damaged in the store; the file that was there then stays.
     """
     with writing(destination) as file:
         composed = compose(file, parts, plan.identity, plan.digest)
-    return describe_layer(plan, parts, destination, composed, sha256=composed.sha256)
+    return describe_layer(plan, pins, parts, destination, composed, sha256=composed.sha256)
 
 
 def describe_layer(
-    plan: LayerPlan, parts: Sequence[Contribution], path: Path, sizes: Composed | Ending, *, sha256: str
+    plan: LayerPlan,
+    pins: Sequence[Pin],
+    parts: Sequence[Contribution],
+    path: Path,
+    sizes: Composed | Ending,
+    *,
+    sha256: str,
 ) -> Layer:
-    """Return the layer that was composed of *parts* at *path*."""
+    """Return the layer that was composed of *parts* at *path*; *pins* are those of its wheels."""
     return Layer(
         name=plan.name,
         path=path,
@@ -111,7 +117,7 @@ def describe_layer(
         zipped_bytes=sizes.zipped_bytes,
         unzipped_bytes=sizes.unzipped_bytes,
         files=sizes.files,
-        distributions=tuple(_distributions(plan.selection.pins, parts)),
+        distributions=tuple(_distributions(pins, parts)),
         extents=extents(parts),
     )
 

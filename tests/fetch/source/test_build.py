@@ -105,8 +105,10 @@ def test_a_source_distribution(tmp_path: Path, counter: Path) -> None:
     assert ["Building `pure` 1.0: this runs the code of `pure-1.0.tar.gz`"] == listener.notes
     assert "pure\n" == counter.read_text()
     assert first.build.layers[0].sha256 == second.build.layers[0].sha256
-    assert [("pure", "1.0", sha256(sdist))] == [
-        (each.name, each.version, each.sha256) for each in first.build.layers[0].distributions
+    wheel = "pure-1.0-py3-none-any.whl"
+    assert [[("pure", "1.0", wheel, sha256(sdist))]] * 2 == [
+        [(each.name, each.version, each.artifact, each.sha256) for each in result.build.layers[0].distributions]
+        for result in (first, second)
     ]
 
 

@@ -109,9 +109,11 @@ class BucketStore:
         """Do not use the answer of `shared_paths` again: it is wrong."""
         self._index.refuse(shared_paths_name(pins, recipe))
 
-    def compose(self, plan: LayerPlan, parts: Sequence[Contribution], destination: Path) -> Layer | None:
+    def compose(
+        self, plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path
+    ) -> Layer | None:
         """
-        Write the planned layer of *parts* to *destination*, leaving holes for the bytes that the bucket has.
+        Write the planned layer of *parts*, the wheels of *pins*, to *destination*, leaving holes for the bytes that the bucket has.
 
         Return ``None`` if the bucket does not have what its index described; the index is then not asked for it again.
         Raises AwsError and its kinds, and CorruptArchiveError for a segment that was damaged in the store.
@@ -139,7 +141,7 @@ class BucketStore:
         )
         self.zips[plan.digest] = sparse
         sha256 = self._sha256(destination, plan.digest, sparse, size=end.zipped_bytes)
-        return describe_layer(plan, parts, destination, end, sha256=sha256)
+        return describe_layer(plan, pins, parts, destination, end, sha256=sha256)
 
     def _sha256(self, path: Path, digest: str, sparse: SparseZip, *, size: int) -> str:
         """Return the SHA-256 of the whole zip, if it is on disk or somebody has recorded it; else an empty string."""

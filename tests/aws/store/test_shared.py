@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aws.fakes import Cloud
-from lamina.aws.store.team import SharedStore, TracedStore, split_url
+from lamina.aws.store.shared import SharedStore, TracedStore, split_url
 from lamina.cli.main import main
 from lamina.core.reporter import Silent
 from services import make_service
