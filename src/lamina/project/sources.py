@@ -186,13 +186,12 @@ class _Walker:
         with os.scandir(place.path) as entries:
             names = sorted(entry.name for entry in entries)
         for name in names:
-            child = _Candidate(
+            child = replace(
+                place,
                 path=place.path / name,
                 shown=f"{place.shown}/{name}" if place.shown else name,
                 target=f"{place.target}/{name}" if place.target else name,
                 above=above,
-                only_included=place.only_included,
-                floor=place.floor,
             )
             self._take(child, named=False)
 
