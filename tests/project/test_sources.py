@@ -33,7 +33,7 @@ def paths(tree: SourceTree) -> list[str]:
 
 
 def reasons(tree: SourceTree) -> dict[str, str]:
-    return {each.path: each.reason for each in tree.left_out}
+    return {each.path: each.reason for each in tree.ignored}
 
 
 class TestEntries:
@@ -44,7 +44,7 @@ class TestEntries:
         tree = walk(tmp_path, ["service"])
 
         assert paths(tree) == ["service/__init__.py", "service/handlers/a.py", "service/handlers/b.py"]
-        assert tree.left_out == ()
+        assert tree.ignored == ()
 
     def test_below(self, tmp_path: Path) -> None:
         """Only the last component of an entry is part of the import name."""
@@ -78,7 +78,7 @@ class TestEntries:
         tree = walk(tmp_path, ["src/**/*.py"])
 
         assert paths(tree) == ["a/b.py"]
-        assert tree.left_out == ()
+        assert tree.ignored == ()
 
     def test_whole_project(self, tmp_path: Path) -> None:
         """A dot is the project itself."""
@@ -166,7 +166,7 @@ class TestIgnoredFile:
         tree = walk(tmp_path, ["service"])
 
         assert paths(tree) == ["service/a.py"]
-        assert tree.left_out == (IgnoredFile(path=shown or path, reason=reason),)
+        assert tree.ignored == (IgnoredFile(path=shown or path, reason=reason),)
 
     @pytest.mark.parametrize("path", ["service/credentials/a.py", "service/contest_a.py", "service/environment.py"])
     def test_similar_names(self, tmp_path: Path, path: str) -> None:

@@ -88,15 +88,12 @@ def _rows(segment: Segment) -> dict[bytes, tuple[Member, int]]:
 
 def _same(first: Segment, row: tuple[Member, int], other: Segment, other_row: tuple[Member, int]) -> bool:
     """Return whether two members have the same content, by looking at it: a CRC-32 is easy to forge."""
-    (member, offset), (other_member, other_offset) = row, other_row
+    member, other_member = row[0], other_row[0]
     if (member.crc, member.size) != (other_member.crc, other_member.size):
         return False
-    payload = read_payload(first, offset, member.compressed)
-    other_payload = read_payload(other, other_offset, other_member.compressed)
-    if member.method == other_member.method and payload == other_payload:
-        return True
-    return _content(payload, member) == _content(other_payload, other_member)
+    return _content(first, *row) == _content(other, *other_row)
 
 
-def _content(payload: bytes, member: Member) -> bytes:
+def _content(segment: Segment, member: Member, offset: int) -> bytes:
+    payload = read_payload(segment, offset, member.compressed)
     return payload if member.method == STORED else zlib.decompressobj(-15).decompress(payload, member.size + 1)

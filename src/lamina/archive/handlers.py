@@ -120,10 +120,10 @@ def _problem_in(path: str, origin: Path, name: str, target: Target) -> str | Non
 def _missing(base: str, name: str, tree: SourceTree) -> str:
     """Return why there is no module at *base*, as far as can be told."""
     wanted = f"{base}.py"
-    for left_out in tree.left_out:
-        inside = f"/{wanted}".find(f"/{left_out.path}")
-        if f"/{left_out.path}".endswith(f"/{wanted}") or (left_out.path.endswith("/") and inside >= 0):
-            return f"`{left_out.path}` was left out of the package: {left_out.reason}"
+    for ignored in tree.ignored:
+        inside = f"/{wanted}".find(f"/{ignored.path}")
+        if f"/{ignored.path}".endswith(f"/{wanted}") or (ignored.path.endswith("/") and inside >= 0):
+            return f"`{ignored.path}` was left out of the package: {ignored.reason}"
     modules = [file.path for file in tree.files if file.path.endswith(".py")]
     for path in modules:
         if f"/{path}".endswith(f"/{wanted}") or f"/{wanted}".endswith(f"/{path}"):

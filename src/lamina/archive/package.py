@@ -115,46 +115,25 @@ class _Hashed:
         write_all(self._file, data)
 
 
-class _Counted:
-    """The members of a package, counted and hashed while they pass."""
-
-    def __init__(self) -> None:
-        self.files = 0
-        self.unzipped_bytes = 0
-        self._inputs: list[tuple[str, str]] = []
-
-    def encode(self, files: Iterable[SourceFile]) -> Iterator[Entry]:
-        for file in files:
-            try:
-                content = file.origin.read_bytes()
-            except OSError as error:
-                raise PackageError(f"`{file.origin}` cannot be read: {error.strerror}") from error
-            # Hashed again, since the file may have changed after the tree was walked: this is what is packed.
-            self._inputs.append((file.path, hashlib.sha256(content).hexdigest()))
-            yield encode(file.path, content, executable=content.startswith(_PROGRAMS))
-
-    def count(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        for entry in entries:
-            self.files += 1
-            self.unzipped_bytes += entry.member.size
-            yield entry
-
-    def fingerprint(self) -> str:
-        return fingerprint(self._inputs)
-
-
 def _write(file: BinaryIO, files: Sequence[SourceFile], extra: Iterable[Entry]) -> Packed:
-    stream, counted = _Hashed(file), _Counted()
+    stream = _Hashed(file)
+    inputs: list[tuple[str, str]] = []
     # Merged rather than sorted, so that one file at a time is in memory.
-    entries = merge(counted.encode(files), sorted(extra, key=_path), key=_path)
-    zipped_bytes = write_sorted(stream, counted.count(entries))
-    return Packed(
-        sha256=stream.sha256.hexdigest(),
-        zipped_bytes=zipped_bytes,
-        unzipped_bytes=counted.unzipped_bytes,
-        files=counted.files,
-        fingerprint=counted.fingerprint(),
-    )
+    entries = merge(_encoded(files, inputs), sorted(extra, key=_path), key=_path)
+    written = write_sorted(stream, entries)
+    return Packed(sha256=stream.sha256.hexdigest(), fingerprint=fingerprint(inputs), **written._asdict())
+
+
+def _encoded(files: Iterable[SourceFile], inputs: list[tuple[str, str]]) -> Iterator[Entry]:
+    """Yield *files* as members, and append path and SHA-256 of each to *inputs*."""
+    for file in files:
+        try:
+            content = file.origin.read_bytes()
+        except OSError as error:
+            raise PackageError(f"`{file.origin}` cannot be read: {error.strerror}") from error
+        # Hashed again, since the file may have changed after the tree was walked: this is what is packed.
+        inputs.append((file.path, hashlib.sha256(content).hexdigest()))
+        yield encode(file.path, content, executable=content.startswith(_PROGRAMS))
 
 
 def _path(entry: Entry) -> str:

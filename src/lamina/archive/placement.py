@@ -79,8 +79,6 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
             made = (encode(PREFIX + record_path, rewritten(wheel, moved)),)
     new = tuple.__new__  # half the time of calling the class by its name
     copied = sorted([new(Placed, (PREFIX + path, located)) for path, located in placed])
-    if not omitted:
-        return Placement(tuple(copied), made)
     return Placement(
         tuple(each for each in copied if each.path not in omitted),
         tuple(entry for entry in made if entry.member.path not in omitted),

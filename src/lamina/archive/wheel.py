@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from lamina.archive.zip.directory import Located, read_directory
 from lamina.archive.zip.inflate import PIECE_BYTES, inflate, inflate_small
-from lamina.core.errors import (
-    CorruptArchiveError,
-)
+from lamina.core.errors import CorruptArchiveError
 from lamina.core.names import normalized
 
 if TYPE_CHECKING:

@@ -83,10 +83,6 @@ def bytecode_key(
     return _digest([*_origin(interpreter), recipe.canonical(), wheel_sha256, sorted(omitted), chosen])
 
 
-def _pack_key(wheel_sha256: str, interpreter: Interpreter) -> str:
-    return _digest([*_origin(interpreter), wheel_sha256])
-
-
 def _origin(interpreter: Interpreter) -> list[object]:
     return [RECIPE, LAYER_ROOT, interpreter.magic, interpreter.version]
 
@@ -130,7 +126,7 @@ def bytecode_segment(
     from lamina.archive.placement import place  # noqa: PLC0415 - not needed with bytecode in the store
     from lamina.archive.wheel import WheelArchive  # noqa: PLC0415 - not needed with bytecode in the store
 
-    pack_key = _pack_key(wheel.pin.sha256, compiler.interpreter)
+    pack_key = _digest([*_origin(compiler.interpreter), wheel.pin.sha256])
     with store.exclusive(f"bytecode-{pack_key}"):
         # Whoever had the lock before may have compiled all of it, or of its sources what is in the pack.
         if (kept := read_bytecode(key, store)) is not None:

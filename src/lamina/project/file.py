@@ -49,7 +49,7 @@ def find_project(start: Path) -> Path:
     start = start.absolute()
     unconfigured: Path | None = None
     for directory in (start, *start.parents):
-        if (directory / _STANDALONE).is_file() or _has_table(directory / _PYPROJECT):
+        if configures(directory):
             return directory
         if unconfigured is None and (directory / _PYPROJECT).is_file():
             unconfigured = directory / _PYPROJECT

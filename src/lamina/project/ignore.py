@@ -1,7 +1,7 @@
 """
 Decide which first-party files stay out of a package, and why: names that never belong there, and `.gitignore`.
 
-The names are in ``data/left_out.toml``. Git's rules are asked of `pathspec`, which is only imported where a file
+The names are in ``data/ignore_rules.toml``. Git's rules are asked of `pathspec`, which is only imported where a file
 has some that are more than names.
 """
 
@@ -77,7 +77,7 @@ class _Globs:
 def _rules() -> tuple[tuple[str, _Globs, IgnoreRule], ...]:
     return tuple(
         (row["kind"], _Globs(row["names"]), IgnoreRule(reason=row["reason"], override=row["override"]))
-        for row in read_data("left_out.toml")["rule"]
+        for row in read_data("ignore_rules.toml")["rule"]
     )
 
 

@@ -53,7 +53,7 @@ class SourceTree:
     """All first-party files, sorted by path; and what decided that these are all."""
 
     files: tuple[SourceFile, ...]
-    left_out: tuple[IgnoredFile, ...]
+    ignored: tuple[IgnoredFile, ...]
     snapshot: Snapshot
     """Files, directories and ignore files that were looked at: while they are unchanged, so is the tree."""
 
@@ -110,7 +110,7 @@ class _Walker:
         self._include = include
         self._ignore = GitIgnore(root)
         self._files: dict[str, SourceFile] = {}
-        self._left_out: dict[str, str] = {}
+        self._ignored: dict[str, str] = {}
         self._observed: dict[str, Observation] = {}
         self._problems: list[str] = []
 
@@ -147,7 +147,7 @@ class _Walker:
                 if (reason := self._reason(place, is_directory=True)) is None:
                     self._search(path, glob, floor)
                 else:
-                    self._left_out[f"{place.shown}/"] = reason
+                    self._ignored[f"{place.shown}/"] = reason
 
     def finish(self) -> SourceTree:
         """Return the tree, or raise everything that is wrong with it."""
@@ -163,7 +163,7 @@ class _Walker:
             )
         return SourceTree(
             files=tuple(self._files[path] for path in sorted(self._files)),
-            left_out=tuple(IgnoredFile(path=path, reason=self._left_out[path]) for path in sorted(self._left_out)),
+            ignored=tuple(IgnoredFile(path=path, reason=self._ignored[path]) for path in sorted(self._ignored)),
             snapshot=Snapshot((*self._observed.values(), *self._ignore.consulted)),
         )
 
@@ -186,13 +186,12 @@ class _Walker:
         with os.scandir(place.path) as entries:
             names = sorted(entry.name for entry in entries)
         for name in names:
-            child = _Candidate(
+            child = replace(
+                place,
                 path=place.path / name,
                 shown=f"{place.shown}/{name}" if place.shown else name,
                 target=f"{place.target}/{name}" if place.target else name,
                 above=above,
-                only_included=place.only_included,
-                floor=place.floor,
             )
             self._take(child, named=False)
 
@@ -204,7 +203,7 @@ class _Walker:
             if is_directory and self._include.leads_through(place.shown) and not place.path.is_symlink():
                 self._list(replace(place, only_included=True))
             if not place.only_included:
-                self._left_out[f"{place.shown}/" if is_directory else place.shown] = reason
+                self._ignored[f"{place.shown}/" if is_directory else place.shown] = reason
             return
         if place.path.is_symlink() and not self._may_follow(place):
             return
@@ -213,7 +212,7 @@ class _Walker:
         elif place.path.is_file():
             self._add(place)
         else:
-            self._left_out[place.shown] = "not a regular file"
+            self._ignored[place.shown] = "not a regular file"
 
     def _reason(self, place: _Candidate, *, is_directory: bool) -> str | None:
         """Return why *place* stays out, or ``None`` where it goes in."""
@@ -241,17 +240,17 @@ class _Walker:
         elif real in place.above:
             self._problems.append(f"`{place.shown}` is a symbolic link to a directory that it is in")
         else:
-            return not self._left_out_behind(place, real)
+            return not self._leads_to_ignored(place, real)
         return False
 
-    def _left_out_behind(self, place: _Candidate, real: str) -> bool:
+    def _leads_to_ignored(self, place: _Candidate, real: str) -> bool:
         """Return whether the link *place* leads to *real*, which would not be packaged at its own place."""
         parts = Path(real).relative_to(self._real_root).parts
         for position, name in enumerate(parts):
             is_directory = position < len(parts) - 1 or os.path.isdir(real)  # noqa: PTH112
             rule = rule_for(name, is_directory=is_directory)
             if rule is not None and rule.override in {"never", "exact"} and not self._include.names(place.shown):
-                self._left_out[place.shown] = f"symbolic link to `{'/'.join(parts)}`: {rule.reason}"
+                self._ignored[place.shown] = f"symbolic link to `{'/'.join(parts)}`: {rule.reason}"
                 return True
         return False
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from archive.hostile import (
+    FULL_16,
     FULL_32,
     MODULE,
     OTHER,
@@ -19,7 +20,7 @@ from archive.hostile import (
     streamed,
     zip64_extra,
 )
-from lamina.archive.zip.directory import Located, members, read_directory
+from lamina.archive.zip.directory import TAIL_BYTES, Located, Span, locate_directory, members, read_directory
 from lamina.archive.zip.zipformat import Member
 from lamina.core.errors import (
     CorruptArchiveError,
@@ -215,3 +216,32 @@ def test_somebody_elses(tmp_path: Path) -> None:
         members(path)
 
     assert "`layer.zip` has a member whose path has an empty, `.` or `..` component: `../evil`" == str(caught.value)
+
+
+def locate(data: bytes) -> Span:
+    return locate_directory(data[-TAIL_BYTES:], total=len(data), name="a.whl")
+
+
+def test_locate_plain() -> None:
+    """The directory of an ordinary zip ends where the end record starts."""
+    data = build([MODULE, OTHER])
+    span = locate(data)
+
+    assert (2, len(data) - 22) == (span.rows, span.offset + span.length)
+
+
+def test_locate_comment() -> None:
+    """A comment of any length that the end record announces is no reason to refuse."""
+    assert locate(build([MODULE])) == locate(build([MODULE], comment=b"c" * 0xFFFF))
+
+
+def test_locate_zip64() -> None:
+    """The zip64 record counts where the plain one is full."""
+    full = {"here": FULL_16, "rows": FULL_16, "length": FULL_32, "offset": FULL_32}
+
+    assert locate(build([MODULE, OTHER])) == locate(build([MODULE, OTHER], end=full, zip64={}))
+
+
+def test_zip64_beside_a_plain_record() -> None:
+    """Where both records are complete and agree, either may be believed."""
+    assert locate(build([MODULE])) == locate(build([MODULE], zip64={}))

@@ -144,13 +144,13 @@ class TestWriteSorted:
     def test_read_by_others(self) -> None:
         """Python's own reader finds every member, sound and in sorted order."""
         stream = io.BytesIO()
-        size = write_sorted(stream, in_order(ENTRIES))
+        written = write_sorted(stream, in_order(ENTRIES))
         with zipfile.ZipFile(stream) as archive:
             assert (None, ["a", "python/a-\u00fc.txt", "python/b.py"], b"b = 1\n" * 30, len(stream.getvalue())) == (
                 archive.testzip(),
                 archive.namelist(),
                 archive.read("python/b.py"),
-                size,
+                written.zipped_bytes,
             )
 
     def test_golden(self) -> None:

@@ -227,11 +227,9 @@ def _zip64_values(extra: bytes, values: tuple[int, int, int], *, name: str) -> t
     return size, compressed, offset
 
 
-def _keep() -> None:
-    """Leave in memory what was looked at."""
-
-
-def read_directory(archive: memoryview, *, name: str, release: Callable[[], object] = _keep) -> tuple[Located, ...]:
+def read_directory(
+    archive: memoryview, *, name: str, release: Callable[[], object] = lambda: None
+) -> tuple[Located, ...]:
     """
     Return the files of the whole *archive* in file order, each with the start of its payload; *name* is for messages.
 

@@ -30,6 +30,7 @@ __all__ = [
     "Entry",
     "Member",
     "Row",
+    "WrittenZip",
     "compress",
     "directory_row",
     "encode",
@@ -127,6 +128,14 @@ class Entry(NamedTuple):
     payload: bytes | memoryview
 
 
+class WrittenZip(NamedTuple):
+    """The sizes of an archive that was written."""
+
+    zipped_bytes: int
+    unzipped_bytes: int
+    files: int
+
+
 class _Writable(Protocol):
     def write(self, data: bytes | memoryview, /) -> object: ...
 
@@ -220,15 +229,15 @@ def encode(path: str, data: bytes, *, executable: bool = False) -> Entry:
     )
 
 
-def write_sorted(stream: _Writable, entries: Iterable[Entry]) -> int:
+def write_sorted(stream: _Writable, entries: Iterable[Entry]) -> WrittenZip:
     """
-    Write a whole archive of *entries*, which come sorted by path, to *stream*; return its bytes.
+    Write a whole archive of *entries*, which come sorted by path, to *stream*; return its sizes.
 
     One of them is in memory at a time, and the result depends on them and on nothing else.
     Raises DuplicateMemberError for one path twice, ValueError for entries in any other order, and whatever
     ``end_of_directory`` raises.
     """
-    position = 0
+    position = unzipped = 0
     rows: list[bytes] = []
     previous = ""
     for member, payload in entries:
@@ -242,7 +251,8 @@ def write_sorted(stream: _Writable, entries: Iterable[Entry]) -> int:
         stream.write(header)
         stream.write(payload)
         position += len(header) + len(payload)
+        unzipped += member.size
     directory = b"".join(rows)
     stream.write(directory)
     stream.write(end_of_directory(rows=len(rows), directory_bytes=len(directory), directory_offset=position))
-    return position + len(directory) + END.size
+    return WrittenZip(position + len(directory) + END.size, unzipped, len(rows))

@@ -87,18 +87,14 @@ def is_index(content: bytes) -> bool:
 
 
 def _is_scan(scan: Scan) -> bool:
-    scoped = [*scan.table, *scan.mentions]
-    return (
-        all(
-            _are_strings([each.module, *each.names, each.scope])
-            and type(each.level) is int
-            and type(each.quoted) is bool
-            for each in scan.imports
-        )
-        and _are_strings([*scan.exports, *scan.names, *(name for name, _ in scoped)])
-        and all(_are_strings(mentioned) for _, mentioned in scoped)
-        and _are_strings([scan.problem or ""])
-    )
+    texts = [
+        *(text for each in scan.imports for text in (each.module, *each.names, each.scope)),
+        *(text for name, mentioned in (*scan.table, *scan.mentions) for text in (name, *mentioned)),
+        *scan.exports,
+        *scan.names,
+        scan.problem or "",
+    ]
+    return _are_strings(texts) and all(type(each.level) is int and type(each.quoted) is bool for each in scan.imports)
 
 
 def _are_strings(values: Iterable[object]) -> bool:
@@ -161,11 +157,7 @@ class ModuleIndex:
         """Write what is known into the store if there is news; of changing sources only what was used this time."""
         if not self._news:
             return
-        document = _Known(
-            modules={} if self._changes else self._listed.modules,
-            entry_points={} if self._changes else self._listed.entry_points,
-            scans=self._used if self._changes else self._scans,
-        )
+        document = _Known({}, {}, self._used) if self._changes else self._listed._replace(scans=self._scans)
         with self._store.writing(self._path) as file:
             file.write(json.dumps(document._asdict(), separators=(",", ":")).encode())
         self._news = False

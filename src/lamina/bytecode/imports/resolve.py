@@ -127,9 +127,7 @@ def resolve(
     single packages, *entry_points* the modules that each group of entry points names, *recorded* the names a profile holds.
     """
     walk = _ImportSearch(modules, rules=rules, entry_points=entry_points or {})
-    for name in handlers:
-        walk.reach(name, None)
-    for name in recorded:
+    for name in (*handlers, *recorded):
         walk.reach(name, None)
     while walk.waiting:
         wave, walk.waiting = walk.waiting, []
