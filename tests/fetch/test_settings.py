@@ -8,8 +8,7 @@ import pytest
 from pip._internal.models.index import PyPI
 
 from lamina.core.errors import ConfigError
-from lamina.fetch.pipconf import read_pip
-from lamina.fetch.settings import IndexSettings, read_settings
+from lamina.fetch.settings import IndexSettings, read_pip, read_settings
 
 DEFAULT = f"{PyPI.simple_url}/"
 """As pip itself names it."""

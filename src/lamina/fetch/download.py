@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import DownloadError, FetchError, HashMismatchError, LaminaError
+from lamina.core.frozen import frozen
 from lamina.fetch.http import BrokenTransferError, Client, extent
 from lamina.fetch.urls import local_path, redacted
 
@@ -51,7 +52,9 @@ def download(
     by_bytes = all(pin.size is not None for pin in unique)
     total = sum(pin.size or 0 for pin in unique) if by_bytes else len(unique)
     reporter.stage("Fetching", total=total, unit="bytes" if by_bytes else "items")
-    work = _DownloadJob(store=store, index=index, verify=verify, advance=reporter.advance, by_bytes=by_bytes)
+    work = _DownloadJob(
+        store=store, index=index, verify=verify, advance=reporter.advance, by_bytes=by_bytes, stop=threading.Event()
+    )
     failures = _in_parallel(work, unique, connections)
     if failures:
         raise _together(failures)
@@ -89,47 +92,39 @@ def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:
     return kind(f"{len(failures)} files could not be brought into the store: {names}", hint="\n".join((*texts, *hints)))
 
 
+@frozen
 class _DownloadJob:
     """What the threads of one `download` share."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        index: PackageIndex,
-        verify: Callable[[Path, Pin], None],
-        advance: Callable[[int], None],
-        by_bytes: bool,
-    ) -> None:
-        self._store = store
-        self._index = index
-        self._verify = verify
-        self._advance = advance
-        self._by_bytes = by_bytes
-        self.stop = threading.Event()
+    store: Store
+    index: PackageIndex
+    verify: Callable[[Path, Pin], None]
+    advance: Callable[[int], None]
+    by_bytes: bool
+    stop: threading.Event
 
     def admit(self, pin: Pin) -> None:
         """Bring *pin* into the store, unless another process just did."""
-        with self._store.exclusive(f"wheel-{pin.sha256}"):
-            if self._store.wheel(pin.sha256, pin.filename) is None:
-                partial = self._store.directory("partial") / pin.sha256
+        with self.store.exclusive(f"wheel-{pin.sha256}"):
+            if self.store.wheel(pin.sha256, pin.filename) is None:
+                partial = self.store.directory("partial") / pin.sha256
                 try:
                     self._fill(partial, pin)
-                    self._verify(partial, pin)
+                    self.verify(partial, pin)
                     self._commit(partial, pin)
                 except LaminaError as error:
                     # Only a transfer that broke off is worth resuming.
                     if not isinstance(error, DownloadError) or partial.stat().st_size == 0:
                         partial.unlink(missing_ok=True)
                     raise
-            elif self._by_bytes:
-                self._advance(pin.size or 0)
-        if not self._by_bytes:
-            self._advance(1)
+            elif self.by_bytes:
+                self.advance(pin.size or 0)
+        if not self.by_bytes:
+            self.advance(1)
 
     def _commit(self, partial: Path, pin: Pin) -> None:
         try:
-            destination = self._store.wheel_destination(pin.sha256, pin.filename)
+            destination = self.store.wheel_destination(pin.sha256, pin.filename)
         except ValueError as error:
             raise FetchError(f"The lock names a file that cannot be: {error}") from error
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +133,7 @@ class _DownloadJob:
     def _fill(self, partial: Path, pin: Pin) -> None:
         """Make *partial* hold all of *pin*, with the right hash."""
         with partial.open("a+b", buffering=0) as file:
-            transfer = _Transfer(file, pin, self._advance if self._by_bytes else None, self.stop)
+            transfer = _Transfer(file, pin, self.advance if self.by_bytes else None, self.stop)
             if (local := local_path(pin)) is not None:
                 self._copy(transfer, local)
             else:
@@ -166,8 +161,8 @@ class _DownloadJob:
             raise DownloadError(
                 f"`{pin.filename}` has neither a URL nor a path in the lock", hint="write the lock again with URLs"
             )
-        client = self._index.client
-        url = self._index.credentials.learn(pin.url)
+        client = self.index.client
+        url = self.index.credentials.learn(pin.url)
         attempts = client.attempts(url)
         while not transfer.complete:
             headers = {"Range": f"bytes={transfer.received}-"} if transfer.received else None

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.core.errors import LockError, LockNotFoundError
 from lamina.core.names import normalized
-from lamina.lock.types import IndexFile, IndexFiles, Lock, LockFile, Request
+from lamina.lock.types import IndexFiles, Lock, LockFile, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from lamina.core.target import Target
 
-__all__ = ["READERS", "IndexFile", "IndexFiles", "Lock", "LockFile", "Request", "closer", "find", "read"]
+__all__ = ["READERS", "closer", "find", "read"]
 
 
 def _uv(request: Request) -> Lock:

@@ -23,7 +23,7 @@ def parse_marker(text: str) -> Marker:
     return Marker(_EXTRA.sub(lambda found: f"'{found[3]}' {'in' if found[1] == '==' else 'not in'} extras", text))
 
 
-def holds(marker: Marker | None, extras: Collection[str], markers: Environment) -> bool:
-    """Return whether *marker* holds under *markers* where all of *extras* are chosen at once."""
-    variables = cast("Mapping[str, str]", markers)
-    return marker is None or marker.evaluate({**variables, "extras": frozenset(extras)}, context="lock_file")
+def holds(marker: Marker | None, extras: Collection[str], markers: Environment, groups: Collection[str] = ()) -> bool:
+    """Return whether *marker* holds under *markers* where all of *extras* and *groups* are chosen at once."""
+    variables = {"extras": frozenset(extras), "dependency_groups": frozenset(groups)}
+    return marker is None or marker.evaluate({**cast("Mapping[str, str]", markers), **variables}, context="lock_file")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from packaging.markers import Marker
 from packaging.pylock import Pylock, PylockValidationError
@@ -16,12 +16,11 @@ from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockSyntaxError
 from lamina.lock import pyproject, staleness, validation
+from lamina.lock.markers import holds
 from lamina.lock.reading import LockTable, load, worded
 from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from packaging.version import Version
 
     from lamina.lock.pyproject import Manifest
@@ -50,10 +49,10 @@ def _answer(request: Request, document: LockTable, command: str) -> Lock:
     path = request.lock_file.path
     project = pyproject.load(request.lock_file.pyproject)
     groups = _groups(document, project, request)
-    variables = _variables(request, groups)
+    extras, markers = request.extras, request.target.markers
     rows = [row for row in document.get_tables("packages") if not _is_project(row, request)]
     unhashed = [row for row in rows if not _hashed(row)]
-    offenders = [worded(row) for row in unhashed if _applies(row.get_as("marker", Marker), variables)]
+    offenders = [worded(row) for row in unhashed if holds(row.get_as("marker", Marker), extras, markers, groups)]
     validation.hash_missing(offenders, path=path, command=command)
     packages = [_placed(row, path.parent) for row in rows if row not in unhashed]
     pylock = Pylock.from_dict({**document.values, "packages": packages})
@@ -63,11 +62,11 @@ def _answer(request: Request, document: LockTable, command: str) -> Lock:
     validation.names_known(request, groups=known, extras=pylock.extras or ())
     pins: dict[str, list[Version | None]] = {}
     for package in pylock.packages:
-        if _applies(package.marker, variables):
+        if holds(package.marker, extras, markers, groups):
             pins.setdefault(package.name, []).append(package.version)
     staleness.refuse_pins(project, pins, request=request, partial=path.name != "pylock.toml", command=command)
     inputs = (path, project.path) if project.exists else (path,)
-    return Lock(path=path, pylock=pylock, inputs=inputs, groups=groups, extras=request.extras)
+    return Lock(path=path, pylock=pylock, inputs=inputs, groups=groups, extras=extras)
 
 
 def _groups(document: LockTable, project: Manifest, request: Request) -> tuple[str, ...]:
@@ -79,11 +78,6 @@ def _groups(document: LockTable, project: Manifest, request: Request) -> tuple[s
     declared = {*project.groups, "dev"}
     synthetic = {group for group in document.get_strings("default-groups") if canonicalize_name(group) not in declared}
     return tuple(sorted({*request.groups, *synthetic}))
-
-
-def _variables(request: Request, groups: tuple[str, ...]) -> dict[str, str | frozenset[str]]:
-    markers = cast("Mapping[str, str]", request.target.markers)
-    return {**markers, "extras": frozenset(request.extras), "dependency_groups": frozenset(groups)}
 
 
 def _placed(row: LockTable, directory: Path) -> dict[str, Any]:
@@ -112,10 +106,6 @@ def _hashed(row: LockTable) -> bool:
     others = [row.get_table(key) for key in ("archive", "sdist") if row.is_table(key)]
     # A source distribution is only needed where no wheel fits, so one without SHA-256 does not spoil the wheels.
     return all(each.get_table("hashes").get("sha256", str) for each in row.get_tables("wheels") or others)
-
-
-def _applies(marker: Marker | None, variables: Mapping[str, str | frozenset[str]]) -> bool:
-    return marker is None or marker.evaluate(variables, context="lock_file")
 
 
 def _is_project(row: LockTable, request: Request) -> bool:

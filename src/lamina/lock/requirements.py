@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
-from packaging.markers import InvalidMarker, Marker
+from packaging.markers import Marker
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
@@ -78,10 +78,10 @@ def _refuse(problems: Sequence[str], fact: str) -> None:
 def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
     try:
         marker = Marker(entry.marker) if entry.marker else entry.requirement.marker if entry.requirement else None
-    except InvalidMarker as error:
+        return marker is None or marker.evaluate({**cast("Mapping[str, str]", request.target.markers), "extra": ""})
+    except ValueError as error:
+        # It is no marker, or compares what cannot be compared.
         raise LockSyntaxError(f"`{path}`, {entry.origin}: {error}") from error
-    variables = cast("Mapping[str, str]", request.target.markers)
-    return marker is None or marker.evaluate({**variables, "extra": ""})
 
 
 def _pinned(

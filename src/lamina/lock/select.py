@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, assert_never, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 from urllib.parse import unquote, urlsplit
 
 from packaging.pylock import (
@@ -27,10 +27,11 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
 from lamina.core.names import path_of
 from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, Sha256, VcsSource
+from lamina.lock.markers import holds
 from lamina.lock.validation import one_version_each, python_fits, some_environment_fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from packaging.pylock import Package, Pylock
     from packaging.tags import Tag
@@ -140,17 +141,7 @@ def _look_again(lock: Lock, pylock: Pylock, target: Target) -> Iterator[tuple[Pa
     path = lock.path
     python_fits(pylock.requires_python, target, subject=f"`{path}`")
     some_environment_fits(pylock.environments or (), target, path=path)
-    markers = cast("Mapping[str, str]", target.markers)
-    variables: dict[str, str | frozenset[str]] = {
-        **markers,
-        "extras": frozenset(lock.extras),
-        "dependency_groups": frozenset(lock.groups),
-    }
-    applicable = [
-        package
-        for package in pylock.packages
-        if package.marker is None or package.marker.evaluate(variables, context="lock_file")
-    ]
+    applicable = [each for each in pylock.packages if holds(each.marker, lock.extras, target.markers, lock.groups)]
     _refuse_other_pythons(applicable, target, path)
     one_version_each(((package.name, package.version) for package in applicable), subject=f"`{path}` holds")
     compatible = create_compatible_tags_selector(target.tags)
@@ -219,56 +210,38 @@ def _from_archive(package: Package, archive: PackageArchive, target: Target) -> 
 
 
 def _sdist(package: Package, artifact: PackageSdist | PackageArchive, filename: str) -> SdistSource:
-    sha256 = _checked_hash(package, artifact, filename, _SAFE_ARCHIVE)
-    url, path = _place(artifact)
-    return SdistSource(
-        name=package.name,
-        version=_version(package),
-        filename=filename,
-        sha256=sha256,
-        url=url,
-        path=path,
-        size=artifact.size,
-        index=package.index,
-        subdirectory=artifact.subdirectory if isinstance(artifact, PackageArchive) else None,
-    )
+    subdirectory = artifact.subdirectory if isinstance(artifact, PackageArchive) else None
+    fields = _fields(package, artifact, filename, _SAFE_ARCHIVE)
+    return SdistSource(version=_version(package), subdirectory=subdirectory, **fields)
 
 
-def _place(artifact: PackageWheel | PackageArchive | PackageSdist) -> tuple[str | None, Path | None]:
-    """Return the URL, or the path of a file of this machine."""
-    if artifact.path:
-        return artifact.url, Path(artifact.path)
-    if artifact.url and artifact.url.startswith("file:"):
-        return None, path_of(artifact.url)
-    return artifact.url, None
+def _pin(package: Package, artifact: PackageWheel | PackageArchive, filename: str) -> Pin:
+    fields = _fields(package, artifact, filename, _SAFE_FILENAME)
+    return Pin(version=str(package.version or parse_wheel_filename(filename)[1]), **fields)
 
 
-def _checked_hash(
+def _fields(
     package: Package, artifact: PackageWheel | PackageArchive | PackageSdist, filename: str, safe: re.Pattern[str]
-) -> Sha256:
-    """Return the SHA-256; it and *filename* become parts of paths in the store."""
-    sha256 = Sha256(artifact.hashes["sha256"].lower())
+) -> dict[str, Any]:
+    """Return what every `Artifact` has, but the version; hash and *filename* become parts of paths in the store."""
+    sha256 = artifact.hashes["sha256"].lower()
     # A compressed platform tag may hide a slash: `any.x/../../y.whl`.
     if not safe.fullmatch(filename) or not _SHA256.fullmatch(sha256):
         raise LockSyntaxError(
             f"{_worded(package)} is locked with a file name or hash that is none: `{filename}`, `{sha256}`"
         )
-    return sha256
-
-
-def _pin(package: Package, artifact: PackageWheel | PackageArchive, filename: str) -> Pin:
-    sha256 = _checked_hash(package, artifact, filename, _SAFE_FILENAME)
-    url, path = _place(artifact)
-    return Pin(
-        name=package.name,
-        version=str(package.version or parse_wheel_filename(filename)[1]),
-        filename=filename,
-        sha256=sha256,
-        url=url,
-        path=path,
-        size=artifact.size,
-        index=package.index,
-    )
+    url, path = artifact.url, Path(artifact.path) if artifact.path else None
+    if path is None and url and url.startswith("file:"):
+        path, url = path_of(url), None
+    return {
+        "name": package.name,
+        "filename": filename,
+        "sha256": Sha256(sha256),
+        "url": url,
+        "path": path,
+        "size": artifact.size,
+        "index": package.index,
+    }
 
 
 def _tags(filename: str) -> frozenset[Tag]:

@@ -20,34 +20,12 @@ from lamina.lock.markers import holds, parse_marker
 from lamina.lock.reading import LayoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
-    from packaging.markers import Environment
+    from lamina.lock.reading import LockTable
+    from lamina.lock.types import Request
 
-__all__ = ["ConflictItem", "Edge", "Graph", "UvPackage", "reach"]
-
-
-@frozen
-class Edge:
-    """One dependency of a node; *version* and *source* are there where the name alone is ambiguous."""
-
-    name: str
-    version: str | None
-    source: tuple[tuple[str, str], ...] | None
-    extras: tuple[str, ...]
-    marker: str | None
-
-
-@frozen
-class UvPackage:
-    """One locked package."""
-
-    name: str
-    version: str | None
-    source: tuple[tuple[str, str], ...]
-    dependencies: tuple[Edge, ...]
-    extras: Mapping[str, tuple[Edge, ...]]
-    groups: Mapping[str, tuple[Edge, ...]]
+__all__ = ["reach"]
 
 
 @frozen
@@ -70,72 +48,69 @@ class ConflictItem:
         return f"group `{self.group}` of `{self.package}`" if self.group else f"`{self.package}`"
 
 
-@frozen
-class Graph:
-    """All nodes of a lock, and the sets of choices of which at most one may be made."""
-
-    nodes: tuple[UvPackage, ...]
-    conflicts: tuple[frozenset[ConflictItem], ...]
-
-
-def reach(graph: Graph, root: int, *, groups: Iterable[str], extras: Iterable[str], markers: Environment) -> list[int]:
+def reach(
+    rows: Sequence[LockTable], root: int, conflicts: Sequence[Sequence[LockTable]], request: Request
+) -> list[int]:
     """
-    Return the positions of the nodes that *root* needs, itself excluded, in the order of the graph.
+    Return the positions of the *rows* that the one at *root* needs, itself excluded, in their order.
 
-    Raises `LockError` for conflicting choices, or if two versions of one package would be needed at once.
+    At most one choice of each of *conflicts* may be made: raises `LockError` where several are, and if two versions of one
+    package would be needed at once.
     """
-    walk = _GraphWalk(graph, root, groups=tuple(groups), extras=tuple(extras), markers=markers)
-    if graph.conflicts:
+    walk = _GraphWalk(rows, root, request, has_conflicts=bool(conflicts))
+    if conflicts:
         walk.run()
-        walk.refuse_conflicts()
+        walk.refuse_conflicts(conflicts)
     positions = sorted(walk.run() - {root})
-    validation.one_version_each(
-        ((graph.nodes[position].name, graph.nodes[position].version) for position in positions),
-        subject="the lock needs",
-    )
+    needed = ((rows[position].get_required("name", str), rows[position].get("version", str)) for position in positions)
+    validation.one_version_each(needed, subject="the lock needs")
     return positions
 
 
 class _GraphWalk:
     """One question to one graph; what is learnt of active choices stays from one run to the next."""
 
-    def __init__(
-        self, graph: Graph, root: int, *, groups: tuple[str, ...], extras: tuple[str, ...], markers: Environment
-    ) -> None:
-        self._graph = graph
+    def __init__(self, rows: Sequence[LockTable], root: int, request: Request, *, has_conflicts: bool) -> None:
+        self._rows = rows
         self._root = root
-        self._groups = groups
-        self._extras = extras
-        self._markers = markers
-        name = graph.nodes[root].name
+        self._request = request
+        self._has_conflicts = has_conflicts
+        name = rows[root].get_required("name", str)
         self._active = {
             ConflictItem(package=name),
-            *(ConflictItem(package=name, extra=extra) for extra in extras),
-            *(ConflictItem(package=name, group=group) for group in groups),
+            *(ConflictItem(package=name, extra=extra) for extra in request.extras),
+            *(ConflictItem(package=name, group=group) for group in request.groups),
         }
         self._by_name: dict[str, list[int]] = {}
-        for position, node in enumerate(graph.nodes):
-            self._by_name.setdefault(node.name, []).append(position)
+        for position, row in enumerate(rows):
+            self._by_name.setdefault(row.get_required("name", str), []).append(position)
         self._verdicts: dict[str, bool] = {}
 
     def run(self) -> set[int]:
         """Return what is reached, and remember every extra that an edge switched on."""
         self._verdicts.clear()
-        reached = {self._root}
-        queue = deque((self._root, extra) for extra in (None, *self._extras))
+        queue = deque((self._root, extra) for extra in (None, *self._request.extras))
         seen = set(queue)
-        for edge in self._seeds():
-            self._follow(edge, queue, seen, reached)
-        while queue:
+        groups = self._rows[self._root].get_table("dev-dependencies")
+        edges = [edge for group in self._request.groups for edge in groups.get_tables(group)]
+        while True:
+            for step in (step for edge in edges for step in self._follow(edge)):
+                if step not in seen:
+                    seen.add(step)
+                    queue.append(step)
+            if not queue:
+                return {position for position, _ in seen}
             position, extra = queue.popleft()
-            node = self._graph.nodes[position]
-            for edge in node.dependencies if extra is None else node.extras.get(extra, ()):
-                self._follow(edge, queue, seen, reached)
-        return reached
+            row = self._rows[position]
+            edges = (
+                row.get_tables("dependencies")
+                if extra is None
+                else row.get_table("optional-dependencies").get_tables(extra)
+            )
 
-    def refuse_conflicts(self) -> None:
+    def refuse_conflicts(self, conflicts: Sequence[Sequence[LockTable]]) -> None:
         """Raise `LockError` naming the active choices of every set that has more than one."""
-        clashes = [sorted(self._active & conflict, key=str) for conflict in self._graph.conflicts]
+        clashes = [sorted(self._active & set(map(_item, conflict)), key=str) for conflict in conflicts]
         worded = [" with ".join(str(choice) for choice in clash) for clash in clashes if len(clash) > 1]
         if worded:
             raise LockError(
@@ -143,52 +118,45 @@ class _GraphWalk:
                 hint="choose one of each in `groups` and `extras`, or give each its own layer and function",
             )
 
-    def _seeds(self) -> Iterator[Edge]:
-        for group in self._groups:
-            yield from self._graph.nodes[self._root].groups.get(group, ())
+    def _follow(self, edge: LockTable) -> Iterator[tuple[int, str | None]]:
+        """Yield where *edge* leads to, with each extra that it asks for, if it is taken."""
+        name, extras = edge.get_required("name", str), edge.get_strings("extra")
+        added = {ConflictItem(package=name, extra=extra) for extra in extras} if self._has_conflicts else set()
+        if self._applies(edge, added - self._active):
+            if not added <= self._active:
+                self._active |= added
+                self._verdicts.clear()
+            position = self._position(edge, name)
+            yield from ((position, extra) for extra in (None, *extras))
 
-    def _follow(
-        self,
-        edge: Edge,
-        queue: deque[tuple[int, str | None]],
-        seen: set[tuple[int, str | None]],
-        reached: set[int],
-    ) -> None:
-        added = (
-            {ConflictItem(package=edge.name, extra=extra) for extra in edge.extras} if self._graph.conflicts else set()
-        )
-        if not self._applies(edge.marker, added - self._active):
-            return
-        if not added <= self._active:
-            self._active |= added
-            self._verdicts.clear()
-        position = self._position(edge)
-        reached.add(position)
-        for extra in (None, *edge.extras):
-            if (position, extra) not in seen:
-                seen.add((position, extra))
-                queue.append((position, extra))
-
-    def _applies(self, marker: str | None, added: set[ConflictItem]) -> bool:
+    def _applies(self, edge: LockTable, added: set[ConflictItem]) -> bool:
+        marker = edge.get("marker", str)
         if marker is None:
             return True
-        if added or (verdict := self._verdicts.get(marker)) is None:
-            verdict = self._evaluate(marker, added)
+        verdict = None if added else self._verdicts.get(marker)
+        if verdict is None:
+            codes = {choice.code for choice in self._active | added}
+            verdict = holds(edge.get_as("marker", parse_marker), codes, self._request.target.markers)
         if not added:
             self._verdicts[marker] = verdict
         return verdict
 
-    def _evaluate(self, marker: str, added: set[ConflictItem]) -> bool:
-        return holds(parse_marker(marker), {choice.code for choice in self._active | added}, self._markers)
-
-    def _position(self, edge: Edge) -> int:
+    def _position(self, edge: LockTable, name: str) -> int:
+        """Return the row that *edge* means, which tells version and source where the name alone is ambiguous."""
+        version, source = edge.get("version", str), edge.get("source", dict)
         found = [
             position
-            for position in self._by_name.get(edge.name, ())
-            if edge.version in {None, self._graph.nodes[position].version}
-            and edge.source in {None, self._graph.nodes[position].source}
+            for position in self._by_name.get(name, ())
+            if version in {None, self._rows[position].get("version", str)}
+            and source in (None, self._rows[position].get("source", dict))
         ]
         if len(found) != 1:
             problem = "is not locked" if not found else "is locked more than once"
-            raise LayoutError(f"a dependency on `{edge.name}` {edge.version or ''} {problem}".replace("  ", " "))
+            raise LayoutError(f"a dependency on `{name}` {version or ''} {problem}".replace("  ", " "))
         return found[0]
+
+
+def _item(row: LockTable) -> ConflictItem:
+    return ConflictItem(
+        package=row.get_required("package", str), extra=row.get("extra", str), group=row.get("group", str)
+    )

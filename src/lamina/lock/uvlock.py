@@ -20,7 +20,7 @@ from lamina.lock import pyproject, staleness, validation
 from lamina.lock.packages import Packages
 from lamina.lock.reading import LayoutError, LockTable, load, sha256_of, worded, written_by
 from lamina.lock.types import Lock
-from lamina.lock.uvgraph import ConflictItem, Edge, Graph, UvPackage, reach
+from lamina.lock.uvgraph import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,12 +61,11 @@ def _answer(request: Request, document: LockTable) -> Lock:
     validation.python_fits(document.get_as("requires-python", SpecifierSet), target, subject=f"`{path}`")
     staleness.refuse_uv(project, workspace, rows[root], document, request=request)
     validation.some_environment_fits(document.get_sequence_as("supported-markers", Marker), target, path=path)
-    graph = Graph(nodes=tuple(_node(row) for row in rows), conflicts=_conflicts(document))
-    node = graph.nodes[root]
     # uv writes no row for an extra or a group that is empty.
-    groups, extras = {*node.groups, *project.groups}, {*node.extras, *(project.extras or ())}
+    groups = {*rows[root].get_table("dev-dependencies"), *project.groups}
+    extras = {*rows[root].get_table("optional-dependencies"), *(project.extras or ())}
     validation.names_known(request, groups=groups, extras=extras)
-    reached = reach(graph, root, groups=request.groups, extras=request.extras, markers=target.markers)
+    reached = reach(rows, root, document.get_arrays("conflicts"), request)
     pylock = _pylock([rows[position] for position in reached], document, request)
     inputs = dict.fromkeys((path, *(file.path for file in (project, workspace) if file.exists)))
     return Lock(path=path, pylock=pylock, inputs=tuple(inputs), groups=(), extras=())
@@ -97,48 +96,6 @@ def _source(row: LockTable) -> tuple[str, str]:
         if kind in source:
             return kind, source.get_required(kind, str)
     raise LayoutError(f"{worded(row)} has a source that lamina does not know: {', '.join(source)}")
-
-
-def _node(row: LockTable) -> UvPackage:
-    extras, groups = row.get_table("optional-dependencies"), row.get_table("dev-dependencies")
-    return UvPackage(
-        name=row.get_required("name", str),
-        version=row.get("version", str),
-        source=_frozen(row),
-        dependencies=_edges(row, "dependencies"),
-        extras={name: _edges(extras, name) for name in extras},
-        groups={name: _edges(groups, name) for name in groups},
-    )
-
-
-def _edges(table: LockTable, key: str) -> tuple[Edge, ...]:
-    return tuple(
-        Edge(
-            name=row.get_required("name", str),
-            version=row.get("version", str),
-            source=_frozen(row) if "source" in row else None,
-            extras=tuple(row.get_strings("extra")),
-            marker=row.get("marker", str),
-        )
-        for row in table.get_tables(key)
-    )
-
-
-def _frozen(row: LockTable) -> tuple[tuple[str, str], ...]:
-    source = row.get_table("source")
-    return tuple(sorted((key, source.get_required(key, str)) for key in source))
-
-
-def _conflicts(document: LockTable) -> tuple[frozenset[ConflictItem], ...]:
-    return tuple(
-        frozenset(
-            ConflictItem(
-                package=item.get_required("package", str), extra=item.get("extra", str), group=item.get("group", str)
-            )
-            for item in conflict
-        )
-        for conflict in document.get_arrays("conflicts")
-    )
 
 
 def _pylock(rows: Iterable[LockTable], document: LockTable, request: Request) -> Pylock:

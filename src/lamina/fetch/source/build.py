@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
 from lamina.bytecode.interpreter import search
-from lamina.core.errors import LocalBuildError, MissingExtraError
+from lamina.core.errors import FetchError, LocalBuildError, MissingExtraError
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 from lamina.fetch.source.admission import admit, admitted
-from lamina.fetch.source.checkout import checkout
-from lamina.fetch.source.identity import content_of
-from lamina.fetch.source.nearest import nearest
+from lamina.fetch.source.tree import USERINFO, source_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +42,6 @@ UV_CACHE = "uv"
 _EPOCH_SECONDS = 315_532_800
 """1980-01-01 in seconds since 1970: the first date that a zip can hold."""
 _SHOWN_LINES = 20
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +101,7 @@ def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
     """Return the wheel that ``uv build`` makes inside *directory*."""
     source, program = pin.source, _uv(pin)
     workshop.reporter.note(f"Building `{source.name}` {pin.version}: this runs the code of {_where(pin)}")
-    place = _sources(pin, directory, workshop)
+    place = source_tree(pin, directory / "source", workshop.fetch)
     output = directory / "wheel"
     arguments = [program, "build", "--wheel", "--no-sources", "--color", "never", "--out-dir", str(output)]
     arguments += [
@@ -119,7 +119,7 @@ def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
         stderr=subprocess.STDOUT,
         check=False,
     )
-    log = _USERINFO.sub("", done.stdout.decode("utf-8", "replace")).strip()
+    log = USERINFO.sub("", done.stdout.decode("utf-8", "replace")).strip()
     found = sorted(output.glob("*.whl"))
     if done.returncode or len(found) != 1:
         end = "\n".join(log.splitlines()[-_SHOWN_LINES:])
@@ -140,64 +140,6 @@ def _where(pin: SourcePin) -> str:
             return f"`{url}` at {commit[:12]}"
         case _:
             assert_never(pin.source)
-
-
-def _sources(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
-    """Return the sources, copied or unpacked into *directory*, so that building changes nothing and sees nothing else."""
-    place = directory / "source"
-    match pin.source:
-        case DirectorySource() as source:
-            for path, origin in content_of(source).files:
-                (place / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(origin, place / path)
-                (place / path).chmod(0o755 if os.access(origin, os.X_OK) else 0o644)
-            return place
-        case VcsSource() as source:
-            checkout(source, place)
-            return _inside(place, source.subdirectory, pin)
-        case SdistSource() as source:
-            archive = workshop.fetch(
-                Pin(
-                    name=source.name,
-                    version=pin.version,
-                    filename=source.filename,
-                    sha256=source.sha256,
-                    url=source.url,
-                    path=source.path,
-                    size=source.size,
-                    index=source.index,
-                )
-            )
-            place.mkdir()
-            return _inside(_unpacked(archive, place, pin), source.subdirectory, pin)
-        case _:
-            assert_never(pin.source)
-
-
-def _unpacked(archive: Path, place: Path, pin: SourcePin) -> Path:
-    """Return the one directory inside the archive of sources."""
-    import tarfile  # noqa: PLC0415 - only archives of sources need them
-    import zipfile  # noqa: PLC0415
-
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                # It keeps every member inside, and makes no links.
-                file.extractall(place)  # noqa: S202
-        else:
-            with tarfile.open(archive) as file:
-                file.extractall(place, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
-        raise LocalBuildError(f"`{pin.filename}` cannot be unpacked: {error}") from error
-    found = [path for path in place.iterdir() if path.is_dir()]
-    return found[0] if len(found) == 1 else place
-
-
-def _inside(place: Path, subdirectory: str | None, pin: SourcePin) -> Path:
-    inside = place / (subdirectory or "")
-    if not inside.resolve().is_relative_to(place.resolve()) or not inside.is_dir():
-        raise LocalBuildError(f"`{pin.source.name}` is locked with a subdirectory that is not there: `{subdirectory}`")
-    return inside
 
 
 def _uv(pin: SourcePin) -> str:
@@ -239,7 +181,7 @@ def _with_suggestion(error: LocalBuildError, pin: SourcePin, workshop: Workshop)
     """Return *error* with the nearest version that needs no building; only an index can know one."""
     if not isinstance(pin.source, SdistSource) or workshop.index.offline:
         return error
-    found = nearest(pin, workshop.target, workshop.index)
+    found = _nearest(pin, workshop.target, workshop.index)
     advice = (
         f"`{found}` is the nearest version with a wheel for {workshop.target}: require it, and lock again"
         if found
@@ -247,3 +189,31 @@ def _with_suggestion(error: LocalBuildError, pin: SourcePin, workshop: Workshop)
         "machine like the target, put it on an index of your own, and lock again"
     )
     return LocalBuildError(str(error), hint="\n".join(filter(None, (error.hint, advice))))
+
+
+def _nearest(pin: SourcePin, target: Target, index: PackageIndex) -> str | None:
+    """
+    Return ``name==version`` of the next later version with a wheel that *target* takes, else of the last earlier one.
+
+    One question to each configured index; ``None`` where none knows one, or none can be asked.
+    """
+    try:
+        filenames = index.filenames(pin.source.name)
+        locked = Version(pin.version)
+    except (FetchError, InvalidVersion):
+        # A suggestion is not worth an error of its own.
+        return None
+    wanted = frozenset(target.tags)
+    versions = {version for filename in filenames if (version := _version_for(filename, pin.name, wanted)) is not None}
+    later = sorted(version for version in versions if version > locked and not version.is_prerelease)
+    earlier = sorted(version for version in versions if version < locked)
+    found = later[0] if later else earlier[-1] if earlier else None
+    return f"{pin.source.name}=={found}" if found else None
+
+
+def _version_for(filename: str, name: str, wanted: frozenset[object]) -> Version | None:
+    try:
+        project, version, _, tags = parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        return None
+    return version if project == name and tags & wanted else None

@@ -45,40 +45,24 @@ def identify(source: Source) -> SourcePin:
     A directory is who its content is, as far as git does not ignore it: names and bytes, neither times nor modes nor where it
     is. Raises LocalBuildError where it cannot be read, or is no project.
     """
+    version, inputs = source.version, tuple[Path, ...]()
     match source:
-        case SdistSource():
-            digest = _digest("sdist", source.sha256, source.subdirectory) if source.subdirectory else source.sha256
-            return SourcePin(
-                name=source.name,
-                version=source.version or _DYNAMIC,
-                filename=source.filename,
-                sha256=digest,
-                source=source,
-            )
-        case VcsSource():
-            digest = _digest("git", source.name, source.commit, source.subdirectory)
-            inside = f"#subdirectory={source.subdirectory}" if source.subdirectory else ""
-            label = f"git+{source.url}@{source.commit}{inside}"
-            return SourcePin(
-                name=source.name,
-                version=source.version or _DYNAMIC,
-                filename=label,
-                sha256=digest,
-                source=source,
-            )
+        case SdistSource(filename=label, sha256=digest, subdirectory=subdirectory):
+            digest = _digest("sdist", digest, subdirectory) if subdirectory else digest
+        case VcsSource(commit=commit, subdirectory=subdirectory):
+            digest = _digest("git", source.name, commit, subdirectory)
+            label = f"git+{source.url}@{commit}" + (f"#subdirectory={subdirectory}" if subdirectory else "")
         case DirectorySource():
             content = content_of(source)
             files = ((path, hashlib.sha256(origin.read_bytes()).hexdigest()) for path, origin in content.files)
-            return SourcePin(
-                name=source.name,
-                version=source.version or _static_version(source.path) or _DYNAMIC,
-                filename=f"{source.name} (local)",
-                sha256=_digest("directory", source.name, fingerprint(files)),
-                source=source,
-                inputs=content.inputs,
-            )
+            digest = _digest("directory", source.name, fingerprint(files))
+            label, inputs = f"{source.name} (local)", content.inputs
+            version = version or _static_version(source.path)
         case _:
             assert_never(source)
+    return SourcePin(
+        name=source.name, version=version or _DYNAMIC, filename=label, sha256=digest, source=source, inputs=inputs
+    )
 
 
 def content_of(source: DirectorySource) -> Content:
