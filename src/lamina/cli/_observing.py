@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
     from lamina.aws.api.telemetry import DeployedFunction
-    from lamina.coldstart.traffic import Seen
+    from lamina.coldstart.traffic import ObservedColdStart
 
 __all__ = ["Sources", "run", "tell"]
 
@@ -103,7 +103,7 @@ def _moment(text: str | None) -> dt.datetime | None:
 
 
 def _groups(
-    arguments: argparse.Namespace, seen: tuple[Seen, ...], deployed: DeployedFunction, sources: Sources
+    arguments: argparse.Namespace, seen: tuple[ObservedColdStart, ...], deployed: DeployedFunction, sources: Sources
 ) -> tuple[Group, ...]:
     moment = _moment(arguments.split)
     if moment is not None:

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     function, command = split(arguments.words)
     artifacts = open_build(arguments)
     world = find_world(arguments, artifacts, function)
-    result = run_command(world, command, project=artifacts.project, borrowed=arguments.borrowed)
+    result = run_command(world, command, project=artifacts.project, tools=arguments.borrowed)
     if result.mode_reason is not None:
         Console.of(arguments).warn(
             f"{result.mode_reason}; the same files were found by path",
