@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamina.aws.api.telemetry import ColdStart, LoggedLine
-from lamina.coldstart.traffic import Percentiles, Seen, by_version, logged, split, traced
+from lamina.coldstart.traffic import ObservedColdStart, Percentiles, by_version, logged, split, traced
 
 _NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
 
-def _seen(minute: int, milliseconds: float, version: str | None = None) -> Seen:
-    return Seen(moment=_NOON + dt.timedelta(minutes=minute), milliseconds=milliseconds, version=version)
+def _seen(minute: int, milliseconds: float, version: str | None = None) -> ObservedColdStart:
+    return ObservedColdStart(moment=_NOON + dt.timedelta(minutes=minute), milliseconds=milliseconds, version=version)
 
 
 def test_percentiles() -> None:
@@ -69,4 +69,4 @@ def test_traces() -> None:
     """X-Ray does not say which version it was."""
     found = traced([ColdStart(trace_id="1-a", kind="init", began=_NOON, milliseconds=12.0)])
 
-    assert (Seen(moment=_NOON, milliseconds=12.0, version=None),) == found
+    assert (ObservedColdStart(moment=_NOON, milliseconds=12.0, version=None),) == found

@@ -25,13 +25,13 @@ def _run(
     environment: FunctionEnvironment,
     command: Sequence[str],
     *,
-    borrowed: Sequence[str] = (),
+    tools: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
     project = environment.scratch.parent.parent.parent
     written: list[bytes] = []
     result = run_command(
-        environment, command, project=project, borrowed=borrowed, environ=environ or {}, on_log=written.append
+        environment, command, project=project, tools=tools, environ=environ or {}, on_log=written.append
     )
     return result.exit_code, b"".join(written).decode()
 
@@ -80,8 +80,8 @@ def test_project_stays_writable(make_environment: MakeEnvironment, mode: Mode, t
         assert "Read-only file system" in output
 
 
-def test_borrowed_distribution(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A borrowed distribution comes with what it requires and its commands, and the rest of its environment stays away."""
+def test_tool_of_the_project(make_environment: MakeEnvironment, mode: Mode) -> None:
+    """A distribution comes with what it requires and its commands, and the rest of its environment stays away."""
     environment = make_environment("", layers=[{"python/dep.py": "N = 2"}], mode=mode)
     code = (
         "import dep, importlib.util, iniconfig, pluggy, pytest; "
@@ -89,28 +89,28 @@ def test_borrowed_distribution(make_environment: MakeEnvironment, mode: Mode) ->
     )
     environ = {"VIRTUAL_ENV": sys.prefix}
 
-    assert (0, "2 None None\n") == _run(environment, ["python", "-c", code], borrowed=["pytest"], environ=environ)
-    _, version = _run(environment, ["pytest", "--version"], borrowed=["PyTest"], environ=environ)
+    assert (0, "2 None None\n") == _run(environment, ["python", "-c", code], tools=["pytest"], environ=environ)
+    _, version = _run(environment, ["pytest", "--version"], tools=["PyTest"], environ=environ)
     assert f"pytest {pytest.__version__}\n" == version
 
 
-def test_borrowed_directory(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
+def test_directory_of_tools(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
     """A directory is put last on the path as it is."""
     environment = make_environment("", layers=[{"python/dep.py": "N = 'layer'"}], mode=mode)
     for name in ("dep", "tool"):
         (tmp_path / "tools").mkdir(exist_ok=True)
         (tmp_path / "tools" / f"{name}.py").write_text("N = 'directory'")
 
-    borrowed = [str(tmp_path / "tools")]
+    tools = [str(tmp_path / "tools")]
     assert (0, "layer directory\n") == _run(
-        environment, ["python", "-c", "import dep, tool; print(dep.N, tool.N)"], borrowed=borrowed
+        environment, ["python", "-c", "import dep, tool; print(dep.N, tool.N)"], tools=tools
     )
 
 
 def test_unknown_distribution(make_environment: MakeEnvironment) -> None:
     """All distributions that the environment lacks are named, with the closest ones."""
     with pytest.raises(ConfigError) as caught:
-        _run(make_environment(""), ["true"], borrowed=["pytset", "pytest"], environ={"VIRTUAL_ENV": sys.prefix})
+        _run(make_environment(""), ["true"], tools=["pytset", "pytest"], environ={"VIRTUAL_ENV": sys.prefix})
 
     site = Path(sys.prefix) / "lib" / f"python{MINOR}" / "site-packages"
     assert f"`{site}` does not hold `pytset` (did you mean `pytest`?)" == str(caught.value)
@@ -119,7 +119,7 @@ def test_unknown_distribution(make_environment: MakeEnvironment) -> None:
 def test_environment_of_another_minor(make_environment: MakeEnvironment, tmp_path: Path) -> None:
     """An environment that the target's interpreter cannot use is refused."""
     with pytest.raises(ConfigError) as caught:
-        _run(make_environment(""), ["true"], borrowed=["pytest"], environ={})
+        _run(make_environment(""), ["true"], tools=["pytest"], environ={})
 
     assert f"`{tmp_path / '.venv'}` is not a virtual environment of Python {MINOR}" == str(caught.value)
 

@@ -12,7 +12,8 @@ import pytest
 from built import function
 from lamina.core.errors import ConfigError
 from lamina.local.facts import facts
-from lamina.local.invoke import ExecutionEnvironment, FunctionError, invoke
+from lamina.local.invoke import ExecutionEnvironment, invoke
+from lamina.local.response import FunctionError
 
 if TYPE_CHECKING:
     from built import MakeEnvironment

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     function, command = _split(arguments.words)
     artifacts = open_build(arguments)
     world = find_world(arguments, artifacts, function)
-    result = run_command(world, command, project=artifacts.project, borrowed=arguments.borrowed)
+    result = run_command(world, command, project=artifacts.project, tools=arguments.borrowed)
     if result.mode_reason is not None:
         warn_of_mode(result.mode_reason, Console.of(arguments))
     return result.exit_code

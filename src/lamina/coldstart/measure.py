@@ -15,7 +15,6 @@ from lamina.coldstart import trace
 from lamina.coldstart.quantiles import Quartiles
 from lamina.core.reporter import SILENT
 from lamina.local.facts import facts
-from lamina.local.invoke import reported
 from lamina.local.response import Failure, Response
 from lamina.local.runtime_api import Event
 from lamina.local.runtime_process import RuntimeProcess, exit_words
@@ -242,7 +241,7 @@ def _send(
         if isinstance(outcome, Response):
             continue
         if isinstance(outcome, Failure):
-            reasons.append(_reported(outcome))
+            reasons.append(str(outcome.error))
             continue
         reasons.append(exit_words(outcome) if outcome is not None else f"no answer in {patience:g} s")
         break
@@ -251,13 +250,8 @@ def _send(
 
 def _words(failure: Failure | None, ended: Ended | None, patience: float) -> str:
     if failure is not None:
-        return _reported(failure)
+        return str(failure.error)
     if ended is not None:
         return exit_words(ended)
     limit = facts().limits.init_seconds
     return f"no event was asked for in {patience:g} s, and Lambda waits {limit:g} s"
-
-
-def _reported(failure: Failure) -> str:
-    error = reported(failure)
-    return f"{error.type}: {error.message}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lamina.aws.api.telemetry import DeployedFunction
-    from lamina.coldstart.traffic import Seen
+    from lamina.coldstart.traffic import ObservedColdStart
     from lamina.core.reporter import Reporter
 
 __all__ = ["ObservedGroup", "Question", "Sources", "document", "observe"]
@@ -100,7 +100,7 @@ def _groups(
 
 
 def _grouped(
-    seen: tuple[Seen, ...], deployed: DeployedFunction, sources: Sources, moment: dt.datetime | None
+    seen: tuple[ObservedColdStart, ...], deployed: DeployedFunction, sources: Sources, moment: dt.datetime | None
 ) -> tuple[Group, ...]:
     if moment is not None:
         return split(seen, moment)

@@ -72,25 +72,22 @@ def circumstances(runtime: str, cpu_share: float | None) -> Circumstances:
 
 def judge_budget(measurements: Sequence[Measurement], budget_ms: float) -> tuple[Verdict, ...]:
     """Return whether each median is at most *budget_ms*."""
-    return tuple(
-        Verdict(rule="budget", function=each.subject.function, limit_ms=budget_ms, measured_ms=_median(each))
-        for each in measurements
-    )
+    return tuple(_verdict("budget", each, budget_ms) for each in measurements)
 
 
 def judge_regression(measurements: Sequence[Measurement], baseline: Baseline, percent: float) -> tuple[Verdict, ...]:
     """Return whether each median is at most *percent* above the baseline's; functions that it does not know are passed over."""
     before = dict(baseline.functions)
     return tuple(
-        Verdict(
-            rule="regression",
-            function=each.subject.function,
-            limit_ms=before[each.subject.function] * (1 + percent / 100),
-            measured_ms=_median(each),
-        )
+        _verdict("regression", each, before[each.subject.function] * (1 + percent / 100))
         for each in measurements
         if each.subject.function in before
     )
+
+
+def _verdict(rule: str, measurement: Measurement, limit_ms: float) -> Verdict:
+    function = measurement.subject.function
+    return Verdict(rule=rule, function=function, limit_ms=limit_ms, measured_ms=_median(measurement))
 
 
 def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -> None:

@@ -86,7 +86,7 @@ class Trace:
 
 def prelude(*, traced: bool, stubbed: Sequence[str] = ()) -> str | None:
     """Return source to run in a process before its handler: the tracer, and empty modules instead of *stubbed*; nothing if neither."""
-    parts = [_source("stub"), f"stand_in({tuple(stubbed)!r})\n"] if stubbed else []
+    parts = [_source("stub"), f"install_stubs({tuple(stubbed)!r})\n"] if stubbed else []
     parts += [_source("tracer"), "install(report_fd)\n"] if traced else []
     return "".join([_FUTURE, *parts]) if parts else None
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.telemetry import ColdStart, LoggedLine
 
-__all__ = ["Group", "LayerLookup", "Percentiles", "Seen", "by_version", "logged", "split", "traced"]
+__all__ = ["Group", "LayerLookup", "ObservedColdStart", "Percentiles", "by_version", "logged", "split", "traced"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class ObservedColdStart:
     """One cold start."""
 
     moment: dt.datetime
@@ -68,30 +68,30 @@ class LayerLookup(Protocol):
         """Return ARNs of layer versions, none for a version that is gone."""
 
 
-def logged(lines: Sequence[LoggedLine]) -> tuple[Seen, ...]:
+def logged(lines: Sequence[LoggedLine]) -> tuple[ObservedColdStart, ...]:
     """Return the cold starts that *lines* of a log report."""
     return tuple(
-        Seen(moment=line.moment, milliseconds=report.cold_ms, version=line.version)
+        ObservedColdStart(moment=line.moment, milliseconds=report.cold_ms, version=line.version)
         for line in lines
         for report in parse(line.message)
         if report.cold_ms is not None
     )
 
 
-def traced(found: Sequence[ColdStart]) -> tuple[Seen, ...]:
+def traced(found: Sequence[ColdStart]) -> tuple[ObservedColdStart, ...]:
     """Return the cold starts that X-Ray saw; which version they were of, it does not say."""
-    return tuple(Seen(moment=each.began, milliseconds=each.milliseconds, version=None) for each in found)
+    return tuple(ObservedColdStart(moment=each.began, milliseconds=each.milliseconds, version=None) for each in found)
 
 
-def by_version(seen: Sequence[Seen], layers: LayerLookup) -> tuple[Group, ...]:
+def by_version(seen: Sequence[ObservedColdStart], layers: LayerLookup) -> tuple[Group, ...]:
     """Return a group for each version of the function, in the order in which they first appeared."""
-    versions: dict[str, list[Seen]] = {}
+    versions: dict[str, list[ObservedColdStart]] = {}
     for each in sorted(seen, key=lambda each: each.moment):
         versions.setdefault(each.version or "unknown", []).append(each)
     return tuple(_group(name, members, layers(name)) for name, members in versions.items())
 
 
-def split(seen: Sequence[Seen], moment: dt.datetime) -> tuple[Group, ...]:
+def split(seen: Sequence[ObservedColdStart], moment: dt.datetime) -> tuple[Group, ...]:
     """Return the cold starts before *moment*, and those from then on, as far as there are any."""
     sides = {
         "before": [each for each in seen if each.moment < moment],
@@ -100,7 +100,7 @@ def split(seen: Sequence[Seen], moment: dt.datetime) -> tuple[Group, ...]:
     return tuple(_group(name, members, ()) for name, members in sides.items() if members)
 
 
-def _group(name: str, members: Sequence[Seen], layers: tuple[str, ...]) -> Group:
+def _group(name: str, members: Sequence[ObservedColdStart], layers: tuple[str, ...]) -> Group:
     return Group(
         name=name,
         layers=layers,

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,7 +106,9 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
                 parent = environment.scratch.parent / "without"
                 parent.mkdir(exist_ok=True)
                 unpack.remove_unused(parent)
-                made[environment.layer] = Path(tempfile.mkdtemp(dir=parent))
+                # Known before it exists, so that whatever interrupts this leaves nothing behind.
+                made[environment.layer] = parent / uuid.uuid4().hex
+                made[environment.layer].mkdir()
                 _link(environment.layer, made[environment.layer], hidden=paths)
             layer = made[environment.layer]
             found.append(

@@ -52,15 +52,15 @@ def run_command(
     command: Sequence[str],
     *,
     project: Path,
-    borrowed: Sequence[str] = (),
+    tools: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
     on_log: Callable[[bytes], None] | None = None,
 ) -> CommandResult:
     """
     Run *command* in *environment* and wait for it; what it prints goes to *on_log*, or to lamina's own standard streams.
 
-    *borrowed* names distributions of the project's environment, or directories (with a separator), that come last on the search path.
-    Raises ConfigError for what cannot be borrowed, InvokeError if the command cannot be started.
+    *tools* names distributions of the project's environment, or directories (with a separator), that come last on the search path.
+    Raises ConfigError for what cannot be linked, InvokeError if the command cannot be started.
     """
     with ExitStack() as stack:
         runs = environment.scratch.parent / "runs"
@@ -74,7 +74,7 @@ def run_command(
             command=command,
             project=project,
             directory=directory,
-            borrowed=borrowed,
+            tools=tools,
             environ=environ,
         )
         process, mode, reason = environment.start(lambda mode: Process(run.request(mode), on_log=on_log))
@@ -94,7 +94,7 @@ class _Run:
     command: Sequence[str]
     project: Path
     directory: Path
-    borrowed: Sequence[str]
+    tools: Sequence[str]
     environ: Mapping[str, str]
 
     def request(self, mode: Mode) -> StartRequest:
@@ -123,7 +123,7 @@ class _Run:
         return f"python{self.environment.target.python[0]}.{self.environment.target.python[1]}"
 
     def _prepare(self, mode: Mode) -> None:
-        """Write the commands that stand for the interpreter, and link what is borrowed."""
+        """Write the commands that stand for the interpreter, and link the tools."""
         for made in (self._scripts, self._modules):
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir()
@@ -132,7 +132,7 @@ class _Run:
             virtualenv.write_command(
                 self._scripts / name, f'{shlex.quote(self.environment.python(mode))} {isolation} "$@"'
             )
-        names = [entry for entry in self.borrowed if os.sep not in entry]
+        names = [entry for entry in self.tools if os.sep not in entry]
         if names:
             target, python = self.environment.target, str(self._scripts / "python")
             site = virtualenv.site_packages(self.project, target, self.environ)
@@ -142,14 +142,14 @@ class _Run:
 
     def _variables(self, mode: Mode) -> dict[str, str]:
         directories = self.environment.directories(mode)
-        # Where the function's own process would look, and after it what is borrowed.
+        # Where the function's own process would look, and after it the tools.
         path = [
             directories.task,
             f"{directories.opt}/python/lib/{self._minor}/site-packages",
             f"{directories.opt}/python",
             directories.runtime,
             str(self._modules),
-            *(str(Path(entry).absolute()) for entry in self.borrowed if os.sep in entry),
+            *(str(Path(entry).absolute()) for entry in self.tools if os.sep in entry),
         ]
         variables = {name: self.environ[name] for name in _TERMINAL if name in self.environ}
         variables |= self.environment.variables(mode)

@@ -12,13 +12,13 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from lamina.core.errors import ConfigError
 from lamina.core.target import runtimes
 from lamina.local.facts import facts
 from lamina.local.process import Ended
-from lamina.local.response import Failure, Response
+from lamina.local.response import Failure, FunctionError, Response
 from lamina.local.runtime_api import Event
 from lamina.local.runtime_process import RuntimeProcess, exit_words
 
@@ -27,22 +27,13 @@ if TYPE_CHECKING:
 
     from lamina.local.environment import FunctionEnvironment, Mode
 
-__all__ = ["ExecutionEnvironment", "FunctionError", "InvocationResult", "invoke", "reported"]
+__all__ = ["ExecutionEnvironment", "InvocationResult", "invoke"]
 
 _MB = 1_048_576
 _EXIT_PATIENCE_SECONDS = 2
 _NO_MODULE = re.compile(r"No module named '([^'.]+)")
 # Module names that are not their distribution's.
 _MODULES = {"dateutil": "python-dateutil"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FunctionError:
-    """Why an invocation failed, in Lambda's words."""
-
-    type: str
-    message: str
-    stack_trace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,7 +217,7 @@ class ExecutionEnvironment:
     def _describe(self, request_id: str, outcome: Failure | Ended | None) -> FunctionError:
         """Word what went wrong: reported by the runtime, or found by looking at it."""
         if isinstance(outcome, Failure):
-            return reported(outcome)
+            return outcome.error
         if isinstance(outcome, Ended):
             kind = "Runtime.OutOfMemory" if outcome.killed_for_memory else "Runtime.ExitError"
             words = exit_words(outcome)
@@ -278,21 +269,6 @@ def invoke(
     """Send one event to a fresh process of *environment*; see `ExecutionEnvironment.invoke`."""
     with ExecutionEnvironment(environment, on_log=on_log) as session:
         return session.invoke(payload)
-
-
-def reported(failure: Failure) -> FunctionError:
-    """Return what the runtime client says in *failure*, as far as it can be read."""
-    try:
-        told: Any = json.loads(failure.payload)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        told = {}
-    return FunctionError(
-        type=str(told.get("errorType") or failure.error_type or "Unhandled"),
-        message=str(told.get("errorMessage") or ""),
-        stack_trace=tuple(map(str, told.get("stackTrace") or ())),
-    )
 
 
 def _timed_out(seconds: float) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from email.message import Message
     from io import BufferedIOBase
 
-__all__ = ["Failure", "Response", "error_document", "read_body", "too_large"]
+__all__ = ["Failure", "FunctionError", "Response", "error_document", "read_body", "too_large"]
 
 _CHUNK = 1 << 16
 
@@ -27,12 +27,39 @@ class Response:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FunctionError:
+    """Why an invocation failed, in Lambda's words."""
+
+    type: str
+    message: str
+    stack_trace: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """What the runtime reported instead of a response."""
 
     payload: bytes
     error_type: str | None
     """The type in the report's header; the payload usually says more."""
+
+    @property
+    def error(self) -> FunctionError:
+        """What the runtime client says, as far as it can be read."""
+        try:
+            told: Any = json.loads(self.payload)
+        except ValueError:
+            told = None
+        if not isinstance(told, dict):
+            told = {}
+        return FunctionError(
+            type=str(told.get("errorType") or self.error_type or "Unhandled"),
+            message=str(told.get("errorMessage") or ""),
+            stack_trace=tuple(map(str, told.get("stackTrace") or ())),
+        )
 
 
 def too_large(limit: int) -> Failure:

@@ -1,5 +1,5 @@
 """
-Lend development tools to a function's environment: chosen distributions of the project's virtual environment, and what they require, but nothing else.
+Link development tools into a function's environment: chosen distributions of the project's virtual environment, and what they require, but nothing else.
 
 Were the whole environment on the path, nothing could be missing any more; so each file that a chosen distribution records is linked into
 a directory of its own.

@@ -90,6 +90,6 @@ class Finder:
         """Leave it empty."""
 
 
-def stand_in(names: tuple[str, ...]) -> None:
+def install_stubs(names: tuple[str, ...]) -> None:
     """Let *names* be found."""
     sys.meta_path.append(Finder(names))

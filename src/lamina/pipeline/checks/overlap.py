@@ -148,17 +148,11 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
 
 def _against_stdlib(module: str, names: Sequence[str], *, is_regular: bool) -> Finding:
     if is_regular:
-        return warning(
-            "shadowed-stdlib",
-            names[0],
-            f"{listed(names)}: its own `{module}` hides the standard library's, for every distribution too; rename it",
+        fact = (
+            f"{listed(names)}: its own `{module}` hides the standard library's, for every distribution too; rename it"
         )
-    return error(
-        "hidden-module",
-        names[0],
-        f"{listed(names)}: the directory `{module}` has no `__init__.py`, and so the standard library's `{module}` is "
-        "imported instead of it; rename it",
-    )
+        return warning("shadowed-stdlib", names[0], fact)
+    return _hidden(module, names, f"the standard library's `{module}`")
 
 
 def _against_layer(module: str, names: Sequence[str], layer: str, view: View, *, is_regular: bool) -> Iterator[Finding]:
@@ -170,18 +164,15 @@ def _against_layer(module: str, names: Sequence[str], layer: str, view: View, *,
         # Directories without an `__init__.py` on both sides are one namespace package (PEP 420).
         return
     if is_regular:
-        yield warning(
-            "shadowed-layer",
-            names[0],
-            f"{listed(names)}: its own `{module}` hides `{module}` of layer `{layer}`; rename it",
-        )
+        fact = f"{listed(names)}: its own `{module}` hides `{module}` of layer `{layer}`; rename it"
+        yield warning("shadowed-layer", names[0], fact)
     else:
-        yield error(
-            "hidden-module",
-            names[0],
-            f"{listed(names)}: the directory `{module}` has no `__init__.py`, and so the package `{module}` of layer "
-            f"`{layer}` is imported instead of it; rename it",
-        )
+        yield _hidden(module, names, f"the package `{module}` of layer `{layer}`")
+
+
+def _hidden(module: str, names: Sequence[str], other: str) -> Finding:
+    fact = f"the directory `{module}` has no `__init__.py`, and so {other} is imported instead of it; rename it"
+    return error("hidden-module", names[0], f"{listed(names)}: {fact}")
 
 
 def _top_level(view: View) -> dict[str, bool]:

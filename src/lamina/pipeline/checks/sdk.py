@@ -68,7 +68,7 @@ class _Need(NamedTuple):
     owner: str
     version: str
     where: str
-    """``layer `common` `` or ``the runtime``."""
+    """``in layer `common` `` or ``of python3.13``, as messages say it."""
     requirement: Requirement
 
 
@@ -169,7 +169,7 @@ class _Seen:
             if name not in self._held and row is not None and row.version is not None:
                 known = self._family.requires.get((name, row.version), ())
                 for requirement in self._relevant(known):
-                    yield _Need(name, row.version, "of the runtime", requirement)
+                    yield _Need(name, row.version, self._dated(row), requirement)
 
     def _relevant(self, texts: Iterable[str]) -> Iterator[Requirement]:
         from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - seldom needed
@@ -193,9 +193,8 @@ class _Seen:
         if version is None or need.requirement.specifier.contains(version, prereleases=True):
             return None
         there = f"in layer `{held.layer.name}`" if held is not None else self._dated(row)
-        owner = need.where if need.where != "of the runtime" else self._dated(self._provided.get(need.owner))
         return (
-            f"`{need.owner}` {need.version} {owner} requires `{name}{need.requirement.specifier}`, and `{name}` {version} "
+            f"`{need.owner}` {need.version} {need.where} requires `{name}{need.requirement.specifier}`, and `{name}` {version} "
             f"{there} is imported"
         )
 
