@@ -150,22 +150,20 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
     _check(arguments)
     import random  # noqa: PLC0415
 
-    from lamina.coldstart import thresholds  # noqa: PLC0415
-    from lamina.coldstart.measure import Schedule, conduct  # noqa: PLC0415
-    from lamina.coldstart.variants import subjects  # noqa: PLC0415
+    from lamina.coldstart import measure, thresholds, variants  # noqa: PLC0415
 
     baseline = thresholds.read(arguments.baseline) if arguments.max_regression is not None else None
     with ExitStack() as stack:
         limit = _limit(arguments, console)
         if limit is not None:
             stack.enter_context(limit)
-        base = subjects(open_build(arguments), arguments.functions, options=_environment_options(arguments))
+        base = variants.subjects(open_build(arguments), arguments.functions, options=_environment_options(arguments))
         sides = [*base, *_variants(arguments, base, stack, console)]
         if arguments.svg is not None and len(sides) > 1:
             raise ConfigError("One chart is of one function", hint="name it, or take all of them: --html FILE")
-        measured = conduct(
+        measured = measure.conduct(
             sides,
-            Schedule(repeat=arguments.repeat, traced=min(_TRACED, arguments.repeat)),
+            measure.Schedule(repeat=arguments.repeat, traced=min(_TRACED, arguments.repeat)),
             chance=random.Random(arguments.seed),  # noqa: S311 - an order, not a secret
             limit=limit,
             reporter=console,
@@ -179,7 +177,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _environment_options(arguments: argparse.Namespace) -> EnvironmentOptions:
-    """Return how the command line wants worlds to be shown."""
+    """Return the options of function environments, from the command line."""
     from lamina.coldstart.variants import EnvironmentOptions  # noqa: PLC0415
     from lamina.local.environment import Mode, additional_variables  # noqa: PLC0415
 
@@ -264,8 +262,7 @@ def _judged(
     baseline: Baseline | None,
     console: Console,
 ) -> Study:
-    from lamina.coldstart import thresholds  # noqa: PLC0415
-    from lamina.coldstart.study import Study, compare  # noqa: PLC0415
+    from lamina.coldstart import study, thresholds  # noqa: PLC0415
 
     base = [each for each in measured if not each.subject.variant]
     now = thresholds.circumstances(
@@ -290,19 +287,19 @@ def _judged(
     if arguments.write_baseline:
         thresholds.write(arguments.baseline, base, now)
         console.note(f"baseline written: `{arguments.baseline}`")
-    return Study(
+    return study.Study(
         circumstances=now,
         repeat=arguments.repeat,
         seed=arguments.seed,
         measurements=measured,
-        comparisons=compare(measured),
+        comparisons=study.compare(measured),
         verdicts=tuple(verdicts),
     )
 
 
 def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None:
     from lamina.coldstart import study as studies  # noqa: PLC0415
-    from lamina.coldstart.table import lines  # noqa: PLC0415
+    from lamina.coldstart import table  # noqa: PLC0415
 
     for each in study.measurements:
         if each.mode_reason is not None:
@@ -312,7 +309,7 @@ def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None
     if arguments.json:
         print(json.dumps(studies.document(study), indent=2))
     else:
-        for line in lines(study, modules=arguments.modules):
+        for line in table.lines(study, modules=arguments.modules):
             print(line)
 
 
@@ -336,17 +333,15 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
 def _record(arguments: argparse.Namespace, console: Console) -> int:
     """Start each function once, with its events, and write the profile; 1 where one cannot start."""
     _refuse((), arguments)
-    from lamina.coldstart.measure import start  # noqa: PLC0415
-    from lamina.coldstart.profile import imported, record  # noqa: PLC0415
-    from lamina.coldstart.variants import subjects  # noqa: PLC0415
+    from lamina.coldstart import measure, profile, variants  # noqa: PLC0415
 
     artifacts = open_build(arguments)
-    chosen = subjects(artifacts, arguments.functions, options=_environment_options(arguments))
+    chosen = variants.subjects(artifacts, arguments.functions, options=_environment_options(arguments))
     events = _events(arguments.event, chosen)
     found: dict[str, frozenset[str]] = {}
     failures = 0
     for subject in chosen:
-        started = start(subject.environment, traced=True, events=events.get(subject.function, ()))
+        started = measure.start(subject.environment, traced=True, events=events.get(subject.function, ()))
         if started.failure is not None or started.trace is None:
             console.warn(f"`{subject.function}` cannot start and was not recorded: {started.failure}")
             failures += 1
@@ -356,9 +351,9 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
                 f"`{subject.function}` failed with an event: {reason}",
                 hint="what it would have imported after that was not recorded",
             )
-        found[subject.function] = imported(started.trace)
+        found[subject.function] = profile.imported(started.trace)
         console.note(f"`{subject.function}`: {len(found[subject.function])} modules of its layers")
-    path = record(artifacts.project, found, fresh=arguments.fresh)
+    path = profile.record(artifacts.project, found, fresh=arguments.fresh)
     if arguments.json:
         counts = {name: len(found[name]) for name in sorted(found)}
         print(json.dumps({"version": "1", "kind": "profile", "path": str(path), "modules": counts}, indent=2))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
-from lamina.cli.options import add_plan, add_regions
+from lamina.cli.options import add_plan, add_regions, project_of
 from lamina.cli.publish import build_service, layer_lines
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
@@ -57,10 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Build, plan, and unless only the plan was asked for, publish and deploy; 1 where a finding is an error, or where `--check` sees a change."""
     import tempfile  # noqa: PLC0415
 
-    from lamina.project import config  # noqa: PLC0415
-
     _check(arguments)
-    project = config.find_project(Path(arguments.project or "."))
+    project = project_of(arguments)
     with Console.of(arguments) as console, tempfile.TemporaryDirectory(prefix="lamina-deploy-") as directory:
         return _run(arguments, project, Path(directory), console)
 
@@ -77,21 +75,20 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
-    from lamina.aws.deploy.service import ServiceDeployment, load, select  # noqa: PLC0415
-    from lamina.aws.publish.desired import desired_layers  # noqa: PLC0415
-    from lamina.aws.publish.destination import connect  # noqa: PLC0415
+    from lamina.aws.deploy import service  # noqa: PLC0415
+    from lamina.aws.publish import desired, destination  # noqa: PLC0415
 
-    publishing, deploying = load(project)
+    publishing, deploying = service.load(project)
     publishing = publishing.at(arguments.region)
-    connected = cache(partial(connect, publishing))
+    connected = cache(partial(destination.connect, publishing))
     built = build_service(project, publishing, connected, directory=directory, console=console)
     if not built.ok:
         return 1
     # A function has one target: the first.
-    chosen = select(built.builds[0], arguments.function)
+    chosen = service.select(built.builds[0], arguments.function)
     deploying.check(chosen.service, [package.name for package in chosen.packages])
-    layers = desired_layers(built.builds[:1], publishing)
-    deployment = ServiceDeployment(
+    layers = desired.desired_layers(built.builds[:1], publishing)
+    deployment = service.ServiceDeployment(
         build=chosen,
         layers=layers,
         config=replace(deploying, alias=arguments.alias or deploying.alias),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from lamina.pipeline.context import BuildOptions
 
@@ -19,6 +20,7 @@ __all__ = [
     "asked",
     "build_options",
     "days",
+    "project_of",
 ]
 
 
@@ -30,6 +32,15 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     volume = common.add_mutually_exclusive_group()
     volume.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks of failures")
     volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but failures")
+
+
+def project_of(arguments: argparse.Namespace) -> Path:
+    """Return the directory of the service that the command line means; raises ConfigError if there is none."""
+    from pathlib import Path  # noqa: PLC0415 - a build with nothing to do does without
+
+    from lamina.project.file import find_project  # noqa: PLC0415
+
+    return find_project(Path(arguments.project or "."))
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
@@ -58,18 +69,9 @@ def asked(arguments: argparse.Namespace) -> dict[str, object]:
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
     """Return what the command line asks of the pipeline."""
-    from lamina.pipeline.context import BuildOptions  # noqa: PLC0415 - a build with nothing to do never asks
-    from lamina.project.service import Overrides  # noqa: PLC0415
+    from lamina.pipeline.last_build import options_of  # noqa: PLC0415 - a build with nothing to do never asks
 
-    return BuildOptions(
-        overrides=Overrides(
-            runtime=arguments.runtime,
-            architecture=arguments.architecture,
-            groups=tuple(arguments.group),
-            extras=tuple(arguments.extra),
-        ),
-        offline=arguments.offline,
-    )
+    return options_of(asked(arguments), offline=arguments.offline)
 
 
 def add_regions(parser: argparse.ArgumentParser) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
-from lamina.cli.options import add_regions, days
+from lamina.cli.options import add_regions, days, project_of
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, megabytes
 
@@ -65,21 +64,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look at what is there, say what is not needed, and with `--apply` delete it."""
-    from lamina.aws.prune import service  # noqa: PLC0415
-    from lamina.aws.prune.apply import delete_objects  # noqa: PLC0415
+    from lamina.aws.prune import apply, service  # noqa: PLC0415
     from lamina.aws.prune.plan import RetentionRules  # noqa: PLC0415
-    from lamina.aws.publish.config import load  # noqa: PLC0415
-    from lamina.aws.publish.destination import connect  # noqa: PLC0415
-    from lamina.project import config  # noqa: PLC0415
+    from lamina.aws.publish import config, destination  # noqa: PLC0415
 
-    project = config.find_project(Path(arguments.project or "."))
-    publishing = load(project).at(arguments.region)
+    project = project_of(arguments)
+    publishing = config.load(project).at(arguments.region)
     if arguments.objects and publishing.bucket is None:
         raise ConfigError("`--objects` needs a `bucket` in `[tool.lamina.publish]`")
     rules = RetentionRules(keep=arguments.keep, keep_days=arguments.keep_days)
     names = None if arguments.all else arguments.layer or service.layer_names(project, publishing)
     with Console.of(arguments) as console:
-        plan = service.plan_everywhere(connect(publishing), names, rules, reporter=console)
+        plan = service.plan_everywhere(destination.connect(publishing), names, rules, reporter=console)
         if arguments.objects:
             plan = replace(plan, buckets=service.survey_buckets(plan.going, publishing, reporter=console))
         console.close()
@@ -92,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
                 # What those need that were spared is to stay, too.
                 plan = replace(plan, buckets=service.survey_buckets(plan.going, publishing, reporter=console))
             for unneeded in plan.buckets:
-                delete_objects(unneeded, reporter=console)
+                apply.delete_objects(unneeded, reporter=console)
     if arguments.json:
         print(json.dumps(plan.document(applied=arguments.apply), indent=2))
     else:
@@ -105,12 +101,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _delete(place: Destination, found: PruneSurvey, console: Console) -> tuple[VersionRow, ...]:
     """Delete what was *found* in *place*, say what was spared, and return what was deleted."""
-    from lamina.aws.prune.apply import delete_versions  # noqa: PLC0415
-    from lamina.aws.prune.service import SPARED  # noqa: PLC0415
+    from lamina.aws.prune import apply, service  # noqa: PLC0415
 
-    pruned = delete_versions(place.services.inventory, found, reporter=console)
+    pruned = apply.delete_versions(place.services.inventory, found, reporter=console)
     for version in pruned.spared:
-        console.say(f"layer {version.name} version {version.number}, {place.services.account}: keep: {SPARED}")
+        console.say(f"layer {version.name} version {version.number}, {place.services.account}: keep: {service.SPARED}")
     return pruned.versions
 
 

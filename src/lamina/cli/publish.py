@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.cli.console import Console
-from lamina.cli.options import add_plan, add_regions
+from lamina.cli.options import add_plan, add_regions, project_of
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, megabytes
@@ -63,29 +63,23 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"`--{name}` publishes no version, so `--env-file` has no ARN to write")
     import tempfile  # noqa: PLC0415
 
-    from lamina.project import config  # noqa: PLC0415
-
-    project = config.find_project(Path(arguments.project or "."))
+    project = project_of(arguments)
     with Console.of(arguments) as console, tempfile.TemporaryDirectory(prefix="lamina-publish-") as directory:
         return _run(arguments, project, Path(directory), console)
 
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
-    from lamina.aws.publish.config import load  # noqa: PLC0415
-    from lamina.aws.publish.desired import desired_layers  # noqa: PLC0415
-    from lamina.aws.publish.destination import connect  # noqa: PLC0415
-    from lamina.aws.publish.stage import plan_stage  # noqa: PLC0415
-    from lamina.aws.publish.survey import survey  # noqa: PLC0415
+    from lamina.aws.publish import config, desired, destination, stage, survey  # noqa: PLC0415
 
-    settings = load(project).at(arguments.region)
-    connected = cache(partial(connect, settings))
+    settings = config.load(project).at(arguments.region)
+    connected = cache(partial(destination.connect, settings))
     built = build_service(project, settings, connected, directory=directory, console=console)
     if not built.ok:
         return 1
-    service, jobs = built.builds[0].service, built.jobs(desired_layers(built.builds, settings, arguments.layer))
+    service, jobs = built.builds[0].service, built.jobs(desired.desired_layers(built.builds, settings, arguments.layer))
     if arguments.upload_only:
-        return _upload(service, plan_stage(jobs, connected()), arguments, console)
-    return _publish(service, survey(jobs, connected()), arguments, console)
+        return _upload(service, stage.plan_stage(jobs, connected()), arguments, console)
+    return _publish(service, survey.survey(jobs, connected()), arguments, console)
 
 
 def build_service(
@@ -124,15 +118,14 @@ def build_service(
 
 def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Namespace, console: Console) -> int:
     """Publish the layers, unless that was only to be planned; stdout is their ARNs."""
-    from lamina.aws.publish import report  # noqa: PLC0415
-    from lamina.aws.publish.apply import apply  # noqa: PLC0415
+    from lamina.aws.publish import apply, report  # noqa: PLC0415
 
     console.close()
     console.say(*layer_lines(steps))
     if arguments.check or arguments.dry_run:
         _deliver(report.plan_document(service, steps), (), arguments)
         return int(arguments.check and any(step.action.is_change for step in steps))
-    published = apply(steps, reporter=console)
+    published = apply.apply(steps, reporter=console)
     console.close()
     _deliver(report.document(service, published), [each.version.arn for each in published], arguments)
     if arguments.env_file:
@@ -143,8 +136,7 @@ def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Names
 
 def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namespace, console: Console) -> int:
     """Bring the layers into the buckets, unless that was only to be planned; stdout is where they are."""
-    from lamina.aws.publish import report  # noqa: PLC0415
-    from lamina.aws.publish.stage import stage  # noqa: PLC0415
+    from lamina.aws.publish import report, stage  # noqa: PLC0415
 
     console.close()
     for each in plans:
@@ -153,7 +145,7 @@ def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namesp
     if arguments.check or arguments.dry_run:
         _deliver(report.stage_document(service, plans), (), arguments)
         return int(arguments.check and not all(each.upload.composed for each in plans))
-    staged = stage(plans, reporter=console)
+    staged = stage.stage(plans, reporter=console)
     console.close()
     lines = [each.bucket.url(each.key) for each in plans]
     _deliver(report.staged_document(service, staged), lines, arguments)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
-from lamina.cli.options import add_runtime
+from lamina.cli.options import add_runtime, project_of
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError, SandboxError
 
@@ -102,7 +102,7 @@ def _place(arguments: argparse.Namespace) -> tuple[Path | None, Target | None]:
     from lamina.project.service import Overrides  # noqa: PLC0415
 
     try:
-        project = config.find_project(Path(arguments.project or "."))
+        project = project_of(arguments)
     except ConfigError:
         if arguments.project:
             raise
