@@ -230,7 +230,7 @@ def complaints(root: Path, *tables: str) -> list[tuple[str, str]]:
 
 def words() -> list[str]:
     """Return what could be a key: the words that the readers' modules hold, but for tables of their own."""
-    modules = [SOURCES / name for name in ("config.py", "functions.py", "aws/config.py", "aws/deployconfig.py")]
+    modules = [*(SOURCES / "project").glob("*.py"), Path(publishing.__file__), Path(deploying.__file__)]
     found = {word for word in literals(*modules) if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)}
     return sorted(found - {"functions", "layers", "publish", "deploy", "workspace"})
 
@@ -395,7 +395,7 @@ def test_every_field_of_the_report_is_documented(tmp_path: Path) -> None:
 
 def test_every_rule_is_documented() -> None:
     """`rules.md` has the rules that the checks list, each with its severity; and the checks list all that they find."""
-    modules = [path.read_text("utf-8") for path in sorted((SOURCES / "check").glob("*.py"))]
+    modules = [path.read_text("utf-8") for path in sorted((SOURCES / "pipeline" / "checks").glob("*.py"))]
     listed = {
         name: severity
         for module in modules
