@@ -25,7 +25,10 @@ from lamina.local.process import RefusedError
 from lamina.local.world import Mode, home_of, prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from built import MakeWorld
+    from lamina.bytecode.interpreter import Interpreter
     from lamina.local.world import Home, World
 
 _LOOK = "import os, sys\ndef handler(event, context): return "
@@ -245,12 +248,12 @@ def test_killing_lamina_ends_the_function(make_world: MakeWorld, mode: Mode, tmp
     mark = f"mark-{tmp_path.name}-{mode}"
     world = make_world(_DAEMON + "    import time; print('asleep', flush=True); time.sleep(60)\n", mode=mode)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom lamina import interpreters\nfrom lamina.local.artifacts import read\n"
+        "import sys\nfrom pathlib import Path\nfrom lamina.bytecode import interpreter\nfrom lamina.local.artifacts import read\n"
         "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
         "from lamina.project.service import Function\n"
         "project, python, mode, mark = sys.argv[1:]\nartifacts = read(Path(project))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=60)\n"
-        f"home = home_of(interpreters.find({sys.version_info[:2]}, explicit=Path(python)))\n"
+        f"home = home_of(interpreter.find({sys.version_info[:2]}, explicit=Path(python)))\n"
         "world = prepare(artifacts, artifacts.functions[0], settings, mode=Mode(mode), home=home)\n"
         "invoke(world, f'\"{mark}\"'.encode(), on_log=lambda text: print(text, end='', flush=True))\n"
     )
@@ -318,11 +321,9 @@ def test_foreign_machine_code(tmp_path: Path, home: Home) -> None:
 
 
 @pytest.mark.parametrize("minor", ["3.10", "3.12", "3.13"])
-def test_other_minor(tmp_path: Path, minor: str) -> None:
+def test_other_minor(tmp_path: Path, minor: str, installed_python: Callable[[tuple[int, int]], Interpreter]) -> None:
     """A target runs on its own minor version, whichever lamina itself runs on."""
-    found = interpreter.search((3, int(minor[2:])))
-    if found is None:
-        pytest.skip(f"no CPython {minor} on this machine")
+    found = installed_python((3, int(minor[2:])))
     artifacts = make_build(tmp_path, {"app.py": _LOOK + "list(sys.version_info[:2])"}, runtime=f"python{minor}")
     world = prepare(artifacts, artifacts.functions[0], function(), home=home_of(found))
 
@@ -343,11 +344,11 @@ def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
         "        return [os.getuid(), os.strerror(error.errno), os.getcwd()]"
     )
     code = (
-        "import sys\nfrom pathlib import Path\nfrom lamina import interpreters\nfrom lamina.local.artifacts import read\n"
+        "import sys\nfrom pathlib import Path\nfrom lamina.bytecode import interpreter\nfrom lamina.local.artifacts import read\n"
         "from lamina.local.invoke import invoke\nfrom lamina.local.world import Mode, home_of, prepare\n"
         "from lamina.project.service import Function\nartifacts = read(Path(sys.argv[1]))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=10)\n"
-        "home = home_of(interpreters.find(sys.version_info[:2], explicit=Path(sys.executable)))\n"
+        "home = home_of(interpreter.find(sys.version_info[:2], explicit=Path(sys.executable)))\n"
         "world = prepare(artifacts, artifacts.functions[0], settings, home=home)\n"
         "result = invoke(world, b'{}')\nprint(result.mode, result.mode_reason, result.payload.decode())\n"
     )
