@@ -59,7 +59,7 @@ def test_the_lock_names_no_host_and_no_development_tool() -> None:
 
 
 def test_the_template_is_whole() -> None:
-    """What a team copies has its own tests, CDK app, pinned tools and workflow, and names no lock of npm's."""
+    """What a team copies has its own tests, CDK app, locked tools and workflow."""
     wanted = (
         "tests/unit/test_handlers.py",
         "tests/infrastructure/test_stack.py",
@@ -67,13 +67,14 @@ def test_the_template_is_whole() -> None:
         "infrastructure/app.py",
         "cdk.json",
         ".gitignore",
+        ".npmrc",
+        "package-lock.json",
         ".github/workflows/orders.yml",
     )
     groups = tomllib.loads((ORDERS / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
     tools = json.loads((ORDERS / "package.json").read_text(encoding="utf-8"))["devDependencies"]
 
     assert [] == [path for path in wanted if not (ORDERS / path).is_file()]
-    assert not (ORDERS / "package-lock.json").exists()
     # Another command may not know what this library writes.
     assert ({"aws-cdk": "2.1148.1"}, "aws-cdk-lib==2.275.0") == (tools, groups["infrastructure"][0])
 
