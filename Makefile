@@ -29,12 +29,12 @@ cdk: $(READY) ## Deploy the example with the AWS CDK to an emulated AWS; needs N
 test: $(READY) ## Run the tests; ARGS="-x -k store" goes to pytest
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-# The tests of what lamina does with its dependencies. The rest, on the emulated AWS, kills or times processes for minutes,
-# and asks nothing of a dependency that these do not ask.
-LOWEST_TESTS ?= tests
+# Left out are the slow tests that use no dependency in a way that others do not: killed processes, bad lines and cold starts
+# are about lamina's own order of work, properties about its own formats, and the repository's tests about its files.
+SLOW_OR_OWN := tests/aws/test_faults.py tests/aws/test_killed.py tests/pipeline/test_killed.py tests/coldstart tests/properties tests/repository
 
 test-lowest: ## Run the tests with the lowest versions that pyproject.toml allows
-	@$(MAKE) --no-print-directory test VENV='$(VENV)-lowest' LOCK=requirements/lowest.txt ARGS='$(or $(ARGS),$(LOWEST_TESTS))'
+	@$(MAKE) --no-print-directory test VENV='$(VENV)-lowest' LOCK=requirements/lowest.txt ARGS='$(addprefix --ignore=,$(SLOW_OR_OWN)) $(ARGS)'
 
 lint: $(READY) ## Check style, types and layering
 	@$(BIN)/ruff check .
