@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.cli.main import COMMANDS, build_parser
 from lamina.core import errors
+from lamina.core.toml import data_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 REFERENCE = Path(__file__).parent / "reference"
-ENVIRONMENT = Path(errors.__file__).parent / "data" / "environment.toml"
+ENVIRONMENT = data_path("environment.toml")
 _MADE = "<!-- Made by docs/generate.py; edit that, or the code it reads. -->"
 
 _COMMANDS_INTRODUCTION = """\

@@ -52,14 +52,17 @@ def main() -> int:
 
 
 def install() -> int:
-    """Install the command ``cdk`` that the example names, and make the directory of all commands that the rest may use."""
+    """Install the command ``cdk`` that the example locks, and make the directory of all commands that the rest may use."""
     version = json.loads((ORDERS / "package.json").read_text("utf-8"))["devDependencies"]["aws-cdk"]
     package = WORK / f"aws-cdk-{version}"
     command = package / "node_modules" / "aws-cdk" / "bin" / "cdk"
     if not command.exists():
         say(f"Installing aws-cdk@{version}, once")
-        words = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(package)]
-        if code := subprocess.run([*words, f"aws-cdk@{version}"], check=False).returncode:
+        package.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(ORDERS / name, package)
+        words = ["npm", "ci", "--silent", "--no-audit", "--no-fund"]
+        if code := subprocess.run(words, cwd=package, check=False).returncode:
             return code
     shutil.rmtree(BIN, ignore_errors=True)
     BIN.mkdir(parents=True)

@@ -8,9 +8,18 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+from lamina.bytecode.interpreter import search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from lamina.bytecode.interpreter import Interpreter
+
+# A busy machine is not an error, and neither is another example than yesterday's.
+settings.register_profile("lamina", deadline=None, derandomize=True)
+settings.load_profile("lamina")
 
 _LIVE = "live"
 # Settings of AWS, pip and uv would decide what a test sees; a test that is about one sets it.
@@ -65,6 +74,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker(_LIVE):
             item.add_marker(pytest.mark.skip(reason="needs the real package index: --live"))
+
+
+@pytest.fixture
+def installed_python() -> Callable[[tuple[int, int]], Interpreter]:
+    """
+    Return a function that returns the CPython of a minor version, or skips the test where this machine has none.
+
+    Every test that needs another interpreter than its own asks here, so none depends on what `PATH` happens to name.
+    """
+
+    def find(python: tuple[int, int]) -> Interpreter:
+        found = search(python)
+        if found is None:
+            pytest.skip(f"no CPython {python[0]}.{python[1]} on this machine")
+        return found
+
+    return find
 
 
 @pytest.fixture(autouse=True)

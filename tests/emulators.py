@@ -18,13 +18,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore
 import pytest
+from packaging.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 REGION = "eu-west-1"
+knows_storage_mode = pytest.mark.skipif(
+    Version(botocore.__version__) < Version("1.44"), reason="botocore knows S3ObjectStorageMode from 1.44 on"
+)
 _START_SECONDS = 60
 
 

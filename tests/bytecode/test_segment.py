@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import types
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from lamina.local.guest.memory import children
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ROOT = "/opt/python/"
 # What CPython issue 129724 needs: a name that is interned, and set constants that hold it, twice.
@@ -48,17 +47,11 @@ SOURCES = [
 HERE = (sys.version_info[0], sys.version_info[1])
 
 
-@cache
-def search(python: tuple[int, int]) -> Interpreter | None:
-    return interpreters.search(python)
-
-
 @pytest.fixture(params=[(3, minor) for minor in (9, 10, 11, 12, 13, 14)], ids=lambda python: f"{python[0]}.{python[1]}")
-def interpreter(request: pytest.FixtureRequest) -> Interpreter:
-    found = search(request.param)
-    if found is None:
-        pytest.skip(f"no CPython {request.param[0]}.{request.param[1]} here")
-    return found
+def interpreter(
+    request: pytest.FixtureRequest, installed_python: Callable[[tuple[int, int]], Interpreter]
+) -> Interpreter:
+    return installed_python(request.param)
 
 
 @pytest.fixture
@@ -107,11 +100,9 @@ def test_bytecode_does_not_depend_on_what_was_compiled_before(interpreter: Inter
     assert alone == after
 
 
-def test_reproducer_still_reproduces() -> None:
+def test_reproducer_still_reproduces(installed_python: Callable[[tuple[int, int]], Interpreter]) -> None:
     """Where one process compiles both files, CPython's own bytes differ: the precaution is needed."""
-    found = search((3, 12))
-    if found is None:
-        pytest.skip("no CPython 3.12 here")
+    found = installed_python((3, 12))
     # The program must not hold the name itself, or it is known from the start.
     program = (
         "import marshal, sys\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,24 @@ if TYPE_CHECKING:
 
     from constructs import Construct
 
-__all__ = ["UNSELECTED", "Synthesized", "app_of", "make_app", "nameless", "service_stack", "synthesize", "synthesized"]
+__all__ = [
+    "UNSELECTED",
+    "WITHOUT_RULES",
+    "Synthesized",
+    "app_of",
+    "make_app",
+    "nameless",
+    "service_stack",
+    "synthesize",
+    "synthesized",
+]
 
+WITHOUT_RULES: dict[str, Any] = {
+    name: False
+    for name in ("builtin_cloud_formation_validation",)
+    if name in inspect.signature(App.__init__).parameters
+}
+"""Turns CDK's own rules off, which take ten seconds and are not what is tested here; older versions have none."""
 UNSELECTED: dict[str, object] = {"aws:cdk:bundling-stacks": []}
 """The context of commands that need no assets, such as ``cdk ls``."""
 
@@ -61,8 +78,8 @@ def nameless(project: Path) -> str:
 
 
 def make_app(context: dict[str, object] | None = None) -> App:
-    """Return an app without CDK's own rules, which take ten seconds and are not what is tested here."""
-    return App(context=context, builtin_cloud_formation_validation=False)
+    """Return an app without CDK's own rules."""
+    return App(context=context, **WITHOUT_RULES)
 
 
 def app_of(entry: Path, *functions: str, context: dict[str, object] | None = None) -> tuple[App, Stack]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_cdk import App, Stack
 
-from cdk.apps import synthesized
+from cdk.apps import WITHOUT_RULES, synthesized
 from lamina.cdk import PythonFunction, PythonLayerVersion
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_shown_apps_work(service: Service, monkeypatch: pytest.MonkeyPatch) -> N
     names: dict[str, object] = {}
     for block in blocks:
         # CDK's own rules take ten seconds.
-        quick = block.replace("app = App()", "app = App(builtin_cloud_formation_validation=False)")
+        quick = block.replace("app = App()", f"app = App(**{WITHOUT_RULES})")
         exec(quick, names)  # noqa: S102 - as whoever copies it does
 
     app, stack = names["app"], names["stack"]

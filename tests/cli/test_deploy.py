@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from emulators import knows_storage_mode
 from lamina.aws.api.protocols import Account
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.cli.main import main
@@ -123,6 +124,7 @@ def test_dry_run_changes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str])
     assert row["layers"][0].endswith(f":layer:{shop.name}-common:(new)")
 
 
+@knows_storage_mode
 def test_layers_by_reference(shop: Shop, ministack: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     """The bucket keeps the layer for Lambda: where it may not, nothing is published or deployed; where it may, functions get it."""
     name = ministack.make_bucket(shop.name)

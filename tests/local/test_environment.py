@@ -25,7 +25,10 @@ from lamina.local.invoke import ExecutionEnvironment, invoke
 from lamina.local.process import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from built import MakeEnvironment
+    from lamina.bytecode.interpreter import Interpreter
     from lamina.local.environment import FunctionEnvironment, Home
 
 _LOOK = "import os, sys\ndef handler(event, context): return "
@@ -325,11 +328,9 @@ def test_foreign_machine_code(tmp_path: Path, home: Home) -> None:
 
 
 @pytest.mark.parametrize("minor", ["3.10", "3.12", "3.13"])
-def test_other_minor(tmp_path: Path, minor: str) -> None:
+def test_other_minor(tmp_path: Path, minor: str, installed_python: Callable[[tuple[int, int]], Interpreter]) -> None:
     """A target runs on its own minor version, whichever lamina itself runs on."""
-    found = interpreter.search((3, int(minor[2:])))
-    if found is None:
-        pytest.skip(f"no CPython {minor} on this machine")
+    found = installed_python((3, int(minor[2:])))
     artifacts = make_build(tmp_path, {"app.py": _LOOK + "list(sys.version_info[:2])"}, runtime=f"python{minor}")
     environment = prepare(artifacts, artifacts.functions[0], function(), home=home_of(found))
 

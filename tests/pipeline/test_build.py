@@ -4,12 +4,13 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.bytecode.interpreter import search
+from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
 from lamina.core.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
 from lamina.core.store import Store
@@ -386,10 +387,13 @@ def _members(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a segment"])
-def test_damaged_bytecode_of_the_sources_is_compiled_again(service: Service, store: Store, damage: bytes) -> None:
+def test_damaged_bytecode_of_the_sources_is_compiled_again(
+    service: Service, store: Store, damage: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A package has its bytecode whatever has become of the copy in the store."""
     service.settings["bytecode"] = '"all"'
-    target = next(minor for minor in ((3, 13), (3, 12), (3, 11)) if search(minor) is not None)
+    target = sys.version_info[:2]
+    monkeypatch.setenv(environment_variable(target), sys.executable)
     service.settings["runtime"] = f'"python{target[0]}.{target[1]}"'
     service.requires_python = ">=3.11"
     (package,) = _build(service, store).build.packages

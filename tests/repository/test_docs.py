@@ -124,6 +124,15 @@ def test_a_page_has_one_title_and_balanced_blocks(page: Path) -> None:
     assert 0 == len(re.findall(r"(?m)^ *```", text)) % 2
 
 
+def test_every_extra_is_documented() -> None:
+    """README lists each extra but `all`, and names that one."""
+    page = ROOT / "README.md"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+
+    assert {"all", *first_column(section(page, "Install it"))} == set(extras)
+    assert "`pip install 'lamina[all]'`" in page.read_text("utf-8")
+
+
 @pytest.mark.parametrize("name", generate.pages())
 def test_generated_pages_are_up_to_date(name: str) -> None:
     """What `docs/generate.py` makes is what the repository holds; run it after a change of options or errors."""
@@ -182,8 +191,8 @@ def test_every_option_is_shown(name: str) -> None:
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=named)
 def test_shown_targets_of_make_exist(page: Path) -> None:
     """`make demo` and its kind are targets of the Makefile."""
-    targets = re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"))
-    shown = [word for block in blocks(page, "console") for word in re.findall(r"(?m)^\s*\$ make ([a-z]+)", block)]
+    targets = re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"))
+    shown = [word for block in blocks(page, "console") for word in re.findall(r"(?m)^\s*\$ make ([a-z-]+)", block)]
 
     assert shown
     assert set() == set(shown) - set(targets)
@@ -230,7 +239,7 @@ def complaints(root: Path, *tables: str) -> list[tuple[str, str]]:
 
 def words() -> list[str]:
     """Return what could be a key: the words that the readers' modules hold, but for tables of their own."""
-    modules = [SOURCES / name for name in ("config.py", "functions.py", "aws/config.py", "aws/deployconfig.py")]
+    modules = [*(SOURCES / "project").glob("*.py"), Path(publishing.__file__), Path(deploying.__file__)]
     found = {word for word in literals(*modules) if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)}
     return sorted(found - {"functions", "layers", "publish", "deploy", "workspace"})
 

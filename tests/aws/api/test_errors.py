@@ -13,6 +13,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 
+from emulators import knows_storage_mode
 from lamina.aws.api import session as clients
 from lamina.aws.api.errors import Caller, whole
 from lamina.aws.api.facts import fits
@@ -318,6 +319,7 @@ RESPONSE = {
 }
 
 
+@knows_storage_mode
 def test_reference_is_asked_for_by_name() -> None:
     """No emulator knows S3ObjectStorageMode, so botocore's Stubber says what is sent."""
     client = make_client("lambda")

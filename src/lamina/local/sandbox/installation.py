@@ -1,4 +1,8 @@
-"""Install the sandbox's server once for each interpreter: a bare virtual environment to run in, and its packages beside it."""
+"""
+Install the sandbox's server once for each interpreter: a bare virtual environment to run in, and its packages beside it.
+
+`data/sandbox.txt` locks the server and what it needs, with hashes, so a release of any of them changes nothing here.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import MissingExtraError, SandboxError
-from lamina.core.toml import read_data
+from lamina.core.toml import data_path, read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,22 +92,32 @@ def prepare(interpreter: Interpreter, store: Store, *, reporter: Reporter) -> In
     Raises MissingExtraError where nothing can install packages, and SandboxError where installing fails.
     """
     requirement = facts().requirement
-    name = hashlib.sha256(f"{requirement} {interpreter.path} {interpreter.version}".encode()).hexdigest()[:16]
+    lock = data_path("sandbox.txt")
+    what = f"{lock.read_text('utf-8')} {interpreter.path} {interpreter.version}"
+    name = hashlib.sha256(what.encode()).hexdigest()[:16]
     root = store.directory(_AREA) / name
     with store.exclusive(f"sandbox-{name}"):
         if not root.is_dir():
             reporter.note(f"installing {requirement} for {interpreter.path}, once")
-            _install(interpreter, requirement, root)
+            _install(interpreter, requirement, lock, root)
     return Installation(python=_python_of(root / "environment"), packages=root / "packages", root=root)
 
 
-def _install(interpreter: Interpreter, requirement: str, root: Path) -> None:
+def _install(interpreter: Interpreter, requirement: str, lock: Path, root: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as name:
         made = Path(name, "made")
         environment, packages = made / "environment", made / "packages"
         # Both are found relative to themselves, so they can be moved to their place when they are whole.
         _run([str(interpreter.path), "-I", "-m", "venv", "--without-pip", str(environment)], "make an environment")
-        arguments = ["--only-binary", ":all:", "--target", str(packages), requirement]
+        arguments = [
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+            "--target",
+            str(packages),
+            "--requirement",
+            str(lock),
+        ]
         _run([*_installer(interpreter, environment), *arguments], f"install `{requirement}`")
         made.replace(root)
 

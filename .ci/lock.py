@@ -1,0 +1,91 @@
+"""
+Lock everything that the targets of the Makefile install: ``make lock``.
+
+Every file has hashes and names no index, so that it works with whatever index you use. Needs uv with a working index,
+and npm for the lock of the AWS CDK's command.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from uv import find_uv_bin
+
+ROOT = Path(__file__).parents[1]
+LOCKS = ROOT / "requirements"
+DEVELOPMENT = LOCKS / "development.txt"
+LOWEST = LOCKS / "lowest.txt"
+# The peers of `make bench`; benchmarks/tools.py installs each from the lock of its name.
+PEERS = ("aws-sam-cli", "awscli")
+# The oldest Python that lamina runs on, and the oldest that the server of `lamina sandbox` runs on.
+OLDEST_PYTHON = "3.11"
+OLDEST_SERVER_PYTHON = "3.10"
+
+
+def main() -> int:
+    """Write every lock anew; return 0."""
+    LOCKS.mkdir(exist_ok=True)
+    own = ("pyproject.toml", "--all-extras")
+    compile_lock(DEVELOPMENT, *own, "--group", "dev", "--upgrade")
+    # uv prefers the versions that a lock already holds, so the tools stay as they are in the other lock.
+    LOWEST.write_text(without(DEVELOPMENT.read_text("utf-8"), own_dependencies()), "utf-8")
+    compile_lock(LOWEST, *own, "--group", "test", "--resolution", "lowest-direct")
+    compile_lock(LOCKS / "uv.txt", "-", "--constraints", str(DEVELOPMENT), "--upgrade", requirement="uv")
+    for name in PEERS:
+        compile_lock(LOCKS / f"{name}.txt", "-", "--upgrade", requirement=name)
+    lock_server()
+    return lock_node()
+
+
+def compile_lock(lock: Path, *arguments: str, requirement: str = "", python: str = OLDEST_PYTHON) -> None:
+    """Write *lock* for every platform and every Python from *python* on."""
+    print(lock.relative_to(ROOT), file=sys.stderr)
+    options = ("--universal", "--python-version", python, "--generate-hashes", "--no-emit-index-url")
+    header = ("--custom-compile-command", "make lock")
+    command = [find_uv_bin(), "pip", "compile", "--quiet", *arguments, *options, *header, "--output-file", str(lock)]
+    subprocess.run(command, cwd=ROOT, input=requirement, stdout=subprocess.DEVNULL, text=True, check=True)
+
+
+def own_dependencies() -> set[str]:
+    """Return the names of what lamina itself requires, extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+def without(lock: str, names: set[str]) -> str:
+    """Return *lock* without the entries of *names*."""
+    entries = re.split(r"(?m)^(?=\w)", lock)
+    return "".join(entry for entry in entries if canonicalize_name(entry.partition("==")[0]) not in names)
+
+
+def lock_server() -> None:
+    """Lock the server of `lamina sandbox`, which lamina installs for the target's interpreter."""
+    data = ROOT / "src" / "lamina" / "data"
+    requirement = tomllib.loads((data / "sandbox.toml").read_text("utf-8"))["server"]["requirement"]
+    lock = data / "sandbox.txt"
+    compile_lock(lock, "-", "--upgrade", "--no-annotate", requirement=requirement, python=OLDEST_SERVER_PYTHON)
+
+
+def lock_node() -> int:
+    """Lock the AWS CDK's command; the .npmrc beside its package.json leaves addresses out."""
+    npm = shutil.which("npm")
+    if npm is None:
+        print(
+            "error: npm is not on the PATH, so the lock of the AWS CDK's command is as old as it was", file=sys.stderr
+        )
+        return 1
+    command = [npm, "install", "--silent", "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund"]
+    place = ROOT / "examples" / "orders"
+    (place / "package-lock.json").unlink(missing_ok=True)
+    subprocess.run(command, cwd=place, check=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""What the targets of the Makefile install is locked with hashes, for any index, and as `pyproject.toml` asks: `make lock`."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks import rows, sam, scripts, tools
+from lamina.local.sandbox.installation import facts
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from lamina.core.toml import data_path
+
+ROOT = Path(__file__).parents[2]
+LOCKS = ROOT / "requirements"
+SERVER = data_path("sandbox.txt")
+ORDERS = ROOT / "examples" / "orders"
+EVERY_LOCK = [*sorted(LOCKS.iterdir()), SERVER, ORDERS / "requirements.txt"]
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def entries(lock: Path) -> list[str]:
+    """Return the entries of *lock*: each a requirement with its hashes."""
+    return re.split(r"(?m)^(?=[a-zA-Z])", lock.read_text("utf-8"))[1:]
+
+
+def locked(lock: Path) -> dict[str, set[Version]]:
+    """Return the versions of each distribution in *lock*; there are two where they depend on the Python."""
+    found: dict[str, set[Version]] = {}
+    for entry in entries(lock):
+        requirement = Requirement(entry.partition("\\\n")[0])
+        [specifier] = requirement.specifier
+        assert "==" == specifier.operator
+        found.setdefault(canonicalize_name(requirement.name), set()).add(Version(specifier.version))
+    return found
+
+
+def own() -> list[Requirement]:
+    """Return what lamina requires, every extra included, but for the extra that names the others."""
+    table = project()["project"]
+    extras = (line for extra in table["optional-dependencies"].values() for line in extra)
+    found = [Requirement(line) for line in (*table["dependencies"], *extras)]
+    return [requirement for requirement in found if requirement.name != "lamina"]
+
+
+def group(name: str) -> list[Requirement]:
+    """Return what the dependency group *name* requires."""
+    found: list[Requirement] = []
+    for entry in project()["dependency-groups"][name]:
+        found += group(entry["include-group"]) if isinstance(entry, dict) else [Requirement(entry)]
+    return found
+
+
+def unmet(requirements: list[Requirement], lock: Path) -> list[str]:
+    """Return which of *requirements* the lock does not meet."""
+    held = locked(lock)
+
+    def met(requirement: Requirement) -> bool:
+        versions = held.get(canonicalize_name(requirement.name), set())
+        return bool(versions) and all(requirement.specifier.contains(each, prereleases=True) for each in versions)
+
+    return [str(requirement) for requirement in requirements if not met(requirement)]
+
+
+@pytest.mark.parametrize("lock", EVERY_LOCK, ids=lambda lock: lock.relative_to(ROOT).as_posix())
+def test_a_lock_has_hashes_and_names_no_index(lock: Path) -> None:
+    """Every entry is one version with SHA-256s, and nothing says where it comes from."""
+    assert entries(lock)
+    assert [] == [entry for entry in entries(lock) if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry)]
+    assert [] == re.findall(r"\w+://|--\w*index|--find-links|--trusted-host", lock.read_text("utf-8"))
+
+
+def test_the_lock_of_node_has_hashes_and_names_no_index() -> None:
+    """The command `cdk` is the one that package.json names, and only its integrity is known."""
+    lock = json.loads((ORDERS / "package-lock.json").read_text("utf-8"))
+    wanted = json.loads((ORDERS / "package.json").read_text("utf-8"))["devDependencies"]
+    packages = {name: package for name, package in lock["packages"].items() if name}
+
+    assert wanted == lock["packages"][""]["devDependencies"]
+    assert wanted == {name.removeprefix("node_modules/"): package["version"] for name, package in packages.items()}
+    assert [] == [name for name, package in packages.items() if "resolved" in package or "integrity" not in package]
+    assert "omit-lockfile-registry-resolved=true\n" == (ORDERS / ".npmrc").read_text("utf-8")
+
+
+def test_the_environment_is_locked_as_asked() -> None:
+    """`make test` and its kind have all that lamina and its development require, the build backend included."""
+    backend = [Requirement(line) for line in project()["build-system"]["requires"]]
+
+    assert [] == unmet([*own(), *group("dev"), *backend], LOCKS / "development.txt")
+
+
+def test_the_lowest_versions_are_the_lowest() -> None:
+    """`make test-lowest` has the lowest version of each dependency that `pyproject.toml` allows."""
+    held = locked(LOCKS / "lowest.txt")
+    bounds: dict[str, Version] = {}
+    for requirement in own():
+        [specifier] = requirement.specifier
+        assert specifier.operator in {">=", "=="}
+        name = canonicalize_name(requirement.name)
+        bounds[name] = max(bounds.get(name, Version("0")), Version(specifier.version))
+
+    assert {name: {version} for name, version in bounds.items()} == {name: held[name] for name in bounds}
+
+
+def test_the_tools_are_the_same_beside_the_lowest_versions() -> None:
+    """What lamina requires is the only difference between the two environments, and what that in turn requires."""
+    newest, lowest = locked(LOCKS / "development.txt"), locked(LOCKS / "lowest.txt")
+    required = {canonicalize_name(requirement.name) for requirement in own()}
+    tools_of_tests = {canonicalize_name(requirement.name) for requirement in group("test")} - required
+
+    assert {name: newest[name] for name in tools_of_tests} == {name: lowest[name] for name in tools_of_tests}
+
+
+def test_uv_is_the_same_that_fills_the_environment() -> None:
+    """`.ci/setup` starts with the uv that the environment has in the end."""
+    assert locked(LOCKS / "development.txt")["uv"] == locked(LOCKS / "uv.txt")["uv"]
+
+
+def test_the_sandbox_is_locked_as_its_facts_say() -> None:
+    """`lamina sandbox` installs a server that its requirement allows."""
+    assert [] == unmet([Requirement(facts().requirement)], SERVER)
+
+
+def test_every_peer_of_the_benchmarks_is_locked() -> None:
+    """Each tool that a benchmark installs has a lock, by the name that it asks for."""
+    modules = [Path(module.__file__ or "") for module in (sam, scripts)] + sorted(Path(rows.__path__[0]).glob("*.py"))
+    asked = {name for path in modules for name in re.findall(r'\btool\([\w.]+, "([^"]+)"', path.read_text("utf-8"))}
+
+    assert {"aws-sam-cli", "awscli"} == asked
+    assert [] == [name for name in asked if unmet([Requirement(name)], tools.LOCKS / f"{name}.txt")]
+
+
+def test_all_is_every_extra() -> None:
+    """`lamina[all]` installs what the other extras install together."""
+    extras = project()["project"]["optional-dependencies"]
+    [everything] = [Requirement(line) for line in extras.pop("all")]
+
+    assert ("lamina", set(extras)) == (everything.name, everything.extras)

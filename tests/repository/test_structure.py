@@ -1,0 +1,138 @@
+"""The house: its rooms, one name for one class, and packages that do not go in circles with their own modules."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import lamina
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(lamina.__file__).parent
+ROOMS = {
+    *("archive", "aws", "bytecode", "cdk", "cli", "coldstart", "core", "fetch", "local", "lock", "pipeline", "project"),
+}
+BESIDE_ROOMS = {"data", "__init__.py", "__main__.py", "py.typed"}
+
+
+def modules(package: Path) -> dict[str, ast.Module]:
+    """Return the modules below *package* by their dotted names; a package has the name of its folder."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_bytes())
+    return found
+
+
+def packages(package: Path) -> set[str]:
+    """Return the dotted names of the packages at and below *package*."""
+    return {".".join(path.parent.relative_to(package.parent).parts) for path in package.rglob("__init__.py")}
+
+
+def imports(tree: ast.Module, known: set[str]) -> Iterator[str]:
+    """Yield the modules among *known* that *tree* imports, wherever in it, without the packages on the way to them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            below = [f"{node.module}.{alias.name}" for alias in node.names]
+            # A name that is no module is the package's own.
+            yield from (name if name in known else node.module for name in below)
+
+
+def classes(tree: ast.Module) -> Iterator[str]:
+    yield from (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+
+
+def repeated_classes(package: Path) -> dict[str, list[str]]:
+    """Return the class names below *package* that several classes have, with where they are."""
+    places = defaultdict(list)
+    for module, tree in modules(package).items():
+        for name in classes(tree):
+            places[name].append(module)
+    return {name: where for name, where in places.items() if len(where) > 1}
+
+
+def circles_with_packages(package: Path) -> list[tuple[str, str]]:
+    """Return (package, module) where a package leads to a module below it, and that module back to the package."""
+    trees, known = modules(package), packages(package)
+    imported = {name: set(imports(tree, set(trees))) for name, tree in trees.items()}
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            new = imported[waiting.pop()] - seen
+            seen |= new
+            waiting += new
+        return seen
+
+    below = {name: {each for each in reached(name) if each.startswith(f"{name}.")} for name in known}
+    return sorted((name, each) for name in known for each in below[name] if name in imported[each])
+
+
+def test_the_top_holds_the_rooms() -> None:
+    """Whoever looks for something finds twelve rooms, and no loose module beside them."""
+    found = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
+
+    assert ROOMS | BESIDE_ROOMS == found
+    assert packages(PACKAGE) >= {f"lamina.{room}" for room in ROOMS}
+
+
+def test_one_class_name_has_one_meaning() -> None:
+    """No two classes of lamina have one name."""
+    assert {} == repeated_classes(PACKAGE)
+
+
+def test_no_package_goes_in_circles_with_its_own_modules() -> None:
+    """A package that imports its modules, directly or by way of others, is not imported by them; import-linter does not see it."""
+    assert [] == circles_with_packages(PACKAGE)
+
+
+def make(root: Path, **sources: str) -> Path:
+    """Write a package `demo` of modules, whose dots are double underscores."""
+    for name, source in {"demo": "", **sources}.items():
+        path = root / name.replace("__", "/")
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "__init__.py").write_text(source)
+    return root / "demo"
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"demo": "from demo.a import A", "demo__a": "from demo import B"}, [("demo", "demo.a")]),
+        ({"demo": "import demo.a", "demo__a": "def f():\n    from demo import B"}, [("demo", "demo.a")]),
+        (
+            {
+                "demo__p": "from demo.b import B",
+                "demo__b": "from demo.p.a import A",
+                "demo__p__a": "from demo.p import C",
+            },
+            [("demo.p", "demo.p.a")],
+        ),
+        ({"demo": "from demo import a", "demo__a": "from demo import b", "demo__b": ""}, []),
+        ({"demo": "", "demo__a": "from demo import __version__"}, []),
+        ({"demo": "from demo.a import A", "demo__a": "from demo.b import B", "demo__b": ""}, []),
+    ],
+    ids=["names", "inside a function", "by way of another", "modules only", "names of a bare package", "downwards"],
+)
+def test_circles_are_found(tmp_path: Path, sources: dict[str, str], expected: list[tuple[str, str]]) -> None:
+    """A package's name that its own module imports closes a circle; a module that is imported by way of the package does not."""
+    assert expected == circles_with_packages(make(tmp_path, **sources))
+
+
+def test_repeated_classes_are_found(tmp_path: Path) -> None:
+    """Two modules with a class of one name are both named, and so is a module with two."""
+    package = make(
+        tmp_path, demo__a="class A: ...\nclass B: ...", demo__b="class A: ...\ndef f():\n    class C: ...\nclass C: ..."
+    )
+
+    assert {"A": ["demo.a", "demo.b"], "C": ["demo.b", "demo.b"]} == repeated_classes(package)
