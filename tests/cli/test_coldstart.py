@@ -262,7 +262,7 @@ def test_end_of_a_job(project: Path) -> None:
 
     def end() -> None:
         deadline = time.monotonic() + 20
-        while not (made.is_dir() and os.listdir(made)) and time.monotonic() < deadline:  # noqa: PTH208
+        while not (made.is_dir() and os.listdir(made)) and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 

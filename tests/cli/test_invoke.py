@@ -56,11 +56,11 @@ def test_log_that_nobody_reads(
     """Whoever stops reading the log, as `| head` does, gets the response all the same."""
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "w", buffering=1) as closed:  # noqa: PTH123 - a descriptor
+    with open(writing, "w", buffering=1) as closed:
         monkeypatch.setattr(sys, "stderr", closed)
         code = main(["invoke", "orders", "--mode", "path"])
         # What is still in the buffer would fail again when it is closed.
-        with open(os.devnull, "w") as nothing:  # noqa: PTH123
+        with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), writing)
 
     assert (0, "128") == (code, json.loads(capsys.readouterr().out)["memory"])

@@ -145,4 +145,4 @@ def test_nothing_is_left(make_environment: MakeEnvironment, mode: Mode) -> None:
     environment = make_environment("", mode=mode)
     _run(environment, ["true"])
 
-    assert [] == os.listdir(environment.scratch.parent / "runs")  # noqa: PTH208
+    assert [] == os.listdir(environment.scratch.parent / "runs")

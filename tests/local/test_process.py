@@ -58,4 +58,4 @@ def test_failing_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     assert ended is not None
     assert ([OSError], 9) == (failures, ended.status)
-    assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110 - a name of the kernel's
+    assert not os.path.exists(f"/proc/{pid}")

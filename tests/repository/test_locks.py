@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from benchmarks import rows, sam, scripts, tools
-from lamina.local.sandbox.installation import facts
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from lamina.core.toml import data_path
+from lamina.local.sandbox.installation import facts
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ROOT / "requirements"

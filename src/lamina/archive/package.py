@@ -145,7 +145,7 @@ def _share(first: Path, other: Path) -> None:
     try:
         with writing(other) as file:
             # The link takes the temporary file's place, so that it too appears under its final name at once.
-            os.unlink(file.name)  # noqa: PTH108
+            os.unlink(file.name)
             os.link(first, file.name)
     except OSError:
         with first.open("rb", buffering=0) as source, writing(other) as file:

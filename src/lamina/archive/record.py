@@ -145,7 +145,7 @@ def verify_record(path: Path, pin: Pin) -> None:
 
 
 def _check_identity(wheel: WheelArchive, pin: Pin) -> None:
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - a build from segments never comes here
+    from packaging.version import InvalidVersion, Version
 
     name, _, version = wheel.stem.rpartition("-")
     try:

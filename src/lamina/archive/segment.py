@@ -81,7 +81,7 @@ class Recipe:
         """Return the test whether a path is left out."""
         if not self.exclude:
             return lambda _: False
-        from pathspec import GitIgnoreSpec  # noqa: PLC0415 - slow to import, and seldom needed
+        from pathspec import GitIgnoreSpec
 
         return GitIgnoreSpec.from_lines(self._globs()).match_file
 
@@ -170,8 +170,8 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
     path = segment_path(wheel, recipe, store, omitted=omitted)
     if (segment := find_segment(path)) is not None:
         return segment
-    from lamina.archive.placement import place  # noqa: PLC0415 - not needed with segments in the store
-    from lamina.archive.wheel import WheelArchive  # noqa: PLC0415 - not needed with segments in the store
+    from lamina.archive.placement import place
+    from lamina.archive.wheel import WheelArchive
 
     with store.exclusive(f"segment-{path.stem}"):
         if (segment := find_segment(path)) is not None:

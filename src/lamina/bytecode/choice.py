@@ -107,8 +107,8 @@ def follow(
 
     What is found is kept in *store*. Raises BytecodeError where sources must be read and no interpreter is there.
     """
-    from lamina.bytecode.imports.index import reachable  # noqa: PLC0415
-    from lamina.bytecode.modules import SourceCode  # noqa: PLC0415 - only sources that were never followed
+    from lamina.bytecode.imports.index import reachable
+    from lamina.bytecode.modules import SourceCode
 
     found = reachable(
         _handlers(closure),

@@ -161,8 +161,8 @@ def _installed() -> Iterator[Path]:
 
     `findpython.find` starts every one of them (measured: 4.6 s for ten); the providers alone only read directories.
     """
-    from findpython import Finder  # noqa: PLC0415 - costs 0.1 s, for the first build only
-    from findpython.providers import ALL_PROVIDERS  # noqa: PLC0415
+    from findpython import Finder
+    from findpython.providers import ALL_PROVIDERS
 
     for provider in Finder(selected_providers=list(ALL_PROVIDERS)).setup_providers():
         for candidate in provider.find_pythons():
@@ -187,8 +187,8 @@ def _by_promise(paths: Iterable[Path], python: tuple[int, int]) -> list[Path]:
 
 def _probe(path: Path) -> tuple[Interpreter | None, str]:
     """Ask *path* what it is: the interpreter if it is a usable CPython, and a description for people."""
-    import json  # noqa: PLC0415 - not on the way of a build that finds its cache
-    import subprocess  # noqa: PLC0415
+    import json
+    import subprocess
 
     try:
         answer = subprocess.run(
@@ -213,7 +213,7 @@ def _recall(cache: Path | None, key: str) -> Interpreter | None:
     """Return what *cache* remembers under *key*, unless that file has changed since."""
     if cache is None:
         return None
-    import json  # noqa: PLC0415
+    import json
 
     try:
         row = json.loads(cache.read_bytes())[key]
@@ -229,9 +229,9 @@ def _recall(cache: Path | None, key: str) -> Interpreter | None:
 
 def _remember(cache: Path, key: str, interpreter: Interpreter) -> None:
     """Write *interpreter* into *cache* under *key*, atomically; others' rows written meanwhile may be lost, and are found again."""
-    import json  # noqa: PLC0415
+    import json
 
-    from lamina.core.files import replace_file  # noqa: PLC0415
+    from lamina.core.files import replace_file
 
     try:
         rows = dict(json.loads(cache.read_bytes()))

@@ -123,8 +123,8 @@ def bytecode_segment(
     key = bytecode_key(wheel.pin.sha256, recipe, interpreter=compiler.interpreter, modules=modules, omitted=omitted)
     if (kept := read_bytecode(key, store)) is not None:
         return kept
-    from lamina.archive.placement import place  # noqa: PLC0415 - not needed with bytecode in the store
-    from lamina.archive.wheel import WheelArchive  # noqa: PLC0415 - not needed with bytecode in the store
+    from lamina.archive.placement import place
+    from lamina.archive.wheel import WheelArchive
 
     pack_key = _digest([*_origin(compiler.interpreter), wheel.pin.sha256])
     with store.exclusive(f"bytecode-{pack_key}"):
@@ -184,7 +184,7 @@ def package_bytecode(
     It is checked against the sources when it is imported, because those can be edited in the console.
     Raises `BytecodeError` if the interpreter cannot be run.
     """
-    from lamina.bytecode.compiler import Invalidation, bytecode_path  # noqa: PLC0415 - as above
+    from lamina.bytecode.compiler import Invalidation, bytecode_path
 
     members: list[Entry] = []
     refused: list[tuple[str, str]] = []
@@ -214,7 +214,7 @@ class _Pack:
         return self._place(source) in self._members or source + _REFUSED in self._members
 
     def _place(self, source: str) -> str:
-        from lamina.bytecode.compiler import bytecode_path  # noqa: PLC0415 - as above
+        from lamina.bytecode.compiler import bytecode_path
 
         return PREFIX + bytecode_path(source, self._python)
 

@@ -49,13 +49,13 @@ class Toolchain:
     @cached_property
     def scanner(self) -> Scanner:
         """Reads sources for what they import."""
-        from lamina.bytecode.imports.index import Scanner  # noqa: PLC0415 - only sources that were never read need it
+        from lamina.bytecode.imports.index import Scanner
 
         return self._stack.enter_context(Scanner(self.interpreter))
 
     @cached_property
     def compiler(self) -> Compiler:
         """Compiles sources."""
-        from lamina.bytecode.compiler import Compiler  # noqa: PLC0415 - only sources that were never compiled need it
+        from lamina.bytecode.compiler import Compiler
 
         return self._stack.enter_context(Compiler(self.interpreter))

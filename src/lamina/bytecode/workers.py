@@ -35,7 +35,7 @@ class Worker:
 
     def __init__(self, interpreter: Interpreter, program: Path, argument: str) -> None:
         """Start it; raises `BytecodeError` if the interpreter cannot be started."""
-        import subprocess  # noqa: PLC0415 - a build that finds its bytecode in the store starts none
+        import subprocess
 
         self._path = interpreter.path
         # -I would have it ignore the seed, without which set constants have no fixed order before 3.11.
@@ -109,7 +109,7 @@ class Workers:
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
         """Yield *function* of each of *items* in their order; they are drawn as they are needed, and run in threads."""
         if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
+            from concurrent.futures import ThreadPoolExecutor
 
             self._pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="worker")
         pending: deque[Future[_Result]] = deque()

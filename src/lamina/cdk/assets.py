@@ -69,7 +69,7 @@ def layer_in_bucket(scope: Construct, layer: Layer, bucket: str, *, prefix: str)
 
 def _bucket(scope: Construct, name: str) -> IBucket:
     """Return a construct of its own for the bucket, so that what is acknowledged for it is acknowledged for lamina's keys only."""
-    from aws_cdk.aws_s3 import Bucket  # noqa: PLC0415 - its own size, and few have such a bucket
+    from aws_cdk.aws_s3 import Bucket
 
     stack = Stack.of(scope)
     id_ = f"LaminaBucket {name}"

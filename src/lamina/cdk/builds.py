@@ -131,9 +131,9 @@ class Builds:
         failed = self._failures.get(project)
         if failed is not None and failed[0].unchanged(project):
             return failed[1]
-        from lamina.aws.store.team import team_store  # noqa: PLC0415 - slow to import, and seldom needed
-        from lamina.pipeline.build import build  # noqa: PLC0415
-        from lamina.pipeline.context import BuildOptions  # noqa: PLC0415
+        from lamina.aws.store.team import team_store
+        from lamina.pipeline.build import build
+        from lamina.pipeline.context import BuildOptions
 
         inputs = _inputs(project, service)
         self.runs += 1
@@ -211,9 +211,9 @@ def _problem(finding: Finding) -> Problem:
 
 def _inputs(project: Path, service: Service) -> Snapshot:
     """Look at everything that decides whether a build that failed fails again, as far as it is the project's."""
-    from lamina.lock import formats as locks  # noqa: PLC0415 - as above
-    from lamina.project.snapshot import take  # noqa: PLC0415
-    from lamina.project.sources import walk  # noqa: PLC0415
+    from lamina.lock import formats as locks
+    from lamina.project.snapshot import take
+    from lamina.project.sources import walk
 
     paths = [project, *service.inputs]
     try:

@@ -44,36 +44,36 @@ def run(arguments: argparse.Namespace) -> int:
         document |= {"seconds": round(time.perf_counter() - started, 3)}
         return _show(arguments, document)
     # From here on the pipeline is imported, which takes longer than all that a build with nothing to do does.
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path
 
-    from lamina.pipeline import workspace  # noqa: PLC0415
+    from lamina.pipeline import workspace
 
     start = Path(arguments.project or ".")
     if (found := workspace.find(start)) is not None:
-        from lamina.cli import build_workspace  # noqa: PLC0415
+        from lamina.cli import build_workspace
 
         return build_workspace.run(arguments, found)
     if arguments.dry_run:
-        from lamina.cli import build_dry_run  # noqa: PLC0415
+        from lamina.cli import build_dry_run
 
         return build_dry_run.run(arguments, start)
     return _build(arguments, start)
 
 
 def _unchanged(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    from lamina.pipeline import state  # noqa: PLC0415
+    from lamina.pipeline import state
 
-    root = state.locate(arguments.project or os.getcwd())  # noqa: PTH109 - a Path costs ten times as much
+    root = state.locate(arguments.project or os.getcwd())
     return None if root is None else state.recall(root, asked(arguments))
 
 
 def _build(arguments: argparse.Namespace, start: Path) -> int:
     """Run the pipeline and show its result."""
-    from lamina.aws.store.team import team_store  # noqa: PLC0415 - as above
-    from lamina.cli import build_summary  # noqa: PLC0415
-    from lamina.cli.console import Console  # noqa: PLC0415
-    from lamina.pipeline.build import build  # noqa: PLC0415
-    from lamina.project.config import find_project  # noqa: PLC0415
+    from lamina.aws.store.team import team_store
+    from lamina.cli import build_summary
+    from lamina.cli.console import Console
+    from lamina.pipeline.build import build
+    from lamina.project.config import find_project
 
     project = find_project(start)
     with Console.of(arguments) as console:
@@ -87,8 +87,8 @@ def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Resul
     if arguments.json:
         print(json.dumps(document, indent=2))
     if result is not None or not arguments.quiet:
-        from lamina.cli import build_summary  # noqa: PLC0415 - mostly there is nothing to do, and to say
-        from lamina.cli.console import Console  # noqa: PLC0415
+        from lamina.cli import build_summary
+        from lamina.cli.console import Console
 
         console = Console.of(arguments)
         if not arguments.json:

@@ -21,7 +21,7 @@ _DIGEST_DIGITS = 16
 
 def document(result: Result, *, project: Path) -> dict[str, Any]:
     """Return the report's document of *result*, all targets included."""
-    from lamina.pipeline import report  # noqa: PLC0415 - whoever has a result has loaded it
+    from lamina.pipeline import report
 
     return report.document(result.build, project=project, others=[other.build for other in result.others])
 

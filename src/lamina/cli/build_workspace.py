@@ -88,7 +88,7 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
             name = _name(service, found.root)
             rows[service] = _ServiceRow(name=name, story="unchanged", is_unchanged=True, document=document)
     if changed:
-        from lamina.aws.store.team import team_store  # noqa: PLC0415 - slow to import
+        from lamina.aws.store.team import team_store
 
         for made in workspace.build(changed, build_options(arguments), team_store=team_store, reporter=console):
             rows[made.project] = _made(made, found.root)
@@ -169,7 +169,7 @@ def _failure(error: LaminaError | None) -> Mapping[str, Any]:
 
 
 def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
-    from lamina.cli import build_dry_run  # noqa: PLC0415 - the pipeline is slow to import
+    from lamina.cli import build_dry_run
 
     if arguments.json:
         raise ConfigError(

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what *arguments* ask for; return 1 if something was damaged."""
-    from lamina.core.store import Store  # noqa: PLC0415 - `--help` needs none of this
+    from lamina.core.store import Store
 
     if arguments.action != "clean" and (arguments.older_than is not None or arguments.dry_run):
         raise ConfigError("`--older-than` and `--dry-run` belong to `lamina cache clean`")
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _size(store: Store, *, as_json: bool) -> int:
-    from lamina.pipeline.cache import measure  # noqa: PLC0415
+    from lamina.pipeline.cache import measure
 
     areas = measure(store)
     total = sum(area.bytes for area in areas)
@@ -67,7 +67,7 @@ def _size(store: Store, *, as_json: bool) -> int:
 
 
 def _verify(store: Store, console: Console, *, as_json: bool) -> int:
-    from lamina.pipeline.cache import verify  # noqa: PLC0415
+    from lamina.pipeline.cache import verify
 
     damages = verify(store, reporter=console)
     if as_json:
@@ -82,7 +82,7 @@ def _verify(store: Store, console: Console, *, as_json: bool) -> int:
 
 
 def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int:
-    from lamina.pipeline.cache import clean  # noqa: PLC0415
+    from lamina.pipeline.cache import clean
 
     removed = clean(store, older_than_days=arguments.older_than, dry_run=arguments.dry_run, reporter=console)
     if arguments.json:

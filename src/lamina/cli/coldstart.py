@@ -148,9 +148,9 @@ def _spelled(name: str) -> str:
 def _measure(arguments: argparse.Namespace, console: Console) -> int:
     """Measure, show, write what is to be written, and judge."""
     _check(arguments)
-    import random  # noqa: PLC0415
+    import random
 
-    from lamina.coldstart import measure, thresholds, variants  # noqa: PLC0415
+    from lamina.coldstart import measure, thresholds, variants
 
     baseline = thresholds.read(arguments.baseline) if arguments.max_regression is not None else None
     with ExitStack() as stack:
@@ -178,8 +178,8 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
 
 def _environment_options(arguments: argparse.Namespace) -> EnvironmentOptions:
     """Return the options of function environments, from the command line."""
-    from lamina.coldstart.variants import EnvironmentOptions  # noqa: PLC0415
-    from lamina.local.environment import Mode, additional_variables  # noqa: PLC0415
+    from lamina.coldstart.variants import EnvironmentOptions
+    from lamina.local.environment import Mode, additional_variables
 
     return EnvironmentOptions(
         mode=Mode(arguments.mode),
@@ -206,7 +206,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _limit(arguments: argparse.Namespace, console: Console) -> Limit | None:
     if arguments.cpu is None:
         return None
-    from lamina.coldstart.cpu import Unavailable, limited  # noqa: PLC0415
+    from lamina.coldstart.cpu import Unavailable, limited
 
     found = limited(arguments.cpu)
     if not isinstance(found, Unavailable):
@@ -223,8 +223,8 @@ def _limit(arguments: argparse.Namespace, console: Console) -> Limit | None:
 def _variants(
     arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitStack, console: Console
 ) -> list[Subject]:
-    from lamina.coldstart.variants import subjects, without  # noqa: PLC0415
-    from lamina.local.artifacts import read  # noqa: PLC0415
+    from lamina.coldstart.variants import subjects, without
+    from lamina.local.artifacts import read
 
     found: list[Subject] = []
     for names in arguments.without:
@@ -245,9 +245,9 @@ def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitSt
     directory = Path(arguments.compare).absolute()
     if directory.is_dir():
         return directory
-    from lamina.aws.store.team import team_store  # noqa: PLC0415 - only this needs the pipeline
-    from lamina.coldstart.variants import at_revision  # noqa: PLC0415
-    from lamina.pipeline.last_build import last_options  # noqa: PLC0415
+    from lamina.aws.store.team import team_store
+    from lamina.coldstart.variants import at_revision
+    from lamina.pipeline.last_build import last_options
 
     project = base[0].environment.scratch.parents[2]
     return stack.enter_context(
@@ -262,7 +262,7 @@ def _judged(
     baseline: Baseline | None,
     console: Console,
 ) -> Study:
-    from lamina.coldstart import study, thresholds  # noqa: PLC0415
+    from lamina.coldstart import study, thresholds
 
     base = [each for each in measured if not each.subject.variant]
     now = thresholds.circumstances(
@@ -298,8 +298,8 @@ def _judged(
 
 
 def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None:
-    from lamina.coldstart import study as studies  # noqa: PLC0415
-    from lamina.coldstart import table  # noqa: PLC0415
+    from lamina.coldstart import study as studies
+    from lamina.coldstart import table
 
     for each in study.measurements:
         if each.mode_reason is not None:
@@ -316,8 +316,8 @@ def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None
 def _write(arguments: argparse.Namespace, study: Study, console: Console) -> None:
     if arguments.html is None and arguments.svg is None:
         return
-    from lamina.coldstart import chart, page  # noqa: PLC0415
-    from lamina.core.files import replace_file  # noqa: PLC0415
+    from lamina.coldstart import chart, page
+    from lamina.core.files import replace_file
 
     drawn = [each for each in study.measurements if each.traces]
     if arguments.svg is not None:
@@ -333,7 +333,7 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
 def _record(arguments: argparse.Namespace, console: Console) -> int:
     """Start each function once, with its events, and write the profile; 1 where one cannot start."""
     _refuse((), arguments)
-    from lamina.coldstart import measure, profile, variants  # noqa: PLC0415
+    from lamina.coldstart import measure, profile, variants
 
     artifacts = open_build(arguments)
     chosen = variants.subjects(artifacts, arguments.functions, options=_environment_options(arguments))
@@ -394,14 +394,14 @@ def _observe(arguments: argparse.Namespace) -> int:
         [f"`--{name}` is above 0" for name, value in asked.items() if value is not None and not value > 0], arguments
     )
     _moment(arguments.split)
-    from lamina.coldstart.observe import Sources  # noqa: PLC0415
+    from lamina.coldstart.observe import Sources
 
     return tell(arguments, Sources.connect(region=arguments.region, role=arguments.role), now=dt.datetime.now(dt.UTC))
 
 
 def tell(arguments: argparse.Namespace, sources: Sources, *, now: dt.datetime) -> int:
     """Ask *sources* what the command line wants to know, and show it."""
-    from lamina.coldstart.observe import Question, document, observe  # noqa: PLC0415
+    from lamina.coldstart.observe import Question, document, observe
 
     console = Console.of(arguments)
     question = Question(

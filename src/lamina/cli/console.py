@@ -85,8 +85,8 @@ class Console:
             self._draw(name, total=total, unit=unit)
 
     def _draw(self, name: str, *, total: int | None, unit: str) -> None:
-        from rich import progress  # noqa: PLC0415 - slow to import
-        from rich.console import Console as RichConsole  # noqa: PLC0415
+        from rich import progress
+        from rich.console import Console as RichConsole
 
         self._stop()
         self._progress = progress.Progress(
@@ -141,6 +141,6 @@ def _wants_colour(*, terminal: bool) -> bool:
 
 
 def _amount(total: int, unit: str) -> str:
-    from lamina.core.text import megabytes  # noqa: PLC0415 - most commands have nothing to count
+    from lamina.core.text import megabytes
 
     return megabytes(total) if unit == "bytes" else f"{total:,} {unit}"

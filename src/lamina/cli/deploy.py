@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 @stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """Build, plan, and unless only the plan was asked for, publish and deploy; 1 where a finding is an error, or where `--check` sees a change."""
-    import tempfile  # noqa: PLC0415
+    import tempfile
 
     _check(arguments)
     project = project_of(arguments)
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from lamina.aws.api.facts import fits  # noqa: PLC0415
+    from lamina.aws.api.facts import fits
 
     if arguments.create != bool(arguments.role):
         raise ConfigError("`--create` and `--role` go together", hint="lamina deploy --create --role ARN")
@@ -75,8 +75,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
-    from lamina.aws.deploy import service  # noqa: PLC0415
-    from lamina.aws.publish import desired, destination  # noqa: PLC0415
+    from lamina.aws.deploy import service
+    from lamina.aws.publish import desired, destination
 
     publishing, deploying = service.load(project)
     publishing = publishing.at(arguments.region)
@@ -102,8 +102,8 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
 
 
 def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
-    from lamina.aws.deploy.apply import Creation  # noqa: PLC0415
-    from lamina.project import config  # noqa: PLC0415
+    from lamina.aws.deploy.apply import Creation
+    from lamina.project import config
 
     if not arguments.create:
         return None
@@ -113,8 +113,8 @@ def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
 
 def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) -> int:
     """Say what the *plan* is, and do it unless that was all that was asked for; stdout is the layers' ARNs."""
-    from lamina.aws.deploy.report import migration, planned  # noqa: PLC0415
-    from lamina.core.target import quotas  # noqa: PLC0415
+    from lamina.aws.deploy.report import migration, planned
+    from lamina.core.target import quotas
 
     console.close()
     if arguments.migrate and not arguments.json:

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Propose, print what is proposed on stdout, and write it unless this is a dry run."""
-    from lamina.pipeline.proposal import propose, write  # noqa: PLC0415 - `--help` needs none of this
+    from lamina.pipeline.proposal import propose, write
 
     console = Console.of(args)
     proposal = propose(

@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Invoke, and show the response; 1 where the function failed."""
-    from lamina.local.invoke import invoke  # noqa: PLC0415
+    from lamina.local.invoke import invoke
 
     console = Console.of(arguments)
     world = find_world(
@@ -89,13 +89,13 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
 
     Raises ConfigError if nothing was ever built.
     """
-    from lamina.local.artifacts import read  # noqa: PLC0415
-    from lamina.pipeline import last_build  # noqa: PLC0415
-    from lamina.project.config import find_project  # noqa: PLC0415
+    from lamina.local.artifacts import read
+    from lamina.pipeline import last_build
+    from lamina.project.config import find_project
 
     project = Path(arguments.project).absolute() if arguments.project else find_project(Path.cwd())
     if not arguments.no_build and last_build.has_changed(project):
-        from lamina.aws.store.team import team_store  # noqa: PLC0415 - slow to import
+        from lamina.aws.store.team import team_store
 
         with Console.of(arguments) as console:
             result = last_build.repeat(project, team_store=team_store, reporter=console)
@@ -114,9 +114,9 @@ def find_world(
     timeout_seconds: int | None = None,
 ) -> FunctionEnvironment:
     """Return the world of *function*, or of any if all see the same, as the command line wants it."""
-    from lamina.local.artifacts import function_of  # noqa: PLC0415
-    from lamina.local.environment import Mode, additional_variables, prepare  # noqa: PLC0415
-    from lamina.project.config import load  # noqa: PLC0415
+    from lamina.local.artifacts import function_of
+    from lamina.local.environment import Mode, additional_variables, prepare
+    from lamina.project.config import load
 
     built = artifacts.function(function) if function is not None else artifacts.any_function()
     service = load(artifacts.project)

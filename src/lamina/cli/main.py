@@ -60,7 +60,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n" in text:
             return super()._fill_text(text, width, indent)
-        import textwrap  # noqa: PLC0415 - only help needs it
+        import textwrap
 
         # A description of one line is prose: it is wrapped, as help is everywhere else.
         return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
@@ -108,7 +108,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 
 def _add_command(commands: argparse._SubParsersAction[_Command], name: str, summary: str) -> None:
-    from lamina.cli.options import add_common  # noqa: PLC0415 - `lamina --help` has none of them
+    from lamina.cli.options import add_common
 
     module = __import__(f"lamina.cli.{name}", fromlist=["run"])
     parser = commands.add_parser(
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _no_command(name: str) -> ConfigError:
-    from lamina.project.table import did_you_mean  # noqa: PLC0415 - only mistakes pay for it
+    from lamina.project.table import did_you_mean
 
     return ConfigError(
         f"There is no command `{name}`{did_you_mean(name, COMMANDS)}",
@@ -161,10 +161,10 @@ def _no_command(name: str) -> ConfigError:
 
 
 def _report_failure(error: LaminaError, *, verbose: bool) -> int:
-    from lamina.cli.console import Console  # noqa: PLC0415 - failures may take their time
+    from lamina.cli.console import Console
 
     if verbose:
-        import traceback  # noqa: PLC0415
+        import traceback
 
         traceback.print_exception(error)
     Console().failure(error)

@@ -36,9 +36,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def project_of(arguments: argparse.Namespace) -> Path:
     """Return the directory of the service that the command line means; raises ConfigError if there is none."""
-    from pathlib import Path  # noqa: PLC0415 - a build with nothing to do does without
+    from pathlib import Path
 
-    from lamina.project.file import find_project  # noqa: PLC0415
+    from lamina.project.file import find_project
 
     return find_project(Path(arguments.project or "."))
 
@@ -69,7 +69,7 @@ def asked(arguments: argparse.Namespace) -> dict[str, object]:
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
     """Return what the command line asks of the pipeline."""
-    from lamina.pipeline.last_build import options_of  # noqa: PLC0415 - a build with nothing to do never asks
+    from lamina.pipeline.last_build import options_of
 
     return options_of(asked(arguments), offline=arguments.offline)
 
@@ -114,7 +114,7 @@ def add_world(parser: argparse.ArgumentParser) -> None:
 
 def days(text: str) -> float:
     """Return the number of days that *text* says, as the type of an option."""
-    import argparse  # noqa: PLC0415 - whoever parses options has it
+    import argparse
 
     try:
         number = float(text)

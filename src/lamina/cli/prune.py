@@ -64,9 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look at what is there, say what is not needed, and with `--apply` delete it."""
-    from lamina.aws.prune import apply, service  # noqa: PLC0415
-    from lamina.aws.prune.plan import RetentionRules  # noqa: PLC0415
-    from lamina.aws.publish import config, destination  # noqa: PLC0415
+    from lamina.aws.prune import apply, service
+    from lamina.aws.prune.plan import RetentionRules
+    from lamina.aws.publish import config, destination
 
     project = project_of(arguments)
     publishing = config.load(project).at(arguments.region)
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _delete(place: Destination, found: PruneSurvey, console: Console) -> tuple[VersionRow, ...]:
     """Delete what was *found* in *place*, say what was spared, and return what was deleted."""
-    from lamina.aws.prune import apply, service  # noqa: PLC0415
+    from lamina.aws.prune import apply, service
 
     pruned = apply.delete_versions(place.services.inventory, found, reporter=console)
     for version in pruned.spared:
@@ -110,7 +110,7 @@ def _delete(place: Destination, found: PruneSurvey, console: Console) -> tuple[V
 
 
 def _told(found: PruneSurvey, names: Collection[str], place: Destination) -> Iterator[str]:
-    from lamina.aws.prune.plan import DeleteVersion, KeepVersion  # noqa: PLC0415
+    from lamina.aws.prune.plan import DeleteVersion, KeepVersion
 
     where = place.services.account
     # A name that is mistyped must not look like one of which nothing is to go.
@@ -142,7 +142,7 @@ def _closing(plan: PrunePlan, *, applied: bool) -> str:
 
 
 def _positive(text: str) -> int:
-    import argparse  # noqa: PLC0415
+    import argparse
 
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"`{text}` is not a number of versions, at least 1")

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.env_file and getattr(arguments, option):
             name = option.replace("_", "-")
             raise ConfigError(f"`--{name}` publishes no version, so `--env-file` has no ARN to write")
-    import tempfile  # noqa: PLC0415
+    import tempfile
 
     project = project_of(arguments)
     with Console.of(arguments) as console, tempfile.TemporaryDirectory(prefix="lamina-publish-") as directory:
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
-    from lamina.aws.publish import config, desired, destination, stage, survey  # noqa: PLC0415
+    from lamina.aws.publish import config, desired, destination, stage, survey
 
     settings = config.load(project).at(arguments.region)
     connected = cache(partial(destination.connect, settings))
@@ -95,10 +95,10 @@ def build_service(
 
     Raises what building raises, and AwsError and its kinds.
     """
-    from lamina.aws.publish.remote import build  # noqa: PLC0415
-    from lamina.aws.store.team import team_store  # noqa: PLC0415
-    from lamina.pipeline.context import BuildOptions  # noqa: PLC0415
-    from lamina.project import config  # noqa: PLC0415
+    from lamina.aws.publish.remote import build
+    from lamina.aws.store.team import team_store
+    from lamina.pipeline.context import BuildOptions
+    from lamina.project import config
 
     service = config.load(project)
     if not service.is_named and "{service}" in settings.layer_name:
@@ -118,7 +118,7 @@ def build_service(
 
 def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Namespace, console: Console) -> int:
     """Publish the layers, unless that was only to be planned; stdout is their ARNs."""
-    from lamina.aws.publish import apply, report  # noqa: PLC0415
+    from lamina.aws.publish import apply, report
 
     console.close()
     console.say(*layer_lines(steps))
@@ -136,7 +136,7 @@ def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Names
 
 def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namespace, console: Console) -> int:
     """Bring the layers into the buckets, unless that was only to be planned; stdout is where they are."""
-    from lamina.aws.publish import report, stage  # noqa: PLC0415
+    from lamina.aws.publish import report, stage
 
     console.close()
     for each in plans:
@@ -165,7 +165,7 @@ def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argpa
 
 def layer_lines(steps: Sequence[LayerStep]) -> Iterator[str]:
     """Yield the lines that say what is to happen to each layer."""
-    from lamina.aws.publish.plan import KeepLayer, PublishLayer  # noqa: PLC0415
+    from lamina.aws.publish.plan import KeepLayer, PublishLayer
 
     for step in steps:
         where = step.destination.services.account
@@ -194,7 +194,7 @@ def _closing(published: Sequence[Published]) -> str:
 
 def write_file(name: str, content: bytes) -> None:
     """Write *content* to the file *name*, atomically where it is a plain one; raises ConfigError where that cannot be."""
-    from lamina.core.files import replace_file  # noqa: PLC0415
+    from lamina.core.files import replace_file
 
     path = Path(name)
     try:

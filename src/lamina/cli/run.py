@@ -28,7 +28,7 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's own options."""
-    import argparse  # noqa: PLC0415
+    import argparse
 
     parser.add_argument(
         "--with",
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code; raises ConfigError for usage that means nothing."""
-    from lamina.local.command import run_command  # noqa: PLC0415
+    from lamina.local.command import run_command
 
     if arguments.json:
         raise ConfigError(

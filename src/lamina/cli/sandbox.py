@@ -59,9 +59,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 @stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """Run the sandbox until its command ends, or until interrupted; return the command's exit code."""
-    from lamina.aws.api.facts import fits  # noqa: PLC0415
-    from lamina.local.sandbox.server import DEFAULT_REGION  # noqa: PLC0415
-    from lamina.local.sandbox.start import started  # noqa: PLC0415
+    from lamina.aws.api.facts import fits
+    from lamina.local.sandbox.server import DEFAULT_REGION
+    from lamina.local.sandbox.start import started
 
     command = _command(arguments.words)
     console = Console.of(arguments)
@@ -95,11 +95,11 @@ def _command(words: Sequence[str]) -> Sequence[str]:
 
 def _place(arguments: argparse.Namespace) -> tuple[Path | None, Target | None]:
     """Return the project and the target; a sandbox may also be started outside of any project."""
-    import platform  # noqa: PLC0415
+    import platform
 
-    from lamina.core.target import Target  # noqa: PLC0415
-    from lamina.project import config  # noqa: PLC0415
-    from lamina.project.service import Overrides  # noqa: PLC0415
+    from lamina.core.target import Target
+    from lamina.project import config
+    from lamina.project.service import Overrides
 
     try:
         project = project_of(arguments)
@@ -112,8 +112,8 @@ def _place(arguments: argparse.Namespace) -> tuple[Path | None, Target | None]:
 
 
 def _run_command(command: Sequence[str], sandbox: Sandbox) -> int:
-    import subprocess  # noqa: PLC0415
-    from contextlib import suppress  # noqa: PLC0415
+    import subprocess
+    from contextlib import suppress
 
     # What else names an account, a profile or an endpoint must not win over the sandbox.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -137,7 +137,7 @@ def _run_command(command: Sequence[str], sandbox: Sandbox) -> int:
 
 
 def _serve(sandbox: Sandbox, console: Console, *, as_json: bool) -> int:
-    import shlex  # noqa: PLC0415
+    import shlex
 
     environment = sandbox.environment
     try:

@@ -165,7 +165,7 @@ def at_revision(
 
     Raises ConfigError if it is no revision of a git repository that holds *project*, and whatever a build raises.
     """
-    from lamina.pipeline.build import build  # noqa: PLC0415 - slow to import, and no other variant is built
+    from lamina.pipeline.build import build
 
     top, prefix = _git(project, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
     commit = _git(project, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()

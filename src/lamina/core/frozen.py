@@ -67,7 +67,7 @@ class _Fields:
     """What `dataclasses` looks for in a class, made when it does."""
 
     def __get__(self, _: object, owner: type[_Value]) -> dict[str, Field[Any]]:
-        from dataclasses import field, fields, make_dataclass  # noqa: PLC0415 - what this module saves
+        from dataclasses import field, fields, make_dataclass
 
         rows = [
             (name, object, field() if default is _REQUIRED else field(default=default))

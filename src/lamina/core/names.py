@@ -21,6 +21,6 @@ def path_of(url: str) -> Path:
     if os.name != "nt":
         return Path(unquote(path))
     # Path.from_uri is new in Python 3.13, and elsewhere this import would take longer than all that it is needed for.
-    from urllib.request import url2pathname  # noqa: PLC0415
+    from urllib.request import url2pathname
 
     return Path(url2pathname(path))

@@ -50,8 +50,8 @@ def default_root() -> Path:
         # The rule of the XDG base directory specification, which platformdirs follows too; importing that costs
         # as much as all the rest of a build with nothing to do.
         base = os.environ.get("XDG_CACHE_HOME", "").strip()
-        return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "lamina")  # noqa: PTH111, PTH117
-    from platformdirs import user_cache_path  # noqa: PLC0415  # slow to import, and not needed on Linux
+        return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "lamina")
+    from platformdirs import user_cache_path  # slow to import, and not needed on Linux
 
     return user_cache_path("lamina", appauthor=False)
 
@@ -73,7 +73,7 @@ class Store:
     @classmethod
     def open(cls, root: Path | None = None) -> Store:
         """Return the store at *root*, else at `default_root`; nothing is created before it is needed."""
-        return cls(Path(os.path.abspath(root if root is not None else default_root())))  # noqa: PTH100  # no realpath
+        return cls(Path(os.path.abspath(root if root is not None else default_root())))  # no realpath
 
     def wheel(self, sha256: Sha256, filename: str | None = None) -> Path | None:
         """
@@ -82,10 +82,10 @@ class Store:
         Knowing its *filename* saves a directory listing; a wheel that was admitted under another name is found too.
         """
         directory = self._wheel_directory(sha256)
-        if filename is not None and os.path.isfile(path := os.path.join(directory, filename)):  # noqa: PTH113, PTH118
+        if filename is not None and os.path.isfile(path := os.path.join(directory, filename)):
             return Path(path)
         try:
-            names = sorted(os.listdir(directory))  # noqa: PTH208
+            names = sorted(os.listdir(directory))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return Path(directory, names[0]) if names else None
@@ -97,7 +97,7 @@ class Store:
         return Path(self._wheel_directory(sha256), filename)
 
     def _wheel_directory(self, sha256: str) -> str:
-        return os.path.join(self.root, "wheels", sha256[:2], sha256)  # noqa: PTH118  # a Path costs ten times as much
+        return os.path.join(self.root, "wheels", sha256[:2], sha256)  # a Path costs ten times as much
 
     def entry(self, area: str, key: str, suffix: str = "") -> Path:
         """Return where *area* keeps what *key* decides, whether it exists or not."""
@@ -113,7 +113,7 @@ class Store:
         """
         if not str(destination).startswith(f"{self.root}{os.sep}"):
             raise ValueError(f"`{destination}` is not inside the store `{self.root}`")
-        directory = os.path.join(self.root, "tmp")  # noqa: PTH118 - a Path costs ten times as much, here and below
+        directory = os.path.join(self.root, "tmp")
         if not self._swept:
             self._swept = True
             _remove_leftovers(self.directory("tmp"))
@@ -125,16 +125,16 @@ class Store:
                 if sys.platform == "win32":
                     file.close()
                 try:
-                    os.replace(temporary, destination)  # noqa: PTH105
+                    os.replace(temporary, destination)
                 except OSError:
                     # Mostly its directory is there already.
                     self._make(destination.parent)
-                    os.replace(temporary, destination)  # noqa: PTH105
+                    os.replace(temporary, destination)
             except BaseException:
                 if sys.platform == "win32":
                     file.close()
                 with suppress(FileNotFoundError):
-                    os.unlink(temporary)  # noqa: PTH108
+                    os.unlink(temporary)
                 raise
 
     def _new_file(self, directory: str) -> tuple[BinaryIO, str]:
@@ -226,7 +226,7 @@ class Store:
 
 def _locked_new_file(directory: str) -> tuple[BinaryIO, str]:
     while True:
-        path = os.path.join(directory, os.urandom(12).hex())  # noqa: PTH118
+        path = os.path.join(directory, os.urandom(12).hex())
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         if try_lock(descriptor) and _is_still(path, descriptor):
             return os.fdopen(descriptor, "w+b", buffering=0), path
@@ -236,7 +236,7 @@ def _locked_new_file(directory: str) -> tuple[BinaryIO, str]:
 
 def _remove_leftovers(directory: Path) -> None:
     """Remove the files in *directory* that no living process has locked."""
-    for name in os.listdir(directory):  # noqa: PTH208  # iterdir costs more than the sweep
+    for name in os.listdir(directory):  # iterdir costs more than the sweep
         path = directory / name
         with suppress(OSError):
             if sys.platform == "win32" and time.time() - path.stat().st_mtime < _WINDOWS_LEFTOVER_SECONDS:
@@ -255,6 +255,6 @@ def _remove_leftovers(directory: Path) -> None:
 
 def _is_still(path: str | Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))  # noqa: PTH116
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False

@@ -94,7 +94,7 @@ class Target:
     @cached_property
     def tags(self) -> tuple[Tag, ...]:
         """The wheel tags that the target's own installer would accept, best first; musllinux is never among them."""
-        from packaging.tags import compatible_tags, cpython_tags  # noqa: PLC0415
+        from packaging.tags import compatible_tags, cpython_tags
 
         interpreter = f"cp{self.python[0]}{self.python[1]}"
         # The ABI is given, because packaging would ask the running interpreter whether it is a debug build.
@@ -261,7 +261,7 @@ def _architecture(name: str) -> Architecture:
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415
+    from difflib import get_close_matches
 
     choices = list(known)
     close = get_close_matches(name, choices, n=1)

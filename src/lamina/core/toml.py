@@ -19,7 +19,7 @@ def parse(text: str) -> dict[str, Any]:
     try:
         document: dict[str, Any] = rtoml.loads(text)
     except rtoml.TomlParsingError:
-        import tomllib  # noqa: PLC0415 - its words are better known, and it is never wrong about what is TOML
+        import tomllib
 
         return tomllib.loads(text)
     return document

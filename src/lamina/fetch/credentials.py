@@ -127,7 +127,7 @@ def _common(first: str, second: str) -> int:
 def _read_netrc(path: Path) -> netrc.netrc | None:
     if not path.is_file():
         return None
-    import netrc  # noqa: PLC0415  # most homes have no such file
+    import netrc  # most homes have no such file
 
     try:
         return netrc.netrc(path)
@@ -139,7 +139,7 @@ def _read_netrc(path: Path) -> netrc.netrc | None:
 
 
 def _has_keyring() -> bool:
-    from importlib.util import find_spec  # noqa: PLC0415  # only needed after a refusal
+    from importlib.util import find_spec  # only needed after a refusal
 
     return find_spec("keyring") is not None
 
@@ -147,8 +147,8 @@ def _has_keyring() -> bool:
 def _from_keyring(url: str, indexes: list[str], user: str | None) -> Login | None:
     if not _has_keyring():
         return None
-    import keyring  # noqa: PLC0415  # optional, slow to import, and may start a desktop service
-    from keyring.errors import KeyringError  # noqa: PLC0415
+    import keyring  # optional, slow to import, and may start a desktop service
+    from keyring.errors import KeyringError
 
     parts = urlsplit(url)
     try:

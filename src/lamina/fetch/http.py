@@ -183,7 +183,7 @@ class Client:
         scheme, host, port = origin(url)
         proxy = None
         if self._proxies:
-            from urllib.request import proxy_bypass  # noqa: PLC0415  # loaded by now
+            from urllib.request import proxy_bypass  # loaded by now
 
             if not proxy_bypass(f"{host}:{port}"):
                 proxy = self._proxies.get(scheme) or self._proxies.get("all")
@@ -215,7 +215,7 @@ class Client:
                 and paths.capath is None
                 and not hasattr(ssl, "enum_certificates")
             ):
-                import certifi  # noqa: PLC0415  # only where the system has no authorities of its own
+                import certifi  # only where the system has no authorities of its own
 
                 bundle = certifi.where()
             try:
@@ -236,7 +236,7 @@ def _proxies() -> dict[str, str]:
     """Return the proxy of each scheme, as the environment or the system's settings name it."""
     if sys.platform not in {"win32", "darwin"} and not any(name.lower().endswith("_proxy") for name in os.environ):
         return {}
-    from urllib.request import getproxies  # noqa: PLC0415  # slow to import, and seldom needed
+    from urllib.request import getproxies  # slow to import, and seldom needed
 
     return getproxies()
 

@@ -120,7 +120,7 @@ class PackageIndex:
 
         Raises nothing that an index causes: `files` will meet it again, and knows whom to tell.
         """
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # not needed once answers are kept
+        from concurrent.futures import ThreadPoolExecutor  # not needed once answers are kept
 
         missing = [
             (name, version, hashes, index_url)
@@ -147,7 +147,7 @@ class PackageIndex:
         settings = self._settings_now()
         if index_url is None:
             return settings.sources
-        from lamina.fetch.settings import IndexSource  # noqa: PLC0415  # loaded by now
+        from lamina.fetch.settings import IndexSource  # loaded by now
 
         clean = settings.credentials.learn(index_url, index=True)
         return (*(source for source in settings.sources if source.flat), IndexSource(url=clean))
@@ -158,14 +158,14 @@ class PackageIndex:
 
     @cached_property
     def _settings(self) -> IndexSettings:
-        from lamina.fetch.settings import read_settings  # noqa: PLC0415  # not needed by a lock that names its files
+        from lamina.fetch.settings import read_settings  # not needed by a lock that names its files
 
         index_url, extra, find_links = self._arguments
         return read_settings(self.project, index_url=index_url, extra_index_urls=extra, find_links=find_links)
 
     @cached_property
     def _client(self) -> Client:
-        from lamina.fetch.http import Client  # noqa: PLC0415  # loads the network's modules
+        from lamina.fetch.http import Client  # loads the network's modules
 
         return Client(
             self._settings.credentials,
@@ -181,7 +181,7 @@ class PackageIndex:
 
     @cached_property
     def _pages_once(self) -> Pages:
-        from lamina.fetch.pages import Pages  # noqa: PLC0415  # loads the network's modules
+        from lamina.fetch.pages import Pages  # loads the network's modules
 
         return Pages(lambda: self.client)
 

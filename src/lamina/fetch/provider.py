@@ -65,7 +65,7 @@ class WheelProvider:
 
     def _in_store(self, pin: Pin) -> Wheel | None:
         if isinstance(pin, SourcePin):
-            from lamina.fetch.source.admission import admitted  # noqa: PLC0415 - most locks hold wheels only
+            from lamina.fetch.source.admission import admitted
 
             return admitted(pin, self._target, self._store)
         path = self._store.wheel(pin.sha256, pin.filename)
@@ -75,7 +75,7 @@ class WheelProvider:
         return fetch(pins, self._store, verify=verify, index=self._index, reporter=self._reporter)
 
     def _build(self, pins: Sequence[SourcePin]) -> tuple[Wheel, ...]:
-        from lamina.fetch.source.build import Workshop, build  # noqa: PLC0415 - most locks hold wheels only
+        from lamina.fetch.source.build import Workshop, build
 
         workshop = Workshop(
             target=self._target,
@@ -92,7 +92,7 @@ def _verify_hash_only(path: Path, pin: Pin) -> None:
 
 
 def _verify(path: Path, pin: Pin) -> None:
-    from lamina.archive.record import verify_record  # noqa: PLC0415 - only what is new to the store is inflated
+    from lamina.archive.record import verify_record
 
     verify_record(path, pin)
 
@@ -122,7 +122,7 @@ def fetch(
     if missing:
         if index.offline and (distant := [pin for pin in missing if local_path(pin) is None]):
             raise _offline(distant)
-        from lamina.fetch.download import download  # noqa: PLC0415  # loads the network's modules
+        from lamina.fetch.download import download  # loads the network's modules
 
         download(missing, store, verify=verify, index=index, reporter=reporter, connections=connections)
         found = [path or store.wheel(pin.sha256, pin.filename) for pin, path in zip(pins, found, strict=True)]

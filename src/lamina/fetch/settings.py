@@ -171,7 +171,7 @@ def _toml(path: Path) -> dict[str, Any]:
     # Looking takes less time than parsing, and most project files have nothing for uv.
     if path.name == "pyproject.toml" and "uv" not in text:
         return {}
-    import tomllib  # noqa: PLC0415  # only where there is something to parse
+    import tomllib  # only where there is something to parse
 
     try:
         return tomllib.loads(text)
@@ -258,7 +258,7 @@ def _pip_user_files(environment: Mapping[str, str]) -> Iterator[Path]:
 def _read_pip_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    import configparser  # noqa: PLC0415  # most of the files are not there
+    import configparser  # most of the files are not there
 
     parser = configparser.RawConfigParser()
     try:

@@ -24,37 +24,37 @@ __all__ = ["READERS", "closer", "find", "read"]
 
 
 def _uv(request: Request) -> Lock:
-    from lamina.lock import uvlock  # noqa: PLC0415
+    from lamina.lock import uvlock
 
     return uvlock.read(request)
 
 
 def _pylock(request: Request) -> Lock:
-    from lamina.lock import pylock  # noqa: PLC0415
+    from lamina.lock import pylock
 
     return pylock.read(request)
 
 
 def _requirements(request: Request) -> Lock:
-    from lamina.lock import requirements  # noqa: PLC0415
+    from lamina.lock import requirements
 
     return requirements.read(request)
 
 
 def _poetry(request: Request) -> Lock:
-    from lamina.lock import poetry  # noqa: PLC0415
+    from lamina.lock import poetry
 
     return poetry.read(request)
 
 
 def _pdm(request: Request) -> Lock:
-    from lamina.lock import pdm  # noqa: PLC0415
+    from lamina.lock import pdm
 
     return pdm.read(request)
 
 
 def _pipfile(request: Request) -> Lock:
-    from lamina.lock import pipfile  # noqa: PLC0415
+    from lamina.lock import pipfile
 
     return pipfile.read(request)
 

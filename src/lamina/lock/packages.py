@@ -145,7 +145,7 @@ class Packages:
     def _looked_up(self, hint: str) -> list[dict[str, Any]]:
         if not self._hashed:
             return []
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - formats that name their files ask no index
+        from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(max_workers=_REQUESTS_AT_ONCE) as pool:
             found = list(pool.map(self._from_index, self._hashed))
@@ -196,7 +196,7 @@ def _given(**values: Any) -> dict[str, Any]:
 def _in_directory(locked: Hashed, directory: Path) -> list[IndexFile]:
     if not directory.is_dir():
         return []
-    import hashlib  # noqa: PLC0415 - few locks name a directory
+    import hashlib
 
     prefix = re.sub(r"[-_.]+", "[-_.]+", locked.name)
     candidates = [file for file in directory.iterdir() if re.match(rf"{prefix}-\d", file.name, re.IGNORECASE)]

@@ -72,7 +72,7 @@ class ArtifactProvider:
         wheels = self.wheels.all(local) if fetch else self.wheels.known(local)
         if wheels is None:
             return None
-        from lamina.fetch.source.unpack import unpack  # noqa: PLC0415 - most services have no local packages
+        from lamina.fetch.source.unpack import unpack
 
         inputs = dict.fromkeys(path for pin in local for path in pin.inputs)
         return unpack(tree, wheels, inputs, root=self._context.project, store=self._store)
@@ -91,8 +91,8 @@ class ArtifactProvider:
             return known
         if not fetch and self.wheels.known(closure.pins) is None:
             return None
-        from lamina.bytecode.imports.index import index_place  # noqa: PLC0415 - only imports that were never followed
-        from lamina.bytecode.modules import WheelCode  # noqa: PLC0415
+        from lamina.bytecode.imports.index import index_place
+        from lamina.bytecode.modules import WheelCode
 
         codes = [WheelCode(pin=pin, recipe=closure.recipe, fetch=self._wheel) for pin in closure.pins]
         places = [

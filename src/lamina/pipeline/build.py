@@ -123,7 +123,7 @@ def _each(
 ) -> list[Result]:
     if len(targets) == 1:
         return [_build_target(targets[0], context, deduplication, started_ns)]
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most services have one target
+    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(len(targets), "lamina-target") as pool:
         futures = [pool.submit(_build_target, target, context, deduplication, started_ns) for target in targets]
@@ -205,7 +205,7 @@ def _remove_other_targets(context: BuildContext, places: Sequence[str]) -> None:
     wanted = {context.output / place for place in places}
     for path in (context.output / report.OUTPUT_DIRECTORY).glob(f"python*/{report.BUILD_NAME}"):
         if path.parent not in wanted:
-            import shutil  # noqa: PLC0415 - needed when a target goes
+            import shutil
 
             shutil.rmtree(path.parent)
 

@@ -100,7 +100,7 @@ class BuildContext:
         cls, project: Path, options: BuildOptions, *, store: Store | None = None, reporter: Reporter = SILENT
     ) -> BuildContext:
         """Return the context for *project*; nothing is read yet."""
-        from lamina.fetch.index import PackageIndex  # noqa: PLC0415 - the class is light, what it uses is loaded on use
+        from lamina.fetch.index import PackageIndex
 
         store = Store.open() if store is None else store
         index = PackageIndex(project, store, offline=options.offline)

@@ -21,8 +21,8 @@ __all__ = ["has_changed", "last_options", "options_of", "repeat"]
 
 def options_of(asked: Mapping[str, Any], *, offline: bool = False) -> BuildOptions:
     """Return the options of a build that *asked*, as `BuildOptions.asked` says it, stands for."""
-    from lamina.pipeline.context import BuildOptions  # noqa: PLC0415 - slow to import, and mostly nothing has changed
-    from lamina.project.service import Overrides  # noqa: PLC0415
+    from lamina.pipeline.context import BuildOptions
+    from lamina.project.service import Overrides
 
     overrides = Overrides(
         runtime=asked.get("runtime"),
@@ -46,7 +46,7 @@ def has_changed(project: Path) -> bool:
 
 def repeat(project: Path, *, team_store: TeamStore | None = None, reporter: Reporter = SILENT) -> Result:
     """Build *project* as it was built last; raises whatever a build raises."""
-    from lamina.pipeline.build import build  # noqa: PLC0415 - as above
+    from lamina.pipeline.build import build
 
     return build(project, last_options(project), team_store=team_store, reporter=reporter)
 

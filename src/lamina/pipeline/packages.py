@@ -97,7 +97,7 @@ class _Provided:
 
     @cached_property
     def _modules(self) -> frozenset[str]:
-        import zipfile  # noqa: PLC0415 - only a handler that is not in the sources needs it
+        import zipfile
 
         modules: set[str] = set()
         for layer in self._layers:

@@ -202,7 +202,7 @@ def _selection(context: BuildContext, service: Service, layer: LayerConfig, lock
     cached = recall(lock_file, layer, service.target, context.store)
     if cached is not None:
         return cached
-    from lamina.lock.select import select  # noqa: PLC0415 - loads packaging, which a cached selection never needs
+    from lamina.lock.select import select
 
     lock = formats.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=context.index)
     selection = select(lock, target=service.target)
@@ -214,7 +214,7 @@ def _with_sources(selection: Selection, service: Service) -> tuple[Selection, tu
     """Return *selection* with pins for what has to be built, and apart from it what goes into the function packages."""
     if not selection.sources:
         return selection, ()
-    from lamina.fetch.source.resolve import resolve as resolve_sources  # noqa: PLC0415 - most locks hold wheels only
+    from lamina.fetch.source.resolve import resolve as resolve_sources
 
     return resolve_sources(selection, service)
 

@@ -28,7 +28,7 @@ def preflight_findings(plan: TargetPlan, context: BuildContext) -> tuple[Finding
     missing_bytes = sum(pin.size or 0 for pin in plan.missing)
     if context.options.offline or context.remote or missing_bytes * _LIKELY_RATIO < quotas().unzipped_bytes:
         return ()
-    from lamina.pipeline.estimate import estimate  # noqa: PLC0415 - only large downloads are worth asking about before
+    from lamina.pipeline.estimate import estimate
 
     return estimated_findings(plan, estimate(plan, context))
 

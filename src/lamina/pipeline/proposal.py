@@ -142,7 +142,7 @@ def _requirements(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _oldest(requirement: str, today: dt.date) -> Runtime | None:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - only this question needs it
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     # Poetry's caret, as its documentation spells it out: up to the next major version.
     caret = re.fullmatch(r"\^(\d+)((?:\.\d+)*)", requirement.strip())

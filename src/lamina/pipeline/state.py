@@ -33,13 +33,13 @@ def locate(start: str) -> str | None:
 
     A configuration file that is closer than a build's state may configure another service.
     """
-    directory = os.path.abspath(start)  # noqa: PTH100 - a Path costs ten times as much, here and below
+    directory = os.path.abspath(start)
     while True:
-        if os.path.exists(os.path.join(directory, STATE_FILE)):  # noqa: PTH110, PTH118
+        if os.path.exists(os.path.join(directory, STATE_FILE)):
             return directory
-        if any(os.path.exists(os.path.join(directory, name)) for name in _CONFIGURATION):  # noqa: PTH110, PTH118
+        if any(os.path.exists(os.path.join(directory, name)) for name in _CONFIGURATION):
             return None
-        parent = os.path.dirname(directory)  # noqa: PTH120
+        parent = os.path.dirname(directory)
         if parent == directory:
             return None
         directory = parent
@@ -51,13 +51,13 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
 
     *asked* is what the command line says that could change the result.
     """
-    state = _read(os.path.join(root, STATE_FILE))  # noqa: PTH118
+    state = _read(os.path.join(root, STATE_FILE))
     if state is None or state.get("lamina") != __version__ or state.get("asked") != dict(asked):
         return None
     inputs = Snapshot.from_json(state.get("inputs"))
     if inputs is None or not intact(root, state.get("outputs")) or not inputs.unchanged(root):
         return None
-    document = _read(os.path.join(root, _BUILD_FILE))  # noqa: PTH118
+    document = _read(os.path.join(root, _BUILD_FILE))
     for each in (document, *document.get("other_targets", ())) if document else ():
         each["reused"] = True
     return document
@@ -70,7 +70,7 @@ def intact(root: str, outputs: object) -> bool:
 
 def as_left(root: str | os.PathLike[str], path: str, *, state_file: str = STATE_FILE) -> bool:
     """Return whether the output *path*, relative to *root*, has the stat that the last build recorded."""
-    state = _read(os.path.join(root, state_file)) or {}  # noqa: PTH118
+    state = _read(os.path.join(root, state_file)) or {}
     return any(
         row[0] == path and row[1] is not None and row[1] == _stat(str(root), path) for row in state.get("outputs", ())
     )
@@ -78,7 +78,7 @@ def as_left(root: str | os.PathLike[str], path: str, *, state_file: str = STATE_
 
 def sources(root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> str | None:
     """Return what `remember` was told of the function packages' content."""
-    found = (_read(os.path.join(root, state_file)) or {}).get("sources")  # noqa: PTH118
+    found = (_read(os.path.join(root, state_file)) or {}).get("sources")
     return found if isinstance(found, str) else None
 
 
@@ -109,7 +109,7 @@ def remember(
 
 def _stat(root: str, path: str) -> list[int] | None:
     try:
-        found = os.stat(os.path.join(root, path))  # noqa: PTH116, PTH118
+        found = os.stat(os.path.join(root, path))
     except OSError:
         return None
     return [found.st_size, found.st_mtime_ns, found.st_ino]
@@ -117,7 +117,7 @@ def _stat(root: str, path: str) -> list[int] | None:
 
 def _read(path: str) -> dict[str, Any] | None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             content = json.loads(file.read())
     except (OSError, ValueError):
         # No state, or one that a killed writer of an older version left: the pipeline makes it anew.

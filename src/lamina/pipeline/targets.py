@@ -61,7 +61,7 @@ def _link(source: Path, destination: Path) -> None:
         try:
             os.link(source, temporary)
         except OSError:
-            import shutil  # noqa: PLC0415 - seldom needed
+            import shutil
 
             shutil.copyfile(source, temporary)
         temporary.replace(destination)

@@ -94,9 +94,9 @@ def build(
 
     A service that fails keeps none of the others from being built.
     """
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - nothing to do needs no threads
+    from concurrent.futures import ThreadPoolExecutor
 
-    from lamina.core.store import Store  # noqa: PLC0415
+    from lamina.core.store import Store
 
     store = Store.open() if store is None else store
     reporter.stage("Building services", total=len(services), unit="services")
@@ -117,7 +117,7 @@ def build(
 def _build_one(
     project: Path, options: BuildOptions, *, store: Store, team_store: TeamStore | None, reporter: Reporter
 ) -> ServiceResult:
-    from lamina.pipeline.build import build as build_service  # noqa: PLC0415 - slow to import
+    from lamina.pipeline.build import build as build_service
 
     started = time.perf_counter()
     result, error = None, None
@@ -186,12 +186,12 @@ def _named(root: Path, explicit: Members) -> tuple[Path, ...]:
 def _services(candidates: Iterable[str]) -> Iterator[Path]:
     """Yield those of *candidates* that are services; what was built before need not be parsed to know that."""
     for path in sorted(set(candidates)):
-        if os.path.exists(os.path.join(path, state.STATE_FILE)) or members.is_service(Path(path)):  # noqa: PTH110, PTH118
+        if os.path.exists(os.path.join(path, state.STATE_FILE)) or members.is_service(Path(path)):
             yield Path(path)
 
 
 def _may_be_service(path: str) -> bool:
-    return any(os.path.exists(os.path.join(path, name)) for name in ("pyproject.toml", "lamina.toml"))  # noqa: PTH110, PTH118
+    return any(os.path.exists(os.path.join(path, name)) for name in ("pyproject.toml", "lamina.toml"))
 
 
 def _matching(root: Path, wanted: Iterable[str], excluded: Iterable[str]) -> Iterator[str]:
@@ -214,11 +214,11 @@ def _expand(directory: str, parts: Sequence[str]) -> Iterator[str]:
             yield from _expand(child, parts)
     elif any(character in first for character in "*?["):
         for child in _directories(directory):
-            if fnmatchcase(os.path.basename(child), first):  # noqa: PTH119
+            if fnmatchcase(os.path.basename(child), first):
                 yield from _expand(child, rest)
     else:
-        child = os.path.join(directory, first)  # noqa: PTH118
-        if os.path.isdir(child):  # noqa: PTH112
+        child = os.path.join(directory, first)
+        if os.path.isdir(child):
             yield from _expand(child, rest)
 
 
@@ -226,7 +226,7 @@ def _below(directory: str, depth: int) -> Iterator[str]:
     """Yield the directories below *directory*; what is below a service is part of it."""
     for child in _directories(directory):
         yield child
-        if depth > 1 and not os.path.exists(os.path.join(child, state.STATE_FILE)):  # noqa: PTH110, PTH118
+        if depth > 1 and not os.path.exists(os.path.join(child, state.STATE_FILE)):
             yield from _below(child, depth - 1)
 
 
@@ -239,7 +239,7 @@ def _directories(directory: str) -> list[str]:
                 if not entry.name.startswith(".")
                 and entry.name not in _SKIPPED
                 and entry.is_dir(follow_symlinks=False)
-                and not os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))  # noqa: PTH110, PTH118
+                and not os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))
             )
     except OSError:
         # What may not be listed holds nothing that could be built.

@@ -68,7 +68,7 @@ class _Module:
 
 def discover(project: Path) -> Discovery:
     """Return the handlers in *project*, and the sources they need; what is never packaged is not looked at."""
-    root = Path(os.path.abspath(project))  # noqa: PTH100 - links on the way stay as they are
+    root = Path(os.path.abspath(project))
     modules = [module for path in _python_files(root) if (module := _read(root, path)) is not None]
     found = [module for module in modules if module.handler is not None and module.dotted]
     return Discovery(source=_sources(modules, found), handlers=_named(found))

@@ -232,7 +232,7 @@ def _component(glob: str) -> str:
 def _compile(lines: list[str]) -> GitIgnoreSpec | re.Pattern[str]:
     if all(map(_is_simple, lines)):
         return _simple_spec(lines)
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - costs more than the rest of a small package
+    from pathspec import GitIgnoreSpec
 
     def is_pattern(line: str) -> bool:
         try:

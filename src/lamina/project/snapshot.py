@@ -74,7 +74,7 @@ def observe(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> Obser
 
     Look first and use afterwards: a change in between then shows as a difference the next time.
     """
-    absolute = os.path.join(root, path)  # noqa: PTH118 - a Path costs ten times as much
+    absolute = os.path.join(root, path)
     relative = os.path.relpath(absolute, root).replace(os.sep, "/")
     seen = time.time_ns()
     kind, facts = _stat(absolute)
@@ -88,7 +88,7 @@ def _observation(path: Any, kind: Any, seen_ns: Any, facts: Any, sha256: Any) ->
 
 
 def _is_as(observation: Observation, root: str | os.PathLike[str]) -> bool:
-    absolute = os.path.join(root, observation.path)  # noqa: PTH118
+    absolute = os.path.join(root, observation.path)
     kind, facts = _stat(absolute)
     if kind != observation.kind:
         return False
@@ -102,7 +102,7 @@ def _is_as(observation: Observation, root: str | os.PathLike[str]) -> bool:
 
 def _stat(absolute: str) -> tuple[str, tuple[int, ...]]:
     try:
-        found = os.stat(absolute)  # noqa: PTH116
+        found = os.stat(absolute)
     except OSError:
         return "absent", ()
     facts = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
@@ -114,10 +114,10 @@ def _stat(absolute: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _content(absolute: str, kind: str) -> str:
-    import hashlib  # noqa: PLC0415 - not needed while every stat is as recorded
+    import hashlib
 
     if kind == "file":
-        with open(absolute, "rb") as file:  # noqa: PTH123
+        with open(absolute, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     if kind == "directory":
         with os.scandir(absolute) as entries:
@@ -129,5 +129,5 @@ def _content(absolute: str, kind: str) -> str:
 def _marked(entry: os.DirEntry[str]) -> str:
     """Return the entry's name with a mark for what it is, as ``ls -F`` shows it; of a link also where it leads."""
     if entry.is_symlink():
-        return f"{entry.name}@{os.readlink(entry.path)}"  # noqa: PTH115
+        return f"{entry.name}@{os.readlink(entry.path)}"
     return entry.name + "/" if entry.is_dir() else entry.name

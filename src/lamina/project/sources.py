@@ -77,7 +77,7 @@ def walk(root: Path, source: Sequence[str], include: Sequence[str] = ()) -> Sour
     Raises PackageError with all the paths that cannot be packaged: links to somewhere else, names that are not text or
     that leave the package, two files for one path.
     """
-    walker = _Walker(Path(os.path.abspath(root)), Include(include))  # noqa: PTH100 - links on the way stay as they are
+    walker = _Walker(Path(os.path.abspath(root)), Include(include))
     try:
         for entry in source:
             walker.entry(entry)
@@ -233,7 +233,7 @@ class _Walker:
     def _may_follow(self, place: _Candidate) -> bool:
         """Return whether the symbolic link *place* may be read as what it points to."""
         real = os.path.realpath(place.path)
-        if not os.path.exists(real):  # noqa: PTH110
+        if not os.path.exists(real):
             self._problems.append(f"`{place.shown}` is a symbolic link to nothing")
         elif not self._is_inside(real):
             self._problems.append(f"`{place.shown}` is a symbolic link out of the project")
@@ -247,7 +247,7 @@ class _Walker:
         """Return whether the link *place* leads to *real*, which would not be packaged at its own place."""
         parts = Path(real).relative_to(self._real_root).parts
         for position, name in enumerate(parts):
-            is_directory = position < len(parts) - 1 or os.path.isdir(real)  # noqa: PTH112
+            is_directory = position < len(parts) - 1 or os.path.isdir(real)
             rule = rule_for(name, is_directory=is_directory)
             if rule is not None and rule.override in {"never", "exact"} and not self._include.names(place.shown):
                 self._ignored[place.shown] = f"symbolic link to `{'/'.join(parts)}`: {rule.reason}"

@@ -27,7 +27,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean `x`?)`` for the known name that is closest to *name*, or nothing where none is close."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only mistakes pay for it
+    from difflib import get_close_matches
 
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean `{close[0]}`?)" if close else ""

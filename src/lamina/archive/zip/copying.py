@@ -104,7 +104,7 @@ class Gather:
             self._write(payload[start : start + _BUFFER_BYTES])
 
     def _write(self, piece: bytes | memoryview) -> None:
-        import deflate  # noqa: PLC0415 - as above
+        import deflate
 
         write_all(self._file, piece)
         self.crc32 = deflate.crc32(piece, self.crc32)
@@ -141,7 +141,7 @@ class HashedFile:
 
         Raises CorruptArchiveError where *source* ends before, and OSError where the disk is full.
         """
-        import deflate  # noqa: PLC0415 - as above
+        import deflate
 
         checksum, left = 0, length
         while left:

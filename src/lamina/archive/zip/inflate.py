@@ -53,7 +53,7 @@ def inflate_small(payload: memoryview, member: Member) -> bytes | None:
 
     It is for members of at most `PIECE_BYTES`, at a third of the cost; what is wrong with one, `inflate` says.
     """
-    import deflate  # noqa: PLC0415 - its CRC-32 costs a tenth of zlib's
+    import deflate
 
     if member.method == STORED:
         content = bytes(payload)

@@ -206,7 +206,7 @@ def own_rows(directory: bytes) -> Iterator[tuple[Member, int]]:
 
 def compress(data: bytes) -> bytes:
     """Return *data* as a raw deflate stream from the one pinned codec."""
-    import deflate  # noqa: PLC0415 - a layer of wheels alone needs it once, for the manifest
+    import deflate
 
     return bytes(deflate.deflate_compress(data, _CODEC_LEVEL))
 

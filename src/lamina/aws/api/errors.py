@@ -100,8 +100,8 @@ class Caller:
         doing: str,
         expected: frozenset[str],
     ) -> dict[str, Any] | None:
-        from botocore import exceptions, xform_name  # noqa: PLC0415 - slow to import, and only here when there is a client
-        from botocore.parsers import ResponseParserError  # noqa: PLC0415
+        from botocore import exceptions, xform_name
+        from botocore.parsers import ResponseParserError
 
         method = getattr(self._client, xform_name(operation))
         for attempt in range(_ATTEMPTS):
@@ -140,7 +140,7 @@ def whole(operation_model: Any, response_dict: dict[str, Any], **_: object) -> N
 
     botocore asks nobody to check that, and takes half an answer in JSON for one that says nothing.
     """
-    from botocore.exceptions import IncompleteReadError  # noqa: PLC0415
+    from botocore.exceptions import IncompleteReadError
 
     body = response_dict.get("body")
     announced = response_dict["headers"].get("content-length", "")
@@ -210,7 +210,7 @@ def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermission
 
 def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigError:  # noqa: PLR0911 - one return for each kind
     """Return what to tell of *error*, because of which nothing was answered; *doing* completes "Cannot …"."""
-    from botocore import exceptions  # noqa: PLC0415
+    from botocore import exceptions
 
     if isinstance(error, exceptions.NoCredentialsError):
         return CredentialsError(

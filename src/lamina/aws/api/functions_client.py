@@ -217,11 +217,11 @@ class _UnreadableError(Exception):
 
 def _fetch(location: str, destination: Path) -> str:
     """Write what is at the signed address *location* to *destination*, and return its SHA-256 in base64."""
-    from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - slow to import, and only here when there is a client
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-    from botocore.httpsession import URLLib3Session  # noqa: PLC0415
-    from botocore.utils import get_environ_proxies  # noqa: PLC0415
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+    from botocore.awsrequest import AWSRequest
+    from botocore.exceptions import BotoCoreError
+    from botocore.httpsession import URLLib3Session
+    from botocore.utils import get_environ_proxies
+    from urllib3.exceptions import HTTPError
 
     session = URLLib3Session(
         verify=os.environ.get("AWS_CA_BUNDLE") or True, proxies=get_environ_proxies(location), timeout=_SECONDS

@@ -140,9 +140,9 @@ class AwsServices:
 
 
 def _session(**settings: Any) -> Any:
-    import boto3  # noqa: PLC0415 - costs as much as everything else together, and is an extra
-    from botocore.exceptions import BotoCoreError, ProfileNotFound  # noqa: PLC0415
-    from botocore.session import get_session  # noqa: PLC0415
+    import boto3
+    from botocore.exceptions import BotoCoreError, ProfileNotFound
+    from botocore.session import get_session
 
     try:
         inner = get_session()
@@ -168,14 +168,14 @@ def _configured_attempts(session: Any) -> int | None:
 
 @cache
 def _loader(data_path: str | None) -> Any:
-    from botocore.loaders import create_loader  # noqa: PLC0415
+    from botocore.loaders import create_loader
 
     return create_loader(data_path)
 
 
 def _client(session: Any, service: str, *, observe: CallObserver | None, attempts: int | None = None) -> Any:
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 
     config = Config(
         retries={"mode": "standard"} | ({} if attempts is None else {"total_max_attempts": attempts}),

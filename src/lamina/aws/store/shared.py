@@ -195,9 +195,9 @@ def _prove(content: bytes, entry: StoreEntry) -> None:
     wheel = _WHEEL.fullmatch(entry.path)
     if wheel is None:
         return
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename  # noqa: PLC0415 - slow to import
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-    from lamina.archive.record import verify_record  # noqa: PLC0415 - only what is new to the store is inflated
+    from lamina.archive.record import verify_record
 
     filename = wheel[3]
     try:

@@ -28,7 +28,7 @@ def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext
     if service.store is None or context.options.offline:
         yield context
         return
-    from lamina.aws.store.shared import TracedStore  # noqa: PLC0415 - only services with a team store
+    from lamina.aws.store.shared import TracedStore
 
     store = TracedStore(context.store.root)
     remote = _pulled(context, service, store)
@@ -44,8 +44,8 @@ def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext
 
 def _pulled(context: BuildContext, service: Service, store: TracedStore) -> SharedStore | None:
     """Return the bucket's part after everything was brought, or ``None``, after a warning, if it cannot be reached."""
-    from lamina.aws.api.session import Access  # noqa: PLC0415 - only services with a team store
-    from lamina.aws.store.shared import SharedStore, split_url  # noqa: PLC0415
+    from lamina.aws.api.session import Access
+    from lamina.aws.store.shared import SharedStore, split_url
 
     bucket, prefix = split_url(service.store or "")
     name = f"{service.name}/{service.target.runtime}-{service.target.architecture}"

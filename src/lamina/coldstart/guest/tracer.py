@@ -118,7 +118,7 @@ def _origin(module: Any) -> tuple[str | None, bool]:
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size  # noqa: PTH116
+        return os.stat(path).st_size
     except OSError:
         # Opening was tried, and there was nothing.
         return 0
@@ -127,7 +127,7 @@ def _size(path: str) -> int:
 def _mapped(inside: tuple[str, str]) -> list[str]:
     """Return the libraries that the dynamic linker took from the layer or the package; Python does not learn of them."""
     try:
-        with open("/proc/self/maps") as stream:  # noqa: PTH123
+        with open("/proc/self/maps") as stream:
             return [path for line in stream if (path := line[line.find("/") :].rstrip("\n")).startswith(inside)]
     except OSError:
         return []

@@ -110,7 +110,7 @@ def _is_environment(directory: Path) -> bool:
 
 def _static_version(directory: Path) -> str | None:
     """Return the version that a ``pyproject.toml`` states, which not every build backend wants there."""
-    import rtoml  # noqa: PLC0415 - only for what a lock has no version of
+    import rtoml
 
     try:
         document = rtoml.loads((directory / "pyproject.toml").read_text(encoding="utf-8"))

@@ -48,8 +48,8 @@ def source_tree(pin: SourcePin, place: Path, fetch: Callable[[Pin], Path]) -> Pa
 
 def _unpacked(archive: Path, place: Path, pin: SourcePin) -> Path:
     """Return the one directory inside the archive of sources."""
-    import tarfile  # noqa: PLC0415 - only archives of sources need them
-    import zipfile  # noqa: PLC0415
+    import tarfile
+    import zipfile
 
     try:
         if zipfile.is_zipfile(archive):

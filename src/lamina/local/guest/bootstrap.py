@@ -34,7 +34,7 @@ def main() -> None:
     sys.path[:] = search_path(opt, sys.path)
     sys.argv[1:] = [handler]
     if sys.flags.no_site:
-        import site  # noqa: PLC0415
+        import site
 
         # Without `site` run, a handler would miss `exit` and `quit`; its directories are what had to stay away.
         site.setquit()
@@ -44,7 +44,7 @@ def main() -> None:
     if prelude:
         source, descriptor = prelude
         exec(compile(source, "<lamina>", "exec"), {"__name__": "__lamina__", "report_fd": int(descriptor)})  # noqa: S102
-    from awslambdaric.__main__ import main as client  # type: ignore[import-untyped]  # noqa: PLC0415
+    from awslambdaric.__main__ import main as client  # type: ignore[import-untyped]
 
     client(sys.argv)
 

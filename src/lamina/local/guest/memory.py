@@ -15,16 +15,16 @@ def children(pid: int) -> list[int]:
     """Return the processes that *pid* started, or adopted, and that have not been waited for."""
     found: list[int] = []
     try:
-        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+        threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return found
     for thread in threads:
         try:
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as stream:  # noqa: PTH123
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as stream:
                 found += map(int, stream.read().split())
         except FileNotFoundError:
             # Kernels may be built without that list; the thread may also just have ended.
-            if not os.path.exists("/proc/self/task/self/children") and os.path.exists(f"/proc/{pid}"):  # noqa: PTH110
+            if not os.path.exists("/proc/self/task/self/children") and os.path.exists(f"/proc/{pid}"):
                 return _children_by_parent(pid)
         except OSError:
             continue
@@ -33,10 +33,10 @@ def children(pid: int) -> list[int]:
 
 def _children_by_parent(parent: int) -> list[int]:
     found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208
+    for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/stat", "rb") as stream:  # noqa: PTH123
+                with open(f"/proc/{name}/stat", "rb") as stream:
                     # The command's name stands in brackets and may hold anything; state and parent follow it.
                     after = stream.read().rpartition(b")")[2].split()
             except OSError:
@@ -75,7 +75,7 @@ def _resident(pid: int) -> tuple[int, int]:
     """Return the current and the highest resident size of *pid*."""
     current = most = 0
     try:
-        with open(f"/proc/{pid}/status", "rb") as stream:  # noqa: PTH123
+        with open(f"/proc/{pid}/status", "rb") as stream:
             for line in stream:
                 if line.startswith(b"VmHWM:"):
                     most = int(line.split()[1]) * 1024
@@ -89,7 +89,7 @@ def _resident(pid: int) -> tuple[int, int]:
 def _unshared(pid: int) -> int:
     """Return the resident size of *pid* without what it shares through files and shared memory."""
     try:
-        with open(f"/proc/{pid}/statm", "rb") as stream:  # noqa: PTH123
+        with open(f"/proc/{pid}/statm", "rb") as stream:
             _, resident, shared, *_ = map(int, stream.read().split())
     except (OSError, ValueError):
         return 0

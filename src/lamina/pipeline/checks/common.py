@@ -112,7 +112,7 @@ class View:
 
     def texts(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield the members *paths*, each with its content; what is not UTF-8 is replaced."""
-        import zipfile  # noqa: PLC0415 - most layers are judged by their directory alone
+        import zipfile
 
         with zipfile.ZipFile(self.path) as archive:
             for path in paths:

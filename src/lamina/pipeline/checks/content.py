@@ -113,7 +113,7 @@ def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Fi
     """
     if service.bytecode is BytecodeMode.NONE or "uncompiled-module" in service.ignore:
         return
-    from lamina.bytecode.compiler import bytecode_path  # noqa: PLC0415 - slow to import, and where all is fresh not needed
+    from lamina.bytecode.compiler import bytecode_path
 
     # Most functions of a service have the same package.
     for package in {each.sha256: each for each in reversed(packages)}.values():

@@ -120,7 +120,7 @@ def _files(
 
 def _owners(view: View) -> dict[str, str]:
     """Return by path the distribution that says it is its own; bytecode belongs to nobody."""
-    import csv  # noqa: PLC0415 - layers seldom contradict each other
+    import csv
 
     owners: dict[str, str] = {}
     records = [path for path in view.members if path.startswith(_PREFIX) and path.endswith(".dist-info/RECORD")]

@@ -172,7 +172,7 @@ class _Seen:
                     yield _Need(name, row.version, self._dated(row), requirement)
 
     def _relevant(self, texts: Iterable[str]) -> Iterator[Requirement]:
-        from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - seldom needed
+        from packaging.requirements import InvalidRequirement, Requirement
 
         markers = {**{key: str(value) for key, value in self._service.target.markers.items()}, "extra": ""}
         for text in texts:
@@ -223,7 +223,7 @@ class _Seen:
 
 def _requires(view: View, names: Collection[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield what those distributions of *names* that are in the zip say they require."""
-    from email.parser import HeaderParser  # noqa: PLC0415 - slow to import, and most layers hold nothing of the SDK
+    from email.parser import HeaderParser
 
     paths: dict[str, str] = {}
     for path in view.members:
