@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,3 +137,11 @@ def test_repeated_classes_are_found(tmp_path: Path) -> None:
     )
 
     assert {"A": ["demo.a", "demo.b"], "C": ["demo.b", "demo.b"]} == repeated_classes(package)
+
+
+def test_the_guide_shows_every_room() -> None:
+    """The tree in CONTRIBUTING.md has one line for each room."""
+    guide = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^  (\w+)/ +[A-Z]", guide.partition("```\nsrc/lamina/\n")[2].partition("```")[0], re.MULTILINE)
+
+    assert sorted([*ROOMS, "data"]) == sorted(rooms)

@@ -86,7 +86,7 @@ def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Resul
     findings = [finding for each in (document, *document.get("other_targets", ())) for finding in each["findings"]]
     if arguments.json:
         print(json.dumps(document, indent=2))
-    if result is not None or not arguments.quiet:
+    if result is not None or findings or not arguments.quiet:
         from lamina.cli import build_summary
         from lamina.cli.console import Console
 
