@@ -27,13 +27,10 @@ if TYPE_CHECKING:
     from lamina.fetch.pages import Pages
     from lamina.fetch.settings import IndexSettings, IndexSource
 
-__all__ = ["PackageIndex", "Question"]
+__all__ = ["PackageIndex"]
 
 _AREA = "index"
 _FORMAT = 1
-
-Question = tuple[str, str, "Collection[str]", str | None]
-"""The arguments of `PackageIndex.files`: name, version, hashes, index URL."""
 
 
 class PackageIndex:
@@ -114,24 +111,6 @@ class PackageIndex:
         """
         return frozenset(each for source in self._sources(None) for each in self._pages.filenames(source, name))
 
-    def prefetch(self, questions: Iterable[Question]) -> None:
-        """
-        Ask all *questions* at once, so that `files` can answer each without waiting.
-
-        Raises nothing that an index causes: `files` will meet it again, and knows whom to tell.
-        """
-        from concurrent.futures import ThreadPoolExecutor  # not needed once answers are kept
-
-        missing = [
-            (name, version, hashes, index_url)
-            for name, version, hashes, index_url in questions
-            if not self._store.entry(_AREA, _key(self._sources(index_url), name, version, hashes), ".json").exists()
-        ]
-        if missing and not self.offline:
-            with ThreadPoolExecutor(max_workers=min(self._connections, len(missing))) as pool:
-                for future in [pool.submit(self.files, *question) for question in missing]:
-                    future.exception()
-
     @property
     def client(self) -> Client:
         """The HTTP client with this project's trust and credentials."""
@@ -141,10 +120,10 @@ class PackageIndex:
     @property
     def credentials(self) -> Credentials:
         """The logins of this project's indexes."""
-        return self._settings_now().credentials
+        return self._settings.credentials
 
     def _sources(self, index_url: str | None) -> tuple[IndexSource, ...]:
-        settings = self._settings_now()
+        settings = self._settings
         if index_url is None:
             return settings.sources
         from lamina.fetch.settings import IndexSource  # loaded by now
@@ -152,12 +131,13 @@ class PackageIndex:
         clean = settings.credentials.learn(index_url, index=True)
         return (*(source for source in settings.sources if source.flat), IndexSource(url=clean))
 
-    def _settings_now(self) -> IndexSettings:
+    @property
+    def _settings(self) -> IndexSettings:
         with self._guard:
-            return self._settings
+            return self._settings_once
 
     @cached_property
-    def _settings(self) -> IndexSettings:
+    def _settings_once(self) -> IndexSettings:
         from lamina.fetch.settings import read_settings  # not needed by a lock that names its files
 
         index_url, extra, find_links = self._arguments
@@ -168,7 +148,7 @@ class PackageIndex:
         from lamina.fetch.http import Client  # loads the network's modules
 
         return Client(
-            self._settings.credentials,
+            self.credentials,
             certificates=self._settings.certificates,
             connections=self._connections,
             backoff=self._backoff,
