@@ -41,7 +41,7 @@ def test_flood(tmp_path: Path) -> None:
         time.sleep(0.01)
 
     with Process(_order(_FLOOD, tmp_path), on_log=slowly) as process:
-        flooded.wait(20)
+        flooded.wait(60)
         held = process.memory()
 
     assert held > 0
@@ -56,7 +56,7 @@ def test_failing_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         raise OSError
 
     with Process(_order(_FLOOD, tmp_path), on_log=refuse) as process:
-        ended = process.wait(20)
+        ended = process.wait(60)
         pid = process.pid
 
     assert ended is not None
