@@ -83,7 +83,7 @@ def function(
     *,
     handler: str = "app.handler",
     memory_mb: int = 256,
-    timeout_seconds: int = 10,
+    timeout_seconds: int = 60,
     environment: tuple[tuple[str, str], ...] = (),
 ) -> Function:
     """Return settings under which a test's handler has room and time."""

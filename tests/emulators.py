@@ -30,7 +30,7 @@ REGION = "eu-west-1"
 knows_storage_mode = pytest.mark.skipif(
     Version(botocore.__version__) < Version("1.44"), reason="botocore knows S3ObjectStorageMode from 1.44 on"
 )
-_START_SECONDS = 60
+_START_SECONDS = 300
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def test_fault_at_every_request(
     """
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
     # How long botocore waits when it is throttled is not what is tested.
-    monkeypatch.setitem(standard.ExponentialBackoff._DEFAULT_BACKOFF_CONFIG, "throttling_base_scale", 0.01)
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.01)
     ground = make_ground(tmp_path, ministack, monkeypatch)
     ends: Counter[tuple[bool, int]] = Counter()
     problems: list[str] = []

@@ -27,7 +27,7 @@ EVERYTHING = os.environ.get("LAMINA_EVERY_FAULT") == "1"
 """Killed before and after every request, which takes minutes; otherwise at some that change something, in turn."""
 PUBLISHERS = 10
 STOPPED = 130
-_SECONDS = 60
+_SECONDS = 300
 _MUCH_LATER_SECONDS = 7200.0
 _READING = ("Get", "List", "Head", "download")
 

@@ -261,7 +261,7 @@ def test_end_of_a_job(project: Path) -> None:
     made = project / ".lamina" / "local" / "without"
 
     def end() -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (made.is_dir() and os.listdir(made)) and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)

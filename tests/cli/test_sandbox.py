@@ -54,7 +54,7 @@ def test_serving(number: signal.Signals) -> None:
         assert process.stdout is not None
         lines = [process.stdout.readline().strip() for _ in range(5)]
         os.kill(process.pid, number)
-        code = process.wait(15)
+        code = process.wait(60)
 
     assert 0 == code
     assert lines[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")

@@ -186,7 +186,7 @@ def test_alone_waits_for_use(store: Store) -> None:
     thread = threading.Thread(target=clean)
     with store.in_use(), store.in_use():
         thread.start()
-        assert waiting.wait(5)
+        assert waiting.wait(60)
         events.append("used")
     thread.join()
 

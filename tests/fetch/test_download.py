@@ -238,9 +238,9 @@ def test_killed_and_resumed(server: IndexServer, store: Store, index: PackageInd
     path = wheel(server, size=4_000_000)
     pin = server.pin(path)
     partial = store.root / "partial" / pin.sha256
-    server.behaviour.seconds_per_chunk = 0.02
+    server.behaviour.seconds_per_chunk = 0.2
     process = subprocess.Popen(command(store, tmp_path, [pin]))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (not partial.exists() or partial.stat().st_size < 500_000) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

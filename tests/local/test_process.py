@@ -38,7 +38,7 @@ def test_flood(tmp_path: Path) -> None:
         time.sleep(0.01)
 
     with Process(_request(_FLOOD, tmp_path), on_log=slowly) as process:
-        flooded.wait(20)
+        flooded.wait(60)
         held = process.memory()
 
     assert held > 0
@@ -53,7 +53,7 @@ def test_failing_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         raise OSError
 
     with Process(_request(_FLOOD, tmp_path), on_log=refuse) as process:
-        ended = process.wait(20)
+        ended = process.wait(60)
         pid = process.pid
 
     assert ended is not None

@@ -178,10 +178,10 @@ def test_end_of_the_process() -> None:
     with _serving() as (api, _):
         threading.Timer(0.05, api.end, [ended]).start()
         began = time.monotonic()
-        outcome = api.exchange(_event(), 30)
+        outcome = api.exchange(_event(), 600)
 
     assert ended == outcome
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_end_of_the_process_after_its_answer() -> None:

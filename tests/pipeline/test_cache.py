@@ -188,7 +188,7 @@ def test_clean_waits_for_builds(store: Store) -> None:
     thread = threading.Thread(target=clean, args=(store,), kwargs={"reporter": Reporter()})
     with store.in_use():
         thread.start()
-        assert noted.wait(5)
+        assert noted.wait(60)
         during = place.exists()
     thread.join()
 

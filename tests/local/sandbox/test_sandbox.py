@@ -131,6 +131,6 @@ def test_killed(tmp_path: Path, own_scratch: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
     left = list(own_scratch.iterdir())
 
-    assert within(5, lambda: not listens(port))
+    assert within(60, lambda: not listens(port))
     with Sandbox(HERE):
         assert set(left).isdisjoint(own_scratch.iterdir())
