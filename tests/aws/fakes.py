@@ -11,21 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from aws.lambdafakes import FakeFunctions
+from lamina.aws.api.account import Account
 from lamina.aws.api.functions import Zip
 from lamina.aws.api.inventory import Attachment, UnsettledStack, VersionRow
-from lamina.aws.api.protocols import (
-    Account,
-    BucketState,
-    CopySource,
-    Grant,
-    LayerVersion,
-    Listed,
-    Publication,
-    PublishedVersion,
-    SentPart,
-    Stored,
-    Unfinished,
-)
+from lamina.aws.api.layers import Grant, LayerVersion, Publication, PublishedVersion
+from lamina.aws.api.s3 import BucketState, CopySource, Listed, SentPart, Stored, Unfinished
 from lamina.core.errors import AwsError
 from lamina.core.target import quotas
 

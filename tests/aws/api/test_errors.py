@@ -18,8 +18,7 @@ from lamina.aws.api import session as clients
 from lamina.aws.api.errors import Caller, whole
 from lamina.aws.api.facts import fits
 from lamina.aws.api.functions import S3Code, Storage
-from lamina.aws.api.layers import LambdaLayers
-from lamina.aws.api.protocols import Publication
+from lamina.aws.api.layers import LambdaLayers, Publication
 from lamina.core.errors import (
     AwsError,
     ClockSkewError,

@@ -7,9 +7,10 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamina.aws.api.account import Account
 from lamina.aws.api.functions import unversioned
 from lamina.aws.api.inventory import VersionRow
-from lamina.aws.api.protocols import Account, Listed, Unfinished
+from lamina.aws.api.s3 import Listed, Unfinished
 from lamina.aws.prune.plan import DeleteVersion, KeepVersion, RetentionRules, left_over, plan, unneeded
 from lamina.aws.publish.manifest import Record
 from lamina.aws.publish.naming import Keys

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aws.made import make_layer, make_wanted
-from lamina.aws.api.protocols import Grant, LayerVersion, PublishedVersion
+from lamina.aws.api.layers import Grant, LayerVersion, PublishedVersion
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.manifest import decode, encode
 from lamina.aws.publish.naming import describe, digest_in

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from lamina.aws.api.inventory import Inventory, VersionRow
-    from lamina.aws.api.protocols import Listed, Unfinished
+    from lamina.aws.api.s3 import Listed, Unfinished
     from lamina.aws.prune.plan import Action, RetentionRules
     from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.manifest import Record

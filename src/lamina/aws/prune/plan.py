@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from lamina.aws.api.inventory import VersionRow
-    from lamina.aws.api.protocols import Listed, Unfinished
+    from lamina.aws.api.s3 import Listed, Unfinished
     from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.naming import Keys
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
-    from lamina.aws.api.protocols import Objects, SentPart
+    from lamina.aws.api.s3 import Objects, SentPart
     from lamina.aws.publish.naming import Keys
 
 __all__ = ["Bucket", "in_parallel"]

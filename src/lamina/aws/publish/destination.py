@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
-    from lamina.aws.api.protocols import Services
+    from lamina.aws.api.account import Services
     from lamina.aws.api.session import CallObserver
     from lamina.aws.publish.config import PublishConfig
 

@@ -12,7 +12,7 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lamina.aws.api.protocols import CopySource
+from lamina.aws.api.s3 import CopySource
 from lamina.aws.publish.bucket import in_parallel
 from lamina.aws.publish.manifest import encode, is_of
 from lamina.aws.publish.part_copy import copy_part, plan_part_copies
@@ -22,7 +22,7 @@ from lamina.core.target import quotas
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from lamina.aws.api.protocols import SentPart, Stored
+    from lamina.aws.api.s3 import SentPart, Stored
     from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.destination import Cancellation
     from lamina.aws.publish.manifest import Record

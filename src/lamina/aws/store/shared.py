@@ -31,7 +31,7 @@ from lamina.core.values import Pin, Sha256
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lamina.aws.api.protocols import Objects
+    from lamina.aws.api.s3 import Objects
     from lamina.core.reporter import Reporter
 
 __all__ = ["SharedStore", "StoreEntry", "TracedStore", "split_url"]
