@@ -358,7 +358,8 @@ def test_all_pages_are_read() -> None:
     client = make_client("lambda")
 
     def row(number: int) -> dict[str, object]:
-        return {"LayerVersionArn": f"arn:{number}", "Version": number, "Description": str(number)}
+        created = "2026-01-01T00:00:00.000+0000"
+        return {"LayerVersionArn": f"arn:{number}", "Version": number, "CreatedDate": created}
 
     with Stubber(client) as stubber:
         stubber.add_response(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def listed(number: int, description: str) -> LayerVersion:
-    return LayerVersion(number=number, arn=f"arn:{number}", description=description)
+    created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    return LayerVersion(
+        name="shop-common", number=number, arn=f"arn:{number}", description=description, created=created
+    )
 
 
 def real(number: int, code_sha256: str) -> PublishedVersion:

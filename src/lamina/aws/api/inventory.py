@@ -6,7 +6,6 @@ Page by page, and not too fast.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 import time
@@ -18,25 +17,14 @@ from lamina.aws.api.facts import calls_per_second, unsettled_stack_statuses
 from lamina.aws.api.layers import LambdaLayers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from lamina.aws.api.errors import Call
+    from lamina.aws.api.layers import LayerVersion
 
-__all__ = ["Attachment", "AwsInventory", "Inventory", "Pace", "UnsettledStack", "VersionRow"]
+__all__ = ["Attachment", "AwsInventory", "Inventory", "Pace", "UnsettledStack"]
 
 _LAYER_ARN = re.compile(r"arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:layer:[A-Za-z0-9_-]+")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VersionRow:
-    """A layer version as it is listed."""
-
-    name: str
-    """Of the layer."""
-    number: int
-    arn: str
-    description: str
-    created: dt.datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,8 +60,8 @@ class Inventory(Protocol):
     def layers(self) -> Iterator[str]:
         """Yield the names of all layers."""
 
-    def versions(self, name: str) -> Iterator[VersionRow]:
-        """Yield all versions of the layer *name*."""
+    def versions(self, name: str) -> Sequence[LayerVersion]:
+        """Return all versions of the layer *name*, newest first."""
 
     def attachments(self) -> Iterator[Attachment]:
         """Yield every version of every function that has layers."""
@@ -138,18 +126,9 @@ class AwsInventory:
             for row in page["Layers"]:
                 yield str(row["LayerName"])
 
-    def versions(self, name: str) -> Iterator[VersionRow]:
-        """Yield all versions of the layer *name*."""
-        doing = f"list the versions of layer `{name}`"
-        for page in pages(self._lambda, "ListLayerVersions", doing=doing, LayerName=name):
-            for row in page["LayerVersions"]:
-                yield VersionRow(
-                    name=name,
-                    number=int(row["Version"]),
-                    arn=str(row["LayerVersionArn"]),
-                    description=str(row.get("Description", "")),
-                    created=_time(row["CreatedDate"]),
-                )
+    def versions(self, name: str) -> Sequence[LayerVersion]:
+        """Return all versions of the layer *name*, newest first."""
+        return self._layers.versions(name)
 
     def attachments(self) -> Iterator[Attachment]:
         """Yield every version of every function that has layers; some twice."""
@@ -207,9 +186,3 @@ class AwsInventory:
 def _attached(row: dict[str, Any]) -> Iterator[Attachment]:
     if layers := tuple(str(each["Arn"]) for each in row.get("Layers") or ()):
         yield Attachment(function=str(row["FunctionArn"]), layers=layers)
-
-
-def _time(text: str) -> dt.datetime:
-    """Return the time that Lambda words as ``2026-11-23T06:00:00.000+0000``."""
-    found = dt.datetime.fromisoformat(text)
-    return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,11 +43,14 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerVersion:
-    """What a list says of a version."""
+    """A layer version as it is listed."""
 
+    name: str
+    """Of the layer."""
     number: int
     arn: str
     description: str
+    created: dt.datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +121,13 @@ class LambdaLayers:
         """Return all versions of the layer *name*, newest first."""
         doing = f"list the versions of layer `{name}`"
         found = [
-            LayerVersion(number=row["Version"], arn=row["LayerVersionArn"], description=row.get("Description", ""))
+            LayerVersion(
+                name=name,
+                number=int(row["Version"]),
+                arn=str(row["LayerVersionArn"]),
+                description=str(row.get("Description", "")),
+                created=_time(row["CreatedDate"]),
+            )
             for page in pages(self._call, "ListLayerVersions", doing=doing, expected=_MISSING, LayerName=name)
             for row in page["LayerVersions"]
         ]
@@ -198,3 +208,9 @@ def _published(response: dict[str, Any]) -> PublishedVersion:
         code_sha256=response["Content"]["CodeSha256"],
         code_bytes=response["Content"]["CodeSize"],
     )
+
+
+def _time(text: str) -> dt.datetime:
+    """Return the time that Lambda words as ``2026-11-23T06:00:00.000+0000``."""
+    found = dt.datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)

@@ -16,7 +16,8 @@ from lamina.core.reporter import SILENT
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from lamina.aws.api.inventory import Inventory, VersionRow
+    from lamina.aws.api.inventory import Inventory
+    from lamina.aws.api.layers import LayerVersion
     from lamina.aws.api.s3 import Listed, Unfinished
     from lamina.aws.prune.plan import Action, RetentionRules
     from lamina.aws.publish.bucket import Bucket
@@ -44,7 +45,7 @@ class PruneSurvey:
     """Zipped sizes of the versions to be deleted, by ARN."""
 
     @property
-    def deletions(self) -> tuple[VersionRow, ...]:
+    def deletions(self) -> tuple[LayerVersion, ...]:
         """The versions that are to go."""
         return tuple(action.version for action in self.actions if isinstance(action, DeleteVersion))
 
@@ -53,8 +54,8 @@ class PruneSurvey:
 class Pruned:
     """What was deleted."""
 
-    versions: tuple[VersionRow, ...]
-    spared: tuple[VersionRow, ...]
+    versions: tuple[LayerVersion, ...]
+    spared: tuple[LayerVersion, ...]
     """Those that came into use after the plan was made."""
 
 
@@ -85,7 +86,7 @@ def survey(
     stop = stop or Cancellation()
     reporter.stage("Looking at layers")
     chosen = sorted(names) if names is not None else sorted(inventory.layers())
-    versions: list[VersionRow] = []
+    versions: list[LayerVersion] = []
     for name in chosen:
         stop.check()
         versions += inventory.versions(name)
@@ -121,7 +122,7 @@ def survey(
 
 
 def _needed(
-    inventory: Inventory, versions: Iterable[VersionRow], reporter: Reporter, stop: Cancellation
+    inventory: Inventory, versions: Iterable[LayerVersion], reporter: Reporter, stop: Cancellation
 ) -> tuple[frozenset[str], frozenset[str]]:
     """
     Return which of *versions* any version of any function has, and the layers (without version) that a stack may go back to.
@@ -160,7 +161,7 @@ def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Repor
     return Pruned(versions=going, spared=spared)
 
 
-def kept_digests(inventory: Inventory, deletions: Iterable[VersionRow]) -> frozenset[str]:
+def kept_digests(inventory: Inventory, deletions: Iterable[LayerVersion]) -> frozenset[str]:
     """Return the digests of all layer versions in an account, but for *deletions*: any service may share a bucket."""
     going = {version.arn for version in deletions}
     found = (
