@@ -241,7 +241,7 @@ def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermission
 
 
 def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigError:  # noqa: PLR0911 - one return for each kind
-    """Return what to tell of *error*, because of which nothing was answered; *doing* completes "Cannot …"."""
+    """Return the error to raise for *error*, because of which nothing was answered; *doing* completes "Cannot …"."""
     from botocore import exceptions
 
     if isinstance(error, exceptions.NoCredentialsError):

@@ -51,7 +51,7 @@ class UnsettledStack:
     layers: frozenset[str]
     """ARNs, without version, of the layers that its template, parameters, outputs or resources name."""
     functions: frozenset[str] = frozenset()
-    """Names of its functions: what layers they had need not stand in the template, which may refer to parameters of Systems Manager."""
+    """Names of its functions: what layers they had need not be in the template, which may refer to parameters of Systems Manager."""
 
 
 class Inventory(Protocol):

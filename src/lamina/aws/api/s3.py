@@ -87,7 +87,7 @@ class SentPart:
     number: int
     etag: str
     sha256: str | None
-    """Hexadecimal, where S3 told what it computed."""
+    """Hexadecimal, where S3 said what it computed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +132,7 @@ class Objects(Protocol):
         """
         Store *body*, whose SHA-256 S3 is to check; say whether it was stored.
 
-        It is not where *absent* is asked for and something stands there, or where *replacing* is not its ETag any more.
+        It is not where *absent* is asked for and something is there, or where *replacing* is not its ETag any more.
         """
 
     def delete(self, key: str) -> None:
@@ -148,7 +148,7 @@ class Objects(Protocol):
         """Send a part."""
 
     def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
-        """Put the object together; say whether it was, which it is not where something stands at *key*."""
+        """Put the object together; say whether it was, which it is not where something is at *key*."""
 
     def abort(self, key: str, upload: str) -> None:
         """Give an upload up, with what was sent of it."""

@@ -90,7 +90,7 @@ class AwsServices:
     @cached_property
     def account(self) -> Account:
         """Who, and where."""
-        identity = self._caller("sts")("GetCallerIdentity", doing="ask AWS who we are") or {}
+        identity = self.caller("sts")("GetCallerIdentity", doing="ask AWS who we are") or {}
         # arn:aws-cn:sts::…: "aws-cn" is what all ARNs of the account begin with.
         return Account(id=identity["Account"], partition=identity["Arn"].split(":")[1], region=self._region)
 
@@ -112,17 +112,17 @@ class AwsServices:
     @cached_property
     def functions(self) -> LambdaFunctions:
         """Its functions."""
-        return LambdaFunctions(self._caller("lambda"))
+        return LambdaFunctions(self.caller("lambda"))
 
     @cached_property
     def inventory(self) -> AwsInventory:
         """Everything in it."""
-        return AwsInventory(self._caller("lambda"), self._caller("cloudformation"))
+        return AwsInventory(self.caller("lambda"), self.caller("cloudformation"))
 
     @cached_property
     def parameters(self) -> StoredParameters:
         """Its parameters."""
-        return StoredParameters(self._caller("ssm"))
+        return StoredParameters(self.caller("ssm"))
 
     def bucket(self, name: str) -> S3Bucket:
         """Return one of its buckets."""
@@ -130,13 +130,10 @@ class AwsServices:
 
     @cached_property
     def _objects(self) -> Caller:
-        return self._caller("s3")
+        return self.caller("s3")
 
     def caller(self, service: str) -> Caller:
-        """Return the operations of *service* (botocore's name for it), for questions that nothing here asks."""
-        return self._caller(service)
-
-    def _caller(self, service: str) -> Caller:
+        """Return the operations of *service* (botocore's name for it)."""
         return Caller(_client(self._session, service, observe=self._observe))
 
 

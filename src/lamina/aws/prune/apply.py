@@ -91,34 +91,27 @@ def survey(
         stop.check()
         versions += inventory.versions(name)
     used, guarded = _needed(inventory, versions, reporter, stop)
-    actions = plan(
-        versions,
-        used=used,
-        guarded=guarded,
-        rules=rules,
-        now=now or dt.datetime.now(tz=dt.UTC),
-    )
-    candidates = [action.version for action in actions if isinstance(action, DeleteVersion)]
-    reporter.stage("Looking at what could go", total=len(candidates))
+    now = now or dt.datetime.now(tz=dt.UTC)
+    planned = plan(versions, used=used, guarded=guarded, rules=rules, now=now)
+    deletions = sum(isinstance(action, DeleteVersion) for action in planned)
+    reporter.stage("Looking at what could go", total=deletions)
+    actions: list[Action] = []
     code_bytes: dict[str, int] = {}
-    shared: set[str] = set()
-    for version in candidates:
+    for action in planned:
+        version = action.version
+        if isinstance(action, KeepVersion):
+            actions.append(action)
+            continue
         stop.check()
         size = inventory.code_bytes(version.name, version.number)
-        if size is not None:
-            code_bytes[version.arn] = size
         if inventory.is_shared(version.name, version.number):
-            shared.add(version.arn)
+            reason = "shared with others, whose functions cannot be seen from here"
+            actions.append(KeepVersion(version=version, reason=reason))
+        else:
+            actions.append(action)
+            code_bytes |= {} if size is None else {version.arn: size}
         reporter.advance(1)
-    return PruneSurvey(
-        actions=tuple(
-            KeepVersion(version=action.version, reason="shared with others, whose functions cannot be seen from here")
-            if action.version.arn in shared and isinstance(action, DeleteVersion)
-            else action
-            for action in actions
-        ),
-        code_bytes={arn: size for arn, size in code_bytes.items() if arn not in shared},
-    )
+    return PruneSurvey(actions=tuple(actions), code_bytes=code_bytes)
 
 
 def _needed(

@@ -119,7 +119,7 @@ def unneeded(
 
     *records* are those of kept layers; a layer without one counts with nothing but itself, and where they are not known all parts and directories stay.
     With *keep_layers* whole layers stay, because Lambda may read them there. What is not lamina's, and what is younger than a day,
-    is never returned; an older claim has been left by a publisher who was killed.
+    is never returned; an older lease has been left by a publisher who was killed.
     """
     needed = {keys.part(sha256) for record in records or () for sha256 in record.parts}
     needed |= {keys.directory(name) for record in records or () for name in record.directories}

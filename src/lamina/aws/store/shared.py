@@ -170,7 +170,7 @@ class SharedStore:
             if not sent:
                 stored = self._objects.head(key)
                 if stored is None or stored.size != entry.size or stored.sha256 != entry.sha256:
-                    # What stands there is not what its name says.
+                    # The object is not what its name says.
                     body.seek(0)
                     sent = self._objects.put(key, body, sha256=entry.sha256, absent=False)
         self._reporter.advance(entry.size)
