@@ -90,7 +90,7 @@ def plan_everywhere(
     def survey_place(place: Destination) -> PruneSurvey:
         return survey(place.services.inventory, names, rules, stop=place.stop, reporter=reporter)
 
-    surveys = dict(zip(places, everywhere(survey_place, places), strict=True))
+    surveys = everywhere(survey_place, places)
     return PrunePlan(surveys=surveys, going={place: found.deletions for place, found in surveys.items()})
 
 
