@@ -11,26 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from aws.lambdafakes import FakeFunctions
+from lamina.aws.api.account import Account
 from lamina.aws.api.functions import Zip
-from lamina.aws.api.inventory import Attachment, UnsettledStack, VersionRow
-from lamina.aws.api.protocols import (
-    Account,
-    BucketState,
-    CopySource,
-    Grant,
-    LayerVersion,
-    Listed,
-    Publication,
-    PublishedVersion,
-    SentPart,
-    Stored,
-    Unfinished,
-)
+from lamina.aws.api.layers import Grant, LayerVersion, Publication, PublishedVersion
+from lamina.aws.api.s3 import BucketState, CopySource, Listed, SentPart, Stored, Unfinished
 from lamina.core.errors import AwsError
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from lamina.aws.api.inventory import Attachment, UnsettledStack
 
 
 class Killed(BaseException):
@@ -168,7 +159,13 @@ class FakeLayers:
     def versions(self, name: str) -> Sequence[LayerVersion]:
         def effect() -> list[LayerVersion]:
             return [
-                LayerVersion(number=each.number, arn=self._arn(name, each.number), description=each.description)
+                LayerVersion(
+                    name=name,
+                    number=each.number,
+                    arn=self._arn(name, each.number),
+                    description=each.description,
+                    created=each.created,
+                )
                 for each in reversed(self.fake.cloud.live(name))
                 if each.visible
             ]
@@ -243,20 +240,8 @@ class FakeInventory:
     def layers(self) -> Iterator[str]:
         yield from sorted(self.fake.cloud.versions)
 
-    def versions(self, name: str) -> Iterator[VersionRow]:
-        def effect() -> list[VersionRow]:
-            return [
-                VersionRow(
-                    name=name,
-                    number=each.number,
-                    arn=self.fake.layers._arn(name, each.number),
-                    description=each.description,
-                    created=each.created,
-                )
-                for each in reversed(self.fake.cloud.live(name))
-            ]
-
-        yield from self.fake.do("ListLayerVersions", effect)  # type: ignore[misc]
+    def versions(self, name: str) -> Sequence[LayerVersion]:
+        return self.fake.layers.versions(name)
 
     def attachments(self) -> Iterator[Attachment]:
         yield from self.fake.do("ListFunctions", lambda: list(self.fake.cloud.attachments))  # type: ignore[misc]

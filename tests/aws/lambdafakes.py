@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lamina.aws.api.protocols import Objects
+    from lamina.aws.api.s3 import Objects
 
 _Result = TypeVar("_Result")
 

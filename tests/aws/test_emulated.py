@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aws.made import PART, make_layer, make_wanted
-from lamina.aws.api.protocols import BucketState, Grant
+from lamina.aws.api.layers import Grant
+from lamina.aws.api.s3 import BucketState
 from lamina.aws.api.session import Access
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from emulators import Emulator
-    from lamina.aws.api.protocols import Objects
+    from lamina.aws.api.s3 import Objects
     from lamina.aws.publish.desired import DesiredLayer
 
 SIZES = {

@@ -18,8 +18,8 @@ from botocore.stub import Stubber
 from aws.lambdafakes import code
 from aws.recorder import ACCOUNT, Record, recorder
 from lamina.aws.api import facts
+from lamina.aws.api.account import Account
 from lamina.aws.api.errors import Caller
-from lamina.aws.api.protocols import Account
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.cli.main import main
 from lamina.core.errors import MissingPermissionError

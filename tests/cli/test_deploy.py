@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from emulators import knows_storage_mode
-from lamina.aws.api.protocols import Account
+from lamina.aws.api.account import Account
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.cli.main import main
 from lamina.core.values import code_sha256

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from aws_cdk import RemovalPolicy, Stack, Token
 from aws_cdk.aws_lambda import LayerVersion
 
+from lamina.aws.api.account import Account
 from lamina.aws.api.facts import fits
-from lamina.aws.api.protocols import Account
 from lamina.aws.publish.naming import describe, fill, placeholders, plain_runtime
 from lamina.cdk import assets
 from lamina.cdk.annotations import add_errors, add_problems, add_warning

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterator
 
-    from lamina.aws.api.inventory import VersionRow
+    from lamina.aws.api.layers import LayerVersion
     from lamina.aws.prune.apply import PruneSurvey
     from lamina.aws.prune.service import PrunePlan
     from lamina.aws.publish.destination import Destination
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _delete(place: Destination, found: PruneSurvey, console: Console) -> tuple[VersionRow, ...]:
+def _delete(place: Destination, found: PruneSurvey, console: Console) -> tuple[LayerVersion, ...]:
     """Delete what was *found* in *place*, say what was spared, and return what was deleted."""
     from lamina.aws.prune import apply, service
 

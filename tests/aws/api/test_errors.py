@@ -18,8 +18,7 @@ from lamina.aws.api import session as clients
 from lamina.aws.api.errors import Caller, whole
 from lamina.aws.api.facts import fits
 from lamina.aws.api.functions import S3Code, Storage
-from lamina.aws.api.layers import LambdaLayers
-from lamina.aws.api.protocols import Publication
+from lamina.aws.api.layers import LambdaLayers, Publication
 from lamina.core.errors import (
     AwsError,
     ClockSkewError,
@@ -359,7 +358,8 @@ def test_all_pages_are_read() -> None:
     client = make_client("lambda")
 
     def row(number: int) -> dict[str, object]:
-        return {"LayerVersionArn": f"arn:{number}", "Version": number, "Description": str(number)}
+        created = "2026-01-01T00:00:00.000+0000"
+        return {"LayerVersionArn": f"arn:{number}", "Version": number, "CreatedDate": created}
 
     with Stubber(client) as stubber:
         stubber.add_response(

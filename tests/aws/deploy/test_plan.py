@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamina.aws.api.account import Account
 from lamina.aws.api.functions import LATEST, AliasState, FunctionState, Settings, unversioned
-from lamina.aws.api.protocols import Account
 from lamina.aws.deploy.plan import (
     Action,
     CreateFunction,

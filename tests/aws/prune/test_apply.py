@@ -17,9 +17,8 @@ from aws.fakes import Cloud, Version
 from aws.lambdafakes import code
 from lamina.aws.api.errors import Caller
 from lamina.aws.api.functions import Zip
-from lamina.aws.api.inventory import Attachment, UnsettledStack
-from lamina.aws.api.inventory_client import AwsInventory, Pace
-from lamina.aws.api.protocols import Grant, Publication
+from lamina.aws.api.inventory import Attachment, AwsInventory, Pace, UnsettledStack
+from lamina.aws.api.layers import Grant, Publication
 from lamina.aws.api.session import Access
 from lamina.aws.prune.apply import (
     UnneededObjects,
@@ -264,7 +263,7 @@ class Rollback:
 
 def test_stack_without_the_names_of_its_layers() -> None:
     """What a template resolves from a parameter stands nowhere in it; so all versions of the layers that its functions have are kept."""
-    inventory = AwsInventory(Rollback(), Rollback(), pace=Pace(1e9))  # type: ignore[arg-type]  # as much of a caller as is asked for
+    inventory = AwsInventory(Rollback(), Rollback(), pace=Pace(1e9))
     found = survey(inventory, [NAME], ONE, now=NOW)
 
     guarded = "a stack that is being changed may go back to it"
@@ -295,7 +294,8 @@ class LargeAccount:
             case "ListStacks":
                 return {"StackSummaries": []}
             case "GetLayerVersion":
-                return {"Content": {"CodeSize": 1000}}
+                content = {"CodeSize": 1000, "CodeSha256": ""}
+                return {"Version": 1, "LayerVersionArn": "", "Content": content}
             case _:
                 assert "GetLayerVersionPolicy" == operation
                 return None
@@ -329,7 +329,7 @@ class LargeAccount:
 def test_large_account() -> None:
     """A large account is read once, page by page, in little memory; and each version that could go costs two more calls."""
     caller = LargeAccount()
-    inventory = AwsInventory(caller, caller, pace=Pace(1e9))  # type: ignore[arg-type]  # as much of a caller as is asked for
+    inventory = AwsInventory(caller, caller, pace=Pace(1e9))
     tracemalloc.start()
     try:
         found = survey(inventory, None, ONE, now=NOW)

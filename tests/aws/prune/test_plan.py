@@ -7,9 +7,10 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamina.aws.api.account import Account
 from lamina.aws.api.functions import unversioned
-from lamina.aws.api.inventory import VersionRow
-from lamina.aws.api.protocols import Account, Listed, Unfinished
+from lamina.aws.api.layers import LayerVersion
+from lamina.aws.api.s3 import Listed, Unfinished
 from lamina.aws.prune.plan import DeleteVersion, KeepVersion, RetentionRules, left_over, plan, unneeded
 from lamina.aws.publish.manifest import Record
 from lamina.aws.publish.naming import Keys
@@ -20,8 +21,8 @@ DAY = 86_400
 OURS = f"lamina:{'0' * 64} python3.13 on arm64"
 
 
-def row(number: int, *, name: str = "common", days: float = 100, description: str = OURS) -> VersionRow:
-    return VersionRow(
+def row(number: int, *, name: str = "common", days: float = 100, description: str = OURS) -> LayerVersion:
+    return LayerVersion(
         name=name,
         number=number,
         arn=f"arn:aws:lambda:eu-west-1:123456789012:layer:{name}:{number}",
@@ -31,7 +32,7 @@ def row(number: int, *, name: str = "common", days: float = 100, description: st
 
 
 def deleted(
-    *rows: VersionRow, used: tuple[str, ...] = (), guarded: tuple[str, ...] = (), keep: int = 1, days: float = 0
+    *rows: LayerVersion, used: tuple[str, ...] = (), guarded: tuple[str, ...] = (), keep: int = 1, days: float = 0
 ) -> list[int]:
     actions = plan(rows, used=used, guarded=guarded, rules=RetentionRules(keep=keep, keep_days=days), now=NOW)
     return [action.version.number for action in actions if isinstance(action, DeleteVersion)]
@@ -87,7 +88,7 @@ rows = st.lists(
 
 
 @given(rows=rows, data=st.data(), keep=st.integers(0, 50), days=st.floats(0, 400))
-def test_used_is_never_deleted(rows: list[VersionRow], data: st.DataObject, keep: int, days: float) -> None:
+def test_used_is_never_deleted(rows: list[LayerVersion], data: st.DataObject, keep: int, days: float) -> None:
     """Whatever there is and whatever is asked for: what a function uses stays, and every version gets a verdict."""
     arns = [each.arn for each in rows]
     used = data.draw(st.sets(st.sampled_from(arns))) if arns else set()

@@ -10,8 +10,10 @@ import pytest
 
 from aws.fakes import Cloud, Fake, Killed, Version
 from aws.made import PART, make_layer, make_wanted
+from lamina.aws.api.account import Account
 from lamina.aws.api.functions import Storage
-from lamina.aws.api.protocols import Account, BucketState, Grant
+from lamina.aws.api.layers import Grant
+from lamina.aws.api.s3 import BucketState
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aws.made import PART, make_build, make_layer
+from lamina.aws.api.account import Account
 from lamina.aws.api.functions import Storage
-from lamina.aws.api.protocols import Account, Grant
+from lamina.aws.api.layers import Grant
 from lamina.aws.publish.config import PublishConfig, load
 from lamina.aws.publish.desired import desired_layers
 from lamina.aws.publish.naming import fill

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from emulators import Emulator
-    from lamina.aws.api.protocols import Objects
+    from lamina.aws.api.s3 import Objects
     from lamina.aws.publish.desired import DesiredLayer
 
 LEAST = 1000

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aws.made import make_layer, make_wanted
-from lamina.aws.api.protocols import Grant, LayerVersion, PublishedVersion
+from lamina.aws.api.layers import Grant, LayerVersion, PublishedVersion
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.manifest import decode, encode
 from lamina.aws.publish.naming import describe, digest_in
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def listed(number: int, description: str) -> LayerVersion:
-    return LayerVersion(number=number, arn=f"arn:{number}", description=description)
+    created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    return LayerVersion(
+        name="shop-common", number=number, arn=f"arn:{number}", description=description, created=created
+    )
 
 
 def real(number: int, code_sha256: str) -> PublishedVersion:

@@ -1,4 +1,4 @@
-"""The shelf of a bucket, and layers of which only S3 has all bytes: nothing wrong is taken, and what was wrong is replaced."""
+"""The remote index of a bucket, and layers of which only S3 has all bytes: nothing wrong is taken, and what was wrong is replaced."""
 
 from __future__ import annotations
 

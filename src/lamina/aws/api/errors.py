@@ -11,7 +11,7 @@ import random
 import time
 from contextlib import closing
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lamina.aws.api.facts import actions, meaning
 from lamina.core.errors import (
@@ -30,11 +30,11 @@ from lamina.core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from botocore.exceptions import BotoCoreError, ClientError
 
-__all__ = ["Caller", "failed", "whole"]
+__all__ = ["Call", "Caller", "failed", "pages", "whole"]
 
 _ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.2
@@ -42,6 +42,38 @@ _PARTIAL_ATTEMPTS = 4
 _PARTIAL_FIRST_WAIT_SECONDS = 0.05
 _SKEWED_WORDS = ("Signature expired", "Signature not yet current")
 _INTEGRITY_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+
+# By what a response says of the page after it, the parameter that asks for that.
+_NEXT_PAGE = {
+    "NextMarker": "Marker",
+    "NextToken": "NextToken",
+    "NextContinuationToken": "ContinuationToken",
+    "NextKeyMarker": "KeyMarker",
+    "NextUploadIdMarker": "UploadIdMarker",
+}
+
+
+class Call(Protocol):
+    """Calls operations of one service by name; `Caller` does."""
+
+    def __call__(
+        self, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any
+    ) -> dict[str, Any] | None:
+        """Return the response of *operation*, or nothing for a refusal whose meaning is *expected*."""
+
+
+def pages(
+    call: Call, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield the responses of *operation*, page by page; none for a refusal whose meaning is *expected*."""
+    place: dict[str, Any] = {}
+    while (page := call(operation, doing=doing, expected=expected, **parameters, **place)) is not None:
+        yield page
+        following = {parameter: page[name] for name, parameter in _NEXT_PAGE.items() if page.get(name)}
+        # An emulator may name the same page again.
+        if not following or following == place or not page.get("IsTruncated", True):
+            return
+        place = following
 
 
 class Caller:
@@ -209,7 +241,7 @@ def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermission
 
 
 def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigError:  # noqa: PLR0911 - one return for each kind
-    """Return what to tell of *error*, because of which nothing was answered; *doing* completes "Cannot …"."""
+    """Return the error to raise for *error*, because of which nothing was answered; *doing* completes "Cannot …"."""
     from botocore import exceptions
 
     if isinstance(error, exceptions.NoCredentialsError):

@@ -1,71 +1,142 @@
-"""Lambda's layers through a client: `interfaces.Layers`."""
+"""Lambda's layers: what lamina asks, as a protocol and its values, and the client that answers."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lamina.aws.api.functions import S3Code, Storage, Zip
-from lamina.aws.api.protocols import Grant, LayerVersion, Publication, PublishedVersion
+from lamina.aws.api.errors import pages
+from lamina.aws.api.functions import S3Code, Storage, code_parameters
 from lamina.core.errors import PublishError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from lamina.aws.api.errors import Caller
+    from lamina.aws.api.errors import Call
+    from lamina.aws.api.functions import Zip
 
-__all__ = ["LambdaLayers"]
+__all__ = ["Grant", "LambdaLayers", "LayerVersion", "Layers", "Publication", "PublishedVersion"]
 
 _MISSING = frozenset({"missing"})
 _CONFLICT = frozenset({"conflict"})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grant:
+    """Leave to use a layer version, for an account or a whole organisation."""
+
+    principal: str
+    """An account's number, or an organisation's id."""
+
+    @property
+    def is_organisation(self) -> bool:
+        """Whether *principal* is an organisation."""
+        return self.principal.startswith("o-")
+
+    @property
+    def statement_id(self) -> str:
+        """The same for the same principal, so that granting twice is granting once."""
+        return f"lamina-{self.principal}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerVersion:
+    """A layer version as it is listed."""
+
+    name: str
+    """Of the layer."""
+    number: int
+    arn: str
+    description: str
+    created: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedVersion:
+    """What is known of one version that was asked for."""
+
+    number: int
+    arn: str
+    code_sha256: str
+    """As Lambda says it: base64."""
+    code_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Publication:
+    """A layer version to be."""
+
+    name: str
+    description: str
+    code: Zip | S3Code
+    runtimes: tuple[str, ...]
+    architectures: tuple[str, ...]
+    license: str | None = None
+
+
+class Layers(Protocol):
+    """Lambda's layers, in one account and region."""
+
+    def versions(self, name: str) -> Sequence[LayerVersion]:
+        """Return all versions of the layer *name*, newest first; none where there is no such layer."""
+
+    def version(self, name: str, number: int) -> PublishedVersion | None:
+        """Return one version, or nothing where it has been deleted."""
+
+    def publish(self, publication: Publication) -> PublishedVersion:
+        """
+        Publish a new version.
+
+        After ThrottledError, UnavailableError and UnreachableError there may be one, and nobody has tried again.
+        """
+
+    def delete(self, name: str, number: int) -> None:
+        """Delete a version, or nothing; functions that use it keep it."""
+
+    def granted(self, name: str, number: int) -> frozenset[str]:
+        """Return the statement ids in a version's policy."""
+
+    def grant(self, name: str, number: int, grant: Grant) -> None:
+        """Let others use a version; what they may already is fine."""
+
+
 class LambdaLayers:
     """The layers of one account in one region."""
 
-    def __init__(self, call: Caller, *, once: Callable[[], Caller] | None = None, knows_storage: bool) -> None:
+    def __init__(
+        self, call: Call, *, call_without_retry: Callable[[], Call] | None = None, knows_storage: bool
+    ) -> None:
         """
         Ask through *call*, whose botocore does or does not know ``S3ObjectStorageMode``.
 
-        What must not be repeated is asked through what *once* returns, if *call* itself repeats things.
+        If *call* retries, *call_without_retry* returns what asks for publication, which must not be repeated.
         """
         self._call = call
-        self._once = once or (lambda: call)
+        self._call_without_retry = call_without_retry or (lambda: call)
         self._knows_storage = knows_storage
 
     def versions(self, name: str) -> tuple[LayerVersion, ...]:
         """Return all versions of the layer *name*, newest first."""
-        found: list[LayerVersion] = []
-        marker: dict[str, str] = {}
-        while True:
-            page = self._call(
-                "ListLayerVersions",
-                doing=f"list the versions of layer `{name}`",
-                expected=_MISSING,
-                LayerName=name,
-                **marker,
+        doing = f"list the versions of layer `{name}`"
+        found = [
+            LayerVersion(
+                name=name,
+                number=int(row["Version"]),
+                arn=str(row["LayerVersionArn"]),
+                description=str(row.get("Description", "")),
+                created=_time(row["CreatedDate"]),
             )
-            if page is None:
-                break
-            found += [
-                LayerVersion(number=row["Version"], arn=row["LayerVersionArn"], description=row.get("Description", ""))
-                for row in page["LayerVersions"]
-            ]
-            if not page.get("NextMarker"):
-                break
-            marker = {"Marker": page["NextMarker"]}
+            for page in pages(self._call, "ListLayerVersions", doing=doing, expected=_MISSING, LayerName=name)
+            for row in page["LayerVersions"]
+        ]
         # An emulator may repeat a page; a version is a version once.
         return tuple(sorted({each.number: each for each in found}.values(), key=lambda each: -each.number))
 
     def version(self, name: str, number: int) -> PublishedVersion | None:
         """Return one version, or nothing where it has been deleted."""
-        response = self._call(
-            "GetLayerVersion",
-            doing=f"read version {number} of layer `{name}`",
-            expected=_MISSING,
-            LayerName=name,
-            VersionNumber=number,
-        )
+        response = self._of_version("GetLayerVersion", "read", name, number)
         return None if response is None else _published(response)
 
     def publish(self, publication: Publication) -> PublishedVersion:
@@ -75,27 +146,22 @@ class LambdaLayers:
         It is asked for once: each time Lambda would make another version. So with ThrottledError, UnavailableError and
         UnreachableError there may be one.
         """
-        parameters: dict[str, Any] = {
-            "LayerName": publication.name,
-            "Description": publication.description,
-            "Content": self._content(publication.code),
-            "CompatibleRuntimes": list(publication.runtimes),
-            "CompatibleArchitectures": list(publication.architectures),
-        }
-        if publication.license is not None:
-            parameters["LicenseInfo"] = publication.license
-        response = self._once()(
-            "PublishLayerVersion", doing=f"publish a version of layer `{publication.name}`", **parameters
+        license_info: dict[str, Any] = {} if publication.license is None else {"LicenseInfo": publication.license}
+        response = self._call_without_retry()(
+            "PublishLayerVersion",
+            doing=f"publish a version of layer `{publication.name}`",
+            LayerName=publication.name,
+            Description=publication.description,
+            Content=self._content(publication.code),
+            CompatibleRuntimes=list(publication.runtimes),
+            CompatibleArchitectures=list(publication.architectures),
+            **license_info,
         )
-        return _published(_present(response))
+        return _published(response or {})
 
     def _content(self, code: Zip | S3Code) -> dict[str, Any]:
-        if isinstance(code, Zip):
-            return {"ZipFile": code.content}
-        content: dict[str, Any] = {"S3Bucket": code.bucket, "S3Key": code.key}
-        if code.version_id is not None:
-            content["S3ObjectVersion"] = code.version_id
-        if code.storage is not Storage.COPY:
+        content = code_parameters(code)
+        if isinstance(code, S3Code) and code.storage is not Storage.COPY:
             if not self._knows_storage:
                 raise PublishError(
                     f'`storage = "{code.storage.value}"` needs a newer boto3 than the installed one',
@@ -106,26 +172,17 @@ class LambdaLayers:
 
     def delete(self, name: str, number: int) -> None:
         """Delete a version, or nothing; functions that use it keep it."""
-        self._call(
-            "DeleteLayerVersion",
-            doing=f"delete version {number} of layer `{name}`",
-            expected=_MISSING,
-            LayerName=name,
-            VersionNumber=number,
-        )
+        self._of_version("DeleteLayerVersion", "delete", name, number)
 
     def granted(self, name: str, number: int) -> frozenset[str]:
         """Return the statement ids in a version's policy."""
-        response = self._call(
-            "GetLayerVersionPolicy",
-            doing=f"read the policy of version {number} of layer `{name}`",
-            expected=_MISSING,
-            LayerName=name,
-            VersionNumber=number,
-        )
-        if response is None:
-            return frozenset()
-        return frozenset(str(statement.get("Sid", "")) for statement in json.loads(response["Policy"])["Statement"])
+        response = self._of_version("GetLayerVersionPolicy", "read the policy of", name, number)
+        policy = {} if response is None else json.loads(response["Policy"])
+        return frozenset(str(statement.get("Sid", "")) for statement in policy.get("Statement", ()))
+
+    def _of_version(self, operation: str, verb: str, name: str, number: int) -> dict[str, Any] | None:
+        doing = f"{verb} version {number} of layer `{name}`"
+        return self._call(operation, doing=doing, expected=_MISSING, LayerName=name, VersionNumber=number)
 
     def grant(self, name: str, number: int, grant: Grant) -> None:
         """Let others use a version; what they may already is fine."""
@@ -153,7 +210,7 @@ def _published(response: dict[str, Any]) -> PublishedVersion:
     )
 
 
-def _present(response: dict[str, Any] | None) -> dict[str, Any]:
-    if response is None:  # pragma: no cover - only for what is expected, and nothing is
-        raise AssertionError
-    return response
+def _time(text: str) -> dt.datetime:
+    """Return the time that Lambda words as ``2026-11-23T06:00:00.000+0000``."""
+    found = dt.datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)

@@ -1,13 +1,15 @@
-"""One bucket through a client: `interfaces.Objects`."""
+"""The objects of one bucket: what lamina asks of S3, as a protocol and its values, and the client that answers."""
 
 from __future__ import annotations
 
 import base64
 import datetime as dt
+import hashlib
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lamina.aws.api.protocols import BucketState, CopySource, Listed, SentPart, Stored, Unfinished
+from lamina.aws.api.errors import pages
 from lamina.core.errors import MissingBucketError
 from lamina.core.values import code_sha256
 
@@ -17,13 +19,142 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.errors import Caller
 
-__all__ = ["S3Bucket"]
+__all__ = ["BucketState", "CopySource", "Listed", "Objects", "S3Bucket", "SentPart", "Stored", "Unfinished"]
 
 _MISSING = frozenset({"missing"})
 _PRESENT = frozenset({"present"})
 # What is gone is answered otherwise than what changed, and means the same here.
 _CHANGED = frozenset({"present", "missing"})
 _NO_RANGE = frozenset({"missing", "out-of-range"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """What is known of an object."""
+
+    size: int
+    sha256: str | None
+    """Hexadecimal, of its whole content, as S3 checked it; ``None`` for composed objects and those without checksum."""
+    etag: str
+    version_id: str | None
+    age_seconds: float
+    """By the server's own clock."""
+    composite_sha256: str | None = None
+    """Hexadecimal, of a composed object: the SHA-256 of the SHA-256 of its parts, where S3 knows it."""
+
+    def proves(self, sha256: str, size: int) -> bool:
+        """Return whether S3 itself says that the content has this SHA-256 and *size*, put there as it is or composed of one part."""
+        if self.size != size:
+            return False
+        return self.sha256 == sha256 or self.composite_sha256 == hashlib.sha256(bytes.fromhex(sha256)).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """An object as it is listed."""
+
+    key: str
+    size: int
+    age_seconds: float
+    """By the server's own clock."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BucketState:
+    """What decides whether a bucket will do."""
+
+    region: str | None
+    versioned: bool
+    policy: str | None
+    """The bucket policy's JSON."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CopySource:
+    """A stored object, or a range of it, that is to be part *number* of another."""
+
+    number: int
+    key: str
+    start: int = 0
+    size: int | None = None
+    """Of the range from *start* on; all of the object, if it is not given."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentPart:
+    """A part that S3 has for an upload."""
+
+    number: int
+    etag: str
+    sha256: str | None
+    """Hexadecimal, where S3 said what it computed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unfinished:
+    """A multipart upload that was begun."""
+
+    key: str
+    """Of the object that it was to become."""
+    id: str
+    age_seconds: float
+    """By the server's own clock."""
+
+
+class Objects(Protocol):
+    """One bucket."""
+
+    @property
+    def bucket(self) -> str:
+        """Its name."""
+
+    def region(self) -> str | None:
+        """Return the region that the bucket is in; raises MissingBucketError."""
+
+    def state(self) -> BucketState:
+        """Return what using the bucket by reference depends on."""
+
+    def head(self, key: str) -> Stored | None:
+        """Return what is known of the object, or nothing where there is none."""
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Yield all objects whose keys begin with *prefix*, page by page."""
+
+    def get(self, key: str, *, most: int | None = None) -> bytes | None:
+        """Return a small object's content, or nothing where there is none; of more than *most* bytes not one."""
+
+    def get_range(self, key: str, start: int, size: int) -> bytes | None:
+        """Return *size* bytes of an object from *start* on, or nothing where it has not so many."""
+
+    def put(
+        self, key: str, body: BinaryIO | bytes, *, sha256: str, absent: bool = True, replacing: str | None = None
+    ) -> bool:
+        """
+        Store *body*, whose SHA-256 S3 is to check; say whether it was stored.
+
+        It is not where *absent* is asked for and something is there, or where *replacing* is not its ETag any more.
+        """
+
+    def delete(self, key: str) -> None:
+        """Delete an object, or nothing."""
+
+    def begin(self, key: str) -> str:
+        """Begin a multipart upload and return its id."""
+
+    def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
+        """Make a stored object, or a range of it, a part."""
+
+    def send_part(self, key: str, upload: str, number: int, body: BinaryIO | bytes, *, sha256: str) -> SentPart:
+        """Send a part."""
+
+    def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
+        """Put the object together; say whether it was, which it is not where something is at *key*."""
+
+    def abort(self, key: str, upload: str) -> None:
+        """Give an upload up, with what was sent of it."""
+
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Yield the uploads that nobody finished of all keys that begin with *prefix*, page by page."""
 
 
 class S3Bucket:
@@ -36,43 +167,29 @@ class S3Bucket:
 
     def region(self) -> str | None:
         """Return the region that the bucket is in; raises MissingBucketError."""
-        response = self._call(
-            "HeadBucket", doing=f"look at bucket `{self.bucket}`", expected=_MISSING, Bucket=self.bucket
-        )
+        doing = f"look at bucket `{self.bucket}`"
+        response = self._call("HeadBucket", doing=doing, expected=_MISSING, Bucket=self.bucket)
         if response is None:
             raise MissingBucketError(
                 f"There is no bucket `{self.bucket}`", hint="create it, or name another in `[tool.lamina.publish]`"
             )
-        region = response.get("BucketRegion")
-        return str(region) if region else None
+        return str(response.get("BucketRegion") or "") or None
 
     def state(self) -> BucketState:
         """Return what using the bucket by reference depends on."""
-        versioning = self._call(
-            "GetBucketVersioning", doing=f"see whether bucket `{self.bucket}` is versioned", Bucket=self.bucket
-        )
-        policy = self._call(
-            "GetBucketPolicy",
-            doing=f"read the policy of bucket `{self.bucket}`",
-            expected=_MISSING,
-            Bucket=self.bucket,
-        )
+        doing = f"see whether bucket `{self.bucket}` is versioned"
+        versioning = self._call("GetBucketVersioning", doing=doing, Bucket=self.bucket) or {}
+        doing = f"read the policy of bucket `{self.bucket}`"
+        policy = self._call("GetBucketPolicy", doing=doing, expected=_MISSING, Bucket=self.bucket)
         return BucketState(
             region=self.region(),
-            versioned=(versioning or {}).get("Status") == "Enabled",
+            versioned=versioning.get("Status") == "Enabled",
             policy=None if policy is None else str(policy["Policy"]),
         )
 
     def head(self, key: str) -> Stored | None:
         """Return what is known of the object, or nothing where there is none."""
-        response = self._call(
-            "HeadObject",
-            doing=self._doing("look at", key),
-            expected=_MISSING,
-            Bucket=self.bucket,
-            Key=key,
-            ChecksumMode="ENABLED",
-        )
+        response = self._ask("HeadObject", "look at", key, expected=_MISSING, ChecksumMode="ENABLED")
         if response is None:
             return None
         # That of a composed object, whose ETag counts the parts, is the checksum of checksums.
@@ -88,25 +205,14 @@ class S3Bucket:
 
     def listed(self, prefix: str) -> Iterator[Listed]:
         """Yield all objects whose keys begin with *prefix*, page by page."""
-        token: dict[str, Any] = {}
-        while True:
-            page = (
-                self._call(
-                    "ListObjectsV2", doing=self._doing("list", f"{prefix}*"), Bucket=self.bucket, Prefix=prefix, **token
-                )
-                or {}
-            )
+        for page in self._pages("ListObjectsV2", "list", prefix):
             for row in page.get("Contents", ()):
                 yield Listed(key=row["Key"], size=row["Size"], age_seconds=_age(page, row["LastModified"]))
-            if not page.get("NextContinuationToken"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def get(self, key: str, *, most: int | None = None) -> bytes | None:
         """Return a small object's content, or nothing where there is none; of more than *most* bytes not one."""
-        return self._call.read(
-            "GetObject", doing=self._doing("read", key), expected=_MISSING, most=most, Bucket=self.bucket, Key=key
-        )
+        doing = self._doing("read", key)
+        return self._call.read("GetObject", doing=doing, expected=_MISSING, most=most, Bucket=self.bucket, Key=key)
 
     def get_range(self, key: str, start: int, size: int) -> bytes | None:
         """Return *size* bytes of an object from *start* on, or nothing where it has not so many."""
@@ -127,42 +233,26 @@ class S3Bucket:
     ) -> bool:
         """Store *body*, whose SHA-256 S3 is to check; say whether it was stored."""
         condition = {"IfMatch": replacing} if replacing is not None else {"IfNoneMatch": "*"} if absent else {}
-        response = self._call(
-            "PutObject",
-            doing=self._doing("store", key),
-            expected=_CHANGED if replacing is not None else _PRESENT,
-            Bucket=self.bucket,
-            Key=key,
-            Body=body,
-            ChecksumAlgorithm="SHA256",
-            ChecksumSHA256=code_sha256(sha256),
-            **condition,
-        )
-        return response is not None
+        expected = _CHANGED if replacing is not None else _PRESENT
+        checked = _checked(body, sha256)
+        return self._ask("PutObject", "store", key, expected=expected, **checked, **condition) is not None
 
     def delete(self, key: str) -> None:
         """Delete an object, or nothing."""
-        self._call("DeleteObject", doing=self._doing("delete", key), Bucket=self.bucket, Key=key)
+        self._ask("DeleteObject", "delete", key)
 
     def begin(self, key: str) -> str:
         """Begin a multipart upload and return its id."""
-        response = self._call(
-            "CreateMultipartUpload",
-            doing=self._doing("begin", key),
-            Bucket=self.bucket,
-            Key=key,
-            ChecksumAlgorithm="SHA256",
-        )
-        return str((response or {})["UploadId"])
+        response = self._ask("CreateMultipartUpload", "begin", key, ChecksumAlgorithm="SHA256") or {}
+        return str(response["UploadId"])
 
     def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
         """Make a stored object, or a range of it, a part."""
         span: dict[str, Any] = {} if source.size is None else {"CopySourceRange": _span(source.start, source.size)}
-        response = self._call(
+        response = self._ask(
             "UploadPartCopy",
-            doing=self._doing("copy a part into", key),
-            Bucket=self.bucket,
-            Key=key,
+            "copy a part into",
+            key,
             UploadId=upload,
             PartNumber=source.number,
             CopySource={"Bucket": self.bucket, "Key": source.key},
@@ -172,33 +262,23 @@ class S3Bucket:
 
     def send_part(self, key: str, upload: str, number: int, body: BinaryIO | bytes, *, sha256: str) -> SentPart:
         """Send a part."""
-        response = self._call(
-            "UploadPart",
-            doing=self._doing("send a part of", key),
-            Bucket=self.bucket,
-            Key=key,
-            UploadId=upload,
-            PartNumber=number,
-            Body=body,
-            ChecksumAlgorithm="SHA256",
-            ChecksumSHA256=code_sha256(sha256),
-        )
+        checked = _checked(body, sha256)
+        response = self._ask("UploadPart", "send a part of", key, UploadId=upload, PartNumber=number, **checked)
         return _sent(number, response or {})
 
     def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
-        """Put the object together; say whether it was, which it is not where something stands at *key*."""
+        """Put the object together; say whether it was, which it is not where something is at *key*."""
         rows = [
             {"PartNumber": part.number, "ETag": part.etag}
             | ({"ChecksumSHA256": code_sha256(part.sha256)} if part.sha256 is not None else {})
             for part in parts
         ]
-        response = self._call(
+        response = self._ask(
             "CompleteMultipartUpload",
-            doing=self._doing("put together", key),
+            "put together",
+            key,
             # Where the reply got lost, the SDK asks again, and the upload has become the object.
             expected=_CHANGED,
-            Bucket=self.bucket,
-            Key=key,
             UploadId=upload,
             MultipartUpload={"Parts": rows},
             IfNoneMatch="*",
@@ -207,29 +287,30 @@ class S3Bucket:
 
     def abort(self, key: str, upload: str) -> None:
         """Give an upload up, with what was sent of it."""
-        self._call(
-            "AbortMultipartUpload",
-            doing=self._doing("give up the upload of", key),
-            expected=_MISSING,
-            Bucket=self.bucket,
-            Key=key,
-            UploadId=upload,
-        )
+        self._ask("AbortMultipartUpload", "give up the upload of", key, expected=_MISSING, UploadId=upload)
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Yield the uploads that nobody finished of all keys that begin with *prefix*, page by page."""
-        doing = self._doing("list uploads of", f"{prefix}*")
-        markers: dict[str, Any] = {}
-        while True:
-            page = self._call("ListMultipartUploads", doing=doing, Bucket=self.bucket, Prefix=prefix, **markers) or {}
+        for page in self._pages("ListMultipartUploads", "list uploads of", prefix):
             for row in page.get("Uploads", ()):
                 yield Unfinished(key=row["Key"], id=row["UploadId"], age_seconds=_age(page, row["Initiated"]))
-            if not page.get("IsTruncated"):
-                return
-            markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def _ask(
+        self, operation: str, verb: str, key: str, *, expected: frozenset[str] = frozenset(), **parameters: Any
+    ) -> dict[str, Any] | None:
+        doing = self._doing(verb, key)
+        return self._call(operation, doing=doing, expected=expected, Bucket=self.bucket, Key=key, **parameters)
+
+    def _pages(self, operation: str, verb: str, prefix: str) -> Iterator[dict[str, Any]]:
+        doing = self._doing(verb, f"{prefix}*")
+        return pages(self._call, operation, doing=doing, Bucket=self.bucket, Prefix=prefix)
 
     def _doing(self, verb: str, key: str) -> str:
         return f"{verb} `s3://{self.bucket}/{key}`"
+
+
+def _checked(body: BinaryIO | bytes, sha256: str) -> dict[str, Any]:
+    return {"Body": body, "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": code_sha256(sha256)}
 
 
 def _span(start: int, size: int) -> str:

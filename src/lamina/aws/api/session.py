@@ -8,11 +8,11 @@ from functools import cache, cached_property
 from typing import Any, Protocol
 
 from lamina import __version__
+from lamina.aws.api.account import Account
 from lamina.aws.api.errors import Caller, failed, whole
-from lamina.aws.api.functions_client import LambdaFunctions
-from lamina.aws.api.inventory_client import AwsInventory
+from lamina.aws.api.functions import LambdaFunctions
+from lamina.aws.api.inventory import AwsInventory
 from lamina.aws.api.layers import LambdaLayers
-from lamina.aws.api.protocols import Account
 from lamina.aws.api.s3 import S3Bucket
 from lamina.aws.api.ssm import StoredParameters
 from lamina.core.errors import ConfigError, MissingExtraError
@@ -90,8 +90,8 @@ class AwsServices:
     @cached_property
     def account(self) -> Account:
         """Who, and where."""
-        identity = self._caller("sts")("GetCallerIdentity", doing="ask AWS who we are") or {}
-        # arn:aws-cn:sts::…: what stands there is what all ARNs of the account begin with.
+        identity = self.caller("sts")("GetCallerIdentity", doing="ask AWS who we are") or {}
+        # arn:aws-cn:sts::…: "aws-cn" is what all ARNs of the account begin with.
         return Account(id=identity["Account"], partition=identity["Arn"].split(":")[1], region=self._region)
 
     @cached_property
@@ -100,28 +100,29 @@ class AwsServices:
         client = _client(self._session, "lambda", observe=self._observe)
         content = client.meta.service_model.operation_model("PublishLayerVersion").input_shape.members["Content"]
         return LambdaLayers(
-            Caller(client), once=lambda: self._once, knows_storage="S3ObjectStorageMode" in content.members
+            Caller(client),
+            call_without_retry=lambda: self._lambda_without_retry,
+            knows_storage="S3ObjectStorageMode" in content.members,
         )
 
     @cached_property
-    def _once(self) -> Caller:
-        """What calls Lambda once, for better or worse."""
+    def _lambda_without_retry(self) -> Caller:
         return Caller(_client(self._session, "lambda", observe=self._observe, attempts=1), repeats=False)
 
     @cached_property
     def functions(self) -> LambdaFunctions:
         """Its functions."""
-        return LambdaFunctions(self._caller("lambda"))
+        return LambdaFunctions(self.caller("lambda"))
 
     @cached_property
     def inventory(self) -> AwsInventory:
         """Everything in it."""
-        return AwsInventory(self._caller("lambda"), self._caller("cloudformation"))
+        return AwsInventory(self.caller("lambda"), self.caller("cloudformation"))
 
     @cached_property
     def parameters(self) -> StoredParameters:
         """Its parameters."""
-        return StoredParameters(self._caller("ssm"))
+        return StoredParameters(self.caller("ssm"))
 
     def bucket(self, name: str) -> S3Bucket:
         """Return one of its buckets."""
@@ -129,13 +130,10 @@ class AwsServices:
 
     @cached_property
     def _objects(self) -> Caller:
-        return self._caller("s3")
+        return self.caller("s3")
 
     def caller(self, service: str) -> Caller:
-        """Return the operations of *service* (botocore's name for it), for questions that nothing here asks."""
-        return self._caller(service)
-
-    def _caller(self, service: str) -> Caller:
+        """Return the operations of *service* (botocore's name for it)."""
         return Caller(_client(self._session, service, observe=self._observe))
 
 

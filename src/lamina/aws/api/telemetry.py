@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from lamina.aws.api.errors import pages
 from lamina.core.errors import AwsError
 from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from lamina.aws.api.errors import Caller
+    from lamina.aws.api.errors import Call
 
 __all__ = ["ColdStart", "DeployedFunction", "DeployedFunctions", "Invoked", "LoggedLine", "Logs", "XRay", "cold_starts"]
 
 _MISSING = frozenset({"missing"})
-_NOTHING: frozenset[str] = frozenset()
 _POLL_SECONDS = 1.0
 _ATTEMPTS = 300
 # What ends an initialisation, in either of the formats that a function's log can have.
@@ -88,7 +88,7 @@ class Invoked:
 class XRay:
     """The traces of one account in one region."""
 
-    def __init__(self, call: Caller) -> None:
+    def __init__(self, call: Call) -> None:
         """Ask through *call*, of ``xray``."""
         self._call = call
 
@@ -103,33 +103,22 @@ class XRay:
 
     def _ids(self, function: str, begin: dt.datetime, end: dt.datetime) -> Iterator[str]:
         expression = f'service(id(name: "{function}", type: "AWS::Lambda::Function"))'
-        token: dict[str, str] = {}
-        while True:
-            page = self._call(
-                "GetTraceSummaries",
-                doing=f"list the traces of `{function}`",
-                expected=_NOTHING,
-                StartTime=begin,
-                EndTime=end,
-                FilterExpression=expression,
-                **token,
-            )
-            yield from (row["Id"] for row in (page or {}).get("TraceSummaries", ()))
-            if not page or not page.get("NextToken"):
-                return
-            token = {"NextToken": page["NextToken"]}
+        found = pages(
+            self._call,
+            "GetTraceSummaries",
+            doing=f"list the traces of `{function}`",
+            StartTime=begin,
+            EndTime=end,
+            FilterExpression=expression,
+        )
+        return (row["Id"] for page in found for row in page.get("TraceSummaries", ()))
 
     def _of(self, function: str, ids: Sequence[str]) -> Iterator[ColdStart]:
-        token: dict[str, str] = {}
-        while True:
-            doing = f"read traces of `{function}`"
-            page = self._call("BatchGetTraces", doing=doing, expected=_NOTHING, TraceIds=list(ids), **token) or {}
+        doing = f"read traces of `{function}`"
+        for page in pages(self._call, "BatchGetTraces", doing=doing, TraceIds=list(ids)):
             for trace in page.get("Traces", ()):
                 documents = [segment["Document"] for segment in trace["Segments"]]
                 yield from cold_starts(trace["Id"], documents, function)
-            if not page.get("NextToken"):
-                return
-            token = {"NextToken": page["NextToken"]}
 
 
 def cold_starts(trace_id: str, documents: Sequence[str], function: str) -> tuple[ColdStart, ...]:
@@ -164,7 +153,7 @@ def cold_starts(trace_id: str, documents: Sequence[str], function: str) -> tuple
 class Logs:
     """The logs of one account in one region."""
 
-    def __init__(self, call: Caller, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, call: Call, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Ask through *call*, of ``logs``; wait for answers with *sleep*."""
         self._call = call
         self._sleep = sleep
@@ -211,7 +200,7 @@ def _logged(row: Mapping[str, str]) -> LoggedLine:
 class DeployedFunctions:
     """The functions of one account in one region, as far as cold starts are concerned."""
 
-    def __init__(self, call: Caller, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, call: Call, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Ask through *call*, of ``lambda``; wait for changes with *sleep*."""
         self._call = call
         self._sleep = sleep
@@ -241,16 +230,11 @@ class DeployedFunctions:
     def aliases(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Return the aliases of the function *name*, each with all versions that it sends traffic to."""
         found: list[tuple[str, tuple[str, ...]]] = []
-        marker: dict[str, str] = {}
-        while True:
-            doing = f"list the aliases of `{name}`"
-            page = self._call("ListAliases", doing=doing, expected=_NOTHING, FunctionName=name, **marker) or {}
+        for page in pages(self._call, "ListAliases", doing=f"list the aliases of `{name}`", FunctionName=name):
             for row in page.get("Aliases", ()):
                 weights = (row.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
                 found.append((row["Name"], (row["FunctionVersion"], *sorted(weights))))
-            if not page.get("NextMarker"):
-                return tuple(found)
-            marker = {"Marker": page["NextMarker"]}
+        return tuple(found)
 
     def touch(self, name: str, environment: Mapping[str, str], revision: str) -> str:
         """

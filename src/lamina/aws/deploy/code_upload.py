@@ -40,14 +40,8 @@ class CodeUploader:
         bucket = self._bucket_for(path, sha256)
         if bucket is None:
             return 0
-        key = bucket.keys.package(sha256)
-
-        def is_there() -> bool:
-            stored = bucket.objects.head(key)
-            return stored is not None and (stored.size, stored.sha256) == (size, sha256)
-
         with path.open("rb") as file:
-            return size if bucket.write(key, file, sha256=sha256, keep=is_there) else 0
+            return size if bucket.write(bucket.keys.package(sha256), file, sha256=sha256) else 0
 
     def code(self, path: Path) -> Zip | S3Code:
         """Return the zip at *path* as a call names it; where it goes through the bucket, it has to be there."""

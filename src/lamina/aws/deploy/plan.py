@@ -113,7 +113,6 @@ class UpdateCode:
     """Change the code of ``$LATEST``."""
 
     code_sha256: str
-    zipped_bytes: int
     architecture: str
 
 
@@ -277,9 +276,7 @@ def order(
     desired: DesiredFunction, found: Found, settings: Settings, *, code: bool, configuration: bool, limit: int
 ) -> tuple[Update, ...]:
     """Return the updates that are needed, in the first order that never exceeds *limit* as far as sizes are known."""
-    update_code = UpdateCode(
-        code_sha256=desired.code_sha256, zipped_bytes=desired.zipped_bytes, architecture=desired.architecture
-    )
+    update_code = UpdateCode(code_sha256=desired.code_sha256, architecture=desired.architecture)
     update_settings = UpdateSettings(settings=settings)
     if not (code and configuration):
         return (*((update_code,) if code else ()), *((update_settings,) if configuration else ()))

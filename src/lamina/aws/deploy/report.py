@@ -16,8 +16,8 @@ from lamina.aws.deploy.plan import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lamina.aws.api.account import Account
     from lamina.aws.api.functions import Settings
-    from lamina.aws.api.protocols import Account
     from lamina.aws.deploy.apply import DeployOutcome
     from lamina.aws.deploy.plan import Update
     from lamina.aws.deploy.survey import FunctionStep

@@ -93,8 +93,7 @@ class ServiceDeployment:
                 has_bucket=place.bucket is not None,
             )
 
-        functions = dict(zip(places, everywhere(plan_place, places), strict=True))
-        return ServicePlan(deployment=self, layers=layer_steps, functions=functions)
+        return ServicePlan(deployment=self, layers=layer_steps, functions=everywhere(plan_place, places))
 
     def desired(self, place: Destination, versions: Mapping[str, str]) -> tuple[DesiredFunction, ...]:
         """Return how the functions are to be in *place*, with those *versions* of layers that are published."""
@@ -144,8 +143,7 @@ class ServicePlan:
             )
             return deployment.run()
 
-        places = list(self.functions)
-        functions = dict(zip(places, everywhere(deploy, places), strict=True))
+        functions = everywhere(deploy, self.functions)
         return ServiceOutcome(service=self.deployment.build.service, layers=published, functions=functions)
 
 

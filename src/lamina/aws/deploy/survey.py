@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lamina.aws.api.account import Account
     from lamina.aws.api.functions import Functions, FunctionState
-    from lamina.aws.api.protocols import Account
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.deploy.plan import Action
     from lamina.aws.publish.desired import DesiredLayer

@@ -16,8 +16,9 @@ from lamina.core.reporter import SILENT
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from lamina.aws.api.inventory import Inventory, VersionRow
-    from lamina.aws.api.protocols import Listed, Unfinished
+    from lamina.aws.api.inventory import Inventory
+    from lamina.aws.api.layers import LayerVersion
+    from lamina.aws.api.s3 import Listed, Unfinished
     from lamina.aws.prune.plan import Action, RetentionRules
     from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.manifest import Record
@@ -44,7 +45,7 @@ class PruneSurvey:
     """Zipped sizes of the versions to be deleted, by ARN."""
 
     @property
-    def deletions(self) -> tuple[VersionRow, ...]:
+    def deletions(self) -> tuple[LayerVersion, ...]:
         """The versions that are to go."""
         return tuple(action.version for action in self.actions if isinstance(action, DeleteVersion))
 
@@ -53,8 +54,8 @@ class PruneSurvey:
 class Pruned:
     """What was deleted."""
 
-    versions: tuple[VersionRow, ...]
-    spared: tuple[VersionRow, ...]
+    versions: tuple[LayerVersion, ...]
+    spared: tuple[LayerVersion, ...]
     """Those that came into use after the plan was made."""
 
 
@@ -85,43 +86,36 @@ def survey(
     stop = stop or Cancellation()
     reporter.stage("Looking at layers")
     chosen = sorted(names) if names is not None else sorted(inventory.layers())
-    versions: list[VersionRow] = []
+    versions: list[LayerVersion] = []
     for name in chosen:
         stop.check()
         versions += inventory.versions(name)
     used, guarded = _needed(inventory, versions, reporter, stop)
-    actions = plan(
-        versions,
-        used=used,
-        guarded=guarded,
-        rules=rules,
-        now=now or dt.datetime.now(tz=dt.UTC),
-    )
-    candidates = [action.version for action in actions if isinstance(action, DeleteVersion)]
-    reporter.stage("Looking at what could go", total=len(candidates))
+    now = now or dt.datetime.now(tz=dt.UTC)
+    planned = plan(versions, used=used, guarded=guarded, rules=rules, now=now)
+    deletions = sum(isinstance(action, DeleteVersion) for action in planned)
+    reporter.stage("Looking at what could go", total=deletions)
+    actions: list[Action] = []
     code_bytes: dict[str, int] = {}
-    shared: set[str] = set()
-    for version in candidates:
+    for action in planned:
+        version = action.version
+        if isinstance(action, KeepVersion):
+            actions.append(action)
+            continue
         stop.check()
         size = inventory.code_bytes(version.name, version.number)
-        if size is not None:
-            code_bytes[version.arn] = size
         if inventory.is_shared(version.name, version.number):
-            shared.add(version.arn)
+            reason = "shared with others, whose functions cannot be seen from here"
+            actions.append(KeepVersion(version=version, reason=reason))
+        else:
+            actions.append(action)
+            code_bytes |= {} if size is None else {version.arn: size}
         reporter.advance(1)
-    return PruneSurvey(
-        actions=tuple(
-            KeepVersion(version=action.version, reason="shared with others, whose functions cannot be seen from here")
-            if action.version.arn in shared and isinstance(action, DeleteVersion)
-            else action
-            for action in actions
-        ),
-        code_bytes={arn: size for arn, size in code_bytes.items() if arn not in shared},
-    )
+    return PruneSurvey(actions=tuple(actions), code_bytes=code_bytes)
 
 
 def _needed(
-    inventory: Inventory, versions: Iterable[VersionRow], reporter: Reporter, stop: Cancellation
+    inventory: Inventory, versions: Iterable[LayerVersion], reporter: Reporter, stop: Cancellation
 ) -> tuple[frozenset[str], frozenset[str]]:
     """
     Return which of *versions* any version of any function has, and the layers (without version) that a stack may go back to.
@@ -160,7 +154,7 @@ def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Repor
     return Pruned(versions=going, spared=spared)
 
 
-def kept_digests(inventory: Inventory, deletions: Iterable[VersionRow]) -> frozenset[str]:
+def kept_digests(inventory: Inventory, deletions: Iterable[LayerVersion]) -> frozenset[str]:
     """Return the digests of all layer versions in an account, but for *deletions*: any service may share a bucket."""
     going = {version.arn for version in deletions}
     found = (

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
-    from lamina.aws.api.inventory import VersionRow
-    from lamina.aws.api.protocols import Listed, Unfinished
+    from lamina.aws.api.layers import LayerVersion
+    from lamina.aws.api.s3 import Listed, Unfinished
     from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.naming import Keys
 
@@ -38,7 +38,7 @@ class RetentionRules:
 class KeepVersion:
     """A version that stays."""
 
-    version: VersionRow
+    version: LayerVersion
     reason: str
 
 
@@ -46,7 +46,7 @@ class KeepVersion:
 class DeleteVersion:
     """A version that nobody in the account uses."""
 
-    version: VersionRow
+    version: LayerVersion
     reason: str = "not used by any function, version or alias"
 
 
@@ -54,7 +54,7 @@ Action = KeepVersion | DeleteVersion
 
 
 def plan(
-    versions: Iterable[VersionRow],
+    versions: Iterable[LayerVersion],
     *,
     used: Collection[str],
     guarded: Collection[str],
@@ -66,7 +66,7 @@ def plan(
 
     *used* are the ARNs of layer versions that functions have; *guarded*, without version, those of layers that a stack may go back to.
     """
-    layers: dict[str, list[VersionRow]] = {}
+    layers: dict[str, list[LayerVersion]] = {}
     for version in versions:
         layers.setdefault(version.name, []).append(version)
     actions: list[Action] = []
@@ -84,7 +84,7 @@ def plan(
 
 
 def _reason(
-    version: VersionRow,
+    version: LayerVersion,
     place: int | None,
     *,
     used: Collection[str],
@@ -119,7 +119,7 @@ def unneeded(
 
     *records* are those of kept layers; a layer without one counts with nothing but itself, and where they are not known all parts and directories stay.
     With *keep_layers* whole layers stay, because Lambda may read them there. What is not lamina's, and what is younger than a day,
-    is never returned; an older claim has been left by a publisher who was killed.
+    is never returned; an older lease has been left by a publisher who was killed.
     """
     needed = {keys.part(sha256) for record in records or () for sha256 in record.parts}
     needed |= {keys.directory(name) for record in records or () for name in record.directories}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.api.inventory import VersionRow
+    from lamina.aws.api.layers import LayerVersion
     from lamina.aws.prune.apply import PruneSurvey, UnneededObjects
     from lamina.aws.prune.plan import RetentionRules
     from lamina.aws.publish.bucket import Bucket
@@ -37,7 +37,7 @@ class PrunePlan:
     """What becomes of layer versions and of what buckets keep for them."""
 
     surveys: Mapping[Destination, PruneSurvey]
-    going: Mapping[Destination, Sequence[VersionRow]]
+    going: Mapping[Destination, Sequence[LayerVersion]]
     """The versions that are to be deleted; once that is done, those that were."""
     buckets: tuple[UnneededObjects, ...] = ()
 
@@ -90,7 +90,7 @@ def plan_everywhere(
     def survey_place(place: Destination) -> PruneSurvey:
         return survey(place.services.inventory, names, rules, stop=place.stop, reporter=reporter)
 
-    surveys = dict(zip(places, everywhere(survey_place, places), strict=True))
+    surveys = everywhere(survey_place, places)
     return PrunePlan(surveys=surveys, going={place: found.deletions for place, found in surveys.items()})
 
 
@@ -105,7 +105,7 @@ def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
 
 
 def survey_buckets(
-    going: Mapping[Destination, Sequence[VersionRow]], publishing: PublishConfig, *, reporter: Reporter = SILENT
+    going: Mapping[Destination, Sequence[LayerVersion]], publishing: PublishConfig, *, reporter: Reporter = SILENT
 ) -> tuple[UnneededObjects, ...]:
     """Return what each bucket has that no place which uses it needs, once the versions that are *going* are gone."""
     shared: dict[str, tuple[Bucket, set[str]]] = {}

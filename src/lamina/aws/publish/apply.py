@@ -22,7 +22,8 @@ from lamina.core.values import code_sha256
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.aws.api.protocols import Account, PublishedVersion
+    from lamina.aws.api.account import Account
+    from lamina.aws.api.layers import PublishedVersion
     from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.survey import LayerStep

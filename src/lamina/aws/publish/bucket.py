@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
-    from lamina.aws.api.protocols import Objects, SentPart
+    from lamina.aws.api.s3 import Objects, SentPart
     from lamina.aws.publish.naming import Keys
 
 __all__ = ["Bucket", "in_parallel"]
@@ -62,15 +62,21 @@ class Bucket:
                 return
             yield content
 
-    def write(self, key: str, body: BinaryIO, *, sha256: str, keep: Callable[[], bool]) -> bool:
+    def write(self, key: str, body: BinaryIO, *, sha256: str, keep: Callable[[], bool] | None = None) -> bool:
         """
         Store *body* at *key*, and return whether it was sent.
 
-        What is at *key* already stays where *keep* says so: another publisher was faster. Anything else is damaged, and replaced.
+        What is at *key* already stays if it has the same *sha256*, or if *keep* says so: another publisher was faster. Anything else is
+        damaged, and replaced.
         """
         if self.objects.put(key, body, sha256=sha256):
             return True
-        if keep():
+        if keep is None:
+            stored = self.objects.head(key)
+            kept = stored is not None and stored.sha256 == sha256
+        else:
+            kept = keep()
+        if kept:
             return False
         body.seek(0)
         return self.objects.put(key, body, sha256=sha256, absent=False)

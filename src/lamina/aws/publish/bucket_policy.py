@@ -11,7 +11,7 @@ from lamina.core.errors import PublishError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.aws.api.protocols import Account
+    from lamina.aws.api.account import Account
     from lamina.aws.publish.bucket import Bucket
 
 __all__ = ["check", "ready_policy"]

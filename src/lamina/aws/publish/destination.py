@@ -14,10 +14,10 @@ from lamina.aws.publish.naming import Keys, fill
 from lamina.core.errors import AwsError, StoppedError, WrongRegionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
 
-    from lamina.aws.api.protocols import Services
+    from lamina.aws.api.account import Services
     from lamina.aws.api.session import CallObserver
     from lamina.aws.publish.config import PublishConfig
 
@@ -94,45 +94,46 @@ def connect(config: PublishConfig, *, observe: CallObserver | None = None) -> tu
         return tuple(pool.map(connect_one, accesses))
 
 
-def everywhere(work: Callable[[Destination], _Result], destinations: Sequence[Destination]) -> list[_Result]:
+def everywhere(
+    work: Callable[[Destination], _Result], destinations: Iterable[Destination]
+) -> dict[Destination, _Result]:
     """
-    Do *work* at all *destinations* at once and to the end, whatever happens at one of them.
+    Do *work* at all *destinations* at once and to the end, whatever happens at one of them; return the result of each.
 
     Raises the only failure, or AwsError naming all of them. When interrupted it stops all destinations, and waits for that: their own
     errors say more than that the run was interrupted.
     """
-    pool = ThreadPoolExecutor(max(1, len(destinations)), "lamina-place")
+    distinct = list(dict.fromkeys(destinations))
+    pool = ThreadPoolExecutor(max(1, len(distinct)), "lamina-place")
     try:
-        futures = [pool.submit(work, destination) for destination in destinations]
+        futures = {destination: pool.submit(work, destination) for destination in distinct}
         try:
-            wait(futures)
+            wait(futures.values())
         except KeyboardInterrupt:
-            for destination in destinations:
+            for destination in distinct:
                 destination.stop.request()
-            wait(futures)
-            _raise_failures(destinations, futures)
+            wait(futures.values())
+            _raise_failures(futures)
             raise
     finally:
         pool.shutdown(wait=False)
-    _raise_failures(destinations, futures)
-    return [future.result() for future in futures]
+    _raise_failures(futures)
+    return {destination: future.result() for destination, future in futures.items()}
 
 
 def collect(
     work: Callable[[Destination], Iterable[_Result]], destinations: Iterable[Destination]
 ) -> tuple[_Result, ...]:
     """Return all results of *work* at *destinations*, of which each counts once, in their order; raises as `everywhere` does."""
-    return tuple(chain.from_iterable(everywhere(work, list(dict.fromkeys(destinations)))))
+    return tuple(chain.from_iterable(everywhere(work, destinations).values()))
 
 
-def _raise_failures(destinations: Sequence[Destination], futures: Sequence[Future[_Result]]) -> None:
-    failures = [
-        (each, error) for each, future in zip(destinations, futures, strict=True) if (error := future.exception())
-    ]
+def _raise_failures(futures: Mapping[Destination, Future[_Result]]) -> None:
+    failures = [(each, error) for each, future in futures.items() if (error := future.exception())]
     ours = [error for _, error in failures if isinstance(error, AwsError | StoppedError)]
     if len(failures) > 1 and len(ours) == len(failures):
         kind = StoppedError if all(isinstance(error, StoppedError) for error in ours) else AwsError
         lines = [f"{each.services.account}: {error}" for each, error in failures]
-        raise kind("\n  ".join((f"{len(failures)} of {len(destinations)} places failed", *lines)), hint=ours[0].hint)
+        raise kind("\n  ".join((f"{len(failures)} of {len(futures)} places failed", *lines)), hint=ours[0].hint)
     for _, error in failures:
         raise error

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.aws.api.protocols import Publication
+from lamina.aws.api.layers import Publication
 from lamina.aws.publish.survey import candidates
 from lamina.core.errors import AwsError, IntegrityError, ThrottledError, UnavailableError, UnreachableError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lamina.aws.api.functions import S3Code, Zip
-    from lamina.aws.api.protocols import PublishedVersion
+    from lamina.aws.api.layers import PublishedVersion
     from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.destination import Cancellation
     from lamina.aws.publish.survey import LayerStep

@@ -10,7 +10,7 @@ from lamina.core.target import quotas
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.aws.api.protocols import Account
+    from lamina.aws.api.account import Account
     from lamina.core.target import Target
     from lamina.core.values import Distribution
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.archive.remote_segment import decode
-from lamina.aws.api.protocols import CopySource
+from lamina.aws.api.s3 import CopySource
 from lamina.aws.publish.bucket import in_parallel
 from lamina.aws.publish.remote_index import RemoteIndex
 from lamina.core.errors import AwsError
@@ -33,7 +33,7 @@ from lamina.core.errors import AwsError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lamina.aws.api.protocols import SentPart
+    from lamina.aws.api.s3 import SentPart
     from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.destination import Cancellation
     from lamina.aws.publish.manifest import Record

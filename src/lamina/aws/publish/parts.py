@@ -1,8 +1,8 @@
 """
-Cut a layer's zip into parts that S3 can put it together from. Pure: sizes and digests in, extents out.
+Lay a layer's zip out as parts that S3 can compose it of. Pure: sizes and digests in, extents out.
 
 Every part but the last of a multipart upload must have at least 5 MiB, and segments are mostly smaller. So a large
-segment is a part of its own, and the small ones, which stand behind it in the order of their names, are grouped.
+segment is a part of its own, and the small ones, which come after it in the order of their names, are grouped.
 
 Where groups end is decided by names, not by counting from the start, so that a change of one wheel moves no other
 boundary: among the places that leave enough on both sides, the one whose name has the smallest hash is a boundary,
@@ -65,7 +65,7 @@ class PartLayout:
 
 def layout_parts(extents: Sequence[Extent], zipped_bytes: int, limits: Quotas) -> PartLayout:
     """
-    Return how a zip of *zipped_bytes* that begins with *extents* is to be cut.
+    Return the parts of a zip of *zipped_bytes* that begins with *extents*.
 
     Raises ArchiveError where S3 would not take so many parts.
     """

@@ -9,7 +9,7 @@ from lamina.aws.publish.naming import digest_in
 from lamina.pipeline.differences import differences
 
 if TYPE_CHECKING:
-    from lamina.aws.api.protocols import Grant, LayerVersion, PublishedVersion
+    from lamina.aws.api.layers import Grant, LayerVersion, PublishedVersion
     from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.upload import UploadPlan

@@ -10,7 +10,7 @@ from lamina.aws.publish.plan import KeepLayer, PublishLayer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.aws.api.protocols import Account
+    from lamina.aws.api.account import Account
     from lamina.aws.publish.apply import Published
     from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.stage import StagedUpload, StagePlan

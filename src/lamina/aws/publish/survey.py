@@ -16,7 +16,8 @@ from lamina.aws.publish.upload import is_composed, plan_upload
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.aws.api.protocols import Layers, LayerVersion, PublishedVersion, Services
+    from lamina.aws.api.account import Services
+    from lamina.aws.api.layers import Layers, LayerVersion, PublishedVersion
     from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.destination import Destination

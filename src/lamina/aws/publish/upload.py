@@ -12,7 +12,7 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lamina.aws.api.protocols import CopySource
+from lamina.aws.api.s3 import CopySource
 from lamina.aws.publish.bucket import in_parallel
 from lamina.aws.publish.manifest import encode, is_of
 from lamina.aws.publish.part_copy import copy_part, plan_part_copies
@@ -22,7 +22,7 @@ from lamina.core.target import quotas
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from lamina.aws.api.protocols import SentPart, Stored
+    from lamina.aws.api.s3 import SentPart
     from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.destination import Cancellation
     from lamina.aws.publish.manifest import Record
@@ -89,7 +89,7 @@ def stored_parts(bucket: Bucket, source: LayerZip) -> frozenset[str]:
 
     def find(numbered: tuple[str, Part]) -> str | None:
         sha256, part = numbered
-        return sha256 if _is(bucket.objects.head(bucket.keys.part(sha256)), sha256, part, source) else None
+        return sha256 if _has_part(bucket, source, sha256, part) else None
 
     return frozenset(sha256 for sha256 in in_parallel(find, source.unique_parts()) if sha256 is not None)
 
@@ -101,7 +101,8 @@ def is_composed(bucket: Bucket, source: LayerZip) -> bool:
     return stored is not None and stored.size == size and stored.sha256 in (None, source.sha256)
 
 
-def _is(stored: Stored | None, sha256: str, part: Part, source: LayerZip) -> bool:
+def _has_part(bucket: Bucket, source: LayerZip, sha256: str, part: Part) -> bool:
+    stored = bucket.objects.head(bucket.keys.part(sha256))
     if stored is None or stored.size != part.size:
         return False
     if stored.sha256 is None and stored.composite_sha256 is None and stored.etag.endswith('-1"'):
@@ -142,12 +143,10 @@ def send_parts(
         if (how := copies.get(sha256)) is not None:
             copy_part(bucket, key, how, source=source, part=part, reporter=reporter, stop=stop)
             copied = how.sent_bytes
-            if _is(bucket.objects.head(key), sha256, part, source):
+            if _has_part(bucket, source, sha256, part):
                 return copied
         with source.open(part, reporter=reporter) as body:
-            sent = bucket.write(
-                key, body, sha256=sha256, keep=lambda: _is(bucket.objects.head(key), sha256, part, source)
-            )
+            sent = bucket.write(key, body, sha256=sha256, keep=lambda: _has_part(bucket, source, sha256, part))
         return copied + (part.size if sent else 0)
 
     pieces = [piece for piece in source.unique_parts() if piece[0] in missing]
@@ -175,7 +174,7 @@ def _compose(bucket: Bucket, source: LayerZip) -> int:
         _compose_of_parts(bucket, key, source)
         sent = source.layout.tail_bytes
     else:
-        with source.open_whole() as body:
+        with source.open_tail() as body:
             bucket.objects.put(key, body, sha256=source.tail_sha256)
         sent = source.layout.zipped_bytes
     # A reply can get lost, and another publisher can be faster: what counts is what is there.

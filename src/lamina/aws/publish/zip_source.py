@@ -163,12 +163,8 @@ class LayerZip:
         return found.digest()
 
     def open_tail(self) -> BinaryIO:
-        """Open the bytes behind the last part."""
+        """Open the bytes behind the last part, which are the whole zip where it has no parts."""
         return Window(self._path, self.layout.tail_start, self.layout.tail_bytes)  # type: ignore[return-value]
-
-    def open_whole(self) -> BinaryIO:
-        """Open the whole zip."""
-        return Window(self._path, 0, self._size)  # type: ignore[return-value]
 
     def read(self) -> bytes:
         """Return the whole zip, for a call that has to carry it."""

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamina.aws.publish.bucket import Bucket
+from lamina.aws.publish.naming import Keys
 from lamina.core.errors import CorruptArchiveError, LaminaError
 from lamina.core.store import Store
 from lamina.core.target import quotas
@@ -31,7 +33,7 @@ from lamina.core.values import Pin, Sha256
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lamina.aws.api.protocols import Objects
+    from lamina.aws.api.s3 import Objects
     from lamina.core.reporter import Reporter
 
 __all__ = ["SharedStore", "StoreEntry", "TracedStore", "split_url"]
@@ -95,9 +97,8 @@ class SharedStore:
 
     def __init__(self, objects: Objects, prefix: str, *, name: str, reporter: Reporter) -> None:
         """Keep the list of files under *name*."""
-        self._objects = objects
-        self._prefix = prefix
-        self._list = f"{prefix}caches/{name}.json"
+        self._bucket = Bucket(objects=objects, keys=Keys(prefix))
+        self._list = self._bucket.keys.below(f"caches/{name}.json")
         self._reporter = reporter
         self._listed: tuple[StoreEntry, ...] = ()
         self._refused: set[str] = set()
@@ -108,7 +109,7 @@ class SharedStore:
 
         Raises AwsError and its kinds; what was brought by then is whole.
         """
-        content = self._objects.get(self._list)
+        content = self._bucket.objects.get(self._list)
         self._listed = _decode(content) if content is not None else ()
         missing = [entry for entry in self._listed if not (store.root / entry.path).exists()]
         if not missing:
@@ -125,9 +126,9 @@ class SharedStore:
 
     def _bring(self, entry: StoreEntry, store: Store) -> int:
         key = self._blob(entry.sha256)
-        stored = self._objects.head(key)
+        stored = self._bucket.objects.head(key)
         # Its size is looked at before its content is read: what is too large never arrives.
-        content = self._objects.get(key) if stored is not None and stored.size == entry.size else None
+        content = self._bucket.objects.get(key) if stored is not None and stored.size == entry.size else None
         self._reporter.advance(entry.size)
         if content is None or hashlib.sha256(content).hexdigest() != entry.sha256:
             self._refused.add(entry.path)
@@ -160,24 +161,17 @@ class SharedStore:
         }
         content = _encode(list(listed.values())[:_MOST_ENTRIES])
         # Builds at the same time overwrite each other's list, which costs the next one a download from elsewhere.
-        self._objects.put(self._list, content, sha256=hashlib.sha256(content).hexdigest(), absent=False)
+        self._bucket.objects.put(self._list, content, sha256=hashlib.sha256(content).hexdigest(), absent=False)
         return sent
 
     def _add(self, entry: StoreEntry, store: Store) -> int:
-        key = self._blob(entry.sha256)
         with (store.root / entry.path).open("rb") as body:
-            sent = self._objects.put(key, body, sha256=entry.sha256)
-            if not sent:
-                stored = self._objects.head(key)
-                if stored is None or stored.size != entry.size or stored.sha256 != entry.sha256:
-                    # What stands there is not what its name says.
-                    body.seek(0)
-                    sent = self._objects.put(key, body, sha256=entry.sha256, absent=False)
+            sent = self._bucket.write(self._blob(entry.sha256), body, sha256=entry.sha256)
         self._reporter.advance(entry.size)
         return entry.size if sent else 0
 
     def _blob(self, sha256: str) -> str:
-        return f"{self._prefix}blobs/{sha256}"
+        return self._bucket.keys.below(f"blobs/{sha256}")
 
 
 def _is_shared(path: str) -> bool:

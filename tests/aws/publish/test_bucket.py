@@ -1,0 +1,77 @@
+"""What lamina asks of a bucket beyond single calls: ranges, objects that are written once, and objects that S3 composes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import pytest
+
+from aws.fakes import Cloud
+from lamina.aws.publish.bucket import Bucket
+from lamina.aws.publish.naming import Keys
+from lamina.core.errors import AwsError
+
+KEY = "lamina/parts/x"
+CONTENT = b"0123456789"
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud()
+
+
+@pytest.fixture
+def bucket(cloud: Cloud) -> Bucket:
+    return Bucket(objects=cloud.connect().bucket("artifacts"), keys=Keys("lamina/"))
+
+
+def put(bucket: Bucket, content: bytes) -> None:
+    bucket.objects.put(KEY, content, sha256=hashlib.sha256(content).hexdigest())
+
+
+def test_url(bucket: Bucket) -> None:
+    """An object's address names the bucket and the key."""
+    assert bucket.url(KEY) == "s3://artifacts/lamina/parts/x"
+
+
+def test_reads_a_range(bucket: Bucket) -> None:
+    """A range is read from its first byte on; of an object that is shorter there is nothing."""
+    put(bucket, CONTENT)
+
+    assert b"".join(bucket.read(KEY, 2, 5)) == b"23456"
+    assert b"".join(bucket.read(KEY, 2, 50)) == b""
+    assert b"".join(bucket.read("lamina/parts/y", 0, 1)) == b""
+
+
+@pytest.mark.parametrize(("present", "keep", "sent", "left"), [
+    (None, False, True, CONTENT),
+    (b"same", True, False, b"same"),
+    (b"damaged", False, True, CONTENT),
+])  # fmt: skip
+def test_writes_once(bucket: Bucket, present: bytes | None, keep: bool, sent: bool, left: bytes) -> None:
+    """An object that is there stays where it may be kept, and is replaced where it may not."""
+    if present is not None:
+        put(bucket, present)
+    written = bucket.write(KEY, io.BytesIO(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest(), keep=lambda: keep)
+
+    assert sent == written
+    assert left == bucket.objects.get(KEY)
+
+
+def test_composes_or_aborts(bucket: Bucket, cloud: Cloud) -> None:
+    """An object is composed of the parts that are sent; an upload whose parts fail is aborted."""
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+
+    def fail(_: str) -> list[object]:
+        raise AwsError("no part")
+
+    with pytest.raises(AwsError) as caught:
+        bucket.compose(KEY, fail)  # type: ignore[arg-type]  # it returns nothing
+
+    assert str(caught.value) == "no part"
+    assert {} == cloud.uploads
+
+    bucket.compose(KEY, lambda upload: [bucket.objects.send_part(KEY, upload, 1, CONTENT, sha256=sha256)])
+
+    assert bucket.objects.get(KEY) == CONTENT
