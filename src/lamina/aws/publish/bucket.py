@@ -62,6 +62,11 @@ class Bucket:
                 return
             yield content
 
+    def has(self, key: str, sha256: str) -> bool:
+        """Return whether there is an object at *key* of which S3 reports this *sha256*."""
+        stored = self.objects.head(key)
+        return stored is not None and stored.sha256 == sha256
+
     def write(self, key: str, body: BinaryIO, *, sha256: str, keep: Callable[[], bool] | None = None) -> bool:
         """
         Store *body* at *key*, and return whether it was sent.
@@ -71,12 +76,7 @@ class Bucket:
         """
         if self.objects.put(key, body, sha256=sha256):
             return True
-        if keep is None:
-            stored = self.objects.head(key)
-            kept = stored is not None and stored.sha256 == sha256
-        else:
-            kept = keep()
-        if kept:
+        if self.has(key, sha256) if keep is None else keep():
             return False
         body.seek(0)
         return self.objects.put(key, body, sha256=sha256, absent=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lamina.aws.publish.naming import digest_in
 from lamina.pipeline.differences import differences
@@ -63,11 +63,7 @@ class PublishLayer:
     """What the bucket is to get; without a bucket the call to Lambda carries the zip."""
     grants: tuple[Grant, ...] = ()
     parameter: str | None = None
-
-    @property
-    def is_change(self) -> bool:
-        """Always."""
-        return True
+    is_change: ClassVar = True
 
 
 Action = KeepLayer | PublishLayer
