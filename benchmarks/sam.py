@@ -98,7 +98,7 @@ def _home(bench: Bench) -> Path:
 def _template(stage: Stage, state: str) -> str:
     build, runtime = stage.builds[state], stage.bench.target.runtime
     [layer] = build.layers
-    resource = f"Dependencies{layer.sha256[:10]}"
+    resource = f"Dependencies{layer.digest[:10]}"
     functions = [
         _SAM_FUNCTION.format(
             number=number,

@@ -218,8 +218,8 @@ class Layer:
     path: Path
     digest: str
     """Identity: what decides the content, known before anything is fetched."""
-    sha256: str
-    """Integrity: of the zip's bytes. Empty where only S3 has all of them, and nobody has hashed them as a whole yet."""
+    sha256: str | None
+    """Integrity: of the zip's bytes; ``None`` while only S3 has all of them, and nothing has hashed them as a whole."""
     zipped_bytes: int
     unzipped_bytes: int
     """What Lambda counts against its limit: the sum of the members' sizes, bytecode included."""
@@ -229,9 +229,9 @@ class Layer:
     """The segments in the order of the zip, from its first byte; behind them stand the manifest and the directory."""
 
     @property
-    def code_sha256(self) -> str:
+    def code_sha256(self) -> str | None:
         """The zip's SHA-256 as Lambda reports it."""
-        return code_sha256(self.sha256)
+        return None if self.sha256 is None else code_sha256(self.sha256)
 
     @property
     def is_native(self) -> bool:

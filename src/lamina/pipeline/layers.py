@@ -106,7 +106,7 @@ def describe_layer(
     path: Path,
     sizes: Composed | Ending,
     *,
-    sha256: str,
+    sha256: str | None,
 ) -> Layer:
     """Return the layer that was composed of *parts* at *path*; *pins* are those of its wheels."""
     return Layer(

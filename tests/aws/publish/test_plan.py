@@ -27,7 +27,8 @@ def listed(number: int, description: str) -> LayerVersion:
     )
 
 
-def real(number: int, code_sha256: str) -> PublishedVersion:
+def real(number: int, code_sha256: str | None) -> PublishedVersion:
+    assert code_sha256 is not None
     return PublishedVersion(number=number, arn=f"arn:{number}", code_sha256=code_sha256, code_bytes=1)
 
 

@@ -94,7 +94,7 @@ def _publish(step: LayerStep, action: PublishLayer, reporter: Reporter, leases: 
     size = step.desired.layer.zipped_bytes
     reporter.advance(size)
     code = Zip(content=step.job.source.read())
-    version, new = idempotent.publish(step, code, expected=step.desired.code_sha256, sleep=leases.sleep)
+    version, new = idempotent.publish(step, code, expected=step.desired.layer.code_sha256, sleep=leases.sleep)
     return Published(step=step, version=version, new=new, sent_bytes=size if new else 0)
 
 
@@ -108,7 +108,7 @@ def _publish_from_bucket(
     waiting = f"another publisher is at work on layer `{desired.name}`: waiting for it"
     with leases.hold(bucket, key, waiting=waiting, reporter=reporter, stop=destination.stop):
         # It may have been published while the parts were on their way.
-        found = idempotent.same_versions(step, desired.code_sha256)
+        found = idempotent.same_versions(step, desired.layer.code_sha256)
         if found:
             return Published(step=step, version=found[0], sent_bytes=sent)
         composed, sha256 = upload.compose(bucket, job.source)

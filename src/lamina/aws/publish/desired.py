@@ -11,7 +11,6 @@ from lamina.aws.publish.naming import describe, layer_name, plain_runtime
 from lamina.aws.publish.parts import PartLayout, layout_parts
 from lamina.core.errors import ConfigError, PublishError
 from lamina.core.target import quotas, runtimes
-from lamina.core.values import code_sha256
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
@@ -39,16 +38,6 @@ class DesiredLayer:
     description: str
     layout: PartLayout
     config: PublishConfig
-
-    @property
-    def sha256(self) -> str | None:
-        """Of the zip; ``None`` while nobody has hashed the whole, because the bucket has parts that no machine here has."""
-        return self.layer.sha256 or None
-
-    @property
-    def code_sha256(self) -> str | None:
-        """The zip's SHA-256 as Lambda reports it."""
-        return None if self.sha256 is None else code_sha256(self.sha256)
 
     @property
     def platform(self) -> str:

@@ -57,7 +57,7 @@ def encode(desired: DesiredLayer, parts: Sequence[str], directories: Sequence[st
     document = {
         "version": _VERSION,
         "digest": layer.digest,
-        "sha256": desired.sha256 or sha256,
+        "sha256": desired.layer.sha256 or sha256,
         "zipped_bytes": layer.zipped_bytes,
         "platform": desired.platform,
         "distributions": [

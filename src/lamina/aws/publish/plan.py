@@ -71,7 +71,7 @@ Action = KeepLayer | PublishLayer
 
 def matching(desired: DesiredLayer, candidates: tuple[PublishedVersion, ...]) -> PublishedVersion | None:
     """Return the oldest of *candidates* with the desired content, so that every publisher finds the same; none while its SHA-256 is unknown."""
-    return next((each for each in candidates if each.code_sha256 == desired.code_sha256), None)
+    return next((each for each in candidates if each.code_sha256 == desired.layer.code_sha256), None)
 
 
 def plan(desired: DesiredLayer, state: LayerState, *, parameter: str | None = None) -> Action:
@@ -107,7 +107,7 @@ def _published(desired: DesiredLayer, state: LayerState) -> str:
     if state.candidates:
         number = state.candidates[-1].number
         return f"version {number} says that it is this layer, but " + (
-            "nobody has hashed that as a whole" if desired.sha256 is None else "its content differs"
+            "nobody has hashed that as a whole" if desired.layer.sha256 is None else "its content differs"
         )
     if not state.versions:
         return "not published before"

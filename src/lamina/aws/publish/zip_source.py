@@ -101,7 +101,7 @@ class LayerZip:
         spans.append((desired.layout.tail_start, desired.layout.tail_bytes))
         try:
             digests = [self._hash(start, size, whole) for start, size in spans]
-            same = self._path.stat().st_size == self._size and whole.hexdigest() == desired.sha256
+            same = self._path.stat().st_size == self._size and whole.hexdigest() == desired.layer.sha256
         except OSError as error:
             raise _changed(self._path) from error
         if not same:
@@ -109,7 +109,7 @@ class LayerZip:
         self.parts: tuple[str, ...] = tuple(digests[:-1])
         """SHA-256 of each part, in order."""
         self.tail_sha256 = digests[-1]
-        self.sha256 = desired.sha256
+        self.sha256 = desired.layer.sha256
         """``None`` while nobody has hashed the whole."""
         self.refused: frozenset[str] = frozenset()
         """Names of entries that the remote index has wrong."""
@@ -257,7 +257,7 @@ class SparseLayerZip(LayerZip):
         self.layout = desired.layout
         self.parts = parts
         self.tail_sha256 = self._hash(desired.layout.tail_start, desired.layout.tail_bytes, hashlib.sha256())
-        self.sha256 = desired.sha256
+        self.sha256 = desired.layer.sha256
         self._complete = set(complete)
         self._sparse_entries = dict(entries)
         self._indexed = frozenset(indexed)

@@ -143,15 +143,15 @@ class BucketStore:
         sha256 = self._sha256(destination, plan.digest, sparse, size=end.zipped_bytes)
         return describe_layer(plan, pins, parts, destination, end, sha256=sha256)
 
-    def _sha256(self, path: Path, digest: str, sparse: SparseZip, *, size: int) -> str:
-        """Return the SHA-256 of the whole zip, if it is on disk or somebody has recorded it; else an empty string."""
+    def _sha256(self, path: Path, digest: str, sparse: SparseZip, *, size: int) -> str | None:
+        """Return the SHA-256 of the whole zip, if it is on disk or somebody has recorded it; else ``None``."""
         if sparse.is_whole:
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         content = self._bucket.objects.get(self._bucket.keys.record(digest))
         record = None if content is None else decode_manifest(content)
         if record is None or (record.digest, record.zipped_bytes, record.parts) != (digest, size, sparse.parts):
-            return ""
+            return None
         return record.sha256
 
     def _write(
