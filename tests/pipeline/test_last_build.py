@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.pipeline.context import BuildOptions
-from lamina.pipeline.last_build import has_changed, last_options, options_of
+from lamina.pipeline.last_build import has_changed, last_options
 from lamina.project.service import Overrides
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def test_what_was_asked_can_be_asked_again() -> None:
     overrides = Overrides(runtime="python3.13", architecture="arm64", groups=("reports",), extras=("fast",))
     options = BuildOptions(overrides=overrides)
 
-    assert options == options_of(options.asked())
+    assert options == BuildOptions.of(options.asked())
 
 
 def test_without_a_build(tmp_path: Path) -> None:

@@ -69,9 +69,9 @@ def asked(arguments: argparse.Namespace) -> dict[str, object]:
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
     """Return what the command line asks of the pipeline."""
-    from lamina.pipeline.last_build import options_of
+    from lamina.pipeline.context import BuildOptions
 
-    return options_of(asked(arguments), offline=arguments.offline)
+    return BuildOptions.of(asked(arguments), offline=arguments.offline)
 
 
 def add_regions(parser: argparse.ArgumentParser) -> None:

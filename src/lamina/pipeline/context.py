@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lamina.core.frozen import frozen
 from lamina.core.reporter import SILENT
@@ -33,6 +33,17 @@ class BuildOptions:
 
     overrides: Overrides = _NO_OVERRIDES
     offline: bool = False
+
+    @classmethod
+    def of(cls, asked: Mapping[str, Any], *, offline: bool = False) -> BuildOptions:
+        """Return the options of which `asked` gives *asked*."""
+        overrides = Overrides(
+            runtime=asked.get("runtime"),
+            architecture=asked.get("architecture"),
+            groups=tuple(asked.get("groups", ())),
+            extras=tuple(asked.get("extras", ())),
+        )
+        return cls(overrides=overrides, offline=offline)
 
     def asked(self) -> dict[str, object]:
         """Return, as plain JSON values, the options that can change the result."""

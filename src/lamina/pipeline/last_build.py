@@ -9,33 +9,20 @@ from lamina.core.reporter import SILENT
 from lamina.pipeline import state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from lamina.core.reporter import Reporter
     from lamina.pipeline.build import Result
     from lamina.pipeline.context import BuildOptions, TeamStore
 
-__all__ = ["has_changed", "last_options", "options_of", "repeat"]
-
-
-def options_of(asked: Mapping[str, Any], *, offline: bool = False) -> BuildOptions:
-    """Return the options of a build that *asked*, as `BuildOptions.asked` says it, stands for."""
-    from lamina.pipeline.context import BuildOptions
-    from lamina.project.service import Overrides
-
-    overrides = Overrides(
-        runtime=asked.get("runtime"),
-        architecture=asked.get("architecture"),
-        groups=tuple(asked.get("groups", ())),
-        extras=tuple(asked.get("extras", ())),
-    )
-    return BuildOptions(overrides=overrides, offline=offline)
+__all__ = ["has_changed", "last_options", "repeat"]
 
 
 def last_options(project: Path) -> BuildOptions:
     """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""
-    return options_of(_asked(project) or {})
+    from lamina.pipeline.context import BuildOptions
+
+    return BuildOptions.of(_asked(project) or {})
 
 
 def has_changed(project: Path) -> bool:
