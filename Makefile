@@ -17,7 +17,7 @@ READY := $(VENV)/.ready-$(subst /,-,$(LOCK)$(addprefix -,$(PYTHON)))
 
 .PHONY: help demo cdk test test-lowest lint types bench lock setup clean
 
-help: ## Say what there is
+help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-19s%s\n", $$1, $$2 }'
 
 demo: $(READY) ## Build the example, prove that it works, deploy it to an emulated AWS
@@ -51,10 +51,10 @@ bench: $(READY) ## Measure lamina beside other tools; ARGS="--quick" for a first
 lock: $(READY) ## Refresh every lock of what these targets install; needs uv and npm
 	@$(BIN)/python .ci/lock.py
 
-setup: $(READY) ## Make or update the environment, and nothing else
+setup: $(READY) ## Create or update the environment only
 	@:
 
-clean: ## Remove the environment and whatever else was made
+clean: ## Remove the environments and all build artifacts
 	rm -rf '$(VENV)' '$(VENV)-lowest' build dist benchmarks/results examples/*/.lamina
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf '{}' +

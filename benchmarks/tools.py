@@ -37,7 +37,8 @@ def tool(bench: Bench, package: str, program: str) -> Path:
     print(f"installing {package} into {environment}", file=sys.stderr)
     try:
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, capture_output=True)
-        pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes"]
+        # A lock is complete, so nothing is to be resolved.
+        pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
         subprocess.run([*pip, "--requirement", str(lock)], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         remove(environment)

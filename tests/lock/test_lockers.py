@@ -159,7 +159,7 @@ def test_two_versions_split_by_python(
 
 @pytest.mark.parametrize("name", [name for name in (*LOCKED, *FORKED) if name != "pipenv"])
 @given(seed=st.integers(), number=st.integers(0, 3))
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_order_of_a_lock_means_nothing(
     tmp_path: Path, shelf: lockers.Shelf, name: str, seed: int, number: int
 ) -> None:

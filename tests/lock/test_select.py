@@ -107,7 +107,7 @@ FILES = (
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.permutations(FILES), flipped=st.booleans())
 def test_order_means_nothing(tmp_path: Path, files: list[str], flipped: bool) -> None:
     """The order of files and packages in a lock decides nothing, not even among equals."""

@@ -555,7 +555,7 @@ TAGS = (
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_order_means_nothing(tmp_path: Path, data: st.DataObject) -> None:
     """Packages, files, edges and conflicts in any order give one selection."""

@@ -124,7 +124,7 @@ def act(service: Service, store: Path, action: str, number: int) -> None:
     actions=st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=3),
     several_layers=st.booleans(),
 )
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_dry_run_is_the_build(bytecode: str, targets: list[str], actions: list[str], several_layers: bool) -> None:
     """Whatever has changed, a dry run gives the layers, the digests and the reuse of the build after it."""
     with tempfile.TemporaryDirectory() as name:

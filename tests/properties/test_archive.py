@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from random import Random
 
 # A directory of a single test may serve all its examples: each writes what it reads.
-RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 components = st.text(
     st.characters(codec="utf-8", exclude_characters="/\\:\0", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12

@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aws.fakes import Cloud, Killed
@@ -71,7 +71,6 @@ SEGMENTS = st.lists(st.integers(1, LEAST - 1), min_size=2, max_size=30)
 
 
 @given(sizes=SEGMENTS, leading=st.integers(0, 3 * LEAST), changed=st.sets(st.integers(0, 29)), turned=st.booleans())
-@settings(deadline=None)
 def test_s3_makes_the_part_within_its_limits(
     sizes: list[int], leading: int, changed: set[int], *, turned: bool
 ) -> None:

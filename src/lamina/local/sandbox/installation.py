@@ -109,15 +109,9 @@ def _install(interpreter: Interpreter, requirement: str, lock: Path, root: Path)
         environment, packages = made / "environment", made / "packages"
         # Both are found relative to themselves, so they can be moved to their place when they are whole.
         _run([str(interpreter.path), "-I", "-m", "venv", "--without-pip", str(environment)], "make an environment")
-        arguments = [
-            "--only-binary",
-            ":all:",
-            "--require-hashes",
-            "--target",
-            str(packages),
-            "--requirement",
-            str(lock),
-        ]
+        # The lock is complete, so nothing is to be resolved.
+        arguments = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--requirement", str(lock)]
+        arguments += ["--target", str(packages)]
         _run([*_installer(interpreter, environment), *arguments], f"install `{requirement}`")
         made.replace(root)
 
