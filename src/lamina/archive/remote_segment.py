@@ -152,7 +152,7 @@ def decode(content: bytes, name: str) -> RemoteSegment | None:
     """Return the remote segment *name* in *content*, or nothing where it is not one that lamina would have written."""
     try:
         return _decoded(content, name)
-    except (ArchiveError, KeyError, TypeError, ValueError):
+    except (ArchiveError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
         return None
 
 

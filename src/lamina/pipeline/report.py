@@ -73,12 +73,12 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
     """
     path = project / output / BUILD_NAME
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise ConfigError(f"`{project}` has no build", hint="make one: lamina build") from error
     except ValueError as error:
         raise _unreadable(path) from error
-    if content.get("version") != VERSION:
+    if not isinstance(content, dict) or content.get("version") != VERSION:
         raise _unreadable(path)
     try:
         return Build(
@@ -90,7 +90,7 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
             reused=content["reused"],
             seconds=content["seconds"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path) from error
 
 

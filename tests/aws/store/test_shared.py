@@ -149,7 +149,18 @@ def test_list_is_hostile(cloud: Cloud, tmp_path: Path, path: str) -> None:
     assert [] == [each for each in tmp_path.rglob("*") if each.is_file() and each.read_bytes() == content]
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"version": "2"}', b'{"version": "1", "entries": [{}]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"[" * 200_000,
+        b'{"version": "2"}',
+        b'{"version": "1", "entries": [{}]}',
+        b'{"version": "1", "entries": [{"path": "x", "sha256": "0", "size": Infinity}]}',
+    ],
+    ids=["empty", "list", "nested", "later", "entries", "infinity"],
+)
 def test_no_list(cloud: Cloud, tmp_path: Path, content: bytes) -> None:
     """What is no list is as good as none."""
     machine = second(cloud, tmp_path)

@@ -91,7 +91,7 @@ def decode(content: bytes) -> Record | None:
             directories=tuple(document.get("directories", ())),
             segments=_segments(document),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
         return None
 
 

@@ -57,7 +57,7 @@ def grouped(payload: bytes) -> str | None:
     try:
         row: dict[str, Any] = json.loads(payload)
         sha256 = str(row["part"])
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, RecursionError, TypeError, ValueError):
         return None
     return sha256 if _NAME.fullmatch(sha256) else None
 

@@ -219,7 +219,7 @@ def _decode(content: bytes) -> tuple[StoreEntry, ...]:
             StoreEntry(path=str(row["path"]), sha256=str(row["sha256"]), size=int(row["size"]))
             for row in document["entries"]
         ]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
         return ()
     return tuple(entry for entry in found if _may_come(entry))
 

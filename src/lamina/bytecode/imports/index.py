@@ -82,7 +82,7 @@ def is_index(content: bytes) -> bool:
             and all(type(names) is list and _are_strings(names) for names in known.entry_points.values())
             and all(_is_scan(scan) for scan in scans)
         )
-    except (ValueError, TypeError, AttributeError):
+    except (AttributeError, RecursionError, TypeError, ValueError):
         return False
 
 

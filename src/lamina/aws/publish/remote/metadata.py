@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import AREA, find_segment
@@ -69,7 +69,7 @@ class ImportStore(Store):
         if local.is_file():
             return local.read_bytes()
         content = self._index.look([key]).get(key)
-        if content is not None and not (is_index(content) if area == _IMPORTS else _is_reach(content)):
+        if content is not None and not (is_index(content) if area == _IMPORTS else _paths_by_name(content) is not None):
             self._index.refuse(key)
             return None
         return content
@@ -112,12 +112,8 @@ def shared_paths_entry(pins: Iterable[Pin], recipe: Recipe, shared: Mapping[str,
 
 def read_shared_paths(content: bytes) -> dict[str, frozenset[str]] | None:
     """Return the paths in the *content* of an entry, or ``None`` if it is not what `shared_paths_entry` gives."""
-    try:
-        rows = json.loads(content)
-        fine = _are_strings(text for name, paths in rows.items() for text in (name, *paths))
-        return {name: frozenset(paths) for name, paths in rows.items()} if fine else None
-    except (ValueError, TypeError, AttributeError):
-        return None
+    rows = _paths_by_name(content)
+    return None if rows is None else {name: frozenset(paths) for name, paths in rows.items()}
 
 
 def _shared_paths(layer: LayerPlan, store: Store) -> list[tuple[str, bytes]]:
@@ -128,16 +124,11 @@ def _shared_paths(layer: LayerPlan, store: Store) -> list[tuple[str, bytes]]:
     return [] if len(segments) < len(pins) else [shared_paths_entry(pins, layer.recipe, shared_paths(segments))]
 
 
-def _is_reach(content: bytes) -> bool:
-    """Return whether *content*, which somebody else wrote, has the form of what the handlers reach."""
+def _paths_by_name(content: bytes) -> dict[str, list[str]] | None:
+    """Return the lists of paths in *content*, which somebody else wrote, or ``None`` if it has another form."""
     try:
-        rows = json.loads(content)
-        return all(
-            isinstance(name, str) and isinstance(paths, list) and _are_strings(paths) for name, paths in rows.items()
-        )
-    except (ValueError, AttributeError):
-        return False
-
-
-def _are_strings(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)
+        rows: dict[str, Any] = json.loads(content)
+        fine = all(isinstance(paths, list) and all(isinstance(path, str) for path in paths) for paths in rows.values())
+    except (AttributeError, RecursionError, ValueError):
+        return None
+    return rows if fine else None

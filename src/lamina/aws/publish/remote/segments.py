@@ -217,13 +217,13 @@ class BucketStore:
         def stands(numbered: tuple[str, Part]) -> str | None:
             name, part = numbered
             sha256 = singles.get(part.start) or known.get(name)
-            if sha256 is None:
-                return None
-            stored = self._bucket.objects.head(self._bucket.keys.part(sha256))
-            whole = stored is not None and stored.proves(sha256, part.size)
-            if not whole and name in known:
+            if sha256 is not None:
+                stored = self._bucket.objects.head(self._bucket.keys.part(sha256))
+                if stored is not None and stored.proves(sha256, part.size):
+                    return sha256
+            if name in known:
                 self._index.refuse(name)
-            return sha256 if whole else None
+            return None
 
         return in_parallel(stands, zip(groups, layout.parts, strict=True))
 

@@ -1,0 +1,355 @@
+"""Layers of what a bucket describes: hostile descriptions are refused, and only what S3 has is left out of the zip."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aws.publish.remote.made import KEYS, Reader, publish
+from lamina.archive.segment import AREA
+from lamina.aws.publish.remote.metadata import shared_paths_name
+from lamina.aws.publish.remote_index import grouped
+from lamina.core.errors import CorruptArchiveError
+from lamina.core.frozen import replace
+from services import make_service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from aws.publish.remote.made import Published
+
+MIB = 1 << 20
+SMALL = "small"
+
+
+def data(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)  # noqa: S311 - not for secrets
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A layer of two parts: a large wheel is one of its own, and the other wheels are a group."""
+    directory = tmp_path_factory.mktemp("published")
+    service = make_service(directory)
+    service.add("big", "1.0", {"big.py": "B = 1\n", "big.bin": data(0, 5 * MIB)})
+    service.add("other", "1.0", {"other.bin": data(1, 3 * MIB)})
+    service.add(SMALL, "1.0", {"small.bin": data(2, 3 * MIB)})
+    return publish(service, directory)
+
+
+@pytest.fixture(scope="module")
+def published_tail(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A layer so small that it has no parts: all of it is in the object of the whole layer."""
+    directory = tmp_path_factory.mktemp("tail")
+    return publish(make_service(directory), directory)
+
+
+@pytest.fixture
+def reader(published: Published, tmp_path: Path) -> Reader:
+    return Reader(published.project, tmp_path, published.objects())
+
+
+@pytest.fixture
+def tail_reader(published_tail: Published, tmp_path: Path) -> Reader:
+    return Reader(published_tail.project, tmp_path, published_tail.objects())
+
+
+def damage(reader: Reader, key: str) -> None:
+    """Change a byte of an object, of which S3 still reports what was put there."""
+    stored = reader.objects.fake.cloud.objects["artifacts", key]
+    stored.content = bytes([stored.content[0] ^ 1]) + stored.content[1:]
+
+
+def part_starts(reader: Reader) -> list[int]:
+    """Return where the two parts start: the large wheel, and the group behind it."""
+    (big,) = (part.segment for part in reader.contributions() if part.name == "big")
+    return [0, big.entries_bytes]
+
+
+def group_of(published: Published) -> str:
+    """Return the name under which the index keeps the hash of the group."""
+    names = [key.rpartition("/")[2] for key in published.cloud.stored_keys() if KEYS.is_directory(key)]
+    (name,) = (name for name in names if grouped(published.payload(name)) is not None)
+    return name
+
+
+class TestSegments:
+    def test_described(self, reader: Reader) -> None:
+        """The bucket describes the segments of the layers that were published, and sends none of their bytes."""
+        assert ["alpha", "beta", "big", "other", SMALL] == reader.described()
+        assert not reader.path("big").exists()
+
+    def test_size_is_known(self, reader: Reader, published: Published) -> None:
+        """A description has the sizes that decide where everything is in the zip."""
+        sizes = {part.name: part.segment.entries_bytes for part in reader.contributions()}
+
+        assert {extent.name: extent.size for extent in published.layer.extents} == sizes
+
+    def test_unknown(self, reader: Reader) -> None:
+        """Segments that nobody published are left out of the answer, and nothing is refused."""
+        path = reader.store.entry(AREA, "0" * 64, ".seg")
+
+        assert ({}, set()) == (reader.remote.segments([path]), reader.index.refused)
+
+    def test_description_of_another_segment(self, reader: Reader, published: Published) -> None:
+        """A description that belongs to another segment is refused."""
+        reader.put(reader.name("alpha"), published.payload(reader.name(SMALL)))
+
+        assert ["beta", "big", "other", SMALL] == reader.described()
+        assert {reader.name("alpha")} == reader.index.refused
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"version": 2},
+            {"sha256": "0"},
+            {"entries_bytes": 0},
+            {"entries_bytes": float("inf")},
+            {"rows": 1},
+            {"rows": 1 << 70},
+            {"unzipped_bytes": 0},
+            {"crc32": -1},
+            {"directory_bytes": -1},
+            {"directory_bytes": float("inf")},
+            {"standing": ["secrets/key", 0]},
+            {"standing": ["parts/../secrets", 0]},
+            {"standing": ["parts/" + "0" * 64, -1]},
+            {"standing": ["parts/" + "0" * 64, float("inf")]},
+            {"standing": None},
+            {"excerpts": [[0, 1 << 40]]},
+            {"excerpts": [[float("inf"), 1]]},
+            {"excerpts": [[1, 0]]},
+        ],
+        ids=repr,
+    )
+    def test_hostile_description(self, reader: Reader, published: Published, changes: dict[str, Any]) -> None:
+        """A description with a field that lamina would not have written is refused, and the others are used."""
+        name = reader.name("alpha")
+        line, _, rest = published.payload(name).partition(b"\n")
+        reader.put(name, json.dumps(json.loads(line) | changes).encode() + b"\n" + rest)
+
+        assert ["beta", "big", "other", SMALL] == reader.described()
+        assert {name} == reader.index.refused
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda payload: b"",
+            lambda payload: payload[:-1],
+            lambda payload: payload + b"x",
+            lambda payload: b"[" * 200_000,
+            lambda payload: payload.replace(b"python/alpha/data.bin", b"python/../../data.bin"),
+            lambda payload: payload.replace(b"python/alpha/data.bin", b"escape/alpha/data.bin"),
+            lambda payload: payload.replace(b"PK\x01\x02", b"PK\x01\x03", 1),
+        ],
+        ids=["empty", "truncated", "longer", "nested", "path that climbs", "path beside python", "other rows"],
+    )
+    def test_hostile_directory(self, reader: Reader, published: Published, change: Callable[[bytes], bytes]) -> None:
+        """Rows that lamina would not have written for these bytes are refused."""
+        name = reader.name("alpha")
+        reader.put(name, change(published.payload(name)))
+
+        assert ["beta", "big", "other", SMALL] == reader.described()
+        assert {name} == reader.index.refused
+
+
+class TestSharedPaths:
+    def test_known(self, reader: Reader) -> None:
+        """The publisher's answer says which paths distributions share: here none."""
+        assert {} == reader.remote.shared_paths(reader.plan.selection.pins, reader.plan.recipe)
+
+    def test_unknown(self, reader: Reader) -> None:
+        """Of wheels that nobody had together in a layer nothing is known."""
+        assert reader.remote.shared_paths(reader.plan.selection.pins[1:], reader.plan.recipe) is None
+
+    @pytest.mark.parametrize("payload", [b"", b"[]", b'{"alpha": "python/a.py"}', b'{"alpha": [1]}', b"[" * 200_000])
+    def test_hostile(self, reader: Reader, payload: bytes) -> None:
+        """An answer of another form is refused, and counts as none."""
+        pins, recipe = reader.plan.selection.pins, reader.plan.recipe
+        reader.put(shared_paths_name(pins, recipe), payload)
+
+        assert reader.remote.shared_paths(pins, recipe) is None
+        assert {shared_paths_name(pins, recipe)} == reader.index.refused
+
+    def test_refused(self, reader: Reader) -> None:
+        """An answer that the pipeline refused is not given again."""
+        pins, recipe = reader.plan.selection.pins, reader.plan.recipe
+        reader.remote.shared_paths(pins, recipe)
+        reader.remote.refuse_shared_paths(pins, recipe)
+
+        assert reader.remote.shared_paths(pins, recipe) is None
+        assert {shared_paths_name(pins, recipe)} == reader.index.refused
+
+
+class TestCompose:
+    def test_layer_is_the_publishers(self, reader: Reader, published: Published) -> None:
+        """The layer has the digest, the hash and the sizes of the one that was published."""
+        layer = reader.compose(reader.contributions())
+
+        assert replace(published.layer, path=reader.destination) == layer
+
+    def test_parts_are_holes(self, reader: Reader, published: Published) -> None:
+        """Parts that the bucket has are not brought; the file has the size of the zip, and the tail of it."""
+        parts = reader.contributions()
+        reader.objects.fake.calls.clear()
+
+        reader.compose(parts)
+
+        content, sparse = reader.destination.read_bytes(), reader.remote.zips[published.layer.digest]
+        tail = sum(extent.size for extent in published.layer.extents)
+        assert (len(published.content), published.content[tail:]) == (len(content), content[tail:])
+        assert content != published.content
+        assert (published.parts, frozenset(), False) == (sparse.parts, sparse.complete, sparse.is_whole)
+        # The index entry of the group, and the record of the layer.
+        assert 2 == reader.objects.fake.calls.count("GetObject")
+
+    def test_what_checks_read_is_there(self, reader: Reader, published: Published) -> None:
+        """In a hole the members that the checks of a layer read are there: the metadata of each distribution."""
+        import zipfile
+
+        reader.compose(reader.contributions())
+
+        with zipfile.ZipFile(reader.destination) as archive:
+            assert archive.read("python/small-1.0.dist-info/METADATA").startswith(b"Metadata-Version: 2.1\nName: small")
+            with pytest.raises(zipfile.BadZipFile):
+                archive.read("python/small.bin")
+
+    @pytest.mark.parametrize("payload", [None, b"[]", b'{"part": "../secrets"}', b"[" * 200_000])
+    def test_group_that_is_not_indexed_is_filled(
+        self, reader: Reader, published: Published, payload: bytes | None
+    ) -> None:
+        """
+        If the bucket does not know a group's hash, the group's segments are brought from where they are.
+
+        What it says instead is refused, so that the next publisher replaces it.
+        """
+        parts = reader.contributions()
+        name = group_of(published)
+        if payload is None:
+            reader.objects.delete(KEYS.directory(name))
+        else:
+            reader.put(name, payload)
+
+        reader.compose(parts)
+
+        big, group = part_starts(reader)
+        sparse = reader.remote.zips[published.layer.digest]
+        assert (set() if payload is None else {name}) == reader.index.refused
+        tail = sum(extent.size for extent in published.layer.extents)
+        assert (frozenset({group}), published.parts) == (sparse.complete, sparse.parts)
+        assert published.content[group:tail] == reader.destination.read_bytes()[group:tail]
+        assert published.content[big:group] != reader.destination.read_bytes()[big:group]
+
+    def test_layer_without_parts_is_filled(self, tail_reader: Reader, published_tail: Published) -> None:
+        """Segments that are in no part are brought from the layer that was published, and the file is the whole zip."""
+        layer = tail_reader.compose(tail_reader.contributions())
+
+        assert layer is not None
+        assert published_tail.content == tail_reader.destination.read_bytes()
+        assert published_tail.layer.sha256 == layer.sha256
+        assert tail_reader.remote.zips[layer.digest].is_whole
+
+    def test_part_that_is_gone(self, reader: Reader, published: Published) -> None:
+        """If the bucket has lost a part, nothing is composed, and its segment is not described again."""
+        parts = reader.contributions()
+        reader.objects.delete(KEYS.part(published.parts[0]))
+
+        assert reader.compose(parts) is None
+        assert {reader.name("big")} == reader.index.refused
+        assert ["alpha", "beta", "other", SMALL] == reader.described()
+
+    def test_part_of_another_size(self, reader: Reader, published: Published) -> None:
+        """A part that S3 reports with another size is not used."""
+        parts = reader.contributions()
+        stored = reader.objects.fake.cloud.objects["artifacts", KEYS.part(published.parts[0])]
+        stored.content = stored.content[:-1]
+
+        assert reader.compose(parts) is None
+        assert {reader.name("big")} == reader.index.refused
+
+    def test_group_whose_part_is_gone(self, reader: Reader, published: Published) -> None:
+        """If the bucket has lost a group's part, the group and all its segments are refused."""
+        parts = reader.contributions()
+        reader.objects.delete(KEYS.part(published.parts[1]))
+
+        assert reader.compose(parts) is None
+        assert {reader.name(name) for name in ("alpha", "beta", "other", SMALL)} < reader.index.refused
+        assert ["big"] == reader.described()
+
+    def test_bytes_that_were_exchanged(self, tail_reader: Reader, published_tail: Published) -> None:
+        """Bytes without the hash that their description names are refused; what is right is used again."""
+        parts = tail_reader.contributions()
+        damage(tail_reader, KEYS.layer(published_tail.layer.digest))
+
+        assert tail_reader.compose(parts) is None
+        assert {tail_reader.name("alpha")} == tail_reader.index.refused
+        assert ["beta"] == tail_reader.described()
+
+    def test_refused_segment_is_made_here(self, tail_reader: Reader, published_tail: Published) -> None:
+        """After a refusal the layer is composed with that segment from its wheel, and is still the same layer."""
+        damage(tail_reader, KEYS.layer(published_tail.layer.digest))
+
+        tail_reader.artifacts.layer(tail_reader.plan, tail_reader.destination)
+
+        assert published_tail.content == tail_reader.destination.read_bytes()
+        assert (True, False) == (tail_reader.path("alpha").is_file(), tail_reader.path("beta").exists())
+
+    def test_spliced_meanwhile(self, reader: Reader, published: Published) -> None:
+        """A segment that was spliced here after the bucket described it is used from here."""
+        parts = reader.contributions()
+        path = reader.path("big")
+        path.parent.mkdir(parents=True)
+        path.write_bytes((published.store.root / path.relative_to(reader.store.root)).read_bytes())
+
+        reader.compose(parts)
+
+        big, group = part_starts(reader)
+        sparse = reader.remote.zips[published.layer.digest]
+        assert (frozenset({big}), published.parts) == (sparse.complete, sparse.parts)
+        assert reader.name("big") not in sparse.remote_segments
+        assert published.content[big:group] == reader.destination.read_bytes()[big:group]
+
+    def test_damaged_in_this_store(self, reader: Reader, published: Published) -> None:
+        """A segment of this machine that was damaged is removed, and never gets into a layer."""
+        path = reader.path("big")
+        path.parent.mkdir(parents=True)
+        content = (published.store.root / path.relative_to(reader.store.root)).read_bytes()
+        path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+
+        with pytest.raises(CorruptArchiveError):
+            reader.compose(reader.contributions())
+
+        assert not path.exists()
+
+    def test_nothing_gets_into_the_store(self, tail_reader: Reader) -> None:
+        """What comes from the bucket stays out of this machine's store."""
+        tail_reader.compose(tail_reader.contributions())
+
+        assert [] == list(tail_reader.store.directory(AREA).rglob("*.seg"))
+
+    def test_nobody_has_recorded_the_layer(self, reader: Reader, published: Published) -> None:
+        """Without a record nobody knows the hash of a zip with holes."""
+        reader.objects.delete(KEYS.record(published.layer.digest))
+
+        layer = reader.compose(reader.contributions())
+
+        assert layer is not None
+        assert "" == layer.sha256
+
+    @pytest.mark.parametrize(
+        "changes", [{"digest": "0" * 64}, {"zipped_bytes": 1}, {"parts": []}, {"zipped_bytes": float("inf")}], ids=repr
+    )
+    def test_record_of_another_layer(self, reader: Reader, published: Published, changes: dict[str, object]) -> None:
+        """A record that is not of exactly these parts says nothing about this zip."""
+        key = KEYS.record(published.layer.digest)
+        stored = reader.objects.fake.cloud.objects["artifacts", key]
+        stored.content = json.dumps(json.loads(stored.content) | changes).encode()
+
+        layer = reader.compose(reader.contributions())
+
+        assert layer is not None
+        assert "" == layer.sha256

@@ -1,0 +1,29 @@
+"""When a build has a team's store around it, and when it is left alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.aws.store.team import team_store
+from lamina.core.store import Store
+from lamina.pipeline.context import BuildContext, BuildOptions
+from lamina.project import config
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(("address", "offline"), [(None, False), ("s3://team/cache", True)])
+def test_build_is_left_alone(tmp_path: Path, address: str | None, offline: bool) -> None:
+    """Without a configured store, and offline, a build has the context that it had."""
+    service = make_service(tmp_path)
+    if address is not None:
+        service.settings["store"] = f'"{address}"'
+    project = service.write()
+    context = BuildContext.open(project, BuildOptions(offline=offline), store=Store(tmp_path / "store"))
+
+    with team_store(context, config.load(project)) as found:
+        assert context is found

@@ -1,0 +1,235 @@
+"""What one layer is to hold: its digest, what is left of it, why it is made, and how it is composed."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.archive.layer import Contribution
+from lamina.archive.segment import Recipe, splice
+from lamina.bytecode.choice import BytecodeChoice
+from lamina.core.errors import CorruptArchiveError
+from lamina.core.frozen import replace
+from lamina.core.store import Store
+from lamina.core.target import Target
+from lamina.core.values import Build, Distribution, Extent, Layer, Pin, Selection, Wheel
+from lamina.pipeline.layers import LayerDraft, LayerPlan, compose_layer
+from lamina.pipeline.previous import Previous
+from lamina.project.service import BytecodeMode, LayerConfig
+from wheels import make_wheel, sha256
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TARGET = Target.of("python3.13", "arm64")
+NO_BYTECODE = BytecodeChoice(mode=BytecodeMode.NONE)
+
+
+def pin(path: Path) -> Pin:
+    name, version, *_ = path.name.split("-")
+    return Pin(name=name, version=version, filename=path.name, sha256=sha256(path), path=path)
+
+
+@pytest.fixture
+def pins(tmp_path: Path) -> tuple[Pin, ...]:
+    return tuple(pin(make_wheel(tmp_path / "wheels", name, "1.0")) for name in ("alpha", "beta"))
+
+
+def draft(*pins: Pin, recipe: Recipe | None = None, target: Target = TARGET) -> LayerDraft:
+    return LayerDraft(
+        config=LayerConfig(name="common"),
+        selection=Selection(target=target, pins=pins),
+        recipe=recipe or Recipe(),
+    )
+
+
+def parts_of(pins: tuple[Pin, ...], store: Store) -> list[Contribution]:
+    return [
+        Contribution(name=pin.name, segment=splice(Wheel(pin=pin, path=pin.path), Recipe(), store))
+        for pin in pins
+        if pin.path
+    ]
+
+
+def left(project: Path, plan: LayerPlan, *, target: Target = TARGET) -> Previous:
+    """Return a last build that left the zip of *plan* in *project*."""
+    path = project / ".lamina" / "layers" / "common.zip"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"zip")
+    layer = Layer(
+        name="common",
+        path=path,
+        digest=plan.digest,
+        sha256=hashlib.sha256(b"zip").hexdigest(),
+        zipped_bytes=3,
+        unzipped_bytes=3,
+        files=1,
+        distributions=tuple(
+            Distribution(
+                name=pin.name,
+                version=pin.version,
+                artifact=pin.filename,
+                sha256=pin.sha256,
+                zipped_bytes=1,
+                unzipped_bytes=1,
+            )
+            for pin in plan.selection.pins
+        ),
+        extents=(),
+    )
+    build = Build(service="shop", target=target, layers=(layer,), packages=(), findings=(), reused=False, seconds=0.0)
+    return Previous(project=project, build=build)
+
+
+def plan_of(drafted: LayerDraft, previous: Previous) -> LayerPlan:
+    return LayerPlan.of(drafted, NO_BYTECODE, previous)
+
+
+def nothing(project: Path) -> Previous:
+    return Previous(project=project, build=None)
+
+
+def test_layer_that_was_never_built(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """Without a last build a layer is made, because it was not built before."""
+    plan = plan_of(draft(*pins), nothing(tmp_path))
+
+    assert (None, "not built before") == (plan.reused, plan.reason)
+
+
+def test_layer_that_is_left_is_reused(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """A layer whose zip the last build left with the same digest is reused as it is."""
+    previous = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path)))
+
+    plan = plan_of(draft(*pins), previous)
+
+    assert (previous.layer("common"), "unchanged") == (plan.reused, plan.reason)
+
+
+def test_layer_whose_zip_was_changed_is_made_again(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """The same digest is not enough: a zip with other bytes than were built is made again."""
+    previous = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path)))
+    (tmp_path / ".lamina" / "layers" / "common.zip").write_bytes(b"other")
+
+    plan = plan_of(draft(*pins), previous)
+
+    assert (None, "its zip was changed or removed") == (plan.reused, plan.reason)
+
+
+def test_bump_is_the_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """The reason for making a layer names the distributions that changed."""
+    previous = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path)))
+    bumped = pin(make_wheel(tmp_path / "wheels", "beta", "2.0"))
+
+    plan = plan_of(draft(pins[0], bumped), previous)
+
+    assert (None, "beta 1.0 → 2.0") == (plan.reused, plan.reason)
+
+
+def test_recipe_is_a_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """With the same distributions, what was left out or compiled is what changed."""
+    previous = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path)))
+
+    plan = plan_of(draft(*pins, recipe=Recipe(exclude=("*.txt",))), previous)
+
+    assert "the recipe changed (exclusions, bytecode, what handlers import, or lamina's format)" == plan.reason
+
+
+def test_digest_names_everything_that_decides_the_layer(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """Other wheels, another recipe, another runtime and other bytecode each give another digest."""
+    previous = nothing(tmp_path)
+    plans = [
+        plan_of(draft(*pins), previous),
+        plan_of(draft(pins[0]), previous),
+        plan_of(draft(*pins, recipe=Recipe(exclude=("*.txt",))), previous),
+        plan_of(draft(*pins, target=Target.of("python3.12", "arm64")), previous),
+        LayerPlan.of(draft(*pins), BytecodeChoice(mode=BytecodeMode.ALL, magic="cb0d0d0a"), previous),
+    ]
+
+    assert len(plans) == len({plan.digest for plan in plans})
+
+
+def test_digest_ignores_the_name_and_the_order(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """What a layer is called and in which order its distributions are locked does not change it."""
+    plan = plan_of(draft(*pins), nothing(tmp_path))
+    renamed = replace(draft(*reversed(pins)), config=LayerConfig(name="other"))
+
+    assert plan.digest == plan_of(renamed, nothing(tmp_path)).digest
+
+
+def test_unchanged_layer_needs_no_choice_of_bytecode(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """A layer of which nothing has changed keeps its digest, and has no identity to compose from."""
+    layer = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path))).layer("common")
+
+    assert layer is not None
+    plan = LayerPlan.unchanged(draft(*pins), layer)
+
+    assert (layer.digest, layer, "unchanged") == (plan.digest, plan.reused, plan.reason)
+    with pytest.raises(ValueError, match=r"^layer `common` has not changed$"):
+        plan.identity  # noqa: B018 - reading it raises
+
+
+def test_composed_layer_is_described(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """The sizes, the hash and the distributions of a layer are those of its zip."""
+    plan = plan_of(draft(*pins), nothing(tmp_path))
+
+    layer = compose_layer(plan, pins, parts_of(pins, Store(tmp_path / "store")), tmp_path / "common.zip")
+
+    content = layer.path.read_bytes()
+    with zipfile.ZipFile(layer.path) as archive:
+        sizes = [row.file_size for row in archive.infolist()]
+    assert (hashlib.sha256(content).hexdigest(), len(content)) == (layer.sha256, layer.zipped_bytes)
+    assert (sum(sizes), len(sizes)) == (layer.unzipped_bytes, layer.files)
+    assert ["alpha", "beta"] == [each.name for each in layer.distributions]
+
+
+def test_extents_follow_the_zip(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """A layer's extents are its segments in the order of the zip, whatever order they come in."""
+    parts = parts_of(pins, Store(tmp_path / "store"))
+    plan = plan_of(draft(*pins), nothing(tmp_path))
+
+    layer = compose_layer(plan, pins, parts[::-1], tmp_path / "common.zip")
+
+    assert (
+        tuple(Extent(name=part.name, size=part.segment.entries_bytes, segment=part.segment.path.stem) for part in parts)
+        == layer.extents
+    )
+
+
+def test_bytecode_is_counted_apart(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """A distribution's bytecode adds to its zipped bytes, and to no other size of it."""
+    wheel, bytecode = parts_of(pins, Store(tmp_path / "store"))
+    parts = [wheel, replace(bytecode, name="alpha", is_bytecode=True)]
+
+    layer = compose_layer(plan_of(draft(*pins), nothing(tmp_path)), pins[:1], parts, tmp_path / "common.zip")
+
+    (share,) = layer.distributions
+    assert wheel.segment.zipped_bytes + bytecode.segment.zipped_bytes == share.zipped_bytes
+    assert (wheel.segment.unzipped_bytes, bytecode.segment.unzipped_bytes) == (
+        share.unzipped_bytes,
+        share.bytecode_bytes,
+    )
+
+
+def test_distribution_without_a_segment_is_listed(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """A distribution that adds nothing to a layer is in its list all the same."""
+    parts = parts_of(pins[:1], Store(tmp_path / "store"))
+
+    layer = compose_layer(plan_of(draft(*pins), nothing(tmp_path)), pins, parts, tmp_path / "common.zip")
+
+    assert [("alpha", True), ("beta", False)] == [(each.name, each.zipped_bytes > 0) for each in layer.distributions]
+
+
+def test_damaged_segment_leaves_the_last_zip(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """A segment that was damaged in the store is refused, and the layer that was there stays."""
+    parts = parts_of(pins, Store(tmp_path / "store"))
+    path = parts[0].segment.path
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+    (tmp_path / "common.zip").write_bytes(b"before")
+
+    with pytest.raises(CorruptArchiveError):
+        compose_layer(plan_of(draft(*pins), nothing(tmp_path)), pins, parts, tmp_path / "common.zip")
+
+    assert b"before" == (tmp_path / "common.zip").read_bytes()

@@ -1,0 +1,204 @@
+"""What is certain before anything is downloaded: sizes from the ends of the wheels, and findings from these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.archive.placement import Outline
+from lamina.core.frozen import replace
+from lamina.core.store import Store
+from lamina.core.target import quotas
+from lamina.core.values import Severity
+from lamina.pipeline.build import build
+from lamina.pipeline.context import BuildContext, BuildOptions
+from lamina.pipeline.estimate import DistributionEstimate, Estimate, estimate
+from lamina.pipeline.plan import resolve
+from lamina.pipeline.preflight import estimated_findings, preflight_findings
+from lamina.project import config
+from loopback import IndexServer
+from pipeline.fakes import FakeRemoteStore
+from services import Service, make_service
+from wheels import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lamina.pipeline.plan import TargetPlan
+
+LIMIT = quotas().unzipped_bytes
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[IndexServer]:
+    (tmp_path / "wheels").mkdir()
+    with IndexServer(tmp_path / "wheels") as server:
+        yield server
+
+
+@pytest.fixture
+def service(tmp_path: Path, server: IndexServer) -> Service:
+    """A service whose wheels are served."""
+    return make_service(tmp_path, base_url=f"{server.url}/files")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def resolved(service: Service, store: Store, *, offline: bool = False) -> tuple[TargetPlan, BuildContext]:
+    context = BuildContext.open(service.write(), BuildOptions(offline=offline), store=store)
+    return resolve(context, config.load(service.root)).targets[0], context
+
+
+def weighing(plan: TargetPlan, missing_bytes: int) -> TargetPlan:
+    """Return *plan* with so much missing, as its lock says it."""
+    first, *others = plan.missing
+    rest = sum(pin.size or 0 for pin in others)
+    return replace(plan, missing=(replace(first, size=missing_bytes - rest), *others))
+
+
+def estimated(unzipped_bytes: int, plan: TargetPlan) -> list[Estimate]:
+    pin = plan.layers[0].selection.pins[0]
+    outline = Outline(zipped_bytes=1, unzipped_bytes=unzipped_bytes, files=1)
+    return [Estimate(name="common", shares=(DistributionEstimate(pin=pin, outline=outline, in_store=False),))]
+
+
+def test_estimate_is_what_the_layer_will_be(service: Service, store: Store) -> None:
+    """Without bytecode the sizes of each distribution are exactly those of the finished layer."""
+    plan, context = resolved(service, store)
+
+    (before,) = estimate(plan, context)
+
+    (layer,) = build(service.root, BuildOptions(), store=store).build.layers
+    assert [(each.name, each.zipped_bytes, each.unzipped_bytes) for each in layer.distributions] == [
+        (share.pin.name, share.outline.zipped_bytes, share.outline.unzipped_bytes)
+        for share in before.shares
+        if share.outline
+    ]
+    # The layer has a manifest beside them.
+    assert (layer.files - 1, True) == (before.files, before.complete)
+
+
+def test_estimate_fetches_no_wheel(service: Service, store: Store, server: IndexServer) -> None:
+    """Only ranges of the wheels are asked for, and the store stays empty."""
+    plan, context = resolved(service, store)
+
+    (found,) = estimate(plan, context)
+
+    assert [False, False] == [share.in_store for share in found.shares]
+    assert all(request.range for request in server.requests)
+    assert all(store.wheel(sha256(path)) is None for path in service.locked.values())
+
+
+def test_estimate_reads_the_store_first(service: Service, store: Store, server: IndexServer) -> None:
+    """Of a wheel that the store has, no server is asked."""
+    build(service.write(), BuildOptions(), store=store)
+    server.requests.clear()
+    plan, context = resolved(service, store)
+
+    (found,) = estimate(plan, context)
+
+    assert [] == server.requests
+    assert ([True, True], True) == ([share.in_store for share in found.shares], found.complete)
+
+
+def test_estimate_leaves_out_what_is_excluded(service: Service, store: Store) -> None:
+    """Files that the configuration excludes are not counted."""
+    plan, context = resolved(service, store)
+    service.settings["exclude"] = '["*.bin"]'
+    excluded, _ = resolved(service, store)
+
+    assert [40 * 256] == [
+        before.unzipped_bytes - after.unzipped_bytes
+        for before, after in zip(estimate(plan, context), estimate(excluded, context), strict=True)
+    ]
+
+
+def test_estimate_without_ranges(service: Service, store: Store, server: IndexServer) -> None:
+    """A wheel whose server gives no ranges stays unknown, and the estimate says that it is not complete."""
+    server.behaviour.ranges = False
+    plan, context = resolved(service, store)
+
+    (found,) = estimate(plan, context)
+
+    assert ([None, None], False) == ([share.outline for share in found.shares], found.complete)
+    assert (0, 0, 0) == (found.zipped_bytes, found.unzipped_bytes, found.files)
+
+
+def test_estimate_of_something_else(service: Service, store: Store, server: IndexServer) -> None:
+    """A file that is no wheel stays unknown: the build fetches it, and says what is wrong."""
+    alpha = service.locked["alpha"]
+    server.behaviour.replace[alpha.name] = bytes(alpha.stat().st_size)
+    plan, context = resolved(service, store)
+
+    (found,) = estimate(plan, context)
+
+    assert [False, True] == [share.outline is not None for share in found.shares]
+
+
+def test_estimate_offline(service: Service, store: Store, server: IndexServer) -> None:
+    """Offline no server is asked."""
+    plan, context = resolved(service, store, offline=True)
+
+    (found,) = estimate(plan, context)
+
+    assert ([], False) == (server.requests, found.complete)
+
+
+def test_over_the_limit(service: Service, store: Store) -> None:
+    """A layer that is at least this large in any case makes its functions fail, and the largest distributions are named."""
+    plan, _ = resolved(service, store)
+
+    (finding,) = estimated_findings(plan, estimated(LIMIT + 1, plan))
+
+    assert ("unzipped-limit", Severity.ERROR) == (finding.rule, finding.severity)
+    assert finding.message.endswith(f"(code 0 + layer `common` {LIMIT + 1:,}); largest: `alpha` {LIMIT + 1:,}")
+
+
+def test_within_the_limit(service: Service, store: Store) -> None:
+    """Only errors are certain: that little is left, or that a zip goes through S3, the finished layer tells."""
+    plan, _ = resolved(service, store)
+    (found,) = estimated(LIMIT, plan)
+    large = Outline(zipped_bytes=quotas().direct_upload_bytes + 1, unzipped_bytes=LIMIT, files=1)
+    share = DistributionEstimate(pin=found.shares[0].pin, outline=large, in_store=False)
+
+    assert () == estimated_findings(plan, [Estimate(name="common", shares=(share,))])
+
+
+def test_little_to_download_is_not_looked_at(service: Service, store: Store, server: IndexServer) -> None:
+    """With less than a quarter of the limit to download, no server is asked."""
+    plan, context = resolved(service, store)
+
+    assert () == preflight_findings(weighing(plan, LIMIT // 4 - 1), context)
+    assert [] == server.requests
+
+
+def test_much_to_download_is_looked_at(service: Service, store: Store, server: IndexServer) -> None:
+    """From a quarter of the limit on, the ends of the wheels are read."""
+    plan, context = resolved(service, store)
+
+    assert () == preflight_findings(weighing(plan, LIMIT // 4), context)
+    assert {path.name for path in service.locked.values()} == {
+        request.path.rpartition("/")[2] for request in server.requests
+    }
+
+
+def test_offline_nothing_is_looked_at(service: Service, store: Store, server: IndexServer) -> None:
+    """Offline nothing is certain, however much is missing."""
+    plan, context = resolved(service, store, offline=True)
+
+    assert () == preflight_findings(weighing(plan, LIMIT), context)
+    assert [] == server.requests
+
+
+def test_with_a_remote_store_nothing_is_looked_at(service: Service, store: Store, server: IndexServer) -> None:
+    """With a remote store the missing wheels are mostly not downloaded, so nothing is asked of their servers."""
+    plan, context = resolved(service, store)
+    context = replace(context, remote=FakeRemoteStore(store, store))
+
+    assert () == preflight_findings(weighing(plan, LIMIT), context)
+    assert [] == server.requests
