@@ -231,7 +231,7 @@ def _variants(
         found += stack.enter_context(without(base, names.split(",")))
     if arguments.compare:
         other = read(_other(arguments, base, stack, console))
-        known = {function.name for function in other.functions}
+        known = {function.name for function in other.build.packages}
         shared = [subject.function for subject in base if subject.function in known]
         if not shared:
             raise ConfigError(

@@ -57,7 +57,7 @@ def subjects(
     Raises ConfigError for a name that the build does not have, or if it has none, and what `lamina.local.environment.prepare` raises.
     """
     service = load(artifacts.project)
-    chosen = [artifacts.function(name) for name in names] or list(artifacts.functions)
+    chosen = [artifacts.function(name) for name in names] or list(artifacts.build.packages)
     if not chosen:
         raise ConfigError("The build has no function", hint="configure one, and build: lamina build")
     found: list[Subject] = []

@@ -31,7 +31,7 @@ from lamina.core.target import quotas
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lamina.local.artifacts import Archive
+    from lamina.core.values import Layer, Package
 
 __all__ = ["making", "remove_unused", "unpack"]
 
@@ -40,7 +40,7 @@ _CHUNK = 1 << 20
 _UNUSED_SECONDS = 14 * 86_400
 
 
-def unpack(archives: Sequence[Archive], cache: Path) -> Path:
+def unpack(archives: Sequence[Layer | Package], cache: Path) -> Path:
     """
     Return a directory inside *cache* that holds *archives*, later ones over earlier ones as Lambda lays layers onto ``/opt``.
 
@@ -90,7 +90,7 @@ def remove_unused(cache: Path) -> None:
                 mark.unlink(missing_ok=True)
 
 
-def _extract(archive: Archive, directory: Path) -> None:
+def _extract(archive: Layer | Package, directory: Path) -> None:
     with archive.path.open("rb") as stream:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
         if actual != archive.sha256:
