@@ -69,7 +69,7 @@ def test_forced() -> None:
     result = force(functions, "orders", count=3)
 
     assert ([201.5, 202.5, 203.5], _LAYERS, 0) == (
-        [report.cold_ms for report in result.reports],
+        list(result.times),
         result.layers,
         result.errors,
     )
@@ -83,7 +83,7 @@ def test_failing_function() -> None:
     """A function that fails was initialised all the same, and how often it failed is told."""
     result = force(FakeFunctions(fails=True), "orders", count=2)
 
-    assert (2, 2) == (len(result.reports), result.errors)
+    assert (2, 2) == (len(result.times), result.errors)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_latest_in_use(aliases: tuple[tuple[str, tuple[str, ...]], ...], reason:
 
     assert f"`$LATEST` would be started cold, and {reason}" == str(raised.value)
     assert [] == functions.environments
-    assert 1 == len(force(functions, "orders", count=1, even_if_in_use=True).reports)
+    assert 1 == len(force(functions, "orders", count=1, even_if_in_use=True).times)
 
 
 def test_unreadable_environment() -> None:

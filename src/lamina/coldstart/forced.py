@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lamina.coldstart.reports import Report, parse
+from lamina.coldstart.traffic import cold_starts
 from lamina.core.errors import AwsError, ConfigError
 
 if TYPE_CHECKING:
@@ -47,10 +47,9 @@ class RestartableFunctions(Protocol):
 class Forced:
     """The cold starts of one function."""
 
-    function: str
     layers: tuple[str, ...]
-    reports: tuple[Report, ...]
-    """One for each that was one."""
+    times: tuple[float, ...]
+    """Milliseconds that each took."""
     errors: int
     """Invocations in which the function failed; its initialisation counts all the same."""
 
@@ -75,7 +74,7 @@ def force(
             hint="allow `kms:Decrypt` for its key, or look at real traffic instead: --logs",
         )
     original = {key: value for key, value in deployed.environment if key != VARIABLE}
-    reports: list[Report] = []
+    times: list[float] = []
     errors = 0
     revision = deployed.revision
     try:
@@ -83,10 +82,10 @@ def force(
             revision = functions.touch(name, original | {VARIABLE: uuid.uuid4().hex}, revision)
             invoked = functions.invoke(name, payload)
             errors += invoked.error is not None
-            reports += [report for report in parse(invoked.log) if report.cold_ms is not None]
+            times += cold_starts(invoked.log)
     finally:
         _restore(functions, name)
-    return Forced(function=name, layers=deployed.layers, reports=tuple(reports), errors=errors)
+    return Forced(layers=deployed.layers, times=tuple(times), errors=errors)
 
 
 def _restore(functions: RestartableFunctions, name: str) -> None:

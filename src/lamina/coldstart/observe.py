@@ -128,10 +128,9 @@ def _forced(
             f"`{deployed.name}` failed in {result.errors} of {count} invocations",
             hint="give it an event that it takes: --event FILE; its initialisation counts all the same",
         )
-    times = [report.cold_ms for report in result.reports if report.cold_ms is not None]
-    if not times:
+    if not result.times:
         return None
-    return Group(name="$LATEST", layers=result.layers, first=now, percentiles=Percentiles.of(times))
+    return Group(name="$LATEST", layers=result.layers, first=now, percentiles=Percentiles.of(result.times))
 
 
 def document(found: Iterable[ObservedGroup]) -> dict[str, object]:
