@@ -333,7 +333,8 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
 def _record(arguments: argparse.Namespace, console: Console) -> int:
     """Start each function once, with its events, and write the profile; 1 where one cannot start."""
     _refuse((), arguments)
-    from lamina.coldstart import measure, profile, variants
+    from lamina.coldstart import measure, variants
+    from lamina.project import profile
 
     artifacts = open_build(arguments)
     chosen = variants.subjects(artifacts, arguments.functions, options=_environment_options(arguments))
@@ -351,7 +352,7 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
                 f"`{subject.function}` failed with an event: {reason}",
                 hint="what it would have imported after that was not recorded",
             )
-        found[subject.function] = profile.imported(started.trace)
+        found[subject.function] = started.trace.layer_modules
         console.note(f"`{subject.function}`: {len(found[subject.function])} modules of its layers")
     path = profile.record(artifacts.project, found, fresh=arguments.fresh)
     if arguments.json:

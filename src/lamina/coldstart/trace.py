@@ -79,6 +79,15 @@ class Trace:
     missing: tuple[Missing, ...]
 
     @property
+    def layer_modules(self) -> frozenset[str]:
+        """The modules of the layer that were imported."""
+        return frozenset(
+            each.module
+            for each in self.imports
+            if each.ok and not each.is_namespace and each.file is not None and each.file.place is ModuleOrigin.LAYER
+        )
+
+    @property
     def outermost_ns(self) -> int:
         """The time of all imports together."""
         return sum(each.duration_ns for each in self.imports if each.parent is None)
