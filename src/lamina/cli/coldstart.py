@@ -163,7 +163,8 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
             raise ConfigError("One chart is of one function", hint="name it, or take all of them: --html FILE")
         measured = measure.conduct(
             sides,
-            measure.Schedule(repeat=arguments.repeat, traced=min(_TRACED, arguments.repeat)),
+            repeat=arguments.repeat,
+            traced=min(_TRACED, arguments.repeat),
             chance=random.Random(arguments.seed),  # noqa: S311 - an order, not a secret
             limit=limit,
             reporter=console,
@@ -323,7 +324,7 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
     if arguments.svg is not None:
         # Nothing can be drawn of a function that cannot start, which the table says.
         for each in drawn:
-            replace_file(arguments.svg, chart.standalone(chart.of(each)).encode())
+            replace_file(arguments.svg, chart.standalone(each).encode())
             console.note(f"chart written: `{arguments.svg}`")
     if arguments.html is not None:
         replace_file(arguments.html, page.render(study).encode())
