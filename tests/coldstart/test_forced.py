@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.aws.api.telemetry import DeployedFunction, Invoked
-from lamina.coldstart.forced import VARIABLE, force
+from lamina.coldstart.observe import VARIABLE, force
 from lamina.core.errors import AwsError, ConfigError
 
 if TYPE_CHECKING:
