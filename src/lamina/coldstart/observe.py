@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VARIABLE",
-    "Forced",
     "ObservedGroup",
     "Question",
     "RestartableFunctions",
@@ -135,21 +134,21 @@ def _forced(
     deployed: DeployedFunction, sources: Sources, question: Question, now: dt.datetime, reporter: Reporter
 ) -> Group | None:
     count = question.forced or 0
-    result = force(
+    times, errors = force(
         sources.functions,
         deployed.name,
         count=count,
         payload=question.payload,
         even_if_in_use=question.even_if_in_use,
     )
-    if result.errors:
+    if errors:
         reporter.warn(
-            f"`{deployed.name}` failed in {result.errors} of {count} invocations",
+            f"`{deployed.name}` failed in {errors} of {count} invocations",
             hint="give it an event that it takes: --event FILE; its initialisation counts all the same",
         )
-    if not result.times:
+    if not times:
         return None
-    return Group(name="$LATEST", layers=result.layers, first=now, percentiles=Percentiles.of(result.times))
+    return Group(name="$LATEST", layers=deployed.layers, first=now, percentiles=Percentiles.of(times))
 
 
 def document(found: Iterable[ObservedGroup]) -> dict[str, object]:
@@ -184,22 +183,13 @@ class RestartableFunctions(Protocol):
         """Invoke the unpublished version."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Forced:
-    """The cold starts of one function."""
-
-    layers: tuple[str, ...]
-    times: tuple[float, ...]
-    """Milliseconds that each took."""
-    errors: int
-    """Invocations in which the function failed; its initialisation counts all the same."""
-
-
 def force(
     functions: RestartableFunctions, name: str, *, count: int, payload: bytes = b"{}", even_if_in_use: bool = False
-) -> Forced:
+) -> tuple[list[float], int]:
     """
-    Start the function *name* cold *count* times and return what Lambda reported.
+    Start the function *name* cold *count* times; return the milliseconds that Lambda reported, and how many invocations failed.
+
+    The initialisation of an invocation that failed counts all the same.
 
     Raises ConfigError if its unpublished version may be what callers use and *even_if_in_use* is not given, or if its environment
     cannot be read and thus not be put back; AwsError if Lambda refuses, or somebody else changes the function meanwhile.
@@ -224,7 +214,7 @@ def force(
             times += cold_starts(invoked.log)
     finally:
         _restore(functions, name)
-    return Forced(layers=deployed.layers, times=tuple(times), errors=errors)
+    return times, errors
 
 
 def _existing(functions: RestartableFunctions, name: str) -> DeployedFunction:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.values import Build, Layer, Package
+    from lamina.project.functions import Setting
     from lamina.project.service import Service
 
 __all__ = ["Artifacts", "function_of", "read"]
@@ -57,14 +58,12 @@ class Artifacts:
         Raises ConfigError if they do not, or if there is none.
         """
         functions = self.build.packages
-        layers = {tuple(layer.sha256 for layer in self.layers(function)) for function in functions}
-        if len(layers) != 1:
-            names = ", ".join(function.name for function in functions)
+        if not functions:
+            raise ConfigError("The build has no function", hint="configure one, and build: lamina build")
+        if len({tuple(layer.sha256 for layer in self.layers(function)) for function in functions}) > 1:
             raise ConfigError(
-                "The functions have different layers, so one has to be named"
-                if layers
-                else "The build has no function",
-                hint=f"name one before the command: {names}" if layers else "configure one, and build: lamina build",
+                "The functions have different layers, so one has to be named",
+                hint=f"name one before the command: {', '.join(function.name for function in functions)}",
             )
         return functions[0]
 
@@ -96,8 +95,8 @@ def function_of(
     """
     configured = {function.name: function for function in service.functions} if service is not None else {}
     memory, timeout = setting("memory"), setting("timeout")
-    _check("memory", memory_mb, memory.least, memory.most, unit="MB")
-    _check("timeout", timeout_seconds, timeout.least, timeout.most, unit="seconds")
+    _check(memory, memory_mb, unit="MB")
+    _check(timeout, timeout_seconds, unit="seconds")
     found = configured.get(built.name) or Function(
         name=built.name,
         handler=built.handler,
@@ -114,6 +113,8 @@ def function_of(
     )
 
 
-def _check(name: str, value: int | None, least: int | None, most: int | None, *, unit: str) -> None:
-    if value is not None and least is not None and most is not None and not least <= value <= most:
-        raise ConfigError(f"Lambda takes no {name} of {value} {unit}", hint=f"from {least} to {most} {unit}")
+def _check(limits: Setting, value: int | None, *, unit: str) -> None:
+    if value is not None and not limits.least <= value <= limits.most:
+        raise ConfigError(
+            f"Lambda takes no {limits.name} of {value} {unit}", hint=f"from {limits.least} to {limits.most} {unit}"
+        )
