@@ -93,8 +93,8 @@ def test_failed_imports_are_their_importers_time(make_subjects: MakeSubjects) ->
     run = start(subject.environment, traced=True)
 
     assert run.trace is not None
-    missing = [each for each in run.trace.missing if each.module == "absent_accelerator"]
-    assert [("app", "hopeful", "absent_accelerator")] == [each.chain for each in missing]
+    chains = [chain for module, chain in run.trace.missing if module == "absent_accelerator"]
+    assert [("app", "hopeful", "absent_accelerator")] == chains
     assert "hopeful" in {row.owner.name for row in shares([run.trace], subject.owners)}
 
 

@@ -20,7 +20,7 @@ from built import MINOR, function, make_build
 from lamina.bytecode import interpreter
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.local.environment import Mode, home_of, prepare
-from lamina.local.guest.memory import children
+from lamina.local.guest.supervisor import children
 from lamina.local.invoke import ExecutionEnvironment, invoke
 from lamina.local.process import RefusedError
 

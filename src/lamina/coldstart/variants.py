@@ -209,5 +209,5 @@ def needed_by(measurement: Measurement) -> tuple[str, ...]:
     found = _NO_MODULE.search(measurement.first_failure or "")
     if found is None or measurement.first is None:
         return ()
-    chains = [missing.chain for missing in measurement.first.missing if missing.module == found[1]]
+    chains = [chain for module, chain in measurement.first.missing if module == found[1]]
     return chains[-1] if chains else ()
