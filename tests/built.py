@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 import zipfile
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from lamina.core.target import Target
+from lamina.core.values import Build, Distribution, Layer, Package
 from lamina.local.artifacts import Artifacts, read
 from lamina.local.runtime_process import RuntimeProcess
+from lamina.pipeline import report
 from lamina.project.service import Function
 
 if TYPE_CHECKING:
@@ -45,29 +47,59 @@ def make_build(
     wheels: Sequence[str] = (),
 ) -> Artifacts:
     """Write a build of functions that all hold *package* and see all *layers*, and return what is read back."""
-    rows = []
+    made = []
     for number, files in enumerate(layers):
-        path = f".lamina/layers/layer{number}.zip"
-        sha256 = write_zip(project / path, files)
-        distributions = [{"name": name, "artifact": name} for name in wheels]
-        rows.append({"name": f"layer{number}", "path": path, "sha256": sha256, "distributions": distributions})
-    functions = []
-    for name, handler in (handlers or {"orders": "app.handler"}).items():
-        path = f".lamina/functions/{name}.zip"
-        sha256 = write_zip(project / path, package)
-        functions.append(
-            {"name": name, "handler": handler, "path": path, "sha256": sha256, "layers": [row["name"] for row in rows]}
+        path = project / f".lamina/layers/layer{number}.zip"
+        shares = tuple(
+            Distribution(name=name, version="1", artifact=name, sha256="", zipped_bytes=0, unzipped_bytes=0)
+            for name in wheels
         )
-    record = {
-        "version": "1",
-        "service": "shop",
-        "target": {"runtime": runtime, "architecture": architecture},
-        "layers": rows,
-        "functions": functions,
-        "findings": [],
-    }
-    (project / ".lamina" / "build.json").write_text(json.dumps(record))
+        made.append(layer_at(path, write_zip(path, files), distributions=shares))
+    packages = []
+    for name, handler in (handlers or {"orders": "app.handler"}).items():
+        path = project / f".lamina/functions/{name}.zip"
+        packages.append(package_at(path, write_zip(path, package), handler, [layer.name for layer in made]))
+    build = Build(
+        service="shop",
+        target=Target.of(runtime, architecture),
+        layers=tuple(made),
+        packages=tuple(packages),
+        findings=(),
+        reused=False,
+        seconds=0.1,
+    )
+    (project / ".lamina" / "build.json").write_bytes(report.encode(build, project=project))
     return read(project)
+
+
+def layer_at(path: Path, sha256: str, distributions: tuple[Distribution, ...] = ()) -> Layer:
+    """Return what a build says of the layer at *path*, of which only the name, the hash and the distributions count."""
+    return Layer(
+        name=path.stem,
+        path=path,
+        digest=sha256,
+        sha256=sha256,
+        zipped_bytes=0,
+        unzipped_bytes=0,
+        files=0,
+        distributions=distributions,
+    )
+
+
+def package_at(path: Path, sha256: str, handler: str, layers: Sequence[str]) -> Package:
+    """Return what a build says of the function package at *path*, whose sizes do not count."""
+    return Package(
+        name=path.stem,
+        handler=handler,
+        path=path,
+        sha256=sha256,
+        zipped_bytes=0,
+        unzipped_bytes=0,
+        files=0,
+        layers=tuple(layers),
+        total_unzipped_bytes=0,
+        console_editable=True,
+    )
 
 
 def configure(project: Path, *, functions: str = 'orders = "app.handler"', runtime: str = f"python{MINOR}") -> None:

@@ -24,7 +24,7 @@ from lamina.bytecode.segment import bytecode_segment, package_bytecode
 from lamina.core.errors import BytecodeError
 from lamina.core.store import Store
 from lamina.core.values import Pin, Wheel
-from lamina.local.guest.memory import children
+from lamina.local.guest.supervisor import children
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:

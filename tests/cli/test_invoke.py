@@ -159,7 +159,7 @@ def test_nothing_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     configure(tmp_path)
     code = main(["invoke", "orders", "--project", str(tmp_path)])
 
-    assert (2, f"error: Nothing has been built in `{tmp_path}`\n\nhint: build it first: lamina build\n") == (
+    assert (2, f"error: `{tmp_path}` has no build\n\nhint: make one: lamina build\n") == (
         code,
         capsys.readouterr().err,
     )

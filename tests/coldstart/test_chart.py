@@ -10,7 +10,7 @@ import pytest
 
 from coldstart_layers import HANDLER, distribution
 from lamina.coldstart import chart, page, thresholds
-from lamina.coldstart.measure import Schedule, conduct
+from lamina.coldstart.measure import conduct
 from lamina.coldstart.study import Study
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ def measured(make_subjects: MakeSubjects) -> Measurement:
     """A function with two distributions."""
     layer = distribution("one", {"one.py": "import two\n"}) | distribution("two", {"two.py": ""})
     [subject] = make_subjects(f"import one\n{HANDLER}", layer)
-    [found] = conduct([subject], Schedule(repeat=1, traced=1), chance=random.Random(0))  # noqa: S311 - an order
+    [found] = conduct([subject], repeat=1, traced=1, chance=random.Random(0))  # noqa: S311 - an order
     return found
 
 
 def test_one_rectangle_for_each_import(measured: Measurement) -> None:
     """The file is XML, with one rectangle and one title for each import, inside the one that made it."""
-    root = ET.fromstring(chart.standalone(chart.of(measured)))  # noqa: S314 - our own
+    root = ET.fromstring(chart.standalone(measured))  # noqa: S314 - our own
     trace = chart.typical(measured)
     groups = root.findall(f"{_SVG}g")
     titles = [(group.findtext(f"{_SVG}title") or "").split(" ")[0] for group in groups]
@@ -54,7 +54,7 @@ def test_one_rectangle_for_each_import(measured: Measurement) -> None:
 
 def test_compiled_modules_are_marked(measured: Measurement) -> None:
     """What was compiled looks different, and says so."""
-    root = ET.fromstring(chart.standalone(chart.of(measured)))  # noqa: S314 - our own
+    root = ET.fromstring(chart.standalone(measured))  # noqa: S314 - our own
     marked = [
         (group.findtext(f"{_SVG}title") or "").split(" ")[0]
         for group in root.findall(f"{_SVG}g")

@@ -14,7 +14,7 @@ import pytest
 from built import MINOR
 from coldstart_layers import HANDLER, distribution
 from lamina.coldstart.attribution import modules, shares
-from lamina.coldstart.measure import Schedule, conduct, start
+from lamina.coldstart.measure import conduct, start
 from lamina.coldstart.trace import ModuleOrigin
 from lamina.coldstart.variants import EnvironmentOptions, subjects
 from lamina.core.store import Store
@@ -38,7 +38,7 @@ _SLEEPING = (
 
 
 def _measure(subject: Subject, *, repeat: int = 1, traced: int = 1) -> Measurement:
-    [found] = conduct([subject], Schedule(repeat=repeat, traced=traced), chance=random.Random(0))  # noqa: S311 - an order
+    [found] = conduct([subject], repeat=repeat, traced=traced, chance=random.Random(0))  # noqa: S311 - an order
     return found
 
 
@@ -93,8 +93,8 @@ def test_failed_imports_are_their_importers_time(make_subjects: MakeSubjects) ->
     run = start(subject.environment, traced=True)
 
     assert run.trace is not None
-    missing = [each for each in run.trace.missing if each.module == "absent_accelerator"]
-    assert [("app", "hopeful", "absent_accelerator")] == [each.chain for each in missing]
+    chains = [chain for module, chain in run.trace.missing if module == "absent_accelerator"]
+    assert [("app", "hopeful", "absent_accelerator")] == chains
     assert "hopeful" in {row.owner.name for row in shares([run.trace], subject.owners)}
 
 
@@ -112,7 +112,7 @@ def test_imports_of_threads(make_subjects: MakeSubjects) -> None:
 def test_interleaving(make_subjects: MakeSubjects) -> None:
     """Every subject is measured as often as was asked for, whatever the order."""
     sides = make_subjects(HANDLER, {"python/x.py": ""}, handlers={"one": "app.handler", "two": "app.handler"})
-    found = conduct(sides, Schedule(repeat=3, traced=1), chance=random.Random(0))  # noqa: S311 - an order
+    found = conduct(sides, repeat=3, traced=1, chance=random.Random(0))  # noqa: S311 - an order
 
     assert [("one", 3, 1), ("two", 3, 1)] == [
         (each.subject.function, len(each.times), len(each.traces)) for each in found

@@ -1,15 +1,19 @@
-"""Percentiles of what real traffic had."""
+"""Cold starts in logs, as Lambda's documentation shows both formats, and percentiles of what real traffic had."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lamina.aws.api.telemetry import ColdStart, LoggedLine
-from lamina.coldstart.traffic import ObservedColdStart, Percentiles, by_version, logged, split, traced
+from lamina.coldstart.traffic import ObservedColdStart, Percentiles, by_version, cold_starts, logged, split, traced
 
+_REQUEST = "8286a188-ba32-4475-8077-530cd35c09a9"
+_REPORT = f"REPORT RequestId: {_REQUEST}\tDuration: 5.62 ms\tBilled Duration: 250 ms\tMemory Size: 128 MB\tMax Memory Used: 56 MB\t"
 _NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
 
@@ -52,6 +56,89 @@ def test_split() -> None:
         (group.name, group.percentiles.count) for group in split([_seen(-1, 1), _seen(0, 2), _seen(1, 3)], _NOON)
     ]
     assert ["after"] == [group.name for group in split([_seen(0, 2)], _NOON)]
+
+
+def _json(kind: str, **record: object) -> str:
+    return json.dumps({"time": "2026-11-23T05:43:28.000Z", "type": kind, "record": record})
+
+
+def test_cold_start() -> None:
+    """A cold start has an init duration, among the other lines of its invocation."""
+    log = (
+        f"START RequestId: {_REQUEST} Version: 7\nhello\nEND RequestId: {_REQUEST}\n{_REPORT}Init Duration: 243.93 ms\t\n"
+        "XRAY TraceId: 1-5e34a614-10bdxxx0f3d5f4c3f0f1\tSegmentId: 07f5a3c4\tSampled: true\t\n"
+    )
+
+    assert (243.93,) == cold_starts(log)
+
+
+def test_warm_start() -> None:
+    """A warm start is a report without a cold time."""
+    assert () == cold_starts(_REPORT)
+
+
+def test_snapstart() -> None:
+    """From a snapshot, the restore is the cold start, and not what of it is billed."""
+    assert (839.83,) == cold_starts(f"{_REPORT}Restore Duration: 839.83 ms\tBilled Restore Duration: 76 ms\t")
+    assert (839.83,) == cold_starts(f"{_REPORT}Billed Restore Duration: 76 ms\tRestore Duration: 839.83 ms\t")
+
+
+@pytest.mark.parametrize("separator", ["\t", " "])
+def test_failed_initialisation(separator: str) -> None:
+    """A failed initialisation is no cold start that counts."""
+    fields = ("INIT_REPORT Init Duration: 1236.04 ms", "Phase: init", "Status: error", "Error Type: Runtime.ExitError")
+
+    assert () == cold_starts(separator.join(fields))
+
+
+def test_timeouts() -> None:
+    """An initialisation or a restore that took too long does not count either."""
+    assert () == cold_starts(
+        "INIT_REPORT Init Duration: 9998.42 ms\tPhase: init\tStatus: timeout\n"
+        "RESTORE_REPORT Restore Duration: 10000.81 ms\tStatus: timeout\n"
+    )
+
+
+def test_json() -> None:
+    """The JSON format says the same."""
+    metrics = {
+        "billedDurationMs": 250,
+        "durationMs": 5.62,
+        "initDurationMs": 243.93,
+        "maxMemoryUsedMB": 56,
+        "memorySizeMB": 128,
+    }
+    tracing = {"spanId": "0a1b", "type": "X-Amzn-Trace-Id", "value": "Root=1-5e34a614-10bd;Parent=0a1b;Sampled=1"}
+    line = _json("platform.report", requestId=_REQUEST, metrics=metrics, tracing=tracing, status="success")
+
+    assert (243.93,) == cold_starts(line)
+    del metrics["initDurationMs"]
+    assert () == cold_starts(_json("platform.report", requestId=_REQUEST, metrics=metrics, status="success"))
+
+
+def test_json_of_failures() -> None:
+    """Failed initialisations and restores have reports of their own, which do not count."""
+    init = {"phase": "init", "status": "error", "errorType": "Runtime.ExitError", "metrics": {"durationMs": 125.33}}
+    restore = {"status": "failure", "errorType": "Extension.Crash", "metrics": {"durationMs": 19.87}}
+
+    assert () == cold_starts(f"{_json('platform.initReport', **init)}\n{_json('platform.restoreReport', **restore)}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "REPORTED",
+        '{"type": "platform.start", "record": {}}',
+        '{"type": 1}',
+        "{",
+        "[1]",
+        '{"type": "platform.report"}',
+    ],
+)
+def test_everything_else(line: str) -> None:
+    """What the function itself writes is never taken for a report."""
+    assert () == cold_starts(line)
 
 
 def test_lines() -> None:

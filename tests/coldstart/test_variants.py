@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from coldstart_layers import HANDLER, distribution
-from lamina.coldstart.measure import Schedule, conduct, start
+from lamina.coldstart.measure import conduct, start
 from lamina.coldstart.study import compare
 from lamina.coldstart.variants import needed_by, without
 from lamina.core.errors import ConfigError
@@ -29,7 +29,7 @@ _OPTIONAL = f"try:\n    import slow\nexcept ImportError:\n    slow = None\n{HAND
 
 
 def _measure(sides: Sequence[Subject], repeat: int) -> tuple[Measurement, ...]:
-    return conduct(sides, Schedule(repeat=repeat, traced=1), chance=random.Random(0))  # noqa: S311 - an order
+    return conduct(sides, repeat=repeat, traced=1, chance=random.Random(0))  # noqa: S311 - an order
 
 
 def test_difference(make_subjects: MakeSubjects) -> None:

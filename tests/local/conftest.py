@@ -33,7 +33,7 @@ def refusal(home: Home, tmp_path_factory: pytest.TempPathFactory) -> str | None:
     """Why this machine has no mount namespaces for us, if it has none."""
     project = tmp_path_factory.mktemp("probe")
     artifacts = make_build(project, {"app.py": "def handler(event, context): ..."})
-    environment = prepare(artifacts, artifacts.functions[0], function(), mode=Mode.NAMESPACE, home=home)
+    environment = prepare(artifacts, artifacts.build.packages[0], function(), mode=Mode.NAMESPACE, home=home)
     try:
         initialise(environment)
     except InvokeError as error:
@@ -74,7 +74,7 @@ def make_environment(tmp_path: Path, home: Home) -> MakeEnvironment:
         artifacts = make_build(tmp_path, files, layers=layers)
         chosen = settings or function()
         return prepare(
-            artifacts, artifacts.functions[0], chosen, mode=mode or Mode.AUTO, home=home, additional=additional
+            artifacts, artifacts.build.packages[0], chosen, mode=mode or Mode.AUTO, home=home, additional=additional
         )
 
     return make

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from built import configure, make_build
+from built import configure, make_build, package_at
 from lamina.core.errors import ConfigError
-from lamina.local.artifacts import Archive, BuiltFunction, function_of, read
+from lamina.local.artifacts import function_of, read
 from lamina.local.environment import additional_variables
 from lamina.project.config import load
 
-_BUILT = BuiltFunction(
-    name="orders",
-    handler="app.new",
-    package=Archive(name="orders", path=Path("orders.zip"), sha256="0" * 64),
-    layers=(Archive(name="common", path=Path("common.zip"), sha256="1" * 64),),
-)
+_BUILT = package_at(Path("orders.zip"), "0" * 64, "app.new", ["common"])
 
 
 def test_lambdas_own_defaults() -> None:
@@ -114,7 +109,7 @@ def test_nothing_built(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path)
 
-    assert (f"Nothing has been built in `{tmp_path}`", "build it first: lamina build") == (
+    assert (f"`{tmp_path}` has no build", "make one: lamina build") == (
         str(caught.value),
         caught.value.hint,
     )
@@ -128,7 +123,7 @@ def test_another_version_of_the_record(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path)
 
-    assert "version '2', and only version '1' is known" in str(caught.value)
+    assert f"`{path}` is no build report of version 1" == str(caught.value)
 
 
 def test_files_that_are_gone(tmp_path: Path) -> None:

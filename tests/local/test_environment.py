@@ -20,7 +20,7 @@ from built import MINOR, function, make_build
 from lamina.bytecode import interpreter
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.local.environment import Mode, home_of, prepare
-from lamina.local.guest.memory import children
+from lamina.local.guest.supervisor import children
 from lamina.local.invoke import ExecutionEnvironment, invoke
 from lamina.local.process import RefusedError
 
@@ -258,7 +258,7 @@ def test_killing_lamina_ends_the_function(make_environment: MakeEnvironment, mod
         "project, python, mode, mark = sys.argv[1:]\nartifacts = read(Path(project))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=60)\n"
         f"home = home_of(interpreter.find({sys.version_info[:2]}, explicit=Path(python)))\n"
-        "environment = prepare(artifacts, artifacts.functions[0], settings, mode=Mode(mode), home=home)\n"
+        "environment = prepare(artifacts, artifacts.build.packages[0], settings, mode=Mode(mode), home=home)\n"
         "invoke(environment, f'\"{mark}\"'.encode(), on_log=lambda text: print(text, end='', flush=True))\n"
     )
     arguments = [sys.executable, "-c", code, str(tmp_path), str(environment.home.interpreter.path), mode.value, mark]
@@ -316,10 +316,10 @@ def test_foreign_machine_code(tmp_path: Path, home: Home) -> None:
         architecture=other,
         wheels=["a-1-py3-none-any.whl", "b-1-cp313-x.whl"],
     )
-    assert b"1" == invoke(prepare(pure, pure.functions[0], function(), home=home), b"{}").payload
+    assert b"1" == invoke(prepare(pure, pure.build.packages[0], function(), home=home), b"{}").payload
 
     with pytest.raises(InvokeError) as caught:
-        prepare(native, native.functions[0], function(), home=home)
+        prepare(native, native.build.packages[0], function(), home=home)
 
     machine = f"{platform.system()} on {platform.machine()}"
     assert f"The layer holds code for Linux on {other}, and this machine is {machine}: `b-1-cp313-x.whl`" == str(
@@ -332,7 +332,7 @@ def test_other_minor(tmp_path: Path, minor: str, installed_python: Callable[[tup
     """A target runs on its own minor version, whichever lamina itself runs on."""
     found = installed_python((3, int(minor[2:])))
     artifacts = make_build(tmp_path, {"app.py": _LOOK + "list(sys.version_info[:2])"}, runtime=f"python{minor}")
-    environment = prepare(artifacts, artifacts.functions[0], function(), home=home_of(found))
+    environment = prepare(artifacts, artifacts.build.packages[0], function(), home=home_of(found))
 
     assert list(found.version[:2]) == _ask(environment)
 
@@ -356,7 +356,7 @@ def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
         "from lamina.project.service import Function\nartifacts = read(Path(sys.argv[1]))\n"
         "settings = Function(name='orders', handler='app.handler', layers=(), memory_mb=256, timeout_seconds=60)\n"
         "home = home_of(interpreter.find(sys.version_info[:2], explicit=Path(sys.executable)))\n"
-        "environment = prepare(artifacts, artifacts.functions[0], settings, home=home)\n"
+        "environment = prepare(artifacts, artifacts.build.packages[0], settings, home=home)\n"
         "result = invoke(environment, b'{}')\nprint(result.mode, result.mode_reason, result.payload.decode())\n"
     )
     # pytest's own directories are closed to others.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from built import write_zip
+from built import layer_at, write_zip
 from lamina.core.errors import (
     CorruptArchiveError,
     DuplicateMemberError,
@@ -19,30 +19,31 @@ from lamina.core.errors import (
     SuspiciousSizeError,
     UnsafeMemberError,
 )
-from lamina.local.artifacts import Archive
 from lamina.local.unpack import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-
-def _archive(path: Path, files: Mapping[str, str | bytes]) -> Archive:
-    return Archive(name=path.stem, path=path, sha256=write_zip(path, files))
+    from lamina.core.values import Layer
 
 
-def _hostile(path: Path, *members: zipfile.ZipInfo) -> Archive:
+def _archive(path: Path, files: Mapping[str, str | bytes]) -> Layer:
+    return layer_at(path, write_zip(path, files))
+
+
+def _hostile(path: Path, *members: zipfile.ZipInfo) -> Layer:
     with zipfile.ZipFile(path, "w") as archive:
         for member in members:
             archive.writestr(member, b"x")
-    return Archive(name=path.stem, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    return layer_at(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _with_declared_size(path: Path, size: int) -> Archive:
+def _with_declared_size(path: Path, size: int) -> Layer:
     """Write an archive of 100,000 bytes that says it holds *size*."""
     write_zip(path, {"zeros": b"\0" * 100_000})
     path.write_bytes(path.read_bytes().replace((100_000).to_bytes(4, "little"), size.to_bytes(4, "little")))
-    return Archive(name=path.stem, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    return layer_at(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def _member(name: str, mode: int = 0o100644) -> zipfile.ZipInfo:
@@ -58,7 +59,7 @@ def test_files_are_as_on_lambda(tmp_path: Path) -> None:
         archive.writestr(_member("bin/tool", 0o100755), b"#!")
         archive.writestr(_member("python/dep.py"), b"N = 1")
     digest = hashlib.sha256((tmp_path / "a.zip").read_bytes()).hexdigest()
-    tree = unpack([Archive(name="a", path=tmp_path / "a.zip", sha256=digest)], tmp_path / "cache")
+    tree = unpack([layer_at(tmp_path / "a.zip", digest)], tmp_path / "cache")
     found = {
         path.relative_to(tree).as_posix(): (stat.S_IMODE(path.stat().st_mode), path.stat().st_mtime, path.read_bytes())
         for path in tree.rglob("*")
@@ -177,7 +178,7 @@ def test_broken_archive(tmp_path: Path) -> None:
     path = tmp_path / "broken.zip"
     path.write_bytes(b"no zip")
     with pytest.raises(CorruptArchiveError) as caught:
-        unpack([Archive(name="x", path=path, sha256=hashlib.sha256(b"no zip").hexdigest())], tmp_path / "cache")
+        unpack([layer_at(path, hashlib.sha256(b"no zip").hexdigest())], tmp_path / "cache")
 
     assert "`broken.zip` cannot be unpacked: File is not a zip file" == str(caught.value)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from lamina.bytecode.imports.rules import version as imports_version
 from lamina.bytecode.interpreter import magic_number
 from lamina.bytecode.segment import RECIPE
-from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen
+from lamina.project import profile
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
@@ -32,16 +32,12 @@ if TYPE_CHECKING:
     from lamina.project.sources import SourceTree
 
 __all__ = [
-    "PROFILE",
     "BytecodeChoice",
     "Closure",
     "follow",
     "known_choice",
     "reach_place",
 ]
-
-PROFILE = "lamina-profile.json"
-"""What `lamina coldstart --record` saw imported, committed with the service."""
 
 _AREA = "reach"
 _FORMAT = 1
@@ -153,18 +149,8 @@ def _handlers(closure: Closure) -> list[str]:
 
 
 def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
-    path = root / PROFILE
-    try:
-        document = json.loads(path.read_bytes())
-        rows = [document["functions"].get(function.name, {"modules": []}) for function in functions]
-        return sorted({str(module) for row in rows for module in row["modules"]})
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"`{path}` is no profile of imports",
-            hint="remove it, and record again: lamina coldstart --record",
-        ) from error
+    known = profile.read(root)
+    return sorted({module for function in functions for module in known.get(function.name, ())})
 
 
 def _load(path: Path) -> dict[str, list[str]] | None:

@@ -7,7 +7,7 @@ Constructs for the AWS CDK: a layer from the project's lock, and functions that 
                                                   └──────────────annotations──────────────────────────▶ annotations of the stack
 
 `builds` asks the same `lamina.pipeline.build.build` as the command, once, and knows nothing of CDK; `lookup` picks what a construct wants;
-`function_layers` decides on the layers of a function; `assets` hands zips over under the identity
+`function` decides on the layers of a function; `assets` hands zips over under the identity
 that lamina gives them; `annotations` words what is wrong as CDK shows it, and nothing here raises for it. Needs the extra ``cdk``.
 """
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from aws_cdk import FeatureFlags
-from aws_cdk.aws_lambda import Alias, Function
+from aws_cdk.aws_lambda import Alias, Function, LayerVersion
 
-from lamina.cdk import assets, function_layers
+from lamina.cdk import assets
 from lamina.cdk.annotations import add_errors, add_problems, add_warning
-from lamina.cdk.layer import StackEnvironment
-from lamina.cdk.lookup import RequestedTarget, find_function
-from lamina.core.target import runtimes
+from lamina.cdk.layer import PythonLayerVersion, StackEnvironment
+from lamina.cdk.lookup import RequestedTarget, find_function, platform
+from lamina.core.target import quotas, runtimes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
     from aws_cdk.aws_lambda import Architecture, ILayerVersion, Runtime
     from constructs import Construct
 
+    from lamina.cdk.builds import Answer
+    from lamina.cdk.lookup import FoundFunction
     from lamina.cdk.options import FunctionKeywords
+    from lamina.core.target import Target
 
 __all__ = ["PythonFunction", "live_alias"]
 
@@ -64,9 +68,9 @@ class PythonFunction(Function):
         name = target.runtime if target else runtimes()[-1].name
         added = sum(options.get(option) is not None for option in _LAYERS_BY_OPTION)
         found = (
-            function_layers.configured(scope, entry, answer, choice, added=added)
+            _configured_layers(scope, entry, answer, choice, added=added)
             if layers is None
-            else function_layers.given(scope, function, layers, choice, added=added)
+            else _given_layers(scope, function, layers, choice, added=added)
         )
         super().__init__(
             scope,
@@ -99,9 +103,13 @@ class PythonFunction(Function):
 
         CDK does so only where the feature flag `@aws-cdk/aws-lambda:recognizeLayerVersion` is set.
         """
-        for digest in function_layers.digests(layers):
-            self.invalidate_version_based_on(digest)
-        self.layers_unknown |= function_layers.has_unknown(layers)
+        for each in layers:
+            if isinstance(each, PythonLayerVersion):
+                if each.digest:
+                    self.invalidate_version_based_on(each.digest)
+            elif isinstance(each, LayerVersion):
+                # Another construct makes it; one that is imported has its version in its ARN.
+                self.layers_unknown = True
 
 
 def live_alias(function: Function, alias_name: str = "live") -> Alias:
@@ -123,3 +131,100 @@ def live_alias(function: Function, alias_name: str = "live") -> Alias:
             "or make the function with `PythonFunction` and its layers with `PythonLayerVersion`",
         )
     return function.add_alias(alias_name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Layers:
+    """The layers of one function."""
+
+    layers: tuple[ILayerVersion, ...] = ()
+    """Those that CDK takes without an exception."""
+    errors: tuple[str, ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
+    """What is allowed and seldom meant: rule and message."""
+
+
+def _configured_layers(
+    scope: Construct, entry: str | PathLike[str], answer: Answer, choice: FoundFunction, *, added: int
+) -> _Layers:
+    """Return one of each layer that the function is configured with, of its target; *added* are those of CDK's own options."""
+    if choice.function is None or choice.target is None:
+        return _Layers()
+    first = choice.target == answer.targets[0]
+    layers = [
+        PythonLayerVersion.for_stack(
+            scope,
+            entry=entry,
+            layer=name,
+            compatible_runtimes=None if first else [assets.lambda_runtime(choice.target.runtime)],
+            compatible_architectures=None if first else [assets.lambda_architecture(str(choice.target.architecture))],
+        )
+        for name in choice.function.layers
+    ]
+    # More layers than Lambda takes are a finding of the build already; with those of options they may be too many besides.
+    errors = _too_many(choice.function.name, layers, added) if added else ()
+    return _Layers(layers=tuple(layers[: _room(added)]), errors=tuple(errors))
+
+
+def _given_layers(
+    scope: Construct, function: str, layers: Sequence[ILayerVersion], choice: FoundFunction, *, added: int
+) -> _Layers:
+    """Return those of *layers* that fit the function's target, and say what is wrong with the others."""
+    target = choice.target
+    wrong = {layer: takes for layer in layers if target is not None and (takes := _misfit(layer, target))}
+    # Without a target the function's runtime is a stand-in, which CDK would compare with the layers', and raise.
+    fitting = [layer for layer in layers if target is not None and layer not in wrong]
+    return _Layers(
+        layers=tuple(fitting[: _room(added)]),
+        errors=(
+            *_too_many(function, layers, added),
+            *(
+                f"`{function}` is for {target}, and layer `{layer.node.id}` is for {takes}"
+                for layer, takes in wrong.items()
+            ),
+        ),
+        warnings=(*_in_other_stacks(scope, layers), *_missing(function, layers, choice)),
+    )
+
+
+def _misfit(layer: ILayerVersion, target: Target) -> str | None:
+    """Return what *layer* is for, if that is not *target*; of others' layers CDK does not tell the architectures."""
+    if isinstance(layer, PythonLayerVersion):
+        runtime, machines = layer.runtime_name, layer.architecture_names
+        wanted = RequestedTarget(runtimes=(target.runtime,), architectures=(str(target.architecture),))
+        return None if runtime is None or wanted.fits(runtime, machines) else platform(runtime, machines)
+    takes = [each.name for each in layer.compatible_runtimes or ()]
+    return None if not takes or target.runtime in takes else ", ".join(takes)
+
+
+def _room(added: int) -> int:
+    return max(0, quotas().layers - added)
+
+
+def _too_many(function: str, layers: Sequence[ILayerVersion], added: int) -> Iterator[str]:
+    count, most = len(layers) + added, quotas().layers
+    if count > most:
+        names = ", ".join(f"`{each.node.id}`" for each in layers)
+        more = f", and {added} that its options add" if added else ""
+        yield f"`{function}` has {count} layers, and Lambda takes {most}: {names}{more}"
+
+
+def _in_other_stacks(scope: Construct, layers: Sequence[ILayerVersion]) -> Iterator[tuple[str, str]]:
+    here = StackEnvironment.of(scope)
+    for layer in layers:
+        # Nested stacks hand it to each other as parameters of one deployment, and need no export.
+        if isinstance(layer, PythonLayerVersion) and layer.place.deployed != here.deployed:
+            message = (
+                f"Layer `{layer.node.path}` is in another stack, and cannot be updated while this one uses it: "
+                "take `PythonLayerVersion.for_stack`, or leave `layers` out"
+            )
+            yield "cross-stack-layer", message
+
+
+def _missing(function: str, layers: Sequence[ILayerVersion], choice: FoundFunction) -> Iterator[tuple[str, str]]:
+    names = {layer.configured_name for layer in layers if isinstance(layer, PythonLayerVersion)}
+    # Of a layer that could not be chosen, which is an error of its own, nobody knows which it was meant to be.
+    wanted = choice.function.layers if choice.function and "" not in names else ()
+    if missing := ", ".join(f"`{name}`" for name in wanted if name not in names):
+        message = f"`{function}` is configured with {missing} and not given it: what is in there cannot be imported"
+        yield "missing-layer", message

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lamina.core.target import runtimes
 from lamina.project.functions import DEFAULT_LAYER
 from lamina.project.table import did_you_mean
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Answer
     from lamina.core.target import Target
-    from lamina.core.values import Build, Layer, Package
+    from lamina.core.values import Layer, Package
     from lamina.project.service import Function
 
 __all__ = ["FoundFunction", "FoundLayer", "RequestedTarget", "find_function", "find_layer", "platform"]
@@ -76,7 +75,7 @@ def find_layer(answer: Answer, name: str | None, requested: RequestedTarget) -> 
     if name not in known:
         return FoundLayer(target=answer.targets[0], errors=(_no_such("layer", name, known),))
     built = [
-        FoundLayer(name=name, target=build.target, architectures=_architectures(build, layer), layer=layer)
+        FoundLayer(name=name, target=build.target, architectures=build.architectures(layer), layer=layer)
         for build in answer.builds
         for layer in build.layers
         if layer.name == name
@@ -138,12 +137,3 @@ def _no_such(kind: str, name: str | None, known: Sequence[str]) -> str:
             f"The service has {len(known)} {kind}s, and the construct does not name one\nhint: `{kind}=`, one of {has}"
         )
     return f"The service has no {kind} `{name}`{did_you_mean(name, known)}\nhint: it has: {has}"
-
-
-def _architectures(build: Build, layer: Layer) -> tuple[str, ...]:
-    """Return what *layer* is for: all that the runtime has, if it is without native code."""
-    if layer.is_native:
-        return (str(build.target.architecture),)
-    return tuple(
-        str(each) for runtime in runtimes() if runtime.name == build.target.runtime for each in runtime.architectures
-    )

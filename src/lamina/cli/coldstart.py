@@ -163,7 +163,8 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
             raise ConfigError("One chart is of one function", hint="name it, or take all of them: --html FILE")
         measured = measure.conduct(
             sides,
-            measure.Schedule(repeat=arguments.repeat, traced=min(_TRACED, arguments.repeat)),
+            repeat=arguments.repeat,
+            traced=min(_TRACED, arguments.repeat),
             chance=random.Random(arguments.seed),  # noqa: S311 - an order, not a secret
             limit=limit,
             reporter=console,
@@ -231,7 +232,7 @@ def _variants(
         found += stack.enter_context(without(base, names.split(",")))
     if arguments.compare:
         other = read(_other(arguments, base, stack, console))
-        known = {function.name for function in other.functions}
+        known = {function.name for function in other.build.packages}
         shared = [subject.function for subject in base if subject.function in known]
         if not shared:
             raise ConfigError(
@@ -323,7 +324,7 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
     if arguments.svg is not None:
         # Nothing can be drawn of a function that cannot start, which the table says.
         for each in drawn:
-            replace_file(arguments.svg, chart.standalone(chart.of(each)).encode())
+            replace_file(arguments.svg, chart.standalone(each).encode())
             console.note(f"chart written: `{arguments.svg}`")
     if arguments.html is not None:
         replace_file(arguments.html, page.render(study).encode())
@@ -333,7 +334,8 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
 def _record(arguments: argparse.Namespace, console: Console) -> int:
     """Start each function once, with its events, and write the profile; 1 where one cannot start."""
     _refuse((), arguments)
-    from lamina.coldstart import measure, profile, variants
+    from lamina.coldstart import measure, variants
+    from lamina.project import profile
 
     artifacts = open_build(arguments)
     chosen = variants.subjects(artifacts, arguments.functions, options=_environment_options(arguments))
@@ -351,7 +353,7 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
                 f"`{subject.function}` failed with an event: {reason}",
                 hint="what it would have imported after that was not recorded",
             )
-        found[subject.function] = profile.imported(started.trace)
+        found[subject.function] = started.trace.layer_modules
         console.note(f"`{subject.function}`: {len(found[subject.function])} modules of its layers")
     path = profile.record(artifacts.project, found, fresh=arguments.fresh)
     if arguments.json:

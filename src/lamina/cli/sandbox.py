@@ -60,8 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the sandbox until its command ends, or until interrupted; return the command's exit code."""
     from lamina.aws.api.facts import fits
-    from lamina.local.sandbox.server import DEFAULT_REGION
-    from lamina.local.sandbox.start import started
+    from lamina.local.sandbox.server import DEFAULT_REGION, started
 
     command = _command(arguments.words)
     console = Console.of(arguments)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.coldstart.owners import Owner, Owners
-    from lamina.coldstart.trace import Trace
+    from lamina.coldstart.trace import Trace, TracedImport
 
 __all__ = ["ModuleShare", "OwnerTime", "modules", "shares"]
 
@@ -71,28 +71,21 @@ def shares(traces: Sequence[Trace], owners: Owners) -> tuple[OwnerTime, ...]:
 
 def modules(traces: Sequence[Trace], owners: Owners) -> tuple[ModuleShare, ...]:
     """Return the modules of *traces*, the greatest own time first; each time is the median of the runs that had it."""
-    own: dict[str, list[int]] = {}
-    cumulative: dict[str, list[int]] = {}
-    holders: dict[str, Owner] = {}
     compiled = {file for trace in traces for file in trace.compiled}
-    compiled_modules: set[str] = set()
+    found: dict[str, list[TracedImport]] = {}
     for trace in traces:
         for each in trace.imports:
             if each.ok:
-                own.setdefault(each.module, []).append(each.self_ns)
-                cumulative.setdefault(each.module, []).append(each.duration_ns)
-                holders[each.module] = owners.of(each.file)
-                if each.file in compiled:
-                    compiled_modules.add(each.module)
+                found.setdefault(each.module, []).append(each)
     rows = [
         ModuleShare(
             module=name,
-            owner=holders[name],
-            own_ms=statistics.median(times) / 1e6,
-            cumulative_ms=statistics.median(cumulative[name]) / 1e6,
-            compiled=name in compiled_modules,
+            owner=owners.of(times[-1].file),
+            own_ms=statistics.median(each.self_ns for each in times) / 1e6,
+            cumulative_ms=statistics.median(each.duration_ns for each in times) / 1e6,
+            compiled=any(each.file in compiled for each in times),
         )
-        for name, times in own.items()
+        for name, times in found.items()
     ]
     return tuple(sorted(rows, key=lambda row: (-row.own_ms, row.module)))
 

@@ -7,7 +7,7 @@ The drawing is self-contained SVG. Nothing of it is a script: what a rectangle i
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+from collections import Counter
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owner, Owners
     from lamina.coldstart.trace import Trace
 
-__all__ = ["STYLE", "Chart", "of", "palette", "standalone", "typical"]
+__all__ = ["STYLE", "draw", "palette", "standalone", "typical"]
 
 _WIDTH = 1200
 _ROW = 19
@@ -50,15 +50,6 @@ STYLE = """
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chart:
-    """One drawing."""
-
-    title: str
-    svg: str
-    """An ``svg`` element, which needs `STYLE` beside it."""
-
-
 def typical(measurement: Measurement) -> Trace:
     """Return the trace of *measurement* whose imports took the middle time; it must have one."""
     traces = sorted(measurement.traces, key=lambda trace: trace.outermost_ns)
@@ -67,27 +58,21 @@ def typical(measurement: Measurement) -> Trace:
 
 def palette(measurements: Sequence[Measurement]) -> dict[Owner, str]:
     """Return a colour for everyone in *measurements*: the same in all their charts."""
-    own: dict[Owner, int] = {}
+    own: Counter[Owner] = Counter()
     for measurement in measurements:
-        for owner, time in _own(typical(measurement), measurement.subject.owners).items():
-            own[owner] = own.get(owner, 0) + time
+        own.update(_own(typical(measurement), measurement.subject.owners))
     return _colours(_ranked(own))
 
 
-def of(measurement: Measurement, colours: Mapping[Owner, str] | None = None) -> Chart:
-    """Return the chart of the typical trace of *measurement*, in the *colours* of a palette."""
-    trace = typical(measurement)
-    title = measurement.subject.label
-    return Chart(title=title, svg=_draw(trace, measurement.subject.owners, title, colours or palette([measurement])))
-
-
-def standalone(chart: Chart) -> str:
-    """Return *chart* as a file of its own."""
-    head, tail = chart.svg.split(">", 1)
+def standalone(measurement: Measurement) -> str:
+    """Return the chart of *measurement* as a file of its own."""
+    head, tail = draw(measurement, palette([measurement])).split(">", 1)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}><style>{STYLE}</style>{tail}\n'
 
 
-def _draw(trace: Trace, owners: Owners, title: str, colours: Mapping[Owner, str]) -> str:
+def draw(measurement: Measurement, colours: Mapping[Owner, str]) -> str:
+    """Return the chart of the typical trace of *measurement*, in the *colours* of a palette: an ``svg`` element that needs `STYLE`."""
+    trace, owners = typical(measurement), measurement.subject.owners
     # A time axis without the gaps between outermost imports, in which nothing is imported.
     placed = _placed(trace)
     span = max((begin + trace.imports[index].duration_ns for index, (begin, _) in enumerate(placed)), default=1) or 1
@@ -98,7 +83,9 @@ def _draw(trace: Trace, owners: Owners, title: str, colours: Mapping[Owner, str]
     top = _LEGEND_ROW * -(-len(legend) // columns) + 8
     height = top + _AXIS + depth * _ROW + 6
     scale = _WIDTH / span
-    attributes = f'viewBox="0 0 {_WIDTH} {height}" role="img" aria-label={quoteattr(f"Imports of {title}")}'
+    attributes = (
+        f'viewBox="0 0 {_WIDTH} {height}" role="img" aria-label={quoteattr(f"Imports of {measurement.subject.label}")}'
+    )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="icicle" {attributes}>',
         *_legend(legend, colours, columns),
@@ -142,11 +129,10 @@ def _placed(trace: Trace) -> list[tuple[int, int]]:
     return found
 
 
-def _own(trace: Trace, owners: Owners) -> dict[Owner, int]:
-    own: dict[Owner, int] = {}
+def _own(trace: Trace, owners: Owners) -> Counter[Owner]:
+    own: Counter[Owner] = Counter()
     for each in trace.imports:
-        owner = owners.of(each.file)
-        own[owner] = own.get(owner, 0) + each.self_ns
+        own[owners.of(each.file)] += each.self_ns
     return own
 
 

@@ -81,18 +81,16 @@ def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cg
         if is_unified and (reason := _unusable(parent)):
             reasons.append(reason)
             continue
+        group = None
         try:
             group = Path(tempfile.mkdtemp(prefix="lamina-", dir=parent))
-        except OSError as error:
-            reasons.append(f"`{parent}`: {error.strerror}")
-            continue
-        try:
             for name, value in (unified if is_unified else version_1).items():
                 (group / name).write_text(value)
         except OSError as error:
             reasons.append(f"`{parent}`: {error.strerror}")
-            with suppress(OSError):
-                group.rmdir()
+            if group is not None:
+                with suppress(OSError):
+                    group.rmdir()
             continue
         return Limit(group, share)
     return Unavailable(reason="; ".join(reasons) or "there are no control groups")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lamina.local.environment import FunctionEnvironment, Mode
     from lamina.local.process import Ended
 
-__all__ = ["Measurement", "Run", "Schedule", "Subject", "conduct", "start"]
+__all__ = ["Measurement", "Run", "Subject", "conduct", "start"]
 
 # Lambda itself gives up after ten; a share of a processor is worth waiting for.
 _PATIENCE_SECONDS = 60.0
@@ -72,16 +72,6 @@ class Run:
     trace: Trace | None
     unanswered: tuple[str, ...] = ()
     """Why the function did not answer events, one reason for each; there is no event after the one that ended it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Schedule:
-    """How often to measure."""
-
-    repeat: int = 7
-    """Undisturbed runs of each subject, after one that warms up."""
-    traced: int = 3
-    """Traced runs of each subject."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -161,8 +151,9 @@ def start(
 
 def conduct(
     subjects: Sequence[Subject],
-    schedule: Schedule,
     *,
+    repeat: int,
+    traced: int,
     chance: random.Random,
     limit: Limit | None = None,
     reporter: Reporter = SILENT,
@@ -170,22 +161,23 @@ def conduct(
     """
     Measure *subjects*: one traced run of each to warm up, then round after round, each in an order that *chance* draws.
 
+    Each has *repeat* undisturbed runs and *traced* ones.
     A subject that cannot be initialised is not tried again, and its measurement says why.
     Raises InvokeError if nothing can be started at all.
     """
     found = [Measurement(subject=subject) for subject in subjects]
-    reporter.stage("Measuring", total=len(found) * (1 + schedule.repeat + schedule.traced), unit="starts")
+    reporter.stage("Measuring", total=len(found) * (1 + repeat + traced), unit="starts")
     for each in found:
         _warm(each, limit)
         reporter.advance(1)
-    for turn in range(max(schedule.repeat, schedule.traced)):
+    for turn in range(max(repeat, traced)):
         going = [each for each in found if each.failure is None]
-        order = [(each, False) for each in going] if turn < schedule.repeat else []
-        order += [(each, True) for each in going] if turn < schedule.traced else []
+        order = [(each, False) for each in going] if turn < repeat else []
+        order += [(each, True) for each in going] if turn < traced else []
         chance.shuffle(order)
-        for each, traced in order:
+        for each, is_traced in order:
             if each.failure is None:
-                _take(each, _again(each, limit, traced=traced))
+                _take(each, _again(each, limit, traced=is_traced))
             reporter.advance(1)
     return tuple(found)
 

@@ -1,26 +1,46 @@
-"""Ask AWS for cold starts of deployed functions: those that real traffic had, and some that are forced now."""
+"""
+Ask AWS for cold starts of deployed functions: those that real traffic had, and some that are forced now.
+
+Forcing publishes nothing and does not touch what callers use. Changing a variable of the unpublished version (``$LATEST``) makes
+Lambda start its next invocation in a new environment. The variable is ours, and is taken away in the end. Where ``$LATEST`` may be
+in use, nothing is done unless that is asked for.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lamina.aws.api.session import Access
 from lamina.aws.api.telemetry import DeployedFunctions, Logs, XRay
-from lamina.coldstart.forced import force
-from lamina.coldstart.traffic import Group, Percentiles, by_version, logged, split, traced
-from lamina.core.errors import ConfigError
+from lamina.coldstart.traffic import Group, Percentiles, by_version, cold_starts, logged, split, traced
+from lamina.core.errors import AwsError, ConfigError
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from lamina.aws.api.telemetry import DeployedFunction
+    from lamina.aws.api.telemetry import DeployedFunction, Invoked
     from lamina.coldstart.traffic import ObservedColdStart
     from lamina.core.reporter import Reporter
 
-__all__ = ["ObservedGroup", "Question", "Sources", "document", "observe"]
+__all__ = [
+    "VARIABLE",
+    "ObservedGroup",
+    "Question",
+    "RestartableFunctions",
+    "Sources",
+    "document",
+    "force",
+    "observe",
+]
+
+VARIABLE = "LAMINA_COLDSTART"
+"""The variable of a function that is changed to force a cold start; its value means nothing."""
+
+_UNPUBLISHED = "$LATEST"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,9 +96,7 @@ def observe(
     """Return the cold starts of the functions *names*; raises ConfigError for one that does not exist, and as `force` does."""
     found: list[ObservedGroup] = []
     for name in names:
-        deployed = sources.functions.get(name)
-        if deployed is None:
-            raise ConfigError(f"There is no function `{name}`", hint="look at the name, the region and the account")
+        deployed = _existing(sources.functions, name)
         found += [
             ObservedGroup(function=name, source=source, group=group)
             for source, group in _groups(deployed, sources, question, now, reporter)
@@ -116,22 +134,21 @@ def _forced(
     deployed: DeployedFunction, sources: Sources, question: Question, now: dt.datetime, reporter: Reporter
 ) -> Group | None:
     count = question.forced or 0
-    result = force(
+    times, errors = force(
         sources.functions,
         deployed.name,
         count=count,
         payload=question.payload,
         even_if_in_use=question.even_if_in_use,
     )
-    if result.errors:
+    if errors:
         reporter.warn(
-            f"`{deployed.name}` failed in {result.errors} of {count} invocations",
+            f"`{deployed.name}` failed in {errors} of {count} invocations",
             hint="give it an event that it takes: --event FILE; its initialisation counts all the same",
         )
-    times = [report.cold_ms for report in result.reports if report.cold_ms is not None]
     if not times:
         return None
-    return Group(name="$LATEST", layers=result.layers, first=now, percentiles=Percentiles.of(times))
+    return Group(name="$LATEST", layers=deployed.layers, first=now, percentiles=Percentiles.of(times))
 
 
 def document(found: Iterable[ObservedGroup]) -> dict[str, object]:
@@ -148,3 +165,87 @@ def document(found: Iterable[ObservedGroup]) -> dict[str, object]:
         for each in found
     ]
     return {"version": "1", "kind": "aws", "groups": rows}
+
+
+class RestartableFunctions(Protocol):
+    """What is needed of Lambda; `lamina.aws.api.telemetry.DeployedFunctions` is it."""
+
+    def get(self, name: str, version: str | None = None) -> DeployedFunction | None:
+        """Return a function, or nothing where there is none."""
+
+    def aliases(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return a function's aliases, each with the versions that it sends traffic to."""
+
+    def touch(self, name: str, environment: Mapping[str, str], revision: str) -> str:
+        """Change the environment of the unpublished version, if it is still at *revision*; return the new one."""
+
+    def invoke(self, name: str, payload: bytes) -> Invoked:
+        """Invoke the unpublished version."""
+
+
+def force(
+    functions: RestartableFunctions, name: str, *, count: int, payload: bytes = b"{}", even_if_in_use: bool = False
+) -> tuple[list[float], int]:
+    """
+    Start the function *name* cold *count* times; return the milliseconds that Lambda reported, and how many invocations failed.
+
+    The initialisation of an invocation that failed counts all the same.
+
+    Raises ConfigError if its unpublished version may be what callers use and *even_if_in_use* is not given, or if its environment
+    cannot be read and thus not be put back; AwsError if Lambda refuses, or somebody else changes the function meanwhile.
+    """
+    deployed = _existing(functions, name)
+    if not even_if_in_use:
+        _check_unused(name, functions.aliases(name))
+    if deployed.environment is None:
+        raise ConfigError(
+            f"The environment of `{name}` cannot be read, so it could not be put back",
+            hint="allow `kms:Decrypt` for its key, or look at real traffic instead: --logs",
+        )
+    original = {key: value for key, value in deployed.environment if key != VARIABLE}
+    times: list[float] = []
+    errors = 0
+    revision = deployed.revision
+    try:
+        for _ in range(count):
+            revision = functions.touch(name, original | {VARIABLE: uuid.uuid4().hex}, revision)
+            invoked = functions.invoke(name, payload)
+            errors += invoked.error is not None
+            times += cold_starts(invoked.log)
+    finally:
+        _restore(functions, name)
+    return times, errors
+
+
+def _existing(functions: RestartableFunctions, name: str) -> DeployedFunction:
+    deployed = functions.get(name)
+    if deployed is None:
+        raise ConfigError(f"There is no function `{name}`", hint="look at the name, the region and the account")
+    return deployed
+
+
+def _restore(functions: RestartableFunctions, name: str) -> None:
+    """Take our variable away, and leave whatever else stands there by now: somebody may have deployed meanwhile."""
+    try:
+        now = functions.get(name)
+        if now is not None and now.environment is not None and VARIABLE in dict(now.environment):
+            functions.touch(name, {key: value for key, value in now.environment if key != VARIABLE}, now.revision)
+    except AwsError as error:
+        error.hint = f"the variable `{VARIABLE}` may still be in the environment of `{name}`; it does nothing, and can be removed"
+        raise
+
+
+def _check_unused(name: str, aliases: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
+    using = [alias for alias, versions in aliases if _UNPUBLISHED in versions]
+    if using:
+        reason = (
+            f"the alias{'es' if len(using) > 1 else ''} {', '.join(f'`{alias}`' for alias in using)} of `{name}` use it"
+        )
+    elif not aliases:
+        reason = f"`{name}` has no alias, so its callers may use it"
+    else:
+        return
+    raise ConfigError(
+        f"`$LATEST` would be started cold, and {reason}",
+        hint="if a few slower starts do no harm there: --allow-latest; or look at real traffic: --logs",
+    )

@@ -81,11 +81,10 @@ def _overview(study: Study) -> Iterator[str]:
 
 
 def _function(measurement: Measurement, colours: Mapping[Owner, str]) -> Iterator[str]:
-    drawn = chart.of(measurement, colours)
     rows = [row for row in shares(measurement.traces, measurement.subject.owners) if row.own_ms.median >= _LEAST_MS]
     longest = max((row.own_ms.median for row in rows), default=1.0) or 1.0
-    yield f'<section id="{_anchor(measurement)}"><h2>{escape(drawn.title)}</h2>'
-    yield f'<div class="wide">{drawn.svg}</div>'
+    yield f'<section id="{_anchor(measurement)}"><h2>{escape(measurement.subject.label)}</h2>'
+    yield f'<div class="wide">{chart.draw(measurement, colours)}</div>'
     yield '<details><summary class="faint">by distribution</summary><div class="wide"><table>'
     yield "<tr><th>distribution<th>own<th>with imports<th>modules<th>compiled<th></tr>"
     for row in rows:

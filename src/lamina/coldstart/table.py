@@ -40,7 +40,7 @@ def lines(study: Study, *, modules: int = 0) -> Iterator[str]:
 
 
 def _overview(study: Study) -> Iterator[str]:
-    labels = [_label(each) for each in study.measurements]
+    labels = [each.subject.label for each in study.measurements]
     width = max(len("function"), *(len(label) for label in labels))
     header = ("median", "min", "quartiles", "max", "processor", "compiled", "read", "memory")
     more = "".join(f"{name:>11}" for name in header[4:])
@@ -58,11 +58,6 @@ def _overview(study: Study) -> Iterator[str]:
             f"{label:{width}}{total.median:>7.1f} ms{total.least:>9.1f}{quartiles:>18}{total.greatest:>9.1f}"
             f"{cpu:>11}{len(last.compiled):>11}{megabytes(read):>11}{megabytes(each.memory_bytes):>11}"
         )
-
-
-def _label(measurement: Measurement) -> str:
-    subject = measurement.subject
-    return f"{subject.function}, {subject.variant}" if subject.variant else subject.function
 
 
 def _function(measurement: Measurement, count: int) -> Iterator[str]:

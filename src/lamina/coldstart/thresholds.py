@@ -104,26 +104,25 @@ def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -
 def read(path: Path) -> Baseline:
     """Return the baseline in *path*; raises ConfigError if there is none."""
     try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-        if document["version"] != _VERSION:
-            raise _unreadable(path)
-        return Baseline(
-            circumstances=Circumstances(**document["circumstances"]),
-            functions=tuple((name, float(row["median_ms"])) for name, row in document["functions"].items()),
-        )
+        return _baseline(json.loads(path.read_bytes()))
     except OSError as error:
         raise ConfigError(
             f"The baseline `{path}` cannot be read: {error.strerror}",
             hint="write it first: lamina coldstart --baseline FILE --write-baseline",
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _unreadable(path) from error
+        raise ConfigError(
+            f"`{path}` is no baseline of version {_VERSION}",
+            hint="write it anew: lamina coldstart --baseline FILE --write-baseline",
+        ) from error
 
 
-def _unreadable(path: Path) -> ConfigError:
-    return ConfigError(
-        f"`{path}` is no baseline of version {_VERSION}",
-        hint="write it anew: lamina coldstart --baseline FILE --write-baseline",
+def _baseline(document: Any) -> Baseline:
+    if document["version"] != _VERSION:
+        raise ValueError(f"version {document['version']!r}")
+    return Baseline(
+        circumstances=Circumstances(**document["circumstances"]),
+        functions=tuple((name, float(row["median_ms"])) for name, row in document["functions"].items()),
     )
 
 

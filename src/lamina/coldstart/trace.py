@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lamina.local.facts import Directories
 
-__all__ = ["File", "Missing", "ModuleOrigin", "Trace", "TracedImport", "prelude", "read"]
+__all__ = ["File", "ModuleOrigin", "Trace", "TracedImport", "prelude", "read"]
 
 _FUTURE = "from __future__ import annotations\n"
 
@@ -59,15 +59,6 @@ class TracedImport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Missing:
-    """A module that was looked for and not found."""
-
-    module: str
-    chain: tuple[str, ...]
-    """The modules that were being imported then, from the outermost."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Trace:
     """What one process imported up to its first event, or beyond."""
 
@@ -76,7 +67,17 @@ class Trace:
     """Sources of the layer and the package that were compiled because there was no bytecode for them."""
     files: tuple[tuple[File, int], ...]
     """Files of the layer and the package that were opened or mapped, with their sizes in bytes."""
-    missing: tuple[Missing, ...]
+    missing: tuple[tuple[str, tuple[str, ...]], ...]
+    """Modules that were looked for and not found, each with those that were being imported then, from the outermost."""
+
+    @property
+    def layer_modules(self) -> frozenset[str]:
+        """The modules of the layer that were imported."""
+        return frozenset(
+            each.module
+            for each in self.imports
+            if each.ok and not each.is_namespace and each.file is not None and each.file.place is ModuleOrigin.LAYER
+        )
 
     @property
     def outermost_ns(self) -> int:
@@ -106,7 +107,7 @@ def read(report: bytes, directories: Directories) -> Trace:
     rows: list[tuple[Any, ...]] = []
     compiled: set[str] = set()
     files: dict[str, int] = {}
-    missing: list[Missing] = []
+    missing: list[tuple[str, tuple[str, ...]]] = []
     # A process that is ended in the middle of a line leaves it without its end.
     for line in report[: report.rfind(b"\n") + 1].splitlines():
         try:
@@ -116,7 +117,7 @@ def read(report: bytes, directories: Directories) -> Trace:
         rows += told["imports"]
         compiled |= set(told["compiled"])
         files |= dict(told["files"])
-        missing += [Missing(module=name, chain=tuple(chain)) for name, chain in told["failed"] if name]
+        missing += [(name, tuple(chain)) for name, chain in told["failed"] if name]
     return Trace(
         imports=_imports(sorted(rows), directories),
         compiled=tuple(_file(path, directories) for path in sorted(compiled)),

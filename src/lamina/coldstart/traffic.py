@@ -1,11 +1,18 @@
-"""Add up cold starts that real traffic had: percentiles by version of the function, or before and after a moment."""
+"""
+Read cold starts from a function's log, and add up those that real traffic had: percentiles by version, or before and after a moment.
+
+Source of what Lambda logs, in the text format (``REPORT``) and in JSON (``platform.report``):
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html,
+https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html and
+https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html (2026-11-23).
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-from lamina.coldstart.reports import parse
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -13,7 +20,22 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.telemetry import ColdStart, LoggedLine
 
-__all__ = ["Group", "LayerLookup", "ObservedColdStart", "Percentiles", "by_version", "logged", "split", "traced"]
+__all__ = [
+    "Group",
+    "LayerLookup",
+    "ObservedColdStart",
+    "Percentiles",
+    "by_version",
+    "cold_starts",
+    "logged",
+    "split",
+    "traced",
+]
+
+_REPORT = re.compile(r"REPORT\s")
+# Of a cold start from a snapshot (SnapStart), and of one without. Tabs separate fields, in some places one space does.
+_RESTORE = re.compile(r"(?<!Billed )Restore Duration:\s*([0-9.]+)\s*ms")
+_INIT = re.compile(r"Init Duration:\s*([0-9.]+)\s*ms")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,13 +90,39 @@ class LayerLookup(Protocol):
         """Return ARNs of layer versions, none for a version that is gone."""
 
 
+def cold_starts(log: str) -> tuple[float, ...]:
+    """
+    Return the milliseconds of each cold start that a line of *log* reports.
+
+    Initialisations that failed or took too long have reports of another name, and do not count.
+    """
+    return tuple(time for line in log.splitlines() if (time := _cold_ms(line)) is not None)
+
+
+def _cold_ms(line: str) -> float | None:
+    if line.startswith("{"):
+        return _cold_ms_in_json(line)
+    found = (_RESTORE.search(line) or _INIT.search(line)) if _REPORT.match(line) else None
+    return None if found is None else float(found[1])
+
+
+def _cold_ms_in_json(line: str) -> float | None:
+    try:
+        event: Any = json.loads(line)
+        metrics = event["record"]["metrics"] if event["type"] == "platform.report" else {}
+        time: float | None = metrics.get("restoreDurationMs", metrics.get("initDurationMs"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # The function may log JSON of its own, whatever it looks like.
+        return None
+    return time
+
+
 def logged(lines: Sequence[LoggedLine]) -> tuple[ObservedColdStart, ...]:
     """Return the cold starts that *lines* of a log report."""
     return tuple(
-        ObservedColdStart(moment=line.moment, milliseconds=report.cold_ms, version=line.version)
+        ObservedColdStart(moment=line.moment, milliseconds=time, version=line.version)
         for line in lines
-        for report in parse(line.message)
-        if report.cold_ms is not None
+        for time in cold_starts(line.message)
     )
 
 

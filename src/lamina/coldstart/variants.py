@@ -57,7 +57,7 @@ def subjects(
     Raises ConfigError for a name that the build does not have, or if it has none, and what `lamina.local.environment.prepare` raises.
     """
     service = load(artifacts.project)
-    chosen = [artifacts.function(name) for name in names] or list(artifacts.functions)
+    chosen = [artifacts.function(name) for name in names] or list(artifacts.build.packages)
     if not chosen:
         raise ConfigError("The build has no function", hint="configure one, and build: lamina build")
     found: list[Subject] = []
@@ -209,5 +209,5 @@ def needed_by(measurement: Measurement) -> tuple[str, ...]:
     found = _NO_MODULE.search(measurement.first_failure or "")
     if found is None or measurement.first is None:
         return ()
-    chains = [missing.chain for missing in measurement.first.missing if missing.module == found[1]]
+    chains = [chain for module, chain in measurement.first.missing if module == found[1]]
     return chains[-1] if chains else ()

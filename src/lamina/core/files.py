@@ -1,5 +1,5 @@
 """
-Lock files, put files into the project's output directory atomically, and remove what a killed build left there.
+Lock and hash files, put files into the project's output directory atomically, and remove what a killed build left there.
 
 Temporary files are written under the lock of the whole output directory, so one that a builder finds is abandoned.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["building", "lock", "lock_shared", "replace_file", "temporary_beside", "try_lock", "writing"]
+__all__ = ["building", "file_sha256", "lock", "lock_shared", "replace_file", "temporary_beside", "try_lock", "writing"]
 
 _LOCK_POLL_SECONDS = 0.05
 _PREFIX = ".lamina-tmp-"
@@ -56,6 +56,14 @@ def building(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of the content of the file at *path*."""
+    import hashlib
+
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

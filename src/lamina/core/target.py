@@ -80,6 +80,11 @@ class Target:
             )
         return cls(runtime=found.name, architecture=machine, python=found.python, glibc=found.glibc)
 
+    @property
+    def offered_architectures(self) -> tuple[str, ...]:
+        """All architectures that Lambda offers the runtime on."""
+        return tuple(map(str, _runtime(self.runtime).architectures))
+
     @cached_property
     def platforms(self) -> tuple[str, ...]:
         """The platform tags of this target, best first: every manylinux up to its glibc, then ``linux``."""

@@ -275,6 +275,10 @@ class Build:
     """Whether nothing had to be written."""
     seconds: float
 
+    def architectures(self, layer: Layer) -> tuple[str, ...]:
+        """Return what *layer* is for: all that the runtime has, if it is without native code."""
+        return (str(self.target.architecture),) if layer.is_native else self.target.offered_architectures
+
     @property
     def ok(self) -> bool:
         """Whether no finding is an error."""

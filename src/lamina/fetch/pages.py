@@ -7,7 +7,6 @@ those takes longer than fetching forty wheels from an index that is near.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from lamina.core.errors import DownloadError, IndexLookupError
+from lamina.core.files import file_sha256
 from lamina.core.names import path_of
 from lamina.fetch.http import BrokenTransferError, Client
 from lamina.fetch.urls import is_remote, redacted, split_userinfo
@@ -244,9 +244,7 @@ def _hashed(filename: str, url: str) -> IndexFile | None:
         return None
     path = path_of(url)
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return IndexFile(filename=filename, url=url, sha256=sha256, size=path.stat().st_size)
+        return IndexFile(filename=filename, url=url, sha256=file_sha256(path), size=path.stat().st_size)
     except OSError:
         return None
 

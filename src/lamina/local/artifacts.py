@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError
-from lamina.core.target import Target
+from lamina.core.values import is_pure
+from lamina.pipeline import report
 from lamina.project.functions import setting
 from lamina.project.service import Function
 from lamina.project.table import did_you_mean
@@ -15,123 +15,78 @@ from lamina.project.table import did_you_mean
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lamina.core.values import Build, Layer, Package
+    from lamina.project.functions import Setting
     from lamina.project.service import Service
 
-__all__ = ["Archive", "Artifacts", "BuiltFunction", "function_of", "read"]
-
-_BUILD = ".lamina/build.json"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Archive:
-    """One zip of a build."""
-
-    name: str
-    path: Path
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuiltFunction:
-    """One function's zip, and the layers under it in their order."""
-
-    name: str
-    handler: str
-    package: Archive
-    layers: tuple[Archive, ...]
+__all__ = ["Artifacts", "function_of", "read"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifacts:
-    """Everything that a build left for running it."""
+    """The last build of a project, as its functions are run from it."""
 
     project: Path
-    target: Target
-    functions: tuple[BuiltFunction, ...]
-    native: tuple[str, ...]
-    """File names of the wheels in the layers that are made for one platform."""
+    build: Build
 
-    def function(self, name: str) -> BuiltFunction:
+    @property
+    def native(self) -> tuple[str, ...]:
+        """File names of the wheels in the layers that are made for one platform."""
+        artifacts = {share.artifact for layer in self.build.layers for share in layer.distributions}
+        return tuple(sorted(name for name in artifacts if name.endswith(".whl") and not is_pure(name)))
+
+    def layers(self, function: Package) -> tuple[Layer, ...]:
+        """Return the layers under *function*, in their order."""
+        known = {layer.name: layer for layer in self.build.layers}
+        return tuple(known[name] for name in function.layers)
+
+    def function(self, name: str) -> Package:
         """Return the function *name*; raises ConfigError with the closest name if there is none."""
-        for function in self.functions:
+        for function in self.build.packages:
             if function.name == name:
                 return function
-        known = [function.name for function in self.functions]
+        known = [function.name for function in self.build.packages]
         raise ConfigError(
             f"The build has no function `{name}`{did_you_mean(name, known)}",
             hint=f"functions: {', '.join(known) or 'none'}; after adding one: lamina build",
         )
 
-    def any_function(self) -> BuiltFunction:
+    def any_function(self) -> Package:
         """
         Return the first function, if all see the same layers.
 
         Raises ConfigError if they do not, or if there is none.
         """
-        layers = {tuple(layer.sha256 for layer in function.layers) for function in self.functions}
-        if len(layers) != 1:
-            names = ", ".join(function.name for function in self.functions)
+        functions = self.build.packages
+        if not functions:
+            raise ConfigError("The build has no function", hint="configure one, and build: lamina build")
+        if len({tuple(layer.sha256 for layer in self.layers(function)) for function in functions}) > 1:
             raise ConfigError(
-                "The functions have different layers, so one has to be named"
-                if layers
-                else "The build has no function",
-                hint=f"name one before the command: {names}" if layers else "configure one, and build: lamina build",
+                "The functions have different layers, so one has to be named",
+                hint=f"name one before the command: {', '.join(function.name for function in functions)}",
             )
-        return self.functions[0]
+        return functions[0]
 
 
 def read(project: Path) -> Artifacts:
     """
-    Return what ``.lamina/build.json`` in *project* names.
+    Return the last build of *project*.
 
-    Raises ConfigError if nothing has been built, if the file is not one of ours, or if a zip that it names is gone.
+    Raises ConfigError as `report.read` does, and if a zip that a function needs is gone.
     """
-    path = project / _BUILD
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(f"Nothing has been built in `{project}`", hint="build it first: lamina build") from None
-    except ValueError as error:
-        raise ConfigError(f"`{path}` is not JSON: {error}", hint="build again: lamina build") from error
-    try:
-        artifacts = _parse(project, data)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"`{path}` is not a build's record: {error!r}", hint="build again: lamina build") from error
-    archives = {entry.path for function in artifacts.functions for entry in (function.package, *function.layers)}
-    missing = sorted(str(entry.relative_to(project)) for entry in archives if not entry.is_file())
+    artifacts = Artifacts(project=project, build=report.read(project))
+    functions = artifacts.build.packages
+    paths = {layer.path for function in functions for layer in artifacts.layers(function)}
+    paths |= {function.path for function in functions}
+    missing = sorted(str(path.relative_to(project)) for path in paths if not path.is_file())
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
         raise ConfigError(f"The build names files that are gone: {names}", hint="build again: lamina build")
     return artifacts
 
 
-def _parse(project: Path, data: Any) -> Artifacts:
-    if data["version"] != "1":
-        raise ValueError(f"version {data['version']!r}, and only version '1' is known")
-    layers = {row["name"]: _archive(project, row) for row in data["layers"]}
-    artifacts = (entry["artifact"] for row in data["layers"] for entry in row.get("distributions", ()))
-    return Artifacts(
-        project=project,
-        target=Target.of(data["target"]["runtime"], data["target"]["architecture"]),
-        functions=tuple(
-            BuiltFunction(
-                name=row["name"],
-                handler=row["handler"],
-                package=_archive(project, row),
-                layers=tuple(layers[name] for name in row["layers"]),
-            )
-            for row in data["functions"]
-        ),
-        native=tuple(sorted({name for name in artifacts if name.endswith(".whl") and not name.endswith("-any.whl")})),
-    )
-
-
-def _archive(project: Path, row: Any) -> Archive:
-    return Archive(name=str(row["name"]), path=project / row["path"], sha256=str(row["sha256"]))
-
-
 def function_of(
-    built: BuiltFunction, service: Service | None, *, memory_mb: int | None = None, timeout_seconds: int | None = None
+    built: Package, service: Service | None, *, memory_mb: int | None = None, timeout_seconds: int | None = None
 ) -> Function:
     """
     Return how to run *built*: the command line's limits, else those that *service* configures for its name, else Lambda's own.
@@ -140,12 +95,12 @@ def function_of(
     """
     configured = {function.name: function for function in service.functions} if service is not None else {}
     memory, timeout = setting("memory"), setting("timeout")
-    _check("memory", memory_mb, memory.least, memory.most, unit="MB")
-    _check("timeout", timeout_seconds, timeout.least, timeout.most, unit="seconds")
+    _check(memory, memory_mb, unit="MB")
+    _check(timeout, timeout_seconds, unit="seconds")
     found = configured.get(built.name) or Function(
         name=built.name,
         handler=built.handler,
-        layers=tuple(layer.name for layer in built.layers),
+        layers=built.layers,
         memory_mb=int(memory.default),
         timeout_seconds=int(timeout.default),
     )
@@ -158,6 +113,8 @@ def function_of(
     )
 
 
-def _check(name: str, value: int | None, least: int | None, most: int | None, *, unit: str) -> None:
-    if value is not None and least is not None and most is not None and not least <= value <= most:
-        raise ConfigError(f"Lambda takes no {name} of {value} {unit}", hint=f"from {least} to {most} {unit}")
+def _check(limits: Setting, value: int | None, *, unit: str) -> None:
+    if value is not None and not limits.least <= value <= limits.most:
+        raise ConfigError(
+            f"Lambda takes no {limits.name} of {value} {unit}", hint=f"from {limits.least} to {limits.most} {unit}"
+        )

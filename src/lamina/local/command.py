@@ -3,6 +3,9 @@ Run any command in a function's environment: its interpreter, layers, package an
 
 Unlike a function, the command is the developer's: it keeps the terminal, the project as its directory, the host's files and the user's
 privileges. Only ``/opt`` and the directories below ``/var`` are the function's.
+
+Development tools can be linked into the environment: chosen distributions of the project's virtual environment and what they require.
+Were the whole virtual environment on the path, nothing could be missing any more.
 """
 
 from __future__ import annotations
@@ -15,18 +18,24 @@ import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from lamina.core.errors import ConfigError, InvokeError
-from lamina.local import unpack, virtualenv
+from lamina.core.names import normalized
+from lamina.local import unpack
 from lamina.local.environment import Mode
 from lamina.local.facts import facts
 from lamina.local.process import Process
+from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from lamina.core.target import Target
     from lamina.local.environment import FunctionEnvironment
     from lamina.local.guest.request import StartRequest
 
@@ -129,16 +138,12 @@ class _Run:
             made.mkdir()
         isolation = "-s" if mode is Mode.NAMESPACE else "-s -S"
         for name in ("python", "python3", self._minor):
-            virtualenv.write_command(
-                self._scripts / name, f'{shlex.quote(self.environment.python(mode))} {isolation} "$@"'
-            )
+            _write_command(self._scripts / name, f'{shlex.quote(self.environment.python(mode))} {isolation} "$@"')
         names = [entry for entry in self.tools if os.sep not in entry]
         if names:
             target, python = self.environment.target, str(self._scripts / "python")
-            site = virtualenv.site_packages(self.project, target, self.environ)
-            virtualenv.link_distributions(
-                names, site, target, modules=self._modules, scripts=self._scripts, python=python
-            )
+            site = _site_packages(self.project, target, self.environ)
+            _link_distributions(names, site, target, modules=self._modules, scripts=self._scripts, python=python)
 
     def _variables(self, mode: Mode) -> dict[str, str]:
         directories = self.environment.directories(mode)
@@ -184,3 +189,79 @@ def _interrupts_are_the_commands() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _site_packages(project: Path, target: Target, environ: Mapping[str, str]) -> Path:
+    """
+    Return the directory of distributions of the active virtual environment, or of *project*'s own.
+
+    Raises ConfigError if there is none for the target's minor version.
+    """
+    active = environ.get("VIRTUAL_ENV")
+    environment = Path(active) if active else project / ".venv"
+    found = environment / "lib" / f"python{target.python[0]}.{target.python[1]}" / "site-packages"
+    if not found.is_dir():
+        raise ConfigError(
+            f"`{environment}` is not a virtual environment of Python {target.python[0]}.{target.python[1]}",
+            hint="make one for the target's version and install the tools there, or pass a directory: --with ./DIRECTORY",
+        )
+    return found
+
+
+def _link_distributions(
+    names: Sequence[str], site: Path, target: Target, *, modules: Path, scripts: Path, python: str
+) -> None:
+    """
+    Link the distributions *names* of *site*, and what they require there, into *modules*, and their commands into *scripts*.
+
+    *python* is the command that runs them. Raises ConfigError with all names that *site* does not have.
+    """
+    installed = {normalized(entry.metadata["Name"]): entry for entry in distributions(path=[str(site)])}
+    missing = [name for name in names if normalized(name) not in installed]
+    if missing:
+        raise ConfigError(
+            f"`{site}` does not hold "
+            + ", ".join(f"`{name}`{did_you_mean(normalized(name), installed)}" for name in missing),
+            hint="install it into the project's environment, as a development dependency",
+        )
+    for distribution in _closure(names, installed, target):
+        for entry in distribution.files or ():
+            if ".." not in entry.parts:
+                link = modules.joinpath(*entry.parts)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not link.is_symlink():
+                    link.symlink_to(Path(str(distribution.locate_file(entry))).resolve())
+        for point in distribution.entry_points.select(group="console_scripts"):
+            _write_script(scripts / point.name, python, module=point.module, attribute=point.attr)
+
+
+def _closure(names: Iterable[str], installed: Mapping[str, Distribution], target: Target) -> list[Distribution]:
+    """Return the distributions *names* and what they require, as far as it is installed; the layer may hold the rest."""
+    environment = {name: str(value) for name, value in target.markers.items()} | {"extra": ""}
+    waiting = [normalized(name) for name in names]
+    found: dict[str, Distribution] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in installed:
+            continue
+        found[name] = installed[name]
+        for text in installed[name].requires or ():
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement:
+                continue
+            if requirement.marker is None or requirement.marker.evaluate(environment):
+                waiting.append(normalized(requirement.name))
+    return [found[name] for name in sorted(found)]
+
+
+def _write_script(path: Path, python: str, *, module: str, attribute: str) -> None:
+    first = attribute.partition(".")[0]
+    code = f"import sys; from {module} import {first}; sys.argv[0] = {path.name!r}; sys.exit({attribute}())"
+    _write_command(path, f'{shlex.quote(python)} -c {shlex.quote(code)} "$@"')
+
+
+def _write_command(path: Path, command: str) -> None:
+    """Write an executable *path* that becomes *command*."""
+    path.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
+    path.chmod(0o755)

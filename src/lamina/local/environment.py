@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.target import Target
-    from lamina.local.artifacts import Artifacts, BuiltFunction
+    from lamina.core.values import Package
+    from lamina.local.artifacts import Artifacts
     from lamina.local.facts import Directories
     from lamina.local.guest.request import RootPlan
     from lamina.local.process import Process
@@ -197,7 +198,7 @@ class FunctionEnvironment:
 
 def prepare(
     artifacts: Artifacts,
-    built: BuiltFunction,
+    built: Package,
     function: Function,
     *,
     mode: Mode = Mode.AUTO,
@@ -215,13 +216,14 @@ def prepare(
     cache = artifacts.project.resolve() / ".lamina" / "local"
     scratch = cache / "root"
     scratch.mkdir(parents=True, exist_ok=True)
-    home = home or home_of(_interpreter(artifacts.target, cache))
+    target = artifacts.build.target
+    home = home or home_of(_interpreter(target, cache))
     return FunctionEnvironment(
         function=function,
-        target=artifacts.target,
+        target=target,
         home=home,
-        layer=unpack.unpack(built.layers, cache / "trees"),
-        package=unpack.unpack((built.package,), cache / "trees"),
+        layer=unpack.unpack(artifacts.layers(built), cache / "trees"),
+        package=unpack.unpack((built,), cache / "trees"),
         runtime=runtime_client.provide(cache / "runtime", home.interpreter),
         scratch=scratch,
         mode=mode,
@@ -267,10 +269,10 @@ def _check_machine(artifacts: Artifacts) -> None:
         raise InvokeError("Handlers run locally on Linux and macOS only", hint="use WSL on Windows")
     machine = platform.machine()
     native = Architecture.ARM64 if machine in {"aarch64", "arm64"} else machine
-    if artifacts.native and (platform.system() != "Linux" or native != artifacts.target.architecture):
+    if artifacts.native and (platform.system() != "Linux" or native != artifacts.build.target.architecture):
         shown = ", ".join(f"`{name}`" for name in artifacts.native)
         raise InvokeError(
-            f"The layer holds code for Linux on {artifacts.target.architecture}, "
+            f"The layer holds code for Linux on {artifacts.build.target.architecture}, "
             f"and this machine is {platform.system()} on {machine}: {shown}",
             hint="run it on such a machine, or build for this one beside it, in another directory",
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from lamina.bytecode.interpreter import environment_variable
 from lamina.core.errors import InvokeError, MissingExtraError
+from lamina.core.files import file_sha256
 from lamina.local.facts import facts
 from lamina.local.unpack import making
 
@@ -39,7 +40,7 @@ def provide(cache: Path, interpreter: Interpreter) -> Path:
     files = _files()
     key = hashlib.sha256(interpreter.magic.encode())
     for name, path in files:
-        key.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        key.update(f"{name}\0{file_sha256(path)}\n".encode())
     directory = cache / key.hexdigest()
     if not directory.is_dir():
         with making(directory) as temporary:

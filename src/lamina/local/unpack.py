@@ -31,7 +31,7 @@ from lamina.core.target import quotas
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lamina.local.artifacts import Archive
+    from lamina.core.values import Layer, Package
 
 __all__ = ["making", "remove_unused", "unpack"]
 
@@ -40,7 +40,7 @@ _CHUNK = 1 << 20
 _UNUSED_SECONDS = 14 * 86_400
 
 
-def unpack(archives: Sequence[Archive], cache: Path) -> Path:
+def unpack(archives: Sequence[Layer | Package], cache: Path) -> Path:
     """
     Return a directory inside *cache* that holds *archives*, later ones over earlier ones as Lambda lays layers onto ``/opt``.
 
@@ -49,7 +49,7 @@ def unpack(archives: Sequence[Archive], cache: Path) -> Path:
 
     Raises HashMismatchError if an archive is not what the build recorded, ArchiveError if it is unsafe or broken.
     """
-    key = hashlib.sha256("\n".join(archive.sha256 for archive in archives).encode()).hexdigest()
+    key = hashlib.sha256("\n".join(str(archive.sha256) for archive in archives).encode()).hexdigest()
     tree = cache / key
     if not tree.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
@@ -90,11 +90,11 @@ def remove_unused(cache: Path) -> None:
                 mark.unlink(missing_ok=True)
 
 
-def _extract(archive: Archive, directory: Path) -> None:
+def _extract(archive: Layer | Package, directory: Path) -> None:
     with archive.path.open("rb") as stream:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
         if actual != archive.sha256:
-            raise HashMismatchError(filename=archive.path.name, expected=archive.sha256, actual=actual)
+            raise HashMismatchError(filename=archive.path.name, expected=str(archive.sha256), actual=actual)
         try:
             with zipfile.ZipFile(stream) as opened:
                 for member, parts in _members(opened, archive.path.name):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina import __version__
+from lamina.core.files import file_sha256
 from lamina.core.frozen import as_dict
 from lamina.core.values import Pin, Selection
 
@@ -43,7 +44,7 @@ def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
     try:
         kept = json.loads(_place(lock_file, layer, target, store).read_bytes())
         inputs = tuple(_absolute(path, lock_file) for path, _ in kept["inputs"])
-        if any(_sha256(path) != sha256 for path, (_, sha256) in zip(inputs, kept["inputs"], strict=True)):
+        if any(file_sha256(path) != sha256 for path, (_, sha256) in zip(inputs, kept["inputs"], strict=True)):
             return None
         pins = tuple(Pin(**row) for row in kept["pins"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -61,7 +62,7 @@ def keep(
     if selection.sources:
         return
     document = {
-        "inputs": [[os.path.relpath(path, lock_file.project), _sha256(path)] for path in inputs],
+        "inputs": [[os.path.relpath(path, lock_file.project), file_sha256(path)] for path in inputs],
         "pins": [_row(pin) for pin in selection.pins],
     }
     with store.writing(_place(lock_file, layer, selection.target, store)) as file:
@@ -79,8 +80,8 @@ def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
         __version__,
         lock_file.kind,
         os.path.relpath(lock_file.path, lock_file.project),
-        _sha256(lock_file.path),
-        _sha256(lock_file.pyproject) if lock_file.pyproject.is_file() else None,
+        file_sha256(lock_file.path),
+        file_sha256(lock_file.pyproject) if lock_file.pyproject.is_file() else None,
         str(target),
         sorted(layer.groups),
         sorted(layer.extras),
@@ -90,7 +91,3 @@ def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
 
 def _absolute(path: str, lock_file: LockFile) -> Path:
     return Path(os.path.normpath(lock_file.project / path))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

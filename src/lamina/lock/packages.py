@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from packaging.pylock import Pylock, PylockValidationError
 
 from lamina.core.errors import IndexLookupError, LockSyntaxError
+from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.lock import validation
 from lamina.lock.types import IndexFile
@@ -196,14 +197,11 @@ def _given(**values: Any) -> dict[str, Any]:
 def _in_directory(locked: Hashed, directory: Path) -> list[IndexFile]:
     if not directory.is_dir():
         return []
-    import hashlib
-
     prefix = re.sub(r"[-_.]+", "[-_.]+", locked.name)
     candidates = [file for file in directory.iterdir() if re.match(rf"{prefix}-\d", file.name, re.IGNORECASE)]
     files: list[IndexFile] = []
     for file in candidates:
-        with file.open("rb") as content:
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        sha256 = file_sha256(file)
         if sha256 in locked.hashes:
             files.append(IndexFile(filename=file.name, url=file.as_uri(), sha256=sha256, size=file.stat().st_size))
     return files

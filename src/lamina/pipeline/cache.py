@@ -6,7 +6,6 @@ What is removed here is only ever a copy or a derivative; the next build makes i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from lamina.archive.zip.copying import read_at
 from lamina.archive.zip.directory import read_directory
 from lamina.archive.zip.zipformat import directory_row, end_of_directory
 from lamina.core.errors import LaminaError
+from lamina.core.files import file_sha256
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
@@ -195,8 +195,7 @@ def _complaint(path: Path, area: str) -> str | None:
 
 
 def _wheel_complaint(path: Path) -> str | None:
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    actual = file_sha256(path)
     return None if actual == path.parent.name else f"its sha256 is {actual}"
 
 

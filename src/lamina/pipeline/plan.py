@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.archive.segment import Recipe
-from lamina.bytecode.choice import PROFILE, Closure
+from lamina.bytecode.choice import Closure
 from lamina.core.frozen import frozen, replace
 from lamina.core.values import SourcePin
 from lamina.lock import formats
@@ -27,6 +27,7 @@ from lamina.pipeline.checks import configuration, sdk
 from lamina.pipeline.layers import LayerDraft, LayerPlan
 from lamina.pipeline.packages import PackagePlan, plan_packages
 from lamina.pipeline.previous import Previous
+from lamina.project.profile import PROFILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

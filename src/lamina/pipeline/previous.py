@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError
+from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.pipeline import report, state
 from lamina.pipeline.differences import differences
@@ -66,8 +66,7 @@ class Previous:
         if state.as_left(self.project, output.path.relative_to(self.project).as_posix(), state_file=state_file):
             return True
         try:
-            with output.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == output.sha256
+            return file_sha256(output.path) == output.sha256
         except OSError:
             return False
 

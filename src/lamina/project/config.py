@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["find_project", "load", "override", "section"]
+__all__ = ["find_project", "load", "section"]
 
 _WILDCARDS = frozenset("*?[")
 _NOTHING = Overrides()
@@ -89,7 +89,7 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
         local_by_name=local_by_name,
         others=others,
     )
-    return override(service, replace(overrides, runtime=None, architecture=None))
+    return _extended(service, overrides)
 
 
 def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[str, Table]:
@@ -103,16 +103,8 @@ def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[
     return file.path.name, reader.table(name) or Table({}, key=reader.key(name), mistakes=mistakes)
 
 
-def override(service: Service, overrides: Overrides) -> Service:
-    """
-    Return *service* as the command line wants it.
-
-    Added groups and extras reach each layer that has the service's own; a layer that configures others keeps those.
-    Raises ConfigError for a runtime or architecture that Lambda does not have.
-    """
-    target = service.target
-    if overrides.runtime or overrides.architecture:
-        target = Target.of(overrides.runtime or target.runtime, overrides.architecture or target.architecture)
+def _extended(service: Service, overrides: Overrides) -> Service:
+    """Return *service* with the added groups and extras, in each layer that has the service's own; one that has others keeps those."""
     groups = _joined(service.groups, overrides.groups)
     extras = _joined(service.extras, overrides.extras)
     layers = tuple(
@@ -123,7 +115,7 @@ def override(service: Service, overrides: Overrides) -> Service:
         )
         for layer in service.layers
     )
-    return replace(service, target=target, groups=groups, extras=extras, layers=layers)
+    return replace(service, groups=groups, extras=extras, layers=layers)
 
 
 def _store(reader: Table) -> str | None:

@@ -169,13 +169,8 @@ def _default_layers(table: Table, name: str, layers: tuple[LayerConfig, ...]) ->
 
 
 def _function(name: str, handler: str, table: Table, layers: tuple[str, ...]) -> Function:
-    environment = table.table("environment")
-    variables: list[tuple[str, str]] = []
-    if environment is not None:
-        for variable in environment:
-            value = environment.string(variable)
-            if value is not None:
-                variables.append((variable, value))
+    environment = table.table("environment") or Table({}, key="", mistakes=[])
+    variables = [(variable, value) for variable in environment if (value := environment.string(variable)) is not None]
     return Function(
         name=name,
         handler=handler,

@@ -14,6 +14,8 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lamina.core.files import file_sha256
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -114,12 +116,11 @@ def _stat(absolute: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _content(absolute: str, kind: str) -> str:
-    import hashlib
-
     if kind == "file":
-        with open(absolute, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(absolute)
     if kind == "directory":
+        import hashlib
+
         with os.scandir(absolute) as entries:
             names = sorted(_marked(entry) for entry in entries if entry.name not in _PASSING)
         return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()

@@ -72,19 +72,13 @@ class Table:
 
     def string(self, name: str) -> str | None:
         """Return the string at *name*."""
-        value = self._ask(name)
-        if value is None or isinstance(value, str):
-            return value
-        self._complain_of_kind("a string", name, value)
-        return None
+        value: str | None = self._get(name, "a string")
+        return value
 
     def integer(self, name: str) -> int | None:
         """Return the integer at *name*."""
-        value = self._ask(name)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-            return value
-        self._complain_of_kind("an integer", name, value)
-        return None
+        value: int | None = self._get(name, "an integer")
+        return value
 
     def strings(self, name: str) -> tuple[str, ...] | None:
         """Return the list of distinct, non-empty strings at *name*."""
@@ -104,27 +98,18 @@ class Table:
         elif isinstance(value, str):
             self.complain(name, f"expected a list of strings, found a string: write `[{_quoted(value)}]`")
         else:
-            self._complain_of_kind("a list of strings", name, value)
+            self.complain(name, f"expected a list of strings, found {_kind(value)}")
         return None
 
     def table(self, name: str) -> Table | None:
         """Return the table at *name*."""
-        value = self._ask(name)
-        if isinstance(value, dict):
-            return Table(value, key=self.key(name), mistakes=self._mistakes)
-        if value is not None:
-            self._complain_of_kind("a table", name, value)
-        return None
+        value = self._get(name, "a table")
+        return None if value is None else Table(value, key=self.key(name), mistakes=self._mistakes)
 
     def string_or_table(self, name: str) -> str | Table | None:
         """Return what stands at *name*, where a string is the short form of a table."""
-        value = self._ask(name)
-        if value is None or isinstance(value, str):
-            return value
-        if isinstance(value, dict):
-            return Table(value, key=self.key(name), mistakes=self._mistakes)
-        self._complain_of_kind("a string or a table", name, value)
-        return None
+        value: Any = self._get(name, "a string", "a table")
+        return Table(value, key=self.key(name), mistakes=self._mistakes) if isinstance(value, dict) else value
 
     def done(self) -> None:
         """Complain about each key that was never asked for."""
@@ -136,8 +121,13 @@ class Table:
         self._asked.append(name)
         return self._values.get(name)
 
-    def _complain_of_kind(self, kind: str, name: str, value: object) -> None:
-        self.complain(name, f"expected {kind}, found {_kind(value)}")
+    def _get(self, name: str, *kinds: str) -> Any:
+        """Return what stands at *name*; complain if it is none of *kinds*."""
+        value = self._ask(name)
+        if value is None or _kind(value) in kinds:
+            return value
+        self.complain(name, f"expected {' or '.join(kinds)}, found {_kind(value)}")
+        return None
 
 
 def _kind(value: object) -> str:

@@ -7,10 +7,10 @@ takes it from there for each of them.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import S3Code, Zip
+from lamina.core.files import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,7 +36,7 @@ class CodeUploader:
 
         Raises AwsError and its kinds.
         """
-        sha256, size = _sha256(path), path.stat().st_size
+        sha256, size = file_sha256(path), path.stat().st_size
         bucket = self._bucket_for(path, sha256)
         if bucket is None:
             return 0
@@ -45,7 +45,7 @@ class CodeUploader:
 
     def code(self, path: Path) -> Zip | S3Code:
         """Return the zip at *path* as a call names it; where it goes through the bucket, it has to be there."""
-        sha256 = _sha256(path)
+        sha256 = file_sha256(path)
         bucket = self._bucket_for(path, sha256)
         if bucket is None:
             return Zip(content=path.read_bytes())
@@ -59,8 +59,3 @@ class CodeUploader:
     def _bucket_for(self, path: Path, sha256: str) -> Bucket | None:
         through_bucket = path.stat().st_size > self._direct_bytes or sha256 in self._shared
         return self._bucket if through_bucket else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

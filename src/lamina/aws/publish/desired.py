@@ -10,7 +10,7 @@ from lamina.aws.api.facts import fits
 from lamina.aws.publish.naming import describe, layer_name, plain_runtime
 from lamina.aws.publish.parts import PartLayout, layout_parts
 from lamina.core.errors import ConfigError, PublishError
-from lamina.core.target import quotas, runtimes
+from lamina.core.target import quotas
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
@@ -93,17 +93,9 @@ def _distinguishing(builds: Sequence[Build], desired: Sequence[DesiredLayer]) ->
         yield "architecture"
 
 
-def _architectures(build: Build, layer: Layer) -> tuple[str, ...]:
-    if layer.is_native:
-        return (str(build.target.architecture),)
-    return tuple(
-        str(each) for runtime in runtimes() if runtime.name == build.target.runtime for each in runtime.architectures
-    )
-
-
 def _desired(build: Build, layer: Layer, config: PublishConfig, *, several: bool) -> DesiredLayer:
     name = layer_name(config.layer_name, service=build.service, layer=layer.name, target=build.target)
-    architectures = _architectures(build, layer)
+    architectures = build.architectures(layer)
     suffix = f"-{plain_runtime(build.target)}-{build.target.architecture}" if several else ""
     return DesiredLayer(
         service=build.service,

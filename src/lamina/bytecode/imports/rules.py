@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.core.toml import data_path, read_data
 
@@ -45,6 +46,4 @@ RECIPE = 2
 
 def version() -> str:
     """Return what decides the answer beside the code that is read: this package's own rules."""
-    import hashlib
-
-    return f"{RECIPE}:{hashlib.sha256(data_path(_DATA).read_bytes()).hexdigest()}"
+    return f"{RECIPE}:{file_sha256(data_path(_DATA))}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.core.errors import LocalBuildError
+from lamina.core.files import file_sha256
 from lamina.core.values import DirectorySource, SdistSource, Sha256, SourcePin, VcsSource
 from lamina.project.ignore import GitIgnore
 from lamina.project.sources import fingerprint
@@ -54,7 +55,7 @@ def identify(source: Source) -> SourcePin:
             label = f"git+{source.url}@{commit}" + (f"#subdirectory={subdirectory}" if subdirectory else "")
         case DirectorySource():
             content = content_of(source)
-            files = ((path, hashlib.sha256(origin.read_bytes()).hexdigest()) for path, origin in content.files)
+            files = ((path, file_sha256(origin)) for path, origin in content.files)
             digest = _digest("directory", source.name, fingerprint(files))
             label, inputs = f"{source.name} (local)", content.inputs
             version = version or _static_version(source.path)

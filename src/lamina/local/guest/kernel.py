@@ -1,5 +1,8 @@
 """
-Ask the Linux kernel for an environment of one's own, by the calls that Python has no function for.
+Ask the Linux kernel for an environment of one's own, by the calls that Python has no function for, and build the root directory in it.
+
+The new root is an empty tmpfs in a mount namespace. Everything else is bound into it, so mount points that the host lacks, such as
+``/var/task``, come to be without touching the host's own directories.
 
 Runs in the supervisor only, a process with one thread. Every failure is an OSError that says what was being done.
 Numbers are those of ``linux/mount.h``, ``linux/sched.h``, ``linux/prctl.h`` (6.1, read 2026-11-23); they are the same on x86_64 and aarch64.
@@ -11,6 +14,10 @@ import ctypes
 import os
 from contextlib import suppress
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lamina.local.guest.request import RootPlan
+
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
 _MNT_DETACH = 2
@@ -18,6 +25,13 @@ _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY = 1
 _SYS_MOUNT_SETATTR = 442
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 36, 24, 38
+
+# What a program needs from the host to run at all. Home directories are not among it, nor is the project.
+_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "dev", "sys", "nix", "gnu")
+# Where /etc/resolv.conf often points.
+_RESOLVERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
+# Lambda's only writable directory.
+_EPHEMERAL = "/tmp"  # noqa: S108
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -104,3 +118,69 @@ def change_root(root: str) -> None:
     _checked(_libc.pivot_root(b".", b"."), "pivot_root")
     _checked(_libc.umount2(b".", _MNT_DETACH), "umount")
     os.chdir("/")
+
+
+def build_root(plan: RootPlan) -> None:
+    """Build the root and enter it; raises OSError where the kernel refuses."""
+    root = plan["root"]
+    unshare(CLONE_NEWNS)
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    mount("lamina", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=16m")
+    nothing = f"{root}/.empty"
+    os.mkdir(nothing)
+    targets = [target for _, target in plan["binds"]]
+    for name in sorted(os.listdir("/")) if plan["host"] else _SYSTEM:
+        if name != "proc":
+            _reflect(f"/{name}", root, targets)
+    if not plan["host"]:
+        for path in _RESOLVERS:
+            _reflect(path, root, targets)
+        os.makedirs(root + _EPHEMERAL, exist_ok=True)
+    for source, target in plan["binds"]:
+        _bind(source, root + target)
+    _mount_proc(root)
+    for target in plan["empty"]:
+        if os.path.isdir(root + target):
+            _bind(nothing, root + target)
+    if plan["host"]:
+        for target in targets:
+            make_readonly(root + target)
+    else:
+        make_readonly(root)
+        size = plan["ephemeral_bytes"]
+        mount("lamina", root + _EPHEMERAL, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={size}")
+    change_root(root)
+
+
+def _reflect(path: str, root: str, targets: list[str]) -> None:
+    """Show the host's *path* in the new root; a directory on the way to one of *targets* is made anew, entry by entry."""
+    if path in targets or not os.path.lexists(path):
+        return
+    if os.path.islink(path):
+        os.makedirs(os.path.dirname(root + path), exist_ok=True)
+        os.symlink(os.readlink(path), root + path)
+    elif any(target.startswith(f"{path}/") for target in targets):
+        os.makedirs(root + path, exist_ok=True)
+        for name in sorted(os.listdir(path)):
+            _reflect(f"{path}/{name}", root, targets)
+    elif os.path.isdir(path):
+        _bind(path, root + path)
+    elif os.path.isfile(path):
+        os.makedirs(os.path.dirname(root + path), exist_ok=True)
+        os.close(os.open(root + path, os.O_CREAT | os.O_WRONLY))
+        mount(path, root + path, None, MS_BIND)
+
+
+def _bind(source: str, target: str) -> None:
+    os.makedirs(target, exist_ok=True)
+    mount(source, target, None, MS_BIND | MS_REC)
+
+
+def _mount_proc(root: str) -> None:
+    """Mount the process list of the new namespace, or the host's where the kernel keeps that from us (some containers do)."""
+    target = f"{root}/proc"
+    os.makedirs(target, exist_ok=True)
+    try:
+        mount("proc", target, "proc", MS_NOSUID | MS_NODEV)
+    except OSError:
+        _bind("/proc", target)

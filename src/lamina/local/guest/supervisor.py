@@ -8,6 +8,9 @@ handled where there is one thread. The two talk over one socket, in lines of JSO
 - the supervisor sends ``refused`` (no such environment for this user) or ``failed`` (the program cannot be started), and nothing more;
   or ``started`` (nanoseconds of the monotonic clock) with the ``pid``, then ``memory`` (bytes) whenever asked,
   and at last ``ended`` (the wait status) with ``memory`` and ``killed_for_memory``.
+
+Lambda limits what a function's processes hold in memory, not their address space, so resident sizes are what counts. They come from
+``/proc``. Where there is none, everything is zero and nothing has children.
 """
 
 from __future__ import annotations
@@ -21,10 +24,8 @@ import signal
 import sys
 import time
 
-from lamina.local.guest.memory import children, program_of, used
-
 if sys.platform == "linux":
-    from lamina.local.guest import kernel, root
+    from lamina.local.guest import kernel
 
 # The module `typing` costs a third of this process's start, and nothing here needs it at run time.
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _TICK_MILLISECONDS = 20
 _CHUNK = 1 << 16
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Refused(Exception):  # noqa: N818  # an answer rather than an error
@@ -114,13 +116,13 @@ class Watch:
         self.limit = limit
         self.peak = 0
         self.killed_for_memory = False
-        self.program = program_of(child) if contained else child
+        self.program = _program_of(child) if contained else child
 
     def measure(self) -> None:
         """Raise the peak to what is used now, and kill the program when that is more than it may use."""
         if self.program is None:
             return
-        self.peak = max(self.peak, used(self.program))
+        self.peak = max(self.peak, _used(self.program))
         if self.limit is not None and self.peak > self.limit and not self.killed_for_memory:
             self.killed_for_memory = True
             _kill(self.program)
@@ -205,7 +207,7 @@ def _contain(request: StartRequest, plan: RootPlan, telling: int, telling_status
     """Be the first process of the namespace: build the environment, start the program, wait for it; with it goes everything else."""
     try:
         kernel.die_with_parent(signal.SIGKILL)
-        root.build(plan)
+        kernel.build_root(plan)
     except OSError as error:
         os.write(telling, b"R" + str(error.strerror or error).encode())
         os._exit(1)
@@ -272,3 +274,88 @@ def _sweep(child: int) -> None:
             os.wait()
         except ChildProcessError:
             return
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that *pid* started, or adopted, and that have not been waited for."""
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as stream:
+                found += map(int, stream.read().split())
+        except FileNotFoundError:
+            # Kernels may be built without that list; the thread may also just have ended.
+            if not os.path.exists("/proc/self/task/self/children") and os.path.exists(f"/proc/{pid}"):
+                return _children_by_parent(pid)
+        except OSError:
+            continue
+    return found
+
+
+def _children_by_parent(parent: int) -> list[int]:
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as stream:
+                    # The command's name stands in brackets and may hold anything; state and parent follow it.
+                    after = stream.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            if int(after[1]) == parent:
+                found.append(int(name))
+    return found
+
+
+def _program_of(first: int) -> int | None:
+    """Return the program that the namespace's first process started, as the host numbers it."""
+    started = children(first)
+    # Orphans are adopted later and therefore come after it.
+    return started[0] if started else None
+
+
+def _used(pid: int) -> int:
+    """Return bytes: the most that *pid* itself ever held, or what it and its descendants hold now, if that is more."""
+    resident, most = _resident(pid)
+    for descendant in _descendants(pid):
+        resident += _unshared(descendant)
+    return max(resident, most)
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    waiting = children(pid)
+    while waiting:
+        current = waiting.pop()
+        found.append(current)
+        waiting += children(current)
+    return found
+
+
+def _resident(pid: int) -> tuple[int, int]:
+    """Return the current and the highest resident size of *pid*."""
+    current = most = 0
+    try:
+        with open(f"/proc/{pid}/status", "rb") as stream:
+            for line in stream:
+                if line.startswith(b"VmHWM:"):
+                    most = int(line.split()[1]) * 1024
+                elif line.startswith(b"VmRSS:"):
+                    current = int(line.split()[1]) * 1024
+    except OSError:
+        return 0, 0
+    return current, most
+
+
+def _unshared(pid: int) -> int:
+    """Return the resident size of *pid* without what it shares through files and shared memory."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as stream:
+            _, resident, shared, *_ = map(int, stream.read().split())
+    except (OSError, ValueError):
+        return 0
+    return max(0, resident - shared) * _PAGE_BYTES

@@ -79,6 +79,7 @@ def publish(service: Service, directory: Path) -> Published:
     send(job, bucket, plan, reporter=Silent(), stop=Cancellation())
     compose(bucket, job.source)
     (layer,) = made.builds[0].layers
+    assert layer.sha256 is not None
     record(job, bucket, layer.sha256)
     published = Published(project, store, layer, layer.path.read_bytes(), job.source.parts, cloud)
     shutil.rmtree(project / ".lamina")

@@ -22,6 +22,7 @@ from lamina.aws.publish.parts import layout_parts
 from lamina.aws.publish.remote.metadata import ImportStore, read_shared_paths, shared_paths_entry, shared_paths_name
 from lamina.aws.publish.remote_index import group_name, grouped
 from lamina.core.errors import CorruptArchiveError
+from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.core.target import quotas
 from lamina.pipeline.layers import describe_layer, extents
@@ -146,8 +147,7 @@ class BucketStore:
     def _sha256(self, path: Path, digest: str, sparse: SparseZip, *, size: int) -> str | None:
         """Return the SHA-256 of the whole zip, if it is on disk or somebody has recorded it; else ``None``."""
         if sparse.is_whole:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return file_sha256(path)
         content = self._bucket.objects.get(self._bucket.keys.record(digest))
         record = None if content is None else decode_manifest(content)
         if record is None or (record.digest, record.zipped_bytes, record.parts) != (digest, size, sparse.parts):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
-
-import pytest
 
 from built import MINOR
 from coldstart_layers import HANDLER, distribution
 from lamina.coldstart.measure import start
-from lamina.coldstart.profile import imported, record
 from lamina.coldstart.variants import subjects
-from lamina.core.errors import ConfigError
 from lamina.core.store import Store
 from lamina.local.artifacts import read
 from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildOptions
+from lamina.project.profile import record
 from services import make_service
 
 if TYPE_CHECKING:
@@ -34,7 +30,7 @@ def test_only_layer_modules(make_subjects: MakeSubjects) -> None:
     run = start(subject.environment, traced=True)
 
     assert run.trace is not None
-    assert {"dep", "dep.part", "space.inner"} == imported(run.trace)
+    assert {"dep", "dep.part", "space.inner"} == run.trace.layer_modules
 
 
 def test_events(make_subjects: MakeSubjects) -> None:
@@ -43,33 +39,7 @@ def test_events(make_subjects: MakeSubjects) -> None:
     run = start(subject.environment, traced=True, events=[b'{"name": "missing"}', b'{"name": "dep"}'])
 
     assert run.trace is not None
-    assert {"dep"} == imported(run.trace)
-
-
-def test_merged(tmp_path: Path) -> None:
-    """A profile grows, unless it is to be fresh; names are sorted, and the same content is not written again."""
-    record(tmp_path, {"b": frozenset({"y", "x"}), "a": frozenset({"z"})})
-    path = record(tmp_path, {"b": frozenset({"w"})})
-
-    expected = {"version": "1", "functions": {"a": {"modules": ["z"]}, "b": {"modules": ["w", "x", "y"]}}}
-    assert expected == json.loads(path.read_text())
-    before = path.stat().st_ino
-    record(tmp_path, {})
-    assert before == path.stat().st_ino
-    record(tmp_path, {"b": frozenset({"w"})}, fresh=True)
-    assert {"version": "1", "functions": {"b": {"modules": ["w"]}}} == json.loads(path.read_text())
-
-
-def test_unreadable(tmp_path: Path) -> None:
-    """What is no profile is not overwritten, unless it is to be."""
-    path = tmp_path / "lamina-profile.json"
-    path.write_text('{"version": "9"}')
-    with pytest.raises(ConfigError) as raised:
-        record(tmp_path, {})
-
-    assert f"`{path}` is no profile of imports" == str(raised.value)
-    record(tmp_path, {"a": frozenset()}, fresh=True)
-    assert {"version": "1", "functions": {"a": {"modules": []}}} == json.loads(path.read_text())
+    assert {"dep"} == run.trace.layer_modules
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -87,7 +57,7 @@ def test_round_trip(tmp_path: Path) -> None:
         [subject] = subjects(read(project), ())
         run = start(subject.environment, traced=True)
         assert run.trace is not None
-        record(project, {"hello": imported(run.trace)})
+        record(project, {"hello": run.trace.layer_modules})
         return sorted(file.path for file in run.trace.compiled)
 
     assert ["python/alpha/__init__.py", "python/beta.py"] == compiled()
