@@ -8,7 +8,8 @@ import pytest
 
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.target import Target, runtimes
-from lamina.project.config import find_project, load
+from lamina.project.config import load
+from lamina.project.file import find_project
 from lamina.project.service import BytecodeMode, Function, LayerConfig, Overrides
 
 if TYPE_CHECKING:

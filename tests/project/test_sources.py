@@ -12,8 +12,9 @@ import pytest
 
 from lamina.core.errors import PackageError, UnsafeMemberError
 from lamina.core.paths import check_path
+from lamina.project.ignore import IgnoredFile
 from lamina.project.snapshot import Snapshot, take
-from lamina.project.sources import IgnoredFile, SourceTree, fingerprint, walk
+from lamina.project.sources import SourceTree, fingerprint, walk
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from lamina.archive.segment import Segment
     from lamina.archive.zip.zipformat import Member
 
-__all__ = ["are_settled", "shared_paths"]
-
-
 # The fixed fields of a row, and its path: that holds no control character, so it ends where the next row starts.
 _PATH = re.compile(rb"PK\x01\x02.{42}([^\x00-\x1f]*)(?=PK\x01\x02|\Z)", re.DOTALL)
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from lamina.project.service import Function
     from lamina.project.sources import SourceTree
 
-__all__ = ["check_handlers", "defined_names"]
-
 _SHOWN = 8
 
 

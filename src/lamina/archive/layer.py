@@ -26,19 +26,6 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.core.values import Pin
 
-__all__ = [
-    "Composed",
-    "Contribution",
-    "Ending",
-    "Identity",
-    "SegmentSource",
-    "compose",
-    "contributed",
-    "contributions",
-    "ending",
-    "in_order",
-]
-
 PART_BYTES = 5 << 20
 """The least size of every part but the last of a multipart upload (Amazon S3 API reference, "Multipart upload
 limits", 2026-11): what separates large segments from small ones."""

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from lamina.project.service import Function, Service
     from lamina.project.sources import SourceFile, SourceTree
 
-__all__ = ["Packed", "pack", "packages"]
-
 _PROGRAMS = (b"#!", b"\x7fELF")
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from lamina.archive.wheel import WheelArchive
     from lamina.archive.zip.directory import Located
 
-__all__ = ["Outline", "Placed", "Placement", "installed_path", "outline", "place"]
-
 # What tools read about an installed distribution; trimming it breaks plugins, versions and scanners.
 _PROTECTED = ("METADATA", "RECORD", "entry_points.txt", "top_level.txt", "WHEEL")
 _BYTECODE = (".pyc", ".pyo")

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Pin
 
-__all__ = ["RecordRow", "differences", "read_record", "rewritten", "verify_record"]
-
 _FORMAT = re.compile(rb"^Wheel-Version:[ \t]*1\.[0-9]+[ \t]*\r?$", re.MULTILINE)
 _SHOWN_PROBLEMS = 20
 _ALGORITHMS = ("sha256", "sha384", "sha512")

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from lamina.archive.zip.zipformat import Member
 
-__all__ = ["LocalEntry", "RemoteSegment", "SegmentLocation", "decode", "describe", "encode", "rows_between"]
-
 _VERSION = 1
 _PLAIN = {"name": str, "sha256": str, "entries_bytes": int, "crc32": int, "rows": int, "unzipped_bytes": int}
 # What the checks of finished layers read: requirements, and what leads out of the layer. All of it is small.

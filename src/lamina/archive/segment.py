@@ -34,18 +34,6 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
     from lamina.core.values import Wheel
 
-__all__ = [
-    "FORMAT",
-    "Recipe",
-    "Segment",
-    "find_segment",
-    "read_payload",
-    "read_segment",
-    "segment_path",
-    "splice",
-    "write_segment",
-]
-
 FORMAT = 1
 """Number of the archive format. Whatever changes the bytes of a layer for the same lock raises it."""
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["WheelArchive"]
-
 # Pages of the file that were looked at count as this process's memory until it gives them back.
 _MAPPED_BYTES = 4 << 20  # sixteen downloads are verified at once
 

@@ -31,14 +31,6 @@ if TYPE_CHECKING:
     from lamina.project.service import Function, Service
     from lamina.project.sources import SourceTree
 
-__all__ = [
-    "BytecodeChoice",
-    "Closure",
-    "follow",
-    "known_choice",
-    "reach_place",
-]
-
 _AREA = "reach"
 _FORMAT = 1
 

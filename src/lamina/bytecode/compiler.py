@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.interpreter import Interpreter
 
-__all__ = ["Compiled", "Compiler", "Invalidation", "bytecode_path"]
-
 _PROGRAM = Path(__file__).with_name("compile_worker.py")
 _REFUSED, _COMPILED, _NEEDS_FRESH_PROCESS = range(3)
 

@@ -18,8 +18,6 @@ from lamina.core.toml import read_data
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Interpreter", "environment_variable", "find", "magic_number", "search"]
-
 _PROBE_SECONDS = 10
 # Written for Python 2 as well: whatever calls itself `python` may be asked.
 _PROBE = """

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin, Wheel
     from lamina.project.sources import SourceFile
 
-__all__ = ["SourceCode", "WheelCode"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class WheelCode:

@@ -31,19 +31,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Wheel
     from lamina.project.sources import SourceTree
 
-__all__ = [
-    "FUNCTION_ROOT",
-    "LAYER_ROOT",
-    "RECIPE",
-    "Bytecode",
-    "bytecode_key",
-    "bytecode_segment",
-    "compile_sources",
-    "package_bytecode",
-    "read_bytecode",
-    "read_members",
-]
-
 RECIPE = 1
 """Number of the way bytecode is made. Whatever changes its bytes for the same source and interpreter raises it."""
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.store import Store
 
-__all__ = ["Toolchain"]
-
 
 class Toolchain:
     """

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.interpreter import Interpreter
 
-__all__ = ["Worker", "Workers"]
-
 # Requests waiting for each process: enough to keep it busy, few enough to keep memory small.
 _WINDOW = 4
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Problem
 
-__all__ = ["add_errors", "add_problems", "add_warning"]
-
-
 # What `Annotations.add_error` adds (aws-cdk-lib 2.275, 2026-11). It would add a stack trace, too, of which the command `cdk` prints
 # the first line before the error: a place in the machinery between Python and JavaScript.
 _ERROR = "aws:cdk:error"

@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Layer, Package
 
-__all__ = [
-    "lambda_architecture",
-    "lambda_runtime",
-    "layer_in_bucket",
-    "layer_zip",
-    "not_built",
-    "package_zip",
-]
-
 # A warning that code without an object's version is not updated with the object (aws-cdk-lib 2.275, 2026-11).
 _UNVERSIONED = "@aws-cdk/aws-lambda:codeFromBucketObjectVersionNotSpecified"
 _NOT_BUILT = data_path("not-built.zip")

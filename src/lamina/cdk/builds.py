@@ -20,6 +20,7 @@ from lamina.core.reporter import Silent
 from lamina.core.values import Severity
 from lamina.pipeline import report, state
 from lamina.project import config
+from lamina.project.file import find_project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.build import Result
     from lamina.project.service import Service
     from lamina.project.snapshot import Snapshot
-
-__all__ = ["SHARED", "Answer", "Builds", "Problem"]
 
 # What `lamina build` without options asks for; `lamina.pipeline.build.Options` says the same, and takes long to load.
 _NOTHING_ELSE: dict[str, object] = {"runtime": None, "architecture": None, "groups": [], "extras": []}
@@ -78,11 +77,11 @@ class _App:
         self._projects: dict[Path, Path] = {}
 
     def project(self, entry: Path) -> Path:
-        """Return the project at *entry* or above it; raises ConfigError as `config.find_project` does."""
+        """Return the project at *entry* or above it; raises ConfigError as `find_project` does."""
         # Not resolved: a link is how somebody names the project. But `..` would make it look like another one.
         place = Path(os.path.normpath(entry.absolute()))
         if place not in self._projects:
-            self._projects[place] = config.find_project(place)
+            self._projects[place] = find_project(place)
         return self._projects[place]
 
 

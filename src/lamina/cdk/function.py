@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lamina.cdk.options import FunctionKeywords
     from lamina.core.target import Target
 
-__all__ = ["PythonFunction", "live_alias"]
-
 # Each of them makes CDK add a layer (aws-cdk-lib 2.275, 2026-11).
 _LAYERS_BY_OPTION = ("adot_instrumentation", "insights_version", "params_and_secrets")
 _RECOGNIZES_LAYERS = "@aws-cdk/aws-lambda:recognizeLayerVersion"

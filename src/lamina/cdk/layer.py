@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Answer
 
-__all__ = ["PythonLayerVersion", "StackEnvironment"]
-
 # What the placeholders of a bucket's name become has the same letters everywhere.
 _SOMEWHERE = Account(id="123456789012", partition="aws", region="eu-west-1")
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Layer, Package
     from lamina.project.service import Function
 
-__all__ = ["FoundFunction", "FoundLayer", "RequestedTarget", "find_function", "find_layer", "platform"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestedTarget:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from aws_cdk.interfaces import aws_lambda as lambda_references
     from aws_cdk.interfaces import aws_logs as logs_references
 
-__all__ = ["FunctionKeywords"]
-
 
 class FunctionKeywords(TypedDict, total=False):
     """

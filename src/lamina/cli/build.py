@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from lamina.pipeline.build import Result
 
-__all__ = ["EXAMPLE", "HELP", "configure", "run"]
-
 HELP = (
     "Build the layers and function packages of a service from its lock, into `.lamina/`. "
     "What has not changed is not made again. At the root of a repository it builds every service below."
@@ -73,7 +71,7 @@ def _build(arguments: argparse.Namespace, start: Path) -> int:
     from lamina.cli import build_summary
     from lamina.cli.console import Console
     from lamina.pipeline.build import build
-    from lamina.project.config import find_project
+    from lamina.project.file import find_project
 
     project = find_project(start)
     with Console.of(arguments) as console:

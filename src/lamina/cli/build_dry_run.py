@@ -16,6 +16,7 @@ from lamina.pipeline.layers import LayerPlan
 from lamina.pipeline.plan import resolve
 from lamina.pipeline.preflight import estimated_findings
 from lamina.project import config
+from lamina.project.file import find_project
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
@@ -29,12 +30,10 @@ if TYPE_CHECKING:
     from lamina.pipeline.plan import TargetPlan
     from lamina.project.service import Service
 
-__all__ = ["run"]
-
 
 def run(arguments: argparse.Namespace, start: Path) -> int:
     """Say what a build of the service at *start* would fetch and make, with sizes; write nothing into the project; 1 where it could not be deployed."""
-    project = config.find_project(start)
+    project = find_project(start)
     with Console.of(arguments) as console:
         context = BuildContext.open(project, build_options(arguments), reporter=console)
         with context.store.in_use():

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from lamina.pipeline.build import Result
 
-__all__ = ["document", "documents", "lines"]
-
 _LARGEST = 12
 _LEFT_OUT = 3
 _DIGEST_DIGITS = 16

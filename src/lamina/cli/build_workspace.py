@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from lamina.pipeline.workspace import ServiceResult, Workspace
 
-__all__ = ["run"]
-
 _VERSION = "1"
 _SHOWN = 20
 

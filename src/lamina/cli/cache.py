@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from lamina.core.store import Store
 
-__all__ = ["EXAMPLE", "HELP", "configure", "run"]
-
 HELP = "show, verify or clean the store of wheels and segments"
 EXAMPLE = """\
 examples:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from lamina.coldstart.thresholds import Baseline, Verdict
     from lamina.coldstart.variants import EnvironmentOptions
 
-__all__ = ["EXAMPLE", "HELP", "configure", "run", "tell"]
-
 HELP = (
     "Measure the initialisation of functions in fresh processes against their built layers: how long it takes, which distribution "
     "takes it, which modules are compiled because they have no bytecode. The times are this machine's, to be compared with each other."

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from lamina.core.errors import LaminaError
 
-__all__ = ["Console"]
-
 _COLOURS = {"error": "31", "hint": "36", "warning": "33", "note": "2", "bold": "1"}
 
 

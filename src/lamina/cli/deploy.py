@@ -19,10 +19,8 @@ from lamina.core.text import count, megabytes
 if TYPE_CHECKING:
     import argparse
 
-    from lamina.aws.deploy.apply import Creation
+    from lamina.aws.deploy.function_change import Creation
     from lamina.aws.deploy.service import ServiceOutcome, ServicePlan
-
-__all__ = ["EXAMPLE", "HELP", "configure", "run"]
 
 HELP = (
     "Publish the layers of a service, then bring its functions to their new code and layers, in an order that never exceeds Lambda's limit; "
@@ -102,7 +100,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
 
 
 def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
-    from lamina.aws.deploy.apply import Creation
+    from lamina.aws.deploy.function_change import Creation
     from lamina.project import config
 
     if not arguments.create:

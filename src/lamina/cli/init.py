@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from lamina.pipeline.proposal import Proposal
 
-__all__ = ["EXAMPLE", "HELP", "configure", "run"]
-
 HELP = "write `[tool.lamina]` from what the repository shows"
 EXAMPLE = """\
 examples:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lamina.local.environment import FunctionEnvironment
     from lamina.local.invoke import InvocationResult
 
-__all__ = ["EXAMPLE", "HELP", "configure", "find_world", "open_build", "read_event", "run", "warn_of_mode"]
-
 HELP = (
     "Run a function on this machine against its built layers: the real runtime client, Lambda's directories and environment, "
     "the function's memory and timeout. The response goes to stdout, the log to stderr."
@@ -91,7 +89,7 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
     """
     from lamina.local.artifacts import read
     from lamina.pipeline import last_build
-    from lamina.project.config import find_project
+    from lamina.project.file import find_project
 
     project = Path(arguments.project).absolute() if arguments.project else find_project(Path.cwd())
     if not arguments.no_build and last_build.has_changed(project):

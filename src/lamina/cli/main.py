@@ -19,8 +19,6 @@ from lamina.core.errors import ConfigError, LaminaError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMMANDS", "build_parser", "entry_point", "main"]
-
 COMMANDS = {
     "init": "write `[tool.lamina]` from what the repository shows",
     "build": "build the layers and function packages of a service from its lock",

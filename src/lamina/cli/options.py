@@ -10,19 +10,6 @@ if TYPE_CHECKING:
 
     from lamina.pipeline.context import BuildOptions
 
-__all__ = [
-    "add_build",
-    "add_common",
-    "add_plan",
-    "add_regions",
-    "add_runtime",
-    "add_world",
-    "asked",
-    "build_options",
-    "days",
-    "project_of",
-]
-
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every command has."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lamina.aws.prune.service import PrunePlan
     from lamina.aws.publish.destination import Destination
 
-__all__ = ["EXAMPLE", "HELP", "configure", "run"]
-
 HELP = (
     "Say which layer versions nobody needs, and with --apply delete them. Kept are the newest, the young, and every version that a function, "
     "one of its published versions or an alias uses, or that a stack may go back to; also what others published, and what is shared."

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.stage import StagePlan
     from lamina.aws.publish.survey import LayerStep
 
-__all__ = ["EXAMPLE", "HELP", "build_service", "configure", "layer_lines", "run", "write_file"]
-
 HELP = (
     "Publish the layers of a service, after building them. A new version is published exactly when none of the existing "
     "ones has the locked content; only what the bucket does not have yet is uploaded."

@@ -12,8 +12,6 @@ from lamina.core.errors import ConfigError
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["EXAMPLE", "HELP", "configure", "run"]
-
 HELP = (
     "Run a command in the world that a function sees: `python` is the target's interpreter with the layers, the package and the "
     "runtime's own modules, and nothing else. The command keeps the terminal and starts in the project; its exit code is passed on."

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.local.sandbox.server import Sandbox
 
-__all__ = ["EXAMPLE", "HELP", "configure", "run"]
-
 HELP = (
     "Start an emulated AWS on a free port of loopback. With a command it runs that with the environment that makes AWS tools talk to it, and "
     "stops afterwards; without one it prints that environment and runs until it is interrupted."

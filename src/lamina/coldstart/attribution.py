@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owner, Owners
     from lamina.coldstart.trace import Trace, TracedImport
 
-__all__ = ["ModuleShare", "OwnerTime", "modules", "shares"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnerTime:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owner, Owners
     from lamina.coldstart.trace import Trace
 
-__all__ = ["STYLE", "draw", "palette", "standalone", "typical"]
-
 _WIDTH = 1200
 _ROW = 19
 _AXIS = 24

@@ -17,8 +17,6 @@ from typing import Self
 
 from lamina.core.errors import InvokeError
 
-__all__ = ["Limit", "Unavailable", "limited"]
-
 _PERIOD_US = 100_000
 _ROOT = Path("/sys/fs/cgroup")
 _PATIENCE_SECONDS = 2.0

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from lamina.local.environment import FunctionEnvironment, Mode
     from lamina.local.process import Ended
 
-__all__ = ["Measurement", "Run", "Subject", "conduct", "start"]
-
 # Lambda itself gives up after ten; a share of a processor is worth waiting for.
 _PATIENCE_SECONDS = 60.0
 _EXIT_PATIENCE_SECONDS = 2

@@ -26,17 +26,6 @@ if TYPE_CHECKING:
     from lamina.coldstart.traffic import ObservedColdStart
     from lamina.core.reporter import Reporter
 
-__all__ = [
-    "VARIABLE",
-    "ObservedGroup",
-    "Question",
-    "RestartableFunctions",
-    "Sources",
-    "document",
-    "force",
-    "observe",
-]
-
 VARIABLE = "LAMINA_COLDSTART"
 """The variable of a function that is changed to force a cold start; its value means nothing."""
 

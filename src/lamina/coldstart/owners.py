@@ -13,8 +13,6 @@ from lamina.core.names import normalized
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Owner", "Owners"]
-
 _BYTECODE = re.compile(r"(?:(.*)/)?__pycache__/([^/]+?)\.[^/]*\.pyc$")
 _DATA = re.compile(r"[^/]+\.data/(?:purelib|platlib)/")
 

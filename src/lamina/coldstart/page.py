@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owner
     from lamina.coldstart.study import Study
 
-__all__ = ["render"]
-
 _LEAST_MS = 0.05
 
 _STYLE = """

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Difference", "Quartiles"]
-
 _RESAMPLES = 2_000
 _CONFIDENCE = 0.95
 # A bootstrap of three numbers knows nothing that the three do not say themselves.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from lamina.coldstart.thresholds import Circumstances, Verdict
     from lamina.coldstart.trace import File
 
-__all__ = ["BANNER", "VERSION", "Comparison", "Study", "compare", "document"]
-
 VERSION = "1"
 BANNER = "Times of this machine, for comparing with each other: Lambda's own are others, and it also fetches the code before it starts."
 

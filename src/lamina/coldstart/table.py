@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from lamina.coldstart.quantiles import Difference
     from lamina.coldstart.study import Comparison, Study
 
-__all__ = ["lines"]
-
 _LEAST_MS = 0.05
 _NAME = 30
 

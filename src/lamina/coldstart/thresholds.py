@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from lamina.coldstart.measure import Measurement
 
-__all__ = ["Baseline", "Circumstances", "Verdict", "circumstances", "judge_budget", "judge_regression", "read", "write"]
-
 _VERSION = "1"
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from lamina.local.facts import Directories
 
-__all__ = ["File", "ModuleOrigin", "Trace", "TracedImport", "prelude", "read"]
-
 _FUTURE = "from __future__ import annotations\n"
 
 

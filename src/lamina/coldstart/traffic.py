@@ -20,18 +20,6 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.telemetry import ColdStart, LoggedLine
 
-__all__ = [
-    "Group",
-    "LayerLookup",
-    "ObservedColdStart",
-    "Percentiles",
-    "by_version",
-    "cold_starts",
-    "logged",
-    "split",
-    "traced",
-]
-
 _REPORT = re.compile(r"REPORT\s")
 # Of a cold start from a snapshot (SnapStart), and of one without. Tabs separate fields, in some places one space does.
 _RESTORE = re.compile(r"(?<!Billed )Restore Duration:\s*([0-9.]+)\s*ms")

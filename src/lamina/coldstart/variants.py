@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from lamina.local.artifacts import Artifacts
     from lamina.pipeline.context import BuildOptions, TeamStore
 
-__all__ = ["EnvironmentOptions", "at_revision", "needed_by", "subjects", "without"]
-
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["building", "file_sha256", "lock", "lock_shared", "replace_file", "temporary_beside", "try_lock", "writing"]
-
 _LOCK_POLL_SECONDS = 0.05
 _PREFIX = ".lamina-tmp-"
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from dataclasses import Field
 
-__all__ = ["as_dict", "frozen", "replace"]
-
 _Class = TypeVar("_Class")
 _REQUIRED = object()
 

@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["normalized", "path_of"]
-
 
 def normalized(name: str) -> str:
     """Return *name* in its normal form (PEP 503; packaging.python.org, "Names and normalization", read 2026-11)."""

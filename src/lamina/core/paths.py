@@ -14,8 +14,6 @@ from lamina.core.errors import UnsafeMemberError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["PREFIX", "Clash", "check_path", "clashes", "flaw", "flawless", "printable"]
-
 PREFIX = "python/"
 """Where Lambda looks for a Python layer's modules (AWS, "Working with layers for Python Lambda functions", 2026-11)."""
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Sha256
 
-__all__ = ["Store", "default_root"]
-
 # Windows cannot tell a file that is about to be renamed from one whose writer was killed, so only age does.
 _WINDOWS_LEFTOVER_SECONDS = 86_400
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from packaging.markers import Environment
     from packaging.tags import Tag
 
-__all__ = ["Architecture", "Preinstalled", "Quotas", "Runtime", "Target", "quotas", "runtimes"]
-
 
 class Architecture(StrEnum):
     """An instruction set, as Lambda spells it."""

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["count", "megabytes", "table"]
-
 
 def megabytes(size: int) -> str:
     """Return *size* bytes as people read them: kB below a megabyte, else MB with two decimals (powers of ten)."""

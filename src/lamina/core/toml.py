@@ -7,8 +7,6 @@ from typing import Any
 
 import rtoml
 
-__all__ = ["data_path", "parse", "read_data"]
-
 
 def parse(text: str) -> dict[str, Any]:
     """

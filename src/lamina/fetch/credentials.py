@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import netrc
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Credentials", "Login"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Login:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin
     from lamina.fetch.index import PackageIndex
 
-__all__ = ["download"]
-
 _CHUNK = 1 << 17
 # Where the lock tells no size: the most that a zip without zip64 can be, and that is refused later anyway.
 _MOST_BYTES = (1 << 32) - 1

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from lamina.fetch.credentials import Credentials, Login
 
-__all__ = ["Attempts", "BrokenTransferError", "Client", "extent"]
-
 _REDIRECTS = 10
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _DENIED = frozenset({401, 403})

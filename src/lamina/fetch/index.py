@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from lamina.fetch.pages import Pages
     from lamina.fetch.settings import IndexSettings, IndexSource
 
-__all__ = ["PackageIndex"]
-
 _AREA = "index"
 _FORMAT = 1
 

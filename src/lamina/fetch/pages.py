@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from lamina.fetch.settings import IndexSource
 
-__all__ = ["Pages"]
-
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin
     from lamina.fetch.index import PackageIndex
 
-__all__ = ["WheelProvider", "fetch"]
-
 
 class WheelProvider:
     """The wheels of one build, each fetched or built when a stage first needs it."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin
     from lamina.fetch.index import PackageIndex
 
-__all__ = ["Tail", "fetch_tails"]
-
 # Of 40 usual wheels, three have a central directory that is longer (measured 2026-11).
 _UNKNOWN_SIZE_BYTES = 64 << 10
 _LEAST_BYTES = 16 << 10

@@ -23,8 +23,6 @@ from lamina.fetch.urls import split_userinfo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["IndexSettings", "IndexSource", "read_pip", "read_settings"]
-
 _PIP_SECTIONS = ("global", "install")
 _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "cert")
 

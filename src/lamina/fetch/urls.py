@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Pin
 
-__all__ = ["Origin", "is_remote", "local_path", "origin", "redacted", "split_userinfo"]
-
 _PORTS = {"http": 80, "https": 443}
 
 Origin = tuple[str, str, int]

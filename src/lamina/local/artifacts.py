@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from lamina.project.functions import Setting
     from lamina.project.service import Service
 
-__all__ = ["Artifacts", "function_of", "read"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifacts:

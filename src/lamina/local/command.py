@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from lamina.local.environment import FunctionEnvironment
     from lamina.local.guest.request import StartRequest
 
-__all__ = ["CommandResult", "run_command"]
-
 # What a terminal program needs to know about the terminal, and nothing about the host.
 _TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 

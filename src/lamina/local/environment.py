@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from lamina.local.process import Process
     from lamina.project.service import Function
 
-__all__ = ["FunctionEnvironment", "Home", "Mode", "additional_variables", "home_of", "prepare"]
-
 _PROBE_SECONDS = 10
 _PROBE = """
 import json, os, site, sys

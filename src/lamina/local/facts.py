@@ -8,8 +8,6 @@ from functools import cache
 
 from lamina.core.toml import read_data
 
-__all__ = ["Directories", "Facts", "Limits", "Variable", "facts"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Directories:

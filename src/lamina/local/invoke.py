@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from lamina.local.environment import FunctionEnvironment, Mode
 
-__all__ = ["ExecutionEnvironment", "InvocationResult", "invoke"]
-
 _MB = 1_048_576
 _EXIT_PATIENCE_SECONDS = 2
 _NO_MODULE = re.compile(r"No module named '([^'.]+)")

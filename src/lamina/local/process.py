@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from lamina.local.guest.request import StartRequest
 
-__all__ = ["Ended", "Process", "RefusedError"]
-
 _SOURCES = Path(__file__).parent.parent.parent
 _SUPERVISOR = """
 import sys

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from email.message import Message
     from io import BufferedIOBase
 
-__all__ = ["Failure", "FunctionError", "Response", "error_document", "read_body", "too_large"]
-
 _CHUNK = 1 << 16
 
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from lamina.local.process import Ended
 
-__all__ = ["Event", "RuntimeApi"]
-
 _ROOT = "/2018-06-01/runtime/"
 _ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 _ERROR_BODY = "Lambda-Runtime-Function-Error-Body"

@@ -23,8 +23,6 @@ from lamina.local.unpack import making
 if TYPE_CHECKING:
     from lamina.bytecode.interpreter import Interpreter
 
-__all__ = ["provide"]
-
 # The client and what it imports, by distribution name.
 _DISTRIBUTIONS = ("awslambdaric", "simplejson", "snapshot-restore-py")
 _COMPILE_SECONDS = 60

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lamina.local.guest.request import StartRequest
     from lamina.local.process import Ended
 
-__all__ = ["RuntimeProcess", "exit_words"]
-
 
 class RuntimeProcess:
     """A function's process and the Runtime API it talks to. A context manager: on exit both are gone."""

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Layer, Package
 
-__all__ = ["making", "remove_unused", "unpack"]
-
 _CHUNK = 1 << 20
 # A tree that nobody has used for so long is removed when another is made.
 _UNUSED_SECONDS = 14 * 86_400

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lamina.lock.types import LockFile
     from lamina.project.service import LayerConfig
 
-__all__ = ["CachedSelection", "keep", "recall"]
-
 _AREA = "selections"
 _FORMAT = 1
 

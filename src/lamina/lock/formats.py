@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
 
-__all__ = ["READERS", "closer", "find", "read"]
-
 
 def _uv(request: Request) -> Lock:
     from lamina.lock import uvlock

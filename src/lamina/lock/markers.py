@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from packaging.markers import Environment
 
-__all__ = ["holds", "parse_marker"]
-
 # Both operands are literals, so text is enough; the marker's own grammar checks the rest.
 _EXTRA = re.compile(r"""\bextra\s*(==|!=)\s*(['"])([^'"]*)\2""")
 

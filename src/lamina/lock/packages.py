@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from lamina.lock.types import Request
 
-__all__ = ["Hashed", "Packages"]
-
 # One request per project, each mostly waiting.
 _REQUESTS_AT_ONCE = 8
 

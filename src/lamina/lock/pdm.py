@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     _Rows = Sequence[LockTable]
     """The rows of one package: its extras are rows of their own, whose name and version are the same."""
 
-__all__ = ["read"]
-
 _COMMAND = "pdm lock"
 _DEFAULT = "default"
 _ROOT = "${PROJECT_ROOT}"

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from packaging.specifiers import SpecifierSet
 
-__all__ = ["PdmProject", "load"]
-
 # What names its place without a requirement's grammar: `-e file:///${PROJECT_ROOT}/shared#egg=shared`.
 _EDITABLE = re.compile(r"^-e\s+\S*?#egg=([A-Za-z0-9._-]+)|^-e\s+\S*?([A-Za-z0-9._-]+)/?$")
 

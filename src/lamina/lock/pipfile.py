@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from lamina.lock.types import Request
 
-__all__ = ["read"]
-
 _COMMAND = "pipenv lock"
 _SPECIFICATION = 6
 _MAIN = "default"

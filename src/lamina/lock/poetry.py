@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from lamina.lock.resolve import Want
     from lamina.lock.types import Request
 
-__all__ = ["read"]
-
 _COMMAND = "poetry lock"
 _MAIN = "main"
 _DIRECT = ("directory", "file", "url", "git", "hg", "svn")

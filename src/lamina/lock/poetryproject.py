@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from lamina.lock.pyproject import Manifest
 
-__all__ = ["PoetryProject", "dependencies", "load"]
-
 _LEGACY_KEYS = ("dependencies", "source", "extras", "dev-dependencies")
 _DIRECT = ("path", "url", "git", "file")
 

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-__all__ = ["Constraint", "parse"]
-
 _CLAUSE = re.compile(r"(~=|===|==|!=|<>|<=|>=|<|>|=|\^|~)?\s*v?((?:[^\s,=<>!~^]|!(?!=))+)")
 
 

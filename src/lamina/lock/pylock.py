@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lamina.lock.pyproject import Manifest
     from lamina.lock.types import Request
 
-__all__ = ["read"]
-
 
 def read(request: Request) -> Lock:
     """

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["Manifest", "load", "origin_of"]
-
 _REFERENCES = ("rev", "tag", "branch")
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from lamina.lock.types import LockFile
 
-__all__ = ["LayoutError", "LockTable", "load", "sha256_of", "worded", "written_by"]
-
 _T = TypeVar("_T")
 _KINDS: dict[type, str] = {
     str: "a string",

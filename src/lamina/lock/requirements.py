@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from lamina.lock.types import Request
 
-__all__ = ["read"]
-
 _COMMAND = "pip-compile --generate-hashes"
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 

@@ -20,8 +20,6 @@ from lamina.lock import validation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["RequirementLine", "Requirements", "parse"]
-
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTION = re.compile(r"^(--?[a-zA-Z][a-z-]*)(?:\s*=\s*|\s+|(?<=^-[a-z])(?=\S)|$)(.*)$")

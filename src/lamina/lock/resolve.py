@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.lock.types import Request
 
-__all__ = ["Dependency", "LockedProject", "LockedVersion", "Want", "anything", "reach"]
-
 
 def anything(version: str) -> bool:  # noqa: ARG001 - what takes any version looks at none
     """Return that *version* will do."""

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Source
     from lamina.lock.types import Lock
 
-__all__ = ["select"]
-
 _Artifact: TypeAlias = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
 
 _SAFE_FILENAME = re.compile(r"[\w.+!-]+\.whl")

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from lamina.lock.reading import LockTable
     from lamina.lock.types import Request
 
-__all__ = ["refuse", "refuse_pins", "refuse_uv"]
-
 # Minors far enough in both directions for any bound that a project may set.
 _MINORS = ("2.7", *(f"3.{minor}" for minor in range(6, 25)), "4.0")
 

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
 
 
-__all__ = ["IndexFile", "IndexFiles", "Lock", "LockFile", "Request"]
-
-
 @frozen
 class IndexFile:
     """One file that an index offers for a locked version."""

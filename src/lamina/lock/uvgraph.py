@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from lamina.lock.reading import LockTable
     from lamina.lock.types import Request
 
-__all__ = ["reach"]
-
 
 @frozen
 class ConflictItem:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from lamina.lock.types import LockFile, Request
 
-__all__ = ["read"]
-
 _FORMAT = 1
 _COMMAND = "uv lock"
 _LOCAL = ("virtual", "editable", "directory")

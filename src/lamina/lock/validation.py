@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from lamina.lock.poetryversions import Constraint
     from lamina.lock.types import Request
 
-__all__ = [
-    "hash_missing",
-    "names_known",
-    "one_version_each",
-    "python_fits",
-    "some_environment_fits",
-    "with_credentials",
-    "without_credentials",
-]
-
 
 def python_fits(requires_python: SpecifierSet | Constraint | None, target: Target, *, subject: str) -> None:
     """Raise `LockError` unless *subject*, such as a lock's path in backticks, takes the target's Python."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin, Selection
     from lamina.project.service import LayerConfig
 
-__all__ = ["apportion"]
-
 
 def apportion(
     layers: Sequence[LayerConfig], selections: Mapping[str, Selection], *, everywhere: Collection[str] = ()

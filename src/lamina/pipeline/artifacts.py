@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
     from lamina.project.sources import SourceTree
 
-__all__ = ["ArtifactProvider"]
-
 
 class ArtifactProvider:
     """Where the stages of a build get wheels, sources and segments for one target; a context manager."""

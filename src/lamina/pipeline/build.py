@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.plan import BuildPlan, TargetPlan
     from lamina.project.snapshot import Observation
 
-__all__ = ["Result", "apply", "build"]
-
 
 @frozen
 class Result:

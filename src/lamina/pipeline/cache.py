@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
 
-__all__ = ["Area", "Damage", "Removed", "clean", "measure", "verify"]
-
 _WHEELS = "wheels"
 _PARTIAL = "partial"
 # What belongs to processes that may be alive: not content, and cleaned up by the store itself.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.layers import LayerPlan
     from lamina.project.service import Service
 
-__all__ = ["BuildContext", "BuildOptions", "RemoteStore", "TeamStore"]
-
 _NO_OVERRIDES = Overrides()
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.layers import LayerDraft
     from lamina.pipeline.plan import TargetPlan
 
-__all__ = ["DistributionEstimate", "Estimate", "estimate"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistributionEstimate:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.build import Result
     from lamina.pipeline.context import BuildOptions, TeamStore
 
-__all__ = ["has_changed", "last_options", "repeat"]
-
 
 def last_options(project: Path) -> BuildOptions:
     """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""

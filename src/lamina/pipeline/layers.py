@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.previous import Previous
     from lamina.project.service import LayerConfig
 
-__all__ = ["LayerDraft", "LayerPlan", "compose_layer", "describe_layer", "extents"]
-
 
 @frozen
 class LayerDraft:

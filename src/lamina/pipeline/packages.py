@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
     from lamina.project.sources import SourceTree
 
-__all__ = ["PackagePlan", "pack_functions", "plan_packages"]
-
 _FORMAT = 1
 
 

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from lamina.project.service import LayerConfig, Service
     from lamina.project.sources import SourceTree
 
-__all__ = ["BuildPlan", "TargetPlan", "closure_of", "complete", "resolve"]
-
 
 @frozen
 class TargetPlan:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.estimate import Estimate
     from lamina.pipeline.plan import TargetPlan
 
-__all__ = ["estimated_findings", "preflight_findings"]
-
 # Wheels inflate by a factor of two to ten, and services' closures by about three: less than a quarter of the limit to
 # download is not worth the extra requests, and the finished layer is measured anyway.
 _LIKELY_RATIO = 4

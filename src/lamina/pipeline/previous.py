@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.core.values import Build, Layer, Package, Pin
 
-__all__ = ["Previous", "changes"]
-
 
 @frozen
 class Previous:

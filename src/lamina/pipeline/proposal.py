@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Runtime
 
-__all__ = ["Proposal", "propose", "write"]
-
 _PYPROJECT = "pyproject.toml"
 _STANDALONE = "lamina.toml"
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["BUILD_FILE", "BUILD_NAME", "OUTPUT_DIRECTORY", "VERSION", "document", "encode", "place_of", "read"]
-
 VERSION = "1"
 OUTPUT_DIRECTORY = ".lamina"
 _LIMITS = ("unzipped_bytes", "direct_upload_bytes", "console_bytes", "layers")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["STATE_FILE", "STATE_NAME", "as_left", "intact", "locate", "recall", "remember", "sources"]
-
 STATE_NAME = "state.json"
 STATE_FILE = f".lamina/{STATE_NAME}"
 _BUILD_FILE = ".lamina/build.json"

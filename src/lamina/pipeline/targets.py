@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Layer
 
-__all__ = ["TargetDeduplication"]
-
 
 class TargetDeduplication:
     """The layers that targets of one build have in common. Methods may be called from several threads at once."""

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.context import BuildOptions, TeamStore
     from lamina.project.members import Members
 
-__all__ = ["ServiceResult", "Workspace", "build", "find", "recall"]
-
 # What is below these is made by tools, or belongs to other projects, and may hold copies of services.
 _SKIPPED = frozenset({"__pycache__", "build", "cdk.out", "dist", "node_modules", "site-packages", "venv"})
 # Deep enough for `areas/payments/services/orders`; a search that somebody starts at the wrong place should end.

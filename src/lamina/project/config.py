@@ -15,7 +15,7 @@ from lamina.core.frozen import replace
 from lamina.core.names import normalized
 from lamina.core.target import Architecture, Target, runtimes
 from lamina.project import members
-from lamina.project.file import find_project, read
+from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
 from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, Overrides, SdkPolicy, Service
 from lamina.project.table import Table, did_you_mean, outside
@@ -23,8 +23,6 @@ from lamina.project.table import Table, did_you_mean, outside
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-__all__ = ["find_project", "load", "section"]
 
 _WILDCARDS = frozenset("*?[")
 _NOTHING = Overrides()

@@ -15,8 +15,6 @@ from lamina.project.ignore import GitIgnore, rule_for
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Discovery", "Handler", "discover"]
-
 # The names that AWS's own examples, and most templates, give to handlers.
 _HANDLER_NAMES = ("lambda_handler", "handler")
 # A function is not called what every other one could be called, but after the directory it is in.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["ConfigFile", "configures", "find_project", "read", "tools"]
-
 _PYPROJECT = "pyproject.toml"
 _STANDALONE = "lamina.toml"
 

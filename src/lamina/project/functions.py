@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
-__all__ = ["DEFAULT_LAYER", "Setting", "read_functions", "read_layers", "setting"]
-
 DEFAULT_LAYER = "common"
 """The one layer of a service that configures none."""
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from pathspec import GitIgnoreSpec
 
-__all__ = ["GitIgnore", "Glob", "IgnoreRule", "IgnoredFile", "Include", "rule_for"]
-
 _WILDCARDS = frozenset("*?[")
 # A line of `.gitignore` that names a path, with `*` and `?` at most.
 _SIMPLE = re.compile(r"/?(?:(?!\*\*)[^\s/\\!\[])(?:(?!\*\*|//)[^\s\\\[])*")

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from lamina.project.file import ConfigFile
 
-__all__ = ["Members", "configured", "is_service", "of_uv", "refuse"]
-
 _KEY = "workspace"
 
 

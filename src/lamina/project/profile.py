@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["PROFILE", "read", "record"]
-
 PROFILE = "lamina-profile.json"
 _VERSION = "1"
 

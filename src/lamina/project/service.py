@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
 
-__all__ = ["BytecodeMode", "Function", "LayerConfig", "LocalMode", "Overrides", "SdkPolicy", "Service"]
-
 
 class BytecodeMode(Enum):
     """Which modules of a layer are compiled ahead."""

@@ -19,8 +19,6 @@ from lamina.core.files import file_sha256
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Observation", "Snapshot", "observe", "take"]
-
 # FAT keeps modification times in steps of two seconds, the coarsest file system there is.
 _GRAIN_NS = 2_000_000_000
 

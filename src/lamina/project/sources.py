@@ -33,8 +33,6 @@ from lamina.project.snapshot import Observation, Snapshot, observe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["IgnoredFile", "SourceFile", "SourceTree", "fingerprint", "walk"]
-
 
 @frozen
 class SourceFile:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Table", "did_you_mean", "outside"]
-
 # In this order, because a boolean is an integer to Python and not to TOML.
 _KINDS: tuple[tuple[type, str], ...] = (
     (bool, "a boolean"),

@@ -12,8 +12,9 @@ import pytest
 from aws.fakes import Cloud, FakeObjects, Killed
 from aws.lambdafakes import FakeFunctions, code, digest, unzipped
 from lamina.aws.api.functions import Settings
-from lamina.aws.deploy.apply import Creation, Deployment, DeployOutcome, Patience
+from lamina.aws.deploy.apply import Deployment, DeployOutcome
 from lamina.aws.deploy.config import DeployConfig
+from lamina.aws.deploy.function_change import Creation, Patience
 from lamina.aws.deploy.plan import (
     DesiredFunction,
     DesiredLayerVersion,

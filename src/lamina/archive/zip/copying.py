@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     Buffer = bytes | memoryview | bytearray
 
-__all__ = ["Gather", "HashedFile", "keep", "read_at", "read_pieces", "write_all"]
-
 # Small enough for a buffer to stay near the processor, and so many that neither thread waits for the other.
 _HASHED_BYTES = 256 << 10
 _BUFFERS = 6

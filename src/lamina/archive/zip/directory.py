@@ -30,17 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = [
-    "TAIL_BYTES",
-    "Located",
-    "Span",
-    "locate_directory",
-    "members",
-    "raw_directory",
-    "read_directory",
-    "read_rows",
-]
-
 _MAX_COMMENT = 0xFFFF
 _ZIP64_LOCATOR = struct.Struct("<4sLQL")
 """Signature, disk of the zip64 end record, its offset, number of disks."""

@@ -28,16 +28,6 @@ from lamina.core.paths import clashes, flaw, flawless, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "DATA_DESCRIPTOR",
-    "after_descriptor",
-    "check_end_record",
-    "check_local_header",
-    "check_rows",
-    "check_unicode_path",
-    "misplaced",
-]
-
 DATA_DESCRIPTOR = 1 << 3
 """The flag of a member whose sizes and CRC-32 stand behind its payload."""
 _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13  # the member, strongly, or its header

@@ -15,8 +15,6 @@ from lamina.core.errors import CorruptArchiveError, SuspiciousSizeError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["PIECE_BYTES", "inflate", "inflate_small"]
-
 PIECE_BYTES = 1 << 20
 """The most that one piece holds, compressed or not."""
 

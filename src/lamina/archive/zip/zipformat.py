@@ -18,29 +18,6 @@ from lamina.core.paths import check_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = [
-    "DEFLATED",
-    "DIRECTORY_ROW",
-    "END",
-    "LOCAL_HEADER",
-    "MAX_BYTES",
-    "MAX_ROWS",
-    "STORED",
-    "EndRecord",
-    "Entry",
-    "Member",
-    "Row",
-    "WrittenZip",
-    "compress",
-    "directory_row",
-    "encode",
-    "end_of_directory",
-    "headers",
-    "own_rows",
-    "rebase",
-    "write_sorted",
-]
-
 STORED = 0
 DEFLATED = 8
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from lamina.aws.api.s3 import Objects
     from lamina.aws.api.ssm import Parameters
 
-__all__ = ["Account", "Services"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from botocore.exceptions import BotoCoreError, ClientError
 
-__all__ = ["Call", "Caller", "failed", "pages", "whole"]
-
 _ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.2
 _PARTIAL_ATTEMPTS = 4

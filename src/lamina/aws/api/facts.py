@@ -12,8 +12,6 @@ from typing import Any
 
 from lamina.core.toml import read_data
 
-__all__ = ["actions", "calls_per_second", "fits", "meaning", "unsettled_stack_statuses"]
-
 
 @cache
 def actions(service: str, operation: str) -> tuple[str, ...]:

@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.errors import Call
 
-__all__ = [
-    "LATEST",
-    "AliasState",
-    "FunctionState",
-    "Functions",
-    "LambdaFunctions",
-    "NewFunction",
-    "S3Code",
-    "Settings",
-    "Storage",
-    "Zip",
-    "code_parameters",
-    "unversioned",
-]
-
 LATEST = "$LATEST"
 """The version of a function that can be changed."""
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lamina.aws.api.errors import Call
     from lamina.aws.api.layers import LayerVersion
 
-__all__ = ["Attachment", "AwsInventory", "Inventory", "Pace", "UnsettledStack"]
-
 _LAYER_ARN = re.compile(r"arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:layer:[A-Za-z0-9_-]+")
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from lamina.aws.api.errors import Call
     from lamina.aws.api.functions import Zip
 
-__all__ = ["Grant", "LambdaLayers", "LayerVersion", "Layers", "Publication", "PublishedVersion"]
-
 _MISSING = frozenset({"missing"})
 _CONFLICT = frozenset({"conflict"})
 

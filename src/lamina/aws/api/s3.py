@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.errors import Caller
 
-__all__ = ["BucketState", "CopySource", "Listed", "Objects", "S3Bucket", "SentPart", "Stored", "Unfinished"]
-
 _MISSING = frozenset({"missing"})
 _PRESENT = frozenset({"present"})
 # What is gone is answered otherwise than what changed, and means the same here.

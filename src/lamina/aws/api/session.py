@@ -17,8 +17,6 @@ from lamina.aws.api.s3 import S3Bucket
 from lamina.aws.api.ssm import StoredParameters
 from lamina.core.errors import ConfigError, MissingExtraError
 
-__all__ = ["Access", "AwsServices", "CallObserver"]
-
 _ATTEMPTS = 5
 """Of each call, where the AWS configuration does not say how many."""
 _CONNECT_SECONDS = 10

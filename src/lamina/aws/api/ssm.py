@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from lamina.aws.api.errors import Call
 
-__all__ = ["Parameters", "StoredParameters"]
-
 _MISSING = frozenset({"missing"})
 
 

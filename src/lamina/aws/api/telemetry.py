@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.errors import Call
 
-__all__ = ["ColdStart", "DeployedFunction", "DeployedFunctions", "Invoked", "LoggedLine", "Logs", "XRay", "cold_starts"]
-
 _MISSING = frozenset({"missing"})
 _POLL_SECONDS = 1.0
 _ATTEMPTS = 300

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.bucket import Bucket
     from lamina.core.reporter import Reporter
 
-__all__ = ["Creation", "DeployOutcome", "Deployment", "Patience"]
-
 _WORKERS = 4
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from lamina.aws.publish.bucket import Bucket
 
-__all__ = ["CodeUploader"]
-
 
 class CodeUploader:
     """Sends zips to where Lambda takes them from. Methods may be called from several threads at once, for different zips."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from lamina.project.table import Table
 
-__all__ = ["DEFAULT_ALIAS", "DeployConfig", "load"]
-
 DEFAULT_ALIAS = "live"
 """Moved where it exists, if no other is configured."""
 _NAMES = ("service", "function")

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.values import Package
 
-__all__ = ["Creation", "FunctionChange", "Patience"]
-
 _ATTEMPTS = 3
 _DEFAULT_SIZES = (128, 3)
 """Lambda developer guide, "Create function": MB and seconds (read 2026-11-23)."""

@@ -23,25 +23,6 @@ from lamina.aws.api.functions import LATEST, AliasState, FunctionState, Settings
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = [
-    "Action",
-    "CreateFunction",
-    "DesiredFunction",
-    "DesiredLayerVersion",
-    "DetachLayers",
-    "Found",
-    "KeepFunction",
-    "LatestState",
-    "Update",
-    "UpdateCode",
-    "UpdateFunction",
-    "UpdateSettings",
-    "attach",
-    "order",
-    "plan",
-    "states",
-]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DesiredLayerVersion:

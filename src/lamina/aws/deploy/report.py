@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lamina.aws.deploy.plan import Update
     from lamina.aws.deploy.survey import FunctionStep
 
-__all__ = ["deployed_rows", "migration", "planned", "planned_rows"]
-
 
 def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[str]:
     """Yield the lines that say what is to happen in *account*; functions that stay as they are share one."""

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.deploy.apply import Creation, DeployOutcome
+    from lamina.aws.deploy.apply import DeployOutcome
     from lamina.aws.deploy.config import DeployConfig
+    from lamina.aws.deploy.function_change import Creation
     from lamina.aws.deploy.plan import DesiredFunction
     from lamina.aws.deploy.survey import FunctionStep
     from lamina.aws.publish.apply import Published
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.zip_source import LayerJob
     from lamina.core.reporter import Reporter
     from lamina.core.values import Build
-
-__all__ = ["ServiceDeployment", "ServiceOutcome", "ServicePlan", "load", "select"]
 
 
 def load(project: Path) -> tuple[PublishConfig, DeployConfig]:

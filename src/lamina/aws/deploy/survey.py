@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.desired import DesiredLayer
     from lamina.core.values import Build, Package
 
-__all__ = ["FunctionStep", "backup", "desired_functions", "layer_arn", "replan", "survey"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FunctionStep:

@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.manifest import Record
     from lamina.core.reporter import Reporter
 
-__all__ = [
-    "PruneSurvey",
-    "Pruned",
-    "UnneededObjects",
-    "delete_objects",
-    "delete_versions",
-    "kept_digests",
-    "survey",
-    "survey_objects",
-]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PruneSurvey:

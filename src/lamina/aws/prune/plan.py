@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.naming import Keys
 
-__all__ = ["Action", "DeleteVersion", "KeepVersion", "RetentionRules", "left_over", "plan", "unneeded"]
-
 _DAY_SECONDS = 86_400
 LEAST_OBJECT_SECONDS = float(_DAY_SECONDS)
 """A younger object may belong to a layer that is being published."""

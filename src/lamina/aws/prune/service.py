@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.destination import Destination
     from lamina.core.reporter import Reporter
 
-__all__ = ["SPARED", "PrunePlan", "layer_names", "plan_everywhere", "survey_buckets"]
-
 SPARED = "came into use meanwhile"
 """Why a version was kept that the plan would have deleted."""
 _VERSION = "1"

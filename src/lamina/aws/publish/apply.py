@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.upload import UploadPlan
     from lamina.core.reporter import Reporter
 
-__all__ = ["Published", "apply"]
-
 _LEASES = Leases()
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from lamina.aws.api.s3 import Objects, SentPart
     from lamina.aws.publish.naming import Keys
 
-__all__ = ["Bucket", "in_parallel"]
-
 _WORKERS = 8
 _RANGE_BYTES = 8 << 20
 

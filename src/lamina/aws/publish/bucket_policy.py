@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from lamina.aws.api.account import Account
     from lamina.aws.publish.bucket import Bucket
 
-__all__ = ["check", "ready_policy"]
-
 # Lambda developer guide, "Self-managed S3 code storage" (read 2026-11-23).
 _PRINCIPAL = "lambda.amazonaws.com"
 _ACTIONS = ("s3:GetObject", "s3:GetObjectVersion")

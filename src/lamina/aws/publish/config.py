@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from lamina.project.table import Table
 
-__all__ = ["PublishConfig", "load", "template"]
-
 _LAYER_NAMES = ("service", "layer", "runtime", "architecture")
 _PLACES = ("account", "region", "partition")
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.config import PublishConfig
     from lamina.core.values import Build, Layer
 
-__all__ = ["DesiredLayer", "desired_layers"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DesiredLayer:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lamina.aws.api.session import CallObserver
     from lamina.aws.publish.config import PublishConfig
 
-__all__ = ["Cancellation", "Destination", "collect", "connect", "everywhere"]
-
 _Result = TypeVar("_Result")
 
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.survey import LayerStep
     from lamina.core.reporter import Reporter
 
-__all__ = ["Leases", "publish", "same_versions"]
-
 _ATTEMPTS = 5
 _FIRST_WAIT_SECONDS = 0.2
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from lamina.aws.publish.desired import DesiredLayer
 
-__all__ = ["Record", "Recorded", "decode", "encode", "is_of"]
-
 _VERSION = "1"
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.core.values import Distribution
 
-__all__ = ["Keys", "describe", "digest_in", "fill", "layer_name", "placeholders", "plain_runtime"]
-
 _MARK = "lamina:"
 _DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
 _OWN_KEY = re.compile(

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.zip_source import LayerZip
     from lamina.core.reporter import Reporter
 
-__all__ = ["ExistingRange", "NewRange", "PartCopy", "PreviousUpload", "copy_part", "plan_part_copies", "plan_part_copy"]
-
 # An upload is several requests, one after the other: over most lines they take longer than to send half of that.
 _WORTH_BYTES = 1 << 20
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from lamina.core.target import Quotas
     from lamina.core.values import Extent
 
-__all__ = ["Part", "PartLayout", "layout_parts"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.manifest import Record
     from lamina.aws.publish.upload import UploadPlan
 
-__all__ = ["Action", "KeepLayer", "LayerState", "PublishLayer", "matching", "plan"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerState:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.parts import PartLayout
     from lamina.core.values import Layer
 
-__all__ = ["RemoteIndex", "group", "group_name", "grouped", "index_entries", "unwrap", "wrap"]
-
 _MARK = b"lamina directory 1"
 _MOST_STORED = 16 << 20
 _MOST_BYTES = 64 << 20

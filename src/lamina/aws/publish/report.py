@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.stage import StagedUpload, StagePlan
     from lamina.aws.publish.survey import LayerStep
 
-__all__ = ["VERSION", "document", "environment", "plan_document", "stage_document", "staged_document"]
-
 VERSION = "1"
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.zip_source import LayerJob
     from lamina.core.reporter import Reporter
 
-__all__ = ["StagePlan", "StagedUpload", "plan_stage", "stage"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagePlan:

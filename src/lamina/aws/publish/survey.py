@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.plan import Action
     from lamina.aws.publish.zip_source import LayerJob
 
-__all__ = ["LayerStep", "candidates", "survey"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerStep:

@@ -31,18 +31,6 @@ if TYPE_CHECKING:
     from lamina.aws.publish.zip_source import LayerJob, LayerZip
     from lamina.core.reporter import Reporter
 
-__all__ = [
-    "UploadPlan",
-    "compose",
-    "is_composed",
-    "plan_upload",
-    "record",
-    "send",
-    "send_parts",
-    "stored_parts",
-    "verify",
-]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UploadPlan:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.values import Layer
 
-__all__ = ["LayerJob", "LayerZip", "MetadataSource", "SparseLayerZip", "Window"]
-
 _BUFFER_BYTES = 1 << 20
 
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from lamina.aws.api.s3 import Objects
     from lamina.core.reporter import Reporter
 
-__all__ = ["SharedStore", "StoreEntry", "TracedStore", "split_url"]
-
 _VERSION = "1"
 _WORKERS = 4
 _MOST_ENTRIES = 5000

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.context import BuildContext
     from lamina.project.service import Service
 
-__all__ = ["team_store"]
-
 
 @contextmanager
 def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext]:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.store import Store
 
-__all__ = ["Code", "ModuleIndex", "Scanner", "index_place", "is_index", "reachable"]
-
 AREA = "imports"
 _PROGRAM = Path(__file__).with_name("scan.py")
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from lamina.bytecode.imports.rules import ImportRule
     from lamina.bytecode.imports.scan import ImportStatement, Scan
 
-__all__ = ["Module", "Reachable", "Reached", "module_name", "resolve"]
-
 _SUFFIXES = (".abi3.so", ".so")
 
 

@@ -6,8 +6,6 @@ from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.core.toml import data_path, read_data
 
-__all__ = ["FIRST_PARTY", "RECIPE", "ImportRule", "rules", "version"]
-
 _DATA = "dynamic_imports.toml"
 
 

@@ -27,8 +27,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["ImportStatement", "Scan", "decode", "scan", "scan_extension"]
-
 _DYNAMIC = re.compile(
     rb"import_module|__import__|__getattr__|entry_points|lazy_loader|find_spec|LazyLoader|resolve_name|lazy_import"
 )

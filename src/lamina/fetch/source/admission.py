@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.core.values import SourcePin
 
-__all__ = ["admit", "admitted"]
-
 _AREA = "built"
 _EDITABLE = re.compile(r"(^|/)_*editable_", re.IGNORECASE)
 

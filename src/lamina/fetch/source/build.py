@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from lamina.core.values import SourcePin
     from lamina.fetch.index import PackageIndex
 
-__all__ = ["Workshop", "build"]
-
 UV_CACHE = "uv"
 """The area of the store that is uv's own cache."""
 _EPOCH_SECONDS = 315_532_800

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Source
 
-__all__ = ["Content", "content_of", "identify"]
-
 _FORMAT = 1
 _DYNAMIC = "dynamic"
 # What tools make beside the sources; a build from scratch makes its own, and none of it may decide who the sources are.

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from lamina.project.service import Service
 
-__all__ = ["Resolved", "resolve"]
-
 
 class Resolved(NamedTuple):
     """A selection without sources: what is to be built is among its pins, or first-party code for functions."""

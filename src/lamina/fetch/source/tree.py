@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from lamina.core.values import SourcePin
 
-__all__ = ["USERINFO", "source_tree"]
-
 USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 """What is left out of the words of git and uv."""
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Wheel
     from lamina.project.sources import SourceTree
 
-__all__ = ["unpack"]
-
 _AREA = "files"
 
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
 
-__all__ = ["Installation", "ServerFacts", "bare", "facts", "prepare"]
-
 _AREA = "sandbox"
 _SHOWN_LINES = 20
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from lamina.local.guest.request import StartRequest
     from lamina.local.sandbox.installation import Installation
 
-__all__ = ["DEFAULT_REGION", "Sandbox", "started"]
-
 DEFAULT_REGION = "us-east-1"
 """Where a sandbox is, if nobody says otherwise; any name will do."""
 

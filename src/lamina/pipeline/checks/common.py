@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from lamina.archive.zip.zipformat import Member
     from lamina.core.values import Layer, Package
 
-__all__ = ["Stack", "View", "error", "kept", "listed", "note", "owner_of", "stacks", "warning"]
-
 _SHOWN = 3
 
 

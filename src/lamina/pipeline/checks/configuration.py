@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding, Selection
     from lamina.project.service import Service
 
-__all__ = ["check"]
-
 
 def check(service: Service, selections: Mapping[str, Selection]) -> tuple[Finding, ...]:
     """Return what the layers of *service* leave out of *selections*, which are by layer, without its being there."""

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding, Layer, Package
     from lamina.project.service import Service
 
-__all__ = ["check", "check_layers", "check_packages"]
-
 # Both directories are on `sys.path`, and neither is a site directory, whose `.pth` files `site` would execute
 # (AWS, "Working with layers for Python Lambda functions"; Python, "site — Site-specific configuration hook"; 2026-11).
 _PTH = re.compile(r"python/(?:lib/python3\.\d+/site-packages/)?([^/]+\.pth)")

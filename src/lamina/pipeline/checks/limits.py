@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding, Layer, Package
     from lamina.project.service import Service
 
-__all__ = ["DistributionSize", "LayerSize", "PackageSize", "check"]
-
 # A lock that is refreshed once moves a layer by a few per cent: less than this, and the next deploy may be the one.
 _HEADROOM = 0.05
 _SHOWN = 3

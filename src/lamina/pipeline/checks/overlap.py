@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.checks.common import Stack
     from lamina.project.service import Service
 
-__all__ = ["check", "is_standard"]
-
 _PREFIX = "python/"
 # What these hold differs with what was left out of a layer, and is read by nothing that a handler does.
 _UNIMPORTANT = "/RECORD"

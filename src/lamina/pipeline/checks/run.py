@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding, Layer, Package
     from lamina.project.service import Service
 
-__all__ = ["check"]
-
 
 def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
     """

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.checks.common import Stack
     from lamina.project.service import Service
 
-__all__ = ["check", "left_out"]
-
 _REMEDY = 'lock `boto3` too, or leave all of it to the runtime: sdk = "runtime"'
 
 

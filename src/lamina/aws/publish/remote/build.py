@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.context import BuildOptions, TeamStore
     from lamina.pipeline.plan import BuildPlan, TargetPlan
 
-__all__ = ["ServiceBuild", "build_service"]
-
 
 @frozen
 class ServiceBuild:

@@ -29,15 +29,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.plan import BuildPlan, TargetPlan
 
-__all__ = [
-    "ImportStore",
-    "metadata",
-    "metadata_paths",
-    "read_shared_paths",
-    "shared_paths_entry",
-    "shared_paths_name",
-]
-
 _IMPORTS, _REACH = "imports", "reach"
 
 

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Layer, Pin
     from lamina.pipeline.layers import LayerPlan
 
-__all__ = ["BucketStore", "SparseZip"]
-
 
 @frozen
 class SparseZip:
