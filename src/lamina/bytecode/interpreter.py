@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import BytecodeError, ConfigError
 from lamina.core.frozen import frozen
@@ -183,20 +183,26 @@ def _by_promise(paths: Iterable[Path], python: tuple[int, int]) -> list[Path]:
     return sorted((path for path in dict.fromkeys(paths) if not other(path)), key=promise)
 
 
-def _probe(path: Path) -> tuple[Interpreter | None, str]:
-    """Ask *path* what it is: the interpreter if it is a usable CPython, and a description for people."""
+def ask(path: Path, program: str) -> Any:
+    """
+    Return what the source *program* prints as JSON where the interpreter *path* runs it, apart from everything installed.
+
+    Raises OSError, SubprocessError or ValueError if it does not answer.
+    """
     import json
     import subprocess
 
+    command = [str(path), "-E", "-s", "-S", "-B", "-c", program]
+    done = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL, timeout=_PROBE_SECONDS)
+    return json.loads(done.stdout)
+
+
+def _probe(path: Path) -> tuple[Interpreter | None, str]:
+    """Ask *path* what it is: the interpreter if it is a usable CPython, and a description for people."""
+    import subprocess
+
     try:
-        answer = subprocess.run(
-            [path, "-E", "-s", "-S", "-B", "-c", _PROBE],
-            capture_output=True,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_PROBE_SECONDS,
-        ).stdout
-        told = json.loads(answer)
+        told = ask(path, _PROBE)
         version: tuple[int, int, int] = tuple(told["version"])
         usable = bool(told["cpython"]) and not told["threaded"]
         interpreter = Interpreter(path=Path(told["path"]), version=version, magic=str(told["magic"]))

@@ -8,7 +8,6 @@ path is the same, the names of the directories and the rest of the host are not.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from lamina.local.process import Process
     from lamina.project.service import Function
 
-_PROBE_SECONDS = 10
 _PROBE = """
 import json, os, site, sys
 print(json.dumps({"prefix": os.path.realpath(sys.base_prefix), "site": site.getsitepackages([sys.base_prefix, sys.base_exec_prefix])}))
@@ -232,14 +230,7 @@ def prepare(
 def home_of(interpreter: Interpreter) -> Home:
     """Ask *interpreter* where it lives; raises InvokeError if it does not answer."""
     try:
-        answer = subprocess.run(
-            [interpreter.path, "-E", "-s", "-S", "-B", "-c", _PROBE],
-            capture_output=True,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_PROBE_SECONDS,
-        ).stdout
-        told = json.loads(answer)
+        told = interpreters.ask(interpreter.path, _PROBE)
         prefix, site = Path(told["prefix"]), tuple(Path(path) for path in told["site"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
         raise InvokeError(
