@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.aws.publish.bucket import Bucket
 from lamina.aws.publish.naming import Keys
 from lamina.core.errors import CorruptArchiveError, LaminaError
+from lamina.core.files import file_sha256
 from lamina.core.store import Store
 from lamina.core.target import quotas
 from lamina.core.values import Pin, Sha256
@@ -177,9 +178,7 @@ def _is_shared(path: str) -> bool:
 
 
 def _measure(root: Path, path: str) -> StoreEntry:
-    with (root / path).open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return StoreEntry(path=path, sha256=sha256, size=file.tell())
+    return StoreEntry(path=path, sha256=file_sha256(root / path), size=(root / path).stat().st_size)
 
 
 def _prove(content: bytes, entry: StoreEntry) -> None:
