@@ -205,17 +205,15 @@ def _check(arguments: argparse.Namespace) -> None:
 def _limit(arguments: argparse.Namespace, console: Console) -> Limit | None:
     if arguments.cpu is None:
         return None
-    from lamina.coldstart.cpu import Unavailable, limited
+    from lamina.coldstart.cpu import Limit, limited
 
     found = limited(arguments.cpu)
-    if not isinstance(found, Unavailable):
+    if isinstance(found, Limit):
         return found
     hint = "run as root, or as a user whose control group is delegated: systemd-run --user --scope -p Delegate=yes lamina …"
     if arguments.require_cpu:
-        raise ConfigError(f"This system does not let us limit the processor: {found.reason}", hint=hint)
-    console.warn(
-        f"Measured without `--cpu`: this system does not let us limit the processor: {found.reason}", hint=hint
-    )
+        raise ConfigError(f"This system does not let us limit the processor: {found}", hint=hint)
+    console.warn(f"Measured without `--cpu`: this system does not let us limit the processor: {found}", hint=hint)
     return None
 
 

@@ -11,7 +11,6 @@ import os
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -20,13 +19,6 @@ from lamina.core.errors import InvokeError
 _PERIOD_US = 100_000
 _ROOT = Path("/sys/fs/cgroup")
 _PATIENCE_SECONDS = 2.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unavailable:
-    """Why this system does not let us hold a process back."""
-
-    reason: str
 
 
 class Limit:
@@ -65,7 +57,7 @@ class Limit:
             ) from error
 
 
-def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> Limit | Unavailable:
+def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> Limit | str:
     """
     Return a new group that gets *share* of one processor, or why there can be none.
 
@@ -91,7 +83,7 @@ def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cg
                     group.rmdir()
             continue
         return Limit(group, share)
-    return Unavailable(reason="; ".join(reasons) or "there are no control groups")
+    return "; ".join(reasons) or "there are no control groups"
 
 
 def _parents(root: Path, own: Path) -> list[tuple[Path, bool]]:

@@ -78,9 +78,7 @@ def facts() -> Facts:
         limits=Limits(**{row["name"]: row["value"] for row in data["limit"]}),
         credentials=tuple(data["credentials"]["names"]),
         companions=tuple(data["credentials"]["companions"]),
-        region=data["placeholder"]["region"],
-        account=data["placeholder"]["account"],
-        version=data["placeholder"]["version"],
+        **data["placeholder"],
         bills_initialisation=data["billing"]["initialisation"],
         signals={
             getattr(signal, name).value: words for name, words in data["signals"].items() if hasattr(signal, name)
