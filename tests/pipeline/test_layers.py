@@ -18,6 +18,7 @@ from lamina.core.target import Target
 from lamina.core.values import Build, Distribution, Extent, Layer, Pin, Selection, Wheel
 from lamina.pipeline.layers import LayerDraft, LayerPlan, compose_layer
 from lamina.pipeline.previous import Previous
+from lamina.pipeline.state import Left
 from lamina.project.service import BytecodeMode, LayerConfig
 from wheels import make_wheel, sha256
 
@@ -54,6 +55,9 @@ def parts_of(pins: tuple[Pin, ...], store: Store) -> list[Contribution]:
     ]
 
 
+NOTHING_LEFT = Left(stats={}, sources=None)
+
+
 def left(project: Path, plan: LayerPlan, *, target: Target = TARGET) -> Previous:
     """Return a last build that left the zip of *plan* in *project*."""
     path = project / ".lamina" / "layers" / "common.zip"
@@ -81,7 +85,7 @@ def left(project: Path, plan: LayerPlan, *, target: Target = TARGET) -> Previous
         extents=(),
     )
     build = Build(service="shop", target=target, layers=(layer,), packages=(), findings=(), reused=False, seconds=0.0)
-    return Previous(project=project, build=build)
+    return Previous(project=project, build=build, left=NOTHING_LEFT)
 
 
 def plan_of(drafted: LayerDraft, previous: Previous) -> LayerPlan:
@@ -89,7 +93,7 @@ def plan_of(drafted: LayerDraft, previous: Previous) -> LayerPlan:
 
 
 def nothing(project: Path) -> Previous:
-    return Previous(project=project, build=None)
+    return Previous(project=project, build=None, left=NOTHING_LEFT)
 
 
 def test_layer_that_was_never_built(tmp_path: Path, pins: tuple[Pin, ...]) -> None:

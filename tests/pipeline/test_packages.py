@@ -17,6 +17,7 @@ from lamina.core.values import Build, Layer, Package
 from lamina.pipeline import state
 from lamina.pipeline.packages import PackagePlan, pack_functions, plan_packages
 from lamina.pipeline.previous import Previous
+from lamina.pipeline.state import Left
 from lamina.project.service import BytecodeMode, Function, LayerConfig, Service
 from lamina.project.snapshot import Snapshot
 from lamina.project.sources import walk
@@ -70,7 +71,7 @@ def layer_of(directory: Path, *, unzipped_bytes: int = 1000, files: dict[str, st
 
 
 def planned(service: Service, previous: Previous | None = None) -> PackagePlan:
-    previous = previous or Previous(project=service.root, build=None)
+    previous = previous or Previous(project=service.root, build=None, left=Left(stats={}, sources=None))
     return plan_packages(service, walk(service.root, service.source), previous)
 
 
@@ -88,7 +89,7 @@ def built(service: Service) -> Previous:
     outputs = [package.path.relative_to(service.root).as_posix() for package in packages]
     state.remember(service.root, asked={}, inputs=Snapshot(()), sources=plan.key, outputs=outputs)
     build = Build(service="shop", target=TARGET, layers=(), packages=packages, findings=(), reused=False, seconds=0.0)
-    return Previous(project=service.root, build=build)
+    return Previous(project=service.root, build=build, left=Left.of(service.root))
 
 
 def test_packages_hold_the_sources(service: Service) -> None:

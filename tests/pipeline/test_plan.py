@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,15 @@ from hypothesis import strategies as st
 
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
+from lamina.core.errors import PackageError
+from lamina.core.files import file_sha256
 from lamina.core.store import Store
-from lamina.lock import formats
-from lamina.pipeline.build import build
+from lamina.pipeline.build import apply, build
 from lamina.pipeline.context import BuildContext, BuildOptions
 from lamina.pipeline.layers import LayerDraft, LayerPlan
 from lamina.pipeline.plan import BuildPlan, resolve
 from lamina.project import config
+from lamina.project.service import Overrides
 from locking import write_pylock
 from services import HANDLER, Service, make_service
 from sourceprojects import source_files, write_sources
@@ -76,8 +80,9 @@ def check_dry_run(project: Path, store: Path) -> list[dict[str, Any]]:
     if unknown:
         # Only wheels that are not in the store leave a digest open.
         assert all(row["fetch"] for row in planned)
+        reasons = [layer["reason"] for row in planned for layer in row["layers"] if not layer["digest"]]
         assert all(
-            "not fetched yet" in layer["reason"] for row in planned for layer in row["layers"] if not layer["digest"]
+            re.fullmatch(r"imports not analysed yet: [1-9]\d* wheels? not fetched yet", each) for each in reasons
         )
         assert not any(row["reused"] for row in planned)
         known = {
@@ -89,8 +94,15 @@ def check_dry_run(project: Path, store: Path) -> list[dict[str, Any]]:
             for layer in row["layers"]:
                 assert known[row["target"]["architecture"], layer["name"]] in {None, layer["digest"]}
         return planned
+    before = wheels(store)
     assert identities(planned) == identities(documents(project, store))
+    assert {row["sha256"] for each in planned for row in each["fetch"]} == wheels(store) - before
     return planned
+
+
+def wheels(store: Path) -> set[str]:
+    """Return the SHA-256 of the wheels in *store*."""
+    return {path.parent.name for path in (store / "wheels").rglob("*.whl")}
 
 
 def act(service: Service, store: Path, action: str, number: int) -> None:
@@ -195,23 +207,31 @@ def test_lock_that_appears_closer_is_an_input(tmp_path: Path) -> None:
 
     inputs = plan_of(service.root, Store(tmp_path / "store")).targets[0].inputs
 
-    assert service.root / "pylock.toml" in inputs
-    assert set(formats.closer(formats.find(service.root), service.root)) <= set(inputs)
+    assert {"pylock.toml", "uv.lock"} <= {seen.path for seen in inputs.observations}
+    assert inputs.unchanged(service.root)
+    (service.root / "uv.lock").write_text("version = 1\n")
+    assert not inputs.unchanged(service.root)
 
 
-@pytest.mark.parametrize("bytecode", ["none", "reachable"])
-def test_local_package(tmp_path: Path, bytecode: str) -> None:
-    """A dry run after a build of a service with a local package finds everything as the build left it."""
+def local_service(tmp_path: Path, bytecode: str, *, settings: str = "") -> Path:
+    """Write a service whose handler imports the local package `shared`; return its directory."""
     project = tmp_path / "project"
     write_sources(tmp_path / "shared", source_files("shared"))
     project.mkdir()
     (project / "pyproject.toml").write_text(
         '[project]\nname = "greeter"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = []\n'
-        f'[tool.lamina]\nruntime = "{RUNTIME}"\narchitecture = "x86_64"\nbytecode = "{bytecode}"\nsource = ["app.py"]\n'
+        f'[tool.lamina]\nruntime = "{RUNTIME}"\narchitecture = "x86_64"\nbytecode = "{bytecode}"\nsource = ["app.py"]\n{settings}'
         '[tool.lamina.functions]\nhello = "app.lambda_handler"\n'
     )
     (project / "app.py").write_text(f"import shared\n{HANDLER}")
     write_pylock(project, {"name": "shared", "directory": {"path": "../shared"}})
+    return project
+
+
+@pytest.mark.parametrize("bytecode", ["none", "reachable"])
+def test_local_package(tmp_path: Path, bytecode: str) -> None:
+    """A dry run after a build of a service with a local package finds everything as the build left it."""
+    project = local_service(tmp_path, bytecode)
     store = tmp_path / "store"
 
     (empty,) = documents(project, store, "--dry-run")
@@ -228,10 +248,89 @@ def test_local_package(tmp_path: Path, bytecode: str) -> None:
         assert built["layers"][0]["digest"] == empty["layers"][0]["digest"]
     else:
         assert empty["layers"][0]["digest"] is None
-        assert "imports not analysed yet: local packages must be built first: `shared`" == empty["layers"][0]["reason"]
+        assert "imports not analysed yet: not built yet: `shared`" == empty["layers"][0]["reason"]
     assert not empty["reused"]
     (project / "app.py").write_text(f"import shared\nNUMBER = 1\n{HANDLER}")
     (edited,) = documents(project, store, "--dry-run")
     (built,) = documents(project, store)
 
     assert (built["layers"][0]["digest"], False) == (edited["layers"][0]["digest"], edited["reused"])
+
+
+def test_local_package_without_a_store(tmp_path: Path) -> None:
+    """Where nothing has changed, an emptied store makes no difference to a service with a local package."""
+    project, store = local_service(tmp_path, "reachable"), tmp_path / "store"
+    (built,) = documents(project, store)
+    shutil.rmtree(store)
+
+    (planned,) = documents(project, store, "--dry-run")
+    (again,) = documents(project, store)
+
+    assert (True, True) == (planned["reused"], again["reused"])
+    assert built["layers"][0]["digest"] == planned["layers"][0]["digest"] == again["layers"][0]["digest"]
+
+
+def test_local_package_in_the_layer(tmp_path: Path) -> None:
+    """A package that is to be built for the layer is what the reason names, and not a count of wheels."""
+    project = local_service(tmp_path, "reachable", settings='local = "layer"\n')
+
+    (planned,) = documents(project, tmp_path / "store", "--dry-run")
+
+    assert "imports not analysed yet: not built yet: `shared`" == planned["layers"][0]["reason"]
+
+
+def test_wheels_of_a_reused_layer_are_not_missing(tmp_path: Path) -> None:
+    """With an emptied store and an edited handler the layer is reused, and no wheel is fetched for it."""
+    service, store = make_service(tmp_path), tmp_path / "store"
+    documents(service.write(), store)
+    shutil.rmtree(store)
+    act(service, store, "edit handler", 1)
+
+    (planned,) = check_dry_run(service.root, store)
+
+    assert ([], [True]) == (planned["fetch"], [layer["reused"] for layer in planned["layers"]])
+    assert set() == wheels(store)
+
+
+def test_a_build_that_waited_takes_what_the_other_left(tmp_path: Path) -> None:
+    """A plan is resolved again where another build of the project has finished since."""
+    service, store = make_service(tmp_path), Store(tmp_path / "store")
+    context = BuildContext.open(service.write(), BuildOptions(), store=store)
+    started_ns = time.time_ns()
+    plan = resolve(context, config.load(service.root))
+    first = build(service.root, BuildOptions(), store=store)
+
+    second = apply(plan, context, started_ns=started_ns)
+
+    assert (False, True) == (first.build.reused, second.build.reused)
+
+
+def test_a_layer_that_another_build_replaced_is_made_again(tmp_path: Path) -> None:
+    """What is reused is still there when the plan is applied, and the report says what is on disk."""
+    service, store = make_service(tmp_path), Store(tmp_path / "store")
+    build(service.write(), BuildOptions(), store=store)
+    context = BuildContext.open(service.root, BuildOptions(), store=store)
+    started_ns = time.time_ns()
+    plan = resolve(context, config.load(service.root))
+    build(service.root, BuildOptions(overrides=Overrides(runtime="python3.12")), store=store)
+
+    result = apply(plan, context, started_ns=started_ns)
+
+    (layer,) = result.build.layers
+    assert ("python3.13", layer.sha256) == (result.build.target.runtime, file_sha256(layer.path))
+
+
+def test_sources_that_change_meanwhile(tmp_path: Path) -> None:
+    """What is kept of a handler's imports is of the content that it is kept for: a change after resolving ends the build."""
+    service = make_service(tmp_path)
+    service.requires_python = ">=3.11"
+    service.settings |= {"runtime": f'"{RUNTIME}"', "bytecode": '"reachable"'}
+    context = BuildContext.open(service.write(), BuildOptions(), store=Store(tmp_path / "store"))
+    started_ns = time.time_ns()
+    plan = resolve(context, config.load(service.root))
+    (service.root / "service" / "handlers" / "hello.py").write_text(f"import alpha\n{HANDLER}")
+
+    with pytest.raises(PackageError) as caught:
+        apply(plan, context, started_ns=started_ns)
+
+    assert "`service/handlers/hello.py` changed while it was built" == str(caught.value)

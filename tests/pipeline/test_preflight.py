@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamina.pipeline.plan import TargetPlan
+    from lamina.pipeline.plan import BuildPlan
 
 LIMIT = quotas().unzipped_bytes
 
@@ -49,20 +49,21 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def resolved(service: Service, store: Store, *, offline: bool = False) -> tuple[TargetPlan, BuildContext]:
+def resolved(service: Service, store: Store, *, offline: bool = False) -> tuple[BuildPlan, BuildContext]:
     context = BuildContext.open(service.write(), BuildOptions(offline=offline), store=store)
-    return resolve(context, config.load(service.root)).targets[0], context
+    return resolve(context, config.load(service.root)), context
 
 
-def weighing(plan: TargetPlan, missing_bytes: int) -> TargetPlan:
+def weighing(plan: BuildPlan, missing_bytes: int) -> BuildPlan:
     """Return *plan* with so much missing, as its lock says it."""
-    first, *others = plan.missing
+    (target,) = plan.targets
+    first, *others = target.missing
     rest = sum(pin.size or 0 for pin in others)
-    return replace(plan, missing=(replace(first, size=missing_bytes - rest), *others))
+    return replace(plan, targets=(replace(target, missing=(replace(first, size=missing_bytes - rest), *others)),))
 
 
-def estimated(unzipped_bytes: int, plan: TargetPlan) -> list[Estimate]:
-    pin = plan.layers[0].selection.pins[0]
+def estimated(unzipped_bytes: int, plan: BuildPlan) -> list[Estimate]:
+    pin = plan.targets[0].layers[0].selection.pins[0]
     outline = Outline(zipped_bytes=1, unzipped_bytes=unzipped_bytes, files=1)
     return [Estimate(name="common", shares=(DistributionEstimate(pin=pin, outline=outline, in_store=False),))]
 
@@ -71,7 +72,7 @@ def test_estimate_is_what_the_layer_will_be(service: Service, store: Store) -> N
     """Without bytecode the sizes of each distribution are exactly those of the finished layer."""
     plan, context = resolved(service, store)
 
-    (before,) = estimate(plan, context)
+    ((before,),) = estimate(plan, context)
 
     (layer,) = build(service.root, BuildOptions(), store=store).build.layers
     assert [(each.name, each.zipped_bytes, each.unzipped_bytes) for each in layer.distributions] == [
@@ -87,7 +88,7 @@ def test_estimate_fetches_no_wheel(service: Service, store: Store, server: Index
     """Only ranges of the wheels are asked for, and the store stays empty."""
     plan, context = resolved(service, store)
 
-    (found,) = estimate(plan, context)
+    ((found,),) = estimate(plan, context)
 
     assert [False, False] == [share.in_store for share in found.shares]
     assert all(request.range for request in server.requests)
@@ -100,7 +101,7 @@ def test_estimate_reads_the_store_first(service: Service, store: Store, server: 
     server.requests.clear()
     plan, context = resolved(service, store)
 
-    (found,) = estimate(plan, context)
+    ((found,),) = estimate(plan, context)
 
     assert [] == server.requests
     assert ([True, True], True) == ([share.in_store for share in found.shares], found.complete)
@@ -114,7 +115,7 @@ def test_estimate_leaves_out_what_is_excluded(service: Service, store: Store) ->
 
     assert [40 * 256] == [
         before.unzipped_bytes - after.unzipped_bytes
-        for before, after in zip(estimate(plan, context), estimate(excluded, context), strict=True)
+        for before, after in zip(*estimate(plan, context), *estimate(excluded, context), strict=True)
     ]
 
 
@@ -123,7 +124,7 @@ def test_estimate_without_ranges(service: Service, store: Store, server: IndexSe
     server.behaviour.ranges = False
     plan, context = resolved(service, store)
 
-    (found,) = estimate(plan, context)
+    ((found,),) = estimate(plan, context)
 
     assert ([None, None], False) == ([share.outline for share in found.shares], found.complete)
     assert (0, 0, 0) == (found.zipped_bytes, found.unzipped_bytes, found.files)
@@ -135,7 +136,7 @@ def test_estimate_of_something_else(service: Service, store: Store, server: Inde
     server.behaviour.replace[alpha.name] = bytes(alpha.stat().st_size)
     plan, context = resolved(service, store)
 
-    (found,) = estimate(plan, context)
+    ((found,),) = estimate(plan, context)
 
     assert [False, True] == [share.outline is not None for share in found.shares]
 
@@ -144,7 +145,7 @@ def test_estimate_offline(service: Service, store: Store, server: IndexServer) -
     """Offline no server is asked."""
     plan, context = resolved(service, store, offline=True)
 
-    (found,) = estimate(plan, context)
+    ((found,),) = estimate(plan, context)
 
     assert ([], False) == (server.requests, found.complete)
 
@@ -153,7 +154,7 @@ def test_over_the_limit(service: Service, store: Store) -> None:
     """A layer that is at least this large in any case makes its functions fail, and the largest distributions are named."""
     plan, _ = resolved(service, store)
 
-    (finding,) = estimated_findings(plan, estimated(LIMIT + 1, plan))
+    (finding,) = estimated_findings(plan.targets[0], estimated(LIMIT + 1, plan))
 
     assert ("unzipped-limit", Severity.ERROR) == (finding.rule, finding.severity)
     assert finding.message.endswith(f"(code 0 + layer `common` {LIMIT + 1:,}); largest: `alpha` {LIMIT + 1:,}")
@@ -166,14 +167,14 @@ def test_within_the_limit(service: Service, store: Store) -> None:
     large = Outline(zipped_bytes=quotas().direct_upload_bytes + 1, unzipped_bytes=LIMIT, files=1)
     share = DistributionEstimate(pin=found.shares[0].pin, outline=large, in_store=False)
 
-    assert () == estimated_findings(plan, [Estimate(name="common", shares=(share,))])
+    assert () == estimated_findings(plan.targets[0], [Estimate(name="common", shares=(share,))])
 
 
 def test_little_to_download_is_not_looked_at(service: Service, store: Store, server: IndexServer) -> None:
     """With less than a quarter of the limit to download, no server is asked."""
     plan, context = resolved(service, store)
 
-    assert () == preflight_findings(weighing(plan, LIMIT // 4 - 1), context)
+    assert ((),) == preflight_findings(weighing(plan, LIMIT // 4 - 1), context)
     assert [] == server.requests
 
 
@@ -181,7 +182,7 @@ def test_much_to_download_is_looked_at(service: Service, store: Store, server: I
     """From a quarter of the limit on, the ends of the wheels are read."""
     plan, context = resolved(service, store)
 
-    assert () == preflight_findings(weighing(plan, LIMIT // 4), context)
+    assert ((),) == preflight_findings(weighing(plan, LIMIT // 4), context)
     assert {path.name for path in service.locked.values()} == {
         request.path.rpartition("/")[2] for request in server.requests
     }
@@ -191,7 +192,7 @@ def test_offline_nothing_is_looked_at(service: Service, store: Store, server: In
     """Offline nothing is certain, however much is missing."""
     plan, context = resolved(service, store, offline=True)
 
-    assert () == preflight_findings(weighing(plan, LIMIT), context)
+    assert ((),) == preflight_findings(weighing(plan, LIMIT), context)
     assert [] == server.requests
 
 
@@ -200,5 +201,5 @@ def test_with_a_remote_store_nothing_is_looked_at(service: Service, store: Store
     plan, context = resolved(service, store)
     context = replace(context, remote=FakeRemoteStore(store, store))
 
-    assert () == preflight_findings(weighing(plan, LIMIT), context)
+    assert ((),) == preflight_findings(weighing(plan, LIMIT), context)
     assert [] == server.requests

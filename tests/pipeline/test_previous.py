@@ -126,7 +126,7 @@ def test_outputs_whose_stat_is_recorded_are_not_read(built: Path) -> None:
 
 def test_sources(built: Path) -> None:
     """What decided the packages of the last build is in its record."""
-    assert "fingerprint" == Previous.of(built).sources
+    assert "fingerprint" == Previous.of(built).left.sources
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{}"])

@@ -117,15 +117,15 @@ def test_record_without_a_field(built: Path, field: str) -> None:
 
 def test_output_as_it_was_left(built: Path) -> None:
     """An output is as it was left while its size, date and inode are those that were recorded."""
-    assert state.as_left(built, ".lamina/output.zip")
+    assert state.Left.of(built).has(built, ".lamina/output.zip")
     os.utime(built / ".lamina" / "output.zip", ns=(1, 1))
-    assert not state.as_left(built, ".lamina/output.zip")
+    assert not state.Left.of(built).has(built, ".lamina/output.zip")
 
 
 def test_output_that_is_not_recorded(built: Path) -> None:
     """A file that no build recorded, there or not, is not as it was left."""
-    assert not state.as_left(built, "input")
-    assert not state.as_left(built, ".lamina/nowhere.zip")
+    assert not state.Left.of(built).has(built, "input")
+    assert not state.Left.of(built).has(built, ".lamina/nowhere.zip")
 
 
 def test_output_that_was_missing_when_it_was_recorded(tmp_path: Path) -> None:
@@ -133,17 +133,17 @@ def test_output_that_was_missing_when_it_was_recorded(tmp_path: Path) -> None:
     (tmp_path / ".lamina").mkdir()
     remember(tmp_path, inputs=Snapshot(()))
 
-    assert not state.as_left(tmp_path, ".lamina/output.zip")
+    assert not state.Left.of(tmp_path).has(tmp_path, ".lamina/output.zip")
 
 
 def test_sources_are_remembered(built: Path) -> None:
     """What decided the function packages is returned as it was recorded."""
-    assert "fingerprint" == state.sources(built)
+    assert "fingerprint" == state.Left.of(built).sources
 
 
 def test_sources_of_no_build(tmp_path: Path) -> None:
     """Without a record, nothing is known of the function packages."""
-    assert state.sources(tmp_path) is None
+    assert state.Left.of(tmp_path).sources is None
 
 
 def test_another_target_has_a_record_of_its_own(built: Path) -> None:
@@ -153,7 +153,10 @@ def test_another_target_has_a_record_of_its_own(built: Path) -> None:
 
     state.remember(built, asked={}, inputs=Snapshot(()), sources="other", outputs=[], state_file=state_file)
 
-    assert ("other", "fingerprint") == (state.sources(built, state_file=state_file), state.sources(built))
+    assert ("other", "fingerprint") == (
+        state.Left.of(built, state_file=state_file).sources,
+        state.Left.of(built).sources,
+    )
 
 
 def test_project_is_found_from_below(built: Path) -> None:

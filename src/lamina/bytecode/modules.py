@@ -80,14 +80,14 @@ class SourceCode:
         return str(self.project)
 
     @cached_property
-    def _origins(self) -> dict[str, Path]:
-        return {file.path: file.origin for file in self.files}
+    def _by_path(self) -> dict[str, SourceFile]:
+        return {file.path: file for file in self.files}
 
     def paths(self) -> tuple[str, ...]:
         """Return the paths of all files in the package."""
-        return tuple(self._origins)
+        return tuple(self._by_path)
 
     def read(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """Yield the contents of *paths*, in their order; raises OSError for a file that is gone."""
+        """Yield the contents of *paths*, in their order; raises OSError for a file that is gone, and PackageError for one that changed."""
         for path in paths:
-            yield self._origins[path].read_bytes()
+            yield self._by_path[path].read()

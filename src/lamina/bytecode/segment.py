@@ -146,7 +146,7 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
     """
     Return the bytecode of the service's own sources, as members of its packages; kept in *store* for the next build.
 
-    Raises BytecodeError where no interpreter is there.
+    Raises BytecodeError where no interpreter is there, and PackageError for a source that changed since the tree was walked.
     """
     if mode is BytecodeMode.NONE:
         return ()
@@ -156,7 +156,7 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
     # What is damaged in the store reads as empty, and is made again.
     if kept := tuple(read_members(place)):
         return kept
-    sources = [(file.path, file.origin.read_bytes()) for file in files]
+    sources = [(file.path, file.read()) for file in files]
     members, _ = package_bytecode(sources, compiler=toolchain.compiler)
     write_segment(place, members, store)
     return members

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
         with context.store.in_use():
             plan = resolve(context, config.load(project, context.options.overrides))
             console.stage("Reading the ends of the wheels", total=len(plan.missing), unit="wheels")
-            estimates = [estimate(target, context) for target in plan.targets]
+            estimates = estimate(plan, context)
     findings = [
         (*target.findings, *estimated_findings(target, sizes))
         for target, sizes in zip(plan.targets, estimates, strict=True)

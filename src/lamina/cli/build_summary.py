@@ -118,7 +118,7 @@ def _left_out(result: Result, *, verbose: bool) -> list[str]:
     packages = result.plan.packages
     if packages is None or result.refused or (packages.reused is not None and not verbose):
         return []
-    left_out = packages.tree.ignored
+    left_out = packages.tree.ignored if packages.tree else ()
     if not left_out:
         return []
     if verbose:

@@ -46,6 +46,10 @@ class WheelProvider:
             self._wheels |= {wheel.pin.sha256: wheel for wheel in self._build(sources)}
         return tuple(self._wheels[pin.sha256] for pin in pins)
 
+    def lacking(self, pins: Iterable[Pin]) -> tuple[Pin, ...]:
+        """Return those of *pins* whose wheels have to be fetched or built."""
+        return tuple(pin for pin in pins if self._known(pin) is None)
+
     def known(self, pins: Iterable[Pin]) -> tuple[Wheel, ...] | None:
         """Return the wheels of *pins* if the store has all of them, built ones included; nothing is fetched or built."""
         wheels = [self._known(pin) for pin in pins]

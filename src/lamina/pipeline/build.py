@@ -33,7 +33,7 @@ from lamina.pipeline.plan import complete, resolve
 from lamina.pipeline.preflight import preflight_findings
 from lamina.pipeline.targets import TargetDeduplication
 from lamina.project import config
-from lamina.project.snapshot import Snapshot, take
+from lamina.project.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,11 +85,11 @@ def build(
     Raises whatever a stage raises; the outputs that were there before then stay.
     Findings, errors among them, are part of the result and not raised.
     """
+    started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
     with context.store.in_use():
         service = config.load(project, options.overrides)
         with nullcontext(context) if team_store is None else team_store(context, service) as context:
-            started_ns = time.time_ns()
             return apply(resolve(context, service), context, started_ns=started_ns)
 
 
@@ -97,20 +97,22 @@ def apply(plan: BuildPlan, context: BuildContext, *, started_ns: int) -> Result:
     """
     Make what *plan* says, for all targets at once, and record it for the next build.
 
-    What targets have in common is fetched, spliced and composed once. *started_ns* is when resolving began, in nanoseconds since
-    the epoch. Raises what the first target raises that fails.
+    What targets have in common is fetched, spliced and composed once. *started_ns* is when the first of what decided the plan was
+    read, in nanoseconds since the epoch. Raises what the first target raises that fails.
     """
-    findings = [preflight_findings(target, context) for target in plan.targets]
-    if any(findings):
+    if any(findings := preflight_findings(plan, context)):
         first, *others = [
             _refused(target, found, started_ns) for target, found in zip(plan.targets, findings, strict=True)
         ]
         return Result(plan=first.plan, build=first.build, refused=True, others=tuple(others))
     deduplication = TargetDeduplication()
     with building(context.output / report.OUTPUT_DIRECTORY):
+        if context.output == context.project and not plan.is_current:
+            # Another build of the project has finished since: its outputs may be reused, and those that the plan reuses may have gone.
+            plan = resolve(context, plan.service)
         first, *others = _each(plan.targets, context, deduplication, started_ns)
         result = Result(plan=first.plan, build=first.build, others=tuple(others))
-        if context.output == context.project:
+        if context.output == context.project and not all(target.is_unchanged for target in plan.targets):
             _remove_other_targets(context, [target.place for target in plan.targets])
             _record(result, context, started_ns=started_ns)
     return result
@@ -210,16 +212,16 @@ def _remove_other_targets(context: BuildContext, places: Sequence[str]) -> None:
 
 def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
     """Write the reports, and what lets the next build find nothing to do; those of the first target cover all of them."""
-    inputs = [_inputs(each, context.project) for each in result.targets]
+    inputs = [_inputs(each) for each in result.targets]
     for other, seen in zip(result.others, inputs[1:], strict=True):
         _record_target(other, (), seen, context, started_ns=started_ns)
     _record_target(result, result.others, _joined(inputs), context, started_ns=started_ns)
 
 
-def _inputs(result: Result, project: Path) -> Snapshot:
-    """Return everything that decided what was built, as it is now."""
-    sources = result.plan.package_plan.tree.snapshot
-    return Snapshot((*take(project, result.plan.inputs).observations, *sources.observations))
+def _inputs(result: Result) -> Snapshot:
+    """Return everything that decided what was built, as it was when it was read."""
+    tree = result.plan.package_plan.tree
+    return Snapshot((*result.plan.inputs.observations, *(tree.snapshot.observations if tree else ())))
 
 
 def _record_target(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.layers import LayerDraft
-    from lamina.pipeline.plan import TargetPlan
+    from lamina.pipeline.plan import BuildPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +60,14 @@ class Estimate:
         return all(share.outline for share in self.shares)
 
 
-def estimate(plan: TargetPlan, context: BuildContext) -> tuple[Estimate, ...]:
-    """Return the estimate of each layer of *plan*; a wheel that is not in the store is asked of its server in small ranges."""
-    pins = {pin.sha256: pin for layer in plan.layers for pin in layer.selection.pins}
+def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ...], ...]:
+    """
+    Return for each target of *plan* the estimate of each of its layers.
+
+    A wheel that is not in the store is asked of its server in small ranges, once for all targets.
+    """
+    layers = [layer for target in plan.targets for layer in target.layers]
+    pins = {pin.sha256: pin for layer in layers for pin in layer.selection.pins}
     # What is built from sources has no end to look at before.
     wheels = {sha256: pin for sha256, pin in pins.items() if not isinstance(pin, SourcePin)}
     paths = {sha256: context.store.wheel(sha256, pin.filename) for sha256, pin in wheels.items()}
@@ -77,8 +82,11 @@ def estimate(plan: TargetPlan, context: BuildContext) -> tuple[Estimate, ...]:
         return DistributionEstimate(pin=pin, outline=found, in_store=paths.get(pin.sha256) is not None)
 
     return tuple(
-        Estimate(name=layer.name, shares=tuple(share(pin, layer) for pin in layer.selection.pins))
-        for layer in plan.layers
+        tuple(
+            Estimate(name=layer.name, shares=tuple(share(pin, layer) for pin in layer.selection.pins))
+            for layer in target.layers
+        )
+        for target in plan.targets
     )
 
 

@@ -33,8 +33,8 @@ class PackagePlan:
 
     key: str
     """Digest of sources, handlers and bytecode mode."""
-    tree: SourceTree
-    """First-party sources with the content of local packages."""
+    tree: SourceTree | None
+    """First-party sources with the content of local packages; ``None`` if nothing has changed and those are not built."""
     reused: tuple[Package, ...] | None
     """The packages that the last build left, one for each function, if they have this key."""
 
@@ -44,8 +44,16 @@ def plan_packages(service: Service, tree: SourceTree, previous: Previous) -> Pac
     key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
     left = [previous.package(function.name) for function in service.functions]
     kept = tuple(package for package in left if package is not None)
-    is_left = not left or (previous.sources == key and len(kept) == len(left))
+    is_left = not left or (previous.left.sources == key and len(kept) == len(left))
     return PackagePlan(key=key, tree=tree, reused=kept if is_left else None)
+
+
+def unchanged_packages(service: Service, previous: Previous) -> PackagePlan | None:
+    """Return the packages that the *previous* build of the same sources left, or ``None`` if one of them has gone."""
+    left = [previous.package(function.name) for function in service.functions]
+    kept = tuple(package for package in left if package is not None)
+    key = previous.left.sources
+    return None if key is None or len(kept) < len(left) else PackagePlan(key=key, tree=None, reused=kept)
 
 
 def pack_functions(
@@ -73,6 +81,8 @@ def pack_functions(
             )
             for function, package in zip(service.functions, plan.reused, strict=True)
         )
+    if plan.tree is None:
+        raise ValueError("the sources have not been read")
     extra = compile_sources(service.bytecode, plan.tree, toolchain, store) if service.functions else ()
     packed = pack(service, plan.tree, directory, extra=extra, provided=_Provided(layers))
     return packages(service, packed, directory, layer_bytes=layer_bytes) if packed else ()

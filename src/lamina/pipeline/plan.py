@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from lamina.archive.segment import Recipe
 from lamina.bytecode.choice import Closure
 from lamina.core.frozen import frozen, replace
+from lamina.core.text import count
 from lamina.core.values import SourcePin
 from lamina.lock import formats
 from lamina.lock.cache import CachedSelection, keep, recall
@@ -25,20 +26,18 @@ from lamina.pipeline.apportion import apportion
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import configuration, sdk
 from lamina.pipeline.layers import LayerDraft, LayerPlan
-from lamina.pipeline.packages import PackagePlan, plan_packages
+from lamina.pipeline.packages import PackagePlan, plan_packages, unchanged_packages
 from lamina.pipeline.previous import Previous
 from lamina.project.profile import PROFILE
+from lamina.project.snapshot import Snapshot, take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from lamina.core.store import Store
     from lamina.core.values import Finding, Pin, Selection
     from lamina.lock.types import LockFile
     from lamina.pipeline.context import BuildContext
     from lamina.project.service import LayerConfig, Service
-    from lamina.project.sources import SourceTree
 
 
 @frozen
@@ -48,13 +47,15 @@ class TargetPlan:
     service: Service
     """With this one target."""
     layers: tuple[LayerDraft | LayerPlan, ...]
-    missing: tuple[Pin, ...]
-    """Locked artifacts that the store does not hold."""
+    missing: tuple[Pin, ...] = ()
+    """Locked artifacts that the store does not hold, of layers that are to be made."""
     local: tuple[SourcePin, ...]
     """First-party packages that go into the function packages."""
-    inputs: tuple[Path, ...]
-    """Every file whose content decided the plan, and those whose appearance would."""
+    inputs: Snapshot
+    """Every file whose content decided the plan, and those whose appearance would, as they were."""
     previous: Previous
+    is_unchanged: bool
+    """Whether nothing at all has changed since the last build."""
     findings: tuple[Finding, ...] = ()
     """Mistakes of the configuration that only the lock shows."""
     packages: PackagePlan | None = None
@@ -88,8 +89,14 @@ class TargetPlan:
 class BuildPlan:
     """What a build does, for all targets of a service."""
 
+    service: Service
     targets: tuple[TargetPlan, ...]
     """The first one is the main target."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no other build of the project has finished since this was resolved."""
+        return all(Previous.of(each.previous.project, each.place) == each.previous for each in self.targets)
 
     @property
     def missing(self) -> tuple[Pin, ...]:
@@ -108,10 +115,11 @@ def resolve(context: BuildContext, service: Service) -> BuildPlan:
     services = [replace(service, target=target, others=()) for target in (service.target, *service.others)]
     is_unchanged = state.recall(str(context.project), context.options.asked()) is not None
     return BuildPlan(
+        service=service,
         targets=tuple(
             _resolve_target(context, each, place, is_unchanged=is_unchanged)
             for each, place in zip(services, places, strict=True)
-        )
+        ),
     )
 
 
@@ -124,21 +132,32 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
     """
     service, previous = plan.service, plan.previous
     packages = plan.packages
-    if packages is None and (tree := artifacts.sources(service, plan.local, fetch=fetch)) is not None:
-        packages = plan_packages(service, tree, previous)
+    if packages is None:
+        tree = artifacts.sources(service, plan.local, fetch=fetch and not plan.is_unchanged)
+        if tree is not None:
+            packages = plan_packages(service, tree, previous)
+        elif plan.is_unchanged:
+            packages = unchanged_packages(service, previous)
     sources = None if packages is None else packages.tree
     layers: list[LayerDraft | LayerPlan] = []
+    needed: dict[str, Pin] = {}
     for layer in plan.layers:
-        if isinstance(layer, LayerPlan):
-            layers.append(layer)
-            continue
-        closure = closure_of(layer, plan.layers, service)
-        bytecode = artifacts.choose_bytecode(service, closure, sources, fetch=fetch)
-        if bytecode is None:
-            layers.append(replace(layer, reason=_why_unknown(plan, sources)))
-        else:
-            layers.append(LayerPlan.of(layer, bytecode, previous))
-    return replace(plan, layers=tuple(layers), packages=packages)
+        decided = layer
+        if not isinstance(layer, LayerPlan):
+            closure = closure_of(layer, plan.layers, service)
+            bytecode = artifacts.choose_bytecode(service, closure, sources, fetch=fetch)
+            if bytecode is None:
+                needed |= {pin.sha256: pin for pin in closure.pins}
+                reason = _why_unknown(plan.local if sources is None else artifacts.wheels.lacking(closure.pins))
+                decided = replace(layer, reason=reason)
+            else:
+                decided = LayerPlan.of(layer, bytecode, previous)
+        layers.append(decided)
+        if not isinstance(decided, LayerPlan) or decided.reused is None:
+            needed |= {pin.sha256: pin for pin in layer.selection.pins}
+    lacking = artifacts.wheels.lacking(needed.values())
+    missing = plan.missing if fetch else tuple(pin for pin in lacking if not isinstance(pin, SourcePin))
+    return replace(plan, layers=tuple(layers), packages=packages, missing=missing)
 
 
 def closure_of(layer: LayerDraft, layers: Sequence[LayerDraft], service: Service) -> Closure:
@@ -181,15 +200,18 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
     plan = TargetPlan(
         service=service,
         layers=layers,
-        missing=_missing(layers, context.store),
         local=tuple(local.values()),
-        inputs=(
-            *inputs,
-            *dict.fromkeys(path for pin in (*local.values(), *built) for path in pin.inputs),
-            *formats.closer(lock_file, project),
-            project / PROFILE,
+        inputs=take(
+            project,
+            [
+                *inputs,
+                *dict.fromkeys(path for pin in (*local.values(), *built) for path in pin.inputs),
+                *formats.closer(lock_file, project),
+                project / PROFILE,
+            ],
         ),
         previous=previous,
+        is_unchanged=is_unchanged,
         findings=configuration.check(service, chosen),
     )
     with ArtifactProvider(context, service.target) as artifacts:
@@ -218,15 +240,8 @@ def _with_sources(selection: Selection, service: Service) -> tuple[Selection, tu
     return resolve_sources(selection, service)
 
 
-def _missing(layers: Iterable[LayerDraft], store: Store) -> tuple[Pin, ...]:
-    pins = {pin.sha256: pin for layer in layers for pin in layer.selection.pins}
-    return tuple(
-        pin for pin in pins.values() if not isinstance(pin, SourcePin) and store.wheel(pin.sha256, pin.filename) is None
-    )
-
-
-def _why_unknown(plan: TargetPlan, sources: SourceTree | None) -> str:
-    if sources is None:
-        names = ", ".join(f"`{pin.name}`" for pin in plan.local)
-        return f"imports not analysed yet: local packages must be built first: {names}"
-    return f"imports not analysed yet: {len(plan.missing)} wheel{'' if len(plan.missing) == 1 else 's'} not fetched yet"
+def _why_unknown(lacking: Sequence[Pin]) -> str:
+    built = [pin for pin in lacking if isinstance(pin, SourcePin)]
+    counts = [f"{count(len(lacking) - len(built), 'wheel')} not fetched yet"] if len(built) < len(lacking) else []
+    counts += [f"not built yet: {', '.join(f'`{pin.name}`' for pin in built)}"] if built else []
+    return f"imports not analysed yet: {'; '.join(counts)}"

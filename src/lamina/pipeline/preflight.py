@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.estimate import Estimate
-    from lamina.pipeline.plan import TargetPlan
+    from lamina.pipeline.plan import BuildPlan, TargetPlan
 
 # Wheels inflate by a factor of two to ten, and services' closures by about three: less than a quarter of the limit to
 # download is not worth the extra requests, and the finished layer is measured anyway.
 _LIKELY_RATIO = 4
 
 
-def preflight_findings(plan: TargetPlan, context: BuildContext) -> tuple[Finding, ...]:
-    """Return errors that are certain before anything is downloaded, if so much is missing that it may be too much."""
+def preflight_findings(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Finding, ...], ...]:
+    """Return for each target the errors that are certain before a download, if so much is missing that it may be too much."""
     missing_bytes = sum(pin.size or 0 for pin in plan.missing)
-    if context.options.offline or context.remote or missing_bytes * _LIKELY_RATIO < quotas().unzipped_bytes:
-        return ()
+    if context.options.offline or context.remote is not None or missing_bytes * _LIKELY_RATIO < quotas().unzipped_bytes:
+        return tuple(() for _ in plan.targets)
     from lamina.pipeline.estimate import estimate
 
-    return estimated_findings(plan, estimate(plan, context))
+    return tuple(map(estimated_findings, plan.targets, estimate(plan, context)))
 
 
 def estimated_findings(plan: TargetPlan, estimates: Iterable[Estimate]) -> tuple[Finding, ...]:

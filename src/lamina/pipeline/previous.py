@@ -24,27 +24,24 @@ class Previous:
 
     project: Path
     build: Build | None
+    left: state.Left
     output: str = report.OUTPUT_DIRECTORY
     """Where it is, relative to *project*."""
 
     @classmethod
     def of(cls, project: Path, output: str = report.OUTPUT_DIRECTORY) -> Previous:
         """Return the last build of *project* in *output*; one that cannot be read counts as none."""
+        left = state.Left.of(project, state_file=f"{output}/{state.STATE_NAME}")
         try:
-            return cls(project=project, build=report.read(project, output), output=output)
+            return cls(project=project, build=report.read(project, output), left=left, output=output)
         except ConfigError:
             # No build yet, or one of another format: everything is made anew, which needs no comment.
-            return cls(project=project, build=None, output=output)
-
-    @property
-    def sources(self) -> str | None:
-        """What decided the function packages' bytes."""
-        return state.sources(self.project, state_file=f"{self.output}/{state.STATE_NAME}")
+            return cls(project=project, build=None, left=left, output=output)
 
     def layer(self, name: str) -> Layer | None:
         """Return the layer *name*, if its zip is still there as it was built."""
         found = next((layer for layer in self._layers() if layer.name == name), None)
-        return found if found is not None and self._stands(found) else None
+        return found if found is not None and self._is_left(found) else None
 
     def known_layer(self, name: str) -> Layer | None:
         """Return what is known of the layer *name*, whether its zip still stands or not."""
@@ -54,14 +51,13 @@ class Previous:
         """Return the package of the function *name*, if its zip is still there as it was built."""
         packages = self.build.packages if self.build else ()
         found = next((package for package in packages if package.name == name), None)
-        return found if found is not None and self._stands(found) else None
+        return found if found is not None and self._is_left(found) else None
 
     def _layers(self) -> tuple[Layer, ...]:
         return self.build.layers if self.build else ()
 
-    def _stands(self, output: Layer | Package) -> bool:
-        state_file = f"{self.output}/{state.STATE_NAME}"
-        if state.as_left(self.project, output.path.relative_to(self.project).as_posix(), state_file=state_file):
+    def _is_left(self, output: Layer | Package) -> bool:
+        if self.left.has(self.project, output.path.relative_to(self.project).as_posix()):
             return True
         try:
             return file_sha256(output.path) == output.sha256

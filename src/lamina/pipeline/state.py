@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina import __version__
 from lamina.core.files import replace_file
@@ -66,18 +66,29 @@ def intact(root: str, outputs: object) -> bool:
     return isinstance(outputs, list) and all(_stat(root, row[0]) == row[1] for row in outputs)
 
 
-def as_left(root: str | os.PathLike[str], path: str, *, state_file: str = STATE_FILE) -> bool:
-    """Return whether the output *path*, relative to *root*, has the stat that the last build recorded."""
-    state = _read(os.path.join(root, state_file)) or {}
-    return any(
-        row[0] == path and row[1] is not None and row[1] == _stat(str(root), path) for row in state.get("outputs", ())
-    )
+class Left(NamedTuple):
+    """What the last build left, as its state file records it."""
 
+    stats: Mapping[str, object]
+    """The stat of each output when it was written, by its path relative to the project."""
+    sources: str | None
+    """What decided the function packages' bytes."""
 
-def sources(root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> str | None:
-    """Return what `remember` was told of the function packages' content."""
-    found = (_read(os.path.join(root, state_file)) or {}).get("sources")
-    return found if isinstance(found, str) else None
+    @classmethod
+    def of(cls, root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> Left:
+        """Return what the state file says, or nothing if there is none that can be read."""
+        state = _read(os.path.join(root, state_file)) or {}
+        rows = state.get("outputs")
+        found = state.get("sources")
+        return cls(
+            stats={str(row[0]): row[1] for row in rows} if isinstance(rows, list) else {},
+            sources=found if isinstance(found, str) else None,
+        )
+
+    def has(self, root: str | os.PathLike[str], path: str) -> bool:
+        """Return whether the output *path* still has the stat that was recorded."""
+        recorded = self.stats.get(path)
+        return recorded is not None and recorded == _stat(str(root), path)
 
 
 def remember(

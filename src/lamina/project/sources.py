@@ -45,6 +45,13 @@ class SourceFile:
     sha256: str
     """Of its content, when the tree was walked."""
 
+    def read(self) -> bytes:
+        """Return the content; raises PackageError if it is not what it was when the tree was walked."""
+        content = self.origin.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise PackageError(f"`{self.path}` changed while it was built", hint="build again: lamina build")
+        return content
+
 
 @frozen
 class SourceTree:

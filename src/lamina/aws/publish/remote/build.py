@@ -124,12 +124,12 @@ def build_service(
     knows none of them, or if a check has to read what is not here. AWS is not asked before.
     Raises what resolving, fetching, splicing and compiling raise, and AwsError and its kinds.
     """
+    started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
     with context.store.in_use():
         service = config.load(project, options.overrides)
-        started_ns = time.time_ns()
         plan = resolve(context, service)
-        if settings.bucket is not None and not settings.fetches and not options.offline and _needs_wheels(plan):
+        if settings.bucket is not None and not settings.fetches and not options.offline and plan.missing:
             found = _from_bucket(plan, context, connect(), directory, started_ns=started_ns)
             if found is not None:
                 return found
@@ -138,14 +138,6 @@ def build_service(
             result = apply(plan if shared is context else resolve(shared, service), shared, started_ns=started_ns)
         made = replace(plan, targets=tuple(each.plan for each in result.targets))
     return ServiceBuild(result=result, metadata=cache(partial(metadata, made, context.store)))
-
-
-def _needs_wheels(plan: BuildPlan) -> bool:
-    """Return whether a layer has to be made of wheels that are not in the store."""
-    are_left = all(
-        len(target.layers) == sum(each.reused is not None for each in target.decided) for target in plan.targets
-    )
-    return bool(plan.missing) and not are_left
 
 
 def _from_bucket(

@@ -78,12 +78,13 @@ def metadata(plan: BuildPlan, store: Store) -> dict[str, bytes]:
 def metadata_paths(plan: TargetPlan, store: Store) -> list[Path]:
     """Return where *store* keeps what decides which modules of the planned layers are compiled."""
     service = plan.service
-    if service.bytecode is not BytecodeMode.REACHABLE:
+    tree = plan.package_plan.tree
+    if service.bytecode is not BytecodeMode.REACHABLE or tree is None:
         return []
     found: dict[Path, None] = {}
     for closure in (closure_of(layer, plan.layers, service) for layer in plan.layers):
         if closure.functions:
-            found[reach_place(service, closure, plan.package_plan.tree, store)] = None
+            found[reach_place(service, closure, tree, store)] = None
             python, key = service.target.python, closure.recipe.key
             found |= {index_place(pin.name, key(pin.sha256), store, python=python): None for pin in closure.pins}
     return list(found)
