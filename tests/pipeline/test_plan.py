@@ -69,7 +69,13 @@ def documents(project: Path, store: Path, *words: str) -> list[dict[str, Any]]:
 
 def identities(rows: list[dict[str, Any]]) -> list[Any]:
     return [
-        (row["target"], row["reused"], [(layer["name"], layer["digest"]) for layer in row["layers"]]) for row in rows
+        (
+            row["target"],
+            row["reused"],
+            [(layer["name"], layer["digest"]) for layer in row["layers"]],
+            [function["name"] for function in row["functions"]],
+        )
+        for row in rows
     ]
 
 

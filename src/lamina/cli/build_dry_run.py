@@ -51,6 +51,9 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
         for target, sizes in zip(plan.targets, estimates, strict=True):
             for layer, size in zip(target.layers, sizes, strict=True):
                 console.say(*_planned(layer, size, target.service, verbose=console.verbose))
+            is_reused, reason = _packages(target)
+            outcome = "unchanged, would be reused" if is_reused else f"would be packed: {reason}"
+            console.say(f"{count(len(target.service.functions), 'function')} for {target.service.target}, {outcome}")
         missing = sum(pin.size or 0 for pin in plan.missing)
         wheels = count(len(plan.missing), "wheel")
         console.say(f"would fetch {wheels}{f', {megabytes(missing)}' if missing else ''}")
@@ -75,6 +78,13 @@ def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bo
         yield f"  digest {layer.digest[:16]}"
 
 
+def _packages(plan: TargetPlan) -> tuple[bool, str]:
+    """Return whether the function packages would be reused, and why or why not."""
+    if plan.packages is None:
+        return False, f"local packages not built yet: {', '.join(f'`{pin.name}`' for pin in plan.local)}"
+    return plan.packages.reused is not None, plan.packages.reason
+
+
 def _share(share: DistributionEstimate) -> tuple[str, str, str, str]:
     sizes = (
         (megabytes(share.outline.zipped_bytes), megabytes(share.outline.unzipped_bytes))
@@ -87,6 +97,7 @@ def _share(share: DistributionEstimate) -> tuple[str, str, str, str]:
 
 def _document(plan: TargetPlan, estimates: Sequence[Estimate], findings: Sequence[Finding]) -> dict[str, object]:
     target = plan.service.target
+    is_reused, reason = _packages(plan)
     return {
         "version": report.VERSION,
         "service": plan.service.name,
@@ -103,6 +114,9 @@ def _document(plan: TargetPlan, estimates: Sequence[Estimate], findings: Sequenc
                 "distributions": [_share_document(share) for share in size.shares],
             }
             for layer, size in zip(plan.layers, estimates, strict=True)
+        ],
+        "functions": [
+            {"name": function.name, "reused": is_reused, "reason": reason} for function in plan.service.functions
         ],
         "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in plan.missing],
         "findings": [report.finding_document(finding) for finding in findings],

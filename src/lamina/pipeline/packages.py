@@ -37,6 +37,8 @@ class PackagePlan:
     """First-party sources with the content of local packages; ``None`` if nothing has changed and those are not built."""
     reused: tuple[Package, ...] | None
     """The packages that the last build left, one for each function, if they have this key."""
+    reason: str
+    """Why they are reused or packed, in a few words."""
 
 
 def plan_packages(service: Service, tree: SourceTree, previous: Previous) -> PackagePlan:
@@ -44,8 +46,10 @@ def plan_packages(service: Service, tree: SourceTree, previous: Previous) -> Pac
     key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
     left = [previous.package(function.name) for function in service.functions]
     kept = tuple(package for package in left if package is not None)
-    is_left = not left or (previous.left.sources == key and len(kept) == len(left))
-    return PackagePlan(key=key, tree=tree, reused=kept if is_left else None)
+    if not left or (previous.left.sources == key and len(kept) == len(left)):
+        return PackagePlan(key=key, tree=tree, reused=kept, reason="unchanged")
+    reason = "a zip was changed or removed" if previous.left.sources == key else "sources, handlers or bytecode changed"
+    return PackagePlan(key=key, tree=tree, reused=None, reason=reason if previous.build else "not built before")
 
 
 def unchanged_packages(service: Service, previous: Previous) -> PackagePlan | None:
@@ -53,7 +57,9 @@ def unchanged_packages(service: Service, previous: Previous) -> PackagePlan | No
     left = [previous.package(function.name) for function in service.functions]
     kept = tuple(package for package in left if package is not None)
     key = previous.left.sources
-    return None if key is None or len(kept) < len(left) else PackagePlan(key=key, tree=None, reused=kept)
+    if key is None or len(kept) < len(left):
+        return None
+    return PackagePlan(key=key, tree=None, reused=kept, reason="unchanged")
 
 
 def pack_functions(
