@@ -17,6 +17,7 @@ from botocore.stub import Stubber
 
 from aws.lambdafakes import code
 from aws.recorder import ACCOUNT, Record, recorder
+from emulators import knows_storage_mode
 from lamina.aws.api import facts
 from lamina.aws.api.account import Account
 from lamina.aws.api.errors import Caller
@@ -117,6 +118,7 @@ def unlisted(record: Record) -> set[tuple[str, str]]:
     return record.operations() - {(row["service"], row["name"]) for row in facts._data()["operation"]}
 
 
+@knows_storage_mode
 def test_publish(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     """First, unchanged, on a machine without wheels, by reference, with a copy that cannot be made, and with a layer object that is another."""
     stage.publish = {"ssm-prefix": '"/layers"', "share-with": '["123456789012"]', "roles": f'["{ROLE}"]'}
