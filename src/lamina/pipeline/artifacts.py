@@ -133,9 +133,11 @@ class ArtifactProvider:
 
     def _settled(self, plan: LayerPlan) -> list[Contribution] | None:
         """Return the segments without the paths that the remote store says are shared, if its answer fits them."""
+        if self._remote is None:
+            return None
         pins, recipe = plan.selection.pins, plan.recipe
-        shared = None if self._remote is None else self._remote.shared_paths(pins, recipe)
-        if shared is None or self._remote is None:
+        shared = self._remote.shared_paths(pins, recipe)
+        if shared is None:
             return None
         segments = self._segments(plan, {pin.name: shared.get(pin.name, frozenset()) for pin in pins})
         if are_settled(segments, shared):

@@ -101,7 +101,7 @@ class BuildContext:
     """The package indexes, with the credentials that were learned on the way."""
     reporter: Reporter
     output: Path
-    """Absolute directory of the outputs. Only a build into the project's own directory is recorded."""
+    """Absolute directory below which the outputs go, into `.lamina`. Only a build into the project itself is recorded."""
     remote: RemoteStore | None = None
 
     @classmethod

@@ -1,12 +1,12 @@
 """
-Resolve a service into a plan: what each layer holds, its digest, and what the last build left of it. Reads only.
+Resolve a service into a plan: what each layer holds, its digest, and what the last build left of it.
 
 ::
 
     Service, lock ──resolve──▶ BuildPlan ──apply──▶ Result
 
 `build`, its dry run, `publish`, `deploy` and the constructs take the same plan. Resolving fetches nothing, builds nothing and writes
-nothing into the project. A digest that depends on wheels that the store does not hold is ``None``, with the reason; `complete` decides
+nothing into the project; the store keeps what was read of locks and imports. A digest that depends on wheels that the store does not hold is ``None``, with the reason; `complete` decides
 it once they may be fetched. The one exception is hashed requirements, which name no files: their index is asked once, and its answer kept.
 """
 
