@@ -134,6 +134,7 @@ def test_unreadable(tmp_path: Path, content: bytes) -> None:
         {"layers": None},
         {"layers": [[]]},
         {"layers": [{}]},
+        {"layers": []},
         {"functions": ["create"]},
         {"target": {"runtime": "python3.13"}},
         {"findings": [{"rule": "x", "severity": "grave", "message": "", "path": None}]},

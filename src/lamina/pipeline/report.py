@@ -79,7 +79,7 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise _unreadable(path)
     try:
-        return Build(
+        build = Build(
             service=content["service"],
             target=Target.of(**content["target"]),
             layers=tuple(_read_layer(row, project) for row in content["layers"]),
@@ -90,6 +90,9 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path) from error
+    if not {name for package in build.packages for name in package.layers} <= {layer.name for layer in build.layers}:
+        raise _unreadable(path)
+    return build
 
 
 def _unreadable(path: Path) -> ConfigError:
