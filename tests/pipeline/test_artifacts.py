@@ -104,6 +104,22 @@ def test_local_store_comes_first(tmp_path: Path, service: Service) -> None:
     assert ["alpha", "beta"] == [part.name for part in parts]
 
 
+def test_only_what_is_missing_is_asked_of_the_remote_store(tmp_path: Path, service: Service) -> None:
+    """If this machine has one segment of two, the remote store is asked for the other one only."""
+    store = Store(tmp_path / "store")
+    other = other_store(tmp_path, service)
+    remote = FakeRemoteStore(other, store)
+    machine = Machine(service.root, store, remote)
+    here = store.entry(AREA, machine.segment("alpha"), ".seg")
+    here.parent.mkdir(parents=True)
+    here.write_bytes((other.root / here.relative_to(store.root)).read_bytes())
+
+    parts = machine.artifacts.contributions(machine.layer_plan())
+
+    assert [machine.segment("beta")] == remote.asked
+    assert [True, False] == [part.segment.path.exists() for part in parts]
+
+
 def test_remote_store_comes_second(tmp_path: Path, service: Service) -> None:
     """A segment that only the remote store describes needs no wheel, and nothing stands at its path."""
     store = Store(tmp_path / "store")

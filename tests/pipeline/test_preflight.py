@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -188,9 +189,35 @@ def test_much_to_download_is_looked_at(service: Service, store: Store, server: I
     }
 
 
+def inflated(path: Path) -> bytes:
+    """Return the wheel at *path* with a directory that says more than Lambda takes."""
+    content = bytearray(path.read_bytes())
+    row = content.index(b"PK\x01\x02")
+    sizes = struct.Struct("<LL")
+    _, size = sizes.unpack_from(content, row + 20)
+    assert size == 2000
+    sizes.pack_into(content, row + 20, LIMIT // 8, LIMIT + 1)
+    return bytes(content)
+
+
+def test_too_much_to_download_is_refused(service: Service, store: Store, server: IndexServer) -> None:
+    """What cannot be deployed is found from the ends of the wheels alone."""
+    alpha = service.locked["alpha"]
+    server.behaviour.replace[alpha.name] = inflated(alpha)
+    plan, context = resolved(service, store)
+
+    ((finding,),) = preflight_findings(weighing(plan, LIMIT), context)
+
+    assert ("unzipped-limit", Severity.ERROR) == (finding.rule, finding.severity)
+
+
 def test_offline_nothing_is_looked_at(service: Service, store: Store, server: IndexServer) -> None:
-    """Offline nothing is certain, however much is missing."""
+    """Offline nothing is refused, not even for what the store has: the build says what is missing."""
     plan, context = resolved(service, store, offline=True)
+    alpha = service.locked["alpha"]
+    path = store.wheel_destination(sha256(alpha), alpha.name)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(inflated(alpha))
 
     assert ((),) == preflight_findings(weighing(plan, LIMIT), context)
     assert [] == server.requests

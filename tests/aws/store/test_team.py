@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.aws.store.team import team_store
+from lamina.core.reporter import Silent
 from lamina.core.store import Store
 from lamina.pipeline.context import BuildContext, BuildOptions
 from lamina.project import config
@@ -16,14 +17,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class NoWarnings(Silent):
+    """A reporter that nobody is to warn through."""
+
+    def warn(self, message: str, *, hint: str | None = None) -> None:
+        pytest.fail(message)
+
+
 @pytest.mark.parametrize(("address", "offline"), [(None, False), ("s3://team/cache", True)])
 def test_build_is_left_alone(tmp_path: Path, address: str | None, offline: bool) -> None:
-    """Without a configured store, and offline, a build has the context that it had."""
+    """Without a configured store, and offline, a build has the context that it had, and no bucket is tried."""
     service = make_service(tmp_path)
     if address is not None:
         service.settings["store"] = f'"{address}"'
     project = service.write()
-    context = BuildContext.open(project, BuildOptions(offline=offline), store=Store(tmp_path / "store"))
+    store = Store(tmp_path / "store")
+    context = BuildContext.open(project, BuildOptions(offline=offline), store=store, reporter=NoWarnings())
 
     with team_store(context, config.load(project)) as found:
         assert context is found
