@@ -339,7 +339,7 @@ class TestCompose:
         layer = reader.compose(reader.contributions())
 
         assert layer is not None
-        assert "" == layer.sha256
+        assert layer.sha256 is None
 
     @pytest.mark.parametrize(
         "changes",
@@ -355,4 +355,4 @@ class TestCompose:
         layer = reader.compose(reader.contributions())
 
         assert layer is not None
-        assert "" == layer.sha256
+        assert layer.sha256 is None
