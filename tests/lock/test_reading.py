@@ -197,6 +197,12 @@ def test_mangled_requirements(tmp_path: Path, shelf: lockers.Shelf) -> None:
             "`package[1].files[0].hash`: expected a string, found a float",
         ),
         ("pipenv", ("default", "frames"), [], "`default.frames`: expected a table, found a list"),
+        (
+            "pipenv",
+            ("default", "frames", "hashes"),
+            [None],
+            "`default.frames.hashes[0]`: expected a string, found null",
+        ),
         ("pipenv", ("default", "frames", "hashes"), {}, "`default.frames.hashes`: expected a list, found a table"),
     ],
 )

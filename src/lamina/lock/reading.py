@@ -28,6 +28,7 @@ _KINDS: dict[type, str] = {
     bool: "a boolean",
     list: "a list",
     dict: "a table",
+    type(None): "null",
 }
 
 
