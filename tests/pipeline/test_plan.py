@@ -206,17 +206,43 @@ def test_targets_share_what_is_missing(tmp_path: Path) -> None:
     assert [".lamina", ".lamina/python3.13-x86_64"] == [target.place for target in plan.targets]
 
 
-def test_lock_that_appears_closer_is_an_input(tmp_path: Path) -> None:
-    """The plan names the locks that would be taken instead, so that a build that was found done notices them."""
+@pytest.mark.parametrize(
+    ("name", "is_noticed"),
+    [
+        ("greeter/uv.lock", True),
+        ("greeter/pylock.toml", True),
+        ("greeter/pylock.other.toml", True),
+        ("uv.lock", True),
+        ("pylock.other.toml", True),
+        ("greeter/.lamina/new", False),
+        ("greeter/__pycache__/new", False),
+        ("../uv.lock", False),
+    ],
+)
+def test_lock_that_appears_closer_is_an_input(tmp_path: Path, name: str, *, is_noticed: bool) -> None:
+    """What appears where the lock was searched is noticed, but for what builds and imports leave behind."""
+    service = make_service(tmp_path / "repository")
+    service.write()
+    (service.root / "pylock.toml").rename(tmp_path / "repository" / "pylock.lambda.toml")
+    inputs = plan_of(service.root, Store(tmp_path / "store")).targets[0].inputs
+    path = tmp_path / "repository" / name
+    path.parent.mkdir(exist_ok=True)
+
+    path.touch()
+
+    assert is_noticed is not inputs.unchanged(service.root)
+
+
+def test_explicit_lock_is_the_only_input(tmp_path: Path) -> None:
+    """Beside a configured lock, no other one is looked for."""
     service = make_service(tmp_path)
+    service.settings["lock"] = '"pylock.toml"'
     service.write()
 
     inputs = plan_of(service.root, Store(tmp_path / "store")).targets[0].inputs
 
-    assert {"pylock.toml", "uv.lock"} <= {seen.path for seen in inputs.observations}
-    assert inputs.unchanged(service.root)
-    (service.root / "uv.lock").write_text("version = 1\n")
-    assert not inputs.unchanged(service.root)
+    assert [] == [seen.path for seen in inputs.observations if seen.kind == "directory"]
+    assert "pylock.toml" in {seen.path for seen in inputs.observations}
 
 
 def local_service(tmp_path: Path, bytecode: str, *, settings: str = "") -> Path:

@@ -216,7 +216,8 @@ def _inputs(project: Path, service: Service) -> Snapshot:
 
     paths = [project, *service.inputs]
     try:
-        paths.append(locks.find(project, service.lock).path)
+        lock_file = locks.find(project, service.lock)
+        paths += [lock_file.path, *locks.searched(lock_file, project, service.lock)]
         sources = walk(project, service.source, service.include).snapshot.observations
     except LaminaError:
         # What is missing is what the build says.

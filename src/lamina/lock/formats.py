@@ -97,17 +97,17 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
     )
 
 
-def closer(lock_file: LockFile, start: Path) -> tuple[Path, ...]:
-    """Return the paths that are not there, and where a lock would be taken instead of *lock_file*, found from *start*."""
-    paths: list[Path] = []
-    for directory in _upwards(start.absolute()):
-        for kind in READERS:
-            if directory / kind == lock_file.path:
-                return tuple(path for path in paths if not path.exists())
-            paths.append(directory / kind)
+def searched(lock_file: LockFile, start: Path, explicit: Path | None = None) -> tuple[Path, ...]:
+    """Return the directories that `find` listed before it found *lock_file*: what appears in them may be taken instead."""
+    if explicit is not None:
+        return ()
+    directories = []
+    for directory in _upwards(Path(os.path.normpath(start.absolute()))):
+        if os.access(directory, os.R_OK):
+            directories.append(directory)
         if directory == lock_file.path.parent:
             break
-    return tuple(path for path in paths if not path.exists())
+    return tuple(directories)
 
 
 def read(

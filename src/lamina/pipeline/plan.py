@@ -52,7 +52,7 @@ class TargetPlan:
     local: tuple[SourcePin, ...]
     """First-party packages that go into the function packages."""
     inputs: Snapshot
-    """Every file whose content decided the plan, and those whose appearance would, as they were."""
+    """Every file whose content decided the plan, and the directories where another lock might appear, as they were."""
     previous: Previous
     is_unchanged: bool
     """Whether nothing at all has changed since the last build."""
@@ -206,7 +206,7 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
             [
                 *inputs,
                 *dict.fromkeys(path for pin in (*local.values(), *built) for path in pin.inputs),
-                *formats.closer(lock_file, project),
+                *formats.searched(lock_file, project, service.lock),
                 project / PROFILE,
             ],
         ),
