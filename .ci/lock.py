@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "requirements"
 DEVELOPMENT = LOCKS / "development.txt"
 LOWEST = LOCKS / "lowest.txt"
+ORDERS = ROOT / "examples" / "orders"
 # The peers of `make bench`; benchmarks/tools.py installs each from the lock of its name.
 PEERS = ("aws-sam-cli", "awscli")
 # The oldest Python that lamina runs on, and the oldest that the server of `lamina sandbox` runs on.
@@ -33,8 +35,8 @@ def main() -> int:
     own = ("pyproject.toml", "--all-extras")
     compile_lock(DEVELOPMENT, *own, "--group", "dev", "--upgrade")
     # uv prefers the versions that a lock already holds, so the tools stay as they are in the other lock.
-    LOWEST.write_text(without(DEVELOPMENT.read_text("utf-8"), own_dependencies()), "utf-8")
-    compile_lock(LOWEST, *own, "--group", "test", "--resolution", "lowest-direct")
+    tools = without(DEVELOPMENT.read_text("utf-8"), own_dependencies())
+    compile_lock(LOWEST, *own, "--group", "test", "--resolution", "lowest-direct", before=tools)
     compile_lock(LOCKS / "uv.txt", "-", "--constraints", str(DEVELOPMENT), "--upgrade", requirement="uv")
     for name in PEERS:
         compile_lock(LOCKS / f"{name}.txt", "-", "--upgrade", requirement=name)
@@ -42,13 +44,30 @@ def main() -> int:
     return lock_node()
 
 
-def compile_lock(lock: Path, *arguments: str, requirement: str = "", python: str = OLDEST_PYTHON) -> None:
-    """Write *lock* for every platform and every Python from *python* on."""
+def compile_lock(
+    lock: Path, *arguments: str, requirement: str = "", python: str = OLDEST_PYTHON, before: str = ""
+) -> None:
+    """Replace *lock* by one for every platform and every Python from *python* on; keep the versions in *before* if possible."""
     print(lock.relative_to(ROOT), file=sys.stderr)
     options = ("--universal", "--python-version", python, "--generate-hashes", "--no-emit-index-url")
     header = ("--custom-compile-command", "make lock")
-    command = [find_uv_bin(), "pip", "compile", "--quiet", *arguments, *options, *header, "--output-file", str(lock)]
-    subprocess.run(command, cwd=ROOT, input=requirement, stdout=subprocess.DEVNULL, text=True, check=True)
+    # If uv fails, for instance offline, the lock stays as it was.
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".lock-") as directory:
+        made = Path(directory, lock.name)
+        made.write_text(before, "utf-8")
+        command = [
+            find_uv_bin(),
+            "pip",
+            "compile",
+            "--quiet",
+            *arguments,
+            *options,
+            *header,
+            "--output-file",
+            str(made),
+        ]
+        subprocess.run(command, cwd=ROOT, input=requirement, stdout=subprocess.DEVNULL, text=True, check=True)
+        made.replace(lock)
 
 
 def own_dependencies() -> set[str]:
@@ -81,9 +100,14 @@ def lock_node() -> int:
         )
         return 1
     command = [npm, "install", "--silent", "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund"]
-    place = ROOT / "examples" / "orders"
-    (place / "package-lock.json").unlink(missing_ok=True)
-    subprocess.run(command, cwd=place, check=True)
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".lock-") as directory:
+        # npm writes the name of the directory into the lock.
+        place = Path(directory, ORDERS.name)
+        place.mkdir()
+        for name in (".npmrc", "package.json"):
+            shutil.copy(ORDERS / name, place)
+        subprocess.run(command, cwd=place, check=True)
+        (place / "package-lock.json").replace(ORDERS / "package-lock.json")
     return 0
 
 

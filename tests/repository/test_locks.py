@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -145,3 +149,70 @@ def test_all_is_every_extra() -> None:
     [everything] = [Requirement(line) for line in extras.pop("all")]
 
     assert ("lamina", set(extras)) == (everything.name, everything.extras)
+
+
+@pytest.fixture
+def locker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The program of `make lock` in a copy of what it reads and writes, without a network."""
+    for name in (".ci", "requirements", "examples/orders", "pyproject.toml"):
+        source, destination = ROOT / name, tmp_path / name
+        if source.is_dir():
+            shutil.copytree(
+                source, destination, ignore=shutil.ignore_patterns(".lamina", "node_modules", "__pycache__")
+            )
+        else:
+            shutil.copy(source, destination)
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    spec = importlib.util.spec_from_file_location("lock", tmp_path / ".ci" / "lock.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def npm(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put an npm that runs *script* on the PATH."""
+    directory.mkdir()
+    program = directory / "npm"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=os.pathsep)
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    paths = [path for path in root.rglob("*") if "cache" not in path.parts and "bin" not in path.parts]
+    return {path: path.read_bytes() for path in paths if path.is_file()}
+
+
+def test_a_failing_locker_leaves_the_locks(tmp_path: Path, locker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network every lock stays as it is, and nothing is left beside it."""
+    before = contents(tmp_path)
+    npm(tmp_path / "bin", "echo '{}' > package-lock.json; exit 1", monkeypatch)
+
+    for run in (
+        locker.main,
+        lambda: locker.compile_lock(locker.LOWEST, "pyproject.toml", before="a==1"),
+        locker.lock_node,
+    ):
+        with pytest.raises(subprocess.CalledProcessError):
+            run()
+
+    assert before == contents(tmp_path)
+
+
+def test_a_locker_that_succeeds_replaces_the_lock(tmp_path: Path, locker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What npm writes beside a copy of package.json takes the place of the lock."""
+    npm(
+        tmp_path / "bin",
+        'basename "$PWD" > package-lock.json; cat package.json .npmrc >> package-lock.json',
+        monkeypatch,
+    )
+    place = tmp_path / "examples" / "orders"
+
+    assert 0 == locker.lock_node()
+    assert (place / "package-lock.json").read_text() == (
+        "orders\n" + (place / "package.json").read_text() + (place / ".npmrc").read_text()
+    )
+    assert [] == list(tmp_path.glob(".lock-*"))
