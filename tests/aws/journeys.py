@@ -16,7 +16,7 @@ from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.desired import desired_layers
 from lamina.aws.publish.manifest import encode
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildOptions
+from lamina.project.options import BuildOptions
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:

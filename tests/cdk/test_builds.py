@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.cdk.builds import _NOTHING_ELSE, Builds
-from lamina.pipeline.context import BuildOptions
+from lamina.cdk.builds import Builds
 
 if TYPE_CHECKING:
     from services import Service
@@ -28,11 +27,6 @@ def said() -> io.StringIO:
 @pytest.fixture
 def builds(said: io.StringIO) -> Builds:
     return Builds(said)
-
-
-def test_same_question_as_the_command() -> None:
-    """What the constructs ask of the last build is what `lamina build` without options asks."""
-    assert BuildOptions().asked() == _NOTHING_ELSE
 
 
 def test_app_sees_one_build(service: Service, builds: Builds) -> None:

@@ -21,7 +21,7 @@ from lamina.core.store import Store
 from lamina.local.artifacts import read
 from lamina.local.environment import Mode
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildOptions
+from lamina.project.options import BuildOptions
 from services import make_service
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from lamina.coldstart.variants import subjects
 from lamina.core.store import Store
 from lamina.local.artifacts import read
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildOptions
+from lamina.project.options import BuildOptions
 from lamina.project.profile import record
 from services import make_service
 

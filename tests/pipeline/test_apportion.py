@@ -13,8 +13,8 @@ from lamina.core.target import Target
 from lamina.core.values import Finding, Pin, Selection, Severity, Sha256
 from lamina.pipeline.apportion import apportion
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildOptions
 from lamina.project.config import load
+from lamina.project.options import BuildOptions
 from lamina.project.service import LayerConfig
 from services import make_service
 

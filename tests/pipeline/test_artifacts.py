@@ -13,10 +13,11 @@ from lamina.core.errors import PathCollisionError
 from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.pipeline.artifacts import ArtifactProvider
-from lamina.pipeline.context import BuildContext, BuildOptions
+from lamina.pipeline.context import BuildContext
 from lamina.pipeline.layers import LayerPlan
 from lamina.pipeline.plan import closure_of, complete, resolve
 from lamina.project import config
+from lamina.project.options import BuildOptions
 from locking import write_pylock
 from pipeline.fakes import FakeRemoteStore
 from services import HANDLER, Service, make_service

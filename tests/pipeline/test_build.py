@@ -17,8 +17,7 @@ from lamina.core.store import Store
 from lamina.core.values import Severity
 from lamina.pipeline import state
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildOptions
-from lamina.project.service import Overrides
+from lamina.project.options import BuildOptions
 from loopback import IndexServer
 from services import HANDLER, make_service
 from wheels import sha256
@@ -150,8 +149,8 @@ def test_digest_changes_with_what_reaches_the_layer(service: Service, store: Sto
     """One pin, another target, an exclusion: each is a new layer, and no two are the same."""
     service.add("native", "1.0", tag="py3-none-manylinux_2_17_x86_64.manylinux_2_17_aarch64")
     digests = [_digest(service, store)]
-    digests.append(_digest(service, store, BuildOptions(overrides=Overrides(architecture="arm64"))))
-    digests.append(_digest(service, store, BuildOptions(overrides=Overrides(runtime="python3.12"))))
+    digests.append(_digest(service, store, BuildOptions(architecture="arm64")))
+    digests.append(_digest(service, store, BuildOptions(runtime="python3.12")))
     service.settings["exclude"] = '["alpha/data.bin"]'
     digests.append(_digest(service, store))
     service.add("beta", "2.0.1", {"beta.py": "import alpha\n"})

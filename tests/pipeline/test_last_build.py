@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.pipeline.context import BuildOptions
 from lamina.pipeline.last_build import has_changed, last_options
-from lamina.project.service import Overrides
+from lamina.project.options import BuildOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 
 def test_what_was_asked_can_be_asked_again() -> None:
     """The record of a build's options says all of them but whether the network may be used."""
-    overrides = Overrides(runtime="python3.13", architecture="arm64", groups=("reports",), extras=("fast",))
-    options = BuildOptions(overrides=overrides)
+    options = BuildOptions(runtime="python3.13", architecture="arm64", groups=("reports",), extras=("fast",))
 
     assert options == BuildOptions.of(options.asked())
 

@@ -23,11 +23,11 @@ from lamina.core.errors import PackageError
 from lamina.core.files import file_sha256
 from lamina.core.store import Store
 from lamina.pipeline.build import apply, build
-from lamina.pipeline.context import BuildContext, BuildOptions
+from lamina.pipeline.context import BuildContext
 from lamina.pipeline.layers import LayerDraft, LayerPlan
 from lamina.pipeline.plan import BuildPlan, resolve
 from lamina.project import config
-from lamina.project.service import Overrides
+from lamina.project.options import BuildOptions
 from locking import write_pylock
 from services import HANDLER, Service, make_service
 from sourceprojects import source_files, write_sources
@@ -344,7 +344,7 @@ def test_a_layer_that_another_build_replaced_is_made_again(tmp_path: Path) -> No
     context = BuildContext.open(service.root, BuildOptions(), store=store)
     started_ns = time.time_ns()
     plan = resolve(context, config.load(service.root))
-    build(service.root, BuildOptions(overrides=Overrides(runtime="python3.12")), store=store)
+    build(service.root, BuildOptions(runtime="python3.12"), store=store)
 
     result = apply(plan, context, started_ns=started_ns)
 

@@ -13,11 +13,12 @@ from lamina.core.store import Store
 from lamina.core.target import quotas
 from lamina.core.values import Severity
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildContext, BuildOptions
+from lamina.pipeline.context import BuildContext
 from lamina.pipeline.estimate import DistributionEstimate, Estimate, estimate
 from lamina.pipeline.plan import resolve
 from lamina.pipeline.preflight import estimated_findings, preflight_findings
 from lamina.project import config
+from lamina.project.options import BuildOptions
 from loopback import IndexServer
 from pipeline.fakes import FakeRemoteStore
 from services import Service, make_service

@@ -14,9 +14,8 @@ from lamina.core.store import Store
 from lamina.core.target import Target
 from lamina.pipeline import state
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildOptions
 from lamina.project.config import load
-from lamina.project.service import Overrides
+from lamina.project.options import BuildOptions
 from services import make_service
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def test_one_of_them(service: Service, store: Store) -> None:
     project = service.write()
     build(project, BuildOptions(), store=store)
 
-    result = build(project, BuildOptions(overrides=Overrides(runtime="python3.12")), store=store)
+    result = build(project, BuildOptions(runtime="python3.12"), store=store)
 
     assert ("python3.12 on x86_64", ()) == (str(result.build.target), result.others)
     assert not list((project / ".lamina").glob("python*"))
@@ -188,12 +187,12 @@ def test_mistakes(tmp_path: Path, line: str, key: str, fact: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (Overrides(architecture="arm64"), ["python3.13 on arm64", "python3.12 on arm64"]),
-        (Overrides(runtime="python3.11"), ["python3.11 on arm64"]),
-        (Overrides(), ["python3.13 on arm64", "python3.12 on arm64", "python3.13 on x86_64"]),
+        (BuildOptions(architecture="arm64"), ["python3.13 on arm64", "python3.12 on arm64"]),
+        (BuildOptions(runtime="python3.11"), ["python3.11 on arm64"]),
+        (BuildOptions(), ["python3.13 on arm64", "python3.12 on arm64", "python3.13 on x86_64"]),
     ],
 )
-def test_overrides(tmp_path: Path, overrides: Overrides, expected: list[str]) -> None:
+def test_overrides(tmp_path: Path, overrides: BuildOptions, expected: list[str]) -> None:
     """The command line picks among the configured targets; what is not among them is built instead."""
     (tmp_path / "pyproject.toml").write_text(
         '[tool.lamina]\ntargets = ["python3.13-arm64", "python3.12-arm64", "python3.13-x86_64"]\n'

@@ -14,8 +14,8 @@ from lamina.core.errors import ConfigError, InvalidConfigError, LockNotFoundErro
 from lamina.core.store import Store
 from lamina.pipeline import build as pipeline
 from lamina.pipeline import workspace
-from lamina.pipeline.context import BuildOptions
 from lamina.project.config import load
+from lamina.project.options import BuildOptions
 from loopback import IndexServer
 from services import Service, make_service
 
@@ -303,7 +303,7 @@ class TestCommand:
         program = (
             "import sys\nfrom lamina.cli.main import main\n"
             f"code = main(['build', '-q', '--project', {str(root)!r}])\n"
-            "slow = {'lamina.pipeline.build', 'lamina.core.store', 'rich', 'packaging', 'concurrent.futures', 'urllib3'}\n"
+            "slow = {'lamina.pipeline.build', 'lamina.core.store', 'lamina.project.service', 'rich', 'packaging', 'concurrent.futures', 'urllib3'}\n"
             "print(code, sorted(slow & sys.modules.keys()))"
         )
 

@@ -10,7 +10,8 @@ from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.target import Target, runtimes
 from lamina.project.config import load
 from lamina.project.file import find_project
-from lamina.project.service import BytecodeMode, Function, LayerConfig, Overrides
+from lamina.project.options import BuildOptions
+from lamina.project.service import BytecodeMode, Function, LayerConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +28,10 @@ def project(root: Path, text: str, *, file: str = "pyproject.toml") -> Path:
     return root
 
 
-def mistakes(root: Path, text: str, overrides: Overrides | None = None) -> tuple[tuple[str, str], ...]:
+def mistakes(root: Path, text: str, overrides: BuildOptions | None = None) -> tuple[tuple[str, str], ...]:
     """Return what is wrong with *text* as configuration."""
     with pytest.raises(InvalidConfigError) as caught:
-        load(project(root, text), overrides or Overrides())
+        load(project(root, text), overrides or BuildOptions())
     return caught.value.mistakes
 
 
@@ -382,18 +383,18 @@ class TestMistakes:
         assert mistakes(tmp_path, "[tool]\nlamina = 1\n") == (("tool.lamina", "expected a table"),)
 
 
-class TestOverrides:
+class TestBuildOptions:
     def test_runtime_that_the_file_leaves_out(self, tmp_path: Path) -> None:
         """The command line may give what the file does not."""
         root = project(tmp_path, "[tool.lamina]\n")
 
-        service = load(root, Overrides(runtime="python3.14", architecture="arm64"))
+        service = load(root, BuildOptions(runtime="python3.14", architecture="arm64"))
 
         assert service.target == Target.of("python3.14", "arm64")
 
     def test_groups_reach_layers_that_have_the_services_own(self, tmp_path: Path) -> None:
         """Added groups go into each layer that configures none of its own."""
-        service = load(project(tmp_path, DESIGN), Overrides(groups=("jobs",), extras=("aws", "fast")))
+        service = load(project(tmp_path, DESIGN), BuildOptions(groups=("jobs",), extras=("aws", "fast")))
 
         assert service.groups == ("jobs",)
         assert service.extras == ("aws", "fast")
@@ -404,15 +405,15 @@ class TestOverrides:
         """A service can be built for another target, half by half."""
         root = project(tmp_path, DESIGN)
 
-        assert load(root, Overrides(runtime="python3.12")).target == Target.of("python3.12", "arm64")
-        assert load(root, Overrides(architecture="x86_64")).target == Target.of("python3.13", "x86_64")
+        assert load(root, BuildOptions(runtime="python3.12")).target == Target.of("python3.12", "arm64")
+        assert load(root, BuildOptions(architecture="x86_64")).target == Target.of("python3.13", "x86_64")
 
     def test_mistake_on_the_command_line(self, tmp_path: Path) -> None:
         """A mistaken flag is blamed on the flag, not on the file."""
         root = project(tmp_path, DESIGN)
 
         with pytest.raises(ConfigError) as caught:
-            load(root, Overrides(architecture="amd64"))
+            load(root, BuildOptions(architecture="amd64"))
 
         assert str(caught.value) == "--architecture: Lambda has no architecture `amd64`"
         assert caught.value.hint == "Lambda calls it `x86_64`"

@@ -1,8 +1,9 @@
 """
 Ask for a project's build as often as constructs do, and make it once. Nothing here knows CDK.
 
-Whether the last build still stands is asked of `fresh`, once for each app: within one app everything comes from one build.
-Only where it does not stand the pipeline is loaded and run. What failed is remembered until something it was made from changes.
+Whether the last build still stands is asked of `lamina.pipeline.state`, once for each app: within one app everything
+comes from one build. Only where it does not stand the pipeline is loaded and run. What failed is remembered until
+something it was made from changes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lamina.core.values import Severity
 from lamina.pipeline import report, state
 from lamina.project import config
 from lamina.project.file import find_project
+from lamina.project.options import BuildOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.build import Result
     from lamina.project.service import Service
     from lamina.project.snapshot import Snapshot
-
-# What `lamina build` without options asks for; `lamina.pipeline.build.Options` says the same, and takes long to load.
-_NOTHING_ELSE: dict[str, object] = {"runtime": None, "architecture": None, "groups": [], "extras": []}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +131,6 @@ class Builds:
             return failed[1]
         from lamina.aws.store.team import team_store
         from lamina.pipeline.build import build
-        from lamina.pipeline.context import BuildOptions
 
         inputs = _inputs(project, service)
         self.runs += 1
@@ -172,7 +170,7 @@ class _Talk(Silent):
 
 def _standing(project: Path, targets: Sequence[Target]) -> tuple[Build, ...] | None:
     """Return the builds that the last run left, if nothing changed since then."""
-    if state.recall(str(project), _NOTHING_ELSE) is None:
+    if state.recall(str(project), BuildOptions().asked()) is None:
         return None
     try:
         first, *others = [

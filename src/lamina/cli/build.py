@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from lamina.cli.options import add_build, asked, build_options
+from lamina.cli.options import add_build, build_options
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +62,7 @@ def _unchanged(arguments: argparse.Namespace) -> dict[str, Any] | None:
     from lamina.pipeline import state
 
     root = state.locate(arguments.project or os.getcwd())
-    return None if root is None else state.recall(root, asked(arguments))
+    return None if root is None else state.recall(root, build_options(arguments).asked())
 
 
 def _build(arguments: argparse.Namespace, start: Path) -> int:

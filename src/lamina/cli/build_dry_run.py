@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
     with Console.of(arguments) as console:
         context = BuildContext.open(project, build_options(arguments), reporter=console)
         with context.store.in_use():
-            plan = resolve(context, config.load(project, context.options.overrides))
+            plan = resolve(context, config.load(project, context.options))
             console.stage("Reading the ends of the wheels", total=len(plan.missing), unit="wheels")
             estimates = estimate(plan, context)
     findings = [

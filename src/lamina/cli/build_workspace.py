@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.cli import build_summary
 from lamina.cli.console import Console
-from lamina.cli.options import asked, build_options
+from lamina.cli.options import build_options
 from lamina.core.errors import ConfigError, LaminaError
 from lamina.core.frozen import frozen
 from lamina.core.text import megabytes, table
@@ -74,11 +74,11 @@ def run(arguments: argparse.Namespace, found: Workspace) -> int:
 
 
 def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> list[_ServiceRow]:
-    question = asked(arguments)
+    options = build_options(arguments)
     rows: dict[Path, _ServiceRow] = {}
     changed = []
     for service in found.services:
-        document = workspace.recall(service, question)
+        document = workspace.recall(service, options.asked())
         if document is None:
             changed.append(service)
         else:
@@ -88,7 +88,7 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
     if changed:
         from lamina.aws.store.team import team_store
 
-        for made in workspace.build(changed, build_options(arguments), team_store=team_store, reporter=console):
+        for made in workspace.build(changed, options, team_store=team_store, reporter=console):
             rows[made.project] = _made(made, found.root)
     return [rows[service] for service in found.services]
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from lamina.pipeline.context import BuildOptions
+    from lamina.project.options import BuildOptions
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
 
 
 def add_build(parser: argparse.ArgumentParser) -> None:
-    """Let a build's target and content be named; `asked` and `build_options` read them."""
+    """Let a build's target and content be named; `build_options` reads them."""
     parser.add_argument("--offline", action="store_true", help="use what is in the store, and no network")
     add_runtime(parser)
     parser.add_argument("--architecture", metavar="NAME", help="instead of the configured one: x86_64 or arm64")
@@ -44,21 +44,17 @@ def add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extra", action="append", default=[], metavar="NAME", help="add an extra")
 
 
-def asked(arguments: argparse.Namespace) -> dict[str, object]:
-    """Return what the command line says that could change the result of a build, as the build's state records it."""
-    return {
-        "runtime": arguments.runtime,
-        "architecture": arguments.architecture,
-        "groups": list(arguments.group),
-        "extras": list(arguments.extra),
-    }
-
-
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
     """Return what the command line asks of the pipeline."""
-    from lamina.pipeline.context import BuildOptions
+    from lamina.project.options import BuildOptions
 
-    return BuildOptions.of(asked(arguments), offline=arguments.offline)
+    return BuildOptions(
+        runtime=arguments.runtime,
+        architecture=arguments.architecture,
+        groups=tuple(arguments.group),
+        extras=tuple(arguments.extra),
+        offline=arguments.offline,
+    )
 
 
 def add_regions(parser: argparse.ArgumentParser) -> None:

@@ -95,8 +95,8 @@ def build_service(
     """
     from lamina.aws.publish.remote import build
     from lamina.aws.store.team import team_store
-    from lamina.pipeline.context import BuildOptions
     from lamina.project import config
+    from lamina.project.options import BuildOptions
 
     service = config.load(project)
     if not service.is_named and "{service}" in settings.layer_name:

@@ -96,7 +96,7 @@ def _place(arguments: argparse.Namespace) -> tuple[Path | None, Target | None]:
 
     from lamina.core.target import Target
     from lamina.project import config
-    from lamina.project.service import Overrides
+    from lamina.project.options import BuildOptions
 
     try:
         project = project_of(arguments)
@@ -105,7 +105,7 @@ def _place(arguments: argparse.Namespace) -> tuple[Path | None, Target | None]:
             raise
         machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
         return None, Target.of(arguments.runtime, machine) if arguments.runtime is not None else None
-    return project, config.load(project, Overrides(runtime=arguments.runtime)).target
+    return project, config.load(project, BuildOptions(runtime=arguments.runtime)).target
 
 
 def _run_command(command: Sequence[str], sandbox: Sandbox) -> int:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from lamina.coldstart.measure import Measurement
     from lamina.core.reporter import Reporter
     from lamina.local.artifacts import Artifacts
-    from lamina.pipeline.context import BuildOptions, TeamStore
+    from lamina.pipeline.context import TeamStore
+    from lamina.project.options import BuildOptions
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 

@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
     from lamina.core.values import Finding, Layer, Package, Pin
-    from lamina.pipeline.context import BuildOptions, TeamStore
+    from lamina.pipeline.context import TeamStore
     from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.plan import BuildPlan, TargetPlan
+    from lamina.project.options import BuildOptions
     from lamina.project.snapshot import Observation
 
 
@@ -88,7 +89,7 @@ def build(
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
     with context.store.in_use():
-        service = config.load(project, options.overrides)
+        service = config.load(project, options)
         with nullcontext(context) if team_store is None else team_store(context, service) as context:
             return apply(resolve(context, service), context, started_ns=started_ns)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lamina.core.frozen import frozen
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
-from lamina.project.service import Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,37 +19,8 @@ if TYPE_CHECKING:
     from lamina.core.values import Layer, Pin
     from lamina.fetch.index import PackageIndex
     from lamina.pipeline.layers import LayerPlan
+    from lamina.project.options import BuildOptions
     from lamina.project.service import Service
-
-_NO_OVERRIDES = Overrides()
-
-
-@frozen
-class BuildOptions:
-    """What a caller may ask for beyond the project's configuration."""
-
-    overrides: Overrides = _NO_OVERRIDES
-    offline: bool = False
-
-    @classmethod
-    def of(cls, asked: Mapping[str, Any], *, offline: bool = False) -> BuildOptions:
-        """Return the options of which `asked` gives *asked*."""
-        overrides = Overrides(
-            runtime=asked.get("runtime"),
-            architecture=asked.get("architecture"),
-            groups=tuple(asked.get("groups", ())),
-            extras=tuple(asked.get("extras", ())),
-        )
-        return cls(overrides=overrides, offline=offline)
-
-    def asked(self) -> dict[str, object]:
-        """Return, as plain JSON values, the options that can change the result."""
-        return {
-            "runtime": self.overrides.runtime,
-            "architecture": self.overrides.architecture,
-            "groups": list(self.overrides.groups),
-            "extras": list(self.overrides.extras),
-        }
 
 
 class RemoteStore(Protocol):

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.reporter import SILENT
 from lamina.pipeline import state
+from lamina.project.options import BuildOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.reporter import Reporter
     from lamina.pipeline.build import Result
-    from lamina.pipeline.context import BuildOptions, TeamStore
+    from lamina.pipeline.context import TeamStore
 
 
 def last_options(project: Path) -> BuildOptions:
     """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""
-    from lamina.pipeline.context import BuildOptions
-
     return BuildOptions.of(_asked(project) or {})
 
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
     from lamina.pipeline.build import Result
-    from lamina.pipeline.context import BuildOptions, TeamStore
+    from lamina.pipeline.context import TeamStore
     from lamina.project.members import Members
+    from lamina.project.options import BuildOptions
 
 # What is below these is made by tools, or belongs to other projects, and may hold copies of services.
 _SKIPPED = frozenset({"__pycache__", "build", "cdk.out", "dist", "node_modules", "site-packages", "venv"})

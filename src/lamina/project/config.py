@@ -17,7 +17,8 @@ from lamina.core.target import Architecture, Target, runtimes
 from lamina.project import members
 from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
-from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, Overrides, SdkPolicy, Service
+from lamina.project.options import BuildOptions
+from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, SdkPolicy, Service
 from lamina.project.table import Table, did_you_mean, outside
 
 if TYPE_CHECKING:
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _WILDCARDS = frozenset("*?[")
-_NOTHING = Overrides()
+_NOTHING = BuildOptions()
 _Mode = TypeVar("_Mode", bound=Enum)
 _BUCKET_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_./-]*)?")
 # Tables that commands read themselves, with `section`.
 _SECTIONS = ("deploy", "publish")
 
 
-def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
+def load(project: Path, options: BuildOptions = _NOTHING) -> Service:
     """
-    Return the configuration of the directory *project*, as changed by *overrides*.
+    Return the configuration of the directory *project*, as changed by *options*.
 
     Raises ConfigError where there is none, InvalidConfigError with every mistake in it.
     """
@@ -42,7 +43,7 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
     members.refuse(file)
     mistakes: list[tuple[str, str]] = []
     reader = file.table(mistakes)
-    target, others = _targets(reader, overrides)
+    target, others = _targets(reader, options)
     source = _source(reader, project)
     include = tuple(entry for entry in reader.strings("include") or () if _stays_inside(reader, "include", entry))
     bytecode = _one_of(reader, "bytecode", BytecodeMode, BytecodeMode.REACHABLE)
@@ -87,7 +88,7 @@ def load(project: Path, overrides: Overrides = _NOTHING) -> Service:
         local_by_name=local_by_name,
         others=others,
     )
-    return _extended(service, overrides)
+    return _extended(service, options)
 
 
 def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[str, Table]:
@@ -101,10 +102,10 @@ def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[
     return file.path.name, reader.table(name) or Table({}, key=reader.key(name), mistakes=mistakes)
 
 
-def _extended(service: Service, overrides: Overrides) -> Service:
+def _extended(service: Service, options: BuildOptions) -> Service:
     """Return *service* with the added groups and extras, in each layer that has the service's own; one that has others keeps those."""
-    groups = _joined(service.groups, overrides.groups)
-    extras = _joined(service.extras, overrides.extras)
+    groups = _joined(service.groups, options.groups)
+    extras = _joined(service.extras, options.extras)
     layers = tuple(
         replace(
             layer,
@@ -127,7 +128,7 @@ def _joined(configured: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, .
     return tuple(dict.fromkeys((*configured, *added)))
 
 
-def _targets(reader: Table, overrides: Overrides) -> tuple[Target | None, tuple[Target, ...]]:
+def _targets(reader: Table, options: BuildOptions) -> tuple[Target | None, tuple[Target, ...]]:
     """
     Return the first target and the others, or ``None`` after complaining.
 
@@ -139,7 +140,7 @@ def _targets(reader: Table, overrides: Overrides) -> tuple[Target | None, tuple[
             # Complained about already; the two keys of one target would only be reported missing.
             reader.string("runtime"), reader.string("architecture")
             return None, ()
-        return _target(reader, overrides), ()
+        return _target(reader, options), ()
     for key in ("runtime", "architecture"):
         if reader.string(key) is not None:
             reader.complain(key, "stands beside `targets`, which names all of them; keep one of the two")
@@ -148,16 +149,14 @@ def _targets(reader: Table, overrides: Overrides) -> tuple[Target | None, tuple[
         reader.complain("targets", 'no target in it; such as ["python3.13-arm64", "python3.13-x86_64"]')
     if len(found) < len(names) or not found:
         return None, ()
-    if overrides.runtime or overrides.architecture:
+    if options.runtime or options.architecture:
         asked = [
             target
             for target in found
-            if overrides.runtime in {None, target.runtime} and overrides.architecture in {None, target.architecture}
+            if options.runtime in {None, target.runtime} and options.architecture in {None, target.architecture}
         ]
         first = found[0]
-        found = asked or [
-            Target.of(overrides.runtime or first.runtime, overrides.architecture or str(first.architecture))
-        ]
+        found = asked or [Target.of(options.runtime or first.runtime, options.architecture or str(first.architecture))]
     return found[0], tuple(found[1:])
 
 
@@ -169,11 +168,11 @@ def _named_target(reader: Table, name: str) -> Target | None:
     return Target.of(runtime, architecture) if _try_target(reader, "targets", runtime, architecture) else None
 
 
-def _target(reader: Table, overrides: Overrides) -> Target | None:
+def _target(reader: Table, options: BuildOptions) -> Target | None:
     """Return the target, or ``None`` after complaining about each of its two halves."""
     configured_runtime, configured_architecture = reader.string("runtime"), reader.string("architecture")
-    runtime = overrides.runtime or configured_runtime
-    architecture = overrides.architecture or configured_architecture or str(setting("architecture").default)
+    runtime = options.runtime or configured_runtime
+    architecture = options.architecture or configured_architecture or str(setting("architecture").default)
     if runtime is None:
         if "runtime" not in reader:
             known = ", ".join(f"`{entry.name}`" for entry in runtimes())
@@ -185,10 +184,8 @@ def _target(reader: Table, overrides: Overrides) -> Target | None:
         return Target.of(runtime, architecture)
     except ConfigError:
         known_runtime, known_architecture = runtimes()[-1].name, Architecture.X86_64
-        fine = _try_target(reader, "runtime", runtime, known_architecture, flag=overrides.runtime is not None)
-        fine &= _try_target(
-            reader, "architecture", known_runtime, architecture, flag=overrides.architecture is not None
-        )
+        fine = _try_target(reader, "runtime", runtime, known_architecture, flag=options.runtime is not None)
+        fine &= _try_target(reader, "architecture", known_runtime, architecture, flag=options.architecture is not None)
         if fine:
             _try_target(reader, "architecture", runtime, architecture)
         return None

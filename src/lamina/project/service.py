@@ -107,15 +107,3 @@ class Service:
     """Normalised names of local packages that go elsewhere than *local* says."""
     is_named: bool = True
     """Whether *name* is what the project calls itself, and not that of the directory it happens to be in."""
-
-
-@frozen
-class Overrides:
-    """What the command line says otherwise."""
-
-    runtime: str | None = None
-    architecture: str | None = None
-    groups: tuple[str, ...] = ()
-    """Dependency groups in addition to the configured ones."""
-    extras: tuple[str, ...] = ()
-    """Extras in addition to the configured ones."""

@@ -9,8 +9,9 @@ import pytest
 from lamina.aws.store.team import team_store
 from lamina.core.reporter import Silent
 from lamina.core.store import Store
-from lamina.pipeline.context import BuildContext, BuildOptions
+from lamina.pipeline.context import BuildContext
 from lamina.project import config
+from lamina.project.options import BuildOptions
 from services import make_service
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from lamina.core.store import Store
 from lamina.core.values import DirectorySource, SdistSource, Sha256, VcsSource
 from lamina.fetch.source.identity import identify
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildOptions
+from lamina.project.options import BuildOptions
 from locking import write_pylock
 from loopback import IndexServer
 from services import HANDLER

@@ -11,7 +11,7 @@ from lamina.core.store import Store
 from lamina.core.values import Severity
 from lamina.pipeline.build import build
 from lamina.pipeline.checks.content import check_packages
-from lamina.pipeline.context import BuildOptions
+from lamina.project.options import BuildOptions
 from lamina.project.service import BytecodeMode
 from pipeline.checks.made import make_package
 from pipeline.checks.made import make_service as make_checked

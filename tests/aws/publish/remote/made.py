@@ -22,9 +22,10 @@ from lamina.core.frozen import replace
 from lamina.core.reporter import Silent
 from lamina.core.store import Store
 from lamina.pipeline.artifacts import ArtifactProvider
-from lamina.pipeline.context import BuildContext, BuildOptions
+from lamina.pipeline.context import BuildContext
 from lamina.pipeline.plan import resolve
 from lamina.project import config
+from lamina.project.options import BuildOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.remote.build import build_service
 from lamina.core.store import Store
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildOptions
+from lamina.project.options import BuildOptions
 from services import make_service
 
 if TYPE_CHECKING:

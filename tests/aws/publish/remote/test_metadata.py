@@ -25,9 +25,10 @@ from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.core.values import Pin, Sha256
 from lamina.pipeline.build import build
-from lamina.pipeline.context import BuildContext, BuildOptions
+from lamina.pipeline.context import BuildContext
 from lamina.pipeline.plan import complete, resolve
 from lamina.project import config
+from lamina.project.options import BuildOptions
 from services import HANDLER, Service, make_service
 
 if TYPE_CHECKING:

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.values import Build
     from lamina.pipeline.build import Result
-    from lamina.pipeline.context import BuildOptions, TeamStore
+    from lamina.pipeline.context import TeamStore
     from lamina.pipeline.plan import BuildPlan, TargetPlan
+    from lamina.project.options import BuildOptions
 
 
 @frozen
@@ -127,7 +128,7 @@ def build_service(
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
     with context.store.in_use():
-        service = config.load(project, options.overrides)
+        service = config.load(project, options)
         plan = resolve(context, service)
         if settings.bucket is not None and not settings.fetches and not options.offline and plan.missing:
             found = _from_bucket(plan, context, connect(), directory, started_ns=started_ns)
