@@ -19,10 +19,10 @@ from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError
 from lamina.lock import pdmproject, staleness, validation
+from lamina.lock.graph import Dependency, LockedVersion
 from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
 from lamina.lock.reading import LockTable, load, sha256_of, worded, written_by
-from lamina.lock.resolve import Dependency, LockedVersion
 from lamina.lock.types import IndexFile, Lock
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from packaging.pylock import Pylock
 
+    from lamina.lock.graph import ActiveDependency
     from lamina.lock.pdmproject import PdmProject
-    from lamina.lock.resolve import Want
     from lamina.lock.types import Request
 
     _Rows = Sequence[LockTable]
@@ -143,20 +143,22 @@ def _walked(packages: Sequence[_Rows], project: PdmProject, request: Request) ->
         LockedVersion(
             name=_name(rows[0]),
             version=rows[0].get_required("version", str),
-            needs=partial(_needs, rows, project, request),
+            dependencies=partial(_dependencies, rows, project, request),
         )
         for rows in packages
     ]
     return [packages[position] for position in project.walk(request, nodes, command=_COMMAND)]
 
 
-def _needs(rows: _Rows, project: PdmProject, request: Request, extras: Collection[str]) -> Iterator[Want]:
+def _dependencies(
+    rows: _Rows, project: PdmProject, request: Request, extras: Collection[str]
+) -> Iterator[ActiveDependency]:
     for row in rows:
         if {canonicalize_name(extra) for extra in row.get_strings("extras")} <= set(extras):
             for requirement in row.get_sequence_as("dependencies", Requirement):
                 free = canonicalize_name(requirement.name) in project.overridden
-                if want := Dependency.of(requirement, free=free).want(request.target, extras):
-                    yield want
+                if active := Dependency.of(requirement, free=free).active(request.target, extras):
+                    yield active
 
 
 def _pylock(chosen: Iterable[_Rows], metadata: LockTable, project: PdmProject | None, request: Request) -> Pylock:

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen
 from lamina.lock import pyproject, reading, validation
-from lamina.lock.resolve import Dependency, LockedProject
+from lamina.lock.graph import Dependency, LockedProject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -19,11 +19,11 @@ from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError
 from lamina.lock import poetryproject, staleness, validation
+from lamina.lock.graph import LockedVersion
 from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
 from lamina.lock.poetryversions import parse
 from lamina.lock.reading import LockTable, load, sha256_of, worded, written_by
-from lamina.lock.resolve import LockedVersion
 from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from packaging.pylock import Pylock
 
+    from lamina.lock.graph import ActiveDependency
     from lamina.lock.poetryproject import PoetryProject
-    from lamina.lock.resolve import Want
     from lamina.lock.types import Request
 
 _COMMAND = "poetry lock"
@@ -73,7 +73,8 @@ def _answer(request: Request, document: LockTable) -> Lock:
         )
     if project is not None:
         nodes = [
-            LockedVersion(name=_name(row), version=_version(row), needs=partial(_needs, row, request)) for row in rows
+            LockedVersion(name=_name(row), version=_version(row), dependencies=partial(_dependencies, row, request))
+            for row in rows
         ]
         rows = [rows[position] for position in project.walk(request, nodes, command=_COMMAND)]
     pylock = _pylock(rows, metadata, request)
@@ -129,7 +130,7 @@ def _applies(row: LockTable, request: Request) -> bool:
     return any(holds(marker, request.extras, request.target.markers) for marker in markers)
 
 
-def _needs(row: LockTable, request: Request, extras: Collection[str]) -> Iterator[Want]:
+def _dependencies(row: LockTable, request: Request, extras: Collection[str]) -> Iterator[ActiveDependency]:
     """Yield what a locked package requires, with a choice of its *extras*."""
     switched_on = _switched_on(row.get_table("extras"), extras)
     table = row.get_table("dependencies")
@@ -137,8 +138,8 @@ def _needs(row: LockTable, request: Request, extras: Collection[str]) -> Iterato
         for dependency in poetryproject.dependencies(table, name):
             if dependency.optional and dependency.name not in switched_on:
                 continue
-            if want := dependency.want(request.target, extras):
-                yield want
+            if active := dependency.active(request.target, extras):
+                yield active
 
 
 def _switched_on(table: LockTable, extras: Collection[str]) -> set[str]:

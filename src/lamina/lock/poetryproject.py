@@ -16,10 +16,10 @@ from packaging.utils import canonicalize_name
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen, replace
 from lamina.lock import pyproject, reading
+from lamina.lock.graph import Dependency, LockedProject, any_version
 from lamina.lock.markers import parse_marker
 from lamina.lock.poetryversions import Constraint, parse
 from lamina.lock.reading import LockTable
-from lamina.lock.resolve import Dependency, LockedProject, anything
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -56,7 +56,7 @@ def load(path: Path) -> PoetryProject | None:
 def _parse(standard: Manifest, poetry: LockTable, document: Mapping[str, Any]) -> PoetryProject:
     classic = tuple(_table(poetry.get_table("dependencies")))
     # Where `[project]` has dependencies, those of Poetry only say where to take them from.
-    places = {dependency.name for dependency in classic if dependency.takes is anything}
+    places = {dependency.name for dependency in classic if dependency.allows is any_version}
     main = classic if standard.dependencies is None else tuple(_standard(standard.dependencies, places))
     by_name: dict[str, list[Dependency]] = {}
     for dependency in classic:
@@ -111,7 +111,7 @@ def dependencies(table: LockTable, name: str) -> Iterator[Dependency]:
             marker = f"({marker}) and {condition}" if marker else condition
         yield replace(
             _dependency(name, each.get_as("version", parse) or parse("*"), direct=any(key in each for key in _DIRECT)),
-            takes_python=python.takes_python if (python := each.get_as("python", parse)) else None,
+            allows_python=python.allows_python if (python := each.get_as("python", parse)) else None,
             marker=parse_marker(marker) if marker else None,
             extras=tuple(each.get_sequence_as("extras", canonicalize_name)),
             optional=each.get("optional", bool) or False,
@@ -121,7 +121,7 @@ def dependencies(table: LockTable, name: str) -> Iterator[Dependency]:
 def _dependency(name: str, version: Constraint, *, direct: bool = False) -> Dependency:
     return Dependency(
         name=canonicalize_name(name),
-        takes=anything if direct else version.contains,
+        allows=any_version if direct else version.contains,
         condition="" if direct or str(version) == "*" else f" {version}",
     )
 
@@ -135,7 +135,7 @@ def _table(table: LockTable) -> Iterator[Dependency]:
 def _standard(requirements: Iterable[Requirement], places: Collection[str]) -> Iterator[Dependency]:
     for requirement in requirements:
         found = Dependency.of(requirement, free=canonicalize_name(requirement.name) in places)
-        shown = "" if found.takes is anything or not found.condition else f" {found.condition}"
+        shown = "" if found.allows is any_version or not found.condition else f" {found.condition}"
         yield replace(found, condition=shown)
 
 

@@ -7,7 +7,7 @@ Format: https://python-poetry.org/docs/dependency-specification/#version-constra
 # poetry-core's own parser (2.5.0, measured 2026-11) was weighed and left: importing it puts its vendored `packaging`, `lark` and
 # `tomli` first on `sys.path` of the whole process, takes 24 to 45 ms where this module takes 13 on the same busy machine, and is
 # 410 kB that every installation would carry. It reads `<>1.3` as `==1.3`, refuses an empty constraint and `===`, and what
-# `>3.11` means for Python is not in the parser: `takes_python` would stay.
+# `>3.11` means for Python is not in the parser: `allows_python` would stay.
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Constraint:
         """Return whether *version* is taken, pre-releases like any other."""
         return any(alternative.contains(version, prereleases=True) for alternative in self.alternatives)
 
-    def takes_python(self, full_version: str) -> bool:
+    def allows_python(self, full_version: str) -> bool:
         """
         Return whether *full_version* of Python is taken.
 

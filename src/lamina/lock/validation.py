@@ -30,7 +30,7 @@ def python_fits(requires_python: SpecifierSet | Constraint | None, target: Targe
         case SpecifierSet():
             fits = requires_python.contains(version, prereleases=True)
         case _:
-            fits = requires_python.takes_python(version)
+            fits = requires_python.allows_python(version)
     if not fits:
         raise LockError(
             f"{subject} requires Python {requires_python}, and `{target.runtime}` is Python {version}",

@@ -235,9 +235,9 @@ def _with_sources(selection: Selection, service: Service) -> tuple[Selection, tu
     """Return *selection* with pins for what has to be built, and apart from it what goes into the function packages."""
     if not selection.sources:
         return selection, ()
-    from lamina.fetch.source.resolve import resolve as resolve_sources
+    from lamina.fetch.source.assignment import assign
 
-    return resolve_sources(selection, service)
+    return assign(selection, service)
 
 
 def _why_unknown(lacking: Sequence[Pin]) -> str:

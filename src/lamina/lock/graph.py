@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from lamina.lock.types import Request
 
 
-def anything(version: str) -> bool:  # noqa: ARG001 - what takes any version looks at none
+def any_version(version: str) -> bool:  # noqa: ARG001 - no version is looked at
     """Return that *version* will do."""
     return True
 
 
 @frozen
-class Want:
+class ActiveDependency:
     """One requirement that applies to the target."""
 
     name: str
     """Normalised (PEP 503)."""
-    takes: Callable[[str], bool]
-    """Whether it takes a version."""
+    allows: Callable[[str], bool]
+    """Whether a version will do."""
     extras: tuple[str, ...]
     """Normalised (PEP 685)."""
-    worded: str
+    text: str
     """For errors."""
 
 
@@ -52,16 +52,16 @@ class Dependency:
 
     name: str
     """Normalised (PEP 503)."""
-    takes: Callable[[str], bool]
-    """Whether it takes a version; `anything` where it names its file, directory or repository."""
-    takes_python: Callable[[str], bool] | None = None
+    allows: Callable[[str], bool]
+    """Whether a version will do; `any_version` where it names its file, directory or repository."""
+    allows_python: Callable[[str], bool] | None = None
     """Whether it applies to a full version of Python."""
     marker: Marker | None = None
     """As `parse_marker` reads it."""
     extras: tuple[str, ...] = ()
     """Normalised (PEP 685)."""
     condition: str = ""
-    """The versions that it takes, for errors."""
+    """The versions that will do, for errors."""
     optional: bool = False
 
     @classmethod
@@ -70,7 +70,7 @@ class Dependency:
         specifier = requirement.specifier
         return cls(
             name=canonicalize_name(requirement.name),
-            takes=anything
+            allows=any_version
             if requirement.url is not None or free
             else (lambda version: specifier.contains(version, prereleases=True)),
             marker=parse_marker(str(requirement.marker)) if requirement.marker else None,
@@ -78,15 +78,15 @@ class Dependency:
             condition=str(specifier),
         )
 
-    def want(self, target: Target, extras: Collection[str]) -> Want | None:
-        """Return what this asks for, or nothing where it does not apply to *target* with *extras* of its parent."""
-        if self.takes_python and not self.takes_python(str(target.markers["python_full_version"])):
+    def active(self, target: Target, extras: Collection[str]) -> ActiveDependency | None:
+        """Return this for *target* with *extras* of its parent, or ``None`` where it does not apply."""
+        if self.allows_python and not self.allows_python(str(target.markers["python_full_version"])):
             return None
         if not holds(self.marker, extras, target.markers):
             return None
         brackets = f"[{','.join(self.extras)}]" if self.extras else ""
-        return Want(
-            name=self.name, takes=self.takes, extras=self.extras, worded=f"`{self.name}{brackets}{self.condition}`"
+        return ActiveDependency(
+            name=self.name, allows=self.allows, extras=self.extras, text=f"`{self.name}{brackets}{self.condition}`"
         )
 
 
@@ -103,7 +103,7 @@ class LockedProject:
     groups: Mapping[str, tuple[Dependency, ...]]
     """Every group but the main one."""
 
-    def wants(self, request: Request) -> Iterator[Want]:
+    def active_dependencies(self, request: Request) -> Iterator[ActiveDependency]:
         """Yield what is asked for by *request*; names that do not exist ask for nothing."""
         chosen = [dependency for dependency in self.main if not dependency.optional]
         for extra in request.extras:
@@ -111,21 +111,23 @@ class LockedProject:
         for group in request.groups:
             chosen += self.groups.get(group, ())
         for dependency in chosen:
-            if dependency.name != self.name and (want := dependency.want(request.target, request.extras)):
-                yield want
+            if dependency.name != self.name and (active := dependency.active(request.target, request.extras)):
+                yield active
 
     def unmet(self, request: Request, locked: Collection[tuple[str, str | None]]) -> list[str]:
         """Return what is asked for and not among the *locked* names and versions, worded for errors."""
         return [
-            f"{want.worded} is required and not locked"
-            for want in self.wants(request)
-            if not any(name == want.name and (version is None or want.takes(version)) for name, version in locked)
+            f"{dependency.text} is required and not locked"
+            for dependency in self.active_dependencies(request)
+            if not any(
+                name == dependency.name and (version is None or dependency.allows(version)) for name, version in locked
+            )
         ]
 
     def walk(self, request: Request, nodes: Sequence[LockedVersion], *, command: str) -> list[int]:
         """Return the positions of the *nodes* that are needed; `StaleLockError` if more is needed than is locked."""
-        positions, unmet = reach(self.wants(request), nodes)
-        staleness.refuse([f"{worded} is required and not locked" for worded in unmet], request, command)
+        positions, unmet = needed(self.active_dependencies(request), nodes)
+        staleness.refuse([f"{text} is required and not locked" for text in unmet], request, command)
         return positions
 
 
@@ -135,18 +137,18 @@ class LockedVersion:
 
     name: str
     version: str
-    needs: Callable[[Collection[str]], Iterable[Want]]
+    dependencies: Callable[[Collection[str]], Iterable[ActiveDependency]]
     """What it requires, together with a choice of its extras."""
 
 
-def reach(roots: Iterable[Want], nodes: Sequence[LockedVersion]) -> tuple[list[int], list[str]]:
+def needed(roots: Iterable[ActiveDependency], nodes: Sequence[LockedVersion]) -> tuple[list[int], list[str]]:
     """Return the positions of the *nodes* that *roots* lead to, and every requirement that none of *nodes* meets."""
-    walk = _Resolution(nodes)
+    walk = _DependencyWalk(nodes)
     walk.run(roots)
     return sorted(walk.reached), sorted(walk.unmet)
 
 
-class _Resolution:
+class _DependencyWalk:
     def __init__(self, nodes: Sequence[LockedVersion]) -> None:
         self._nodes = nodes
         self._by_name: dict[str, list[int]] = {}
@@ -154,44 +156,45 @@ class _Resolution:
             self._by_name.setdefault(node.name, []).append(position)
         self.reached: dict[int, frozenset[str]] = {}
         self.unmet: set[str] = set()
-        self._queue: list[Want] = []
-        self._open: list[Want] = []
+        self._queue: list[ActiveDependency] = []
+        self._open: list[ActiveDependency] = []
 
-    def run(self, roots: Iterable[Want]) -> None:
+    def run(self, roots: Iterable[ActiveDependency]) -> None:
         self._queue = list(roots)
         while self._queue or self._open:
             if not self._queue:
                 self._settle()
-            want = self._queue.pop()
-            found = self._candidates(want)
+            dependency = self._queue.pop()
+            found = self._candidates(dependency)
             if not found:
-                self.unmet.add(want.worded)
+                self.unmet.add(dependency.text)
             elif len(found) > 1:
-                self._open.append(want)
+                self._open.append(dependency)
             else:
-                self._take(found[0], want.extras)
+                self._take(found[0], dependency.extras)
 
-    def _candidates(self, want: Want) -> list[int]:
-        found = [position for position in self._by_name.get(want.name, ()) if want.takes(self._nodes[position].version)]
+    def _candidates(self, dependency: ActiveDependency) -> list[int]:
+        named = self._by_name.get(dependency.name, ())
+        found = [position for position in named if dependency.allows(self._nodes[position].version)]
         return [position for position in found if position in self.reached] or found
 
     def _settle(self) -> None:
-        """Decide the first open name for the highest version that most of its open requirements take, as a resolver would."""
-        name = min(want.name for want in self._open)
-        wants = [want for want in self._open if want.name == name]
-        self._open = [want for want in self._open if want.name != name]
+        """Decide the first open name for the highest version that most of its open requirements allow, as a resolver would."""
+        name = min(dependency.name for dependency in self._open)
+        rivals = [dependency for dependency in self._open if dependency.name == name]
+        self._open = [dependency for dependency in self._open if dependency.name != name]
         best = max(
-            {position for want in wants for position in self._candidates(want)},
+            {position for dependency in rivals for position in self._candidates(dependency)},
             key=lambda position: (
-                sum(want.takes(self._nodes[position].version) for want in wants),
+                sum(dependency.allows(self._nodes[position].version) for dependency in rivals),
                 Version(self._nodes[position].version),
             ),
         )
         self._take(best, ())
-        self._queue += wants
+        self._queue += rivals
 
     def _take(self, position: int, extras: Collection[str]) -> None:
         known = self.reached.get(position)
         if known is None or not known.issuperset(extras):
             self.reached[position] = (known or frozenset()).union(extras)
-            self._queue += self._nodes[position].needs(self.reached[position])
+            self._queue += self._nodes[position].dependencies(self.reached[position])

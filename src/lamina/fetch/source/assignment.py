@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 
-class Resolved(NamedTuple):
+class Assignment(NamedTuple):
     """A selection without sources: what is to be built is among its pins, or first-party code for functions."""
 
     selection: Selection
@@ -24,7 +24,7 @@ class Resolved(NamedTuple):
     """What goes into the function packages."""
 
 
-def resolve(selection: Selection, service: Service) -> Resolved:
+def assign(selection: Selection, service: Service) -> Assignment:
     """
     Return *selection* with the identities of its sources.
 
@@ -32,7 +32,7 @@ def resolve(selection: Selection, service: Service) -> Resolved:
     none, or has no function to put them into.
     """
     if not selection.sources:
-        return Resolved(selection, ())
+        return Assignment(selection, ())
     modes = dict(service.local_by_name)
     mode_of = {
         source: modes.get(source.name, service.local)
@@ -46,7 +46,7 @@ def resolve(selection: Selection, service: Service) -> Resolved:
     )
     inside = [pin for pin in pins if pin not in local]
     merged = tuple(sorted((*selection.pins, *inside), key=lambda pin: pin.name))
-    return Resolved(replace(selection, pins=merged, sources=()), local)
+    return Assignment(replace(selection, pins=merged, sources=()), local)
 
 
 def _refuse(mode_of: Mapping[DirectorySource, LocalMode], service: Service) -> None:
