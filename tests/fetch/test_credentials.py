@@ -21,14 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.store import Store
-    from lamina.core.values import Pin
 
 TOKEN = "t0ken/with:odd@letters"
 USERS = {"user": TOKEN, "other": "another"}
-
-
-def accept(path: Path, pin: Pin) -> None:
-    """Verify nothing."""
 
 
 @pytest.fixture
@@ -70,7 +65,7 @@ def get(path: Path, server: IndexServer, index: PackageIndex, store: Store) -> N
     """Look *path* up and download it."""
     pin = server.pin(path)
     index.files(pin.name, pin.version, {pin.sha256}, None)
-    fetch([pin], store, verify=accept, index=index)
+    fetch([pin], store, index=index)
     index.client.close()
 
 
@@ -209,7 +204,7 @@ def test_each_host_gets_its_own(server: IndexServer, private: IndexServer, store
         index = PackageIndex(tmp_path, store, index_url=server.simple, extra_index_urls=urls)
         index.files("unknown", "1.0", {"0" * 64}, None)
         for each in (private, third, server):
-            fetch([each.pin(path)], store, verify=accept, index=index)
+            fetch([each.pin(path)], store, index=index)
             admitted = store.wheel(each.pin(path).sha256)
             assert admitted is not None
             admitted.unlink()
@@ -237,7 +232,7 @@ def test_redirect_to_a_host_with_a_login(
     server.behaviour.redirect[path.name] = private.file_url(path.name).replace("://", "://evil:evil@")
     urls = [private.simple.replace("://", "://other:another@")]
     index = PackageIndex(tmp_path, store, index_url=server.simple, extra_index_urls=urls)
-    fetch([server.pin(path)], store, verify=accept, index=index)
+    fetch([server.pin(path)], store, index=index)
     index.client.close()
 
     assert [users(server), users(private)] == [[None], ["other"]]
@@ -249,7 +244,7 @@ def test_redirect_to_another_kind_of_place(server: IndexServer, store: Store, in
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.redirect[path.name] = target
     with pytest.raises(DownloadError) as caught:
-        fetch([server.pin(path)], store, verify=accept, index=index)
+        fetch([server.pin(path)], store, index=index)
 
     assert str(caught.value) == f"`{target}` is not a place to be redirected to"
 
@@ -259,7 +254,7 @@ def test_redirect_without_end(server: IndexServer, store: Store, index: PackageI
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.redirect[path.name] = server.file_url(path.name)
     with pytest.raises(DownloadError) as caught:
-        fetch([server.pin(path)], store, verify=accept, index=index)
+        fetch([server.pin(path)], store, index=index)
 
     assert str(caught.value) == f"`{server.file_url(path.name)}` redirects more than 10 times"
 
@@ -285,11 +280,11 @@ def test_no_secret_gets_out(
     errors: list[LaminaError] = []
     for pin in pins:
         try:
-            fetch([pin], store, verify=accept, index=index)
+            fetch([pin], store, index=index)
         except LaminaError as error:
             errors.append(error)
     with pytest.raises(LaminaError) as together:
-        fetch(pins, store, verify=accept, index=index)
+        fetch(pins, store, index=index)
     with pytest.raises(AccessDeniedError) as denied:
         index.files("d", "1.0", {pins[3].sha256}, url)
     index.client.close()

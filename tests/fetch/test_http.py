@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.store import Store
-    from lamina.core.values import Pin
     from loopback import IndexServer
-
-
-def accept(path: Path, pin: Pin) -> None:
-    """Verify nothing."""
 
 
 def test_proxy_from_the_environment(
@@ -34,7 +29,7 @@ def test_proxy_from_the_environment(
     path = make_wheel(server.directory, "a", "1.0")
     index = PackageIndex(tmp_path, store, index_url="http://index.example/simple")
     (found,) = index.files("a", "1.0", {server.pin(path).sha256}, None)
-    (direct,) = fetch([server.pin(path)], store, verify=accept, index=index)
+    (direct,) = fetch([server.pin(path)], store, index=index)
     index.client.close()
 
     assert found.url == f"http://index.example/files/{path.name}"
@@ -129,7 +124,7 @@ def test_large_bodies_are_not_held_in_memory(server: IndexServer, index: Package
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     tracemalloc.reset_peak()
-    fetch([pin], store, verify=accept, index=index)
+    fetch([pin], store, index=index)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

@@ -2,7 +2,7 @@
 Download missing wheels in parallel, each once among all processes, and admit them to the store.
 
 A download goes to ``partial/<sha256>``, which a killed process leaves behind and the next one resumes. It is hashed
-while it comes in, and moved to its place only with the right hash and the caller's consent.
+while it comes in, and moved to its place only with the right hash, and a wheel only if it is what its RECORD says.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from lamina.archive.record import verify_record
 from lamina.core.errors import DownloadError, FetchError, HashMismatchError, LaminaError
 from lamina.core.frozen import frozen
-from lamina.fetch.http import BrokenTransferError, Client, extent
+from lamina.fetch.http import CONNECTIONS, BrokenTransferError, Client, extent
 from lamina.fetch.urls import local_path, redacted
 
 if TYPE_CHECKING:
@@ -34,15 +35,7 @@ _CHUNK = 1 << 17
 _MOST_BYTES = (1 << 32) - 1
 
 
-def download(
-    pins: Sequence[Pin],
-    store: Store,
-    *,
-    verify: Callable[[Path, Pin], None],
-    index: PackageIndex,
-    reporter: Reporter,
-    connections: int,
-) -> None:
+def download(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter) -> None:
     """Admit every one of *pins* to *store*; see `lamina.fetch.provider.fetch`, which has the contract."""
     unique = list({pin.sha256: pin for pin in pins}.values())
     # The largest first, so that none of them is left to run alone at the end.
@@ -50,17 +43,15 @@ def download(
     by_bytes = all(pin.size is not None for pin in unique)
     total = sum(pin.size or 0 for pin in unique) if by_bytes else len(unique)
     reporter.stage("Fetching", total=total, unit="bytes" if by_bytes else "items")
-    work = _DownloadJob(
-        store=store, index=index, verify=verify, advance=reporter.advance, by_bytes=by_bytes, stop=threading.Event()
-    )
-    failures = _in_parallel(work, unique, connections)
+    work = _DownloadJob(store=store, index=index, advance=reporter.advance, by_bytes=by_bytes, stop=threading.Event())
+    failures = _in_parallel(work, unique)
     if failures:
         raise _together(failures)
 
 
-def _in_parallel(work: _DownloadJob, pins: Sequence[Pin], connections: int) -> list[tuple[Pin, LaminaError]]:
+def _in_parallel(work: _DownloadJob, pins: Sequence[Pin]) -> list[tuple[Pin, LaminaError]]:
     failures = []
-    with ThreadPoolExecutor(max_workers=max(1, min(connections, len(pins))), thread_name_prefix="fetch") as pool:
+    with ThreadPoolExecutor(max_workers=min(CONNECTIONS, len(pins)), thread_name_prefix="fetch") as pool:
         futures = [(pin, pool.submit(work.admit, pin)) for pin in pins]
         try:
             for pin, future in futures:
@@ -96,7 +87,6 @@ class _DownloadJob:
 
     store: Store
     index: PackageIndex
-    verify: Callable[[Path, Pin], None]
     advance: Callable[[int], None]
     by_bytes: bool
     stop: threading.Event
@@ -106,10 +96,14 @@ class _DownloadJob:
         with self.store.exclusive(f"wheel-{pin.sha256}"):
             if self.store.wheel(pin.sha256, pin.filename) is None:
                 partial = self.store.directory("partial") / pin.sha256
+                destination = self._destination(pin)
                 try:
                     self._fill(partial, pin)
-                    self.verify(partial, pin)
-                    self._commit(partial, pin)
+                    # An archive of sources has no RECORD.
+                    if pin.filename.endswith(".whl"):
+                        verify_record(partial, pin)
+                    destination.parent.mkdir(parents=True, exist_ok=True)
+                    partial.replace(destination)
                 except LaminaError as error:
                     # Only a transfer that broke off is worth resuming.
                     if not isinstance(error, DownloadError) or partial.stat().st_size == 0:
@@ -120,13 +114,11 @@ class _DownloadJob:
         if not self.by_bytes:
             self.advance(1)
 
-    def _commit(self, partial: Path, pin: Pin) -> None:
+    def _destination(self, pin: Pin) -> Path:
         try:
-            destination = self.store.wheel_destination(pin.sha256, pin.filename)
+            return self.store.wheel_destination(pin.sha256, pin.filename)
         except ValueError as error:
             raise FetchError(f"The lock names a file that cannot be: {error}") from error
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        partial.replace(destination)
 
     def _fill(self, partial: Path, pin: Pin) -> None:
         """Make *partial* hold all of *pin*, with the right hash."""

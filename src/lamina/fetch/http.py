@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from lamina.fetch.credentials import Credentials, Login
 
 _REDIRECTS = 10
+CONNECTIONS = 16
+"""To one host, at once."""
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _DENIED = frozenset({401, 403})
 _USER_AGENT = "lamina"
@@ -88,7 +90,7 @@ class Attempts:
 
 class Client:
     """
-    HTTP for one run: a pool of *connections* to each host, shared by threads.
+    HTTP for one run: a pool of connections to each host, shared by threads.
 
     *backoff* is the unit of the pauses between attempts, in seconds.
     """
@@ -98,13 +100,11 @@ class Client:
         credentials: Credentials,
         *,
         certificates: Path | None = None,
-        connections: int = 16,
         timeout: float = 30.0,
         backoff: float = 0.2,
     ) -> None:
         self._credentials = credentials
         self._certificates = certificates
-        self._connections = connections
         self._timeout = urllib3.Timeout(connect=timeout, read=timeout)
         self._retry = urllib3.Retry(
             total=5, status_forcelist=_RETRIED, backoff_factor=backoff, backoff_max=20, retry_after_max=60
@@ -195,11 +195,11 @@ class Client:
         secure = "https" in {scheme, (proxy or "").partition(":")[0]}
         tls = self._trust() if secure else None
         if proxy is None:
-            return urllib3.PoolManager(maxsize=self._connections, ssl_context=tls)
+            return urllib3.PoolManager(maxsize=CONNECTIONS, ssl_context=tls)
         clean, user, password = split_userinfo(proxy if "://" in proxy else f"http://{proxy}")
         headers = urllib3.make_headers(proxy_basic_auth=f"{user}:{password or ''}") if user else None
         return urllib3.ProxyManager(
-            clean, maxsize=self._connections, ssl_context=tls, proxy_ssl_context=tls, proxy_headers=headers
+            clean, maxsize=CONNECTIONS, ssl_context=tls, proxy_ssl_context=tls, proxy_headers=headers
         )
 
     def _trust(self) -> ssl.SSLContext:

@@ -48,7 +48,6 @@ class PackageIndex:
         extra_index_urls: Sequence[str] = (),
         find_links: Sequence[str] = (),
         offline: bool = False,
-        connections: int = 16,
         backoff: float = 0.2,
     ) -> None:
         """
@@ -60,7 +59,6 @@ class PackageIndex:
         self._store = store
         self._arguments = (index_url, tuple(extra_index_urls), tuple(find_links))
         self.offline = offline
-        self._connections = connections
         self._backoff = backoff
         self._guard = threading.RLock()
 
@@ -148,7 +146,6 @@ class PackageIndex:
         return Client(
             self.credentials,
             certificates=self._settings.certificates,
-            connections=self._connections,
             backoff=self._backoff,
         )
 

@@ -1,5 +1,5 @@
 """
-The wheels of one build, each fetched or built when a stage first needs it, and verified before it counts as there.
+The wheels of one target, each fetched or built when a stage first needs it, and verified before it counts as there.
 
 What is in the store already costs one look at the disk; only what is missing loads `lamina.fetch.download` and a network.
 """
@@ -14,8 +14,7 @@ from lamina.core.values import SourcePin, Wheel
 from lamina.fetch.urls import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class WheelProvider:
-    """The wheels of one build, each fetched or built when a stage first needs it."""
+    """The wheels of one target, each fetched or built when a stage first needs it."""
 
     def __init__(self, store: Store, index: PackageIndex, reporter: Reporter = SILENT, *, target: Target) -> None:
         """Keep wheels in *store*; *index* says whose settings hold, and whether the network may be used."""
@@ -41,7 +40,7 @@ class WheelProvider:
         missing = {pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}
         sources = [pin for pin in missing.values() if isinstance(pin, SourcePin)]
         if locked := [pin for pin in missing.values() if not isinstance(pin, SourcePin)]:
-            self._wheels |= {wheel.pin.sha256: wheel for wheel in self._fetch(locked, _verify)}
+            self._wheels |= {wheel.pin.sha256: wheel for wheel in self._fetch(locked)}
         if sources:
             self._wheels |= {wheel.pin.sha256: wheel for wheel in self._build(sources)}
         return tuple(self._wheels[pin.sha256] for pin in pins)
@@ -73,8 +72,8 @@ class WheelProvider:
         path = self._store.wheel(pin.sha256, pin.filename)
         return None if path is None else Wheel(pin=pin, path=path)
 
-    def _fetch(self, pins: Sequence[Pin], verify: Callable[[Path, Pin], None]) -> tuple[Wheel, ...]:
-        return fetch(pins, self._store, verify=verify, index=self._index, reporter=self._reporter)
+    def _fetch(self, pins: Sequence[Pin]) -> tuple[Wheel, ...]:
+        return fetch(pins, self._store, index=self._index, reporter=self._reporter)
 
     def _build(self, pins: Sequence[SourcePin]) -> tuple[Wheel, ...]:
         from lamina.fetch.source.build import Workshop, build
@@ -83,40 +82,21 @@ class WheelProvider:
             target=self._target,
             store=self._store,
             index=self._index,
-            fetch=lambda pin: self._fetch([pin], _verify_hash_only)[0].path,
+            fetch=lambda pin: self._fetch([pin])[0].path,
             reporter=self._reporter,
         )
         return build(pins, workshop)
 
 
-def _verify_hash_only(path: Path, pin: Pin) -> None:
-    """Accept an archive of sources, which has no RECORD: its hash was checked."""
-
-
-def _verify(path: Path, pin: Pin) -> None:
-    from lamina.archive.record import verify_record
-
-    verify_record(path, pin)
-
-
-def fetch(
-    pins: Sequence[Pin],
-    store: Store,
-    *,
-    verify: Callable[[Path, Pin], None],
-    index: PackageIndex,
-    reporter: Reporter = SILENT,
-    connections: int = 16,
-) -> tuple[Wheel, ...]:
+def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter = SILENT) -> tuple[Wheel, ...]:
     """
     Return the wheels of *pins*, in that order, each in *store* with the locked SHA-256.
 
-    *verify* sees every new file before it is admitted, and raises what is wrong with it; it may be called from several
-    threads. *index* lends its settings and credentials, and says whether the network may be used.
-    At most *connections* downloads run at once.
+    Archives of sources are fetched in the same way. A new wheel must also be what its RECORD says before it is admitted.
+    *index* lends its settings and credentials, and says whether the network may be used.
 
     Every pin is tried before anything is raised: the one failure as it is, or several in one `FetchError`.
-    `HashMismatchError`, `DownloadError`, `AccessDeniedError` are about single files; `OfflineError` names all that
+    `HashMismatchError`, `RecordMismatchError`, `DownloadError`, `AccessDeniedError` are about single files; `OfflineError` names all that
     would have to be downloaded.
     """
     found = [store.wheel(pin.sha256, pin.filename) for pin in pins]
@@ -126,7 +106,7 @@ def fetch(
             raise _offline(distant)
         from lamina.fetch.download import download  # loads the network's modules
 
-        download(missing, store, verify=verify, index=index, reporter=reporter, connections=connections)
+        download(missing, store, index=index, reporter=reporter)
         found = [path or store.wheel(pin.sha256, pin.filename) for pin, path in zip(pins, found, strict=True)]
     return tuple(Wheel(pin=pin, path=path) for pin, path in zip(pins, found, strict=True) if path is not None)
 

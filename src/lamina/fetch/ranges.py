@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import FetchError
-from lamina.fetch.http import BrokenTransferError, extent
+from lamina.fetch.http import CONNECTIONS, BrokenTransferError, extent
 from lamina.fetch.urls import local_path
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ class Tail:
     """Bytes of the whole file."""
 
 
-def fetch_tails(
-    pins: Sequence[Pin], index: PackageIndex, *, reach: Callable[[Tail], int], connections: int = 16
-) -> tuple[Tail | None, ...]:
+def fetch_tails(pins: Sequence[Pin], index: PackageIndex, *, reach: Callable[[Tail], int]) -> tuple[Tail | None, ...]:
     """
     Return the ends of *pins*, in that order, each beginning at or before the offset that *reach* asks for.
 
@@ -53,7 +51,7 @@ def fetch_tails(
     """
     if not pins:
         return ()
-    with ThreadPoolExecutor(max_workers=max(1, min(connections, len(pins))), thread_name_prefix="ranges") as pool:
+    with ThreadPoolExecutor(max_workers=min(CONNECTIONS, len(pins)), thread_name_prefix="ranges") as pool:
         return tuple(pool.map(lambda pin: _reaching(pin, index, reach), pins))
 
 
