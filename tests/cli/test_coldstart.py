@@ -20,7 +20,7 @@ from built import MINOR, configure, make_build
 from coldstart_layers import distribution, share_runtime
 from lamina.aws.api.telemetry import DeployedFunctions, Logs, XRay
 from lamina.bytecode.interpreter import environment_variable
-from lamina.cli.coldstart import tell
+from lamina.cli.coldstart import show_observed
 from lamina.cli.main import build_parser, main
 from lamina.coldstart.observe import Sources
 from services import make_service
@@ -353,7 +353,7 @@ _NOW = dt.datetime(2026, 11, 23, 6, tzinfo=dt.UTC)
 
 def test_what_aws_saw(capsys: pytest.CaptureFixture[str]) -> None:
     """Cold starts of real traffic are told by version of the function, with the layers of that version."""
-    code = tell(_arguments("--aws", "orders", "--logs", "24", "--xray", "1"), _sources(), now=_NOW)
+    code = show_observed(_arguments("--aws", "orders", "--logs", "24", "--xray", "1"), _sources(), now=_NOW)
     [_, line] = capsys.readouterr().out.splitlines()
 
     assert 0 == code
@@ -364,7 +364,7 @@ def test_what_aws_saw(capsys: pytest.CaptureFixture[str]) -> None:
 def test_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
     """With a moment, the same cold starts are told before and after it."""
     words = ("--aws", "orders", "--logs", "24", "--json", "--split", "2026-11-23T05:00")
-    code = tell(_arguments(*words), _sources(), now=_NOW)
+    code = show_observed(_arguments(*words), _sources(), now=_NOW)
     document = _json(capsys)
 
     assert (0, "1", "aws") == (code, document["version"], document["kind"])
@@ -379,7 +379,7 @@ def test_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nothing_was_seen(capsys: pytest.CaptureFixture[str]) -> None:
     """No cold start at all is an answer as well."""
-    assert 0 == tell(_arguments("--aws", "orders", "--xray", "1"), _sources(), now=_NOW)
+    assert 0 == show_observed(_arguments("--aws", "orders", "--xray", "1"), _sources(), now=_NOW)
     assert ("", "no cold start was seen\n") == capsys.readouterr()
 
 

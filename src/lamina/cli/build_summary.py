@@ -51,8 +51,8 @@ def _target(document: Mapping[str, Any], reasons: Mapping[str, str], *, verbose:
     target = document["target"]
     for layer in document["layers"]:
         made = reasons.get(layer["name"])
-        story = f"built: {made}" if made else "unchanged"
-        yield f"layer {layer['name']} for {target['runtime']} on {target['architecture']}, {story}"
+        state = f"built: {made}" if made else "unchanged"
+        yield f"layer {layer['name']} for {target['runtime']} on {target['architecture']}, {state}"
         if made or verbose:
             yield from _distributions(layer, verbose=verbose)
         yield (

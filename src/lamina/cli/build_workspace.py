@@ -31,7 +31,7 @@ class _ServiceRow:
 
     name: str
     """Its directory, relative to the root."""
-    story: str
+    summary: str
     is_unchanged: bool = False
     document: Mapping[str, Any] | None = None
     """The report of its build, unless that failed."""
@@ -84,7 +84,7 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
         else:
             document |= {"seconds": 0.0}
             name = _name(service, found.root)
-            rows[service] = _ServiceRow(name=name, story="unchanged", is_unchanged=True, document=document)
+            rows[service] = _ServiceRow(name=name, summary="unchanged", is_unchanged=True, document=document)
     if changed:
         from lamina.aws.store.team import team_store
 
@@ -96,14 +96,16 @@ def _rows(arguments: argparse.Namespace, found: Workspace, console: Console) -> 
 def _made(made: ServiceResult, root: Path) -> _ServiceRow:
     name = _name(made.project, root)
     if made.result is None:
-        return _ServiceRow(name=name, story=f"failed: {made.error}".partition("\n")[0], error=made.error)
+        return _ServiceRow(name=name, summary=f"failed: {made.error}".partition("\n")[0], error=made.error)
     is_unchanged = all(each.build.reused for each in made.result.targets)
     changed = [layer for each in made.result.targets for layer in each.plan.decided if layer.reused is None]
     reasons = [f"{layer.name}: {layer.reason}" for layer in changed]
-    told = "unchanged" if is_unchanged else f"built in {made.seconds:.2f} s" + (f" ({reasons[0]})" if reasons else "")
+    summary = (
+        "unchanged" if is_unchanged else f"built in {made.seconds:.2f} s" + (f" ({reasons[0]})" if reasons else "")
+    )
     return _ServiceRow(
         name=name,
-        story=told,
+        summary=summary,
         is_unchanged=is_unchanged,
         document=build_summary.document(made.result, project=made.project),
         fetched=frozenset(pin.sha256 for each in made.result.targets for pin in each.fetched),
@@ -131,11 +133,11 @@ def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
         layers = sum(layer["zipped_bytes"] for each in built for layer in each["layers"])
         functions = len(built[0]["functions"]) if built else 0
         cells.append((row.name, megabytes(layers) if built else "", str(functions) if built else ""))
-    # The stories stand to the left of a last column, which the table would put to the right.
+    # The summaries are aligned to the left, and `table` would align them to the right.
     lines = list(table(("service", "layers", "functions"), cells))
     width = max(len(line) for line in lines)
-    for line, story in zip(lines, ("", *(row.story for row in shown)), strict=True):
-        yield f"{line.ljust(width)}  {story}".rstrip()
+    for line, summary in zip(lines, ("", *(row.summary for row in shown)), strict=True):
+        yield f"{line.ljust(width)}  {summary}".rstrip()
     if hidden:
         yield f"  and {hidden} more (-v lists them)"
 
@@ -145,11 +147,11 @@ def _closing(rows: list[_ServiceRow], seconds: float) -> str:
     unchanged = sum(row.is_unchanged for row in rows)
     failed = sum(row.error is not None for row in rows)
     counts = [(len(rows) - unchanged - failed, "built"), (unchanged, "unchanged"), (failed, "failed")]
-    told = ", ".join(f"{number} {word}" for number, word in counts if number)
+    listed = ", ".join(f"{number} {word}" for number, word in counts if number)
     # Services that plan at the same time miss the same wheel, which is fetched once.
     fetched = len(frozenset().union(*(row.fetched for row in rows)))
     return (
-        f"{len(rows)} services with {functions:,} functions: {told}, in {seconds:.2f} s"
+        f"{len(rows)} services with {functions:,} functions: {listed}, in {seconds:.2f} s"
         f"{f', {fetched} wheels fetched' if fetched else ''}"
     )
 

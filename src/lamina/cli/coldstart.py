@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
 from lamina.cli.invoke import open_build, read_event
-from lamina.cli.options import add_world
+from lamina.cli.options import add_environment
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
 
@@ -94,7 +94,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="send this event as well while recording; may be given again",
     )
     recorded.add_argument("--fresh", action="store_true", help="forget what was recorded before")
-    add_world(parser)
+    add_environment(parser)
     _configure_aws(parser)
 
 
@@ -134,8 +134,8 @@ def _refuse(mistakes: Iterable[str], arguments: argparse.Namespace) -> None:
         misplaced = {"not with `--record`": given & (_MEASURING | _OBSERVING)}
     else:
         misplaced = {"only with `--record`": given & {*_RECORDING, "event"}, "only with `--aws`": given & _OBSERVING}
-    told = [f"{words}: {', '.join(map(_spelled, sorted(names)))}" for words, names in misplaced.items() if names]
-    if found := [*mistakes, *told]:
+    conflicts = [f"{words}: {', '.join(map(_spelled, sorted(names)))}" for words, names in misplaced.items() if names]
+    if found := [*mistakes, *conflicts]:
         raise ConfigError("; ".join(found), hint="see: lamina coldstart --help")
 
 
@@ -394,10 +394,12 @@ def _observe(arguments: argparse.Namespace) -> int:
     _moment(arguments.split)
     from lamina.coldstart.observe import Sources
 
-    return tell(arguments, Sources.connect(region=arguments.region, role=arguments.role), now=dt.datetime.now(dt.UTC))
+    return show_observed(
+        arguments, Sources.connect(region=arguments.region, role=arguments.role), now=dt.datetime.now(dt.UTC)
+    )
 
 
-def tell(arguments: argparse.Namespace, sources: Sources, *, now: dt.datetime) -> int:
+def show_observed(arguments: argparse.Namespace, sources: Sources, *, now: dt.datetime) -> int:
     """Ask *sources* what the command line wants to know, and show it."""
     from lamina.coldstart.observe import Question, document, observe
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
-from lamina.cli.options import add_world
+from lamina.cli.options import add_environment
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", type=int, metavar="SECONDS", help="instead of the configured timeout")
     parser.add_argument("--memory", type=int, metavar="MB", help="instead of the configured memory")
-    add_world(parser)
+    add_environment(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lamina.local.invoke import invoke
 
     console = Console.of(arguments)
-    world = find_world(
+    environment = find_environment(
         arguments,
         open_build(arguments),
         arguments.function,
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         timeout_seconds=arguments.timeout,
     )
     event = read_event(arguments.event)
-    result = invoke(world, event, on_log=None if arguments.quiet else _show_log)
+    result = invoke(environment, event, on_log=None if arguments.quiet else _show_log)
     if result.mode_reason is not None:
         warn_of_mode(result.mode_reason, console)
     elif arguments.verbose:
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def warn_of_mode(reason: str, console: Console) -> None:
-    """Say why a world was shown by path although a namespace was preferred."""
+    """Say why an environment was reproduced by path although a namespace was preferred."""
     console.warn(
         f"{reason}; the same files were found by path",
         hint="`/opt` and `/var/task` have other names then, and nothing is read-only",
@@ -103,7 +103,7 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
     return read(project)
 
 
-def find_world(
+def find_environment(
     arguments: argparse.Namespace,
     artifacts: Artifacts,
     function: str | None,
@@ -111,7 +111,7 @@ def find_world(
     memory_mb: int | None = None,
     timeout_seconds: int | None = None,
 ) -> FunctionEnvironment:
-    """Return the world of *function*, or of any if all see the same, as the command line wants it."""
+    """Return the environment of *function*, or of any if all have the same layers, as the command line asks for it."""
     from lamina.local.artifacts import function_of
     from lamina.local.environment import Mode, additional_variables, prepare
     from lamina.project.config import load

@@ -76,8 +76,8 @@ def add_plan(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
     return group
 
 
-def add_world(parser: argparse.ArgumentParser) -> None:
-    """Add what every command has that shows a function's world."""
+def add_environment(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that reproduce the environment of a function."""
     parser.add_argument(
         "--env",
         action="append",

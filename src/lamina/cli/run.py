@@ -1,12 +1,12 @@
-"""``lamina run``: any command in the world that a function sees."""
+"""``lamina run``: any command in the environment of a function."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
-from lamina.cli.invoke import find_world, open_build, warn_of_mode
-from lamina.cli.options import add_world
+from lamina.cli.invoke import find_environment, open_build, warn_of_mode
+from lamina.cli.options import add_environment
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|./DIR",
         help="lend a distribution of the project's environment with what it requires, or a directory, last on the path",
     )
-    add_world(parser)
+    add_environment(parser)
     parser.add_argument(
         "words",
         nargs=argparse.REMAINDER,
@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     function, command = _split(arguments.words)
     artifacts = open_build(arguments)
-    world = find_world(arguments, artifacts, function)
-    result = run_command(world, command, project=artifacts.project, tools=arguments.borrowed)
+    environment = find_environment(arguments, artifacts, function)
+    result = run_command(environment, command, project=artifacts.project, tools=arguments.borrowed)
     if result.mode_reason is not None:
         warn_of_mode(result.mode_reason, Console.of(arguments))
     return result.exit_code
