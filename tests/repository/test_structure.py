@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections import defaultdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +16,15 @@ import pytest
 import lamina
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 PACKAGE = Path(lamina.__file__).parent
 ROOMS = {
     *("archive", "aws", "bytecode", "cdk", "cli", "coldstart", "core", "fetch", "local", "lock", "pipeline", "project"),
 }
+# What comments name beside modules that can be imported: classes of the AWS CDK, and a library that is not used.
+FOREIGN = {"Annotations", "PythonLayerVersion", "msgspec"}
+_REFERENCE = re.compile(r"(?<!`)`((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*)(?:\([^`]*\))?`(?!`)")
 BESIDE_ROOMS = {"data", "__init__.py", "__main__.py", "py.typed"}
 
 
@@ -79,6 +85,60 @@ def circles_with_packages(package: Path) -> list[tuple[str, str]]:
     return sorted((name, each) for name in known for each in below[name] if name in imported[each])
 
 
+def references(source: str) -> Iterator[str]:
+    """Yield the dotted names in single backticks of the docstrings and comments of *source*."""
+    texts = [
+        node.value.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    texts += [token.string for token in tokens if token.type == tokenize.COMMENT]
+    for text in texts:
+        yield from _REFERENCE.findall(text)
+
+
+def definitions(place: str, node: ast.AST) -> Iterator[str]:
+    """Yield the dotted names of what *node*, the module or class called *place*, defines, attributes of `self` included."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.ClassDef(name=name):
+                yield f"{place}.{name}"
+                yield from definitions(f"{place}.{name}", child)
+            case ast.FunctionDef(name=name):
+                yield f"{place}.{name}"
+                if isinstance(node, ast.ClassDef):
+                    stored = (each for each in ast.walk(child) if isinstance(each, ast.Attribute))
+                    yield from (f"{place}.{each.attr}" for each in stored if isinstance(each.ctx, ast.Store))
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield f"{place}.{name}"
+            case ast.stmt():
+                yield from definitions(place, child)
+            case _:
+                pass
+
+
+def is_known(reference: str, defined: Iterable[str]) -> bool:
+    """Return whether *reference*, in full or from a module or a class on, is one of *defined*, or of another library."""
+    head, last = reference.partition(".")[0], reference.rpartition(".")[2]
+    if any(name == reference or name.endswith(f".{reference}") for name in defined):
+        return True
+    return head != "lamina" and (head in FOREIGN or last in {"py", "toml", "json"} or find_spec(head) is not None)
+
+
+def unknown_references(package: Path) -> dict[str, list[str]]:
+    """Return the references below *package* to what does not exist, by the file that has them."""
+    trees = modules(package)
+    defined = {name for module, tree in trees.items() for name in (module, *definitions(module, tree))}
+    found = {
+        path.relative_to(package).as_posix(): [
+            reference for reference in references(path.read_text(encoding="utf-8")) if not is_known(reference, defined)
+        ]
+        for path in sorted(package.rglob("*.py"))
+    }
+    return {path: unknown for path, unknown in found.items() if unknown}
+
+
 def test_the_top_holds_the_rooms() -> None:
     """Whoever looks for something finds twelve rooms, and no loose module beside them."""
     found = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
@@ -137,6 +197,23 @@ def test_repeated_classes_are_found(tmp_path: Path) -> None:
     )
 
     assert {"A": ["demo.a", "demo.b"], "C": ["demo.b", "demo.b"]} == repeated_classes(package)
+
+
+def test_comments_name_what_exists() -> None:
+    """A dotted name in the backticks of a docstring or comment is one of lamina's, or of a library."""
+    assert {} == unknown_references(PACKAGE)
+
+
+def test_names_that_do_not_exist_are_found(tmp_path: Path) -> None:
+    """A module, function or method that was moved or renamed is named with the file that still has its old name."""
+    package = make(
+        tmp_path,
+        demo__a="class A:\n    field: int\n    def method(self):\n        self.made = 1\nTABLE = {}",
+        demo__b='''"""As `demo.a.A.method`, `a.TABLE`, `A.field`, `A.made`, `a.A` and `os.path`, not ``a.other``."""''',
+        demo__c='"""`demo.a.gone`, `gone.A`."""\nX = 1  # `A.gone()`\n"""`a.A.gone`."""',
+    )
+
+    assert {"c/__init__.py": ["demo.a.gone", "gone.A", "a.A.gone", "A.gone"]} == unknown_references(package)
 
 
 def test_the_guide_shows_every_room() -> None:

@@ -61,7 +61,7 @@ def find(start: Path) -> Workspace | None:
     Return the workspace that *start* is the root of, or ``None`` where it belongs to one service.
 
     The services are those that ``[tool.lamina.workspace]`` names, else the members of the uv workspace that configure
-    lamina, else all below. Raises ConfigError as `configfile.find_project` does where there is neither, and
+    lamina, else all below. Raises ConfigError as `lamina.project.file.find_project` does where there is neither, and
     InvalidConfigError for a ``workspace`` table that names nothing.
     """
     start = start.absolute()

@@ -29,7 +29,7 @@ def configured(root: Path) -> Members | None:
     """
     Return what *root* configures as the members of its workspace, or ``None`` where it is a service.
 
-    Raises ConfigError as `configfile.read` does, and InvalidConfigError for a table with mistakes, or with a service beside it.
+    Raises ConfigError as `lamina.project.file.read` does, and InvalidConfigError for a table with mistakes, or with a service beside it.
     """
     file = read(root)
     if _KEY not in file.values:

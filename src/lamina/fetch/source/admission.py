@@ -45,7 +45,7 @@ def admit(made: Path, pin: SourcePin, target: Target, store: Store, *, directory
     Copy the wheel *made* inside *directory* into *store*, under the digest of its sources.
 
     Raises LocalBuildError where it is another distribution or version, is not pure and does not fit *target*, or points to
-    the machine; and as `lamina.archive.wheel.verify_record` does.
+    the machine; and as `lamina.archive.record.verify_record` does.
     """
     _check_name(made.name, pin, target)
     wheel = Wheel(pin=_pin(pin, made.name), path=made)
