@@ -14,7 +14,7 @@ import pytest
 
 from lamina.archive.segment import Recipe
 from lamina.bytecode import interpreter
-from lamina.bytecode.imports.index import Code, Scanner, reachable
+from lamina.bytecode.imports.index import IMPORTS_AREA, Code, Scanner, reachable
 from lamina.bytecode.imports.resolve import Reachable, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, rules
 from lamina.bytecode.imports.scan import ImportStatement, Scan, decode, scan, scan_extension
@@ -404,7 +404,7 @@ def test_changed_source_is_read_again(scanner: Scanner, store: Store) -> None:
 def test_damaged_cache_is_read_anew(scanner: Scanner, store: Store) -> None:
     """A file in the store that makes no sense costs time, not the build."""
     first = search("import demo.a", PACKAGE, scanner=scanner, store=store)
-    for path in Path(store.root, "imports").rglob("*.json"):
+    for path in Path(store.root, IMPORTS_AREA).rglob("*.json"):
         path.write_bytes(b"{")
 
     assert first == search("import demo.a", PACKAGE, scanner=scanner, store=store)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lamina.project.service import Function, Service
     from lamina.project.sources import SourceTree
 
-_AREA = "reach"
+REACH_AREA = "reach"
 _FORMAT = 1
 
 
@@ -133,7 +133,12 @@ def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Sto
             imports_version(),
         ]
     )
-    return store.entry(_AREA, key, ".json")
+    return store.entry(REACH_AREA, key, ".json")
+
+
+def is_reach(path: Path) -> bool:
+    """Return whether *path*, a file of a store, is one that `reach_place` gives."""
+    return path.parent.parent.name == REACH_AREA
 
 
 def _handlers(closure: Closure) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.store import Store
 
-AREA = "imports"
+IMPORTS_AREA = "imports"
 _PROGRAM = Path(__file__).with_name("scan.py")
 
 
@@ -67,7 +67,7 @@ class Scanner(Workers):
 def index_place(distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Path:
     """Return where *store* keeps what is known of the code of *distribution* that *key* decides, for the minor *python*."""
     text = json.dumps([RECIPE, python, distribution, key], separators=(",", ":"))
-    return store.entry(AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
+    return store.entry(IMPORTS_AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
 
 
 def is_index(content: bytes) -> bool:
