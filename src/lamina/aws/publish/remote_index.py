@@ -141,7 +141,9 @@ class RemoteIndex:
         """Return the entries of those of *names* that are there and whole; each is read once."""
         asked = dict.fromkeys(names)
         new = [name for name in asked if name not in self._found and _NAME.fullmatch(name)]
-        self._found.update(zip(new, in_parallel(self._read, new), strict=True))
+        for name, payload in zip(new, in_parallel(self._read, new), strict=True):
+            # Another thread may have read and refused it meanwhile.
+            self._found.setdefault(name, payload)
         return {name: payload for name in asked if (payload := self._found.get(name)) is not None}
 
     def _read(self, name: str) -> bytes | None:

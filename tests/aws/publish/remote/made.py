@@ -127,8 +127,8 @@ class Reader:
     def contributions(self) -> list[Contribution]:
         return self.artifacts.contributions(self.plan)
 
-    def compose(self, parts: Sequence[Contribution]) -> Layer | None:
-        return self.remote.compose(self.plan, self.plan.selection.pins, parts, self.destination)
+    def compose(self, parts: Sequence[Contribution], destination: Path | None = None) -> Layer | None:
+        return self.remote.compose(self.plan, self.plan.selection.pins, parts, destination or self.destination)
 
     def put(self, name: str, payload: bytes) -> None:
         """Put *payload* into the index, in place of what is there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -298,6 +299,31 @@ class TestCompose:
         assert published_tail.content == tail_reader.destination.read_bytes()
         assert (True, False) == (tail_reader.path("alpha").is_file(), tail_reader.path("beta").exists())
 
+    def test_damaged_segment_of_two_targets(self, tail_reader: Reader, published_tail: Published) -> None:
+        """If two targets have the description of a damaged segment, neither writes a layer with a hole; both use the wheel."""
+        parts = tail_reader.contributions()
+        damage(tail_reader, KEYS.layer(published_tail.layer.digest))
+
+        assert [None, None] == [tail_reader.compose(parts) for _ in range(2)]
+
+        paths = [tail_reader.destination.with_name(f"{number}.zip") for number in range(2)]
+        with ThreadPoolExecutor(len(paths)) as pool:
+            layers = list(pool.map(lambda path: tail_reader.artifacts.layer(tail_reader.plan, path), paths))
+
+        assert [published_tail.layer.sha256] * 2 == [layer.sha256 for layer in layers]
+        assert [published_tail.content] * 2 == [path.read_bytes() for path in paths]
+
+    def test_lost_part_of_two_targets(self, reader: Reader, published: Published) -> None:
+        """A part that the bucket has lost is hashed as a hole by neither of two targets that have its description."""
+        parts = reader.contributions()
+        reader.objects.delete(KEYS.part(published.parts[0]))
+        with ThreadPoolExecutor(2) as pool:
+            paths = [reader.destination.with_name(f"{number}.zip") for number in range(2)]
+            composed = pool.map(lambda path: reader.compose(parts, path), paths)
+
+        assert [None, None] == list(composed)
+        assert not reader.remote.zips
+
     def test_spliced_meanwhile(self, reader: Reader, published: Published) -> None:
         """A segment that was spliced here after the bucket described it is used from here."""
         parts = reader.contributions()
@@ -338,7 +364,7 @@ class TestCompose:
         layer = reader.compose(reader.contributions())
 
         assert layer is not None
-        assert "" == layer.sha256
+        assert layer.sha256 is None
 
     @pytest.mark.parametrize(
         "changes", [{"digest": "0" * 64}, {"zipped_bytes": 1}, {"parts": []}, {"zipped_bytes": float("inf")}], ids=repr
@@ -352,4 +378,4 @@ class TestCompose:
         layer = reader.compose(reader.contributions())
 
         assert layer is not None
-        assert "" == layer.sha256
+        assert layer.sha256 is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
 from lamina.archive.layer import ending, in_order
@@ -28,7 +28,7 @@ from lamina.core.target import quotas
 from lamina.pipeline.layers import describe_layer, extents
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -76,7 +76,8 @@ class BucketStore:
         """By digest, the zips that were composed."""
         self._index = index
         self._bucket = bucket
-        self._described: dict[str, RemoteSegment] = {}
+        # Nothing is removed, because the targets share it: each `compose` finds out for itself which segments are not here.
+        self._described: dict[Path, RemoteSegment] = {}
 
     def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
         """Return the segments that the bucket describes, by the *paths* that the local store would give them."""
@@ -89,7 +90,7 @@ class BucketStore:
             if described is None:
                 self._index.refuse(path.stem)
                 continue
-            self._described[path.stem] = described
+            self._described[path] = described
             found[path] = described.segment(path)
         return found
 
@@ -121,21 +122,22 @@ class BucketStore:
         segments = [each.segment for each in ordered]
         end = ending(segments, plan.identity, plan.digest)
         layout = layout_parts(extents(parts), end.zipped_bytes, quotas())
-        for segment in segments:
-            # It was spliced or compiled here since the bucket described it.
-            if find_segment(segment.path) is not None:
-                self._described.pop(segment.path.stem, None)
+        # Others were spliced or compiled here since the bucket described them.
+        remote = {
+            segment.path: self._described[segment.path]
+            for segment in segments
+            if segment.path in self._described and find_segment(segment.path) is None
+        }
         destination.parent.mkdir(parents=True, exist_ok=True)
-        written = self._write(destination, segments, end, layout)
+        written = self._write(destination, segments, remote, end, layout)
         if written is None:
             return None
         sha256s, complete = written
-        names = [segment.path.stem for segment in segments]
         omitted = {part.name: part.omitted for part in parts if not part.is_bytecode}
         sparse = SparseZip(
             parts=sha256s,
             complete=complete,
-            remote_segments={name: self._described[name].sha256 for name in names if name in self._described},
+            remote_segments={path.stem: described.sha256 for path, described in remote.items()},
             shared_paths=shared_paths_entry(plan.selection.pins, plan.recipe, omitted),
         )
         self.zips[plan.digest] = sparse
@@ -153,53 +155,42 @@ class BucketStore:
         return record.sha256
 
     def _write(
-        self, path: Path, segments: Sequence[Segment], end: Ending, layout: PartLayout
+        self,
+        path: Path,
+        segments: Sequence[Segment],
+        remote: Mapping[Path, RemoteSegment],
+        end: Ending,
+        layout: PartLayout,
     ) -> tuple[tuple[str, ...], frozenset[int]] | None:
-        """Return the SHA-256 of each part, and the starts of the parts without holes."""
-        starts = [0, *accumulate(segment.entries_bytes for segment in segments)]
+        """
+        Write the zip, fetching those of the *remote* segments that are not in a part of the bucket.
+
+        Return the SHA-256 of each part, and the starts of the parts without holes; ``None`` if a segment could not be fetched.
+        """
+        starts = list(accumulate((segment.entries_bytes for segment in segments), initial=0))
         with path.open("w+b", buffering=0) as file:
             file.truncate(end.zipped_bytes)
-            sha256s = [self._place(file, segment, start) for segment, start in zip(segments, starts, strict=False)]
+            sha256s = [
+                _write_entries(file, remote[segment.path], start)
+                if segment.path in remote
+                else _write_segment(file, segment, start)
+                for segment, start in zip(segments, starts, strict=False)
+            ]
             parts = self._expected(layout, sha256s)
             complete: set[int] = set()
-            missing: list[int] = []
-            number = 0
+            fetched: list[bool] = []
+            placed = zip(segments, starts, strict=False)
             for at, (part, sha256) in enumerate(zip(layout.parts, parts, strict=True)):
-                inside = range(number, number + len(part.extents))
-                number += len(part.extents)
+                holes = _holes(islice(placed, len(part.extents)), remote)
                 if sha256 is None:
-                    missing += [each for each in inside if not self._bring(file, segments[each], starts[each])]
+                    fetched += [self._fetch(file, *hole) for hole in holes]
                     parts[at] = _hash(file, part)
-                if sha256 is None or not any(segments[each].path.stem in self._described for each in inside):
+                if sha256 is None or not holes:
                     complete.add(part.start)
-            rest = range(number, len(segments))
-            missing += [each for each in rest if not self._bring(file, segments[each], starts[each])]
+            fetched += [self._fetch(file, *hole) for hole in _holes(placed, remote)]
             file.seek(starts[-1])
             file.write(b"".join(end.tail))
-        return None if missing else (tuple(sha256 for sha256 in parts if sha256 is not None), frozenset(complete))
-
-    def _place(self, file: BinaryIO, segment: Segment, start: int) -> str:
-        """Write what is here of a segment, and return the SHA-256 of all of it."""
-        described = self._described.get(segment.path.stem)
-        if described is not None:
-            for entry in described.entries:
-                file.seek(start + entry.start)
-                file.write(entry.content)
-            return described.sha256
-        digest, checksum = hashlib.sha256(), 0
-        file.seek(start)
-        with segment.path.open("rb", buffering=0) as source:
-            for piece in read_pieces(source, 0, segment.entries_bytes):
-                digest.update(piece)
-                checksum = zlib.crc32(piece, checksum)
-                file.write(piece)
-        if checksum != segment.crc32:
-            segment.path.unlink(missing_ok=True)
-            raise CorruptArchiveError(
-                f"`{segment.path}` was damaged in the store, and has been removed",
-                hint="publish again: it is made anew from its wheel",
-            )
-        return digest.hexdigest()
+        return (tuple(sha256 for sha256 in parts if sha256 is not None), frozenset(complete)) if all(fetched) else None
 
     def _expected(self, layout: PartLayout, sha256s: Sequence[str]) -> list[str | None]:
         """Return the SHA-256 of each part that the bucket has, whole and unharmed."""
@@ -231,12 +222,8 @@ class BucketStore:
         numbers = [0, *accumulate(len(part.extents) for part in layout.parts)]
         return [(at, part) for at, part in zip(numbers, layout.parts, strict=False) if len(part.extents) == 1]
 
-    def _bring(self, file: BinaryIO, segment: Segment, start: int) -> bool:
-        """Write all bytes of a segment, from where they stand; say whether they were what they should be."""
-        name = segment.path.stem
-        described = self._described.get(name)
-        if described is None:
-            return True
+    def _fetch(self, file: BinaryIO, described: RemoteSegment, start: int) -> bool:
+        """Write all bytes of a segment, from where the bucket has them; return whether they are what its index says."""
         digest = hashlib.sha256()
         file.seek(start)
         key = self._bucket.keys.below(described.location.key)
@@ -245,9 +232,41 @@ class BucketStore:
             file.write(content)
         if digest.hexdigest() == described.sha256:
             return True
-        self._index.refuse(name)
-        del self._described[name]
+        self._index.refuse(described.name)
         return False
+
+
+def _holes(
+    placed: Iterable[tuple[Segment, int]], remote: Mapping[Path, RemoteSegment]
+) -> list[tuple[RemoteSegment, int]]:
+    """Return the *remote* ones of *placed* segments, and where in the zip they start."""
+    return [(remote[segment.path], start) for segment, start in placed if segment.path in remote]
+
+
+def _write_entries(file: BinaryIO, described: RemoteSegment, start: int) -> str:
+    """Write what checks read of a remote segment, and return the SHA-256 of all of it."""
+    for entry in described.entries:
+        file.seek(start + entry.start)
+        file.write(entry.content)
+    return described.sha256
+
+
+def _write_segment(file: BinaryIO, segment: Segment, start: int) -> str:
+    """Write a segment of this machine's store, and return its SHA-256; raises CorruptArchiveError if it is damaged."""
+    digest, checksum = hashlib.sha256(), 0
+    file.seek(start)
+    with segment.path.open("rb", buffering=0) as source:
+        for piece in read_pieces(source, 0, segment.entries_bytes):
+            digest.update(piece)
+            checksum = zlib.crc32(piece, checksum)
+            file.write(piece)
+    if checksum != segment.crc32:
+        segment.path.unlink(missing_ok=True)
+        raise CorruptArchiveError(
+            f"`{segment.path}` was damaged in the store, and has been removed",
+            hint="publish again: it is made anew from its wheel",
+        )
+    return digest.hexdigest()
 
 
 def _hash(file: BinaryIO, part: Part) -> str:
