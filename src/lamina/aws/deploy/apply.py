@@ -8,7 +8,6 @@ is changed there is a copy of the code that is to be replaced. What is interrupt
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from lamina.aws.deploy.code_upload import CodeUploader
 from lamina.aws.deploy.function_change import Creation, FunctionChange, Patience
 from lamina.aws.deploy.plan import KeepFunction
 from lamina.aws.publish.destination import Cancellation
+from lamina.aws.publish.parallel import in_parallel
 from lamina.core.errors import DeployError, LaminaError, StoppedError
 from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
@@ -124,12 +124,7 @@ class Deployment:
             self._stop.check()
             phase(change)
 
-        pool = ThreadPoolExecutor(_WORKERS, "lamina-deploy")
-        try:
-            for future in [pool.submit(checked, change) for change in changes]:
-                future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        in_parallel(checked, changes, workers=_WORKERS)
 
 
 def _put_back(changes: Sequence[FunctionChange]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from lamina.aws.api.session import Access
 from lamina.aws.publish.bucket import Bucket
 from lamina.aws.publish.naming import Keys, fill
+from lamina.aws.publish.parallel import in_parallel
 from lamina.core.errors import AwsError, StoppedError, WrongRegionError
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ def connect(config: PublishConfig, *, observe: CallObserver | None = None) -> tu
         return Destination(services, bucket=config.bucket, prefix=config.prefix)
 
     accesses = [Access(region=region, role=role, observe=observe) for role in roles for region in regions]
-    with ThreadPoolExecutor(len(accesses), "lamina-connect") as pool:
-        return tuple(pool.map(connect_one, accesses))
+    return tuple(in_parallel(connect_one, accesses, workers=len(accesses)))
 
 
 def everywhere(

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.remote_segment import decode
 from lamina.aws.api.s3 import CopySource
-from lamina.aws.publish.bucket import in_parallel
+from lamina.aws.publish.parallel import in_parallel
 from lamina.aws.publish.remote_index import RemoteIndex
 from lamina.core.errors import AwsError
 

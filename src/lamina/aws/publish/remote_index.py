@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.archive.remote_segment import SegmentLocation, describe, encode, rows_between
 from lamina.archive.zip.directory import raw_directory
-from lamina.aws.publish.bucket import in_parallel
+from lamina.aws.publish.parallel import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.s3 import CopySource
-from lamina.aws.publish.bucket import in_parallel
 from lamina.aws.publish.manifest import encode, is_of
+from lamina.aws.publish.parallel import in_parallel
 from lamina.aws.publish.part_copy import copy_part, plan_part_copies
 from lamina.core.errors import AwsError, IntegrityError
 from lamina.core.target import quotas
