@@ -206,7 +206,7 @@ def test_state_of_a_bucket(ministack: Emulator) -> None:
     account = Access(region="eu-west-1").connect().account
     policy = ready_policy(bucket=objects.bucket, prefix="lamina/", account=account)
 
-    assert BucketState(region="eu-west-1", versioned=False, policy=None) == objects.state()
+    assert BucketState(versioned=False, policy=None) == objects.state()
     client = ministack.client("s3")
     client.put_bucket_versioning(Bucket=objects.bucket, VersioningConfiguration={"Status": "Enabled"})
     client.put_bucket_policy(Bucket=objects.bucket, Policy=policy)
