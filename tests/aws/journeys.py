@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aws.lambdafakes import code
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.desired import desired_layers
-from lamina.aws.publish.manifest import encode
+from lamina.aws.publish.layer_record import encode_record
 from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildOptions
 from services import HANDLER, make_service
@@ -78,7 +78,7 @@ def make_ground(directory: Path, emulator: Emulator, monkeypatch: pytest.MonkeyP
         small=small,
         big=big,
         grouped=grouped,
-        before=(content, encode(wanted, ())),
+        before=(content, encode_record(wanted, ())),
         emulator=emulator,
         bucket=emulator.make_bucket(f"b{uuid.uuid4().hex[:12]}"),
     )

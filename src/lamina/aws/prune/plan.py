@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.layers import LayerVersion
     from lamina.aws.api.s3 import Listed, Unfinished
-    from lamina.aws.publish.manifest import Record
+    from lamina.aws.publish.layer_record import LayerRecord
     from lamina.aws.publish.naming import Keys
 
 _DAY_SECONDS = 86_400
@@ -110,7 +110,12 @@ def left_over(uploads: Iterable[Unfinished], keys: Keys) -> tuple[Unfinished, ..
 
 
 def unneeded(
-    objects: Iterable[Listed], *, kept: Collection[str], records: Sequence[Record] | None, keys: Keys, keep_layers: bool
+    objects: Iterable[Listed],
+    *,
+    kept: Collection[str],
+    records: Sequence[LayerRecord] | None,
+    keys: Keys,
+    keep_layers: bool,
 ) -> tuple[Listed, ...]:
     """
     Return those of *objects* that no layer version needs whose digest is in *kept*.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamina.aws.api.s3 import SentPart
     from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.destination import Cancellation
-    from lamina.aws.publish.manifest import Record
+    from lamina.aws.publish.layer_record import LayerRecord
     from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Part
     from lamina.aws.publish.zip_source import LayerZip
@@ -160,7 +160,7 @@ def _beginning(
 
 
 def plan_part_copies(
-    bucket: Bucket, source: LayerZip, missing: frozenset[str], record: Record | None, *, least: int
+    bucket: Bucket, source: LayerZip, missing: frozenset[str], record: LayerRecord | None, *, least: int
 ) -> dict[str, PartCopy]:
     """
     Return by SHA-256 how those of the *missing* parts of *source* are made that need not be sent as a whole.
@@ -178,7 +178,7 @@ def plan_part_copies(
     return {sha256: how for sha256, how in made.items() if how is not None}
 
 
-def _recorded(record: Record | None, keys: Keys) -> Iterator[tuple[str, ExistingRange]]:
+def _recorded(record: LayerRecord | None, keys: Keys) -> Iterator[tuple[str, ExistingRange]]:
     if record is not None:
         start = 0
         for name, size in record.segments:

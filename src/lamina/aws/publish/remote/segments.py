@@ -16,7 +16,7 @@ from lamina.archive.layer import ending, in_order
 from lamina.archive.remote_segment import decode
 from lamina.archive.segment import find_segment
 from lamina.archive.zip.copying import read_pieces
-from lamina.aws.publish.manifest import decode as decode_manifest
+from lamina.aws.publish.layer_record import decode_record
 from lamina.aws.publish.parallel import in_parallel
 from lamina.aws.publish.parts import layout_parts
 from lamina.aws.publish.remote.metadata import ImportStore, read_shared_paths, shared_paths_entry, shared_paths_name
@@ -149,7 +149,7 @@ class BucketStore:
         if sparse.is_whole:
             return file_sha256(path)
         content = self._bucket.objects.get(self._bucket.keys.record(digest))
-        record = None if content is None else decode_manifest(content)
+        record = None if content is None else decode_record(content)
         if record is None or (record.digest, record.zipped_bytes, record.parts) != (digest, size, sparse.parts):
             return None
         return record.sha256
