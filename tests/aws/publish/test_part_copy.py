@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aws.fakes import Cloud, Killed
-from aws.made import content_of, make_layer, make_wanted
+from aws.made import content_of, make_layer, make_record, make_wanted
 from lamina.aws.api.session import Access
 from lamina.aws.publish.bucket import Bucket
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.destination import Cancellation
-from lamina.aws.publish.layer_record import LayerRecord, decode_record, encode_record
+from lamina.aws.publish.layer_record import LayerRecord, decode_record
 from lamina.aws.publish.naming import Keys
 from lamina.aws.publish.part_copy import (
     ExistingRange,
@@ -142,7 +142,7 @@ def bumped(tmp_path_factory: pytest.TempPathFactory) -> DesiredLayer:
 
 
 def recorded(wanted: DesiredLayer) -> LayerRecord:
-    found = decode_record(encode_record(wanted, ()))
+    found = decode_record(make_record(wanted))
     assert found is not None
     return found
 
@@ -256,7 +256,7 @@ def test_killed_at_any_call_and_made_again(first: DesiredLayer, bumped: DesiredL
 
 def test_record_that_lies_is_none(first: DesiredLayer) -> None:
     """Sizes that would lead outside of the layer are those of a damaged record."""
-    content = encode_record(first, ())
+    content = make_record(first)
     size = str(SIZES["small-c"]).encode()
 
     assert decode_record(content) is not None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aws.made import make_layer, make_wanted
+from aws.made import make_layer, make_record, make_wanted
 from lamina.aws.api.layers import Grant, LayerVersion, PublishedVersion
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.layer_record import decode_record, encode_record
+from lamina.aws.publish.layer_record import decode_record
 from lamina.aws.publish.naming import describe, digest_in
 from lamina.aws.publish.plan import KeepLayer, LayerState, PublishLayer, plan
 
@@ -83,7 +83,7 @@ def test_a_description_alone_proves_nothing(wanted: DesiredLayer) -> None:
 
 def test_the_reason_names_what_changed(tmp_path: Path, wanted: DesiredLayer) -> None:
     """The record of the last version says what it held."""
-    before = decode_record(encode_record(wanted, ()))
+    before = decode_record(make_record(wanted))
     newer = make_wanted(make_layer(tmp_path, {"alpha": 100, "gamma": 5}, versions={"alpha": "1.1"}))
     state = LayerState(versions=(listed(1, wanted.description),), record=before)
 
@@ -92,7 +92,7 @@ def test_the_reason_names_what_changed(tmp_path: Path, wanted: DesiredLayer) -> 
 
 def test_the_reason_names_another_target(wanted: DesiredLayer) -> None:
     """Another runtime is another layer, even of the same distributions."""
-    record = decode_record(encode_record(wanted, ()).replace(b"python3.13 on x86_64 and arm64", b"python3.12 on arm64"))
+    record = decode_record(make_record(wanted).replace(b"python3.13 on x86_64 and arm64", b"python3.12 on arm64"))
     state = LayerState(versions=(listed(1, "lamina:" + "0" * 64),), record=record)
 
     assert plan(wanted, state).reason == "python3.12 on arm64 → python3.13 on x86_64 and arm64"

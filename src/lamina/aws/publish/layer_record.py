@@ -45,19 +45,19 @@ class LayerRecord:
 
 
 def encode_record(
-    desired: DesiredLayer, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str = ""
+    desired: DesiredLayer, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str
 ) -> bytes:
     """
     Return the record of a layer whose *parts* have these SHA-256; the same bytes whoever writes it.
 
-    *directories* is what the remote index has of it; *sha256* that of its zip, where the layer does not know it.
+    *directories* is what the remote index has of it; *sha256* is that of its zip, which the layer may not know.
     """
     layer = desired.layer
     named = all(each.segment for each in layer.extents)
     document = {
         "version": _VERSION,
         "digest": layer.digest,
-        "sha256": desired.layer.sha256 or sha256,
+        "sha256": sha256,
         "zipped_bytes": layer.zipped_bytes,
         "platform": desired.platform,
         "distributions": [
