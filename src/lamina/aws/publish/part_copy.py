@@ -188,7 +188,7 @@ def _recorded(record: LayerRecord | None, keys: Keys) -> Iterator[tuple[str, Exi
 
 def _indexed(names: Sequence[str], bucket: Bucket) -> dict[str, ExistingRange]:
     """Return what the remote index knows of the segments of these *names*."""
-    found = {name: decode(payload, name) for name, payload in RemoteIndex(bucket).look(names).items()}
+    found = {name: decode(payload, name) for name, payload in RemoteIndex(bucket).read(names).items()}
     return {
         name: ExistingRange(bucket.keys.below(each.location.key), each.location.start, each.entries_bytes)
         for name, each in found.items()
@@ -234,7 +234,7 @@ def _upload(
 ) -> None:
     """Compose the object at *key* of *pieces*; *before* is the key of what the previous upload made."""
 
-    def bring(upload: str, number: int, piece: Piece) -> SentPart:
+    def send(upload: str, number: int, piece: Piece) -> SentPart:
         if isinstance(piece, NewRange):
             sha256 = source.hash(part, start=piece.start, size=piece.size).hex()
             with source.open(part, start=piece.start, size=piece.size, reporter=reporter) as body:
@@ -243,4 +243,4 @@ def _upload(
         copied = CopySource(number=number, key=origin, start=piece.start, size=piece.size)
         return bucket.objects.copy_part(key, upload, copied)
 
-    bucket.compose(key, lambda upload: in_parallel(lambda row: bring(upload, *row), enumerate(pieces, 1)))
+    bucket.compose(key, lambda upload: in_parallel(lambda row: send(upload, *row), enumerate(pieces, 1)))

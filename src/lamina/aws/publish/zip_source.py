@@ -236,7 +236,7 @@ class SparseLayerZip(LayerZip):
         desired: DesiredLayer,
         *,
         parts: tuple[str, ...],
-        complete: Collection[int],
+        whole_parts: Collection[int],
         entries: Mapping[str, bytes],
         indexed: Collection[str],
         names: Collection[str],
@@ -244,7 +244,7 @@ class SparseLayerZip(LayerZip):
         bucket: Bucket,
     ) -> None:
         """
-        Describe a zip that has the tail, and the parts that start at *complete*; *parts* are the SHA-256 of all parts.
+        Describe a zip that has the tail, and the parts that start at *whole_parts*; *parts* are the SHA-256 of all parts.
 
         *entries* are what remote indexes are to keep of the layer, *names* those of everything they have of it. The index of
         *bucket* has the *indexed* ones already, and something wrong under the *refused* names.
@@ -256,7 +256,7 @@ class SparseLayerZip(LayerZip):
         self.parts = parts
         self.tail_sha256 = self._hash(desired.layout.tail_start, desired.layout.tail_bytes, hashlib.sha256())
         self.sha256 = desired.layer.sha256
-        self._complete = set(complete)
+        self._whole_parts = set(whole_parts)
         self._sparse_entries = dict(entries)
         self._indexed = frozenset(indexed)
         self._names = frozenset(names)
@@ -279,9 +279,9 @@ class SparseLayerZip(LayerZip):
     def open(self, part: Part, *, start: int = 0, size: int | None = None, reporter: Reporter = SILENT) -> BinaryIO:
         """Open one part's bytes, fetching them if they are a hole; raises IntegrityError if the bucket does not have them."""
         with self._lock:
-            if part.start not in self._complete:
+            if part.start not in self._whole_parts:
                 self._fetch(part)
-                self._complete.add(part.start)
+                self._whole_parts.add(part.start)
         return super().open(part, start=start, size=size, reporter=reporter)
 
     def _fetch(self, part: Part) -> None:

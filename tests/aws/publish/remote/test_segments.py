@@ -204,7 +204,7 @@ class TestCompose:
         tail = sum(extent.size for extent in published.layer.extents)
         assert (len(published.content), published.content[tail:]) == (len(content), content[tail:])
         assert content != published.content
-        assert (published.parts, frozenset(), False) == (sparse.parts, sparse.complete, sparse.is_whole)
+        assert (published.parts, frozenset(), False) == (sparse.parts, sparse.whole_parts, sparse.is_whole)
         # The index entry of the group, and the record of the layer.
         assert 2 == reader.objects.fake.calls.count("GetObject")
 
@@ -241,7 +241,7 @@ class TestCompose:
         sparse = reader.remote.zips[published.layer.digest]
         assert (set() if payload is None else {name}) == reader.index.refused
         tail = sum(extent.size for extent in published.layer.extents)
-        assert (frozenset({group}), published.parts) == (sparse.complete, sparse.parts)
+        assert (frozenset({group}), published.parts) == (sparse.whole_parts, sparse.parts)
         assert published.content[group:tail] == reader.destination.read_bytes()[group:tail]
         assert published.content[big:group] != reader.destination.read_bytes()[big:group]
 
@@ -335,7 +335,7 @@ class TestCompose:
 
         big, group = part_starts(reader)
         sparse = reader.remote.zips[published.layer.digest]
-        assert (frozenset({big}), published.parts) == (sparse.complete, sparse.parts)
+        assert (frozenset({big}), published.parts) == (sparse.whole_parts, sparse.parts)
         assert reader.name("big") not in sparse.remote_segments
         assert published.content[big:group] == reader.destination.read_bytes()[big:group]
 

@@ -88,18 +88,18 @@ class _Remote:
         # Only the names: what was not asked for is not brought now.
         store = Store(self.store.imports.root)
         paths = [path for each in result.targets for path in metadata_paths(each.plan, store)]
-        payloads = self.index.look(path.stem for path in paths) if self.several else {}
+        payloads = self.index.read(path.stem for path in paths) if self.several else {}
         payloads |= {path.stem: path.read_bytes() for path in paths if path.is_file()}
-        payloads |= dict([sparse.shared_paths]) | self.index.look(sparse.remote_segments)
+        payloads |= dict([sparse.shared_paths]) | self.index.read(sparse.remote_segments)
         payloads |= index_entries(
             layer.layer.path, layer.layer, layer.layout, sparse.parts, elsewhere=sparse.remote_segments
         )
         return SparseLayerZip(
             layer,
             parts=sparse.parts,
-            complete=sparse.complete,
+            whole_parts=sparse.whole_parts,
             entries=payloads,
-            indexed=self.index.look(payloads),
+            indexed=self.index.read(payloads),
             names={*payloads, *(path.stem for path in paths)},
             refused=self.index.refused,
             bucket=self.bucket,
@@ -174,10 +174,10 @@ def _prefetch(plan: TargetPlan, index: RemoteIndex, store: Store, *, imports: bo
     """
     names = {layer.recipe.key(pin.sha256) for layer in plan.layers for pin in layer.selection.pins}
     names |= {shared_paths_name(layer.selection.pins, layer.recipe) for layer in plan.layers}
-    if not index.look(names):
+    if not index.read(names):
         return False
     paths = [] if plan.packages is None else [path for path in metadata_paths(plan, store) if not path.is_file()]
     reached = [path.stem for path in paths if path.parent.parent.name == "reach"]
-    if len(index.look(reached)) < len(reached) or imports:
-        index.look(path.stem for path in paths)
+    if len(index.read(reached)) < len(reached) or imports:
+        index.read(path.stem for path in paths)
     return True

@@ -1,7 +1,7 @@
 """
 The remote half of the store: segments that a bucket describes, and layers composed with holes for the bytes that it has.
 
-What the bucket's index says is only as good as what stands at the place it names: whatever is missing or different there is refused,
+What the bucket's index says is only as good as the object it names: an entry whose object is missing or differs is refused,
 not asked for again, and replaced by the next publisher that has the wheels. Nothing from the bucket gets into this machine's store.
 """
 
@@ -49,7 +49,7 @@ class SparseZip:
 
     parts: tuple[str, ...]
     """SHA-256 of each part of the layout."""
-    complete: frozenset[int]
+    whole_parts: frozenset[int]
     """The starts of the parts without holes."""
     remote_segments: Mapping[str, str]
     """SHA-256 of the segments that are not on this machine, by their names."""
@@ -59,7 +59,7 @@ class SparseZip:
     @property
     def is_whole(self) -> bool:
         """Whether there is no hole at all."""
-        return len(self.complete) == len(self.parts)
+        return len(self.whole_parts) == len(self.parts)
 
 
 class BucketStore:
@@ -81,7 +81,7 @@ class BucketStore:
 
     def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
         """Return the segments that the bucket describes, by the *paths* that the local store would give them."""
-        payloads = self._index.look([path.stem for path in paths])
+        payloads = self._index.read([path.stem for path in paths])
         found: dict[Path, Segment] = {}
         for path in paths:
             if path.stem not in payloads:
@@ -97,7 +97,7 @@ class BucketStore:
     def shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> Mapping[str, frozenset[str]] | None:
         """Return the paths to omit from each distribution, or ``None`` if the bucket does not know."""
         name = shared_paths_name(pins, recipe)
-        content = self._index.look([name]).get(name)
+        content = self._index.read([name]).get(name)
         if content is None:
             return None
         shared = read_shared_paths(content)
@@ -132,11 +132,11 @@ class BucketStore:
         written = self._write(destination, segments, remote, end, layout)
         if written is None:
             return None
-        sha256s, complete = written
+        sha256s, whole_parts = written
         omitted = {part.name: part.omitted for part in parts if not part.is_bytecode}
         sparse = SparseZip(
             parts=sha256s,
-            complete=complete,
+            whole_parts=whole_parts,
             remote_segments={path.stem: described.sha256 for path, described in remote.items()},
             shared_paths=shared_paths_entry(plan.selection.pins, plan.recipe, omitted),
         )
@@ -177,7 +177,7 @@ class BucketStore:
                 for segment, start in zip(segments, starts, strict=False)
             ]
             parts = self._expected(layout, sha256s)
-            complete: set[int] = set()
+            whole_parts: set[int] = set()
             fetched: list[bool] = []
             placed = zip(segments, starts, strict=False)
             for at, (part, sha256) in enumerate(zip(layout.parts, parts, strict=True)):
@@ -186,11 +186,13 @@ class BucketStore:
                     fetched += [self._fetch(file, *hole) for hole in holes]
                     parts[at] = _hash(file, part)
                 if sha256 is None or not holes:
-                    complete.add(part.start)
+                    whole_parts.add(part.start)
             fetched += [self._fetch(file, *hole) for hole in _holes(placed, remote)]
             file.seek(starts[-1])
             file.write(b"".join(end.tail))
-        return (tuple(sha256 for sha256 in parts if sha256 is not None), frozenset(complete)) if all(fetched) else None
+        return (
+            (tuple(sha256 for sha256 in parts if sha256 is not None), frozenset(whole_parts)) if all(fetched) else None
+        )
 
     def _expected(self, layout: PartLayout, sha256s: Sequence[str]) -> list[str | None]:
         """Return the SHA-256 of each part that the bucket has, whole and unharmed."""
@@ -200,10 +202,10 @@ class BucketStore:
             groups.append(group_name(sha256s[number : number + len(part.extents)]))
             number += len(part.extents)
         several = [name for name, part in zip(groups, layout.parts, strict=True) if len(part.extents) > 1]
-        known = {name: grouped(payload) for name, payload in self._index.look(several).items()}
+        known = {name: grouped(payload) for name, payload in self._index.read(several).items()}
         singles = {part.start: sha256s[at] for at, part in self._single(layout)}
 
-        def stands(numbered: tuple[str, Part]) -> str | None:
+        def find_stored(numbered: tuple[str, Part]) -> str | None:
             name, part = numbered
             sha256 = singles.get(part.start) or known.get(name)
             if sha256 is not None:
@@ -214,7 +216,7 @@ class BucketStore:
                 self._index.refuse(name)
             return None
 
-        return in_parallel(stands, zip(groups, layout.parts, strict=True))
+        return in_parallel(find_stored, zip(groups, layout.parts, strict=True))
 
     @staticmethod
     def _single(layout: PartLayout) -> list[tuple[int, Part]]:
