@@ -154,7 +154,7 @@ def stand(objects: Objects, wanted: DesiredLayer, content: bytes | None = None) 
 
 def sent(objects: Objects, wanted: DesiredLayer, record: LayerRecord | None) -> tuple[int, list[bytes | None]]:
     """Have all parts of *wanted* in the bucket; return what that sent, and what stands there then."""
-    source = LayerZip(wanted)
+    source = LayerZip.hashed(wanted)
     bucket = Bucket(objects=objects, keys=KEYS)
     missing = frozenset(source.parts) - stored_parts(bucket, source)
     how = plan_part_copies(bucket, source, missing, record, least=quotas().multipart_part_bytes)

@@ -71,7 +71,7 @@ def test_bombs_are_not_inflated() -> None:
 
 def composed(objects: FakeObjects, directory: Path) -> tuple[LayerZip, str]:
     wanted = make_wanted(make_layer(directory, {"big": PART + 1, "small": 1000}))
-    source = LayerZip(wanted)
+    source = LayerZip.hashed(wanted)
     key = KEYS.layer(wanted.layer.digest)
     for sha256, part in source.unique_parts():
         with source.open(part) as body:

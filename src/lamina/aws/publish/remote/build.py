@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from lamina.aws.publish.remote.metadata import metadata, metadata_paths, shared_paths_name
 from lamina.aws.publish.remote.segments import BucketStore
 from lamina.aws.publish.remote_index import RemoteIndex, index_entries
-from lamina.aws.publish.zip_source import LayerJob, SparseLayerZip
+from lamina.aws.publish.zip_source import IndexUpdate, LayerJob, SparseLayerZip
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
@@ -98,11 +98,14 @@ class _Remote:
             layer,
             parts=sparse.parts,
             whole_parts=sparse.whole_parts,
-            entries=payloads,
-            indexed=self.index.read(payloads),
-            names={*payloads, *(path.stem for path in paths)},
-            refused=self.index.refused,
             bucket=self.bucket,
+            index=IndexUpdate(
+                entries=payloads,
+                names=frozenset(path.stem for path in paths),
+                known=frozenset(self.index.read(payloads)),
+                refused=frozenset(self.index.refused),
+                bucket=self.bucket,
+            ),
         )
 
 
