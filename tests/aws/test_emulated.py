@@ -16,7 +16,7 @@ from lamina.aws.api.session import Access
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.destination import connect
+from lamina.aws.publish.destinations import connect
 from lamina.aws.publish.survey import survey
 from lamina.aws.publish.zip_source import LayerJob, LayerZip
 from lamina.core.errors import AwsError, IntegrityError, MissingBucketError

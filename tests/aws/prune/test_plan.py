@@ -11,9 +11,9 @@ from lamina.aws.api.account import Account
 from lamina.aws.api.functions import unversioned
 from lamina.aws.api.layers import LayerVersion
 from lamina.aws.api.s3 import Listed, Unfinished
+from lamina.aws.destination.naming import Keys
 from lamina.aws.prune.plan import DeleteVersion, KeepVersion, RetentionRules, left_over, plan, unneeded
 from lamina.aws.publish.layer_record import LayerRecord
-from lamina.aws.publish.naming import Keys
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 KEYS = Keys("lamina/")

@@ -14,10 +14,10 @@ from lamina.aws.api.account import Account
 from lamina.aws.api.functions import Storage
 from lamina.aws.api.layers import Grant
 from lamina.aws.api.s3 import BucketState
+from lamina.aws.destination.destination import Destination
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.destination import Destination
 from lamina.aws.publish.idempotent import Leases
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
 from lamina.aws.publish.survey import survey

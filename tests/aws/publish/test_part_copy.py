@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from aws.fakes import Cloud, Killed
 from aws.made import content_of, make_layer, make_record, make_wanted
 from lamina.aws.api.session import Access
-from lamina.aws.publish.bucket import Bucket
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.naming import Keys
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.destination import Cancellation
 from lamina.aws.publish.layer_record import LayerRecord, decode_record
-from lamina.aws.publish.naming import Keys
 from lamina.aws.publish.part_copy import (
     ExistingRange,
     NewRange,

@@ -9,9 +9,9 @@ import pytest
 
 from aws.made import make_layer, make_record, make_wanted
 from lamina.aws.api.layers import Grant, LayerVersion, PublishedVersion
+from lamina.aws.destination.naming import describe, digest_in
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.layer_record import decode_record
-from lamina.aws.publish.naming import describe, digest_in
 from lamina.aws.publish.plan import KeepLayer, LayerState, PublishLayer, plan
 
 if TYPE_CHECKING:

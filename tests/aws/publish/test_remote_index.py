@@ -9,8 +9,8 @@ import pytest
 
 from aws.fakes import Cloud
 from aws.made import PART, make_layer, make_wanted
-from lamina.aws.publish.bucket import Bucket
-from lamina.aws.publish.naming import Keys
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.naming import Keys
 from lamina.aws.publish.remote_index import RemoteIndex, unwrap, wrap
 from lamina.aws.publish.upload import compose, verify
 from lamina.aws.publish.zip_source import LayerZip

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from lamina.aws.deploy.code_upload import CodeUploader
 from lamina.aws.deploy.function_change import Creation, FunctionChange, Patience
 from lamina.aws.deploy.plan import KeepFunction
-from lamina.aws.publish.destination import Cancellation
-from lamina.aws.publish.parallel import in_parallel
+from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.parallel import in_parallel
 from lamina.core.errors import DeployError, LaminaError, StoppedError
 from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.functions import Functions
     from lamina.aws.deploy.survey import FunctionStep
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
     from lamina.core.reporter import Reporter
 
 _WORKERS = 4

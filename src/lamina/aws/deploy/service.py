@@ -9,10 +9,10 @@ from lamina.aws.deploy import config as deployconfig
 from lamina.aws.deploy.apply import Deployment
 from lamina.aws.deploy.report import deployed_rows, planned_rows
 from lamina.aws.deploy.survey import desired_functions, replan, survey
+from lamina.aws.destination.destination import everywhere
 from lamina.aws.publish import config as publishconfig
 from lamina.aws.publish import report
 from lamina.aws.publish.apply import apply
-from lamina.aws.publish.destination import everywhere
 from lamina.aws.publish.plan import KeepLayer
 from lamina.aws.publish.survey import survey as survey_layers
 from lamina.core.errors import ConfigError, InvalidConfigError
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from lamina.aws.deploy.function_change import Creation
     from lamina.aws.deploy.plan import DesiredFunction
     from lamina.aws.deploy.survey import FunctionStep
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.apply import Published
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.survey import LayerStep
     from lamina.aws.publish.zip_source import LayerJob
     from lamina.core.reporter import Reporter

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
+from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.naming import digest_in
 from lamina.aws.prune.plan import DeleteVersion, KeepVersion, left_over, plan, unneeded
-from lamina.aws.publish.destination import Cancellation
 from lamina.aws.publish.layer_record import decode_record
-from lamina.aws.publish.naming import digest_in
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lamina.aws.api.inventory import Inventory
     from lamina.aws.api.layers import LayerVersion
     from lamina.aws.api.s3 import Listed, Unfinished
+    from lamina.aws.destination.bucket import Bucket
     from lamina.aws.prune.plan import Action, RetentionRules
-    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.layer_record import LayerRecord
     from lamina.core.reporter import Reporter
 

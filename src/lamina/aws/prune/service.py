@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import Storage
+from lamina.aws.destination.destination import everywhere
+from lamina.aws.destination.naming import layer_name
 from lamina.aws.prune.apply import kept_digests, survey, survey_objects
 from lamina.aws.prune.plan import DeleteVersion
-from lamina.aws.publish.destination import everywhere
-from lamina.aws.publish.naming import layer_name
 from lamina.core.reporter import SILENT
 from lamina.project import config
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.aws.api.layers import LayerVersion
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.prune.apply import PruneSurvey, UnneededObjects
     from lamina.aws.prune.plan import RetentionRules
-    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.config import PublishConfig
-    from lamina.aws.publish.destination import Destination
     from lamina.core.reporter import Reporter
 
 SPARED = "came into use meanwhile"

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.remote_segment import decode
 from lamina.aws.api.s3 import CopySource
-from lamina.aws.publish.parallel import in_parallel
+from lamina.aws.destination.parallel import in_parallel
 from lamina.aws.publish.remote_index import RemoteIndex
 from lamina.core.errors import AwsError
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lamina.aws.api.s3 import SentPart
-    from lamina.aws.publish.bucket import Bucket
-    from lamina.aws.publish.destination import Cancellation
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Cancellation
+    from lamina.aws.destination.naming import Keys
     from lamina.aws.publish.layer_record import LayerRecord
-    from lamina.aws.publish.naming import Keys
     from lamina.aws.publish.parts import Part
     from lamina.aws.publish.zip_source import LayerZip
     from lamina.core.reporter import Reporter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lamina.aws.publish.naming import digest_in
+from lamina.aws.destination.naming import digest_in
 from lamina.pipeline.differences import differences
 
 if TYPE_CHECKING:

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.archive.remote_segment import SegmentLocation, describe, encode, rows_between
 from lamina.archive.zip.directory import raw_directory
-from lamina.aws.publish.naming import Keys
-from lamina.aws.publish.parallel import in_parallel
+from lamina.aws.destination.naming import Keys
+from lamina.aws.destination.parallel import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
     from lamina.aws.publish.parts import PartLayout
     from lamina.core.values import Layer
 

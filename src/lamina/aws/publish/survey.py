@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import Storage
+from lamina.aws.destination.destination import collect
+from lamina.aws.destination.naming import digest_in, fill
 from lamina.aws.publish.bucket_policy import check
-from lamina.aws.publish.destination import collect
 from lamina.aws.publish.layer_record import decode_record
-from lamina.aws.publish.naming import digest_in, fill
 from lamina.aws.publish.plan import LayerState, matching, plan
 from lamina.aws.publish.upload import is_composed, plan_upload
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.account import Services
     from lamina.aws.api.layers import Layers, LayerVersion, PublishedVersion
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.layer_record import LayerRecord
     from lamina.aws.publish.plan import Action
     from lamina.aws.publish.zip_source import LayerJob

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.s3 import CopySource
+from lamina.aws.destination.parallel import in_parallel
 from lamina.aws.publish.layer_record import encode_record, is_of
-from lamina.aws.publish.parallel import in_parallel
 from lamina.aws.publish.part_copy import copy_part, plan_part_copies
 from lamina.core.errors import AwsError, IntegrityError
 from lamina.core.target import quotas
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from lamina.aws.api.s3 import SentPart
-    from lamina.aws.publish.bucket import Bucket
-    from lamina.aws.publish.destination import Cancellation
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Cancellation
     from lamina.aws.publish.layer_record import LayerRecord
     from lamina.aws.publish.part_copy import PartCopy
     from lamina.aws.publish.parts import Part

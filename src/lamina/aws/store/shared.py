@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.aws.publish.bucket import Bucket
-from lamina.aws.publish.naming import Keys
-from lamina.aws.publish.parallel import in_parallel
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.naming import Keys
+from lamina.aws.destination.parallel import in_parallel
 from lamina.core.errors import CorruptArchiveError, LaminaError
 from lamina.core.files import file_sha256
 from lamina.core.store import Store

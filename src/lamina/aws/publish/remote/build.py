@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.zip_source import LayerZip
     from lamina.core.reporter import Reporter
     from lamina.core.values import Build

@@ -16,8 +16,8 @@ from lamina.archive.layer import ending, in_order
 from lamina.archive.remote_segment import decode
 from lamina.archive.segment import find_segment
 from lamina.archive.zip.copying import read_pieces
+from lamina.aws.destination.parallel import in_parallel
 from lamina.aws.publish.layer_record import decode_record
-from lamina.aws.publish.parallel import in_parallel
 from lamina.aws.publish.parts import layout_parts
 from lamina.aws.publish.remote.metadata import ImportStore, read_shared_paths, shared_paths_entry, shared_paths_name
 from lamina.aws.publish.remote_index import group_name, grouped
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamina.archive.layer import Contribution, Ending
     from lamina.archive.remote_segment import RemoteSegment
     from lamina.archive.segment import Recipe, Segment
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
     from lamina.aws.publish.parts import Part, PartLayout
     from lamina.aws.publish.remote_index import RemoteIndex
     from lamina.core.store import Store

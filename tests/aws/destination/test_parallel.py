@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lamina.aws.publish.parallel import in_parallel
+from lamina.aws.destination.parallel import in_parallel
 from lamina.core.errors import AwsError
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from lamina.aws.api.s3 import Objects, SentPart
-    from lamina.aws.publish.naming import Keys
+    from lamina.aws.destination.naming import Keys
 
 _RANGE_BYTES = 8 << 20
 
