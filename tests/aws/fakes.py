@@ -61,9 +61,8 @@ class Cloud:
     uploads: dict[str, tuple[str, str, float, dict[int, bytes]]] = field(default_factory=dict)
     versions: dict[str, list[Version]] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
-    bucket_state: BucketState = field(
-        default_factory=lambda: BucketState(region="eu-west-1", versioned=False, policy=None)
-    )
+    bucket_region: str = "eu-west-1"
+    bucket_state: BucketState = field(default_factory=lambda: BucketState(versioned=False, policy=None))
     attachments: list[Attachment] = field(default_factory=list)
     stacks: list[UnsettledStack] = field(default_factory=list)
     functions: FakeFunctions = field(default_factory=FakeFunctions)
@@ -281,7 +280,7 @@ class FakeObjects:
         self.bucket = bucket
 
     def region(self) -> str | None:
-        return self.fake.do("HeadBucket", lambda: self.fake.cloud.bucket_state.region)  # type: ignore[return-value]
+        return self.fake.do("HeadBucket", lambda: self.fake.cloud.bucket_region)  # type: ignore[return-value]
 
     def state(self) -> BucketState:
         return self.fake.do("GetBucketPolicy", lambda: self.fake.cloud.bucket_state)  # type: ignore[return-value]

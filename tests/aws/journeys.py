@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aws.lambdafakes import code
+from aws.made import make_record
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.desired import desired_layers
-from lamina.aws.publish.manifest import encode
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
 from services import HANDLER, make_service
@@ -78,7 +78,7 @@ def make_ground(directory: Path, emulator: Emulator, monkeypatch: pytest.MonkeyP
         small=small,
         big=big,
         grouped=grouped,
-        before=(content, encode(wanted, ())),
+        before=(content, make_record(wanted)),
         emulator=emulator,
         bucket=emulator.make_bucket(f"b{uuid.uuid4().hex[:12]}"),
     )

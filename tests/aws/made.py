@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.desired import DesiredLayer, desired_layers
+from lamina.aws.publish.layer_record import encode_record
 from lamina.core.target import Target, quotas
 from lamina.core.values import Build, Distribution, Extent, Layer
 
@@ -68,3 +69,9 @@ def make_wanted(layer: Layer, config: PublishConfig | None = None, *, service: s
     """Return what is wanted of one *layer*."""
     (wanted,) = desired_layers([make_build(layer, service=service)], config or PublishConfig(bucket="artifacts"))
     return wanted
+
+
+def make_record(wanted: DesiredLayer) -> bytes:
+    """Return the record of a layer without parts."""
+    assert wanted.layer.sha256 is not None
+    return encode_record(wanted, (), sha256=wanted.layer.sha256)

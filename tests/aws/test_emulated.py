@@ -16,7 +16,7 @@ from lamina.aws.api.session import Access
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.destination import connect
+from lamina.aws.publish.destinations import connect
 from lamina.aws.publish.survey import survey
 from lamina.aws.publish.zip_source import LayerJob, LayerZip
 from lamina.core.errors import AwsError, IntegrityError, MissingBucketError
@@ -65,7 +65,7 @@ def test_composed_object_is_the_local_zip_for_moto(tmp_path: Path, moto: Emulato
     objects = Access(region=moto.region).connect().bucket(name)
     composed = objects.head(f"lamina/layers/{wanted.layer.digest}.zip")
     assert composed is not None
-    assert LayerZip(wanted).composite_sha256 == composed.composite_sha256
+    assert LayerZip.hashed(wanted).composite_sha256 == composed.composite_sha256
 
 
 def test_bytes_sent_to_ministack(tmp_path: Path, ministack: Emulator) -> None:
@@ -206,7 +206,7 @@ def test_state_of_a_bucket(ministack: Emulator) -> None:
     account = Access(region="eu-west-1").connect().account
     policy = ready_policy(bucket=objects.bucket, prefix="lamina/", account=account)
 
-    assert BucketState(region="eu-west-1", versioned=False, policy=None) == objects.state()
+    assert BucketState(versioned=False, policy=None) == objects.state()
     client = ministack.client("s3")
     client.put_bucket_versioning(Bucket=objects.bucket, VersioningConfiguration={"Status": "Enabled"})
     client.put_bucket_policy(Bucket=objects.bucket, Policy=policy)

@@ -14,7 +14,7 @@ from aws_cdk import Annotations, AssetHashType, Stack
 from aws_cdk.aws_lambda import Architecture, Code, Runtime, RuntimeFamily
 
 from lamina.aws.api.account import Account
-from lamina.aws.publish.naming import Keys, fill
+from lamina.aws.destination.naming import Keys, fill
 from lamina.core.toml import data_path
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from aws_cdk.aws_lambda import LayerVersion
 
 from lamina.aws.api.account import Account
 from lamina.aws.api.facts import fits
-from lamina.aws.publish.naming import describe, fill, placeholders, plain_runtime
+from lamina.aws.destination.naming import describe, fill, placeholders, plain_runtime
 from lamina.cdk import assets
 from lamina.cdk.annotations import add_errors, add_problems, add_warning
 from lamina.cdk.assets import not_built

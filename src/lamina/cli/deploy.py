@@ -74,11 +74,11 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
     from lamina.aws.deploy import service
-    from lamina.aws.publish import desired, destination
+    from lamina.aws.publish import desired, destinations
 
     publishing, deploying = service.load(project)
     publishing = publishing.at(arguments.region)
-    connected = cache(partial(destination.connect, publishing))
+    connected = cache(partial(destinations.connect, publishing))
     built = build_service(project, publishing, connected, directory=directory, console=console)
     if not built.ok:
         return 1

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from lamina.aws.api.layers import LayerVersion
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.prune.apply import PruneSurvey
     from lamina.aws.prune.service import PrunePlan
-    from lamina.aws.publish.destination import Destination
 
 HELP = (
     "Say which layer versions nobody needs, and with --apply delete them. Kept are the newest, the young, and every version that a function, "
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Look at what is there, say what is not needed, and with `--apply` delete it."""
     from lamina.aws.prune import apply, service
     from lamina.aws.prune.plan import RetentionRules
-    from lamina.aws.publish import config, destination
+    from lamina.aws.publish import config, destinations
 
     project = project_of(arguments)
     publishing = config.load(project).at(arguments.region)
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     rules = RetentionRules(keep=arguments.keep, keep_days=arguments.keep_days)
     names = None if arguments.all else arguments.layer or service.layer_names(project, publishing)
     with Console.of(arguments) as console:
-        plan = service.plan_everywhere(destination.connect(publishing), names, rules, reporter=console)
+        plan = service.plan_everywhere(destinations.connect(publishing), names, rules, reporter=console)
         if arguments.objects:
             plan = replace(plan, buckets=service.survey_buckets(plan.going, publishing, reporter=console))
         console.close()

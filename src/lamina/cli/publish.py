@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.apply import Published
     from lamina.aws.publish.config import PublishConfig
-    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.remote.build import ServiceBuild
     from lamina.aws.publish.stage import StagePlan
     from lamina.aws.publish.survey import LayerStep
@@ -67,10 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
-    from lamina.aws.publish import config, desired, destination, stage, survey
+    from lamina.aws.publish import config, desired, destinations, stage, survey
 
     settings = config.load(project).at(arguments.region)
-    connected = cache(partial(destination.connect, settings))
+    connected = cache(partial(destinations.connect, settings))
     built = build_service(project, settings, connected, directory=directory, console=console)
     if not built.ok:
         return 1

@@ -26,9 +26,9 @@ from lamina.aws.deploy.plan import (
     plan,
 )
 from lamina.aws.deploy.survey import FunctionStep, survey
-from lamina.aws.publish.bucket import Bucket
-from lamina.aws.publish.destination import Cancellation
-from lamina.aws.publish.naming import Keys
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.naming import Keys
 from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, StoppedError, UnreachableError
 from lamina.core.values import Package
 

@@ -20,6 +20,9 @@ from lamina.aws.api.functions import Zip
 from lamina.aws.api.inventory import Attachment, AwsInventory, Pace, UnsettledStack
 from lamina.aws.api.layers import Grant, Publication
 from lamina.aws.api.session import Access
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.naming import Keys
 from lamina.aws.prune.apply import (
     UnneededObjects,
     delete_objects,
@@ -29,9 +32,6 @@ from lamina.aws.prune.apply import (
     survey_objects,
 )
 from lamina.aws.prune.plan import RetentionRules
-from lamina.aws.publish.bucket import Bucket
-from lamina.aws.publish.destination import Cancellation
-from lamina.aws.publish.naming import Keys
 from lamina.core.errors import StoppedError
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from lamina.aws.api.account import Account
 from lamina.aws.api.functions import unversioned
 from lamina.aws.api.layers import LayerVersion
 from lamina.aws.api.s3 import Listed, Unfinished
+from lamina.aws.destination.naming import Keys
 from lamina.aws.prune.plan import DeleteVersion, KeepVersion, RetentionRules, left_over, plan, unneeded
-from lamina.aws.publish.manifest import Record
-from lamina.aws.publish.naming import Keys
+from lamina.aws.publish.layer_record import LayerRecord
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 KEYS = Keys("lamina/")
@@ -105,8 +105,8 @@ def test_used_is_never_deleted(rows: list[LayerVersion], data: st.DataObject, ke
         assert sum(other.description == OURS for other in newer) >= max(1, keep)
 
 
-def record(digest: str, *parts: str, directories: tuple[str, ...] = ()) -> Record:
-    return Record(
+def record(digest: str, *parts: str, directories: tuple[str, ...] = ()) -> LayerRecord:
+    return LayerRecord(
         digest=digest,
         sha256="0" * 64,
         zipped_bytes=1,
@@ -125,7 +125,7 @@ def listed(*keys: str, age: float = 2 * DAY) -> list[Listed]:
     return [Listed(key=key, size=1, age_seconds=age) for key in keys]
 
 
-def going(objects: list[Listed], *, records: list[Record] | None, keep_layers: bool = False) -> list[str]:
+def going(objects: list[Listed], *, records: list[LayerRecord] | None, keep_layers: bool = False) -> list[str]:
     return [each.key for each in unneeded(objects, kept={A}, records=records, keys=KEYS, keep_layers=keep_layers)]
 
 

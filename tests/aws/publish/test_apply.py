@@ -14,10 +14,10 @@ from lamina.aws.api.account import Account
 from lamina.aws.api.functions import Storage
 from lamina.aws.api.layers import Grant
 from lamina.aws.api.s3 import BucketState
+from lamina.aws.destination.destination import Destination
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.destination import Destination
 from lamina.aws.publish.idempotent import Leases
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
 from lamina.aws.publish.survey import survey
@@ -329,7 +329,7 @@ def test_changed_zip_is_not_published(tmp_path: Path) -> None:
 
 def test_bucket_of_another_region_is_refused(wanted: DesiredLayer) -> None:
     """Lambda would refuse it after everything was uploaded."""
-    cloud = Cloud(bucket_state=BucketState(region="us-east-1", versioned=False, policy=None))
+    cloud = Cloud(bucket_region="us-east-1")
     with pytest.raises(WrongRegionError) as caught:
         publish(wanted, cloud.connect())
 
@@ -353,7 +353,7 @@ def test_reference_needs_a_bucket_that_keeps(tmp_path: Path) -> None:
     assert policy in caught.value.hint
     assert [] == cloud.stored_keys()
 
-    cloud.bucket_state = BucketState(region="eu-west-1", versioned=True, policy=policy)
+    cloud.bucket_state = BucketState(versioned=True, policy=policy)
     publish(wanted, cloud.connect())
     (version,) = cloud.live("shop-common")
 

@@ -11,9 +11,9 @@ from aws.made import PART, make_build, make_layer
 from lamina.aws.api.account import Account
 from lamina.aws.api.functions import Storage
 from lamina.aws.api.layers import Grant
+from lamina.aws.destination.naming import fill
 from lamina.aws.publish.config import PublishConfig, load
 from lamina.aws.publish.desired import desired_layers
-from lamina.aws.publish.naming import fill
 from lamina.core.errors import ConfigError, InvalidConfigError, PublishError
 from lamina.core.target import Target
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aws.fakes import Cloud, Killed
-from aws.made import content_of, make_layer, make_wanted
+from aws.made import content_of, make_layer, make_record, make_wanted
 from lamina.aws.api.session import Access
-from lamina.aws.publish.bucket import Bucket
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.naming import Keys
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.destination import Cancellation
-from lamina.aws.publish.manifest import Record, decode, encode
-from lamina.aws.publish.naming import Keys
+from lamina.aws.publish.layer_record import LayerRecord, decode_record
 from lamina.aws.publish.part_copy import (
     ExistingRange,
     NewRange,
@@ -141,8 +141,8 @@ def bumped(tmp_path_factory: pytest.TempPathFactory) -> DesiredLayer:
     return made(tmp_path_factory.mktemp("second"), bump="small-c")
 
 
-def recorded(wanted: DesiredLayer) -> Record:
-    found = decode(encode(wanted, ()))
+def recorded(wanted: DesiredLayer) -> LayerRecord:
+    found = decode_record(make_record(wanted))
     assert found is not None
     return found
 
@@ -152,9 +152,9 @@ def stand(objects: Objects, wanted: DesiredLayer, content: bytes | None = None) 
     objects.put(KEYS.layer(wanted.layer.digest), content, sha256=hashlib.sha256(content).hexdigest(), absent=False)
 
 
-def sent(objects: Objects, wanted: DesiredLayer, record: Record | None) -> tuple[int, list[bytes | None]]:
+def sent(objects: Objects, wanted: DesiredLayer, record: LayerRecord | None) -> tuple[int, list[bytes | None]]:
     """Have all parts of *wanted* in the bucket; return what that sent, and what stands there then."""
-    source = LayerZip(wanted)
+    source = LayerZip.hashed(wanted)
     bucket = Bucket(objects=objects, keys=KEYS)
     missing = frozenset(source.parts) - stored_parts(bucket, source)
     how = plan_part_copies(bucket, source, missing, record, least=quotas().multipart_part_bytes)
@@ -256,9 +256,9 @@ def test_killed_at_any_call_and_made_again(first: DesiredLayer, bumped: DesiredL
 
 def test_record_that_lies_is_none(first: DesiredLayer) -> None:
     """Sizes that would lead outside of the layer are those of a damaged record."""
-    content = encode(first, ())
+    content = make_record(first)
     size = str(SIZES["small-c"]).encode()
 
-    assert decode(content) is not None
-    assert decode(content.replace(size, b"-5")) is None
-    assert decode(content.replace(size, b"99999999")) is None
+    assert decode_record(content) is not None
+    assert decode_record(content.replace(size, b"-5")) is None
+    assert decode_record(content.replace(size, b"99999999")) is None

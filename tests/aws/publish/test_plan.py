@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aws.made import make_layer, make_wanted
+from aws.made import make_layer, make_record, make_wanted
 from lamina.aws.api.layers import Grant, LayerVersion, PublishedVersion
+from lamina.aws.destination.naming import describe, digest_in
 from lamina.aws.publish.config import PublishConfig
-from lamina.aws.publish.manifest import decode, encode
-from lamina.aws.publish.naming import describe, digest_in
+from lamina.aws.publish.layer_record import decode_record
 from lamina.aws.publish.plan import KeepLayer, LayerState, PublishLayer, plan
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_a_description_alone_proves_nothing(wanted: DesiredLayer) -> None:
 
 def test_the_reason_names_what_changed(tmp_path: Path, wanted: DesiredLayer) -> None:
     """The record of the last version says what it held."""
-    before = decode(encode(wanted, ()))
+    before = decode_record(make_record(wanted))
     newer = make_wanted(make_layer(tmp_path, {"alpha": 100, "gamma": 5}, versions={"alpha": "1.1"}))
     state = LayerState(versions=(listed(1, wanted.description),), record=before)
 
@@ -92,7 +92,7 @@ def test_the_reason_names_what_changed(tmp_path: Path, wanted: DesiredLayer) -> 
 
 def test_the_reason_names_another_target(wanted: DesiredLayer) -> None:
     """Another runtime is another layer, even of the same distributions."""
-    record = decode(encode(wanted, ()).replace(b"python3.13 on x86_64 and arm64", b"python3.12 on arm64"))
+    record = decode_record(make_record(wanted).replace(b"python3.13 on x86_64 and arm64", b"python3.12 on arm64"))
     state = LayerState(versions=(listed(1, "lamina:" + "0" * 64),), record=record)
 
     assert plan(wanted, state).reason == "python3.12 on arm64 → python3.13 on x86_64 and arm64"
@@ -147,4 +147,4 @@ def test_foreign_descriptions_have_no_digest(description: str) -> None:
 @pytest.mark.parametrize("content", [b'{"version": "1"}', b'{"version": "2"}', b"[]", b"\xff", b""])
 def test_damaged_records_say_nothing(content: bytes) -> None:
     """A record is the bucket's word, and may be anything; without one the reason is worded from the digests."""
-    assert decode(content) is None
+    assert decode_record(content) is None

@@ -9,8 +9,8 @@ import pytest
 
 from aws.fakes import Cloud
 from aws.made import PART, make_layer, make_wanted
-from lamina.aws.publish.bucket import Bucket
-from lamina.aws.publish.naming import Keys
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.naming import Keys
 from lamina.aws.publish.remote_index import RemoteIndex, unwrap, wrap
 from lamina.aws.publish.upload import compose, verify
 from lamina.aws.publish.zip_source import LayerZip
@@ -46,22 +46,22 @@ def test_refused_and_replaced(objects: FakeObjects, content: bytes) -> None:
     objects.put(KEYS.directory(A), content, sha256=hashlib.sha256(content).hexdigest())
     index = RemoteIndex(Bucket(objects=objects, keys=KEYS))
 
-    assert {} == index.look([A, B])
+    assert {} == index.read([A, B])
     assert {A} == index.refused
     assert 0 < index.put({A: wrap(A, b"payload")})
-    assert {A: b"payload"} == RemoteIndex(Bucket(objects=objects, keys=KEYS)).look([A])
+    assert {A: b"payload"} == RemoteIndex(Bucket(objects=objects, keys=KEYS)).read([A])
 
 
 def test_each_is_read_and_sent_once(objects: FakeObjects) -> None:
     """What was found is not asked for again; what stands there, or is known to, is not sent."""
     RemoteIndex(Bucket(objects=objects, keys=KEYS)).put({A: wrap(A, b"one")})
     index = RemoteIndex(Bucket(objects=objects, keys=KEYS))
-    index.look([A])
-    index.look([A])
+    index.read([A])
+    index.read([A])
     sent = index.put({A: wrap(A, b"two"), B: wrap(B, b"known")}, known={B})
 
     assert (0, 1) == (sent, objects.fake.calls.count("GetObject"))
-    assert {A: b"one"} == index.look([A])
+    assert {A: b"one"} == index.read([A])
 
 
 def test_bombs_are_not_inflated() -> None:
@@ -71,7 +71,7 @@ def test_bombs_are_not_inflated() -> None:
 
 def composed(objects: FakeObjects, directory: Path) -> tuple[LayerZip, str]:
     wanted = make_wanted(make_layer(directory, {"big": PART + 1, "small": 1000}))
-    source = LayerZip(wanted)
+    source = LayerZip.hashed(wanted)
     key = KEYS.layer(wanted.layer.digest)
     for sha256, part in source.unique_parts():
         with source.open(part) as body:

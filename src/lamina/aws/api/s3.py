@@ -61,7 +61,6 @@ class Listed:
 class BucketState:
     """What decides whether a bucket will do."""
 
-    region: str | None
     versioned: bool
     policy: str | None
     """The bucket policy's JSON."""
@@ -180,7 +179,6 @@ class S3Bucket:
         doing = f"read the policy of bucket `{self.bucket}`"
         policy = self._call("GetBucketPolicy", doing=doing, expected=_MISSING, Bucket=self.bucket)
         return BucketState(
-            region=self.region(),
             versioned=versioning.get("Status") == "Enabled",
             policy=None if policy is None else str(policy["Policy"]),
         )

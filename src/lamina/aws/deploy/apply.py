@@ -8,14 +8,14 @@ is changed there is a copy of the code that is to be replaced. What is interrupt
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.deploy.code_upload import CodeUploader
 from lamina.aws.deploy.function_change import Creation, FunctionChange, Patience
 from lamina.aws.deploy.plan import KeepFunction
-from lamina.aws.publish.destination import Cancellation
+from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.parallel import in_parallel
 from lamina.core.errors import DeployError, LaminaError, StoppedError
 from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.functions import Functions
     from lamina.aws.deploy.survey import FunctionStep
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
     from lamina.core.reporter import Reporter
 
 _WORKERS = 4
@@ -124,12 +124,7 @@ class Deployment:
             self._stop.check()
             phase(change)
 
-        pool = ThreadPoolExecutor(_WORKERS, "lamina-deploy")
-        try:
-            for future in [pool.submit(checked, change) for change in changes]:
-                future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        in_parallel(checked, changes, workers=_WORKERS)
 
 
 def _put_back(changes: Sequence[FunctionChange]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.functions import Functions, FunctionState
     from lamina.aws.deploy.code_upload import CodeUploader
-    from lamina.aws.publish.destination import Cancellation
+    from lamina.aws.destination.destination import Cancellation
     from lamina.core.reporter import Reporter
     from lamina.core.values import Package
 

@@ -9,10 +9,10 @@ from lamina.aws.deploy import config as deployconfig
 from lamina.aws.deploy.apply import Deployment
 from lamina.aws.deploy.report import deployed_rows, planned_rows
 from lamina.aws.deploy.survey import desired_functions, replan, survey
+from lamina.aws.destination.destination import everywhere
 from lamina.aws.publish import config as publishconfig
 from lamina.aws.publish import report
 from lamina.aws.publish.apply import apply
-from lamina.aws.publish.destination import everywhere
 from lamina.aws.publish.plan import KeepLayer
 from lamina.aws.publish.survey import survey as survey_layers
 from lamina.core.errors import ConfigError, InvalidConfigError
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from lamina.aws.deploy.function_change import Creation
     from lamina.aws.deploy.plan import DesiredFunction
     from lamina.aws.deploy.survey import FunctionStep
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.apply import Published
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.survey import LayerStep
     from lamina.aws.publish.zip_source import LayerJob
     from lamina.core.reporter import Reporter
@@ -71,36 +71,36 @@ class ServiceDeployment:
     """For copies of the functions' old code."""
     reporter: Reporter = SILENT
 
-    def plan(self, jobs: Sequence[LayerJob], places: Sequence[Destination], *, create: bool) -> ServicePlan:
-        """Return the plan for all *places*; with *create*, functions may be missing. Raises as both `survey` functions do."""
-        layer_steps = survey_layers(jobs, places)
+    def plan(self, jobs: Sequence[LayerJob], destinations: Sequence[Destination], *, create: bool) -> ServicePlan:
+        """Return the plan for all *destinations*; with *create*, functions may be missing. Raises as both `survey` functions do."""
+        layer_steps = survey_layers(jobs, destinations)
 
-        def plan_place(place: Destination) -> tuple[FunctionStep, ...]:
-            directory = self.directory_of(place)
+        def plan_destination(destination: Destination) -> tuple[FunctionStep, ...]:
+            directory = self.directory_of(destination)
             directory.mkdir(parents=True)
-            steps = [step for step in layer_steps if step.destination is place]
+            steps = [step for step in layer_steps if step.destination is destination]
             versions = {
                 step.desired.name: step.action.version.arn for step in steps if isinstance(step.action, KeepLayer)
             }
             return survey(
-                place.services.functions,
-                self.desired(place, versions),
+                destination.services.functions,
+                self.desired(destination, versions),
                 {package.name: package for package in self.build.packages},
                 config=self.config,
                 create=create,
                 directory=directory,
-                has_bucket=place.bucket is not None,
+                has_bucket=destination.bucket is not None,
             )
 
-        return ServicePlan(deployment=self, layers=layer_steps, functions=everywhere(plan_place, places))
+        return ServicePlan(deployment=self, layers=layer_steps, functions=everywhere(plan_destination, destinations))
 
-    def desired(self, place: Destination, versions: Mapping[str, str]) -> tuple[DesiredFunction, ...]:
-        """Return how the functions are to be in *place*, with those *versions* of layers that are published."""
-        return desired_functions(self.build, self.layers, versions, self.config, place.services.account)
+    def desired(self, destination: Destination, versions: Mapping[str, str]) -> tuple[DesiredFunction, ...]:
+        """Return how the functions are to be in *destination*, with those *versions* of layers that are published."""
+        return desired_functions(self.build, self.layers, versions, self.config, destination.services.account)
 
-    def directory_of(self, place: Destination) -> Path:
-        """Return where the copies of old code in *place* are kept."""
-        return self.directory / place.services.account.id / place.services.account.region
+    def directory_of(self, destination: Destination) -> Path:
+        """Return where the copies of old code in *destination* are kept."""
+        return self.directory / destination.services.account.id / destination.services.account.region
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,25 +119,29 @@ class ServicePlan:
 
     def document(self) -> dict[str, object]:
         """Return the plan as the plain values of a JSON document."""
-        rows = [row for place, steps in self.functions.items() for row in planned_rows(steps, place.services.account)]
+        rows = [
+            row
+            for destination, steps in self.functions.items()
+            for row in planned_rows(steps, destination.services.account)
+        ]
         return report.plan_document(self.deployment.build.service, self.layers) | {"functions": rows}
 
     def apply(self) -> ServiceOutcome:
         """Publish the layers and deploy the functions; raises as `lamina.aws.publish.apply.apply` and `Deployment.run` do."""
         published = apply(self.layers, reporter=self.deployment.reporter)
 
-        def deploy(place: Destination) -> tuple[DeployOutcome, ...]:
+        def deploy(destination: Destination) -> tuple[DeployOutcome, ...]:
             service = self.deployment
             versions = {
-                each.step.desired.name: each.version.arn for each in published if each.step.destination is place
+                each.step.desired.name: each.version.arn for each in published if each.step.destination is destination
             }
             deployment = Deployment(
-                place.services.functions,
-                replan(self.functions[place], service.desired(place, versions), config=service.config),
-                directory=service.directory_of(place),
-                bucket=place.bucket,
+                destination.services.functions,
+                replan(self.functions[destination], service.desired(destination, versions), config=service.config),
+                directory=service.directory_of(destination),
+                bucket=destination.bucket,
                 creation=service.creation,
-                stop=place.stop,
+                stop=destination.stop,
                 reporter=service.reporter,
             )
             return deployment.run()
@@ -156,5 +160,9 @@ class ServiceOutcome:
 
     def document(self) -> dict[str, object]:
         """Return what was done as the plain values of a JSON document."""
-        rows = [row for place, each in self.functions.items() for row in deployed_rows(each, place.services.account)]
+        rows = [
+            row
+            for destination, each in self.functions.items()
+            for row in deployed_rows(each, destination.services.account)
+        ]
         return report.document(self.service, self.layers) | {"functions": rows}

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
+from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.naming import digest_in
 from lamina.aws.prune.plan import DeleteVersion, KeepVersion, left_over, plan, unneeded
-from lamina.aws.publish.destination import Cancellation
-from lamina.aws.publish.manifest import decode
-from lamina.aws.publish.naming import digest_in
+from lamina.aws.publish.layer_record import decode_record
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from lamina.aws.api.inventory import Inventory
     from lamina.aws.api.layers import LayerVersion
     from lamina.aws.api.s3 import Listed, Unfinished
+    from lamina.aws.destination.bucket import Bucket
     from lamina.aws.prune.plan import Action, RetentionRules
-    from lamina.aws.publish.bucket import Bucket
-    from lamina.aws.publish.manifest import Record
+    from lamina.aws.publish.layer_record import LayerRecord
     from lamina.core.reporter import Reporter
 
 
@@ -161,11 +161,11 @@ def survey_objects(
     """Return what of a bucket no layer version with a digest in *kept* needs; raises AwsError and its kinds."""
     reporter.stage("Looking at objects")
     objects, keys = bucket.objects, bucket.keys
-    records: list[Record] = []
+    records: list[LayerRecord] = []
     unreadable: list[str] = []
     for digest in sorted(kept):
         content = objects.get(keys.record(digest))
-        record = None if content is None else decode(content)
+        record = None if content is None else decode_record(content)
         if record is not None:
             records.append(record)
         elif content is not None:

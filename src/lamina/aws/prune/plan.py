@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
-from lamina.aws.publish.naming import digest_in
+from lamina.aws.destination.naming import digest_in
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.layers import LayerVersion
     from lamina.aws.api.s3 import Listed, Unfinished
-    from lamina.aws.publish.manifest import Record
-    from lamina.aws.publish.naming import Keys
+    from lamina.aws.destination.naming import Keys
+    from lamina.aws.publish.layer_record import LayerRecord
 
 _DAY_SECONDS = 86_400
 LEAST_OBJECT_SECONDS = float(_DAY_SECONDS)
@@ -110,7 +110,12 @@ def left_over(uploads: Iterable[Unfinished], keys: Keys) -> tuple[Unfinished, ..
 
 
 def unneeded(
-    objects: Iterable[Listed], *, kept: Collection[str], records: Sequence[Record] | None, keys: Keys, keep_layers: bool
+    objects: Iterable[Listed],
+    *,
+    kept: Collection[str],
+    records: Sequence[LayerRecord] | None,
+    keys: Keys,
+    keep_layers: bool,
 ) -> tuple[Listed, ...]:
     """
     Return those of *objects* that no layer version needs whose digest is in *kept*.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import Storage
+from lamina.aws.destination.destination import everywhere
+from lamina.aws.destination.naming import layer_name
 from lamina.aws.prune.apply import kept_digests, survey, survey_objects
 from lamina.aws.prune.plan import DeleteVersion
-from lamina.aws.publish.destination import everywhere
-from lamina.aws.publish.naming import layer_name
 from lamina.core.reporter import SILENT
 from lamina.project import config
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.aws.api.layers import LayerVersion
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.prune.apply import PruneSurvey, UnneededObjects
     from lamina.aws.prune.plan import RetentionRules
-    from lamina.aws.publish.bucket import Bucket
     from lamina.aws.publish.config import PublishConfig
-    from lamina.aws.publish.destination import Destination
     from lamina.core.reporter import Reporter
 
 SPARED = "came into use meanwhile"
@@ -52,15 +52,15 @@ class PrunePlan:
                 "layer_name": action.version.name,
                 "layer_version": action.version.number,
                 "arn": action.version.arn,
-                "account": place.services.account.id,
-                "region": place.services.account.region,
+                "account": destination.services.account.id,
+                "region": destination.services.account.region,
                 "action": "delete" if action.version.arn in going else "keep",
                 "reason": SPARED
                 if isinstance(action, DeleteVersion) and action.version.arn not in going
                 else action.reason,
                 "bytes": found.code_bytes.get(action.version.arn),
             }
-            for place, found in self.surveys.items()
+            for destination, found in self.surveys.items()
             for action in found.actions
         ]
         objects = [
@@ -77,19 +77,19 @@ class PrunePlan:
 
 
 def plan_everywhere(
-    places: Sequence[Destination],
+    destinations: Sequence[Destination],
     names: Collection[str] | None,
     rules: RetentionRules,
     *,
     reporter: Reporter = SILENT,
 ) -> PrunePlan:
-    """Return what becomes of the layers *names*, or of all layers, in all *places*; raises AwsError and its kinds."""
+    """Return what becomes of the layers *names*, or of all layers, in all *destinations*; raises AwsError and its kinds."""
 
-    def survey_place(place: Destination) -> PruneSurvey:
-        return survey(place.services.inventory, names, rules, stop=place.stop, reporter=reporter)
+    def survey_destination(destination: Destination) -> PruneSurvey:
+        return survey(destination.services.inventory, names, rules, stop=destination.stop, reporter=reporter)
 
-    surveys = everywhere(survey_place, places)
-    return PrunePlan(surveys=surveys, going={place: found.deletions for place, found in surveys.items()})
+    surveys = everywhere(survey_destination, destinations)
+    return PrunePlan(surveys=surveys, going={destination: found.deletions for destination, found in surveys.items()})
 
 
 def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
@@ -105,12 +105,12 @@ def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
 def survey_buckets(
     going: Mapping[Destination, Sequence[LayerVersion]], publishing: PublishConfig, *, reporter: Reporter = SILENT
 ) -> tuple[UnneededObjects, ...]:
-    """Return what each bucket has that no place which uses it needs, once the versions that are *going* are gone."""
+    """Return what each bucket has that no destination which uses it needs, once the versions that are *going* are gone."""
     shared: dict[str, tuple[Bucket, set[str]]] = {}
-    for place, versions in going.items():
-        if (bucket := place.bucket) is not None:
+    for destination, versions in going.items():
+        if (bucket := destination.bucket) is not None:
             _, kept = shared.setdefault(bucket.name, (bucket, set()))
-            kept |= kept_digests(place.services.inventory, versions)
+            kept |= kept_digests(destination.services.inventory, versions)
     keep_layers = publishing.storage is Storage.REFERENCE
     return tuple(
         survey_objects(bucket, kept, keep_layers=keep_layers, reporter=reporter) for bucket, kept in shared.values()

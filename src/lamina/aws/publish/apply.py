@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.aws.api.functions import S3Code, Storage, Zip
+from lamina.aws.destination.destination import collect
 from lamina.aws.publish import idempotent, upload
-from lamina.aws.publish.destination import collect
 from lamina.aws.publish.idempotent import Leases
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
 from lamina.core.reporter import SILENT
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.account import Account
     from lamina.aws.api.layers import PublishedVersion
-    from lamina.aws.publish.bucket import Bucket
-    from lamina.aws.publish.destination import Destination
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.survey import LayerStep
     from lamina.aws.publish.upload import UploadPlan
     from lamina.core.reporter import Reporter

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.aws.api.account import Account
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
 
 # Lambda developer guide, "Self-managed S3 code storage" (read 2026-11-23).
 _PRINCIPAL = "lambda.amazonaws.com"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lamina.aws.api.facts import fits
 from lamina.aws.api.functions import Storage
 from lamina.aws.api.layers import Grant
-from lamina.aws.publish.naming import placeholders
+from lamina.aws.destination.naming import placeholders
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.target import quotas
 from lamina.project import config

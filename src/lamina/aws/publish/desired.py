@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.facts import fits
-from lamina.aws.publish.naming import describe, layer_name, plain_runtime
+from lamina.aws.destination.naming import describe, layer_name, plain_runtime
 from lamina.aws.publish.parts import PartLayout, layout_parts
 from lamina.core.errors import ConfigError, PublishError
 from lamina.core.target import quotas

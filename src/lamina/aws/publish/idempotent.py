@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.functions import S3Code, Zip
     from lamina.aws.api.layers import PublishedVersion
-    from lamina.aws.publish.bucket import Bucket
-    from lamina.aws.publish.destination import Cancellation
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Cancellation
     from lamina.aws.publish.survey import LayerStep
     from lamina.core.reporter import Reporter
 

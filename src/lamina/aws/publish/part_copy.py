@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.remote_segment import decode
 from lamina.aws.api.s3 import CopySource
-from lamina.aws.publish.bucket import in_parallel
+from lamina.aws.destination.parallel import in_parallel
 from lamina.aws.publish.remote_index import RemoteIndex
 from lamina.core.errors import AwsError
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lamina.aws.api.s3 import SentPart
-    from lamina.aws.publish.bucket import Bucket
-    from lamina.aws.publish.destination import Cancellation
-    from lamina.aws.publish.manifest import Record
-    from lamina.aws.publish.naming import Keys
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Cancellation
+    from lamina.aws.destination.naming import Keys
+    from lamina.aws.publish.layer_record import LayerRecord
     from lamina.aws.publish.parts import Part
     from lamina.aws.publish.zip_source import LayerZip
     from lamina.core.reporter import Reporter
@@ -160,7 +160,7 @@ def _beginning(
 
 
 def plan_part_copies(
-    bucket: Bucket, source: LayerZip, missing: frozenset[str], record: Record | None, *, least: int
+    bucket: Bucket, source: LayerZip, missing: frozenset[str], record: LayerRecord | None, *, least: int
 ) -> dict[str, PartCopy]:
     """
     Return by SHA-256 how those of the *missing* parts of *source* are made that need not be sent as a whole.
@@ -178,7 +178,7 @@ def plan_part_copies(
     return {sha256: how for sha256, how in made.items() if how is not None}
 
 
-def _recorded(record: Record | None, keys: Keys) -> Iterator[tuple[str, ExistingRange]]:
+def _recorded(record: LayerRecord | None, keys: Keys) -> Iterator[tuple[str, ExistingRange]]:
     if record is not None:
         start = 0
         for name, size in record.segments:
@@ -188,7 +188,7 @@ def _recorded(record: Record | None, keys: Keys) -> Iterator[tuple[str, Existing
 
 def _indexed(names: Sequence[str], bucket: Bucket) -> dict[str, ExistingRange]:
     """Return what the remote index knows of the segments of these *names*."""
-    found = {name: decode(payload, name) for name, payload in RemoteIndex(bucket).look(names).items()}
+    found = {name: decode(payload, name) for name, payload in RemoteIndex(bucket).read(names).items()}
     return {
         name: ExistingRange(bucket.keys.below(each.location.key), each.location.start, each.entries_bytes)
         for name, each in found.items()
@@ -234,7 +234,7 @@ def _upload(
 ) -> None:
     """Compose the object at *key* of *pieces*; *before* is the key of what the previous upload made."""
 
-    def bring(upload: str, number: int, piece: Piece) -> SentPart:
+    def send(upload: str, number: int, piece: Piece) -> SentPart:
         if isinstance(piece, NewRange):
             sha256 = source.hash(part, start=piece.start, size=piece.size).hex()
             with source.open(part, start=piece.start, size=piece.size, reporter=reporter) as body:
@@ -243,4 +243,4 @@ def _upload(
         copied = CopySource(number=number, key=origin, start=piece.start, size=piece.size)
         return bucket.objects.copy_part(key, upload, copied)
 
-    bucket.compose(key, lambda upload: in_parallel(lambda row: bring(upload, *row), enumerate(pieces, 1)))
+    bucket.compose(key, lambda upload: in_parallel(lambda row: send(upload, *row), enumerate(pieces, 1)))

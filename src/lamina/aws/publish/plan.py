@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lamina.aws.publish.naming import digest_in
+from lamina.aws.destination.naming import digest_in
 from lamina.pipeline.differences import differences
 
 if TYPE_CHECKING:
     from lamina.aws.api.layers import Grant, LayerVersion, PublishedVersion
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.manifest import Record
+    from lamina.aws.publish.layer_record import LayerRecord
     from lamina.aws.publish.upload import UploadPlan
 
 
@@ -27,7 +27,7 @@ class LayerState:
     """Statement ids in the policy of the version to keep."""
     parameter: str | None = None
     """What the layer's parameter says."""
-    record: Record | None = None
+    record: LayerRecord | None = None
     """Of the newest version that lamina published."""
     upload: UploadPlan | None = None
     """What the bucket lacks of the layer, if there is a bucket."""

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.archive.remote_segment import SegmentLocation, describe, encode, rows_between
 from lamina.archive.zip.directory import raw_directory
-from lamina.aws.publish.bucket import in_parallel
+from lamina.aws.destination.naming import Keys
+from lamina.aws.destination.parallel import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
     from lamina.aws.publish.parts import PartLayout
     from lamina.core.values import Layer
 
@@ -98,13 +99,13 @@ def index_entries(
 def _locations(
     spans: Sequence[tuple[int, int]], layout: PartLayout, parts: Sequence[str], digest: str
 ) -> Iterator[SegmentLocation]:
-    ends = [(part.start + part.size, part.start, sha256) for part, sha256 in zip(layout.parts, parts, strict=True)]
+    # Locations count from lamina's prefix.
+    keys = Keys("")
+    objects = [(part.start, part.size, keys.part(sha256)) for part, sha256 in zip(layout.parts, parts, strict=True)]
+    objects.append((0, layout.zipped_bytes, keys.layer(digest)))
     for start, _ in spans:
-        inside = next(((begin, sha256) for end, begin, sha256 in ends if begin <= start < end), None)
-        if inside is None:
-            yield SegmentLocation(key=f"layers/{digest}.zip", start=start)
-        else:
-            yield SegmentLocation(key=f"parts/{inside[1]}", start=start - inside[0])
+        begin, key = next((begin, key) for begin, size, key in objects if begin <= start < begin + size)
+        yield SegmentLocation(key=key, start=start - begin)
 
 
 def wrap(name: str, payload: bytes) -> bytes:
@@ -137,14 +138,16 @@ class RemoteIndex:
         self.refused: set[str] = set(refused)
         """Names of objects that are not what they should be; `put` replaces them."""
 
-    def look(self, names: Iterable[str]) -> dict[str, bytes]:
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return the entries of those of *names* that are there and whole; each is read once."""
         asked = dict.fromkeys(names)
         new = [name for name in asked if name not in self._found and _NAME.fullmatch(name)]
-        self._found.update(zip(new, in_parallel(self._read, new), strict=True))
+        for name, payload in zip(new, in_parallel(self._read_object, new), strict=True):
+            # Another thread may have read and refused it meanwhile.
+            self._found.setdefault(name, payload)
         return {name: payload for name in asked if (payload := self._found.get(name)) is not None}
 
-    def _read(self, name: str) -> bytes | None:
+    def _read_object(self, name: str) -> bytes | None:
         content = self._bucket.objects.get(self._bucket.keys.directory(name), most=_MOST_STORED)
         if content is None:
             return None

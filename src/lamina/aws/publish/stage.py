@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lamina.aws.destination.destination import collect
 from lamina.aws.publish import upload
-from lamina.aws.publish.destination import collect
 from lamina.core.errors import ConfigError
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamina.aws.publish.bucket import Bucket
-    from lamina.aws.publish.destination import Destination
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.upload import UploadPlan
     from lamina.aws.publish.zip_source import LayerJob
     from lamina.core.reporter import Reporter

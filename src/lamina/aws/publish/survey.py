@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import Storage
+from lamina.aws.destination.destination import collect
+from lamina.aws.destination.naming import digest_in, fill
 from lamina.aws.publish.bucket_policy import check
-from lamina.aws.publish.destination import collect
-from lamina.aws.publish.manifest import decode
-from lamina.aws.publish.naming import digest_in, fill
+from lamina.aws.publish.layer_record import decode_record
 from lamina.aws.publish.plan import LayerState, matching, plan
 from lamina.aws.publish.upload import is_composed, plan_upload
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.account import Services
     from lamina.aws.api.layers import Layers, LayerVersion, PublishedVersion
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.destination import Destination
-    from lamina.aws.publish.manifest import Record
+    from lamina.aws.publish.layer_record import LayerRecord
     from lamina.aws.publish.plan import Action
     from lamina.aws.publish.zip_source import LayerJob
 
@@ -81,13 +81,13 @@ def _plan(job: LayerJob, destination: Destination) -> Action:
     return plan(desired, state, parameter=parameter)
 
 
-def _record(bucket: Bucket, versions: Sequence[LayerVersion]) -> Record | None:
+def _record(bucket: Bucket, versions: Sequence[LayerVersion]) -> LayerRecord | None:
     """Return the record of the newest of *versions* that lamina published."""
     digest = next((found for each in versions if (found := digest_in(each.description)) is not None), None)
     if digest is None:
         return None
     content = bucket.objects.get(bucket.keys.record(digest))
-    record = None if content is None else decode(content)
+    record = None if content is None else decode_record(content)
     return record if record is not None and record.digest == digest else None
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.s3 import CopySource
-from lamina.aws.publish.bucket import in_parallel
-from lamina.aws.publish.manifest import encode, is_of
+from lamina.aws.destination.parallel import in_parallel
+from lamina.aws.publish.layer_record import encode_record, is_of
 from lamina.aws.publish.part_copy import copy_part, plan_part_copies
 from lamina.core.errors import AwsError, IntegrityError
 from lamina.core.target import quotas
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from lamina.aws.api.s3 import SentPart
-    from lamina.aws.publish.bucket import Bucket
-    from lamina.aws.publish.destination import Cancellation
-    from lamina.aws.publish.manifest import Record
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Cancellation
+    from lamina.aws.publish.layer_record import LayerRecord
     from lamina.aws.publish.part_copy import PartCopy
     from lamina.aws.publish.parts import Part
     from lamina.aws.publish.zip_source import LayerJob, LayerZip
@@ -48,7 +48,7 @@ class UploadPlan:
     """What is to be sent at most: parts, the tail, and for the remote index."""
 
 
-def plan_upload(job: LayerJob, bucket: Bucket, record: Record | None, *, composed: bool) -> UploadPlan:
+def plan_upload(job: LayerJob, bucket: Bucket, record: LayerRecord | None, *, composed: bool) -> UploadPlan:
     """
     Return what *bucket* lacks of the layer of *job*, of which *record* is the one published before.
 
@@ -233,6 +233,6 @@ def _compose_of_parts(bucket: Bucket, key: str, source: LayerZip) -> None:
 
 def record(job: LayerJob, bucket: Bucket, sha256: str) -> None:
     """Write the record of the layer, whose zip has this *sha256*, beside it; raises AwsError and its kinds."""
-    content = encode(job.desired, job.source.parts, job.index_names(), sha256=sha256)
+    content = encode_record(job.desired, job.source.parts, job.index_names(), sha256=sha256)
     key, digest = bucket.keys.record(job.desired.layer.digest), hashlib.sha256(content).hexdigest()
     bucket.write(key, io.BytesIO(content), sha256=digest, keep=lambda: is_of(bucket.objects.get(key), content))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
     from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.parts import Part
     from lamina.core.reporter import Reporter
-    from lamina.core.values import Layer
 
 _BUFFER_BYTES = 1 << 20
 
@@ -81,36 +81,53 @@ class Window(io.RawIOBase):
         super().close()
 
 
-class LayerZip:
-    """The zip of one desired layer, checked to be what was built."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexUpdate:
+    """What the remote index of a bucket is to keep of one layer, so that machines without the wheels can put it together."""
 
-    def __init__(self, desired: DesiredLayer) -> None:
+    entries: Mapping[str, bytes]
+    """By name."""
+    names: frozenset[str] = frozenset()
+    """Names of what the index has of the layer beside its *entries*."""
+    refused: frozenset[str] = frozenset()
+    """Names of entries that the index has wrong."""
+    known: frozenset[str] = frozenset()
+    """Names of what the index of *bucket* has; of other buckets nothing is known."""
+    bucket: Bucket | None = None
+
+    def known_in(self, bucket: Bucket) -> frozenset[str]:
+        """Return the names of what the remote index of *bucket* is known to have."""
+        return self.known if self.bucket is not None and self.bucket.objects is bucket.objects else frozenset()
+
+
+class LayerZip:
+    """The zip of one desired layer on disk."""
+
+    def __init__(self, desired: DesiredLayer, *, parts: tuple[str, ...], tail_sha256: str) -> None:
+        """Describe a zip whose *parts* have these SHA-256, in order, and what is behind them *tail_sha256*."""
+        self._layer = desired.layer
+        self._path = desired.layer.path
+        self.layout = desired.layout
+        self.parts = parts
+        self.tail_sha256 = tail_sha256
+
+    @staticmethod
+    def hashed(desired: DesiredLayer) -> LayerZip:
         """
-        Hash the zip, once as a whole and once in parts.
+        Hash the zip of *desired*, once as a whole and once in parts.
 
         Raises IntegrityError if it is not there as it was built.
         """
-        self._path = desired.layer.path
-        self._size = desired.layer.zipped_bytes
-        self._layer = desired.layer
-        self.layout = desired.layout
-        whole = hashlib.sha256()
-        spans = [(part.start, part.size) for part in desired.layout.parts]
-        spans.append((desired.layout.tail_start, desired.layout.tail_bytes))
+        path, layout, whole = desired.layer.path, desired.layout, hashlib.sha256()
+        spans = [*((part.start, part.size) for part in layout.parts), (layout.tail_start, layout.tail_bytes)]
         try:
-            digests = [self._hash(start, size, whole) for start, size in spans]
-            same = self._path.stat().st_size == self._size and whole.hexdigest() == desired.layer.sha256
+            *parts, tail = [_hash(path, start, size, whole) for start, size in spans]
+            same = path.stat().st_size == layout.zipped_bytes and whole.hexdigest() == desired.layer.sha256
         except OSError as error:
-            raise _changed(self._path) from error
+            raise _changed(path) from error
         if not same:
-            raise _changed(self._path)
-        self.parts: tuple[str, ...] = tuple(digests[:-1])
-        """SHA-256 of each part, in order."""
-        self.tail_sha256 = digests[-1]
-        self.sha256 = desired.layer.sha256
-        """``None`` while nobody has hashed the whole."""
-        self.refused: frozenset[str] = frozenset()
-        """Names of entries that the remote index has wrong."""
+            raise _changed(path)
+        return LayerZip(desired, parts=tuple(parts), tail_sha256=tail)
 
     @property
     def digest(self) -> str:
@@ -118,30 +135,19 @@ class LayerZip:
         return self._layer.digest
 
     @property
+    def sha256(self) -> str | None:
+        """That of the whole zip; ``None`` while nobody has hashed it."""
+        return self._layer.sha256
+
+    @property
     def composite_sha256(self) -> str:
         """The checksum that S3 reports of an object composed of exactly these parts."""
         digests = (bytes.fromhex(sha256) for sha256 in (*self.parts, self.tail_sha256))
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
-    def index_entries(self) -> dict[str, bytes]:
-        """Return by name what the remote index is to keep of the layer, so that machines without the wheels can put it together."""
-        return index_entries(self._path, self._layer, self.layout, self.parts)
-
-    def indexed_in(self, bucket: Bucket) -> frozenset[str]:  # noqa: ARG002 - a sparse zip knows
-        """Return the names of what the remote index of a bucket is known to have."""
-        return frozenset()
-
-    def index_names(self) -> frozenset[str]:
-        """Return the names of what the remote index has of the layer beside its `index_entries`."""
-        return frozenset()
-
-    def _hash(self, start: int, size: int, whole: hashlib._Hash) -> str:
-        digest = hashlib.sha256()
-        with Window(self._path, start, size) as window:
-            while piece := window.read(_BUFFER_BYTES):
-                digest.update(piece)
-                whole.update(piece)
-        return digest.hexdigest()
+    def index_update(self) -> IndexUpdate:
+        """Return what remote indexes are to keep of the layer."""
+        return IndexUpdate(entries=index_entries(self._path, self._layer, self.layout, self.parts))
 
     def unique_parts(self) -> tuple[tuple[str, Part], ...]:
         """Return the parts with their SHA-256, each once."""
@@ -197,7 +203,7 @@ class LayerJob:
         """The zip, checked to be what was built."""
         with self._lock:
             if self._source is None:
-                self._source = LayerZip(self.desired)
+                self._source = LayerZip.hashed(self.desired)
             return self._source
 
     def add_to_index(self, bucket: Bucket, *, known: Collection[str]) -> int:
@@ -206,21 +212,25 @@ class LayerJob:
 
         Return how many bytes were sent.
         """
-        index = RemoteIndex(bucket, refused=self.source.refused)
-        return index.put(self._entries, known=self.source.indexed_in(bucket).union(known))
+        index = RemoteIndex(bucket, refused=self._index.refused)
+        return index.put(self._entries, known=self._index.known_in(bucket).union(known))
 
     def index_bytes(self, bucket: Bucket, known: Collection[str]) -> int:
         """Return how many bytes the remote index is to get at most, without what is *known* there."""
-        there = self.source.indexed_in(bucket).union(known) - self.source.refused
+        there = self._index.known_in(bucket).union(known) - self._index.refused
         return sum(len(content) for name, content in self._entries.items() if name not in there)
 
     def index_names(self) -> tuple[str, ...]:
         """Return the names of everything that the remote index is to keep for the layer's sake."""
-        return tuple(sorted({*self._entries, *self.source.index_names()}))
+        return tuple(sorted({*self._entries, *self._index.names}))
+
+    @cached_property
+    def _index(self) -> IndexUpdate:
+        return self.source.index_update()
 
     @cached_property
     def _entries(self) -> dict[str, bytes]:
-        payloads = {**self._metadata(), **self.source.index_entries()}
+        payloads = {**self._metadata(), **self._index.entries}
         return {name: wrap(name, payload) for name, payload in payloads.items()}
 
 
@@ -236,52 +246,29 @@ class SparseLayerZip(LayerZip):
         desired: DesiredLayer,
         *,
         parts: tuple[str, ...],
-        complete: Collection[int],
-        entries: Mapping[str, bytes],
-        indexed: Collection[str],
-        names: Collection[str],
-        refused: Collection[str],
+        whole_parts: Collection[int],
         bucket: Bucket,
+        index: IndexUpdate,
     ) -> None:
-        """
-        Describe a zip that has the tail, and the parts that start at *complete*; *parts* are the SHA-256 of all parts.
-
-        *entries* are what remote indexes are to keep of the layer, *names* those of everything they have of it. The index of
-        *bucket* has the *indexed* ones already, and something wrong under the *refused* names.
-        """
-        self._path = desired.layer.path
-        self._size = desired.layer.zipped_bytes
-        self._layer: Layer = desired.layer
-        self.layout = desired.layout
-        self.parts = parts
-        self.tail_sha256 = self._hash(desired.layout.tail_start, desired.layout.tail_bytes, hashlib.sha256())
-        self.sha256 = desired.layer.sha256
-        self._complete = set(complete)
-        self._sparse_entries = dict(entries)
-        self._indexed = frozenset(indexed)
-        self._names = frozenset(names)
-        self.refused = frozenset(refused)
+        """Describe a zip that has the tail, and those *parts* that start at *whole_parts*; *bucket* has the others."""
+        layout = desired.layout
+        tail_sha256 = _hash(desired.layer.path, layout.tail_start, layout.tail_bytes)
+        super().__init__(desired, parts=parts, tail_sha256=tail_sha256)
+        self._whole_parts = set(whole_parts)
         self._bucket = bucket
+        self._index = index
         self._lock = Lock()
 
-    def index_entries(self) -> dict[str, bytes]:
-        """Return by name what remote indexes are to keep of the layer."""
-        return dict(self._sparse_entries)
-
-    def indexed_in(self, bucket: Bucket) -> frozenset[str]:
-        """Return the names of what the remote index of a bucket is known to have: only of the first one anything is known."""
-        return self._indexed if bucket.objects is self._bucket.objects else frozenset()
-
-    def index_names(self) -> frozenset[str]:
-        """Return the names of what the remote index has of the layer beside its `index_entries`."""
-        return self._names
+    def index_update(self) -> IndexUpdate:
+        """Return what remote indexes are to keep of the layer, as those who have the wheels have found it."""
+        return self._index
 
     def open(self, part: Part, *, start: int = 0, size: int | None = None, reporter: Reporter = SILENT) -> BinaryIO:
         """Open one part's bytes, fetching them if they are a hole; raises IntegrityError if the bucket does not have them."""
         with self._lock:
-            if part.start not in self._complete:
+            if part.start not in self._whole_parts:
                 self._fetch(part)
-                self._complete.add(part.start)
+                self._whole_parts.add(part.start)
         return super().open(part, start=start, size=size, reporter=reporter)
 
     def _fetch(self, part: Part) -> None:
@@ -297,6 +284,17 @@ class SparseLayerZip(LayerZip):
             raise IntegrityError(
                 f"`{self._bucket.url(key)}` is not what its name says, or has gone meanwhile", hint="run again"
             )
+
+
+def _hash(path: Path, start: int, size: int, whole: hashlib._Hash | None = None) -> str:
+    """Return the SHA-256 of a range of a file, and add its bytes to *whole*."""
+    digest = hashlib.sha256()
+    with Window(path, start, size) as window:
+        while piece := window.read(_BUFFER_BYTES):
+            digest.update(piece)
+            if whole is not None:
+                whole.update(piece)
+    return digest.hexdigest()
 
 
 def _changed(path: Path) -> IntegrityError:

@@ -18,13 +18,13 @@ import hashlib
 import json
 import re
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.aws.publish.bucket import Bucket
-from lamina.aws.publish.naming import Keys
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.naming import Keys
+from lamina.aws.destination.parallel import in_parallel
 from lamina.core.errors import CorruptArchiveError, LaminaError
 from lamina.core.files import file_sha256
 from lamina.core.store import Store
@@ -114,8 +114,7 @@ class SharedStore:
         if not missing:
             return 0
         self._reporter.stage("Fetching from the team's store", total=sum(entry.size for entry in missing), unit="bytes")
-        with ThreadPoolExecutor(_WORKERS, "lamina-store") as pool:
-            sizes = list(pool.map(lambda entry: self._bring(entry, store), missing))
+        sizes = in_parallel(lambda entry: self._fetch(entry, store), missing, workers=_WORKERS)
         if self._refused:
             self._reporter.warn(
                 f"{len(self._refused)} objects of the team's store are not what they should be, and were refused",
@@ -123,7 +122,7 @@ class SharedStore:
             )
         return sum(sizes)
 
-    def _bring(self, entry: StoreEntry, store: Store) -> int:
+    def _fetch(self, entry: StoreEntry, store: Store) -> int:
         key = self._blob(entry.sha256)
         stored = self._bucket.objects.head(key)
         # Its size is looked at before its content is read: what is too large never arrives.
@@ -153,8 +152,7 @@ class SharedStore:
         if not new:
             return 0
         self._reporter.stage("Adding to the team's store", total=sum(entry.size for entry in new), unit="bytes")
-        with ThreadPoolExecutor(_WORKERS, "lamina-store") as pool:
-            sent = sum(pool.map(lambda entry: self._add(entry, store), new))
+        sent = sum(in_parallel(lambda entry: self._add(entry, store), new, workers=_WORKERS))
         listed = {
             entry.path: entry for entry in (*new, *self._listed) if entry.path not in self._refused or entry in new
         }

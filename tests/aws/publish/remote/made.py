@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from aws.fakes import Cloud
 from lamina.archive.segment import AREA
-from lamina.aws.publish.bucket import Bucket
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.naming import Keys
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.desired import desired_layers
-from lamina.aws.publish.destination import Cancellation
-from lamina.aws.publish.naming import Keys
 from lamina.aws.publish.remote.build import build_service
 from lamina.aws.publish.remote.segments import BucketStore
 from lamina.aws.publish.remote_index import RemoteIndex, unwrap, wrap
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from aws.fakes import FakeObjects
     from lamina.archive.layer import Contribution
-    from lamina.aws.publish.destination import Destination
+    from lamina.aws.destination.destination import Destination
     from lamina.core.values import Layer
     from lamina.pipeline.layers import LayerPlan
     from services import Service
@@ -128,8 +128,8 @@ class Reader:
     def contributions(self) -> list[Contribution]:
         return self.artifacts.contributions(self.plan)
 
-    def compose(self, parts: Sequence[Contribution]) -> Layer | None:
-        return self.remote.compose(self.plan, self.plan.selection.pins, parts, self.destination)
+    def compose(self, parts: Sequence[Contribution], destination: Path | None = None) -> Layer | None:
+        return self.remote.compose(self.plan, self.plan.selection.pins, parts, destination or self.destination)
 
     def put(self, name: str, payload: bytes) -> None:
         """Put *payload* into the index, in place of what is there."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lamina.aws.publish.destination import Destination
+    from lamina.aws.destination.destination import Destination
 
 BUCKET = PublishConfig(bucket="artifacts")
 

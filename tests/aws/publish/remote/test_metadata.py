@@ -10,7 +10,7 @@ import pytest
 
 from aws.publish.remote.made import KEYS, Reader, publish
 from lamina.archive.segment import AREA, Recipe
-from lamina.aws.publish.bucket import Bucket
+from lamina.aws.destination.bucket import Bucket
 from lamina.aws.publish.remote.metadata import (
     ImportStore,
     metadata,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -203,7 +204,7 @@ class TestCompose:
         tail = sum(extent.size for extent in published.layer.extents)
         assert (len(published.content), published.content[tail:]) == (len(content), content[tail:])
         assert content != published.content
-        assert (published.parts, frozenset(), False) == (sparse.parts, sparse.complete, sparse.is_whole)
+        assert (published.parts, frozenset(), False) == (sparse.parts, sparse.whole_parts, sparse.is_whole)
         # The index entry of the group, and the record of the layer.
         assert 2 == reader.objects.fake.calls.count("GetObject")
 
@@ -240,7 +241,7 @@ class TestCompose:
         sparse = reader.remote.zips[published.layer.digest]
         assert (set() if payload is None else {name}) == reader.index.refused
         tail = sum(extent.size for extent in published.layer.extents)
-        assert (frozenset({group}), published.parts) == (sparse.complete, sparse.parts)
+        assert (frozenset({group}), published.parts) == (sparse.whole_parts, sparse.parts)
         assert published.content[group:tail] == reader.destination.read_bytes()[group:tail]
         assert published.content[big:group] != reader.destination.read_bytes()[big:group]
 
@@ -299,6 +300,31 @@ class TestCompose:
         assert published_tail.content == tail_reader.destination.read_bytes()
         assert (True, False) == (tail_reader.path("alpha").is_file(), tail_reader.path("beta").exists())
 
+    def test_damaged_segment_of_two_targets(self, tail_reader: Reader, published_tail: Published) -> None:
+        """If two targets have the description of a damaged segment, neither writes a layer with a hole; both use the wheel."""
+        parts = tail_reader.contributions()
+        damage(tail_reader, KEYS.layer(published_tail.layer.digest))
+
+        assert [None, None] == [tail_reader.compose(parts) for _ in range(2)]
+
+        paths = [tail_reader.destination.with_name(f"{number}.zip") for number in range(2)]
+        with ThreadPoolExecutor(len(paths)) as pool:
+            layers = list(pool.map(lambda path: tail_reader.artifacts.layer(tail_reader.plan, path), paths))
+
+        assert [published_tail.layer.sha256] * 2 == [layer.sha256 for layer in layers]
+        assert [published_tail.content] * 2 == [path.read_bytes() for path in paths]
+
+    def test_lost_part_of_two_targets(self, reader: Reader, published: Published) -> None:
+        """A part that the bucket has lost is hashed as a hole by neither of two targets that have its description."""
+        parts = reader.contributions()
+        reader.objects.delete(KEYS.part(published.parts[0]))
+        with ThreadPoolExecutor(2) as pool:
+            paths = [reader.destination.with_name(f"{number}.zip") for number in range(2)]
+            composed = pool.map(lambda path: reader.compose(parts, path), paths)
+
+        assert [None, None] == list(composed)
+        assert not reader.remote.zips
+
     def test_spliced_meanwhile(self, reader: Reader, published: Published) -> None:
         """A segment that was spliced here after the bucket described it is used from here."""
         parts = reader.contributions()
@@ -310,7 +336,7 @@ class TestCompose:
 
         big, group = part_starts(reader)
         sparse = reader.remote.zips[published.layer.digest]
-        assert (frozenset({big}), published.parts) == (sparse.complete, sparse.parts)
+        assert (frozenset({big}), published.parts) == (sparse.whole_parts, sparse.parts)
         assert reader.name("big") not in sparse.remote_segments
         assert published.content[big:group] == reader.destination.read_bytes()[big:group]
 

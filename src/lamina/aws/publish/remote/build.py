@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from lamina.aws.publish.remote.metadata import metadata, metadata_paths, shared_paths_name
 from lamina.aws.publish.remote.segments import BucketStore
 from lamina.aws.publish.remote_index import RemoteIndex, index_entries
-from lamina.aws.publish.zip_source import LayerJob, SparseLayerZip
+from lamina.aws.publish.zip_source import IndexUpdate, LayerJob, SparseLayerZip
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
+    from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.destination import Destination
     from lamina.aws.publish.zip_source import LayerZip
     from lamina.core.reporter import Reporter
     from lamina.core.values import Build
@@ -89,21 +89,24 @@ class _Remote:
         # Only the names: what was not asked for is not brought now.
         store = Store(self.store.imports.root)
         paths = [path for each in result.targets for path in metadata_paths(each.plan, store)]
-        payloads = self.index.look(path.stem for path in paths) if self.several else {}
+        payloads = self.index.read(path.stem for path in paths) if self.several else {}
         payloads |= {path.stem: path.read_bytes() for path in paths if path.is_file()}
-        payloads |= dict([sparse.shared_paths]) | self.index.look(sparse.remote_segments)
+        payloads |= dict([sparse.shared_paths]) | self.index.read(sparse.remote_segments)
         payloads |= index_entries(
             layer.layer.path, layer.layer, layer.layout, sparse.parts, elsewhere=sparse.remote_segments
         )
         return SparseLayerZip(
             layer,
             parts=sparse.parts,
-            complete=sparse.complete,
-            entries=payloads,
-            indexed=self.index.look(payloads),
-            names={*payloads, *(path.stem for path in paths)},
-            refused=self.index.refused,
+            whole_parts=sparse.whole_parts,
             bucket=self.bucket,
+            index=IndexUpdate(
+                entries=payloads,
+                names=frozenset(path.stem for path in paths),
+                known=frozenset(self.index.read(payloads)),
+                refused=frozenset(self.index.refused),
+                bucket=self.bucket,
+            ),
         )
 
 
@@ -175,10 +178,10 @@ def _prefetch(plan: TargetPlan, index: RemoteIndex, store: Store, *, imports: bo
     """
     names = {layer.recipe.key(pin.sha256) for layer in plan.layers for pin in layer.selection.pins}
     names |= {shared_paths_name(layer.selection.pins, layer.recipe) for layer in plan.layers}
-    if not index.look(names):
+    if not index.read(names):
         return False
     paths = [] if plan.packages is None else [path for path in metadata_paths(plan, store) if not path.is_file()]
     reached = [path.stem for path in paths if path.parent.parent.name == "reach"]
-    if len(index.look(reached)) < len(reached) or imports:
-        index.look(path.stem for path in paths)
+    if len(index.read(reached)) < len(reached) or imports:
+        index.read(path.stem for path in paths)
     return True

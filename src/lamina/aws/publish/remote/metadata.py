@@ -59,7 +59,7 @@ class ImportStore(Store):
         local = self._local.entry(area, key, suffix)
         if local.is_file():
             return local.read_bytes()
-        content = self._index.look([key]).get(key)
+        content = self._index.read([key]).get(key)
         if content is not None and not (is_index(content) if area == _IMPORTS else _paths_by_name(content) is not None):
             self._index.refuse(key)
             return None

@@ -1,7 +1,7 @@
 """
 The remote half of the store: segments that a bucket describes, and layers composed with holes for the bytes that it has.
 
-What the bucket's index says is only as good as what stands at the place it names: whatever is missing or different there is refused,
+What the bucket's index says is only as good as the object it names: an entry whose object is missing or differs is refused,
 not asked for again, and replaced by the next publisher that has the wheels. Nothing from the bucket gets into this machine's store.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
 from lamina.archive.layer import ending, in_order
 from lamina.archive.remote_segment import decode
 from lamina.archive.segment import find_segment
 from lamina.archive.zip.copying import read_pieces
-from lamina.aws.publish.bucket import in_parallel
-from lamina.aws.publish.manifest import decode as decode_manifest
+from lamina.aws.destination.parallel import in_parallel
+from lamina.aws.publish.layer_record import decode_record
 from lamina.aws.publish.parts import layout_parts
 from lamina.aws.publish.remote.metadata import ImportStore, read_shared_paths, shared_paths_entry, shared_paths_name
 from lamina.aws.publish.remote_index import group_name, grouped
@@ -28,14 +28,14 @@ from lamina.core.target import quotas
 from lamina.pipeline.layers import describe_layer, extents
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
     from lamina.archive.layer import Contribution, Ending
     from lamina.archive.remote_segment import RemoteSegment
     from lamina.archive.segment import Recipe, Segment
-    from lamina.aws.publish.bucket import Bucket
+    from lamina.aws.destination.bucket import Bucket
     from lamina.aws.publish.parts import Part, PartLayout
     from lamina.aws.publish.remote_index import RemoteIndex
     from lamina.core.store import Store
@@ -49,7 +49,7 @@ class SparseZip:
 
     parts: tuple[str, ...]
     """SHA-256 of each part of the layout."""
-    complete: frozenset[int]
+    whole_parts: frozenset[int]
     """The starts of the parts without holes."""
     remote_segments: Mapping[str, str]
     """SHA-256 of the segments that are not on this machine, by their names."""
@@ -59,7 +59,7 @@ class SparseZip:
     @property
     def is_whole(self) -> bool:
         """Whether there is no hole at all."""
-        return len(self.complete) == len(self.parts)
+        return len(self.whole_parts) == len(self.parts)
 
 
 class BucketStore:
@@ -76,11 +76,12 @@ class BucketStore:
         """By digest, the zips that were composed."""
         self._index = index
         self._bucket = bucket
-        self._described: dict[str, RemoteSegment] = {}
+        # Nothing is removed, because the targets share it: each `compose` finds out for itself which segments are not here.
+        self._described: dict[Path, RemoteSegment] = {}
 
     def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
         """Return the segments that the bucket describes, by the *paths* that the local store would give them."""
-        payloads = self._index.look([path.stem for path in paths])
+        payloads = self._index.read([path.stem for path in paths])
         found: dict[Path, Segment] = {}
         for path in paths:
             if path.stem not in payloads:
@@ -89,14 +90,14 @@ class BucketStore:
             if described is None:
                 self._index.refuse(path.stem)
                 continue
-            self._described[path.stem] = described
+            self._described[path] = described
             found[path] = described.segment(path)
         return found
 
     def shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> Mapping[str, frozenset[str]] | None:
         """Return the paths to omit from each distribution, or ``None`` if the bucket does not know."""
         name = shared_paths_name(pins, recipe)
-        content = self._index.look([name]).get(name)
+        content = self._index.read([name]).get(name)
         if content is None:
             return None
         shared = read_shared_paths(content)
@@ -121,21 +122,22 @@ class BucketStore:
         segments = [each.segment for each in ordered]
         end = ending(segments, plan.identity, plan.digest)
         layout = layout_parts(extents(parts), end.zipped_bytes, quotas())
-        for segment in segments:
-            # It was spliced or compiled here since the bucket described it.
-            if find_segment(segment.path) is not None:
-                self._described.pop(segment.path.stem, None)
+        # Others were spliced or compiled here since the bucket described them.
+        remote = {
+            segment.path: self._described[segment.path]
+            for segment in segments
+            if segment.path in self._described and find_segment(segment.path) is None
+        }
         destination.parent.mkdir(parents=True, exist_ok=True)
-        written = self._write(destination, segments, end, layout)
+        written = self._write(destination, segments, remote, end, layout)
         if written is None:
             return None
-        sha256s, complete = written
-        names = [segment.path.stem for segment in segments]
+        sha256s, whole_parts = written
         omitted = {part.name: part.omitted for part in parts if not part.is_bytecode}
         sparse = SparseZip(
             parts=sha256s,
-            complete=complete,
-            remote_segments={name: self._described[name].sha256 for name in names if name in self._described},
+            whole_parts=whole_parts,
+            remote_segments={path.stem: described.sha256 for path, described in remote.items()},
             shared_paths=shared_paths_entry(plan.selection.pins, plan.recipe, omitted),
         )
         self.zips[plan.digest] = sparse
@@ -147,59 +149,50 @@ class BucketStore:
         if sparse.is_whole:
             return file_sha256(path)
         content = self._bucket.objects.get(self._bucket.keys.record(digest))
-        record = None if content is None else decode_manifest(content)
+        record = None if content is None else decode_record(content)
         if record is None or (record.digest, record.zipped_bytes, record.parts) != (digest, size, sparse.parts):
             return None
         return record.sha256
 
     def _write(
-        self, path: Path, segments: Sequence[Segment], end: Ending, layout: PartLayout
+        self,
+        path: Path,
+        segments: Sequence[Segment],
+        remote: Mapping[Path, RemoteSegment],
+        end: Ending,
+        layout: PartLayout,
     ) -> tuple[tuple[str, ...], frozenset[int]] | None:
-        """Return the SHA-256 of each part, and the starts of the parts without holes."""
-        starts = [0, *accumulate(segment.entries_bytes for segment in segments)]
+        """
+        Write the zip, fetching those of the *remote* segments that are not in a part of the bucket.
+
+        Return the SHA-256 of each part, and the starts of the parts without holes; ``None`` if a segment could not be fetched.
+        """
+        starts = list(accumulate((segment.entries_bytes for segment in segments), initial=0))
         with path.open("w+b", buffering=0) as file:
             file.truncate(end.zipped_bytes)
-            sha256s = [self._place(file, segment, start) for segment, start in zip(segments, starts, strict=False)]
+            sha256s = [
+                _write_entries(file, remote[segment.path], start)
+                if segment.path in remote
+                else _write_segment(file, segment, start)
+                for segment, start in zip(segments, starts, strict=False)
+            ]
             parts = self._expected(layout, sha256s)
-            complete: set[int] = set()
-            missing: list[int] = []
-            number = 0
+            whole_parts: set[int] = set()
+            fetched: list[bool] = []
+            placed = zip(segments, starts, strict=False)
             for at, (part, sha256) in enumerate(zip(layout.parts, parts, strict=True)):
-                inside = range(number, number + len(part.extents))
-                number += len(part.extents)
+                holes = _holes(islice(placed, len(part.extents)), remote)
                 if sha256 is None:
-                    missing += [each for each in inside if not self._bring(file, segments[each], starts[each])]
+                    fetched += [self._fetch(file, *hole) for hole in holes]
                     parts[at] = _hash(file, part)
-                if sha256 is None or not any(segments[each].path.stem in self._described for each in inside):
-                    complete.add(part.start)
-            rest = range(number, len(segments))
-            missing += [each for each in rest if not self._bring(file, segments[each], starts[each])]
+                if sha256 is None or not holes:
+                    whole_parts.add(part.start)
+            fetched += [self._fetch(file, *hole) for hole in _holes(placed, remote)]
             file.seek(starts[-1])
             file.write(b"".join(end.tail))
-        return None if missing else (tuple(sha256 for sha256 in parts if sha256 is not None), frozenset(complete))
-
-    def _place(self, file: BinaryIO, segment: Segment, start: int) -> str:
-        """Write what is here of a segment, and return the SHA-256 of all of it."""
-        described = self._described.get(segment.path.stem)
-        if described is not None:
-            for entry in described.entries:
-                file.seek(start + entry.start)
-                file.write(entry.content)
-            return described.sha256
-        digest, checksum = hashlib.sha256(), 0
-        file.seek(start)
-        with segment.path.open("rb", buffering=0) as source:
-            for piece in read_pieces(source, 0, segment.entries_bytes):
-                digest.update(piece)
-                checksum = zlib.crc32(piece, checksum)
-                file.write(piece)
-        if checksum != segment.crc32:
-            segment.path.unlink(missing_ok=True)
-            raise CorruptArchiveError(
-                f"`{segment.path}` was damaged in the store, and has been removed",
-                hint="publish again: it is made anew from its wheel",
-            )
-        return digest.hexdigest()
+        return (
+            (tuple(sha256 for sha256 in parts if sha256 is not None), frozenset(whole_parts)) if all(fetched) else None
+        )
 
     def _expected(self, layout: PartLayout, sha256s: Sequence[str]) -> list[str | None]:
         """Return the SHA-256 of each part that the bucket has, whole and unharmed."""
@@ -209,10 +202,10 @@ class BucketStore:
             groups.append(group_name(sha256s[number : number + len(part.extents)]))
             number += len(part.extents)
         several = [name for name, part in zip(groups, layout.parts, strict=True) if len(part.extents) > 1]
-        known = {name: grouped(payload) for name, payload in self._index.look(several).items()}
+        known = {name: grouped(payload) for name, payload in self._index.read(several).items()}
         singles = {part.start: sha256s[at] for at, part in self._single(layout)}
 
-        def stands(numbered: tuple[str, Part]) -> str | None:
+        def find_stored(numbered: tuple[str, Part]) -> str | None:
             name, part = numbered
             sha256 = singles.get(part.start) or known.get(name)
             if sha256 is not None:
@@ -223,7 +216,7 @@ class BucketStore:
                 self._index.refuse(name)
             return None
 
-        return in_parallel(stands, zip(groups, layout.parts, strict=True))
+        return in_parallel(find_stored, zip(groups, layout.parts, strict=True))
 
     @staticmethod
     def _single(layout: PartLayout) -> list[tuple[int, Part]]:
@@ -231,12 +224,8 @@ class BucketStore:
         numbers = [0, *accumulate(len(part.extents) for part in layout.parts)]
         return [(at, part) for at, part in zip(numbers, layout.parts, strict=False) if len(part.extents) == 1]
 
-    def _bring(self, file: BinaryIO, segment: Segment, start: int) -> bool:
-        """Write all bytes of a segment, from where they stand; say whether they were what they should be."""
-        name = segment.path.stem
-        described = self._described.get(name)
-        if described is None:
-            return True
+    def _fetch(self, file: BinaryIO, described: RemoteSegment, start: int) -> bool:
+        """Write all bytes of a segment, from where the bucket has them; return whether they are what its index says."""
         digest = hashlib.sha256()
         file.seek(start)
         key = self._bucket.keys.below(described.location.key)
@@ -245,9 +234,41 @@ class BucketStore:
             file.write(content)
         if digest.hexdigest() == described.sha256:
             return True
-        self._index.refuse(name)
-        del self._described[name]
+        self._index.refuse(described.name)
         return False
+
+
+def _holes(
+    placed: Iterable[tuple[Segment, int]], remote: Mapping[Path, RemoteSegment]
+) -> list[tuple[RemoteSegment, int]]:
+    """Return the *remote* ones of *placed* segments, and where in the zip they start."""
+    return [(remote[segment.path], start) for segment, start in placed if segment.path in remote]
+
+
+def _write_entries(file: BinaryIO, described: RemoteSegment, start: int) -> str:
+    """Write what checks read of a remote segment, and return the SHA-256 of all of it."""
+    for entry in described.entries:
+        file.seek(start + entry.start)
+        file.write(entry.content)
+    return described.sha256
+
+
+def _write_segment(file: BinaryIO, segment: Segment, start: int) -> str:
+    """Write a segment of this machine's store, and return its SHA-256; raises CorruptArchiveError if it is damaged."""
+    digest, checksum = hashlib.sha256(), 0
+    file.seek(start)
+    with segment.path.open("rb", buffering=0) as source:
+        for piece in read_pieces(source, 0, segment.entries_bytes):
+            digest.update(piece)
+            checksum = zlib.crc32(piece, checksum)
+            file.write(piece)
+    if checksum != segment.crc32:
+        segment.path.unlink(missing_ok=True)
+        raise CorruptArchiveError(
+            f"`{segment.path}` was damaged in the store, and has been removed",
+            hint="publish again: it is made anew from its wheel",
+        )
+    return digest.hexdigest()
 
 
 def _hash(file: BinaryIO, part: Part) -> str:

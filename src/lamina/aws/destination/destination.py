@@ -1,4 +1,4 @@
-"""One account in one region, and the bucket for it: connect to all that the configuration names, and work at all of them at once."""
+"""One account in one region, and the bucket for it, and how to work at several of them at once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from itertools import chain
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
-from lamina.aws.api.session import Access
-from lamina.aws.publish.bucket import Bucket
-from lamina.aws.publish.naming import Keys, fill
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.naming import Keys, fill
 from lamina.core.errors import AwsError, StoppedError, WrongRegionError
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from lamina.aws.api.account import Services
-    from lamina.aws.api.session import CallObserver
-    from lamina.aws.publish.config import PublishConfig
 
 _Result = TypeVar("_Result")
 
@@ -70,26 +67,6 @@ class Destination:
                 'bucket = "…-{region}" in `[tool.lamina.publish]`',
             )
         return Bucket(objects=objects, keys=Keys(self._prefix))
-
-
-def connect(config: PublishConfig, *, observe: CallObserver | None = None) -> tuple[Destination, ...]:
-    """
-    Return all accounts in all regions of *config*, each one having accepted our credentials.
-
-    *observe* is called before each call. Raises as `Access.connect` does, and AwsError and its kinds.
-    """
-    roles: tuple[str | None, ...] = config.roles or (None,)
-    regions: tuple[str | None, ...] = config.regions or (None,)
-
-    def connect_one(access: Access) -> Destination:
-        services = access.connect()
-        # The first call that needs no permission: it fails if anything is wrong with the credentials.
-        _ = services.account
-        return Destination(services, bucket=config.bucket, prefix=config.prefix)
-
-    accesses = [Access(region=region, role=role, observe=observe) for role in roles for region in regions]
-    with ThreadPoolExecutor(len(accesses), "lamina-connect") as pool:
-        return tuple(pool.map(connect_one, accesses))
 
 
 def everywhere(

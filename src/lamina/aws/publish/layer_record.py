@@ -16,7 +16,7 @@ _VERSION = "1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recorded:
+class RecordedDistribution:
     """One distribution of a published layer."""
 
     name: str
@@ -26,7 +26,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class LayerRecord:
     """What was recorded of a published layer."""
 
     digest: str
@@ -35,7 +35,7 @@ class Record:
     zipped_bytes: int
     platform: str
     """What it runs on, in words."""
-    distributions: tuple[Recorded, ...]
+    distributions: tuple[RecordedDistribution, ...]
     parts: tuple[str, ...]
     """SHA-256 of each part but the tail, in order."""
     directories: tuple[str, ...] = ()
@@ -44,18 +44,20 @@ class Record:
     """Names and sizes in bytes of its segments, in the order of the zip, from its first byte on; none where they have no names."""
 
 
-def encode(desired: DesiredLayer, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str = "") -> bytes:
+def encode_record(
+    desired: DesiredLayer, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str
+) -> bytes:
     """
     Return the record of a layer whose *parts* have these SHA-256; the same bytes whoever writes it.
 
-    *directories* is what the remote index has of it; *sha256* that of its zip, where the layer does not know it.
+    *directories* is what the remote index has of it; *sha256* is that of its zip, which the layer may not know.
     """
     layer = desired.layer
     named = all(each.segment for each in layer.extents)
     document = {
         "version": _VERSION,
         "digest": layer.digest,
-        "sha256": desired.layer.sha256 or sha256,
+        "sha256": sha256,
         "zipped_bytes": layer.zipped_bytes,
         "platform": desired.platform,
         "distributions": [
@@ -69,7 +71,7 @@ def encode(desired: DesiredLayer, parts: Sequence[str], directories: Sequence[st
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def decode(content: bytes) -> Record | None:
+def decode_record(content: bytes) -> LayerRecord | None:
     """
     Return the record in *content*, or nothing for one of a later version, or where it is none.
 
@@ -79,12 +81,12 @@ def decode(content: bytes) -> Record | None:
         document: dict[str, Any] = json.loads(content)
         if document["version"] != _VERSION:
             return None
-        return Record(
+        return LayerRecord(
             digest=document["digest"],
             sha256=document["sha256"],
             zipped_bytes=document["zipped_bytes"],
             platform=document["platform"],
-            distributions=tuple(Recorded(**row) for row in document["distributions"]),
+            distributions=tuple(RecordedDistribution(**row) for row in document["distributions"]),
             parts=tuple(document["parts"]),
             directories=tuple(document.get("directories", ())),
             segments=_segments(document),
@@ -103,6 +105,6 @@ def _segments(document: dict[str, Any]) -> tuple[tuple[str, int], ...]:
 
 def is_of(content: bytes | None, record: bytes) -> bool:
     """Return whether *content* is a record of the same zip as *record*, whatever else it says."""
-    found, other = None if content is None else decode(content), decode(record)
+    found, other = None if content is None else decode_record(content), decode_record(record)
     fields = attrgetter("digest", "sha256", "zipped_bytes", "parts")
     return found is not None and other is not None and fields(found) == fields(other)

@@ -1,39 +1,25 @@
 """
 One bucket as lamina uses it: its objects, and the keys that lamina gives them.
 
-What several modules ask of S3 is here: requests in parallel, ranges, objects that are written once, and objects that S3 composes.
+What several modules ask of S3 is here: ranges, objects that are written once, and objects that S3 composes.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from lamina.core.errors import AwsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
     from lamina.aws.api.s3 import Objects, SentPart
-    from lamina.aws.publish.naming import Keys
+    from lamina.aws.destination.naming import Keys
 
-_WORKERS = 8
 _RANGE_BYTES = 8 << 20
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-def in_parallel(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-    """Return the results of *work* on *items*, in their order; after a failure no further item is begun, and the first failure is raised."""
-    pool = ThreadPoolExecutor(_WORKERS, "lamina-s3")
-    try:
-        return list(pool.map(work, items))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,8 @@ import io
 import pytest
 
 from aws.fakes import Cloud
-from lamina.aws.publish.bucket import Bucket
-from lamina.aws.publish.naming import Keys
+from lamina.aws.destination.bucket import Bucket
+from lamina.aws.destination.naming import Keys
 from lamina.core.errors import AwsError
 
 KEY = "lamina/parts/x"
