@@ -94,21 +94,14 @@ class XRay:
         """Return the cold starts of *function* among the sampled traces between *begin* and *end*, by time."""
         ids = sorted({each for first, last in _windows(begin, end) for each in self._ids(function, first, last)})
         size = int(_limit("traces_in_a_batch"))
-        found: list[ColdStart] = []
-        for position in range(0, len(ids), size):
-            found += self._of(function, ids[position : position + size])
+        batches = (ids[position : position + size] for position in range(0, len(ids), size))
+        found = (each for batch in batches for each in self._of(function, batch))
         return tuple(sorted(found, key=lambda each: (each.began, each.trace_id)))
 
     def _ids(self, function: str, begin: dt.datetime, end: dt.datetime) -> Iterator[str]:
         expression = f'service(id(name: "{function}", type: "AWS::Lambda::Function"))'
-        found = pages(
-            self._call,
-            "GetTraceSummaries",
-            doing=f"list the traces of `{function}`",
-            StartTime=begin,
-            EndTime=end,
-            FilterExpression=expression,
-        )
+        asked: dict[str, Any] = {"StartTime": begin, "EndTime": end, "FilterExpression": expression}
+        found = pages(self._call, "GetTraceSummaries", doing=f"list the traces of `{function}`", **asked)
         return (row["Id"] for page in found for row in page.get("TraceSummaries", ()))
 
     def _of(self, function: str, ids: Sequence[str]) -> Iterator[ColdStart]:
@@ -206,13 +199,8 @@ class DeployedFunctions:
     def get(self, name: str, version: str | None = None) -> DeployedFunction | None:
         """Return the function *name*, at *version* or as it is now; nothing where there is none."""
         qualifier = {"Qualifier": version} if version is not None else {}
-        row = self._call(
-            "GetFunctionConfiguration",
-            doing=f"read function `{name}`",
-            expected=_MISSING,
-            FunctionName=name,
-            **qualifier,
-        )
+        doing = f"read function `{name}`"
+        row = self._call("GetFunctionConfiguration", doing=doing, expected=_MISSING, FunctionName=name, **qualifier)
         if row is None:
             return None
         environment = row.get("Environment") or {}
@@ -261,17 +249,8 @@ class DeployedFunctions:
 
     def invoke(self, name: str, payload: bytes) -> Invoked:
         """Send the event *payload* to the function's unpublished version, and return the end of its log."""
-        response = (
-            self._call(
-                "Invoke",
-                doing=f"invoke `{name}`",
-                FunctionName=name,
-                LogType="Tail",
-                Payload=payload,
-                Qualifier="$LATEST",
-            )
-            or {}
-        )
+        qualified: dict[str, Any] = {"FunctionName": name, "Qualifier": "$LATEST"}
+        response = self._call("Invoke", doing=f"invoke `{name}`", LogType="Tail", Payload=payload, **qualified) or {}
         log = base64.b64decode(response.get("LogResult", "")).decode(errors="replace")
         return Invoked(log=log, error=response.get("FunctionError"))
 
