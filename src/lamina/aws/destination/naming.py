@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.core.target import quotas
@@ -78,22 +79,17 @@ def fill(template: str, account: Account, **names: str) -> str:
     return _PLACEHOLDER.sub(lambda found: known[found[1]], template)
 
 
+@dataclass(frozen=True, slots=True)
 class Keys:
     """Where in the bucket things are, below one prefix."""
 
-    def __init__(self, prefix: str) -> None:
-        """Keep *prefix*, which is empty or ends with a slash."""
-        self._prefix = prefix
-
-    @property
-    def prefix(self) -> str:
-        """What all of them begin with."""
-        return self._prefix
+    prefix: str
+    """What all of them begin with: empty, or ending with a slash."""
 
     def is_ours(self, key: str) -> bool:
         """Return whether *key* is one that lamina writes."""
-        rest = key.removeprefix(self._prefix)
-        return key.startswith(self._prefix) and _OWN_KEY.fullmatch(rest) is not None
+        rest = key.removeprefix(self.prefix)
+        return key.startswith(self.prefix) and _OWN_KEY.fullmatch(rest) is not None
 
     def is_layer(self, key: str) -> bool:
         """Return whether *key* is that of a whole layer, or of a function's package."""
@@ -101,40 +97,40 @@ class Keys:
 
     def is_part(self, key: str) -> bool:
         """Return whether *key* is that of a part."""
-        return self.is_ours(key) and key.startswith(f"{self._prefix}parts/")
+        return self.is_ours(key) and key.startswith(f"{self.prefix}parts/")
 
     def part(self, sha256: str) -> str:
         """Of a part: named by its content, so that it is uploaded once, whatever layer it is in."""
-        return f"{self._prefix}parts/{sha256}"
+        return f"{self.prefix}parts/{sha256}"
 
     def intermediate(self, name: str) -> str:
         """Of what a part copy makes on the way to a part, and deletes then: *name* is random."""
-        return f"{self._prefix}grafts/{name}"
+        return f"{self.prefix}grafts/{name}"
 
     def is_directory(self, key: str) -> bool:
         """Return whether *key* is that of something in the remote index."""
-        return self.is_ours(key) and key.startswith(f"{self._prefix}directories/")
+        return self.is_ours(key) and key.startswith(f"{self.prefix}directories/")
 
     def below(self, key: str) -> str:
         """Return the whole key of what has *key* below the prefix."""
-        return f"{self._prefix}{key}"
+        return f"{self.prefix}{key}"
 
     def directory(self, name: str) -> str:
         """Of something in the remote index: what has to be known of a segment, or of wheels, to do without them."""
-        return f"{self._prefix}directories/{name}"
+        return f"{self.prefix}directories/{name}"
 
     def layer(self, digest: str) -> str:
         """Of a whole layer."""
-        return f"{self._prefix}layers/{digest}.zip"
+        return f"{self.prefix}layers/{digest}.zip"
 
     def record(self, digest: str) -> str:
         """Of what is known about a layer."""
-        return f"{self._prefix}layers/{digest}.json"
+        return f"{self.prefix}layers/{digest}.json"
 
     def package(self, sha256: str) -> str:
         """Of a function's package that is too large for a call."""
-        return f"{self._prefix}functions/{sha256}.zip"
+        return f"{self.prefix}functions/{sha256}.zip"
 
     def lease(self, account: Account, name: str, digest: str) -> str:
         """Of the lease of whoever is publishing."""
-        return f"{self._prefix}claims/{account.id}/{account.region}/{name}/{digest}"
+        return f"{self.prefix}claims/{account.id}/{account.region}/{name}/{digest}"
