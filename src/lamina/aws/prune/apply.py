@@ -165,7 +165,7 @@ def survey_objects(
     unreadable: list[str] = []
     for digest in sorted(kept):
         content = objects.get(keys.record(digest))
-        record = None if content is None else decode_record(content)
+        record = decode_record(content)
         if record is not None:
             records.append(record)
         elif content is not None:

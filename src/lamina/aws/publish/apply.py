@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import S3Code, Storage, Zip
 from lamina.aws.destination.destination import collect
@@ -70,14 +70,11 @@ def apply(
 
 def _apply(step: LayerStep, reporter: Reporter, leases: Leases) -> Published:
     step.destination.stop.check()
-    services = step.destination.services
-    match step.action:
-        case KeepLayer() as action:
-            published = Published(step=step, version=action.version)
-        case PublishLayer() as action:
-            published = _publish(step, action, reporter, leases)
-        case _:
-            assert_never(step.action)
+    services, action = step.destination.services, step.action
+    if isinstance(action, KeepLayer):
+        published = Published(step=step, version=action.version)
+    else:
+        published = _publish(step, action, reporter, leases)
     for grant in action.grants:
         services.layers.grant(step.desired.name, published.version.number, grant)
     if action.parameter is not None:

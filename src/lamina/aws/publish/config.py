@@ -59,10 +59,10 @@ def load(project: Path) -> PublishConfig:
     found = PublishConfig(
         bucket=_bucket(table),
         prefix=_prefix(table),
-        regions=_all_fit(table, "regions", "region", "no region's name"),
-        roles=_all_fit(table, "roles", "role", "no role's ARN, such as arn:aws:iam::123456789012:role/publisher"),
+        regions=_all_fit(table, "regions", ("region",), "no region's name"),
+        roles=_all_fit(table, "roles", ("role",), "no role's ARN, such as arn:aws:iam::123456789012:role/publisher"),
         share_with=_share_with(table),
-        storage=_storage(table),
+        storage=Storage(_one_of(table, "storage", [each.value for each in Storage])),
         ssm_prefix=_ssm_prefix(table),
         layer_name=template(table, "layer-name", _LAYER_NAMES) or PublishConfig().layer_name,
         license=_license(table),
@@ -115,24 +115,18 @@ def _prefix(table: Table) -> str:
     return f"{stripped}/" if stripped else ""
 
 
-def _all_fit(table: Table, name: str, kind: str, fact: str) -> tuple[str, ...]:
+def _all_fit(table: Table, name: str, kinds: Sequence[str], fact: str) -> tuple[str, ...]:
     values = table.strings(name) or ()
     for value in values:
-        if not fits(kind, value):
+        if not any(fits(kind, value) for kind in kinds):
             table.complain(name, f"`{value}` is {fact}")
     return values
 
 
 def _share_with(table: Table) -> tuple[Grant, ...]:
-    values = table.strings("share-with") or ()
-    for value in values:
-        if not (fits("account", value) or fits("organisation", value)):
-            table.complain("share-with", f"`{value}` is neither an account's number nor an organisation's id")
+    fact = "neither an account's number nor an organisation's id"
+    values = _all_fit(table, "share-with", ("account", "organisation"), fact)
     return tuple(Grant(principal=value) for value in values)
-
-
-def _storage(table: Table) -> Storage:
-    return Storage(_one_of(table, "storage", [each.value for each in Storage]))
 
 
 def _one_of(table: Table, name: str, known: Sequence[str]) -> str:

@@ -71,14 +71,10 @@ def encode_record(
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def decode_record(content: bytes) -> LayerRecord | None:
-    """
-    Return the record in *content*, or nothing for one of a later version, or where it is none.
-
-    It only words reasons, so a damaged one stops nobody.
-    """
+def decode_record(content: bytes | None) -> LayerRecord | None:
+    """Return the record in *content*, or ``None`` if that is missing, damaged, or of a later version."""
     try:
-        document: dict[str, Any] = json.loads(content)
+        document: dict[str, Any] = json.loads(content or b"")
         if document["version"] != _VERSION:
             return None
         return LayerRecord(
@@ -105,6 +101,6 @@ def _segments(document: dict[str, Any]) -> tuple[tuple[str, int], ...]:
 
 def is_of(content: bytes | None, record: bytes) -> bool:
     """Return whether *content* is a record of the same zip as *record*, whatever else it says."""
-    found, other = None if content is None else decode_record(content), decode_record(record)
+    found, other = decode_record(content), decode_record(record)
     fields = attrgetter("digest", "sha256", "zipped_bytes", "parts")
     return found is not None and other is not None and fields(found) == fields(other)

@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 import zlib
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
 from lamina.archive.remote_segment import SegmentLocation, describe, encode, rows_between
@@ -44,6 +44,12 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 def group_name(segments: Sequence[str]) -> str:
     """Return under which name the index keeps the SHA-256 of the bytes of several segments, given their own."""
     return hashlib.sha256(json.dumps(["group", *segments]).encode()).hexdigest()
+
+
+def grouped_segments(layout: PartLayout, segments: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Yield those of *segments*, which are all of a layer in order, that are in each part of its *layout*."""
+    rest = iter(segments)
+    return (list(islice(rest, len(part.extents))) for part in layout.parts)
 
 
 def group(sha256: str) -> bytes:
@@ -87,12 +93,9 @@ def index_entries(
             fragment = describe(extent.segment, file, spans[number], rows[number], locations[number])
             sha256s.append(fragment.sha256)
             found[extent.segment] = encode(fragment)
-    number = 0
-    for part, sha256 in zip(layout.parts, parts, strict=True):
-        count = len(part.extents)
-        if count > 1:
-            found[group_name(sha256s[number : number + count])] = group(sha256)
-        number += count
+    for members, sha256 in zip(grouped_segments(layout, sha256s), parts, strict=True):
+        if len(members) > 1:
+            found[group_name(members)] = group(sha256)
     return found
 
 

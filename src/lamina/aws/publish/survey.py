@@ -86,8 +86,7 @@ def _record(bucket: Bucket, versions: Sequence[LayerVersion]) -> LayerRecord | N
     digest = next((found for each in versions if (found := digest_in(each.description)) is not None), None)
     if digest is None:
         return None
-    content = bucket.objects.get(bucket.keys.record(digest))
-    record = None if content is None else decode_record(content)
+    record = decode_record(bucket.objects.get(bucket.keys.record(digest)))
     return record if record is not None and record.digest == digest else None
 
 

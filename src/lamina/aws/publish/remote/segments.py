@@ -20,7 +20,7 @@ from lamina.aws.destination.parallel import in_parallel
 from lamina.aws.publish.layer_record import decode_record
 from lamina.aws.publish.parts import layout_parts
 from lamina.aws.publish.remote.metadata import ImportStore, read_shared_paths, shared_paths_entry, shared_paths_name
-from lamina.aws.publish.remote_index import group_name, grouped
+from lamina.aws.publish.remote_index import group_name, grouped, grouped_segments
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
@@ -148,8 +148,7 @@ class BucketStore:
         """Return the SHA-256 of the whole zip, if it is on disk or somebody has recorded it; else ``None``."""
         if sparse.is_whole:
             return file_sha256(path)
-        content = self._bucket.objects.get(self._bucket.keys.record(digest))
-        record = None if content is None else decode_record(content)
+        record = decode_record(self._bucket.objects.get(self._bucket.keys.record(digest)))
         if record is None or (record.digest, record.zipped_bytes, record.parts) != (digest, size, sparse.parts):
             return None
         return record.sha256
@@ -195,19 +194,14 @@ class BucketStore:
         )
 
     def _expected(self, layout: PartLayout, sha256s: Sequence[str]) -> list[str | None]:
-        """Return the SHA-256 of each part that the bucket has, whole and unharmed."""
-        groups: list[str] = []
-        number = 0
-        for part in layout.parts:
-            groups.append(group_name(sha256s[number : number + len(part.extents)]))
-            number += len(part.extents)
-        several = [name for name, part in zip(groups, layout.parts, strict=True) if len(part.extents) > 1]
-        known = {name: grouped(payload) for name, payload in self._index.read(several).items()}
-        singles = {part.start: sha256s[at] for at, part in self._single(layout)}
+        """Return the SHA-256 of each part that the bucket has, whole and unharmed, given those of the segments."""
+        groups = list(grouped_segments(layout, sha256s))
+        known = self._index.read(group_name(group) for group in groups if len(group) > 1)
 
-        def find_stored(numbered: tuple[str, Part]) -> str | None:
-            name, part = numbered
-            sha256 = singles.get(part.start) or known.get(name)
+        def find_stored(numbered: tuple[Part, Sequence[str]]) -> str | None:
+            part, group = numbered
+            name = group_name(group)
+            sha256 = group[0] if len(group) == 1 else grouped(known.get(name, b""))
             if sha256 is not None:
                 stored = self._bucket.objects.head(self._bucket.keys.part(sha256))
                 if stored is not None and stored.proves(sha256, part.size):
@@ -216,13 +210,7 @@ class BucketStore:
                 self._index.refuse(name)
             return None
 
-        return in_parallel(find_stored, zip(groups, layout.parts, strict=True))
-
-    @staticmethod
-    def _single(layout: PartLayout) -> list[tuple[int, Part]]:
-        """Return the parts of one segment, each with that segment's number."""
-        numbers = [0, *accumulate(len(part.extents) for part in layout.parts)]
-        return [(at, part) for at, part in zip(numbers, layout.parts, strict=False) if len(part.extents) == 1]
+        return in_parallel(find_stored, zip(layout.parts, groups, strict=True))
 
     def _fetch(self, file: BinaryIO, described: RemoteSegment, start: int) -> bool:
         """Write all bytes of a segment, from where the bucket has them; return whether they are what its index says."""
