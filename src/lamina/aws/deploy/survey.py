@@ -95,7 +95,7 @@ def survey(
     """
     steps = []
     for each in desired:
-        found = _look(functions, each, config, directory)
+        found = _read_function(functions, each, config, directory)
         action = plan(each, found, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=quotas().unzipped_bytes)
         steps.append(FunctionStep(package=packages[each.function], action=action))
     mistakes = [mistake for step in steps for mistake in _mistakes(step.action, has_bucket=has_bucket)]
@@ -136,7 +136,9 @@ def backup(directory: Path, name: str) -> Path:
     return directory / f"{name}.zip"
 
 
-def _look(functions: Functions, desired: DesiredFunction, config: DeployConfig, directory: Path) -> Found | None:
+def _read_function(
+    functions: Functions, desired: DesiredFunction, config: DeployConfig, directory: Path
+) -> Found | None:
     latest = functions.get(desired.name)
     if latest is None:
         return None
