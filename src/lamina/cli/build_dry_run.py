@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from lamina.archive.handlers import check_handlers
 from lamina.cli.console import Console
 from lamina.cli.options import build_options
 from lamina.core.text import count, megabytes, table
 from lamina.core.values import Severity, SourcePin
+from lamina.fetch.provider import offline_error
 from lamina.pipeline import report
+from lamina.pipeline.checks import run as checks
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.estimate import estimate
 from lamina.pipeline.layers import LayerPlan
@@ -40,10 +43,9 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
             plan = resolve(context, config.load(project, context.options))
             console.stage("Reading the ends of the wheels", total=len(plan.missing), unit="wheels")
             estimates = estimate(plan, context)
-    findings = [
-        (*target.findings, *estimated_findings(target, sizes))
-        for target, sizes in zip(plan.targets, estimates, strict=True)
-    ]
+    if context.options.offline and plan.missing:
+        raise offline_error(plan.missing)
+    findings = [_findings(target, sizes) for target, sizes in zip(plan.targets, estimates, strict=True)]
     if arguments.json:
         first, *others = map(_document, plan.targets, estimates, findings)
         print(json.dumps(first | ({"other_targets": others} if others else {}), indent=2))
@@ -51,8 +53,7 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
         for target, sizes in zip(plan.targets, estimates, strict=True):
             for layer, size in zip(target.layers, sizes, strict=True):
                 console.say(*_planned(layer, size, target.service, verbose=console.verbose))
-            is_reused, reason = _packages(target)
-            outcome = "unchanged, would be reused" if is_reused else f"would be packed: {reason}"
+            outcome = _outcome(_packages(target), "packed")
             console.say(f"{count(len(target.service.functions), 'function')} for {target.service.target}, {outcome}")
         missing = sum(pin.size or 0 for pin in plan.missing)
         wheels = count(len(plan.missing), "wheel")
@@ -65,10 +66,9 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
 
 
 def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bool) -> Iterator[str]:
-    is_reused = isinstance(layer, LayerPlan) and layer.reused is not None
-    outcome = "unchanged, would be reused" if is_reused else f"would be built: {layer.reason}"
-    yield f"layer {layer.name} for {service.target}, {outcome}"
-    if verbose or not is_reused:
+    reused = _is_reused(layer)
+    yield f"layer {layer.name} for {service.target}, {_outcome((reused, layer.reason), 'built')}"
+    if verbose or not reused:
         ordered = sorted(size.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
         yield from table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
     about = "" if size.complete else "at least "
@@ -78,10 +78,47 @@ def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bo
         yield f"  digest {layer.digest[:16]}"
 
 
-def _packages(plan: TargetPlan) -> tuple[bool, str]:
-    """Return whether the function packages would be reused, and why or why not."""
+def _findings(plan: TargetPlan, sizes: Sequence[Estimate]) -> tuple[Finding, ...]:
+    """
+    Return the findings that are certain; where nothing is to be made, those of the last build's zips.
+
+    Raises PackageError for a handler that its module does not define, as the build does.
+    """
+    packages, layers = plan.packages, [layer.reused for layer in plan.decided if layer.reused is not None]
+    if plan.reused and packages is not None and packages.reused is not None:
+        return (*plan.findings, *checks.check(layers, packages.reused, plan.service))
+    if packages is not None and packages.tree is not None:
+        check_handlers(plan.service.functions, packages.tree, target=plan.service.target, provided=_AnyModule())
+    return (*plan.findings, *estimated_findings(plan, sizes))
+
+
+class _AnyModule:
+    """What the layers provide, before they are made: any module may be among it."""
+
+    def __contains__(self, module: object) -> bool:
+        return True
+
+
+def _is_reused(layer: LayerDraft | LayerPlan) -> bool | None:
+    """Return whether *layer* would be reused, or ``None`` if that is not decided yet."""
+    if isinstance(layer, LayerPlan):
+        return layer.reused is not None
+    return False if layer.differs else None
+
+
+def _outcome(outcome: tuple[bool | None, str], verb: str) -> str:
+    reused, reason = outcome
+    if reused:
+        return "unchanged, would be reused"
+    return f"{'may' if reused is None else 'would'} be {verb}: {reason}"
+
+
+def _packages(plan: TargetPlan) -> tuple[bool | None, str]:
+    """Return whether the function packages would be reused, ``None`` if that is not decided yet, and the reason."""
     if plan.packages is None:
-        return False, f"local packages not built yet: {', '.join(f'`{pin.name}`' for pin in plan.local)}"
+        return (
+            None if plan.previous.build else False
+        ), f"local packages not built yet: {', '.join(f'`{pin.name}`' for pin in plan.local)}"
     return plan.packages.reused is not None, plan.packages.reason
 
 
@@ -106,7 +143,7 @@ def _document(plan: TargetPlan, estimates: Sequence[Estimate], findings: Sequenc
             {
                 "name": layer.name,
                 "digest": layer.digest if isinstance(layer, LayerPlan) else None,
-                "reused": isinstance(layer, LayerPlan) and layer.reused is not None,
+                "reused": _is_reused(layer),
                 "reason": layer.reason,
                 "zipped_bytes": size.zipped_bytes,
                 "unzipped_bytes": size.unzipped_bytes,

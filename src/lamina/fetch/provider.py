@@ -103,7 +103,7 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
     missing = [pin for pin, path in zip(pins, found, strict=True) if path is None]
     if missing:
         if index.offline and (distant := [pin for pin in missing if local_path(pin) is None]):
-            raise _offline(distant)
+            raise offline_error(distant)
         from lamina.fetch.download import download  # loads the network's modules
 
         download(missing, store, index=index, reporter=reporter)
@@ -111,7 +111,8 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
     return tuple(Wheel(pin=pin, path=path) for pin, path in zip(pins, found, strict=True) if path is not None)
 
 
-def _offline(pins: Sequence[Pin]) -> OfflineError:
+def offline_error(pins: Sequence[Pin]) -> OfflineError:
+    """Return the error that names the files of *pins*, which may not be downloaded."""
     names = ", ".join(f"`{pin.filename}`" for pin in pins)
     return OfflineError(
         f"The store lacks files, and `--offline` forbids to fetch them: {names}", hint="build once online"

@@ -6,7 +6,8 @@ Build a service: the one place that knows the order of a build.
     load ──▶ Service ──resolve──▶ BuildPlan ──complete──▶ fetch ──▶ splice, compose ──▶ Layer ──┐
                                                 └──────────────▶ pack ─────────────▶ Package ──┴─check──▶ Result ──record
 
-- *load* and *resolve* only read, and neither a network nor the running machine decides what they return.
+- *load* and *resolve* only read. What they return depends on the project, the store and the last build, and on no network,
+  except that the index of hashed requirements is asked once.
 - *complete* and *fetch* are the only stages with a network. What they admit to the store has the locked hash and matches its own RECORD.
 - *splice* and *compose* copy bytes and decide nothing.
 - *check* returns findings; the caller turns errors among them into an exit code.

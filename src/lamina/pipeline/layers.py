@@ -8,7 +8,7 @@ from lamina.archive.layer import Contribution, Identity, compose, in_order
 from lamina.core.files import writing
 from lamina.core.frozen import frozen
 from lamina.core.values import Distribution, Extent, Layer
-from lamina.pipeline.previous import changes
+from lamina.pipeline.previous import changes, difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +31,8 @@ class LayerDraft:
     recipe: Recipe
     reason: str = ""
     """Why the digest is not known."""
+    differs: bool = False
+    """Whether the layer certainly differs from what the last build left, though its digest is not known."""
 
     @property
     def name(self) -> str:
@@ -150,6 +152,13 @@ def _identity(layer: LayerDraft, bytecode: BytecodeChoice) -> Identity:
     return Identity(
         target=layer.selection.target, pins=layer.selection.pins, recipe=layer.recipe, bytecode=bytecode.identity()
     )
+
+
+def known_difference(layer: LayerDraft, previous: Previous) -> str:
+    """Return how *layer* differs from what the *previous* build left, whatever is compiled; empty if it may not."""
+    target = previous.build.target if previous.build else None
+    known = previous.known_layer(layer.name)
+    return difference(known, layer.selection.pins, layer.selection.target, target)
 
 
 def _why(layer: LayerDraft, digest: str, previous: Previous) -> str:

@@ -25,7 +25,7 @@ from lamina.pipeline import report, state
 from lamina.pipeline.apportion import apportion
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import configuration, sdk
-from lamina.pipeline.layers import LayerDraft, LayerPlan
+from lamina.pipeline.layers import LayerDraft, LayerPlan, known_difference
 from lamina.pipeline.packages import PackagePlan, plan_packages, unchanged_packages
 from lamina.pipeline.previous import Previous
 from lamina.project.profile import PROFILE
@@ -148,8 +148,10 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
             bytecode = artifacts.choose_bytecode(service, closure, sources, fetch=fetch)
             if bytecode is None:
                 needed |= {pin.sha256: pin for pin in closure.pins}
-                reason = _why_unknown(plan.local if sources is None else artifacts.wheels.lacking(closure.pins))
-                decided = replace(layer, reason=reason)
+                lacking = plan.local if sources is None else artifacts.wheels.lacking(closure.pins)
+                difference = known_difference(layer, previous)
+                reason = "; ".join(filter(None, (difference, _why_unknown(lacking))))
+                decided = replace(layer, reason=reason, differs=bool(difference))
             else:
                 decided = LayerPlan.of(layer, bytecode, previous)
         layers.append(decided)

@@ -65,8 +65,8 @@ class Previous:
             return False
 
 
-def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
-    """Return in a few words why a layer of *pins* for *target* is not *layer*."""
+def difference(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
+    """Return in a few words how a layer of *pins* for *target* differs from *layer*; empty if only the recipe may."""
     if layer is None:
         return "not built before"
     if old_target is not None and (old_target.runtime, old_target.architecture) != (
@@ -74,6 +74,11 @@ def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target
         target.architecture,
     ):
         return f"{old_target} → {target}"
-    return differences(layer.distributions, pins) or (
+    return differences(layer.distributions, pins)
+
+
+def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
+    """Return in a few words why a layer of *pins* for *target* is not *layer*."""
+    return difference(layer, pins, target, old_target) or (
         "the recipe changed (exclusions, bytecode, what handlers import, or lamina's format)"
     )
