@@ -43,7 +43,6 @@ class Outline:
 
     zipped_bytes: int
     unzipped_bytes: int
-    files: int
 
 
 def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: frozenset[str] = frozenset()) -> Placement:
@@ -124,13 +123,12 @@ def outline(data: bytes, *, total: int, name: str, excluded: Callable[[str], boo
     start = span.offset - (total - len(data))
     rows = read_rows(data[start : start + span.length], span=span, name=name)
     stem = "-".join(name.split("-")[:2])
-    zipped = unzipped = files = 0
+    zipped = unzipped = 0
     for row in rows:
         path = None if row.is_directory else installed_path(row.member.path, f"{stem}.data/")
         if path is None or excluded(path):
             continue
-        files += 1
         unzipped += row.member.size
         headers = LOCAL_HEADER.size + DIRECTORY_ROW.size + 2 * len((PREFIX + path).encode())
         zipped += headers + (row.member.compressed if row.member.size else 0)
-    return Outline(zipped_bytes=zipped, unzipped_bytes=unzipped, files=files)
+    return Outline(zipped_bytes=zipped, unzipped_bytes=unzipped)

@@ -20,7 +20,7 @@ from lamina.project import profile
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from lamina.archive.segment import Recipe
@@ -83,7 +83,7 @@ def known_choice(
     if service.bytecode is BytecodeMode.ALL or not closure.functions:
         # Without functions there is nothing to reach from: whoever uses the layer may import anything.
         return BytecodeChoice(mode=BytecodeMode.ALL, magic=magic)
-    kept = None if tree is None else _load(reach_place(service, closure, tree, store))
+    kept = None if tree is None else _load(reach_place(service, closure, tree, store), closure.pins)
     return None if kept is None else _choice(kept, magic)
 
 
@@ -150,13 +150,18 @@ def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
     return sorted({module for function in functions for module in known.get(function.name, ())})
 
 
-def _load(path: Path) -> dict[str, list[str]] | None:
+def _load(path: Path, pins: Iterable[Pin]) -> dict[str, list[str]] | None:
+    """Return the modules that are reached, by distribution; ``None`` for anything but what `follow` keeps for *pins*."""
     try:
-        content: dict[str, list[str]] = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        content = json.loads(path.read_bytes())
+        fine = {pin.name for pin in pins} == content.keys() and all(
+            isinstance(modules, list) and all(isinstance(module, str) for module in modules)
+            for modules in content.values()
+        )
+    except (AttributeError, OSError, RecursionError, ValueError):
         # Whatever is wrong with it, following the imports again is right.
         return None
-    return content
+    return content if fine else None
 
 
 def _digest(value: object) -> str:

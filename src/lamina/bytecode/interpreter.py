@@ -226,7 +226,7 @@ def _recall(cache: Path | None, key: str) -> Interpreter | None:
         if row["stamp"] != _stamp(path):
             return None
         return Interpreter(path=path, version=(int(major), int(minor), int(micro)), magic=str(row["magic"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, RecursionError, ValueError, KeyError, TypeError):
         # Whatever is wrong with a cache, looking again is right.
         return None
 
@@ -239,7 +239,7 @@ def _remember(cache: Path, key: str, interpreter: Interpreter) -> None:
 
     try:
         rows = dict(json.loads(cache.read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, RecursionError, ValueError, TypeError):
         rows = {}
     rows[key] = {
         "path": str(interpreter.path),

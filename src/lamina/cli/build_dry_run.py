@@ -70,9 +70,9 @@ def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bo
     yield f"layer {layer.name} for {service.target}, {_outcome((reused, layer.reason), 'built')}"
     if verbose or not reused:
         ordered = sorted(size.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
-        yield from table(("", "zipped", "unzipped", ""), [_share(share) for share in ordered])
+        yield from table(("", "zipped", "unzipped", ""), [_share(share, reused=bool(reused)) for share in ordered])
     about = "" if size.complete else "at least "
-    bytecode = "" if service.bytecode is BytecodeMode.NONE else ", and bytecode"
+    bytecode = "" if reused or service.bytecode is BytecodeMode.NONE else ", and bytecode"
     yield f"  {about}{megabytes(size.zipped_bytes)} zipped, {about}{megabytes(size.unzipped_bytes)} unzipped{bytecode}"
     if isinstance(layer, LayerPlan):
         yield f"  digest {layer.digest[:16]}"
@@ -122,12 +122,14 @@ def _packages(plan: TargetPlan) -> tuple[bool | None, str]:
     return plan.packages.reused is not None, plan.packages.reason
 
 
-def _share(share: DistributionEstimate) -> tuple[str, str, str, str]:
+def _share(share: DistributionEstimate, *, reused: bool) -> tuple[str, str, str, str]:
     sizes = (
         (megabytes(share.outline.zipped_bytes), megabytes(share.outline.unzipped_bytes))
         if share.outline
         else ("?", "?")
     )
+    if reused:
+        return f"{share.pin.name} {share.pin.version}", *sizes, "in the layer"
     where = "to be built" if isinstance(share.pin, SourcePin) else "in the store" if share.in_store else "to be fetched"
     return f"{share.pin.name} {share.pin.version}", *sizes, where
 

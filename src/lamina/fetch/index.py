@@ -175,11 +175,11 @@ def _key(sources: Iterable[IndexSource], name: str, version: str, hashes: Collec
 def _load(place: Path) -> tuple[IndexFile, ...] | None:
     try:
         files = tuple(IndexFile(**row) for row in json.loads(place.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (OSError, RecursionError, ValueError, TypeError):
         # A damaged answer is as good as none: it is asked for again.
         return None
     # What a hash stands for never changes, but a file of this machine may have gone.
-    return files if all(_is_there(file.url) for file in files) else None
+    return files if files and all(_is_there(file.url) for file in files) else None
 
 
 def _is_there(url: str) -> bool:

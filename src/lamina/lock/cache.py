@@ -45,7 +45,7 @@ def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
         if any(file_sha256(path) != sha256 for path, (_, sha256) in zip(inputs, kept["inputs"], strict=True)):
             return None
         pins = tuple(Pin(**row) for row in kept["pins"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, RecursionError, ValueError, KeyError, TypeError):
         # Nothing was kept, or whatever is wrong with it: reading the lock is right.
         return None
     if any(store.wheel(pin.sha256, pin.filename) is None for pin in pins):

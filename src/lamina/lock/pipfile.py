@@ -50,7 +50,7 @@ def read(request: Request) -> Lock:
     path = request.lock_file.path
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise LockSyntaxError(f"`{path}` cannot be read: {error}", hint=f"lock again: `{_COMMAND}`") from error
     with written_by("Pipenv", request.lock_file, _COMMAND):
         return _answer(request, LockTable(document))

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.plan import BuildPlan, TargetPlan
     from lamina.project.options import BuildOptions
-    from lamina.project.snapshot import Observation
 
 
 @frozen
@@ -214,6 +213,9 @@ def _remove_other_targets(context: BuildContext, places: Sequence[str]) -> None:
 
 def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
     """Write the reports, and what lets the next build find nothing to do; those of the first target cover all of them."""
+    # Until all of it is written, nothing vouches for the outputs: a build may be killed between two of these files.
+    for each in result.targets:
+        (context.project / each.plan.place / state.STATE_NAME).unlink(missing_ok=True)
     inputs = [_inputs(each) for each in result.targets]
     for other, seen in zip(result.others, inputs[1:], strict=True):
         _record_target(other, (), seen, context, started_ns=started_ns)
@@ -235,10 +237,10 @@ def _record_target(
     state_file = f"{place}/{state.STATE_NAME}"
     if _changed_since(inputs, started_ns):
         # Somebody edited a file during the build: what was read may be older than what is there, so remember nothing.
-        (project / state_file).unlink(missing_ok=True)
         return
-    paths = [output.path for build in builds for output in build.layers]
-    paths += [output.path for build in builds for output in build.packages]
+    paths = [project / each.plan.place / report.BUILD_NAME for each in (result, *others)]
+    paths += [layer.path for build in builds for layer in build.layers]
+    paths += [package.path for build in builds for package in build.packages]
     state.remember(
         project,
         asked=context.options.asked(),
@@ -251,11 +253,8 @@ def _record_target(
 
 def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
     """Return one snapshot of everything; of a path that was looked at several times, the first look."""
-    seen: dict[str, Observation] = {}
-    for snapshot in snapshots:
-        for observation in snapshot.observations:
-            seen.setdefault(observation.path, observation)
-    return Snapshot(tuple(seen.values()))
+    looks = [observation for snapshot in snapshots for observation in snapshot.observations]
+    return Snapshot(tuple({look.path: look for look in reversed(looks)}.values()))
 
 
 def _changed_since(inputs: Snapshot, started_ns: int) -> bool:

@@ -12,11 +12,12 @@ from lamina.archive.zip.zipformat import END
 from lamina.core.errors import ArchiveError
 from lamina.core.values import SourcePin
 from lamina.fetch.ranges import Tail, fetch_tails
+from lamina.pipeline.layers import LayerPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.core.values import Pin
+    from lamina.core.values import Layer, Pin
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.layers import LayerDraft
     from lamina.pipeline.plan import BuildPlan
@@ -50,11 +51,6 @@ class Estimate:
         return sum(share.outline.unzipped_bytes for share in self.shares if share.outline)
 
     @property
-    def files(self) -> int:
-        """Files of the shares that are known."""
-        return sum(share.outline.files for share in self.shares if share.outline)
-
-    @property
     def complete(self) -> bool:
         """Whether every share is known."""
         return all(share.outline for share in self.shares)
@@ -64,9 +60,10 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
     """
     Return for each target of *plan* the estimate of each of its layers.
 
-    A wheel that is not in the store is asked of its server in small ranges, once for all targets.
+    A wheel that is not in the store is asked of its server in small ranges, once for all targets. A layer that would be reused
+    has the sizes that were recorded, with bytecode.
     """
-    layers = [layer for target in plan.targets for layer in target.layers]
+    layers = [layer for target in plan.targets for layer in target.layers if _reused(layer) is None]
     pins = {pin.sha256: pin for layer in layers for pin in layer.selection.pins}
     # What is built from sources has no end to look at before.
     wheels = {sha256: pin for sha256, pin in pins.items() if not isinstance(pin, SourcePin)}
@@ -78,8 +75,11 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
             tails[sha256] = _local_tail(path)
 
     def share(pin: Pin, layer: LayerDraft) -> DistributionEstimate:
-        found = _outline(tails.get(pin.sha256), pin, layer)
-        return DistributionEstimate(pin=pin, outline=found, in_store=paths.get(pin.sha256) is not None)
+        reused = _reused(layer)
+        found = _outline(tails.get(pin.sha256), pin, layer) if reused is None else _recorded(reused, pin)
+        return DistributionEstimate(
+            pin=pin, outline=found, in_store=context.store.wheel(pin.sha256, pin.filename) is not None
+        )
 
     return tuple(
         tuple(
@@ -88,6 +88,17 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
         )
         for target in plan.targets
     )
+
+
+def _reused(layer: LayerDraft) -> Layer | None:
+    return layer.reused if isinstance(layer, LayerPlan) else None
+
+
+def _recorded(layer: Layer, pin: Pin) -> Outline | None:
+    found = next((each for each in layer.distributions if each.sha256 == pin.sha256), None)
+    if found is None:
+        return None
+    return Outline(zipped_bytes=found.zipped_bytes, unzipped_bytes=found.unzipped_bytes + found.bytecode_bytes)
 
 
 def _outline(tail: Tail | None, pin: Pin, layer: LayerDraft) -> Outline | None:

@@ -44,22 +44,22 @@ class PackagePlan:
 def plan_packages(service: Service, tree: SourceTree, previous: Previous) -> PackagePlan:
     """Return what decides the packages of *service*, from its source *tree*, and which the *previous* build left."""
     key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
-    left = [previous.package(function.name) for function in service.functions]
-    kept = tuple(package for package in left if package is not None)
-    if not left or (previous.left.sources == key and len(kept) == len(left)):
-        return PackagePlan(key=key, tree=tree, reused=kept, reason="unchanged")
+    left = _left(service, previous)
+    if not service.functions or (previous.left.sources == key and left is not None):
+        return PackagePlan(key=key, tree=tree, reused=left, reason="unchanged")
     reason = "a zip was changed or removed" if previous.left.sources == key else "sources, handlers or bytecode changed"
     return PackagePlan(key=key, tree=tree, reused=None, reason=reason if previous.build else "not built before")
 
 
 def unchanged_packages(service: Service, previous: Previous) -> PackagePlan | None:
     """Return the packages that the *previous* build of the same sources left, or ``None`` if one of them has gone."""
-    left = [previous.package(function.name) for function in service.functions]
-    kept = tuple(package for package in left if package is not None)
-    key = previous.left.sources
-    if key is None or len(kept) < len(left):
-        return None
-    return PackagePlan(key=key, tree=None, reused=kept, reason="unchanged")
+    key, left = previous.left.sources, _left(service, previous)
+    return None if key is None or left is None else PackagePlan(key=key, tree=None, reused=left, reason="unchanged")
+
+
+def _left(service: Service, previous: Previous) -> tuple[Package, ...] | None:
+    packages = [previous.package(function.name) for function in service.functions]
+    return None if None in packages else tuple(package for package in packages if package is not None)
 
 
 def pack_functions(

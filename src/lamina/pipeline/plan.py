@@ -95,8 +95,13 @@ class BuildPlan:
 
     @property
     def is_current(self) -> bool:
-        """Whether no other build of the project has finished since this was resolved."""
-        return all(Previous.of(each.previous.project, each.place) == each.previous for each in self.targets)
+        """Whether no other build of the project has finished since this was resolved, and what it reuses is still there."""
+        return all(
+            previous == each.previous
+            and all(layer.reused == previous.layer(layer.name) for layer in each.decided if layer.reused is not None)
+            for each in self.targets
+            for previous in [Previous.of(each.previous.project, each.place)]
+        )
 
     @property
     def missing(self) -> tuple[Pin, ...]:

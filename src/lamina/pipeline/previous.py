@@ -40,12 +40,13 @@ class Previous:
 
     def layer(self, name: str) -> Layer | None:
         """Return the layer *name*, if its zip is still there as it was built."""
-        found = next((layer for layer in self._layers() if layer.name == name), None)
+        found = self.known_layer(name)
         return found if found is not None and self._is_left(found) else None
 
     def known_layer(self, name: str) -> Layer | None:
         """Return what is known of the layer *name*, whether its zip still stands or not."""
-        return next((layer for layer in self._layers() if layer.name == name), None)
+        layers = self.build.layers if self.build else ()
+        return next((layer for layer in layers if layer.name == name), None)
 
     def package(self, name: str) -> Package | None:
         """Return the package of the function *name*, if its zip is still there as it was built."""
@@ -53,15 +54,13 @@ class Previous:
         found = next((package for package in packages if package.name == name), None)
         return found if found is not None and self._is_left(found) else None
 
-    def _layers(self) -> tuple[Layer, ...]:
-        return self.build.layers if self.build else ()
-
     def _is_left(self, output: Layer | Package) -> bool:
-        if self.left.has(self.project, output.path.relative_to(self.project).as_posix()):
-            return True
         try:
+            if self.left.has(self.project, output.path.relative_to(self.project).as_posix()):
+                return True
             return file_sha256(output.path) == output.sha256
-        except OSError:
+        except (OSError, ValueError):
+            # It has gone, or a report that somebody edited names no path of the project.
             return False
 
 

@@ -74,7 +74,7 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise ConfigError(f"`{project}` has no build", hint="make one: lamina build") from error
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path) from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise _unreadable(path)

@@ -63,7 +63,7 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
 
 def intact(root: str, outputs: object) -> bool:
     """Return whether every file of *outputs*, as `remember` recorded them, is as it was left."""
-    return isinstance(outputs, list) and all(_stat(root, row[0]) == row[1] for row in outputs)
+    return all(_stat(root, path) == seen for path, seen in _rows(outputs).items()) and bool(_rows(outputs))
 
 
 class Left(NamedTuple):
@@ -78,12 +78,8 @@ class Left(NamedTuple):
     def of(cls, root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> Left:
         """Return what the state file says, or nothing if there is none that can be read."""
         state = _read(os.path.join(root, state_file)) or {}
-        rows = state.get("outputs")
         found = state.get("sources")
-        return cls(
-            stats={str(row[0]): row[1] for row in rows} if isinstance(rows, list) else {},
-            sources=found if isinstance(found, str) else None,
-        )
+        return cls(stats=_rows(state.get("outputs")), sources=found if isinstance(found, str) else None)
 
     def has(self, root: str | os.PathLike[str], path: str) -> bool:
         """Return whether the output *path* still has the stat that was recorded."""
@@ -116,6 +112,15 @@ def remember(
     replace_file(root / state_file, json.dumps(state, separators=(",", ":")).encode())
 
 
+def _rows(outputs: object) -> dict[str, object]:
+    """Return the stats of *outputs* by their paths; nothing for what `remember` does not write."""
+    rows = outputs if isinstance(outputs, list) else []
+    fine = all(
+        isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and "\0" not in row[0] for row in rows
+    )
+    return {row[0]: row[1] for row in rows} if fine else {}
+
+
 def _stat(root: str, path: str) -> list[int] | None:
     try:
         found = os.stat(os.path.join(root, path))
@@ -128,7 +133,7 @@ def _read(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
             content = json.loads(file.read())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         # No state, or one that a killed writer of an older version left: the pipeline makes it anew.
         return None
     return content if isinstance(content, dict) else None

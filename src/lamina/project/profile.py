@@ -27,7 +27,7 @@ def read(project: Path) -> dict[str, list[str]]:
         return _modules(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"`{path}` is no profile of imports", hint="remove it, and record again: lamina coldstart --record"
         ) from error

@@ -203,7 +203,7 @@ def reachable(
 def _load(path: Path) -> _Known | None:
     try:
         return _Known(**json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (OSError, RecursionError, ValueError, TypeError):
         # Whatever is wrong with it, reading again is right.
         return None
 
