@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,55 +17,20 @@ from lamina.core.names import normalized
 from lamina.lock.types import IndexFiles, Lock, LockFile, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from lamina.core.target import Target
 
 
-def _uv(request: Request) -> Lock:
-    from lamina.lock import uvlock
-
-    return uvlock.read(request)
-
-
-def _pylock(request: Request) -> Lock:
-    from lamina.lock import pylock
-
-    return pylock.read(request)
-
-
-def _requirements(request: Request) -> Lock:
-    from lamina.lock import requirements
-
-    return requirements.read(request)
-
-
-def _poetry(request: Request) -> Lock:
-    from lamina.lock import poetry
-
-    return poetry.read(request)
-
-
-def _pdm(request: Request) -> Lock:
-    from lamina.lock import pdm
-
-    return pdm.read(request)
-
-
-def _pipfile(request: Request) -> Lock:
-    from lamina.lock import pipfile
-
-    return pipfile.read(request)
-
-
 # In the order of preference within one directory: a locker's own file says more than what was exported from it.
-READERS: Final[Mapping[str, Callable[[Request], Lock]]] = {
-    "uv.lock": _uv,
-    "pylock.toml": _pylock,
-    "poetry.lock": _poetry,
-    "pdm.lock": _pdm,
-    "Pipfile.lock": _pipfile,
-    "requirements.txt": _requirements,
+# The values are modules of this room, each with a `read(Request) -> Lock`.
+READERS: Final[Mapping[str, str]] = {
+    "uv.lock": "uvlock",
+    "pylock.toml": "pylock",
+    "poetry.lock": "poetry",
+    "pdm.lock": "pdm",
+    "Pipfile.lock": "pipfile",
+    "requirements.txt": "requirements",
 }
 
 _NAMED_PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
@@ -126,7 +92,8 @@ def read(
         extras=tuple(sorted({normalized(name) for name in extras})),
         index=index,
     )
-    return READERS[lock_file.kind](request)
+    lock: Lock = import_module(f"lamina.lock.{READERS[lock_file.kind]}").read(request)
+    return lock
 
 
 def _upwards(start: Path) -> Iterator[Path]:

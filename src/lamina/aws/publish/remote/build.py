@@ -18,6 +18,7 @@ from lamina.aws.publish.remote.metadata import metadata, metadata_paths, shared_
 from lamina.aws.publish.remote.segments import BucketStore
 from lamina.aws.publish.remote_index import RemoteIndex, index_entries
 from lamina.aws.publish.zip_source import IndexUpdate, LayerJob, SparseLayerZip
+from lamina.bytecode.choice import is_reach
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
@@ -181,7 +182,7 @@ def _prefetch(plan: TargetPlan, index: RemoteIndex, store: Store, *, imports: bo
     if not index.read(names):
         return False
     paths = [] if plan.packages is None else [path for path in metadata_paths(plan, store) if not path.is_file()]
-    reached = [path.stem for path in paths if path.parent.parent.name == "reach"]
+    reached = [path.stem for path in paths if is_reach(path)]
     if len(index.read(reached)) < len(reached) or imports:
         index.read(path.stem for path in paths)
     return True

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import AREA, find_segment
-from lamina.bytecode.choice import reach_place
-from lamina.bytecode.imports.index import index_place, is_index
+from lamina.bytecode.choice import REACH_AREA, reach_place
+from lamina.bytecode.imports.index import IMPORTS_AREA, index_place, is_index
 from lamina.core.store import Store
 from lamina.pipeline.plan import closure_of
 from lamina.project.service import BytecodeMode
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin
     from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.plan import BuildPlan, TargetPlan
-
-_IMPORTS, _REACH = "imports", "reach"
 
 
 class ImportStore(Store):
@@ -50,7 +48,11 @@ class ImportStore(Store):
     def entry(self, area: str, key: str, suffix: str = "") -> Path:
         """Return where *area* keeps what *key* decides; the file is there if this machine or the bucket has it."""
         path = super().entry(area, key, suffix)
-        if area in {_IMPORTS, _REACH} and not path.is_file() and (content := self._read(area, key, suffix)) is not None:
+        if (
+            area in {IMPORTS_AREA, REACH_AREA}
+            and not path.is_file()
+            and (content := self._read(area, key, suffix)) is not None
+        ):
             with self.writing(path) as file:
                 file.write(content)
         return path
@@ -60,7 +62,9 @@ class ImportStore(Store):
         if local.is_file():
             return local.read_bytes()
         content = self._index.read([key]).get(key)
-        if content is not None and not (is_index(content) if area == _IMPORTS else _paths_by_name(content) is not None):
+        if content is not None and not (
+            is_index(content) if area == IMPORTS_AREA else _paths_by_name(content) is not None
+        ):
             self._index.refuse(key)
             return None
         return content
