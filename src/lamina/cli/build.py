@@ -84,7 +84,8 @@ def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Resul
     findings = [finding for each in (document, *document.get("other_targets", ())) for finding in each["findings"]]
     if arguments.json:
         print(json.dumps(document, indent=2))
-    if result is not None or findings or not arguments.quiet:
+    has_errors = any(row["severity"] == "error" for row in findings)
+    if result is not None or has_errors or not arguments.quiet:
         from lamina.cli import build_summary
         from lamina.cli.console import Console
 
@@ -94,4 +95,4 @@ def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Resul
         # What is wrong for several targets is often the same.
         for severity, message in dict.fromkeys((row["severity"], row["message"]) for row in findings):
             console.finding(severity, message)
-    return int(any(row["severity"] == "error" for row in findings))
+    return int(has_errors)

@@ -234,7 +234,6 @@ def _record_target(
     project, place = context.project, result.plan.place
     builds = [result.build, *(other.build for other in others)]
     replace_file(project / place / report.BUILD_NAME, report.encode(builds[0], project=project, others=builds[1:]))
-    state_file = f"{place}/{state.STATE_NAME}"
     if _changed_since(inputs, started_ns):
         # Somebody edited a file during the build: what was read may be older than what is there, so remember nothing.
         return
@@ -247,7 +246,7 @@ def _record_target(
         inputs=inputs,
         sources=result.plan.package_plan.key,
         outputs=[path.relative_to(project).as_posix() for path in paths],
-        state_file=state_file,
+        state_file=f"{place}/{state.STATE_NAME}",
     )
 
 

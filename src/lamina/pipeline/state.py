@@ -12,7 +12,6 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina import __version__
-from lamina.core.files import replace_file
 from lamina.project.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ def remember(
     *inputs* must have been looked at before they were used; *sources* is what decides the function packages' bytes;
     *outputs* are paths relative to *root*, and so is *state_file*, which a target besides the first has for itself.
     """
+    from lamina.core.files import replace_file
+
     state = {
         "lamina": __version__,
         "asked": dict(asked),

@@ -14,8 +14,6 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lamina.core.files import file_sha256
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -115,6 +113,8 @@ def _stat(absolute: str) -> tuple[str, tuple[int, ...]]:
 
 def _content(absolute: str, kind: str) -> str:
     if kind == "file":
+        from lamina.core.files import file_sha256
+
         return file_sha256(absolute)
     if kind == "directory":
         import hashlib
