@@ -183,7 +183,8 @@ def test_slow_start_is_tried_again(make_environment: MakeEnvironment, mode: Mode
         result = session.invoke(b"{}")
 
     assert (b'"late"', None, None) == (result.payload, result.error, result.init_ms)
-    assert result.duration_ms > 700
+    # The new start is under way a moment before the invocation is timed.
+    assert result.duration_ms > 600
     assert result.logs.startswith("INIT_REPORT Init Duration: 300.00 ms\tPhase: init\tStatus: timeout\n")
 
 
