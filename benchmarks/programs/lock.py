@@ -48,8 +48,12 @@ def _write(directory: Path) -> Path:
         for number, name in enumerate(names)
     ]
     project = {"name": "service", "version": "0.1.0", "source": {"virtual": "."}}
-    root = project | {"dependencies": [{"name": name} for name in names]}
+    required = {"metadata": {"requires-dist": [{"name": name} for name in names]}}
+    root = project | {"dependencies": [{"name": name} for name in names]} | required
     directory.mkdir(parents=True, exist_ok=True)
+    declared = {"name": "service", "version": "0.1.0", "requires-python": ">=3.9", "dependencies": names}
+    # Without one of its own, the lock would be taken for one of the project that the benchmarks are in.
+    (directory / "pyproject.toml").write_text(rtoml.dumps({"project": declared}), encoding="utf-8")
     path = directory / "uv.lock"
     path.write_text(rtoml.dumps({"version": 1, "requires-python": ">=3.9", "package": [root, *rows]}), encoding="utf-8")
     return path

@@ -45,7 +45,7 @@ BUDGETS = (
     ),
     Budget(what="build, nothing changed", row="build-nothing", against="python", measure=Measure.TIMES, at_most=5),
     # 13 without importing pathspec for a `.gitignore` of names alone, 18 with it (2026-11-27).
-    Budget(what="build, a handler edited", row="build-edited", against="python", measure=Measure.TIMES, at_most=16),
+    Budget(what="build, a handler edited", row="build-edited", against="python", measure=Measure.TIMES, at_most=12),
     *(
         Budget(what="build, nothing changed", row="build-nothing", against=peer, measure=Measure.TIMES, at_most=1)
         for peer in ("uv-zip", "pip-zip", "sam-build", "sam-again")
