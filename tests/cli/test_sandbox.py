@@ -14,6 +14,7 @@ import pytest
 from lamina.cli.main import main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX system")
@@ -46,15 +47,27 @@ def test_command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     } == seen
 
 
+@pytest.fixture
+def heard_interrupts() -> Iterator[None]:
+    """Let children hear an interrupt, which a script's background job ignores together with all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serving(number: signal.Signals) -> None:
     """Without a command it prints the environment, and ends in peace when it is interrupted or asked to end."""
     command = [sys.executable, "-m", "lamina", "sandbox", "--python", sys.executable]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(5)]
-        os.kill(process.pid, number)
-        code = process.wait(60)
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline().strip() for _ in range(5)]
+            os.kill(process.pid, number)
+            code = process.wait(60)
+        finally:
+            process.kill()
 
     assert 0 == code
     assert lines[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
