@@ -188,6 +188,16 @@ def calls_of(directory: Path, kind: str) -> Counter[str]:
     return Counter(shop.lambda_.calls)
 
 
+def refusing(operation: str) -> Callable[[str], None]:
+    """Return a hook that fails every call of *operation*."""
+
+    def hook(called: str) -> None:
+        if called == operation:
+            raise AwsError("no")
+
+    return hook
+
+
 def failing_once(operation: str, number: int) -> Callable[[str], None]:
     """Return a hook that fails the given call of *operation*, and no later one."""
     seen = Counter[str]()
@@ -451,12 +461,7 @@ def test_put_back_with_shared_code(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     before = shop.lambda_.snapshot()
     deployment, _ = through_bucket(shop)
-
-    def refuse(operation: str) -> None:
-        if operation == "UpdateAlias":
-            raise AwsError("no")
-
-    shop.lambda_.before = refuse
+    shop.lambda_.before = refusing("UpdateAlias")
     with pytest.raises(DeployError, match="everything was put back"):
         deployment.run()
 
@@ -483,12 +488,7 @@ def test_another_architecture_alone(tmp_path: Path) -> None:
     shop = OtherArchitecture(tmp_path)
     before = shop.lambda_.snapshot()
     deployment, _ = through_bucket(shop)
-
-    def refuse(operation: str) -> None:
-        if operation == "UpdateAlias":
-            raise AwsError("no")
-
-    shop.lambda_.before = refuse
+    shop.lambda_.before = refusing("UpdateAlias")
     with pytest.raises(DeployError, match="no; everything was put back"):
         deployment.run()
 
