@@ -54,7 +54,7 @@ offenders, not only the first. With `-v` the traceback comes before it. Anything
 
 ## Errors by code
 
-The names are those of `lamina.core.errors`, for whoever uses lamina from Python. A name that stands below another one is a kind of it.
+Use these names to catch an error in Python: each is a class of `lamina.core.errors`. A dash marks a subclass of the nearest error above that has one dash fewer.
 """
 
 

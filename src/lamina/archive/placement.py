@@ -52,7 +52,7 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
     ``purelib``, ``platlib`` and ``data`` of the wheel's ``.data`` directory go to the root, as ``pip install --target``
     puts them; scripts and headers are left out, and so is bytecode, which could be stale.
     *excluded* is asked with the path relative to ``python/``; *omitted* holds layer paths another distribution provides.
-    RECORD is copied where it still tells the truth, and written anew where it does not.
+    RECORD is copied unchanged if it is still correct, and rewritten otherwise.
     Raises DuplicateMemberError where two members claim one path, UnsafeMemberError for metadata of another distribution,
     and UnsupportedMemberError for an unknown scheme.
     """

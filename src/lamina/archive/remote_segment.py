@@ -72,7 +72,7 @@ class RemoteSegment:
     """Those whose content is looked at when a layer is checked."""
 
     def segment(self, path: Path) -> Segment:
-        """Return what a layer is composed of; nothing stands at *path*, where a store would have it."""
+        """Return the segment of a layer. *path* is where a store would keep it; no file exists there."""
         return Segment(
             path=path,
             entries_bytes=self.entries_bytes,

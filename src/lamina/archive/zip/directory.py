@@ -80,7 +80,7 @@ def members(path: Path) -> tuple[Member, ...]:
 
 def raw_directory(path: Path) -> bytes:
     """
-    Return the central directory of the zip at *path* as it stands there, for a search that is faster than parsing.
+    Return the unparsed central directory of the zip at *path*; searching it is faster than parsing it.
 
     Raises as `locate_directory` does, and OSError where the file cannot be read.
     """
@@ -154,7 +154,7 @@ def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[
 
 def _parse(data: bytes, span: Span, rows: list[Row], *, name: str) -> None:
     """
-    Append what stands in *data* to *rows*.
+    Parse the rows in *data* and append them to *rows*.
 
     Raises CorruptArchiveError; struct.error for a row that breaks off, and UnicodeDecodeError for a path that is not UTF-8.
     """

@@ -76,13 +76,13 @@ class Row(NamedTuple):
     mode: int
     """As unix has it: kind of file and permissions; 0 where the writer does not say."""
     name: bytes
-    """The path as it stands in the archive."""
+    """The path, unchanged from the archive."""
     fields: bytes
     """The raw fields that its local header repeats, from the flags to the length of the name."""
 
     @property
     def is_directory(self) -> bool:
-        """Whether there is no file in it."""
+        """Whether it is a directory: its path ends with a slash."""
         return self.name.endswith(b"/")
 
 
@@ -99,7 +99,7 @@ class EndRecord(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A member to write, and its payload: what stands behind its local header."""
+    """A member to write, and its payload: the bytes that follow its local header."""
 
     member: Member
     payload: bytes | memoryview
