@@ -1,1 +1,1 @@
-"""Bring functions to their code and layers: plan, then apply."""
+"""Update functions in Lambda to their new code and layers: plan, then apply."""

@@ -1,8 +1,8 @@
 """
-Carry out a plan for functions, and put everything back where it cannot be carried out.
+Apply a plan to functions, and roll all of them back if one fails.
 
-Three phases, each for all functions before the next begins: change `$LATEST`; publish versions of it; move the aliases. Before anything
-is changed there is a copy of the code that is to be replaced. What is interrupted for good, by the power say, is finished by running again.
+A deployment has three phases: change `$LATEST`, publish versions, move aliases. Every function completes a phase before the next phase
+starts. The code that is replaced is saved before anything changes. To complete a deployment that was killed, run it again.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _WORKERS = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeployOutcome:
-    """What became of one function."""
+    """The result of deploying one function."""
 
     step: FunctionStep
     version: str | None = None
-    """The version that the alias points to now; ``None`` without an alias."""
+    """The version that the alias points to after the deployment; ``None`` without an alias."""
     sent_bytes: int = 0
 
 
 class Deployment:
-    """One run of a plan in one account and region."""
+    """One execution of a plan in one account and region."""
 
     def __init__(
         self,
@@ -59,10 +59,10 @@ class Deployment:
         reporter: Reporter = SILENT,
     ) -> None:
         """
-        Use *directory* for copies of the old code, some of which may be there, and *bucket* for code that is too large for a call.
+        Prepare the changes without making any.
 
-        A call carries up to *direct_bytes*, which is Lambda's own limit if not given. *stop* is asked between two steps; then
-        everything is put back.
+        *directory* is for copies of the old code; copies that it already contains are used. Code larger than *direct_bytes* (Lambda's
+        limit by default) goes through *bucket*. *stop* is checked between two steps; a requested stop rolls all functions back.
         """
         self._steps = steps
         self._stop = stop or Cancellation()
@@ -91,9 +91,10 @@ class Deployment:
 
     def run(self) -> tuple[DeployOutcome, ...]:
         """
-        Do it, and return what became of each function, in the order of the plan.
+        Apply the plan, and return the outcome of each function, in the plan's order.
 
-        Raises DeployError, after everything has been put back that could be; its text says what could not.
+        Raises `DeployError`, or `StoppedError` after a requested stop, once the functions are rolled back. The message lists each
+        function that could not be rolled back.
         """
         changes = list(self._changes.values())
         if changes:
@@ -118,7 +119,7 @@ class Deployment:
         return DeployOutcome(step=step, version=change.version, sent_bytes=change.sent_bytes)
 
     def _each(self, phase: Callable[[FunctionChange], None], changes: Iterable[FunctionChange]) -> None:
-        """Take all *changes* through *phase*; after a failure none is begun, and those that were begun have ended when this raises."""
+        """Run *phase* on *changes* in parallel. After a failure, start no further change, wait for the running ones, then raise it."""
 
         def checked(change: FunctionChange) -> None:
             self._stop.check()
@@ -128,29 +129,29 @@ class Deployment:
 
 
 def _put_back(changes: Sequence[FunctionChange]) -> tuple[str, ...]:
-    """Undo what was done, aliases first; return what could not be."""
+    """Roll the functions back, aliases first, and return one message for each step that failed."""
     problems: list[str] = []
     touched = [each for each in changes if each.touched]
     for undo in (FunctionChange.put_back_alias, FunctionChange.put_back_latest):
         for change in touched:
-            # A request to stop must not interrupt this.
+            # A requested stop must not interrupt the rollback.
             change.stop = Cancellation()
             try:
                 undo(change)
             except LaminaError as error:
-                problems.append(f"`{change.name}` could not be put back: {error}")
+                problems.append(f"`{change.name}` could not be rolled back: {error}")
     return tuple(problems)
 
 
 def _undone(
     error: LaminaError, problems: Sequence[str], changes: Sequence[FunctionChange]
 ) -> DeployError | StoppedError:
-    """Return *error* with what was put back, and what was not."""
+    """Return *error* with the result of the rollback added to its message."""
     kind = type(error) if isinstance(error, DeployError | StoppedError) else DeployError
     if problems:
-        return kind("\n  ".join((f"{error}; not everything could be put back", *problems)), hint=error.hint)
+        return kind("\n  ".join((f"{error}; some functions could not be rolled back", *problems)), hint=error.hint)
     touched = any(each.touched for each in changes)
-    outcome = "everything was put back: functions and aliases are as they were" if touched else "nothing was changed"
+    outcome = "all functions and aliases were rolled back" if touched else "nothing was changed"
     if doubtful := [f"`{each.name}`" for each in changes if each.doubtful]:
-        outcome += f", though {' and '.join(doubtful)} may have been made"
+        outcome += f", but {' and '.join(doubtful)} may have been created"
     return kind(f"{error}; {outcome}", hint=error.hint)

@@ -1,8 +1,8 @@
 """
-Send the code of functions: in the call that takes it, or through the bucket.
+Send the code of functions to Lambda, inside the API call or through the bucket.
 
-Code that is too large for a call goes through the bucket, and so does code that several functions get: it is sent once, and Lambda
-takes it from there for each of them.
+Code that is too large for an API call goes through the bucket. So does code that several functions share: lamina uploads it once, and
+Lambda copies it from the bucket for each function.
 """
 
 from __future__ import annotations
@@ -20,19 +20,23 @@ if TYPE_CHECKING:
 
 
 class CodeUploader:
-    """Sends zips to where Lambda takes them from. Methods may be called from several threads at once, for different zips."""
+    """Uploads function packages. Methods may be called from several threads at once, for different packages."""
 
     def __init__(self, bucket: Bucket | None, *, direct_bytes: int, shared: Collection[str] = frozenset()) -> None:
-        """Send in calls what has up to *direct_bytes* and whose SHA-256 is not in *shared*; everything, without a bucket."""
+        """
+        Use *bucket* for code larger than *direct_bytes* and for code with a SHA-256 in *shared*.
+
+        Other code is sent inside the API call. Without a bucket, all code is.
+        """
         self._bucket = bucket
         self._direct_bytes = direct_bytes
         self._shared = shared
 
     def upload(self, path: Path) -> int:
         """
-        Store the zip at *path* in the bucket, unless a call carries it, and return how many bytes were sent.
+        Upload the zip at *path* to the bucket, unless it is sent inside the API call.
 
-        Raises AwsError and its kinds.
+        Return the number of bytes uploaded, which is 0 if the bucket already has the zip. Raises `AwsError`.
         """
         sha256, size = file_sha256(path), path.stat().st_size
         bucket = self._bucket_for(path, sha256)
@@ -42,7 +46,7 @@ class CodeUploader:
             return size if bucket.write(bucket.keys.package(sha256), file, sha256=sha256) else 0
 
     def code(self, path: Path) -> Zip | S3Code:
-        """Return the zip at *path* as a call names it; where it goes through the bucket, it has to be there."""
+        """Return the argument for an API call with the zip at *path*. A zip that goes through the bucket must already be there."""
         sha256 = file_sha256(path)
         bucket = self._bucket_for(path, sha256)
         if bucket is None:
@@ -50,7 +54,7 @@ class CodeUploader:
         return S3Code(bucket=bucket.name, key=bucket.keys.package(sha256))
 
     def sent_bytes(self, path: Path) -> int:
-        """Return how many bytes a call with the zip at *path* sends of it."""
+        """Return how many bytes of the zip at *path* an API call contains; 0 if the zip goes through the bucket."""
         code = self.code(path)
         return len(code.content) if isinstance(code, Zip) else 0
 

@@ -1,4 +1,4 @@
-"""Read ``[tool.lamina.deploy]``: what functions are called in AWS, and which alias their traffic comes through."""
+"""Read ``[tool.lamina.deploy]``: the names of functions in Lambda, and the alias that their traffic uses."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     from lamina.project.table import Table
 
 DEFAULT_ALIAS = "live"
-"""Moved where it exists, if no other is configured."""
+"""The alias to move if none is configured. It is moved where it exists, and never created."""
 _NAMES = ("service", "function")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeployConfig:
-    """The configuration of deploying."""
+    """The configuration in ``[tool.lamina.deploy]``."""
 
     function_name: str = "{service}-{function}"
-    """What a function is called in Lambda."""
+    """The template of a function's name in Lambda."""
     alias: str | None = None
-    """Moved to each new version, and made where it is missing. ``None``: ``live`` where it exists."""
+    """The alias to move to each new version, created if missing. ``None``: move ``live`` where it exists."""
 
     def name(self, service: str, function: str) -> str:
-        """Return what *function* of *service* is called in Lambda."""
+        """Return the name in Lambda of *function* of *service*."""
         return self.function_name.replace("{service}", service).replace("{function}", function)
 
     def check(self, service: str, functions: Iterable[str]) -> None:
-        """Raise DeployError naming everything that *functions* of *service* would be called, and that Lambda refuses."""
+        """Raise `DeployError` if Lambda would reject the name of one of the *functions* of *service*; the message lists all such names."""
         names = [self.name(service, function) for function in functions]
         if wrong := [f"`{name}`" for name in names if not fits("function-name", name)]:
             raise DeployError(
-                f"Lambda takes no function called {' or '.join(wrong)}",
-                hint="up to 64 letters, digits, `-` and `_`: `function-name` in `[tool.lamina.deploy]`",
+                f"Lambda does not accept {' or '.join(wrong)} as a function name",
+                hint="set `function-name` in `[tool.lamina.deploy]` to up to 64 letters, digits, `-` and `_`",
             )
 
 
 def load(project: Path) -> DeployConfig:
-    """Return the configuration of deploying *project*; raises InvalidConfigError with every mistake in it."""
+    """Return the deployment configuration of *project*. Raises `InvalidConfigError` listing every mistake in it."""
     mistakes: list[tuple[str, str]] = []
     file, table = config.section(project, "deploy", mistakes)
     found = DeployConfig(function_name=_function_name(table), alias=_alias(table))
@@ -60,12 +60,12 @@ def _function_name(table: Table) -> str:
     if value is None:
         return DeployConfig().function_name
     if "{function}" not in value:
-        table.complain("function-name", f"`{value}` would call all functions the same: it needs `{{function}}`")
+        table.complain("function-name", f"`{value}` gives all functions the same name; add `{{function}}` to it")
     return value
 
 
 def _alias(table: Table) -> str | None:
     value = table.string("alias")
     if value is not None and not fits("alias", value):
-        table.complain("alias", f"`{value}` is no alias's name")
+        table.complain("alias", f"`{value}` is not a valid alias name")
     return value

@@ -1,8 +1,8 @@
 """
-Change one function, step by step, and put it back. `lamina.aws.deploy.apply` decides when which step is taken.
+Change one function step by step, and roll it back. `lamina.aws.deploy.apply` decides when each step runs.
 
-A reply that got lost makes the SDK ask again, with a revision that its own change has outdated. So no step relies on what a call
-answers: what counts is what the function is afterwards.
+If a reply is lost, the SDK repeats the request with a revision that the first request has already outdated. So no step relies on the
+reply to a change: each step reads the function again and compares it with the planned state.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 _DEFAULT_SIZES = (128, 3)
-"""Lambda developer guide, "Create function": MB and seconds (read 2026-11-23)."""
+"""Lambda's default memory (MB) and timeout (seconds); Lambda developer guide, "Create function" (read 2026-11-23)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """How to wait for Lambda."""
+    """The polling intervals and the time limit for waiting until Lambda has completed a change."""
 
     poll_seconds: float = 0.05
-    """Before the second look; twice as long before each one after it."""
+    """The pause before the second poll; each later pause is twice as long, up to `longest_poll_seconds`."""
     longest_poll_seconds: float = 1.0
     limit_seconds: float = 300.0
     sleep: Callable[[float], None] = time.sleep
@@ -45,23 +45,23 @@ class Patience:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Creation:
-    """What a new function needs beside its code."""
+    """The settings that a new function needs in addition to its code."""
 
     role: str
-    """The ARN of the role that it runs as."""
+    """The ARN of the function's execution role."""
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Memory (MB) and timeout (seconds) by the service's name for the function; Lambda's own defaults for others."""
+    """Memory (MB) and timeout (seconds) by the function's name in the project; functions not listed have Lambda's defaults."""
 
 
 @dataclass(kw_only=True, slots=True)
 class FunctionChange:
-    """One function that is created or updated, and what was done to it so far, so that it can be put back."""
+    """The creation or update of one function, with the progress that a rollback needs."""
 
     functions: Functions
     action: CreateFunction | UpdateFunction
     package: Package
     directory: Path
-    """Where copies of the old code are kept."""
+    """The directory for copies of the old code."""
     uploader: CodeUploader
     creation: Creation | None
     patience: Patience
@@ -69,19 +69,19 @@ class FunctionChange:
     reporter: Reporter
     touched: bool = False
     doubtful: bool = False
-    """Whether the function may have been created, and no reply said so."""
+    """Whether the function may have been created although no reply confirmed it."""
     version: str | None = None
-    """The new version, once it is published."""
+    """The new version; ``None`` until it is published."""
     alias_touched: bool = False
     sent_bytes: int = 0
 
     @property
     def name(self) -> str:
-        """The function's, in Lambda."""
+        """The function's name in Lambda."""
         return self.action.desired.name
 
     def save_code(self) -> None:
-        """Have the old code here, and in the bucket if a call cannot take it back."""
+        """Download the function's old code, and upload it to the bucket if it is too large for an API call, so that it can be restored."""
         if isinstance(self.action, UpdateFunction) and self.action.brings_code:
             path = backup(self.directory, self.name)
             if not path.exists():
@@ -89,11 +89,11 @@ class FunctionChange:
             self.uploader.upload(path)
 
     def upload_code(self) -> None:
-        """Have the new code in the bucket, if it goes through the bucket."""
+        """Upload the new code to the bucket, unless it is sent inside the API call."""
         self.sent_bytes += self.uploader.upload(self.package.path)
 
     def change_latest(self) -> None:
-        """Create the function, or bring ``$LATEST`` through all states of the plan."""
+        """Create the function, or change ``$LATEST`` to each state of the plan in turn."""
         match self.action:
             case CreateFunction() as action:
                 self._create(action)
@@ -104,7 +104,7 @@ class FunctionChange:
     def _create(self, action: CreateFunction) -> None:
         desired, creation = action.desired, self.creation
         if creation is None:
-            raise DeployError(f"There is no role to make function `{self.name}` with", hint="--role ARN")
+            raise DeployError(f"creating function `{self.name}` requires an execution role", hint="pass `--role ARN`")
         memory, timeout = creation.sizes.get(desired.function, _DEFAULT_SIZES)
         new = NewFunction(
             name=self.name,
@@ -116,8 +116,8 @@ class FunctionChange:
             timeout_seconds=timeout,
         )
         try:
-            # One that exists by now is ours where the reply got lost, and the SDK asked again; or somebody else has just created it.
-            # So it is ours to delete only where the reply says that it was created.
+            # "The function exists" has two causes: the first reply was lost and the SDK repeated the request, or someone else has just
+            # created the function. So a rollback deletes the function only if the reply confirms that it was created.
             self.touched = self.functions.create(new)
         except (UnavailableError, UnreachableError):
             self.doubtful = True
@@ -135,7 +135,7 @@ class FunctionChange:
             current = self._go(current, state, self.package.path)
 
     def _go(self, current: FunctionState, state: LatestState, code: Path) -> FunctionState:
-        """Bring ``$LATEST`` from *current* to *state*, which differs in code or in settings, and wait for it."""
+        """Change ``$LATEST`` from *current* to *state*, which differs in code or in settings, and wait until the change is complete."""
         self.stop.check()
         revision = current.revision
         if (current.code_sha256, current.architecture) != (state.code_sha256, state.architecture):
@@ -146,7 +146,7 @@ class FunctionChange:
         return self._expect(self._settled(), state)
 
     def publish(self) -> None:
-        """Publish what ``$LATEST`` is, and make sure that it is what was planned: nothing else may get traffic."""
+        """Publish ``$LATEST`` as a version. Raises `ChangedMeanwhileError` if its code or settings are not the planned ones."""
         if self.action.alias is None:
             return
         final = self.action.final
@@ -161,7 +161,7 @@ class FunctionChange:
         self.version = version
 
     def move_alias(self) -> None:
-        """Point the alias to the new version, and make it where it is missing."""
+        """Point the alias to the new version; create the alias if it is missing."""
         alias, version = self.action.alias, self.version
         if alias is None or version is None:
             return
@@ -178,7 +178,8 @@ class FunctionChange:
                 raise
         if not self._points(alias, version):
             raise ChangedMeanwhileError(
-                f"Somebody else moved alias `{alias}` of function `{self.name}` at the same time", hint="run again"
+                f"alias `{alias}` of function `{self.name}` was moved by someone else during the deployment",
+                hint="run `lamina deploy` again",
             )
 
     def _points(self, alias: str, version: str) -> bool:
@@ -186,7 +187,7 @@ class FunctionChange:
         return found is not None and found.version == version
 
     def put_back_alias(self) -> None:
-        """Point the alias to the old version again, or delete it, unless somebody else has moved it."""
+        """Point the alias to the old version, or delete an alias that was created. An alias that someone else has moved is not changed."""
         action = self.action
         if not self.alias_touched or not isinstance(action, UpdateFunction) or action.alias is None:
             return
@@ -199,7 +200,11 @@ class FunctionChange:
             self.functions.move_alias(self.name, action.alias, before.version, revision=now.revision)
 
     def put_back_latest(self) -> None:
-        """Bring ``$LATEST`` back the same way, because every state on it fits; delete a function that was created."""
+        """
+        Restore ``$LATEST`` through the same states in reverse, or delete a function that was created.
+
+        Each of these states is within Lambda's size limit. Raises `ChangedMeanwhileError` if someone else has changed the function.
+        """
         if isinstance(self.action, CreateFunction):
             self.functions.delete(self.name)
             return
@@ -210,22 +215,22 @@ class FunctionChange:
             current = self._go(current, state, backup(self.directory, self.name))
 
     def _rested(self) -> FunctionState | None:
-        """Return the function once no change is under way, whether the last one failed or not."""
+        """Wait until no change is in progress, and return the function, even if the last change failed."""
         try:
             return self._settled()
         except DeployError:
             return self.functions.get(self.name)
 
     def _settled(self, version: str = LATEST) -> FunctionState | None:
-        """Return a version of the function once no change of it is under way."""
+        """Wait until no change is in progress, and return the function's *version*. Raises `DeployError` if the change failed or timed out."""
         patience = self.patience
         pause = patience.poll_seconds
         deadline = patience.clock() + patience.limit_seconds
         while (found := self.functions.get(self.name, version)) is not None and found.busy:
             if patience.clock() > deadline:
                 raise DeployError(
-                    f"Function `{self.name}` is still being changed after {patience.limit_seconds:.0f} s",
-                    hint="look at its state in the console, and run again",
+                    f"function `{self.name}` is still being changed after {patience.limit_seconds:.0f} s",
+                    hint="check the function's state in the Lambda console, then run `lamina deploy` again",
                 )
             self.stop.check()
             patience.sleep(pause)
@@ -236,10 +241,13 @@ class FunctionChange:
         return found
 
     def _expect(self, found: FunctionState | None, state: LatestState) -> FunctionState:
-        """Return what was *found* if that is *state*; raises ChangedMeanwhileError otherwise."""
+        """Return *found* if its state is *state*; raise `ChangedMeanwhileError` otherwise."""
         if found is None or LatestState.of(found) != state:
             raise self._changed()
         return found
 
     def _changed(self) -> ChangedMeanwhileError:
-        return ChangedMeanwhileError(f"Somebody else changed function `{self.name}` at the same time", hint="run again")
+        return ChangedMeanwhileError(
+            f"function `{self.name}` was changed by someone else during the deployment",
+            hint="run `lamina deploy` again",
+        )

@@ -1,16 +1,17 @@
 """
-Decide how a function comes to its new code and layers. Pure: nothing here has a client.
+Plan how a function receives its new code and layers. This module calls no AWS API.
 
-Lambda changes code and configuration in two calls, and refuses either where the function with its layers would then exceed the
-limit. In between `$LATEST` is neither the old function nor the new one. So the updates come in the first of these orders that fits:
+Lambda changes code and configuration in two calls. It rejects a call after which the function with its layers would exceed the size
+limit. Between the two calls, `$LATEST` is a mixture of old and new. So the updates are made in the first of these orders that fits:
 
-1. layers, then code: the old code with the new layers is the mixture that mostly works;
-2. code, then layers: where the old code, still with its dependencies inside, has no room for the new layers;
-3. no layers, code, layers: fits always, because each state holds no more than the old function or the new one.
+1. layers, then code: the old code mostly works with the new layers.
+2. code, then layers: the old code still contains its dependencies and leaves no room for the new layers.
+3. no layers, code, layers: this order always fits, because no state is larger than the old function or the new one.
 
-Sizes that are not known, such as those of layers of others, count as too large, unless the order only makes smaller what fits as it is.
+An unknown size, such as that of layers from other publishers, counts as too large. The exception is an order in which the mixture is
+certainly no larger than the old function or the new one.
 
-Traffic through an alias sees none of this: a version of a function never changes, and the alias moves to one that is complete.
+Traffic through an alias never reaches the mixture: a version is immutable, and the alias moves to the new version when it is complete.
 """
 
 from __future__ import annotations
@@ -26,30 +27,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DesiredLayerVersion:
-    """A layer that a function is to have."""
+    """A layer version that a function should use."""
 
     layer: str
-    """Its ARN without version."""
+    """The layer's ARN without version."""
     arn: str | None
-    """Of the version; ``None`` as long as that is not published."""
+    """The layer version's ARN; ``None`` until the version is published."""
     unzipped_bytes: int
 
     @property
     def reference(self) -> str:
-        """The version's ARN, or words for the one to come."""
+        """The layer version's ARN, or a placeholder until the version is published."""
         return self.arn if self.arn is not None else f"{self.layer}:(new)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DesiredFunction:
-    """A function as it is to be."""
+    """The state that a function should have after the deployment."""
 
     function: str
-    """The service's name for it."""
+    """The function's name in the project's configuration."""
     name: str
-    """In Lambda."""
+    """The function's name in Lambda."""
     code_sha256: str
-    """As Lambda says it: base64."""
+    """The SHA-256 of the zipped code, in base64 as Lambda reports it."""
     zipped_bytes: int
     unzipped_bytes: int
     layers: tuple[DesiredLayerVersion, ...]
@@ -57,19 +58,19 @@ class DesiredFunction:
     runtime: str
     architecture: str
     own_layers: frozenset[str] = frozenset()
-    """ARNs, without version, of all layers of the service: those that the function is not to have are detached."""
+    """ARNs, without version, of all layers of the service. Those that are not in `layers` are detached from the function."""
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The layer versions that it is to have of the service."""
+        """The service's layer versions that the function should use, as ARNs or placeholders."""
         return tuple(layer.reference for layer in self.layers)
 
     def state(self, settings: Settings) -> LatestState:
-        """Return how ``$LATEST`` is to be, with these *settings*."""
+        """Return the desired state of ``$LATEST``, with these *settings*."""
         return LatestState(code_sha256=self.code_sha256, architecture=self.architecture, settings=settings)
 
     def layers_unzipped_bytes(self, latest: FunctionState) -> int | None:
-        """Return the size of all layers that it is to have; ``None`` where *latest* has layers of others, which it keeps."""
+        """Return the unzipped bytes of all desired layers; ``None`` if *latest* also has layers of other services, which stay attached."""
         if attach((), latest.settings.layers, self.own_layers):
             return None
         return sum(layer.unzipped_bytes for layer in self.layers)
@@ -77,16 +78,16 @@ class DesiredFunction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What AWS holds of a function."""
+    """The current state of a function in AWS."""
 
     latest: FunctionState
     alias: AliasState | None = None
     pointed: FunctionState | None = None
     """The version that the alias points to."""
     code_unzipped_bytes: int | None = None
-    """Of the code of ``$LATEST``; ``None`` where that is not known."""
+    """The unzipped size of the code of ``$LATEST``; ``None`` if unknown."""
     layers_unzipped_bytes: int | None = None
-    """Of the layers of ``$LATEST``; ``None`` where that is not known."""
+    """The unzipped size of all layers of ``$LATEST``; ``None`` if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +107,7 @@ class UpdateSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DetachLayers:
-    """Take the service's layers away from ``$LATEST`` for a moment, because nothing else fits."""
+    """Detach the service's layers from ``$LATEST`` until the code is updated, because no other order fits the size limit."""
 
     settings: Settings
 
@@ -116,7 +117,7 @@ Update = UpdateCode | UpdateSettings | DetachLayers
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeepFunction:
-    """The function is what it should be."""
+    """Leave a function unchanged that already has the desired state."""
 
     desired: DesiredFunction
     reason: str
@@ -126,7 +127,7 @@ class KeepFunction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CreateFunction:
-    """There is no such function, and it may be made."""
+    """Create a function that does not exist."""
 
     desired: DesiredFunction
     reason: str
@@ -136,41 +137,41 @@ class CreateFunction:
 
     @property
     def settings(self) -> Settings:
-        """What it has from the start."""
+        """The layers, handler and runtime of the new function."""
         return _settings(self.desired, ())
 
     @property
     def final(self) -> LatestState:
-        """What ``$LATEST`` is in the end."""
+        """The state of ``$LATEST`` after the deployment."""
         return self.desired.state(self.settings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateFunction:
-    """The function is to become another."""
+    """Update a function that exists."""
 
     desired: DesiredFunction
     found: Found
     reason: str
     updates: tuple[Update, ...]
-    """Of ``$LATEST``, in this order."""
+    """The updates of ``$LATEST``, in this order."""
     settings: Settings
-    """What ``$LATEST`` has in the end."""
+    """The settings of ``$LATEST`` after all updates."""
     alias: str | None
-    """To be moved to a new version, and made where it is missing."""
+    """The alias to move to the new version, created if missing; ``None`` if no version is published."""
     window: str | None
-    """What callers of ``$LATEST`` see for some seconds."""
+    """A sentence about what callers of ``$LATEST`` see between the updates; ``None`` if there is only one update."""
     is_change: ClassVar = True
 
     @property
     def brings_code(self) -> bool:
-        """Whether the function gets code: another one, or its own for another architecture."""
+        """Whether code is uploaded: the code changed, or the same code is deployed for another architecture."""
         latest, desired = self.found.latest, self.desired
         return (latest.code_sha256, latest.architecture) != (desired.code_sha256, desired.architecture)
 
     @property
     def final(self) -> LatestState:
-        """What ``$LATEST`` is in the end."""
+        """The state of ``$LATEST`` after the deployment."""
         return self.desired.state(self.settings)
 
 
@@ -179,7 +180,7 @@ Action = KeepFunction | CreateFunction | UpdateFunction
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatestState:
-    """What decides how ``$LATEST`` behaves."""
+    """The properties that decide how ``$LATEST`` behaves."""
 
     code_sha256: str
     architecture: str
@@ -187,15 +188,15 @@ class LatestState:
 
     @classmethod
     def of(cls, function: FunctionState) -> LatestState:
-        """Return what *function* is."""
+        """Return the state of *function*."""
         return cls(code_sha256=function.code_sha256, architecture=function.architecture, settings=function.settings)
 
 
 def states(action: UpdateFunction) -> tuple[LatestState, ...]:
     """
-    Return every state that ``$LATEST`` goes through, from the one that was found to the desired one.
+    Return every state of ``$LATEST`` during the deployment, from the current one to the desired one.
 
-    Each of them fits, so the way back is the same way.
+    Each state is within the size limit, so a rollback uses the same states in reverse.
     """
     found = [LatestState.of(action.found.latest)]
     for update in action.updates:
@@ -212,13 +213,13 @@ def states(action: UpdateFunction) -> tuple[LatestState, ...]:
 
 def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, default_alias: str, limit: int) -> Action:
     """
-    Return what has to happen so that a function is as *desired*, given what was *found*.
+    Return the action that changes a function from its current state *found* to *desired*; *found* is ``None`` if it does not exist.
 
-    *alias* is the configured one; without it, *default_alias* counts where it exists, which is then in *found*.
-    *limit* is how many bytes a function may have unzipped with its layers.
+    *alias* is the configured alias. Without one, *default_alias* is moved if the function has it.
+    *limit* is Lambda's limit for a function with its layers, in unzipped bytes.
     """
     if found is None:
-        return CreateFunction(desired=desired, reason="there is no such function", alias=alias)
+        return CreateFunction(desired=desired, reason="the function does not exist", alias=alias)
     moved = alias if alias is not None else default_alias if found.alias is not None else None
     settings = _settings(desired, found.latest.settings.layers)
     code = _code_reason(desired, found.latest)
@@ -242,9 +243,9 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
 
 def attach(layers: Sequence[str], present: Sequence[str], own: Collection[str]) -> tuple[str, ...]:
     """
-    Return the ARNs of all layers that a function is to have: the service's *layers*, and those of others as they are.
+    Return the ARNs of all layers that a function should have: the service's *layers*, and *present* layers of other services unchanged.
 
-    *own* are the service's layers without version. Its layers come where the first of them was.
+    *own* are the ARNs, without version, of the service's layers. They are inserted where the first of them was, or at the end.
     """
     ours = [number for number, arn in enumerate(present) if unversioned(arn) in own]
     first = ours[0] if ours else len(present)
@@ -256,18 +257,18 @@ def attach(layers: Sequence[str], present: Sequence[str], own: Collection[str]) 
 def order(
     desired: DesiredFunction, found: Found, settings: Settings, *, code: bool, configuration: bool, limit: int
 ) -> tuple[Update, ...]:
-    """Return the updates that are needed, in the first order that never exceeds *limit* as far as sizes are known."""
+    """Return the necessary updates in the first order that is certain not to exceed *limit* bytes."""
     update_code = UpdateCode(code_sha256=desired.code_sha256, architecture=desired.architecture)
     update_settings = UpdateSettings(settings=settings)
     if not (code and configuration):
         return (*((update_code,) if code else ()), *((update_settings,) if configuration else ()))
     old_code, new_code = found.code_unzipped_bytes, desired.unzipped_bytes
-    # Whatever the layers have, the function fits as it is, and has to fit as it is desired.
+    # The old function fits, and the new one must fit. So a mixture with the smaller code fits, even if the layers' size is unknown.
     if _fits(old_code, desired.layers_unzipped_bytes(found.latest), limit) or _within(old_code, new_code):
         return (update_settings, update_code)
     if _fits(new_code, found.layers_unzipped_bytes, limit) or _within(new_code, old_code):
         return (update_code, update_settings)
-    # Handler and runtime stay with the old code until the new one is there.
+    # The old code keeps its handler and runtime until the new code is deployed.
     bare = replace(found.latest.settings, layers=attach((), found.latest.settings.layers, desired.own_layers))
     return (DetachLayers(settings=bare), update_code, update_settings)
 
@@ -312,7 +313,7 @@ def _alias_reason(alias: str, found: Found, desired: DesiredFunction, settings: 
 
 
 def _window(updates: Sequence[Update], found: Found, alias: str | None) -> str | None:
-    """Say what callers of ``$LATEST`` see between the updates; nobody does where there is one update only."""
+    """Describe what callers of ``$LATEST`` see between the updates; return ``None`` if there is only one update."""
     match [type(update) for update in updates]:
         case [first, _] if first is UpdateSettings:
             mixture = "runs the old code with the new layers"
@@ -323,5 +324,5 @@ def _window(updates: Sequence[Update], found: Found, alias: str | None) -> str |
         case _:
             return None
     through = found.alias is not None and found.alias.version != LATEST and alias is not None
-    who = f"{LATEST}, not alias `{alias}`," if through else f"{LATEST}, and with it all traffic that names no version,"
-    return f"for the seconds between the updates {who} {mixture}"
+    who = f"callers of alias `{alias}` are not affected" if through else "this affects every call that names no version"
+    return f"for some seconds between the updates, {LATEST} {mixture}; {who}"

@@ -1,4 +1,4 @@
-"""Word plans for functions, and what became of them, for people and programs. Pure."""
+"""Format deployment plans and results as text and as JSON values. This module calls no AWS API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[str]:
-    """Yield the lines that say what is to happen in *account*; functions that stay as they are share one."""
+    """Yield the lines that describe the plan for *account*; all unchanged functions share one line."""
     kept = [step.action.desired.name for step in steps if isinstance(step.action, KeepFunction)]
     if kept:
         named = kept[0] if len(kept) == 1 else f"{kept[0]} and {len(kept) - 1} more"
@@ -60,7 +60,7 @@ def _word(update: Update, present: Settings) -> str:
         case UpdateCode():
             return "code"
         case UpdateSettings():
-            # One call changes handler and runtime, too, and maybe nothing but these.
+            # The same call changes handler and runtime; the layers may be unchanged.
             return "layers" if update.settings.layers != present.layers else "settings"
         case DetachLayers():
             return "no layers"
@@ -69,12 +69,12 @@ def _word(update: Update, present: Settings) -> str:
 
 
 def planned_rows(steps: Sequence[FunctionStep], account: Account) -> list[dict[str, object]]:
-    """Return the plan as the plain values of a JSON document."""
+    """Return the plan as JSON values, one row for each function."""
     return [_row(step, account) for step in steps]
 
 
 def deployed_rows(deployed: Sequence[DeployOutcome], account: Account) -> list[dict[str, object]]:
-    """Return what was done as the plain values of a JSON document."""
+    """Return the results as JSON values, one row for each function."""
     return [
         _row(each.step, account) | {"function_version": each.version, "sent_bytes": each.sent_bytes}
         for each in deployed
@@ -114,12 +114,12 @@ def _row(step: FunctionStep, account: Account) -> dict[str, object]:
 
 
 def migration(steps: Sequence[FunctionStep], *, limit: int) -> Iterator[str]:
-    """Yield, as Markdown, how functions come from zips with everything inside to layers, by lamina and by other tools."""
+    """Yield a Markdown guide for moving functions from zips that contain their dependencies to layers, with lamina or with other tools."""
     moving = [step.action for step in steps if isinstance(step.action, UpdateFunction) and step.action.updates]
     if not moving:
-        yield "Nothing is to be moved: every function has its code and layers, or does not exist yet."
+        yield "Nothing to migrate: every function already has its code and layers, or does not exist yet."
         return
-    yield "| function | present code, unzipped | new layers | together | of the limit |"
+    yield "| function | current code, unzipped | new layers, unzipped | total | share of the limit |"
     yield "| --- | --: | --: | --: | --: |"
     tight = []
     for action in moving:
@@ -130,11 +130,11 @@ def migration(steps: Sequence[FunctionStep], *, limit: int) -> Iterator[str]:
         share = "unknown" if together is None else f"{together / limit:.0%}"
         yield f"| {action.desired.name} | {_bytes(code)} | {_bytes(layers)} | {_bytes(together)} | {share} |"
     yield ""
-    yield f"The limit is {limit:,} bytes for a function with all its layers. Lambda checks it at every single call."
+    yield f"Lambda limits a function with all its layers to {limit:,} bytes unzipped, and checks the limit in every API call."
     yield ""
     yield "## With lamina"
     yield ""
-    yield "`lamina deploy` takes these steps for each function, and puts everything back if one of them fails:"
+    yield "`lamina deploy` makes these changes to each function, and rolls all functions back if a change fails:"
     yield ""
     for action in moving:
         yield f"- {action.desired.name}: {_doing(action)}"
@@ -147,26 +147,26 @@ def migration(steps: Sequence[FunctionStep], *, limit: int) -> Iterator[str]:
 def _elsewhere(tight: Sequence[UpdateFunction]) -> Iterator[str]:
     yield "## With CloudFormation, SAM, CDK or Terraform"
     yield ""
-    yield "They change layers before code, so for a moment every function has its present code and the new layers."
+    yield "These tools change layers before code, so each function briefly has its current code and the new layers."
     yield ""
     if not tight:
-        yield "That fits for every function, so one deployment with the new code and the layers does it."
+        yield "This is within the limit for every function, so one deployment with the new code and the layers is enough."
         return
-    yield f"That does not fit, or is not known to, for: {', '.join(f'`{action.desired.name}`' for action in tight)}"
+    yield f"This exceeds the limit, or the size is unknown, for: {', '.join(f'`{action.desired.name}`' for action in tight)}"
     yield ""
-    yield "Two deployments do it:"
+    yield "Change these functions in two deployments:"
     yield ""
-    yield "1. The new code without layers. A function cannot import its dependencies now, so its traffic has to come through an"
-    yield "   alias that stays on the present version:"
-    yield "   - CloudFormation, SAM, CDK: the new `Code`, no `Layers`, and the alias's `FunctionVersion` as it is (no `AutoPublishAlias`)"
-    yield "   - Terraform: the new `filename` and `source_code_hash`, `layers = []`, `publish = false`"
-    yield "2. The layers, a version, and the alias:"
-    yield "   - CloudFormation, SAM, CDK: `Layers`, a new `AWS::Lambda::Version`, and the alias's `FunctionVersion` pointing to it"
-    yield '   - Terraform: `layers = ["arn:…"]`, `publish = true`, and the alias\'s `function_version`'
+    yield "1. Deploy the new code without layers. Until the second deployment, the new code cannot import its dependencies, so"
+    yield "   traffic must go through an alias that stays on the current version:"
+    yield "   - CloudFormation, SAM, CDK: set the new `Code`, remove `Layers`, and leave the alias's `FunctionVersion` unchanged (no `AutoPublishAlias`)"
+    yield "   - Terraform: set the new `filename` and `source_code_hash`, `layers = []`, `publish = false`"
+    yield "2. Attach the layers, publish a version, and move the alias:"
+    yield "   - CloudFormation, SAM, CDK: set `Layers`, add an `AWS::Lambda::Version`, and point the alias's `FunctionVersion` to it"
+    yield '   - Terraform: set `layers = ["arn:…"]`, `publish = true`, and the alias\'s `function_version`'
     if without := [action.desired.name for action in tight if action.found.alias is None]:
         yield ""
-        yield f"No alias was found for {', '.join(f'`{name}`' for name in without)}: its callers would see errors between the two"
-        yield "deployments. Make one and let them call it first; or run `lamina deploy`, where that time is seconds."
+        yield f"No alias was found for {', '.join(f'`{name}`' for name in without)}, so callers would see errors between the two"
+        yield "deployments. First create an alias and let callers use it; or run `lamina deploy`, which needs only some seconds."
 
 
 def _bytes(size: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Deploy the functions of one service to every account and region that is configured: plan everywhere, then apply everywhere."""
+"""Deploy the functions of one service to all configured accounts and regions: plan every destination, then apply every plan."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def load(project: Path) -> tuple[PublishConfig, DeployConfig]:
-    """Return how *project* is published and deployed; raises InvalidConfigError with every mistake in either."""
+    """Return the publishing and deployment configuration of *project*. Raises `InvalidConfigError` listing every mistake in both."""
     try:
         publishing = publishconfig.load(project)
     except InvalidConfigError as error:
@@ -52,27 +52,31 @@ def load(project: Path) -> tuple[PublishConfig, DeployConfig]:
 
 
 def select(built: Build, names: Sequence[str]) -> Build:
-    """Return *built* with the packages of the functions *names* only, or of all if there are none; raises ConfigError."""
+    """Return *built* with only the packages of the functions *names*, or of all functions if *names* is empty. Raises `ConfigError`."""
     known = [package.name for package in built.packages]
     if unknown := [f"`{name}`{did_you_mean(name, known)}" for name in names if name not in known]:
-        raise ConfigError(f"The service has no function {', '.join(unknown)}")
+        raise ConfigError(f"the service has no function {', '.join(unknown)}")
     return replace(built, packages=tuple(each for each in built.packages if not names or each.name in names))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceDeployment:
-    """The functions of one service, and how they are to be deployed."""
+    """The functions of one service, with the settings for deploying them."""
 
     build: Build
     layers: tuple[DesiredLayer, ...]
     config: DeployConfig
     creation: Creation | None
     directory: Path
-    """For copies of the functions' old code."""
+    """The directory for copies of the functions' old code."""
     reporter: Reporter = SILENT
 
     def plan(self, jobs: Sequence[LayerJob], destinations: Sequence[Destination], *, create: bool) -> ServicePlan:
-        """Return the plan for all *destinations*; with *create*, functions may be missing. Raises as both `survey` functions do."""
+        """
+        Return the plan for all *destinations*. With *create*, functions that do not exist are created.
+
+        Raises the errors of `lamina.aws.publish.survey.survey` and `lamina.aws.deploy.survey.survey`.
+        """
         layer_steps = survey_layers(jobs, destinations)
 
         def plan_destination(destination: Destination) -> tuple[FunctionStep, ...]:
@@ -95,17 +99,17 @@ class ServiceDeployment:
         return ServicePlan(deployment=self, layers=layer_steps, functions=everywhere(plan_destination, destinations))
 
     def desired(self, destination: Destination, versions: Mapping[str, str]) -> tuple[DesiredFunction, ...]:
-        """Return how the functions are to be in *destination*, with those *versions* of layers that are published."""
+        """Return the desired functions in *destination*; *versions* maps the name of each published layer to its version's ARN."""
         return desired_functions(self.build, self.layers, versions, self.config, destination.services.account)
 
     def directory_of(self, destination: Destination) -> Path:
-        """Return where the copies of old code in *destination* are kept."""
+        """Return the directory for copies of the old code in *destination*."""
         return self.directory / destination.services.account.id / destination.services.account.region
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServicePlan:
-    """What is to happen to the layers and functions of a service."""
+    """The planned changes to the layers and functions of a service."""
 
     deployment: ServiceDeployment
     layers: tuple[LayerStep, ...]
@@ -113,12 +117,12 @@ class ServicePlan:
 
     @property
     def is_change(self) -> bool:
-        """Whether anything would be done."""
+        """Whether the plan changes anything."""
         functions = (step.action.is_change for steps in self.functions.values() for step in steps)
         return any(functions) or any(step.action.is_change for step in self.layers)
 
     def document(self) -> dict[str, object]:
-        """Return the plan as the plain values of a JSON document."""
+        """Return the plan as the values of a JSON document."""
         rows = [
             row
             for destination, steps in self.functions.items()
@@ -127,7 +131,7 @@ class ServicePlan:
         return report.plan_document(self.deployment.build.service, self.layers) | {"functions": rows}
 
     def apply(self) -> ServiceOutcome:
-        """Publish the layers and deploy the functions; raises as `lamina.aws.publish.apply.apply` and `Deployment.run` do."""
+        """Publish the layers, then deploy the functions. Raises the errors of `lamina.aws.publish.apply.apply` and `Deployment.run`."""
         published = apply(self.layers, reporter=self.deployment.reporter)
 
         def deploy(destination: Destination) -> tuple[DeployOutcome, ...]:
@@ -152,14 +156,14 @@ class ServicePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceOutcome:
-    """What became of the layers and functions of a service."""
+    """The results of publishing a service's layers and deploying its functions."""
 
     service: str
     layers: tuple[Published, ...]
     functions: Mapping[Destination, tuple[DeployOutcome, ...]]
 
     def document(self) -> dict[str, object]:
-        """Return what was done as the plain values of a JSON document."""
+        """Return the results as the values of a JSON document."""
         rows = [
             row
             for destination, each in self.functions.items()

@@ -1,4 +1,4 @@
-"""Look at what AWS holds of a service's functions, and plan what becomes of each. Only reads."""
+"""Read the current state of a service's functions in AWS, and plan the change of each. This module changes nothing in AWS."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FunctionStep:
-    """What is to happen to one function, and the package that it is to have."""
+    """The planned action for one function, with the function's new package."""
 
     package: Package
     action: Action
 
 
 def layer_arn(account: Account, name: str) -> str:
-    """Return the ARN, without version, of the layer *name*."""
+    """Return the ARN, without version, of the layer *name* in *account*."""
     return f"arn:{account.partition}:lambda:{account.region}:{account.id}:layer:{name}"
 
 
@@ -49,9 +49,9 @@ def desired_functions(
     build: Build, layers: Sequence[DesiredLayer], versions: Mapping[str, str], config: DeployConfig, account: Account
 ) -> tuple[DesiredFunction, ...]:
     """
-    Return how every function of *build* is to be in *account*.
+    Return the desired state in *account* of every function of *build*.
 
-    *layers* are those of the build; *versions* maps a layer's name in Lambda to the ARN of its version, where that is published.
+    *layers* are the build's layers. *versions* maps the name in Lambda of each published layer to the ARN of its version.
     """
     known = {
         each.layer.name: DesiredLayerVersion(
@@ -89,9 +89,10 @@ def survey(
     has_bucket: bool,
 ) -> tuple[FunctionStep, ...]:
     """
-    Return the plan for the *desired* functions, in their order; the old code is kept in *directory* where sizes decide.
+    Return the plan for the *desired* functions, in their order.
 
-    Raises DeployError with everything that cannot be deployed as things are, and AwsError and its kinds.
+    The old code is downloaded to *directory* if its size decides the order of updates. Raises `AwsError` if a call fails, and
+    `DeployError` listing every problem that prevents the deployment.
     """
     steps = []
     for each in desired:
@@ -101,15 +102,14 @@ def survey(
     mistakes = [mistake for step in steps for mistake in _mistakes(step.action, has_bucket=has_bucket)]
     absent = [step.action.desired.name for step in steps if isinstance(step.action, CreateFunction)]
     if absent and not create:
-        mistakes.append(f"there is no function {', '.join(f'`{name}`' for name in absent)}")
+        mistakes.append(f"function not found in Lambda: {', '.join(f'`{name}`' for name in absent)}")
     if mistakes:
-        text = "\n  ".join((f"{len(mistakes)} things keep this from being deployed", *mistakes))
+        text = "\n  ".join((f"{len(mistakes)} problems prevent the deployment", *mistakes))
         raise DeployError(
-            mistakes[0][0].upper() + mistakes[0][1:] if len(mistakes) == 1 else text,
-            hint="functions are made with --create --role ARN; what they are called: `function-name` in "
-            "`[tool.lamina.deploy]`"
+            mistakes[0] if len(mistakes) == 1 else text,
+            hint="create missing functions with `--create --role ARN`, or set `function-name` in `[tool.lamina.deploy]`"
             if absent and not create
-            else "nothing was changed",
+            else "resolve this, then run `lamina deploy` again; nothing was changed",
         )
     return tuple(steps)
 
@@ -117,7 +117,7 @@ def survey(
 def replan(
     steps: Sequence[FunctionStep], desired: Sequence[DesiredFunction], *, config: DeployConfig
 ) -> tuple[FunctionStep, ...]:
-    """Return the plan of *steps* for what is *desired* now that the layers are published; nothing is looked at again."""
+    """Return *steps*, planned again for *desired* now that the layers are published. The functions are not read again."""
     limit = quotas().unzipped_bytes
     found = [step.action.found if isinstance(step.action, UpdateFunction) else None for step in steps]
     return tuple(
@@ -132,7 +132,7 @@ def replan(
 
 
 def backup(directory: Path, name: str) -> Path:
-    """Return where the old code of the function *name* is kept."""
+    """Return the path for the copy of the old code of the function *name*."""
     return directory / f"{name}.zip"
 
 
@@ -152,7 +152,7 @@ def _read_function(
         and latest.code_sha256 != desired.code_sha256
         and latest.settings.layers != desired.references
     ):
-        # Both are to change, so their sizes decide the order; and the old code is what a failure is mended with.
+        # Code and layers both change, so their sizes decide the order. A rollback needs the old code, too.
         code_bytes = _download(functions, latest, directory)
     return Found(
         latest=latest,
@@ -169,7 +169,7 @@ def _download(functions: Functions, latest: FunctionState, directory: Path) -> i
     try:
         return sum(member.size for member in members(path))
     except ArchiveError:
-        # Somebody else's zip need not be one that lamina would make; then its size stays unknown.
+        # Another tool may have created the zip in a form that lamina does not support. Its size is then unknown.
         return None
 
 
@@ -177,23 +177,23 @@ def _mistakes(action: Action, *, has_bucket: bool) -> Iterator[str]:
     desired, limits = action.desired, quotas()
     if desired.zipped_bytes > limits.direct_upload_bytes and not has_bucket:
         yield (
-            f"the package of `{desired.name}` has {desired.zipped_bytes:,} bytes, and a call takes "
-            f"{limits.direct_upload_bytes:,}: configure a `bucket` in `[tool.lamina.publish]`"
+            f"the package of `{desired.name}` has {desired.zipped_bytes:,} bytes, but an API call accepts at most "
+            f"{limits.direct_upload_bytes:,}: set `bucket` in `[tool.lamina.publish]`"
         )
     if not isinstance(action, UpdateFunction):
         return
     latest, alias = action.found.latest, action.found.alias
     if latest.is_image:
-        yield f"function `{desired.name}` is a container image, which has no layers"
+        yield f"function `{desired.name}` is a container image, which does not support layers"
     if len(action.settings.layers) > limits.layers:
         yield (
-            f"function `{desired.name}` would have {len(action.settings.layers)} layers with those of others, "
-            f"and Lambda takes {limits.layers}"
+            f"function `{desired.name}` would have {len(action.settings.layers)} layers, including those of other services, "
+            f"but Lambda allows {limits.layers}"
         )
     if alias is not None and alias.is_split:
-        yield f"alias `{alias.name}` of `{desired.name}` splits its traffic: end that first"
+        yield f"alias `{alias.name}` of `{desired.name}` splits its traffic: point it to one version first"
     if latest.code_bytes > limits.direct_upload_bytes and not has_bucket and latest.code_sha256 != desired.code_sha256:
         yield (
-            f"the present code of `{desired.name}` has {latest.code_bytes:,} bytes, and could be put back through a "
-            "bucket only: configure a `bucket` in `[tool.lamina.publish]`"
+            f"the current code of `{desired.name}` has {latest.code_bytes:,} bytes, so a rollback needs a bucket: "
+            "set `bucket` in `[tool.lamina.publish]`"
         )
