@@ -1,1 +1,1 @@
-"""Delete layer versions and objects that are not used: plan, then apply."""
+"""Delete unused layer versions and bucket objects: plan, then apply."""

@@ -1,4 +1,4 @@
-"""Find the layer versions and stored objects that nobody needs, and delete them; only on request, and never what is used."""
+"""Find unused layer versions and bucket objects, and delete them on request."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lamina.aws.destination.naming import digest_in
 from lamina.aws.prune.plan import DeleteVersion, KeepVersion, left_over, plan, unneeded
 from lamina.aws.publish.layer_record import decode_record
 from lamina.core.reporter import SILENT
+from lamina.core.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -27,35 +28,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PruneSurvey:
-    """What becomes of the layer versions in one account and region."""
+    """The planned action for each layer version in one account and region."""
 
     actions: tuple[Action, ...]
     code_bytes: Mapping[str, int]
-    """Zipped sizes of the versions to be deleted, by ARN."""
+    """The zipped sizes in bytes of the versions to delete, by ARN."""
 
     @property
     def deletions(self) -> tuple[LayerVersion, ...]:
-        """The versions that are to go."""
+        """The layer versions to delete."""
         return tuple(action.version for action in self.actions if isinstance(action, DeleteVersion))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pruned:
-    """What was deleted."""
+    """The layer versions that were deleted."""
 
     versions: tuple[LayerVersion, ...]
     spared: tuple[LayerVersion, ...]
-    """Those that came into use after the plan was made."""
+    """The layer versions that were kept because something started to use them after the plan was made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnneededObjects:
-    """What a bucket has and nobody needs."""
+    """The objects and unfinished uploads in a bucket that can be deleted."""
 
     bucket: Bucket
     objects: tuple[Listed, ...]
     uploads: tuple[Unfinished, ...]
-    """Left by publishers who were killed; how many bytes they hold S3 does not say."""
+    """Unfinished uploads of publishers that were killed. S3 does not report their sizes."""
 
 
 def survey(
@@ -68,12 +69,13 @@ def survey(
     reporter: Reporter = SILENT,
 ) -> PruneSurvey:
     """
-    Return what becomes of all versions of the layers *names*, or of all layers; raises AwsError and its kinds.
+    Return the planned action for every version of the layers *names*, or of all layers if *names* is ``None``.
 
-    *stop* is asked now and then, because a large account takes minutes.
+    *stop* is checked between calls, because reading a large account lasts minutes. Raises `AwsError`, or `StoppedError` after a
+    requested stop.
     """
     stop = stop or Cancellation()
-    reporter.stage("Looking at layers")
+    reporter.stage("Reading layers")
     chosen = sorted(names) if names is not None else sorted(inventory.layers())
     versions: list[LayerVersion] = []
     for name in chosen:
@@ -83,7 +85,7 @@ def survey(
     now = now or dt.datetime.now(tz=dt.UTC)
     planned = plan(versions, used=used, guarded=guarded, rules=rules, now=now)
     deletions = sum(isinstance(action, DeleteVersion) for action in planned)
-    reporter.stage("Looking at what could go", total=deletions)
+    reporter.stage("Checking unused layer versions", total=deletions)
     actions: list[Action] = []
     code_bytes: dict[str, int] = {}
     for action in planned:
@@ -94,7 +96,7 @@ def survey(
         stop.check()
         size = inventory.code_bytes(version.name, version.number)
         if inventory.is_shared(version.name, version.number):
-            reason = "shared with others, whose functions cannot be seen from here"
+            reason = "shared with other accounts, whose functions are not visible from this account"
             actions.append(KeepVersion(version=version, reason=reason))
         else:
             actions.append(action)
@@ -107,20 +109,20 @@ def _needed(
     inventory: Inventory, versions: Iterable[LayerVersion], reporter: Reporter, stop: Cancellation
 ) -> tuple[frozenset[str], frozenset[str]]:
     """
-    Return which of *versions* any version of any function has, and the layers (without version) that a stack may go back to.
+    Return the ARNs of *versions* that a function uses, and the ARNs without version of layers that a stack may roll back to.
 
-    Only these are remembered, however many functions there are.
+    Every version of every function is read, but only these ARNs are kept in memory.
     """
     asked = {version.arn for version in versions}
     if not asked:
         return frozenset(), frozenset()
-    reporter.stage("Looking at stacks")
+    reporter.stage("Reading stacks")
     guarded: set[str] = set()
     unsettled: set[str] = set()
     for stack in inventory.unsettled_stacks():
         guarded |= stack.layers
         unsettled |= stack.functions
-    reporter.stage("Looking at functions")
+    reporter.stage("Reading functions")
     used: set[str] = set()
     for attachment in inventory.attachments():
         stop.check()
@@ -131,7 +133,7 @@ def _needed(
 
 
 def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Reporter = SILENT) -> Pruned:
-    """Delete what *found* says, but for what has come into use since; raises AwsError and its kinds."""
+    """Delete the layer versions planned in *found*, except those that are in use by now. Raises `AwsError`."""
     deletions = found.deletions
     used, guarded = _needed(inventory, deletions, reporter, Cancellation())
     spared = tuple(each for each in deletions if each.arn in used or unversioned(each.arn) in guarded)
@@ -144,7 +146,7 @@ def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Repor
 
 
 def kept_digests(inventory: Inventory, deletions: Iterable[LayerVersion]) -> frozenset[str]:
-    """Return the digests of all layer versions in an account, but for *deletions*: any service may share a bucket."""
+    """Return the digests of all layer versions of all services in an account, except *deletions*, since services may share a bucket."""
     going = {version.arn for version in deletions}
     found = (
         digest_in(version.description)
@@ -158,8 +160,8 @@ def kept_digests(inventory: Inventory, deletions: Iterable[LayerVersion]) -> fro
 def survey_objects(
     bucket: Bucket, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = SILENT
 ) -> UnneededObjects:
-    """Return what of a bucket no layer version with a digest in *kept* needs; raises AwsError and its kinds."""
-    reporter.stage("Looking at objects")
+    """Return the content of *bucket* that no layer version with a digest in *kept* needs. Raises `AwsError`."""
+    reporter.stage("Reading objects")
     objects, keys = bucket.objects, bucket.keys
     records: list[LayerRecord] = []
     unreadable: list[str] = []
@@ -172,8 +174,8 @@ def survey_objects(
             unreadable.append(keys.record(digest))
     if unreadable:
         reporter.warn(
-            f"No part is pruned, because it is not known which ones {len(unreadable)} layers need: `{unreadable[0]}`",
-            hint="a later version of lamina wrote it, or it is damaged",
+            f"parts are not pruned, because the records of {count(len(unreadable), 'layer')} cannot be read, such as `{unreadable[0]}`",
+            hint="upgrade lamina, because a later version may have written these records; otherwise they are damaged",
         )
     going = unneeded(
         objects.listed(keys.prefix),
@@ -186,7 +188,7 @@ def survey_objects(
 
 
 def delete_objects(found: UnneededObjects, *, reporter: Reporter = SILENT) -> int:
-    """Delete what was *found*, and return how many bytes the objects had; raises AwsError and its kinds."""
+    """Delete the objects and unfinished uploads in *found*, and return the objects' total size in bytes. Raises `AwsError`."""
     reporter.stage("Deleting objects", total=len(found.objects) + len(found.uploads))
     for each in found.objects:
         found.bucket.objects.delete(each.key)

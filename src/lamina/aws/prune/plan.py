@@ -1,4 +1,4 @@
-"""Decide which layer versions and objects nobody needs. Pure: nothing here has a client, and whatever is in doubt is kept."""
+"""Decide which layer versions and bucket objects to delete. This module calls no AWS API, and keeps everything that may be in use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
 from lamina.aws.destination.naming import digest_in
+from lamina.core.text import count
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -19,22 +20,22 @@ if TYPE_CHECKING:
 
 _DAY_SECONDS = 86_400
 LEAST_OBJECT_SECONDS = float(_DAY_SECONDS)
-"""A younger object may belong to a layer that is being published."""
+"""The minimum age in seconds of an object to delete. A more recent object may belong to a layer that is being published."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetentionRules:
-    """How much of what nobody uses is kept anyway."""
+    """Retention: how many unused versions of a layer are kept, and for how many days."""
 
     keep: int
-    """The newest versions of each layer, at least one."""
+    """How many of the newest versions of each layer to keep; less than one counts as one."""
     keep_days: float
-    """All that are younger."""
+    """Versions published less than this number of days ago are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeepVersion:
-    """A version that stays."""
+    """Keep a layer version."""
 
     version: LayerVersion
     reason: str
@@ -42,7 +43,7 @@ class KeepVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteVersion:
-    """A version that nobody in the account uses."""
+    """Delete a layer version that no function in the account uses."""
 
     version: LayerVersion
     reason: str = "not used by any function, version or alias"
@@ -60,9 +61,10 @@ def plan(
     now: dt.datetime,
 ) -> tuple[Action, ...]:
     """
-    Return what becomes of each of *versions*, newest first within each layer.
+    Return the action for each of *versions*, sorted by layer name, newest version first.
 
-    *used* are the ARNs of layer versions that functions have; *guarded*, without version, those of layers that a stack may go back to.
+    *used* are the ARNs of layer versions that functions use. *guarded* are the ARNs, without version, of layers that a CloudFormation
+    stack may roll back to.
     """
     layers: dict[str, list[LayerVersion]] = {}
     for version in versions:
@@ -70,7 +72,7 @@ def plan(
     actions: list[Action] = []
     for name in sorted(layers):
         newest = sorted(layers[name], key=lambda each: -each.number)
-        # What others published takes none of the places.
+        # Versions that lamina did not publish are not counted among the newest.
         ours = [version.number for version in newest if digest_in(version.description) is not None]
         for version in newest:
             place = ours.index(version.number) if version.number in ours else None
@@ -90,22 +92,22 @@ def _reason(
     rules: RetentionRules,
     now: dt.datetime,
 ) -> str | None:
-    """Return why a version stays, the strongest reason first; nothing if it need not."""
+    """Return the strongest reason to keep a version, or ``None`` if there is none."""
     if version.arn in used:
         return "used by a function"
     if unversioned(version.arn) in guarded:
-        return "a stack that is being changed may go back to it"
+        return "a CloudFormation stack in transition may roll back to it"
     if place is None:
         return "not published by lamina"
     if place < max(1, rules.keep):
-        return f"one of the newest {max(1, rules.keep)}"
+        return f"among the newest {count(max(1, rules.keep), 'version')}"
     if (now - version.created).total_seconds() < rules.keep_days * _DAY_SECONDS:
-        return f"younger than {rules.keep_days:g} days"
+        return f"published less than {rules.keep_days:g} {'day' if rules.keep_days == 1 else 'days'} ago"
     return None
 
 
 def left_over(uploads: Iterable[Unfinished], keys: Keys) -> tuple[Unfinished, ...]:
-    """Return those of *uploads* that are lamina's and older than a day: whoever began them was killed, and S3 keeps what was sent."""
+    """Return lamina's *uploads* that are older than a day. Their publisher was killed, and S3 keeps the parts that it had sent."""
     return tuple(each for each in uploads if each.age_seconds >= LEAST_OBJECT_SECONDS and keys.is_ours(each.key))
 
 
@@ -118,11 +120,12 @@ def unneeded(
     keep_layers: bool,
 ) -> tuple[Listed, ...]:
     """
-    Return those of *objects* that no layer version needs whose digest is in *kept*.
+    Return the *objects* that can be deleted. *kept* are the digests of the layers that must stay available.
 
-    *records* are those of kept layers; a layer without one counts with nothing but itself, and where they are not known all parts and directories stay.
-    With *keep_layers* whole layers stay, because Lambda may read them there. What is not lamina's, and what is younger than a day,
-    is never returned; an older lease has been left by a publisher who was killed.
+    *records* list the parts and central directories that kept layers need; if it is ``None``, all parts and directories are kept. A kept
+    layer without a record protects only its own zip and record. With *keep_layers*, all whole layers are kept, because Lambda may read
+    them from the bucket. Objects less than a day old, and objects that lamina did not write, are never returned. An older lease is
+    returned, because the publisher that owned it was killed.
     """
     needed = {keys.part(sha256) for record in records or () for sha256 in record.parts}
     needed |= {keys.directory(name) for record in records or () for name in record.directories}

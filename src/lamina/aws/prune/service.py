@@ -1,4 +1,4 @@
-"""Find what is not needed in every account and region that is configured, and in the buckets that they share."""
+"""Find unused layer versions in all configured accounts and regions, and unneeded objects in their buckets."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from lamina.aws.publish.config import PublishConfig
     from lamina.core.reporter import Reporter
 
-SPARED = "came into use meanwhile"
-"""Why a version was kept that the plan would have deleted."""
+SPARED = "in use since the plan was made"
+"""The reason shown for a layer version that was planned for deletion but kept."""
 _VERSION = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrunePlan:
-    """What becomes of layer versions and of what buckets keep for them."""
+    """The layer versions and bucket objects to delete."""
 
     surveys: Mapping[Destination, PruneSurvey]
     going: Mapping[Destination, Sequence[LayerVersion]]
-    """The versions that are to be deleted; once that is done, those that were."""
+    """The layer versions to delete; after the deletion, the versions that were deleted."""
     buckets: tuple[UnneededObjects, ...] = ()
 
     @property
     def arns(self) -> frozenset[str]:
-        """The ARNs of the versions that are going."""
+        """The ARNs of the layer versions in `going`."""
         return frozenset(version.arn for versions in self.going.values() for version in versions)
 
     def document(self, *, applied: bool) -> dict[str, object]:
-        """Return the plan as the plain values of a JSON document, version "1"."""
+        """Return the plan as the values of a JSON document in format version "1"."""
         going = self.arns
         layers = [
             {
@@ -83,7 +83,7 @@ def plan_everywhere(
     *,
     reporter: Reporter = SILENT,
 ) -> PrunePlan:
-    """Return what becomes of the layers *names*, or of all layers, in all *destinations*; raises AwsError and its kinds."""
+    """Return the plan for the layers *names*, or for all layers if *names* is ``None``, in all *destinations*. Raises `AwsError`."""
 
     def survey_destination(destination: Destination) -> PruneSurvey:
         return survey(destination.services.inventory, names, rules, stop=destination.stop, reporter=reporter)
@@ -93,7 +93,7 @@ def plan_everywhere(
 
 
 def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
-    """Return what the layers of *project* are called in Lambda, on all its targets."""
+    """Return the names in Lambda of all layers of *project*, for all its targets."""
     service = config.load(project)
     return frozenset(
         layer_name(publishing.layer_name, service=service.name, layer=layer.name, target=target)
@@ -105,7 +105,7 @@ def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
 def survey_buckets(
     going: Mapping[Destination, Sequence[LayerVersion]], publishing: PublishConfig, *, reporter: Reporter = SILENT
 ) -> tuple[UnneededObjects, ...]:
-    """Return what each bucket has that no destination which uses it needs, once the versions that are *going* are gone."""
+    """Return each bucket's content that no destination needs once the layer versions *going* are deleted. Raises `AwsError`."""
     shared: dict[str, tuple[Bucket, set[str]]] = {}
     for destination, versions in going.items():
         if (bucket := destination.bucket) is not None:
