@@ -1,14 +1,18 @@
 """
-Constructs for the AWS CDK: a layer from the project's lock, and functions that use it, without a container.
+AWS CDK constructs for a layer built from the project's lock file, and for functions that use the layer. No container is needed.
 
 ::
 
     entry ──builds──▶ Answer (Service, Build, Problem) ──lookup──▶ Layer, Package ──assets──▶ Code ──▶ LayerVersion, Function
                                                   └──────────────annotations──────────────────────────▶ annotations of the stack
 
-`builds` asks the same `lamina.pipeline.build.build` as the command, once, and knows nothing of CDK; `lookup` picks what a construct wants;
-`function` decides on the layers of a function; `assets` hands zips over under the identity
-that lamina gives them; `annotations` words what is wrong as CDK shows it, and nothing here raises for it. Needs the extra ``cdk``.
+- `builds` builds the project once with `lamina.pipeline.build.build`, like the command `lamina build`. It does not import CDK.
+- `lookup` finds the layer or function that a construct needs. It does not import CDK.
+- `layer` and `function` are the constructs.
+- `assets` passes zips to CDK with hashes that depend on their content only.
+- `annotations` reports errors and warnings as CDK annotations. The constructs raise no exceptions for them.
+
+Requires the extra ``cdk``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Word what is wrong as annotations: ``cdk synth`` shows them all, without a stack trace, and ends with 1 for errors.
+Report errors and warnings as annotations. ``cdk synth`` shows all of them without a stack trace, and exits with 1 for errors.
 
-An exception would come out as two stack traces, of Python and of JavaScript, and hide whatever else is wrong.
-What concerns the whole project is said once in each stack.
+An exception would print two stack traces, of Python and of JavaScript, and hide all further errors. A problem of the whole project is
+reported once in each stack.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Problem
 
-# What `Annotations.add_error` adds (aws-cdk-lib 2.275, 2026-11). It would add a stack trace, too, of which the command `cdk` prints
-# the first line before the error: a place in the machinery between Python and JavaScript.
+# The metadata type that `Annotations.add_error` adds (aws-cdk-lib 2.275, 2026-11). `Annotations.add_error` would also add a stack trace.
+# The command `cdk` prints the trace's first line before the error: a line in the bridge between Python and JavaScript.
 _ERROR = "aws:cdk:error"
 
 
 def add_problems(construct: IConstruct, problems: Iterable[Problem]) -> None:
-    """Say *problems* in the stack of *construct*, each once."""
+    """Add *problems* as annotations to the stack of *construct*, each at most once."""
     for problem in problems:
         stack = Stack.of(construct)
         if problem.is_error:
             _add_error(stack, problem.message)
         else:
-            # The same text in the same place is said once, whichever constructs say it.
+            # CDK ignores a warning that the stack already has.
             Annotations.of(stack).add_warning_v2(f"lamina:{problem.rule}", problem.message)
 
 
 def add_errors(construct: IConstruct, facts: Iterable[str]) -> None:
-    """Say errors that *construct* alone has."""
+    """Add the error messages *facts* to *construct*, each at most once."""
     for fact in facts:
         _add_error(construct, fact)
 
@@ -47,5 +47,5 @@ def _add_error(construct: IConstruct, message: str) -> None:
 
 
 def add_warning(construct: IConstruct, rule: str, message: str) -> None:
-    """Say something that can be acknowledged by ``lamina:`` and *rule*."""
+    """Add a warning to *construct*, which an app can acknowledge under the id ``lamina:<rule>``."""
     Annotations.of(construct).add_warning_v2(f"lamina:{rule}", message)

@@ -1,8 +1,8 @@
 """
-Hand zips to CDK under the identity that lamina gives them, so that an asset changes exactly when its content does.
+Pass zips to CDK with asset hashes from lamina, so that an asset changes exactly when its content changes.
 
-A layer's asset hash comes from its digest, a function's from its package's SHA-256. CDK takes both through another SHA-256 (an asset's
-key is the hash of the string that was passed; read in aws-cdk-lib 2.275, 2026-11).
+A layer's asset hash is computed from the layer's digest, a function's from the SHA-256 of its package. CDK hashes the passed string
+again with SHA-256 to get the asset's key (read in aws-cdk-lib 2.275, 2026-11).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Layer, Package
 
-# A warning that code without an object's version is not updated with the object (aws-cdk-lib 2.275, 2026-11).
+# The id of CDK's warning that a function is not updated with a bucket object whose version is not given (aws-cdk-lib 2.275, 2026-11).
 _UNVERSIONED = "@aws-cdk/aws-lambda:codeFromBucketObjectVersionNotSpecified"
 _NOT_BUILT = data_path("not-built.zip")
 
 
 def layer_zip(layer: Layer) -> Code:
-    """Return *layer* as an asset, which ``cdk deploy`` uploads where it is not there yet."""
+    """Return *layer* as an asset, which ``cdk deploy`` uploads unless it is already uploaded."""
     return _asset(layer.path, layer.digest)
 
 
@@ -41,7 +41,7 @@ def package_zip(package: Package) -> Code:
 
 
 def not_built() -> Code:
-    """Return what stands for something that was not built: the same everywhere, and nothing that Lambda would take."""
+    """Return a placeholder for a layer or package that was not built. It is the same on every machine, and Lambda rejects it."""
     return _asset(_NOT_BUILT, "lamina-not-built")
 
 
@@ -51,37 +51,38 @@ def _asset(path: Path, identity: str) -> Code:
 
 def layer_in_bucket(scope: Construct, layer: Layer, bucket: str, *, prefix: str) -> Code:
     """
-    Return the object that ``lamina publish --upload-only`` puts together from *layer* below *prefix*; nothing is uploaded for it.
+    Return the object below *prefix* that ``lamina publish --upload-only`` writes to *bucket* for *layer*. CDK uploads nothing for it.
 
-    Lambda copies it, whatever ``storage`` says: a reference needs the object's version, which only asking S3 tells.
+    Lambda copies the object, regardless of the setting ``storage``. A reference would need the object's version, which is only known
+    after a request to S3.
     """
     return Code.from_bucket(_bucket(scope, bucket), Keys(prefix).layer(layer.digest))
 
 
 def _bucket(scope: Construct, name: str) -> IBucket:
-    """Return a construct of its own for the bucket, so that what is acknowledged for it is acknowledged for lamina's keys only."""
+    """Return lamina's own construct for the bucket, so that the warning acknowledged for it stays active for other uses of the bucket."""
     from aws_cdk.aws_s3 import Bucket
 
     stack = Stack.of(scope)
     id_ = f"LaminaBucket {name}"
     for each in stack.node.children:
         if each.node.id == id_:
-            return each  # type: ignore[return-value]  # made below
+            return each  # type: ignore[return-value]  # created below
     here = Account(id=stack.account, partition=stack.partition, region=stack.region)
     made = Bucket.from_bucket_name(stack, id_, fill(name, here))
-    # Another content has another key.
+    # The key contains the layer's digest, so different content always has a different key.
     Annotations.of(made).acknowledge_warning(_UNVERSIONED)
     return made
 
 
 @cache
 def lambda_runtime(name: str) -> Runtime:
-    """Return what CDK calls the runtime *name*; one that it does not know yet is described to it."""
+    """Return CDK's object for the runtime *name*; create one if this version of CDK does not define the runtime."""
     known = getattr(Runtime, name.upper().replace("PYTHON", "PYTHON_").replace(".", "_"), None)
     return known if isinstance(known, Runtime) else Runtime(name, RuntimeFamily.PYTHON, supports_inline_code=True)
 
 
 @cache
 def lambda_architecture(name: str) -> Architecture:
-    """Return what CDK calls the architecture *name*."""
+    """Return CDK's object for the architecture *name*."""
     return Architecture.ARM_64 if name == "arm64" else Architecture.X86_64

@@ -1,9 +1,8 @@
 """
-Ask for a project's build as often as constructs do, and make it once. Nothing here knows CDK.
+Build each project once, however many constructs need it. This module does not import CDK.
 
-Whether the last build still stands is asked of `lamina.pipeline.state`, once for each app: within one app everything
-comes from one build. Only where it does not stand the pipeline is loaded and run. What failed is remembered until
-something it was made from changes.
+`lamina.pipeline.state` checks once for each app whether the previous build is still up to date, so all constructs of an app use the
+same build. The pipeline is imported and run only if it is not. A failed build is remembered until one of its inputs changes.
 """
 
 from __future__ import annotations
@@ -37,47 +36,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Something wrong with a project, to be said where its constructs are."""
+    """An error or warning about a project, reported in the stacks of its constructs."""
 
     message: str
-    """The fact, and on a line of its own the hint."""
+    """The fact, followed by the hint on its own line if there is one."""
     rule: str | None = None
-    """The rule that a finding belongs to; ``None`` for what ended the build."""
+    """The rule of a finding; ``None`` for an error that ended the build."""
     is_error: bool = True
 
     @classmethod
     def of(cls, error: LaminaError) -> Problem:
-        """Return *error* as a problem."""
+        """Return *error* as a problem, with its hint."""
         return cls(message=f"{error}\nhint: {error.hint}" if error.hint else str(error))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What there is of a project."""
+    """A project's configuration, its builds, and its problems."""
 
     service: Service | None = None
-    """``None`` where the configuration cannot be read."""
+    """The configured service; ``None`` if the configuration cannot be read."""
     publish: PublishConfig | None = None
     builds: tuple[Build, ...] = ()
-    """One for each target; none where nothing was to be built, or an error was found."""
+    """One build for each target; empty if no build was requested or a build has errors."""
     problems: tuple[Problem, ...] = ()
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The configured targets, the first one first."""
+        """The configured targets, the default one first."""
         return (self.service.target, *self.service.others) if self.service else ()
 
 
 class _App:
-    """What one app has been told."""
+    """The answers given to the constructs of one app."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[Path, bool], tuple[Answer, list[tuple[int, ...]]]] = {}
         self._projects: dict[Path, Path] = {}
 
     def project(self, entry: Path) -> Path:
-        """Return the project at *entry* or above it; raises ConfigError as `find_project` does."""
-        # Not resolved: a link is how somebody names the project. But `..` would make it look like another one.
+        """Return the project at *entry* or above it. Raises `ConfigError` if there is none."""
+        # Symbolic links are kept, because the user names the project by them. Only `..` is removed, so that one project has one path.
         place = Path(os.path.normpath(entry.absolute()))
         if place not in self._projects:
             self._projects[place] = find_project(place)
@@ -85,34 +84,34 @@ class _App:
 
 
 class Builds:
-    """The builds of a process."""
+    """All builds of a process, kept for each app and project."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        """Talk on *stream*, stderr by default, and only if something was made."""
+        """Write messages to *stream*, by default stderr, and only if something was built."""
         self.runs = 0
-        """How often the pipeline was run."""
+        """How often the pipeline was run by this object."""
         self._stream = stream
         self._apps: WeakKeyDictionary[object, _App] = WeakKeyDictionary()
         self._failures: dict[Path, tuple[Snapshot, Answer]] = {}
 
     def ask(self, entry: Path, *, app: object, build: bool) -> Answer:
         """
-        Return what there is of the project at *entry* or above it, the same for everything in *app*.
+        Return the project at *entry* or above it; the answer is the same for all constructs of *app*.
 
-        Unless *build* is true, only the configuration is read. Never raises LaminaError: that is one of the problems.
+        Unless *build* is true, only the configuration is read. Never raises `LaminaError`; such an error is one of the problems.
         """
         known = self._apps.setdefault(app, _App())
         try:
             project = known.project(entry)
         except ConfigError as error:
             problem = Problem.of(error)
-            # What the command line calls so.
+            # The constructs' argument is `entry`; the command line's option is `--project`.
             return Answer(problems=(replace(problem, message=problem.message.replace("`--project`", "`entry`")),))
         if (project, build) not in known.answers:
             answer = self._answer(project, build=build)
             known.answers[project, build] = (answer, _stamps(answer))
         answer, stamps = known.answers[project, build]
-        # Another app of this process, or another process, may have built since: then our digests are not of these zips.
+        # Another app or process may have built the project since. The digests in this answer then do not match the zips.
         return answer if stamps == _stamps(answer) else replace(answer, builds=(), problems=(_overtaken(project),))
 
     def _answer(self, project: Path, *, build: bool) -> Answer:
@@ -148,13 +147,13 @@ class Builds:
         return answer
 
 
-# Synthesizing is single-threaded: JavaScript is on the other side.
+# A single instance without locks is safe, because synthesis in JavaScript is single-threaded.
 SHARED = Builds()
-"""What all constructs of this process share."""
+"""The builds that all constructs of this process share."""
 
 
 class _Talk(Silent):
-    """A reporter that passes on what needs a reader, on lines of their own."""
+    """A reporter that writes notes and warnings, one line each, and no progress."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -169,7 +168,7 @@ class _Talk(Silent):
 
 
 def _standing(project: Path, targets: Sequence[Target]) -> tuple[Build, ...] | None:
-    """Return the builds that the last run left, if nothing changed since then."""
+    """Return the builds of the last run, or ``None`` if an input has changed since then."""
     if state.recall(str(project), BuildOptions().asked()) is None:
         return None
     try:
@@ -178,13 +177,13 @@ def _standing(project: Path, targets: Sequence[Target]) -> tuple[Build, ...] | N
             *(report.read(project, report.place_of(target)) for target in targets[1:]),
         ]
     except ConfigError:
-        # Left by another version, or damaged: it is made anew, which needs no comment.
+        # Another version of lamina wrote the report, or it is damaged. Building again replaces it.
         return None
     return (first, *others)
 
 
 def _stamps(answer: Answer) -> list[tuple[int, ...]]:
-    """Return what tells whether the zips of *answer* are those that were there when it was given."""
+    """Return the modification time, size and inode of each zip of *answer*, for detecting that a zip was replaced."""
     paths = [layer.path for build in answer.builds for layer in build.layers]
     paths += [package.path for build in answer.builds for package in build.packages]
     found = [path.stat() if path.exists() else None for path in paths]
@@ -192,11 +191,11 @@ def _stamps(answer: Answer) -> list[tuple[int, ...]]:
 
 
 def _overtaken(project: Path) -> Problem:
-    return Problem(message=f"`{project}` was built again while the app was put together\nhint: synthesize again")
+    return Problem(message=f"`{project}` was rebuilt during synthesis\nhint: run `cdk synth` again")
 
 
 def _judged(read: Answer, builds: tuple[Build, ...]) -> Answer:
-    # What is wrong for several targets is often the same.
+    # The same finding often occurs for several targets.
     findings = dict.fromkeys(finding for build in builds for finding in build.findings)
     problems = tuple(_problem(finding) for finding in findings if finding.severity is not Severity.NOTE)
     return replace(read, builds=builds if all(build.ok for build in builds) else (), problems=problems)
@@ -207,7 +206,7 @@ def _problem(finding: Finding) -> Problem:
 
 
 def _inputs(project: Path, service: Service) -> Snapshot:
-    """Look at everything that decides whether a build that failed fails again, as far as it is the project's."""
+    """Return a snapshot of all project files that decide whether a failed build would fail again."""
     from lamina.lock import formats as locks
     from lamina.project.snapshot import take
     from lamina.project.sources import walk
@@ -218,14 +217,14 @@ def _inputs(project: Path, service: Service) -> Snapshot:
         paths += [lock_file.path, *locks.searched(lock_file, project, service.lock)]
         sources = walk(project, service.source, service.include).snapshot.observations
     except LaminaError:
-        # What is missing is what the build says.
+        # The build itself reports the error.
         sources = ()
     looked = take(project, paths)
     return type(looked)((*looked.observations, *sources))
 
 
 def _summary(result: Result) -> str:
-    """Return one line on what was made."""
+    """Return one line about the layers and packages that were built."""
     made = [layer for each in result.targets for layer in each.plan.decided if layer.reused is None]
     parts = [f"built layer {layer.name}: {layer.reason}" for layer in made]
     functions = sum(len(each.build.packages) for each in result.targets if each.plan.package_plan.reused is None)

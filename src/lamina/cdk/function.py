@@ -1,4 +1,4 @@
-"""The construct of a function: its package as an asset, its layers, its runtime from the configuration; and its alias."""
+"""The construct of a Lambda function, with code, layers, handler and runtime from the project, and the function's alias."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from lamina.cdk.options import FunctionKeywords
     from lamina.core.target import Target
 
-# Each of them makes CDK add a layer (aws-cdk-lib 2.275, 2026-11).
+# With each of these options, CDK adds a layer to the function (aws-cdk-lib 2.275, 2026-11).
 _LAYERS_BY_OPTION = ("adot_instrumentation", "insights_version", "params_and_secrets")
 _RECOGNIZES_LAYERS = "@aws-cdk/aws-lambda:recognizeLayerVersion"
 
 
 class PythonFunction(Function):
     """
-    A Lambda function that ``[tool.lamina.functions]`` names.
+    A Lambda function configured in ``[tool.lamina.functions]``.
 
-    Where something is wrong, the stack gets lamina's errors as annotations, and the function a content that Lambda refuses.
+    Errors become annotations of the stack, and the function receives placeholder code that Lambda rejects.
     """
 
     def __init__(
@@ -51,10 +51,11 @@ class PythonFunction(Function):
         **options: Unpack[FunctionKeywords],
     ) -> None:
         """
-        Build the *function* of the project at *entry* or above it, unless it stands.
+        Create the *function* of the project at *entry* or above it; build the project unless it is up to date.
 
-        Without *layers* it has those that it is configured with, one of each in its stack. Handler, runtime and architecture
-        come from the configuration: *runtime* and *architecture* choose among its targets. *options* are CDK's ``FunctionKeywords``.
+        Without *layers*, the function uses its configured layers; each layer exists once in a stack. Handler, runtime and architecture
+        come from the configuration; *runtime* and *architecture* select one of its targets. *options* are the further arguments of
+        ``aws_cdk.aws_lambda.Function``.
         """
         requested = RequestedTarget(
             runtimes=(runtime.name,) if runtime else (), architectures=(architecture.name,) if architecture else ()
@@ -62,7 +63,7 @@ class PythonFunction(Function):
         answer = StackEnvironment.of(scope).look(entry)
         choice = find_function(answer, function, requested)
         target = choice.target
-        # Without a target nothing can be deployed anyway, and any runtime will do.
+        # Without a target the stack has an error and is never deployed, so any runtime is good enough.
         name = target.runtime if target else runtimes()[-1].name
         added = sum(options.get(option) is not None for option in _LAYERS_BY_OPTION)
         found = (
@@ -81,9 +82,9 @@ class PythonFunction(Function):
             **options,
         )
         self.configured_name = function
-        """What `[tool.lamina.functions]` calls it."""
+        """The function's name in `[tool.lamina.functions]`."""
         self.layers_unknown = False
-        """Whether it has a layer whose content lamina cannot tell, since another construct made it."""
+        """Whether the function has a layer from another construct; lamina cannot detect changes of such a layer's content."""
         self._version_with(found.layers)
         add_problems(self, answer.problems)
         add_errors(self, (*choice.errors, *found.errors))
@@ -91,31 +92,31 @@ class PythonFunction(Function):
             add_warning(self, rule, message)
 
     def add_layers(self, *layers: ILayerVersion) -> None:
-        """Add *layers* to those that the function has; CDK raises for those that do not fit."""
+        """Add *layers* to the function. CDK raises an exception for a layer that is incompatible with the function."""
         super().add_layers(*layers)
         self._version_with(layers)
 
     def _version_with(self, layers: Sequence[ILayerVersion]) -> None:
         """
-        Have a new version of the function for another content of *layers*, too, since a version is immutable with its layers.
+        Let a change in the content of *layers* publish a new function version, because a version is immutable with its layers.
 
-        CDK does so only where the feature flag `@aws-cdk/aws-lambda:recognizeLayerVersion` is set.
+        CDK itself does so only if the feature flag `@aws-cdk/aws-lambda:recognizeLayerVersion` is set.
         """
         for each in layers:
             if isinstance(each, PythonLayerVersion):
                 if each.digest:
                     self.invalidate_version_based_on(each.digest)
             elif isinstance(each, LayerVersion):
-                # Another construct makes it; one that is imported has its version in its ARN.
+                # An imported layer is not a `LayerVersion`; its ARN contains its version, so CDK detects a change.
                 self.layers_unknown = True
 
 
 def live_alias(function: Function, alias_name: str = "live") -> Alias:
     """
-    Return the alias of *function* that points to its current version, made on the first call.
+    Return the alias of *function* that points to its current version; create the alias on the first call.
 
-    Lambda updates code and configuration one after the other, so callers of ``$LATEST`` meet new code with old layers. A version
-    has both. A new one is published when the code, the configuration or the content of a layer changes.
+    CloudFormation updates a function's code and configuration in two calls, so callers of ``$LATEST`` briefly reach new code with old
+    layers. A version always has matching code and layers. A new version is published when code, configuration or a layer changes.
     """
     found = function.node.try_find_child(f"Alias{alias_name}")
     if isinstance(found, Alias):
@@ -125,27 +126,27 @@ def live_alias(function: Function, alias_name: str = "live") -> Alias:
         add_warning(
             function,
             "stale-version",
-            f"A change of a layer alone would publish no version: set the feature flag `{_RECOGNIZES_LAYERS}`, "
-            "or make the function with `PythonFunction` and its layers with `PythonLayerVersion`",
+            f"a change that affects only a layer does not publish a new version: set the feature flag `{_RECOGNIZES_LAYERS}`, "
+            "or create the function with `PythonFunction` and its layers with `PythonLayerVersion`",
         )
     return function.add_alias(alias_name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Layers:
-    """The layers of one function."""
+    """The layers of one function, with the problems found in them."""
 
     layers: tuple[ILayerVersion, ...] = ()
-    """Those that CDK takes without an exception."""
+    """The layers that CDK accepts without an exception."""
     errors: tuple[str, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
-    """What is allowed and seldom meant: rule and message."""
+    """Pairs of rule and message, for a use that is valid but rarely intended."""
 
 
 def _configured_layers(
     scope: Construct, entry: str | PathLike[str], answer: Answer, choice: FoundFunction, *, added: int
 ) -> _Layers:
-    """Return one of each layer that the function is configured with, of its target; *added* are those of CDK's own options."""
+    """Return the function's configured layers for its target; CDK's own options add *added* more layers."""
     if choice.function is None or choice.target is None:
         return _Layers()
     first = choice.target == answer.targets[0]
@@ -159,7 +160,7 @@ def _configured_layers(
         )
         for name in choice.function.layers
     ]
-    # More layers than Lambda takes are a finding of the build already; with those of options they may be too many besides.
+    # The build already reports too many configured layers. Here only layers that options add need a check.
     errors = _too_many(choice.function.name, layers, added) if added else ()
     return _Layers(layers=tuple(layers[: _room(added)]), errors=tuple(errors))
 
@@ -167,17 +168,17 @@ def _configured_layers(
 def _given_layers(
     scope: Construct, function: str, layers: Sequence[ILayerVersion], choice: FoundFunction, *, added: int
 ) -> _Layers:
-    """Return those of *layers* that fit the function's target, and say what is wrong with the others."""
+    """Return the *layers* that are compatible with the function's target, with an error for each incompatible layer."""
     target = choice.target
     wrong = {layer: takes for layer in layers if target is not None and (takes := _misfit(layer, target))}
-    # Without a target the function's runtime is a stand-in, which CDK would compare with the layers', and raise.
+    # Without a target the function's runtime is arbitrary, and CDK would raise an exception if a layer does not support it.
     fitting = [layer for layer in layers if target is not None and layer not in wrong]
     return _Layers(
         layers=tuple(fitting[: _room(added)]),
         errors=(
             *_too_many(function, layers, added),
             *(
-                f"`{function}` is for {target}, and layer `{layer.node.id}` is for {takes}"
+                f"function `{function}` is built for {target}, but layer `{layer.node.id}` supports only {takes}"
                 for layer, takes in wrong.items()
             ),
         ),
@@ -186,7 +187,11 @@ def _given_layers(
 
 
 def _misfit(layer: ILayerVersion, target: Target) -> str | None:
-    """Return what *layer* is for, if that is not *target*; of others' layers CDK does not tell the architectures."""
+    """
+    Return the platforms that *layer* supports if it does not support *target*, else ``None``.
+
+    CDK does not expose the architectures of layers that other constructs create, so only the runtimes of these layers are compared.
+    """
     if isinstance(layer, PythonLayerVersion):
         runtime, machines = layer.runtime_name, layer.architecture_names
         wanted = RequestedTarget(runtimes=(target.runtime,), architectures=(str(target.architecture),))
@@ -203,26 +208,26 @@ def _too_many(function: str, layers: Sequence[ILayerVersion], added: int) -> Ite
     count, most = len(layers) + added, quotas().layers
     if count > most:
         names = ", ".join(f"`{each.node.id}`" for each in layers)
-        more = f", and {added} that its options add" if added else ""
-        yield f"`{function}` has {count} layers, and Lambda takes {most}: {names}{more}"
+        more = f", and {added} added by its options" if added else ""
+        yield f"function `{function}` has {count} layers, but Lambda allows {most}: {names}{more}"
 
 
 def _in_other_stacks(scope: Construct, layers: Sequence[ILayerVersion]) -> Iterator[tuple[str, str]]:
     here = StackEnvironment.of(scope)
     for layer in layers:
-        # Nested stacks hand it to each other as parameters of one deployment, and need no export.
+        # Nested stacks are deployed together and pass the layer as a parameter, without an export.
         if isinstance(layer, PythonLayerVersion) and layer.place.deployed != here.deployed:
             message = (
-                f"Layer `{layer.node.path}` is in another stack, and cannot be updated while this one uses it: "
-                "take `PythonLayerVersion.for_stack`, or leave `layers` out"
+                f"layer `{layer.node.path}` is in another stack and cannot be updated while this stack uses it: "
+                "use `PythonLayerVersion.for_stack`, or omit `layers`"
             )
             yield "cross-stack-layer", message
 
 
 def _missing(function: str, layers: Sequence[ILayerVersion], choice: FoundFunction) -> Iterator[tuple[str, str]]:
     names = {layer.configured_name for layer in layers if isinstance(layer, PythonLayerVersion)}
-    # Of a layer that could not be chosen, which is an error of its own, nobody knows which it was meant to be.
+    # An empty name is a layer that could not be chosen. That is already an error, and it may be one of the wanted layers.
     wanted = choice.function.layers if choice.function and "" not in names else ()
     if missing := ", ".join(f"`{name}`" for name in wanted if name not in names):
-        message = f"`{function}` is configured with {missing} and not given it: what is in there cannot be imported"
+        message = f"`layers` of function `{function}` omits its configured {missing}: packages in an omitted layer cannot be imported"
         yield "missing-layer", message

@@ -1,4 +1,4 @@
-"""The construct of a layer: in place of ``aws_cdk.aws_lambda_python_alpha.PythonLayerVersion``."""
+"""The construct of a layer, which replaces ``aws_cdk.aws_lambda_python_alpha.PythonLayerVersion``."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     from lamina.cdk.builds import Answer
 
-# What the placeholders of a bucket's name become has the same letters everywhere.
+# Any account is good enough to check a bucket's name: the values of its placeholders look alike in all accounts.
 _SOMEWHERE = Account(id="123456789012", partition="aws", region="eu-west-1")
 
 
 class PythonLayerVersion(LayerVersion):
     """
-    A Lambda layer of the distributions that the project's lock holds.
+    A Lambda layer with distributions from the project's lock file.
 
-    Where something is wrong, the stack gets lamina's errors as annotations, and the layer a content that Lambda refuses.
+    Errors become annotations of the stack, and the layer receives placeholder content that Lambda rejects.
     """
 
     def __init__(
@@ -57,17 +57,16 @@ class PythonLayerVersion(LayerVersion):
         as_asset: bool = False,
     ) -> None:
         """
-        Build the *layer* of the project at *entry* or above it, unless it stands; without a name, the only one.
+        Create the *layer* of the project at *entry* or above it; build the project unless it is up to date.
 
-        The content comes from *bucket*, or from the one that ``[tool.lamina.publish]`` names, where
-        ``lamina publish --upload-only`` puts it together; without a bucket, or with *as_asset*, it is an asset. What
-        *compatible_runtimes* and *compatible_architectures* name must be among what the layer is for. *bundling* is taken so
-        that it can be left in place while migrating: there is no
-        container to configure, and a warning says so.
+        *layer* can be omitted if the project has only one layer or a default one. The layer's content is an object in *bucket*, or in
+        the bucket configured in ``[tool.lamina.publish]``; ``lamina publish --upload-only`` writes it. Without a bucket, or with
+        *as_asset*, the content is an asset. The layer must support all *compatible_runtimes* and *compatible_architectures*.
+        *bundling* has no effect except a warning; it is accepted so that existing code can be migrated step by step.
         """
         requested = _requested(compatible_runtimes, compatible_architectures)
         self.place = StackEnvironment.of(scope)
-        """The stack that it is in."""
+        """The layer's stack."""
         answer = self.place.look(entry)
         choice = find_layer(answer, layer, requested)
         bucket_name = bucket if isinstance(bucket, str) or bucket is None else bucket.bucket_name
@@ -77,11 +76,11 @@ class PythonLayerVersion(LayerVersion):
             )
         )
         self.runtime_name = choice.target.runtime if choice.target else None
-        """The runtime that it is for; ``None`` where the configuration could not be read."""
+        """The layer's runtime; ``None`` if the configuration could not be read."""
         self.architecture_names = choice.architectures
-        """The architectures that it is for, as Lambda calls them; none where that could not be told."""
+        """The layer's architectures, by their names in Lambda; empty if they are unknown."""
         self.project = answer.service.root if answer.service else None
-        """The directory of the configuration; ``None`` where it could not be read."""
+        """The project's directory; ``None`` if the configuration could not be read."""
         super().__init__(
             scope,
             id,
@@ -94,16 +93,16 @@ class PythonLayerVersion(LayerVersion):
             removal_policy=removal_policy,
         )
         self.configured_name = choice.name
-        """What `[tool.lamina.layers]` calls it; empty where that could not be told."""
+        """The layer's name in `[tool.lamina.layers]`; empty if no layer could be chosen."""
         self.digest = choice.layer.digest if choice.layer else None
-        """The layer's identity; ``None`` where nothing was built."""
+        """The layer's digest; ``None`` if the layer was not built."""
         add_problems(self, answer.problems)
         add_errors(self, (*choice.errors, *mistakes))
         if bundling is not None:
             add_warning(
                 self,
                 "bundling",
-                "`bundling` configures a container, and lamina uses none: what it builds for is in `[tool.lamina]`",
+                "`bundling` has no effect, because lamina uses no container: remove it, and set the target in `[tool.lamina]`",
             )
 
     @classmethod
@@ -119,9 +118,10 @@ class PythonLayerVersion(LayerVersion):
         as_asset: bool = False,
     ) -> PythonLayerVersion:
         """
-        Return the layer of the stack that *scope* is in, made on the first call; the other arguments are the constructor's.
+        Return the layer for the stack of *scope*; create it on the first call. The other arguments are those of the constructor.
 
-        Each stack has its own, over one asset: a layer that another stack exports could never be updated while it is in use.
+        Each stack has its own layer construct, and all of them share one asset. A layer exported by another stack could not be updated
+        while it is in use.
         """
         requested = _requested(compatible_runtimes, compatible_architectures)
         place = StackEnvironment.of(scope)
@@ -140,39 +140,39 @@ class PythonLayerVersion(LayerVersion):
             )
         found = place.layers[id_]
         if answer.service is not None and not (found.project and found.project.samefile(answer.service.root)):
-            called = f"called `{answer.service.name}`" if answer.service.is_named else "without a name"
-            fact = f"`{found.project}` and `{answer.service.root}` are both {called}, in one stack"
-            add_errors(found, [f"{fact}\nhint: give each a name of its own in `[project]`"])
+            called = f"named `{answer.service.name}`" if answer.service.is_named else "without a name"
+            fact = f"projects `{found.project}` and `{answer.service.root}` in the same stack are both {called}"
+            add_errors(found, [f"{fact}\nhint: set a different `name` in `[project]` of each"])
         return found
 
 
 class StackEnvironment:
-    """A stack, and what does not change in it; asking JavaScript takes half a millisecond each time."""
+    """A stack, with a cache of its constant properties, because every read through JavaScript needs half a millisecond."""
 
-    # For good: JavaScript keeps all stacks, and of one that nobody holds here Python would get another object the next time.
+    # Entries are never removed. JavaScript keeps all stacks, and without this reference Python would create a new object for the same stack.
     _known: ClassVar[dict[Stack, StackEnvironment]] = {}
 
     def __init__(self, stack: Stack) -> None:
-        """Look at *stack* once."""
+        """Read the properties of *stack*."""
         self.stack = stack
         self.app = stack.node.root
         self.deployed = _outermost(stack).node.path
-        """The path of the stack that it is deployed with: itself, or the outermost that it is nested in."""
+        """The path of the stack that is deployed: the outermost stack that contains this one, or this one."""
         self.is_wanted = _is_wanted(stack)
-        """Whether the command that runs the app needs this stack's assets."""
+        """Whether the `cdk` command that runs the app needs this stack's assets."""
         self.layers: dict[str, PythonLayerVersion] = {}
-        """What `PythonLayerVersion.for_stack` has made, by id."""
+        """The layers that `PythonLayerVersion.for_stack` has created, by id."""
 
     @classmethod
     def of(cls, scope: Construct) -> StackEnvironment:
-        """Return the place of the stack that *scope* is in."""
+        """Return the cached environment of the stack that *scope* is in."""
         stack = scope if isinstance(scope, Stack) else Stack.of(scope)
         if stack not in cls._known:
             cls._known[stack] = cls(stack)
         return cls._known[stack]
 
     def look(self, entry: str | PathLike[str]) -> Answer:
-        """Return what there is of the project at *entry*, built if the stack is wanted."""
+        """Return the project at *entry*, built if the `cdk` command needs this stack's assets."""
         return SHARED.ask(Path(entry), app=self.app, build=self.is_wanted)
 
 
@@ -182,7 +182,7 @@ def _outermost(stack: Stack) -> Stack:
 
 
 def _is_wanted(stack: Stack | None) -> bool:
-    """Return whether *stack*, or one that it is nested in, is among those that the command was asked for."""
+    """Return whether the `cdk` command selected *stack* or a stack that contains it."""
     return stack is not None and (stack.bundling_required or _is_wanted(stack.nested_stack_parent))
 
 
@@ -204,7 +204,11 @@ def _code(scope: Construct, answer: Answer, choice: FoundLayer, *, bucket: str |
 
 
 def _runtimes(choice: FoundLayer) -> list[Runtime] | None:
-    """Return what CDK compares with each function's runtime, and raises: what is complained about already is for any."""
+    """
+    Return the compatible runtimes to pass to CDK, which raises an exception for a function with another runtime.
+
+    A layer with errors is declared compatible with all runtimes, so that its errors are reported instead of the exception.
+    """
     return [assets.lambda_runtime(choice.target.runtime)] if choice.target and not choice.errors else None
 
 
@@ -221,7 +225,7 @@ def _description(choice: FoundLayer) -> str | None:
 
 
 def _id(answer: Answer, choice: FoundLayer) -> str:
-    """Return an id that does not depend on the machine or directory, so that the logical id is the same everywhere."""
+    """Return an id that is independent of machine and directory, so that the logical id is the same on every machine."""
     service = answer.service.name if answer.service and answer.service.is_named else ""
     parts = ["Lamina", service, choice.name]
     if choice.target is not None and answer.service is not None and choice.target != answer.service.target:
@@ -232,21 +236,21 @@ def _id(answer: Answer, choice: FoundLayer) -> str:
 def _mistakes(
     *, bucket: str | None, description: str | None, layer_version_name: str | None, license_info: str | None
 ) -> Iterator[str]:
-    """Yield what AWS would refuse in the middle of a deployment; what only the deployment knows is not looked at."""
+    """Yield an error for each argument that AWS would reject during the deployment. Unresolved tokens of CDK are not checked."""
     limits = quotas()
     yield from _length("description", description, limits.layer_description_characters)
     yield from _length("license", license_info, limits.layer_license_characters)
     yield from _length("layer_version_name", layer_version_name, limits.layer_name_characters)
-    # Lambda takes a layer's ARN for its name, too.
+    # Lambda also accepts a layer's ARN as its name.
     if layer_version_name and not layer_version_name.startswith("arn:") and _is_wrong("layer-name", layer_version_name):
-        yield f"`layer_version_name`: `{layer_version_name}` is no layer's name: letters, digits, `-` and `_`"
+        yield f"`layer_version_name`: `{layer_version_name}` is not a valid layer name: use letters, digits, `-` and `_`"
     if bucket and _is_wrong("bucket", _filled(bucket)):
-        yield f"`bucket`: `{bucket}` is no bucket's name, with `{{account}}`, `{{region}}` and `{{partition}}` replaced"
+        yield f"`bucket`: `{bucket}` is not a valid bucket name after replacing `{{account}}`, `{{region}}` and `{{partition}}`"
 
 
 def _length(name: str, text: str | None, most: int) -> Iterator[str]:
     if text is not None and len(text) > most and not Token.is_unresolved(text):
-        yield f"`{name}` has {len(text)} characters, and Lambda takes {most}"
+        yield f"`{name}` has {len(text)} characters, but Lambda allows {most}"
 
 
 def _is_wrong(kind: str, text: str) -> bool:

@@ -1,10 +1,11 @@
-"""Pick from a project's builds what a construct wants, and say what does not go together. Nothing here knows CDK."""
+"""Find the layer or function for a construct in a project's builds, and describe mismatches. This module does not import CDK."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lamina.core.text import count
 from lamina.project.functions import DEFAULT_LAYER
 from lamina.project.table import did_you_mean
 
@@ -19,52 +20,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestedTarget:
-    """The runtimes and architectures that a construct was given, as Lambda calls them; none where it is left to us."""
+    """The runtimes and architectures passed to a construct, by their names in Lambda; empty if the construct leaves the choice to lamina."""
 
     runtimes: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
 
     def fits(self, runtime: str, architectures: Sequence[str]) -> bool:
-        """Return whether nothing else is asked for than *runtime* on *architectures*, of which none may be known yet."""
+        """Return whether *runtime* on *architectures* satisfies the request. Empty *architectures* are unknown and satisfy any request."""
         machines = set(architectures) or set(self.architectures)
         return set(self.runtimes) <= {runtime} and set(self.architectures) <= machines
 
     def __str__(self) -> str:
-        """What was asked for, in words."""
         named = ", ".join(f"`{name}`" for name in (*self.runtimes, *self.architectures))
-        return f"the construct was given {named}"
+        return f"the construct requests {named}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundLayer:
-    """What a layer construct is to be."""
+    """The layer found for a construct, or the errors that prevent it."""
 
     name: str = ""
-    """Empty where no layer could be chosen."""
+    """The layer's name; empty if no layer could be chosen."""
     target: Target | None = None
-    """``None`` where the configuration could not be read."""
+    """The layer's target; ``None`` if the configuration could not be read."""
     architectures: tuple[str, ...] = ()
-    """All that the layer is for; none where nothing was built, since only that tells whether there is native code."""
+    """All architectures that the layer supports. Empty if it was not built: only a build shows whether it has native code."""
     layer: Layer | None = None
-    """``None`` where nothing was built."""
+    """The built layer; ``None`` if it was not built."""
     errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundFunction:
-    """What a function construct is to be."""
+    """The function found for a construct, or the errors that prevent it."""
 
     target: Target | None = None
-    """``None`` where the configuration could not be read."""
+    """The function's target; ``None`` if the configuration could not be read."""
     function: Function | None = None
-    """``None`` where the service has none of that name."""
+    """The configured function; ``None`` if the service has no function of that name."""
     package: Package | None = None
-    """``None`` where nothing was built."""
+    """The function's package; ``None`` if it was not built."""
     errors: tuple[str, ...] = ()
 
 
 def find_layer(answer: Answer, name: str | None, requested: RequestedTarget) -> FoundLayer:
-    """Return the layer *name*, or else the only or default one, for the target that fits *requested*."""
+    """Return the layer *name* for the target that matches *requested*. Without *name*, return the only or the default layer."""
     if answer.service is None:
         return FoundLayer()
     known = [layer.name for layer in answer.service.layers]
@@ -78,7 +78,7 @@ def find_layer(answer: Answer, name: str | None, requested: RequestedTarget) -> 
         for layer in build.layers
         if layer.name == name
     ]
-    # Whichever is asked for by its architecture comes first, since that of what was not built fits any.
+    # Targets with a requested architecture come first, because a layer that was not built matches every architecture.
     unbuilt = sorted(answer.targets, key=lambda target: str(target.architecture) not in requested.architectures)
     found = built or [FoundLayer(name=name, target=target) for target in unbuilt]
     for choice in found:
@@ -86,14 +86,14 @@ def find_layer(answer: Answer, name: str | None, requested: RequestedTarget) -> 
             return choice
     kinds = dict.fromkeys(platform(each.target.runtime, each.architectures) for each in found if each.target)
     error = (
-        f"Layer `{name}` is for {' or '.join(kinds)}, and {requested}\n"
-        "hint: leave `compatible_runtimes` and `compatible_architectures` out, or change the target in `[tool.lamina]`"
+        f"layer `{name}` is for {' or '.join(kinds)}, but {requested}\n"
+        "hint: omit `compatible_runtimes` and `compatible_architectures`, or change the target in `[tool.lamina]`"
     )
     return replace(found[0], layer=None, errors=(error,))
 
 
 def find_function(answer: Answer, name: str, requested: RequestedTarget) -> FoundFunction:
-    """Return the function *name* for the target that fits *requested*."""
+    """Return the function *name* for the target that matches *requested*."""
     if answer.service is None:
         return FoundFunction()
     functions = {function.name: function for function in answer.service.functions}
@@ -106,8 +106,8 @@ def find_function(answer: Answer, name: str, requested: RequestedTarget) -> Foun
     if target is None:
         kinds = " or ".join(f"{each.runtime} on {each.architecture}" for each in targets)
         error = (
-            f"Function `{name}` is built for {kinds}, and {requested}\n"
-            "hint: leave `runtime` and `architecture` out, or change the target in `[tool.lamina]`"
+            f"function `{name}` is built for {kinds}, but {requested}\n"
+            "hint: omit `runtime` and `architecture`, or change the target in `[tool.lamina]`"
         )
         return FoundFunction(target=targets[0], function=function, errors=(error,))
     packages = [
@@ -120,7 +120,7 @@ def find_function(answer: Answer, name: str, requested: RequestedTarget) -> Foun
 
 
 def platform(runtime: str, architectures: Sequence[str]) -> str:
-    """Return what a layer is for in words; its *architectures* may not be known."""
+    """Return *runtime* and *architectures* as text, such as ``python3.13 on arm64``; unknown (empty) architectures are omitted."""
     return f"{runtime} on {' and '.join(architectures)}" if architectures else runtime
 
 
@@ -131,7 +131,5 @@ def _fitting(targets: Sequence[Target], requested: RequestedTarget) -> Target | 
 def _no_such(kind: str, name: str | None, known: Sequence[str]) -> str:
     has = ", ".join(f"`{each}`" for each in known) or "none"
     if name is None:
-        return (
-            f"The service has {len(known)} {kind}s, and the construct does not name one\nhint: `{kind}=`, one of {has}"
-        )
-    return f"The service has no {kind} `{name}`{did_you_mean(name, known)}\nhint: it has: {has}"
+        return f"the service has {count(len(known), kind)}, but the construct names none\nhint: pass `{kind}=` with one of {has}"
+    return f"the service has no {kind} `{name}`{did_you_mean(name, known)}\nhint: available {kind}s: {has}"

@@ -1,4 +1,4 @@
-"""What a function can be given besides what lamina decides: CDK's ``FunctionKeywords`` as keywords with types."""
+"""The typed keyword arguments of CDK's ``Function`` that lamina does not set itself."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 class FunctionKeywords(TypedDict, total=False):
     """
-    The keywords, as documented for ``aws_cdk.aws_lambda.Function`` (aws-cdk-lib 2.275, 2026-11).
+    Keyword arguments documented for ``aws_cdk.aws_lambda.Function`` (aws-cdk-lib 2.275, 2026-11).
 
-    An older aws-cdk-lib refuses those that it does not have.
+    An older aws-cdk-lib rejects arguments that it does not support.
     """
 
     max_event_age: aws_cdk.Duration | None
