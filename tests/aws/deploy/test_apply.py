@@ -1,4 +1,4 @@
-"""Deploying against a Lambda that enforces its limit at every call: done, or everything as it was."""
+"""Tests of deploying against a fake Lambda that enforces its size limit in every call."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OLD, NEW = f"{LAYER}:1", f"{LAYER}:2"
 NAMES = ("alpha", "beta", "gamma")
 ROLE = "arn:aws:iam::123456789012:role/service"
 IMPATIENT = Patience(poll_seconds=0, limit_seconds=5, sleep=lambda _: None)
-# (old code, old layer, new code, new layer): sizes for each of the three orders.
+# The sizes (old code, old layer, new code, new layer) that lead to each of the three orders.
 SIZES = {"layers first": (10, 500, 10, 500), "code first": (900, 0, 10, 500), "no layers between": (100, 900, 900, 100)}
 ORDERS: dict[str, list[type]] = {
     "layers first": [UpdateSettings, UpdateCode],
@@ -56,7 +56,7 @@ def settings(*layers: str) -> Settings:
 
 
 class Shop:
-    """Three functions with old code and layers in Lambda, and what they are to become."""
+    """Three functions with old code and layers in Lambda, and their desired state."""
 
     def __init__(self, directory: Path, kind: str = "layers first", *, alias: str | None = "live") -> None:
         old_code, old_layer, new_code, new_layer = SIZES[kind]
@@ -66,7 +66,7 @@ class Shop:
         self.new = code("new", new_code)
         self.new_layer = new_layer
         for name in NAMES:
-            # Nothing comes between where the size of the old code is known.
+            # Only an unknown size of the old code leads to the order that detaches the layers.
             old = code(f"old {name}", old_code, linked=kind == "no layers between")
             self.lambda_.hold(f"shop-{name}", old, self.old_settings, alias=alias)
         path = directory / "new.zip"
@@ -114,7 +114,7 @@ class Shop:
             directory=self.directory,
             has_bucket=False,
         )
-        # The survey plans for Lambda's own limit; this Lambda's is smaller.
+        # The survey plans for Lambda's real limit; the fake Lambda has a smaller one.
         return tuple(
             replace(step, action=self.again(step.action.found, each, alias))
             if isinstance(step.action, UpdateFunction)
@@ -147,7 +147,7 @@ class Shop:
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_deploys(tmp_path: Path, kind: str) -> None:
-    """Whatever order the sizes allow, in the end `$LATEST` and the alias are the new function."""
+    """In each order of updates, `$LATEST` and the alias are the new function after the deployment."""
     shop = Shop(tmp_path, kind)
     steps = shop.steps()
     deployed = shop.deployment(steps).run()
@@ -162,7 +162,7 @@ def test_deploys(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_alias_never_half_updated(tmp_path: Path, kind: str) -> None:
-    """After every single call each alias serves either the whole old function or the whole new one."""
+    """After every call, each alias serves either the complete old function or the complete new one."""
     shop = Shop(tmp_path, kind)
     old = {name: shop.lambda_.serving(name, "live") for name in shop.lambda_.functions}
     seen: list[bool] = []
@@ -189,7 +189,7 @@ def calls_of(directory: Path, kind: str) -> Counter[str]:
 
 
 def refusing(operation: str) -> Callable[[str], None]:
-    """Return a hook that fails every call of *operation*."""
+    """Return a hook that makes every call of *operation* fail."""
 
     def hook(called: str) -> None:
         if called == operation:
@@ -199,7 +199,7 @@ def refusing(operation: str) -> Callable[[str], None]:
 
 
 def failing_once(operation: str, number: int) -> Callable[[str], None]:
-    """Return a hook that fails the given call of *operation*, and no later one."""
+    """Return a hook that makes only call *number* of *operation* fail."""
     seen = Counter[str]()
 
     def hook(called: str) -> None:
@@ -213,7 +213,7 @@ def failing_once(operation: str, number: int) -> Callable[[str], None]:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("kind", SIZES)
 def test_put_back(tmp_path: Path, kind: str, when: str) -> None:
-    """Any call may fail, before or after it has worked: everything is as it was, is said to be, and a rerun finishes."""
+    """If any call fails, before or after its effect, all functions are rolled back, the error says so, and a second run succeeds."""
     for operation, count in calls_of(tmp_path / "count", kind).items():
         for number in range(1, count + 1):
             directory = tmp_path / f"{operation}-{number}"
@@ -229,7 +229,7 @@ def test_put_back(tmp_path: Path, kind: str, when: str) -> None:
 
                 assert before == shop.lambda_.snapshot(), f"{operation} {number}: {told}"
                 assert f"{operation} failed" in told
-                assert told.endswith(("functions and aliases are as they were", "nothing was changed", " failed"))
+                assert told.endswith(("all functions and aliases were rolled back", "nothing was changed", " failed"))
             setattr(shop.lambda_, when, lambda _: None)
             shop.deploy() if any(each.action.is_change for each in shop.steps()) else None
 
@@ -240,7 +240,7 @@ def test_put_back(tmp_path: Path, kind: str, when: str) -> None:
     "operation", ["UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "UpdateAlias"]
 )
 def test_lost_replies(tmp_path: Path, operation: str) -> None:
-    """Where a reply gets lost and the SDK asks again, with what is outdated by then, the deployment finishes."""
+    """A deployment succeeds although a reply is lost and the SDK repeats the request with an outdated revision."""
     shop = Shop(tmp_path)
     shop.lambda_.repeated = operation
     shop.deploy()
@@ -252,7 +252,7 @@ def test_lost_replies(tmp_path: Path, operation: str) -> None:
     "operation", ["UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "UpdateAlias"]
 )
 def test_killed(tmp_path: Path, operation: str) -> None:
-    """Killed anywhere, aliases serve whole functions, and running again finishes."""
+    """If a deployment is killed at any call, aliases serve complete functions, and a second run completes the deployment."""
     shop = Shop(tmp_path)
     old = {name: shop.lambda_.serving(name, "live") for name in shop.lambda_.functions}
 
@@ -276,7 +276,7 @@ def test_killed(tmp_path: Path, operation: str) -> None:
 
 
 def test_changed_by_others(tmp_path: Path) -> None:
-    """What somebody else changes in between is neither overwritten nor put back."""
+    """A function that someone else changes during the deployment is neither overwritten nor rolled back."""
     shop = Shop(tmp_path)
     steps = shop.steps()
     theirs = settings(OLD, "arn:aws:lambda:eu-west-1:1:layer:x:1")
@@ -286,13 +286,13 @@ def test_changed_by_others(tmp_path: Path) -> None:
     with pytest.raises(ChangedMeanwhileError) as caught:
         shop.deployment(steps).run()
 
-    assert "Somebody else changed function `shop-beta` at the same time" in str(caught.value)
+    assert "function `shop-beta` was changed by someone else during the deployment" in str(caught.value)
     assert theirs == held.state.settings
     assert shop.old_settings == shop.lambda_.functions["shop-alpha"].state.settings
 
 
 def test_version_that_cannot_run(tmp_path: Path) -> None:
-    """A version that Lambda could not make ready, such as one without a snapshot, gets no traffic."""
+    """A version that Lambda could not activate, for example without its snapshot, receives no traffic."""
     shop = Shop(tmp_path)
     before = shop.lambda_.snapshot()
 
@@ -307,13 +307,13 @@ def test_version_that_cannot_run(tmp_path: Path) -> None:
 
     assert (
         "Lambda could not publish version 2 of function `shop-beta`: no snapshot; "
-        "everything was put back: functions and aliases are as they were"
+        "all functions and aliases were rolled back"
     ) == str(caught.value)
     assert before == shop.lambda_.snapshot()
 
 
 def test_cannot_be_put_back(tmp_path: Path) -> None:
-    """What could not be put back is named, each function by itself."""
+    """The error lists each function that could not be rolled back."""
     shop = Shop(tmp_path)
     steps = shop.steps()
 
@@ -326,15 +326,15 @@ def test_cannot_be_put_back(tmp_path: Path) -> None:
         shop.deployment(steps).run()
 
     assert (
-        "PublishVersion failed; not everything could be put back\n"
-        "  `shop-alpha` could not be put back: UpdateFunctionCode failed\n"
-        "  `shop-beta` could not be put back: UpdateFunctionCode failed\n"
-        "  `shop-gamma` could not be put back: UpdateFunctionCode failed"
+        "PublishVersion failed; some functions could not be rolled back\n"
+        "  `shop-alpha` could not be rolled back: UpdateFunctionCode failed\n"
+        "  `shop-beta` could not be rolled back: UpdateFunctionCode failed\n"
+        "  `shop-gamma` could not be rolled back: UpdateFunctionCode failed"
     ) == str(caught.value)
 
 
 def test_creates(tmp_path: Path) -> None:
-    """Functions that do not exist are made when asked, with a version and an alias; what was made is deleted after a failure."""
+    """Missing functions are created on request, with a version and an alias, and deleted again after a failure."""
     shop = Shop(tmp_path)
     del shop.lambda_.functions["shop-beta"]
     steps = shop.steps(create=True)
@@ -351,7 +351,7 @@ def test_creates(tmp_path: Path) -> None:
 
 
 def test_interrupted(tmp_path: Path) -> None:
-    """A wish to stop is heard between two steps, but not while everything is put back."""
+    """A requested stop ends the deployment between two steps, but does not interrupt the rollback."""
     shop = Shop(tmp_path)
     before, stop = shop.lambda_.snapshot(), Cancellation()
     deployment = Deployment(
@@ -366,12 +366,12 @@ def test_interrupted(tmp_path: Path) -> None:
     with pytest.raises(StoppedError) as caught:
         deployment.run()
 
-    assert str(caught.value) == "Interrupted; everything was put back: functions and aliases are as they were"
+    assert str(caught.value) == "Interrupted; all functions and aliases were rolled back"
     assert before == shop.lambda_.snapshot()
 
 
 def test_making_whose_answer_got_lost(tmp_path: Path) -> None:
-    """Nobody knows whether the function is there: the error says so, and the next run finds out."""
+    """If the reply to a creation is lost, the error says that the function may exist, and the next run succeeds."""
     shop = Shop(tmp_path)
     shop.lambda_.functions.clear()
     steps = shop.steps(create=True)
@@ -389,13 +389,13 @@ def test_making_whose_answer_got_lost(tmp_path: Path) -> None:
 
     assert (
         str(caught.value)
-        == "Cannot make it: `lambda` cannot be reached; nothing was changed, though `shop-alpha` may have been made"
+        == "Cannot make it: `lambda` cannot be reached; nothing was changed, but `shop-alpha` may have been created"
     )
     assert ["1", "1", "1"] == [each.version for each in again]
 
 
 def test_what_keeps_from_deploying(tmp_path: Path) -> None:
-    """One run names everything that is in the way, before anything is changed."""
+    """One run reports every problem that prevents the deployment, before it changes anything."""
     shop = Shop(tmp_path)
     del shop.lambda_.functions["shop-alpha"]
     beta, gamma = shop.lambda_.functions["shop-beta"], shop.lambda_.functions["shop-gamma"]
@@ -405,10 +405,10 @@ def test_what_keeps_from_deploying(tmp_path: Path) -> None:
         shop.steps()
 
     assert (
-        "3 things keep this from being deployed\n"
-        "  function `shop-beta` is a container image, which has no layers\n"
-        "  alias `live` of `shop-gamma` splits its traffic: end that first\n"
-        "  there is no function `shop-alpha`"
+        "3 problems prevent the deployment\n"
+        "  function `shop-beta` is a container image, which does not support layers\n"
+        "  alias `live` of `shop-gamma` splits its traffic: point it to one version first\n"
+        "  function not found in Lambda: `shop-alpha`"
     ) == str(caught.value)
     assert not {"UpdateFunctionCode", "UpdateFunctionConfiguration"} & set(shop.lambda_.calls)
 
@@ -430,7 +430,7 @@ def through_bucket(
 
 
 def test_large_code_through_the_bucket(tmp_path: Path) -> None:
-    """What is too large for a call is stored in the bucket under its hash, the old code as well, before anything is changed."""
+    """Old and new code too large for an API call is stored in the bucket under its hash before any function is changed."""
     shop, cloud = Shop(tmp_path), Cloud()
     deployment, _ = through_bucket(shop, direct_bytes=0, cloud=cloud)
     shop.lambda_.before = lambda operation: stored.append((operation, len(cloud.stored_keys())))
@@ -443,7 +443,7 @@ def test_large_code_through_the_bucket(tmp_path: Path) -> None:
 
 
 def test_code_of_several_functions_is_sent_once(tmp_path: Path) -> None:
-    """Where functions get the same package, Lambda takes it from the bucket; what stands there and is something else is replaced."""
+    """A package that several functions share is uploaded to the bucket once, and replaces different content under the same key."""
     shop, cloud = Shop(tmp_path), Cloud()
     deployment, objects = through_bucket(shop, cloud=cloud)
     sha256 = hashlib.sha256(shop.new).hexdigest()
@@ -457,19 +457,19 @@ def test_code_of_several_functions_is_sent_once(tmp_path: Path) -> None:
 
 
 def test_put_back_with_shared_code(tmp_path: Path) -> None:
-    """The old code differs from function to function, and goes back in calls."""
+    """If functions share their new code, a rollback restores the different old code of each function."""
     shop = Shop(tmp_path)
     before = shop.lambda_.snapshot()
     deployment, _ = through_bucket(shop)
     shop.lambda_.before = refusing("UpdateAlias")
-    with pytest.raises(DeployError, match="everything was put back"):
+    with pytest.raises(DeployError, match="all functions and aliases were rolled back"):
         deployment.run()
 
     assert before == shop.lambda_.snapshot()
 
 
 class OtherArchitecture(Shop):
-    """The functions have the code and the layers already, and are to run on another architecture."""
+    """Functions with the desired code and layers that should run on another architecture."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -484,12 +484,12 @@ class OtherArchitecture(Shop):
 
 
 def test_another_architecture_alone(tmp_path: Path) -> None:
-    """The architecture comes with the code, so the same code is sent again, and is there to go back."""
+    """Changing only the architecture sends the same code again, and a rollback restores the old architecture."""
     shop = OtherArchitecture(tmp_path)
     before = shop.lambda_.snapshot()
     deployment, _ = through_bucket(shop)
     shop.lambda_.before = refusing("UpdateAlias")
-    with pytest.raises(DeployError, match="no; everything was put back"):
+    with pytest.raises(DeployError, match="no; all functions and aliases were rolled back"):
         deployment.run()
 
     assert (before, {"x86_64"}) == (shop.lambda_.snapshot(), shop.architectures())

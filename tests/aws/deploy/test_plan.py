@@ -1,4 +1,4 @@
-"""How a function comes to its new code and layers: what is done, in which order, and why."""
+"""Tests of the plan for a function: its updates, their order, and their reasons."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def deployed(wanted: DesiredFunction, found: Found, alias: str | None = None) ->
 
 
 def test_nothing_to_do() -> None:
-    """A function that has its code and layers is kept."""
+    """A function that already has the desired code and layers is kept unchanged."""
     wanted = wanted_function()
 
     assert KeepFunction(desired=wanted, reason="unchanged") == planned(
@@ -89,35 +89,35 @@ def test_nothing_to_do() -> None:
 
 
 def test_no_function() -> None:
-    """What does not exist is to be made, with the configured alias."""
+    """A function that does not exist is created with the configured alias."""
     wanted = wanted_function()
 
-    assert CreateFunction(desired=wanted, reason="there is no such function", alias="live") == planned(
+    assert CreateFunction(desired=wanted, reason="the function does not exist", alias="live") == planned(
         wanted, None, "live"
     )
 
 
 def test_layers_first() -> None:
-    """Where both orders fit the layers come first, because old code mostly works with new dependencies."""
+    """If both orders fit, layers are updated first, because old code mostly works with new dependencies."""
     action = deployed(wanted_function(), found(function()))
 
     assert [UpdateSettings, UpdateCode] == [type(each) for each in action.updates]
     assert "the code changed, the layers changed" == action.reason
     assert (
-        "for the seconds between the updates $LATEST, and with it all traffic that names no version, "
-        "runs the old code with the new layers"
+        "for some seconds between the updates, $LATEST runs the old code with the new layers; "
+        "this affects every call that names no version"
     ) == action.window
 
 
 def test_code_first() -> None:
-    """Where the old code has its dependencies inside, there is no room for the layer before the slim code is there."""
+    """If the old code contains its dependencies and leaves no room for the layer, code is updated first."""
     action = deployed(wanted_function(), found(function(layers=()), code_bytes=600, layer_bytes=0))
 
     assert [UpdateCode, UpdateSettings] == [type(each) for each in action.updates]
 
 
 def test_no_layers_in_between() -> None:
-    """Where the size of the old code is not known, the function is without layers for a moment; those of others stay."""
+    """If the size of the old code is unknown, the service's layers are detached first, and layers of other services stay attached."""
     action = deployed(wanted_function(), found(function(layers=(FOREIGN, OLD)), code_bytes=None))
 
     assert [DetachLayers, UpdateCode, UpdateSettings] == [type(each) for each in action.updates]
@@ -125,7 +125,7 @@ def test_no_layers_in_between() -> None:
 
 
 def test_one_update() -> None:
-    """Where only one of the two changes there is no window."""
+    """If only code or only layers change, the plan has one update and no window."""
     code = deployed(wanted_function(arn=OLD), found(function()))
     layers = deployed(wanted_function(code="old"), found(function()))
 
@@ -134,16 +134,16 @@ def test_one_update() -> None:
 
 
 def test_alias_hides_the_window() -> None:
-    """Callers of an alias see none of it, and the plan says so."""
+    """The plan states that callers of an alias are not affected by the window."""
     alias = AliasState(name="live", version="3", revision="r")
     action = deployed(wanted_function(), replace(found(function()), alias=alias))
 
     assert "live" == action.alias
-    assert (action.window or "").startswith("for the seconds between the updates $LATEST, not alias `live`,")
+    assert (action.window or "").endswith("; callers of alias `live` are not affected")
 
 
 def test_alias_behind() -> None:
-    """A function that is as wanted, but whose alias points elsewhere, needs a version and the alias moved."""
+    """If only the alias is outdated, a new version is published and the alias moved to it."""
     latest = function(code="new", layers=(NEW,))
     alias = AliasState(name="live", version="3", revision="r")
     there = Found(latest=latest, alias=alias, pointed=function(version="3"))
@@ -159,13 +159,13 @@ def test_alias_behind() -> None:
 @pytest.mark.parametrize(
     ("code", "layers", "handler", "words"),
     [
-        ("new", (NEW,), "other.handler", "update settings, then a version, then alias live: other.handler → app.handler"),
-        ("new", (OLD,), "other.handler", "update layers, then a version, then alias live: the layers changed, other.handler → app.handler"),
-        ("new", (NEW,), "app.handler", "publish a version, then alias live: alias `live` is missing"),
+        ("new", (NEW,), "other.handler", "update settings, then publish a version, then move alias live: other.handler → app.handler"),
+        ("new", (OLD,), "other.handler", "update layers, then publish a version, then move alias live: the layers changed, other.handler → app.handler"),
+        ("new", (NEW,), "app.handler", "publish a version, then move alias live: alias `live` is missing"),
     ],
 )  # fmt: skip
 def test_words(code: str, layers: tuple[str, ...], handler: str, words: str) -> None:
-    """The plan names what is changed, and nothing else."""
+    """The plan's line lists exactly the updates, with their reasons."""
     latest = function(code=code, layers=layers)
     latest = replace(latest, settings=replace(latest.settings, handler=handler))
     action = deployed(wanted_function(), found(latest), "live")
@@ -180,7 +180,7 @@ def test_words(code: str, layers: tuple[str, ...], handler: str, words: str) -> 
 
 
 def test_alias_on_latest() -> None:
-    """An alias that points to what changes under traffic is moved to a version, though nothing else is to do."""
+    """An alias that points to `$LATEST` is moved to a version, even if nothing else changes."""
     alias = AliasState(name="live", version=LATEST, revision="r")
     action = deployed(wanted_function(), Found(latest=function(code="new", layers=(NEW,)), alias=alias))
 
@@ -188,13 +188,13 @@ def test_alias_on_latest() -> None:
 
 
 def test_default_alias_is_not_made() -> None:
-    """Without configuration an alias is moved where it exists, and not made; a configured one is made."""
+    """A configured alias is created if it is missing; the default alias is not."""
     assert None is deployed(wanted_function(), found(function())).alias
     assert "blue" == deployed(wanted_function(), found(function()), "blue").alias
 
 
 def test_unpublished_layer() -> None:
-    """A layer that is yet to be published is a change, and has no ARN in the plan."""
+    """A layer that is not published yet is a change, and the plan shows a placeholder instead of its ARN."""
     action = deployed(wanted_function(arn=None, code="old"), found(function()))
 
     assert (f"{LAYER}:(new)",) == action.settings.layers
@@ -207,7 +207,7 @@ arns = st.lists(st.sampled_from(["own-a", "own-b", "x", "y", "z"]), unique=True)
 
 @given(present=arns, wanted=st.permutations(["arn:own-a:2", "arn:own-b:2"]), count=st.integers(0, 2))
 def test_attach(present: tuple[str, ...], wanted: list[str], count: int) -> None:
-    """Layers of others stay, in their order; the service's are exactly the wanted ones, in theirs, and together."""
+    """Other services' layers stay in their order; the service's layers are exactly the desired ones, adjacent and in the desired order."""
     own = {"arn:own-a", "arn:own-b"}
     chosen = wanted[:count]
     result = attach(chosen, present, own)
@@ -232,7 +232,7 @@ sizes = st.integers(0, 1000)
 def test_never_over_the_limit(
     old: tuple[int, int], new: tuple[int, int], others: int | None, known: tuple[bool, bool]
 ) -> None:
-    """Whatever code, layers and layers of others have, no state on the way exceeds the limit, if the first and the last do not."""
+    """If the first and the last state fit the limit, every state in between fits, for all sizes of code and layers."""
     if max(sum(old), sum(new)) + (others or 0) > LIMIT:
         return
     layer_bytes = {OLD: old[1], NEW: new[1], FOREIGN: others or 0}

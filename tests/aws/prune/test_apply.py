@@ -1,4 +1,4 @@
-"""Pruning an account: what is asked, what is deleted, and what comes into use in between."""
+"""Tests of pruning an account: the calls, the deletions, and changes between plan and deletion."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def account(*numbers: int) -> Cloud:
 
 
 def test_deletes() -> None:
-    """What nobody uses is deleted, and its size known before; the used, the newest and the shared stay."""
+    """Unused versions are deleted, and their sizes are read before; used, newest and shared versions are kept."""
     cloud = account(1, 2, 3, 4)
     cloud.attachments = [Attachment(function="f:7", layers=("arn:other:1", f"{LAYER}:2"))]
     cloud.versions[NAME][2].grants["lamina-o-abc"] = Grant(principal="o-abcdefghij")
@@ -72,11 +72,11 @@ def test_deletes() -> None:
     assert [1] == [each.number for each in pruned.versions]
     assert {f"{LAYER}:1": 1} == found.code_bytes
     assert [2, 3, 4] == [each.number for each in cloud.live(NAME)]
-    assert "shared with others, whose functions cannot be seen from here" == found.actions[1].reason
+    assert "shared with other accounts, whose functions are not visible from this account" == found.actions[1].reason
 
 
 def test_came_into_use() -> None:
-    """A version that somebody attaches after the plan was made is spared; so is one that a stack may go back to by now."""
+    """A version that is in use by the time of the deletion, or that a stack may roll back to, is not deleted."""
     cloud = account(1, 2, 3)
     inventory = cloud.connect().inventory
     found = survey(inventory, [NAME], ONE, now=NOW)
@@ -90,7 +90,7 @@ def test_came_into_use() -> None:
 
 
 def test_survey_only_reads() -> None:
-    """Planning calls nothing that changes anything."""
+    """Planning calls only read operations."""
     cloud = account(1, 2)
     fake = cloud.connect()
     survey(fake.inventory, None, ONE, now=NOW)
@@ -101,7 +101,7 @@ def test_survey_only_reads() -> None:
 
 
 def test_interrupted() -> None:
-    """Looking at a large account takes minutes, and ends between two calls."""
+    """A requested stop ends the survey between two calls."""
     cloud, stop = account(1, 2, 3), Cancellation()
     cloud.versions["stall-common"] = []
     fake = cloud.connect(after=lambda _: stop.request())
@@ -112,7 +112,7 @@ def test_interrupted() -> None:
 
 
 def test_objects_of_kept_layers_stay() -> None:
-    """What any layer of the account needs stays in the bucket; the rest goes, once it is a day old."""
+    """Objects that a layer of the account needs are kept; other objects are deleted once they are a day old."""
     cloud = account(1, 2)
     part, other = "a" * 64, "b" * 64
     record = {
@@ -141,7 +141,7 @@ def test_objects_of_kept_layers_stay() -> None:
 
 
 def test_pace() -> None:
-    """Calls are kept apart; a pause that was made anyway counts."""
+    """Calls are made at the configured rate, without extra waiting if enough time has passed since the last call."""
     slept: list[float] = []
     times = iter([0.0, 0.0, 10.0])
     pace = Pace(2, sleep=slept.append, clock=lambda: next(times))
@@ -157,7 +157,7 @@ def layer() -> str:
 
 
 def test_pages(ministack: Emulator, layer: str) -> None:
-    """More versions and functions than a page holds are all seen; a published version of a function counts as use."""
+    """Layer versions and functions on all pages are read, and a layer of a published function version is in use."""
     client = ministack.client("lambda")
     content = code("x")
     for number in range(55):
@@ -191,7 +191,7 @@ def test_pages(ministack: Emulator, layer: str) -> None:
 
 
 def test_list_without_versions() -> None:
-    """Where no function is listed twice, each is asked for its versions: some servers list none, whatever they say of themselves."""
+    """If the list of functions contains no function twice, each function's versions are listed, because some servers omit them."""
     client = boto3.client("lambda", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
     call = Caller(client)
 
@@ -210,7 +210,7 @@ def test_list_without_versions() -> None:
 
 
 def test_stacks(moto: Emulator, layer: str) -> None:
-    """A stack that is settled guards nothing; the calls that would tell are made."""
+    """A stack that is not in transition is not listed, and the layers in a stack's outputs are found."""
     client = moto.client("cloudformation")
     template = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": {"Layer": {"Value": f"{LAYER}:3"}}}
     client.create_stack(StackName=layer, TemplateBody=json.dumps(template))
@@ -255,23 +255,23 @@ ROLLBACK: dict[str, dict[str, Any]] = {
 
 
 class Rollback:
-    """A `Caller` of an account with a stack that is being rolled back, whose template refers to a parameter for its layer."""
+    """A fake `Caller` for an account with a stack in rollback; the stack's template refers to its layer by a parameter."""
 
     def __call__(self, operation: str, **_: Any) -> dict[str, Any]:
         return ROLLBACK[operation]
 
 
 def test_stack_without_the_names_of_its_layers() -> None:
-    """What a template resolves from a parameter stands nowhere in it; so all versions of the layers that its functions have are kept."""
+    """If a stack's template does not name its layers, all versions of the layers that the stack's functions use are kept."""
     inventory = AwsInventory(Rollback(), Rollback(), pace=Pace(1e9))
     found = survey(inventory, [NAME], ONE, now=NOW)
 
-    guarded = "a stack that is being changed may go back to it"
+    guarded = "a CloudFormation stack in transition may roll back to it"
     assert ["used by a function", guarded, guarded] == [action.reason for action in found.actions]
 
 
 class LargeAccount:
-    """A `Caller` of an account of 1,000 functions with 30 versions each, and 40 layers with 30 versions; pages of 50."""
+    """A fake `Caller` for an account with 1,000 functions and 40 layers of 30 versions each, in pages of 50."""
 
     FUNCTIONS, VERSIONS, LAYERS, PAGE = 1000, 30, 40, 50
 
@@ -327,7 +327,7 @@ class LargeAccount:
 
 
 def test_large_account() -> None:
-    """A large account is read once, page by page, in little memory; and each version that could go costs two more calls."""
+    """A large account is read once and in little memory, with two more calls for each version that may be deleted."""
     caller = LargeAccount()
     inventory = AwsInventory(caller, caller, pace=Pace(1e9))
     tracemalloc.start()

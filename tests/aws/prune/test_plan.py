@@ -1,4 +1,4 @@
-"""What may be deleted: nothing that is used, young, new, guarded or others'."""
+"""Tests of the pruning plan: used, recent, newest, guarded and foreign versions are never deleted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def deleted(
 
 
 def test_newest_are_kept() -> None:
-    """So many of each layer stay, and at least one, whatever is asked for."""
+    """The requested number of newest versions of each layer is kept, and at least one."""
     rows = [row(number) for number in (1, 2, 3, 4)]
 
     assert [2, 1] == deleted(*rows, keep=2)
@@ -47,28 +47,28 @@ def test_newest_are_kept() -> None:
 
 
 def test_young_are_kept() -> None:
-    """What is younger than the days asked for stays, however many versions there are."""
+    """Versions published less than the requested number of days ago are kept."""
     assert [1] == deleted(row(1, days=11), row(2, days=9), row(3, days=1), days=10)
 
 
 def test_guarded_are_kept() -> None:
-    """A stack that may go back protects all versions of the layers that it names."""
+    """All versions of a layer that a stack may roll back to are kept."""
     assert [] == deleted(row(1), row(2), guarded=(unversioned(row(1).arn),))
 
 
 def test_others_are_kept() -> None:
-    """What lamina has not published is not lamina's to delete, and takes no place among the newest."""
+    """Versions that lamina did not publish are kept, and are not counted among the newest."""
     assert [1] == deleted(row(1), row(2), row(3, description="by hand"), keep=1)
 
 
 def test_reasons() -> None:
-    """Each version that stays says why."""
+    """Each version has a reason for being kept or deleted."""
     rows = (row(1), row(2), row(3, days=1), row(4))
     actions = plan(rows, used=(row(1).arn,), guarded=(), rules=RetentionRules(keep=1, keep_days=7), now=NOW)
 
     assert [
-        "one of the newest 1",
-        "younger than 7 days",
+        "among the newest 1 version",
+        "published less than 7 days ago",
         "not used by any function, version or alias",
         "used by a function",
     ] == [action.reason for action in actions]
@@ -89,7 +89,7 @@ rows = st.lists(
 
 @given(rows=rows, data=st.data(), keep=st.integers(0, 50), days=st.floats(0, 400))
 def test_used_is_never_deleted(rows: list[LayerVersion], data: st.DataObject, keep: int, days: float) -> None:
-    """Whatever there is and whatever is asked for: what a function uses stays, and every version gets a verdict."""
+    """A version that a function uses is never deleted, and every version has an action, for all versions and rules."""
     arns = [each.arn for each in rows]
     used = data.draw(st.sets(st.sampled_from(arns))) if arns else set()
     actions = plan(rows, used=used, guarded=(), rules=RetentionRules(keep=keep, keep_days=days), now=NOW)
@@ -130,7 +130,7 @@ def going(objects: list[Listed], *, records: list[LayerRecord] | None, keep_laye
 
 
 def test_objects() -> None:
-    """Parts and layers that kept layers need stay; what no layer needs goes, if it is lamina's."""
+    """Parts and layers that kept layers need are kept; lamina's other objects are deleted."""
     objects = listed(
         KEYS.part(B), KEYS.part(C), KEYS.layer(A), KEYS.layer(B), KEYS.record(A), KEYS.record(B), KEYS.package(B),
         LEASE, "lamina/notes.txt", "lamina/claims/1/eu-west-1/common/x", "else/parts/" + B,
@@ -142,7 +142,7 @@ def test_objects() -> None:
 
 
 def test_unfinished_uploads() -> None:
-    """What killed publishers began goes when it is a day old; uploads of others below the prefix are their business."""
+    """Unfinished uploads of lamina are deleted after a day; uploads of other programs below the prefix are not."""
     uploads = [
         Unfinished(key=key, id=key, age_seconds=age)
         for key, age in ((KEYS.layer(A), DAY), (KEYS.layer(B), DAY - 1), (KEYS.part(C), DAY), ("lamina/notes", DAY))
@@ -152,7 +152,7 @@ def test_unfinished_uploads() -> None:
 
 
 def test_directories() -> None:
-    """What lets kept layers be put together without their wheels stays, and goes with the last layer that has it."""
+    """Central directories that kept layers need are kept; they are deleted with the last layer that needs them."""
     objects = listed(KEYS.directory(B), KEYS.directory(C))
 
     assert [KEYS.directory(C)] == going(objects, records=[record(A, directories=(B,))])
@@ -161,15 +161,15 @@ def test_directories() -> None:
 
 
 def test_young_objects() -> None:
-    """What is younger than a day may belong to a layer that is being published."""
+    """Objects less than a day old are kept, because they may belong to a layer that is being published."""
     assert [] == going(listed(KEYS.part(C), LEASE, age=DAY - 1), records=[])
 
 
 def test_layers_by_reference() -> None:
-    """Where Lambda reads layers in the bucket, no layer goes: a function may still use a version that was deleted."""
+    """If Lambda reads layers from the bucket, no layer is deleted, because a function may still use a deleted version."""
     assert [KEYS.part(C)] == going(listed(KEYS.layer(B), KEYS.part(C)), records=[], keep_layers=True)
 
 
 def test_unknown_parts() -> None:
-    """Where it is not known which parts are needed, all stay."""
+    """If the needed parts are unknown, all parts are kept."""
     assert [KEYS.layer(B)] == going(listed(KEYS.layer(B), KEYS.part(C)), records=None)

@@ -34,7 +34,7 @@ def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[str]:
             case KeepFunction():
                 continue
             case CreateFunction() as action:
-                alias = f", alias {action.alias}" if action.alias is not None else ""
+                alias = f" with alias {action.alias}" if action.alias is not None else ""
                 yield f"function {action.desired.name}, {account}: create{alias}: {action.reason}"
             case UpdateFunction() as action:
                 yield f"function {action.desired.name}, {account}: {_doing(action)}: {action.reason}"
@@ -47,8 +47,8 @@ def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[str]:
 def _doing(action: UpdateFunction) -> str:
     words = _updates(action)
     if action.alias is not None:
-        words += ["a version", f"alias {action.alias}"]
-    return ("update " if action.updates else "publish ") + ", then ".join(words)
+        words += ["publish a version", f"move alias {action.alias}"]
+    return ("update " if action.updates else "") + ", then ".join(words)
 
 
 def _updates(action: UpdateFunction) -> list[str]:
