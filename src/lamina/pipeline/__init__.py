@@ -1,1 +1,1 @@
-"""The one job: resolve, fetch, splice, pack, check, record."""
+"""Run a build end to end: resolve, fetch, splice, pack, check, and record."""

@@ -1,7 +1,8 @@
 """
-Divide what the lock holds among the layers: a distribution that two layers would hold goes into one of them.
+Divide the locked distributions among the layers, following each layer's ``minus`` and ``without``.
 
-Pure set algebra on selections; a layer's ``minus`` is read after that of the layers it names, so order does not matter.
+Pure: works on selections only. The order of the layers does not matter, because a layer's share is computed after
+the shares of the layers in its ``minus``.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ def apportion(
     layers: Sequence[LayerConfig], selections: Mapping[str, Selection], *, everywhere: Collection[str] = ()
 ) -> dict[str, Selection]:
     """
-    Return by name what each of *layers* is to hold of its own share of *selections*, in their order.
+    Return the share of *selections* that each of *layers* contains, by layer name, in the order of *layers*.
 
-    A layer leaves out its ``without``, what the layers of its ``minus`` hold with the same artifact, and the names in
-    *everywhere*. Raises LockError naming every distribution of which two such layers would hold different artifacts.
+    A layer leaves out its ``without``, the names in *everywhere*, and every distribution that a layer in its ``minus``
+    contains with the same file. Raises LockError, listing each distribution, if the files of two such layers differ.
     """
     by_name = {layer.name: layer for layer in layers}
     done: dict[str, Selection] = {}
@@ -39,7 +40,7 @@ def apportion(
             for other, selection in others.items():
                 held = {pin.name: pin for pin in selection.pins}
                 conflicts.extend(
-                    f"`{pin.name}` is {_difference(pin, held[pin.name])} in layers `{layer.name}` and `{other}`"
+                    f"`{pin.name}` differs between layers `{layer.name}` and `{other}` ({_difference(pin, held[pin.name])})"
                     for pin in pins
                     if pin.name in held and pin.sha256 != held[pin.name].sha256
                 )
@@ -50,8 +51,8 @@ def apportion(
     shares = {layer.name: share(layer) for layer in layers}
     if conflicts:
         raise LockError(
-            f"Layers cannot leave out what others hold differently: {'; '.join(sorted(conflicts))}",
-            hint="choose groups and extras for the two that lock one version, or take the layer out of `minus`",
+            f"layers linked by `minus` lock different files: {'; '.join(sorted(conflicts))}",
+            hint="select groups and extras that lock the same version in both layers, or remove the layer from `minus`",
         )
     return shares
 

@@ -1,12 +1,14 @@
 """
-The wheels, sources and segments of one target: from this machine's store first, then from the remote store, else made.
+Provide the wheels, sources and segments of one target to the build stages.
+
+Each artifact comes from the local store if it is there, then from the remote store; otherwise lamina creates it.
 
 ::
 
     Pin ──provider──▶ Wheel ──splice──▶ Segment ──▶ Contribution ──compose──▶ Layer
                          └──index──▶ imports ──follow──▶ BytecodeChoice
 
-The rest of the pipeline does not know where anything came from.
+The other stages work the same wherever an artifact came from.
 """
 
 from __future__ import annotations
@@ -41,10 +43,9 @@ if TYPE_CHECKING:
 
 
 class ArtifactProvider:
-    """Where the stages of a build get wheels, sources and segments for one target; a context manager."""
+    """The source of wheels, sources and segments for one target of a build; a context manager."""
 
     def __init__(self, context: BuildContext, target: Target) -> None:
-        """Read nothing yet."""
         self._context = context
         self._store = context.store
         self._remote = context.remote
@@ -60,7 +61,7 @@ class ArtifactProvider:
 
     def sources(self, service: Service, local: Sequence[SourcePin], *, fetch: bool) -> SourceTree | None:
         """
-        Return the first-party sources of *service* with the content of its *local* packages.
+        Return the source tree of *service*, including the content of its *local* packages.
 
         Without *fetch*, return ``None`` if a local package has not been built yet.
         """
@@ -79,10 +80,10 @@ class ArtifactProvider:
         self, service: Service, closure: Closure, tree: SourceTree | None, *, fetch: bool
     ) -> BytecodeChoice | None:
         """
-        Return which modules of a layer are compiled, following imports where the configuration does not decide it.
+        Return the modules of a layer to compile, following imports if the configuration does not decide the choice.
 
-        Without *fetch*, return ``None`` if a wheel of the *closure* would have to be fetched for that.
-        Raises BytecodeError where sources must be read and the target's interpreter is missing.
+        Without *fetch*, return ``None`` if following imports would download a wheel of the *closure*.
+        Raises BytecodeError if sources must be read and the target's interpreter is missing.
         """
         known = known_choice(service, closure, tree, toolchain=self.toolchain, store=self._imports)
         if known is not None or tree is None:
@@ -96,7 +97,7 @@ class ArtifactProvider:
         places = [
             index_place(code.distribution, code.key, self._imports, python=service.target.python) for code in codes
         ]
-        # All at once: one by one come only those of which some modules have been read before.
+        # Fetch the wheels without an index together, in parallel. A wheel that is only partly indexed is fetched on demand.
         self.wheels.all(pin for pin, place in zip(closure.pins, places, strict=True) if not place.is_file())
         return follow(service, closure, tree, codes, toolchain=self.toolchain, store=self._imports)
 
@@ -104,7 +105,7 @@ class ArtifactProvider:
         return self.wheels.all([pin])[0]
 
     def fetch(self, layers: Sequence[LayerPlan]) -> None:
-        """Fetch the wheels of *layers* together, in parallel, unless the remote store may have their segments."""
+        """Fetch the wheels of *layers* in parallel; does nothing with a remote store, which may already have their segments."""
         if self._remote is None:
             self.wheels.all(pin for layer in layers for pin in layer.selection.pins)
 
@@ -112,19 +113,19 @@ class ArtifactProvider:
         """
         Write the planned layer to *destination*, atomically.
 
-        Raises PathCollisionError, ArchiveError and its kinds, and whatever fetching, splicing and compiling raise.
+        Raises PathCollisionError, ArchiveError or a subclass, and the errors of fetching, splicing and compiling.
         """
-        self._context.reporter.stage(f"Splicing layer {plan.name}")
+        self._context.reporter.stage(f"splicing layer {plan.name}")
         compose = compose_layer if self._remote is None else self._remote.compose
         while True:
-            # Each time that the remote store fails to compose it knows less, and in the end nothing.
+            # After a failed `compose`, the remote store offers fewer segments, so the loop ends.
             parts = self.contributions(plan)
             pins = [self.wheels.built(pin) for pin in plan.selection.pins]
             if (layer := compose(plan, pins, parts, destination)) is not None:
                 return layer
 
     def contributions(self, plan: LayerPlan) -> list[Contribution]:
-        """Return the segments of the planned layer, with every path in one of them only."""
+        """Return the segments of the planned layer, with each path in exactly one segment."""
         names = [pin.name for pin in plan.selection.pins]
         spliced = self._settled(plan)
         if spliced is None:
@@ -132,7 +133,7 @@ class ArtifactProvider:
         return [*spliced, *self._bytecode(plan, {part.name: part.omitted for part in spliced})]
 
     def _settled(self, plan: LayerPlan) -> list[Contribution] | None:
-        """Return the segments without the paths that the remote store says are shared, if its answer fits them."""
+        """Return the segments without the shared paths that the remote store lists, or ``None`` if that list does not fit."""
         if self._remote is None:
             return None
         pins, recipe = plan.selection.pins, plan.recipe
@@ -146,18 +147,18 @@ class ArtifactProvider:
         return None
 
     def _shared_paths(self, plan: LayerPlan, segments: dict[str, Segment]) -> dict[str, frozenset[str]]:
-        """Return the paths to omit from each distribution; a wheel whose content must be compared is fetched for it."""
+        """Return the paths to omit from each distribution, fetching a wheel if its content must be compared."""
         pins = {pin.name: pin for pin in plan.selection.pins}
         while True:
             try:
                 return shared_paths(segments)
             except FileNotFoundError as error:
-                # A segment that only the remote store has.
+                # The remote store has this segment, but this machine does not.
                 name = next(name for name, segment in segments.items() if str(segment.path) == str(error.filename))
                 segments[name] = splice(self._wheel(pins[name]), plan.recipe, self._store)
 
     def _segments(self, plan: LayerPlan, omitted: Mapping[str, frozenset[str]]) -> dict[str, Segment]:
-        """Return the segments of wheels without the paths to omit, in the order of the lock; a `SegmentSource`."""
+        """Return the segments of wheels without the paths to omit, in lock order; a `SegmentSource`."""
         pins = [pin for pin in plan.selection.pins if pin.name in omitted]
         keys = {pin.name: plan.recipe.key(pin.sha256, omitted=omitted[pin.name]) for pin in pins}
         found = self._found({name: self._store.entry(AREA, key, ".seg") for name, key in keys.items()})
@@ -168,7 +169,7 @@ class ArtifactProvider:
         return {pin.name: found[pin.name] for pin in pins}
 
     def _found(self, paths: Mapping[str, Path]) -> dict[str, Segment]:
-        """Return the segments that this machine's store or the remote one has, given their *paths* in the former."""
+        """Return the segments that the local or the remote store has, given their *paths* in the local store."""
         found = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
         if self._remote is not None and len(found) < len(paths):
             absent = {name: path for name, path in paths.items() if name not in found}
@@ -193,7 +194,7 @@ class ArtifactProvider:
             )
             for pin in pins
         }
-        reporter.stage("Compiling bytecode", total=len(pins), unit="distributions")
+        reporter.stage("compiling bytecode", total=len(pins), unit="distributions")
         found = self._found({name: self._store.entry(BYTECODE_AREA, key, ".seg") for name, key in keys.items()})
         reporter.advance(len(found))
         absent = [pin for pin in pins if pin.name not in found]

@@ -1,18 +1,19 @@
 """
-Build a service: the one place that knows the order of a build.
+Build a service. This module defines the order of the stages.
 
 ::
 
     load ──▶ Service ──resolve──▶ BuildPlan ──complete──▶ fetch ──▶ splice, compose ──▶ Layer ──┐
                                                 └──────────────▶ pack ─────────────▶ Package ──┴─check──▶ Result ──record
 
-- *load* and *resolve* only read. What they return depends on the project, the store and the last build, and on no network,
-  except that the index of hashed requirements is asked once.
-- *complete* and *fetch* are the only stages with a network. What they admit to the store has the locked hash and matches its own RECORD.
-- *splice* and *compose* copy bytes and decide nothing.
-- *check* returns findings; the caller turns errors among them into an exit code.
+- *load* and *resolve* only read. Their results depend on the project, the store and the last build. They use no network,
+  except for one request to the index for hashed requirements.
+- *complete* and *fetch* are the only stages that use the network. Each file they add to the store has the locked hash and
+  matches its own RECORD.
+- *splice* and *compose* copy bytes and make no decisions.
+- *check* returns findings. The caller turns error findings into an exit code.
 
-Every output is written beside its destination and renamed, so a killed build leaves the last one whole.
+Each output is written to a temporary file and renamed, so a killed build leaves the previous outputs intact.
 """
 
 from __future__ import annotations
@@ -51,24 +52,24 @@ if TYPE_CHECKING:
 
 @frozen
 class Result:
-    """A build for one target, and the plan that it applied."""
+    """The build for one target, with the plan that was applied."""
 
     plan: TargetPlan
-    """Complete, unless the build was refused."""
+    """The applied plan; complete, unless the build was refused."""
     build: Build
     refused: bool = False
-    """Whether nothing was fetched or made, because it could not be deployed."""
+    """Whether the build stopped before fetching anything, because the result would exceed Lambda's limits."""
     others: tuple[Result, ...] = ()
-    """The same service for its other targets."""
+    """The results for the service's other targets."""
 
     @property
     def fetched(self) -> tuple[Pin, ...]:
-        """The locked artifacts that the store did not hold."""
+        """The locked artifacts that were missing from the store and have been fetched."""
         return () if self.refused else self.plan.missing
 
     @property
     def targets(self) -> tuple[Result, ...]:
-        """The results for all targets, this one first."""
+        """The results for all targets, starting with this one."""
         return (self, *self.others)
 
 
@@ -83,8 +84,8 @@ def build(
     """
     Build the layers and function packages of *project* into its ``.lamina`` directory.
 
-    Raises whatever a stage raises; the outputs that were there before then stay.
-    Findings, errors among them, are part of the result and not raised.
+    The result includes all findings; error findings are not raised.
+    Raises the errors of every stage; the previous outputs then stay in place.
     """
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
@@ -96,10 +97,10 @@ def build(
 
 def apply(plan: BuildPlan, context: BuildContext, *, started_ns: int) -> Result:
     """
-    Make what *plan* says, for all targets at once, and record it for the next build.
+    Build all targets of *plan* in parallel, and record the result for the next build.
 
-    What targets have in common is fetched, spliced and composed once. *started_ns* is when the first of what decided the plan was
-    read, in nanoseconds since the epoch. Raises what the first target raises that fails.
+    Artifacts that several targets share are fetched, spliced and composed once. *started_ns* is the time before the plan's
+    first input was read, in nanoseconds since the epoch. Raises the error of the first target that fails.
     """
     if any(findings := preflight_findings(plan, context)):
         first, *others = [
@@ -109,7 +110,8 @@ def apply(plan: BuildPlan, context: BuildContext, *, started_ns: int) -> Result:
     deduplication = TargetDeduplication()
     with building(context.output / report.OUTPUT_DIRECTORY):
         if context.output == context.project and not plan.is_current:
-            # Another build of the project has finished since: its outputs may be reused, and those that the plan reuses may have gone.
+            # Another build of the project has finished since. Its outputs may be reusable, and outputs that the plan reuses
+            # may be gone.
             plan = resolve(context, plan.service)
         first, *others = _each(plan.targets, context, deduplication, started_ns)
         result = Result(plan=first.plan, build=first.build, others=tuple(others))
@@ -134,12 +136,12 @@ def _each(
 def _build_target(
     plan: TargetPlan, context: BuildContext, deduplication: TargetDeduplication, started_ns: int
 ) -> Result:
-    """Bring the layers and packages of one target to disk."""
+    """Build the layers and packages of one target, check them, and delete outdated zips."""
     output = context.output / plan.place
     if plan.local:
         names = ", ".join(f"`{pin.name}`" for pin in plan.local)
         context.reporter.note(
-            f"Local packages go into the function packages, because they change with the code: {names}"
+            f"local packages are added to the function packages, because they change with the code: {names}"
         )
     with ArtifactProvider(context, plan.service.target) as artifacts:
         plan = complete(plan, artifacts)
@@ -175,7 +177,7 @@ def _layer(plan: LayerPlan, directory: Path, artifacts: ArtifactProvider, dedupl
 
 
 def _refused(plan: TargetPlan, findings: tuple[Finding, ...], started_ns: int) -> Result:
-    """Return the result of a build that ends before it downloads what could never be deployed."""
+    """Return the result of a build that stops before downloading, because the layers would exceed Lambda's limits."""
     build = Build(
         service=plan.service.name,
         target=plan.service.target,
@@ -193,7 +195,7 @@ def _seconds_since(started_ns: int) -> float:
 
 
 def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:
-    """Remove the zips of layers and functions that the project does not have any more."""
+    """Delete the zips of layers and functions that the project no longer defines."""
     wanted = {each.path for each in outputs}
     for directory in ("layers", "functions"):
         for path in (output / directory).glob("*.zip"):
@@ -202,7 +204,7 @@ def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:
 
 
 def _remove_other_targets(context: BuildContext, places: Sequence[str]) -> None:
-    """Remove the outputs for targets that this build is not for."""
+    """Delete the outputs of targets that this build does not include."""
     wanted = {context.output / place for place in places}
     for path in (context.output / report.OUTPUT_DIRECTORY).glob(f"python*/{report.BUILD_NAME}"):
         if path.parent not in wanted:
@@ -212,8 +214,8 @@ def _remove_other_targets(context: BuildContext, places: Sequence[str]) -> None:
 
 
 def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
-    """Write the reports, and what lets the next build find nothing to do; those of the first target cover all of them."""
-    # Until all of it is written, nothing vouches for the outputs: a build may be killed between two of these files.
+    """Write the reports and the state for the next build. The first target's report and state cover all targets."""
+    # Delete the old state first: a build that is killed while writing must not leave state for files it did not write.
     for each in result.targets:
         (context.project / each.plan.place / state.STATE_NAME).unlink(missing_ok=True)
     inputs = [_inputs(each) for each in result.targets]
@@ -223,7 +225,7 @@ def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
 
 
 def _inputs(result: Result) -> Snapshot:
-    """Return everything that decided what was built, as it was when it was read."""
+    """Return the snapshot of every file that decided the result, as of the time each file was read."""
     tree = result.plan.package_plan.tree
     return Snapshot((*result.plan.inputs.observations, *(tree.snapshot.observations if tree else ())))
 
@@ -235,7 +237,7 @@ def _record_target(
     builds = [result.build, *(other.build for other in others)]
     replace_file(project / place / report.BUILD_NAME, report.encode(builds[0], project=project, others=builds[1:]))
     if _changed_since(inputs, started_ns):
-        # Somebody edited a file during the build: what was read may be older than what is there, so remember nothing.
+        # A file was edited during the build, so the build may have read an older version. Record no state.
         return
     paths = [project / each.plan.place / report.BUILD_NAME for each in (result, *others)]
     paths += [layer.path for build in builds for layer in build.layers]
@@ -251,7 +253,7 @@ def _record_target(
 
 
 def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Return one snapshot of everything; of a path that was looked at several times, the first look."""
+    """Return one snapshot of all *snapshots*, keeping the first observation of each path."""
     looks = [observation for snapshot in snapshots for observation in snapshot.observations]
     return Snapshot(tuple({look.path: look for look in reversed(looks)}.values()))
 

@@ -1,7 +1,7 @@
 """
-Measure, verify and clean the store. Slow by nature: it looks at every file.
+Measure, verify and clean the store. These operations are slow, because they visit every file.
 
-What is removed here is only ever a copy or a derivative; the next build makes it again.
+All files in the store are copies or derived data. The next build downloads or creates deleted files again.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ if TYPE_CHECKING:
 
 _WHEELS = "wheels"
 _PARTIAL = "partial"
-# What belongs to processes that may be alive: not content, and cleaned up by the store itself.
+# Files of running processes. They are not content, and the store itself cleans them up.
 _HOUSEKEEPING = frozenset({"tmp", "locks"})
-# The cache of another program, which knows what belongs together in it: kept or removed as a whole.
+# uv's cache. Only uv can tell which of its files belong together, so lamina keeps or deletes it as a whole.
 _FOREIGN = "uv"
 _DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Area:
-    """How much one part of the store holds."""
+    """The file count and size of one area of the store."""
 
     name: str
     files: int
     bytes: int
-    """Sum of the files' sizes."""
+    """The sum of the file sizes, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Damage:
-    """One file that is not what its place in the store says, and has been removed."""
+    """A damaged file that has been deleted from the store."""
 
     path: Path
-    """Relative to the store."""
+    """The file's path, relative to the store."""
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Removed:
-    """What cleaning took away, or would."""
+    """The number and size of the files that `clean` deleted, or would delete in a dry run."""
 
     files: int
     bytes: int
@@ -67,7 +67,7 @@ class Removed:
 
 
 def measure(store: Store) -> tuple[Area, ...]:
-    """Return what each area of *store* holds, sorted by name."""
+    """Return the file count and size of each area of *store*, sorted by area name."""
     totals: dict[str, list[int]] = {}
     for path in (*_files(store), *_foreign_files(store)):
         total = totals.setdefault(path.relative_to(store.root).parts[0], [0, 0])
@@ -78,13 +78,12 @@ def measure(store: Store) -> tuple[Area, ...]:
 
 def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
     """
-    Read every wheel, segment and answer in *store* again, remove what is damaged, and return what that was.
+    Check every wheel, segment and JSON file in *store*, delete the damaged ones, and return them.
 
-    Wheels must have the SHA-256 they are kept under; segments the CRC-32 of their entries, and the directory that
-    follows from the entries. Unfinished downloads are not looked at: resuming one hashes it anyway.
+    A wheel's SHA-256 must match the one in its path. A segment's CRC-32 and central directory must match its entries. Unfinished downloads are skipped, because resuming a download checks its hash.
     """
     paths = [path for path in _files(store) if path.relative_to(store.root).parts[0] != _PARTIAL]
-    reporter.stage("Verifying", total=len(paths))
+    reporter.stage("verifying", total=len(paths))
     damages = []
     for path in paths:
         try:
@@ -105,9 +104,9 @@ def clean(
     store: Store, *, older_than_days: float | None = None, dry_run: bool = False, reporter: Reporter = SILENT
 ) -> Removed:
     """
-    Remove what has not been read or written for *older_than_days*, or everything; return how much that was.
+    Delete the files that were not read or written for *older_than_days*, or all files; return their number and size.
 
-    Waits for builds that use the store. With *dry_run*, only counts.
+    Waits until no build uses the store. With *dry_run*, only counts.
     """
     limit = None if older_than_days is None else time.time() - older_than_days * _DAY_SECONDS
     files = size = 0
@@ -122,7 +121,7 @@ def clean(
                 shutil.rmtree(store.root / _FOREIGN, ignore_errors=True)
         for path in _files(store):
             status = path.stat()
-            # Systems that do not record reading leave the time of writing.
+            # File systems that do not record access times report the modification time.
             if limit is None or max(status.st_atime, status.st_mtime) < limit:
                 files += 1
                 size += status.st_size
@@ -132,7 +131,7 @@ def clean(
 
 
 def _files(store: Store) -> Iterator[Path]:
-    """Yield the files of all areas, in a fixed order."""
+    """Yield the files of all areas, sorted by area and path."""
     try:
         areas = sorted(
             path
@@ -149,7 +148,7 @@ def _files(store: Store) -> Iterator[Path]:
 
 
 def _foreign_files(store: Store) -> Iterator[Path]:
-    """Yield the files of the other program's cache, but not the links in it."""
+    """Yield the files of uv's cache, without symbolic links."""
     for directory, _, names in os.walk(store.root / _FOREIGN):
         for name in names:
             path = Path(directory, name)
@@ -158,10 +157,10 @@ def _foreign_files(store: Store) -> Iterator[Path]:
 
 
 def _remove(path: Path, store: Store) -> None:
-    """Remove *path*, and the directories that it leaves empty."""
+    """Delete *path*, and each parent directory that becomes empty."""
     path.unlink(missing_ok=True)
     for directory in path.parents:
-        # Another process may put something there at any time, so the system decides what is empty.
+        # Another process may create a file here at any time, so let the system decide whether the directory is empty.
         if directory == store.root or not _removed_directory(directory):
             break
 
@@ -175,7 +174,7 @@ def _removed_directory(directory: Path) -> bool:
 
 
 def _complaint(path: Path, area: str) -> str | None:
-    """Return what is wrong with the file at *path*, leaving its times as they are, or None."""
+    """Return the damage of the file at *path*, or ``None``. The file's access and modification times are preserved."""
     status = path.stat()
     try:
         if area == _WHEELS:
@@ -185,7 +184,7 @@ def _complaint(path: Path, area: str) -> str | None:
         if path.suffix == ".json":
             json.loads(path.read_bytes())
     except (LaminaError, ValueError, KeyError, TypeError) as error:
-        return f"it cannot be read: {error}"
+        return f"unreadable: {error}"
     finally:
         if path.exists():
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -194,7 +193,7 @@ def _complaint(path: Path, area: str) -> str | None:
 
 def _wheel_complaint(path: Path) -> str | None:
     actual = file_sha256(path)
-    return None if actual == path.parent.name else f"its sha256 is {actual}"
+    return None if actual == path.parent.name else f"its SHA-256 is {actual}, expected {path.parent.name}"
 
 
 def _segment_complaint(path: Path) -> str | None:
@@ -204,12 +203,12 @@ def _segment_complaint(path: Path) -> str | None:
     with path.open("rb", buffering=0) as file:
         entries = read_at(file, 0, segment.entries_bytes)
     if zlib.crc32(entries) != segment.crc32:
-        return "its entries do not have their CRC-32"
-    return None if _rows(entries, segment) == segment.directory else "its directory is not that of its entries"
+        return "its entries do not match their CRC-32"
+    return None if _rows(entries, segment) == segment.directory else "its central directory does not match its entries"
 
 
 def _rows(entries: bytes, segment: Segment) -> bytes:
-    """Return the directory rows that follow from *entries*, which are whole; raises for rows that contradict them."""
+    """Return the central directory entries computed from *entries*. Raises an ArchiveError if *segment* contradicts them."""
     end = end_of_directory(
         rows=segment.rows, directory_bytes=segment.rows_bytes, directory_offset=segment.entries_bytes
     )
@@ -218,5 +217,5 @@ def _rows(entries: bytes, segment: Segment) -> bytes:
 
 
 def _header(start: int, path: str) -> int:
-    """Return the offset of the local header (30 bytes and the name, without extra field) of a payload at *start*."""
+    """Return the offset of the local header of the payload at *start*: 30 bytes and the name, without an extra field."""
     return start - 30 - len(path.encode())

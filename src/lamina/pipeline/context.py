@@ -1,4 +1,4 @@
-"""What the stages of one build share: the project, the options, the stores, the package index and the reporter."""
+"""The objects that all stages of a build share: project, options, stores, package index and reporter."""
 
 from __future__ import annotations
 
@@ -25,60 +25,61 @@ if TYPE_CHECKING:
 
 class RemoteStore(Protocol):
     """
-    The remote half of the store: a bucket that describes segments without sending them.
+    A bucket that describes segments without sending them, so that S3 can copy their bytes into a layer.
 
-    The pipeline asks this machine's store first. Methods may be called from several threads at once, and raise AwsError and its kinds.
+    The pipeline searches the local store first. Methods are thread-safe, and raise AwsError or a subclass.
     """
 
     @property
     def imports(self) -> Store:
-        """A store that holds what this machine and the bucket know of modules and their imports."""
+        """The store for indexes of modules and their imports, on this machine and in the bucket."""
 
     def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
-        """Return the segments that the bucket describes, by the *paths* that the local store would give them."""
+        """Return the segments that the bucket describes, by their *paths* in the local store."""
 
     def shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> Mapping[str, frozenset[str]] | None:
-        """Return the paths to omit from each distribution, or ``None`` if the bucket does not know."""
+        """Return the paths to omit from each distribution, or ``None`` if the bucket has no record of them."""
 
     def refuse_shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> None:
-        """Do not use the answer of `shared_paths` again: it is wrong."""
+        """Mark the result of `shared_paths` as wrong, so that it is not used again."""
 
     def compose(
         self, plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path
     ) -> Layer | None:
         """
-        Write the planned layer of *parts*, the wheels of *pins*, to *destination*, leaving holes for the bytes that the bucket has.
+        Write the planned layer, composed of *parts*, to *destination*, with holes for the bytes that the bucket already has.
 
-        Return ``None`` if the bucket no longer has what it described; the caller then asks for the segments again.
+        *pins* are the layer's wheels. Return ``None`` if the bucket no longer has a segment that it described; the caller
+        then requests the segments again.
         """
 
 
 class TeamStore(Protocol):
-    """A store that a team shares: files come from it before a build, and go to it afterwards."""
+    """A store that a team shares: it supplies files before a build, and receives new files after it."""
 
     def __call__(self, context: BuildContext, service: Service) -> AbstractContextManager[BuildContext]:
-        """Return the context to build with; a team store that cannot be reached only makes the build slower."""
+        """Return the context to build with. If the team store is unreachable, the build is slower but does not fail."""
 
 
 @frozen
 class BuildContext:
-    """What the stages of one build share."""
+    """The objects that all stages of one build share."""
 
     project: Path
     options: BuildOptions
     store: Store
     index: PackageIndex
-    """The package indexes, with the credentials that were learned on the way."""
+    """The package indexes, including the credentials found so far."""
     reporter: Reporter
     output: Path
-    """Absolute directory below which the outputs go, into `.lamina`. Only a build into the project itself is recorded."""
+    """The absolute directory for the outputs, which go into its `.lamina`. Only a build into the project itself is recorded."""
     remote: RemoteStore | None = None
 
     @classmethod
     def open(
         cls, project: Path, options: BuildOptions, *, store: Store | None = None, reporter: Reporter = SILENT
     ) -> BuildContext:
-        """Return the context for *project*; nothing is read yet."""
+        """Return the context for *project*, without reading any file."""
         from lamina.fetch.index import PackageIndex
 
         store = Store.open() if store is None else store

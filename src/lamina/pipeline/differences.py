@@ -1,4 +1,4 @@
-"""Say in a few words how one set of locked distributions differs from another. Pure."""
+"""Summarise the differences between two sets of locked distributions. Pure."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ _SHOWN = 5
 
 
 class Named(Protocol):
-    """What is compared: a pin, or a distribution that was built or published."""
+    """A distribution to compare: locked, built or published."""
 
     @property
     def name(self) -> str:
-        """Normalised."""
+        """The distribution's normalised name."""
 
     @property
     def version(self) -> str:
-        """As locked."""
+        """The distribution's version."""
 
     @property
     def sha256(self) -> str:
-        """Of the artifact."""
+        """The SHA-256 of the distribution's file."""
 
 
 def differences(before: Iterable[Named], after: Iterable[Named]) -> str:
-    """Return what was bumped, added and removed, at most five of it; empty where all artifacts are the same."""
+    """Return the updated, added and removed distributions, at most five; an empty string if all files are the same."""
     old = {each.name: each for each in before}
     new = {each.name: each for each in after}
     words = [
         f"{name} {old[name].version} → {each.version}"
         if old[name].version != each.version
-        else f"{name} {each.version} (another file)"
+        else f"{name} {each.version} (different file)"
         for name, each in sorted(new.items())
         if name in old and old[name].sha256 != each.sha256
     ]

@@ -1,4 +1,4 @@
-"""Say what planned layers will weigh before their wheels are fetched, from the ends of the files alone."""
+"""Estimate the sizes of planned layers before their wheels are downloaded, from the central directory of each wheel."""
 
 from __future__ import annotations
 
@@ -25,47 +25,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistributionEstimate:
-    """What one distribution will add to a layer, as far as that is known."""
+    """The estimated size that one distribution adds to a layer."""
 
     pin: Pin
     outline: Outline | None
-    """``None`` where the server gives no ranges, so that only the download will tell."""
+    """The distribution's sizes; ``None`` if they are unknown before a download, as when the server does not support ranges."""
     in_store: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What one layer will be, without bytecode and manifest."""
+    """The estimated size of one layer, without bytecode and manifest."""
 
     name: str
     shares: tuple[DistributionEstimate, ...]
 
     @property
     def zipped_bytes(self) -> int:
-        """Bytes of the zip, of the shares that are known."""
+        """The size of the zip in bytes, counting only distributions of known size."""
         return sum(share.outline.zipped_bytes for share in self.shares if share.outline)
 
     @property
     def unzipped_bytes(self) -> int:
-        """Bytes that Lambda will count, of the shares that are known: never more than the layer will have."""
+        """The unzipped size in bytes, counting only distributions of known size; never more than the built layer's size."""
         return sum(share.outline.unzipped_bytes for share in self.shares if share.outline)
 
     @property
     def complete(self) -> bool:
-        """Whether every share is known."""
+        """Whether the size of every distribution is known."""
         return all(share.outline for share in self.shares)
 
 
 def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ...], ...]:
     """
-    Return for each target of *plan* the estimate of each of its layers.
+    Return the estimates of the layers of *plan*, grouped by target.
 
-    A wheel that is not in the store is asked of its server in small ranges, once for all targets. A layer that would be reused
-    has the sizes that were recorded, with bytecode.
+    For a wheel that is not in the store, lamina requests only the end of the file, once for all targets. A layer that would
+    be reused has its recorded sizes, including bytecode.
     """
     layers = [layer for target in plan.targets for layer in target.layers if _reused(layer) is None]
     pins = {pin.sha256: pin for layer in layers for pin in layer.selection.pins}
-    # What is built from sources has no end to look at before.
+    # A distribution that is built from source has no wheel to read yet.
     wheels = {sha256: pin for sha256, pin in pins.items() if not isinstance(pin, SourcePin)}
     paths = {sha256: context.store.wheel(sha256, pin.filename) for sha256, pin in wheels.items()}
     missing = [] if context.options.offline else [pin for sha256, pin in wheels.items() if paths[sha256] is None]
@@ -107,7 +107,7 @@ def _outline(tail: Tail | None, pin: Pin, layer: LayerDraft) -> Outline | None:
     try:
         return outline(tail.data, total=tail.total, name=pin.filename, excluded=layer.recipe.excluded())
     except ArchiveError:
-        # Unverified bytes prove nothing: the build itself will fetch the file, check its hash and say what is wrong.
+        # The bytes are not verified yet. The build downloads the file, checks its hash, and reports any error.
         return None
 
 

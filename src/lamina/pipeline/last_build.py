@@ -1,4 +1,4 @@
-"""Repeat the last build of a project as it was asked for, where what it was made from has changed since."""
+"""Repeat the last build of a project with the same options, if its inputs have changed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def last_options(project: Path) -> BuildOptions:
-    """Return what the last build of *project* was asked for on its command line; the defaults if there was none."""
+    """Return the command-line options of the last build of *project*, or the defaults if there was no build."""
     return BuildOptions.of(_asked(project) or {})
 
 
 def has_changed(project: Path) -> bool:
-    """Return whether repeating the last build of *project* could change something; without one there is nothing to repeat."""
+    """Return whether repeating the last build of *project* could change the result; ``False`` if there was no build."""
     asked = _asked(project)
     return asked is not None and state.recall(str(project), asked) is None
 
 
 def repeat(project: Path, *, team_store: TeamStore | None = None, reporter: Reporter = SILENT) -> Result:
-    """Build *project* as it was built last; raises whatever a build raises."""
+    """Build *project* with the options of its last build. Raises the same errors as a build."""
     from lamina.pipeline.build import build
 
     return build(project, last_options(project), team_store=team_store, reporter=reporter)

@@ -1,4 +1,4 @@
-"""What one layer is to hold, and how it is composed of its segments."""
+"""Plan the content of one layer, and compose the layer from its segments."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @frozen
 class LayerDraft:
-    """What one layer is to hold, as far as configuration and lock say it."""
+    """The planned content of one layer, as far as the configuration and the lock file define it."""
 
     config: LayerConfig
     selection: Selection
     recipe: Recipe
     reason: str = ""
-    """Why the digest is not known."""
+    """Why the digest is unknown."""
     differs: bool = False
-    """Whether the layer certainly differs from what the last build left, though its digest is not known."""
+    """Whether the layer certainly differs from the last build's layer, even though its digest is unknown."""
 
     @property
     def name(self) -> str:
@@ -42,17 +42,17 @@ class LayerDraft:
 
 @frozen
 class LayerPlan(LayerDraft):
-    """What one layer holds. *reason* is why it is reused or built, in a few words."""
+    """The complete plan for one layer. *reason* states briefly why the layer is reused or built."""
 
     bytecode: BytecodeChoice | None
-    """Which modules are compiled; ``None`` if that need not be known, because nothing has changed since the last build."""
+    """The modules to compile; ``None`` if nothing has changed since the last build, so the choice is not needed."""
     digest: str
     reused: Layer | None
-    """The layer that the last build left, if it has this digest."""
+    """The last build's layer, if that layer has this digest."""
 
     @classmethod
     def of(cls, draft: LayerDraft, bytecode: BytecodeChoice, previous: Previous) -> LayerPlan:
-        """Return *draft* with *bytecode*, its digest, and what the *previous* build left of it."""
+        """Return *draft* with its *bytecode* and digest, and with the layer of the *previous* build if that can be reused."""
         digest = _identity(draft, bytecode).digest()
         left = previous.layer(draft.name)
         reused = left if left is not None and left.digest == digest else None
@@ -69,7 +69,7 @@ class LayerPlan(LayerDraft):
 
     @classmethod
     def unchanged(cls, draft: LayerDraft, left: Layer) -> LayerPlan:
-        """Return the plan for a layer of which nothing has changed since the last build *left* it."""
+        """Return the plan for a layer that has not changed since the last build, whose layer is *left*."""
         return cls(
             config=draft.config,
             selection=draft.selection,
@@ -82,7 +82,7 @@ class LayerPlan(LayerDraft):
 
     @property
     def identity(self) -> Identity:
-        """What decides the layer's content; raises ValueError for a layer that is not to be made."""
+        """The values that decide the layer's content. Raises ValueError for an unchanged layer, because its bytecode is unknown."""
         if self.bytecode is None:
             raise ValueError(f"layer `{self.name}` has not changed")
         return _identity(self, self.bytecode)
@@ -90,9 +90,9 @@ class LayerPlan(LayerDraft):
 
 def compose_layer(plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path) -> Layer:
     """
-    Write the planned layer of *parts* to *destination*, atomically; *pins* are those of its wheels.
+    Compose *parts* into the planned layer and write the zip to *destination*, atomically; *pins* are the layer's wheels.
 
-    Raises CorruptArchiveError for a segment that was damaged in the store; the file that was there then stays.
+    Raises CorruptArchiveError if a segment in the store is damaged; an existing file then stays in place.
     """
     with writing(destination) as file:
         composed = compose(file, parts, plan.identity, plan.digest)
@@ -108,7 +108,7 @@ def describe_layer(
     *,
     sha256: str | None,
 ) -> Layer:
-    """Return the layer that was composed of *parts* at *path*; *pins* are those of its wheels."""
+    """Return the description of the layer at *path*, which was composed of *parts*; *pins* are the layer's wheels."""
     return Layer(
         name=plan.name,
         path=path,
@@ -123,7 +123,7 @@ def describe_layer(
 
 
 def extents(parts: Iterable[Contribution]) -> tuple[Extent, ...]:
-    """Return the extent of each of *parts*, in the order of the zip."""
+    """Return the extent of each of *parts*, in zip order."""
     return tuple(
         Extent(name=part.name, size=part.segment.entries_bytes, segment=part.segment.path.stem)
         for part in in_order(parts)
@@ -131,7 +131,7 @@ def extents(parts: Iterable[Contribution]) -> tuple[Extent, ...]:
 
 
 def _distributions(pins: Iterable[Pin], parts: Iterable[Contribution]) -> Iterator[Distribution]:
-    """Yield the share of each of *pins* in a layer of *parts*, sorted by name."""
+    """Yield the sizes of each of *pins* in a layer of *parts*, sorted by name."""
     found: dict[str, list[Contribution]] = {}
     for part in parts:
         found.setdefault(part.name, []).append(part)
@@ -155,7 +155,7 @@ def _identity(layer: LayerDraft, bytecode: BytecodeChoice) -> Identity:
 
 
 def known_difference(layer: LayerDraft, previous: Previous) -> str:
-    """Return how *layer* differs from what the *previous* build left, whatever is compiled; empty if it may not."""
+    """Return how *layer* differs from the *previous* build's, regardless of bytecode; an empty string if no difference is certain."""
     target = previous.build.target if previous.build else None
     known = previous.known_layer(layer.name)
     return difference(known, layer.selection.pins, layer.selection.target, target)

@@ -1,4 +1,4 @@
-"""Write the function packages, or reuse those of the last build if nothing that decides them has changed."""
+"""Write the function packages, or reuse those of the last build if none of their inputs has changed."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _FORMAT = 1
 
 @frozen
 class PackagePlan:
-    """What decides the function packages."""
+    """The inputs of the function packages, and the packages to reuse."""
 
     key: str
-    """Digest of sources, handlers and bytecode mode."""
+    """The digest of sources, handlers and bytecode mode."""
     tree: SourceTree | None
-    """First-party sources with the content of local packages; ``None`` if nothing has changed and those are not built."""
+    """The service's sources and local packages; ``None`` if nothing has changed and the local packages are not built."""
     reused: tuple[Package, ...] | None
-    """The packages that the last build left, one for each function, if they have this key."""
+    """The last build's packages, one for each function, if they have this key."""
     reason: str
-    """Why they are reused or packed, in a few words."""
+    """A short reason why the packages are reused or built."""
 
 
 def plan_packages(service: Service, tree: SourceTree, previous: Previous) -> PackagePlan:
-    """Return what decides the packages of *service*, from its source *tree*, and which the *previous* build left."""
+    """Return the plan for the packages of *service*, from its source *tree* and the packages of the *previous* build."""
     key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
     left = _left(service, previous)
     if not service.functions or (previous.left.sources == key and left is not None):
@@ -52,7 +52,7 @@ def plan_packages(service: Service, tree: SourceTree, previous: Previous) -> Pac
 
 
 def unchanged_packages(service: Service, previous: Previous) -> PackagePlan | None:
-    """Return the packages that the *previous* build of the same sources left, or ``None`` if one of them has gone."""
+    """Return a plan that reuses all packages of the *previous* build, or ``None`` if one of its zips is missing or changed."""
     key, left = previous.left.sources, _left(service, previous)
     return None if key is None or left is None else PackagePlan(key=key, tree=None, reused=left, reason="unchanged")
 
@@ -72,10 +72,10 @@ def pack_functions(
     store: Store,
 ) -> tuple[Package, ...]:
     """
-    Return the package of every function of *service*: the reused ones, or new ones, written into *directory*.
+    Return the package of every function of *service*, reusing existing packages or writing new ones into *directory*.
 
-    Of the *layers* only the directories are read, and only for a handler that is not in the sources.
-    Raises PackageError and what writing a zip raises; the files that were there then stay.
+    The zips of *layers* are read only if a handler is missing from the sources, to search for it there.
+    Raises PackageError, and the errors of writing a zip; existing packages then stay in place.
     """
     layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
     if plan.reused is not None:
@@ -101,7 +101,7 @@ def _key(service: Service, sources: str) -> str:
 
 
 class _Provided:
-    """The top-level modules of the layers, read from their zips only if a handler is not in the sources."""
+    """The top-level modules of the layers, read from the zips only if a handler is missing from the sources."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers

@@ -1,13 +1,16 @@
 """
-Resolve a service into a plan: what each layer holds, its digest, and what the last build left of it.
+Resolve a service into a plan: the content and digest of each layer, and the outputs of the last build to reuse.
 
 ::
 
     Service, lock ──resolve──▶ BuildPlan ──apply──▶ Result
 
-`build`, its dry run, `publish`, `deploy` and the constructs take the same plan. Resolving fetches nothing, builds nothing and writes
-nothing into the project; the store keeps what was read of locks and imports. A digest that depends on wheels that the store does not hold is ``None``, with the reason; `complete` decides
-it once they may be fetched. The one exception is hashed requirements, which name no files: their index is asked once, and its answer kept.
+`build`, its dry run, `publish`, `deploy` and the constructs use the same plan. Resolving downloads nothing, builds nothing
+and writes nothing into the project. It records parsed lock files and imports in the store.
+
+A digest that depends on wheels that are missing from the store is ``None``, with a reason. `complete` computes the digest
+once the wheels may be fetched. Hashed requirements are an exception: they do not name files, so resolving requests the
+files from the index once and stores the result.
 """
 
 from __future__ import annotations
@@ -42,60 +45,60 @@ if TYPE_CHECKING:
 
 @frozen
 class TargetPlan:
-    """What a build does for one target."""
+    """The plan of a build for one target."""
 
     service: Service
-    """With this one target."""
+    """The service, with this target only."""
     layers: tuple[LayerDraft | LayerPlan, ...]
     missing: tuple[Pin, ...] = ()
-    """Locked artifacts that the store does not hold, of layers that are to be made."""
+    """Locked artifacts that are missing from the store and belong to layers that must be built."""
     local: tuple[SourcePin, ...]
-    """First-party packages that go into the function packages."""
+    """Local packages, which are added to the function packages."""
     inputs: Snapshot
-    """Every file whose content decided the plan, and the directories where another lock might appear, as they were."""
+    """The state of every file that decided the plan, and of the directories where another lock file might appear."""
     previous: Previous
     is_unchanged: bool
-    """Whether nothing at all has changed since the last build."""
+    """Whether nothing has changed since the last build."""
     findings: tuple[Finding, ...] = ()
-    """Mistakes of the configuration that only the lock shows."""
+    """Configuration mistakes that are only visible together with the lock file."""
     packages: PackagePlan | None = None
-    """What decides the function packages; ``None`` until local packages are built."""
+    """The plan for the function packages; ``None`` until the local packages are built."""
 
     @property
     def place(self) -> str:
-        """Where the outputs go, relative to the project."""
+        """The output directory, relative to the project."""
         return self.previous.output
 
     @property
     def decided(self) -> tuple[LayerPlan, ...]:
-        """The layers whose digest is known; all of them once the plan is complete."""
+        """The layers whose digest is known; all layers, once the plan is complete."""
         return tuple(layer for layer in self.layers if isinstance(layer, LayerPlan))
 
     @property
     def package_plan(self) -> PackagePlan:
-        """What decides the function packages; raises ValueError for a plan that is not complete."""
+        """The plan for the function packages. Raises ValueError if the plan is not complete."""
         if self.packages is None:
             raise ValueError("local packages have not been built yet")
         return self.packages
 
     @property
     def reused(self) -> bool:
-        """Whether the last build left every layer and package as this one would make them."""
+        """Whether every layer and package of the last build is reused."""
         layers = [layer for layer in self.decided if layer.reused is not None]
         return len(layers) == len(self.layers) and self.packages is not None and self.packages.reused is not None
 
 
 @frozen
 class BuildPlan:
-    """What a build does, for all targets of a service."""
+    """The plan of a build for all targets of a service."""
 
     service: Service
     targets: tuple[TargetPlan, ...]
-    """The first one is the main target."""
+    """The plans by target; the main target is the first."""
 
     @property
     def is_current(self) -> bool:
-        """Whether no other build of the project has finished since this was resolved, and what it reuses is still there."""
+        """Whether no other build of the project has finished since this plan was resolved, and all reused outputs still exist."""
         return all(
             previous == each.previous
             and all(layer.reused == previous.layer(layer.name) for layer in each.decided if layer.reused is not None)
@@ -105,16 +108,16 @@ class BuildPlan:
 
     @property
     def missing(self) -> tuple[Pin, ...]:
-        """Locked artifacts that the store does not hold, each once."""
+        """Locked artifacts that are missing from the store, without duplicates."""
         return tuple({pin.sha256: pin for target in self.targets for pin in target.missing}.values())
 
 
 def resolve(context: BuildContext, service: Service) -> BuildPlan:
     """
-    Decide what each layer of *service* holds, for each of its targets, and what of it the last build left.
+    Return the plan for all targets of *service*: the content of each layer, and the outputs of the last build to reuse.
 
-    Raises ConfigError, LockError, LocalBuildError, BytecodeError where imports must be followed and the target's interpreter is missing,
-    and FetchError where an index must be asked for the files of locked hashes.
+    Raises ConfigError, LockError and LocalBuildError. Raises BytecodeError if imports must be followed and the target's
+    interpreter is missing. Raises FetchError if the index cannot supply the files of hashed requirements.
     """
     places = (report.OUTPUT_DIRECTORY, *(report.place_of(target) for target in service.others))
     services = [replace(service, target=target, others=()) for target in (service.target, *service.others)]
@@ -130,10 +133,10 @@ def resolve(context: BuildContext, service: Service) -> BuildPlan:
 
 def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = True) -> TargetPlan:
     """
-    Return *plan* with the digests, the sources and the packages that it lacks.
+    Return *plan* with the missing digests, sources and packages.
 
-    Without *fetch* only what is in the store is read, and what depends on anything else stays ``None``.
-    Raises as `resolve` does, and with *fetch* whatever fetching and building wheels raise.
+    Without *fetch*, only files in the store are read, and values that need other files stay ``None``.
+    Raises the errors of `resolve`, and with *fetch* also those of fetching and building wheels.
     """
     service, previous = plan.service, plan.previous
     packages = plan.packages
@@ -168,7 +171,7 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
 
 
 def closure_of(layer: LayerDraft, layers: Sequence[LayerDraft], service: Service) -> Closure:
-    """Return what the functions of *layer*, one of *layers*, can import from."""
+    """Return the functions that use *layer*, and all the distributions that those functions can import from *layers*."""
     functions = tuple(function for function in service.functions if layer.name in function.layers)
     others = {name for function in functions for name in function.layers} - {layer.name}
     pins = {pin.name: pin for pin in layer.selection.pins}
@@ -226,7 +229,7 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
 
 
 def _selection(context: BuildContext, service: Service, layer: LayerConfig, lock_file: LockFile) -> CachedSelection:
-    """Return what the lock holds for *layer*; a lock that was read before is not parsed again."""
+    """Return the locked distributions of *layer*, from the store if this lock file was parsed before."""
     cached = recall(lock_file, layer, service.target, context.store)
     if cached is not None:
         return cached
@@ -239,7 +242,7 @@ def _selection(context: BuildContext, service: Service, layer: LayerConfig, lock
 
 
 def _with_sources(selection: Selection, service: Service) -> tuple[Selection, tuple[SourcePin, ...]]:
-    """Return *selection* with pins for what has to be built, and apart from it what goes into the function packages."""
+    """Return *selection* with pins for packages to build, and separately the pins for the function packages."""
     if not selection.sources:
         return selection, ()
     from lamina.fetch.source.assignment import assign

@@ -1,4 +1,4 @@
-"""Find what is certain to exceed Lambda's limits before anything is downloaded."""
+"""Find layers and functions that exceed Lambda's limits before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from lamina.pipeline.estimate import Estimate
     from lamina.pipeline.plan import BuildPlan, TargetPlan
 
-# Wheels inflate by a factor of two to ten, and services' closures by about three: less than a quarter of the limit to
-# download is not worth the extra requests, and the finished layer is measured anyway.
+# Most wheels unzip to two to ten times their size, and a service's set of wheels to about three times. If the missing
+# wheels are less than a quarter of the limit, skip the extra requests: the build measures the finished layer anyway.
 _LIKELY_RATIO = 4
 
 
 def preflight_findings(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Finding, ...], ...]:
-    """Return for each target the errors that are certain before a download, if so much is missing that it may be too much."""
+    """Return the errors that are certain before the download, by target; only if the missing wheels could exceed the limit."""
     missing_bytes = sum(pin.size or 0 for pin in plan.missing)
     if context.options.offline or context.remote is not None or missing_bytes * _LIKELY_RATIO < quotas().unzipped_bytes:
         return tuple(() for _ in plan.targets)
@@ -32,7 +32,7 @@ def preflight_findings(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Fi
 
 
 def estimated_findings(plan: TargetPlan, estimates: Iterable[Estimate]) -> tuple[Finding, ...]:
-    """Return the errors about sizes that are certain from *estimates*, which are at least what the layers will be."""
+    """Return the size errors that are certain from *estimates*, which are never larger than the built layers."""
     sizes = [
         limits.LayerSize(
             name=each.name,

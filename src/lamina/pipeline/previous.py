@@ -1,4 +1,4 @@
-"""What the last build left on disk, and why a new one differs from it."""
+"""Find the last build's reusable outputs, and explain why a new layer differs."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
 
 @frozen
 class Previous:
-    """The last build of a project, as far as its files are still what it recorded."""
+    """The last build of a project, limited to the outputs that have not changed since."""
 
     project: Path
     build: Build | None
     left: state.Left
     output: str = report.OUTPUT_DIRECTORY
-    """Where it is, relative to *project*."""
+    """The output directory, relative to *project*."""
 
     @classmethod
     def of(cls, project: Path, output: str = report.OUTPUT_DIRECTORY) -> Previous:
-        """Return the last build of *project* in *output*; one that cannot be read counts as none."""
+        """Return the last build of *project* in *output*. A build whose report is unreadable counts as no build."""
         left = state.Left.of(project, state_file=f"{output}/{state.STATE_NAME}")
         try:
             return cls(project=project, build=report.read(project, output), left=left, output=output)
         except ConfigError:
-            # No build yet, or one of another format: everything is made anew, which needs no comment.
+            # There is no build yet, or its report has another format. Both mean a full build and need no message.
             return cls(project=project, build=None, left=left, output=output)
 
     def layer(self, name: str) -> Layer | None:
-        """Return the layer *name*, if its zip is still there as it was built."""
+        """Return the layer *name*, or ``None`` if its zip is missing or has changed since the build."""
         found = self.known_layer(name)
         return found if found is not None and self._is_left(found) else None
 
     def known_layer(self, name: str) -> Layer | None:
-        """Return what is known of the layer *name*, whether its zip still stands or not."""
+        """Return the recorded layer *name*, even if its zip is missing or has changed since the build."""
         layers = self.build.layers if self.build else ()
         return next((layer for layer in layers if layer.name == name), None)
 
     def package(self, name: str) -> Package | None:
-        """Return the package of the function *name*, if its zip is still there as it was built."""
+        """Return the package of the function *name*, or ``None`` if its zip is missing or has changed since the build."""
         packages = self.build.packages if self.build else ()
         found = next((package for package in packages if package.name == name), None)
         return found if found is not None and self._is_left(found) else None
@@ -60,12 +60,12 @@ class Previous:
                 return True
             return file_sha256(output.path) == output.sha256
         except (OSError, ValueError):
-            # It has gone, or a report that somebody edited names no path of the project.
+            # The file is gone, or an edited report names a path outside the project.
             return False
 
 
 def difference(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
-    """Return in a few words how a layer of *pins* for *target* differs from *layer*; empty if only the recipe may."""
+    """Return a summary of how a layer of *pins* for *target* differs from *layer*; empty if at most the recipe differs."""
     if layer is None:
         return "not built before"
     if old_target is not None and (old_target.runtime, old_target.architecture) != (
@@ -77,7 +77,7 @@ def difference(layer: Layer | None, pins: Iterable[Pin], target: Target, old_tar
 
 
 def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
-    """Return in a few words why a layer of *pins* for *target* is not *layer*."""
+    """Return a summary of why a layer of *pins* for *target* differs from *layer*."""
     return difference(layer, pins, target, old_target) or (
-        "the recipe changed (exclusions, bytecode, what handlers import, or lamina's format)"
+        "the recipe changed (exclusions, bytecode, the handlers' imports, or lamina's format)"
     )

@@ -1,4 +1,4 @@
-"""Propose a ``[tool.lamina]`` from what the repository shows, and write it without touching what is there."""
+"""Propose a ``[tool.lamina]`` table by inspecting the project, and add the table without changing existing content."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _STANDALONE = "lamina.toml"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proposal:
-    """A configuration that fits the repository."""
+    """A proposed configuration for a project."""
 
     path: Path
-    """The file that it belongs into: ``pyproject.toml``, or ``lamina.toml`` where there is none."""
+    """The file to write: ``pyproject.toml``, or ``lamina.toml`` if there is no ``pyproject.toml``."""
     target: Target
     runtime_reason: str
-    """What the runtime was taken from."""
+    """The file or option that decided the runtime."""
     source: tuple[str, ...]
     handlers: tuple[Handler, ...]
 
     @property
     def text(self) -> str:
-        """The configuration, as TOML."""
+        """The configuration as TOML."""
         prefix = "tool.lamina" if self.path.name == _PYPROJECT else ""
         lines = [f"[{prefix}]"] if prefix else []
         lines += [f'runtime = "{self.target.runtime}"', f'architecture = "{self.target.architecture}"']
@@ -53,11 +53,11 @@ class Proposal:
 
 def propose(project: Path, *, today: dt.date, runtime: str | None = None, architecture: str | None = None) -> Proposal:
     """
-    Return a configuration for the directory *project*; *runtime* and *architecture* outweigh what it shows.
+    Return a configuration for the directory *project*; *runtime* and *architecture* override the detected values.
 
-    The runtime is that of ``.python-version``, else the oldest that ``requires-python`` allows and Lambda still
+    The runtime is the version in ``.python-version``, else the oldest that ``requires-python`` allows and Lambda still
     supports *today*.
-    Raises ConfigError where there is a configuration already, and where nothing says which Python it is.
+    Raises ConfigError if the project is already configured, or if the project does not specify a Python version.
     """
     pyproject = project / _PYPROJECT
     document = _document(pyproject) if pyproject.is_file() else {}
@@ -65,7 +65,8 @@ def propose(project: Path, *, today: dt.date, runtime: str | None = None, archit
     if "lamina" in document.get("tool", {}) or (project / _STANDALONE).exists():
         existing = _STANDALONE if (project / _STANDALONE).exists() else _PYPROJECT
         raise ConfigError(
-            f"`{project / existing}` configures lamina already", hint="edit it there; nothing is overwritten"
+            f"`{project / existing}` already configures lamina",
+            hint="edit that file; `lamina init` never overwrites one",
         )
     chosen, reason = (runtime, "--runtime") if runtime else _runtime(project, document, today)
     discovery: Discovery = discover(project)
@@ -80,11 +81,11 @@ def propose(project: Path, *, today: dt.date, runtime: str | None = None, archit
 
 def write(proposal: Proposal) -> None:
     """
-    Append *proposal* to its file, atomically; what is there keeps its formatting, line ends and mode.
+    Append *proposal* to its file, atomically, preserving the existing formatting, line ends and mode.
 
-    Raises ConfigError where the file would no longer be TOML, as with an inline ``tool`` table, or cannot be written.
+    Raises ConfigError if the result would not be valid TOML, as with an inline ``tool`` table, or if writing fails.
     """
-    # Through a symbolic link, the file is replaced and not the link.
+    # If the path is a symbolic link, replace the target file and keep the link.
     path = Path(os.path.realpath(proposal.path))
     before = path.read_bytes() if path.exists() else b""
     mode = stat.S_IMODE(path.stat().st_mode) if before else None
@@ -96,25 +97,26 @@ def write(proposal: Proposal) -> None:
         tomllib.loads((before + addition).decode("utf-8"))
     except ValueError as error:
         raise ConfigError(
-            f"`{proposal.path}` cannot be added to: {error}", hint="add the table by hand; see: lamina init --dry-run"
+            f"failed to add the table to `{proposal.path}`: {error}",
+            hint="add the table by hand: run `lamina init --dry-run` to print it",
         ) from error
     try:
         replace_file(path, before + addition)
         if mode is not None:
             path.chmod(mode)
     except OSError as error:
-        raise ConfigError(f"`{proposal.path}` cannot be written: {error.strerror}") from error
+        raise ConfigError(f"failed to write `{proposal.path}`: {error.strerror}") from error
 
 
 def _document(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8"))
     except ValueError as error:
-        raise ConfigError(f"`{path}` is not TOML: {error}") from error
+        raise ConfigError(f"`{path}` is not valid TOML: {error}") from error
 
 
 def _runtime(project: Path, document: dict[str, Any], today: dt.date) -> tuple[str, str]:
-    """Return the runtime that the project asks for, and where it does."""
+    """Return the project's runtime, and the file or key that specifies it."""
     pinned = project / ".python-version"
     if pinned.is_file():
         version = re.search(r"^\s*(?:c?python-?)?(3\.\d+)", pinned.read_text(encoding="utf-8"), re.MULTILINE)
@@ -125,8 +127,8 @@ def _runtime(project: Path, document: dict[str, Any], today: dt.date) -> tuple[s
             return found.name, f'{key} = "{requirement}"'
     known = ", ".join(f"`{runtime.name}`" for runtime in runtimes())
     raise ConfigError(
-        f"Nothing in `{project}` says which Python the service runs on: no `.python-version`, no `requires-python`",
-        hint=f"name one with `--runtime`: {known}",
+        f"no Python version found in `{project}`: neither `.python-version` nor `requires-python` specifies one",
+        hint=f"set the runtime with `--runtime`: {known}",
     )
 
 
@@ -142,14 +144,14 @@ def _requirements(document: dict[str, Any]) -> list[tuple[str, str]]:
 def _oldest(requirement: str, today: dt.date) -> Runtime | None:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    # Poetry's caret, as its documentation spells it out: up to the next major version.
+    # Poetry's documentation defines the caret as an upper limit below the next major version.
     caret = re.fullmatch(r"\^(\d+)((?:\.\d+)*)", requirement.strip())
     text = f">={caret[1]}{caret[2]},<{int(caret[1]) + 1}" if caret else requirement
     try:
         allowed = SpecifierSet(text)
     except InvalidSpecifier:
         return None
-    # A patch release that no requirement is above: `>=3.12.4` allows the minor version, whose runtime is patched.
+    # Use a patch number above every requirement: `>=3.12.4` allows the runtime of 3.12, which AWS keeps patched.
     fitting = [runtime for runtime in runtimes() if allowed.contains(f"{runtime.name.removeprefix('python')}.999")]
     supported = [runtime for runtime in fitting if runtime.deprecation is None or runtime.deprecation > today]
     return next(iter(supported or fitting), None)

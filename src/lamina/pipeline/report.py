@@ -1,8 +1,8 @@
 """
-The versioned report of a build, as ``.lamina/build.json`` and ``lamina build --json`` hold it.
+Read and write the versioned build report, which is ``.lamina/build.json`` and the output of ``lamina build --json``.
 
-Version "1": sizes in bytes, names normalised, paths relative to the project with ``/``.
-Fields may be added within a version; none is removed or changes its meaning.
+In version "1", sizes are in bytes, names are normalised, and paths are relative to the project with ``/``.
+Fields may be added within a version. No field is removed or changes its meaning.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ BUILD_FILE = f"{OUTPUT_DIRECTORY}/{BUILD_NAME}"
 
 
 def place_of(target: Target) -> str:
-    """Return where the outputs for *target* go, relative to the project, if it is not the first of several."""
+    """Return the output directory for *target*, relative to the project. The first target uses `OUTPUT_DIRECTORY` instead."""
     return f"{OUTPUT_DIRECTORY}/{target.runtime}-{target.architecture}"
 
 
 def document(build: Build, *, project: Path, others: Sequence[Build] = ()) -> dict[str, object]:
-    """Return *build* as the plain values of a JSON document; *others* are those of the same service's other targets."""
+    """Return the report of *build* as JSON values; *others* are the builds for the service's other targets."""
     content = _document(build, project=project)
     if others:
         content["other_targets"] = [_document(other, project=project) for other in others]
@@ -54,26 +54,26 @@ def _document(build: Build, *, project: Path) -> dict[str, object]:
 
 
 def finding_document(finding: Finding) -> dict[str, object]:
-    """Return *finding* as the plain values of a JSON document."""
+    """Return *finding* as JSON values."""
     return as_dict(finding) | {"severity": finding.severity.value}
 
 
 def encode(build: Build, *, project: Path, others: Sequence[Build] = ()) -> bytes:
-    """Return the document of *build*, with that of *others*, as the bytes of the file."""
+    """Return the report of *build* and *others* as the bytes of the file."""
     return json.dumps(document(build, project=project, others=others), indent=2).encode() + b"\n"
 
 
 def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
     """
-    Return the last build of *project*, from its file in the directory *output*.
+    Return the last build of *project*, from the report in the directory *output*.
 
-    Raises ConfigError where there is none, or where it was written by another version of the format.
+    Raises ConfigError if there is no report, or if the report is damaged or has another format version.
     """
     path = project / output / BUILD_NAME
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise ConfigError(f"`{project}` has no build", hint="make one: lamina build") from error
+        raise ConfigError(f"no build found in `{project}`", hint="run `lamina build`") from error
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path) from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
@@ -96,13 +96,13 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
 
 
 def _unreadable(path: Path) -> ConfigError:
-    return ConfigError(f"`{path}` is no build report of version {VERSION}", hint="make it anew: lamina build")
+    return ConfigError(f"`{path}` is not a build report of version {VERSION}", hint="recreate it: run `lamina build`")
 
 
 def _layer(layer: Layer, project: Path, target: Target) -> dict[str, object]:
     return {
         "name": layer.name,
-        # None: for all that the runtime has.
+        # None means all architectures of the runtime.
         "architecture": str(target.architecture) if layer.is_native else None,
         "path": layer.path.relative_to(project).as_posix(),
         "digest": layer.digest,

@@ -1,8 +1,8 @@
 """
-Decide from files' stats alone whether the last build still stands, and remember what the next one must look at.
+Decide from file stats alone whether the last build is current, and record the stats for the next build.
 
-This is what makes a build with nothing to do cost no more than starting: nothing is parsed but two small JSON files.
-Whenever it is not sure it says "no", and the pipeline decides by content.
+This check keeps a build with nothing to do fast: it parses only two small JSON files. In doubt, the check fails, and the
+pipeline compares contents instead.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _CONFIGURATION = ("lamina.toml", "pyproject.toml")
 
 def locate(start: str) -> str | None:
     """
-    Return the directory, *start* or above it, that was built before, or ``None`` if that takes reading a file.
+    Return the closest directory with a build, *start* or a parent, or ``None`` if a configuration file must be read first.
 
-    A configuration file that is closer than a build's state may configure another service.
+    A configuration file that is closer than the build state may configure another service.
     """
     directory = os.path.abspath(start)
     while True:
@@ -44,9 +44,9 @@ def locate(start: str) -> str | None:
 
 def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
     """
-    Return the last build's document, all of it reused, if building again would change nothing, else ``None``.
+    Return the last build's report, marked as reused, or ``None`` if a new build could change the result.
 
-    *asked* is what the command line says that could change the result.
+    *asked* are the command-line options that can change the result.
     """
     state = _read(os.path.join(root, STATE_FILE))
     if state is None or state.get("lamina") != __version__ or state.get("asked") != dict(asked):
@@ -61,27 +61,27 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
 
 
 def intact(root: str, outputs: object) -> bool:
-    """Return whether every file of *outputs*, as `remember` recorded them, is as it was left."""
+    """Return whether every file of *outputs*, as recorded by `remember`, is unchanged."""
     return all(_stat(root, path) == seen for path, seen in _rows(outputs).items()) and bool(_rows(outputs))
 
 
 class Left(NamedTuple):
-    """What the last build left, as its state file records it."""
+    """The outputs of the last build, as recorded in its state file."""
 
     stats: Mapping[str, object]
-    """The stat of each output when it was written, by its path relative to the project."""
+    """The stats of the outputs when they were written, by path relative to the project."""
     sources: str | None
-    """What decided the function packages' bytes."""
+    """The digest of the function packages' inputs."""
 
     @classmethod
     def of(cls, root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> Left:
-        """Return what the state file says, or nothing if there is none that can be read."""
+        """Return the content of the state file, or an empty record if the file is missing or unreadable."""
         state = _read(os.path.join(root, state_file)) or {}
         found = state.get("sources")
         return cls(stats=_rows(state.get("outputs")), sources=found if isinstance(found, str) else None)
 
     def has(self, root: str | os.PathLike[str], path: str) -> bool:
-        """Return whether the output *path* still has the stat that was recorded."""
+        """Return whether the stat of the output *path* is still the recorded one."""
         recorded = self.stats.get(path)
         return recorded is not None and recorded == _stat(str(root), path)
 
@@ -96,10 +96,10 @@ def remember(
     state_file: str = STATE_FILE,
 ) -> None:
     """
-    Record what the build at *root* was made from and what it left, atomically.
+    Record the inputs and outputs of the build at *root*, atomically.
 
-    *inputs* must have been looked at before they were used; *sources* is what decides the function packages' bytes;
-    *outputs* are paths relative to *root*, and so is *state_file*, which a target besides the first has for itself.
+    *inputs* must be observed before the files are used. *sources* is the digest of the function packages' inputs. *outputs*
+    and *state_file* are relative to *root*. Each target after the first has its own state file.
     """
     from lamina.core.files import replace_file
 
@@ -114,7 +114,7 @@ def remember(
 
 
 def _rows(outputs: object) -> dict[str, object]:
-    """Return the stats of *outputs* by their paths; nothing for what `remember` does not write."""
+    """Return the stats in *outputs* by path, or nothing if `remember` did not write *outputs*."""
     rows = outputs if isinstance(outputs, list) else []
     fine = all(
         isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and "\0" not in row[0] for row in rows
@@ -135,6 +135,6 @@ def _read(path: str) -> dict[str, Any] | None:
         with open(path, "rb") as file:
             content = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
-        # No state, or one that a killed writer of an older version left: the pipeline makes it anew.
+        # There is no state, or a killed older version of lamina left a partial one. The pipeline then writes a new state.
         return None
     return content if isinstance(content, dict) else None

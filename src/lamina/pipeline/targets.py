@@ -1,7 +1,7 @@
 """
-Make each layer once, however many targets of a build have it in common: the others get hard links to its zip.
+Build each layer once if several targets of a build share it. The other targets get hard links to the zip.
 
-A layer without native code has the same identity on every architecture of a runtime, and so the same bytes.
+A layer without native code has the same digest, and so the same bytes, on every architecture of a runtime.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TargetDeduplication:
-    """The layers that targets of one build have in common. Methods may be called from several threads at once."""
+    """The layers that several targets of one build share. Methods are thread-safe."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -29,15 +29,16 @@ class TargetDeduplication:
         self._layers: dict[str, Layer] = {}
 
     def offer(self, layer: Layer) -> None:
-        """Let others have *layer*, whose zip is there already."""
+        """Register *layer*, with its existing zip, for use by other targets."""
         with self._guard:
             self._layers.setdefault(layer.digest, layer)
 
     def layer(self, digest: str, name: str, destination: Path, make: Callable[[], Layer]) -> Layer:
         """
-        Return the layer *name* with *digest* at *destination*: what *make* returns, or a link to what another made.
+        Return the layer *name* with *digest* at *destination*, built by *make* or linked to another target's layer.
 
-        Who comes second waits for the first. Raises what *make* raises; the next one tries again.
+        If another thread is building the same digest, wait for that build. Raises the errors of *make*; the next caller then
+        tries again.
         """
         with self._guard:
             lock = self._locks.setdefault(digest, threading.Lock())
@@ -52,7 +53,7 @@ class TargetDeduplication:
 
 
 def _link(source: Path, destination: Path) -> None:
-    """Put a hard link to *source* at *destination*, atomically, or a copy where the file system has no links."""
+    """Create a hard link to *source* at *destination*, atomically, or a copy if the file system does not support links."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(destination)
     try:
@@ -64,5 +65,5 @@ def _link(source: Path, destination: Path) -> None:
             shutil.copyfile(source, temporary)
         temporary.replace(destination)
     finally:
-        # Renaming onto another link of the same file does nothing, and leaves both.
+        # Renaming a link onto another link of the same file does nothing, so delete the leftover.
         temporary.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
 """
-Build all services of a repository in one process, each as it would be built by itself.
+Build all services of a repository in one process, with the same results as separate builds.
 
-A workspace has no configuration of its own but where its services are. They share the store, so that what several of them
-lock is fetched, spliced and compiled once. A service with nothing to do costs a look at its files; the pipeline is not
-imported for it.
+A workspace configures only where its services are. The services share the store, so a wheel that several services lock
+is fetched, spliced and compiled once. For an unchanged service, lamina only checks file stats and does not import the
+pipeline.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from lamina.project.members import Members
     from lamina.project.options import BuildOptions
 
-# What is below these is made by tools, or belongs to other projects, and may hold copies of services.
+# Directories that tools create, or that belong to other projects. They may contain copies of services.
 _SKIPPED = frozenset({"__pycache__", "build", "cdk.out", "dist", "node_modules", "site-packages", "venv"})
-# Deep enough for `areas/payments/services/orders`; a search that somebody starts at the wrong place should end.
+# Deep enough for `areas/payments/services/orders`, but limited, so that a search from a wrong directory ends.
 _DEPTH = 4
 
 
 @frozen
 class Workspace:
-    """A directory with services below it."""
+    """A directory that contains services."""
 
     root: Path
     services: tuple[Path, ...]
-    """Absolute directories, sorted."""
+    """The services' absolute directories, sorted."""
 
 
 @frozen
 class ServiceResult:
-    """What became of one service: a result, or the error that kept it from one."""
+    """The result of building one service, or the error that stopped the build."""
 
     project: Path
     result: Result | None
@@ -58,11 +58,11 @@ class ServiceResult:
 
 def find(start: Path) -> Workspace | None:
     """
-    Return the workspace that *start* is the root of, or ``None`` where it belongs to one service.
+    Return the workspace whose root is *start*, or ``None`` if *start* belongs to a single service.
 
-    The services are those that ``[tool.lamina.workspace]`` names, else the members of the uv workspace that configure
-    lamina, else all below. Raises ConfigError as `lamina.project.file.find_project` does where there is neither, and
-    InvalidConfigError for a ``workspace`` table that names nothing.
+    The services are those in ``[tool.lamina.workspace]``, else the uv workspace members that configure lamina, else all
+    services below *start*. Raises ConfigError like `lamina.project.file.find_project` if there is neither a service nor a
+    workspace. Raises InvalidConfigError if an entry of the ``workspace`` table matches no service.
     """
     start = start.absolute()
     try:
@@ -76,7 +76,7 @@ def find(start: Path) -> Workspace | None:
 
 
 def recall(service: Path, asked: Mapping[str, object]) -> dict[str, Any] | None:
-    """Return the last build's document of *service* if building again would change nothing, else ``None``."""
+    """Return the last build's report of *service*, or ``None`` if a new build could change the result."""
     return state.recall(str(service), asked)
 
 
@@ -89,16 +89,16 @@ def build(
     reporter: Reporter = SILENT,
 ) -> Iterator[ServiceResult]:
     """
-    Build *services*, several at once, and yield what became of each, in their order.
+    Build *services* in parallel, and yield their results in the given order.
 
-    A service that fails keeps none of the others from being built.
+    If a service fails, the other services are still built.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     from lamina.core.store import Store
 
     store = Store.open() if store is None else store
-    reporter.stage("Building services", total=len(services), unit="services")
+    reporter.stage("building services", total=len(services), unit="services")
 
     def one(project: Path) -> ServiceResult:
         within = _Within(reporter, project.name)
@@ -128,24 +128,20 @@ def _build_one(
 
 
 class _Within:
-    """The reporter of one service among many: its stages are too short to show, what it says has its name before it."""
+    """A reporter for one of many services: it adds the service's name to messages, and ignores the short stages."""
 
     def __init__(self, reporter: Reporter, name: str) -> None:
         self._reporter = reporter
         self._name = name
 
-    def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
-        """Ignore."""
+    def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None: ...
 
-    def advance(self, amount: int) -> None:
-        """Ignore."""
+    def advance(self, amount: int) -> None: ...
 
     def note(self, message: str) -> None:
-        """Pass on."""
         self._reporter.note(f"{self._name}: {message}")
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
-        """Pass on."""
         self._reporter.warn(f"{self._name}: {message}", hint=hint)
 
 
@@ -156,7 +152,7 @@ def _processors() -> int:
 
 
 def _candidates(root: Path) -> list[str]:
-    """Return the directories that may be services of a *root* without a configuration of its own."""
+    """Return the directories below *root* that may be services, if *root* has no configuration of its own."""
     of_uv = members.of_uv(root)
     if of_uv is not None:
         found = [path for path in _matching(root, of_uv.members, of_uv.excluded) if _may_be_service(path)]
@@ -174,7 +170,10 @@ def _named(root: Path, explicit: Members) -> tuple[Path, ...]:
         )
         if not services:
             mistakes.append(
-                ("tool.lamina.workspace.members", f"no service at `{entry}`: no directory there configures lamina")
+                (
+                    "tool.lamina.workspace.members",
+                    f"no service found at `{entry}`: no matching directory configures lamina",
+                )
             )
         found |= services
     if mistakes:
@@ -183,7 +182,7 @@ def _named(root: Path, explicit: Members) -> tuple[Path, ...]:
 
 
 def _services(candidates: Iterable[str]) -> Iterator[Path]:
-    """Yield those of *candidates* that are services; what was built before need not be parsed to know that."""
+    """Yield the *candidates* that are services. A directory with build state counts without parsing its configuration."""
     for path in sorted(set(candidates)):
         if os.path.exists(os.path.join(path, state.STATE_FILE)) or members.is_service(Path(path)):
             yield Path(path)
@@ -194,7 +193,7 @@ def _may_be_service(path: str) -> bool:
 
 
 def _matching(root: Path, wanted: Iterable[str], excluded: Iterable[str]) -> Iterator[str]:
-    """Yield the directories that the globs *wanted* match and those of *excluded* do not."""
+    """Yield the directories that match a glob in *wanted* and none in *excluded*."""
     left_out = {path for entry in excluded for path in _expand(str(root), entry.strip("/").split("/"))}
     for entry in wanted:
         yield from (path for path in _expand(str(root), entry.strip("/").split("/")) if path not in left_out)
@@ -222,7 +221,7 @@ def _expand(directory: str, parts: Sequence[str]) -> Iterator[str]:
 
 
 def _below(directory: str, depth: int) -> Iterator[str]:
-    """Yield the directories below *directory*; what is below a service is part of it."""
+    """Yield the directories below *directory*, up to *depth* levels. Directories below a service belong to that service."""
     for child in _directories(directory):
         yield child
         if depth > 1 and not os.path.exists(os.path.join(child, state.STATE_FILE)):
@@ -241,5 +240,5 @@ def _directories(directory: str) -> list[str]:
                 and not os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))
             )
     except OSError:
-        # What may not be listed holds nothing that could be built.
+        # A directory that is not listable contains nothing to build.
         return []

@@ -1,1 +1,1 @@
-"""Rules, one module per family: finished things in, findings out; nothing here raises."""
+"""Checks of finished layers and packages, one module per family of rules. A check returns findings."""

@@ -1,4 +1,4 @@
-"""What several checks need: how findings are worded and ignored, the stacks of layers that functions see, the content of a finished zip."""
+"""Shared parts of the checks: findings and their filters, the layers that a function uses, and the content of a zip."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _SHOWN = 3
 
 @frozen
 class Stack:
-    """Layers that are seen together, in the order in which Lambda unpacks them: of two files the later one stays."""
+    """The layers of one or more functions, in the order in which Lambda unpacks them; a later file replaces an earlier one."""
 
     functions: tuple[str, ...]
-    """Names of the functions that see them; empty for a layer that no function has."""
+    """The names of the functions that use these layers; empty for a layer that no function uses."""
     layers: tuple[Layer, ...]
 
     @property
     def subject(self) -> str:
-        """How a message begins: the functions, or the layer that stands alone."""
-        return listed(self.functions) if self.functions else f"Layer `{self.layers[0].name}`"
+        """The start of a message: the functions, or the layer if no function uses it."""
+        return listed(self.functions) if self.functions else f"layer `{self.layers[0].name}`"
 
     @property
     def path(self) -> str:
-        """What a finding on the stack is about."""
+        """The subject of a finding: the first function, or the layer if no function uses it."""
         return self.functions[0] if self.functions else self.layers[0].name
 
 
 def stacks(layers: Iterable[Layer], packages: Iterable[Package]) -> tuple[Stack, ...]:
-    """Return every combination of *layers* that a function has, each once, and those that no function has."""
+    """Return each distinct combination of *layers* that a function uses, and each layer that no function uses."""
     by_name = {layer.name: layer for layer in layers}
     functions: dict[tuple[str, ...], list[str]] = {}
     for package in packages:
@@ -57,59 +57,58 @@ def stacks(layers: Iterable[Layer], packages: Iterable[Package]) -> tuple[Stack,
 
 
 def error(rule: str, path: str, message: str) -> Finding:
-    """Return what cannot be ignored: a deployment, or the function, would fail."""
+    """Return an error finding, which cannot be ignored: the deployment or the function would fail."""
     return Finding(rule=rule, severity=Severity.ERROR, message=message, path=path)
 
 
 def warning(rule: str, path: str, message: str) -> Finding:
-    """Return what is seldom meant."""
+    """Return a warning finding, for a likely mistake."""
     return Finding(rule=rule, severity=Severity.WARNING, message=message, path=path)
 
 
 def note(rule: str, path: str | None, message: str) -> Finding:
-    """Return what is worth knowing and needs no action."""
+    """Return a note finding, for information that needs no action."""
     return Finding(rule=rule, severity=Severity.NOTE, message=message, path=path)
 
 
 def kept(findings: Iterable[Finding], ignored: Collection[str]) -> tuple[Finding, ...]:
-    """Return *findings* without those whose rules are *ignored*; errors never are."""
+    """Return *findings* without those of *ignored* rules; errors are always kept."""
     return tuple(finding for finding in findings if finding.severity is Severity.ERROR or finding.rule not in ignored)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return *names* in backticks, the first few of many."""
+    """Return *names* in backticks: at most three, followed by the number of further names."""
     shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 def owner_of(path: str) -> str:
-    """Return the normalised name of the distribution whose ``.dist-info`` directory the member *path* is in."""
+    """Return the normalised name of the distribution that owns the member *path*, which is in a ``.dist-info`` directory."""
     return normalized(path.split("/")[-2].removesuffix(".dist-info").rpartition("-")[0])
 
 
 class View:
-    """A finished zip; what was read of it once is kept."""
+    """A finished zip, read on demand and cached."""
 
     def __init__(self, path: Path) -> None:
-        """Look at *path*; nothing is opened yet."""
         self.path = path
 
     @cached_property
     def raw(self) -> bytes:
-        """The bytes of the central directory, in which a path is found faster than by parsing them."""
+        """The bytes of the central directory. Searching them for a path is faster than parsing the members."""
         return raw_directory(self.path)
 
     @cached_property
     def members(self) -> dict[str, Member]:
-        """Every file by its path."""
+        """Every file in the zip, by path."""
         return {member.path: member for member in members(self.path)}
 
     def text(self, path: str) -> str:
-        """Return the content of the member *path*; what is not UTF-8 is replaced."""
+        """Return the content of the member *path*, with invalid UTF-8 replaced."""
         return next(text for _, text in self.texts((path,)))
 
     def texts(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Yield the members *paths*, each with its content; what is not UTF-8 is replaced."""
+        """Yield each of the member *paths* with its content, with invalid UTF-8 replaced."""
         import zipfile
 
         with zipfile.ZipFile(self.path) as archive:

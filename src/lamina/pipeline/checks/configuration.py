@@ -1,10 +1,10 @@
 """
-Find what a layer's configuration leaves out to no effect, which is mostly a misspelling. Pure: selections in, findings out.
+Find exclusions of a layer that have no effect, which are mostly misspelled names. Pure: selections in, findings out.
 
 ====================  ========  ===========================================================
-rule                  severity  found where
+rule                  severity  reported if
 ====================  ========  ===========================================================
-``nothing-left-out``  warning   ``without`` names what the layer would not hold anyway
+``nothing-left-out``  warning   ``without`` lists a distribution that is not in the layer
 ====================  ========  ===========================================================
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def check(service: Service, selections: Mapping[str, Selection]) -> tuple[Finding, ...]:
-    """Return what the layers of *service* leave out of *selections*, which are by layer, without its being there."""
+    """Return a finding for each ``without`` entry of *service* that is not in the layer's entry of *selections*."""
     if "nothing-left-out" in service.ignore:
         return ()
     names = {layer.name: [pin.name for pin in selections[layer.name].pins] for layer in service.layers}
@@ -31,7 +31,7 @@ def check(service: Service, selections: Mapping[str, Selection]) -> tuple[Findin
         warning(
             "nothing-left-out",
             layer.name,
-            f"Layer `{layer.name}`: `without` names `{name}`, which it would not hold anyway"
+            f"layer `{layer.name}`: `without` lists `{name}`, which is not among the layer's locked distributions"
             f"{did_you_mean(name, names[layer.name])}",
         )
         for layer in service.layers

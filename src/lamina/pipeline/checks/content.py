@@ -1,12 +1,12 @@
 """
-Find files in layers and packages that are of no use on Lambda.
+Find files in layers and packages that do not work on Lambda.
 
 ======================  ========  ======================================================================================
-rule                    severity  found where
+rule                    severity  reported if
 ======================  ========  ======================================================================================
 ``pth-ignored``         warning   a distribution relies on a ``.pth`` file, which Lambda does not read
-``build-machine-path``  error     an editable installation or a direct URL names a directory of this machine
-``uncompiled-module``   warning   a module of the service has no bytecode, because the target's interpreter refused it
+``build-machine-path``  error     an editable installation or a direct URL refers to a directory of the build machine
+``uncompiled-module``   warning   a module of the service has no bytecode, because the target's Python cannot compile it
 ======================  ========  ======================================================================================
 """
 
@@ -25,21 +25,22 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding, Layer, Package
     from lamina.project.service import Service
 
-# Both directories are on `sys.path`, and neither is a site directory, whose `.pth` files `site` would execute
+# Both directories are on `sys.path`, but neither is a site directory, so `site` does not process their `.pth` files
 # (AWS, "Working with layers for Python Lambda functions"; Python, "site — Site-specific configuration hook"; 2026-11).
 _PTH = re.compile(r"python/(?:lib/python3\.\d+/site-packages/)?([^/]+\.pth)")
-# What these two kinds do, Python does by itself since 3.3 (PEP 420), or no runtime needs since 3.12 (PEP 632).
+# Harmless files: Python itself supports namespace packages since 3.3 (PEP 420), and no runtime needs the distutils
+# override since 3.12 (PEP 632).
 _NEEDLESS = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
-# How setuptools, hatchling and pip's own predecessors mark an installation that is a pointer to sources.
+# Files with which setuptools, hatchling and older tools mark an editable installation, which points to sources.
 _EDITABLE = re.compile(r"(?:.*/)?(?:__editable__[^/]*|[^/]*\.egg-link|_editable_impl_[^/]*)")
 _DIRECT_URL = re.compile(r"(?:.*/)?[^/]+\.dist-info/direct_url\.json")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
-# As bytes in a zip's directory: without any of these there is nothing to parse.
+# If a central directory contains none of these bytes, its zip has nothing to check.
 _SIGNS = (b".pth", b"__editable__", b"_editable_impl_", b".egg-link", b"direct_url.json")
 
 
 def check_layers(layers: Iterable[Layer], *, ignore: Collection[str] = ()) -> tuple[Finding, ...]:
-    """Return what is found in the finished zips of *layers*; most are not even parsed for it."""
+    """Return the findings on the finished zips of *layers*. Most zips are skipped without parsing."""
     found: list[Finding] = []
     for layer in layers:
         view = View(layer.path)
@@ -52,9 +53,9 @@ def check(
     layer: str, paths: Iterable[str], *, ignore: Collection[str] = (), read: Callable[[str], str] | None = None
 ) -> tuple[Finding, ...]:
     """
-    Return what of the member *paths* of the layer called *layer* will have no effect, or leads to the build machine.
+    Return findings on the member *paths* of *layer* that have no effect on Lambda or point to the build machine.
 
-    *read* gives a member's text; without it only paths are judged. Rules named in *ignore* are left out, errors never are.
+    *read* returns a member's text; without it, only the paths are checked. Rules in *ignore* are skipped, except errors.
     """
     paths = sorted(paths)
     return (*_pointing(layer, paths, read), *(() if "pth-ignored" in ignore else _ignored(layer, paths)))
@@ -67,8 +68,8 @@ def _ignored(layer: str, paths: Iterable[str]) -> Iterator[Finding]:
         yield warning(
             "pth-ignored",
             layer,
-            f"Lambda does not read the .pth files of layer `{layer}`: {named}; "
-            "what they import or add to the path at start-up in your environment will be missing there",
+            f"Lambda ignores the `.pth` files of layer `{layer}`: {named}; "
+            "the imports and `sys.path` entries that they add at startup are missing on Lambda",
         )
 
 
@@ -84,15 +85,15 @@ def _pointing(layer: str, paths: Iterable[str], read: Callable[[str], str] | Non
         yield error(
             "build-machine-path",
             layer,
-            f"Layer `{layer}` leads back to the machine that built a wheel of it, where Lambda finds nothing: {named}; "
+            f"layer `{layer}` has files that point to the machine that built its wheel: {named}; "
             "build that wheel from its sources, not from an editable installation",
         )
 
 
 def _leads_away(path: str, read: Callable[[str], str]) -> bool:
-    """Return whether the content of the member *path* names a directory outside the layer."""
+    """Return whether the content of the member *path* refers to a directory outside the layer."""
     if _PTH.fullmatch(path):
-        # A line that begins with `import` is executed, any other is a directory (Python, "site"; 2026-11).
+        # A line that starts with `import` is executed; any other line is a directory (Python, "site"; 2026-11).
         return any(_ABSOLUTE.match(line) for line in read(path).splitlines())
     if _DIRECT_URL.fullmatch(path):
         try:
@@ -105,15 +106,16 @@ def _leads_away(path: str, read: Callable[[str], str]) -> bool:
 
 def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Finding]:
     """
-    Yield what of the *packages* of *service* cannot be imported. Raises what reading a damaged zip raises.
+    Yield a warning for each of *packages* of *service* with modules that Python cannot compile.
 
-    A package with bytecode has that of every module which could be compiled, so nothing has to be compiled again to know.
+    A package with bytecode has bytecode for each module that compiles, so comparing file names is enough.
+    Raises ArchiveError for a damaged zip.
     """
     if service.bytecode is BytecodeMode.NONE or "uncompiled-module" in service.ignore:
         return
     from lamina.bytecode.compiler import bytecode_path
 
-    # Most functions of a service have the same package.
+    # Functions of a service often share one package. Check each package once.
     for package in {each.sha256: each for each in reversed(packages)}.values():
         paths = View(package.path).members
         python = service.target.python
@@ -123,5 +125,5 @@ def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Fi
                 "uncompiled-module",
                 package.name,
                 f"Python {python[0]}.{python[1]} cannot compile {listed(refused)}, so importing "
-                f"{'it' if len(refused) == 1 else 'them'} fails: python{python[0]}.{python[1]} -m py_compile says why",
+                f"{'it' if len(refused) == 1 else 'them'} fails; to see why, run `python{python[0]}.{python[1]} -m py_compile FILE`",
             )

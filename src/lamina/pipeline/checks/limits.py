@@ -1,16 +1,16 @@
 """
-Hold sizes against what Lambda takes. Pure: sizes in, findings out, whether they were measured or estimated.
+Compare sizes with Lambda's limits. Pure: measured or estimated sizes in, findings out.
 
-The limits are Lambda's own, so an error here is a deploy that would fail; a warning or note can be ignored by its rule's
-name, an error cannot.
+These are Lambda's own limits, so an error means that a deployment would fail. You can ignore warnings and notes by rule,
+but not errors.
 
 ======================  ========  ==========================================================
-rule                    severity  found where
+rule                    severity  reported if
 ======================  ========  ==========================================================
 ``unzipped-limit``      error     a function with all its layers, or a layer, is too large
 ``layer-count``         error     a function has too many layers
-``little-headroom``     warning   less than 5 % is left of the unzipped limit
-``direct-upload``       note      a zip has to go through S3, not through the API call
+``little-headroom``     warning   less than 5 % of the unzipped limit is left
+``direct-upload``       note      a zip is too large for an API call, so it goes through S3
 ======================  ========  ==========================================================
 """
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding, Layer, Package
     from lamina.project.service import Service
 
-# A lock that is refreshed once moves a layer by a few per cent: less than this, and the next deploy may be the one.
+# One update of the lock file can change a layer by a few per cent. With less headroom, the next deployment may fail.
 _HEADROOM = 0.05
 _SHOWN = 3
 
 
 @frozen
 class DistributionSize:
-    """What a distribution will add to a layer, from metadata alone: as `lamina.core.values.Distribution`, of an estimate."""
+    """A distribution's estimated size; has the size fields of `lamina.core.values.Distribution`."""
 
     name: str
     unzipped_bytes: int
@@ -44,7 +44,7 @@ class DistributionSize:
 
 @frozen
 class LayerSize:
-    """What a layer will be, before anything of it is downloaded."""
+    """A layer's estimated size, before any wheel is downloaded."""
 
     name: str
     zipped_bytes: int
@@ -54,7 +54,7 @@ class LayerSize:
 
 @frozen
 class PackageSize:
-    """What a function's package will be."""
+    """The estimated size of a function package."""
 
     name: str
     zipped_bytes: int
@@ -70,9 +70,9 @@ def check(
     layers: Sequence[AnyLayer], packages: Sequence[AnyPackage], service: Service, quotas: Quotas
 ) -> tuple[Finding, ...]:
     """
-    Return what of *layers* and *packages* exceeds *quotas*, or nearly does.
+    Return findings for each limit in *quotas* that *layers* or *packages* exceed or nearly reach.
 
-    Functions that are alike are named in one finding. What *service* ignores is left out, unless it is an error.
+    Functions with the same sizes and layers share one finding. Rules that *service* ignores are skipped, except errors.
     """
     by_name = {layer.name: layer for layer in layers}
     findings = (
@@ -91,7 +91,7 @@ def _too_many_layers(packages: Iterable[AnyPackage], quotas: Quotas) -> Iterator
             yield error(
                 "layer-count",
                 package.name,
-                f"`{package.name}` has {len(package.layers)} layers, and Lambda takes {quotas.layers}: {names}",
+                f"`{package.name}` has {len(package.layers)} layers, but Lambda allows {quotas.layers}: {names}",
             )
 
 
@@ -112,11 +112,11 @@ def _too_large_functions(
 def _too_large_layers(
     layers: Mapping[str, AnyLayer], packages: Iterable[AnyPackage], quotas: Quotas
 ) -> Iterator[Finding]:
-    """Yield findings on layers that no function has: those of functions are in their functions' sums."""
+    """Yield findings on layers that no function uses; other layers are included in the sums of their functions."""
     used = {name for package in packages for name in package.layers}
     for layer in layers.values():
         if layer.name not in used:
-            shown = f"Layer `{layer.name}`"
+            shown = f"layer `{layer.name}`"
             yield from _over_limit(shown, layer.name, layer.unzipped_bytes, quotas, _largest([layer]))
 
 
@@ -127,12 +127,14 @@ def _too_large_for_a_call(
     alike: dict[int, list[str]] = {}
     for package in packages:
         alike.setdefault(package.zipped_bytes, []).append(package.name)
-    zips = [(f"Layer `{layer.name}`", layer.name, layer.zipped_bytes) for layer in layers]
+    zips = [(f"layer `{layer.name}`", layer.name, layer.zipped_bytes) for layer in layers]
     zips += [(listed(names), names[0], size) for size, names in alike.items()]
     for shown, path, size in zips:
         if size > limit:
             yield note(
-                "direct-upload", path, f"{shown}: {size:,} bytes zipped go through S3, as an API call takes {limit:,}"
+                "direct-upload",
+                path,
+                f"{shown}: {size:,} bytes zipped exceed the direct-upload limit of {limit:,}, so the upload goes through S3",
             )
 
 
@@ -140,15 +142,15 @@ def _over_limit(subject: str, path: str, total: int, quotas: Quotas, parts: str)
     limit = quotas.unzipped_bytes
     left = limit - total
     if left < 0:
-        fact = f"{total:,} bytes unzipped are {-left:,} over Lambda's {limit:,}"
+        fact = f"{total:,} bytes unzipped, {-left:,} over Lambda's limit of {limit:,}"
         yield error("unzipped-limit", path, f"{subject}: {fact}{parts}")
     elif left < limit * _HEADROOM:
-        fact = f"{total:,} bytes unzipped leave {left / limit:.1%} of Lambda's {limit:,}"
+        fact = f"{total:,} bytes unzipped, only {left / limit:.1%} below Lambda's limit of {limit:,}"
         yield warning("little-headroom", path, f"{subject}: {fact}{parts}")
 
 
 def _largest(layers: Iterable[AnyLayer]) -> str:
-    """Return, as the end of a message, the distributions that are worth looking at first."""
+    """Return the end of a message that lists the largest distributions of *layers*."""
     sizes: dict[str, int] = {}
     for layer in layers:
         for share in layer.distributions:

@@ -1,18 +1,18 @@
 """
-Find what hides what: layers of one function against each other, and its own modules against layers and standard library.
+Find modules and files that hide others: between two layers, and between a function's code, its layers and the stdlib.
 
-All layers of a function are unpacked into one ``/opt``, in their order, so that of two files with one path the later
-layer's stays. The function's own code is in ``/var/task``, before them on ``sys.path``, and both are before the standard
-library (AWS, "Working with layers for Python Lambda functions", and ``sys.path`` of the runtimes, 2026-11).
+Lambda unpacks all layers of a function into one ``/opt``, in order, so the later of two files with the same path stays.
+The function's own code is in ``/var/task``, which precedes the layers on ``sys.path``. Both precede the standard library
+(AWS, "Working with layers for Python Lambda functions", and ``sys.path`` of the runtimes, 2026-11).
 
 ===================  ========  ======================================================================================
-rule                 severity  found where
+rule                 severity  reported if
 ===================  ========  ======================================================================================
 ``layer-conflict``   error     two layers of a function differ in a distribution's version, or in a file
-``hidden-module``    error     a regular package of a layer, or of the standard library, hides a directory of modules
-``layer-overlap``    warning   two layers of a function hold the same distribution
-``shadowed-layer``   warning   a module of the function hides one of its layers
-``shadowed-stdlib``  warning   a module of the function hides one of the standard library
+``hidden-module``    error     a package of a layer, or of the standard library, hides a directory of modules
+``layer-overlap``    warning   two layers of a function contain the same distribution
+``shadowed-layer``   warning   a module of the function hides a module of one of its layers
+``shadowed-stdlib``  warning   a module of the function hides a module of the standard library
 ===================  ========  ======================================================================================
 """
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 _PREFIX = "python/"
-# What these hold differs with what was left out of a layer, and is read by nothing that a handler does.
+# RECORD files differ if files were left out of one layer, and handlers do not read them.
 _UNIMPORTANT = "/RECORD"
 _MODULE_ENDINGS = (".py", ".so", ".pyc")
 
 
 def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
     """
-    Return what hides what in the functions of *packages* with their *layers*.
+    Return findings on modules and files that hide others in the functions of *packages* with their *layers*.
 
-    Warnings whose rule the service ignores are left out, errors never are. Raises what reading a damaged zip raises.
+    Rules that the service ignores are skipped, except errors. Raises ArchiveError or BadZipFile for a damaged zip.
     """
     views = {layer.name: View(layer.path) for layer in layers}
     found: list[Finding] = []
@@ -62,9 +62,9 @@ def _between(stack: Stack, first: Layer, later: Layer, views: Mapping[str, View]
         yield warning(
             "layer-overlap",
             stack.path,
-            f"{stack.subject}: layers `{first.name}` and `{later.name}` both hold "
-            f"{listed([share.name for share in same])}, {wasted:,} bytes twice; "
-            f'leave them out of one: [tool.lamina.layers.{later.name}] minus = ["{first.name}"]',
+            f"{stack.subject}: layers `{first.name}` and `{later.name}` both contain "
+            f"{listed([share.name for share in same])} ({wasted:,} duplicate bytes); "
+            f'to keep one copy, set `minus = ["{first.name}"]` in `[tool.lamina.layers.{later.name}]`',
         )
     different = [(share, other) for share, other in pairs if share.sha256 != other.sha256]
     for share, other in different:
@@ -77,18 +77,19 @@ def _versions(stack: Stack, first: Layer, later: Layer, share: Distribution, oth
         "layer-conflict",
         stack.path,
         f"{stack.subject}: `{share.name}` is {share.version} in layer `{first.name}` and {other.version} in "
-        f"`{later.name}`; on Lambda files of `{later.name}`, the later one, win, and those that only "
-        f"`{first.name}` has stay beside them: lock one version for both"
+        f"layer `{later.name}`; on Lambda, files of `{later.name}` replace those of `{first.name}`, and files that only "
+        f"`{first.name}` has remain; lock one version for both layers"
         if share.version != other.version
         else f"{stack.subject}: `{share.name}` comes from `{share.artifact}` in layer `{first.name}` and from "
-        f"`{other.artifact}` in `{later.name}`; on Lambda files of the later one win: use one for both",
+        f"`{other.artifact}` in layer `{later.name}`; on Lambda, files of `{later.name}` replace those of "
+        f"`{first.name}`; lock one file for both layers",
     )
 
 
 def _files(
     stack: Stack, first: Layer, later: Layer, views: Mapping[str, View], *, known: set[str]
 ) -> Iterator[Finding]:
-    """Yield the paths that two layers fill differently, unless the distributions are *known* to differ."""
+    """Yield the paths whose content differs between two layers, except those of distributions *known* to differ."""
     one, other = views[first.name], views[later.name]
     members = other.members
     paths = [
@@ -111,13 +112,13 @@ def _files(
         yield error(
             "layer-conflict",
             stack.path,
-            f"{stack.subject}: {listed(found)} of `{owner}` in layer `{first.name}` and of `{other_owner}` in "
-            f"`{later.name}` have different content; on Lambda that of `{later.name}`, the later one, wins",
+            f"{stack.subject}: the content of {listed(found)} differs between `{owner}` in layer `{first.name}` and `{other_owner}` in "
+            f"layer `{later.name}`; on Lambda, files of `{later.name}`, the later layer, replace those of `{first.name}`",
         )
 
 
 def _owners(view: View) -> dict[str, str]:
-    """Return by path the distribution that says it is its own; bytecode belongs to nobody."""
+    """Return the distribution that lists each path in its RECORD, by path. No distribution lists bytecode."""
     import csv
 
     owners: dict[str, str] = {}
@@ -130,7 +131,7 @@ def _owners(view: View) -> dict[str, str]:
 
 
 def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service: Service) -> Iterator[Finding]:
-    """Yield what the functions' own top-level modules hide; functions with the same code and layers are one."""
+    """Yield findings on the functions' own top-level modules. Functions with the same code and layers share a finding."""
     alike: dict[tuple[str, tuple[str, ...]], list[Package]] = {}
     for package in packages:
         alike.setdefault((package.sha256, package.layers), []).append(package)
@@ -147,7 +148,8 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
 def _against_stdlib(module: str, names: Sequence[str], *, is_regular: bool) -> Finding:
     if is_regular:
         fact = (
-            f"{listed(names)}: its own `{module}` hides the standard library's, for every distribution too; rename it"
+            f"{listed(names)}: your module `{module}` hides the standard library's `{module}`, "
+            "also for the distributions in the layers; rename your module"
         )
         return warning("shadowed-stdlib", names[0], fact)
     return _hidden(module, names, f"the standard library's `{module}`")
@@ -159,22 +161,22 @@ def _against_layer(module: str, names: Sequence[str], layer: str, view: View, *,
         return
     theirs = _kind(module, [path.removeprefix(_PREFIX) for path in view.members if path.startswith(inside)])
     if theirs is None or not (is_regular or theirs):
-        # Directories without an `__init__.py` on both sides are one namespace package (PEP 420).
+        # Two directories without `__init__.py` form one namespace package (PEP 420), so neither hides the other.
         return
     if is_regular:
-        fact = f"{listed(names)}: its own `{module}` hides `{module}` of layer `{layer}`; rename it"
+        fact = f"{listed(names)}: your module `{module}` hides `{module}` in layer `{layer}`; rename your module"
         yield warning("shadowed-layer", names[0], fact)
     else:
         yield _hidden(module, names, f"the package `{module}` of layer `{layer}`")
 
 
 def _hidden(module: str, names: Sequence[str], other: str) -> Finding:
-    fact = f"the directory `{module}` has no `__init__.py`, and so {other} is imported instead of it; rename it"
+    fact = f"the directory `{module}` has no `__init__.py`, so Python imports {other} instead; rename the directory"
     return error("hidden-module", names[0], f"{listed(names)}: {fact}")
 
 
 def _top_level(view: View) -> dict[str, bool]:
-    """Return the importable top-level names, and whether each is a module or regular package."""
+    """Return the importable top-level names; the value is ``True`` for a module or regular package."""
     grouped: dict[str, list[str]] = {}
     for path in view.members:
         grouped.setdefault(path.partition("/")[0].partition(".")[0], []).append(path)
@@ -183,7 +185,7 @@ def _top_level(view: View) -> dict[str, bool]:
 
 
 def _kind(module: str, paths: Iterable[str]) -> bool | None:
-    """Return whether *paths* make *module* a module or regular package, or a namespace package; ``None`` for neither."""
+    """Return ``True`` if *paths* contain *module* as a module or regular package, ``False`` for a namespace package, or ``None``."""
     is_namespace = False
     for path in paths:
         top, slash, rest = path.partition("/")
@@ -197,7 +199,7 @@ def _kind(module: str, paths: Iterable[str]) -> bool | None:
 
 
 def is_standard(module: str, python: tuple[int, int]) -> bool:
-    """Return whether a file of the standard library of the minor *python* is imported as *module*, by ``data/stdlib.toml``."""
+    """Return whether *module* is in the standard library of the minor version *python*, according to ``data/stdlib.toml``."""
     return module in _modules(python)
 
 

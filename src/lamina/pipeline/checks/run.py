@@ -1,4 +1,4 @@
-"""Hold finished layers and packages against every rule that looks at them; each family of rules is a module beside this."""
+"""Run every rule on finished layers and packages. Each family of rules is a module of this package."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
     """
-    Return everything that is wrong with the zips of *layers* and *packages*, and is not ignored by *service*.
+    Return the findings on *layers* and *packages*, without the rules that *service* ignores.
 
-    Raises what reading a zip raises that was damaged after it was written.
+    Raises ArchiveError or BadZipFile if a zip was damaged after it was written.
     """
     return (
         *limits.check(layers, packages, service, quotas()),

@@ -1,18 +1,19 @@
 """
-Find half an AWS SDK: members in a layer that do not go with those of the runtime, which is where the others come from.
+Find incompatible parts of the AWS SDK: distributions in a layer that do not fit those of the runtime.
 
-What a function imports is put together as Lambda does: ``/opt/python`` before the runtime's own, the later of two layers
-first. Every requirement of one member of the family on another is then held against what is really there, by the
-METADATA in the layers and by dated data on the runtimes (``data/sdk.toml``, of which this module is the only reader).
+Lambda puts ``/opt/python`` before the runtime's own packages on ``sys.path``, and a later layer replaces an earlier one.
+The check determines the version of each SDK distribution that Python imports, then compares it with the requirements of
+the other SDK distributions. The requirements come from the METADATA in the layers, and for the runtimes from dated data
+(``data/sdk.toml``, which only this module reads).
 
 ================  ========  =====================================================================================
-rule              severity  found where
+rule              severity  reported if
 ================  ========  =====================================================================================
-``sdk-mismatch``  error     a requirement between layer and runtime is not met; a warning where no part of the SDK itself
-                            is in the layers, only something that it shares with others, such as urllib3
-``sdk-partial``   warning   layers hold part of boto3, botocore, s3transfer and what those need; it fits by chance
-``sdk-bundle``    error     ``sdk = "bundle"``, and layers do not hold all of it
-``sdk-runtime``   note      ``sdk = "runtime"``: what was left out, and the versions that are used instead
+``sdk-mismatch``  error     a requirement between layer and runtime is not met; a warning if the layers contain no part
+                            of the SDK itself, only a shared dependency such as urllib3
+``sdk-partial``   warning   layers contain part of boto3, botocore, s3transfer and their requirements, and it fits today
+``sdk-bundle``    error     ``sdk = "bundle"`` is set, but the layers do not contain the whole SDK
+``sdk-runtime``   note      ``sdk = "runtime"`` is set; lists the distributions left out, and the runtime's versions
 ================  ========  =====================================================================================
 """
 
@@ -39,39 +40,39 @@ if TYPE_CHECKING:
     from lamina.pipeline.checks.common import Stack
     from lamina.project.service import Service
 
-_REMEDY = 'lock `boto3` too, or leave all of it to the runtime: sdk = "runtime"'
+_REMEDY = 'lock `boto3` too, or use the runtime\'s SDK only: set `sdk = "runtime"`'
 
 
 @frozen
 class _Family:
-    """The distributions that make up the SDK."""
+    """The distributions that make up the AWS SDK."""
 
     names: tuple[str, ...]
     core: tuple[str, ...]
-    """Those that are of no use to anything else."""
+    """The names of the distributions that only the SDK uses, unlike shared dependencies such as urllib3."""
     requires: Mapping[tuple[str, str], tuple[str, ...]]
-    """By name and version, what a version that some runtime has requires."""
+    """The requirements of each version that a runtime provides, by name and version."""
 
 
 class _Held(NamedTuple):
-    """A distribution as it is imported from a layer."""
+    """A distribution that Python imports from a layer."""
 
     version: str
     layer: Layer
 
 
 class _Need(NamedTuple):
-    """A requirement of what is imported on another member of the family."""
+    """A requirement of an imported distribution on an SDK distribution."""
 
     owner: str
     version: str
     where: str
-    """``in layer `common` `` or ``of python3.13``, as messages say it."""
+    """The owner's location as messages name it: ``in layer `common` `` or ``of python3.13``."""
     requirement: Requirement
 
 
 def left_out(service: Service) -> frozenset[str]:
-    """Return the names that no layer of *service* is to hold, because the runtime's own are wanted."""
+    """Return the names that the layers of *service* leave out because the runtime provides them."""
     if service.sdk is not SdkPolicy.RUNTIME:
         return frozenset()
     return frozenset(_family().names) & _provided(service.target).keys()
@@ -79,10 +80,10 @@ def left_out(service: Service) -> frozenset[str]:
 
 def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
     """
-    Return what is wrong with the SDK that the functions of *packages* see.
+    Return findings on the SDK that the functions of *packages* import.
 
-    Rules that the service ignores are left out, ``sdk-mismatch`` too: functions that never import the other half of the
-    SDK do not meet it. What ``sdk = "bundle"`` asks for cannot be ignored, only not asked for.
+    Rules that the service ignores are skipped. That includes the error ``sdk-mismatch``, because some functions never import
+    the mismatched part. ``sdk-bundle`` cannot be ignored; remove the ``sdk`` setting instead.
     """
     found = [finding for stack in stacks(layers, packages) for finding in _Seen(stack, service).findings()]
     if service.sdk is SdkPolicy.RUNTIME and layers:
@@ -98,12 +99,12 @@ def _note(service: Service) -> Finding:
     return note(
         "sdk-runtime",
         None,
-        f"Left to {service.target.runtime}, which moves them forward by itself: {named} (versions as read on {days})",
+        f"using the AWS SDK of {service.target.runtime}: {named} (versions as of {days}); AWS updates these over time",
     )
 
 
 class _Seen:
-    """The SDK as the functions of one stack see it."""
+    """The SDK distributions that the functions with one set of layers import."""
 
     def __init__(self, stack: Stack, service: Service) -> None:
         self._stack = stack
@@ -116,33 +117,37 @@ class _Seen:
         }
 
     def findings(self) -> Iterator[Finding]:
-        """Yield at most one finding: the SDK goes together or it does not."""
+        """Yield at most one finding on the SDK's consistency."""
         family = [name for name in self._family.names if name in self._held]
         if self._service.sdk is SdkPolicy.BUNDLE and "boto3" not in family:
             yield self._finding(
-                "sdk-bundle", 'sdk = "bundle", and no layer holds `boto3`; lock it, or take the setting away'
+                "sdk-bundle",
+                '`sdk = "bundle"` is set, but no layer contains `boto3`; lock `boto3`, or remove the setting',
             )
             return
         if (not family and not self._took_away) or self._provided.keys() <= self._held.keys():
-            # None of it, or all of it as it was locked together.
+            # The layers contain no part of the SDK, or the whole SDK as locked together.
             return
         needs = tuple(self._needs())
         broken = [text for need in needs if (text := self._broken(need)) is not None]
         core = [name for name in self._family.core if name in self._held]
         missing = [name for name in self._missing(needs) if core]
         if broken:
-            # Who locks pandas alone carries a newer python-dateutil than the runtime's botocore wants, and most of them
-            # never import botocore: only whoever ships a part of the SDK itself is certain to.
+            # A lock file with only pandas often has a newer python-dateutil than the runtime's botocore supports. Most such
+            # functions never import botocore. Functions that ship a part of the SDK itself certainly do.
             severity = Severity.ERROR if core else Severity.WARNING
             yield self._finding("sdk-mismatch", f"{'; '.join(dict.fromkeys(broken))}; {self._remedy(core)}", severity)
         elif missing and self._service.sdk is SdkPolicy.BUNDLE:
             named = ", ".join(f"`{name}`" for name in missing)
-            yield self._finding("sdk-bundle", f'sdk = "bundle", and no layer holds {named}; do not leave them out')
+            yield self._finding(
+                "sdk-bundle",
+                f'`sdk = "bundle"` is set, but no layer contains {named}; keep the whole SDK in the function\'s layers',
+            )
         elif missing:
             yield self._finding(
                 "sdk-partial",
-                f"half an SDK: layers hold {self._shown(core)}, and the runtime adds {self._runtime_shown(missing)}, "
-                f"which it moves forward by itself; {_REMEDY}",
+                f"only part of the AWS SDK is in the layers: {self._shown(core)}; the runtime provides "
+                f"{self._runtime_shown(missing)}, which AWS updates over time; {_REMEDY}",
                 Severity.WARNING,
             )
 
@@ -150,10 +155,10 @@ class _Seen:
         return Finding(rule=rule, severity=severity, message=f"{self._stack.subject}: {text}", path=self._stack.path)
 
     def _needs(self) -> Iterator[_Need]:
-        """Yield the requirements on members of the family of all that can be imported."""
+        """Yield the requirements of all importable distributions on SDK distributions."""
         for layer in self._stack.layers:
-            # What a later layer hides is not imported. Of others than the family the lock knows that they go with it,
-            # as long as nobody has taken a member away.
+            # Skip distributions that a later layer replaces. The lock file ensures that distributions outside the SDK
+            # fit the locked SDK, unless the configuration removes part of it.
             owners = {
                 share.name: share
                 for share in layer.distributions
@@ -177,7 +182,7 @@ class _Seen:
             try:
                 requirement = Requirement(text)
             except InvalidRequirement:
-                # Metadata of another age says nothing that could be checked.
+                # Ignore requirements in an outdated format.
                 continue
             if normalized(requirement.name) not in self._family.names:
                 continue
@@ -192,24 +197,24 @@ class _Seen:
             return None
         there = f"in layer `{held.layer.name}`" if held is not None else self._dated(row)
         return (
-            f"`{need.owner}` {need.version} {need.where} requires `{name}{need.requirement.specifier}`, and `{name}` {version} "
-            f"{there} is imported"
+            f"`{need.owner}` {need.version} {need.where} requires `{name}{need.requirement.specifier}`, but Python imports "
+            f"`{name}` {version} {there}"
         )
 
     def _dated(self, row: Preinstalled | None) -> str:
-        day = f" (as read on {row.read})" if row is not None else ""
+        day = f" (as of {row.read})" if row is not None else ""
         return f"of {self._service.target.runtime}{day}"
 
     def _missing(self, needs: Iterable[_Need]) -> list[str]:
-        """Return the members that held ones need, or belong with, and no layer holds."""
+        """Return the SDK distributions that are missing from the layers although the layers' SDK distributions need them."""
         needed = {*self._family.core}
         needed |= {normalized(need.requirement.name) for need in needs if need.owner in self._family.names}
         return [name for name in self._family.names if name in needed and name not in self._held]
 
     def _remedy(self, core: Sequence[str]) -> str:
         if self._service.sdk is SdkPolicy.RUNTIME:
-            return 'lock versions that go with the runtime\'s, or bundle the SDK: sdk = "bundle"'
-        return _REMEDY if core else "lock a version that goes with the runtime's, or lock `boto3` too"
+            return 'lock versions that fit the runtime\'s SDK, or bundle the SDK: set `sdk = "bundle"`'
+        return _REMEDY if core else "lock a version that fits the runtime's SDK, or lock `boto3` too"
 
     def _shown(self, names: Iterable[str]) -> str:
         return ", ".join(f"`{name}` {self._held[name].version}" for name in names)
@@ -220,7 +225,7 @@ class _Seen:
 
 
 def _requires(view: View, names: Collection[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield what those distributions of *names* that are in the zip say they require."""
+    """Yield the METADATA requirements of each distribution in *names* that is in the zip."""
     from email.parser import HeaderParser
 
     paths: dict[str, str] = {}
