@@ -1,1 +1,1 @@
-"""All that needs the target's interpreter: following imports, choosing modules, compiling them."""
+"""Choose and compile the modules of a layer: follow imports, select modules, and run the target's interpreter."""

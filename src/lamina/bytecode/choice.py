@@ -1,9 +1,9 @@
 """
 Decide which modules of a layer get bytecode.
 
-The decision is part of a layer's identity, so it must be known before the layer is made, and without an interpreter
-where that can be: for ``none`` and ``all`` it follows from the configuration, for ``reachable`` from the sources and the
-wheels, and is kept in the store once it was found.
+The choice is part of the layer's digest, so it must be known before the layer is built, if possible without an
+interpreter. In the modes ``none`` and ``all``, the configuration decides. In the mode ``reachable``, the sources and the
+wheels decide, and the store keeps the result.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _FORMAT = 1
 
 @frozen
 class BytecodeChoice:
-    """Which modules of one layer are compiled."""
+    """The modules of one layer to compile."""
 
     mode: BytecodeMode
     magic: str | None = None
-    """The first bytes of the target's bytecode files; ``None`` where there are none."""
+    """The first four bytes of the target's bytecode files, hexadecimal; ``None`` if nothing is compiled."""
     modules: tuple[tuple[str, tuple[str, ...]], ...] | None = None
-    """By distribution, paths below ``python/``; ``None`` means all of them."""
+    """The paths below ``python/`` to compile, by distribution; ``None`` means all paths."""
 
     def identity(self) -> tuple[tuple[str, str], ...]:
-        """Return the choice as it enters a layer's digest."""
+        """Return the choice in the form that is part of the layer's digest."""
         if self.mode is BytecodeMode.NONE or self.magic is None:
             return (("mode", BytecodeMode.NONE.value),)
         parts = [("mode", self.mode.value), ("magic", self.magic), ("recipe", str(RECIPE))]
@@ -55,13 +55,13 @@ class BytecodeChoice:
         return tuple(parts)
 
     def of(self, distribution: str) -> frozenset[str] | None:
-        """Return the paths to compile in *distribution*; ``None`` means all."""
+        """Return the paths to compile in *distribution*; ``None`` means all paths."""
         return None if self.modules is None else frozenset(dict(self.modules).get(distribution, ()))
 
 
 @frozen
 class Closure:
-    """What the functions of one layer can import from: that layer, and the others that they have."""
+    """The distributions that the functions of one layer can import: those of the layer, and of the functions' other layers."""
 
     functions: tuple[Function, ...]
     pins: tuple[Pin, ...]
@@ -72,16 +72,16 @@ def known_choice(
     service: Service, closure: Closure, tree: SourceTree | None, *, toolchain: Toolchain, store: Store
 ) -> BytecodeChoice | None:
     """
-    Return what of a layer is compiled, or ``None`` where nobody has followed these imports before.
+    Return the modules of a layer to compile, or ``None`` if their imports must be followed first.
 
-    *closure* is what the layer's functions see. No wheel is needed, and no interpreter.
-    Raises ConfigError for a recorded profile that cannot be read.
+    *closure* contains the distributions that the layer's functions can import. This needs neither wheels nor an interpreter.
+    Raises ConfigError if a recorded profile is unreadable.
     """
     if service.bytecode is BytecodeMode.NONE:
         return BytecodeChoice(mode=BytecodeMode.NONE)
     magic = magic_number(toolchain.python)
     if service.bytecode is BytecodeMode.ALL or not closure.functions:
-        # Without functions there is nothing to reach from: whoever uses the layer may import anything.
+        # Without functions there are no imports to follow. Any code may use the layer, so compile everything.
         return BytecodeChoice(mode=BytecodeMode.ALL, magic=magic)
     kept = None if tree is None else _load(reach_place(service, closure, tree, store), closure.pins)
     return None if kept is None else _choice(kept, magic)
@@ -91,9 +91,9 @@ def follow(
     service: Service, closure: Closure, tree: SourceTree, wheels: Sequence[Code], *, toolchain: Toolchain, store: Store
 ) -> BytecodeChoice:
     """
-    Return what of a layer is compiled for handlers to reach it, found by reading the sources *tree* and *wheels*.
+    Return the modules of a layer that its handlers can import, found by reading the sources *tree* and *wheels*.
 
-    What is found is kept in *store*. Raises BytecodeError where sources must be read and no interpreter is there.
+    The result is kept in *store*. Raises BytecodeError if sources must be read and no interpreter is available.
     """
     from lamina.bytecode.imports.index import reachable
     from lamina.bytecode.modules import SourceCode
@@ -120,7 +120,7 @@ def _choice(modules: Mapping[str, Sequence[str]], magic: str) -> BytecodeChoice:
 
 
 def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Store) -> Path:
-    """Return where the store keeps what the handlers reach, named by everything that decides it."""
+    """Return the path in the store of the modules that the handlers reach. The path depends on every input of the search."""
     key = _digest(
         [
             _FORMAT,
@@ -137,7 +137,7 @@ def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Sto
 
 
 def is_reach(path: Path) -> bool:
-    """Return whether *path*, a file of a store, is one that `reach_place` gives."""
+    """Return whether *path*, a file of a store, is a path from `reach_place`."""
     return path.parent.parent.name == REACH_AREA
 
 
@@ -151,7 +151,7 @@ def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
 
 
 def _load(path: Path, pins: Iterable[Pin]) -> dict[str, list[str]] | None:
-    """Return the modules that are reached, by distribution; ``None`` for anything but what `follow` keeps for *pins*."""
+    """Return the reached modules by distribution, or ``None`` if the file is not a valid result of `follow` for *pins*."""
     try:
         content = json.loads(path.read_bytes())
         fine = {pin.name for pin in pins} == content.keys() and all(
@@ -159,7 +159,7 @@ def _load(path: Path, pins: Iterable[Pin]) -> dict[str, list[str]] | None:
             for modules in content.values()
         )
     except (AttributeError, OSError, RecursionError, ValueError):
-        # Whatever is wrong with it, following the imports again is right.
+        # If the file is unreadable or invalid, follow the imports again.
         return None
     return content if fine else None
 

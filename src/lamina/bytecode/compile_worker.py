@@ -1,15 +1,15 @@
 """
-The program that an interpreter of the target's minor version runs, to compile sources it is sent over a pipe.
+Compile sources that arrive over a pipe. An interpreter of the target's minor version runs this program.
 
-Never imported by lamina: its text is given to the other interpreter, so it keeps to what CPython 3.9 understands.
+lamina never imports this module. lamina passes its text to the other interpreter, so the code must run on CPython 3.9.
 
 Request on standard input: one byte (the flags of PEP 552), two little-endian 32-bit lengths, file name, source.
-Answer on standard output: one byte (a state below), a 32-bit length, then the bytecode file or the reason.
+Answer on standard output: one byte (one of the states below), a 32-bit length, then the bytecode file or the reason.
 """
 
 import sys
 
-# Run as a string, a program imports from its working directory first.
+# A program that is passed as a string imports from its working directory first. Remove that entry.
 sys.path[:] = [entry for entry in sys.path if entry]
 
 import marshal  # noqa: E402
@@ -23,17 +23,17 @@ NEEDS_FRESH_PROCESS = b"\2"
 
 
 def compiled(filename: str, source: bytes, flags: bytes) -> "tuple[CodeType, bytes]":
-    """Return the code of *source*, and the hash-based bytecode file that holds it."""
+    """Return the code of *source*, and its hash-based bytecode file."""
     code = compile(source, filename, "exec", dont_inherit=True, optimize=0)
     return code, MAGIC_NUMBER + flags + b"\0\0\0" + source_hash(source) + marshal.dumps(code)
 
 
 def depends_on_history(code: CodeType) -> bool:
     """
-    Whether the bytecode of *code* depends on what this process compiled before it (CPython issue 129724).
+    Return whether the bytecode of *code* depends on sources that this process compiled before (CPython issue 129724).
 
-    The compiler makes a set constant anew if one of its strings was interned already; then marshal no longer sees
-    that it is the same set as another one. Up to 3.10 this happened to every string.
+    The compiler creates a new set constant if one of the set's strings is already interned. Then marshal no longer
+    recognises that two references are to the same set. Up to Python 3.10, this affects every string.
     """
     if sys.version_info < (3, 11):  # noqa: UP036 - this file runs on the target's minor
         return True
@@ -44,7 +44,7 @@ def depends_on_history(code: CodeType) -> bool:
 
 
 def answer(filename: str, source: bytes, flags: bytes, *, fresh: bool) -> bytes:
-    """Return the state and the bytecode file, or the reason why there is none."""
+    """Return the state, followed by the bytecode file, or by the reason if the source does not compile."""
     try:
         code, bytecode = compiled(filename, source, flags)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
@@ -58,7 +58,7 @@ def answer(filename: str, source: bytes, flags: bytes, *, fresh: bool) -> bytes:
 
 
 def forked(filename: str, source: bytes, flags: bytes) -> bytes:
-    """Return the answer of a child of this process, which itself has compiled nothing."""
+    """Return the answer of a child process. The child starts fresh, because this process has compiled nothing."""
     receiving, sending = os.pipe()
     child = os.fork()
     if child == 0:
@@ -73,7 +73,7 @@ def forked(filename: str, source: bytes, flags: bytes) -> bytes:
 
 
 def main(mode: str) -> None:
-    """Answer requests: `quick` in this process, `fork` in a child for each, `once` a single one."""
+    """Answer requests: `quick` in this process, `fork` in a child process for each, `once` for a single request."""
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:
         head = requests.read(9)

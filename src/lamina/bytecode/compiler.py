@@ -1,8 +1,8 @@
 """
-Compile Python sources by an interpreter of the target's minor version, to the same bytes whatever else is compiled.
+Compile Python sources with an interpreter of the target's minor version. The resulting bytes are reproducible.
 
-The bytes depend on the source, the name it is compiled under and the interpreter's version; not on directory, hash seed,
-order or number of processes.
+The bytes depend on the source, on its file name and on the interpreter's version. They do not depend on the directory,
+the hash seed, the order, the number of processes, or on other compiled sources.
 """
 
 from __future__ import annotations
@@ -27,48 +27,48 @@ _REFUSED, _COMPILED, _NEEDS_FRESH_PROCESS = range(3)
 
 
 class Invalidation(Enum):
-    """What the import system does before it trusts a hash-based bytecode file (PEP 552); the value is its flags."""
+    """How Python validates a hash-based bytecode file when importing it (PEP 552). The value is the file's flags field."""
 
     UNCHECKED = 0b01
-    """Nothing: for sources that never change, such as a layer's."""
+    """Python does not validate the file: for sources that never change, such as a layer's."""
     CHECKED = 0b11
-    """Hash the source: for sources that may be edited where they run, such as a function's in the console."""
+    """Python compares the hash of the source: for sources that can change, such as code edited in the Lambda console."""
 
 
 @frozen
 class Compiled:
-    """What became of one source."""
+    """The result of compiling one source."""
 
     path: str
-    """The source's path, relative to the root it is compiled for."""
+    """The source's path, relative to the import root."""
     bytecode: bytes | None
-    """The bytecode file, or ``None`` where the interpreter refuses the source."""
+    """The bytecode file, or ``None`` if the source does not compile."""
     reason: str | None = None
-    """Why it was refused, in the interpreter's words."""
+    """The interpreter's error message, if the source does not compile."""
 
 
 def bytecode_path(source: str, python: tuple[int, int]) -> str:
-    """Return where the minor *python* looks for the bytecode of the file *source* (PEP 3147)."""
+    """Return the path at which the minor version *python* looks for the bytecode of the file *source* (PEP 3147)."""
     directory, slash, name = source.rpartition("/")
     return f"{directory}{slash}__pycache__/{name.removesuffix('.py')}.cpython-{python[0]}{python[1]}.pyc"
 
 
 class Compiler(Workers):
     """
-    Processes of one interpreter that compile, started when the first source comes; a context manager.
+    A pool of compiler processes, started with the first source; a context manager.
 
-    Raises `BytecodeError` for an interpreter whose bytecode the target would not read.
+    Raises `BytecodeError` if the target does not read the interpreter's bytecode.
     """
 
     def __init__(self, interpreter: Interpreter, *, jobs: int | None = None, forks: bool = hasattr(os, "fork")) -> None:
-        """Use *jobs* processes (default: one for each processor); without *forks* some sources cost a process each."""
+        """Use *jobs* processes (default: one per processor). Without *forks*, some sources each need a separate process."""
         wanted = magic_number(interpreter.version[:2])
         if interpreter.magic != wanted:
             version = ".".join(map(str, interpreter.version))
             raise BytecodeError(
                 f"`{interpreter.path}` (CPython {version}) writes bytecode with magic number {interpreter.magic}, "
-                f"and the target reads {wanted}",
-                hint='it is not a release: install one, or build without bytecode: bytecode = "none"',
+                f"but the target reads {wanted}",
+                hint='use a released CPython instead of a pre-release, or set `bytecode = "none"`',
             )
         super().__init__(interpreter, _PROGRAM, jobs=jobs)
         self._forks = forks
@@ -77,10 +77,10 @@ class Compiler(Workers):
         self, sources: Iterable[tuple[str, bytes]], *, root: str, invalidation: Invalidation = Invalidation.UNCHECKED
     ) -> Iterator[Compiled]:
         """
-        Compile *sources*, pairs of path and content, as the files they will be below *root*; yield in the same order.
+        Compile *sources*, pairs of path and content, for the directory *root*, and yield the results in the same order.
 
-        *root* is absolute and ends with a slash (``/opt/python/``): tracebacks name it. Sources are drawn as they are needed.
-        Raises `BytecodeError` if the interpreter cannot be run.
+        *root* is an absolute path that ends with a slash (``/opt/python/``); it appears in tracebacks. *sources* is consumed
+        as needed. Raises `BytecodeError` if the interpreter fails to run.
         """
         return self.map(
             lambda source: self._compile(source[0], _request(root + source[0], source[1], invalidation)), sources

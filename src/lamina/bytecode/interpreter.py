@@ -1,7 +1,7 @@
 """
 Find a CPython of the target's minor version on this machine.
 
-Bytecode and the local runtime need one; nothing else of lamina asks what is installed here.
+Only compiling bytecode and running functions locally need an installed interpreter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _PROBE_SECONDS = 10
-# Written for Python 2 as well: whatever calls itself `python` may be asked.
+# Valid in Python 2 too, because an executable named `python` can be any version.
 _PROBE = """
 import json, os, platform, sys
 try:
@@ -38,32 +38,32 @@ print(json.dumps({
 
 @frozen
 class Interpreter:
-    """A CPython on this machine that was asked what it is."""
+    """A CPython on this machine, with the details that it reported."""
 
     path: Path
-    """The real file, outside any virtual environment."""
+    """The executable, outside any virtual environment."""
     version: tuple[int, int, int]
     magic: str
-    """The four bytes that begin its bytecode files, hexadecimal."""
+    """The first four bytes of its bytecode files, hexadecimal."""
 
 
 def environment_variable(python: tuple[int, int]) -> str:
-    """Return the name of the variable that may name the interpreter of the minor *python*."""
+    """Return the name of the environment variable that sets the interpreter for the minor version *python*."""
     return f"LAMINA_PYTHON_{python[0]}_{python[1]}"
 
 
 def magic_number(python: tuple[int, int]) -> str:
     """
-    Return the four bytes (hexadecimal) that begin every bytecode file of the minor *python*, without running it.
+    Return the first four bytes (hexadecimal) of every bytecode file of the minor version *python*, without running it.
 
-    Raises `BytecodeError` for a minor that lamina does not know.
+    Raises `BytecodeError` if lamina does not support this minor version.
     """
     known: dict[str, int] = read_data("bytecode.toml")["magic"]
     name = f"{python[0]}.{python[1]}"
     if name not in known:
         raise BytecodeError(
-            f"The bytecode of Python {name} is not known to this version of lamina",
-            hint='upgrade lamina, or build without bytecode: bytecode = "none"',
+            f"this version of lamina does not support bytecode for Python {name}",
+            hint='upgrade lamina, or set `bytecode = "none"`',
         )
     return (known[name].to_bytes(2, "little") + b"\r\n").hex()
 
@@ -76,17 +76,17 @@ def find(
     environ: Mapping[str, str] = os.environ,
 ) -> Interpreter:
     """
-    Return a CPython of exactly the minor *python*; see `search`.
+    Return a CPython of exactly the minor version *python*; see `search`.
 
-    Raises `BytecodeError` if there is none, and `ConfigError` if the one that was named is another.
+    Raises `BytecodeError` if none is installed, and `ConfigError` if the specified interpreter is a different one.
     """
     found = search(python, explicit=explicit, cache=cache, environ=environ)
     if found is None:
         name = f"{python[0]}.{python[1]}"
         raise BytecodeError(
-            f"No CPython {name} was found on this machine to compile bytecode for the target",
-            hint=f"install that minor (such as `uv python install {name}`), or name it in "
-            f'`{environment_variable(python)}`, or build without bytecode: bytecode = "none"',
+            f"no CPython {name} found on this machine to compile bytecode for the target",
+            hint=f"install it: `uv python install {name}`; or set `{environment_variable(python)}` to its executable, "
+            'or set `bytecode = "none"`',
         )
     return found
 
@@ -99,18 +99,18 @@ def search(
     environ: Mapping[str, str] = os.environ,
 ) -> Interpreter | None:
     """
-    Return a CPython of exactly the minor *python*, or nothing if there is none.
+    Return a CPython of exactly the minor version *python*, or ``None`` if none is installed.
 
-    *explicit*, then the variable `environment_variable` in *environ*, name the one to take. Otherwise the ones on `PATH` and
-    those of asdf, pyenv, rye and uv are looked at; nothing is downloaded. The answer is remembered in the file
-    *cache*, and while that interpreter has not changed, no process is started.
+    *explicit* is used if given, otherwise the variable `environment_variable` in *environ*. Without both, the search covers
+    `PATH` and the interpreters of asdf, pyenv, rye and uv; nothing is downloaded. The file *cache* keeps the result. While
+    the cached interpreter's file is unchanged, no process is started.
 
-    Free-threaded builds and pre-releases whose bytecode differs from the release are passed over.
-    Raises `ConfigError` if the one that was named is none of that.
+    Free-threaded builds are skipped, and so are pre-releases whose bytecode differs from the release.
+    Raises `ConfigError` if the specified interpreter is unsuitable.
     """
     variable = environment_variable(python)
     named = explicit or (Path(environ[variable]) if environ.get(variable) else None)
-    # A link that names one may name another tomorrow.
+    # The path may be a symbolic link, which can change. Use its target in the key.
     key = f"{python[0]}.{python[1]}" if named is None else f"{python[0]}.{python[1]} {named.resolve()}"
     remembered = _recall(cache, key)
     if remembered is not None:
@@ -122,30 +122,30 @@ def search(
 
 
 def _named(path: Path, python: tuple[int, int], *, variable: str | None) -> Interpreter:
-    """Return the interpreter that the user named, or say what it is instead."""
+    """Return the interpreter that the user specified. Raises `ConfigError` with a description of it if it is unsuitable."""
     interpreter, description = _probe(path)
     if interpreter is None or not _fits(interpreter, python):
-        origin = f"`{variable}` names" if variable else "The interpreter given is"
+        origin = f"`{variable}` is set to" if variable else "the given interpreter is"
         raise ConfigError(
-            f"{origin} `{path}`, which is {description}, not a release of CPython {python[0]}.{python[1]}",
-            hint=f"name the executable of a CPython {python[0]}.{python[1]}",
+            f"{origin} `{path}`, which is {description}, but a release of CPython {python[0]}.{python[1]} is required",
+            hint=f"specify the executable of a CPython {python[0]}.{python[1]} release",
         )
     return interpreter
 
 
 def _fits(interpreter: Interpreter, python: tuple[int, int]) -> bool:
-    """Whether *interpreter* writes what the released minor *python* reads."""
+    """Return whether *interpreter* writes bytecode that the released minor version *python* reads."""
     if interpreter.version[:2] != python:
         return False
     try:
         return interpreter.magic == magic_number(python)
     except BytecodeError:
-        # It can still run handlers; compiling asks for the magic number first, and says so.
+        # The interpreter can still run handlers. Compiling calls `magic_number` first, which raises this error.
         return True
 
 
 def _discover(python: tuple[int, int]) -> Interpreter | None:
-    """Return the first interpreter of the minor *python* among those that findpython lists."""
+    """Return the first suitable interpreter of the minor version *python* that findpython lists."""
     for path in _by_promise(_installed(), python):
         interpreter, _ = _probe(path)
         if interpreter is not None and _fits(interpreter, python):
@@ -155,9 +155,9 @@ def _discover(python: tuple[int, int]) -> Interpreter | None:
 
 def _installed() -> Iterator[Path]:
     """
-    List what looks like an interpreter, without starting any.
+    Yield the paths of possible interpreters, without starting any of them.
 
-    `findpython.find` starts every one of them (measured: 4.6 s for ten); the providers alone only read directories.
+    `findpython.find` starts every interpreter (measured: 4.6 s for ten). Its providers alone only read directories.
     """
     from findpython import Finder
     from findpython.providers import ALL_PROVIDERS
@@ -168,7 +168,7 @@ def _installed() -> Iterator[Path]:
 
 
 def _by_promise(paths: Iterable[Path], python: tuple[int, int]) -> list[Path]:
-    """Order *paths* by what their names promise, and leave out those that are by name another minor."""
+    """Sort *paths* by how likely their names are to match, without paths that name another minor version."""
     wanted = f"{python[0]}.{python[1]}"
 
     def other(path: Path) -> bool:
@@ -177,7 +177,7 @@ def _by_promise(paths: Iterable[Path], python: tuple[int, int]) -> list[Path]:
 
     def promise(path: Path) -> tuple[bool, bool]:
         mentions = re.search(rf"(?<![\d.]){re.escape(wanted)}(?!\d)", str(path)) is not None
-        # A shim of a version manager answers for a version that is not switched on, and takes long to do so.
+        # A version manager's shim also exists for versions that are not active, and is slow to respond.
         return not mentions, "shims" in path.parts
 
     return sorted((path for path in dict.fromkeys(paths) if not other(path)), key=promise)
@@ -185,9 +185,9 @@ def _by_promise(paths: Iterable[Path], python: tuple[int, int]) -> list[Path]:
 
 def ask(path: Path, program: str) -> Any:
     """
-    Return what the source *program* prints as JSON where the interpreter *path* runs it, apart from everything installed.
+    Run the source *program* with the interpreter *path*, isolated from installed packages, and return its JSON output.
 
-    Raises OSError, SubprocessError or ValueError if it does not answer.
+    Raises OSError, SubprocessError or ValueError if the program fails or prints no JSON.
     """
     import json
     import subprocess
@@ -198,7 +198,7 @@ def ask(path: Path, program: str) -> Any:
 
 
 def _probe(path: Path) -> tuple[Interpreter | None, str]:
-    """Ask *path* what it is: the interpreter if it is a usable CPython, and a description for people."""
+    """Return the interpreter at *path* if it is a usable CPython, and a description for messages."""
     import subprocess
 
     try:
@@ -207,14 +207,14 @@ def _probe(path: Path) -> tuple[Interpreter | None, str]:
         usable = bool(told["cpython"]) and not told["threaded"]
         interpreter = Interpreter(path=Path(told["path"]), version=version, magic=str(told["magic"]))
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
-        return None, "no Python interpreter"
+        return None, "not a Python interpreter"
     kind = "CPython" if told["cpython"] else "another Python"
     description = f"{'free-threaded ' if told['threaded'] else ''}{kind} {'.'.join(map(str, version))}"
     return (interpreter if usable else None), description
 
 
 def _recall(cache: Path | None, key: str) -> Interpreter | None:
-    """Return what *cache* remembers under *key*, unless that file has changed since."""
+    """Return the interpreter that *cache* has under *key*, or ``None`` if its executable has changed since."""
     if cache is None:
         return None
     import json
@@ -227,12 +227,12 @@ def _recall(cache: Path | None, key: str) -> Interpreter | None:
             return None
         return Interpreter(path=path, version=(int(major), int(minor), int(micro)), magic=str(row["magic"]))
     except (OSError, RecursionError, ValueError, KeyError, TypeError):
-        # Whatever is wrong with a cache, looking again is right.
+        # If the cache is unreadable or invalid, search again.
         return None
 
 
 def _remember(cache: Path, key: str, interpreter: Interpreter) -> None:
-    """Write *interpreter* into *cache* under *key*, atomically; others' rows written meanwhile may be lost, and are found again."""
+    """Write *interpreter* into *cache* under *key*, atomically. A concurrent write may lose other rows, which are found again."""
     import json
 
     from lamina.core.files import replace_file
@@ -251,6 +251,6 @@ def _remember(cache: Path, key: str, interpreter: Interpreter) -> None:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Return what changes when the executable is replaced: size in bytes and modification time in nanoseconds."""
+    """Return the size in bytes and the modification time in nanoseconds, which change when the executable is replaced."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]

@@ -1,4 +1,4 @@
-"""See a wheel as the modules that it will be in a layer, and sources as those of a package, for the search for imports."""
+"""Provide the modules of wheels and of the service's sources to the import search, with the paths they have on Lambda."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class WheelCode:
-    """A wheel's files below ``python/``; *fetch* is asked for the wheel when something of it has to be read."""
+    """A wheel's modules, by path below ``python/``, read lazily: *fetch* is called when the first file must be read."""
 
     pin: Pin
     recipe: Recipe
@@ -31,12 +31,12 @@ class WheelCode:
 
     @property
     def distribution(self) -> str:
-        """Normalised name."""
+        """The distribution's normalised name."""
         return self.pin.name
 
     @property
     def key(self) -> str:
-        """What decides paths and contents: the wheel, and what is excluded."""
+        """The key that decides paths and contents: the wheel's hash and the excluded files."""
         return self.recipe.key(self.pin.sha256)
 
     @cached_property
@@ -50,11 +50,11 @@ class WheelCode:
             return {placed.path.removeprefix(PREFIX): placed.located for placed in placement.copied}
 
     def paths(self) -> tuple[str, ...]:
-        """Return the paths of all files, relative to ``python/``; raises what fetching, opening and placing the wheel raise."""
+        """Return the paths of all files, relative to ``python/``. Raises the errors of fetching, opening and placing the wheel."""
         return tuple(self._members)
 
     def read(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """Yield the contents of *paths*, in their order; raises what fetching and opening the wheel and reading members raise."""
+        """Yield the contents of *paths*, in order. Raises the errors of fetching and opening the wheel, and of reading members."""
         if not paths:
             return
         with WheelArchive(self._wheel) as archive:
@@ -64,19 +64,19 @@ class WheelCode:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCode:
-    """The service's own files, as they lie in a function's package; an `lamina.bytecode.imports.index.Code`."""
+    """The service's own sources, by path in the function package; implements `lamina.bytecode.imports.index.Code`."""
 
     project: Path
     files: tuple[SourceFile, ...]
 
     @property
     def distribution(self) -> str:
-        """Whose code it is: the service's own."""
+        """The name `FIRST_PARTY`, which marks the service's own code."""
         return FIRST_PARTY
 
     @property
     def key(self) -> str:
-        """What tells this service from others on this machine."""
+        """The project's path, which distinguishes this service from others on this machine."""
         return str(self.project)
 
     @cached_property
@@ -84,10 +84,10 @@ class SourceCode:
         return {file.path: file for file in self.files}
 
     def paths(self) -> tuple[str, ...]:
-        """Return the paths of all files in the package."""
+        """Return the paths of all source files in the function package."""
         return tuple(self._by_path)
 
     def read(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """Yield the contents of *paths*, in their order; raises OSError for a file that is gone, and PackageError for one that changed."""
+        """Yield the contents of *paths*, in order. Raises OSError for a missing file, and PackageError for a changed file."""
         for path in paths:
             yield self._by_path[path].read()

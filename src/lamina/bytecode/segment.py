@@ -1,9 +1,9 @@
 """
-Make the bytecode of a layer and of a service's own sources, and compile no source of a wheel twice.
+Compile the bytecode of a layer and of a service's own sources. Each module of a wheel is compiled only once.
 
-The bytecode of a wheel is a segment of its own. What a wheel has compiled so far is kept as one *pack* in the store,
-itself a segment; a segment is cut from it.
-So when a handler imports something new, only the modules that no handler imported before are compiled.
+A wheel's bytecode is a separate segment. The store also keeps a *pack* for each wheel, which contains all modules compiled
+so far, and from which the segments are cut. If a handler imports a new module, only modules that are not in the pack are
+compiled.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from lamina.project.sources import SourceTree
 
 RECIPE = 1
-"""Number of the way bytecode is made. Whatever changes its bytes for the same source and interpreter raises it."""
+"""The version of the bytecode recipe. Raise it with every change to the bytes for the same source and interpreter."""
 
 LAYER_ROOT = f"/opt/{PREFIX}"
-"""Where Lambda puts a layer's modules: what tracebacks say (AWS, "Working with layers for Python", 2026-11)."""
+"""Where Lambda unpacks a layer's modules, as shown in tracebacks (AWS, "Working with layers for Python", 2026-11)."""
 FUNCTION_ROOT = "/var/task/"
-"""Where Lambda puts a function's own code (AWS, "Define Lambda function handler in Python", 2026-11)."""
+"""Where Lambda unpacks a function's own code (AWS, "Define Lambda function handler in Python", 2026-11)."""
 
 AREA = "bytecode"
 _OWN_AREA = "own-bytecode"
@@ -50,7 +50,7 @@ class Bytecode:
 
     segment: Segment
     refused: tuple[tuple[str, str], ...]
-    """Sources without bytecode, relative to ``python/``, and what the interpreter says of each: old syntax, templates."""
+    """Sources that do not compile, relative to ``python/``, with the error; such as templates or code for Python 2."""
 
 
 def bytecode_key(
@@ -62,9 +62,9 @@ def bytecode_key(
     omitted: frozenset[str] = frozenset(),
 ) -> str:
     """
-    Return the name of the segment in the store; the arguments are those of `bytecode_segment`.
+    Return the key of the segment in the store; the arguments are those of `bytecode_segment`.
 
-    The interpreter's patch release is part of it, because patch releases fix the compiler.
+    The key includes the interpreter's patch release, because patch releases fix the compiler.
     """
     chosen = None if modules is None else sorted(modules)
     return _digest([*_origin(interpreter), recipe.canonical(), wheel_sha256, sorted(omitted), chosen])
@@ -80,7 +80,7 @@ def _digest(values: list[object]) -> str:
 
 
 def read_bytecode(key: str, store: Store) -> Bytecode | None:
-    """Return what the store holds under a `bytecode_key`, or nothing; no interpreter is started."""
+    """Return the bytecode stored under a `bytecode_key`, or ``None``; starts no interpreter."""
     segment = find_segment(store.entry(AREA, key, ".seg"))
     if segment is None:
         return None
@@ -101,11 +101,11 @@ def bytecode_segment(
     omitted: frozenset[str] = frozenset(),
 ) -> Bytecode:
     """
-    Return the bytecode of *wheel* as a segment, from the store or compiled now.
+    Return the bytecode of *wheel* as a segment, compiling modules that are not in the store.
 
-    *modules* are the sources to compile, relative to ``python/``; others are left out, and ``None`` means all.
+    *modules* are the sources to compile, relative to ``python/``; ``None`` means all.
     *recipe* and *omitted* are those of the wheel's own segment: a source that is not in the layer gets no bytecode.
-    Raises `BytecodeError` if the interpreter cannot be run, and what opening and placing the wheel raise.
+    Raises `BytecodeError` if the interpreter fails to run, and the errors of opening and placing the wheel.
     """
     key = bytecode_key(wheel.pin.sha256, recipe, interpreter=compiler.interpreter, modules=modules, omitted=omitted)
     if (kept := read_bytecode(key, store)) is not None:
@@ -115,7 +115,7 @@ def bytecode_segment(
 
     pack_key = _digest([*_origin(compiler.interpreter), wheel.pin.sha256])
     with store.exclusive(f"bytecode-{pack_key}"):
-        # Whoever had the lock before may have compiled all of it, or of its sources what is in the pack.
+        # The previous holder of the lock may have written this segment, or added some of its modules to the pack.
         if (kept := read_bytecode(key, store)) is not None:
             return kept
         with WheelArchive(wheel.path) as archive:
@@ -132,10 +132,10 @@ def bytecode_segment(
 
 
 def _write(key: str, pack: _Pack, sources: Iterable[str], store: Store) -> Bytecode:
-    """Cut the segment *key* of *sources* from *pack*."""
+    """Write the segment *key* with the bytecode of *sources* from *pack*."""
     refused = tuple((path, reason) for path in sources if (reason := pack.reason(path)) is not None)
     if refused:
-        # First, because a segment in the store means that all of it is there.
+        # Write this file before the segment, because an existing segment means that both files are complete.
         with store.writing(store.entry(AREA, key, ".json")) as file:
             file.write(json.dumps(refused).encode())
     entries = (entry for path in sources if (entry := pack.bytecode(path)) is not None)
@@ -144,16 +144,16 @@ def _write(key: str, pack: _Pack, sources: Iterable[str], store: Store) -> Bytec
 
 def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, store: Store) -> tuple[Entry, ...]:
     """
-    Return the bytecode of the service's own sources, as members of its packages; kept in *store* for the next build.
+    Return the bytecode of the service's own sources as members of its packages, and keep it in *store*.
 
-    Raises BytecodeError where no interpreter is there, and PackageError for a source that changed since the tree was walked.
+    Raises BytecodeError if no interpreter is available, and PackageError for a source that has changed since *tree* was read.
     """
     if mode is BytecodeMode.NONE:
         return ()
     files = [file for file in tree.files if file.path.endswith(".py")]
     key = _digest([RECIPE, *toolchain.release, [[file.path, file.sha256] for file in files]])
     place = store.entry(_OWN_AREA, key, ".seg")
-    # What is damaged in the store reads as empty, and is made again.
+    # A damaged segment yields no members, so the sources are compiled again.
     if kept := tuple(read_members(place)):
         return kept
     sources = [(file.path, file.read()) for file in files]
@@ -166,10 +166,10 @@ def package_bytecode(
     sources: Iterable[tuple[str, bytes]], *, compiler: Compiler
 ) -> tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]:
     """
-    Return the bytecode of a function's own *sources* as members of its package, and what was refused, with the reason.
+    Return the bytecode of a function's own *sources* as members of its package, and the failed sources with the reasons.
 
-    It is checked against the sources when it is imported, because those can be edited in the console.
-    Raises `BytecodeError` if the interpreter cannot be run.
+    Python checks this bytecode against the sources on import, because the sources can be edited in the console.
+    Raises `BytecodeError` if the interpreter fails to run.
     """
     from lamina.bytecode.compiler import Invalidation, bytecode_path
 
@@ -186,10 +186,10 @@ def package_bytecode(
 
 class _Pack:
     """
-    Everything that one interpreter has made of one wheel so far, in memory; a segment on disk.
+    All modules of one wheel that one interpreter has compiled so far: in memory, and in the store as a segment.
 
-    Its members are bytecode files at their paths in the layer, and for each refused source a text that says why.
-    Whoever adds holds the store's lock on it, so that nobody's additions are lost.
+    Its members are bytecode files at their paths in the layer, and an error text for each source that does not compile.
+    Adding requires the store's lock for the pack, so that concurrent builds do not overwrite each other's modules.
     """
 
     def __init__(self, path: Path, interpreter: Interpreter) -> None:
@@ -206,11 +206,11 @@ class _Pack:
         return PREFIX + bytecode_path(source, self._python)
 
     def bytecode(self, source: str) -> Entry | None:
-        """Return the bytecode of *source*, unless it was refused."""
+        """Return the bytecode of *source*, or ``None`` if the source does not compile."""
         return self._members.get(self._place(source))
 
     def reason(self, source: str) -> str | None:
-        """Return why *source* was refused, if it was."""
+        """Return why *source* does not compile, or ``None`` if it does."""
         entry = self._members.get(source + _REFUSED)
         if entry is None:
             return None
@@ -218,7 +218,7 @@ class _Pack:
         return text.decode("utf-8")
 
     def add(self, results: Iterable[Compiled], store: Store) -> None:
-        """Keep *results*, also on disk if there are any."""
+        """Add *results*, and write the pack to the store if there are any."""
         before = len(self._members)
         for done in results:
             if done.bytecode is None:
@@ -231,14 +231,14 @@ class _Pack:
 
 
 def read_members(path: Path) -> Iterator[Entry]:
-    """Yield the members of the segment at *path*, if there is one; it was written by lamina, into its own store."""
+    """Yield the members of the segment at *path*; yield nothing if the segment is missing or damaged."""
     segment = find_segment(path)
     if segment is None:
         return
     with path.open("rb", buffering=0) as file:
         entries = read_at(file, 0, segment.entries_bytes)
     if zlib.crc32(entries) != segment.crc32:
-        return  # damaged in the store: what it held is compiled again
+        return  # damaged in the store: compile its modules again
     for member, offset in own_rows(segment.directory):
         start = offset + LOCAL_HEADER.size + len(member.path.encode())
         yield Entry(member, entries[start : start + member.compressed])

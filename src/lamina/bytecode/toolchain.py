@@ -1,4 +1,4 @@
-"""The interpreter of the target's minor version, and the processes of it that one build needs."""
+"""Manage the interpreter of the target's minor version, and its processes during one build."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 class Toolchain:
     """
-    The target's interpreter, looked for when the first stage needs it; a context manager.
+    The target's interpreter, searched for when first needed; a context manager.
 
-    Finding none is a `BytecodeError` then, and never a layer that differs from another machine's.
+    If no interpreter is found, `interpreter` raises `BytecodeError`. lamina never substitutes another version, so a layer
+    is the same on every machine.
     """
 
     def __init__(self, python: tuple[int, int], store: Store) -> None:
-        """Look for the minor *python*, and remember in *store* where it was."""
+        """Set the minor version *python* to search for; the path found is kept in *store*."""
         self.python = python
         self._store = store
         self._stack = ExitStack()
@@ -36,24 +37,24 @@ class Toolchain:
 
     @cached_property
     def interpreter(self) -> Interpreter:
-        """What runs the compiler."""
+        """The interpreter that compiles and reads sources. Raises BytecodeError if none is installed."""
         return find(self.python, cache=self._store.root / "interpreters.json")
 
     @property
     def release(self) -> tuple[int, int, int]:
-        """The interpreter's version."""
+        """The interpreter's version, with its patch release."""
         return self.interpreter.version
 
     @cached_property
     def scanner(self) -> Scanner:
-        """Reads sources for what they import."""
+        """The processes that read the imports of sources, started when first used."""
         from lamina.bytecode.imports.index import Scanner
 
         return self._stack.enter_context(Scanner(self.interpreter))
 
     @cached_property
     def compiler(self) -> Compiler:
-        """Compiles sources."""
+        """The processes that compile sources, started when first used."""
         from lamina.bytecode.compiler import Compiler
 
         return self._stack.enter_context(Compiler(self.interpreter))

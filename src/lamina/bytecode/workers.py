@@ -1,7 +1,7 @@
 """
-Have an interpreter of the target's minor version answer requests over pipes, in several processes at once.
+Run a program in several processes of the target's interpreter, and exchange requests and answers over pipes.
 
-A request is bytes in a form that the program knows; an answer is a byte, a 32-bit little-endian length, and as many bytes.
+The program defines the format of a request. An answer is one byte, a 32-bit little-endian length, and that many bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.interpreter import Interpreter
 
-# Requests waiting for each process: enough to keep it busy, few enough to keep memory small.
+# The number of queued requests per process: enough to keep it busy, few enough to limit memory use.
 _WINDOW = 4
 
 _Item = TypeVar("_Item")
@@ -29,14 +29,14 @@ _Result = TypeVar("_Result")
 
 
 class Worker:
-    """One process that answers requests one after the other."""
+    """One process that answers one request at a time."""
 
     def __init__(self, interpreter: Interpreter, program: Path, argument: str) -> None:
-        """Start it; raises `BytecodeError` if the interpreter cannot be started."""
+        """Start the process. Raises `BytecodeError` if the interpreter does not start."""
         import subprocess
 
         self._path = interpreter.path
-        # -I would have it ignore the seed, without which set constants have no fixed order before 3.11.
+        # Option -I would also ignore the hash seed. Without a fixed seed, set constants have no fixed order before Python 3.11.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         text = program.read_text(encoding="utf-8")
         try:
@@ -53,36 +53,36 @@ class Worker:
         self._answers = cast("IO[bytes]", self._process.stdout)
 
     def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Return the byte and the bytes that answer *request*; raises `BytecodeError` if the process ends instead."""
+        """Return the state byte and content of the answer to *request*. Raises `BytecodeError` if the process ends."""
         try:
             self._requests.write(request)
             self._requests.flush()
         except BrokenPipeError as error:
-            raise self._failure("it ended") from error
+            raise self._failure("the process ended") from error
         head = self._answers.read(5)
         length = int.from_bytes(head[1:], "little")
         answer = self._answers.read(length)
         if len(head) != 5 or len(answer) != length:
-            raise self._failure("it ended")
+            raise self._failure("the process ended")
         return head[0], answer
 
     def close(self) -> None:
-        """End the process; it does so itself when nobody can ask any more."""
+        """End the process by closing its input. The process also ends when lamina ends."""
         with self._process, suppress(BrokenPipeError):
             self._requests.close()
 
     def _failure(self, reason: str) -> BytecodeError:
         return BytecodeError(
-            f"`{self._path}` could not compile: {reason}",
-            hint='check that it runs, or build without bytecode: bytecode = "none"',
+            f"the interpreter `{self._path}` failed: {reason}",
+            hint='check that the interpreter runs, or set `bytecode = "none"`',
         )
 
 
 class Workers:
-    """Processes of one program, started when they are first needed; a context manager."""
+    """A pool of processes of one program, started when first needed; a context manager."""
 
     def __init__(self, interpreter: Interpreter, program: Path, *, jobs: int | None = None) -> None:
-        """Use *jobs* processes at once (default: one for each processor)."""
+        """Use *jobs* processes at once (default: one per processor)."""
         self.interpreter = interpreter
         self._program = program
         self._jobs = jobs or _processors()
@@ -97,7 +97,7 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """End the processes."""
+        """End all processes."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -105,7 +105,7 @@ class Workers:
             self._started.pop().close()
 
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-        """Yield *function* of each of *items* in their order; they are drawn as they are needed, and run in threads."""
+        """Yield *function* of each of *items*, in order. Runs in threads, and consumes *items* as needed."""
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
@@ -119,7 +119,7 @@ class Workers:
             yield pending.popleft().result()
 
     def mine(self, argument: str = "") -> Worker:
-        """Return the calling thread's process for *argument*."""
+        """Return the calling thread's process for *argument*, starting one if necessary."""
         existing: Worker | None = getattr(self._local, f"worker_{argument}", None)
         if existing is None:
             existing = Worker(self.interpreter, self._program, argument)
@@ -128,7 +128,7 @@ class Workers:
         return existing
 
     def once(self, request: bytes, argument: str) -> tuple[int, bytes]:
-        """Return what a process of its own answers to *request*."""
+        """Return a new process's answer to *request*, then end the process."""
         worker = Worker(self.interpreter, self._program, argument)
         try:
             return worker.ask(request)

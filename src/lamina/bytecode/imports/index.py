@@ -1,7 +1,7 @@
 """
-Know which modules a distribution or a service has, keep what was read of them in the store, and say what handlers reach.
+List the modules of a distribution or service, keep their scanned imports in the store, and find the reachable modules.
 
-A module is read when something reaches it, by the target's interpreter, and never again while it is the same.
+The target's interpreter scans a module when a handler first reaches it. An unchanged module is not scanned again.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ _PROGRAM = Path(__file__).with_name("scan.py")
 
 
 class Code(Protocol):
-    """A tree of modules: a wheel as it lies in a layer, or the service's own sources."""
+    """A tree of modules: a wheel as unpacked in a layer, or the service's own sources."""
 
     @property
     def distribution(self) -> str:
-        """Normalised name, or `FIRST_PARTY`."""
+        """The distribution's normalised name, or `FIRST_PARTY`."""
 
     @property
     def key(self) -> str:
-        """What decides the paths and contents; for sources that change, what tells this tree from others."""
+        """The key that decides paths and contents; for sources that change, the key identifies only the tree."""
 
     def paths(self) -> Iterable[str]:
-        """Return the paths of all files below the import root."""
+        """Return the paths of all files, relative to the import root."""
 
     def read(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """Yield the contents of *paths*, in their order."""
+        """Yield the contents of *paths*, in order."""
 
 
 class Scanner(Workers):
-    """Processes of the target's interpreter that read sources, started when the first one comes; a context manager."""
+    """A pool of processes that scan sources with the target's interpreter, started with the first source; a context manager."""
 
     def __init__(self, interpreter: Interpreter, *, jobs: int | None = None) -> None:
-        """Use *jobs* processes (default: one for each processor)."""
+        """Use *jobs* processes (default: one per processor)."""
         super().__init__(interpreter, _PROGRAM, jobs=jobs)
         self.python = interpreter.version[:2]
 
     def scan(self, sources: Iterable[bytes]) -> Iterator[Scan]:
-        """Yield what each of *sources* imports, in their order; raises `BytecodeError` if the interpreter cannot be run."""
+        """Yield the imports of each of *sources*, in order. Raises `BytecodeError` if the interpreter fails to run."""
         return self.map(self._scan, sources)
 
     def _scan(self, source: bytes) -> Scan:
@@ -65,13 +65,13 @@ class Scanner(Workers):
 
 
 def index_place(distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Path:
-    """Return where *store* keeps what is known of the code of *distribution* that *key* decides, for the minor *python*."""
+    """Return the path in *store* of the index for *distribution* with *key*, scanned for the minor version *python*."""
     text = json.dumps([RECIPE, python, distribution, key], separators=(",", ":"))
     return store.entry(IMPORTS_AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
 
 
 def is_index(content: bytes) -> bool:
-    """Return whether *content*, which somebody else wrote, has the form of what `ModuleIndex` keeps; it need not be true."""
+    """Return whether untrusted *content* has the format of a `ModuleIndex` file. The imports it lists may still be wrong."""
     try:
         known = _Known(**json.loads(content))
         scans = [decode(row) for row in known.scans.values()]
@@ -100,24 +100,24 @@ def _are_strings(values: Iterable[object]) -> bool:
 
 
 class _Known(NamedTuple):
-    """What the store says of a tree."""
+    """The content of an index file."""
 
     modules: Mapping[str, str]
-    """Dotted name, and path."""
+    """The path of each module, by dotted name."""
     entry_points: Mapping[str, Sequence[str]]
-    """Group, and the modules that its entry points are in."""
+    """The modules of the entry points, by group."""
     scans: dict[str, Sequence[object]]
-    """Path, or digest of the content, and what was read."""
+    """The encoded scans, by path, or by content hash for sources that change."""
 
 
 class ModuleIndex:
-    """The modules of one tree, and what has been read of them; `save` keeps it."""
+    """The modules of one tree with their scanned imports. Call `save` to write them to the store."""
 
     def __init__(self, code: Code, store: Store, *, python: tuple[int, int]) -> None:
-        """Take from *store* what is known of *code*, or list its files."""
+        """Load the index of *code* from *store*, or list the files of *code*."""
         self._code = code
         self._store = store
-        # Sources of a service change, so what was read of them is kept by content, and their list is made anew.
+        # A service's sources change. Scans are therefore kept by content hash, and the files are listed again each time.
         self._changes = code.distribution == FIRST_PARTY
         self._path = index_place(code.distribution, code.key, store, python=python)
         known = _load(self._path)
@@ -131,7 +131,7 @@ class ModuleIndex:
         self.entry_points = known.entry_points
 
     def scans(self, modules: Sequence[Module], scanner: Scanner) -> dict[str, Scan]:
-        """Return what *modules*, all of this tree, import, by their names."""
+        """Return the imports of *modules*, which all belong to this tree, by module name."""
         keys = {module.name: module.path for module in modules}
         unknown = modules if self._changes else [module for module in modules if module.path not in self._scans]
         sources: dict[str, bytes] = {}
@@ -152,7 +152,7 @@ class ModuleIndex:
         return {name: decode(self._scans[key]) for name, key in keys.items()}
 
     def save(self) -> None:
-        """Write what is known into the store if there is news; of changing sources only what was used this time."""
+        """Write the index to the store if it has changed. For sources that change, keep only the scans used this time."""
         if not self._news:
             return
         document = _Known({}, {}, self._used) if self._changes else self._listed._replace(scans=self._scans)
@@ -172,9 +172,9 @@ def reachable(
     """
     Return every module in *trees* that the modules *handlers* (dotted names) can import.
 
-    *trees* are the service's own sources and its distributions; where two have the same module, the first wins, as on
-    Lambda, where a function's own code comes before its layers. *recorded* are names that a profile saw imported.
-    Raises `BytecodeError` if the interpreter cannot be run.
+    *trees* are the service's own sources, followed by its distributions. If two trees contain the same module, the first
+    counts, because Lambda puts a function's own code before its layers. *recorded* are module names from a profile.
+    Raises `BytecodeError` if the interpreter fails to run.
     """
     indexes = {tree.distribution: ModuleIndex(tree, store, python=scanner.python) for tree in trees}
     modules: dict[str, Module] = {}
@@ -204,14 +204,14 @@ def _load(path: Path) -> _Known | None:
     try:
         return _Known(**json.loads(path.read_bytes()))
     except (OSError, RecursionError, ValueError, TypeError):
-        # Whatever is wrong with it, reading again is right.
+        # If the file is unreadable or invalid, scan the modules again.
         return None
 
 
 def _list(code: Code) -> _Known:
     paths = sorted(code.paths())
     modules: dict[str, str] = {}
-    # The import system takes a package before a module, and machine code before a source.
+    # Python imports a package rather than a module, and an extension module rather than a source.
     for path in sorted(paths, key=lambda path: ("/__init__." not in path, path.endswith(".py"), path)):
         name = module_name(path)
         if name is not None:
@@ -225,7 +225,7 @@ def _list(code: Code) -> _Known:
 
 
 def _entry_points(content: bytes) -> Iterator[tuple[str, str]]:
-    """Yield group and module of each entry point (packaging.python.org, "Entry points specification", read 2026-11)."""
+    """Yield the group and the module of each entry point (packaging.python.org, "Entry points specification", read 2026-11)."""
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[method-assign,assignment]  # names are case-sensitive
     try:

@@ -1,7 +1,7 @@
 """
 Follow imports from a service's handlers through its own modules into its distributions.
 
-Pure: what a source imports is asked of a callback, in waves, so that the callback can read many sources at once.
+Pure: a callback supplies the imports of modules, many modules per call, so that it can scan them in parallel.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _SUFFIXES = (".abi3.so", ".so")
 
 
 class Module(NamedTuple):
-    """A module that could be imported: where it is, and whose it is."""
+    """A module that can be imported, with its path and distribution."""
 
     name: str
     distribution: str
-    """Normalised name, or `FIRST_PARTY`."""
+    """The distribution's normalised name, or `FIRST_PARTY`."""
     path: str
-    """Relative to ``python/`` in a layer, or to the root of the function's package."""
+    """The path relative to ``python/`` in a layer, or to the root of the function package."""
 
     @property
     def is_package(self) -> bool:
-        """Whether relative imports start at the module itself."""
+        """Whether the module is a package, so that its relative imports start at the module itself."""
         return self.path.rpartition("/")[2].partition(".")[0] == "__init__"
 
     def relative(self, level: int, name: str) -> str:
-        """Return the dotted name that *name* has behind *level* dots in this module; without one, the package's own."""
+        """Return the absolute dotted name of *name* after *level* dots in this module; of the package if *name* is empty."""
         package = self.name if self.is_package else self.name.rpartition(".")[0]
         parts = package.split(".")
         above = parts[: len(parts) - level + 1]
@@ -44,44 +44,44 @@ class Module(NamedTuple):
 
     @property
     def is_extension(self) -> bool:
-        """Whether it is machine code."""
+        """Whether the module is an extension module (machine code)."""
         return not self.path.endswith(".py")
 
 
 class Reached(NamedTuple):
-    """A module that a handler can import, and who imports it."""
+    """A module that a handler can import, and the module that imports it."""
 
     module: Module
     importer: str | None
-    """The module whose import came first, or nothing for a handler."""
+    """The module that imported it first, or ``None`` for a handler."""
 
 
 @frozen
 class Reachable:
-    """Everything that a service's handlers can import."""
+    """All modules that a service's handlers can import."""
 
     reached: tuple[Reached, ...]
-    """Sorted by module."""
+    """The reached modules, sorted by name."""
     problems: tuple[tuple[str, str], ...] = ()
-    """Modules that could not be read, with the reason; what they import is not known."""
+    """Modules that failed to parse, with the reason; their imports are unknown."""
 
     @cached_property
     def _by_name(self) -> dict[str, Reached]:
         return {each.module.name: each for each in self.reached}
 
     def members(self, distribution: str) -> frozenset[str]:
-        """Return the paths of the reached sources of *distribution*."""
+        """Return the paths of the reached sources of *distribution*, without extension modules."""
         return frozenset(
             module.path for module, _ in self.reached if module.distribution == distribution and not module.is_extension
         )
 
     @property
     def distributions(self) -> tuple[str, ...]:
-        """The distributions that are reached at all, sorted."""
+        """The names of the distributions with a reached module, sorted."""
         return tuple(sorted({module.distribution for module, _ in self.reached} - {FIRST_PARTY}))
 
     def chain(self, module: str) -> tuple[str, ...]:
-        """Return the shortest way from a handler to *module*, both included; empty if it is not reached."""
+        """Return the shortest import chain from a handler to *module*, including both; empty if no handler reaches the module."""
         names: list[str] = []
         current: str | None = module if module in self._by_name else None
         while current is not None:
@@ -91,7 +91,7 @@ class Reachable:
 
 
 def module_name(path: str) -> str | None:
-    """Return the dotted name of the module in the file *path* (relative to the import root), if it can be one."""
+    """Return the dotted name of the module in the file *path* (relative to the import root), or ``None`` if it has none."""
     stem = path
     for suffix in (".py", *_SUFFIXES):
         if path.endswith(suffix):
@@ -100,7 +100,7 @@ def module_name(path: str) -> str | None:
     else:
         return None
     if not path.endswith(".py"):
-        # Compiled modules carry a tag: `_speedups.cpython-313-x86_64-linux-gnu.so`.
+        # The file name of an extension module contains a tag: `_speedups.cpython-313-x86_64-linux-gnu.so`.
         directory, slash, name = stem.rpartition("/")
         stem = directory + slash + name.partition(".")[0]
     parts = stem.split("/")
@@ -119,10 +119,11 @@ def resolve(
     recorded: Iterable[str] = (),
 ) -> Reachable:
     """
-    Return what can be imported when the modules *handlers* are.
+    Return the modules that can be imported when Python imports the modules *handlers*.
 
-    *modules* is everything there is, by dotted name. *scans* tells what modules import, by name. *rules* are what is known of
-    single packages, *entry_points* the modules that each group of entry points names, *recorded* the names a profile holds.
+    *modules* are all existing modules, by dotted name. *scans* returns the imports of modules, by name. *rules* list imports
+    of single packages that are not visible in sources. *entry_points* are the modules of each entry point group. *recorded*
+    are module names from a profile.
     """
     walk = _ImportSearch(modules, rules=rules, entry_points=entry_points or {})
     for name in (*handlers, *recorded):
@@ -138,7 +139,7 @@ def resolve(
 
 
 class _Scope(NamedTuple):
-    """An outermost function or class of a module, or what runs when that is imported."""
+    """An outermost function or class of a module, or its top-level code, which runs on import."""
 
     module: Module
     imports: Sequence[ImportStatement]
@@ -146,7 +147,7 @@ class _Scope(NamedTuple):
 
 
 class _ImportSearch:
-    """One search, breadth first, so that the importers it notes make shortest chains."""
+    """A breadth-first search, so that the recorded importers form the shortest chains."""
 
     def __init__(
         self, modules: Mapping[str, Module], *, rules: Sequence[ImportRule], entry_points: Mapping[str, Sequence[str]]
@@ -166,7 +167,7 @@ class _ImportSearch:
         self.problems: dict[str, str] = {}
 
     def reach(self, name: str, importer: str | None) -> None:
-        """Note that *importer* imports *name*, which imports its parents first; what does not exist is not ours."""
+        """Record that *importer* imports *name* and the parents of *name*; ignore modules outside the service and its layers."""
         parts = name.split(".")
         for count in range(1, len(parts) + 1):
             current = ".".join(parts[:count])
@@ -176,7 +177,7 @@ class _ImportSearch:
                 self.waiting.append(module)
 
     def read(self, name: str, found: Scan) -> None:
-        """Follow what the module *name* imports."""
+        """Follow the imports of the module *name*."""
         if found.problem is not None:
             self.problems[name] = found.problem
         self._scans[name] = found
@@ -203,7 +204,7 @@ class _ImportSearch:
                 self._dormant.setdefault(scope, []).append(part)
 
     def _enliven(self, part: _Scope) -> None:
-        """Follow what a scope imports, and bring to life the scopes that it names, wherever they are."""
+        """Follow the imports of a scope, and activate the scopes of any module whose names it mentions."""
         pending = [part]
         while pending:
             current = pending.pop()
@@ -224,7 +225,11 @@ class _ImportSearch:
             self._take(base, name, module.name)
 
     def _quoted(self, module: Module, text: str) -> None:
-        """Follow a string such as ``package.module.function``: a distribution's own, or any in the service's sources."""
+        """
+        Follow a string such as ``package.module.function``, if it names a module of the same distribution.
+
+        Strings in the service's sources may name modules of any distribution.
+        """
         name = text
         while name and name not in self._modules:
             name = name.rpartition(".")[0]
@@ -233,11 +238,11 @@ class _ImportSearch:
             self.reach(name, module.name)
 
     def _take(self, base: str, name: str, importer: str) -> None:
-        """Note that *importer* takes *name* from the module *base*: a submodule, or an attribute that may be loaded lazily."""
+        """Record that *importer* imports *name* from *base*, which is a submodule or an attribute that may be loaded lazily."""
         if f"{base}.{name}" in self._modules:
             self.reach(f"{base}.{name}", importer)
         elif base not in self._scans:
-            # Asked again when the module has been read, if it ever is.
+            # Retry when the module *base* has been scanned, if that happens.
             self._asked.setdefault(base, []).append((name, importer))
         elif name == "*":
             for exported in self._scans[base].exports:
@@ -257,7 +262,7 @@ class _ImportSearch:
             self.reach(name, module.name)
 
     def _meanings(self, module: Module, text: str) -> Iterator[str]:
-        """Yield the modules that *text* could name in *module*: relative to it, or absolute."""
+        """Yield the modules that *text* may name in *module*, as a relative or an absolute name."""
         name = text.partition(":")[0]
         bare = name.lstrip(".")
         level = len(name) - len(bare)

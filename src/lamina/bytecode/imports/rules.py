@@ -1,4 +1,4 @@
-"""Know which packages import what no source says; the only reader of ``data/dynamic_imports.toml``."""
+"""List the packages whose imports are not visible in their sources. Only this module reads ``data/dynamic_imports.toml``."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _DATA = "dynamic_imports.toml"
 
 @frozen
 class ImportRule:
-    """What the module imports beyond what its source says."""
+    """The imports of a module that are not visible in its source."""
 
     module: str
-    """The rule holds once this module is reached."""
+    """The module to which the rule applies, once a handler reaches it."""
     imports: tuple[str, ...] = ()
     entry_points: tuple[str, ...] = ()
-    """Groups whose entry points it loads."""
+    """The entry point groups that the module loads."""
     reason: str
 
 
 def rules() -> tuple[ImportRule, ...]:
-    """Return all rules, in the order of the file."""
+    """Return all rules, in file order."""
     return tuple(
         ImportRule(
             module=row["module"],
@@ -35,13 +35,13 @@ def rules() -> tuple[ImportRule, ...]:
 
 
 FIRST_PARTY = ""
-"""Stands for the service's own code where a distribution's name is asked for."""
+"""The distribution name that marks the service's own code."""
 
 
 RECIPE = 2
-"""Number of the way modules are read. Whatever changes what is found in the same source raises it."""
+"""The version of the scanning code. Raise it with every change to the imports found in the same source."""
 
 
 def version() -> str:
-    """Return what decides the answer beside the code that is read: this package's own rules."""
+    """Return the version of the scanning code and of the rules, which decide the result together with the scanned code."""
     return f"{RECIPE}:{file_sha256(data_path(_DATA))}"

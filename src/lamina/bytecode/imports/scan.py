@@ -1,11 +1,11 @@
 """
-Read what one Python source imports, without running it and without knowing what else there is.
+Find the imports of one Python source, without running the source and without a list of existing modules.
 
-Relative names, attributes and tables of names stay as they are written; `lamina.bytecode.imports.resolve` finds out what they mean.
+Relative names, attributes and tables of names are returned as written; `lamina.bytecode.imports.resolve` resolves them.
 
-The text of this module is also run by an interpreter of the target's minor version, because only that one is sure to parse
-the target's sources, and because the answer must not depend on the interpreter that runs lamina. So it imports
-nothing else of lamina, and keeps to what CPython 3.9 understands.
+An interpreter of the target's minor version also runs the text of this module, for two reasons. Only that version is sure
+to parse the target's sources, and the result must not depend on the interpreter that runs lamina. Therefore this module
+imports nothing else of lamina, and must run on CPython 3.9.
 
 Request on standard input: two 32-bit little-endian numbers (minor version, length), the source.
 Answer on standard output: a byte (1), a 32-bit length, then a `Scan` as JSON.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 
-# Run as a string, a program imports from its working directory first.
+# A program that is passed as a string imports from its working directory first. Remove that entry.
 sys.path[:] = [entry for entry in sys.path if entry]
 
 import ast  # noqa: E402
@@ -32,12 +32,12 @@ _DYNAMIC = re.compile(
 )
 _NAME = re.compile(r"\.*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_][\w.]*)?")
 _IMPORTING_CALLS = frozenset({"import_module", "__import__", "find_spec", "resolve_name", "LazyLoader", "lazy_import"})
-# A source with more names than that is a table of something else, such as a language.
+# A source with more names than this is a table of other data, such as a language.
 _MANY_NAMES = 2000
 _LONG_NAME = 200
-# Attributes in a row that can still be modules.
+# The number of chained attributes that are tried as submodules.
 _DEEP = 3
-# What the target is, as sources ask for it. Lambda runs CPython on Linux.
+# Facts about the target, in the form in which sources test them. Lambda runs CPython on Linux.
 _FACTS = {
     "sys.platform": "linux",
     "os.name": "posix",
@@ -49,37 +49,37 @@ _VERSION = re.compile(r"(?:sys\.)?version_info(\[0\]|\[:2\]|\.major)?")
 
 
 class ImportStatement(NamedTuple):
-    """One import as it is written: ``from ..module import names`` has level 2."""
+    """One import as written: ``from ..module import names`` has level 2."""
 
     module: str
     level: int = 0
     names: tuple[str, ...] = ()
-    """What is taken from the module: submodules or attributes; ``*`` for all."""
+    """The submodules or attributes imported from the module; ``*`` for all."""
     scope: str = ""
-    """The outermost function or class in whose functions it stands, and which has to be used before it runs."""
+    """The outermost function or class that contains the import. The import runs only if that function or class is used."""
     quoted: bool = False
-    """Whether it is only a string that looks like the path of a module or of something in one."""
+    """Whether the import is only a string that looks like the path of a module, or of an object in a module."""
 
 
 class Scan(NamedTuple):
-    """What one source imports."""
+    """The imports of one source."""
 
     imports: tuple[ImportStatement, ...] = ()
     exports: tuple[str, ...] = ()
-    """The literal ``__all__``."""
+    """The names in a literal ``__all__``."""
     table: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """For a module with ``__getattr__``: attribute, and the names that its entry in a table mentions."""
+    """For a module with ``__getattr__``: attributes, each with the names in its row of a lookup table."""
     names: tuple[str, ...] = ()
-    """For a module that imports what it computes: every string in it that could be a module's name."""
+    """For a module with computed imports: every string that could be a module's name."""
     mentions: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """For each scope, the outermost one included, the names it uses: what of other scopes it can bring to life."""
-    # A string annotation: 3.9 evaluates those of a NamedTuple.
+    """The names that each scope uses, including the top-level scope; these names activate other scopes."""
+    # Not `str | None`, because Python 3.9 evaluates the annotations of a NamedTuple.
     problem: Optional[str] = None  # noqa: UP045
-    """Why it could not be read; it then imports nothing that we know."""
+    """Why the source failed to parse, in which case its imports are unknown."""
 
 
 def decode(row: Sequence[Any]) -> Scan:
-    """Return the scan that *row* holds, as it came out of JSON."""
+    """Return the scan in *row*, which was parsed from JSON."""
     imports, exports, table, names, mentions, problem = row
     return Scan(
         tuple(
@@ -96,9 +96,9 @@ def decode(row: Sequence[Any]) -> Scan:
 
 def scan(source: bytes, *, python: tuple[int, int]) -> Scan:
     """
-    Return what *source* imports when it runs on the minor *python* of CPython on Linux.
+    Return the imports of *source* when it runs on the minor version *python* of CPython on Linux.
 
-    Branches for other versions and platforms, for type checkers, and for running as a script are left out.
+    Branches for other versions and platforms, for type checkers, and for running as a script are skipped.
     """
     try:
         with warnings.catch_warnings():
@@ -109,7 +109,7 @@ def scan(source: bytes, *, python: tuple[int, int]) -> Scan:
     try:
         return _read(tree, source, python)
     except RecursionError as error:
-        # What the interpreter compiles may be nested more deeply than can be walked, such as a thousand times `elif`.
+        # Code that the interpreter compiles may be nested too deeply for this walk, such as a thousand `elif` branches.
         return Scan(problem=f"RecursionError: {error}")
 
 
@@ -131,22 +131,22 @@ def _read(tree: ast.Module, source: bytes, python: tuple[int, int]) -> Scan:
 
 
 class _SourceWalk:
-    """One pass over a source's tree, which knows in what scope it is: "" is what runs when the module is imported."""
+    """One pass over the syntax tree of a source. Tracks the current scope; "" is the top-level code, which runs on import."""
 
     def __init__(self, python: tuple[int, int], *, dynamic: bool) -> None:
         self._python = python
         self._dynamic = dynamic
         self.imports: list[ImportStatement] = []
         self.bound: dict[str, str] = {}
-        """Imported name, and what it stands for."""
+        """The full name of each imported object, by the name it is bound to."""
         self.mentions: dict[str, set[str]] = {"": set()}
         self.exports: tuple[str, ...] = ()
         self.computes = False
         self._chains: set[tuple[str, tuple[str, ...], str]] = set()
-        """Name, attributes taken from it one after the other, and the scope."""
+        """Tuples of a name, the attributes accessed on it in a chain, and the scope."""
 
     def attributes(self) -> Iterator[ImportStatement]:
-        """Yield imports for ``package.submodule`` where only ``package`` was imported: it may load it on access."""
+        """Yield imports for ``package.submodule`` if only ``package`` is imported, because the package may load it on access."""
         for name, chain, scope in sorted(self._chains):
             if name in self.bound:
                 module = self.bound[name]
@@ -155,7 +155,7 @@ class _SourceWalk:
                     module = f"{module}.{attribute}"
 
     def statements(self, statements: Iterable[ast.stmt], scope: str, *, owner: str = "") -> None:
-        """Walk *statements* that run in *scope*; *owner* is the class they stand in, whose methods have it as their scope."""
+        """Walk *statements* of *scope*. *owner* is the class that contains them, and becomes the scope of its methods."""
         for statement in statements:
             if isinstance(statement, ast.Import):
                 self._import(statement, scope)
@@ -182,7 +182,7 @@ class _SourceWalk:
             elif isinstance(child, ast.expr):
                 self._expressions([child], scope)
             else:
-                # Handlers of exceptions, cases of matches, items of `with`.
+                # Exception handlers, match cases, and `with` items.
                 self._children(child, scope, owner)
 
     def _function(self, statement: ast.FunctionDef | ast.AsyncFunctionDef, scope: str, owner: str) -> None:
@@ -205,13 +205,13 @@ class _SourceWalk:
         )
         for name in statement.names:
             if name.asname not in (None, name.name):
-                # What is used under another name is used.
+                # Renaming an import counts as a use of the original name.
                 self.mentions[scope].add(name.name)
             if statement.level == 0:
                 self.bound[name.asname or name.name] = f"{module}.{name.name}"
 
     def _is_export(self, statement: ast.stmt) -> bool:
-        """Whether *statement* sets ``__all__``, whose names are not used by being listed."""
+        """Return whether *statement* sets ``__all__``. Names listed there do not count as used."""
         if not isinstance(statement, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
             return False
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
@@ -238,7 +238,7 @@ class _SourceWalk:
                 continue
             if isinstance(node, ast.Call) and self._dynamic and _called(node) in _IMPORTING_CALLS:
                 self._call(node, scope)
-            # Half the time of ast.iter_child_nodes, and this loop is most of what scanning costs.
+            # Takes half the time of ast.iter_child_nodes; this loop dominates the time of a scan.
             for value in vars(node).values():
                 if isinstance(value, list):
                     pending.extend(item for item in value if isinstance(item, ast.AST))
@@ -252,7 +252,7 @@ class _SourceWalk:
                 self.imports.append(ImportStatement(value.replace(":", "."), 0, (), scope, quoted=True))
 
     def _chain(self, node: ast.expr, scope: str) -> ast.expr:
-        """Note a chain of attributes, and return what it starts from."""
+        """Record a chain of attributes, and return the expression that it starts from."""
         chain: list[str] = []
         while isinstance(node, ast.Attribute):
             chain.append(node.attr)
@@ -267,7 +267,7 @@ class _SourceWalk:
         literals = [_literal(argument) for argument in arguments]
         texts = [text for text in literals if isinstance(text, str) and _NAME.fullmatch(text)]
         self.computes = self.computes or not texts
-        # The other text may be the package that a relative name starts from.
+        # The other string argument may be the package of a relative name.
         packages = [text for text in texts if not text.startswith(".")]
         for text in texts:
             name = text.partition(":")[0]
@@ -289,7 +289,7 @@ def _called(call: ast.Call) -> str:
 
 
 def _decided(test: ast.expr, python: tuple[int, int]) -> bool | None:  # noqa: PLR0911 - one return for each form
-    """Return what *test* is on the target, or nothing if that is only known when it runs."""
+    """Return the value of *test* on the target, or ``None`` if it is only known at run time."""
     if isinstance(test, ast.Constant):
         return bool(test.value)
     if isinstance(test, (ast.Name, ast.Attribute)):
@@ -316,7 +316,7 @@ def _literal(node: ast.expr) -> object:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):
-        # No literal, or one that Python refuses when it runs, such as a set of lists.
+        # The expression is not a literal, or is invalid at run time, such as a set of lists.
         return None
 
 
@@ -332,7 +332,7 @@ def _compared(  # noqa: PLR0911 - one return for each form
     wanted = (literal,) if isinstance(literal, int) else literal
     if version is None or not isinstance(wanted, tuple) or not all(isinstance(part, int) for part in wanted):
         return None
-    # sys.version_info is longer than what it is usually compared with, and so greater where that is a prefix of it.
+    # sys.version_info has five items, so it is greater than any shorter tuple that is its prefix.
     own = python[: len(wanted)] if version[1] else (*python, 0.5)
     if isinstance(operator, (ast.GtE, ast.Gt)):
         return own >= wanted if isinstance(operator, ast.GtE) else own > wanted
@@ -350,7 +350,7 @@ def _strings(tree: ast.AST) -> Iterator[str]:
 
 
 def _table(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield what says where an attribute is: rows of dictionaries, either way round, and comparisons with a literal."""
+    """Yield attributes with related names: rows of dictionaries, in both directions, and strings in comparisons."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values):  # noqa: B905 - 3.9 has no `strict`
@@ -368,10 +368,10 @@ def _table(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def scan_extension(content: bytes, modules: Iterable[str]) -> Scan:
     """
-    Return which of *modules*, those of the same distribution, the compiled module *content* names.
+    Return the *modules* that the extension module *content* names; all belong to the same distribution.
 
-    Extension modules import by name, and the names are among their constants, where strings may follow each other
-    without a gap. Nothing says when each is imported.
+    Extension modules import by name, and contain the names as string constants, which may be adjacent without a
+    separator. The time of each import is unknown.
     """
     by_top: dict[str, list[str]] = {}
     for module in modules:
@@ -384,7 +384,7 @@ def scan_extension(content: bytes, modules: Iterable[str]) -> Scan:
 
 
 def _serve() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:
         head = requests.read(8)
