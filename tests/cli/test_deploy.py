@@ -103,8 +103,8 @@ def test_new_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert [f"{shop.name}-common:2"] == [arn.partition(":layer:")[2] for arn in shop.layers()]
     assert shop.layers() == captured.out.split()
     assert (
-        "for the seconds between the updates $LATEST, and with it all traffic that names no version, "
-        "runs the old code with the new layers"
+        "for some seconds between the updates, $LATEST runs the old code with the new layers; "
+        "this affects every call that names no version"
     ) in captured.err
     assert shop.code() == shop.latest()["CodeSha256"]
 
@@ -153,7 +153,7 @@ def test_no_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     err = capsys.readouterr().err
 
     assert 6 == code
-    assert f"error: There is no function `{shop.function}`" in err.splitlines()
+    assert f"error: function not found in Lambda: `{shop.function}`" in err.splitlines()
     assert [] == shop.lambda_.list_layer_versions(LayerName=f"{shop.name}-common")["LayerVersions"]
 
 
@@ -168,7 +168,7 @@ def test_migration(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert 0 == code
     assert f"- {shop.function}: update layers, then code\n" in out
-    assert "one deployment with the new code and the layers does it" in out
+    assert "one deployment with the new code and the layers is enough" in out
     assert [] == shop.layers()
 
 
@@ -180,7 +180,7 @@ def test_migration_before_there_are_functions(shop: Shop, capsys: pytest.Capture
     (row,) = json.loads(capsys.readouterr().out)["functions"]
 
     assert [0, 0] == codes
-    assert "Nothing is to be moved: every function has its code and layers, or does not exist yet.\n" == out
+    assert "Nothing to migrate: every function already has its code and layers, or does not exist yet.\n" == out
     assert ("create", True) == (row["action"], row["change"])
     assert [] == shop.lambda_.list_layer_versions(LayerName=f"{shop.name}-common")["LayerVersions"]
 
@@ -196,7 +196,7 @@ def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str
     err = capsys.readouterr().err.splitlines()
 
     assert [6, 2] == codes
-    assert f"error: Lambda takes no function called `{'x' * 60}-hello`" in err
+    assert f"error: Lambda does not accept `{'x' * 60}-hello` as a function name" in err
     assert "  tool.lamina.deploy.function-name: `x}-{function}` has a brace that belongs to no placeholder" in err
 
 
@@ -207,7 +207,7 @@ def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str
         (["--create", "--role", "admin"], "`admin` is no role's ARN"),
         (["--region", "europe", "--region", ""], "`europe` and `` are no region's name"),
         (["--alias", "7"], "`7` is no alias's name"),
-        (["--function", "helo", "--function", "x"], "The service has no function `helo` (did you mean `hello`?), `x`"),
+        (["--function", "helo", "--function", "x"], "the service has no function `helo` (did you mean `hello`?), `x`"),
     ],
 )
 def test_usage(shop: Shop, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:

@@ -133,7 +133,7 @@ def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], mo
     assert 0 == exit_code
     assert [1, 2, 4] == shop.left()
     assert [shop.arns[2]] == captured.out.split()
-    assert f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep: came into use meanwhile" in captured.err
+    assert f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep: in use since the plan was made" in captured.err
     assert captured.err.splitlines()[-1] == "deleted 1 layer version, 0.1 kB; 2 objects, 0.0 kB; 1 unfinished upload"
     assert sorted(keys[number] for number in (0, 1, 3)) == sorted(shop.emulator.keys(shop.name))
     assert ["lamina/others.zip"] == [row["Key"] for row in s3.list_multipart_uploads(Bucket=shop.name)["Uploads"]]

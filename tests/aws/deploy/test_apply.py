@@ -366,7 +366,7 @@ def test_interrupted(tmp_path: Path) -> None:
     with pytest.raises(StoppedError) as caught:
         deployment.run()
 
-    assert str(caught.value) == "Interrupted; all functions and aliases were rolled back"
+    assert str(caught.value) == "interrupted; all functions and aliases were rolled back"
     assert before == shop.lambda_.snapshot()
 
 
