@@ -1,4 +1,4 @@
-"""Small CDK apps over a project, and what they come out as."""
+"""Small CDK apps for a project, and the results of synthesizing them."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ WITHOUT_RULES: dict[str, Any] = {
     for name in ("builtin_cloud_formation_validation",)
     if name in inspect.signature(App.__init__).parameters
 }
-"""Turns CDK's own rules off, which take ten seconds and are not what is tested here; older versions have none."""
+"""The arguments of `App` that turn CDK's own rules off, which need ten seconds; empty for older versions without rules."""
 UNSELECTED: dict[str, object] = {"aws:cdk:bundling-stacks": []}
 """The context of commands that need no assets, such as ``cdk ls``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Synthesized:
-    """A stack as it came out."""
+    """A synthesized stack."""
 
     template: dict[str, Any]
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
     files: dict[str, str]
-    """The assets that would be uploaded: their keys, and the names of the files in the cloud assembly."""
+    """The assets that would be uploaded: their keys, mapped to the names of the files in the cloud assembly."""
     directory: Path
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
@@ -60,12 +60,12 @@ class Synthesized:
         return {name: row["Properties"]["Code"]["S3Key"] for name, row in self.resources("Function").items()}
 
     def layer_keys(self) -> list[str]:
-        """Return the keys of the layers' contents."""
+        """Return the keys of the layers' zips."""
         return [row["Properties"]["Content"]["S3Key"] for row in self.resources("LayerVersion").values()]
 
 
 def service_stack(scope: Construct, entry: Path, *functions: str, name: str = "Orders") -> Stack:
-    """Return a stack of *functions*, each behind an alias, as a service has it."""
+    """Return a stack with *functions*, each with an alias."""
     stack = Stack(scope, name)
     for function in functions or ("hello", "report"):
         live_alias(PythonFunction(stack, function, entry=entry, function=function))
@@ -73,7 +73,7 @@ def service_stack(scope: Construct, entry: Path, *functions: str, name: str = "O
 
 
 def nameless(project: Path) -> str:
-    """Return the configuration of *project* without what it calls itself."""
+    """Return the configuration of *project* without the project's name."""
     return (project / "pyproject.toml").read_text("utf-8").replace('name = "greeter"\n', "")
 
 
@@ -83,13 +83,13 @@ def make_app(context: dict[str, object] | None = None) -> App:
 
 
 def app_of(entry: Path, *functions: str, context: dict[str, object] | None = None) -> tuple[App, Stack]:
-    """Return an app with one such stack."""
+    """Return an app with one stack of *functions*, and the stack."""
     app = make_app(context)
     return app, service_stack(app, entry, *functions)
 
 
 def synthesize(make: Callable[[Stack], object], *, context: dict[str, object] | None = None) -> Synthesized:
-    """Return what a stack comes out as that *make* fills."""
+    """Return the result of synthesizing a stack that *make* fills."""
     app = make_app(context)
     stack = Stack(app, "Orders")
     make(stack)
@@ -97,7 +97,7 @@ def synthesize(make: Callable[[Stack], object], *, context: dict[str, object] | 
 
 
 def synthesized(app: App, stack: Stack) -> Synthesized:
-    """Return what *stack* comes out as."""
+    """Return the result of synthesizing *stack* of *app*."""
     stage = Stage.of(stack)
     assert stage is not None
     assembly = app.synth()

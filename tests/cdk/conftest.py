@@ -1,4 +1,4 @@
-"""What the tests of the constructs need: Node, and projects to synthesize."""
+"""Fixtures for the tests of the constructs, which are skipped without Node."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
     from services import Service
 
-# What runs the constructs says in a box that it would like a newer Node.
+# Silence the box in which jsii recommends a newer Node.
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20,22")
 os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
 
 
 class WithoutNode(pytest.Module):
-    """A module of tests that is not imported, because importing aws_cdk starts Node."""
+    """A test module that is skipped without importing it, because importing aws_cdk starts Node."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        pytest.skip("aws-cdk-lib runs in Node, and there is no `node` on the PATH")
+        pytest.skip("aws-cdk-lib requires Node, but `node` is not on the PATH")
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    """Skip the modules here where there is no Node."""
+    """Skip the modules in this folder if Node is not installed."""
     if shutil.which("node") is not None:
         return None
     module: pytest.Module = WithoutNode.from_parent(parent, path=module_path)
@@ -38,7 +38,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """A service with two functions and one layer, not yet written, and a store of its own."""
+    """A service with two functions, one layer, and its own store; its files are not written yet."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
     service = make_service(tmp_path)
     service.functions["report"] = "service.handlers.hello.lambda_handler"

@@ -1,4 +1,4 @@
-"""Synthesize projects in a process of its own, and print what came out; run by a test."""
+"""Synthesize projects in a separate process for a test, and print the results as JSON."""
 
 from __future__ import annotations
 

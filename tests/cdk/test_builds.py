@@ -1,4 +1,4 @@
-"""A process builds each project once, however many constructs ask, and says one line about it."""
+"""Tests that a process builds each project once, however many constructs it has, and prints one line about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class App:
-    """What stands for the root of a tree of constructs."""
+    """A stand-in for the root of a construct tree."""
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def builds(said: io.StringIO) -> Builds:
 
 
 def test_app_sees_one_build(service: Service, builds: Builds) -> None:
-    """Whatever is edited while an app is put together reaches the next app, and not half of this one."""
+    """All constructs of an app see the same build; an edit made during synthesis reaches the next app."""
     project, app = service.write(), App()
     first = builds.ask(project, app=app, build=True)
     (project / "service/handlers/hello.py").write_text("def lambda_handler(event, context): ...\n")
@@ -47,7 +47,7 @@ def test_app_sees_one_build(service: Service, builds: Builds) -> None:
 def test_relative_entry_is_of_the_directory_that_asks(
     service: Service, builds: Builds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same relative entry in another working directory is another project, within one app, too."""
+    """The same relative entry in another working directory is another project, even within one app."""
     first, app = service.write(), App()
     second = shutil.copytree(first, tmp_path / "second")
     found = []
@@ -59,7 +59,7 @@ def test_relative_entry_is_of_the_directory_that_asks(
 
 
 def test_app_is_not_given_the_zips_of_another_build(service: Service, builds: Builds) -> None:
-    """Where somebody built again since, the digests that an app was told are not those of the zips that are there."""
+    """If the project was rebuilt during synthesis, the app receives an error instead of digests that do not match the zips."""
     project, app = service.write(), App()
     builds.ask(project, app=app, build=True)
     (project / "service/handlers/hello.py").write_text("def lambda_handler(event, context): ...\n")
@@ -68,13 +68,13 @@ def test_app_is_not_given_the_zips_of_another_build(service: Service, builds: Bu
     overtaken = builds.ask(project, app=app, build=True)
 
     assert () == overtaken.builds
-    assert [f"`{project}` was built again while the app was put together\nhint: synthesize again"] == [
+    assert [f"`{project}` was rebuilt during synthesis\nhint: run `cdk synth` again"] == [
         problem.message for problem in overtaken.problems
     ]
 
 
 def test_failure_is_remembered_until_something_changes(service: Service, builds: Builds) -> None:
-    """A build that fails is not tried again for every construct and stage, and is when the lock is there."""
+    """A failed build is repeated only after one of its inputs, such as the lock file, has changed."""
     project = service.write()
     lock = (project / "pylock.toml").read_bytes()
     (project / "pylock.toml").unlink()
@@ -90,7 +90,7 @@ def test_failure_is_remembered_until_something_changes(service: Service, builds:
 
 
 def test_talks_only_of_what_was_made(service: Service, builds: Builds, said: io.StringIO) -> None:
-    """What was built is said in one line; what stands is not mentioned, by another process either."""
+    """Each build prints one line; a build that is up to date prints nothing, in another process either."""
     project = service.write()
     builds.ask(project, app=App(), build=True)
     service.add("beta", "2.1", {"beta.py": ""})
@@ -109,7 +109,7 @@ def test_talks_only_of_what_was_made(service: Service, builds: Builds, said: io.
 
 
 def test_reads_the_configuration_only(service: Service, builds: Builds) -> None:
-    """Where no assets are wanted nothing is built, and nothing written."""
+    """If no assets are needed, only the configuration is read: nothing is built or written."""
     project = service.write()
 
     answer = builds.ask(project, app=App(), build=False)
@@ -122,7 +122,7 @@ def test_reads_the_configuration_only(service: Service, builds: Builds) -> None:
 
 
 def test_all_targets(service: Service, builds: Builds) -> None:
-    """A service with several targets has a build for each, by the process that made them and by the next."""
+    """A service with several targets has one build for each, in the process that built them and in the next one."""
     del service.settings["runtime"], service.settings["architecture"]
     service.settings["targets"] = '["python3.13-arm64", "python3.12-x86_64"]'
     project = service.write()

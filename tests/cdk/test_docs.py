@@ -1,4 +1,4 @@
-"""The pages about the constructs say what the constructs are and do."""
+"""Tests that the pages about the constructs are correct and complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.mark.parametrize("construct", [PythonLayerVersion, PythonFunction])
 def test_every_argument_is_documented(construct: type[PythonLayerVersion | PythonFunction]) -> None:
-    """The reference has each argument of a construct, in the order of its signature."""
+    """The reference lists each argument of a construct, in the order of its signature."""
     page = (DOCS / "reference" / "cdk.md").read_text("utf-8")
     section = page.split(f"## {construct.__name__}\n")[1].split("\n\n| attribute")[0].split("\n## ")[0]
     arguments = list(inspect.signature(construct.__init__).parameters)[3:]
@@ -30,7 +30,7 @@ def test_every_argument_is_documented(construct: type[PythonLayerVersion | Pytho
 
 
 def test_shown_apps_work(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks of the guide, one after the other, are an app over the configuration that the guide shows."""
+    """The guide's code blocks, run in order, are an app that works with the configuration shown in the guide."""
     page = (DOCS / "how-to" / "cdk.md").read_text("utf-8")
     configuration, *_ = re.findall(r"(?ms)^```toml\n(.*?)^```$", page)
     blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", page)
@@ -42,9 +42,9 @@ def test_shown_apps_work(service: Service, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(project)
     names: dict[str, object] = {}
     for block in blocks:
-        # CDK's own rules take ten seconds.
+        # CDK's own rules need ten seconds.
         quick = block.replace("app = App()", f"app = App(**{WITHOUT_RULES})")
-        exec(quick, names)  # noqa: S102 - as whoever copies it does
+        exec(quick, names)  # noqa: S102 - as a reader who copies it does
 
     app, stack = names["app"], names["stack"]
     assert isinstance(app, App)

@@ -1,4 +1,4 @@
-"""Without the extra, importing the constructs says what to install."""
+"""Test of importing the constructs without the extra `cdk`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def test_missing_extra() -> None:
-    """Where there is no aws-cdk-lib, the error names the extra; the rest of lamina does without."""
+    """Without aws-cdk-lib, importing `lamina.cdk` raises an error that names the extra; the rest of lamina works."""
     program = """\
 import sys
 sys.modules["aws_cdk"] = None

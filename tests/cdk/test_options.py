@@ -1,4 +1,4 @@
-"""The options of a function that are typed are those that CDK has."""
+"""Test of the typed options of a function against those of CDK."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OURS = {"layers", "architecture"}
     reason="the typed options are those of aws-cdk-lib 2.275",
 )
 def test_options_are_known() -> None:
-    """Each typed option is one of CDK's, and none of those that the construct's own arguments are."""
+    """Each typed option is an option of CDK's `Function`, and none is one of the construct's own arguments."""
     known = set(inspect.signature(FunctionOptions.__init__).parameters) - {"self"}
 
     assert known >= OURS

@@ -1,4 +1,4 @@
-"""What apps come out as: which assets change, what is built when, and what is said where something is wrong."""
+"""Tests of synthesized apps: their assets and resources, the builds they cause, and their warnings."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PROGRAM = Path(__file__).parent / "elsewhere.py"
 
 
 def whole(project: Path) -> Synthesized:
-    """Return what an app with the whole service comes out as."""
+    """Return the result of synthesizing an app with the whole service."""
     return synthesized(*app_of(project))
 
 
 def test_builds_once(service: Service, capfd: pytest.CaptureFixture[str]) -> None:
-    """`cdk ls`, two synths, three stages and twenty templates build once, and say so in one line."""
+    """`cdk ls`, two synths, three stages and twenty templates cause one build, which prints one line."""
     project, runs = service.write(), SHARED.runs
     app_of(project, context=UNSELECTED)[0].synth()
 
@@ -56,7 +56,7 @@ def test_builds_once(service: Service, capfd: pytest.CaptureFixture[str]) -> Non
 
 
 def test_unselected_stack_gets_what_cannot_be_deployed(service: Service) -> None:
-    """A stack that was not asked for has the same placeholder for everything, which is no zip, and its own settings."""
+    """A stack that the command did not select has one placeholder, which is not a zip, for all code, and its own settings."""
     project = service.write()
 
     app, stack = app_of(project, context=UNSELECTED)
@@ -72,7 +72,7 @@ def test_unselected_stack_gets_what_cannot_be_deployed(service: Service) -> None
 
 
 def test_nested_stack_is_wanted_with_its_parent(service: Service) -> None:
-    """A stack in a stack that was asked for is built, although only the outer one was named."""
+    """A nested stack is built if the command selects the stack that contains it."""
     project, runs = service.write(), SHARED.runs
     app = make_app({"aws:cdk:bundling-stacks": ["Orders"]})
     service_stack(Stack(app, "Others"), project, "hello", name="Inner")
@@ -83,7 +83,7 @@ def test_nested_stack_is_wanted_with_its_parent(service: Service) -> None:
 
 
 def test_function_and_layer(service: Service) -> None:
-    """Runtime, architecture, handler and layer of a function are those of the configuration; the layer is retained."""
+    """A function has the configured runtime, architecture, handler and layer, and the layer has the policy `Retain`."""
     result = whole(service.write())
 
     [(layer_id, layer)] = result.resources("LayerVersion").items()
@@ -92,7 +92,7 @@ def test_function_and_layer(service: Service) -> None:
     assert "Laminagreetercommon40624880" == layer_id
     assert ("Retain", "Retain") == (layer["DeletionPolicy"], layer["UpdateReplacePolicy"])
     assert ["python3.13"] == layer["Properties"]["CompatibleRuntimes"]
-    # It has no native code, so it is the same one on both.
+    # The layer has no native code, so it supports both architectures.
     assert ["x86_64", "arm64"] == layer["Properties"]["CompatibleArchitectures"]
     assert digest == json.loads((service.root / ".lamina/build.json").read_bytes())["layers"][0]["digest"]
     assert "service.handlers.hello.lambda_handler" == function["Handler"]
@@ -101,7 +101,7 @@ def test_function_and_layer(service: Service) -> None:
 
 
 def test_handler_edit_changes_code_only(service: Service) -> None:
-    """Code is another asset, and the layer the same; the layer's resource does not change at all."""
+    """Editing a handler changes only the code's asset; the layer's asset and resource stay the same."""
     project = service.write()
     before = whole(project)
     (project / "service/handlers/hello.py").write_text("def lambda_handler(event, context): ...\n")
@@ -114,7 +114,7 @@ def test_handler_edit_changes_code_only(service: Service) -> None:
 
 
 def test_lock_bump_changes_the_layer_only(service: Service) -> None:
-    """The layer is another asset in the same resource, and code the same; aliases get a version with the new layer."""
+    """Updating a locked distribution changes the layer's asset and publishes new function versions; the code stays the same."""
     before = whole(service.write())
     service.add("beta", "2.1", {"beta.py": "import alpha\n"})
 
@@ -127,7 +127,7 @@ def test_lock_bump_changes_the_layer_only(service: Service) -> None:
 
 
 def test_layer_that_is_added_later_is_one_of_the_version(service: Service) -> None:
-    """An alias gets a version with the new content of a layer, also of one that the function was not made with."""
+    """A change in a layer that was added with `add_layers` publishes a new function version, too."""
     project = service.write()
 
     def make(stack: Stack) -> None:
@@ -144,7 +144,7 @@ def test_layer_that_is_added_later_is_one_of_the_version(service: Service) -> No
 
 
 def test_development_bump_changes_nothing(service: Service) -> None:
-    """Another version of what only developers have gives the same template."""
+    """Updating a development dependency does not change the template or the assets."""
     service.markers["testing"] = "'dev' in dependency_groups"
     service.add("testing", "1.0")
     before = whole(service.write())
@@ -158,7 +158,7 @@ def test_development_bump_changes_nothing(service: Service) -> None:
 
 
 def test_same_in_another_checkout(service: Service, tmp_path: Path) -> None:
-    """Another directory, umask, time zone and process, without a container engine: the same template and assets."""
+    """Template and assets are the same in another directory, umask, time zone and process, and without a container engine."""
     project = service.write()
     here = [whole(project).template, whole(project).files]
     there = tmp_path / "somebody" / "else" / "checkout"
@@ -188,7 +188,7 @@ def test_same_in_another_checkout(service: Service, tmp_path: Path) -> None:
 
 
 def test_name_of_the_directory_is_in_no_id(service: Service, tmp_path: Path) -> None:
-    """A project that does not call itself anything comes out the same in directories of other names, too."""
+    """A project without a name has the same template in directories of different names."""
     project = service.write()
     (project / "pyproject.toml").write_text(nameless(project))
 
@@ -198,7 +198,7 @@ def test_name_of_the_directory_is_in_no_id(service: Service, tmp_path: Path) -> 
 
 
 def test_one_layer_for_each_stack(service: Service) -> None:
-    """Two stacks have a layer each over one asset, so that neither exports what the other would hold fast."""
+    """Two stacks each have their own layer over one shared asset, so neither stack exports a layer to the other."""
     project, app = service.write(), make_app()
     stacks = [service_stack(app, project, name=name) for name in ("First", "Second")]
 
@@ -211,7 +211,7 @@ def test_one_layer_for_each_stack(service: Service) -> None:
 
 
 def test_layer_of_another_stack_is_warned_of(service: Service) -> None:
-    """A layer that another stack has is used as asked, and what comes of it is said."""
+    """Passing a layer of another stack works, and adds a warning; a layer of a parent stack adds none."""
     project, app = service.write(), make_app()
     shared = PythonLayerVersion(Stack(app, "Layers"), "Common", entry=project)
     stack = Stack(app, "Orders")
@@ -221,25 +221,27 @@ def test_layer_of_another_stack_is_warned_of(service: Service) -> None:
 
     ours = [text for text in synthesized(app, stack).warnings if "lamina:" in text]
     message = (
-        "Layer `Layers/Common` is in another stack, and cannot be updated while this one uses it: take "
-        "`PythonLayerVersion.for_stack`, or leave `layers` out [ack: lamina:cross-stack-layer]"
+        "layer `Layers/Common` is in another stack and cannot be updated while this stack uses it: "
+        "use `PythonLayerVersion.for_stack`, or omit `layers` [ack: lamina:cross-stack-layer]"
     )
     assert [message] == ours
 
 
 def test_missing_configured_layer_is_warned_of(service: Service) -> None:
-    """Layers that are given replace those that are configured, and what then cannot be imported is said."""
+    """Passed layers replace the configured ones, and a warning names each configured layer that is omitted."""
     project = service.write()
 
     result = synthesize(lambda stack: PythonFunction(stack, "Hello", entry=project, function="hello", layers=[]))
 
-    message = "`hello` is configured with `common` and not given it: what is in there cannot be imported"
+    message = (
+        "`layers` of function `hello` omits its configured `common`: packages in an omitted layer cannot be imported"
+    )
     assert (f"{message} [ack: lamina:missing-layer]",) == result.warnings
     assert "Layers" not in next(iter(result.resources("Function").values()))["Properties"]
 
 
 def test_plain_function_behind_an_alias(service: Service) -> None:
-    """CDK makes no version for new content of a layer unless a feature flag is set, which is said where lamina does not see to it."""
+    """If neither lamina nor CDK's feature flag publishes a version for a changed layer, the alias adds a warning."""
     project = service.write()
     flag = "@aws-cdk/aws-lambda:recognizeLayerVersion"
 
@@ -253,8 +255,8 @@ def test_plain_function_behind_an_alias(service: Service) -> None:
         assert live_alias(function).node.path == live_alias(function).node.path
 
     message = (
-        f"A change of a layer alone would publish no version: set the feature flag `{flag}`, or make the function with "
-        "`PythonFunction` and its layers with `PythonLayerVersion` [ack: lamina:stale-version]"
+        f"a change that affects only a layer does not publish a new version: set the feature flag `{flag}`, "
+        "or create the function with `PythonFunction` and its layers with `PythonLayerVersion` [ack: lamina:stale-version]"
     )
     assert (message,) == synthesize(make).warnings
     assert () == synthesize(make, context={flag: True}).warnings
@@ -269,7 +271,7 @@ def test_plain_function_behind_an_alias(service: Service) -> None:
 
 
 def test_other_arguments_reach_the_layer(service: Service) -> None:
-    """What the container construct takes is taken, and that there is no container is said."""
+    """The arguments of CDK's container-based construct are accepted, and `bundling` adds a warning."""
     project = service.write()
 
     def make(stack: Stack) -> None:
@@ -300,12 +302,12 @@ def test_other_arguments_reach_the_layer(service: Service) -> None:
     } == layer["Properties"]
     assert "Delete" == layer["DeletionPolicy"]
     assert (
-        "`bundling` configures a container, and lamina uses none: what it builds for is in `[tool.lamina]` [ack: lamina:bundling]",
+        "`bundling` has no effect, because lamina uses no container: remove it, and set the target in `[tool.lamina]` [ack: lamina:bundling]",
     ) == result.warnings
 
 
 def test_bucket(service: Service) -> None:
-    """With a bucket the layer is the object that publishing puts together, named by its digest, and nothing is uploaded for it."""
+    """With a bucket, the layer is the object that `lamina publish` writes under the layer's digest, and CDK uploads no asset for it."""
     project = service.write()
     with (project / "pyproject.toml").open("a") as file:
         file.write('[tool.lamina.publish]\nbucket = "layers-{account}-{region}"\nprefix = "team"\n')
@@ -317,12 +319,12 @@ def test_bucket(service: Service) -> None:
     bucket = {"Fn::Join": ["", ["layers-", {"Ref": "AWS::AccountId"}, "-", {"Ref": "AWS::Region"}]]}
     assert {"S3Bucket": bucket, "S3Key": f"team/layers/{digest}.zip"} == layer["Properties"]["Content"]
     assert list(result.code_keys().values()) == list(result.files)
-    # CDK cannot know that another content has another key.
+    # CDK's own warning about objects without a version is acknowledged.
     assert () == result.warnings
 
 
 def test_bucket_of_the_construct(service: Service) -> None:
-    """A construct may name another bucket, or have the zip as an asset although there is one."""
+    """A construct's `bucket` replaces the configured one, and `as_asset` makes the zip an asset despite a bucket."""
     project = service.write()
     with (project / "pyproject.toml").open("a") as file:
         file.write('[tool.lamina.publish]\nbucket = "layers"\n')
@@ -339,7 +341,7 @@ def test_bucket_of_the_construct(service: Service) -> None:
 
 
 def test_several_targets(service: Service) -> None:
-    """A function gets the package and the layer of the target that its architecture names."""
+    """A function has the package and the layer of the target with its architecture."""
     del service.settings["runtime"], service.settings["architecture"]
     service.settings["targets"] = '["python3.13-arm64", "python3.13-x86_64"]'
     arm = service.add("native", "1.0", {"native.so": "arm"}, tag="cp313-cp313-manylinux_2_17_aarch64")
@@ -365,7 +367,7 @@ def test_several_targets(service: Service) -> None:
 
 
 def test_several_runtimes_of_an_unselected_stack(service: Service) -> None:
-    """Where nothing is built, a function of another runtime or architecture gets a layer for that, too, and no complaint."""
+    """In a stack that is not built, functions for different targets have layers for their targets, without errors."""
     del service.settings["runtime"], service.settings["architecture"]
     service.settings["targets"] = '["python3.13-arm64", "python3.12-x86_64", "python3.13-x86_64"]'
     project = service.write()

@@ -1,4 +1,4 @@
-"""What is wrong comes out as lamina's own words, in the stack, and never as an exception of a construct."""
+"""Tests that constructs report errors as annotations of the stack with lamina's messages, and never raise them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def test_missing_lock(service: Service) -> None:
-    """A missing lock is one error, however many constructs need it, with its hint."""
+    """A missing lock file is one error with its hint, however many constructs need the lock file."""
     project = service.write()
     (project / "pylock.toml").unlink()
 
@@ -41,7 +41,7 @@ def test_missing_lock(service: Service) -> None:
 
 
 def test_missing_configuration(tmp_path: Path) -> None:
-    """A directory without configuration is an error of the stack, and the function stands there undeployable."""
+    """A directory without configuration is an error of the stack, and the function still exists in the stack."""
     result = synthesize(lambda stack: PythonFunction(stack, "Hello", entry=tmp_path, function="hello"))
 
     fact = f"No `pyproject.toml` with `[tool.lamina]` in `{tmp_path}` or above it"
@@ -52,7 +52,7 @@ def test_missing_configuration(tmp_path: Path) -> None:
 def test_closure_over_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What could never be deployed is said as the command says it, once, and nothing of it is fetched."""
+    """A function over Lambda's size limit is one error with the command line's message, and no wheel is downloaded completely."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
     with IndexServer(tmp_path / "wheels") as server:
         service = make_service(tmp_path, base_url=f"{server.url}/files")
@@ -65,7 +65,7 @@ def test_closure_over_the_limit(
 
     assert 1 == SHARED.runs - runs
     message = (
-        "`hello`: 270,014,129 bytes unzipped are 7,870,129 over Lambda's 262,144,000 "
+        "`hello`: 270,014,129 bytes unzipped, 7,870,129 over Lambda's limit of 262,144,000 "
         "(code 0 + layer `common` 270,014,129); largest: `huge` 270,001,028, `alpha` 12,708, `beta` 393"
     )
     assert [(message,)] * 3 == [result.errors for result in results]
@@ -74,7 +74,7 @@ def test_closure_over_the_limit(
 
 
 def test_wrong_architecture(service: Service) -> None:
-    """A layer and a function that are asked for another machine than they are built for say both sides."""
+    """The error for an unsupported runtime or architecture names both the built target and the requested one."""
     service.add("native", "1.0", tag="cp313-cp313-manylinux_2_17_x86_64")
     project = service.write()
 
@@ -85,15 +85,15 @@ def test_wrong_architecture(service: Service) -> None:
 
     facts, hints = zip(*(error.split("\nhint: ") for error in synthesize(make).errors), strict=True)
     assert (
-        "Layer `common` is for python3.13 on x86_64, and the construct was given `arm64`",
-        "Layer `common` is for python3.13 on x86_64, and the construct was given `python3.12`",
-        "Function `hello` is built for python3.13 on x86_64, and the construct was given `arm64`",
+        "layer `common` is for python3.13 on x86_64, but the construct requests `arm64`",
+        "layer `common` is for python3.13 on x86_64, but the construct requests `python3.12`",
+        "function `hello` is built for python3.13 on x86_64, but the construct requests `arm64`",
     ) == facts
-    assert "leave `runtime` and `architecture` out, or change the target in `[tool.lamina]`" == hints[-1]
+    assert "omit `runtime` and `architecture`, or change the target in `[tool.lamina]`" == hints[-1]
 
 
 def test_six_configured_layers(service: Service) -> None:
-    """More layers than Lambda takes are a finding of the build, as on the command line."""
+    """Too many configured layers are a finding of the build, as on the command line."""
     names = [f"l{number}" for number in range(6)]
     service.functions = {}
     project = service.write()
@@ -106,11 +106,11 @@ def test_six_configured_layers(service: Service) -> None:
     result = synthesized(*app_of(project, "wide"))
 
     quoted = ", ".join(f"`{name}`" for name in names)
-    assert f"`wide` has 6 layers, and Lambda takes 5: {quoted}" in result.errors
+    assert f"`wide` has 6 layers, but Lambda allows 5: {quoted}" in result.errors
 
 
 def test_six_given_layers(service: Service) -> None:
-    """Layers that are given, and those that options add, are counted before CDK counts them; so are runtimes compared."""
+    """The number and runtimes of passed layers are checked before CDK raises, including layers that options add."""
     project = service.write()
 
     def make(stack: Stack) -> None:
@@ -127,15 +127,15 @@ def test_six_given_layers(service: Service) -> None:
             ),
         )
 
-    named = "`Lamina-greeter-common`, `L0`, `L1`, `L2`, `L3`, `Old`, and 1 that its options add"
+    named = "`Lamina-greeter-common`, `L0`, `L1`, `L2`, `L3`, `Old`, and 1 added by its options"
     assert (
-        f"`hello` has 7 layers, and Lambda takes 5: {named}",
-        "`hello` is for python3.13 on x86_64, and layer `Old` is for python3.9",
+        f"function `hello` has 7 layers, but Lambda allows 5: {named}",
+        "function `hello` is built for python3.13 on x86_64, but layer `Old` supports only python3.9",
     ) == synthesize(make).errors
 
 
 def test_given_layer_of_another_target(service: Service) -> None:
-    """A function that is given the layer of another architecture says both, and comes out without it."""
+    """Passing a layer for another architecture is an error that names both targets."""
     del service.settings["runtime"], service.settings["architecture"]
     service.settings["targets"] = '["python3.13-arm64", "python3.13-x86_64"]'
     service.add("native", "1.0", tag="cp313-cp313-manylinux_2_17_x86_64.manylinux_2_17_aarch64")
@@ -147,13 +147,13 @@ def test_given_layer_of_another_target(service: Service) -> None:
             stack, "Function", entry=project, function="hello", architecture=Architecture.X86_64, layers=[layer]
         )
 
-    assert ("`hello` is for python3.13 on x86_64, and layer `Arm` is for python3.13 on arm64",) == synthesize(
-        make
-    ).errors
+    assert (
+        "function `hello` is built for python3.13 on x86_64, but layer `Arm` supports only python3.13 on arm64",
+    ) == synthesize(make).errors
 
 
 def test_nothing_else_is_raised_for_what_is_wrong(service: Service, tmp_path: Path) -> None:
-    """Functions, of lamina and of CDK, that are given a layer while something is wrong: CDK's own complaint does not take over."""
+    """If a project has errors, CDK does not raise for functions of lamina or CDK that use its layers."""
     project, nowhere = service.write(), tmp_path / "nowhere"
     nowhere.mkdir()
 
@@ -179,14 +179,14 @@ def test_nothing_else_is_raised_for_what_is_wrong(service: Service, tmp_path: Pa
     facts = [[error.partition("\n")[0] for error in result.errors] for result in results]
 
     unreadable = f"No `pyproject.toml` with `[tool.lamina]` in `{nowhere}` or above it"
-    unbuilt = "Layer `common` is for python3.13, and the construct was given `python3.12`"
-    built = "Layer `common` is for python3.13 on x86_64 and arm64, and the construct was given `python3.12`"
-    unknown = "The service has no function `helo` (did you mean `hello`?)"
+    unbuilt = "layer `common` is for python3.13, but the construct requests `python3.12`"
+    built = "layer `common` is for python3.13 on x86_64 and arm64, but the construct requests `python3.12`"
+    unknown = "the service has no function `helo` (did you mean `hello`?)"
     assert [[unreadable], [unbuilt], [built, unknown, unknown], [built]] == facts
 
 
 def test_two_services_of_one_name(service: Service, tmp_path: Path) -> None:
-    """Two projects of one name cannot have layers of one id in a stack, and neither gets the other's unnoticed."""
+    """Two projects of the same name in one stack are an error, because their layers would have the same id."""
     first = service.write()
     second = shutil.copytree(first, tmp_path / "copy")
 
@@ -194,15 +194,19 @@ def test_two_services_of_one_name(service: Service, tmp_path: Path) -> None:
         for name, entry in (("A", first), ("B", second)):
             PythonFunction(stack, name, entry=entry, function="hello")
 
-    hint = "hint: give each a name of its own in `[project]`"
-    assert (f"`{first}` and `{second}` are both called `greeter`, in one stack\n{hint}",) == synthesize(make).errors
+    hint = "hint: set a different `name` in `[project]` of each"
+    assert (f"projects `{first}` and `{second}` in the same stack are both named `greeter`\n{hint}",) == synthesize(
+        make
+    ).errors
     for project in (first, second):
         (project / "pyproject.toml").write_text(nameless(project))
-    assert (f"`{first}` and `{second}` are both without a name, in one stack\n{hint}",) == synthesize(make).errors
+    assert (f"projects `{first}` and `{second}` in the same stack are both without a name\n{hint}",) == synthesize(
+        make
+    ).errors
 
 
 def test_one_service_by_two_names(service: Service, tmp_path: Path) -> None:
-    """A project that is named through a link, too, is the same one, and has one layer."""
+    """A project that is used directly and through a symbolic link is one project with one layer."""
     link = tmp_path / "link"
     link.symlink_to(service.write(), target_is_directory=True)
 
@@ -216,7 +220,7 @@ def test_one_service_by_two_names(service: Service, tmp_path: Path) -> None:
 
 
 def test_texts_that_would_be_refused(service: Service) -> None:
-    """What CloudFormation would find out in the middle of a deployment is an error of the synth, each on its own; tokens are let pass."""
+    """Each argument that AWS would reject during the deployment is an error of the synthesis; unresolved tokens are accepted."""
     project = service.write()
 
     def make(stack: Stack) -> None:
@@ -227,15 +231,15 @@ def test_texts_that_would_be_refused(service: Service) -> None:
         PythonLayerVersion(stack, "Late", entry=project, bucket=late, description=late * 30, layer_version_name=late)
 
     assert (
-        "`description` has 257 characters, and Lambda takes 256",
-        "`license` has 513 characters, and Lambda takes 512",
-        "`layer_version_name`: `orders common` is no layer's name: letters, digits, `-` and `_`",
-        "`bucket`: `team-{stage}` is no bucket's name, with `{account}`, `{region}` and `{partition}` replaced",
+        "`description` has 257 characters, but Lambda allows 256",
+        "`license` has 513 characters, but Lambda allows 512",
+        "`layer_version_name`: `orders common` is not a valid layer name: use letters, digits, `-` and `_`",
+        "`bucket`: `team-{stage}` is not a valid bucket name after replacing `{account}`, `{region}` and `{partition}`",
     ) == synthesize(make).errors
 
 
 def test_unknown_names(service: Service) -> None:
-    """A function or layer that the service does not have is named, with what it may have meant."""
+    """The error for an unknown function or layer suggests a similar name and lists the available names."""
     project = service.write()
 
     def make(stack: Stack) -> None:
@@ -247,13 +251,13 @@ def test_unknown_names(service: Service) -> None:
 
     assert () == result.warnings
     assert (
-        "The service has no function `helo` (did you mean `hello`?)\nhint: it has: `hello`, `report`",
-        "The service has no layer `data`\nhint: it has: `common`",
+        "the service has no function `helo` (did you mean `hello`?)\nhint: available functions: `hello`, `report`",
+        "the service has no layer `data`\nhint: available layers: `common`",
     ) == result.errors
 
 
 def test_one_of_several_layers_has_to_be_named(service: Service) -> None:
-    """With several layers and no default one, the one that a construct is has to be said."""
+    """If the project has several layers and no default one, a construct must name its layer."""
     service.functions, service.settings["source"] = {}, "[]"
     project = service.write()
     with (project / "pyproject.toml").open("a") as file:
@@ -261,12 +265,12 @@ def test_one_of_several_layers_has_to_be_named(service: Service) -> None:
 
     result = synthesize(lambda stack: PythonLayerVersion(stack, "Layer", entry=project))
 
-    fact = "The service has 2 layers, and the construct does not name one"
-    assert (f"{fact}\nhint: `layer=`, one of `data`, `web`",) == result.errors
+    fact = "the service has 2 layers, but the construct names none"
+    assert (f"{fact}\nhint: pass `layer=` with one of `data`, `web`",) == result.errors
 
 
 def test_warnings_can_be_acknowledged(service: Service) -> None:
-    """What the build warns of is a warning of the stack under the rule's name, and can be acknowledged there."""
+    """A warning of the build is a warning of the stack, and can be acknowledged under its rule's name."""
     service.add("gamma", "1.0", {"gamma.py": "", "gamma.pth": "import gamma\n"})
     project = service.write()
     app, stack = app_of(project, "hello")
@@ -280,7 +284,7 @@ def test_warnings_can_be_acknowledged(service: Service) -> None:
 
 
 def test_errors_can_be_asserted(service: Service) -> None:
-    """A test of the team's own sees the errors with CDK's assertions, because synthesizing raises nothing."""
+    """A test of a team's app can find the errors with CDK's assertions, because synthesis does not raise them."""
     project = service.write()
     (project / "pylock.toml").unlink()
     _, stack = app_of(project, "hello")
