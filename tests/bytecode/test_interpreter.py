@@ -71,8 +71,8 @@ def test_unknown_minor_has_no_magic_number() -> None:
         interpreter.magic_number((3, 99))
 
     assert (
-        "The bytecode of Python 3.99 is not known to this version of lamina",
-        'upgrade lamina, or build without bytecode: bytecode = "none"',
+        "this version of lamina does not support bytecode for Python 3.99",
+        'upgrade lamina, or set `bytecode = "none"`',
     ) == (str(caught.value), caught.value.hint)
 
 
@@ -102,10 +102,10 @@ def test_none_found_names_both_remedies(bare: Path) -> None:
         interpreter.find((3, 13))
 
     assert (
-        "No CPython 3.13 was found on this machine to compile bytecode for the target",
+        "no CPython 3.13 found on this machine to compile bytecode for the target",
         (
-            "install that minor (such as `uv python install 3.13`), or name it in `LAMINA_PYTHON_3_13`, "
-            'or build without bytecode: bytecode = "none"'
+            "install it: `uv python install 3.13`; or set `LAMINA_PYTHON_3_13` to its executable, "
+            'or set `bytecode = "none"`'
         ),
     ) == (str(caught.value), caught.value.hint)
 
@@ -137,8 +137,9 @@ def test_variable_that_names_another_minor_is_an_error(bare: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         interpreter.find((3, 13), environ={"LAMINA_PYTHON_3_13": str(wrong)})
 
-    assert f"`LAMINA_PYTHON_3_13` names `{wrong}`, which is CPython 3.12.9, not a release of CPython 3.13" == str(
-        caught.value
+    assert (
+        f"`LAMINA_PYTHON_3_13` is set to `{wrong}`, which is CPython 3.12.9, but a release of CPython 3.13 is required"
+        == str(caught.value)
     )
 
 
@@ -148,9 +149,9 @@ def test_variable_that_names_no_interpreter_is_an_error(tmp_path: Path) -> None:
         interpreter.find((3, 13), explicit=tmp_path / "missing", environ={})
 
     assert (
-        f"The interpreter given is `{tmp_path / 'missing'}`, which is no Python interpreter, not a release of CPython 3.13"
-        == str(caught.value)
-    )
+        f"the given interpreter is `{tmp_path / 'missing'}`, which is not a Python interpreter, "
+        "but a release of CPython 3.13 is required"
+    ) == str(caught.value)
 
 
 def test_remembered_interpreter_is_not_started_again(bare: Path, tmp_path: Path) -> None:

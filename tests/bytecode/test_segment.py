@@ -192,7 +192,7 @@ def test_wrong_magic_is_refused(own: Interpreter) -> None:
         Compiler(Interpreter(path=own.path, version=(3, 13, 0), magic="f00d0d0a"))
 
     assert (
-        f"`{own.path}` (CPython 3.13.0) writes bytecode with magic number f00d0d0a, and the target reads f30d0d0a"
+        f"`{own.path}` (CPython 3.13.0) writes bytecode with magic number f00d0d0a, but the target reads f30d0d0a"
         == str(caught.value)
     )
 
@@ -205,7 +205,7 @@ def test_interpreter_that_does_not_run_is_an_error(own: Interpreter, executable:
     with Compiler(broken, jobs=1) as compiler, pytest.raises(BytecodeError) as caught:
         list(compiler.compile(SOURCES, root=ROOT))
 
-    assert str(caught.value).startswith(f"`{executable}` could not compile: ")
+    assert str(caught.value).startswith(f"the interpreter `{executable}` failed: ")
 
 
 def test_no_process_outlives_the_compiler(own: Interpreter, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_verify(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     second = main(["cache", "verify"])
 
     assert (1, 0) == (first, second)
-    assert said.startswith(f"removed `{WHEEL}`: its sha256 is ")
+    assert said.startswith(f"removed `{WHEEL}`: its SHA-256 is ")
     assert capsys.readouterr() == ("", f"nothing is damaged in {store.root}\n")
 
 

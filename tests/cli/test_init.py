@@ -125,8 +125,8 @@ class TestCommand:
 
         assert code == 2
         assert capsys.readouterr().err == (
-            f"error: `{root / 'pyproject.toml'}` configures lamina already\n\n"
-            "hint: edit it there; nothing is overwritten\n"
+            f"error: `{root / 'pyproject.toml'}` already configures lamina\n\n"
+            "hint: edit that file; `lamina init` never overwrites one\n"
         )
         assert (root / "pyproject.toml").read_bytes() == before
 
@@ -193,7 +193,7 @@ class TestWrite:
         with pytest.raises(ConfigError) as caught:
             write(proposal)
 
-        assert caught.value.hint == "add the table by hand; see: lamina init --dry-run"
+        assert caught.value.hint == "add the table by hand: run `lamina init --dry-run` to print it"
         assert (tmp_path / "pyproject.toml").read_text(encoding="utf-8") == text
 
 
@@ -246,7 +246,7 @@ class TestRuntime:
             propose(root, today=TODAY)
 
         assert str(caught.value) == (
-            f"Nothing in `{root}` says which Python the service runs on: no `.python-version`, no `requires-python`"
+            f"no Python version found in `{root}`: neither `.python-version` nor `requires-python` specifies one"
         )
 
     def test_not_toml(self, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ class TestRuntime:
         with pytest.raises(ConfigError) as caught:
             propose(root, today=TODAY)
 
-        assert str(caught.value).startswith(f"`{root / 'pyproject.toml'}` is not TOML: ")
+        assert str(caught.value).startswith(f"`{root / 'pyproject.toml'}` is not valid TOML: ")
 
 
 class TestDiscover:

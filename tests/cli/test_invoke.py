@@ -159,7 +159,7 @@ def test_nothing_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     configure(tmp_path)
     code = main(["invoke", "orders", "--project", str(tmp_path)])
 
-    assert (2, f"error: `{tmp_path}` has no build\n\nhint: make one: lamina build\n") == (
+    assert (2, f"error: no build found in `{tmp_path}`\n\nhint: run `lamina build`\n") == (
         code,
         capsys.readouterr().err,
     )

@@ -109,7 +109,7 @@ def test_nothing_built(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path)
 
-    assert (f"`{tmp_path}` has no build", "make one: lamina build") == (
+    assert (f"no build found in `{tmp_path}`", "run `lamina build`") == (
         str(caught.value),
         caught.value.hint,
     )
@@ -123,7 +123,7 @@ def test_another_version_of_the_record(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path)
 
-    assert f"`{path}` is no build report of version 1" == str(caught.value)
+    assert f"`{path}` is not a build report of version 1" == str(caught.value)
 
 
 def test_files_that_are_gone(tmp_path: Path) -> None:

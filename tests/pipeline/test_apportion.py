@@ -80,8 +80,8 @@ class TestApportion:
             apportion(layers, selections)
 
         assert (
-            "Layers cannot leave out what others hold differently: `a` is 2 and 1 in layers `reporting` and `common`; "
-            "`c` is 3 and 1 in layers `reporting` and `common`"
+            "layers linked by `minus` lock different files: `a` differs between layers `reporting` and `common` (2 and 1); "
+            "`c` differs between layers `reporting` and `common` (3 and 1)"
         ) == str(caught.value)
 
 
@@ -152,7 +152,10 @@ def test_built(tmp_path: Path) -> None:
         Finding(
             rule="nothing-left-out",
             severity=Severity.WARNING,
-            message="Layer `common`: `without` names `alhpa`, which it would not hold anyway (did you mean `alpha`?)",
+            message=(
+                "layer `common`: `without` lists `alhpa`, which is not among the layer's locked distributions "
+                "(did you mean `alpha`?)"
+            ),
             path="common",
         ),
     ) == result.build.findings

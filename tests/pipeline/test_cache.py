@@ -130,7 +130,7 @@ def test_damaged_answer(store: Store) -> None:
     assert verify(store) == (
         Damage(
             path=place.relative_to(store.root),
-            reason="it cannot be read: Expecting property name enclosed in double quotes: line 1 column 3 (char 2)",
+            reason="unreadable: Expecting property name enclosed in double quotes: line 1 column 3 (char 2)",
         ),
     )
 

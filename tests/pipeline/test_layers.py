@@ -138,7 +138,7 @@ def test_recipe_is_a_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
 
     plan = plan_of(draft(*pins, recipe=Recipe(exclude=("*.txt",))), previous)
 
-    assert "the recipe changed (exclusions, bytecode, what handlers import, or lamina's format)" == plan.reason
+    assert "the recipe changed (exclusions, bytecode, the handlers' imports, or lamina's format)" == plan.reason
 
 
 def test_digest_names_everything_that_decides_the_layer(tmp_path: Path, pins: tuple[Pin, ...]) -> None:

@@ -149,13 +149,13 @@ def test_another_target(built: Path) -> None:
     ("pins", "reason"),
     [
         ([pin("alpha", "2"), pin("beta", "1")], "alpha 1 → 2"),
-        ([pin("alpha", "1", "b"), pin("beta", "1")], "alpha 1 (another file)"),
+        ([pin("alpha", "1", "b"), pin("beta", "1")], "alpha 1 (different file)"),
         ([pin("alpha", "1")], "removed beta 1"),
         ([pin("alpha", "1"), pin("beta", "1"), pin("gamma", "3")], "added gamma 3"),
         ([pin("alpha", "2"), pin("gamma", "3")], "alpha 1 → 2, added gamma 3, removed beta 1"),
         (
             [pin("alpha", "1"), pin("beta", "1")],
-            "the recipe changed (exclusions, bytecode, what handlers import, or lamina's format)",
+            "the recipe changed (exclusions, bytecode, the handlers' imports, or lamina's format)",
         ),
     ],
 )

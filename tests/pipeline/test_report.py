@@ -110,7 +110,7 @@ def test_no_build(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         report.read(tmp_path)
 
-    assert (f"`{tmp_path}` has no build", "make one: lamina build") == (str(caught.value), caught.value.hint)
+    assert (f"no build found in `{tmp_path}`", "run `lamina build`") == (str(caught.value), caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_unreadable(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ConfigError) as caught:
         report.read(tmp_path)
 
-    assert f"`{tmp_path / report.BUILD_FILE}` is no build report of version 1" == str(caught.value)
+    assert f"`{tmp_path / report.BUILD_FILE}` is not a build report of version 1" == str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_other_versions(tmp_path: Path, changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as caught:
         report.read(tmp_path)
 
-    assert f"`{tmp_path / report.BUILD_FILE}` is no build report of version 1" == str(caught.value)
+    assert f"`{tmp_path / report.BUILD_FILE}` is not a build report of version 1" == str(caught.value)
 
 
 def test_architecture_of_a_pure_layer(tmp_path: Path) -> None:

@@ -117,8 +117,8 @@ class TestFind:
             (
                 'workspace = { members = ["services/*", "x"] }',
                 [
-                    ("workspace.members", "no service at `services/*`: no directory there configures lamina"),
-                    ("workspace.members", "no service at `x`: no directory there configures lamina"),
+                    ("workspace.members", "no service found at `services/*`: no matching directory configures lamina"),
+                    ("workspace.members", "no service found at `x`: no matching directory configures lamina"),
                 ],
             ),
             (
@@ -284,7 +284,7 @@ class TestCommand:
 
         for _ in range(2):
             assert 0 == main(arguments)
-            assert "warning: services/alone: Lambda does not read the .pth files" in capsys.readouterr().err
+            assert "warning: services/alone: Lambda ignores the `.pth` files" in capsys.readouterr().err
 
     def test_dry_run(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A dry run tells of each service, and writes nothing into any."""

@@ -195,7 +195,7 @@ def test_local_packages_go_into_functions(tmp_path: Path, counter: Path) -> None
     } == package(result).keys()
     assert not any("shared" in path for path in layer(result))
     assert [
-        "Local packages go into the function packages, because they change with the code: `shared`",
+        "local packages are added to the function packages, because they change with the code: `shared`",
         f"Building `shared` 1.0: this runs the code of `{shared}`",
     ] == listener.notes
     assert not (shared / "build").exists()

@@ -28,8 +28,8 @@ def test_pth() -> None:
             rule="pth-ignored",
             severity=Severity.WARNING,
             message=(
-                "Lambda does not read the .pth files of layer `common`: `ddtrace.pth`, `zebra.pth`; "
-                "what they import or add to the path at start-up in your environment will be missing there"
+                "Lambda ignores the `.pth` files of layer `common`: `ddtrace.pth`, `zebra.pth`; "
+                "the imports and `sys.path` entries that they add at startup are missing on Lambda"
             ),
             path="common",
         ),
@@ -93,7 +93,7 @@ def test_build_machine_message(tmp_path: Path) -> None:
             rule="build-machine-path",
             severity=Severity.ERROR,
             message=(
-                "Layer `common` leads back to the machine that built a wheel of it, where Lambda finds nothing: "
+                "layer `common` has files that point to the machine that built its wheel: "
                 "`python/__editable__.shared-1.0.pth`; build that wheel from its sources, not from an editable installation"
             ),
             path="common",

@@ -81,7 +81,7 @@ class TestUnzipped:
             Finding(
                 rule="unzipped-limit",
                 severity=Severity.ERROR,
-                message="`report`: 272,144,000 bytes unzipped are 10,000,000 over Lambda's 262,144,000 "
+                message="`report`: 272,144,000 bytes unzipped, 10,000,000 over Lambda's limit of 262,144,000 "
                 "(code 2,144,000 + layer `common` 200,000,000 + layer `extra` 70,000,000); "
                 "largest: `c` 110,000,000, `a` 90,000,000, `b` 50,000,000",
                 path="report",
@@ -96,7 +96,7 @@ class TestUnzipped:
             Finding(
                 rule="little-headroom",
                 severity=Severity.WARNING,
-                message="`f`: 261,881,856 bytes unzipped leave 0.1% of Lambda's 262,144,000 "
+                message="`f`: 261,881,856 bytes unzipped, only 0.1% below Lambda's limit of 262,144,000 "
                 "(code 0 + layer `common` 261,881,856)",
                 path="f",
             ),
@@ -119,7 +119,7 @@ class TestUnzipped:
             Finding(
                 rule="unzipped-limit",
                 severity=Severity.ERROR,
-                message="Layer `common`: 262,144,001 bytes unzipped are 1 over Lambda's 262,144,000; largest: `a` 3",
+                message="layer `common`: 262,144,001 bytes unzipped, 1 over Lambda's limit of 262,144,000; largest: `a` 3",
                 path="common",
             ),
         )
@@ -162,7 +162,7 @@ class TestUnzipped:
         (finding,) = check([made], [function], service(), quotas())
 
         assert finding.message == (
-            "`f`: 262,144,001 bytes unzipped are 1 over Lambda's 262,144,000 "
+            "`f`: 262,144,001 bytes unzipped, 1 over Lambda's limit of 262,144,000 "
             "(code 1 + layer `common` 262,144,000); largest: `a` 262,144,000"
         )
 
@@ -183,7 +183,7 @@ class TestLayerCount:
 
         findings = check([layer(name) for name in names], [package("f", 0, *names)], service(), quotas())
 
-        assert findings[0].message == "`f` has 6 layers, and Lambda takes 5: `l0`, `l1`, `l2`, `l3`, `l4`, `l5`"
+        assert findings[0].message == "`f` has 6 layers, but Lambda allows 5: `l0`, `l1`, `l2`, `l3`, `l4`, `l5`"
 
 
 class TestDirectUpload:
@@ -202,7 +202,10 @@ class TestDirectUpload:
             Finding(
                 rule="direct-upload",
                 severity=Severity.NOTE,
-                message="Layer `common`: 60,000,000 bytes zipped go through S3, as an API call takes 52,428,800",
+                message=(
+                    "layer `common`: 60,000,000 bytes zipped exceed the direct-upload limit of 52,428,800, "
+                    "so the upload goes through S3"
+                ),
                 path="common",
             ),
         )

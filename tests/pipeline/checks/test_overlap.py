@@ -27,8 +27,8 @@ class TestLayers:
                 rule="layer-overlap",
                 severity=Severity.WARNING,
                 message=(
-                    "`f`: layers `common` and `more` both hold `a`, `b`, 2,200 bytes twice; "
-                    'leave them out of one: [tool.lamina.layers.more] minus = ["common"]'
+                    "`f`: layers `common` and `more` both contain `a`, `b` (2,200 duplicate bytes); "
+                    'to keep one copy, set `minus = ["common"]` in `[tool.lamina.layers.more]`'
                 ),
                 path="f",
             ),
@@ -54,8 +54,8 @@ class TestLayers:
                 rule="layer-conflict",
                 severity=Severity.ERROR,
                 message=(
-                    "`f`, `g`: `a` is 1 in layer `common` and 2 in `more`; on Lambda files of `more`, the later one, win, "
-                    "and those that only `common` has stay beside them: lock one version for both"
+                    "`f`, `g`: `a` is 1 in layer `common` and 2 in layer `more`; on Lambda, files of `more` replace those of "
+                    "`common`, and files that only `common` has remain; lock one version for both layers"
                 ),
                 path="f",
             ),
@@ -73,8 +73,8 @@ class TestLayers:
                 rule="layer-conflict",
                 severity=Severity.ERROR,
                 message=(
-                    "`f`: `tool/x.py` of `first-one` in layer `common` and of `other` in `more` have different content; "
-                    "on Lambda that of `more`, the later one, wins"
+                    "`f`: the content of `tool/x.py` differs between `first-one` in layer `common` and `other` in layer `more`; "
+                    "on Lambda, files of `more`, the later layer, replace those of `common`"
                 ),
                 path="f",
             ),
@@ -86,7 +86,7 @@ class TestLayers:
 
         (finding,) = check(layers, [make_package(tmp_path, "f", layers=("bb", "a"))], make_service())
 
-        assert finding.message.endswith("on Lambda that of `a`, the later one, wins")
+        assert finding.message.endswith("on Lambda, files of `a`, the later layer, replace those of `bb`")
 
 
 class TestOwnModules:
@@ -123,15 +123,18 @@ class TestOwnModules:
 
         assert [
             (
-                "`f`, `g`: the directory `more` has no `__init__.py`, and so the package `more` of layer `common` is imported "
-                "instead of it; rename it"
+                "`f`, `g`: the directory `more` has no `__init__.py`, so Python imports the package `more` of layer `common` "
+                "instead; rename the directory"
             ),
-            "`f`, `g`: its own `random` hides the standard library's, for every distribution too; rename it",
             (
-                "`f`, `g`: the directory `secrets` has no `__init__.py`, and so the standard library's `secrets` is imported "
-                "instead of it; rename it"
+                "`f`, `g`: your module `random` hides the standard library's `random`, also for the distributions in the "
+                "layers; rename your module"
             ),
-            "`f`, `g`: its own `tool` hides `tool` of layer `common`; rename it",
+            (
+                "`f`, `g`: the directory `secrets` has no `__init__.py`, so Python imports the standard library's `secrets` "
+                "instead; rename the directory"
+            ),
+            "`f`, `g`: your module `tool` hides `tool` in layer `common`; rename your module",
         ] == [finding.message for finding in check([layer], packages, make_service())]
 
     def test_ignored(self, tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ def test_refused_modules_are_named_once(tmp_path: Path) -> None:
 
     assert ("uncompiled-module", Severity.WARNING, "f") == (finding.rule, finding.severity, finding.path)
     assert (
-        "Python 3.13 cannot compile `a/one.py`, `two.py`, so importing them fails: python3.13 -m py_compile says why"
-        == finding.message
-    )
+        "Python 3.13 cannot compile `a/one.py`, `two.py`, so importing them fails; "
+        "to see why, run `python3.13 -m py_compile FILE`"
+    ) == finding.message
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,9 @@ def test_botocore_alone(tmp_path: Path) -> None:
 
     assert ("sdk-mismatch", Severity.ERROR, "report") == (finding.rule, finding.severity, finding.path)
     assert (
-        "`report`: `boto3` 1.42.97 of python3.13 (as read on 2026-11-23) requires `botocore<1.43.0,>=1.42.97`, and "
-        "`botocore` 1.43.1 in layer `common` is imported; lock `boto3` too, or leave all of it to the runtime: "
-        'sdk = "runtime"'
+        "`report`: `boto3` 1.42.97 of python3.13 (as of 2026-11-23) requires `botocore<1.43.0,>=1.42.97`, but "
+        "Python imports `botocore` 1.43.1 in layer `common`; lock `boto3` too, or use the runtime's SDK only: "
+        'set `sdk = "runtime"`'
     ) == finding.message
 
 
@@ -95,8 +95,9 @@ def test_fits_by_chance(tmp_path: Path) -> None:
 
     assert ("sdk-partial", Severity.WARNING) == (finding.rule, finding.severity)
     assert (
-        "`report`: half an SDK: layers hold `botocore` 1.42.97, and the runtime adds `boto3` 1.42.97, `s3transfer`, which "
-        'it moves forward by itself; lock `boto3` too, or leave all of it to the runtime: sdk = "runtime"'
+        "`report`: only part of the AWS SDK is in the layers: `botocore` 1.42.97; the runtime provides `boto3` 1.42.97, "
+        "`s3transfer`, which AWS updates over time; lock `boto3` too, or use the runtime's SDK only: "
+        'set `sdk = "runtime"`'
     ) == finding.message
 
 
@@ -133,8 +134,8 @@ def test_across_layers(tmp_path: Path) -> None:
         tmp_path, part("boto3", "s3transfer", "jmespath", "python-dateutil", "six"), more={"botocore==1.44.0": ()}
     )
     assert finding.message.startswith(
-        "`report`: `boto3` 1.43.1 in layer `common` requires `botocore<1.44.0,>=1.43.1`, and `botocore` 1.44.0 in layer "
-        "`more` is imported; "
+        "`report`: `boto3` 1.43.1 in layer `common` requires `botocore<1.44.0,>=1.43.1`, but Python imports "
+        "`botocore` 1.44.0 in layer `more`; "
     )
 
 
@@ -144,7 +145,7 @@ def test_layer_without_functions(tmp_path: Path) -> None:
 
     (finding,) = check([layer], [], make_service())
 
-    assert finding.message.startswith("Layer `common`: `boto3` 1.42.97 of python3.13")
+    assert finding.message.startswith("layer `common`: `boto3` 1.42.97 of python3.13")
 
 
 class TestRuntime:
@@ -163,8 +164,8 @@ class TestRuntime:
             "sdk-runtime",
             Severity.NOTE,
             (
-                "Left to python3.13, which moves them forward by itself: `boto3` 1.42.97, `botocore` 1.42.97, `jmespath`, "
-                "`python-dateutil`, `s3transfer`, `six`, `urllib3` (versions as read on 2026-11-23)"
+                "using the AWS SDK of python3.13: `boto3` 1.42.97, `botocore` 1.42.97, `jmespath`, "
+                "`python-dateutil`, `s3transfer`, `six`, `urllib3` (versions as of 2026-11-23); AWS updates these over time"
             ),
         ) == (finding.rule, finding.severity, finding.message)
 
@@ -176,9 +177,9 @@ class TestRuntime:
 
         assert "sdk-runtime" == note.rule
         assert (
-            "`report`: `aiobotocore` 3.0 in layer `common` requires `botocore<1.44,>=1.43`, and `botocore` 1.42.97 of "
-            "python3.13 (as read on 2026-11-23) is imported; lock versions that go with the runtime's, or bundle the SDK: "
-            'sdk = "bundle"'
+            "`report`: `aiobotocore` 3.0 in layer `common` requires `botocore<1.44,>=1.43`, but Python imports "
+            "`botocore` 1.42.97 of python3.13 (as of 2026-11-23); lock versions that fit the runtime's SDK, or bundle the SDK: "
+            'set `sdk = "bundle"`'
         ) == mismatch.message
 
     def test_own_without(self, tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ class TestBundle:
 
         assert ("sdk-bundle", Severity.ERROR) == (finding.rule, finding.severity)
         assert (
-            '`report`: sdk = "bundle", and no layer holds `boto3`; lock it, or take the setting away'
+            '`report`: `sdk = "bundle"` is set, but no layer contains `boto3`; lock `boto3`, or remove the setting'
         ) == finding.message
 
     def test_incomplete(self, tmp_path: Path) -> None:
@@ -212,7 +213,10 @@ class TestBundle:
             make_service(sdk=SdkPolicy.BUNDLE),
         )
 
-        assert '`report`: sdk = "bundle", and no layer holds `urllib3`; do not leave them out' == finding.message
+        assert (
+            '`report`: `sdk = "bundle"` is set, but no layer contains `urllib3`; '
+            "keep the whole SDK in the function's layers"
+        ) == finding.message
 
 
 def test_ignored(tmp_path: Path) -> None:
