@@ -1,1 +1,1 @@
-"""Publish what was built: plan from what AWS holds, then apply; `client` is the only module with a real client."""
+"""Publish, deploy and prune on AWS: plan from the current state, then apply. Only `lamina.aws.api.session` creates real clients."""

@@ -1,1 +1,1 @@
-"""AWS as protocols, and the boto3 adapters that implement them."""
+"""Protocols for the AWS operations that lamina uses, and the boto3 adapters that implement them."""

@@ -1,4 +1,4 @@
-"""One account in one region, and the protocol of what it offers. No client, no botocore."""
+"""Describe one AWS account in one region, and the protocol of its services. This module never imports botocore."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """Who we are, and where."""
+    """The AWS account of the current credentials, and the region that lamina uses."""
 
     id: str
     partition: str
-    """``aws``, ``aws-cn``, ``aws-us-gov``, as ARNs there begin."""
+    """The partition in the account's ARNs, such as ``aws``, ``aws-cn`` or ``aws-us-gov``."""
     region: str
 
     def __str__(self) -> str:
@@ -27,27 +27,27 @@ class Account:
 
 
 class Services(Protocol):
-    """What one account offers in one region."""
+    """The AWS services of one account in one region."""
 
     @property
     def account(self) -> Account:
-        """Who, and where."""
+        """The account and region."""
 
     @property
     def layers(self) -> Layers:
-        """Its layers."""
+        """The account's Lambda layers in the region."""
 
     @property
     def functions(self) -> Functions:
-        """Its functions."""
+        """The account's Lambda functions in the region."""
 
     @property
     def inventory(self) -> Inventory:
-        """Everything in it."""
+        """All layers, functions and unsettled CloudFormation stacks of the account in the region."""
 
     @property
     def parameters(self) -> Parameters:
-        """Its parameters."""
+        """The account's Systems Manager parameters in the region."""
 
     def bucket(self, name: str) -> Objects:
-        """Return one of its buckets."""
+        """Return the objects of the S3 bucket *name*, without checking that the bucket exists."""

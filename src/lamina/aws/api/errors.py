@@ -1,8 +1,9 @@
 """
-Make calls through a botocore client, and turn what goes wrong into lamina's errors: the only place that does.
+Call AWS through a botocore client, and convert botocore's exceptions to lamina's errors. No other module converts them.
 
-botocore retries throttling, 5xx and dropped connections itself (standard mode, bounded); conflicts and answers that end too
-early, both of which it takes for answers, are retried here. Nothing of a request, its signature or its credentials enters a message.
+botocore retries throttling, 5xx responses and dropped connections (standard mode, with a limit). This module also retries
+conflicts and truncated responses, because botocore treats both as final responses.
+Error messages never contain any part of a request, its signature or its credentials.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _PARTIAL_FIRST_WAIT_SECONDS = 0.05
 _SKEWED_WORDS = ("Signature expired", "Signature not yet current")
 _INTEGRITY_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 
-# By what a response says of the page after it, the parameter that asks for that.
+# Maps the response field that identifies the next page to the request parameter that selects that page.
 _NEXT_PAGE = {
     "NextMarker": "Marker",
     "NextToken": "NextToken",
@@ -52,33 +53,33 @@ _NEXT_PAGE = {
 
 
 class Call(Protocol):
-    """Calls operations of one service by name; `Caller` does."""
+    """A callable that runs an operation of one AWS service by name. `Caller` implements it."""
 
     def __call__(
         self, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any
     ) -> dict[str, Any] | None:
-        """Return the response of *operation*, or nothing for a refusal whose meaning is *expected*."""
+        """Return the response of *operation*, or ``None`` if AWS returns an error whose meaning is in *expected*."""
 
 
 def pages(
     call: Call, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any
 ) -> Iterator[dict[str, Any]]:
-    """Yield the responses of *operation*, page by page; none for a refusal whose meaning is *expected*."""
+    """Yield the pages of *operation*'s response. Stop if AWS returns an error whose meaning is in *expected*."""
     place: dict[str, Any] = {}
     while (page := call(operation, doing=doing, expected=expected, **parameters, **place)) is not None:
         yield page
         following = {parameter: page[name] for name, parameter in _NEXT_PAGE.items() if page.get(name)}
-        # An emulator may name the same page again.
+        # Some emulators return the same page token again.
         if not following or following == place or not page.get("IsTruncated", True):
             return
         place = following
 
 
 class Caller:
-    """One client's operations, by name."""
+    """Runs operations of one botocore client by name."""
 
     def __init__(self, client: Any, *, repeats: bool = True, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Call through *client*; wait with *sleep*. Without *repeats*, what may have been done is not asked for again."""
+        """Use *client*, and wait with *sleep*. Unless *repeats* is true, never repeat a request that may already have succeeded."""
         self._client = client
         self._partial_attempts = _PARTIAL_ATTEMPTS if repeats else 1
         self._service: str = client.meta.service_model.service_name
@@ -86,16 +87,16 @@ class Caller:
 
     @property
     def region(self) -> str:
-        """The client's."""
+        """The client's region."""
         return str(self._client.meta.region_name)
 
     def __call__(
         self, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any
     ) -> dict[str, Any] | None:
         """
-        Return the response of *operation*, or nothing for a refusal whose meaning is *expected*.
+        Return the response of *operation*, or ``None`` if AWS returns an error whose meaning is in *expected*.
 
-        *doing* completes "AWS does not allow to …". Raises AwsError of the kind that fits.
+        *doing* is an infinitive that completes "cannot …" in error messages. Raises the subclass of `AwsError` that matches the failure.
         """
         return self._repeatedly(lambda method: method(**parameters), operation, doing, expected)
 
@@ -109,14 +110,14 @@ class Caller:
         **parameters: Any,
     ) -> bytes | None:
         """
-        Return the content that *operation* answers with, as above; it is asked for again where it ends too early.
+        Return the body of *operation*'s response, or ``None`` as in `__call__`. Retry if the body is truncated.
 
-        Of a content of more than *most* bytes nothing is read, and none of it returned.
+        Return empty bytes, without reading the body, if it is longer than *most* bytes.
         """
 
         def ask(method: Callable[..., Any]) -> dict[str, Any]:
             response = method(**parameters)
-            # Entered by itself, a body is what it reads from, which does not know how much there should be.
+            # `with body:` would yield the raw stream, which does not check the announced length.
             with closing(response["Body"]) as body:
                 return {"content": b"" if most is not None and response["ContentLength"] > most else body.read()}
 
@@ -147,28 +148,28 @@ class Caller:
             except (exceptions.IncompleteReadError, exceptions.ResponseStreamingError) as error:
                 if attempt >= self._partial_attempts - 1:
                     raise UnreachableError(
-                        f"Cannot {doing}: the answers of `{self._service}` end too early",
-                        hint="look at the network, and at proxies on the way",
+                        f"cannot {doing}: responses from `{self._service}` are truncated",
+                        hint="check the network connection and any proxy between this machine and AWS",
                     ) from error
                 first_wait = _PARTIAL_FIRST_WAIT_SECONDS
             except exceptions.BotoCoreError as error:
                 raise failed(error, self._service, doing) from error
             except ResponseParserError as error:
-                # It is no BotoCoreError, though only botocore raises it: something between here and AWS answered.
+                # Not a subclass of BotoCoreError, although only botocore raises it. A proxy probably sent the response.
                 raise UnreachableError(
-                    f"Cannot {doing}: what answers for `{self._service}` does not speak as AWS does",
-                    hint="look at the network, a proxy on the way, AWS_ENDPOINT_URL",
+                    f"cannot {doing}: the response for `{self._service}` does not come from AWS",
+                    hint="check the network connection, any proxy, and `AWS_ENDPOINT_URL`",
                 ) from error
-            # Jitter, so that two that collided do not collide again.
+            # Jitter keeps two clients that collided from colliding again.
             self._sleep(first_wait * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
         raise AssertionError(operation)  # pragma: no cover - the last attempt returns or raises
 
 
 def whole(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
     """
-    Raise botocore's IncompleteReadError for an answer that ends before its announced length; a handler of ``before-parse``.
+    Raise botocore's `IncompleteReadError` if a response is shorter than its Content-Length. A handler of ``before-parse``.
 
-    botocore asks nobody to check that, and takes half an answer in JSON for one that says nothing.
+    botocore does not check the length itself, and parses a truncated JSON response as an empty one.
     """
     from botocore.exceptions import IncompleteReadError
 
@@ -187,98 +188,106 @@ def _refused(error: ClientError, kind: str | None, service: str, operation: str,
         return _denied(actions(service, operation), said, doing)
     if kind == "expired":
         return ExpiredCredentialsError(
-            f"Cannot {doing}: the AWS credentials have expired", hint="sign in again, such as with: aws sso login"
+            f"cannot {doing}: the AWS credentials have expired", hint="sign in again, for example: `aws sso login`"
         )
     if kind == "skewed" or any(words in said for words in _SKEWED_WORDS):
         return ClockSkewError(
-            f"Cannot {doing}: this machine's clock is too far from AWS's",
-            hint="set the clock; AWS takes requests that are signed within minutes of its own time",
+            f"cannot {doing}: this machine's clock differs too much from AWS's clock",
+            hint="set the clock; AWS rejects requests whose signature time differs from its own by several minutes",
         )
     if kind == "unknown":
         return CredentialsError(
-            f"Cannot {doing}: AWS does not know these credentials",
-            hint="look at AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN, and whether they belong together",
+            f"cannot {doing}: AWS does not recognise the credentials",
+            hint="check that `AWS_PROFILE`, `AWS_ACCESS_KEY_ID` and `AWS_SESSION_TOKEN` belong together",
         )
     if kind == "no-bucket":
-        return MissingBucketError(f"Cannot {doing}: there is no such bucket", hint="create it, or configure another")
+        return MissingBucketError(
+            f"cannot {doing}: the bucket does not exist", hint="create the bucket, or configure another one"
+        )
     if kind == "elsewhere":
         return WrongRegionError(
-            f"Cannot {doing}: the bucket is in another region", hint="Lambda takes code from buckets of its own region"
+            f"cannot {doing}: the bucket is in another region",
+            hint="configure a bucket in the function's region: Lambda reads code only from there",
         )
     if kind == "throttled":
         return ThrottledError(
-            f"Cannot {doing}: AWS throttles `{service}:{operation}`, after all attempts",
-            hint="wait a minute and run again: what was done is not done again",
+            f"cannot {doing}: AWS still throttles `{service}:{operation}` after all retries",
+            hint="wait a minute and run again; lamina does not repeat completed steps",
         )
     if code in _INTEGRITY_CODES:
         return IntegrityError(
-            f"Cannot {doing}: what arrived is not what was sent", hint="run again; if the build changed, build again"
+            f"cannot {doing}: AWS received other content than lamina sent",
+            hint="run again; if the build output has changed, run `lamina build` first",
         )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return UnavailableError(
-            f"Cannot {doing}: `{service}:{operation}` fails on AWS's side with status {status}, after all attempts",
-            hint="wait a minute and run again: what was done is not done again",
+            f"cannot {doing}: `{service}:{operation}` still fails in AWS with HTTP status {status} after all retries",
+            hint="wait a minute and run again; lamina does not repeat completed steps",
         )
-    return AwsError(f"Cannot {doing}: {_sentence(said) or code}", hint=f"`{service}:{operation}` answered `{code}`")
+    return AwsError(
+        f"cannot {doing}: {_sentence(said) or code}", hint=f"`{service}:{operation}` returned the error code `{code}`"
+    )
 
 
 def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermissionError:
     words = said.split("not authorized to perform: ", 1)
-    # AWS mostly names the one that is missing; S3 often does not.
+    # Most services name the missing action; S3 often does not.
     named = words[1].split(" ", 1)[0].rstrip(".,") if len(words) == 2 else ""
     missing = (named,) if named else needed
     listed = " and ".join(f"`{action}`" for action in missing)
     return MissingPermissionError(
-        f"AWS does not allow to {doing}: {listed} is missing"
+        f"AWS denied permission to {doing}: {listed} is not allowed"
         if len(missing) == 1
-        else f"AWS does not allow to {doing}: one of {listed} is missing",
+        else f"AWS denied permission to {doing}: one of {listed} is not allowed",
         actions=missing,
-        hint="add it to the policy of the role or user; all that lamina needs: docs/reference/iam-policy.md",
+        hint="allow the action in the policy of your role or user; see docs/reference/iam-policy.md for the full policy",
     )
 
 
 def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigError:  # noqa: PLR0911 - one return for each kind
-    """Return the error to raise for *error*, because of which nothing was answered; *doing* completes "Cannot …"."""
+    """Return the lamina error for a botocore *error* that occurred before a response arrived. *doing* completes "cannot …"."""
     from botocore import exceptions
 
     if isinstance(error, exceptions.NoCredentialsError):
         return CredentialsError(
-            f"Cannot {doing}: there are no AWS credentials",
-            hint="sign in, such as with aws sso login, or set AWS_PROFILE",
+            f"cannot {doing}: no AWS credentials found",
+            hint="sign in, for example with `aws sso login`, or set `AWS_PROFILE`",
         )
     if isinstance(error, exceptions.PartialCredentialsError):
         return CredentialsError(
-            f"Cannot {doing}: the AWS credentials are incomplete",
-            hint="an access key has an id and a secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or both in the profile",
+            f"cannot {doing}: the AWS credentials are incomplete",
+            hint="set both `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or define both in the profile",
         )
     if isinstance(error, exceptions.InvalidRegionError):
         return ConfigError(
-            f"Cannot {doing}: the region of the AWS configuration is no region's name",
-            hint="look at AWS_REGION, AWS_DEFAULT_REGION and the profile",
+            f"cannot {doing}: the AWS configuration has an invalid region name",
+            hint="check `AWS_REGION`, `AWS_DEFAULT_REGION` and the profile",
         )
     if isinstance(error, exceptions.ConfigParseError | exceptions.InvalidConfigError):
         return ConfigError(
-            f"Cannot {doing}: the AWS configuration cannot be read", hint="look at ~/.aws/config and ~/.aws/credentials"
+            f"cannot {doing}: the AWS configuration is invalid", hint="check `~/.aws/config` and `~/.aws/credentials`"
         )
     if isinstance(error, exceptions.TokenRetrievalError | exceptions.UnauthorizedSSOTokenError):
         return ExpiredCredentialsError(
-            f"Cannot {doing}: the AWS sign-in has expired", hint="sign in again: aws sso login"
+            f"cannot {doing}: the AWS sign-in has expired", hint="sign in again: `aws sso login`"
         )
     if isinstance(error, exceptions.CredentialRetrievalError):
         return CredentialsError(
-            f"Cannot {doing}: the program that provides AWS credentials failed", hint="look at the profile's settings"
+            f"cannot {doing}: the program that provides AWS credentials failed",
+            hint="check the settings of the AWS profile",
         )
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return UnreachableError(
-            f"Cannot {doing}: `{service}` cannot be reached", hint="look at the network, the region, AWS_ENDPOINT_URL"
+            f"cannot {doing}: no connection to `{service}`",
+            hint="check the network connection, the region and `AWS_ENDPOINT_URL`",
         )
     if isinstance(error, exceptions.ParamValidationError | exceptions.UnknownServiceError):
         return AwsError(
-            f"Cannot {doing}: the installed botocore does not take the request",
-            hint="it may be too old: pip install --upgrade 'lamina[aws]'",
+            f"cannot {doing}: the installed botocore does not support this request",
+            hint="upgrade botocore: `pip install --upgrade 'lamina[aws]'`",
         )
-    return AwsError(f"Cannot {doing}: {type(error).__name__}", hint="run again with -v to see where it comes from")
+    return AwsError(f"cannot {doing}: {type(error).__name__}", hint="run again with `-v` to see the traceback")
 
 
 def _sentence(said: str) -> str:

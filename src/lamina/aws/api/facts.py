@@ -1,7 +1,7 @@
 """
-What AWS's interfaces ask for and answer: IAM actions, error codes, forms of names.
+Look up facts about the AWS APIs: required IAM actions, meanings of error codes, and formats of names.
 
-The facts are in ``data/aws.toml``, each with its source and the day it was read; this module is its only reader.
+The facts are in ``data/aws.toml``, each with its source and the date when it was checked. Only this module reads that file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lamina.core.toml import read_data
 
 @cache
 def actions(service: str, operation: str) -> tuple[str, ...]:
-    """Return the IAM actions that *operation* of *service* needs; of one that is not listed, what its name suggests."""
+    """Return the IAM actions that *operation* of *service* requires. An unlisted operation requires the action of the same name."""
     for row in _data()["operation"]:
         if (row["service"], row["name"]) == (service, operation):
             return tuple(row["actions"])
@@ -24,24 +24,24 @@ def actions(service: str, operation: str) -> tuple[str, ...]:
 
 @cache
 def meaning(code: str) -> str | None:
-    """Return what the error *code* means, by the names in the data, or ``None``."""
+    """Return the meaning of the AWS error *code*, such as ``throttled``, or ``None`` if the data does not list the code."""
     return next((row["name"] for row in _data()["meaning"] if code in row["codes"]), None)
 
 
 def fits(kind: str, text: str) -> bool:
-    """Return whether *text* has the form of a *kind* of name."""
+    """Return whether *text* is valid as a *kind* of name, such as ``bucket`` or ``region``."""
     return _pattern(kind).fullmatch(text) is not None
 
 
 @cache
 def calls_per_second() -> float:
-    """Return how many calls a second leave room for others in what Lambda takes of an account."""
+    """Return the rate of Lambda API calls to stay below: half of the account's limit, so that other users have room."""
     return next(float(row["value"]) / 2 for row in _data()["rate"] if row["name"] == "lambda-control-plane")
 
 
 @cache
 def unsettled_stack_statuses() -> tuple[str, ...]:
-    """Return the statuses in which a CloudFormation stack may still go back to an earlier state."""
+    """Return the statuses in which a CloudFormation stack may still roll back."""
     (row,) = _data()["stack"]
     return tuple(row["unsettled"])
 

@@ -1,4 +1,4 @@
-"""Lambda's functions: what lamina asks, as a protocol and its values, and the client that answers."""
+"""Read and change Lambda functions: the `Functions` protocol, its value classes, and the client that implements it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from lamina.aws.api.errors import Call
 
 LATEST = "$LATEST"
-"""The version of a function that can be changed."""
+"""The version qualifier of a function's unpublished version, the only version that can be changed."""
 
 _MISSING = frozenset({"missing"})
 _CHANGED = frozenset({"changed"})
-# For what is to be made, Lambda calls one that exists a conflict.
+# When a function or alias to be created already exists, Lambda reports a conflict.
 _EXISTS = frozenset({"conflict"})
 _PIECE_BYTES = 1 << 20
 _SECONDS = 60
@@ -32,24 +32,24 @@ _FIRST_WAIT_SECONDS = 0.2
 
 
 class Storage(Enum):
-    """Who keeps a layer's archive (``S3ObjectStorageMode``)."""
+    """Where Lambda keeps the code of a layer version (``S3ObjectStorageMode``)."""
 
     COPY = "copy"
-    """Lambda, within the account's quota for code."""
+    """Lambda copies the zip, which counts against the account's code storage quota."""
     REFERENCE = "reference"
-    """The bucket: Lambda reads the object there for as long as the version lives."""
+    """Lambda reads the zip from the bucket, so the object must exist as long as the layer version does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Zip:
-    """An archive that travels in the call itself."""
+    """A zip that is sent inside the API call."""
 
     content: bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class S3Code:
-    """An archive that Lambda takes from a bucket."""
+    """A zip that Lambda reads from a bucket."""
 
     bucket: str
     key: str
@@ -59,49 +59,49 @@ class S3Code:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What of a function's configuration goes with its code."""
+    """The part of a function's configuration that must match its code."""
 
     layers: tuple[str, ...]
-    """ARNs of layer versions, in order."""
+    """The ARNs of the layer versions, in the order in which Lambda extracts them."""
     handler: str
     runtime: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FunctionState:
-    """One version of a function as it is."""
+    """The current state of one version of a function."""
 
     name: str
     version: str
     revision: str
-    """Changes with every change."""
+    """The revision ID, which Lambda replaces on every change."""
     code_sha256: str
-    """As Lambda says it: base64."""
+    """The SHA-256 of the zipped code in base64, as Lambda reports it."""
     code_bytes: int
-    """Zipped."""
+    """The size of the zipped code in bytes."""
     settings: Settings
     architecture: str
     is_image: bool = False
     busy: bool = False
-    """Whether a change of it is under way."""
+    """Whether Lambda is still applying an earlier change."""
     failure: str | None = None
-    """Why the last change failed, if it did."""
+    """The reason why the last change failed, or ``None`` if it succeeded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AliasState:
-    """An alias as it is."""
+    """The current state of an alias."""
 
     name: str
     version: str
     revision: str
     is_split: bool = False
-    """Whether a part of its traffic goes to another version."""
+    """Whether the alias sends part of its traffic to a second version."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewFunction:
-    """A function to be."""
+    """The parameters of a function to create."""
 
     name: str
     role: str
@@ -113,67 +113,70 @@ class NewFunction:
 
 
 class Functions(Protocol):
-    """Lambda's functions, in one account and region."""
+    """The Lambda functions of one account in one region."""
 
     def get(self, name: str, version: str = LATEST) -> FunctionState | None:
-        """Return a version of the function *name*, or nothing where there is none."""
+        """Return the state of *version* of the function *name*, or ``None`` if it does not exist."""
 
     def download(self, name: str, destination: Path) -> None:
-        """Write the code of ``$LATEST``, checked against the SHA-256 that Lambda says, to *destination*."""
+        """Download the zipped code of ``$LATEST`` to *destination*, and check it against the SHA-256 that Lambda reports."""
 
     def update_code(self, name: str, code: Zip | S3Code, *, architecture: str, revision: str) -> bool:
-        """Begin to change the code; say whether *revision* was still the current one."""
+        """Start updating the code. Return whether the update started: it does not if the function is no longer at *revision*."""
 
     def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
-        """Begin to change layers, handler and runtime; say whether *revision* was still the current one."""
+        """Start updating layers, handler and runtime. Return ``False`` if the function is no longer at *revision*."""
 
     def publish_version(self, name: str, *, code_sha256: str, revision: str) -> str | None:
-        """Publish what ``$LATEST`` is, and return the version; nothing where it is another by now."""
+        """Publish ``$LATEST`` and return the new version, or ``None`` if its code or revision differs from the arguments."""
 
     def alias(self, name: str, alias: str) -> AliasState | None:
-        """Return an alias of a function, or nothing where there is none."""
+        """Return the state of *alias* of the function *name*, or ``None`` if the alias does not exist."""
 
     def create_alias(self, name: str, alias: str, version: str) -> bool:
-        """Make an alias; say whether it was made, which it is not where one of that name exists."""
+        """Create *alias*, pointing to *version*. Return ``False`` if an alias of that name already exists."""
 
     def move_alias(self, name: str, alias: str, version: str, *, revision: str) -> bool:
-        """Let an alias point to *version*, with all its traffic; say whether *revision* was still the current one."""
+        """Point *alias* to *version* with all its traffic. Return ``False`` if the alias is no longer at *revision*."""
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """Delete an alias, or nothing."""
+        """Delete *alias* of the function *name*, if it exists."""
 
     def create(self, function: NewFunction) -> bool:
-        """Begin to make a function; say whether it was begun, which it is not where one of that name exists."""
+        """Start creating a function. Return ``False`` if a function of that name already exists."""
 
     def delete(self, name: str) -> None:
-        """Delete a function with all its versions and aliases, or nothing."""
+        """Delete the function *name* with all its versions and aliases, if it exists."""
 
 
 def unversioned(arn: str) -> str:
-    """Return the ARN of the layer that the layer version *arn* is one of."""
+    """Return the ARN of the layer, without the version number, for the ARN of a layer version."""
     return arn.rpartition(":")[0]
 
 
 class LambdaFunctions:
-    """The functions of one account in one region."""
+    """The `Functions` protocol over the Lambda API."""
 
     def __init__(self, call: Call) -> None:
-        """Ask through *call*."""
         self._call = call
 
     def get(self, name: str, version: str = LATEST) -> FunctionState | None:
-        """Return a version of the function *name*, or nothing where there is none."""
+        """Return the state of *version* of the function *name*, or ``None`` if it does not exist."""
         qualifier = {} if version == LATEST else {"Qualifier": version}
-        response = self._ask("GetFunctionConfiguration", f"look at function `{name}`", name, _MISSING, **qualifier)
+        response = self._ask("GetFunctionConfiguration", f"read function `{name}`", name, _MISSING, **qualifier)
         return None if response is None else _state(name, response)
 
     def download(self, name: str, destination: Path) -> None:
-        """Write the code of ``$LATEST``, checked against the SHA-256 that Lambda says, to *destination*."""
+        """
+        Download the zipped code of ``$LATEST`` to *destination*, and check it against the SHA-256 that Lambda reports.
+
+        Raises `UnreachableError` if the download fails after all attempts, and `IntegrityError` if the content differs.
+        """
         for attempt in range(_ATTEMPTS):
             response = self._ask("GetFunction", f"read the code of function `{name}`", name) or {}
             location = response.get("Code", {}).get("Location")
             if location is None:
-                raise DeployError(f"Lambda does not say where the code of function `{name}` is")
+                raise DeployError(f"Lambda returned no download address for the code of function `{name}`")
             arriving = destination.with_name(f"{destination.name}.part")
             try:
                 if _fetch(location, arriving) == response["Configuration"]["CodeSha256"]:
@@ -182,33 +185,35 @@ class LambdaFunctions:
             except _UnreadableError as error:
                 if attempt == _ATTEMPTS - 1:
                     raise UnreachableError(
-                        f"The code of function `{name}` cannot be read: {error}",
-                        hint="look at the network and its proxies, and run again",
+                        f"downloading the code of function `{name}` failed: {error}",
+                        hint="check the network connection and any proxy, and run again",
                     ) from None
             time.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
-        raise IntegrityError(f"The code of function `{name}` is not what Lambda says it is", hint="run again")
+        raise IntegrityError(
+            f"the downloaded code of function `{name}` does not match the SHA-256 that Lambda reports", hint="run again"
+        )
 
     def update_code(self, name: str, code: Zip | S3Code, *, architecture: str, revision: str) -> bool:
-        """Begin to change the code; say whether *revision* was still the current one."""
+        """Start updating the code. Return whether the update started: it does not if the function is no longer at *revision*."""
         doing = f"update the code of function `{name}`"
         changes = {"Architectures": [architecture], "RevisionId": revision, **code_parameters(code)}
         return self._ask("UpdateFunctionCode", doing, name, _CHANGED, **changes) is not None
 
     def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
-        """Begin to change layers, handler and runtime; say whether *revision* was still the current one."""
-        doing = f"update layers, handler and runtime of function `{name}`"
+        """Start updating layers, handler and runtime. Return ``False`` if the function is no longer at *revision*."""
+        doing = f"update the layers, handler and runtime of function `{name}`"
         changes = {**_settings_parameters(settings), "RevisionId": revision}
         return self._ask("UpdateFunctionConfiguration", doing, name, _CHANGED, **changes) is not None
 
     def publish_version(self, name: str, *, code_sha256: str, revision: str) -> str | None:
-        """Publish what ``$LATEST`` is, and return the version; nothing where it is another by now."""
+        """Publish ``$LATEST`` and return the new version, or ``None`` if its code or revision differs from the arguments."""
         doing = f"publish a version of function `{name}`"
         response = self._ask("PublishVersion", doing, name, _CHANGED, CodeSha256=code_sha256, RevisionId=revision)
         return None if response is None else str(response["Version"])
 
     def alias(self, name: str, alias: str) -> AliasState | None:
-        """Return an alias of a function, or nothing where there is none."""
-        response = self._ask("GetAlias", f"look at alias `{alias}` of function `{name}`", name, _MISSING, Name=alias)
+        """Return the state of *alias* of the function *name*, or ``None`` if the alias does not exist."""
+        response = self._ask("GetAlias", f"read alias `{alias}` of function `{name}`", name, _MISSING, Name=alias)
         if response is None:
             return None
         return AliasState(
@@ -219,25 +224,25 @@ class LambdaFunctions:
         )
 
     def create_alias(self, name: str, alias: str, version: str) -> bool:
-        """Make an alias; say whether it was made, which it is not where one of that name exists."""
-        doing = f"make alias `{alias}` of function `{name}`"
+        """Create *alias*, pointing to *version*. Return ``False`` if an alias of that name already exists."""
+        doing = f"create alias `{alias}` of function `{name}`"
         return self._ask("CreateAlias", doing, name, _EXISTS, Name=alias, FunctionVersion=version) is not None
 
     def move_alias(self, name: str, alias: str, version: str, *, revision: str) -> bool:
-        """Let an alias point to *version*, with all its traffic; say whether *revision* was still the current one."""
+        """Point *alias* to *version* with all its traffic. Return ``False`` if the alias is no longer at *revision*."""
         doing = f"move alias `{alias}` of function `{name}`"
         changes = {"FunctionVersion": version, "RevisionId": revision}
         return self._ask("UpdateAlias", doing, name, _CHANGED, Name=alias, **changes) is not None
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """Delete an alias, or nothing."""
+        """Delete *alias* of the function *name*, if it exists."""
         self._ask("DeleteAlias", f"delete alias `{alias}` of function `{name}`", name, _MISSING, Name=alias)
 
     def create(self, function: NewFunction) -> bool:
-        """Begin to make a function; say whether it was begun, which it is not where one of that name exists."""
+        """Start creating a function. Return ``False`` if a function of that name already exists."""
         response = self._ask(
             "CreateFunction",
-            f"make function `{function.name}`",
+            f"create function `{function.name}`",
             function.name,
             _EXISTS,
             Role=function.role,
@@ -250,7 +255,7 @@ class LambdaFunctions:
         return response is not None
 
     def delete(self, name: str) -> None:
-        """Delete a function with all its versions and aliases, or nothing."""
+        """Delete the function *name* with all its versions and aliases, if it exists."""
         self._ask("DeleteFunction", f"delete function `{name}`", name, _MISSING)
 
     def _ask(
@@ -260,7 +265,7 @@ class LambdaFunctions:
 
 
 def code_parameters(code: Zip | S3Code) -> dict[str, Any]:
-    """Return the parameters with which a call names *code*, but for who keeps it."""
+    """Return the request parameters for *code*, without its storage mode."""
     if isinstance(code, Zip):
         return {"ZipFile": code.content}
     version = {} if code.version_id is None else {"S3ObjectVersion": code.version_id}
@@ -293,11 +298,11 @@ def _state(name: str, response: dict[str, Any]) -> FunctionState:
 
 
 class _UnreadableError(Exception):
-    """What is at a signed address cannot be read; nothing of the address is in the text."""
+    """A download failed. The message must not contain the signed address, which gives access to the code."""
 
 
 def _fetch(location: str, destination: Path) -> str:
-    """Write what is at the signed address *location* to *destination*, and return its SHA-256 in base64."""
+    """Download from the signed address *location* to *destination*, and return the content's SHA-256 in base64."""
     from botocore.awsrequest import AWSRequest
     from botocore.exceptions import BotoCoreError
     from botocore.httpsession import URLLib3Session

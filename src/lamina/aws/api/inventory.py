@@ -1,7 +1,7 @@
 """
-Everything that an account holds in a region: what lamina asks, as a protocol and its values, and the clients that answer.
+List the layers, functions and CloudFormation stacks of an account in a region.
 
-Page by page, and not too fast.
+The `Inventory` protocol has one implementation, `AwsInventory`. It reads page by page, and limits its rate of calls.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ _LAYER_ARN = re.compile(r"arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:layer:[A-Za-z0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attachment:
-    """The layers of one version of one function, `$LATEST` included."""
+    """The layers of one version of one function. The version may be ``$LATEST``."""
 
     function: str
-    """Its ARN with the version."""
+    """The function's ARN, including the version."""
     layers: tuple[str, ...]
-    """ARNs of layer versions."""
+    """The ARNs of the layer versions."""
 
     @property
     def name(self) -> str:
-        """The function's."""
+        """The function's name."""
         return self.function.partition(":function:")[2].partition(":")[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnsettledStack:
-    """A CloudFormation stack that may still go back to what it was."""
+    """A CloudFormation stack that may still roll back, and would then need its earlier layers."""
 
     name: str
     status: str
     layers: frozenset[str]
-    """ARNs, without version, of the layers that its template, parameters, outputs or resources name."""
+    """The ARNs, without version, of the layers in the stack's template, parameters, outputs and resources."""
     functions: frozenset[str] = frozenset()
-    """Names of its functions: what layers they had need not be in the template, which may refer to parameters of Systems Manager."""
+    """The names of the stack's functions. The template may refer to their layers only through Systems Manager parameters."""
 
 
 class Inventory(Protocol):
-    """All of one account in one region; everything is read page by page."""
+    """The layers, functions and stacks of one account in one region."""
 
     def layers(self) -> Iterator[str]:
         """Yield the names of all layers."""
@@ -62,23 +62,23 @@ class Inventory(Protocol):
         """Return all versions of the layer *name*, newest first."""
 
     def attachments(self) -> Iterator[Attachment]:
-        """Yield every version of every function that has layers."""
+        """Yield the layers of every function version that has layers. A version may be repeated."""
 
     def unsettled_stacks(self) -> Iterable[UnsettledStack]:
-        """Return the stacks whose status says that they may still go back."""
+        """Return the CloudFormation stacks that may still roll back, according to their status."""
 
     def code_bytes(self, name: str, number: int) -> int | None:
-        """Return the zipped size of a layer version, or nothing where it has been deleted."""
+        """Return the zipped size of a layer version in bytes, or ``None`` if the version does not exist."""
 
     def is_shared(self, name: str, number: int) -> bool:
-        """Say whether others may use a layer version: what uses it there cannot be seen from here."""
+        """Return whether other accounts may use a layer version. lamina cannot see which functions there use the version."""
 
     def delete(self, name: str, number: int) -> None:
-        """Delete a layer version."""
+        """Delete a layer version, if it exists."""
 
 
 class Pace:
-    """Keep calls apart, so that whoever else works in the account is not throttled because of us."""
+    """A rate limit for API calls, so that other users of the account are not throttled."""
 
     def __init__(
         self,
@@ -87,14 +87,14 @@ class Pace:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Allow so many calls *per_second*; without a number, what leaves room in Lambda's own limit."""
+        """Limit the rate to *per_second* calls, by default half of Lambda's own limit. *sleep* and *clock* are for tests."""
         self._interval = 1 / (per_second or calls_per_second())
         self._sleep = sleep
         self._clock = clock
         self._next = 0.0
 
     def wait(self) -> None:
-        """Wait until the next call may be made."""
+        """Wait until the rate limit allows the next call."""
         now = self._clock()
         if now < self._next:
             self._sleep(self._next - now)
@@ -102,10 +102,10 @@ class Pace:
 
 
 class AwsInventory:
-    """All of one account in one region."""
+    """The `Inventory` protocol over the Lambda and CloudFormation APIs."""
 
     def __init__(self, lambda_: Call, stacks: Call, *, pace: Pace | None = None) -> None:
-        """Ask Lambda through *lambda_*, and CloudFormation through *stacks*."""
+        """Send requests to Lambda through *lambda_*, and to CloudFormation through *stacks*."""
         self._pace = pace or Pace()
         self._lambda = self._paced(lambda_)
         self._stacks = self._paced(stacks)
@@ -129,7 +129,7 @@ class AwsInventory:
         return self._layers.versions(name)
 
     def attachments(self) -> Iterator[Attachment]:
-        """Yield every version of every function that has layers; some twice."""
+        """Yield the layers of every function version that has layers. Some versions may be repeated."""
         names: dict[str, None] = {}
         versions_seen = False
         doing = "list all functions with their versions"
@@ -138,8 +138,8 @@ class AwsInventory:
                 versions_seen = versions_seen or str(row["FunctionName"]) in names
                 names[str(row["FunctionName"])] = None
                 yield from _attached(row)
-        # Emulators know no "ALL". So where no function is there twice, as itself and as a version, each one is asked: nothing in use
-        # may be missed.
+        # Some emulators ignore `FunctionVersion="ALL"`. So if no function is listed more than once, the versions of each function are
+        # listed separately: a missed version could lead to the deletion of a layer that is in use.
         for name in () if versions_seen else names:
             doing = f"list the versions of function `{name}`"
             for page in pages(self._lambda, "ListVersionsByFunction", doing=doing, FunctionName=name):
@@ -147,15 +147,15 @@ class AwsInventory:
                     yield from _attached(row)
 
     def unsettled_stacks(self) -> Iterator[UnsettledStack]:
-        """Yield the stacks whose status says that they may still go back."""
-        doing, statuses = "list the stacks that are being changed", list(unsettled_stack_statuses())
+        """Yield the CloudFormation stacks that may still roll back, according to their status."""
+        doing, statuses = "list the CloudFormation stacks that may roll back", list(unsettled_stack_statuses())
         for page in pages(self._stacks, "ListStacks", doing=doing, StackStatusFilter=statuses):
             for row in page["StackSummaries"]:
                 yield self._stack(str(row["StackName"]), str(row["StackStatus"]))
 
     def _stack(self, stack: str, status: str) -> UnsettledStack:
-        """Look at everything in which a stack may name a layer: template, parameters, outputs, physical ids; and at its functions."""
-        doing = f"see which layers stack `{stack}` uses"
+        """Find the stack's functions, and its layers in the template, parameters, outputs and physical resource IDs."""
+        doing = f"find the layers that stack `{stack}` uses"
         template = self._stacks("GetTemplate", doing=doing, StackName=stack) or {}
         stacks = self._stacks("DescribeStacks", doing=doing, StackName=stack) or {}
         texts = [json.dumps(template.get("TemplateBody", ""), default=str), json.dumps(stacks["Stacks"], default=str)]
@@ -168,16 +168,16 @@ class AwsInventory:
         return UnsettledStack(name=stack, status=status, layers=layers, functions=frozenset(functions))
 
     def code_bytes(self, name: str, number: int) -> int | None:
-        """Return the zipped size of a layer version, or nothing where it has been deleted."""
+        """Return the zipped size of a layer version in bytes, or ``None`` if the version does not exist."""
         found = self._layers.version(name, number)
         return None if found is None else found.code_bytes
 
     def is_shared(self, name: str, number: int) -> bool:
-        """Say whether others may use a layer version: what uses it there cannot be seen from here."""
+        """Return whether other accounts may use a layer version. lamina cannot see which functions there use the version."""
         return bool(self._layers.granted(name, number))
 
     def delete(self, name: str, number: int) -> None:
-        """Delete a layer version."""
+        """Delete a layer version, if it exists."""
         self._layers.delete(name, number)
 
 

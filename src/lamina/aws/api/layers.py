@@ -1,4 +1,4 @@
-"""Lambda's layers: what lamina asks, as a protocol and its values, and the client that answers."""
+"""Read and publish Lambda layers: the `Layers` protocol, its value classes, and the client that implements it."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _CONFLICT = frozenset({"conflict"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:
-    """Leave to use a layer version, for an account or a whole organisation."""
+    """Permission to use a layer version, for one account or a whole organisation."""
 
     principal: str
-    """An account's number, or an organisation's id."""
+    """An account ID or an organisation ID."""
 
     @property
     def is_organisation(self) -> bool:
-        """Whether *principal* is an organisation."""
+        """Whether *principal* is an organisation ID."""
         return self.principal.startswith("o-")
 
     @property
     def statement_id(self) -> str:
-        """The same for the same principal, so that granting twice is granting once."""
+        """The ID of the policy statement. It depends only on *principal*, so repeating a grant has no effect."""
         return f"lamina-{self.principal}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerVersion:
-    """A layer version as it is listed."""
+    """A layer version, as Lambda lists it."""
 
     name: str
-    """Of the layer."""
+    """The layer's name."""
     number: int
     arn: str
     description: str
@@ -53,18 +53,18 @@ class LayerVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishedVersion:
-    """What is known of one version that was asked for."""
+    """The identity and content hash of one layer version, as Lambda reports them."""
 
     number: int
     arn: str
     code_sha256: str
-    """As Lambda says it: base64."""
+    """The SHA-256 of the zip in base64, as Lambda reports it."""
     code_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Publication:
-    """A layer version to be."""
+    """The parameters of a layer version to publish."""
 
     name: str
     description: str
@@ -75,41 +75,41 @@ class Publication:
 
 
 class Layers(Protocol):
-    """Lambda's layers, in one account and region."""
+    """The Lambda layers of one account in one region."""
 
     def versions(self, name: str) -> Sequence[LayerVersion]:
-        """Return all versions of the layer *name*, newest first; none where there is no such layer."""
+        """Return all versions of the layer *name*, newest first. Return no versions if the layer does not exist."""
 
     def version(self, name: str, number: int) -> PublishedVersion | None:
-        """Return one version, or nothing where it has been deleted."""
+        """Return version *number* of the layer *name*, or ``None`` if the version does not exist."""
 
     def publish(self, publication: Publication) -> PublishedVersion:
         """
-        Publish a new version.
+        Publish a new layer version, without retries.
 
-        After ThrottledError, UnavailableError and UnreachableError there may be one, and nobody has tried again.
+        After `ThrottledError`, `UnavailableError` or `UnreachableError`, the version may or may not exist.
         """
 
     def delete(self, name: str, number: int) -> None:
-        """Delete a version, or nothing; functions that use it keep it."""
+        """Delete a layer version, if it exists. Functions that already use the version can continue to use it."""
 
     def granted(self, name: str, number: int) -> frozenset[str]:
-        """Return the statement ids in a version's policy."""
+        """Return the statement IDs in the policy of a layer version."""
 
     def grant(self, name: str, number: int, grant: Grant) -> None:
-        """Let others use a version; what they may already is fine."""
+        """Grant permission to use a layer version. Does nothing if the permission already exists."""
 
 
 class LambdaLayers:
-    """The layers of one account in one region."""
+    """The `Layers` protocol over the Lambda API."""
 
     def __init__(
         self, call: Call, *, call_without_retry: Callable[[], Call] | None = None, knows_storage: bool
     ) -> None:
         """
-        Ask through *call*, whose botocore does or does not know ``S3ObjectStorageMode``.
+        Send requests through *call*. *knows_storage* states whether its botocore supports ``S3ObjectStorageMode``.
 
-        If *call* retries, *call_without_retry* returns what asks for publication, which must not be repeated.
+        If *call* retries requests, *call_without_retry* must return a call that does not: publishing must not be repeated.
         """
         self._call = call
         self._call_without_retry = call_without_retry or (lambda: call)
@@ -129,20 +129,19 @@ class LambdaLayers:
             for page in pages(self._call, "ListLayerVersions", doing=doing, expected=_MISSING, LayerName=name)
             for row in page["LayerVersions"]
         ]
-        # An emulator may repeat a page; a version is a version once.
+        # Some emulators repeat a page, so versions are deduplicated by number.
         return tuple(sorted({each.number: each for each in found}.values(), key=lambda each: -each.number))
 
     def version(self, name: str, number: int) -> PublishedVersion | None:
-        """Return one version, or nothing where it has been deleted."""
+        """Return version *number* of the layer *name*, or ``None`` if the version does not exist."""
         response = self._of_version("GetLayerVersion", "read", name, number)
         return None if response is None else _published(response)
 
     def publish(self, publication: Publication) -> PublishedVersion:
         """
-        Publish a new version.
+        Publish a new layer version, without retries: Lambda would create another version for each request.
 
-        It is asked for once: each time Lambda would make another version. So with ThrottledError, UnavailableError and
-        UnreachableError there may be one.
+        After `ThrottledError`, `UnavailableError` or `UnreachableError`, the version may or may not exist.
         """
         license_info: dict[str, Any] = {} if publication.license is None else {"LicenseInfo": publication.license}
         response = self._call_without_retry()(
@@ -162,18 +161,18 @@ class LambdaLayers:
         if isinstance(code, S3Code) and code.storage is not Storage.COPY:
             if not self._knows_storage:
                 raise PublishError(
-                    f'`storage = "{code.storage.value}"` needs a newer boto3 than the installed one',
-                    hint="pip install --upgrade 'boto3>=1.44', or configure `storage = \"copy\"`",
+                    f'`storage = "{code.storage.value}"` requires a newer boto3 than the installed one',
+                    hint="upgrade boto3: `pip install --upgrade 'boto3>=1.44'`, or set `storage = \"copy\"`",
                 )
             content["S3ObjectStorageMode"] = code.storage.name
         return content
 
     def delete(self, name: str, number: int) -> None:
-        """Delete a version, or nothing; functions that use it keep it."""
+        """Delete a layer version, if it exists. Functions that already use the version can continue to use it."""
         self._of_version("DeleteLayerVersion", "delete", name, number)
 
     def granted(self, name: str, number: int) -> frozenset[str]:
-        """Return the statement ids in a version's policy."""
+        """Return the statement IDs in the policy of a layer version."""
         response = self._of_version("GetLayerVersionPolicy", "read the policy of", name, number)
         policy = {} if response is None else json.loads(response["Policy"])
         return frozenset(str(statement.get("Sid", "")) for statement in policy.get("Statement", ()))
@@ -183,12 +182,12 @@ class LambdaLayers:
         return self._call(operation, doing=doing, expected=_MISSING, LayerName=name, VersionNumber=number)
 
     def grant(self, name: str, number: int, grant: Grant) -> None:
-        """Let others use a version; what they may already is fine."""
+        """Grant permission to use a layer version. Does nothing if the permission already exists."""
         organisation = {"OrganizationId": grant.principal} if grant.is_organisation else {}
         self._call(
             "AddLayerVersionPermission",
             doing=f"share version {number} of layer `{name}` with `{grant.principal}`",
-            # The statement's id is made of whom it is for, so one that is there says the same.
+            # The statement ID is derived from the principal, so an existing statement grants the same permission.
             expected=_CONFLICT,
             LayerName=name,
             VersionNumber=number,
@@ -209,6 +208,6 @@ def _published(response: dict[str, Any]) -> PublishedVersion:
 
 
 def _time(text: str) -> dt.datetime:
-    """Return the time that Lambda words as ``2026-11-23T06:00:00.000+0000``."""
+    """Parse a time in Lambda's format, such as ``2026-11-23T06:00:00.000+0000``."""
     found = dt.datetime.fromisoformat(text)
     return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)

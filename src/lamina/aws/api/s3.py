@@ -1,4 +1,4 @@
-"""The objects of one bucket: what lamina asks of S3, as a protocol and its values, and the client that answers."""
+"""Read and write the objects of one S3 bucket: the `Objects` protocol, its value classes, and the client that implements it."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 _MISSING = frozenset({"missing"})
 _PRESENT = frozenset({"present"})
-# What is gone is answered otherwise than what changed, and means the same here.
+# S3 returns different errors for a deleted and for a changed object; both mean that the condition failed.
 _CHANGED = frozenset({"present", "missing"})
 _NO_RANGE = frozenset({"missing", "out-of-range"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    """What is known of an object."""
+    """The metadata of an object in S3."""
 
     size: int
     sha256: str | None
-    """Hexadecimal, of its whole content, as S3 checked it; ``None`` for composed objects and those without checksum."""
+    """The hexadecimal SHA-256 of the content, checked by S3; ``None`` for multipart objects and objects without a checksum."""
     etag: str
     version_id: str | None
     age_seconds: float
-    """By the server's own clock."""
+    """The object's age in seconds, by the server's clock."""
     composite_sha256: str | None = None
-    """Hexadecimal, of a composed object: the SHA-256 of the SHA-256 of its parts, where S3 knows it."""
+    """For a multipart object, the hexadecimal SHA-256 of its parts' SHA-256 hashes, if S3 reports it."""
 
     def proves(self, sha256: str, size: int) -> bool:
-        """Return whether S3 itself says that the content has this SHA-256 and *size*, put there as it is or composed of one part."""
+        """Return whether S3 reports this *size* and this SHA-256, for an object of one upload or of a single part."""
         if self.size != size:
             return False
         return self.sha256 == sha256 or self.composite_sha256 == hashlib.sha256(bytes.fromhex(sha256)).hexdigest()
@@ -49,132 +49,132 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """An object as it is listed."""
+    """An object in a bucket listing."""
 
     key: str
     size: int
     age_seconds: float
-    """By the server's own clock."""
+    """The object's age in seconds, by the server's clock."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BucketState:
-    """What decides whether a bucket will do."""
+    """The bucket settings that ``storage = "reference"`` depends on."""
 
     versioned: bool
     policy: str | None
-    """The bucket policy's JSON."""
+    """The bucket policy as JSON; ``None`` if the bucket has no policy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CopySource:
-    """A stored object, or a range of it, that is to be part *number* of another."""
+    """An object, or a range of one, to copy as part *number* of a multipart upload."""
 
     number: int
     key: str
     start: int = 0
     size: int | None = None
-    """Of the range from *start* on; all of the object, if it is not given."""
+    """The size of the range in bytes, beginning at *start*; ``None`` copies the whole object."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentPart:
-    """A part that S3 has for an upload."""
+    """A part of a multipart upload that S3 has received or copied."""
 
     number: int
     etag: str
     sha256: str | None
-    """Hexadecimal, where S3 said what it computed."""
+    """The part's hexadecimal SHA-256, or ``None`` if S3 did not report it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unfinished:
-    """A multipart upload that was begun."""
+    """A multipart upload that was started but neither completed nor aborted."""
 
     key: str
-    """Of the object that it was to become."""
+    """The key of the object that the upload would create."""
     id: str
     age_seconds: float
-    """By the server's own clock."""
+    """The upload's age in seconds, by the server's clock."""
 
 
 class Objects(Protocol):
-    """One bucket."""
+    """The objects of one S3 bucket."""
 
     @property
     def bucket(self) -> str:
-        """Its name."""
+        """The bucket's name."""
 
     def region(self) -> str | None:
-        """Return the region that the bucket is in; raises MissingBucketError."""
+        """Return the bucket's region, or ``None`` if S3 does not report it. Raises `MissingBucketError` if the bucket does not exist."""
 
     def state(self) -> BucketState:
-        """Return what using the bucket by reference depends on."""
+        """Return the bucket's versioning state and policy."""
 
     def head(self, key: str) -> Stored | None:
-        """Return what is known of the object, or nothing where there is none."""
+        """Return the object's metadata, or ``None`` if the object does not exist."""
 
     def listed(self, prefix: str) -> Iterator[Listed]:
-        """Yield all objects whose keys begin with *prefix*, page by page."""
+        """Yield all objects whose keys start with *prefix*, reading the listing page by page."""
 
     def get(self, key: str, *, most: int | None = None) -> bytes | None:
-        """Return a small object's content, or nothing where there is none; of more than *most* bytes not one."""
+        """Return the content of a small object, or ``None`` if it does not exist. Return empty bytes if it exceeds *most* bytes."""
 
     def get_range(self, key: str, start: int, size: int) -> bytes | None:
-        """Return *size* bytes of an object from *start* on, or nothing where it has not so many."""
+        """Return *size* bytes of an object, beginning at *start*, or ``None`` if the object is missing or too short."""
 
     def put(
         self, key: str, body: BinaryIO | bytes, *, sha256: str, absent: bool = True, replacing: str | None = None
     ) -> bool:
         """
-        Store *body*, whose SHA-256 S3 is to check; say whether it was stored.
+        Store *body*, and return whether it was stored. S3 checks the content against *sha256*.
 
-        It is not where *absent* is asked for and something is there, or where *replacing* is not its ETag any more.
+        With *absent*, do not overwrite an existing object. With *replacing*, overwrite only the object that has this ETag.
         """
 
     def delete(self, key: str) -> None:
-        """Delete an object, or nothing."""
+        """Delete the object at *key*, if it exists."""
 
     def begin(self, key: str) -> str:
-        """Begin a multipart upload and return its id."""
+        """Start a multipart upload to *key*, and return its ID."""
 
     def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
-        """Make a stored object, or a range of it, a part."""
+        """Copy an object of the bucket, or a range of one, into a multipart upload as a part."""
 
     def send_part(self, key: str, upload: str, number: int, body: BinaryIO | bytes, *, sha256: str) -> SentPart:
-        """Send a part."""
+        """Upload *body* as part *number* of a multipart upload. S3 checks the content against *sha256*."""
 
     def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
-        """Put the object together; say whether it was, which it is not where something is at *key*."""
+        """Complete a multipart upload. Return ``False``, without overwriting, if an object already exists at *key*."""
 
     def abort(self, key: str, upload: str) -> None:
-        """Give an upload up, with what was sent of it."""
+        """Abort a multipart upload, if it exists. S3 deletes the parts that it has received."""
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
-        """Yield the uploads that nobody finished of all keys that begin with *prefix*, page by page."""
+        """Yield the unfinished multipart uploads to keys that start with *prefix*, reading the listing page by page."""
 
 
 class S3Bucket:
-    """One bucket."""
+    """The `Objects` protocol over the S3 API."""
 
     def __init__(self, call: Caller, bucket: str) -> None:
-        """Ask through *call*."""
         self._call = call
         self.bucket = bucket
 
     def region(self) -> str | None:
-        """Return the region that the bucket is in; raises MissingBucketError."""
-        doing = f"look at bucket `{self.bucket}`"
+        """Return the bucket's region, or ``None`` if S3 does not report it. Raises `MissingBucketError` if the bucket does not exist."""
+        doing = f"access bucket `{self.bucket}`"
         response = self._call("HeadBucket", doing=doing, expected=_MISSING, Bucket=self.bucket)
         if response is None:
             raise MissingBucketError(
-                f"There is no bucket `{self.bucket}`", hint="create it, or name another in `[tool.lamina.publish]`"
+                f"bucket `{self.bucket}` does not exist",
+                hint="create the bucket, or set another `bucket` in `[tool.lamina.publish]`",
             )
         return str(response.get("BucketRegion") or "") or None
 
     def state(self) -> BucketState:
-        """Return what using the bucket by reference depends on."""
-        doing = f"see whether bucket `{self.bucket}` is versioned"
+        """Return the bucket's versioning state and policy."""
+        doing = f"read the versioning state of bucket `{self.bucket}`"
         versioning = self._call("GetBucketVersioning", doing=doing, Bucket=self.bucket) or {}
         doing = f"read the policy of bucket `{self.bucket}`"
         policy = self._call("GetBucketPolicy", doing=doing, expected=_MISSING, Bucket=self.bucket)
@@ -184,11 +184,11 @@ class S3Bucket:
         )
 
     def head(self, key: str) -> Stored | None:
-        """Return what is known of the object, or nothing where there is none."""
-        response = self._ask("HeadObject", "look at", key, expected=_MISSING, ChecksumMode="ENABLED")
+        """Return the object's metadata, or ``None`` if the object does not exist."""
+        response = self._ask("HeadObject", "read the metadata of", key, expected=_MISSING, ChecksumMode="ENABLED")
         if response is None:
             return None
-        # That of a composed object, whose ETag counts the parts, is the checksum of checksums.
+        # The ETag of a multipart object ends with the number of parts, and its checksum is the hash of the parts' hashes.
         composed, checksum = "-" in response["ETag"], response.get("ChecksumSHA256")
         return Stored(
             size=response["ContentLength"],
@@ -200,23 +200,23 @@ class S3Bucket:
         )
 
     def listed(self, prefix: str) -> Iterator[Listed]:
-        """Yield all objects whose keys begin with *prefix*, page by page."""
+        """Yield all objects whose keys start with *prefix*, reading the listing page by page."""
         for page in self._pages("ListObjectsV2", "list", prefix):
             for row in page.get("Contents", ()):
                 yield Listed(key=row["Key"], size=row["Size"], age_seconds=_age(page, row["LastModified"]))
 
     def get(self, key: str, *, most: int | None = None) -> bytes | None:
-        """Return a small object's content, or nothing where there is none; of more than *most* bytes not one."""
+        """Return the content of a small object, or ``None`` if it does not exist. Return empty bytes if it exceeds *most* bytes."""
         doing = self._doing("read", key)
         return self._call.read("GetObject", doing=doing, expected=_MISSING, most=most, Bucket=self.bucket, Key=key)
 
     def get_range(self, key: str, start: int, size: int) -> bytes | None:
-        """Return *size* bytes of an object from *start* on, or nothing where it has not so many."""
+        """Return *size* bytes of an object, beginning at *start*, or ``None`` if the object is missing or too short."""
         content = self._call.read(
             "GetObject",
             doing=self._doing("read", key),
             expected=_NO_RANGE,
-            # Whoever does not understand ranges would send everything.
+            # A server that does not support ranges would send the whole object.
             most=size,
             Bucket=self.bucket,
             Key=key,
@@ -227,23 +227,27 @@ class S3Bucket:
     def put(
         self, key: str, body: BinaryIO | bytes, *, sha256: str, absent: bool = True, replacing: str | None = None
     ) -> bool:
-        """Store *body*, whose SHA-256 S3 is to check; say whether it was stored."""
+        """
+        Store *body*, and return whether it was stored. S3 checks the content against *sha256*.
+
+        With *absent*, do not overwrite an existing object. With *replacing*, overwrite only the object that has this ETag.
+        """
         condition = {"IfMatch": replacing} if replacing is not None else {"IfNoneMatch": "*"} if absent else {}
         expected = _CHANGED if replacing is not None else _PRESENT
         checked = _checked(body, sha256)
         return self._ask("PutObject", "store", key, expected=expected, **checked, **condition) is not None
 
     def delete(self, key: str) -> None:
-        """Delete an object, or nothing."""
+        """Delete the object at *key*, if it exists."""
         self._ask("DeleteObject", "delete", key)
 
     def begin(self, key: str) -> str:
-        """Begin a multipart upload and return its id."""
-        response = self._ask("CreateMultipartUpload", "begin", key, ChecksumAlgorithm="SHA256") or {}
+        """Start a multipart upload to *key*, and return its ID."""
+        response = self._ask("CreateMultipartUpload", "start the upload of", key, ChecksumAlgorithm="SHA256") or {}
         return str(response["UploadId"])
 
     def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
-        """Make a stored object, or a range of it, a part."""
+        """Copy an object of the bucket, or a range of one, into a multipart upload as a part."""
         span: dict[str, Any] = {} if source.size is None else {"CopySourceRange": _span(source.start, source.size)}
         response = self._ask(
             "UploadPartCopy",
@@ -257,13 +261,13 @@ class S3Bucket:
         return _sent(source.number, (response or {})["CopyPartResult"])
 
     def send_part(self, key: str, upload: str, number: int, body: BinaryIO | bytes, *, sha256: str) -> SentPart:
-        """Send a part."""
+        """Upload *body* as part *number* of a multipart upload. S3 checks the content against *sha256*."""
         checked = _checked(body, sha256)
         response = self._ask("UploadPart", "send a part of", key, UploadId=upload, PartNumber=number, **checked)
         return _sent(number, response or {})
 
     def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
-        """Put the object together; say whether it was, which it is not where something is at *key*."""
+        """Complete a multipart upload. Return ``False``, without overwriting, if an object already exists at *key*."""
         rows = [
             {"PartNumber": part.number, "ETag": part.etag}
             | ({"ChecksumSHA256": code_sha256(part.sha256)} if part.sha256 is not None else {})
@@ -271,9 +275,9 @@ class S3Bucket:
         ]
         response = self._ask(
             "CompleteMultipartUpload",
-            "put together",
+            "complete the upload of",
             key,
-            # Where the reply got lost, the SDK asks again, and the upload has become the object.
+            # If the reply is lost, the SDK repeats the request. By then the upload no longer exists, because the object does.
             expected=_CHANGED,
             UploadId=upload,
             MultipartUpload={"Parts": rows},
@@ -282,12 +286,12 @@ class S3Bucket:
         return response is not None
 
     def abort(self, key: str, upload: str) -> None:
-        """Give an upload up, with what was sent of it."""
-        self._ask("AbortMultipartUpload", "give up the upload of", key, expected=_MISSING, UploadId=upload)
+        """Abort a multipart upload, if it exists. S3 deletes the parts that it has received."""
+        self._ask("AbortMultipartUpload", "abort the upload of", key, expected=_MISSING, UploadId=upload)
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
-        """Yield the uploads that nobody finished of all keys that begin with *prefix*, page by page."""
-        for page in self._pages("ListMultipartUploads", "list uploads of", prefix):
+        """Yield the unfinished multipart uploads to keys that start with *prefix*, reading the listing page by page."""
+        for page in self._pages("ListMultipartUploads", "list the uploads of", prefix):
             for row in page.get("Uploads", ()):
                 yield Unfinished(key=row["Key"], id=row["UploadId"], age_seconds=_age(page, row["Initiated"]))
 
@@ -322,7 +326,7 @@ def _hexadecimal(checksum: str | None) -> str | None:
 
 
 def _age(response: dict[str, Any], since: dt.datetime) -> float:
-    """Return how long ago *since* was for the server, whatever this machine's clock says."""
+    """Return the seconds since *since*, by the server's clock if the *response* has a date, else by this machine's clock."""
     said = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     now = parsedate_to_datetime(said) if said else dt.datetime.now(tz=dt.UTC)
     return (now - since).total_seconds()

@@ -1,4 +1,4 @@
-"""Make clients: the only module that imports boto3. Credentials, endpoints and proxies are found by botocore as always."""
+"""Create AWS clients. Only this module imports boto3. botocore finds credentials, endpoints and proxies in its usual way."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ from lamina.aws.api.ssm import StoredParameters
 from lamina.core.errors import ConfigError, MissingExtraError
 
 _ATTEMPTS = 5
-"""Of each call, where the AWS configuration does not say how many."""
+"""The number of attempts for each call, unless the AWS configuration sets one."""
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _CONNECTIONS = 16
 _SESSION_NAME = "lamina"
-_BEGINNING = "begin to talk to AWS"
+_BEGINNING = "connect to AWS"
 
 
 class CallObserver(Protocol):
-    """Follows the calls to AWS."""
+    """A callback that receives every AWS API call."""
 
     def __call__(self, service: str, operation: str, /) -> None:
-        """Hear that *operation* of *service* is about to be called."""
+        """Handle the *operation* of *service* that lamina is about to call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Access:
-    """Where to work and as whom; without *role*, as whoever runs lamina."""
+    """The region to use and the role to assume. Without *role*, lamina uses the current credentials."""
 
     region: str | None = None
     role: str | None = None
-    """The ARN of a role to assume."""
+    """The ARN of the role to assume."""
     observe: CallObserver | None = None
-    """Called before each call."""
+    """A callback that runs before each AWS API call."""
 
     def connect(self) -> AwsServices:
         """
-        Return what the account offers in the region.
+        Return the AWS services of the account in the region.
 
-        Raises MissingExtraError without boto3, ConfigError where the AWS configuration is none or no region is known, and AwsError
-        where AWS takes neither the credentials nor the role.
+        Raises `MissingExtraError` if boto3 is not installed, `ConfigError` if the AWS configuration is invalid or has no region, and
+        `AwsError` if AWS rejects the credentials or the role.
         """
         try:
-            # Most of AWS's own tools know AWS_REGION; boto3 does not (botocore 1.44.5, 2026-11-23).
+            # Most AWS tools support AWS_REGION, but boto3 does not (botocore 1.44.5, 2026-11-23).
             session = _session(region_name=self.region or os.environ.get("AWS_REGION") or None)
         except ImportError as error:
-            raise MissingExtraError(extra="aws", purpose="Publishing to AWS") from error
+            raise MissingExtraError(extra="aws", purpose="access to AWS") from error
         region: str | None = session.region_name
         if region is None:
             raise ConfigError(
-                "No region is configured",
-                hint='name it: `regions = ["eu-west-1"]` in `[tool.lamina.publish]`, `--region`, or AWS_REGION',
+                "no AWS region is configured",
+                hint='set `AWS_REGION`, pass `--region`, or set `regions = ["eu-west-1"]` in `[tool.lamina.publish]`',
             )
         if self.role is not None:
             session = _session(region_name=region, **self._assume(session, self.role))
@@ -77,24 +77,24 @@ class Access:
 
 
 class AwsServices:
-    """One account in one region, behind clients that are made when they are first needed."""
+    """The AWS services of one account in one region. Each client is created when it is first used."""
 
     def __init__(self, *, session: Any, region: str, observe: CallObserver | None = None) -> None:
-        """Use the boto3 *session*."""
+        """Create clients from the boto3 *session*. Call *observe* before each AWS API call."""
         self._session = session
         self._region = region
         self._observe = observe
 
     @cached_property
     def account(self) -> Account:
-        """Who, and where."""
-        identity = self.caller("sts")("GetCallerIdentity", doing="ask AWS who we are") or {}
-        # arn:aws-cn:sts::…: "aws-cn" is what all ARNs of the account begin with.
+        """The account of the credentials, and the region. Raises `AwsError` if AWS rejects the credentials."""
+        identity = self.caller("sts")("GetCallerIdentity", doing="look up the AWS account") or {}
+        # The partition is the second field of every ARN of the account: arn:aws-cn:sts::…
         return Account(id=identity["Account"], partition=identity["Arn"].split(":")[1], region=self._region)
 
     @cached_property
     def layers(self) -> LambdaLayers:
-        """Its layers."""
+        """The account's Lambda layers in the region."""
         client = _client(self._session, "lambda", observe=self._observe)
         content = client.meta.service_model.operation_model("PublishLayerVersion").input_shape.members["Content"]
         return LambdaLayers(
@@ -109,21 +109,21 @@ class AwsServices:
 
     @cached_property
     def functions(self) -> LambdaFunctions:
-        """Its functions."""
+        """The account's Lambda functions in the region."""
         return LambdaFunctions(self.caller("lambda"))
 
     @cached_property
     def inventory(self) -> AwsInventory:
-        """Everything in it."""
+        """All layers, functions and unsettled CloudFormation stacks of the account in the region."""
         return AwsInventory(self.caller("lambda"), self.caller("cloudformation"))
 
     @cached_property
     def parameters(self) -> StoredParameters:
-        """Its parameters."""
+        """The account's Systems Manager parameters in the region."""
         return StoredParameters(self.caller("ssm"))
 
     def bucket(self, name: str) -> S3Bucket:
-        """Return one of its buckets."""
+        """Return the objects of the S3 bucket *name*, without checking that the bucket exists."""
         return S3Bucket(self._objects, name)
 
     @cached_property
@@ -131,7 +131,7 @@ class AwsServices:
         return self.caller("s3")
 
     def caller(self, service: str) -> Caller:
-        """Return the operations of *service* (botocore's name for it)."""
+        """Return a new caller for the operations of *service*, which is botocore's name of an AWS service."""
         return Caller(_client(self._session, service, observe=self._observe))
 
 
@@ -144,21 +144,23 @@ def _session(**settings: Any) -> Any:
         inner = get_session()
         if _configured_attempts(inner) is None:
             inner.set_config_variable("max_attempts", _ATTEMPTS)
-        # Descriptions of services are megabytes of JSON: all accounts and regions read them once.
+        # The service descriptions are megabytes of JSON. One shared loader reads them once for all accounts and regions.
         inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
         return boto3.Session(botocore_session=inner, **settings)
     except ProfileNotFound as error:
-        raise ConfigError("AWS_PROFILE names a profile that does not exist", hint="see: aws configure list") from error
+        raise ConfigError(
+            "the AWS profile in `AWS_PROFILE` does not exist", hint="list the profiles: `aws configure list-profiles`"
+        ) from error
     except BotoCoreError as error:
         raise failed(error, "AWS", _BEGINNING) from error
 
 
 def _configured_attempts(session: Any) -> int | None:
-    """Return how often to try, where AWS_MAX_ATTEMPTS or the profile says it."""
+    """Return the number of attempts set by AWS_MAX_ATTEMPTS or the AWS profile, or ``None`` if neither is set."""
     try:
         attempts: int | None = session.get_config_variable("max_attempts")
     except ValueError as error:
-        raise ConfigError("AWS_MAX_ATTEMPTS, or `max_attempts` of the AWS profile, is no number") from error
+        raise ConfigError("`AWS_MAX_ATTEMPTS`, or `max_attempts` in the AWS profile, is not a number") from error
     return attempts
 
 
@@ -181,15 +183,15 @@ def _client(session: Any, service: str, *, observe: CallObserver | None, attempt
         user_agent_extra=f"lamina/{__version__}",
     )
     try:
-        # Credentials and endpoints are looked for here, before anything is asked.
+        # Creating a client resolves credentials and the endpoint, before any request.
         client = session.client(service, config=config)
     except BotoCoreError as error:
         raise failed(error, service, _BEGINNING) from error
     except ValueError as error:
-        # botocore has no class of its own for it, and repeats the address, in which there may be a password.
+        # botocore raises a plain ValueError. Its message repeats the URL, which may contain a password.
         raise ConfigError(
-            "AWS_ENDPOINT_URL, or `endpoint_url` of the AWS profile, is no address",
-            hint="such as http://127.0.0.1:4566",
+            "`AWS_ENDPOINT_URL`, or `endpoint_url` in the AWS profile, is not a valid URL",
+            hint="set it to a URL such as `http://127.0.0.1:4566`",
         ) from error
     client.meta.events.register("before-parse", whole)
     if observe is not None:

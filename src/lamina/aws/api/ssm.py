@@ -1,4 +1,4 @@
-"""The parameters of Systems Manager: what lamina asks, as a protocol, and the client that answers."""
+"""Read and set Systems Manager parameters: the `Parameters` protocol, and the client that implements it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ _MISSING = frozenset({"missing"})
 
 
 class Parameters(Protocol):
-    """The parameters of Systems Manager, in one account and region."""
+    """The Systems Manager parameters of one account in one region."""
 
     def get(self, name: str) -> str | None:
-        """Return a parameter's value, or nothing where there is none."""
+        """Return the value of the parameter *name*, or ``None`` if it does not exist."""
 
     def put(self, name: str, value: str) -> None:
-        """Set a parameter, new or not."""
+        """Create the parameter *name*, or overwrite its value."""
 
 
 class StoredParameters:
-    """The parameters of one account in one region."""
+    """The `Parameters` protocol over the Systems Manager API."""
 
     def __init__(self, call: Call) -> None:
-        """Ask through *call*."""
         self._call = call
 
     def get(self, name: str) -> str | None:
-        """Return a parameter's value, or nothing where there is none."""
+        """Return the value of the parameter *name*, or ``None`` if it does not exist."""
         response = self._call("GetParameter", doing=f"read parameter `{name}`", expected=_MISSING, Name=name)
         return None if response is None else str(response["Parameter"]["Value"])
 
     def put(self, name: str, value: str) -> None:
-        """Set a parameter, new or not."""
+        """Create the parameter *name*, or overwrite its value."""
         self._call(
             "PutParameter", doing=f"set parameter `{name}`", Name=name, Value=value, Type="String", Overwrite=True
         )

@@ -1,7 +1,7 @@
 """
-Ask X-Ray and CloudWatch Logs about cold starts that real traffic had, and Lambda for functions as they are deployed.
+Read the cold starts of real traffic from X-Ray and CloudWatch Logs, and deployed functions from Lambda.
 
-Only reads, but for `DeployedFunctions.touch`.
+Everything here only reads, except `DeployedFunctions.touch` and `DeployedFunctions.invoke`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MISSING = frozenset({"missing"})
 _POLL_SECONDS = 1.0
 _ATTEMPTS = 300
-# What ends an initialisation, in either of the formats that a function's log can have.
+# Selects the log lines that report an initialisation, in text and in JSON log format.
 _QUERY = """fields @timestamp, @message, @logStream
 | filter @type = "REPORT" or type = "platform.report"
 | filter @message like /Init Duration|Restore Duration|initDurationMs|restoreDurationMs/
@@ -37,11 +37,11 @@ _STREAM_VERSION = re.compile(r"\[([^\]]+)\]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColdStart:
-    """One initialisation that X-Ray saw."""
+    """One initialisation recorded by X-Ray."""
 
     trace_id: str
     kind: str
-    """``init``, or ``restore`` from a snapshot."""
+    """``init`` for an initialisation, ``restore`` for a restore from a snapshot."""
     began: dt.datetime
     milliseconds: float
 
@@ -53,45 +53,46 @@ class LoggedLine:
     moment: dt.datetime
     message: str
     version: str | None
-    """Of the function, as the log stream's name says."""
+    """The version of the function, taken from the log stream's name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeployedFunction:
-    """A function as Lambda has it."""
+    """One version of a function that is deployed in Lambda."""
 
     name: str
     version: str
     revision: str
     layers: tuple[str, ...]
-    """ARNs of layer versions, in their order."""
+    """The ARNs of the layer versions, in the order in which Lambda extracts them."""
     log_group: str
     environment: tuple[tuple[str, str], ...] | None
-    """``None`` where Lambda does not let us read it."""
+    """The environment variables; ``None`` if Lambda denied access to them."""
 
     def __repr__(self) -> str:
-        """Leave the environment out, which holds secrets."""
+        """Omit the environment, because it may contain secrets."""
         return f"Deployed({self.name!r}, {self.version!r})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Invoked:
-    """One invocation, with the end of its log."""
+    """The result of one invocation."""
 
     log: str
+    """The end of the invocation's log."""
     error: str | None
-    """``Handled`` or ``Unhandled``, where the function failed."""
+    """``Handled`` or ``Unhandled`` if the function failed, else ``None``."""
 
 
 class XRay:
-    """The traces of one account in one region."""
+    """The X-Ray traces of one account in one region."""
 
     def __init__(self, call: Call) -> None:
-        """Ask through *call*, of ``xray``."""
+        """Send requests through *call*, which must be for the service ``xray``."""
         self._call = call
 
     def cold_starts(self, function: str, begin: dt.datetime, end: dt.datetime) -> tuple[ColdStart, ...]:
-        """Return the cold starts of *function* among the sampled traces between *begin* and *end*, by time."""
+        """Return the cold starts of *function* in the sampled traces between *begin* and *end*, sorted by time."""
         ids = sorted({each for first, last in _windows(begin, end) for each in self._ids(function, first, last)})
         size = int(_limit("traces_in_a_batch"))
         batches = (ids[position : position + size] for position in range(0, len(ids), size))
@@ -116,7 +117,7 @@ def cold_starts(trace_id: str, documents: Sequence[str], function: str) -> tuple
     """
     Return the cold starts of *function* in the segment *documents* (JSON) of one trace.
 
-    Raises AwsError if a document is not a segment.
+    Raises `AwsError` if a document is not a valid X-Ray segment.
     """
     kinds = {name: row["kind"] for row in _facts()["subsegment"] for name in row["names"]}
     found: list[ColdStart] = []
@@ -133,27 +134,27 @@ def cold_starts(trace_id: str, documents: Sequence[str], function: str) -> tuple
                     milliseconds=(part["end_time"] - part["start_time"]) * 1000,
                 )
                 for part in segment.get("subsegments", ())
-                # One that is still going on has no end.
+                # A subsegment that is still in progress has no end time.
                 if part["name"] in kinds and "end_time" in part
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AwsError(f"X-Ray's trace `{trace_id}` cannot be read: it holds no segment document") from error
+            raise AwsError(f"X-Ray trace `{trace_id}` contains an invalid segment document") from error
     return tuple(found)
 
 
 class Logs:
-    """The logs of one account in one region."""
+    """The CloudWatch logs of one account in one region."""
 
     def __init__(self, call: Call, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Ask through *call*, of ``logs``; wait for answers with *sleep*."""
+        """Send requests through *call*, which must be for the service ``logs``. Wait for query results with *sleep*."""
         self._call = call
         self._sleep = sleep
 
     def cold_starts(self, group: str, begin: dt.datetime, end: dt.datetime) -> tuple[LoggedLine, ...]:
         """
-        Return the lines that report cold starts in the log *group* between *begin* and *end*; none where there is no such group.
+        Return the lines of the log *group* that report cold starts between *begin* and *end*.
 
-        Raises AwsError if the query fails or does not end.
+        Return no lines if the group does not exist. Raises `AwsError` if the query fails or does not finish.
         """
         doing = f"query the logs in `{group}`"
         started = self._call(
@@ -174,9 +175,9 @@ class Logs:
             if status == "Complete":
                 return tuple(_logged({cell["field"]: cell["value"] for cell in row}) for row in answer["results"])
             if status not in {"Scheduled", "Running"}:
-                raise AwsError(f"Cannot {doing}: the query ended as `{status}`", hint="try a shorter time")
+                raise AwsError(f"cannot {doing}: the query ended with status `{status}`", hint="query a shorter period")
             self._sleep(_POLL_SECONDS)
-        raise AwsError(f"Cannot {doing}: the query does not end", hint="try a shorter time")
+        raise AwsError(f"cannot {doing}: the query did not finish in time", hint="query a shorter period")
 
 
 def _logged(row: Mapping[str, str]) -> LoggedLine:
@@ -189,15 +190,15 @@ def _logged(row: Mapping[str, str]) -> LoggedLine:
 
 
 class DeployedFunctions:
-    """The functions of one account in one region, as far as cold starts are concerned."""
+    """The operations on Lambda functions that measuring cold starts needs, in one account and region."""
 
     def __init__(self, call: Call, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Ask through *call*, of ``lambda``; wait for changes with *sleep*."""
+        """Send requests through *call*, which must be for the service ``lambda``. Wait for updates with *sleep*."""
         self._call = call
         self._sleep = sleep
 
     def get(self, name: str, version: str | None = None) -> DeployedFunction | None:
-        """Return the function *name*, at *version* or as it is now; nothing where there is none."""
+        """Return *version* of the function *name*, ``$LATEST`` by default, or ``None`` if it does not exist."""
         qualifier = {"Qualifier": version} if version is not None else {}
         doing = f"read function `{name}`"
         row = self._call("GetFunctionConfiguration", doing=doing, expected=_MISSING, FunctionName=name, **qualifier)
@@ -214,7 +215,7 @@ class DeployedFunctions:
         )
 
     def aliases(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Return the aliases of the function *name*, each with all versions that it sends traffic to."""
+        """Return each alias of the function *name* with all versions that receive its traffic."""
         found: list[tuple[str, tuple[str, ...]]] = []
         for page in pages(self._call, "ListAliases", doing=f"list the aliases of `{name}`", FunctionName=name):
             for row in page.get("Aliases", ()):
@@ -224,9 +225,10 @@ class DeployedFunctions:
 
     def touch(self, name: str, environment: Mapping[str, str], revision: str) -> str:
         """
-        Give the function's unpublished version *environment*, wait until that holds, and return its new revision.
+        Replace the environment variables of the function's unpublished version, and return its new revision ID.
 
-        Raises AwsError if it is not at *revision* any more, because somebody else has changed it.
+        Wait until Lambda has applied the update. Raises `AwsError` if the function is no longer at *revision*, because someone else
+        changed it, and if the update fails or does not finish.
         """
         self._call(
             "UpdateFunctionConfiguration",
@@ -242,13 +244,13 @@ class DeployedFunctions:
                 return str(row["RevisionId"])
             if status == "Failed":
                 raise AwsError(
-                    f"The update of `{name}` failed: {row.get('LastUpdateStatusReason', 'no reason is given')}"
+                    f"updating function `{name}` failed: {row.get('LastUpdateStatusReason', 'Lambda gave no reason')}"
                 )
             self._sleep(_POLL_SECONDS)
-        raise AwsError(f"The update of `{name}` does not end")
+        raise AwsError(f"the update of function `{name}` did not finish in time")
 
     def invoke(self, name: str, payload: bytes) -> Invoked:
-        """Send the event *payload* to the function's unpublished version, and return the end of its log."""
+        """Invoke the function's unpublished version with the event *payload*, and return its error and the end of its log."""
         qualified: dict[str, Any] = {"FunctionName": name, "Qualifier": "$LATEST"}
         response = self._call("Invoke", doing=f"invoke `{name}`", LogType="Tail", Payload=payload, **qualified) or {}
         log = base64.b64decode(response.get("LogResult", "")).decode(errors="replace")

@@ -1,1 +1,1 @@
-"""Where lamina works in AWS: an account in a region, its bucket, and what everything is called there."""
+"""Destinations in AWS: an account in a region, its bucket, and the names and keys that lamina uses there."""

@@ -1,7 +1,7 @@
 """
-One bucket as lamina uses it: its objects, and the keys that lamina gives them.
+Access the S3 bucket of a destination: its objects, and lamina's keys for them.
 
-What several modules ask of S3 is here: ranges, objects that are written once, and objects that S3 composes.
+`Bucket` has the operations that several modules share: read ranges, write an object once, and compose an object of parts.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _RANGE_BYTES = 8 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bucket:
-    """The objects of a bucket, and the keys below lamina's prefix in it."""
+    """The objects of a bucket, and lamina's keys below its prefix in that bucket."""
 
     objects: Objects
     keys: Keys
 
     @property
     def name(self) -> str:
-        """The bucket's."""
+        """The bucket's name."""
         return self.objects.bucket
 
     def url(self, key: str) -> str:
-        """Return the address of the object at *key*."""
+        """Return the ``s3://`` URL of the object at *key*."""
         return f"s3://{self.name}/{key}"
 
     def read(self, key: str, start: int, size: int) -> Iterator[bytes]:
-        """Yield *size* bytes of an object from *start* on, in pieces; end early where the object has fewer."""
+        """Yield *size* bytes of an object in pieces, beginning at *start*. Stop early if the object is too short."""
         for first in range(start, start + size, _RANGE_BYTES):
             content = self.objects.get_range(key, first, min(_RANGE_BYTES, start + size - first))
             if content is None:
@@ -47,16 +47,16 @@ class Bucket:
             yield content
 
     def has(self, key: str, sha256: str) -> bool:
-        """Return whether there is an object at *key* of which S3 reports this *sha256*."""
+        """Return whether an object exists at *key* and S3 reports this *sha256* for it."""
         stored = self.objects.head(key)
         return stored is not None and stored.sha256 == sha256
 
     def write(self, key: str, body: BinaryIO, *, sha256: str, keep: Callable[[], bool] | None = None) -> bool:
         """
-        Store *body* at *key*, and return whether it was sent.
+        Store *body* at *key*, and return whether it was uploaded.
 
-        What is at *key* already stays if it has the same *sha256*, or if *keep* says so: another publisher was faster. Anything else is
-        damaged, and replaced.
+        Keep an existing object if it has the same *sha256*, or if *keep* is given and returns true: another publisher was faster.
+        Any other existing object is damaged, and is replaced.
         """
         if self.objects.put(key, body, sha256=sha256):
             return True
@@ -67,9 +67,9 @@ class Bucket:
 
     def compose(self, key: str, send: Callable[[str], list[SentPart]]) -> None:
         """
-        Have S3 compose the object at *key* of the parts that *send* returns, given the id of the upload.
+        Compose the object at *key* with a multipart upload. *send* receives the upload ID, and returns the parts.
 
-        An upload that fails is aborted. Raises AwsError and its kinds.
+        Abort the upload if *send* or its completion fails. Raises `AwsError`.
         """
         upload = self.objects.begin(key)
         completed = False
@@ -78,6 +78,6 @@ class Bucket:
             completed = True
         finally:
             if not completed:
-                # The first failure is the one to report; `lamina prune` finds an upload that is left.
+                # Report the first failure, not one of the cleanup. `lamina prune` deletes an upload that remains.
                 with suppress(AwsError):
                     self.objects.abort(key, upload)

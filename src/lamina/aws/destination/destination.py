@@ -1,4 +1,4 @@
-"""One account in one region, and the bucket for it, and how to work at several of them at once."""
+"""A destination is one account in one region, with its bucket. Run work at several destinations in parallel."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ _Result = TypeVar("_Result")
 
 
 class Cancellation:
-    """A request to stop, which threads ask about between two steps, so that they end with whole things."""
+    """A cancellation flag. Threads check it between two steps, so that cancelling never leaves a step half done."""
 
     def __init__(self) -> None:
-        """Start without a request."""
         self._requested = Event()
 
     def request(self) -> None:
-        """Make every later `check` raise."""
+        """Cancel: every later call of `check` raises `StoppedError`."""
         self._requested.set()
 
     def check(self) -> None:
-        """Raise StoppedError if a stop was requested."""
+        """Raise `StoppedError` if cancellation was requested."""
         if self._requested.is_set():
-            raise StoppedError("Interrupted")
+            raise StoppedError("interrupted")
 
 
 class Destination:
-    """One account in one region, and the bucket for it."""
+    """One account in one region, with its bucket."""
 
     def __init__(self, services: Services, *, bucket: str | None, prefix: str) -> None:
-        """Name the bucket by the template *bucket*."""
+        """Use the bucket that the template *bucket* names, if any, with lamina's keys below *prefix*."""
         self.services = services
         self.stop = Cancellation()
         self._template = bucket
@@ -51,9 +50,9 @@ class Destination:
     @cached_property
     def bucket(self) -> Bucket | None:
         """
-        The bucket, if one is configured.
+        The destination's bucket, or ``None`` if no bucket is configured.
 
-        Raises MissingBucketError, and WrongRegionError for one whose objects Lambda would not take.
+        Raises `MissingBucketError` if the bucket does not exist, and `WrongRegionError` if it is not in the destination's region.
         """
         if self._template is None:
             return None
@@ -62,9 +61,8 @@ class Destination:
         region = objects.region()
         if region is not None and region != account.region:
             raise WrongRegionError(
-                f"Bucket `{objects.bucket}` is in {region}, and the layer is to be in {account.region}",
-                hint="Lambda takes code from buckets of its own region; name one for each: "
-                'bucket = "…-{region}" in `[tool.lamina.publish]`',
+                f"bucket `{objects.bucket}` is in {region}, but Lambda in {account.region} reads only buckets in its own region",
+                hint='use one bucket for each region: set `bucket = "…-{region}"` in `[tool.lamina.publish]`',
             )
         return Bucket(objects=objects, keys=Keys(self._prefix))
 
@@ -73,10 +71,10 @@ def everywhere(
     work: Callable[[Destination], _Result], destinations: Iterable[Destination]
 ) -> dict[Destination, _Result]:
     """
-    Do *work* at all *destinations* at once and to the end, whatever happens at one of them; return the result of each.
+    Run *work* at all *destinations* in parallel, and return each result. A failure at one destination does not stop the others.
 
-    Raises the only failure, or AwsError naming all of them. When interrupted it stops all destinations, and waits for that: their own
-    errors say more than that the run was interrupted.
+    Raises a single failure unchanged, and `AwsError` listing all failures if there are several. A keyboard interrupt cancels all
+    destinations and waits for them. Their own errors, if any, are then raised in its place, because they are more specific.
     """
     distinct = list(dict.fromkeys(destinations))
     pool = ThreadPoolExecutor(max(1, len(distinct)), "lamina-place")
@@ -99,7 +97,7 @@ def everywhere(
 def collect(
     work: Callable[[Destination], Iterable[_Result]], destinations: Iterable[Destination]
 ) -> tuple[_Result, ...]:
-    """Return all results of *work* at *destinations*, of which each counts once, in their order; raises as `everywhere` does."""
+    """Return the concatenated results of *work*, run once at each distinct destination. Raises the same errors as `everywhere`."""
     return tuple(chain.from_iterable(everywhere(work, destinations).values()))
 
 
@@ -109,6 +107,6 @@ def _raise_failures(futures: Mapping[Destination, Future[_Result]]) -> None:
     if len(failures) > 1 and len(ours) == len(failures):
         kind = StoppedError if all(isinstance(error, StoppedError) for error in ours) else AwsError
         lines = [f"{each.services.account}: {error}" for each, error in failures]
-        raise kind("\n  ".join((f"{len(failures)} of {len(futures)} places failed", *lines)), hint=ours[0].hint)
+        raise kind("\n  ".join((f"{len(failures)} of {len(futures)} destinations failed", *lines)), hint=ours[0].hint)
     for _, error in failures:
         raise error

@@ -1,4 +1,4 @@
-"""What things are called in AWS: layers, descriptions, keys, parameters. Pure."""
+"""Build the names of layers, descriptions of layer versions, and bucket keys. This module calls no AWS API."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
 
 def describe(digest: str, platform: str, distributions: Sequence[Distribution]) -> str:
     """
-    Return the description of a version: the digest for lamina, and after it what people want to know.
+    Return the description of a layer version: the digest for lamina, then the platform and the distributions for people.
 
-    It is as long as Lambda allows at most; names that have no room are counted.
+    The result never exceeds Lambda's length limit. Distributions that do not fit are counted, as in "and 12 more".
     """
     start = f"{_MARK}{digest} {platform}"
     room = quotas().layer_description_characters - len(start)
@@ -45,18 +45,18 @@ def _listed(names: Sequence[str], room: int) -> str:
 
 
 def digest_in(description: str) -> str | None:
-    """Return the digest that `describe` wrote into *description*, or ``None`` for what others published."""
+    """Return the digest in a *description* written by `describe`, or ``None`` if lamina did not write the description."""
     found = _DESCRIPTION.match(description)
     return found[1] if found else None
 
 
 def plain_runtime(target: Target) -> str:
-    """Return the runtime as a part of names: Lambda takes no dots in them."""
+    """Return the runtime without dots, for use in layer names: Lambda does not allow dots there."""
     return target.runtime.replace(".", "")
 
 
 def layer_name(template: str, *, service: str, layer: str, target: Target) -> str:
-    """Return what *layer* of *service* is called in Lambda."""
+    """Return the name in Lambda of *layer* of *service*, by filling the placeholders of *template*."""
     replacements = {
         "service": service,
         "layer": layer,
@@ -69,68 +69,68 @@ def layer_name(template: str, *, service: str, layer: str, target: Target) -> st
 
 
 def placeholders(template: str) -> tuple[str, ...]:
-    """Return the names in braces that *template* has."""
+    """Return the names of the placeholders in *template*, such as ``region`` for ``{region}``."""
     return tuple(_PLACEHOLDER.findall(template))
 
 
 def fill(template: str, account: Account, **names: str) -> str:
-    """Return *template* with ``{account}``, ``{region}``, ``{partition}`` and *names* replaced."""
+    """Replace the placeholders ``{account}``, ``{region}``, ``{partition}`` and *names* in *template*."""
     known = {"account": account.id, "region": account.region, "partition": account.partition} | names
     return _PLACEHOLDER.sub(lambda found: known[found[1]], template)
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Where in the bucket things are, below one prefix."""
+    """The keys of lamina's objects in a bucket. All of them start with one prefix."""
 
     prefix: str
-    """What all of them begin with: empty, or ending with a slash."""
+    """The prefix of all keys: empty, or a string that ends with a slash."""
 
     def is_ours(self, key: str) -> bool:
-        """Return whether *key* is one that lamina writes."""
+        """Return whether *key* has the form of a key that lamina writes."""
         rest = key.removeprefix(self.prefix)
         return key.startswith(self.prefix) and _OWN_KEY.fullmatch(rest) is not None
 
     def is_layer(self, key: str) -> bool:
-        """Return whether *key* is that of a whole layer, or of a function's package."""
+        """Return whether *key* is the key of a layer or of a function package."""
         return self.is_ours(key) and key.endswith(".zip")
 
     def is_part(self, key: str) -> bool:
-        """Return whether *key* is that of a part."""
+        """Return whether *key* is the key of a part."""
         return self.is_ours(key) and key.startswith(f"{self.prefix}parts/")
 
     def part(self, sha256: str) -> str:
-        """Of a part: named by its content, so that it is uploaded once, whatever layer it is in."""
+        """Return the key of the part with this *sha256*. Layers that share the part share the object."""
         return f"{self.prefix}parts/{sha256}"
 
     def intermediate(self, name: str) -> str:
-        """Of what a part copy makes on the way to a part, and deletes then: *name* is random."""
+        """Return the key of a temporary object that copying a part creates and deletes. *name* is random."""
         return f"{self.prefix}grafts/{name}"
 
     def is_directory(self, key: str) -> bool:
-        """Return whether *key* is that of something in the remote index."""
+        """Return whether *key* is the key of an entry of the remote index."""
         return self.is_ours(key) and key.startswith(f"{self.prefix}directories/")
 
     def below(self, key: str) -> str:
-        """Return the whole key of what has *key* below the prefix."""
+        """Return the full key for *key*, which is relative to the prefix."""
         return f"{self.prefix}{key}"
 
     def directory(self, name: str) -> str:
-        """Of something in the remote index: what has to be known of a segment, or of wheels, to do without them."""
+        """Return the key of the remote index's entry *name*: metadata of a segment or of wheels, used instead of downloading them."""
         return f"{self.prefix}directories/{name}"
 
     def layer(self, digest: str) -> str:
-        """Of a whole layer."""
+        """Return the key of the zip of the layer with this *digest*."""
         return f"{self.prefix}layers/{digest}.zip"
 
     def record(self, digest: str) -> str:
-        """Of what is known about a layer."""
+        """Return the key of the record of the layer with this *digest*."""
         return f"{self.prefix}layers/{digest}.json"
 
     def package(self, sha256: str) -> str:
-        """Of a function's package that is too large for a call."""
+        """Return the key of the function package with this *sha256*, for packages that do not fit in an API call."""
         return f"{self.prefix}functions/{sha256}.zip"
 
     def lease(self, account: Account, name: str, digest: str) -> str:
-        """Of the lease of whoever is publishing."""
+        """Return the key of the lease that a publisher of the layer *name* with this *digest* holds in *account*."""
         return f"{self.prefix}claims/{account.id}/{account.region}/{name}/{digest}"

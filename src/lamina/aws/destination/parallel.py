@@ -1,4 +1,4 @@
-"""Call AWS for several items at once, and begin no further item after a failure."""
+"""Call AWS for several items in parallel, and start no further item after a failure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _Result = TypeVar("_Result")
 
 def in_parallel(work: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int = 8) -> list[_Result]:
     """
-    Return the results of *work* on *items*, in their order, from that many *workers*.
+    Run *work* on all *items* in *workers* threads, and return the results in the order of *items*.
 
-    After a failure no further item is begun. When those that were begun have ended, the first failure in the order of *items* is raised.
+    After a failure, start no further item, wait for the running ones, and raise the first failure in the order of *items*.
     """
     failed = Event()
 
     def begin(item: _Item) -> _Result:
-        # A worker takes its next item before the thread that waits for the results could cancel that.
+        # A worker may start its next item before the main thread can cancel it.
         if failed.is_set():
             raise CancelledError
         try:
@@ -33,7 +33,7 @@ def in_parallel(work: Callable[[_Item], _Result], items: Iterable[_Item], *, wor
 
     pool = ThreadPoolExecutor(workers, "lamina-aws")
     try:
-        # Items are begun in order, so those that were not begun come after the failure.
+        # Items are started in order, so every item that was not started comes after the failed one.
         return list(pool.map(begin, items))
     finally:
         pool.shutdown(cancel_futures=True)

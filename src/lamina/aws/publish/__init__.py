@@ -1,1 +1,1 @@
-"""Publish layers: plan from what AWS has, then apply."""
+"""Publish layers: plan from the current state in AWS, then apply."""

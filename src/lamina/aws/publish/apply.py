@@ -1,8 +1,8 @@
 """
-Carry out a plan. Whatever is interrupted here leaves whole things only, and running again goes on from them.
+Apply a publication plan. An interruption leaves only complete objects and versions, and running again continues from them.
 
-A layer becomes one version, however many publish it at the same time: with a bucket one of them holds a lease and the others
-find what it published; and each of them looks again after publishing, and deletes what came second.
+Concurrent publishers of the same layer create only one version. With a bucket, one publisher holds a lease, and the others use the
+version that it publishes. After publishing, each publisher also lists the versions again and deletes any newer duplicate.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _LEASES = Leases()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """A layer version that is the desired layer."""
+    """The result of a step: the layer version that has the desired content."""
 
     step: LayerStep
     version: PublishedVersion
     new: bool = False
-    """Whether it was published now, by us."""
+    """Whether this run published the version."""
     sent_bytes: int = 0
 
     @property
     def account(self) -> Account:
-        """Where it is."""
+        """The account and region of the layer version."""
         return self.step.destination.services.account
 
 
@@ -53,14 +53,14 @@ def apply(
     steps: Sequence[LayerStep], *, reporter: Reporter = SILENT, leases: Leases = _LEASES
 ) -> tuple[Published, ...]:
     """
-    Carry out *steps*, which are as `survey` returns them, and return the versions in the same order.
+    Run *steps*, the result of `survey`, and return the layer versions in the same order.
 
-    All destinations work at the same time, on one layer after the other. Raises AwsError and its kinds; what was done by then stays,
-    and is found by the next plan.
+    Destinations run in parallel, each of them one layer after another. Raises `AwsError`. Steps that were completed before the error
+    are not undone; the next plan finds their results.
     """
     bytes_to_send = sum(step.action.upload_bytes for step in steps if isinstance(step.action, PublishLayer))
     if bytes_to_send:
-        reporter.stage("Uploading", total=bytes_to_send, unit="bytes")
+        reporter.stage("uploading", total=bytes_to_send, unit="bytes")
 
     def apply_steps(destination: Destination) -> list[Published]:
         return [_apply(step, reporter, leases) for step in steps if step.destination is destination]
@@ -96,13 +96,13 @@ def _publish(step: LayerStep, action: PublishLayer, reporter: Reporter, leases: 
 def _publish_from_bucket(
     step: LayerStep, bucket: Bucket, plan: UploadPlan, reporter: Reporter, leases: Leases
 ) -> Published:
-    """Put the layer together in *bucket*, and publish it from there."""
+    """Compose the layer in *bucket*, and publish it from there."""
     job, desired, destination = step.job, step.desired, step.destination
     sent = upload.send(job, bucket, plan, reporter=reporter, stop=destination.stop)
     key = bucket.keys.lease(destination.services.account, desired.name, desired.layer.digest)
-    waiting = f"another publisher is at work on layer `{desired.name}`: waiting for it"
+    waiting = f"waiting for another publisher of layer `{desired.name}`"
     with leases.hold(bucket, key, waiting=waiting, reporter=reporter, stop=destination.stop):
-        # It may have been published while the parts were on their way.
+        # Another publisher may have published the layer while the parts were uploaded.
         found = idempotent.same_versions(step, desired.layer.code_sha256)
         if found:
             return Published(step=step, version=found[0], sent_bytes=sent)

@@ -1,4 +1,4 @@
-"""See whether a bucket may keep layers for Lambda, and word the policy that makes it so (`storage = "reference"`)."""
+"""Check whether Lambda can read layers directly from a bucket (``storage = "reference"``), and write the bucket policy for it."""
 
 from __future__ import annotations
 
@@ -21,31 +21,32 @@ _ACTIONS = ("s3:GetObject", "s3:GetObjectVersion")
 
 def check(bucket: Bucket, *, account: Account) -> None:
     """
-    Raise PublishError, with everything that is missing, unless Lambda may read layers in *bucket* as long as they live.
+    Check that *bucket* is versioned and that its policy allows Lambda to read layers.
 
-    Conditions of the bucket's policy are not evaluated.
+    Raises `PublishError` listing everything that is missing. Conditions in the bucket policy are not evaluated.
     """
     state, name, prefix = bucket.objects.state(), bucket.name, bucket.keys.prefix
     missing: list[str] = []
     hints: list[str] = []
     if not state.versioned:
-        missing.append("has no versioning")
+        missing.append("versioning is not enabled")
         hints.append(
-            f"aws s3api put-bucket-versioning --bucket {name} --versioning-configuration Status=Enabled",
+            "enable versioning: "
+            f"`aws s3api put-bucket-versioning --bucket {name} --versioning-configuration Status=Enabled`",
         )
     resource = f"arn:{account.partition}:s3:::{name}/{prefix}layers/x.zip"
     allowed = [action for action in _ACTIONS if _allows(state.policy, action, resource)]
     if lacking := [action for action in _ACTIONS if action not in allowed]:
-        missing.append(f"does not let Lambda {' and '.join(f'`{action}`' for action in lacking)}")
-        hints.append(f"add this to the bucket's policy:\n{ready_policy(bucket=name, prefix=prefix, account=account)}")
+        missing.append(f"its policy does not allow Lambda {' and '.join(f'`{action}`' for action in lacking)}")
+        hints.append(f"add this to the bucket policy:\n{ready_policy(bucket=name, prefix=prefix, account=account)}")
     if missing:
         raise PublishError(
-            f"Bucket `{name}` cannot keep layers for Lambda: it {' and '.join(missing)}", hint="\n".join(hints)
+            f"Lambda cannot read layers from bucket `{name}`: {' and '.join(missing)}", hint="\n".join(hints)
         )
 
 
 def ready_policy(*, bucket: str, prefix: str, account: Account) -> str:
-    """Return a bucket policy that lets Lambda read the layers of *account*, and nobody else's functions."""
+    """Return a bucket policy that allows Lambda to read layers from *bucket*, only on behalf of *account* in its region."""
     statement = {
         "Sid": "LambdaReadsLayers",
         "Effect": "Allow",

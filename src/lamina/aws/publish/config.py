@@ -1,4 +1,4 @@
-"""Read ``[tool.lamina.publish]``: where layers go, what they are called, and who may use them."""
+"""Read ``[tool.lamina.publish]``: the destinations of layers, their names, and the accounts that may use them."""
 
 from __future__ import annotations
 
@@ -26,41 +26,44 @@ _PLACES = ("account", "region", "partition")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishConfig:
-    """The configuration of publishing; every name in it has the form that AWS asks for."""
+    """The publishing configuration. Every name in it has the format that AWS requires."""
 
     bucket: str | None = None
-    """May have ``{account}``, ``{region}`` and ``{partition}``. Without one, layers travel in the call itself."""
+    """The template of the bucket's name, with ``{account}``, ``{region}`` and ``{partition}``. Without a bucket, API calls carry the zips."""
     prefix: str = "lamina/"
-    """Of every key in the bucket; empty, or ending with a slash."""
+    """The prefix of every key in the bucket: empty, or a string that ends with a slash."""
     regions: tuple[str, ...] = ()
-    """None: the region that the AWS configuration names."""
+    """The regions to publish in; empty means the region of the AWS configuration."""
     roles: tuple[str, ...] = ()
-    """ARNs of roles to assume, one for each account. None: whoever runs lamina."""
+    """The ARNs of the roles to assume, one for each account; empty means the current credentials."""
     share_with: tuple[Grant, ...] = ()
     storage: Storage = Storage.COPY
     ssm_prefix: str | None = None
-    """Below it, each layer's ARN is kept in a parameter of the layer's name."""
+    """The path of Systems Manager parameters below which each layer's ARN is stored, under the layer's name."""
     layer_name: str = "{service}-{layer}"
     license: str | None = None
     fetches: bool = False
-    """Whether all wheels are fetched and everything is built, also where what the bucket has would do."""
+    """Whether to download all wheels and build in full, even if the bucket's data is sufficient (``missing-wheels = "fetch"``)."""
 
     def at(self, regions: Collection[str]) -> PublishConfig:
-        """Return the configuration for *regions* instead of its own, if there are any; raises ConfigError for what is none."""
+        """Return the configuration with *regions* in place of its own, unless *regions* is empty. Raises `ConfigError` if one is invalid."""
         if wrong := [f"`{each}`" for each in regions if not fits("region", each)]:
-            raise ConfigError(f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} no region's name")
+            names = "is not a valid region name" if len(wrong) == 1 else "are not valid region names"
+            raise ConfigError(f"{' and '.join(wrong)} {names}")
         return replace(self, regions=tuple(dict.fromkeys(regions))) if regions else self
 
 
 def load(project: Path) -> PublishConfig:
-    """Return the publishing configuration of *project*; raises InvalidConfigError with every mistake in it."""
+    """Return the publishing configuration of *project*. Raises `InvalidConfigError` listing every mistake in it."""
     mistakes: list[tuple[str, str]] = []
     file, table = config.section(project, "publish", mistakes)
     found = PublishConfig(
         bucket=_bucket(table),
         prefix=_prefix(table),
-        regions=_all_fit(table, "regions", ("region",), "no region's name"),
-        roles=_all_fit(table, "roles", ("role",), "no role's ARN, such as arn:aws:iam::123456789012:role/publisher"),
+        regions=_all_fit(table, "regions", ("region",), "not a valid region name"),
+        roles=_all_fit(
+            table, "roles", ("role",), "not the ARN of a role, such as `arn:aws:iam::123456789012:role/publisher`"
+        ),
         share_with=_share_with(table),
         storage=Storage(_one_of(table, "storage", [each.value for each in Storage])),
         ssm_prefix=_ssm_prefix(table),
@@ -69,7 +72,7 @@ def load(project: Path) -> PublishConfig:
         fetches=_one_of(table, "missing-wheels", ("bucket", "fetch")) == "fetch",
     )
     if found.storage is Storage.REFERENCE and found.bucket is None and "bucket" not in table:
-        table.complain("storage", '`"reference"` needs a `bucket`')
+        table.complain("storage", '`"reference"` requires `bucket`')
     table.done()
     if mistakes:
         raise InvalidConfigError(file=file, mistakes=mistakes)
@@ -77,7 +80,7 @@ def load(project: Path) -> PublishConfig:
 
 
 def template(table: Table, name: str, known: Collection[str]) -> str | None:
-    """Return the string *name* of *table*, whose placeholders are all *known*; complain about others, and about lone braces."""
+    """Return the template *name* of *table*, or ``None``. Report placeholders that are not *known*, and unmatched braces."""
     value = table.string(name)
     if value is None:
         return None
@@ -85,7 +88,7 @@ def template(table: Table, name: str, known: Collection[str]) -> str | None:
     for each in wrong:
         table.complain(name, f"unknown placeholder `{{{each}}}`{did_you_mean(each, known)}")
     if not wrong and ("{" in (rest := _plain(value, known)) or "}" in rest):
-        table.complain(name, f"`{value}` has a brace that belongs to no placeholder")
+        table.complain(name, f"`{value}` has a brace that is not part of a placeholder")
     return None if wrong else value
 
 
@@ -99,10 +102,10 @@ def _bucket(table: Table) -> str | None:
     value = template(table, "bucket", _PLACES)
     if value is None:
         return None
-    # What the placeholders become has letters and digits only, and at least two of them.
+    # The values of the placeholders start and end with a letter or digit, so an example is enough to check the name.
     example = value.replace("{account}", "123456789012").replace("{region}", "eu-west-1").replace("{partition}", "aws")
     if not fits("bucket", example):
-        table.complain("bucket", f"`{value}` is no bucket's name")
+        table.complain("bucket", f"`{value}` is not a valid bucket name")
         return None
     return value
 
@@ -124,17 +127,18 @@ def _all_fit(table: Table, name: str, kinds: Sequence[str], fact: str) -> tuple[
 
 
 def _share_with(table: Table) -> tuple[Grant, ...]:
-    fact = "neither an account's number nor an organisation's id"
+    fact = "neither an account ID nor an organisation ID"
     values = _all_fit(table, "share-with", ("account", "organisation"), fact)
     return tuple(Grant(principal=value) for value in values)
 
 
 def _one_of(table: Table, name: str, known: Sequence[str]) -> str:
-    """Return one of the *known* values, the first where none is configured."""
+    """Return the configured value if it is one of *known*, else the first of *known*. Report an unknown value."""
     value = table.string(name)
     if value is None or value in known:
         return value or known[0]
-    table.complain(name, f"no {name} `{value}`{did_you_mean(value, known)}; one of {', '.join(known)}")
+    choices = ", ".join(f"`{each}`" for each in known)
+    table.complain(name, f"unknown value `{value}`{did_you_mean(value, known)}; valid values: {choices}")
     return known[0]
 
 
@@ -146,7 +150,7 @@ def _ssm_prefix(table: Table) -> str | None:
     if not value.startswith("/") or not fits(
         "parameter", _plain(value, ("service", *_PLACES)).replace("//", "/x/") + "x"
     ):
-        table.complain("ssm-prefix", f"`{value}` is no path of parameters, such as /layers")
+        table.complain("ssm-prefix", f"`{value}` is not a valid parameter path, such as `/layers`")
         return None
     return value
 
@@ -155,5 +159,5 @@ def _license(table: Table) -> str | None:
     value = table.string("license")
     most = quotas().layer_license_characters
     if value is not None and len(value) > most:
-        table.complain("license", f"{len(value)} characters, and Lambda takes {most}")
+        table.complain("license", f"{len(value)} characters exceed Lambda's limit of {most}")
     return value

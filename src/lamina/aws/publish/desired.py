@@ -1,4 +1,4 @@
-"""Decide what every layer of a build is to be in AWS, and refuse what AWS would: before the first call. Pure."""
+"""Determine the desired state in AWS of each layer of a build, and reject what AWS would reject. This module calls no AWS API."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DesiredLayer:
-    """One layer as it is to be in AWS, wherever that is."""
+    """The desired state of one layer in AWS, the same for all accounts and regions."""
 
     service: str
     layer: Layer
     name: str
-    """In Lambda."""
+    """The layer's name in Lambda."""
     label: str
-    """The layer's own name; with that of its target, where the service has several."""
+    """The layer's name in the project, followed by its target if the service has several targets."""
     runtime: str
     architectures: tuple[str, ...]
-    """All that the runtime has, for a layer without native code."""
+    """The compatible architectures: all that the runtime supports if the layer has no native code, else the target's."""
     description: str
     layout: PartLayout
     config: PublishConfig
 
     @property
     def platform(self) -> str:
-        """What it runs on, in words."""
+        """The layer's runtime and architectures as text, such as ``python3.13 on arm64``."""
         return f"{self.runtime} on {' and '.join(self.architectures)}"
 
 
@@ -47,17 +47,16 @@ def desired_layers(
     builds: Sequence[Build], config: PublishConfig, names: Collection[str] = ()
 ) -> tuple[DesiredLayer, ...]:
     """
-    Return the desired state of the layers of *builds*, one for each target of the service, or those of *names* only.
+    Return the desired state of the layers of *builds*, which are one build for each target of the service.
 
-    A layer that is the same one on several targets is there once.
-
-    Raises ConfigError for a layer that the service does not have, and PublishError with everything that AWS would refuse.
+    With *names*, return only the layers with these names. A layer that is identical on several targets is returned once.
+    Raises `ConfigError` if the service has no layer of one of these *names*, and `PublishError` listing everything that AWS would reject.
     """
     known = list(dict.fromkeys(layer.name for build in builds for layer in build.layers))
     if unknown := [f"`{name}`{did_you_mean(name, known)}" for name in names if name not in known]:
         raise ConfigError(
-            f"The service has no layer {', '.join(unknown)}",
-            hint=f"it has: {', '.join(f'`{each}`' for each in known) or 'none'}",
+            f"the service has no layer {', '.join(unknown)}",
+            hint=f"choose one of its layers: {', '.join(f'`{each}`' for each in known) or 'none'}",
         )
     everything = [
         _desired(build, layer, config, several=len(builds) > 1)
@@ -72,17 +71,19 @@ def desired_layers(
     if twice := sorted(name for name, count in names_in_lambda.items() if count > 1):
         distinguishing = [f"{{{each}}}" for each in _distinguishing(builds, desired)]
         lacking = " and ".join(f"`{each}`" for each in distinguishing if each not in config.layer_name)
-        mistakes += [f"several layers would be called `{name}`: `layer-name` must have {lacking}" for name in twice]
+        mistakes += [f"several layers would have the name `{name}`: add {lacking} to `layer-name`" for name in twice]
     if mistakes:
         text = (
-            mistakes[0] if len(mistakes) == 1 else "\n  ".join((f"AWS would refuse {len(mistakes)} things", *mistakes))
+            mistakes[0]
+            if len(mistakes) == 1
+            else "\n  ".join((f"AWS would reject the layers for {len(mistakes)} reasons", *mistakes))
         )
-        raise PublishError(text[0].upper() + text[1:], hint="nothing was asked of AWS")
+        raise PublishError(text, hint="correct this and run again; lamina has not called AWS yet")
     return desired
 
 
 def _distinguishing(builds: Sequence[Build], desired: Sequence[DesiredLayer]) -> Iterator[str]:
-    """Yield the placeholders that distinguish the layers."""
+    """Yield the placeholders that `layer-name` needs, so that all layers have different names."""
     if len({each.layer.name for each in desired}) > 1:
         yield "layer"
     if len({build.target.runtime for build in builds}) > 1:
@@ -115,17 +116,18 @@ def _mistakes(desired: DesiredLayer) -> list[str]:
     found: list[str] = []
     if len(desired.name) > limits.layer_name_characters:
         found.append(
-            f"the name `{desired.name}` has {len(desired.name)} characters, and Lambda takes {limits.layer_name_characters}"
+            f"the layer name `{desired.name}` has {len(desired.name)} characters; "
+            f"Lambda's limit is {limits.layer_name_characters}"
         )
     elif not fits("layer-name", desired.name):
-        found.append(f"the name `{desired.name}` is no layer's name: letters, digits, `-` and `_`")
+        found.append(f"the layer name `{desired.name}` is invalid: use only letters, digits, `-` and `_`")
     if layer.unzipped_bytes > limits.unzipped_bytes:
         found.append(
-            f"layer `{layer.name}` has {layer.unzipped_bytes:,} bytes unzipped, and Lambda takes {limits.unzipped_bytes:,}"
+            f"layer `{layer.name}` has {layer.unzipped_bytes:,} bytes unzipped; Lambda's limit is {limits.unzipped_bytes:,}"
         )
     if desired.config.bucket is None and layer.zipped_bytes > limits.direct_upload_bytes:
         found.append(
-            f"layer `{layer.name}` has {layer.zipped_bytes:,} bytes zipped, and a call takes "
-            f"{limits.direct_upload_bytes:,}: configure a `bucket` in `[tool.lamina.publish]`"
+            f"layer `{layer.name}` has {layer.zipped_bytes:,} bytes zipped; the limit of a direct upload is "
+            f"{limits.direct_upload_bytes:,}: set `bucket` in `[tool.lamina.publish]`"
         )
     return found

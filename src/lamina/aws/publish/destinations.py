@@ -1,4 +1,4 @@
-"""Connect to all accounts in all regions that the configuration names."""
+"""Connect to every account and region in the publishing configuration."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 def connect(config: PublishConfig, *, observe: CallObserver | None = None) -> tuple[Destination, ...]:
     """
-    Return all accounts in all regions of *config*, each one having accepted our credentials.
+    Return a destination for each account and region in *config*, after AWS has accepted the credentials there.
 
-    *observe* is called before each call. Raises as `Access.connect` does, and AwsError and its kinds.
+    *observe* is called before each AWS API call. Raises `AwsError`, and the same errors as `Access.connect`.
     """
     roles: tuple[str | None, ...] = config.roles or (None,)
     regions: tuple[str | None, ...] = config.regions or (None,)
 
     def connect_one(access: Access) -> Destination:
         services = access.connect()
-        # The first call that needs no permission: it fails if anything is wrong with the credentials.
+        # This looks up the account, a call that needs no permission and fails if the credentials are invalid.
         _ = services.account
         return Destination(services, bucket=config.bucket, prefix=config.prefix)
 

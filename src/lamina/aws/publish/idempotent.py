@@ -1,13 +1,13 @@
 """
-Publish a layer as one version, whoever else publishes it, and whatever becomes of requests and replies on the way.
+Publish a layer as exactly one version, even with concurrent publishers or lost requests and replies.
 
-Lambda makes another version each time it is asked. So one publisher at a time holds a lease, and the others wait until there is a
-version. Where it is not known whether a version was made, the layer's versions are listed before Lambda is asked again; and after
-each publication the oldest of several versions that are the same layer stays.
+Lambda creates another version for each publish request. So one publisher at a time holds a lease, and the others wait until the
+version exists. If a request fails and the version may exist, the layer's versions are listed before the request is repeated.
+After each publication, only the oldest of several versions with the same content is kept.
 
-A lease is an object that S3 creates only where there is none. Its holder may be killed, so a lease that is too old by the server's
-clock may be taken over. Where that is a mistake, because the holder is only slow, two versions come to be, and the younger is
-deleted again by its publisher.
+A lease is an object that S3 creates only if the key does not exist yet. Its holder may be killed, so another publisher may take over
+a lease that is too old by the server's clock. If the holder was only slow, two versions are created, and the publisher of the newer
+version deletes it.
 """
 
 from __future__ import annotations
@@ -39,16 +39,20 @@ _FIRST_WAIT_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leases:
-    """How long leases hold, and how to wait for them."""
+    """How long a lease is valid, and how to wait for one."""
 
     lease_seconds: float = 60.0
-    """Putting a layer together and publishing it takes a few seconds."""
+    """The age in seconds from which a lease may be taken over. Composing and publishing a layer needs only a few seconds."""
     poll_seconds: float = 0.5
     sleep: Callable[[float], None] = time.sleep
 
     @contextmanager
     def hold(self, bucket: Bucket, key: str, *, waiting: str, reporter: Reporter, stop: Cancellation) -> Iterator[None]:
-        """Hold the lease *key*; if somebody else does, say that we are *waiting*, and wait until they end or their lease does."""
+        """
+        Hold the lease at *key* during the ``with`` block.
+
+        If another publisher holds the lease, report the note *waiting*, and wait until the lease is released or expires.
+        """
         token = os.urandom(16)
         if not self._take(bucket, key, token):
             reporter.note(waiting)
@@ -58,7 +62,7 @@ class Leases:
         try:
             yield
         finally:
-            # A lease that stays costs the next publisher of the same layer a wait, and nobody anything else.
+            # If the lease remains, the next publisher of the same layer only has to wait until it expires.
             with suppress(AwsError):
                 bucket.objects.delete(key)
 
@@ -66,7 +70,7 @@ class Leases:
         objects, sha256 = bucket.objects, hashlib.sha256(token).hexdigest()
         if objects.put(key, token, sha256=sha256):
             return True
-        # Where the reply to our own request got lost, the SDK repeated it and found our own lease.
+        # If the reply was lost, the SDK repeated the request and found the lease that the first request created.
         if objects.get(key) == token:
             return True
         held = objects.head(key)
@@ -76,7 +80,7 @@ class Leases:
 
 
 def same_versions(step: LayerStep, code_sha256: str | None) -> tuple[PublishedVersion, ...]:
-    """Return all versions that are the desired layer, with this content, oldest first."""
+    """Return all versions of the desired layer whose content has this *code_sha256*, oldest first."""
     layers = step.destination.services.layers
     found = candidates(layers, step.desired, layers.versions(step.desired.name))
     return tuple(each for each in found if each.code_sha256 == code_sha256)
@@ -86,10 +90,10 @@ def publish(
     step: LayerStep, code: Zip | S3Code, *, expected: str | None, sleep: Callable[[float], None]
 ) -> tuple[PublishedVersion, bool]:
     """
-    Publish, and return the version that stays, and whether that is new.
+    Publish the layer, and return the version to keep and whether this call created it.
 
-    Its CodeSha256 is to be *expected*; where that is not known, S3 has proven the archive's parts, and Lambda must have as many bytes.
-    Raises IntegrityError otherwise, after deleting the version, and what it came from in the bucket.
+    The version's CodeSha256 must equal *expected*. If *expected* is ``None``, S3 has verified the zip's parts, and only the size must
+    match. Raises `IntegrityError` on a mismatch, after deleting the version and its objects in the bucket.
     """
     layers = step.destination.services.layers
     version = _publish(step, code, expected, sleep)
@@ -98,8 +102,8 @@ def publish(
     if not same or version.number < same[0].number:
         return version, True
     for each in same[1:]:
-        # What is younger than ours was published meanwhile: by another publisher, who deletes all but the oldest, too, or because
-        # the request was delivered twice. What is older than ours, its own publisher deletes.
+        # A newer version comes from a concurrent publisher, which also deletes all but the oldest, or from a request that was
+        # delivered twice. A version between the oldest and this one is deleted by its own publisher.
         if each.number >= version.number:
             layers.delete(step.desired.name, each.number)
     return same[0], same[0].number == version.number
@@ -108,7 +112,7 @@ def publish(
 def _publish(
     step: LayerStep, code: Zip | S3Code, expected: str | None, sleep: Callable[[float], None]
 ) -> PublishedVersion:
-    """Publish; where it is not known whether that was done, look before asking again."""
+    """Publish the layer. If a request fails and the version may exist, look for the version before repeating the request."""
     desired = step.desired
     publication = Publication(
         name=desired.name,
@@ -143,9 +147,9 @@ def _check(step: LayerStep, version: PublishedVersion, expected: str | None) -> 
     step.destination.services.layers.delete(name, version.number)
     if (bucket := step.destination.bucket) is not None:
         bucket.objects.delete(bucket.keys.layer(layer.digest))
-        # The record may be where the expected SHA-256 came from.
+        # The expected SHA-256 may come from the record, so the record may be wrong.
         bucket.objects.delete(bucket.keys.record(layer.digest))
     raise IntegrityError(
-        f"Lambda's copy of layer `{name}` is not what was built: expected {difference}",
-        hint="the version has been deleted again; run again",
+        f"Lambda's copy of layer `{name}` differs from the build: expected {difference}",
+        hint="run again; lamina has deleted the faulty version",
     )

@@ -1,4 +1,4 @@
-"""What the bucket knows about a layer: who is in it, and which parts it is made of. Written once, beside the layer."""
+"""Read and write the record of a layer: its distributions, parts and segments. The record is stored next to the layer's zip."""
 
 from __future__ import annotations
 
@@ -27,30 +27,31 @@ class RecordedDistribution:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerRecord:
-    """What was recorded of a published layer."""
+    """The record of a published layer."""
 
     digest: str
     sha256: str
-    """Of the zip."""
+    """The SHA-256 of the zip."""
     zipped_bytes: int
     platform: str
-    """What it runs on, in words."""
+    """The layer's runtime and architectures as text, such as ``python3.13 on arm64``."""
     distributions: tuple[RecordedDistribution, ...]
     parts: tuple[str, ...]
-    """SHA-256 of each part but the tail, in order."""
+    """The SHA-256 of each part in order, without the tail."""
     directories: tuple[str, ...] = ()
-    """Names of what the remote index has of it."""
+    """The names of the layer's entries in the remote index."""
     segments: tuple[tuple[str, int], ...] = ()
-    """Names and sizes in bytes of its segments, in the order of the zip, from its first byte on; none where they have no names."""
+    """The name and size in bytes of each segment, in the order of the zip, from its first byte; empty if segments have no names."""
 
 
 def encode_record(
     desired: DesiredLayer, parts: Sequence[str], directories: Sequence[str] = (), *, sha256: str
 ) -> bytes:
     """
-    Return the record of a layer whose *parts* have these SHA-256; the same bytes whoever writes it.
+    Return the record of a layer as JSON. Every publisher of the same layer writes the same bytes.
 
-    *directories* is what the remote index has of it; *sha256* is that of its zip, which the layer may not know.
+    *parts* are the SHA-256 hashes of its parts, *directories* the names of its entries in the remote index, and *sha256* is the hash
+    of its zip, which *desired* may lack.
     """
     layer = desired.layer
     named = all(each.segment for each in layer.extents)
@@ -72,7 +73,7 @@ def encode_record(
 
 
 def decode_record(content: bytes | None) -> LayerRecord | None:
-    """Return the record in *content*, or ``None`` if that is missing, damaged, or of a later version."""
+    """Parse a record, or return ``None`` if *content* is missing, damaged, or of another format version."""
     try:
         document: dict[str, Any] = json.loads(content or b"")
         if document["version"] != _VERSION:
@@ -100,7 +101,7 @@ def _segments(document: dict[str, Any]) -> tuple[tuple[str, int], ...]:
 
 
 def is_of(content: bytes | None, record: bytes) -> bool:
-    """Return whether *content* is a record of the same zip as *record*, whatever else it says."""
+    """Return whether the records *content* and *record* describe the same zip. Their other fields may differ."""
     found, other = decode_record(content), decode_record(record)
     fields = attrgetter("digest", "sha256", "zipped_bytes", "parts")
     return found is not None and other is not None and fields(found) == fields(other)

@@ -1,20 +1,20 @@
 """
-Make a part without sending all of it: S3 copies what the layer that was published before, or another object of the bucket, has of it,
-and only the rest is sent.
+Create a part without uploading all of it. S3 copies the bytes that other objects of the bucket have, and lamina uploads the rest.
 
-A part is a group of segments. When one of them changes the part is new, but the others are in the layer before, and S3 copies ranges.
-What is not there may have come into the bucket with another service's layer, and the remote index says where.
-What keeps it from being one request is that every part of an upload but the last must have 5 MiB. So there is an upload for each
-small piece, which comes last there, and the next upload begins with what that made::
+A part is a group of segments. If one segment changes, the part is new, but the previous layer still has the other segments, and S3 can
+copy ranges of it. Other objects of the bucket, such as another service's layer, may have more segments; the remote index lists them.
 
-    the layer before   ···[lead][kept]                [kept]···
-    sent                    │     │     [new]            │
+One request is not enough, because every part of a multipart upload except the last must have 5 MiB. So each small piece is the last
+part of an upload of its own, and the next upload begins with the result of that one::
+
+    previous layer     ···[lead][kept]                [kept]···
+    uploaded                │     │     [new]            │
     first upload            └─────┴──┬────┘              │
-    second upload                    [made]──────┬───────┘
+    second upload                   [result]─────┬───────┘
     the part                               [without the lead]
 
-The lead is whatever bytes come before, or an object's first ones, for no reason but to have 5 MiB. The part itself is one range of the
-last upload, so S3 reports a checksum from which its SHA-256 is known. Planning only reads.
+The lead is padding that brings the first piece to 5 MiB: the bytes before the piece, or the first bytes of any object. The finished part
+is one range of the last upload. So S3 reports a checksum that proves the part's SHA-256. Planning only reads.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from lamina.aws.publish.zip_source import LayerZip
     from lamina.core.reporter import Reporter
 
-# An upload is several requests, one after the other: over most lines they take longer than to send half of that.
+# The saving that justifies one upload. An upload is several sequential requests; most connections send half of this in less time.
 _WORTH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ExistingRange:
-    """Bytes that the bucket has: the object's key, the first byte, and how many."""
+    """A range of an object in the bucket: the object's key, the offset of the first byte, and the size in bytes."""
 
     key: str
     start: int
@@ -57,7 +57,7 @@ class ExistingRange:
 
 @dataclass(frozen=True, slots=True)
 class NewRange:
-    """Bytes to be sent, by their place in the new part."""
+    """A range of the new part that must be uploaded: its offset in the part and its size in bytes."""
 
     start: int
     size: int
@@ -65,7 +65,7 @@ class NewRange:
 
 @dataclass(frozen=True, slots=True)
 class PreviousUpload:
-    """Bytes of what the previous upload made."""
+    """A range of the object that the previous upload created: its offset and its size in bytes."""
 
     start: int
     size: int
@@ -76,14 +76,14 @@ Piece = ExistingRange | NewRange | PreviousUpload
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartCopy:
-    """How a part comes into being."""
+    """The plan for creating one part from existing and new bytes."""
 
     uploads: tuple[tuple[Piece, ...], ...]
-    """One after the other; what the last one makes is the part."""
+    """The pieces of each multipart upload, in order. The last upload creates the part."""
 
     @property
     def sent_bytes(self) -> int:
-        """What is sent."""
+        """The number of bytes that lamina uploads."""
         return sum(piece.size for pieces in self.uploads for piece in pieces if isinstance(piece, NewRange))
 
 
@@ -91,10 +91,10 @@ def plan_part_copy(
     part: Part, existing: Mapping[str, ExistingRange], *, least: int, worth: int = _WORTH_BYTES
 ) -> PartCopy | None:
     """
-    Return how *part* is made with what is *existing* in the bucket, by the names of segments.
+    Plan how to create *part* from segments in the bucket. *existing* maps names of segments to their ranges there.
 
-    Every piece of an upload but its last has *least* bytes, which the objects there have, too. Return nothing where *worth* bytes for
-    each upload would not be saved.
+    Every piece of an upload except its last has at least *least* bytes; so do the existing objects. Return ``None`` unless the plan
+    saves *worth* bytes for each upload.
     """
     uploads = tuple(_uploads(_runs(part, existing), part.size, least))
     found = PartCopy(uploads=uploads)
@@ -102,7 +102,7 @@ def plan_part_copy(
 
 
 def _runs(part: Part, existing: Mapping[str, ExistingRange]) -> list[ExistingRange | NewRange]:
-    """Return the part as what is kept and what is new, in as few pieces as can be."""
+    """Return the part as a minimal sequence of existing and new ranges."""
     runs: list[ExistingRange | NewRange] = []
     start = 0
     for extent in part.extents:
@@ -147,9 +147,9 @@ def _beginning(
     first: ExistingRange | NewRange, key: str, least: int
 ) -> tuple[tuple[ExistingRange | NewRange, ...], int]:
     """
-    Return what to begin with, of which only the last piece may be small, and how much of that is the lead.
+    Return the first pieces, extended by a lead if *first* is smaller than *least* bytes, and the lead's size in bytes.
 
-    The lead may come from the object at *key*.
+    Only the last of the pieces may be small. The lead consists of the bytes before *first*, or of the first bytes of the object at *key*.
     """
     lacking = least - first.size
     if lacking <= 0:
@@ -163,10 +163,10 @@ def plan_part_copies(
     bucket: Bucket, source: LayerZip, missing: frozenset[str], record: LayerRecord | None, *, least: int
 ) -> dict[str, PartCopy]:
     """
-    Return by SHA-256 how those of the *missing* parts of *source* are made that need not be sent as a whole.
+    Plan a copy for each of the *missing* parts of *source* that need not be uploaded completely. Return the plans by the part's SHA-256.
 
-    *record* is that of the layer published before, if any. Objects of a bucket with versions are not used: there, what is made on
-    the way would stay. Only reads; raises AwsError and its kinds.
+    *record* is the record of the previously published layer, if any. Versioned objects are not used, because in a versioned bucket
+    the temporary objects would remain as old versions. This function only reads. Raises `AwsError`.
     """
     groups = [(sha256, part) for sha256, part in source.unique_parts() if sha256 in missing and len(part.extents) > 1]
     sizes = {extent.segment: extent.size for _, part in groups for extent in part.extents if extent.segment}
@@ -187,7 +187,7 @@ def _recorded(record: LayerRecord | None, keys: Keys) -> Iterator[tuple[str, Exi
 
 
 def _indexed(names: Sequence[str], bucket: Bucket) -> dict[str, ExistingRange]:
-    """Return what the remote index knows of the segments of these *names*."""
+    """Return the ranges of the segments with these *names* that the remote index lists."""
     found = {name: decode(payload, name) for name, payload in RemoteIndex(bucket).read(names).items()}
     return {
         name: ExistingRange(bucket.keys.below(each.location.key), each.location.start, each.entries_bytes)
@@ -207,9 +207,9 @@ def copy_part(
     bucket: Bucket, key: str, how: PartCopy, *, source: LayerZip, part: Part, reporter: Reporter, stop: Cancellation
 ) -> None:
     """
-    Have S3 make *part* of *source* at *key*; an object that is there already stays.
+    Create *part* of *source* at *key* according to the plan *how*. An existing object at *key* is not replaced.
 
-    Whether it became what it should, S3 has to be asked. Raises AwsError and its kinds, and leaves nothing of what was made on the way.
+    The caller must verify the result. Temporary objects are deleted even after a failure. Raises `AwsError`.
     """
     intermediate = [bucket.keys.intermediate(uuid.uuid4().hex) for _ in how.uploads[1:]]
     try:
@@ -217,7 +217,7 @@ def copy_part(
             stop.check()
             _upload(bucket, target, pieces, before, source=source, part=part, reporter=reporter)
     finally:
-        # The first failure is the one to report; `lamina prune` finds an object that is left.
+        # Report the first failure, not one of the cleanup. `lamina prune` deletes an object that remains.
         with suppress(AwsError):
             in_parallel(bucket.objects.delete, intermediate)
 
@@ -232,7 +232,7 @@ def _upload(
     part: Part,
     reporter: Reporter,
 ) -> None:
-    """Compose the object at *key* of *pieces*; *before* is the key of what the previous upload made."""
+    """Compose the object at *key* of *pieces*. *before* is the key of the object that the previous upload created."""
 
     def send(upload: str, number: int, piece: Piece) -> SentPart:
         if isinstance(piece, NewRange):

@@ -1,16 +1,16 @@
 """
-Lay a layer's zip out as parts that S3 can compose it of. Pure: sizes and digests in, extents out.
+Divide a layer's zip into parts, from which S3 can compose it. This module does no input or output.
 
-Every part but the last of a multipart upload must have at least 5 MiB, and segments are mostly smaller. So a large
-segment is a part of its own, and the small ones, which come after it in the order of their names, are grouped.
+In a multipart upload, every part except the last must have at least 5 MiB, and most segments are smaller. So each large
+segment is its own part. The small segments follow in the order of their names, and are grouped into parts.
 
-Where groups end is decided by names, not by counting from the start, so that a change of one wheel moves no other
-boundary: among the places that leave enough on both sides, the one whose name has the smallest hash is a boundary,
-and so on within each half. A new version of a wheel keeps its name, and with it the boundaries, unless its size moves
-one of them out of, or a better one into, the places that can be. Groups have 5 to 15 MiB, mostly less than 12.5.
+Names decide where a group ends, not positions, so that a change of one wheel moves no other boundary. Among the positions that
+leave enough bytes on both sides, the segment whose name has the smallest hash becomes a boundary; each half is divided again in
+the same way. A new version of a wheel has the same name, so the boundaries stay, unless its size makes another set of positions
+possible. Groups have 5 to 15 MiB, mostly less than 12.5 MiB.
 
-The tail, which S3 gets anew each time, is the manifest and the central directory,
-and the small segments too where all of them together are less than a part.
+The tail is uploaded every time. It is the manifest and the central directory, and also the small segments if all of them together
+are smaller than a part.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """A run of whole segments, from byte *start* of the zip; other layers may have the same."""
+    """A sequence of whole segments that begins at byte *start* of the zip. Several layers may share a part."""
 
     start: int
     extents: tuple[Extent, ...]
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The part's size in bytes."""
         return sum(extent.size for extent in self.extents)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The distributions in it."""
+        """The names of the distributions in the part."""
         return tuple(extent.name for extent in self.extents)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartLayout:
-    """A zip as S3 is to compose it: *parts* in order, then the tail from byte *tail_start* on."""
+    """The division of a zip: its *parts* in order, then the tail, which begins at byte *tail_start*."""
 
     parts: tuple[Part, ...]
     tail_start: int
@@ -57,15 +57,15 @@ class PartLayout:
 
     @property
     def tail_bytes(self) -> int:
-        """What is always uploaded."""
+        """The size in bytes of the tail, which is always uploaded."""
         return self.zipped_bytes - self.tail_start
 
 
 def layout_parts(extents: Sequence[Extent], zipped_bytes: int, limits: Quotas) -> PartLayout:
     """
-    Return the parts of a zip of *zipped_bytes* that begins with *extents*.
+    Divide a zip of *zipped_bytes* that begins with *extents* into parts.
 
-    Raises ArchiveError where S3 would not take so many parts.
+    Raises `ArchiveError` if the number of parts exceeds S3's limit.
     """
     least = limits.multipart_part_bytes
     parts: list[Part] = []
@@ -76,14 +76,16 @@ def layout_parts(extents: Sequence[Extent], zipped_bytes: int, limits: Quotas) -
             break
         parts.append(part)
         start += part.size
-    # The tail is a part, too.
+    # The tail counts as a part.
     if len(parts) >= limits.multipart_parts:
-        raise ArchiveError(f"The layer would take {len(parts) + 1:,} parts, and S3 takes {limits.multipart_parts:,}")
+        raise ArchiveError(
+            f"the layer would need {len(parts) + 1:,} parts; S3's limit for an upload is {limits.multipart_parts:,}"
+        )
     return PartLayout(parts=tuple(parts), tail_start=start, zipped_bytes=zipped_bytes)
 
 
 def _groups(extents: Sequence[Extent], least: int) -> Iterator[Sequence[Extent]]:
-    """Yield runs in the order of the zip; only the last may have less than *least*."""
+    """Yield groups of segments in the order of the zip. Only the last group may have less than *least* bytes."""
     count = next((number for number, extent in enumerate(extents) if extent.size < least), len(extents))
     for extent in extents[:count]:
         yield [extent]
@@ -94,13 +96,13 @@ def _groups(extents: Sequence[Extent], least: int) -> Iterator[Sequence[Extent]]
 def _split(extents: Sequence[Extent], least: int) -> Iterator[Sequence[Extent]]:
     sizes = list(accumulate(extent.size for extent in extents))
     total = sizes[-1]
-    # With less room than that, a few bytes more or less would make and unmake the boundary.
+    # With less room, a change of a few bytes would add or remove the boundary.
     if total < least * 2 + least // 2:
         yield extents
         return
     possible = [number for number, before in enumerate(sizes, 1) if before >= least and total - before >= least]
     if not possible:
-        yield extents  # a segment of nearly a part's size fills the middle
+        yield extents  # one segment, almost as large as a part, fills the middle
         return
     boundary = min(possible, key=lambda number: (_rank(extents[number]), number))
     yield from _split(extents[:boundary], least)

@@ -1,4 +1,4 @@
-"""Decide whether a layer version is kept or published, and what that takes. Pure: nothing here has a client."""
+"""Decide whether to keep an existing layer version or publish a new one. This module calls no AWS API."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerState:
-    """What AWS holds of one layer in one account and region."""
+    """The current state of one layer in one account and region."""
 
     versions: tuple[LayerVersion, ...] = ()
-    """All of them, newest first."""
+    """All versions of the layer, newest first."""
     candidates: tuple[PublishedVersion, ...] = ()
-    """Those whose description has the desired digest, oldest first, as they really are."""
+    """The versions whose description has the desired digest, oldest first, with the content hash that Lambda reports."""
     granted: frozenset[str] = frozenset()
-    """Statement ids in the policy of the version to keep."""
+    """The statement IDs in the policy of the version to keep."""
     parameter: str | None = None
-    """What the layer's parameter says."""
+    """The value of the layer's Systems Manager parameter; ``None`` if it is not configured or does not exist."""
     record: LayerRecord | None = None
-    """Of the newest version that lamina published."""
+    """The record of the newest version that lamina published."""
     upload: UploadPlan | None = None
-    """What the bucket lacks of the layer, if there is a bucket."""
+    """The upload that the bucket needs; ``None`` without a bucket."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeepLayer:
-    """A version that is the desired layer exists."""
+    """Keep an existing version that has the desired content."""
 
     version: PublishedVersion
     reason: str
     grants: tuple[Grant, ...] = ()
-    """Those that it lacks."""
+    """The grants that the version lacks."""
     parameter: str | None = None
-    """The parameter to be set, if it does not say this version."""
+    """The name of the parameter to set; ``None`` if it already has the version's ARN, or is not configured."""
 
     @property
     def is_change(self) -> bool:
-        """Whether anything is to be done."""
+        """Whether the version needs a grant, or the parameter must be set."""
         return bool(self.grants or self.parameter)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishLayer:
-    """No version is the desired layer."""
+    """Publish a new version, because no existing version has the desired content."""
 
     reason: str
     upload_bytes: int
-    """What is to be sent at most, to the bucket or to Lambda."""
+    """The maximum number of bytes to upload, to the bucket or to Lambda."""
     upload: UploadPlan | None = None
-    """What the bucket is to get; without a bucket the call to Lambda carries the zip."""
+    """The upload to the bucket; without a bucket, the call to Lambda carries the zip."""
     grants: tuple[Grant, ...] = ()
     parameter: str | None = None
     is_change: ClassVar = True
@@ -68,15 +68,19 @@ Action = KeepLayer | PublishLayer
 
 
 def matching(desired: DesiredLayer, candidates: tuple[PublishedVersion, ...]) -> PublishedVersion | None:
-    """Return the oldest of *candidates* with the desired content, so that every publisher finds the same; none while its SHA-256 is unknown."""
+    """
+    Return the oldest of *candidates* with the desired content, so that every publisher selects the same version.
+
+    Return ``None`` if no candidate matches, or if the SHA-256 of the layer's zip is unknown.
+    """
     return next((each for each in candidates if each.code_sha256 == desired.layer.code_sha256), None)
 
 
 def plan(desired: DesiredLayer, state: LayerState, *, parameter: str | None = None) -> Action:
     """
-    Return what has to happen so that AWS holds *desired*, given that it holds *state*.
+    Return the action that changes AWS from *state* to *desired*.
 
-    *parameter* is the name of the parameter for its ARN.
+    *parameter* is the name of the Systems Manager parameter for the layer's ARN, if one is configured.
     """
     grants = desired.config.share_with
     found = matching(desired, state.candidates)
@@ -98,14 +102,16 @@ def plan(desired: DesiredLayer, state: LayerState, *, parameter: str | None = No
 
 def _kept(found: PublishedVersion, state: LayerState) -> str:
     newest = state.versions[0].number if state.versions else found.number
-    return "unchanged" if found.number == newest else f"version {found.number} is the same, though not the newest"
+    return (
+        "unchanged" if found.number == newest else f"version {found.number} is identical, although it is not the newest"
+    )
 
 
 def _published(desired: DesiredLayer, state: LayerState) -> str:
     if state.candidates:
         number = state.candidates[-1].number
-        return f"version {number} says that it is this layer, but " + (
-            "nobody has hashed that as a whole" if desired.layer.sha256 is None else "its content differs"
+        return f"the description of version {number} has this layer's digest, but " + (
+            "the layer's SHA-256 is not known yet" if desired.layer.sha256 is None else "its content differs"
         )
     if not state.versions:
         return "not published before"
@@ -113,8 +119,8 @@ def _published(desired: DesiredLayer, state: LayerState) -> str:
         if state.record.platform != desired.platform:
             return f"{state.record.platform} → {desired.platform}"
         words = differences(state.record.distributions, desired.layer.distributions)
-        return words or "the recipe changed (exclusions, bytecode or lamina's format)"
+        return words or "the recipe changed: exclusions, bytecode or lamina's format"
     ours = next((each for each in state.versions if digest_in(each.description)), None)
     if ours is None:
-        return f"no version of it was published by lamina, the newest is {state.versions[0].number}"
-    return f"the locked content is another than that of version {ours.number}"
+        return f"lamina published none of the existing versions; the newest is version {state.versions[0].number}"
+    return f"the content differs from version {ours.number}"

@@ -1,15 +1,15 @@
 """
-What a bucket keeps so that a layer can be put together by a machine that has none of its wheels.
+Read and write the remote index: metadata in a bucket from which a machine can build a layer without downloading its wheels.
 
-Each is an object of a few kilobytes below ``directories/``, under a name that says what it was derived from:
+Each entry is an object of a few kilobytes below ``directories/``. Its name is a hash of the inputs from which the entry was derived:
 
-- of a segment: its directory, and where its bytes are (`lamina.archive.remote_segment`);
-- of a group of segments that is a part: the part's SHA-256;
-- of a wheel and a target: what its modules import; of a service and its lock: what the handlers reach.
+- for a segment: its central directory entries, and the location of its bytes (`lamina.archive.remote_segment`);
+- for a group of segments that form a part: the part's SHA-256;
+- for a wheel and a target: the imports of its modules; for a service and its lock file: the modules that the handlers reach.
 
-An object begins with its own name and the SHA-256 of its content, so what was truncated, damaged or exchanged is refused, and
-replaced by the next publisher that has the wheels. What it says is derived from wheels, and cannot be proven without them: whoever
-may write there is trusted like whoever may publish.
+An entry begins with its own name and the SHA-256 of its content. lamina rejects an entry that is truncated, damaged or stored under
+another name, and the next publisher that has the wheels replaces it. The content is derived from wheels and cannot be verified without
+them. So grant write access to the bucket only to people who may also publish layers.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ if TYPE_CHECKING:
 _MARK = b"lamina directory 1"
 _MOST_STORED = 16 << 20
 _MOST_BYTES = 64 << 20
-"""More than the directory of the largest layer has."""
+"""The limit for the decompressed size of an entry in bytes. The directory of the largest possible layer is smaller."""
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 def group_name(segments: Sequence[str]) -> str:
-    """Return under which name the index keeps the SHA-256 of the bytes of several segments, given their own."""
+    """Return the name of the index entry for a group of segments. *segments* are their SHA-256 hashes in order."""
     return hashlib.sha256(json.dumps(["group", *segments]).encode()).hexdigest()
 
 
 def grouped_segments(layout: PartLayout, segments: Iterable[str]) -> Iterator[Sequence[str]]:
-    """Yield those of *segments*, which are all of a layer in order, that are in each part of its *layout*."""
+    """Divide *segments*, one value for each segment of a layer in order, into one list for each part of *layout*."""
     rest = iter(segments)
     return (list(islice(rest, len(part.extents))) for part in layout.parts)
 
 
 def group(sha256: str) -> bytes:
-    """Return what the index keeps of a group whose bytes have this *sha256*."""
+    """Return the payload of the index entry for a group of segments whose bytes have this *sha256*."""
     return json.dumps({"version": 1, "part": sha256}).encode()
 
 
 def grouped(payload: bytes) -> str | None:
-    """Return the SHA-256 in what `group` returned, or nothing for anything else."""
+    """Return the SHA-256 in a *payload* created by `group`, or ``None`` if the payload is invalid."""
     try:
         row: dict[str, Any] = json.loads(payload)
         sha256 = str(row["part"])
@@ -71,10 +71,10 @@ def index_entries(
     path: Path, layer: Layer, layout: PartLayout, parts: Sequence[str], *, elsewhere: Mapping[str, str] | None = None
 ) -> dict[str, bytes]:
     """
-    Return by name what is to be kept of *layer*, whose zip is at *path*: of each segment, and of each group.
+    Return the payloads of the index entries for the segments and groups of *layer*, by name. The layer's zip is at *path*.
 
-    *parts* are the SHA-256 of the parts of its *layout*. Segments named in *elsewhere*, whose values are their SHA-256, are not at
-    *path*, and left out. There is nothing to return for a layer whose segments have no names.
+    *parts* are the SHA-256 hashes of the parts of its *layout*. *elsewhere* maps the names of segments that are missing at *path* to
+    their SHA-256; they get no entry. Return an empty mapping if the layer's segments have no names.
     """
     extents, known = layer.extents, elsewhere or {}
     if not all(extent.segment for extent in extents):
@@ -102,7 +102,7 @@ def index_entries(
 def _locations(
     spans: Sequence[tuple[int, int]], layout: PartLayout, parts: Sequence[str], digest: str
 ) -> Iterator[SegmentLocation]:
-    # Locations count from lamina's prefix.
+    # Locations are relative to lamina's prefix.
     keys = Keys("")
     objects = [(part.start, part.size, keys.part(sha256)) for part, sha256 in zip(layout.parts, parts, strict=True)]
     objects.append((0, layout.zipped_bytes, keys.layer(digest)))
@@ -112,13 +112,13 @@ def _locations(
 
 
 def wrap(name: str, payload: bytes) -> bytes:
-    """Return *payload* as the object *name* holds it."""
+    """Return the content of the object for the entry *name* with this *payload*: a header line, and the compressed payload."""
     digest = hashlib.sha256(payload).hexdigest().encode()
     return b" ".join([_MARK, name.encode(), digest]) + b"\n" + zlib.compress(payload, 6)
 
 
 def unwrap(name: str, content: bytes) -> bytes | None:
-    """Return what the object *name* holds, or nothing where its *content* is not what was written under that name."""
+    """Return the payload in the *content* of the object for the entry *name*, or ``None`` if the content is damaged."""
     line, _, compressed = content.partition(b"\n")
     if not line.startswith(b" ".join([_MARK, name.encode(), b""])):
         return None
@@ -132,21 +132,21 @@ def unwrap(name: str, content: bytes) -> bytes | None:
 
 
 class RemoteIndex:
-    """The objects of one bucket that replace wheels. Methods may be called from several threads at once."""
+    """The remote index of one bucket. Methods may be called from several threads at once."""
 
     def __init__(self, bucket: Bucket, *, refused: Iterable[str] = ()) -> None:
-        """Read nothing yet; what is *refused* is replaced."""
+        """Use the index in *bucket*. *refused* are the names of entries that are known to be wrong."""
         self._bucket = bucket
         self._found: dict[str, bytes | None] = {}
         self.refused: set[str] = set(refused)
-        """Names of objects that are not what they should be; `put` replaces them."""
+        """The names of entries that are damaged or wrong; `put` replaces them."""
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Return the entries of those of *names* that are there and whole; each is read once."""
+        """Return the payloads of the entries *names*, omitting missing and damaged entries. Each entry is downloaded only once."""
         asked = dict.fromkeys(names)
         new = [name for name in asked if name not in self._found and _NAME.fullmatch(name)]
         for name, payload in zip(new, in_parallel(self._read_object, new), strict=True):
-            # Another thread may have read and refused it meanwhile.
+            # Another thread may have read and refused the entry in the meantime.
             self._found.setdefault(name, payload)
         return {name: payload for name in asked if (payload := self._found.get(name)) is not None}
 
@@ -160,15 +160,15 @@ class RemoteIndex:
         return payload
 
     def refuse(self, name: str) -> None:
-        """Treat the entry *name* as wrong, though it is whole."""
+        """Treat the entry *name* as missing from now on, because its payload is wrong."""
         self._found[name] = None
         self.refused.add(name)
 
     def put(self, contents: Mapping[str, bytes], *, known: Collection[str] = ()) -> int:
         """
-        Add *contents*, as `wrap` returns them, but for those *known* to be there; return how many bytes were sent.
+        Upload *contents*, which were created by `wrap`, except entries *known* to exist. Return the number of bytes uploaded.
 
-        An object that is there stays, unless it was refused.
+        An existing entry is replaced only if it was refused.
         """
 
         def send(name: str) -> int:

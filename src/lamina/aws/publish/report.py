@@ -1,4 +1,4 @@
-"""Word plans and published versions for people and programs. Pure."""
+"""Format plans and published versions as JSON values and as environment variables. This module calls no AWS API."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ VERSION = "1"
 
 
 def plan_document(service: str, steps: Sequence[LayerStep]) -> dict[str, object]:
-    """Return the plan as the plain values of a JSON document."""
+    """Return the publication plan of a service as JSON values."""
     return {"version": VERSION, "service": service, "layers": [_step(step) for step in steps]}
 
 
 def document(service: str, published: Sequence[Published]) -> dict[str, object]:
-    """Return what was done as the plain values of a JSON document."""
+    """Return the published layer versions of a service as JSON values."""
     return {
         "version": VERSION,
         "service": service,
@@ -44,12 +44,12 @@ def document(service: str, published: Sequence[Published]) -> dict[str, object]:
 
 
 def stage_document(service: str, plans: Sequence[StagePlan]) -> dict[str, object]:
-    """Return what buckets are to get as the plain values of a JSON document."""
+    """Return the planned uploads of a service's layers to buckets as JSON values."""
     return {"version": VERSION, "service": service, "layers": [_stage(each) for each in plans]}
 
 
 def staged_document(service: str, staged: Sequence[StagedUpload]) -> dict[str, object]:
-    """Return what buckets got as the plain values of a JSON document."""
+    """Return the completed uploads of a service's layers to buckets as JSON values."""
     rows = [_stage(each.plan) | {"sent_bytes": each.sent_bytes} for each in staged]
     return {"version": VERSION, "service": service, "layers": rows}
 
@@ -92,9 +92,9 @@ def _step(step: LayerStep) -> dict[str, object]:
 
 def environment(published: Sequence[Published]) -> str:
     """
-    Return the ARNs as lines ``NAME=value``, as shells and CI systems read them.
+    Return the ARNs as lines ``NAME=value``, a format that shells and CI systems read.
 
-    The name is ``LAMINA_LAYER_<LAYER>``; with several destinations, ``_<ACCOUNT>_<REGION>`` follows.
+    The name is ``LAMINA_LAYER_<LAYER>``, followed by ``_<ACCOUNT>_<REGION>`` if there are several destinations.
     """
     several = len({each.step.destination for each in published}) > 1
     return "".join(f"{_variable(each, several=several)}={each.version.arn}\n" for each in published)

@@ -1,7 +1,7 @@
 """
-Bring whole layers into buckets, whoever is going to publish them: `apply`, or something else, such as CloudFormation.
+Upload complete layers to buckets without publishing them, for tools such as CloudFormation that publish layers themselves.
 
-Planning only reads. Whatever is interrupted leaves whole objects only, and running again goes on from them.
+Planning only reads. An interrupted upload leaves only complete objects, and running again continues from them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagePlan:
-    """What one bucket is to get of one layer."""
+    """The planned upload of one layer to one bucket."""
 
     job: LayerJob
     destination: Destination
@@ -35,13 +35,13 @@ class StagePlan:
 
     @property
     def key(self) -> str:
-        """Where the layer is, or is going to be."""
+        """The key of the layer's zip in the bucket, before and after the upload."""
         return self.bucket.keys.layer(self.job.desired.layer.digest)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedUpload:
-    """A layer that is in a bucket."""
+    """A layer that the bucket contains, and the number of bytes that were uploaded for it."""
 
     plan: StagePlan
     sent_bytes: int
@@ -49,17 +49,17 @@ class StagedUpload:
 
 def plan_stage(jobs: Sequence[LayerJob], destinations: Sequence[Destination]) -> tuple[StagePlan, ...]:
     """
-    Return what the buckets of all *destinations* lack of all *jobs*, in that order.
+    Plan the upload of the layers of all *jobs* to the buckets of all *destinations*. The plans are ordered by destination, then job.
 
-    Raises ConfigError where no bucket is configured, and AwsError and its kinds.
+    Raises `ConfigError` if no bucket is configured, and `AwsError`.
     """
 
     def plan_jobs(destination: Destination) -> list[StagePlan]:
         bucket = destination.bucket
         if bucket is None:
             raise ConfigError(
-                "There is no bucket to put layers together in",
-                hint='name one in `[tool.lamina.publish]`: bucket = "artifacts-{account}-{region}"',
+                "uploading layers requires a bucket, but none is configured",
+                hint='set `bucket = "artifacts-{account}-{region}"` in `[tool.lamina.publish]`',
             )
         return [StagePlan(job=job, destination=destination, bucket=bucket, upload=_upload(job, bucket)) for job in jobs]
 
@@ -69,19 +69,19 @@ def plan_stage(jobs: Sequence[LayerJob], destinations: Sequence[Destination]) ->
 def _upload(job: LayerJob, bucket: Bucket) -> UploadPlan:
     if upload.is_composed(bucket, job.source):
         return upload.UploadPlan(composed=True)
-    # Nobody asks Lambda which layer there was before.
+    # Without a query to Lambda, the previous layer and its record are unknown.
     return upload.plan_upload(job, bucket, None, composed=False)
 
 
 def stage(plans: Sequence[StagePlan], *, reporter: Reporter = SILENT) -> tuple[StagedUpload, ...]:
     """
-    Put together the layers that buckets lack, at all destinations at the same time, and publish none of them.
+    Upload the layers that buckets lack, at all destinations in parallel, without publishing them.
 
-    Return what was sent, in the order of *plans*, which are as `plan_stage` returns them. Raises AwsError and its kinds; what was
-    done by then stays.
+    *plans* is the result of `plan_stage`; the returned uploads are in the same order. Raises `AwsError`. Uploads that were completed
+    before the error are not undone.
     """
     if total := sum(plan.upload.sent_bytes for plan in plans):
-        reporter.stage("Uploading", total=total, unit="bytes")
+        reporter.stage("uploading", total=total, unit="bytes")
 
     def stage_layers(destination: Destination) -> list[StagedUpload]:
         return [
@@ -94,7 +94,7 @@ def stage(plans: Sequence[StagePlan], *, reporter: Reporter = SILENT) -> tuple[S
 
 
 def _stage(plan: StagePlan, reporter: Reporter) -> int:
-    """Put one layer together, and return how many bytes were sent."""
+    """Upload and compose one layer, and return the number of bytes uploaded."""
     if plan.upload.composed:
         return 0
     job, bucket, stop = plan.job, plan.bucket, plan.destination.stop

@@ -1,4 +1,4 @@
-"""Look at what AWS holds, and plan every layer at every destination. Only reads."""
+"""Read the current state in AWS, and plan the publication of every layer at every destination. This module only reads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerStep:
-    """What is to happen to one layer at one destination."""
+    """The planned action for one layer at one destination."""
 
     job: LayerJob
     destination: Destination
@@ -36,12 +36,12 @@ class LayerStep:
 
     @property
     def desired(self) -> DesiredLayer:
-        """The layer."""
+        """The desired state of the layer."""
         return self.job.desired
 
 
 def survey(jobs: Sequence[LayerJob], destinations: Sequence[Destination]) -> tuple[LayerStep, ...]:
-    """Return the plan for all *jobs* at all *destinations*, in that order; raises AwsError and its kinds."""
+    """Return the plan for all *jobs* at all *destinations*, ordered by destination, then job. Raises `AwsError`."""
 
     def plan_jobs(destination: Destination) -> list[LayerStep]:
         return [LayerStep(job=job, destination=destination, action=_plan(job, destination)) for job in jobs]
@@ -50,7 +50,7 @@ def survey(jobs: Sequence[LayerJob], destinations: Sequence[Destination]) -> tup
 
 
 def candidates(layers: Layers, desired: DesiredLayer, versions: Sequence[LayerVersion]) -> tuple[PublishedVersion, ...]:
-    """Return what those of *versions* really are whose descriptions have the digest of *desired*, oldest first."""
+    """Return those of *versions* whose description has the digest of *desired*, oldest first, with hash and size from Lambda."""
     numbers = [each.number for each in reversed(versions) if digest_in(each.description) == desired.layer.digest]
     found = (layers.version(desired.name, number) for number in numbers)
     return tuple(each for each in found if each is not None)

@@ -1,8 +1,9 @@
 """
-Bring a layer into a bucket: the parts that it lacks, what the remote index lacks, and from parts the whole.
+Upload a layer to a bucket: send the missing parts and index entries, then compose the layer of its parts.
 
-A part is named by its SHA-256, so it is sent once per bucket, whatever layers it is in, and an interrupted upload goes on
-where it stopped. S3 checks what arrives, writes only where there is nothing, and composes the layer on its own side.
+A part's key contains its SHA-256. So each part is uploaded once for all layers that contain it, and an interrupted upload resumes
+with the parts that are still missing. S3 checks the content that it receives, does not overwrite existing objects, and composes the
+layer itself.
 """
 
 from __future__ import annotations
@@ -34,25 +35,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UploadPlan:
-    """What one bucket lacks of one layer."""
+    """The upload that one bucket needs for one layer."""
 
     composed: bool = False
-    """Whether the bucket has the whole layer."""
+    """Whether the bucket already has the complete layer."""
     missing: frozenset[str] = frozenset()
-    """SHA-256 of the parts that it lacks."""
+    """The SHA-256 of each part that the bucket lacks."""
     copies: Mapping[str, PartCopy] = field(default_factory=dict)
-    """How S3 makes those of them that need not be sent as a whole."""
+    """The copy plans, by SHA-256, of the missing parts that need not be uploaded completely."""
     indexed: frozenset[str] = frozenset()
-    """Names that the remote index is known to have."""
+    """The names of entries that the remote index already has."""
     sent_bytes: int = 0
-    """What is to be sent at most: parts, the tail, and for the remote index."""
+    """The maximum number of bytes to upload: parts, tail and entries of the remote index."""
 
 
 def plan_upload(job: LayerJob, bucket: Bucket, record: LayerRecord | None, *, composed: bool) -> UploadPlan:
     """
-    Return what *bucket* lacks of the layer of *job*, of which *record* is the one published before.
+    Plan the upload of the layer of *job* to *bucket*. *record* is the record of the previously published layer, if any.
 
-    Only reads; raises AwsError and its kinds.
+    *composed* states whether the bucket already has the layer. This function only reads. Raises `AwsError`.
     """
     indexed = frozenset(record.directories) if record is not None else frozenset[str]()
     index_bytes = job.index_bytes(bucket, indexed)
@@ -73,7 +74,7 @@ def plan_upload(job: LayerJob, bucket: Bucket, record: LayerRecord | None, *, co
 
 
 def stored_parts(bucket: Bucket, source: LayerZip) -> frozenset[str]:
-    """Return the SHA-256 of the parts of *source* that the bucket has, whole and unharmed."""
+    """Return the SHA-256 hashes of the parts of *source* that the bucket has, verified with the checksums from S3."""
 
     def find(numbered: tuple[str, Part]) -> str | None:
         sha256, part = numbered
@@ -83,7 +84,7 @@ def stored_parts(bucket: Bucket, source: LayerZip) -> frozenset[str]:
 
 
 def is_composed(bucket: Bucket, source: LayerZip) -> bool:
-    """Return whether the bucket has the whole layer, as far as can be known before Lambda reports its SHA-256."""
+    """Return whether the bucket has a complete layer of the right size, and with the right SHA-256 if both hashes are known."""
     stored = bucket.objects.head(bucket.keys.layer(source.digest))
     size = source.layout.zipped_bytes
     return stored is not None and stored.size == size and stored.sha256 in (None, source.sha256)
@@ -94,19 +95,15 @@ def _has_part(bucket: Bucket, source: LayerZip, sha256: str, part: Part) -> bool
     if stored is None or stored.size != part.size:
         return False
     if stored.sha256 is None and stored.composite_sha256 is None and stored.etag.endswith('-1"'):
-        # Composed of one part, by an S3-like server without checksums of copied parts: there the MD5 decides.
+        # An S3-compatible server without checksums for copied parts composed the object of one part. Compare the MD5 in its ETag.
         md5 = hashlib.md5(source.hash(part, "md5"), usedforsecurity=False).hexdigest()
         return stored.etag.strip('"') == f"{md5}-1"
-    # lamina puts nothing there without a checksum.
+    # lamina uploads every part with a checksum, so an object without one is not accepted.
     return stored.proves(sha256, part.size)
 
 
 def send(job: LayerJob, bucket: Bucket, plan: UploadPlan, *, reporter: Reporter, stop: Cancellation) -> int:
-    """
-    Bring the parts and the entries of the remote index into the bucket that *plan* says it lacks; return how many bytes were sent.
-
-    Raises AwsError and its kinds.
-    """
+    """Upload the parts and index entries that the bucket lacks according to *plan*. Return the number of bytes uploaded. Raises `AwsError`."""
     sent = send_parts(bucket, job.source, plan.missing, copies=plan.copies, reporter=reporter, stop=stop)
     indexed = job.add_to_index(bucket, known=plan.indexed)
     reporter.advance(indexed)
@@ -122,7 +119,11 @@ def send_parts(
     reporter: Reporter,
     stop: Cancellation,
 ) -> int:
-    """Bring the *missing* parts into the bucket, in parallel: by *copies*, or by sending them. Return how many bytes were sent."""
+    """
+    Create the *missing* parts in the bucket, in parallel. Return the number of bytes uploaded.
+
+    A part with a plan in *copies* is copied from existing objects. It is uploaded in full if it has no plan or the copy is wrong.
+    """
 
     def send_part(numbered: tuple[str, Part]) -> int:
         stop.check()
@@ -143,10 +144,10 @@ def send_parts(
 
 def compose(bucket: Bucket, source: LayerZip) -> tuple[int, str | None]:
     """
-    Have S3 compose the layer of stored parts and a tail that is sent; return how many bytes were sent, and its SHA-256.
+    Compose the layer in the bucket of its stored parts and an uploaded tail. Return the number of bytes uploaded, and the zip's SHA-256.
 
-    Whatever was there and was not the layer is replaced. Of a layer that nobody has hashed as a whole, either S3 proves every part,
-    and the SHA-256 stays unknown, or it is read back. Raises IntegrityError where the result is not the layer, AwsError and its kinds.
+    An existing object that is not the layer is replaced. If the SHA-256 of the zip is unknown, `verify` checks the result; the
+    returned SHA-256 is then ``None`` if S3 has verified the parts. Raises `IntegrityError` if the result is not the layer, and `AwsError`.
     """
     sent = _compose(bucket, source)
     return sent, verify(bucket, source) if source.sha256 is None else source.sha256
@@ -165,7 +166,7 @@ def _compose(bucket: Bucket, source: LayerZip) -> int:
         with source.open_tail() as body:
             bucket.objects.put(key, body, sha256=source.tail_sha256)
         sent = source.layout.zipped_bytes
-    # A reply can get lost, and another publisher can be faster: what counts is what is there.
+    # The reply may be lost, or another publisher may be faster, so check the object itself.
     if not is_composed(bucket, source):
         raise _not_the_layer(bucket, key)
     return sent
@@ -173,10 +174,10 @@ def _compose(bucket: Bucket, source: LayerZip) -> int:
 
 def verify(bucket: Bucket, source: LayerZip) -> str | None:
     """
-    Make sure that the bucket's layer is exactly the parts of *source*, of which this machine has only some.
+    Check that the layer in the bucket consists of exactly the parts of *source*, even if this machine has only some of the parts.
 
-    S3 reports the SHA-256 of the SHA-256 of the parts: where it does, return nothing. Where it does not, read
-    all of it back, and return the SHA-256 of the whole. Raises IntegrityError for anything else, which is deleted.
+    Return ``None`` if the composite checksum that S3 reports is correct. If S3 reports none, download the layer, compare each part,
+    and return the SHA-256 of the whole zip. Otherwise delete the object and raise `IntegrityError`.
     """
     key = bucket.keys.layer(source.digest)
     stored = bucket.objects.head(key)
@@ -200,7 +201,9 @@ def verify(bucket: Bucket, source: LayerZip) -> str | None:
 
 
 def _not_the_layer(bucket: Bucket, key: str) -> IntegrityError:
-    return IntegrityError(f"`{bucket.url(key)}` is not the layer that was put together", hint="run again")
+    return IntegrityError(
+        f"the object `{bucket.url(key)}` differs from the layer that lamina uploaded", hint="run again"
+    )
 
 
 def _compose_of_parts(bucket: Bucket, key: str, source: LayerZip) -> None:
@@ -209,7 +212,8 @@ def _compose_of_parts(bucket: Bucket, key: str, source: LayerZip) -> None:
         sent = bucket.objects.copy_part(key, upload, CopySource(number=number, key=bucket.keys.part(sha256)))
         if sent.sha256 not in (None, sha256):
             raise IntegrityError(
-                f"`{bucket.url(bucket.keys.part(sha256))}` is not what its name says", hint="run again: it is replaced"
+                f"the content of `{bucket.url(bucket.keys.part(sha256))}` does not match the SHA-256 in its name",
+                hint="run again; lamina then replaces the object",
             )
         return sent
 
@@ -222,17 +226,17 @@ def _compose_of_parts(bucket: Bucket, key: str, source: LayerZip) -> None:
     try:
         bucket.compose(key, send_all)
     except AwsError:
-        # A faster publisher aborts everybody's uploads, but then the layer is there.
+        # A faster publisher aborts all other uploads of the layer, but then the layer exists.
         if not is_composed(bucket, source):
             raise
-    # Nobody needs those that a killed publisher left, or that were begun twice because a reply got lost.
+    # Abort uploads that a killed publisher left, or that were started twice because a reply was lost.
     for upload in list(bucket.objects.unfinished(key)):
         if upload.key == key:
             bucket.objects.abort(key, upload.id)
 
 
 def record(job: LayerJob, bucket: Bucket, sha256: str) -> None:
-    """Write the record of the layer, whose zip has this *sha256*, beside it; raises AwsError and its kinds."""
+    """Write the record of the layer next to its zip, which has this *sha256*. Raises `AwsError`."""
     content = encode_record(job.desired, job.source.parts, job.index_names(), sha256=sha256)
     key, digest = bucket.keys.record(job.desired.layer.digest), hashlib.sha256(content).hexdigest()
     bucket.write(key, io.BytesIO(content), sha256=digest, keep=lambda: is_of(bucket.objects.get(key), content))

@@ -1,7 +1,7 @@
 """
-Read a layer's zip from disk as the parts of its layout, each with its SHA-256; never the whole of it in memory.
+Read a layer's zip from disk in parts, each with its SHA-256, without loading the whole zip into memory.
 
-Of a layer that was put together without its wheels, the file has holes in place of parts that the bucket has.
+The zip of a layer that was built without all of its wheels has holes in place of parts that exist in the bucket.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _BUFFER_BYTES = 1 << 20
 
 
 class Window(io.RawIOBase):
-    """A range of a file, which can be read again when a request is sent again."""
+    """A range of a file, as a seekable stream, so that a repeated request can read it again."""
 
     def __init__(self, path: Path, start: int, size: int, *, reporter: Reporter = SILENT) -> None:
-        """Open *size* bytes of *path* from *start* on; *reporter* advances by what is read for the first time."""
+        """Open *size* bytes of *path*, beginning at *start*. *reporter* advances only when bytes are read for the first time."""
         self._file = path.open("rb", buffering=0)
         self._reporter = reporter
         self._furthest = 0
@@ -47,15 +47,15 @@ class Window(io.RawIOBase):
         return self._size
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return ``True``: the range can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Yes."""
+        """Return ``True``: the range can be read again from any position."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # narrower than any buffer, as RawIOBase calls it
-        """Read up to the end of the range."""
+        """Read bytes into *buffer*, up to the end of the range, and return their number."""
         most = min(len(buffer), self._size - self._position)
         count: int = self._file.readinto(memoryview(buffer)[:most])
         self._position += count
@@ -65,38 +65,38 @@ class Window(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to *offset* within the range."""
+        """Change the position within the range, and return it. A position outside the range becomes the nearest one inside."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, min(self._size, base + offset))
         self._file.seek(self._start + self._position)
         return self._position
 
     def tell(self) -> int:
-        """Return the position within the range."""
+        """Return the current position, counted from the start of the range."""
         return self._position
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the underlying file."""
         self._file.close()
         super().close()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexUpdate:
-    """What the remote index of a bucket is to keep of one layer, so that machines without the wheels can put it together."""
+    """The remote index entries of one layer, with which machines without the wheels can build the layer."""
 
     entries: Mapping[str, bytes]
-    """By name."""
+    """The payloads of the entries to write, by name."""
     names: frozenset[str] = frozenset()
-    """Names of what the index has of the layer beside its *entries*."""
+    """The names of further entries that the layer needs and that the index already has."""
     refused: frozenset[str] = frozenset()
-    """Names of entries that the index has wrong."""
+    """The names of entries that are wrong in the index, and must be replaced."""
     known: frozenset[str] = frozenset()
-    """Names of what the index of *bucket* has; of other buckets nothing is known."""
+    """The names of the entries that the index of *bucket* has. The contents of other buckets are unknown."""
     bucket: Bucket | None = None
 
     def known_in(self, bucket: Bucket) -> frozenset[str]:
-        """Return the names of what the remote index of *bucket* is known to have."""
+        """Return the names of the entries that the remote index of *bucket* is known to have."""
         return self.known if self.bucket is not None and self.bucket.objects is bucket.objects else frozenset()
 
 
@@ -104,7 +104,7 @@ class LayerZip:
     """The zip of one desired layer on disk."""
 
     def __init__(self, desired: DesiredLayer, *, parts: tuple[str, ...], tail_sha256: str) -> None:
-        """Describe a zip whose *parts* have these SHA-256, in order, and what is behind them *tail_sha256*."""
+        """Store the SHA-256 of each part, in order, and of the tail that follows them."""
         self._layer = desired.layer
         self._path = desired.layer.path
         self.layout = desired.layout
@@ -114,9 +114,9 @@ class LayerZip:
     @staticmethod
     def hashed(desired: DesiredLayer) -> LayerZip:
         """
-        Hash the zip of *desired*, once as a whole and once in parts.
+        Return the zip of *desired*, after hashing it both as a whole and in parts.
 
-        Raises IntegrityError if it is not there as it was built.
+        Raises `IntegrityError` if the file is missing, or has changed since the build.
         """
         path, layout, whole = desired.layer.path, desired.layout, hashlib.sha256()
         spans = [*((part.start, part.size) for part in layout.parts), (layout.tail_start, layout.tail_bytes)]
@@ -131,35 +131,39 @@ class LayerZip:
 
     @property
     def digest(self) -> str:
-        """The layer's."""
+        """The layer's digest."""
         return self._layer.digest
 
     @property
     def sha256(self) -> str | None:
-        """That of the whole zip; ``None`` while nobody has hashed it."""
+        """The SHA-256 of the whole zip; ``None`` if it is unknown because the file has holes."""
         return self._layer.sha256
 
     @property
     def composite_sha256(self) -> str:
-        """The checksum that S3 reports of an object composed of exactly these parts."""
+        """The composite checksum that S3 reports for an object composed of exactly these parts and the tail."""
         digests = (bytes.fromhex(sha256) for sha256 in (*self.parts, self.tail_sha256))
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
     def index_update(self) -> IndexUpdate:
-        """Return what remote indexes are to keep of the layer."""
+        """Return the remote index entries of the layer."""
         return IndexUpdate(entries=index_entries(self._path, self._layer, self.layout, self.parts))
 
     def unique_parts(self) -> tuple[tuple[str, Part], ...]:
-        """Return the parts with their SHA-256, each once."""
+        """Return the SHA-256 and the part for each distinct part of the layer."""
         return tuple(dict(zip(self.parts, self.layout.parts, strict=True)).items())
 
     def open(self, part: Part, *, start: int = 0, size: int | None = None, reporter: Reporter = SILENT) -> BinaryIO:
-        """Open one part's bytes, or *size* of them from *start* on; *reporter* advances by what is read for the first time."""
+        """
+        Open one part as a stream, or *size* bytes of it beginning at *start*.
+
+        *reporter* advances only when bytes are read for the first time.
+        """
         length = part.size if size is None else size
         return Window(self._path, part.start + start, length, reporter=reporter)  # type: ignore[return-value]  # as much of a file as is asked for
 
     def hash(self, part: Part, algorithm: str = "sha256", *, start: int = 0, size: int | None = None) -> bytes:
-        """Return the digest of one part's bytes, or of *size* of them from *start* on."""
+        """Return the hash of one part, or of *size* bytes of it beginning at *start*."""
         found = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
         with self.open(part, start=start, size=size) as body:
             while piece := body.read(_BUFFER_BYTES):
@@ -167,31 +171,31 @@ class LayerZip:
         return found.digest()
 
     def open_tail(self) -> BinaryIO:
-        """Open the bytes behind the last part, which are the whole zip where it has no parts."""
+        """Open the bytes after the last part as a stream. If the zip has no parts, they are the whole zip."""
         return Window(self._path, self.layout.tail_start, self.layout.tail_bytes)  # type: ignore[return-value]
 
     def read(self) -> bytes:
-        """Return the whole zip, for a call that has to carry it."""
+        """Return the whole zip, for an API call that contains it."""
         return self._path.read_bytes()
 
 
 class MetadataSource(Protocol):
-    """Finds what the remote index is to keep beside a layer's own entries."""
+    """A callable that returns the index entries that a layer needs in addition to those for its segments."""
 
     def __call__(self) -> Mapping[str, bytes]:
-        """Return it by name."""
+        """Return the payloads of the entries by name."""
 
 
 class LayerJob:
-    """One desired layer, whose zip is hashed at most once, and only if some destination lacks the layer."""
+    """One layer to publish. Its zip is hashed at most once, and only if some destination lacks the layer."""
 
     def __init__(
         self, desired: DesiredLayer, source: LayerZip | None = None, *, metadata: MetadataSource = dict[str, bytes]
     ) -> None:
         """
-        Hash the layer's own zip when it is first asked for, unless *source* is given.
+        Use *source* as the layer's zip, or hash the zip in *desired* when it is first needed.
 
-        *metadata* is called only where an index is to be written.
+        *metadata* is called only before index entries are written or measured.
         """
         self.desired = desired
         self._metadata = metadata
@@ -200,28 +204,24 @@ class LayerJob:
 
     @property
     def source(self) -> LayerZip:
-        """The zip, checked to be what was built."""
+        """The layer's zip. Raises `IntegrityError` if the file is missing, or has changed since the build."""
         with self._lock:
             if self._source is None:
                 self._source = LayerZip.hashed(self.desired)
             return self._source
 
     def add_to_index(self, bucket: Bucket, *, known: Collection[str]) -> int:
-        """
-        Add to the remote index what machines without the wheels have to know of the layer, but for what is *known* there.
-
-        Return how many bytes were sent.
-        """
+        """Add the layer's entries to the remote index of *bucket*, except those *known* to exist. Return the number of bytes uploaded."""
         index = RemoteIndex(bucket, refused=self._index.refused)
         return index.put(self._entries, known=self._index.known_in(bucket).union(known))
 
     def index_bytes(self, bucket: Bucket, known: Collection[str]) -> int:
-        """Return how many bytes the remote index is to get at most, without what is *known* there."""
+        """Return the maximum number of bytes to upload to the remote index of *bucket*, without the entries *known* to exist."""
         there = self._index.known_in(bucket).union(known) - self._index.refused
         return sum(len(content) for name, content in self._entries.items() if name not in there)
 
     def index_names(self) -> tuple[str, ...]:
-        """Return the names of everything that the remote index is to keep for the layer's sake."""
+        """Return the names of all remote index entries that the layer needs."""
         return tuple(sorted({*self._entries, *self._index.names}))
 
     @cached_property
@@ -238,7 +238,7 @@ class SparseLayerZip(LayerZip):
     """
     The zip of a layer that was built without all of its wheels: a file with holes.
 
-    A hole is a part that the first bucket has; another bucket that lacks it gets it from there.
+    A hole is a part that exists in the first destination's bucket. It is downloaded from there when another bucket needs it.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ class SparseLayerZip(LayerZip):
         bucket: Bucket,
         index: IndexUpdate,
     ) -> None:
-        """Describe a zip that has the tail, and those *parts* that start at *whole_parts*; *bucket* has the others."""
+        """Describe a file that contains the tail and the parts whose start is in *whole_parts*. *bucket* has the other parts."""
         layout = desired.layout
         tail_sha256 = _hash(desired.layer.path, layout.tail_start, layout.tail_bytes)
         super().__init__(desired, parts=parts, tail_sha256=tail_sha256)
@@ -260,11 +260,15 @@ class SparseLayerZip(LayerZip):
         self._lock = Lock()
 
     def index_update(self) -> IndexUpdate:
-        """Return what remote indexes are to keep of the layer, as those who have the wheels have found it."""
+        """Return the remote index entries of the layer, including those that came from the bucket's index."""
         return self._index
 
     def open(self, part: Part, *, start: int = 0, size: int | None = None, reporter: Reporter = SILENT) -> BinaryIO:
-        """Open one part's bytes, fetching them if they are a hole; raises IntegrityError if the bucket does not have them."""
+        """
+        Open one part as a stream, as `LayerZip.open` does. Download the part first if it is a hole.
+
+        Raises `IntegrityError` if the bucket does not have the part.
+        """
         with self._lock:
             if part.start not in self._whole_parts:
                 self._fetch(part)
@@ -282,12 +286,13 @@ class SparseLayerZip(LayerZip):
                 file.write(content)
         if digest.hexdigest() != sha256:
             raise IntegrityError(
-                f"`{self._bucket.url(key)}` is not what its name says, or has gone meanwhile", hint="run again"
+                f"`{self._bucket.url(key)}` is missing, or its content does not match the SHA-256 in its name",
+                hint="run again",
             )
 
 
 def _hash(path: Path, start: int, size: int, whole: hashlib._Hash | None = None) -> str:
-    """Return the SHA-256 of a range of a file, and add its bytes to *whole*."""
+    """Return the SHA-256 of a range of a file. Also update the hash *whole* with the range, if given."""
     digest = hashlib.sha256()
     with Window(path, start, size) as window:
         while piece := window.read(_BUFFER_BYTES):
@@ -298,4 +303,4 @@ def _hash(path: Path, start: int, size: int, whole: hashlib._Hash | None = None)
 
 
 def _changed(path: Path) -> IntegrityError:
-    return IntegrityError(f"`{path}` is not there as it was built", hint="build again: lamina build")
+    return IntegrityError(f"`{path}` is missing or has changed since the build", hint="build again: run `lamina build`")

@@ -1,1 +1,1 @@
-"""The team's store in a bucket, behind everybody's own."""
+"""The team store: a bucket through which builds share the contents of their local stores."""

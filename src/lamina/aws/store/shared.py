@@ -1,15 +1,15 @@
 """
-Share what builds fetch and make through a bucket: the team's store, behind everybody's own.
+Share downloaded and derived files between builds through a bucket, the team store.
 
 ::
 
-    <prefix>blobs/<sha256>                           a file of the store, named by its content
-    <prefix>caches/<service>/<target>.json           which files the last builds of a service used, and their SHA-256
+    <prefix>blobs/<sha256>                           a file of the store, named by its SHA-256
+    <prefix>caches/<service>/<target>.json           the files that recent builds of a service used, with their SHA-256
 
-A blob that does not have the SHA-256 of its name is refused, whoever put it there, and replaced by the next build that made the file itself.
-A wheel must have the locked SHA-256 besides, and match its own RECORD, as if it came from an index. What is derived from wheels
-(bytecode, what modules import) cannot be proven without deriving it again: whoever may write there is trusted like whoever may push code.
-Segments are not shared: making one from its wheel takes less time than fetching it.
+lamina rejects a blob whose content does not have the SHA-256 in its name. The next build that creates the file itself replaces the blob.
+A wheel must also have the SHA-256 in the lock file and match its RECORD, exactly like a wheel from a package index.
+Files derived from wheels (bytecode, import lists) cannot be verified without deriving them again. So grant write access to the bucket
+only to people who may also push code. Segments are not shared, because creating one from its wheel is faster than downloading it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from lamina.core.errors import CorruptArchiveError, LaminaError
 from lamina.core.files import file_sha256
 from lamina.core.store import Store
 from lamina.core.target import quotas
+from lamina.core.text import count
 from lamina.core.values import Pin, Sha256
 
 if TYPE_CHECKING:
@@ -45,30 +46,29 @@ _WHEEL = re.compile(r"wheels/([0-9a-f]{2})/(\1[0-9a-f]{62})/([A-Za-z0-9_.!+-]+\.
 
 
 class TracedStore(Store):
-    """A store that remembers which of its files were asked for."""
+    """A store that records the paths that a build requests. They are the keys of `asked`."""
 
     __slots__ = ("asked",)
 
     def __init__(self, root: Path) -> None:
-        """Have been asked for nothing."""
         super().__init__(root)
         self.asked: dict[Path, None] = {}
 
     def wheel(self, sha256: Sha256, filename: str | None = None) -> Path | None:
-        """Return the path of the admitted wheel with *sha256*, or ``None``."""
+        """Return the path of the wheel with *sha256*, or ``None`` if the store does not have it. Record the path."""
         found = super().wheel(sha256, filename)
         if found is not None:
             self.asked[found] = None
         return found
 
     def wheel_destination(self, sha256: Sha256, filename: str) -> Path:
-        """Return where the wheel with *sha256* is admitted."""
+        """Return the path at which the store keeps the wheel with *sha256*, and record it."""
         path = super().wheel_destination(sha256, filename)
         self.asked[path] = None
         return path
 
     def entry(self, area: str, key: str, suffix: str = "") -> Path:
-        """Return where *area* keeps what *key* decides, whether it exists or not."""
+        """Return the path of the file for *key* in *area*, and record it. The file need not exist."""
         path = super().entry(area, key, suffix)
         self.asked[path] = None
         return path
@@ -76,26 +76,26 @@ class TracedStore(Store):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreEntry:
-    """One file of the store."""
+    """One file in the list of a team store."""
 
     path: str
-    """Relative to the store."""
+    """The file's path, relative to the root of a local store."""
     sha256: str
     size: int
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """Return bucket and prefix of an address ``s3://bucket/prefix``; the prefix is empty or ends with a slash."""
+    """Split the URL ``s3://bucket/prefix`` into bucket and prefix. The returned prefix is empty or ends with a slash."""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     prefix = prefix.strip("/")
     return bucket, f"{prefix}/" if prefix else ""
 
 
 class SharedStore:
-    """The bucket's part for one service and target."""
+    """The team store of one service and target."""
 
     def __init__(self, objects: Objects, prefix: str, *, name: str, reporter: Reporter) -> None:
-        """Keep the list of files under *name*."""
+        """Use the keys below *prefix*, with the list of files at ``caches/<name>.json``."""
         self._bucket = Bucket(objects=objects, keys=Keys(prefix))
         self._list = self._bucket.keys.below(f"caches/{name}.json")
         self._reporter = reporter
@@ -104,28 +104,30 @@ class SharedStore:
 
     def pull(self, store: Store) -> int:
         """
-        Bring the listed files that *store* lacks into it, each checked; return how many bytes those were.
+        Download the listed files that *store* lacks, checking each one, and return the number of bytes added to *store*.
 
-        Raises AwsError and its kinds; what was brought by then is whole.
+        Raises `AwsError`. Files that were added before the error are complete.
         """
         content = self._bucket.objects.get(self._list)
         self._listed = _decode(content) if content is not None else ()
         missing = [entry for entry in self._listed if not (store.root / entry.path).exists()]
         if not missing:
             return 0
-        self._reporter.stage("Fetching from the team's store", total=sum(entry.size for entry in missing), unit="bytes")
+        self._reporter.stage(
+            "downloading from the team store", total=sum(entry.size for entry in missing), unit="bytes"
+        )
         sizes = in_parallel(lambda entry: self._fetch(entry, store), missing, workers=_WORKERS)
         if self._refused:
             self._reporter.warn(
-                f"{len(self._refused)} objects of the team's store are not what they should be, and were refused",
-                hint="they are replaced when this build has made the files itself",
+                f"{count(len(self._refused), 'file')} in the team store failed verification and will not be used",
+                hint="no action needed: lamina replaces each of them once this build has created the file",
             )
         return sum(sizes)
 
     def _fetch(self, entry: StoreEntry, store: Store) -> int:
         key = self._blob(entry.sha256)
         stored = self._bucket.objects.head(key)
-        # Its size is looked at before its content is read: what is too large never arrives.
+        # Check the size first, so that an object that is too large is never downloaded.
         content = self._bucket.objects.get(key) if stored is not None and stored.size == entry.size else None
         self._reporter.advance(entry.size)
         if content is None or hashlib.sha256(content).hexdigest() != entry.sha256:
@@ -142,22 +144,22 @@ class SharedStore:
 
     def push(self, store: TracedStore) -> int:
         """
-        Add the files that a build asked *store* for, and that are not listed yet; return how many bytes were sent.
+        Upload the files that a build requested from *store* and that are not listed yet. Return the number of bytes uploaded.
 
-        Raises AwsError and its kinds; the list then is as it was.
+        Raises `AwsError`. The list in the bucket is then unchanged.
         """
         known = {entry.path for entry in self._listed} - self._refused
         paths = [path.relative_to(store.root).as_posix() for path in list(store.asked) if path.is_file()]
         new = [_measure(store.root, path) for path in dict.fromkeys(paths) if path not in known and _is_shared(path)]
         if not new:
             return 0
-        self._reporter.stage("Adding to the team's store", total=sum(entry.size for entry in new), unit="bytes")
+        self._reporter.stage("uploading to the team store", total=sum(entry.size for entry in new), unit="bytes")
         sent = sum(in_parallel(lambda entry: self._add(entry, store), new, workers=_WORKERS))
         listed = {
             entry.path: entry for entry in (*new, *self._listed) if entry.path not in self._refused or entry in new
         }
         content = _encode(list(listed.values())[:_MOST_ENTRIES])
-        # Builds at the same time overwrite each other's list, which costs the next one a download from elsewhere.
+        # Concurrent builds overwrite each other's list. Files missing from it are downloaded or created again by the next build.
         self._bucket.objects.put(self._list, content, sha256=hashlib.sha256(content).hexdigest(), absent=False)
         return sent
 
@@ -180,7 +182,7 @@ def _measure(root: Path, path: str) -> StoreEntry:
 
 
 def _prove(content: bytes, entry: StoreEntry) -> None:
-    """Raise ArchiveError for a wheel that no index could have given: its hash is in its path, and its RECORD has to be right."""
+    """Check a wheel's file name and its RECORD, and raise `ArchiveError` if either is invalid. Accept any other file."""
     wheel = _WHEEL.fullmatch(entry.path)
     if wheel is None:
         return
@@ -192,7 +194,7 @@ def _prove(content: bytes, entry: StoreEntry) -> None:
     try:
         name, version, *_ = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
-        raise CorruptArchiveError(f"`{filename}` is no wheel's name") from error
+        raise CorruptArchiveError(f"`{filename}` is not a valid wheel name") from error
     with tempfile.TemporaryDirectory(prefix="lamina-store-") as directory:
         path = Path(directory, filename)
         path.write_bytes(content)
@@ -205,7 +207,7 @@ def _encode(entries: Iterable[StoreEntry]) -> bytes:
 
 
 def _decode(content: bytes) -> tuple[StoreEntry, ...]:
-    """Return the entries of a list that name files which may be shared; a list that is none has none."""
+    """Parse a list of files, and keep the entries that may be shared. Return no entries if the list is invalid."""
     try:
         document: dict[str, Any] = json.loads(content)
         if document["version"] != _VERSION:

@@ -1,4 +1,4 @@
-"""The team's store around a build; most services have none, so that nothing of AWS is loaded before one is configured."""
+"""Use the team store in a build. AWS modules are imported only if the service configures a team store."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @contextmanager
 def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext]:
     """
-    Give the context to build with: what the team's store has was brought, and what the build makes is added on normal exit.
+    Download the service's files from the team store, yield the context to build with, and upload new files on normal exit.
 
-    A `lamina.pipeline.context.TeamStore`; *context* is given back as it is for a service without one, and offline.
+    Implements `lamina.pipeline.context.TeamStore`. Yield *context* unchanged if the service has no team store, if the store cannot
+    be used, or offline. Failures only cause warnings.
     """
     if service.store is None or context.options.offline:
         yield context
@@ -37,11 +38,11 @@ def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext
     try:
         remote.push(store)
     except AwsError as error:
-        context.reporter.warn(f"Nothing was added to the team's store: {error}", hint=error.hint)
+        context.reporter.warn(f"the new files were not added to the team store: {error}", hint=error.hint)
 
 
 def _pulled(context: BuildContext, service: Service, store: TracedStore) -> SharedStore | None:
-    """Return the bucket's part after everything was brought, or ``None``, after a warning, if it cannot be reached."""
+    """Download the listed files that *store* lacks, and return the team store, or warn and return ``None`` if that fails."""
     from lamina.aws.api.session import Access
     from lamina.aws.store.shared import SharedStore, split_url
 
@@ -51,7 +52,7 @@ def _pulled(context: BuildContext, service: Service, store: TracedStore) -> Shar
         remote = SharedStore(Access().connect().bucket(bucket), prefix, name=name, reporter=context.reporter)
         remote.pull(store)
     except (AwsError, ConfigError) as error:
-        # boto3 missing, no credentials, no network: all of it only makes the build slower.
-        context.reporter.warn(f"The team's store `{service.store}` is not used: {error}", hint=error.hint)
+        # Without boto3, credentials or network, the build only becomes slower.
+        context.reporter.warn(f"the team store `{service.store}` is not used: {error}", hint=error.hint)
         return None
     return remote

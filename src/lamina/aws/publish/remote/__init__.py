@@ -1,1 +1,1 @@
-"""Build layers from the segments that a bucket has, without their wheels."""
+"""Build layers from segments in a bucket, without downloading their wheels."""

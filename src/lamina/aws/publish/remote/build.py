@@ -1,9 +1,9 @@
 """
-Build layers from what a bucket has, on a machine that lacks their wheels: the way of `publish` and `deploy` around a full build.
+Build layers from segments in a bucket, so that ``lamina publish`` and ``lamina deploy`` need no wheels that the bucket can replace.
 
-The plan is the one that a full build applies, over a store whose remote half is the bucket. A wheel is fetched only where the bucket's
-index does not know its segment, or where something of it must be read that nobody has read before.
-Nothing is written into the project.
+The build applies the same plan as a full build, but reads missing segments from the bucket. A wheel is downloaded only if the
+bucket's index has no entry for its segment, or if the build needs metadata of the wheel that the index lacks.
+Such a build writes no files into the project.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ if TYPE_CHECKING:
 
 @frozen
 class ServiceBuild:
-    """The layers and packages of a service for all its targets, ready to be published."""
+    """The layers and function packages of a service for all its targets, ready to publish."""
 
     result: Result
     metadata: Callable[[], Mapping[str, bytes]]
-    """Returns what the bucket's index is to keep beside the layers."""
+    """Returns the index entries to write in addition to those for segments, by name."""
     remote: _Remote | None = None
-    """Where the bytes are that are not on this machine; ``None`` for a full build."""
+    """The bucket that has the bytes missing on this machine; ``None`` for a full build."""
 
     @property
     def builds(self) -> tuple[Build, ...]:
-        """One for each target."""
+        """The builds, one for each target."""
         return tuple(each.build for each in self.result.targets)
 
     @property
     def ok(self) -> bool:
-        """Whether no finding is an error."""
+        """Whether the checks found no errors in any build."""
         return all(build.ok for build in self.builds)
 
     def jobs(self, layers: Sequence[DesiredLayer]) -> list[LayerJob]:
-        """Return what becomes of the desired *layers*."""
+        """Return a job for each of the desired *layers*, with the zip that this build created."""
         return [LayerJob(layer, self._zip(layer), metadata=self.metadata) for layer in layers]
 
     def _zip(self, layer: DesiredLayer) -> LayerZip | None:
@@ -74,20 +74,20 @@ class ServiceBuild:
 
 @frozen
 class _Remote:
-    """The bucket that a build was made from."""
+    """The bucket whose segments a build used."""
 
     bucket: Bucket
     index: RemoteIndex
     store: BucketStore
     several: bool
-    """Whether other buckets may need what this one's index says."""
+    """Whether there are several destinations, so that other buckets may need entries of this bucket's index."""
 
     def zip(self, layer: DesiredLayer, result: Result) -> LayerZip | None:
-        """Return the zip of *layer* as far as it is here, or ``None`` for a layer that the last build left."""
+        """Return the zip of *layer* with its holes, or ``None`` if the build reused the zip of an earlier build."""
         sparse = self.store.zips.get(layer.layer.digest)
         if sparse is None:
             return None
-        # Only the names: what was not asked for is not brought now.
+        # A plain store, not `ImportStore`, so that looking up the paths downloads nothing.
         store = Store(self.store.imports.root)
         paths = [path for each in result.targets for path in metadata_paths(each.plan, store)]
         payloads = self.index.read(path.stem for path in paths) if self.several else {}
@@ -123,11 +123,11 @@ def build_service(
     reporter: Reporter = SILENT,
 ) -> ServiceBuild:
     """
-    Build *project*, or its layers from what the bucket of the first destination has; those zips are in *directory*.
+    Build *project*, using segments in the bucket of the first destination if wheels are missing. Otherwise, build in full.
 
-    The bucket is used only if it can help: not with all wheels in the store, or if the last build left every layer, or if the bucket
-    knows none of them, or if a check has to read what is not here. AWS is not asked before.
-    Raises what resolving, fetching, splicing and compiling raise, and AwsError and its kinds.
+    Zips built with the bucket are written to *directory*. The build is a full build if the store has all wheels, if no layer needs
+    building, if the bucket's index has no entry for the layers of a target, or if a check needs bytes that are missing on this machine.
+    *connect* is called only if the bucket may be used. Raises `AwsError`, and all errors of a full build.
     """
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
@@ -139,7 +139,7 @@ def build_service(
             if found is not None:
                 return found
         with nullcontext(context) if team_store is None else team_store(context, service) as shared:
-            # With the files of a team store less may be unknown or missing.
+            # The team store may have supplied missing files, so plan again.
             result = apply(plan if shared is context else resolve(shared, service), shared, started_ns=started_ns)
         made = replace(plan, targets=tuple(each.plan for each in result.targets))
     return ServiceBuild(result=result, metadata=cache(partial(metadata, made, context.store)))
@@ -148,11 +148,11 @@ def build_service(
 def _from_bucket(
     plan: BuildPlan, context: BuildContext, destinations: Sequence[Destination], directory: Path, *, started_ns: int
 ) -> ServiceBuild | None:
-    """Return the layers of *plan* made from the bucket; ``None`` if they have to be made in full."""
+    """Build the layers of *plan* with segments from the bucket. Return ``None`` if a full build is needed."""
     bucket = destinations[0].bucket
     if bucket is None:
         return None
-    context.reporter.stage("Looking at what the bucket knows")
+    context.reporter.stage("reading the bucket's index")
     index = RemoteIndex(bucket)
     if not all(_prefetch(target, index, context.store, imports=len(destinations) > 1) for target in plan.targets):
         return None
@@ -161,11 +161,11 @@ def _from_bucket(
     try:
         result = apply(plan, context, started_ns=started_ns)
     except zipfile.BadZipFile:
-        # A check had to read what is in a hole of a zip.
+        # A check tried to read bytes inside a hole of a zip.
         return None
     return ServiceBuild(
         result=result,
-        # The bucket has it already.
+        # The bucket's index already has these entries.
         metadata=dict[str, bytes],
         remote=_Remote(bucket=bucket, index=index, store=store, several=len(destinations) > 1),
     )
@@ -173,9 +173,9 @@ def _from_bucket(
 
 def _prefetch(plan: TargetPlan, index: RemoteIndex, store: Store, *, imports: bool) -> bool:
     """
-    Read from *index* in parallel what the build will ask for, and return whether it knows anything of the layers.
+    Read the entries that the build will need from *index*, in parallel. Return whether the index has any entry for the layers.
 
-    What modules import matters only with *imports*, or if nobody has followed the handlers' imports before.
+    The imports of each wheel's modules are read only with *imports*, or if the index lacks the modules that the handlers reach.
     """
     names = {layer.recipe.key(pin.sha256) for layer in plan.layers for pin in layer.selection.pins}
     names |= {shared_paths_name(layer.selection.pins, layer.recipe) for layer in plan.layers}

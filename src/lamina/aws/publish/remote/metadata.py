@@ -1,8 +1,8 @@
 """
-What a bucket's index keeps beside a service's layers, so that a machine without the wheels knows which layers they are to be.
+Exchange a service's metadata with the index of a bucket, so that a machine without the wheels can plan the same layers.
 
-Each entry is named by what it was derived from: what the modules of a wheel import, what the handlers reach, and which paths wheels
-share. This machine's store gives them the same names, so they are files that can be carried over.
+The metadata are the imports of each wheel's modules, the modules that the handlers reach, and the paths that several wheels share.
+An entry's name is a hash of its inputs. The local store uses the same names, so entries and files can be copied unchanged.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 class ImportStore(Store):
     """
-    A store of what is known of imports: each file comes from this machine's store, else from the bucket's index.
+    A store for import metadata. A missing file is copied from the local store or, failing that, from the bucket's index.
 
-    What the bucket says is trusted for one run only, so all of it stays in a directory of its own.
+    Files from the bucket are trusted for one run only, so they are kept in a separate temporary directory.
     """
 
     __slots__ = ("_index", "_local")
 
     def __init__(self, scratch: Path, local: Store, index: RemoteIndex) -> None:
-        """Keep files below *scratch*; nothing is read before it is asked for."""
+        """Keep files below *scratch*, and copy each one from *local* or *index* when it is first requested."""
         super().__init__(scratch)
         self._local = local
         self._index = index
 
     def entry(self, area: str, key: str, suffix: str = "") -> Path:
-        """Return where *area* keeps what *key* decides; the file is there if this machine or the bucket has it."""
+        """Return the path of the file for *key* in *area*. The file exists if the local store or the bucket's index has it."""
         path = super().entry(area, key, suffix)
         if (
             area in {IMPORTS_AREA, REACH_AREA}
@@ -71,7 +71,7 @@ class ImportStore(Store):
 
 
 def metadata(plan: BuildPlan, store: Store) -> dict[str, bytes]:
-    """Return by name what the index is to keep beside the layers of *plan*, as far as *store* has it."""
+    """Return the index entries with the metadata of the layers of *plan*, by name. Omit entries that *store* lacks."""
     found: dict[str, bytes] = {}
     for target in plan.targets:
         found |= {path.stem: path.read_bytes() for path in metadata_paths(target, store) if path.is_file()}
@@ -80,7 +80,7 @@ def metadata(plan: BuildPlan, store: Store) -> dict[str, bytes]:
 
 
 def metadata_paths(plan: TargetPlan, store: Store) -> list[Path]:
-    """Return where *store* keeps what decides which modules of the planned layers are compiled."""
+    """Return the paths in *store* of the metadata that determine which modules of the planned layers are compiled."""
     service = plan.service
     tree = plan.package_plan.tree
     if service.bytecode is not BytecodeMode.REACHABLE or tree is None:
@@ -95,25 +95,25 @@ def metadata_paths(plan: TargetPlan, store: Store) -> list[Path]:
 
 
 def shared_paths_name(pins: Iterable[Pin], recipe: Recipe) -> str:
-    """Return the name under which the index keeps the paths that several of *pins* have in common."""
+    """Return the name of the index entry for the paths that several of *pins* share."""
     rows = sorted([pin.name, pin.sha256] for pin in pins)
     return hashlib.sha256(json.dumps(["sharing", recipe.canonical(), rows], sort_keys=True).encode()).hexdigest()
 
 
 def shared_paths_entry(pins: Iterable[Pin], recipe: Recipe, shared: Mapping[str, frozenset[str]]) -> tuple[str, bytes]:
-    """Return name and content of what the index keeps of the answer of `shared_paths`, which takes wheels to give."""
+    """Return the name and content of the index entry for *shared*, the result of `shared_paths`, which needs the wheels to compute."""
     rows = {name: sorted(paths) for name, paths in sorted(shared.items()) if paths}
     return shared_paths_name(pins, recipe), json.dumps(rows).encode()
 
 
 def read_shared_paths(content: bytes) -> dict[str, frozenset[str]] | None:
-    """Return the paths in the *content* of an entry, or ``None`` if it is not what `shared_paths_entry` gives."""
+    """Return the paths in a *content* created by `shared_paths_entry`, or ``None`` if the content is invalid."""
     rows = _paths_by_name(content)
     return None if rows is None else {name: frozenset(paths) for name, paths in rows.items()}
 
 
 def _shared_paths(layer: LayerPlan, store: Store) -> list[tuple[str, bytes]]:
-    """Return the entry on paths that several wheels of a layer share, if all their segments are in *store*."""
+    """Return the entry for the paths that several wheels of a layer share, or nothing unless *store* has all their segments."""
     pins = layer.selection.pins
     paths = {pin.name: store.entry(AREA, layer.recipe.key(pin.sha256), ".seg") for pin in pins}
     segments = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
@@ -121,7 +121,7 @@ def _shared_paths(layer: LayerPlan, store: Store) -> list[tuple[str, bytes]]:
 
 
 def _paths_by_name(content: bytes) -> dict[str, list[str]] | None:
-    """Return the lists of paths in *content*, which somebody else wrote, or ``None`` if it has another form."""
+    """Parse an untrusted mapping of names to lists of paths, or return ``None`` if *content* has another form."""
     try:
         rows: dict[str, Any] = json.loads(content)
         fine = all(isinstance(paths, list) and all(isinstance(path, str) for path in paths) for paths in rows.values())

@@ -1,8 +1,8 @@
 """
-The remote half of the store: segments that a bucket describes, and layers composed with holes for the bytes that it has.
+Use segments in a bucket in place of local ones, and compose layers with holes for the bytes that the bucket has.
 
-What the bucket's index says is only as good as the object it names: an entry whose object is missing or differs is refused,
-not asked for again, and replaced by the next publisher that has the wheels. Nothing from the bucket gets into this machine's store.
+An index entry may refer to an object that is missing or has changed. Such an entry is refused, is not used again, and is replaced by
+the next publisher that has the wheels. Nothing from the bucket is added to the local store.
 """
 
 from __future__ import annotations
@@ -45,42 +45,42 @@ if TYPE_CHECKING:
 
 @frozen
 class SparseZip:
-    """A layer's zip on disk, with holes where only the bucket has the bytes."""
+    """A layer's zip on disk, with holes in place of bytes that only the bucket has."""
 
     parts: tuple[str, ...]
-    """SHA-256 of each part of the layout."""
+    """The SHA-256 of each part of the layout."""
     whole_parts: frozenset[int]
-    """The starts of the parts without holes."""
+    """The start positions of the parts without holes."""
     remote_segments: Mapping[str, str]
-    """SHA-256 of the segments that are not on this machine, by their names."""
+    """The SHA-256 of each segment that is not on this machine, by the segment's name."""
     shared_paths: tuple[str, bytes]
-    """Name and content of what the index keeps of the paths that several distributions share."""
+    """The name and content of the index entry for the paths that several distributions share."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether there is no hole at all."""
+        """Whether the zip has no holes."""
         return len(self.whole_parts) == len(self.parts)
 
 
 class BucketStore:
     """
-    A `lamina.pipeline.context.RemoteStore` over one bucket: its index describes segments, its parts have their bytes.
+    A `lamina.pipeline.context.RemoteStore` over one bucket, whose index describes segments and whose parts contain their bytes.
 
     Methods may be called from several threads at once, for different layers.
     """
 
     def __init__(self, index: RemoteIndex, bucket: Bucket, *, store: Store, scratch: Path) -> None:
-        """Ask *index* for what *store* lacks; what the index says of imports is put into *scratch*."""
+        """Look up in *index* what *store* lacks. Import metadata from the index is written to *scratch*."""
         self.imports = ImportStore(scratch, store, index)
         self.zips: dict[str, SparseZip] = {}
-        """By digest, the zips that were composed."""
+        """The composed zips, by the layer's digest."""
         self._index = index
         self._bucket = bucket
-        # Nothing is removed, because the targets share it: each `compose` finds out for itself which segments are not here.
+        # The targets share this mapping, so nothing is removed. Each `compose` checks which segments are missing locally.
         self._described: dict[Path, RemoteSegment] = {}
 
     def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
-        """Return the segments that the bucket describes, by the *paths* that the local store would give them."""
+        """Return the segments that the bucket's index describes, by their *paths* in the local store. Omit the others."""
         payloads = self._index.read([path.stem for path in paths])
         found: dict[Path, Segment] = {}
         for path in paths:
@@ -95,7 +95,7 @@ class BucketStore:
         return found
 
     def shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> Mapping[str, frozenset[str]] | None:
-        """Return the paths to omit from each distribution, or ``None`` if the bucket does not know."""
+        """Return the paths to omit from each distribution because another one also has them, or ``None`` if the index lacks them."""
         name = shared_paths_name(pins, recipe)
         content = self._index.read([name]).get(name)
         if content is None:
@@ -106,23 +106,23 @@ class BucketStore:
         return shared
 
     def refuse_shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> None:
-        """Do not use the answer of `shared_paths` again: it is wrong."""
+        """Mark the index entry that `shared_paths` returned as wrong, so that it is not used again."""
         self._index.refuse(shared_paths_name(pins, recipe))
 
     def compose(
         self, plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path
     ) -> Layer | None:
         """
-        Write the planned layer of *parts*, the wheels of *pins*, to *destination*, leaving holes for the bytes that the bucket has.
+        Write the planned layer of *parts*, from the wheels of *pins*, to *destination*, with holes for the bytes that the bucket has.
 
-        Return ``None`` if the bucket does not have what its index described; the index is then not asked for it again.
-        Raises AwsError and its kinds, and CorruptArchiveError for a segment that was damaged in the store.
+        Return ``None`` if the bucket lacks bytes that its index describes; the wrong index entries are then refused.
+        Raises `AwsError`, and `CorruptArchiveError` if a segment in the local store is damaged.
         """
         ordered = in_order(parts)
         segments = [each.segment for each in ordered]
         end = ending(segments, plan.identity, plan.digest)
         layout = layout_parts(extents(parts), end.zipped_bytes, quotas())
-        # Others were spliced or compiled here since the bucket described them.
+        # Other described segments have been created locally in the meantime.
         remote = {
             segment.path: self._described[segment.path]
             for segment in segments
@@ -145,7 +145,7 @@ class BucketStore:
         return describe_layer(plan, pins, parts, destination, end, sha256=sha256)
 
     def _sha256(self, path: Path, digest: str, sparse: SparseZip, *, size: int) -> str | None:
-        """Return the SHA-256 of the whole zip, if it is on disk or somebody has recorded it; else ``None``."""
+        """Return the SHA-256 of the whole zip, computed if the file has no holes, else from the layer's record; or ``None``."""
         if sparse.is_whole:
             return file_sha256(path)
         record = decode_record(self._bucket.objects.get(self._bucket.keys.record(digest)))
@@ -162,9 +162,9 @@ class BucketStore:
         layout: PartLayout,
     ) -> tuple[tuple[str, ...], frozenset[int]] | None:
         """
-        Write the zip, fetching those of the *remote* segments that are not in a part of the bucket.
+        Write the zip, and download the *remote* segments that no part in the bucket contains.
 
-        Return the SHA-256 of each part, and the starts of the parts without holes; ``None`` if a segment could not be fetched.
+        Return the SHA-256 of each part, and the start positions of the parts without holes, or ``None`` if a segment is unavailable.
         """
         starts = list(accumulate((segment.entries_bytes for segment in segments), initial=0))
         with path.open("w+b", buffering=0) as file:
@@ -194,7 +194,7 @@ class BucketStore:
         )
 
     def _expected(self, layout: PartLayout, sha256s: Sequence[str]) -> list[str | None]:
-        """Return the SHA-256 of each part that the bucket has, whole and unharmed, given those of the segments."""
+        """Return the SHA-256 of each part, or ``None`` for a part that the bucket lacks. *sha256s* are the segments' hashes."""
         groups = list(grouped_segments(layout, sha256s))
         known = self._index.read(group_name(group) for group in groups if len(group) > 1)
 
@@ -213,7 +213,7 @@ class BucketStore:
         return in_parallel(find_stored, zip(layout.parts, groups, strict=True))
 
     def _fetch(self, file: BinaryIO, described: RemoteSegment, start: int) -> bool:
-        """Write all bytes of a segment, from where the bucket has them; return whether they are what its index says."""
+        """Download a segment into *file* at *start*. Return whether its SHA-256 is correct; if not, refuse the index entry."""
         digest = hashlib.sha256()
         file.seek(start)
         key = self._bucket.keys.below(described.location.key)
@@ -229,12 +229,12 @@ class BucketStore:
 def _holes(
     placed: Iterable[tuple[Segment, int]], remote: Mapping[Path, RemoteSegment]
 ) -> list[tuple[RemoteSegment, int]]:
-    """Return the *remote* ones of *placed* segments, and where in the zip they start."""
+    """Return those of the *placed* segments that are *remote*, with their start positions in the zip."""
     return [(remote[segment.path], start) for segment, start in placed if segment.path in remote]
 
 
 def _write_entries(file: BinaryIO, described: RemoteSegment, start: int) -> str:
-    """Write what checks read of a remote segment, and return the SHA-256 of all of it."""
+    """Write the entries of a remote segment that checks read, and return the SHA-256 of the whole segment."""
     for entry in described.entries:
         file.seek(start + entry.start)
         file.write(entry.content)
@@ -242,7 +242,7 @@ def _write_entries(file: BinaryIO, described: RemoteSegment, start: int) -> str:
 
 
 def _write_segment(file: BinaryIO, segment: Segment, start: int) -> str:
-    """Write a segment of this machine's store, and return its SHA-256; raises CorruptArchiveError if it is damaged."""
+    """Write a segment from the local store, and return its SHA-256. Raises `CorruptArchiveError` if the segment is damaged."""
     digest, checksum = hashlib.sha256(), 0
     file.seek(start)
     with segment.path.open("rb", buffering=0) as source:
@@ -253,8 +253,8 @@ def _write_segment(file: BinaryIO, segment: Segment, start: int) -> str:
     if checksum != segment.crc32:
         segment.path.unlink(missing_ok=True)
         raise CorruptArchiveError(
-            f"`{segment.path}` was damaged in the store, and has been removed",
-            hint="publish again: it is made anew from its wheel",
+            f"the segment `{segment.path}` in the store was damaged and has been deleted",
+            hint="run again; lamina creates the segment again from its wheel",
         )
     return digest.hexdigest()
 
