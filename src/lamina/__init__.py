@@ -1,4 +1,4 @@
-"""Build AWS Lambda layers for Python services from the lock file they already have."""
+"""Build AWS Lambda layers for Python services from their lock file."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Bytes: reading wheels, cutting them into segments, composing layers and function packages."""
+"""Read wheels, splice them into segments, and write the zips of layers and function packages."""

@@ -1,7 +1,7 @@
 """
-Find the paths that several distributions put into one layer, and tell sharing from contradiction.
+Find the paths that several distributions in a layer contain, and reject those with different content.
 
-Most layers have none, and learn that from the paths alone.
+Most layers have no such path. Comparing the paths alone shows that.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from lamina.archive.segment import Segment
     from lamina.archive.zip.zipformat import Member
 
-# The fixed fields of a row, and its path: that holds no control character, so it ends where the next row starts.
+# A central directory entry: the fixed fields and the path. Paths contain no control characters, so the signature of
+# the next entry ends the path.
 _PATH = re.compile(rb"PK\x01\x02.{42}([^\x00-\x1f]*)(?=PK\x01\x02|\Z)", re.DOTALL)
 
 
 def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
     """
-    Return, by distribution, the paths that one before it by name provides with the same content.
+    Return by distribution the paths that another distribution, earlier in the alphabet, contains with the same content.
 
-    Raises PathCollisionError naming every path with different content, or with a file where another has a directory.
+    Raises `PathCollisionError` with every path that has different content, or that is both a file and a directory.
     """
     found = clashes(path for segment in segments.values() for path in _paths(segment))
     if not found:
@@ -56,17 +57,17 @@ def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
             shared[name].add(text)
     if conflicts:
         raise PathCollisionError(
-            f"Distributions put different content at one path: {'; '.join(conflicts)}",
-            hint="keep one of the two in the lock, or leave the path out of both with `exclude`",
+            f"distributions install different content at the same path: {'; '.join(conflicts)}",
+            hint="remove one of the distributions from the lock file, or add the path to `exclude`",
         )
     return {name: frozenset(paths) for name, paths in shared.items()}
 
 
 def are_settled(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[str]]) -> bool:
     """
-    Return whether *segments*, made without the *shared* paths, have each path once, and lack none that was in one of them.
+    Return whether *segments*, built without the *shared* paths, contain each path once and still contain every shared path.
 
-    It is for an answer of `shared_paths` that somebody else gives: of the contents, which that has compared, nothing is read.
+    Use it to check a result of `shared_paths` from a bucket. It compares paths only and reads no content.
     """
     paths = {name: _paths(segment) for name, segment in segments.items()}
     everything = {path for each in paths.values() for path in each}
@@ -75,7 +76,7 @@ def are_settled(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[
 
 
 def _paths(segment: Segment) -> list[bytes]:
-    """Return the member paths alone, at a tenth of the cost of parsing the rows."""
+    """Return the member paths only, which is ten times as fast as parsing the central directory entries."""
     return _PATH.findall(segment.directory)
 
 
@@ -84,7 +85,7 @@ def _rows(segment: Segment) -> dict[bytes, tuple[Member, int]]:
 
 
 def _same(first: Segment, row: tuple[Member, int], other: Segment, other_row: tuple[Member, int]) -> bool:
-    """Return whether two members have the same content, by looking at it: a CRC-32 is easy to forge."""
+    """Return whether two members have the same content. Compares the content itself, because a CRC-32 is easy to forge."""
     member, other_member = row[0], other_row[0]
     if (member.crc, member.size) != (other_member.crc, other_member.size):
         return False

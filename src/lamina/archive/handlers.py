@@ -1,4 +1,4 @@
-"""Find each function's handler in the package it is in, before Lambda fails to."""
+"""Check that every function's handler exists in its package, so that errors show before deployment."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def check_handlers(
     functions: Iterable[Function], tree: SourceTree, *, target: Target, provided: Container[str] = ()
 ) -> None:
     """
-    Make sure that each of *functions* has its handler's module in *tree*, and the handler in that module.
+    Check that *tree* contains the handler's module of every function, and that the module defines the handler.
 
-    *provided* are top-level modules of the layers; a handler that lives there is not looked into.
-    Raises PackageError naming every function whose handler is missing, and what there is instead.
+    *provided* contains the top-level modules of the layers. Handlers in those modules are not checked.
+    Raises `PackageError` with every function whose handler is missing, and the names that exist instead.
     """
     origins = {file.path: file.origin for file in tree.files}
     problems: list[str] = []
@@ -40,7 +40,7 @@ def check_handlers(
         if path is not None:
             problem = _problem_in(path, origins[path], name, target)
         elif base.split("/")[0] in provided or any(each.startswith(f"{base}.") for each in origins):
-            # The module is in a layer, or compiled: an extension module's names cannot be read.
+            # The module is in a layer, or is an extension module, whose names cannot be read from source.
             continue
         else:
             problem = _missing(base, name, tree)
@@ -49,16 +49,17 @@ def check_handlers(
     if problems:
         listed = problems[0] if len(problems) == 1 else "\n  ".join((f"{len(problems)} functions", *problems))
         raise PackageError(
-            f"No handler for {listed}", hint="correct `handler` of the function, or `source`, in the configuration"
+            f"handler not found for {listed}",
+            hint="correct the function's `handler`, or `source`, in the configuration",
         )
 
 
 def defined_names(tree: ast.Module) -> tuple[frozenset[str], bool]:
     """
-    Return the names that the module *tree* binds at its top level, and whether it may bind others.
+    Return the names that the module *tree* defines at its top level, and whether it may define other names.
 
-    Imports count, since a handler may be defined elsewhere and only be named here. A star import or a module-level
-    ``__getattr__`` may bind anything.
+    Imported names are included, because a handler can be imported from another module. A star import or a module-level
+    ``__getattr__`` may define any name.
     """
     names = frozenset(_bound(tree.body))
     return names - {"*"}, "*" in names or "__getattr__" in names
@@ -75,7 +76,7 @@ def _bound(statements: Sequence[ast.AST]) -> Iterator[str]:
             case ast.Name(id=name, ctx=ast.Store()):
                 yield name
             case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                # Their names are their own.
+                # Names inside these expressions are local to them.
                 continue
             case _:
                 yield from _bound(tuple(ast.iter_child_nodes(statement)))
@@ -83,9 +84,9 @@ def _bound(statements: Sequence[ast.AST]) -> Iterator[str]:
 
 @cache
 def _parse(path: Path) -> ast.Module:
-    """Return the module at *path*; cached, because several functions may have their handlers in one."""
+    """Parse the module at *path*. The result is cached, because several functions can have handlers in one module."""
     with warnings.catch_warnings():
-        # An odd escape in a string is for the team's linter to report.
+        # Ignore warnings such as invalid escape sequences, which linters report.
         warnings.simplefilter("ignore")
         return ast.parse(path.read_bytes())
 
@@ -95,7 +96,7 @@ def _problem_in(path: str, origin: Path, name: str, target: Target) -> str | Non
         tree = _parse(origin)
     except (SyntaxError, ValueError) as error:
         if sys.version_info[:2] < target.python:
-            # The parser is that of the running Python, which may not know the target's newer syntax.
+            # The running Python is older than the target's and may not support its syntax.
             return None
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
@@ -109,22 +110,22 @@ def _problem_in(path: str, origin: Path, name: str, target: Target) -> str | Non
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
     ]
     if not functions:
-        return f"`{path}` defines no `{name}`, and no other function"
+        return f"`{path}` does not define `{name}` or any other function"
     shown = ", ".join(f"`{each}`" for each in functions[:_SHOWN])
     more = f" and {len(functions) - _SHOWN} more" if len(functions) > _SHOWN else ""
-    return f"`{path}` defines no `{name}`{did_you_mean(name, functions)}; it defines {shown}{more}"
+    return f"`{path}` does not define `{name}`{did_you_mean(name, functions)}; it defines {shown}{more}"
 
 
 def _missing(base: str, name: str, tree: SourceTree) -> str:
-    """Return why there is no module at *base*, as far as can be told."""
+    """Return the reason why the package has no module at *base*, with a suggestion if there is a similar module."""
     wanted = f"{base}.py"
     for ignored in tree.ignored:
         inside = f"/{wanted}".find(f"/{ignored.path}")
         if f"/{ignored.path}".endswith(f"/{wanted}") or (ignored.path.endswith("/") and inside >= 0):
-            return f"`{ignored.path}` was left out of the package: {ignored.reason}"
+            return f"`{ignored.path}` is left out of the package: {ignored.reason}"
     modules = [file.path for file in tree.files if file.path.endswith(".py")]
     for path in modules:
         if f"/{path}".endswith(f"/{wanted}") or f"/{wanted}".endswith(f"/{path}"):
             module = path.removesuffix(".py").replace("/", ".")
-            return f"the package has no `{wanted}`, it has `{path}` (did you mean `{module}.{name}`?)"
-    return f"the package has no `{wanted}`{did_you_mean(wanted, modules)}"
+            return f"`{wanted}` is not in the package, but `{path}` is (did you mean `{module}.{name}`?)"
+    return f"`{wanted}` is not in the package{did_you_mean(wanted, modules)}"

@@ -1,8 +1,9 @@
 """
-Compose segments into a layer zip, and say who a layer is before any of it exists.
+Compute a layer's digest before it is built, and compose segments into the layer's zip.
 
-The order is fixed, so that S3 can put the same zip together from parts: segments of at least 5 MiB first, each on its
-own, then the small ones, which are grouped; last the tail, which is the manifest and the central directory.
+The order of segments is fixed, so that S3 can build the same zip from the parts of a multipart upload. Segments of at
+least 5 MiB come first and are one part each. Smaller segments follow and are grouped into parts. The tail, which is the
+manifest and the central directory, is last.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin
 
 PART_BYTES = 5 << 20
-"""The least size of every part but the last of a multipart upload (Amazon S3 API reference, "Multipart upload
-limits", 2026-11): what separates large segments from small ones."""
+"""The minimum size of a part of a multipart upload except the last (Amazon S3 API reference, "Multipart upload
+limits", 2026-11). Segments of at least this size are parts by themselves."""
 
 MANIFEST_DIRECTORY = "lamina"
 
@@ -36,10 +37,10 @@ MANIFEST_DIRECTORY = "lamina"
 @frozen
 class Identity:
     """
-    What decides a layer's content: the artifacts, the target and the recipe; nothing about this machine.
+    Everything that decides a layer's content: artifacts, target and recipe. It is the same on every machine.
 
-    Where no artifact is made for an architecture, none is named, and the layer is the same one on all of them.
-    *bytecode* is what the bytecode mode adds: the interpreter's magic number and the modules to compile.
+    If no artifact is specific to an architecture, the architecture is not included, so the layer is the same for all.
+    *bytecode* contains the interpreter's magic number and the modules to compile, as pairs.
     """
 
     target: Target
@@ -53,7 +54,7 @@ class Identity:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def manifest(self, digest: str) -> bytes:
-        """Return the document that travels inside the layer: what is in it, and from which bytes it was made."""
+        """Return the manifest that the layer's zip contains: a JSON document with the identity and all distributions."""
         content = self._content() | {"digest": digest, "version": "1"}
         fields = ("name", "version", "artifact", "sha256")
         content["distributions"] = [dict(zip(fields, artifact, strict=True)) for artifact in self._artifacts()]
@@ -62,11 +63,11 @@ class Identity:
 
     @property
     def is_native(self) -> bool:
-        """Whether some artifact is made for an architecture, by its platform tag; sources count, as only building tells."""
+        """Whether an artifact is specific to an architecture, by its wheel tag. Sources count as specific."""
         return not all(is_pure(pin.filename) for pin in self.pins)
 
     def _artifacts(self) -> list[list[str]]:
-        # All that the manifest says of them: the digest decides every byte of the layer.
+        # Includes every field that the manifest contains, because the digest must decide every byte of the layer.
         return sorted([pin.name, pin.version, pin.filename, pin.sha256] for pin in self.pins)
 
     def _content(self) -> dict[str, object]:
@@ -83,25 +84,25 @@ class Identity:
 
 @frozen
 class Contribution:
-    """A segment, and the distribution that it belongs to."""
+    """A segment with its distribution."""
 
     name: str
-    """Normalised distribution name."""
+    """The normalised name of the distribution."""
     segment: Segment
     is_bytecode: bool = False
     omitted: frozenset[str] = frozenset()
-    """Layer paths that another distribution provides with the same content."""
+    """The layer paths that are left out, because another distribution contains them with the same content."""
 
 
 class SegmentSource(Protocol):
-    """Where the segments of a layer come from."""
+    """A function that returns the segments of a layer."""
 
     def __call__(self, omitted: Mapping[str, frozenset[str]]) -> dict[str, Segment]:
-        """Return by distribution its segment without the paths to omit, for every distribution of *omitted*."""
+        """Return the segment of every distribution in *omitted*, without the paths to omit."""
 
 
 class Composed(NamedTuple):
-    """A layer zip that was written."""
+    """The hash and sizes of a layer's zip that `compose` wrote."""
 
     sha256: str
     zipped_bytes: int
@@ -110,10 +111,10 @@ class Composed(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """What stands behind the last segment of a layer zip, and what the whole zip then is."""
+    """The bytes after the last segment of a layer's zip, and the sizes of the whole zip."""
 
     tail: tuple[bytes | bytearray, ...]
-    """The manifest's entry, the central directory and its end."""
+    """The manifest, the central directory and the end of central directory record."""
     zipped_bytes: int
     unzipped_bytes: int
     files: int
@@ -121,9 +122,10 @@ class Ending(NamedTuple):
 
 def in_order(contributions: Iterable[Contribution]) -> list[Contribution]:
     """
-    Return *contributions* as they stand in the zip; empty ones are left out.
+    Return *contributions* in the order of the zip, without empty ones.
 
-    Bytecode stands beside its wheel, so that both are in one part, and a bump of the wheel uploads no second one.
+    A wheel's bytecode directly follows the wheel, so that both are in the same part. An update of the wheel then changes
+    one part, not two.
     """
     return sorted(
         (each for each in contributions if each.segment.rows),
@@ -135,10 +137,11 @@ def contributions(
     names: Iterable[str], source: SegmentSource, *, compare: Callable[..., Mapping[str, frozenset[str]]] = shared_paths
 ) -> list[Contribution]:
     """
-    Return the contributions of the distributions *names*, with every path in one of them only.
+    Return the contributions of the distributions *names*, with every path in only one of them.
 
-    What two distributions provide with the same content stays with the first by name; *compare* finds it, as `shared_paths` does.
-    Raises PathCollisionError naming every path whose content differs, and whatever *source* raises.
+    If several distributions contain a path with the same content, the first by name keeps the path. *compare* finds these
+    paths like `shared_paths`.
+    Raises `PathCollisionError` with every path that has different content, and every error that *source* raises.
     """
     segments = source(dict.fromkeys(names, frozenset()))
     shared = compare(segments)
@@ -146,7 +149,7 @@ def contributions(
 
 
 def contributed(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[str]]) -> list[Contribution]:
-    """Return *segments*, made without the *shared* paths, as contributions."""
+    """Return *segments*, built without the *shared* paths, as contributions."""
     return [
         Contribution(name=name, segment=segment, omitted=shared.get(name, frozenset()))
         for name, segment in segments.items()
@@ -155,11 +158,10 @@ def contributed(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[
 
 def compose(destination: BinaryIO, parts: Sequence[Contribution], identity: Identity, digest: str) -> Composed:
     """
-    Write the layer of *parts*, as ``in_order`` arranges them, to the empty unbuffered file *destination*.
+    Write the layer of *parts*, in the order of `in_order`, to the empty unbuffered file *destination*.
 
-    The zip is hashed while it is copied.
-    Raises CorruptArchiveError for a segment that was damaged in the store, and what ending a zip raises,
-    the latter before anything is written.
+    The zip is hashed while it is written.
+    Raises `CorruptArchiveError` for a damaged segment. Raises like `ending` before it writes anything.
     """
     segments = [part.segment for part in in_order(parts)]
     end = ending(segments, identity, digest)
@@ -173,15 +175,15 @@ def compose(destination: BinaryIO, parts: Sequence[Contribution], identity: Iden
 
 def ending(segments: Sequence[Segment], identity: Identity, digest: str) -> Ending:
     """
-    Return what follows *segments*, which are in the order of the zip; of them nothing but the directories is needed.
+    Return the ending of a layer's zip after *segments*, which are in the order of the zip. Reads no local entries.
 
-    Raises UnsupportedMemberError and SuspiciousSizeError for more than a zip without the zip64 extension can hold.
+    Raises `UnsupportedMemberError` or `SuspiciousSizeError` if the zip would need the zip64 extension.
     """
     manifest = encode(f"{MANIFEST_DIRECTORY}/{digest}.json", identity.manifest(digest))
     position = sum(segment.entries_bytes for segment in segments)
     header, row = headers(manifest.member, min(position, MAX_BYTES))
     files = sum(segment.rows for segment in segments) + 1
-    # First, because it refuses what would not fit into the offsets.
+    # First, because it rejects zips that are too large for 32-bit offsets.
     end = end_of_directory(
         rows=files,
         directory_bytes=sum(segment.rows_bytes for segment in segments) + len(row),
@@ -207,6 +209,6 @@ def _copy(segment: Segment, destination: HashedFile) -> None:
     if checksum != segment.crc32:
         segment.path.unlink(missing_ok=True)
         raise CorruptArchiveError(
-            f"`{segment.path}` was damaged in the store, and has been removed",
-            hint="build again: it is made anew from its wheel",
+            f"segment `{segment.path}` was damaged; lamina deleted it from the store",
+            hint="run the command again to recreate the segment from its wheel",
         )

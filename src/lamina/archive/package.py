@@ -1,9 +1,9 @@
 """
-Pack the first-party sources into function zips: the handlers and their inner modules, and nothing that a layer holds.
+Write the function packages: zips with the first-party sources and without the distributions in layers.
 
-Every function of a service gets all of ``source``, so their zips are the same bytes: written once, and linked for the
-others. Modes follow from the content, because file systems and umasks differ: 0755 for a file that says how to run it
-(``#!``, or an ELF program), else 0644.
+Every function of a service receives all of ``source``, so the zips are identical. lamina writes the first zip and creates
+hard links for the other functions. File modes depend on the content only, because file systems and umasks differ: 0755
+for scripts (``#!``) and ELF files, 0644 for all other files.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _PROGRAMS = (b"#!", b"\x7fELF")
 
 @frozen
 class Packed:
-    """A zip of the sources, as one or more functions have it."""
+    """A zip of the sources, shared by all functions of a service."""
 
     sha256: str
-    """Of the zip's bytes."""
+    """The SHA-256 of the zip."""
     zipped_bytes: int
     unzipped_bytes: int
     files: int
     fingerprint: str
-    """SHA-256 over the paths and contents that it was made from."""
+    """The SHA-256 of the paths and contents of all source files."""
 
 
 def pack(
@@ -56,12 +56,12 @@ def pack(
     provided: Container[str] = (),
 ) -> Packed | None:
     """
-    Write ``<function>.zip`` into *directory* for every function of *service*, atomically; ``None`` if there is none.
+    Write ``<function>.zip`` to *directory* for every function of *service*, atomically. Return ``None`` without functions.
 
-    *extra* are members beyond the sources, such as bytecode. *provided* are top-level modules of the layers, where a
-    handler may live as well.
-    Raises PackageError where a handler is missing or a file cannot be read, DuplicateMemberError where *extra* has a
-    path of the sources, UnsupportedMemberError and SuspiciousSizeError where a zip cannot hold it all.
+    *extra* contains additional members, such as bytecode. *provided* contains the top-level modules of the layers, which
+    may contain handlers too.
+    Raises `PackageError` if a handler is missing or a file is unreadable. Raises `DuplicateMemberError` if *extra* repeats
+    a path of the sources. Raises `UnsupportedMemberError` or `SuspiciousSizeError` if the zip would need zip64.
     """
     if not service.functions:
         return None
@@ -78,9 +78,9 @@ def packages(
     service: Service, packed: Packed, directory: Path, *, layer_bytes: Mapping[str, int]
 ) -> tuple[Package, ...]:
     """
-    Return what *packed* is to each function of *service*, whose zips are in *directory*.
+    Return the package of each function of *service*, all with the zip *packed*, in *directory*.
 
-    *layer_bytes* are the layers' unzipped sizes by name.
+    *layer_bytes* contains the unzipped size of each layer in bytes, by name.
     """
     console_bytes = quotas().console_bytes
 
@@ -102,7 +102,7 @@ def packages(
 
 
 class _Hashed:
-    """A file whose bytes are hashed while they are written."""
+    """A file that is hashed while it is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -116,20 +116,20 @@ class _Hashed:
 def _write(file: BinaryIO, files: Sequence[SourceFile], extra: Iterable[Entry]) -> Packed:
     stream = _Hashed(file)
     inputs: list[tuple[str, str]] = []
-    # Merged rather than sorted, so that one file at a time is in memory.
+    # Merge instead of sorting, so that only one file at a time is in memory.
     entries = merge(_encoded(files, inputs), sorted(extra, key=_path), key=_path)
     written = write_sorted(stream, entries)
     return Packed(sha256=stream.sha256.hexdigest(), fingerprint=fingerprint(inputs), **written._asdict())
 
 
 def _encoded(files: Iterable[SourceFile], inputs: list[tuple[str, str]]) -> Iterator[Entry]:
-    """Yield *files* as members, and append path and SHA-256 of each to *inputs*."""
+    """Yield *files* as members, and append the path and the SHA-256 of each to *inputs*."""
     for file in files:
         try:
             content = file.origin.read_bytes()
         except OSError as error:
-            raise PackageError(f"`{file.origin}` cannot be read: {error.strerror}") from error
-        # Hashed again, since the file may have changed after the tree was walked: this is what is packed.
+            raise PackageError(f"could not read `{file.origin}`: {error.strerror}") from error
+        # Hash again, because the file may have changed after the tree was walked.
         inputs.append((file.path, hashlib.sha256(content).hexdigest()))
         yield encode(file.path, content, executable=content.startswith(_PROGRAMS))
 
@@ -139,10 +139,10 @@ def _path(entry: Entry) -> str:
 
 
 def _share(first: Path, other: Path) -> None:
-    """Make *other* the same file as *first*, or a copy of it where the file system has no hard links."""
+    """Create *other* as a hard link to *first*, or as a copy if the file system has no hard links."""
     try:
         with writing(other) as file:
-            # The link takes the temporary file's place, so that it too appears under its final name at once.
+            # Replace the temporary file with the link, so that the link is renamed to its final name atomically.
             os.unlink(file.name)
             os.link(first, file.name)
     except OSError:

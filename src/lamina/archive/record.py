@@ -1,5 +1,5 @@
 """
-A wheel's RECORD: what it says of each file, whether that is true, and how it reads when files were moved or left out.
+Read, verify and rewrite a wheel's RECORD, the list of its files with their hashes.
 
 Format: packaging.python.org, "Recording installed projects" and "Binary distribution format" (read 2026-11).
 """
@@ -30,12 +30,12 @@ _SHOWN_PROBLEMS = 20
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 # A signature cannot be listed in the file that it signs.
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
-# The most files that a layer holds take 10 MB.
+# A RECORD with the maximum number of files in a layer has 10 MB.
 _MAX_BYTES = 32 << 20
 
 
 class RecordRow(NamedTuple):
-    """What RECORD says of one file: ``algorithm=urlsafe-base64`` and bytes, both empty where it says nothing."""
+    """The hash (``algorithm=urlsafe-base64``) and the size in bytes of one file in RECORD. Either may be empty."""
 
     digest: str
     size: str
@@ -43,36 +43,41 @@ class RecordRow(NamedTuple):
 
 def read_record(wheel: WheelArchive) -> dict[str, RecordRow]:
     """
-    Return the RECORD of *wheel* by path.
+    Return the rows of the RECORD of *wheel*, by path.
 
-    Raises RecordMismatchError where it is missing, is no table of three columns, or says two things of one path.
+    Raises `RecordMismatchError` if RECORD is missing, has a row without exactly three columns, or has contradictory rows for
+    a path. Raises `SuspiciousSizeError` if RECORD is larger than 32 MiB.
     """
     wanted = f"{wheel.dist_info}/RECORD"
     located = next((located for located in wheel.members if located.member.path == wanted), None)
     if located is None:
         raise RecordMismatchError(f"`{wheel.name}` has no RECORD")
     if located.member.size > _MAX_BYTES:
-        raise SuspiciousSizeError(f"`{wheel.name}` has a RECORD of {located.member.size:,} bytes")
+        raise SuspiciousSizeError(
+            f"`{wheel.name}` has a RECORD of {located.member.size:,} bytes; the limit is {_MAX_BYTES:,} bytes"
+        )
     try:
         table = list(csv.reader(io.StringIO(wheel.read(located).decode("utf-8"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordMismatchError(f"`{wheel.name}` has a RECORD that is no table: {error}") from error
+        raise RecordMismatchError(f"`{wheel.name}` has an invalid RECORD: {error}") from error
     rows: dict[str, RecordRow] = {}
     for columns in filter(None, table):
         if len(columns) != 3:
-            raise RecordMismatchError(f"`{wheel.name}` has a RECORD row that is not `path,hash,size`: {columns!r}")
+            raise RecordMismatchError(
+                f"`{wheel.name}` has an invalid row in its RECORD: expected `path,hash,size`, got {columns!r}"
+            )
         path, digest, size = columns
         row = RecordRow(digest, size)
         if rows.setdefault(path, row) != row:
-            raise RecordMismatchError(f"`{wheel.name}` has a RECORD that says two things of `{printable(path)}`")
+            raise RecordMismatchError(f"`{wheel.name}` has contradictory rows for `{printable(path)}` in its RECORD")
     return rows
 
 
 def differences(wheel: WheelArchive) -> Iterator[str]:
     """
-    Yield where the content of *wheel* is not what its RECORD says; every member is inflated once.
+    Yield a message for every difference between the content of *wheel* and its RECORD. Every member is inflated once.
 
-    Raises as ``read_record`` does, and CorruptArchiveError for a member that does not inflate to what is declared.
+    Raises like `read_record`. Raises `CorruptArchiveError` for a member that does not inflate to its declared size and CRC-32.
     """
     record = read_record(wheel)
     unrecorded = {f"{wheel.dist_info}/{name}" for name in _UNRECORDED}
@@ -87,7 +92,7 @@ def differences(wheel: WheelArchive) -> Iterator[str]:
             yield f"`{path}` {problem}"
     for path, row in record.items():
         if path not in unrecorded and row.digest:
-            yield f"`{printable(path)}` is listed and missing"
+            yield f"`{printable(path)}` is listed but missing"
 
 
 def _digest(row: RecordRow | None) -> hashlib._Hash | None:
@@ -99,18 +104,18 @@ def _problem(path: str, row: RecordRow | None, digest: hashlib._Hash | None) -> 
     if row is None:
         return "is not listed"
     if digest is None:
-        # Installers write bytecode later, and no layer takes a wheel's own.
+        # Installers write bytecode later, and layers never contain a wheel's own bytecode.
         return None if path.endswith((".pyc", ".pyo")) and not row.digest else "is listed without a secure hash"
     expected = row.digest.partition("=")[2].rstrip("=")
     actual = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
-    return None if actual == expected else "has another hash"
+    return None if actual == expected else "has a different hash"
 
 
 def rewritten(wheel: WheelArchive, placed: Mapping[str, str]) -> bytes:
     """
-    Return the RECORD of *wheel* as it reads when only the members in *placed* are installed.
+    Return a RECORD of *wheel* that lists only the members in *placed*, at their installed paths.
 
-    *placed* maps the path in the wheel to the path below ``python/``. Raises as ``read_record`` does.
+    *placed* maps the path in the wheel to the path relative to ``python/``. Raises like `read_record`.
     """
     record = read_record(wheel)
     own = f"{wheel.dist_info}/RECORD"
@@ -124,11 +129,11 @@ def rewritten(wheel: WheelArchive, placed: Mapping[str, str]) -> bytes:
 
 def verify_record(path: Path, pin: Pin) -> None:
     """
-    Check that the wheel at *path* is the distribution that *pin* names, and that its content is what RECORD says.
+    Check that the wheel at *path* is the distribution of *pin*, and that its files match its RECORD.
 
-    Every member is inflated once and hashed.
-    Raises RecordMismatchError naming all differences, CorruptArchiveError for another distribution,
-    UnsupportedMemberError for a later wheel format, and whatever opening the wheel raises.
+    Every member is inflated and hashed once.
+    Raises `RecordMismatchError` with the differences, `CorruptArchiveError` for another distribution, and
+    `UnsupportedMemberError` for a later version of the wheel format. Raises like `WheelArchive`.
     """
     with WheelArchive(path, name=pin.filename) as wheel:
         _check_identity(wheel, pin)
@@ -137,8 +142,8 @@ def verify_record(path: Path, pin: Pin) -> None:
     if problems:
         more = [f"and {len(problems) - _SHOWN_PROBLEMS:,} more"] if len(problems) > _SHOWN_PROBLEMS else []
         raise RecordMismatchError(
-            f"`{pin.filename}` is not what its RECORD says: {'; '.join([*problems[:_SHOWN_PROBLEMS], *more])}",
-            hint="the distribution was built or repacked badly: choose another version, or report it to its authors",
+            f"`{pin.filename}` does not match its RECORD: {'; '.join([*problems[:_SHOWN_PROBLEMS], *more])}",
+            hint="use another version of the distribution, or report the broken wheel to its authors",
         )
 
 
@@ -151,7 +156,7 @@ def _check_identity(wheel: WheelArchive, pin: Pin) -> None:
     except InvalidVersion:
         same_version = version == pin.version
     if normalized(name) != pin.name or not same_version:
-        raise CorruptArchiveError(f"`{pin.filename}` holds `{name}` {version}, not `{pin.name}` {pin.version}")
+        raise CorruptArchiveError(f"`{pin.filename}` contains `{name}` {version}, expected `{pin.name}` {pin.version}")
 
 
 def _check_format(wheel: WheelArchive) -> None:
@@ -164,4 +169,4 @@ def _check_format(wheel: WheelArchive) -> None:
         if required not in metadata:
             raise CorruptArchiveError(f"`{wheel.name}` has no {required} in its `.dist-info`")
     if metadata["WHEEL"].member.size > PIECE_BYTES or not _FORMAT.search(wheel.read(metadata["WHEEL"])):
-        raise UnsupportedMemberError(f"`{wheel.name}` is of another version of the wheel format than 1")
+        raise UnsupportedMemberError(f"`{wheel.name}` does not use version 1 of the wheel format")

@@ -1,7 +1,8 @@
 """
-A remote segment: what is known of a segment whose bytes are in a bucket, enough to put it into a layer.
+Describe segments in a bucket, so that lamina can use them in a layer without downloading them.
 
-Its description travels through a bucket, so reading one is reading hostile input: whatever lamina would not have written is refused.
+Other users can write to the bucket, so a description is untrusted input. `decode` rejects every description that lamina
+would not have written.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 _PLAIN = {"name": str, "sha256": str, "entries_bytes": int, "crc32": int, "rows": int, "unzipped_bytes": int}
-# What the checks of finished layers read: requirements, and what leads out of the layer. All of it is small.
+# Files that the checks of finished layers read: requirements, and files that can refer to paths outside the layer.
+# All of them are small.
 _READ_BY_CHECKS = re.compile(r"(?:.*/)?[^/]+\.dist-info/(?:METADATA|direct_url\.json)|.*\.pth")
 _ENTRY_BYTES = 256 << 10
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -38,7 +40,7 @@ _OBJECT = re.compile(r"parts/[0-9a-f]{64}|layers/[0-9a-f]{64}\.zip")
 
 @frozen
 class SegmentLocation:
-    """Where a segment's bytes are in a bucket: the key below lamina's prefix, and the first byte in that object."""
+    """The place of a segment in a bucket: the object's key after lamina's prefix, and the offset in the object in bytes."""
 
     key: str
     start: int
@@ -46,7 +48,7 @@ class SegmentLocation:
 
 @frozen
 class LocalEntry:
-    """A member's local header and payload, and where they begin in the segment."""
+    """A member's local header and payload, with their offset in the segment in bytes."""
 
     start: int
     content: bytes
@@ -54,25 +56,25 @@ class LocalEntry:
 
 @frozen
 class RemoteSegment:
-    """A segment without its bytes."""
+    """The description of a segment in a bucket."""
 
     name: str
-    """That of the segment in every store."""
+    """The segment's name, the same in every store."""
     sha256: str
-    """Of the local entries."""
+    """The SHA-256 of the local entries."""
     entries_bytes: int
     crc32: int
-    """Of the local entries."""
+    """The CRC-32 of the local entries."""
     rows: int
     unzipped_bytes: int
     directory: bytes
-    """The directory rows, with offsets from zero."""
+    """The central directory entries, with offsets from the segment's start."""
     location: SegmentLocation
     entries: tuple[LocalEntry, ...] = ()
-    """Those whose content is looked at when a layer is checked."""
+    """The entries that the checks of finished layers read."""
 
     def segment(self, path: Path) -> Segment:
-        """Return the segment of a layer. *path* is where a store would keep it; no file exists there."""
+        """Return the segment for use in a layer. *path* is the path that a store would use; the file does not exist."""
         return Segment(
             path=path,
             entries_bytes=self.entries_bytes,
@@ -87,9 +89,10 @@ def describe(
     name: str, file: BinaryIO, span: tuple[int, int], directory: bytes, location: SegmentLocation
 ) -> RemoteSegment:
     """
-    Return the description of the segment *name*, which the unbuffered *file* has in *span*: the first byte, and how many.
+    Return the description of the segment *name* in the unbuffered *file*.
 
-    *directory* are its rows. Raises CorruptArchiveError for a file that ends before.
+    *span* is the segment's offset and size in bytes. *directory* contains its central directory entries.
+    Raises `CorruptArchiveError` if the file is shorter.
     """
     start, size = span
     digest, crc32 = hashlib.sha256(), 0
@@ -117,9 +120,9 @@ def describe(
 
 def rows_between(directory: bytes, spans: Iterable[tuple[int, int]]) -> list[bytes]:
     """
-    Return the rows of a zip's own *directory*, one group for each span of bytes, with offsets from the span's start.
+    Split a zip's central *directory* into the entries of each span, with offsets from the start of the span.
 
-    *spans* are starts and sizes, which follow each other from the zip's first byte on, as do the rows.
+    *spans* contains offsets and sizes in bytes. The spans and the entries are in the order of the zip, without gaps.
     """
     found: list[bytes] = []
     position = 0
@@ -135,7 +138,7 @@ def rows_between(directory: bytes, spans: Iterable[tuple[int, int]]) -> list[byt
 
 
 def encode(segment: RemoteSegment) -> bytes:
-    """Return *segment* as a bucket keeps it, uncompressed: one line of JSON, the rows, and the local entries."""
+    """Serialise *segment*, uncompressed: one line of JSON, then the central directory entries, then the local entries."""
     description = {name: getattr(segment, name) for name in _PLAIN} | {
         "version": _VERSION,
         "standing": [segment.location.key, segment.location.start],
@@ -147,7 +150,7 @@ def encode(segment: RemoteSegment) -> bytes:
 
 
 def decode(content: bytes, name: str) -> RemoteSegment | None:
-    """Return the remote segment *name* in *content*, or nothing where it is not one that lamina would have written."""
+    """Parse the remote segment *name* from *content*. Return ``None`` if lamina would not have written *content*."""
     try:
         return _decoded(content, name)
     except (ArchiveError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
@@ -177,7 +180,11 @@ def _decoded(content: bytes, name: str) -> RemoteSegment:
 
 
 def _check(segment: RemoteSegment) -> None:
-    """Raise ArchiveError or ValueError unless the rows are exactly those that lamina writes for these bytes, without gaps."""
+    """
+    Check that the central directory is exactly the one that lamina writes for these members, without gaps.
+
+    Raises `ArchiveError` or `ValueError` otherwise.
+    """
     whole = Span(0, len(segment.directory), segment.rows)
     rows = read_rows(segment.directory, span=whole, name=segment.name)
     local_headers: dict[int, bytes] = {}

@@ -1,13 +1,14 @@
 """
-One wheel's position-free share of a layer: local entries laid end to end, and directory rows that count from zero.
+Write and read segments: the local entries of one wheel, and central directory entries with offsets from the segment's start.
 
-A zip's local entries do not know where they stand, so the same segment serves every layer that holds the wheel,
+A zip's local entries do not contain their position. The same segment therefore works in every layer with the wheel,
 on disk and as a part in S3.
-A segment is one file, so that it is there as a whole or not at all::
+A segment is one file, so that a store contains either the whole segment or nothing::
 
-    local entries │ directory rows │ description (JSON) │ bytes of the rows, bytes of the description, their CRC-32 │ magic
+    local entries │ central directory entries │ description (JSON) │ footer
 
-A segment that was damaged in the store is made again by whoever needs it; `lamina cache verify` is for knowing.
+The footer contains the sizes of the central directory entries and of the description, the CRC-32 of both, and a magic number.
+lamina rebuilds a damaged segment when it needs it. `lamina cache verify` reports damaged segments.
 """
 
 from __future__ import annotations
@@ -35,38 +36,38 @@ if TYPE_CHECKING:
     from lamina.core.values import Wheel
 
 FORMAT = 1
-"""Number of the archive format. Whatever changes the bytes of a layer for the same lock raises it."""
+"""The version of the archive format. Increase it with every change that alters a layer's bytes for the same lock file."""
 
 AREA = "segments"
 _MAGIC = b"lamina\0\3"
 _FOOTER = struct.Struct(f"<QLL{len(_MAGIC)}s")
 _DESCRIBED = ("entries_bytes", "crc32", "rows", "unzipped_bytes")
-_TAIL_BYTES = 32 << 10  # holds the rows of most wheels, so that one read is enough
+_TAIL_BYTES = 32 << 10  # enough for the central directory of most wheels, so that one read is enough
 
 
 @frozen
 class Recipe:
-    """What decides a segment's bytes beside the wheel itself."""
+    """The options that change a segment of a given wheel."""
 
     exclude: tuple[str, ...] = ()
-    """Globs over paths below ``python/``, in the syntax of ``.gitignore``."""
+    """Globs of paths relative to ``python/`` to leave out, in the syntax of ``.gitignore``."""
 
     def canonical(self) -> dict[str, object]:
-        """Return the recipe as it enters digests: order and repetition of the globs do not matter, unless one negates."""
+        """Return the recipe for use in digests. Globs are sorted and deduplicated unless one of them is negated."""
         return {"format": FORMAT, "exclude": list(self._globs())}
 
     def _globs(self) -> tuple[str, ...]:
-        # What `!` takes back depends on what stands before it.
+        # The effect of a negated glob (`!`) depends on the globs before it, so the order matters.
         negating = any(glob.startswith("!") for glob in self.exclude)
         return self.exclude if negating else tuple(sorted(set(self.exclude)))
 
     def key(self, wheel_sha256: str, *, omitted: frozenset[str] = frozenset()) -> str:
-        """Return the name of this wheel's segment in the store."""
+        """Return the name of the segment of the wheel with *wheel_sha256* in the store."""
         text = json.dumps([self.canonical(), wheel_sha256, sorted(omitted)], separators=(",", ":"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def excluded(self) -> Callable[[str], bool]:
-        """Return the test whether a path is left out."""
+        """Return a function that returns whether a path, relative to ``python/``, is left out."""
         if not self.exclude:
             return lambda _: False
         from pathspec import GitIgnoreSpec
@@ -80,30 +81,30 @@ class Segment:
 
     path: Path
     entries_bytes: int
-    """Of the local entries: what a layer copies."""
+    """The size of the local entries in bytes."""
     crc32: int
-    """Of the local entries: what they are checked with whenever they are read, because it is cheap."""
+    """The CRC-32 of the local entries, verified whenever a layer copies them."""
     rows: int
     unzipped_bytes: int
     directory: bytes
-    """The directory rows, with offsets from zero."""
+    """The central directory entries, with offsets from the segment's start."""
 
     @property
     def rows_bytes(self) -> int:
-        """Of the directory rows."""
+        """The size of the central directory entries in bytes."""
         return len(self.directory)
 
     @property
     def zipped_bytes(self) -> int:
-        """What the segment adds to a layer's zip."""
+        """The number of bytes that the segment adds to a layer's zip."""
         return self.entries_bytes + self.rows_bytes
 
 
 def read_segment(path: Path) -> Segment | None:
     """
-    Return the segment at *path*, or nothing where there is none.
+    Read the segment at *path*, or return ``None`` if there is no file. The local entries are not read.
 
-    Raises CorruptArchiveError for a file that is no whole segment of this format. The local entries are not read.
+    Raises `CorruptArchiveError` if the file is damaged or has another format.
     """
     try:
         with FileIO(str(path)) as file:
@@ -129,7 +130,7 @@ def read_segment(path: Path) -> Segment | None:
 
 
 def find_segment(path: Path) -> Segment | None:
-    """Return the segment at *path*, or nothing where there is none that is whole: then it is to be made again."""
+    """Read the segment at *path*, or return ``None`` if it is missing or damaged and must be created again."""
     try:
         return read_segment(path)
     except CorruptArchiveError:
@@ -138,22 +139,22 @@ def find_segment(path: Path) -> Segment | None:
 
 def _damaged(path: Path) -> CorruptArchiveError:
     return CorruptArchiveError(
-        f"`{path}` is no whole segment",
-        hint="remove what is damaged from the store: lamina cache verify",
+        f"segment `{path}` is damaged",
+        hint="run `lamina cache verify` to delete damaged files from the store",
     )
 
 
 def segment_path(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str] = frozenset()) -> Path:
-    """Return where *store* keeps the segment that `splice` makes of the same arguments."""
+    """Return the path in *store* of the segment that `splice` creates for the same arguments."""
     return store.entry(AREA, recipe.key(wheel.pin.sha256, omitted=omitted), ".seg")
 
 
 def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str] = frozenset()) -> Segment:
     """
-    Return the segment of *wheel*, from the store or made now by copying the wheel's deflate streams as they are.
+    Return the segment of *wheel* from the store, or create it by copying the wheel's compressed data unchanged.
 
-    *omitted* are layer paths that another distribution provides with the same content.
-    Raises what opening and placing the wheel raise.
+    *omitted* contains layer paths to leave out, because another distribution contains them with the same content.
+    Raises like `WheelArchive` and `place`.
     """
     path = segment_path(wheel, recipe, store, omitted=omitted)
     if (segment := find_segment(path)) is not None:
@@ -163,7 +164,7 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
 
     with store.exclusive(f"segment-{path.stem}"):
         if (segment := find_segment(path)) is not None:
-            # Whoever had the lock before, such as another service's build, has made it.
+            # Another process created the segment while this one waited for the lock.
             return segment
         with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
             placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
@@ -171,7 +172,7 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
 
 
 def _entries(archive: WheelArchive, placement: Placement) -> Iterator[Entry]:
-    """Yield what *placement* says, sorted by path."""
+    """Yield the copied and created entries of *placement*, sorted by path."""
     made = list(placement.made)
     new, view = tuple.__new__, archive.view
     for path, ((_, executable, method, crc, compressed, size), start) in placement.copied:
@@ -181,7 +182,7 @@ def _entries(archive: WheelArchive, placement: Placement) -> Iterator[Entry]:
             member = new(Member, (path, executable, method, crc, compressed, size))
             yield new(Entry, (member, view[start : start + compressed]))
         else:
-            # An empty deflate stream is two bytes; stored it is none.
+            # Store empty files, because an empty deflate stream has two bytes.
             yield Entry(Member(path, executable, 0, 0, 0, 0), b"")
     yield from made
 
@@ -190,9 +191,9 @@ def write_segment(
     path: Path, entries: Iterable[Entry], store: Store, *, release: Callable[[int], object] = keep
 ) -> Segment:
     """
-    Write *entries*, in the order given, as the segment at *path* inside *store*, atomically; return it.
+    Write *entries*, in the given order, as the segment at *path* in *store*, atomically, and return the segment.
 
-    *release* is called with how many bytes were read, to give back the memory of a mapped file.
+    *release* is called with the number of bytes read, so that the caller can release the memory of a mapped file.
     """
     rows: list[bytes] = []
     unzipped_bytes = 0
@@ -222,7 +223,7 @@ def write_segment(
 
 
 def read_payload(segment: Segment, offset: int, compressed: int) -> bytes:
-    """Return the payload, of *compressed* bytes, of the member whose local header stands at *offset* in *segment*."""
+    """Return the payload of *compressed* bytes of the member with its local header at *offset* in *segment*."""
     with segment.path.open("rb", buffering=0) as file:
         name_length, extra_length = LOCAL_HEADER.unpack(read_at(file, offset, LOCAL_HEADER.size))[-2:]
         return read_at(file, offset + LOCAL_HEADER.size + name_length + extra_length, compressed)

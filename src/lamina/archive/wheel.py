@@ -1,7 +1,8 @@
 """
-One wheel as an archive: its members, whether it is what it says, and where each member goes in a layer.
+Read a wheel's members without extracting it.
 
-Nothing here inflates a member that a layer keeps, except to check it against RECORD, once, on admission to the store.
+Layers copy members without inflating them. lamina inflates a member only to verify it against RECORD, once, before it
+stores the wheel.
 Format: packaging.python.org, "Binary distribution format" (read 2026-11).
 """
 
@@ -20,19 +21,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# Pages of the file that were looked at count as this process's memory until it gives them back.
-_MAPPED_BYTES = 4 << 20  # sixteen downloads are verified at once
+# Pages that were read count as memory of the process until it releases them.
+_MAPPED_BYTES = 4 << 20  # small, because lamina verifies sixteen downloads at once
 
 
 class WheelArchive:
     """
-    A wheel opened for reading; a context manager.
+    A wheel opened for reading, as a context manager.
 
-    Raises as ``read_directory`` does, and CorruptArchiveError for a wheel without one ``.dist-info``, its own.
+    Raises like `read_directory`. Raises `CorruptArchiveError` unless the wheel has exactly one ``.dist-info`` directory,
+    and it belongs to the distribution in the file name.
     """
 
     def __init__(self, path: Path, *, name: str | None = None) -> None:
-        """Open the wheel at *path* and check its directory; *name* is its file name, where the path has another."""
+        """Open the wheel at *path* and check its central directory. *name* is its file name if *path* has another name."""
         self.path = path
         self.name = path.name if name is None else name
         with path.open("rb") as file:
@@ -57,12 +59,12 @@ class WheelArchive:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; payloads that somebody still holds keep it open until they go."""
+        """Close the file. It stays open as long as payloads from it are still referenced."""
         self.view.release()
         try:
             self._map.close()
         except BufferError:
-            # An error on its way up holds the payload it was about; it must not be hidden by this one.
+            # The traceback of a pending exception can still reference a payload. Do not replace that exception.
             return
 
     def _give_back(self) -> None:
@@ -75,31 +77,31 @@ class WheelArchive:
         found = sorted(directory for directory in directories if directory.endswith(".dist-info"))
         if len(found) != 1:
             named = ", ".join(f"`{directory}`" for directory in found) or "none"
-            raise CorruptArchiveError(f"`{self.name}` needs one `.dist-info` directory and has {named}")
+            raise CorruptArchiveError(f"`{self.name}` must have exactly one `.dist-info` directory; found {named}")
         stem = found[0].removesuffix(".dist-info")
         if normalized(stem.rpartition("-")[0]) != normalized(self.name.partition("-")[0]):
-            raise CorruptArchiveError(f"`{self.name}` holds the metadata of another distribution: `{found[0]}`")
+            raise CorruptArchiveError(f"`{self.name}` contains the metadata of another distribution: `{found[0]}`")
         return stem
 
     @property
     def dist_info(self) -> str:
-        """The directory of the wheel's metadata."""
+        """The name of the wheel's metadata directory."""
         return f"{self.stem}.dist-info"
 
     def payload(self, located: Located) -> memoryview:
-        """Return a member's bytes as they are in the archive; valid until the wheel is closed."""
+        """Return a member's compressed data, which is valid until the wheel is closed."""
         return self.view[located.start : located.start + located.member.compressed]
 
     def read(self, located: Located) -> bytes:
         """
-        Return a member's content.
+        Return a member's uncompressed content.
 
-        Raises CorruptArchiveError or SuspiciousSizeError where the stream is not what the directory declares.
+        Raises `CorruptArchiveError` or `SuspiciousSizeError` if its size or CRC-32 differs from the central directory.
         """
         return b"".join(self.pieces(located))
 
     def pieces(self, located: Located) -> Iterable[bytes | memoryview]:
-        """Yield a member's content in pieces of at most a MiB; raise as ``read`` does."""
+        """Return a member's uncompressed content in pieces of at most 1 MiB. Raises like `read`."""
         member = located.member
         if member.size <= PIECE_BYTES and member.compressed <= PIECE_BYTES:
             content = inflate_small(self.payload(located), member)
@@ -116,7 +118,7 @@ class WheelArchive:
             self.looked_at(length)
 
     def looked_at(self, length: int) -> None:
-        """Note that *length* bytes of the archive were read, to keep memory independent of its size."""
+        """Count *length* bytes as read, and release the mapped memory regularly, so that memory use stays constant."""
         self._looked_at += length
         if self._looked_at > _MAPPED_BYTES:
             self._give_back()

@@ -1,1 +1,1 @@
-"""Values, errors, the target, the store and the reporter. Imports nothing else of lamina."""
+"""Values, errors, targets, the store and the reporter. This package imports no other package of lamina."""

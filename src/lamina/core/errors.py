@@ -1,5 +1,5 @@
 """
-Every failure lamina can name, and the exit code that belongs to it.
+Errors that lamina raises on purpose, each with its exit code.
 
 ::
 
@@ -48,9 +48,9 @@ Every failure lamina can name, and the exit code that belongs to it.
             │   └── ChangedMeanwhileError
             └── IntegrityError
 
-0 is "done", nothing-to-do included.
-1 is the answer "no" (findings, or ``--check`` saw a difference).
-Whatever else escapes is a bug.
+Exit code 0 means success, including when there is nothing to do.
+Exit code 1 means that a check failed: it reported findings, or ``--check`` found a difference.
+Any other exception that reaches the user is a bug.
 """
 
 from __future__ import annotations
@@ -63,38 +63,36 @@ if TYPE_CHECKING:
 
 class LaminaError(Exception):
     """
-    A failure that lamina understands: a fact, and what to do about it.
+    The base class of errors that lamina raises on purpose.
 
-    ``str(error)`` is one sentence about what happened to which thing; *hint* says what to do next.
+    ``str(error)`` is one sentence that describes the failure. *hint* is one sentence that tells the user how to fix it.
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        """Keep *hint* apart from *message*, so that reports can show both."""
+        """Store *hint* separately from *message*, so that a report can show them on separate lines."""
         super().__init__(message)
         self.hint = hint
 
 
 class ConfigError(LaminaError):
-    """The configuration or the command line asks for something that cannot be."""
+    """The configuration or a command-line argument is invalid."""
 
     exit_code = 2
 
 
 class InvalidConfigError(ConfigError):
     """
-    The configuration file says things that cannot be.
+    The configuration file is invalid.
 
-    ``mistakes`` holds all of them, as pairs of the dotted key and the fact.
+    ``mistakes`` lists every error in the file as a pair of the dotted key and the message.
     """
 
     def __init__(self, *, file: str, mistakes: Sequence[tuple[str, str]], hint: str | None = None) -> None:
-        """Name the *file*, and every mistake in it."""
+        """Format a message that lists all *mistakes* in *file*."""
         rows = [f"{key}: {fact}" for key, fact in mistakes]
-        listed = (
-            f"`{file}`: {rows[0]}" if len(rows) == 1 else "\n  ".join((f"`{file}` has {len(rows)} mistakes", *rows))
-        )
+        listed = f"`{file}`: {rows[0]}" if len(rows) == 1 else "\n  ".join((f"`{file}` has {len(rows)} errors", *rows))
         super().__init__(listed, hint=hint)
         self.file = file
         self.mistakes = tuple(mistakes)
@@ -104,26 +102,26 @@ class MissingExtraError(ConfigError):
     """A command needs an optional dependency that is not installed."""
 
     def __init__(self, *, extra: str, purpose: str) -> None:
-        """Name the *extra* that provides what *purpose* needs."""
+        """State that *purpose*, a phrase that starts the sentence, requires the optional dependencies in *extra*."""
         super().__init__(
-            f"{purpose} needs the optional dependencies `{extra}`",
-            hint=f"install them: pip install 'lamina[{extra}]'",
+            f"{purpose} requires the optional dependencies `lamina[{extra}]`",
+            hint=f"install them: `pip install 'lamina[{extra}]'`",
         )
         self.extra = extra
 
 
 class LockError(LaminaError):
-    """The lock file cannot answer what to put into the layer."""
+    """The lock file is missing, invalid or out of date, or has no compatible wheel."""
 
     exit_code = 3
 
 
 class LockNotFoundError(LockError):
-    """No lock file stands in the project or above it."""
+    """The project directory and its parents contain no lock file."""
 
 
 class LockSyntaxError(LockError):
-    """The lock file is not what its format demands."""
+    """The lock file does not follow its format."""
 
 
 class StaleLockError(LockError):
@@ -131,40 +129,40 @@ class StaleLockError(LockError):
 
 
 class MissingHashError(LockError):
-    """One or more locked requirements carry no SHA-256."""
+    """One or more locked requirements have no SHA-256."""
 
 
 class NoCompatibleWheelError(LockError):
     """
-    One or more locked distributions have no wheel that the target takes.
+    One or more locked distributions have no wheel that the target supports.
 
-    ``offered`` maps ``name==version`` to the file names that the lock offers for it.
+    ``offered`` maps ``name==version`` to the file names in the lock file.
     """
 
     def __init__(self, message: str, *, offered: Mapping[str, Sequence[str]], hint: str | None = None) -> None:
-        """Keep every offender in *offered*, not only the first."""
+        """Store the file names of every incompatible distribution in *offered*."""
         super().__init__(message, hint=hint)
         self.offered = {requirement: tuple(files) for requirement, files in offered.items()}
 
 
 class FetchError(LaminaError):
-    """A distribution could not be brought into the store."""
+    """A distribution could not be downloaded into the store."""
 
     exit_code = 4
 
 
 class AccessDeniedError(FetchError):
-    """A package index wants credentials, or others than it got."""
+    """A package index requires credentials, or rejected the ones that lamina sent."""
 
 
 class HashMismatchError(FetchError):
-    """Downloaded bytes are not the bytes that were locked."""
+    """A file's SHA-256 differs from the one in the lock file."""
 
     def __init__(self, *, filename: str, expected: str, actual: str) -> None:
-        """State both SHA-256 digests (lower-case hexadecimal)."""
+        """Format a message with the *expected* and the *actual* SHA-256 in lower-case hexadecimal."""
         super().__init__(
-            f"`{filename}` does not have the locked hash: expected sha256 {expected}, got {actual}",
-            hint="the file changed after it was locked, or was damaged on the way: lock again and review the change",
+            f"`{filename}` does not match its locked hash: expected sha256 {expected}, got {actual}",
+            hint="retry in case the download was damaged; if it fails again, regenerate the lock file and review the change",
         )
         self.filename = filename
         self.expected = expected
@@ -172,104 +170,104 @@ class HashMismatchError(FetchError):
 
 
 class DownloadError(FetchError):
-    """The server did not give the file, after all attempts."""
+    """The download failed in every attempt."""
 
 
 class IndexLookupError(FetchError):
-    """The package index does not know a locked file."""
+    """The package index does not list a locked file."""
 
 
 class OfflineError(FetchError):
-    """Something is missing from the store, and the network was forbidden."""
+    """A file is missing from the store, and lamina runs offline."""
 
 
 class ArchiveError(LaminaError):
-    """A wheel cannot be taken apart, or a layer or package not put together."""
+    """A wheel could not be read, or a layer or function package could not be built."""
 
     exit_code = 5
 
 
 class CorruptArchiveError(ArchiveError):
-    """The archive is truncated, or its parts contradict each other."""
+    """The archive is truncated, or its headers contradict each other."""
 
 
 class UnsafeMemberError(ArchiveError):
-    """A member would leave the archive's own tree: absolute path, ``..``, symbolic link, device."""
+    """A member could write outside the extraction directory: an absolute path, ``..``, a symbolic link or a device."""
 
 
 class SuspiciousSizeError(ArchiveError):
-    """A member or archive inflates to more than a layer can ever hold, or than it declares."""
+    """A member or an archive inflates to more than its declared size, or more than Lambda's limit for a layer."""
 
 
 class DuplicateMemberError(ArchiveError):
-    """One archive names the same path twice."""
+    """One archive contains the same path twice."""
 
 
 class UnsupportedMemberError(ArchiveError):
-    """A member uses a zip feature that Lambda is not known to accept: encryption, another codec, zip64."""
+    """A member uses a zip feature that Lambda may not support: encryption, an unusual compression method or zip64."""
 
 
 class RecordMismatchError(ArchiveError):
-    """A wheel's content is not what its own RECORD says."""
+    """A wheel's files differ from its RECORD."""
 
 
 class PathCollisionError(ArchiveError):
-    """Two distributions put different content at one path."""
+    """Two distributions install different content at the same path."""
 
 
 class BytecodeError(ArchiveError):
-    """Bytecode for the target cannot be compiled here."""
+    """This machine cannot compile bytecode for the target."""
 
 
 class PackageError(ArchiveError):
-    """A function package cannot be put together from its sources."""
+    """A function package could not be built from its sources."""
 
 
 class LocalBuildError(LaminaError):
-    """A source distribution, local project or VCS requirement could not be built to a wheel."""
+    """A wheel could not be built from a source distribution, a local project or a VCS requirement."""
 
     exit_code = 5
 
 
 class InvokeError(LaminaError):
-    """A handler could not be run locally."""
+    """lamina could not run a handler locally."""
 
 
 class StoppedError(LaminaError):
-    """Somebody interrupted a command, and it has cleared up, as far as the text says."""
+    """The user interrupted a command. The message states which changes remain."""
 
     exit_code = 130
 
 
 class AwsError(LaminaError):
-    """AWS refused, or cannot be reached."""
+    """AWS rejected a request, or could not be reached."""
 
     exit_code = 6
 
 
 class MissingPermissionError(AwsError):
     """
-    The caller's policies do not allow an operation.
+    The caller's IAM policies do not allow an operation.
 
-    ``actions`` are the IAM actions that the operation needs.
+    ``actions`` lists the IAM actions that the operation requires.
     """
 
     def __init__(self, message: str, *, actions: Sequence[str], hint: str | None = None) -> None:
-        """Keep the *actions* apart, for reports."""
+        """Store *actions* separately from *message*, for reports."""
         super().__init__(message, hint=hint)
         self.actions = tuple(actions)
 
 
 class CredentialsError(AwsError):
-    """There are no credentials, or AWS does not know them."""
+    """lamina found no AWS credentials, or AWS rejected them."""
 
 
 class ExpiredCredentialsError(CredentialsError):
-    """The credentials were good, and are not any more."""
+    """The credentials have expired."""
 
 
 class ClockSkewError(AwsError):
-    """This machine's clock is too far from AWS's."""
+    """This machine's clock differs too much from the clock of AWS."""
 
 
 class MissingBucketError(AwsError):
@@ -281,32 +279,32 @@ class WrongRegionError(AwsError):
 
 
 class ThrottledError(AwsError):
-    """AWS asks for fewer calls, and did so until the attempts were used up."""
+    """AWS throttled every attempt."""
 
 
 class UnavailableError(AwsError):
-    """AWS failed on its own side, and did so until the attempts were used up; what was asked for may have been done."""
+    """AWS reported a server error in every attempt. It may have made the requested change nevertheless."""
 
 
 class UnreachableError(AwsError):
-    """No connection, or no answer in time."""
+    """The connection failed, or AWS did not respond in time."""
 
 
 class SandboxError(AwsError):
-    """The embedded AWS cannot be installed or started."""
+    """The sandbox's server could not be installed or started."""
 
 
 class PublishError(AwsError):
-    """A layer cannot be published as it is, or as things are."""
+    """A layer could not be published."""
 
 
 class DeployError(PublishError):
-    """A function cannot be brought to its new code and layers; what had been changed was put back, as far as the text says."""
+    """A function could not be updated. The message states which changes were rolled back."""
 
 
 class ChangedMeanwhileError(DeployError):
-    """Somebody else changed a function or an alias at the same time."""
+    """Another process changed a function or an alias at the same time."""
 
 
 class IntegrityError(PublishError):
-    """What AWS holds is not what was built."""
+    """The SHA-256 or size that AWS reports differs from the built file's."""

@@ -1,7 +1,8 @@
 """
-Lock and hash files, put files into the project's output directory atomically, and remove what a killed build left there.
+Lock, hash and atomically replace files, and remove the temporary files of killed builds.
 
-Temporary files are written under the lock of the whole output directory, so one that a builder finds is abandoned.
+Builds write temporary files only while they hold the output directory's lock. A temporary file that exists when
+a build acquires the lock is therefore abandoned.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _PREFIX = ".lamina-tmp-"
 @contextmanager
 def building(directory: Path) -> Iterator[None]:
     """
-    Hold the one lock on the output *directory* (made if missing), and remove what killed builds left in it.
+    Lock the output *directory*, create it if it is missing, and remove the temporary files of killed builds.
 
-    A second build of the same project waits; afterwards it finds nothing to do.
-    The directory ignores itself in git. Raises PackageError where it cannot be written.
+    A second build of the same project waits for the lock. A `.gitignore` excludes the directory from git.
+    Raises `PackageError` when the directory is not writable.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -44,8 +45,8 @@ def building(directory: Path) -> Iterator[None]:
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise PackageError(
-            f"`{directory}` cannot be written: {error.strerror}",
-            hint="the build's output goes there; make it writable",
+            f"`{directory}` is not writable: {error.strerror}",
+            hint="make the build's output directory writable",
         ) from error
     try:
         lock(descriptor)
@@ -57,7 +58,7 @@ def building(directory: Path) -> Iterator[None]:
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of the content of the file at *path*."""
+    """Return the SHA-256 of the file at *path*, in lower-case hexadecimal."""
     import hashlib
 
     with open(path, "rb") as file:
@@ -66,7 +67,7 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 @contextmanager
 def writing(destination: Path) -> Iterator[BinaryIO]:
-    """Give an unbuffered temporary file beside *destination* that takes its place on normal exit, and else goes."""
+    """Yield an unbuffered temporary file that replaces *destination* on success and is deleted after an exception."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(destination)
     try:
@@ -80,7 +81,7 @@ def writing(destination: Path) -> Iterator[BinaryIO]:
 
 
 def temporary_beside(destination: Path) -> Path:
-    """Return a new path beside *destination* that the next build removes, if nobody has by then."""
+    """Return a new temporary path next to *destination*. The next build deletes the file if it still exists."""
     return destination.with_name(f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
 
 
@@ -95,7 +96,7 @@ def replace_file(destination: Path, content: bytes) -> None:
 if sys.platform == "win32":
 
     def try_lock(descriptor: int) -> bool:
-        """Lock the open file *descriptor* for this process alone, unless another has locked it; return whether it did."""
+        """Lock the open file *descriptor* exclusively, without waiting. Return False if another process has locked it."""
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -103,17 +104,17 @@ if sys.platform == "win32":
         return True
 
     def lock_shared(descriptor: int) -> None:
-        """Do nothing: Windows has no shared locks here, and does not remove files that are open."""
+        """Do nothing. `msvcrt` has no shared locks, and Windows does not delete open files."""
 
     def lock(descriptor: int) -> None:
-        """Lock the open file *descriptor* for this process alone; wait until no other has it."""
+        """Lock the open file *descriptor* exclusively. Wait until no other process has locked it."""
         while not try_lock(descriptor):
             time.sleep(_LOCK_POLL_SECONDS)
 
 else:
 
     def try_lock(descriptor: int) -> bool:
-        """Lock the open file *descriptor* for this process alone, unless another has locked it; return whether it did."""
+        """Lock the open file *descriptor* exclusively, without waiting. Return False if another process has locked it."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -121,9 +122,9 @@ else:
         return True
 
     def lock_shared(descriptor: int) -> None:
-        """Lock the open file *descriptor* together with others who do; wait for whoever has it alone."""
+        """Lock the open file *descriptor* as one of several readers. Wait until no process has locked it exclusively."""
         fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def lock(descriptor: int) -> None:
-        """Lock the open file *descriptor* for this process alone; wait until no other has it."""
+        """Lock the open file *descriptor* exclusively. Wait until no other process has locked it."""
         fcntl.flock(descriptor, fcntl.LOCK_EX)

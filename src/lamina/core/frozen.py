@@ -1,15 +1,17 @@
 """
-Make classes of values as ``@dataclass(frozen=True, kw_only=True, slots=True)`` does, at a twentieth of the cost.
+Create value classes like ``@dataclass(frozen=True, kw_only=True, slots=True)``, twenty times as fast.
 
-`dataclasses` writes and compiles five functions for each class, which takes a millisecond. A build loads some seventy
-classes of values; these share their functions instead. Modules that a build does not load use `dataclasses`. The two mix
-freely, but not in one line of inheritance. `dataclasses.replace`, `asdict` and `fields` accept these classes too, but load
-`dataclasses`; `replace` and `as_dict` here do not.
+`dataclasses` generates and compiles five functions for each class, which takes one millisecond. A build loads about
+seventy value classes, so the classes here share their functions instead. Modules that a build does not load use
+`dataclasses`. Both kinds can be used together, but a class of one kind must not inherit from a class of the other.
+`dataclasses.replace`, `asdict` and `fields` accept these classes too, but import `dataclasses`. `replace` and `as_dict`
+in this module do not.
 
-Both alternatives were measured on 2026-11-27 as whole builds of a service with 22 wheels and one changed handler, in turn
-with this module (medians of the ratios of CPU time, 20 to 30 pairs). With `dataclasses` a build took 1.28 times as long. With
-`msgspec.Struct` (0.22.0) it took 1.14 times as long, and 1.27 times with typing_extensions installed: importing msgspec
-takes 45 ms, and it then imports typing_extensions too. A build with nothing to do loads no class of values (0.97, noise).
+Both alternatives were measured on 2026-11-27 with complete builds of a service with 22 wheels and one changed handler.
+Runs alternated with this module; the figures are medians of 20 to 30 ratios of CPU time. With `dataclasses` a build took
+1.28 times as long. With `msgspec.Struct` (0.22.0) a build took 1.14 times as long, or 1.27 times if typing_extensions is
+installed: importing msgspec takes 45 ms and imports typing_extensions too. A build with nothing to do loads no value
+class and showed no difference (0.97).
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ _REQUIRED = object()
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def frozen(cls: type[_Class]) -> type[_Class]:
     """
-    Return *cls* as a class of values: made from keywords, compared and hashed by content, never changed.
+    Return *cls* as a value class: created with keyword arguments, compared and hashed by its fields, and immutable.
 
-    Its annotations are the fields, after those of its base; what is assigned to one in the class is its default, which must
-    be immutable. With a `cached_property` in it, a class has a ``__dict__`` too, for that.
+    The class's annotations are its fields and follow the fields of its base class. A value assigned to an annotation
+    is the field's default and must be immutable. A class with a `cached_property` also has a ``__dict__`` to cache it in.
     """
     names = tuple(cls.__annotations__)
     members = {name: value for name, value in vars(cls).items() if name not in {"__dict__", "__weakref__"}}
@@ -51,18 +53,18 @@ def frozen(cls: type[_Class]) -> type[_Class]:
 
 
 def replace(value: _Class, **changes: object) -> _Class:
-    """Return *value*, of a class made by `frozen`, with *changes*; raises TypeError for what is no field of it."""
+    """Return a copy of *value*, an instance of a `frozen` class, with *changes*. Raises TypeError for an unknown field."""
     return type(value)(**as_dict(value) | changes)
 
 
 def as_dict(value: object) -> dict[str, Any]:
-    """Return the fields of *value*, of a class made by `frozen`, by name and in their order; not those of values in it."""
+    """Return the fields of *value*, an instance of a `frozen` class, by name and in order. Nested values stay as they are."""
     fields: Mapping[str, object] = getattr(value, "__frozen_fields__", {})
     return {name: getattr(value, name) for name in fields}
 
 
 class _Fields:
-    """What `dataclasses` looks for in a class, made when it does."""
+    """A descriptor that creates ``__dataclass_fields__`` on access, so that only users of `dataclasses` import it."""
 
     def __get__(self, _: object, owner: type[_Value]) -> dict[str, Field[Any]]:
         from dataclasses import field, fields, make_dataclass
@@ -75,18 +77,18 @@ class _Fields:
 
 
 class _Value:
-    """The base of all classes that `frozen` makes."""
+    """The base class of all `frozen` classes."""
 
     __slots__ = ()
     __frozen_fields__: ClassVar[Mapping[str, object]] = {}
-    """Names in their order, and defaults or `_REQUIRED`."""
+    """The default of each field, or `_REQUIRED`, by field name in order."""
     __dataclass_fields__ = _Fields()
 
     def __init__(self, /, **given: object) -> None:
         for name, default in self.__frozen_fields__.items():
             value = given.pop(name, default)
             if value is _REQUIRED:
-                raise TypeError(f"{type(self).__qualname__}() misses the keyword argument {name!r}")
+                raise TypeError(f"{type(self).__qualname__}() is missing the keyword argument {name!r}")
             object.__setattr__(self, name, value)
         if given:
             unexpected = ", ".join(map(repr, given))
@@ -103,7 +105,7 @@ class _Value:
         return f"{type(self).__qualname__}({shown})"
 
     def __setattr__(self, name: str, *_: object) -> None:
-        raise AttributeError(f"`{name}` of a {type(self).__qualname__} cannot be changed")
+        raise AttributeError(f"`{name}` of `{type(self).__qualname__}` is read-only")
 
     __delattr__ = __setattr__
 

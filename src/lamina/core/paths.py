@@ -1,7 +1,7 @@
 """
-Which member paths are safe, and which of many stand in each other's way.
+Reject unsafe member paths of zip files, and find paths that conflict with each other.
 
-A path is a promise to every extractor, so what any of them could read as pointing elsewhere is refused.
+A path is rejected if any extractor could write its file outside the extraction directory.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 PREFIX = "python/"
-"""Where Lambda looks for a Python layer's modules (AWS, "Working with layers for Python Lambda functions", 2026-11)."""
+"""The layer directory that Lambda imports from (AWS, "Working with layers for Python Lambda functions", 2026-11)."""
 
-_COMPONENT_BYTES = 255  # NAME_MAX of every file system that Linux mounts
-# Linux takes 4,095 bytes with all directories above; real wheels stay under 300. What is longer, or nested deeper
-# than any real tree, was made to exhaust its reader.
+_COMPONENT_BYTES = 255  # NAME_MAX of Linux file systems
+# Linux limits a whole path to 4,095 bytes, and real wheels stay below 300. Longer or deeper paths can only be meant
+# to exhaust the program that reads them.
 _PATH_BYTES = 1024
 _COMPONENTS = 64
-# So few characters are never too many bytes in one component (UTF-8 takes up to four for one), nor too many components.
+# A path of at most this many characters cannot exceed the component limits: UTF-8 needs up to four bytes a character.
 _SHORT = _COMPONENT_BYTES // 4
 _SHORT_ASCII = 2 * _COMPONENTS - 1
 
@@ -34,13 +34,13 @@ class Clash(NamedTuple):
     """Two members that cannot both be extracted."""
 
     path: bytes
-    """The path of a file."""
+    """The path of the first member, a file."""
     is_directory: bool
-    """Whether the other member needs a directory there; otherwise it has the same path."""
+    """Whether the second member requires a directory at *path*. If false, both members have the same path."""
 
 
 def flaw(path: str) -> str | None:
-    """Return what is wrong with a member's *path*, as the end of a sentence, or nothing."""
+    """Return why a member's *path* is unsafe, as the predicate of a sentence, or None if it is safe."""
     suspicious = (
         not path
         or path[0] in "/."
@@ -57,16 +57,16 @@ def flaw(path: str) -> str | None:
 
 def flawless(paths: Sequence[str]) -> bool:
     """
-    Return whether `flaw` finds nothing in any of *paths*, not counting the slash at the end of a directory's.
+    Return whether all *paths* are safe. The slash at the end of a directory's path is allowed.
 
-    A no may be wrong, a yes is not: it comes from looking at all of them together.
+    This is a quick test of all paths together. True is always right; after False, test each path with `flaw`.
     """
     text = "\n".join(paths)
     if not text.isascii() or text.count("\n") != max(0, len(paths) - 1):
         return False
     together = text.removesuffix("/").replace("/\n", "/").replace("\n", "/")
     return (
-        # What is left without the usual characters.
+        # No unusual character is left after removing the usual ones.
         not together.encode().translate(None, _USUAL)
         and _NO_COMPONENTS.isdisjoint(together.split("/"))
         and max(map(len, paths), default=0) <= _SHORT_ASCII
@@ -77,40 +77,40 @@ def _flaw(path: str) -> str | None:
     components = path.split("/")
     flaws = {
         "is not relative": not path or path[0] == "/" or "\\" in path or path[1:2] == ":",
-        "holds a control character": any(ord(each) < 0x20 or 0x7F <= ord(each) <= 0x9F for each in path),
+        "contains a control character": any(ord(each) < 0x20 or 0x7F <= ord(each) <= 0x9F for each in path),
         "has an empty, `.` or `..` component": not _NO_COMPONENTS.isdisjoint(components),
-        f"has a component over {_COMPONENT_BYTES} bytes": any(
+        f"has a component longer than {_COMPONENT_BYTES} bytes": any(
             len(each.encode()) > _COMPONENT_BYTES for each in components
         ),
-        f"is over {_PATH_BYTES:,} bytes long": len(path.encode()) > _PATH_BYTES,
-        f"is over {_COMPONENTS} directories deep": len(components) > _COMPONENTS,
+        f"is longer than {_PATH_BYTES:,} bytes": len(path.encode()) > _PATH_BYTES,
+        f"has more than {_COMPONENTS} components": len(components) > _COMPONENTS,
     }
     return next((reason for reason, found in flaws.items() if found), None)
 
 
 def check_path(path: str) -> None:
     """
-    Refuse a member path that any extractor could read as pointing elsewhere.
+    Reject a member path that an extractor could write outside the extraction directory.
 
-    Raises UnsafeMemberError for absolute paths, drive letters, backslashes, ``.``, ``..`` or empty components, control
-    characters, components over 255 bytes, and paths that are longer or deeper than any real one.
+    Raises `UnsafeMemberError` for absolute paths, drive letters, backslashes, control characters, components that are
+    empty, ``.``, ``..`` or longer than 255 bytes, paths over 1,024 bytes and paths with more than 64 components.
     """
     if (reason := flaw(path)) is not None:
-        raise UnsafeMemberError(f"Member path `{printable(path)}` {reason}")
+        raise UnsafeMemberError(f"member path `{printable(path)}` {reason}")
 
 
 def printable(path: str) -> str:
-    """Return *path* as it may be shown: what could steer a terminal is escaped."""
+    """Return *path* with unprintable characters escaped, so that it cannot control the terminal."""
     return path if path.isprintable() else path.encode("unicode_escape").decode("ascii")
 
 
 def clashes(paths: Iterable[bytes]) -> list[Clash]:
-    """Return where *paths* (UTF-8) hold one path twice, or a file where another needs a directory; sorted."""
+    """Return the conflicts among *paths* (UTF-8), sorted: repeated paths, and files where another path needs a directory."""
     paths = list(paths)
     unique = set(paths)
     if len(unique) == len(paths) and unique.isdisjoint(_directories(unique)):
         return []
-    # With the least byte between components, whatever stands below a path follows it at once. No path holds that byte.
+    # NUL sorts before every other byte, so all paths below a directory directly follow it. No path contains NUL.
     ordered = sorted(path.replace(b"/", b"\0") for path in paths)
     found = {
         Clash(before.replace(b"\0", b"/"), len(after) > len(before))
@@ -121,7 +121,7 @@ def clashes(paths: Iterable[bytes]) -> list[Clash]:
 
 
 def _directories(paths: Iterable[bytes]) -> set[bytes]:
-    """Return every directory above *paths*."""
+    """Return all parent directories of *paths*."""
     found: set[bytes] = set()
     above = {path.rpartition(b"/")[0] for path in paths} - {b""}
     while above:

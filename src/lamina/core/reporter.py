@@ -1,4 +1,4 @@
-"""How long work tells somebody about itself; the library never prints."""
+"""Report progress, notes and warnings to the caller. The library itself never prints."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import Protocol
 
 class Reporter(Protocol):
     """
-    What a caller implements to follow a build.
+    The interface through which lamina reports progress, notes and warnings.
 
     Methods may be called from several threads at once.
     """
 
     def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
-        """Begin the stage *name*; *total* counts ``items`` or ``bytes``, whichever *unit* says."""
+        """Start the stage *name*. *total* is its size in *unit*: ``items`` or ``bytes``."""
 
     def advance(self, amount: int) -> None:
-        """Move the current stage on by *amount* of its unit."""
+        """Add *amount* to the progress of the current stage, in its unit."""
 
     def note(self, message: str) -> None:
-        """Say something worth knowing that needs no action, such as code that is about to be executed."""
+        """Report information that requires no action, such as code that lamina is about to run."""
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
-        """Say something that the user should act on."""
+        """Report a problem that the user should fix. *hint* tells how."""
 
 
 class Silent:
-    """A reporter that says nothing: the default of every library function."""
+    """A reporter that discards everything: the default of every library function."""
 
     def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
-        """Ignore."""
+        """Discard the start of a stage."""
 
     def advance(self, amount: int) -> None:
-        """Ignore."""
+        """Discard the progress of a stage."""
 
     def note(self, message: str) -> None:
-        """Ignore."""
+        """Discard a note."""
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
-        """Ignore."""
+        """Discard a warning."""
 
 
 SILENT = Silent()
-"""Shared, as it has no state."""
+"""The shared instance of `Silent`, which has no state."""

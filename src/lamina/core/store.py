@@ -1,20 +1,20 @@
 """
-Keep what was fetched and made on disk, by content, shared safely by any number of processes.
+Cache wheels and the files derived from them on disk, by content hash, safely for concurrent processes.
 
-The store only moves whole files: it knows nothing of wheels' contents, segments or the network.
+The store handles whole files only. It does not read wheels, build segments or use the network.
 
 ::
 
     <root>/wheels/ab/<sha256>/<file name>   verified wheels, under their own names
-    <root>/<area>/ab/<key><suffix>          whatever else is derived from them
-    <root>/partial/<sha256>                 downloads to be resumed
+    <root>/<area>/ab/<key><suffix>          files derived from wheels
+    <root>/partial/<sha256>                 interrupted downloads that can be resumed
     <root>/tmp/                             files being written, each locked by its writer
-    <root>/locks/                           what `exclusive` holds; empty when nobody works
-    <root>/in-use                           locked by whoever relies on what it has found here
+    <root>/locks/                           one file for each lock of `exclusive`; empty when no process is working
+    <root>/in-use                           locked by every process that uses files of the store
 
-A file at its final path is complete, because it only gets there by ``os.replace``.
-Everything may be deleted at any time; it is then made again.
-This module is on the path of a build with nothing to do, so it imports next to nothing.
+A file at its final path is complete, because ``os.replace`` puts it there.
+Every file may be deleted at any time; lamina then downloads or creates it again.
+A build with nothing to do imports this module, so it has few imports of its own.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Sha256
 
-# Windows cannot tell a file that is about to be renamed from one whose writer was killed, so only age does.
+# On Windows, a file about to be renamed looks like one of a killed writer, so lamina deletes only files of this age.
 _WINDOWS_LEFTOVER_SECONDS = 86_400
 
 
 def default_root() -> Path:
-    """Return ``$LAMINA_CACHE_DIR``, or the place where this system keeps a user's caches."""
+    """Return ``$LAMINA_CACHE_DIR`` if it is set, or lamina's directory in the user's cache directory."""
     if explicit := os.environ.get("LAMINA_CACHE_DIR"):
         return Path(explicit)
     if sys.platform == "linux":
-        # The rule of the XDG base directory specification, which platformdirs follows too; importing that costs
-        # as much as all the rest of a build with nothing to do.
+        # The rule of the XDG base directory specification, which platformdirs follows too. Importing platformdirs
+        # takes as long as a whole build with nothing to do.
         base = os.environ.get("XDG_CACHE_HOME", "").strip()
         return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "lamina")
-    from platformdirs import user_cache_path  # slow to import, and not needed on Linux
+    from platformdirs import user_cache_path  # slow to import, and unused on Linux
 
     return user_cache_path("lamina", appauthor=False)
 
 
 class Store:
     """
-    A directory of complete files, each named by what decides its content.
+    A directory of complete files, each named by a hash of its content or its inputs.
 
     Methods may be called from several threads and processes at once.
-    Those that write raise `ConfigError` if the directory cannot be written.
+    Methods that write raise `ConfigError` if the directory is not writable.
     """
 
     __slots__ = ("_swept", "root")
@@ -70,14 +70,16 @@ class Store:
 
     @classmethod
     def open(cls, root: Path | None = None) -> Store:
-        """Return the store at *root*, else at `default_root`; nothing is created before it is needed."""
-        return cls(Path(os.path.abspath(root if root is not None else default_root())))  # no realpath
+        """Return the store at *root* (default: `default_root`). Directories are created on first use."""
+        return cls(
+            Path(os.path.abspath(root if root is not None else default_root()))
+        )  # keep symbolic links, unlike realpath
 
     def wheel(self, sha256: Sha256, filename: str | None = None) -> Path | None:
         """
-        Return the path of the admitted wheel with *sha256*, or ``None``.
+        Return the path of the wheel with *sha256*, or ``None`` if it is not in the store.
 
-        Knowing its *filename* saves a directory listing; a wheel that was admitted under another name is found too.
+        Passing the expected *filename* saves a directory listing. A wheel stored under another name is found too.
         """
         directory = self._wheel_directory(sha256)
         if filename is not None and os.path.isfile(path := os.path.join(directory, filename)):
@@ -89,25 +91,25 @@ class Store:
         return Path(directory, names[0]) if names else None
 
     def wheel_destination(self, sha256: Sha256, filename: str) -> Path:
-        """Return where the wheel with *sha256* is admitted; raises `ValueError` if *filename* is not a plain name."""
+        """Return the path for the wheel with *sha256*. Raises `ValueError` if *filename* is not a plain file name."""
         if filename in {"", ".", ".."} or any(character in filename for character in "/\\\0:"):
             raise ValueError(f"`{filename}` is not a plain file name")
         return Path(self._wheel_directory(sha256), filename)
 
     def _wheel_directory(self, sha256: str) -> str:
-        return os.path.join(self.root, "wheels", sha256[:2], sha256)  # a Path costs ten times as much
+        return os.path.join(self.root, "wheels", sha256[:2], sha256)  # creating a Path takes ten times as long
 
     def entry(self, area: str, key: str, suffix: str = "") -> Path:
-        """Return where *area* keeps what *key* decides, whether it exists or not."""
+        """Return the path of the file for *key* in *area*, which may not exist."""
         return Path(self.root, area, key[:2], key + suffix)
 
     @contextmanager
     def writing(self, destination: Path) -> Iterator[BinaryIO]:
         """
-        Give an unbuffered temporary file that becomes *destination* (inside the store) on normal exit.
+        Yield an unbuffered temporary file that is renamed to *destination* (inside the store) on success.
 
-        After an error it is gone.
-        A writer that is killed leaves a file which later writers find and remove.
+        The temporary file is deleted after an exception. If the process is killed, a later writer deletes the file.
+        Raises `ValueError` if *destination* is outside the store.
         """
         if not str(destination).startswith(f"{self.root}{os.sep}"):
             raise ValueError(f"`{destination}` is not inside the store `{self.root}`")
@@ -118,14 +120,14 @@ class Store:
         file, temporary = self._new_file(directory)
         with file:
             try:
-                # The system, not Python, decides the buffering: splicing hands over whole members at once.
+                # Unbuffered, because splicing writes whole members at once.
                 yield file
                 if sys.platform == "win32":
                     file.close()
                 try:
                     os.replace(temporary, destination)
                 except OSError:
-                    # Mostly its directory is there already.
+                    # Create the parent directory only now, because it usually exists.
                     self._make(destination.parent)
                     os.replace(temporary, destination)
             except BaseException:
@@ -139,17 +141,17 @@ class Store:
         try:
             return _locked_new_file(directory)
         except OSError:
-            # Somebody may have removed the directory since it was made; if that is not it, this says so.
+            # Another process may have deleted the directory. If it is not writable, `_make` raises.
             self._make(Path(directory))
             return _locked_new_file(directory)
 
     @contextmanager
     def exclusive(self, key: str) -> Iterator[None]:
         """
-        Hold the only lock on *key* (a plain name) among all threads and processes; wait until it is free.
+        Hold the exclusive lock on *key* (a plain file name), shared by all threads and processes. Wait until it is free.
 
-        Look again after getting it: who held it before may have done the work.
-        The system releases the lock of a process that is killed.
+        After acquiring the lock, check whether the previous holder already did the work.
+        The operating system releases the lock of a killed process.
         """
         path = self.directory("locks") / key
         while True:
@@ -161,18 +163,18 @@ class Store:
             except BaseException:
                 os.close(descriptor)
                 raise
-            # The holder removed the file when it was done, so this lock is on a file that nobody else can find.
+            # The previous holder deleted the file, so a new process would lock a different file. Try again.
             os.close(descriptor)
         try:
             yield
         finally:
-            with suppress(FileNotFoundError, PermissionError):  # Windows does not remove open files
+            with suppress(FileNotFoundError, PermissionError):  # Windows does not delete open files
                 path.unlink()
             os.close(descriptor)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep `alone` waiting: what was found in the store stays there meanwhile. Any number of processes may."""
+        """Keep files from being pruned while the context is open, by making `alone` wait. Shared by many processes."""
         descriptor = self._open_in_use()
         try:
             lock_shared(descriptor)
@@ -183,7 +185,7 @@ class Store:
 
     @contextmanager
     def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the store while nobody is in `in_use`; call *waiting* once if somebody is, and wait for all of them."""
+        """Lock the store while no process is inside `in_use`. If one is, call *waiting* once and wait for all of them."""
         descriptor = self._open_in_use()
         try:
             if not try_lock(descriptor):
@@ -197,12 +199,12 @@ class Store:
         return os.open(self.directory("") / "in-use", os.O_RDWR | os.O_CREAT, 0o666)
 
     def sweep(self) -> None:
-        """Remove the unfinished files and the locks of killed processes; `in_use` does it too."""
+        """Delete the unfinished files and the locks of killed processes. `in_use` calls it too."""
         for area in ("tmp", "locks"):
             _remove_leftovers(self.directory(area))
 
     def directory(self, area: str) -> Path:
-        """Return the directory of *area* inside the store, made if it is missing."""
+        """Return the directory of *area* inside the store, and create it if it is missing."""
         path = Path(self.root, area)
         self._make(path)
         return path
@@ -217,8 +219,8 @@ class Store:
 
     def _unwritable(self, reason: str | None) -> ConfigError:
         return ConfigError(
-            f"The store `{self.root}` cannot be written: {reason}",
-            hint="set LAMINA_CACHE_DIR to a directory that can",
+            f"the store `{self.root}` is not writable: {reason}",
+            hint="set `LAMINA_CACHE_DIR` to a writable directory",
         )
 
 
@@ -228,13 +230,13 @@ def _locked_new_file(directory: str) -> tuple[BinaryIO, str]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         if try_lock(descriptor) and _is_still(path, descriptor):
             return os.fdopen(descriptor, "w+b", buffering=0), path
-        # A sweeper came between making and locking, and took it for a leftover.
+        # Another process deleted the file as a leftover before it was locked. Try again.
         os.close(descriptor)
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """Remove the files in *directory* that no living process has locked."""
-    for name in os.listdir(directory):  # iterdir costs more than the sweep
+    """Delete the files in *directory* that no running process has locked."""
+    for name in os.listdir(directory):  # Path.iterdir takes longer than the whole sweep
         path = directory / name
         with suppress(OSError):
             if sys.platform == "win32" and time.time() - path.stat().st_mtime < _WINDOWS_LEFTOVER_SECONDS:
@@ -242,7 +244,7 @@ def _remove_leftovers(directory: Path) -> None:
             descriptor = os.open(path, os.O_RDWR)
             try:
                 abandoned = try_lock(descriptor)
-                # Removed by name, which is random: if it was committed meanwhile, the name is already gone.
+                # Safe to delete by name: names are random, and a file finished meanwhile was renamed.
                 if abandoned and sys.platform != "win32":
                     path.unlink()
             finally:

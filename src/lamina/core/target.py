@@ -1,8 +1,8 @@
 """
-What Lambda's managed runtimes are: interpreter, wheel tags, markers, quotas. Never a question to the running machine.
+Describe Lambda's managed runtimes: interpreter, wheel tags, environment markers and quotas.
 
-The facts are in ``data/runtimes.toml`` and ``data/quotas.toml``, each with its source and the day it was read; only this
-module reads the two files.
+Nothing depends on the machine that lamina runs on. The facts are in ``data/runtimes.toml`` and ``data/quotas.toml``,
+each with its source and the date when it was read. Only this module reads the two files.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 class Architecture(StrEnum):
-    """An instruction set, as Lambda spells it."""
+    """An instruction set, named as in the Lambda API."""
 
     X86_64 = "x86_64"
     ARM64 = "arm64"
 
     @property
     def machine(self) -> str:
-        """The same instruction set as Linux and wheel tags spell it."""
+        """The name of the instruction set in Linux and in wheel tags."""
         return "aarch64" if self is Architecture.ARM64 else self.value
 
 
-# How other tools spell the two instruction sets; a hint, not an alias, so that every file says the same.
+# Names that other tools use. Used only for hints: accepting them would allow several spellings in configuration files.
 _ARCHITECTURE_SPELLINGS = {
     "amd64": "x86_64",
     "x64": "x86_64",
@@ -49,26 +49,30 @@ _ARCHITECTURE_SPELLINGS = {
     "graviton": "arm64",
 }
 
-# PEP 600 names a glibc per tag; these three came before it, and wheels still carry them.
+# PEP 600 tags contain the glibc version. Many wheels still use these three older tags, here by glibc 2.x minor version.
 _LEGACY_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
-# The oldest glibc 2.x that any manylinux tag of the architecture may name: manylinux1 was x86 only (PEP 513, PEP 599).
+# The oldest glibc 2.x minor version in an architecture's manylinux tags. manylinux1 was x86 only (PEP 513, PEP 599).
 _OLDEST_GLIBC_MINOR = {Architecture.X86_64: 5, Architecture.ARM64: 17}
 
 
 @frozen
 class Target:
-    """One runtime on one architecture: everything that decides which wheels and markers apply."""
+    """One Lambda runtime on one architecture. It decides which wheels are compatible and which markers apply."""
 
     runtime: str
-    """Lambda's identifier, such as ``python3.13``."""
+    """Lambda's name of the runtime, such as ``python3.13``."""
     architecture: Architecture
     python: tuple[int, int]
     glibc: tuple[int, int]
 
     @classmethod
     def of(cls, runtime: str, architecture: str) -> Target:
-        """Return the target that Lambda calls *runtime* and *architecture*; `ConfigError` names the known ones."""
+        """
+        Return the target for Lambda's names *runtime* and *architecture*.
+
+        Raises `ConfigError` for an unknown name, with the supported names in its hint.
+        """
         found = _runtime(runtime)
         machine = _architecture(architecture)
         if machine not in found.architectures:
@@ -80,12 +84,12 @@ class Target:
 
     @property
     def offered_architectures(self) -> tuple[str, ...]:
-        """All architectures that Lambda offers the runtime on."""
+        """The names of all architectures that Lambda offers for the runtime."""
         return tuple(map(str, _runtime(self.runtime).architectures))
 
     @cached_property
     def platforms(self) -> tuple[str, ...]:
-        """The platform tags of this target, best first: every manylinux up to its glibc, then ``linux``."""
+        """The target's platform tags, most specific first: manylinux tags up to its glibc, then ``linux``."""
         machine = self.architecture.machine
         names: list[str] = []
         for minor in range(self.glibc[1], _OLDEST_GLIBC_MINOR[self.architecture] - 1, -1):
@@ -96,11 +100,11 @@ class Target:
 
     @cached_property
     def tags(self) -> tuple[Tag, ...]:
-        """The wheel tags that the target's own installer would accept, best first; musllinux is never among them."""
+        """The wheel tags that pip would support in this runtime, most specific first. musllinux is not included."""
         from packaging.tags import compatible_tags, cpython_tags
 
         interpreter = f"cp{self.python[0]}{self.python[1]}"
-        # The ABI is given, because packaging would ask the running interpreter whether it is a debug build.
+        # Pass the ABI explicitly, because packaging otherwise derives it from the running interpreter.
         native = cpython_tags(python_version=self.python, abis=[interpreter], platforms=self.platforms)
         pure = compatible_tags(python_version=self.python, interpreter=interpreter, platforms=self.platforms)
         return (*native, *pure)
@@ -110,9 +114,9 @@ class Target:
         """
         All environment marker variables of the target (dependency specifiers specification, PEP 508).
 
-        ``python_full_version`` is the patch release last seen in the runtime. Lambda moves it forward by itself and
-        never back, so ``python_full_version < '3.13.1'`` has the answer that the function will give.
-        ``platform_version`` is empty, as the specification has it for what cannot be known.
+        ``python_full_version`` is the latest patch release observed in the runtime. Lambda only ever updates it to a
+        later one, so ``python_full_version < '3.13.1'`` evaluates as it will in the function.
+        ``platform_version`` is empty, because the specification requires that for unknown values.
         """
         full_version = _runtime(self.runtime).python_full_version
         machine = self.architecture.machine
@@ -136,77 +140,77 @@ class Target:
 
 @frozen
 class Quotas:
-    """What Lambda refuses to exceed; sizes are bytes."""
+    """Limits of Lambda and S3. Sizes are in bytes."""
 
     unzipped_bytes: int
-    """A function's zip together with all its layers, after extraction."""
+    """The limit for a function's zip and all its layers together, unzipped."""
     direct_upload_bytes: int
-    """A zip inside an API call, rather than in S3."""
+    """The limit for a zip sent in an API request instead of through S3."""
     console_bytes: int
-    """A function's zip that the console's editor still opens."""
+    """The largest function zip that the Lambda console's editor opens."""
     layers: int
-    """Layers of one function."""
+    """The number of layers of one function."""
     code_storage_bytes: int
-    """All functions and layers of an account in one region, as uploaded."""
+    """The limit for all functions and layers of an account in one region, zipped."""
     layer_name_characters: int
     layer_description_characters: int
     layer_license_characters: int
     layer_runtimes: int
-    """Compatible runtimes that one layer version can name."""
+    """The number of compatible runtimes of one layer version."""
     layer_architectures: int
-    """Compatible architectures that one layer version can name."""
+    """The number of compatible architectures of one layer version."""
     multipart_part_bytes: int
-    """The least that a part of an S3 multipart upload may have, unless it is the last."""
+    """The minimum size of a part of an S3 multipart upload, except for the last part."""
     multipart_parts: int
-    """Parts of one S3 multipart upload."""
+    """The number of parts of one S3 multipart upload."""
 
 
 @frozen
 class Preinstalled:
-    """A distribution that the runtime brings along, importable without any layer."""
+    """A distribution that is preinstalled in the runtime, so that a function can import it without a layer."""
 
     name: str
-    """Normalised name (PEP 503)."""
+    """The normalised name (PEP 503)."""
     source: str
     read: dt.date
-    """The day on which *source* was read."""
+    """The date when *source* was read."""
     version: str | None = None
-    """The version last seen, or ``None`` where no source states one. Lambda moves it forward by itself."""
+    """The latest version observed, or ``None`` if no source states a version. Lambda updates it over time."""
 
 
 @frozen
 class Runtime:
-    """One managed Python runtime of Lambda."""
+    """One of Lambda's managed Python runtimes."""
 
     name: str
     python: tuple[int, int]
     python_full_version: str
-    """The patch release last seen in the runtime."""
+    """The latest patch release observed in the runtime."""
     operating_system: str
     glibc: tuple[int, int]
     architectures: tuple[Architecture, ...]
     source: str
     read: dt.date
-    """The day on which *source* was read."""
+    """The date when *source* was read."""
     deprecation: dt.date | None = None
-    """From then on no security patches, no support."""
+    """The date when AWS ends security patches and support for the runtime."""
     block_create: dt.date | None = None
-    """From then on no new functions."""
+    """The date when Lambda starts to reject new functions."""
     block_update: dt.date | None = None
-    """From then on no updates of existing functions."""
+    """The date when Lambda starts to reject updates of existing functions."""
     preinstalled: tuple[Preinstalled, ...] = ()
-    """Sorted by name."""
+    """The preinstalled distributions, sorted by name."""
 
 
 @cache
 def quotas() -> Quotas:
-    """Return the service's limits; an account may have been granted others."""
+    """Return the default limits of Lambda and S3. AWS can grant an account higher ones."""
     return Quotas(**{row["name"]: row["value"] for row in read_data("quotas.toml")["quota"]})
 
 
 @cache
 def runtimes() -> tuple[Runtime, ...]:
-    """Return every runtime that can be a target, oldest first."""
+    """Return the supported runtimes, oldest first."""
     versions = {row["runtime"]: row["version"] for row in _data()["interpreter"]}
     return tuple(
         Runtime(
@@ -259,7 +263,7 @@ def _architecture(name: str) -> Architecture:
         meant = _ARCHITECTURE_SPELLINGS.get(name.lower())
         raise ConfigError(
             f"Lambda has no architecture `{name}`",
-            hint=f"Lambda calls it `{meant}`" if meant else _suggest(name, list(Architecture)),
+            hint=f"use `{meant}`" if meant else _suggest(name, list(Architecture)),
         ) from None
 
 
@@ -269,4 +273,4 @@ def _suggest(name: str, known: Iterable[str]) -> str:
     choices = list(known)
     close = get_close_matches(name, choices, n=1)
     question = f"did you mean `{close[0]}`? " if close else ""
-    return f"{question}known: {', '.join(choices)}"
+    return f"{question}supported: {', '.join(choices)}"

@@ -1,4 +1,4 @@
-"""Sizes, counts and tables as people read them."""
+"""Format sizes, counts and tables for people."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
 
 
 def megabytes(size: int) -> str:
-    """Return *size* bytes as people read them: kB below a megabyte, else MB with two decimals (powers of ten)."""
+    """Format *size* in bytes as kB with one decimal below 1,000,000 bytes, and as MB with two decimals otherwise."""
     return f"{size / 1e6:,.2f} MB" if size >= 1_000_000 else f"{size / 1e3:,.1f} kB"
 
 
 def count(number: int, noun: str) -> str:
-    """Return *number* and *noun*, in the plural unless there is one."""
+    """Return *number* and *noun*, with a plural *s* unless *number* is 1."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield *rows* under *header* in columns: the first aligned to the left, the others to the right."""
+    """Yield the lines of a table with *header* and *rows*. The first column is left-aligned, other columns right-aligned."""
     every = [header, *rows]
     widths = [max(len(row[column]) for row in every) for column in range(len(header))]
     for row in every:

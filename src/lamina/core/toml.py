@@ -1,4 +1,4 @@
-"""Parse TOML quickly, and explain what is wrong with it as Python does."""
+"""Parse TOML quickly, with the error messages of Python's `tomllib`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import rtoml
 
 def parse(text: str) -> dict[str, Any]:
     """
-    Return the document *text*; raises `tomllib.TOMLDecodeError` where it is none.
+    Parse the TOML document *text*. Raises `tomllib.TOMLDecodeError` if it is invalid.
 
-    Loading ``tomllib`` and parsing the tables of a build with it takes 10 ms, and rtoml one (measured 2026-11).
+    For the tables of one build, importing and running ``tomllib`` takes 10 ms, rtoml 1 ms (measured 2026-11).
     """
     try:
         document: dict[str, Any] = rtoml.loads(text)
@@ -24,10 +24,10 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def data_path(name: str) -> Path:
-    """Return the path of the data file *name*, which comes with lamina."""
+    """Return the path of lamina's data file *name*."""
     return Path(__file__).parent.parent / "data" / name
 
 
 def read_data(name: str) -> dict[str, Any]:
-    """Return the table of facts in the data file *name*, which comes with lamina."""
+    """Return the parsed content of lamina's data file *name*, a TOML document."""
     return parse(data_path(name).read_text(encoding="utf-8"))

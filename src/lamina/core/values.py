@@ -1,34 +1,34 @@
 """
-The values that travel between the stages; each type proves that the stage before it has run.
+Define the values that connect the stages of a build. Each value is the result of one stage and an input of the next.
 
 ::
 
     Pylock ──select──▶ Selection[Pin] ──fetch──▶ Wheel ──splice──▶ Segment ──compose──▶ Layer
     source tree ──────────────────────pack──────────────────────────────────────────▶ Package
 
-Everything here is frozen, holds tuples rather than lists, and has no behaviour beyond views of itself.
-Sizes are bytes, digests are lower-case hexadecimal SHA-256 unless a name says otherwise.
+Every class is frozen, uses tuples instead of lists, and has no methods except properties and simple queries.
+Sizes are in bytes. Digests are SHA-256 in lower-case hexadecimal.
 
-Glossary. Each noun has this meaning everywhere in lamina; a new noun gets a line here.
+Glossary. Each noun has this meaning everywhere in lamina. Add a line here for every new noun.
 
 =============  =========================================================================================================
-target         A Lambda runtime on one architecture, such as ``python3.13`` on ``arm64``. It decides which wheels fit.
+target         A Lambda runtime on one architecture, such as ``python3.13`` on ``arm64``. It decides which wheels are compatible.
 lock file      The file that names every distribution with its version and SHA-256, written by uv, Poetry, PDM, pip or pipenv.
-pin            One wheel or source that the lock file names for a target. Nothing of it has been downloaded.
-source         What lamina must build to a wheel first: a source distribution, a local directory or a git commit.
+pin            One wheel or source that the lock file lists for a target, before it is downloaded.
+source         A source distribution, local directory or git commit, from which lamina must build a wheel.
 wheel          A wheel file in the store: downloaded or built, then verified.
 distribution   A project in one version, as pip installs it. A layer's report lists its distributions with their sizes.
-segment        One wheel's compressed files as they appear in a layer's zip. They are cached, and copied into every layer.
-extent         The place of one segment in one layer's zip: its name and its size.
+segment        One wheel's compressed files, as bytes that lamina caches and copies unchanged into layer zips.
+extent         The name and size of one segment in one layer's zip.
 layer          A finished zip with dependencies. Each time lamina publishes it, AWS numbers a new *layer version*.
-package        A finished zip with a function's own code; AWS calls it the deployment package.
-digest         The SHA-256 of everything that decides a layer's content. It is known before anything is downloaded.
+package        A finished zip with a function's own code. AWS calls it the deployment package.
+digest         The SHA-256 of everything that decides a layer's content. lamina computes it before any download.
 finding        One result of a check: an error, a warning or a note.
-plan           What a command will do, with a reason for each action. ``--dry-run`` prints it; applying it makes the changes.
-store          The directory of this machine that caches wheels and segments, shared by all projects.
-bucket         The S3 bucket for uploads, with the prefix of all keys in it. A *remote index* there describes its segments.
-destination    One AWS account in one region that layers are published to, with its bucket.
-lease          An object in the bucket. Whoever creates it publishes a layer version; others wait until the lease ends.
+plan           The actions of a command, each with a reason. ``--dry-run`` prints the plan; applying it makes the changes.
+store          The local directory that caches wheels and segments, shared by all projects of a user.
+bucket         The S3 bucket for uploads, with a prefix for all keys. Its *remote index* describes the segments in it.
+destination    One AWS account in one region that lamina publishes layers to, with its bucket.
+lease          An object in the bucket. The process that creates it publishes the layer version; other processes wait.
 =============  =========================================================================================================
 """
 
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
 
 Sha256 = NewType("Sha256", str)
-"""A SHA-256 in lower-case hexadecimal, so that mypy refuses a file name in its place."""
+"""A SHA-256 in lower-case hexadecimal. A type of its own, so that mypy rejects other strings, such as file names."""
 
 
 def code_sha256(sha256: str) -> str:
     """
-    Return the hexadecimal digest *sha256* as Lambda's ``CodeSha256`` words it: base64.
+    Convert the hexadecimal *sha256* to base64, the format of Lambda's ``CodeSha256``.
 
     Source: Lambda API reference, ``LayerVersionContentOutput`` (2026-11).
     """
@@ -59,12 +59,12 @@ def code_sha256(sha256: str) -> str:
 
 
 def is_pure(artifact: str) -> bool:
-    """Return whether the wheel called *artifact* is for every platform; a source is not, as only building it tells."""
+    """Return whether the file name *artifact* is a wheel for every platform. Returns False for a source."""
     return artifact.endswith("-any.whl")
 
 
 class Severity(Enum):
-    """How much a finding weighs: only ``ERROR`` makes the answer "no"."""
+    """The severity of a finding. Only ``ERROR`` makes a check fail."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -73,111 +73,111 @@ class Severity(Enum):
 
 @frozen
 class Finding:
-    """One verdict of a check. Checks return findings, they never raise."""
+    """One result of a check. Checks return findings and do not raise."""
 
     rule: str
-    """The rule's name, as documented, and as a user writes it into ``ignore``."""
+    """The rule's name in the documentation and in the ``ignore`` setting."""
     severity: Severity
     message: str
     path: str | None = None
-    """The file, layer or function it is about, relative to the project."""
+    """The file (relative to the project), layer or function that the finding is about."""
 
 
 @frozen
 class Artifact:
-    """One file that the lock names."""
+    """One file that the lock file lists."""
 
     name: str
-    """Normalised distribution name (PEP 503)."""
+    """The normalised distribution name (PEP 503)."""
     version: str | None
-    """``None`` where only building tells."""
+    """The version, or ``None`` if it is unknown before the build."""
     filename: str
-    """File name of a wheel, of a source distribution or of an archive of sources."""
+    """The file name of a wheel, a source distribution or a source archive."""
     sha256: Sha256
     url: str | None = None
-    """Where the lock says it is, without credentials."""
+    """The URL in the lock file, without credentials."""
     path: Path | None = None
-    """Where it is on this machine, for a lock that names a local file."""
+    """The local path, if the lock file refers to a local file."""
     size: int | None = None
-    """Bytes of the file, where the lock or the index says so."""
+    """The file's size in bytes, if the lock file or the index states it."""
     index: str | None = None
-    """The index the lock names for it, without credentials."""
+    """The URL of the package index in the lock file, without credentials."""
 
 
 @frozen
 class Pin(Artifact):
-    """One locked artifact that the target takes; nothing of it has been fetched."""
+    """One locked artifact that the target supports, before it is downloaded."""
 
     version: str
 
 
 @frozen
 class SdistSource(Artifact):
-    """A locked source distribution or archive of sources, to be built to a wheel."""
+    """A locked source distribution or source archive, from which lamina builds a wheel."""
 
     subdirectory: str | None = None
-    """Where the project is inside the archive, if not at its top."""
+    """The project's directory inside the archive, or ``None`` for the top directory."""
 
 
 @frozen
 class DirectorySource:
-    """A project of this repository or machine, which is first-party: a member of a workspace, or a path dependency."""
+    """A first-party project in a local directory: a member of a workspace, or a path dependency."""
 
     name: str
-    """Normalised distribution name (PEP 503)."""
+    """The normalised distribution name (PEP 503)."""
     version: str | None
-    """``None`` where only building tells."""
+    """The version, or ``None`` if it is unknown before the build."""
     path: Path
-    """Absolute."""
+    """The absolute path of the project directory."""
 
 
 @frozen
 class VcsSource:
-    """A commit of a git repository, to be built to a wheel."""
+    """A commit of a git repository, from which lamina builds a wheel."""
 
     name: str
-    """Normalised distribution name (PEP 503)."""
+    """The normalised distribution name (PEP 503)."""
     version: str | None
-    """``None`` where only building tells."""
+    """The version, or ``None`` if it is unknown before the build."""
     url: str
-    """Without credentials."""
+    """The repository's URL, without credentials."""
     commit: str
-    """The full hash."""
+    """The full commit hash."""
     subdirectory: str | None = None
-    """Where the project is inside the repository, if not at its top."""
+    """The project's directory inside the repository, or ``None`` for the top directory."""
 
 
 Source: TypeAlias = SdistSource | DirectorySource | VcsSource
-"""What has to be built to a wheel first."""
+"""A locked dependency without a wheel, from which lamina must build one."""
 
 
 @frozen
 class SourcePin(Pin):
     """
-    Sources whose identity is known; nothing of them has been built.
+    A source with a known identity, before it is built.
 
-    *sha256* is that identity, and *filename* stands for the artifact in manifests: the same on every machine, and a commit's
-    holds the commit. *version* is ``dynamic`` where only building tells.
+    *sha256* is the identity. *filename* represents the artifact in manifests, is the same on every machine, and contains
+    the commit of a git source. *version* is ``dynamic`` if it is unknown before the build.
     """
 
     source: Source
     inputs: tuple[Path, ...] = ()
-    """Local files and directories whose change would make it another."""
+    """The local files and directories that decide the identity."""
 
 
 @frozen
 class Selection:
-    """Exactly what a lock holds for one target and one choice of groups and extras, sorted by name."""
+    """The contents of a lock file for one target and one choice of groups and extras, sorted by name."""
 
     target: Target
     pins: tuple[Pin, ...]
     sources: tuple[Source, ...] = ()
-    """What has no wheel in the lock, sorted by name."""
+    """The dependencies without a wheel in the lock file, sorted by name."""
 
 
 @frozen
 class Wheel:
-    """A wheel in the store, whose SHA-256 and RECORD were verified on admission."""
+    """A wheel in the store. lamina verified its SHA-256 and its RECORD before storing it."""
 
     pin: Pin
     path: Path
@@ -185,29 +185,29 @@ class Wheel:
 
 @frozen
 class Distribution:
-    """One distribution's share of a layer."""
+    """One distribution in a layer, with its size."""
 
     name: str
     version: str
     artifact: str
-    """File name of the artifact it came from."""
+    """The file name of the wheel or source."""
     sha256: str
-    """SHA-256 of that artifact."""
+    """The SHA-256 of the wheel or source."""
     zipped_bytes: int
     unzipped_bytes: int
     bytecode_bytes: int = 0
-    """Unzipped bytes of its ``.pyc`` files, beyond *unzipped_bytes*."""
+    """The unzipped size of the distribution's ``.pyc`` files in bytes, not included in *unzipped_bytes*."""
 
 
 @frozen
 class Extent:
-    """One segment as it stands in a layer's zip: position-free bytes that any other layer may hold, too."""
+    """One segment in a layer's zip. Its bytes are the same in every layer that contains it."""
 
     name: str
-    """Normalised name of the distribution."""
+    """The normalised name of the distribution."""
     size: int
     segment: str = ""
-    """The segment's own name, the same in every store; empty where an older lamina built the layer."""
+    """The segment's name, the same in every store. Empty if an older version of lamina built the layer."""
 
 
 @frozen
@@ -217,25 +217,25 @@ class Layer:
     name: str
     path: Path
     digest: str
-    """Identity: what decides the content, known before anything is fetched."""
+    """The layer's identity: the SHA-256 of everything that decides its content, computed before any download."""
     sha256: str | None
-    """Integrity: of the zip's bytes; ``None`` while only S3 has all of them, and nothing has hashed them as a whole."""
+    """The zip's SHA-256. ``None`` while the complete zip exists only in S3 and has not been hashed."""
     zipped_bytes: int
     unzipped_bytes: int
-    """What Lambda counts against its limit: the sum of the members' sizes, bytecode included."""
+    """The layer's size in bytes, unzipped, including bytecode. Lambda's limit applies to it."""
     files: int
     distributions: tuple[Distribution, ...]
     extents: tuple[Extent, ...] = ()
-    """The segments in the order of the zip, from its first byte; behind them stand the manifest and the directory."""
+    """The segments in the order of the zip, from its first byte. The manifest and the central directory follow them."""
 
     @property
     def code_sha256(self) -> str | None:
-        """The zip's SHA-256 as Lambda reports it."""
+        """The zip's SHA-256 in base64, as in Lambda's API, or ``None`` if *sha256* is unknown."""
         return None if self.sha256 is None else code_sha256(self.sha256)
 
     @property
     def is_native(self) -> bool:
-        """Whether it is for one architecture only; a layer without native code is the same one on all of a runtime."""
+        """Whether the layer contains native code, and so works on one architecture only."""
         return not all(is_pure(share.artifact) for share in self.distributions)
 
 
@@ -252,19 +252,19 @@ class Package:
     files: int
     layers: tuple[str, ...]
     total_unzipped_bytes: int
-    """The function together with all its layers."""
+    """The size of the function and all its layers in bytes, unzipped."""
     console_editable: bool
-    """Whether the zip is small enough for the console's editor."""
+    """Whether the zip is small enough for the Lambda console's editor."""
 
     @property
     def code_sha256(self) -> str:
-        """The zip's SHA-256 as Lambda reports it."""
+        """The zip's SHA-256 in base64, as in Lambda's API."""
         return code_sha256(self.sha256)
 
 
 @frozen
 class Build:
-    """Everything one ``lamina build`` made or found already made."""
+    """The result of one ``lamina build``, including reused layers and packages."""
 
     service: str
     target: Target
@@ -272,11 +272,11 @@ class Build:
     packages: tuple[Package, ...]
     findings: tuple[Finding, ...]
     reused: bool
-    """Whether nothing had to be written."""
+    """Whether the previous build was up to date, so that lamina wrote nothing."""
     seconds: float
 
     def architectures(self, layer: Layer) -> tuple[str, ...]:
-        """Return what *layer* is for: all that the runtime has, if it is without native code."""
+        """Return the architectures that *layer* works on: all architectures of the runtime if it has no native code."""
         return (str(self.target.architecture),) if layer.is_native else self.target.offered_architectures
 
     @property

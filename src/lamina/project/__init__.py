@@ -1,1 +1,1 @@
-"""What the repository says: configuration, workspace members, sources and ignore rules."""
+"""Read a project's configuration, workspace members, sources and ignore rules."""

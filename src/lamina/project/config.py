@@ -1,7 +1,7 @@
 """
-Read ``[tool.lamina]``: what the service is made of, and what it runs on.
+Read and validate ``[tool.lamina]``, the configuration of a service.
 
-Parsing ends here: past `load` there is a `Service`, in which every name has been checked, and no TOML.
+`load` returns a `Service` with all names checked. No other module handles the TOML of a service's configuration.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _WILDCARDS = frozenset("*?[")
 _NOTHING = BuildOptions()
 _Mode = TypeVar("_Mode", bound=Enum)
 _BUCKET_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_./-]*)?")
-# Tables that commands read themselves, with `section`.
+# Tables that commands read with `section`.
 _SECTIONS = ("deploy", "publish")
 
 
 def load(project: Path, options: BuildOptions = _NOTHING) -> Service:
     """
-    Return the configuration of the directory *project*, as changed by *options*.
+    Return the configuration of the directory *project*, overridden by *options*.
 
-    Raises ConfigError where there is none, InvalidConfigError with every mistake in it.
+    Raises `ConfigError` if there is no configuration, and `InvalidConfigError` with all its mistakes if it is invalid.
     """
     file = read(project)
     members.refuse(file)
@@ -93,9 +93,9 @@ def load(project: Path, options: BuildOptions = _NOTHING) -> Service:
 
 def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[str, Table]:
     """
-    Return the configuration file's name, and its table *name* for the command that it is for; an empty one if missing.
+    Return the name of the configuration file and its table *name*, or an empty table if it is missing.
 
-    What that command finds wrong is appended to *mistakes*. Raises ConfigError as `load` does.
+    The returned table appends its mistakes to *mistakes*. Raises `ConfigError` like `load`.
     """
     file = read(project)
     reader = file.table(mistakes)
@@ -103,7 +103,7 @@ def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[
 
 
 def _extended(service: Service, options: BuildOptions) -> Service:
-    """Return *service* with the added groups and extras, in each layer that has the service's own; one that has others keeps those."""
+    """Add the groups and extras of *options* to *service*, and to every layer that does not configure different ones."""
     groups = _joined(service.groups, options.groups)
     extras = _joined(service.extras, options.extras)
     layers = tuple(
@@ -120,7 +120,7 @@ def _extended(service: Service, options: BuildOptions) -> Service:
 def _store(reader: Table) -> str | None:
     value = reader.string("store")
     if value is not None and _BUCKET_ADDRESS.fullmatch(value) is None:
-        reader.complain("store", f"`{value}` is no address of a bucket, such as s3://bucket/prefix")
+        reader.complain("store", f"`{value}` is not a valid bucket address; expected `s3://bucket/prefix`")
     return value
 
 
@@ -130,23 +130,23 @@ def _joined(configured: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, .
 
 def _targets(reader: Table, options: BuildOptions) -> tuple[Target | None, tuple[Target, ...]]:
     """
-    Return the first target and the others, or ``None`` after complaining.
+    Return the first target and the other targets, or ``None`` and no targets after recording a mistake.
 
-    What the command line names is built for alone: those of the configured targets, or another one.
+    A runtime or architecture in *options* selects the matching targets. If none matches, it replaces the first target's.
     """
     names = reader.strings("targets")
     if names is None:
         if "targets" in reader:
-            # Complained about already; the two keys of one target would only be reported missing.
+            # The mistake is already recorded. Read both keys, so that they are not reported as unknown.
             reader.string("runtime"), reader.string("architecture")
             return None, ()
         return _target(reader, options), ()
     for key in ("runtime", "architecture"):
         if reader.string(key) is not None:
-            reader.complain(key, "stands beside `targets`, which names all of them; keep one of the two")
+            reader.complain(key, "conflicts with `targets`; remove one of the two")
     found = [target for name in names if (target := _named_target(reader, name)) is not None]
     if not names:
-        reader.complain("targets", 'no target in it; such as ["python3.13-arm64", "python3.13-x86_64"]')
+        reader.complain("targets", 'the list is empty; example: ["python3.13-arm64", "python3.13-x86_64"]')
     if len(found) < len(names) or not found:
         return None, ()
     if options.runtime or options.architecture:
@@ -163,20 +163,22 @@ def _targets(reader: Table, options: BuildOptions) -> tuple[Target | None, tuple
 def _named_target(reader: Table, name: str) -> Target | None:
     runtime, dash, architecture = name.partition("-")
     if not dash:
-        reader.complain("targets", f'`{name}` is not "runtime-architecture", such as "python3.13-arm64"')
+        reader.complain(
+            "targets", f'`{name}` does not have the form "runtime-architecture"; example: "python3.13-arm64"'
+        )
         return None
     return Target.of(runtime, architecture) if _try_target(reader, "targets", runtime, architecture) else None
 
 
 def _target(reader: Table, options: BuildOptions) -> Target | None:
-    """Return the target, or ``None`` after complaining about each of its two halves."""
+    """Return the target, or ``None`` after recording the mistakes in its runtime and its architecture."""
     configured_runtime, configured_architecture = reader.string("runtime"), reader.string("architecture")
     runtime = options.runtime or configured_runtime
     architecture = options.architecture or configured_architecture or str(setting("architecture").default)
     if runtime is None:
         if "runtime" not in reader:
             known = ", ".join(f"`{entry.name}`" for entry in runtimes())
-            reader.complain("runtime", f"missing, and there is no default; one of {known}")
+            reader.complain("runtime", f"missing required key; set it to one of {known}")
         runtime = runtimes()[-1].name
         _try_target(reader, "architecture", runtime, architecture)
         return None
@@ -192,7 +194,11 @@ def _target(reader: Table, options: BuildOptions) -> Target | None:
 
 
 def _try_target(reader: Table, key: str, runtime: str, architecture: str, *, flag: bool = False) -> bool:
-    """Return whether Lambda has the pair; blame *key* if not, or the command line's flag of that name."""
+    """
+    Return whether Lambda offers *runtime* on *architecture*; otherwise record a mistake at *key*.
+
+    With *flag*, the value comes from the command-line option ``--KEY``, and the function raises `ConfigError` instead.
+    """
     try:
         Target.of(runtime, architecture)
     except ConfigError as error:
@@ -211,13 +217,13 @@ def _one_of(reader: Table, key: str, modes: type[_Mode], default: _Mode) -> _Mod
     names = [str(mode.value) for mode in modes]
     if value not in names:
         known = ", ".join(f"`{name}`" for name in names)
-        reader.complain(key, f"no mode `{value}`{did_you_mean(value, names)}; one of {known}")
+        reader.complain(key, f"unknown value `{value}`{did_you_mean(value, names)}; expected one of {known}")
         return default
     return modes(value)
 
 
 def _local(reader: Table) -> tuple[LocalMode, tuple[tuple[str, LocalMode], ...]]:
-    """Return where local packages go, and which of them go elsewhere."""
+    """Return the default mode of local packages, and the modes of packages that are configured by name."""
     entry = reader.string_or_table("local")
     if isinstance(entry, Table):
         modes = {normalized(name): _one_of(entry, name, LocalMode, LocalMode.FUNCTION) for name in entry}
@@ -240,7 +246,7 @@ def _source(reader: Table, project: Path) -> tuple[str, ...]:
         plain = _WILDCARDS.isdisjoint(entry)
         if not ((project / entry).exists() if plain else any(True for _ in project.glob(entry))):
             known = [path.name for path in project.iterdir() if path.is_dir()]
-            reader.complain("source", f"nothing at `{entry}` in the project{did_you_mean(entry, known)}")
+            reader.complain("source", f"`{entry}` does not exist in the project{did_you_mean(entry, known)}")
     return entries
 
 
@@ -248,19 +254,20 @@ def _lock(reader: Table, project: Path) -> Path | None:
     value = reader.string("lock")
     if value is None:
         return None
-    # It may stand above the project: a workspace has one lock for all its members.
+    # The lock file may be outside the project: a workspace has one lock file for all its members.
     path = project / value
     if not path.is_file():
-        reader.complain("lock", f"no file at `{value}`")
+        reader.complain("lock", f"file `{value}` not found")
     return path
 
 
 def _check_sources_and_functions(reader: Table, *, source: Iterable[str], functions: Iterable[Function]) -> None:
-    """Complain about one without the other; neither is fine, a project may build layers only."""
+    """Record a mistake if only one of `source` and `functions` is set. A project with neither builds layers only."""
     if "functions" in reader and "source" not in reader and functions:
-        reader.complain("source", 'missing; the directories that the handlers are in, such as ["service"]')
+        reader.complain("source", 'missing required key; list the directories of your handlers, such as ["service"]')
     if "source" in reader and "functions" not in reader and source:
         reader.complain(
             "functions",
-            'missing; name each function\'s handler, such as `report = "service.handlers.report.lambda_handler"`',
+            "missing required table; set each function's handler, such as "
+            '`report = "service.handlers.report.lambda_handler"`',
         )

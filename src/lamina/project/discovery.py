@@ -1,4 +1,4 @@
-"""Find the handlers in a repository that says nothing about them, and the sources that they import."""
+"""Find handlers and the sources that they import in a project without configuration."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lamina.project.ignore import GitIgnore, rule_for
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-# The names that AWS's own examples, and most templates, give to handlers.
+# The handler names in AWS's examples and in most templates, in order of preference.
 _HANDLER_NAMES = ("lambda_handler", "handler")
-# A function is not called what every other one could be called, but after the directory it is in.
+# Module names that are too general for a function's name. The name of the parent directory is used instead.
 _GENERIC = frozenset({"app", "main", "index", "handler", "handlers", "lambda_function", "__init__", "lambda_handler"})
 _SOURCE_ROOT = "src"
 _LONGEST_NAME = 64
@@ -25,47 +25,47 @@ _LONGEST_NAME = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Handler:
-    """A function that looks like a handler."""
+    """A Python function that looks like a handler."""
 
     name: str
-    """What its Lambda function could be called."""
+    """A suggested name for the Lambda function."""
     handler: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Discovery:
-    """What the repository shows."""
+    """The handlers in a project, and the sources that they need."""
 
     source: tuple[str, ...]
-    """Entries for ``source``, sorted: where handlers are, and what is imported from there."""
+    """The entries for ``source``, sorted: the modules with handlers, and the first-party modules that they import."""
     handlers: tuple[Handler, ...]
-    """Sorted by name."""
+    """The handlers, sorted by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Module:
     root: str
-    """The directory that imports start from: the project, or ``src``."""
+    """The import root, relative to the project: an empty string for the project itself, or ``src``."""
     path: tuple[str, ...]
-    """Below *root*, with the suffix."""
+    """The components of the module's path below *root*, with the suffix."""
     handler: str | None
     imports: frozenset[str]
-    """Top-level names of its absolute imports."""
+    """The top-level names of the module's absolute imports."""
 
     @property
     def entry(self) -> str:
-        """The `source` entry that brings it."""
+        """The `source` entry that includes the module."""
         return f"{self.root}/{self.path[0]}" if self.root else self.path[0]
 
     @property
     def dotted(self) -> tuple[str, ...]:
-        """Its import name."""
+        """The components of the module's import name."""
         parts = (*self.path[:-1], self.path[-1].removesuffix(".py"))
         return parts[:-1] if parts[-1] == "__init__" else parts
 
 
 def discover(project: Path) -> Discovery:
-    """Return the handlers in *project*, and the sources they need; what is never packaged is not looked at."""
+    """Return the handlers in *project* and the sources that they need. Files that are never packaged are skipped."""
     root = Path(os.path.abspath(project))
     modules = [module for path in _python_files(root) if (module := _read(root, path)) is not None]
     found = [module for module in modules if module.handler is not None and module.dotted]
@@ -93,7 +93,7 @@ def _python_files(root: Path) -> Iterator[Path]:
 
 
 def _read(root: Path, path: Path) -> _Module | None:
-    """Return the module at *path*, or ``None`` where nothing could import it by name."""
+    """Return the module at *path*, or ``None`` if it cannot be imported by name or is not valid Python."""
     parts = path.relative_to(root).parts
     start = (
         1 if parts[0] == _SOURCE_ROOT and len(parts) > 1 and not (root / _SOURCE_ROOT / "__init__.py").exists() else 0
@@ -105,7 +105,7 @@ def _read(root: Path, path: Path) -> _Module | None:
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        # What is no Python here is no handler; it may well be a template.
+        # A file that is not valid Python may be a template.
         return None
     return _Module(
         root=_SOURCE_ROOT if start else "",
@@ -117,10 +117,10 @@ def _read(root: Path, path: Path) -> _Module | None:
 
 def _handler_in(body: Sequence[ast.stmt]) -> str | None:
     """
-    Return the name of the module's handler.
+    Return the name of the module's handler, or ``None``.
 
-    ``lambda_handler`` says what it is. Something called ``handler`` is one if it takes an event and a context, or is
-    made by a call, as adapters for web frameworks are.
+    Any function named ``lambda_handler`` is a handler. A function named ``handler`` is one if it accepts two arguments,
+    the event and the context. A name assigned from a call is one too, as with adapters for web frameworks.
     """
     names = set()
     for statement in body:
@@ -129,7 +129,7 @@ def _handler_in(body: Sequence[ast.stmt]) -> str | None:
                 ast.FunctionDef(name="lambda_handler")
                 | ast.AsyncFunctionDef(name="lambda_handler", decorator_list=[_, *_])
             ):
-                # A decorator may well hide the context, or run what is asynchronous.
+                # A decorator may supply the context, or make an async function synchronous.
                 names.add("lambda_handler")
             case ast.FunctionDef(name="handler", args=arguments) if _takes_two(arguments):
                 names.add("handler")
@@ -156,7 +156,7 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 
 def _sources(modules: Iterable[_Module], found: Iterable[_Module]) -> tuple[str, ...]:
-    """Return the entries of the *found* modules, and of all that they import from the same roots, and so on."""
+    """Return the `source` entries of the *found* modules and of all first-party modules that they import, transitively."""
     by_name: dict[tuple[str, str], list[_Module]] = {}
     for module in modules:
         by_name.setdefault((module.root, module.path[0].removesuffix(".py")), []).append(module)
@@ -177,7 +177,7 @@ def _named(found: Iterable[_Module]) -> tuple[Handler, ...]:
         dotted = module.dotted
         specific = [part for part in dotted if part not in _GENERIC] or list(dotted)
         name = _function_name(specific[-1:])
-        # The next directory up tells two of the same name apart; a number does where there is none.
+        # Prefix a repeated name with the parent directory's name. If it is still repeated, append a number.
         if name.lower() in handlers:
             name = _function_name(specific[-2:])
         candidate, number = name, 2

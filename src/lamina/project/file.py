@@ -1,7 +1,7 @@
 """
-Find and read the file that configures lamina: ``pyproject.toml`` with ``[tool.lamina]``, or ``lamina.toml``.
+Find and parse the configuration file: ``pyproject.toml`` with ``[tool.lamina]``, or ``lamina.toml``.
 
-What stands in it is for `lamina.project.config` and `lamina.project.members` to understand.
+`lamina.project.config` and `lamina.project.members` validate its content.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ _STANDALONE = "lamina.toml"
 
 @frozen
 class ConfigFile:
-    """A configuration that was read, and not understood yet."""
+    """A parsed configuration file, before validation."""
 
     path: Path
     values: Mapping[str, Any]
-    """What is lamina's in it."""
+    """The content of ``[tool.lamina]``, or of the whole ``lamina.toml``."""
     project_name: str | None
-    """What the project calls itself."""
+    """The project's name in ``pyproject.toml``, if it has one."""
 
     def table(self, mistakes: list[tuple[str, str]]) -> Table:
-        """Return a reader of the values; what is wrong with them is appended to *mistakes*."""
+        """Return a `Table` of the values that appends its mistakes to *mistakes*."""
         return Table(self.values, key="" if self.path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
 
 
 def find_project(start: Path) -> Path:
     """
-    Return the closest directory, *start* or above it, that configures lamina.
+    Return the closest directory with a configuration: *start* or one of its parents.
 
-    That is a ``pyproject.toml`` with ``[tool.lamina]``, or a ``lamina.toml``.
-    Raises ConfigError where there is none, and where a file on the way is not TOML.
+    The configuration is a ``pyproject.toml`` with ``[tool.lamina]``, or a ``lamina.toml``.
+    Raises `ConfigError` if there is no configuration, or if a file in one of these directories is not valid TOML.
     """
     start = start.absolute()
     unconfigured: Path | None = None
@@ -52,15 +52,15 @@ def find_project(start: Path) -> Path:
         if unconfigured is None and (directory / _PYPROJECT).is_file():
             unconfigured = directory / _PYPROJECT
     if unconfigured is not None:
-        raise ConfigError(f"`{unconfigured}` has no `[tool.lamina]`", hint="write one: lamina init")
+        raise ConfigError(f"`{unconfigured}` has no `[tool.lamina]` table", hint="run `lamina init` to create it")
     raise ConfigError(
-        f"No `{_PYPROJECT}` with `[tool.lamina]` in `{start}` or above it",
-        hint="name the service's directory with `--project`, or write the table there: lamina init",
+        f"no `{_PYPROJECT}` with `[tool.lamina]` found in `{start}` or its parent directories",
+        hint="pass the service's directory with `--project`, or run `lamina init` there",
     )
 
 
 def configures(directory: Path) -> bool:
-    """Return whether *directory* itself has a configuration; raises ConfigError where its file is not TOML."""
+    """Return whether *directory* itself has a configuration. Raises `ConfigError` if the file is not valid TOML."""
     return (directory / _STANDALONE).is_file() or _has_table(directory / _PYPROJECT)
 
 
@@ -68,7 +68,7 @@ def read(project: Path) -> ConfigFile:
     """
     Return the configuration of the directory *project*.
 
-    Raises ConfigError where there is none, where there are two, and where a file is not TOML.
+    Raises `ConfigError` if there is no configuration, if both files configure lamina, or if a file is not valid TOML.
     """
     pyproject, standalone = project / _PYPROJECT, project / _STANDALONE
     document = _parse(pyproject, pyproject.read_bytes()) if pyproject.is_file() else {}
@@ -77,13 +77,13 @@ def read(project: Path) -> ConfigFile:
     if standalone.is_file():
         if configured:
             raise ConfigError(
-                f"Both `{_PYPROJECT}` and `{_STANDALONE}` in `{project}` configure lamina",
-                hint=f"keep one: move the keys of `{_STANDALONE}` to `[tool.lamina]`, or delete that table",
+                f"both `{_PYPROJECT}` and `{_STANDALONE}` in `{project}` configure lamina",
+                hint=f"move the keys of `{_STANDALONE}` to `[tool.lamina]`, or delete `[tool.lamina]`",
             )
         values = _parse(standalone, standalone.read_bytes())
         return ConfigFile(path=standalone, values=values, project_name=name)
     if not configured:
-        raise ConfigError(f"`{pyproject}` has no `[tool.lamina]`", hint="write one: lamina init")
+        raise ConfigError(f"`{pyproject}` has no `[tool.lamina]` table", hint="run `lamina init` to create it")
     table = _tool(document)["lamina"]
     if not isinstance(table, dict):
         raise InvalidConfigError(file=_PYPROJECT, mistakes=[("tool.lamina", "expected a table")])
@@ -91,7 +91,7 @@ def read(project: Path) -> ConfigFile:
 
 
 def tools(directory: Path) -> Mapping[str, Any]:
-    """Return the table ``tool`` of the ``pyproject.toml`` in *directory*, empty where there is none."""
+    """Return the table ``tool`` of the ``pyproject.toml`` in *directory*, or an empty table if either is missing."""
     path = directory / _PYPROJECT
     return _tool(_parse(path, path.read_bytes())) if path.is_file() else {}
 
@@ -101,19 +101,21 @@ def _has_table(pyproject: Path) -> bool:
         content = pyproject.read_bytes()
     except OSError:
         return False
-    # Parsing costs more than reading, and above a project there may be others' files.
+    # Parsing takes longer than reading, and files in parent directories may not configure lamina.
     return b"lamina" in content and "lamina" in _tool(_parse(pyproject, content))
 
 
 @cache
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
-    """Return *content* as TOML; cached, because looking for the project reads the file that is loaded next."""
+    """Parse *content*. The result is cached, because `find_project` and `read` parse the same file."""
     try:
         return toml.parse(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"`{path}` is not UTF-8: byte {error.start}", hint="TOML files are UTF-8") from error
+        raise ConfigError(
+            f"`{path}` is not valid UTF-8 at byte {error.start}", hint="save the file as UTF-8"
+        ) from error
     except ValueError as error:
-        raise ConfigError(f"`{path}` is not TOML: {error}") from error
+        raise ConfigError(f"`{path}` is not valid TOML: {error}") from error
 
 
 def _tool(values: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _tool(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _project_name(document: dict[str, Any]) -> str | None:
-    """Return what the project calls itself, in ``[project]`` (PEP 621) or in Poetry's own table."""
+    """Return the project's name from ``[project]`` (PEP 621) or from Poetry's table, or ``None``."""
     for table in (document.get("project"), _tool(document).get("poetry")):
         if isinstance(table, dict) and isinstance(name := table.get("name"), str) and name:
             return name

@@ -1,7 +1,7 @@
 """
-Read the tables ``functions`` and ``layers`` of the configuration, as strictly as Lambda will read their names.
+Read and validate the tables ``functions`` and ``layers`` of the configuration, by Lambda's own rules for names.
 
-What Lambda takes, and assumes where nothing is said, is in ``data/functions.toml``; this module is its only reader.
+Lambda's limits and defaults are in ``data/functions.toml``. Only this module reads that file.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_LAYER = "common"
-"""The one layer of a service that configures none."""
+"""The name of the only layer of a service that configures no layers."""
 
 
 @frozen
 class Setting:
-    """What Lambda assumes for a function that says nothing, and what it takes."""
+    """The default and the limits of one setting of a Lambda function."""
 
     name: str
     default: int | str
@@ -38,7 +38,7 @@ class Setting:
 
 @cache
 def setting(name: str) -> Setting:
-    """Return what Lambda assumes and takes for the setting *name*."""
+    """Return Lambda's default and limits for the setting *name*."""
     return next(Setting(**row) for row in _facts()["setting"] if row["name"] == name)
 
 
@@ -52,7 +52,7 @@ def _name_pattern(rule: str) -> str:
 
 
 def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
-    """Return the configured layers, or *common* alone; a layer that leaves a key out has it from *common*."""
+    """Return the configured layers, or only *common* if there are none. A layer inherits missing keys from *common*."""
     tables = reader.table("layers")
     if tables is None:
         return (common,)
@@ -68,7 +68,7 @@ def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
         table.done()
         layers.append(replace(common, name=name, minus=minus, without=without, **own))
     if "layers" in reader and not list(tables):
-        reader.complain("layers", f"no layer in it; without the table there is one, `{DEFAULT_LAYER}`")
+        reader.complain("layers", f"the table is empty; remove it to build one layer named `{DEFAULT_LAYER}`")
     _check_circles(tables, layers)
     return tuple(layers)
 
@@ -77,14 +77,14 @@ def _minus(table: Table, name: str, known: list[str]) -> tuple[str, ...]:
     entries = table.strings("minus") or ()
     for entry in entries:
         if entry == name:
-            table.complain("minus", f"`{name}` itself, of which nothing would be left")
+            table.complain("minus", f"`{name}` refers to itself")
         elif entry not in known:
-            table.complain("minus", f"no layer `{entry}`{did_you_mean(entry, known)}")
+            table.complain("minus", f"unknown layer `{entry}`{did_you_mean(entry, known)}")
     return tuple(entry for entry in entries if entry != name and entry in known)
 
 
 def _check_circles(tables: Table, layers: Sequence[LayerConfig]) -> None:
-    """Complain about layers that leave out what each other holds: neither would be first."""
+    """Record a mistake for layers whose `minus` refers to each other, because neither could be resolved first."""
     minus = {layer.name: layer.minus for layer in layers}
 
     def below(name: str, seen: frozenset[str]) -> frozenset[str]:
@@ -95,7 +95,7 @@ def _check_circles(tables: Table, layers: Sequence[LayerConfig]) -> None:
 
     circle = [f"`{name}`" for name in minus if name in below(name, frozenset())]
     if circle:
-        tables.complain(circle[0].strip("`"), f"`minus` goes round in a circle: {', '.join(circle)}")
+        tables.complain(circle[0].strip("`"), f"`minus` contains a cycle: {', '.join(circle)}")
 
 
 def _check_names(tables: Table, *, rule: str, kind: str) -> None:
@@ -103,14 +103,14 @@ def _check_names(tables: Table, *, rule: str, kind: str) -> None:
     folded: dict[str, str] = {}
     for name in tables:
         if re.fullmatch(pattern, name) is None:
-            tables.complain(name, f"Lambda takes no such {kind} name; it has to match `{pattern}`")
-        # The names become file names, and not every file system tells the two apart.
+            tables.complain(name, f"invalid {kind} name; it must match `{pattern}`")
+        # The names become file names, and some file systems ignore case.
         if (other := folded.setdefault(name.lower(), name)) != name:
             tables.complain(name, f"differs from `{other}` only by case")
 
 
 def read_functions(reader: Table, layers: tuple[LayerConfig, ...]) -> tuple[Function, ...]:
-    """Return the configured functions, whose layers are among *layers*."""
+    """Return the configured functions. Record a mistake for each function with a layer that is not in *layers*."""
     tables = reader.table("functions")
     if tables is None:
         return ()
@@ -132,7 +132,7 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Func
     if handler is not None:
         _check_handler(table, "handler", handler)
     elif "handler" not in table:
-        table.complain("handler", 'missing; such as "service.handlers.report.lambda_handler"')
+        table.complain("handler", 'missing required key; example: "service.handlers.report.lambda_handler"')
     own = table.strings("layers")
     if own is None:
         own = () if "layers" in table else _default_layers(table, "layers", layers)
@@ -140,12 +140,14 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Func
     for wanted in own:
         if wanted not in known:
             configured = ", ".join(f"`{entry}`" for entry in known)
-            table.complain("layers", f"no layer `{wanted}`{did_you_mean(wanted, known)}; configured: {configured}")
+            table.complain(
+                "layers", f"unknown layer `{wanted}`{did_you_mean(wanted, known)}; configured layers: {configured}"
+            )
     for layer in layers:
         for other in layer.minus:
             if layer.name in own and other not in own:
                 table.complain(
-                    "layers", f"`{layer.name}` leaves out what `{other}` holds, and `{other}` is not among them"
+                    "layers", f"layer `{layer.name}` requires layer `{other}` (`minus`), which is not in the list"
                 )
     function = _function(name, handler or "", table, own)
     table.done()
@@ -153,14 +155,16 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Func
 
 
 def _default_layers(table: Table, name: str, layers: tuple[LayerConfig, ...]) -> tuple[str, ...]:
-    """Return the layers of a function that names none: ``common``, or the only one there is."""
+    """Return the layers of a function that configures none: ``common``, or the service's only layer."""
     names = [layer.name for layer in layers]
     if DEFAULT_LAYER in names:
         return (DEFAULT_LAYER,)
     if len(names) > 1:
         choices = ", ".join(f"`{entry}`" for entry in names)
         table.complain(
-            name, f"name the function's layers: there is no `{DEFAULT_LAYER}` to fall back on, only {choices}"
+            name,
+            f"the function's layers are missing, and there is no default layer `{DEFAULT_LAYER}`; "
+            f"set `layers` to some of {choices}",
         )
         return ()
     return tuple(names)
@@ -185,20 +189,20 @@ def _number(table: Table, name: str) -> int:
     if value is None:
         return int(limits.default)
     if not limits.least <= value <= limits.most:
-        table.complain(name, f"{value:,} is out of range: Lambda takes {limits.least:,} to {limits.most:,}")
+        table.complain(name, f"{value:,} is out of range; Lambda supports {limits.least:,} to {limits.most:,}")
     return value
 
 
 def _check_handler(table: Table, name: str, handler: str) -> None:
-    """Complain about a *handler* that Lambda could not import; it takes slashes between packages as well as dots."""
+    """Record a mistake for a *handler* that Lambda cannot import. Lambda supports dots and slashes between packages."""
     module, dot, function = handler.rpartition(".")
     if dot and all(part.isidentifier() for part in (*module.replace("/", ".").split("."), function)):
         return
-    fact = f'`{handler}` is not "package.module.function"'
+    fact = f'`{handler}` does not have the form "package.module.function"'
     if ":" in handler:
         fact += f" (did you mean `{handler.replace(':', '.')}`?)"
     elif handler.endswith(".py"):
-        fact += ": it names a file, and no function in it"
+        fact += ": the function is missing"
     elif not dot:
-        fact += ": it names no module"
+        fact += ": the module is missing"
     table.complain(name, fact)

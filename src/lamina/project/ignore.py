@@ -1,8 +1,8 @@
 """
-Decide which first-party files stay out of a package, and why: names that never belong there, and `.gitignore`.
+Decide which first-party files to leave out of a package, and why: by lamina's ignore rules, and by `.gitignore`.
 
-The names are in ``data/ignore_rules.toml``. Git's rules are asked of `pathspec`, which is only imported where a file
-has some that are more than names.
+lamina's ignore rules are in ``data/ignore_rules.toml``. Simple `.gitignore` patterns are matched here. `pathspec`, which
+is slow to import, matches the patterns of files that contain more than simple ones.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 _WILDCARDS = frozenset("*?[")
-# A line of `.gitignore` that names a path, with `*` and `?` at most.
+# A line of `.gitignore` with a path whose only wildcards are `*` and `?`.
 _SIMPLE = re.compile(r"/?(?:(?!\*\*)[^\s/\\!\[])(?:(?!\*\*|//)[^\s\\\[])*")
 
 
 @frozen
 class IgnoredFile:
-    """A first-party path that did not get into the package; a directory stands for all that is in it."""
+    """A first-party file or directory that is left out of the package. A directory includes all files in it."""
 
     path: str
-    """Relative to the project; a directory ends with ``/``."""
+    """The path relative to the project. A directory's path ends with ``/``."""
     reason: str
 
 
 @frozen
 class IgnoreRule:
-    """Names that do not belong into a package."""
+    """A rule that leaves out files or directories by name."""
 
     reason: str
     override: Literal["any", "exact", "never"]
-    """How ``include`` can bring one back: by a glob or directory above it, by its own path only, or not at all."""
+    """How ``include`` can override the rule: by any glob or parent directory, only by the exact path, or never."""
 
 
 def _is_literal(character: str) -> bool:
@@ -52,7 +52,11 @@ def _is_literal(character: str) -> bool:
 
 
 class _Globs:
-    """Globs for one component, in lower case; asked of every name of a project, and few of them need `fnmatch`."""
+    """
+    Globs for one path component, in lower case.
+
+    Every name in a project is matched, so plain names and suffixes are matched without the slower `fnmatch`.
+    """
 
     def __init__(self, globs: Iterable[str]) -> None:
         lowered = [glob.lower() for glob in globs]
@@ -63,7 +67,7 @@ class _Globs:
         self._others = tuple(("".join(takewhile(_is_literal, glob)), glob) for glob in others)
 
     def match(self, name: str) -> bool:
-        """Return whether any of them matches the whole of *name*."""
+        """Return whether any of the globs matches the whole *name*."""
         return (
             name in self._names
             or name.endswith(self._suffixes)
@@ -81,14 +85,14 @@ def _rules() -> tuple[tuple[str, _Globs, IgnoreRule], ...]:
 
 @cache
 def rule_for(name: str, *, is_directory: bool) -> IgnoreRule | None:
-    """Return the rule that leaves out a path called *name*, its last component; case does not matter."""
+    """Return the rule that leaves out paths with the last component *name*, ignoring case, or ``None``."""
     lowered = name.lower()
     other = "file" if is_directory else "directory"
     return next((rule for kind, globs, rule in _rules() if kind != other and globs.match(lowered)), None)
 
 
 class Glob:
-    """A path with ``*``, ``?`` and ``[…]`` inside its components, and ``**`` for any number of them."""
+    """A path pattern with ``*``, ``?`` and ``[…]`` within a component, and ``**`` for any number of components."""
 
     def __init__(self, text: str) -> None:
         self.parts = tuple(part for part in text.split("/") if part not in {"", "."})
@@ -98,21 +102,21 @@ class Glob:
         return _matches(self.parts, parts)
 
     def leads_through(self, parts: tuple[str, ...]) -> bool:
-        """Return whether the glob may match something below the directory *parts*."""
+        """Return whether the glob may match a path below the directory *parts*."""
         return _leads(self.parts, parts)
 
     @property
     def outright(self) -> tuple[str, ...]:
-        """The components before the first wildcard, which name one path."""
+        """The components before the first component with a wildcard."""
         return tuple(takewhile(_WILDCARDS.isdisjoint, self.parts))
 
     def base(self, parts: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the directory that the match *parts* is seen from: before the first ``**``, or its parent."""
+        """Return the import root of the matched path *parts*: the directory before the first ``**``, or the parent."""
         return parts[: self.parts.index("**")] if "**" in self.parts else parts[:-1]
 
 
 class Include:
-    """The configured paths and globs that are packaged although a rule would leave them out."""
+    """The paths and globs in the ``include`` setting, which override ignore rules."""
 
     def __init__(self, entries: Sequence[str]) -> None:
         self._globs = tuple(Glob(entry) for entry in entries)
@@ -123,11 +127,11 @@ class Include:
         return any(glob.matches(parts[:end]) for glob in self._globs for end in range(1, len(parts) + 1))
 
     def names(self, path: str) -> bool:
-        """Return whether *path* itself is included, without any wildcard."""
+        """Return whether *path* itself is listed without wildcards."""
         return any(glob.parts == tuple(path.split("/")) for glob in self._globs)
 
     def leads_through(self, directory: str) -> bool:
-        """Return whether something below *directory* may be included."""
+        """Return whether a path below *directory* may be included."""
         return any(glob.leads_through(tuple(directory.split("/"))) for glob in self._globs)
 
 
@@ -147,10 +151,10 @@ def _leads(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
 
 class GitIgnore:
     """
-    What git would ignore, from the ``.gitignore`` files and ``.git/info/exclude`` of the repository around a project.
+    The ``.gitignore`` files and the ``.git/info/exclude`` of the repository that contains the project.
 
-    Outside a repository only the files inside the project count. A user's own excludes (``core.excludesFile``) do not
-    count: they would make packages differ from one machine to another.
+    Without a repository, only the ``.gitignore`` files inside the project apply. The user's excludes file
+    (``core.excludesFile``) never applies, because packages would then differ between machines.
     """
 
     def __init__(self, project: Path) -> None:
@@ -162,9 +166,9 @@ class GitIgnore:
 
     def ignoring(self, path: Path, *, is_directory: bool, floor: Path | None = None) -> str | None:
         """
-        Return what ignores *path*, as a reason, or ``None``.
+        Return the reason why *path* is ignored, or ``None``.
 
-        The closest file decides, as with git. Files above *floor* are not asked.
+        The closest ``.gitignore`` with a matching pattern decides, as in git. Files above *floor* do not apply.
         """
         top = floor or self.repository
         directory = path.parent
@@ -198,24 +202,24 @@ class GitIgnore:
 
 
 def _is_simple(line: str) -> bool:
-    """Return whether *line* has no negation, ``**``, character class, escape, space or empty component."""
+    """Return whether *line* has no negation, ``**``, character class, escape, space, or component that is empty or dots."""
     return _SIMPLE.fullmatch(line) is not None and {".", ".."}.isdisjoint(line.split("/"))
 
 
 def _simple_spec(lines: Iterable[str]) -> re.Pattern[str]:
     """
-    Return what matches the paths that simple *lines* ignore; it answers as `pathspec` does.
+    Return an expression that matches the paths ignored by the simple *lines*, with the same results as `pathspec`.
 
-    Measured 2026-11-27 with 20 lines, whole processes that walk the sources, `python -c pass` being 14 ms: 20 files take
-    48 ms, and 102 ms with `pathspec`, most of it its import; for 20,000 files there is no difference.
-    The benchmark row ``build-edited`` shows it.
+    Measured 2026-11-27 with 20 lines, as processes that walk the sources (`python -c pass` needs 14 ms). 20 files
+    needed 48 ms, and 102 ms with `pathspec`, mostly for its import. 20,000 files showed no difference.
+    The benchmark ``build-edited`` covers this.
     """
     return re.compile("|".join(map(_expression, lines)), re.DOTALL)
 
 
 def _expression(line: str) -> str:
     path = line.removesuffix("/")
-    # With a slash in it, the path starts where the file stands; else it is anywhere below.
+    # A path with a slash is relative to the file's directory; a path without one matches at any depth.
     start = "" if "/" in path else "(?:.*/)?"
     end = "/.*" if path != line else "(?:/.*)?"
     return start + "/".join(map(_component, path.removeprefix("/").split("/"))) + end
@@ -239,14 +243,14 @@ def _compile(lines: list[str]) -> GitIgnoreSpec | re.Pattern[str]:
             return False
         return True
 
-    # Git passes over a line that it cannot read, such as a lone `!`.
+    # Skip invalid lines, such as a single `!`, because git does.
     return GitIgnoreSpec.from_lines([line for line in lines if is_pattern(line)])
 
 
 def _verdict(
     spec: GitIgnoreSpec | re.Pattern[str] | None, path: Path, directory: Path, *, is_directory: bool
 ) -> bool | None:
-    """Return whether *spec*, which stands in *directory*, ignores *path*; ``None`` where it does not say."""
+    """Return whether *spec*, from a file in *directory*, ignores *path*, or ``None`` if no pattern matches."""
     if spec is None:
         return None
     relative = path.relative_to(directory).as_posix() + ("/" if is_directory else "")
@@ -256,13 +260,13 @@ def _verdict(
 
 
 def _repository(project: Path) -> tuple[Path, Path | None]:
-    """Return the top of the repository around *project*, else *project*; and the repository's own exclude file."""
+    """Return the root of the repository that contains *project* and its exclude file, or *project* and ``None``."""
     for directory in (project, *project.parents):
         git = directory / ".git"
         if git.is_dir():
             return directory, git / "info" / "exclude"
         if git.is_file():
-            # A worktree or submodule: the file says where the directory is (gitrepository-layout).
+            # In a worktree or submodule, `.git` is a file with the path of the git directory (gitrepository-layout).
             _, _, where = git.read_text(encoding="utf-8", errors="replace").strip().partition("gitdir: ")
             git = directory / where
             common = git / "commondir"

@@ -1,4 +1,4 @@
-"""Read ``[tool.lamina.workspace]``, and uv's own: where the services of a repository are."""
+"""Read the members of a workspace from ``[tool.lamina.workspace]`` or from uv's workspace table."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ _KEY = "workspace"
 
 
 class Members(NamedTuple):
-    """Directories relative to the workspace's root, by globs."""
+    """The member directories of a workspace, as globs relative to its root."""
 
     file: str
-    """The name of the file that says so."""
+    """The name of the file that configures the members."""
     members: tuple[str, ...]
     excluded: tuple[str, ...]
 
 
 def configured(root: Path) -> Members | None:
     """
-    Return what *root* configures as the members of its workspace, or ``None`` where it is a service.
+    Return the workspace members that *root* configures, or ``None`` if *root* is a service.
 
-    Raises ConfigError as `lamina.project.file.read` does, and InvalidConfigError for a table with mistakes, or with a service beside it.
+    Raises `ConfigError` like `lamina.project.file.read`. Raises `InvalidConfigError` if the table is invalid or if the
+    file also configures a service.
     """
     file = read(root)
     if _KEY not in file.values:
@@ -40,7 +41,9 @@ def configured(root: Path) -> Members | None:
     members, excluded = (table.strings("members"), table.strings("exclude")) if table is not None else (None, None)
     if table is not None:
         if "members" not in table:
-            table.complain("members", 'missing; the directories of the services, such as ["services/*"]')
+            table.complain(
+                "members", 'missing required key; list the directories of the services, such as ["services/*"]'
+            )
         for key, entries in (("members", members), ("exclude", excluded)):
             for entry in entries or ():
                 if (fact := outside(entry)) is not None:
@@ -48,14 +51,14 @@ def configured(root: Path) -> Members | None:
         table.done()
     for other in file.values:
         if other != _KEY:
-            reader.complain(other, "stands beside `workspace`; a workspace is no service itself")
+            reader.complain(other, "not allowed together with `workspace`; configure the service in its own directory")
     if mistakes:
         raise InvalidConfigError(file=file.path.name, mistakes=mistakes)
     return Members(file.path.name, members or (), excluded or ())
 
 
 def of_uv(root: Path) -> Members | None:
-    """Return the members of the uv workspace whose root *root* is, or ``None``."""
+    """Return the members of the uv workspace with the root *root*, or ``None`` if *root* configures no uv workspace."""
     uv = tools(root).get("uv")
     table = uv.get("workspace") if isinstance(uv, dict) else None
     if not isinstance(table, dict):
@@ -67,20 +70,20 @@ def of_uv(root: Path) -> Members | None:
 
 
 def is_service(directory: Path) -> bool:
-    """Return whether *directory* itself configures a service; raises ConfigError where its file is not TOML."""
+    """Return whether *directory* itself configures a service. Raises `ConfigError` if the file is not valid TOML."""
     if not configures(directory):
         return False
     try:
         return _KEY not in read(directory).values
     except ConfigError:
-        # Somebody meant it to be one, and will hear what is wrong with it when it is built.
+        # Treat an invalid configuration as a service, so that building it reports the error.
         return True
 
 
 def refuse(file: ConfigFile) -> None:
-    """Raise ConfigError if *file*, from which a service is to be read, configures a workspace."""
+    """Raise `ConfigError` if *file* configures a workspace instead of a service."""
     if _KEY in file.values:
         raise ConfigError(
-            f"`{file.path}` configures a workspace, which is no service itself",
-            hint="name the directory of one of its services with `--project`",
+            f"`{file.path}` configures a workspace, not a service",
+            hint="pass the directory of one of its services with `--project`",
         )

@@ -1,4 +1,4 @@
-"""What a caller asks of a build beyond the project's configuration. A build with nothing to do loads this, so it imports nothing."""
+"""Options of a build that override the configuration. A build with nothing to do imports this module, so it imports nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class BuildOptions(NamedTuple):
-    """What a caller asks of a build beyond the project's configuration."""
+    """Options of a build that override or extend the project's configuration."""
 
     runtime: str | None = None
     architecture: str | None = None
@@ -21,7 +21,7 @@ class BuildOptions(NamedTuple):
 
     @classmethod
     def of(cls, asked: Mapping[str, Any]) -> BuildOptions:
-        """Return the options of which `asked` gives *asked*."""
+        """Create options from a mapping that `asked` returned."""
         return cls(
             runtime=asked.get("runtime"),
             architecture=asked.get("architecture"),
@@ -30,7 +30,7 @@ class BuildOptions(NamedTuple):
         )
 
     def asked(self) -> dict[str, object]:
-        """Return, as plain JSON values, the options that can change the result."""
+        """Return the options that can change the build's result, as JSON values."""
         return {
             "runtime": self.runtime,
             "architecture": self.architecture,

@@ -1,7 +1,8 @@
 """
-Read and write ``lamina-profile.json``: the modules that functions were seen importing, for builds that cannot see it in the sources.
+Read and write ``lamina-profile.json``, a record of the modules that functions import at run time.
 
-``lamina coldstart --record`` writes it, and it is committed with the service.
+Builds use it for imports that static analysis does not find. ``lamina coldstart --record`` writes the file, and you
+commit it with the service.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ _VERSION = "1"
 
 
 def read(project: Path) -> dict[str, list[str]]:
-    """Return the recorded modules of *project* by function, none where nothing was recorded; raises ConfigError if it is no profile."""
+    """
+    Return the recorded modules of *project* by function name, or an empty dict if there is no profile.
+
+    Raises `ConfigError` if the file is not a valid profile.
+    """
     path = project / PROFILE
     try:
         return _modules(json.loads(path.read_bytes()))
@@ -29,7 +34,8 @@ def read(project: Path) -> dict[str, list[str]]:
         return {}
     except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"`{path}` is no profile of imports", hint="remove it, and record again: lamina coldstart --record"
+            f"`{path}` is not a valid import profile",
+            hint="delete it and run `lamina coldstart --record`",
         ) from error
 
 
@@ -41,10 +47,10 @@ def _modules(document: Any) -> dict[str, list[str]]:
 
 def record(project: Path, found: Mapping[str, frozenset[str]], *, fresh: bool = False) -> Path:
     """
-    Add the modules *found*, by function, to the profile of *project* and return its path; with *fresh*, replace it.
+    Add the modules *found*, by function name, to the profile of *project*, and return the profile's path.
 
-    The file is the same for the same content, so that it only differs where imports do.
-    Raises ConfigError if the profile that is there is not one.
+    With *fresh*, the profile is replaced. Names are sorted, so that the file changes only if the imports change.
+    Raises `ConfigError` if the existing file is not a valid profile.
     """
     path = project / PROFILE
     functions = {name: set(modules) for name, modules in found.items()}

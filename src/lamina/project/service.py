@@ -1,4 +1,4 @@
-"""What a service is configured to be: its target, functions, layers, sources. Values only; `lamina.project.config` reads."""
+"""Define the configuration of a service: targets, functions, layers and sources. `lamina.project.config` reads it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
 
 
 class BytecodeMode(Enum):
-    """Which modules of a layer are compiled ahead."""
+    """Which modules of a layer lamina compiles to bytecode."""
 
     NONE = "none"
     REACHABLE = "reachable"
-    """Those that the handlers can import."""
+    """The modules that the handlers can import."""
     ALL = "all"
 
 
 class SdkPolicy(Enum):
-    """Whose AWS SDK the functions import: boto3 and what it needs."""
+    """Which AWS SDK the functions import, where the SDK is boto3 and its dependencies."""
 
     CHECK = "check"
-    """Whatever the lock says, as long as layer and runtime go together."""
+    """The distributions in the lock file. lamina checks that they are compatible with the runtime's SDK."""
     BUNDLE = "bundle"
-    """The locked one, whole, in the layers."""
+    """The complete locked SDK, in the layers."""
     RUNTIME = "runtime"
-    """The runtime's own; none of it in the layers."""
+    """The SDK that is preinstalled in the runtime. The layers contain none of it."""
 
 
 class LocalMode(Enum):
-    """Where packages of the same repository go: members of a workspace, and path dependencies."""
+    """Where lamina puts local packages: members of a workspace, and path dependencies."""
 
     LAYER = "layer"
     FUNCTION = "function"
-    """Into the function packages, because they change with the code."""
+    """In the function packages, because local packages change together with the functions."""
     ERROR = "error"
 
 
@@ -48,62 +48,62 @@ class Function:
 
     name: str
     handler: str
-    """What Lambda calls: ``package.module.function``."""
+    """The import path of the handler: ``package.module.function``."""
     layers: tuple[str, ...]
     memory_mb: int
-    """Memory when invoked locally; Lambda's own default where nothing is configured."""
+    """The memory in MB for local invocations. The default is Lambda's own."""
     timeout_seconds: int
-    """Time limit when invoked locally; Lambda's own default where nothing is configured."""
+    """The time limit in seconds for local invocations. The default is Lambda's own."""
     environment: tuple[tuple[str, str], ...] = ()
-    """Environment variables when invoked locally, as pairs sorted by name."""
+    """The environment variables for local invocations, as pairs of name and value, sorted by name."""
 
 
 @frozen
 class LayerConfig:
-    """What goes into one layer; whatever it does not configure is the service's."""
+    """The configuration of one layer. Settings that a layer leaves out have the service's values."""
 
     name: str
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    """Globs of members that are left out."""
+    """Globs of files to leave out."""
     minus: tuple[str, ...] = ()
-    """Layers whose distributions are left out, because functions that have this one have those too."""
+    """Layers whose distributions to leave out. Every function with this layer must have those layers too."""
     without: tuple[str, ...] = ()
-    """Normalised names of distributions that are left out."""
+    """The normalised names of distributions to leave out."""
 
 
 @frozen
 class Service:
-    """The whole configuration of one project."""
+    """The complete configuration of one service."""
 
     root: Path
-    """The directory of the configuration file; relative paths start here."""
+    """The directory of the configuration file. Relative paths in the configuration start here."""
     name: str
     target: Target
     source: tuple[str, ...]
     """First-party directories, files or globs, relative to *root*."""
     include: tuple[str, ...]
-    """First-party paths or globs that are packaged although a rule would leave them out."""
+    """First-party paths or globs to package even if an ignore rule leaves them out."""
     bytecode: BytecodeMode
     exclude: tuple[str, ...]
     groups: tuple[str, ...]
     extras: tuple[str, ...]
     ignore: tuple[str, ...]
-    """Names of rules whose findings are not wanted."""
+    """The names of rules to suppress findings of."""
     lock: Path | None
-    """The lock file, where the configuration names one."""
+    """The lock file, if the configuration sets one."""
     functions: tuple[Function, ...]
     layers: tuple[LayerConfig, ...]
     inputs: tuple[Path, ...]
-    """The files that this was read from."""
+    """The configuration files that define the service."""
     store: str | None = None
-    """The address ``s3://bucket/prefix`` of the team's store."""
+    """The address of the team's store, as ``s3://bucket/prefix``."""
     sdk: SdkPolicy = SdkPolicy.CHECK
     others: tuple[Target, ...] = ()
-    """Targets to build for besides *target*."""
+    """Additional targets to build for."""
     local: LocalMode = LocalMode.FUNCTION
     local_by_name: tuple[tuple[str, LocalMode], ...] = ()
-    """Normalised names of local packages that go elsewhere than *local* says."""
+    """The modes of local packages that do not use *local*, by normalised name."""
     is_named: bool = True
-    """Whether *name* is what the project calls itself, and not that of the directory it happens to be in."""
+    """Whether *name* comes from ``pyproject.toml``. If false, *name* is the directory's name."""

@@ -1,10 +1,10 @@
 """
-Remember what files looked like, and tell cheaply whether they still do: what a build with nothing to do costs.
+Record the state of files and directories, and detect changes quickly by their stat.
 
-A path whose stat is as recorded is taken as unchanged; any other is read and compared by content.
-Git's "racy" case is kept in mind: a file changed within the clock's grain of being looked at can keep its stat, so
-whatever changed shortly before it was recorded is always read.
-This module is on the path of a build with nothing to do, so it imports next to nothing.
+A path with an unchanged stat counts as unchanged. If the stat differs, the content is read and compared by hash.
+As in git's index, an edit within the file system's timestamp resolution can leave the stat unchanged. A file that was
+modified shortly before it was recorded is therefore always read.
+A build with nothing to do imports this module, so it has few imports of its own.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# FAT keeps modification times in steps of two seconds, the coarsest file system there is.
+# FAT has the coarsest modification times, with a resolution of two seconds.
 _GRAIN_NS = 2_000_000_000
 
-# Imports of the service on this machine make the one, a build makes the other, and neither ever reaches a package.
+# Python creates the first and lamina the second. Neither is ever packaged.
 _PASSING = frozenset({"__pycache__", ".lamina"})
 
 
 class Observation(NamedTuple):
-    """What one path was when it was looked at."""
+    """The state of one path at one time."""
 
     path: str
-    """Relative to the root, with ``/``."""
+    """The path relative to the root, with ``/``."""
     kind: str
-    """``file``, ``directory``, ``absent`` or ``other``."""
+    """The type of the path: ``file``, ``directory``, ``absent`` or ``other``."""
     seen_ns: int
-    """When it was looked at, nanoseconds since the epoch."""
+    """The time of the observation in nanoseconds since the epoch."""
     stat: tuple[int, ...]
-    """Modification and change time in nanoseconds, size in bytes, inode."""
+    """The modification time and change time in nanoseconds, the size in bytes and the inode. Empty if absent."""
     sha256: str
-    """Of a file's content, or of a directory's entries' names."""
+    """The SHA-256 of a file's content or of the names in a directory. Empty for other types."""
 
 
 class Snapshot(NamedTuple):
-    """What a set of paths was."""
+    """The state of several paths."""
 
     observations: tuple[Observation, ...]
 
     def unchanged(self, root: str | os.PathLike[str]) -> bool:
-        """Return whether every path under *root* holds what it held."""
+        """Return whether every path, relative to *root*, has the same content as in the snapshot."""
         return all(_is_as(observation, root) for observation in self.observations)
 
     def to_json(self) -> list[list[Any]]:
-        """Return a value that ``json`` can write."""
+        """Return the snapshot as JSON values."""
         return [[*observation[:3], list(observation.stat), observation.sha256] for observation in self.observations]
 
     @classmethod
     def from_json(cls, rows: object) -> Snapshot | None:
-        """Return what `to_json` gave, or ``None`` where *rows* are anything else."""
+        """Create a snapshot from the result of `to_json`, or return ``None`` if *rows* is invalid."""
         try:
             return cls(tuple(_observation(*row) for row in rows))  # type: ignore[attr-defined]
         except (TypeError, ValueError):
@@ -62,15 +62,15 @@ class Snapshot(NamedTuple):
 
 
 def take(root: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> Snapshot:
-    """Return the snapshot of *paths*, files, directories or nothing at all, as seen from *root*."""
+    """Return the snapshot of *paths*, relative to *root*. Paths may be files, directories or missing."""
     return Snapshot(tuple(observe(root, path) for path in paths))
 
 
 def observe(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> Observation:
     """
-    Return what *path* is now; symbolic links are followed.
+    Return the current state of *path*, relative to *root*, following symbolic links.
 
-    Look first and use afterwards: a change in between then shows as a difference the next time.
+    Observe a path before you use it. A change between the two is then detected by the next comparison.
     """
     absolute = os.path.join(root, path)
     relative = os.path.relpath(absolute, root).replace(os.sep, "/")
@@ -126,7 +126,7 @@ def _content(absolute: str, kind: str) -> str:
 
 
 def _marked(entry: os.DirEntry[str]) -> str:
-    """Return the entry's name with a mark for what it is, as ``ls -F`` shows it; of a link also where it leads."""
+    """Return the entry's name with a suffix for its type, like ``ls -F``. A symbolic link's suffix includes its target."""
     if entry.is_symlink():
         return f"{entry.name}@{os.readlink(entry.path)}"
     return entry.name + "/" if entry.is_dir() else entry.name

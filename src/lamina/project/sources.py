@@ -1,19 +1,19 @@
 """
-Walk the first-party sources: which files get into a function package, which stay out and why.
+Collect the first-party files of a function package, and the files that are left out, each with a reason.
 
-A path in the package is relative to the parent of the ``source`` entry that it came from, so that what `service/`
-holds is imported as ``service``:
+A path in the package is relative to the parent directory of its ``source`` entry. The files in ``src/service/`` are
+therefore imported as ``service``:
 
 ========================  =========================================================
 ``service``               ``service/…``
 ``src/service``           ``service/…``
-``src/*``                 everything in ``src``, each from there: ``service/…``
-``src/**/*.py``           what matches, from the directory before the ``**``
+``src/*``                 everything in ``src``, relative to ``src``: ``service/…``
+``src/**/*.py``           every match, relative to the directory before the ``**``
 ``.``                     everything in the project
 ========================  =========================================================
 
-Names become NFC, whatever the file system made of them. Symbolic links to something inside the project are read as
-what they point to; any other is refused.
+Names are normalised to NFC, because file systems differ. Symbolic links inside the project are followed. Other symbolic
+links are rejected.
 """
 
 from __future__ import annotations
@@ -39,35 +39,35 @@ class SourceFile:
     """One first-party file of a package."""
 
     path: str
-    """Where it goes in the package: relative, with ``/``, NFC."""
+    """The path in the package, with ``/`` and in NFC."""
     origin: Path
-    """Where its content is."""
+    """The path of the file on disk."""
     sha256: str
-    """Of its content, when the tree was walked."""
+    """The SHA-256 of the file's content when the tree was walked."""
 
     def read(self) -> bytes:
-        """Return the content; raises PackageError if it is not what it was when the tree was walked."""
+        """Return the file's content. Raises `PackageError` if the file changed since the tree was walked."""
         content = self.origin.read_bytes()
         if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise PackageError(f"`{self.path}` changed while it was built", hint="build again: lamina build")
+            raise PackageError(f"`{self.path}` changed during the build", hint="run `lamina build` again")
         return content
 
 
 @frozen
 class SourceTree:
-    """All first-party files, sorted by path; and what decided that these are all."""
+    """All first-party files of a service, sorted by path, and the files that were left out."""
 
     files: tuple[SourceFile, ...]
     ignored: tuple[IgnoredFile, ...]
     snapshot: Snapshot
-    """Files, directories and ignore files that were looked at: while they are unchanged, so is the tree."""
+    """All files, directories and ignore files that the walk read. The tree is unchanged as long as they are."""
 
 
 def fingerprint(files: Iterable[tuple[str, str]]) -> str:
     """
-    Return the SHA-256 over *files*, pairs of path and content's SHA-256, in any order.
+    Return the SHA-256 of *files*, pairs of a path and the SHA-256 of its content, in any order.
 
-    Modes do not take part, because they follow from the content.
+    File modes are not included, because lamina derives them from the content.
     """
     digest = hashlib.sha256()
     for path, sha256 in sorted(files):
@@ -77,35 +77,35 @@ def fingerprint(files: Iterable[tuple[str, str]]) -> str:
 
 def walk(root: Path, source: Sequence[str], include: Sequence[str] = ()) -> SourceTree:
     """
-    Return the tree of the *source* entries of the project at *root*.
+    Return the files of the *source* entries of the project at *root*.
 
-    Raises PackageError with all the paths that cannot be packaged: links to somewhere else, names that are not text or
-    that leave the package, two files for one path.
+    Raises `PackageError` with all paths that cannot be packaged: symbolic links out of the project, names that are not
+    UTF-8 or are unsafe, and different files for the same path.
     """
     walker = _Walker(Path(os.path.abspath(root)), Include(include))
     try:
         for entry in source:
             walker.entry(entry)
     except OSError as error:
-        raise PackageError(f"`{error.filename}` cannot be read: {error.strerror}") from error
+        raise PackageError(f"could not read `{error.filename}`: {error.strerror}") from error
     return walker.finish()
 
 
 @frozen
 class _Candidate:
-    """A path on its way into the package."""
+    """A path that may be added to the package."""
 
     path: Path
     shown: str
-    """Relative to the project, with ``/``."""
+    """The path relative to the project, with ``/``."""
     target: str
-    """In the package, before normalisation."""
+    """The path in the package, before normalisation."""
     above: tuple[str, ...] = ()
-    """The real paths of the directories that it was reached through."""
+    """The real paths of the parent directories that the walk came through."""
     only_included: bool = False
-    """Whether a directory above it was left out, so that only ``include`` lets it in."""
+    """Whether a parent directory is left out, so that only ``include`` can add the path."""
     floor: Path | None = None
-    """Above it, no ignore file counts."""
+    """The directory above which ignore files do not apply."""
 
 
 class _Walker:
@@ -120,15 +120,15 @@ class _Walker:
         self._problems: list[str] = []
 
     def entry(self, entry: str) -> None:
-        """Add what one `source` entry names; naming it outright outweighs the rules that would leave it out."""
+        """Add the files of one `source` entry. An entry without wildcards overrides the ignore rules for its own path."""
         if entry.strip("/") in {"", "."}:
             self._list(_Candidate(path=self._root, shown="", target=""))
             return
         glob = Glob(entry)
         path = self._root.joinpath(*glob.outright)
-        # Links on the way count too: what is reached through one out of the project is not inside it.
+        # Resolve links in parent directories too: a path through a link out of the project is outside the project.
         if not self._is_inside(os.path.realpath(path)):
-            self._problems.append(f"`{'/'.join(glob.outright)}` leads out of the project")
+            self._problems.append(f"`{'/'.join(glob.outright)}` is outside the project")
             return
         is_directory = path.is_dir()
         ignored = path != self._root and self._ignore.ignoring(path, is_directory=is_directory)
@@ -139,12 +139,12 @@ class _Walker:
             self._search(path, glob, floor)
 
     def _search(self, directory: Path, glob: Glob, floor: Path | None) -> None:
-        """Add what *glob* matches below *directory*, as long as nothing above it stays out."""
+        """Add all paths below *directory* that match *glob*, except in directories that are left out."""
         self._observe(directory)
         for path in sorted(directory.iterdir()):
             parts = path.relative_to(self._root).parts
             base = glob.base(parts)
-            # A `**` at the end matches its own directory too, which is then the top of the package.
+            # A final `**` also matches the directory itself, which is the root of the package and not a member.
             if glob.matches(parts) and base != parts:
                 self._take(self._place(path, self._root.joinpath(*base), floor=floor), named=False)
             elif glob.leads_through(parts) and path.is_dir() and not path.is_symlink():
@@ -155,16 +155,16 @@ class _Walker:
                     self._ignored[f"{place.shown}/"] = reason
 
     def finish(self) -> SourceTree:
-        """Return the tree, or raise everything that is wrong with it."""
+        """Return the tree. Raises `PackageError` with all problems if there are any."""
         self._problems += [
-            f"`{clash.path.decode()}` would be a file and a directory"
+            f"`{clash.path.decode()}` is both a file and a directory in the package"
             for clash in clashes(path.encode() for path in self._files)
         ]
         if self._problems:
             listed = self._problems[0] if len(self._problems) == 1 else "\n  ".join(("", *self._problems))
             raise PackageError(
-                f"The sources cannot be packaged: {listed}",
-                hint="a package holds what is in the project; copy, rename or git-ignore what is named here",
+                f"could not package the sources: {listed}",
+                hint="copy these files into the project, rename them, or add them to `.gitignore`",
             )
         return SourceTree(
             files=tuple(self._files[path] for path in sorted(self._files)),
@@ -185,7 +185,7 @@ class _Walker:
         return observation
 
     def _list(self, place: _Candidate) -> None:
-        """Add what is in the directory *place*."""
+        """Add the contents of the directory *place*."""
         self._observe(place.path)
         above = (*place.above, os.path.realpath(place.path))
         with os.scandir(place.path) as entries:
@@ -201,7 +201,7 @@ class _Walker:
             self._take(child, named=False)
 
     def _take(self, place: _Candidate, *, named: bool) -> None:
-        """Add *place* and what is in it, or note why not."""
+        """Add *place* and its contents, or record why it is left out."""
         is_directory = place.path.is_dir()
         reason = None if named else self._reason(place, is_directory=is_directory)
         if reason is not None:
@@ -220,7 +220,7 @@ class _Walker:
             self._ignored[place.shown] = "not a regular file"
 
     def _reason(self, place: _Candidate, *, is_directory: bool) -> str | None:
-        """Return why *place* stays out, or ``None`` where it goes in."""
+        """Return the reason why *place* is left out, or ``None`` if it is packaged."""
         rule = rule_for(place.path.name, is_directory=is_directory)
         if rule is None and is_directory and (place.path / "pyvenv.cfg").is_file():
             rule = rule_for(".venv", is_directory=True)
@@ -230,26 +230,26 @@ class _Walker:
         if self._include.names(shown) or ((rule is None or rule.override == "any") and self._include.covers(shown)):
             return None
         if rule is not None:
-            return rule.reason if rule.override == "any" else f"{rule.reason}; if it does not, name it in `include`"
+            return rule.reason if rule.override == "any" else f"{rule.reason}; if not, add its path to `include`"
         if place.only_included:
             return "not included"
         return self._ignore.ignoring(place.path, is_directory=is_directory, floor=place.floor)
 
     def _may_follow(self, place: _Candidate) -> bool:
-        """Return whether the symbolic link *place* may be read as what it points to."""
+        """Return whether to follow the symbolic link *place*. Record a problem if the link is not allowed."""
         real = os.path.realpath(place.path)
         if not os.path.exists(real):
-            self._problems.append(f"`{place.shown}` is a symbolic link to nothing")
+            self._problems.append(f"`{place.shown}` is a broken symbolic link")
         elif not self._is_inside(real):
             self._problems.append(f"`{place.shown}` is a symbolic link out of the project")
         elif real in place.above:
-            self._problems.append(f"`{place.shown}` is a symbolic link to a directory that it is in")
+            self._problems.append(f"`{place.shown}` is a symbolic link to one of its parent directories")
         else:
             return not self._leads_to_ignored(place, real)
         return False
 
     def _leads_to_ignored(self, place: _Candidate, real: str) -> bool:
-        """Return whether the link *place* leads to *real*, which would not be packaged at its own place."""
+        """Return whether an ignore rule leaves out *real*, the target of the link *place*. If so, record the reason."""
         parts = Path(real).relative_to(self._real_root).parts
         for position, name in enumerate(parts):
             is_directory = position < len(parts) - 1 or os.path.isdir(real)
@@ -265,7 +265,7 @@ class _Walker:
             path.encode("utf-8")
             check_path(path)
         except UnicodeEncodeError:
-            self._problems.append(f"`{place.shown!r}` is not a name in UTF-8")
+            self._problems.append(f"the name `{place.shown!r}` is not valid UTF-8")
             return
         except UnsafeMemberError as error:
             self._problems.append(str(error))
@@ -275,5 +275,5 @@ class _Walker:
         other = self._files.setdefault(path, file)
         if other.origin != file.origin and not other.origin.samefile(file.origin):
             self._problems.append(
-                f"`{path}` would come from both `{other.origin.relative_to(self._root).as_posix()}` and `{place.shown}`"
+                f"`{path}` has two sources: `{other.origin.relative_to(self._root).as_posix()}` and `{place.shown}`"
             )

@@ -1,7 +1,7 @@
 """
-Read one TOML table strictly: every wrong type, missing value and unknown key is collected, none is raised.
+Read a TOML table strictly, and collect all wrong types, invalid values and unknown keys instead of raising.
 
-What a reader asks for is what it knows, so the unknown keys are those that nobody asked for.
+A key is unknown if no getter has read it when `Table.done` is called.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-# In this order, because a boolean is an integer to Python and not to TOML.
+# bool comes first, because it is a subclass of int in Python.
 _KINDS: tuple[tuple[type, str], ...] = (
     (bool, "a boolean"),
     (int, "an integer"),
@@ -24,7 +24,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean `x`?)`` for the known name that is closest to *name*, or nothing where none is close."""
+    """Return `` (did you mean `x`?)`` for the name in *known* that is most similar to *name*, or an empty string."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, list(known), n=1)
@@ -32,23 +32,23 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def outside(entry: str) -> str | None:
-    """Return why the path or glob *entry* is none inside the project, or ``None``."""
+    """Return the reason why the path or glob *entry* is invalid or outside the project, or ``None``."""
     if "\\" in entry:
-        return f"`{entry}` has a backslash; paths are written with `/` on every system"
+        return f"`{entry}` contains a backslash; use `/` on every system"
     if PurePosixPath(entry).is_absolute() or Path(entry).is_absolute() or ".." in PurePosixPath(entry).parts:
-        return f"`{entry}` leaves the project"
+        return f"`{entry}` is outside the project"
     return None
 
 
 class Table:
     """
-    One table of a TOML file, and the list of mistakes that it shares with the tables inside it.
+    One table of a TOML file, with a list of mistakes that it shares with its nested tables.
 
-    A getter returns ``None`` where the key is absent, or is wrong and has been complained about.
+    A getter returns ``None`` if the key is missing. If the value is invalid, the getter records a mistake and returns ``None``.
     """
 
     def __init__(self, values: Mapping[str, Any], *, key: str, mistakes: list[tuple[str, str]]) -> None:
-        """Read *values*, which stand at the dotted *key* (empty for the top level); append to *mistakes*."""
+        """Read *values*, the table at the dotted *key* (empty for the top level), and append mistakes to *mistakes*."""
         self._values = values
         self._key = key
         self._mistakes = mistakes
@@ -61,11 +61,11 @@ class Table:
         return name in self._values
 
     def key(self, name: str) -> str:
-        """Return the full dotted key of *name*, as an error shows it."""
+        """Return the full dotted key of *name*, for error messages."""
         return f"{self._key}.{name}" if self._key else name
 
     def complain(self, name: str, fact: str) -> None:
-        """Record that what stands at *name* is a mistake, because of *fact*."""
+        """Record the message *fact* as a mistake at the key *name*."""
         self._mistakes.append((self.key(name), fact))
 
     def string(self, name: str) -> str | None:
@@ -85,14 +85,14 @@ class Table:
             return None
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             if "" in value:
-                self.complain(name, "an empty string stands in the list")
+                self.complain(name, "the list contains an empty string")
             elif twice := sorted({item for item in value if value.count(item) > 1}):
-                self.complain(name, f"given twice: {', '.join(f'`{item}`' for item in twice)}")
+                self.complain(name, f"the list contains duplicates: {', '.join(f'`{item}`' for item in twice)}")
             else:
                 return tuple(value)
         elif isinstance(value, list):
             wrong = next(item for item in value if not isinstance(item, str))
-            self.complain(name, f"expected a list of strings, found {_kind(wrong)} in it")
+            self.complain(name, f"expected a list of strings, found {_kind(wrong)} in the list")
         elif isinstance(value, str):
             self.complain(name, f"expected a list of strings, found a string: write `[{_quoted(value)}]`")
         else:
@@ -105,12 +105,12 @@ class Table:
         return None if value is None else Table(value, key=self.key(name), mistakes=self._mistakes)
 
     def string_or_table(self, name: str) -> str | Table | None:
-        """Return what stands at *name*, where a string is the short form of a table."""
+        """Return the string or the table at *name*, for keys where a string is the short form of a table."""
         value: Any = self._get(name, "a string", "a table")
         return Table(value, key=self.key(name), mistakes=self._mistakes) if isinstance(value, dict) else value
 
     def done(self) -> None:
-        """Complain about each key that was never asked for."""
+        """Record a mistake for each key that no getter has read."""
         for name in self._values:
             if name not in self._asked:
                 self.complain(name, f"unknown key{did_you_mean(name, self._asked)}")
@@ -120,7 +120,7 @@ class Table:
         return self._values.get(name)
 
     def _get(self, name: str, *kinds: str) -> Any:
-        """Return what stands at *name*; complain if it is none of *kinds*."""
+        """Return the value at *name*. Record a mistake and return ``None`` if its type is not in *kinds*."""
         value = self._ask(name)
         if value is None or _kind(value) in kinds:
             return value

@@ -1,1 +1,1 @@
-"""The zip format, read as hostile and written the same everywhere."""
+"""Read zips as untrusted input, and write zips that are identical on every machine."""

@@ -1,4 +1,4 @@
-"""Move bytes between open files in few calls and bounded memory, and check-sum them on the way."""
+"""Copy bytes between open files in few system calls and bounded memory, and compute checksums while copying."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     Buffer = bytes | memoryview | bytearray
 
-# Small enough for a buffer to stay near the processor, and so many that neither thread waits for the other.
+# Small enough for the processor's cache, and enough buffers that neither thread waits for the other.
 _HASHED_BYTES = 256 << 10
 _BUFFERS = 6
-_BUFFER_BYTES = 1 << 20  # what was just put together is still near the processor when it is written
+_BUFFER_BYTES = 1 << 20  # small enough to be in the processor's cache when it is written
 
 
 def read_at(file: BinaryIO, position: int, length: int) -> bytes:
-    """Return *length* bytes from *position* of an unbuffered file; fewer only at its end."""
+    """Return *length* bytes of an unbuffered file from *position*, or fewer at the end of the file."""
     file.seek(position)
     data = file.read(length)
     while len(data) < length and (more := file.read(length - len(data))):
@@ -32,9 +32,9 @@ def read_at(file: BinaryIO, position: int, length: int) -> bytes:
 
 def read_pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
     """
-    Yield *length* bytes of an unbuffered file from *start* on, at most a MiB at once.
+    Yield *length* bytes of an unbuffered file from *start* on, in pieces of at most 1 MiB.
 
-    Raises CorruptArchiveError where the file ends before.
+    Raises `CorruptArchiveError` if the file is shorter.
     """
     position, end = start, start + length
     while position < end:
@@ -46,28 +46,32 @@ def read_pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
 
 
 def _short(file: BinaryIO, missing: int) -> CorruptArchiveError:
-    return CorruptArchiveError(f"`{file.name}` ends {missing:,} bytes before it should")
+    return CorruptArchiveError(f"`{file.name}` is truncated: {missing:,} bytes are missing at its end")
 
 
 def write_all(file: BinaryIO, data: Buffer) -> None:
-    """Write every byte of *data* at the position of an unbuffered file, of which one call may take less."""
+    """Write all of *data* at the current position of an unbuffered file, which may write only a part in one call."""
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
 
 
 def keep(_: int) -> None:
-    """Keep the memory."""
+    """Release no memory: the default of callbacks that can release the memory of a mapped file."""
 
 
 class Gather:
-    """Append many entries to an unbuffered file: small ones together, large ones in slices; and check-sum them."""
+    """
+    A writer that appends zip entries to an unbuffered file and computes their CRC-32.
+
+    It writes several small entries in one call, and large entries in slices.
+    """
 
     def __init__(self, file: BinaryIO, *, release: Callable[[int], object] = keep) -> None:
         """
-        Start at *file*'s beginning; nothing is written before ``flush`` or a full collection.
+        Write to *file* from its beginning. Entries are buffered until the buffer is full or until `flush`.
 
-        *release* is told how many bytes of payloads were read, to give back the memory of a mapped file.
+        *release* is called with the number of bytes written, so that the caller can release the memory of a mapped file.
         """
         self._file = file
         self._release = release
@@ -75,7 +79,7 @@ class Gather:
         self._pending_bytes = 0
         self.position = 0
         self.crc32 = 0
-        """Of all that was flushed."""
+        """The CRC-32 of all bytes that were flushed."""
 
     def add(self, header: bytes, payload: bytes | memoryview) -> None:
         """Append *header* and *payload*, which must stay valid until they are flushed."""
@@ -92,7 +96,7 @@ class Gather:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is pending."""
+        """Write all buffered entries."""
         if self._pending:
             self._write(b"".join(self._pending))
             self._pending, self._pending_bytes = [], 0
@@ -111,13 +115,13 @@ class Gather:
 
 class HashedFile:
     """
-    An unbuffered file that is hashed, by a second thread, while it is written; a context manager.
+    An unbuffered file that a second thread hashes while it is written, as a context manager.
 
-    What is copied into it passes through a few buffers, which are hashed and written at the same time.
+    Data is copied through a few buffers, which are hashed and written at the same time.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        """Write to *file*, which is empty."""
+        """Write to the empty *file*."""
         self._file = file
         self._digest = hashlib.sha256()
         self._free: SimpleQueue[memoryview] = SimpleQueue()
@@ -135,9 +139,9 @@ class HashedFile:
 
     def copy(self, source: BinaryIO, length: int) -> int:
         """
-        Append the first *length* bytes of *source*, which is unbuffered, and return their CRC-32.
+        Append *length* bytes from the current position of the unbuffered file *source*, and return their CRC-32.
 
-        Raises CorruptArchiveError where *source* ends before, and OSError where the disk is full.
+        Raises `CorruptArchiveError` if *source* is shorter, and `OSError` if the disk is full.
         """
         import deflate
 
@@ -149,19 +153,19 @@ class HashedFile:
                 raise _short(source, left)
             piece = buffer[:count]
             self._written.put((piece, buffer))
-            # Nobody fills the buffer again before this thread asks for one.
+            # The buffer is safe to use: only this thread fills buffers.
             write_all(self._file, piece)
             checksum = deflate.crc32(piece, checksum)
             left -= count
         return checksum
 
     def write(self, data: bytes) -> None:
-        """Append *data*; raises OSError where the disk is full."""
+        """Append *data*. Raises `OSError` if the disk is full."""
         self._written.put((data, None))
         write_all(self._file, data)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of all that was written; nothing may be written afterwards."""
+        """Return the SHA-256 of all written bytes. Nothing may be written afterwards."""
         self._end()
         return self._digest.hexdigest()
 

@@ -1,8 +1,8 @@
 """
-Read what a zip holds from its central directory, and every local header against it.
+Read the central directory of a zip, and compare every local header with it.
 
-A reader that trusts the directory and one that walks the local headers must see the same files, so every byte of an
-archive must belong to one member, once. What else makes an archive one to refuse is in `lamina.archive.zip.hazards`.
+Some programs read the central directory and others read the local headers. Both must find the same files, so every byte
+of a zip must belong to exactly one member. `lamina.archive.zip.hazards` contains the other checks.
 Field layout: PKWARE APPNOTE 6.3.10, sections 4.3.7 to 4.3.16, 4.4 and 4.5 (read 2026-11).
 """
 
@@ -32,17 +32,20 @@ if TYPE_CHECKING:
 
 _MAX_COMMENT = 0xFFFF
 _ZIP64_LOCATOR = struct.Struct("<4sLQL")
-"""Signature, disk of the zip64 end record, its offset, number of disks."""
+"""Signature, disk and offset of the zip64 end record, number of disks."""
 _ZIP64_END = struct.Struct("<4sQ2H2L4Q")
-"""Signature, bytes that follow this field, made by, needed, disk, directory's disk, rows here, rows, bytes, offset."""
+"""
+Signature, size of the remaining record, version made by, version needed, disk, disk of the central directory, entries on
+this disk, entries, size and offset of the central directory.
+"""
 _ZIP64_FIELD = 0x0001
-_FULL_32 = 0xFFFFFFFF  # what a 32-bit field holds when its value is in the zip64 extra field
+_FULL_32 = 0xFFFFFFFF  # the value of a 32-bit field if the actual value is in the zip64 extra field
 
 TAIL_BYTES = END.size + _MAX_COMMENT + _ZIP64_END.size + _ZIP64_LOCATOR.size
-"""The most bytes at the end of an archive that locating its directory needs."""
+"""The maximum number of bytes at the end of a zip that `locate_directory` needs."""
 
-# DIRECTORY_ROW without the fields that say nothing here: signature, flags, method, CRC-32, compressed, size, name, extra and comment
-# lengths, external attributes, offset of the local header.
+# DIRECTORY_ROW without unused fields: signature, flags, method, CRC-32, compressed size, size, lengths of name, extra field
+# and comment, external attributes, offset of the local header.
 _ROW = struct.Struct("<4s4x2H4x3L3H4x2L")
 _ROW_BYTES = _ROW.size
 _ANYBODY_EXECUTES = 0o111
@@ -54,7 +57,7 @@ _RELEASED_BYTES = 4 << 20
 
 
 class Span(NamedTuple):
-    """Where the central directory lies in the file, in bytes, and how many rows it has."""
+    """The offset and length of the central directory in bytes, and its number of entries."""
 
     offset: int
     length: int
@@ -62,7 +65,7 @@ class Span(NamedTuple):
 
 
 class Located(NamedTuple):
-    """A member of an archive on disk, and where its payload starts (bytes from the start of the file)."""
+    """A member of a zip on disk, and the offset of its payload in bytes from the start of the file."""
 
     member: Member
     start: int
@@ -70,9 +73,9 @@ class Located(NamedTuple):
 
 def members(path: Path) -> tuple[Member, ...]:
     """
-    Return the files of the zip at *path*, in the order of its directory, of which alone it reads.
+    Return the files of the zip at *path*, in the order of its central directory. Reads only the central directory.
 
-    The zip may be anybody's: raises as `locate_directory` and `read_rows` do, and OSError where it cannot be read.
+    The zip may be untrusted. Raises like `locate_directory` and `read_rows`, and `OSError` if the file is unreadable.
     """
     data, span = _directory_of(path)
     return tuple(row.member for row in read_rows(data, span=span, name=path.name) if not row.is_directory)
@@ -80,9 +83,9 @@ def members(path: Path) -> tuple[Member, ...]:
 
 def raw_directory(path: Path) -> bytes:
     """
-    Return the unparsed central directory of the zip at *path*; searching it is faster than parsing it.
+    Return the unparsed central directory of the zip at *path*, because searching it is faster than parsing it.
 
-    Raises as `locate_directory` does, and OSError where the file cannot be read.
+    Raises like `locate_directory`, and `OSError` if the file is unreadable.
     """
     return _directory_of(path)[0]
 
@@ -97,17 +100,17 @@ def _directory_of(path: Path) -> tuple[bytes, Span]:
 
 def locate_directory(tail: bytes | memoryview, *, total: int, name: str) -> Span:
     """
-    Find the central directory from the *tail* of an archive of *total* bytes; *name* is for messages.
+    Find the central directory in the *tail* of a zip of *total* bytes. *name* is the zip's name in messages.
 
-    The end record must be the last thing in the file: what follows or precedes an archive could be another one.
-    Raises CorruptArchiveError where there is no such end, and as `check_end_record` does.
+    No bytes may follow the end record, because they could be a second zip.
+    Raises `CorruptArchiveError` if there is no end record at the end. Raises like `check_end_record`.
     """
     data = bytes(tail)
     position = data.rfind(b"PK\5\6", max(0, len(data) - END.size - _MAX_COMMENT))
     if position < 0 or len(data) - position < END.size:
         raise CorruptArchiveError(
-            f"`{name}` is no zip, or is truncated: it has no end record",
-            hint="remove it from the store (lamina cache verify) and build again",
+            f"`{name}` is not a zip or is truncated: end of central directory record not found",
+            hint="run `lamina cache verify` to delete damaged files from the store, then build again",
         )
     _, disk, directory_disk, *fields, comment = END.unpack_from(data, position)
     if position + END.size + comment != len(data):
@@ -124,22 +127,23 @@ def locate_directory(tail: bytes | memoryview, *, total: int, name: str) -> Span
 
 
 def _zip64_end(data: bytes, locator: int, *, before: int, name: str) -> tuple[EndRecord, int]:
-    """Return the zip64 end record, and where it starts in the file."""
+    """Return the zip64 end record and its offset in the file."""
     _, _, absolute, _ = _ZIP64_LOCATOR.unpack_from(data, locator)
-    # Readers that do not believe the locator look right before it, so no data may stand between the two.
+    # Some programs ignore the offset in the locator and read the record directly before it, so the two must be adjacent.
     start = locator - _ZIP64_END.size
     if start >= 0 and absolute == before + start and data[start : start + 4] == b"PK\6\6":
         _, following, _, _, _, _, *fields = _ZIP64_END.unpack_from(data, start)
         if following == _ZIP64_END.size - 12:
             return EndRecord(*fields), absolute
-    raise CorruptArchiveError(f"`{name}` announces a zip64 directory and has none")
+    raise CorruptArchiveError(f"`{name}` has a zip64 locator but no zip64 end record")
 
 
 def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[Row, ...]:
     """
-    Parse and check the rows of a central *directory*, those of directories included; *name* is for messages.
+    Parse and check all entries of a central *directory*, including directories. *name* is the zip's name in messages.
 
-    Raises CorruptArchiveError, UnsafeMemberError for a name that is not UTF-8, and as `check_rows` does.
+    Raises `CorruptArchiveError` for invalid data, and `UnsafeMemberError` for a path that is not UTF-8. Raises like
+    `check_rows`.
     """
     rows: list[Row] = []
     try:
@@ -154,12 +158,13 @@ def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[
 
 def _parse(data: bytes, span: Span, rows: list[Row], *, name: str) -> None:
     """
-    Parse the rows in *data* and append them to *rows*.
+    Parse the central directory entries in *data* and append them to *rows*.
 
-    Raises CorruptArchiveError; struct.error for a row that breaks off, and UnicodeDecodeError for a path that is not UTF-8.
+    Raises `CorruptArchiveError` for invalid data, `struct.error` for a truncated entry, and `UnicodeDecodeError` for a path
+    that is not UTF-8.
     """
     position = 0
-    # This runs for every member of every wheel, and calling the tuples' classes by their names takes twice as long.
+    # This loop runs for every member of every wheel. tuple.__new__ is twice as fast as calling the named tuple's class.
     unpack, new = _ROW.unpack_from, tuple.__new__
     for number in range(span.rows):
         signature, flags, method, crc, compressed, size, name_bytes, extra_bytes, comment_bytes, attributes, offset = (
@@ -177,20 +182,20 @@ def _parse(data: bytes, span: Span, rows: list[Row], *, name: str) -> None:
             check_unicode_path(_extra_fields(extra), path, name=name)
         position += extra_bytes + comment_bytes
         mode = attributes >> 16
-        # The wheel format says that names are UTF-8, whether the zip flag for it is set or not
+        # The wheel format requires UTF-8 names even without the zip flag for UTF-8
         # (packaging.python.org, binary distribution format, read 2026-11).
         member = new(Member, (path.decode(), mode & _ANYBODY_EXECUTES != 0, method, crc, compressed, size))
         rows.append(new(Row, (member, offset, flags, mode, path, fields)))
     if position != len(data):
-        raise CorruptArchiveError(f"`{name}` has bytes in its directory that no row explains")
+        raise CorruptArchiveError(f"`{name}` has extra bytes in its central directory")
 
 
 def _damaged_row(number: int, span: Span, *, name: str) -> CorruptArchiveError:
-    return CorruptArchiveError(f"`{name}` has a damaged directory: row {number + 1} of {span.rows}")
+    return CorruptArchiveError(f"`{name}` has a damaged central directory: entry {number + 1} of {span.rows}")
 
 
 def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
-    # What is too short to be a field is padding, which writers use to align payloads.
+    # Fewer than four bytes are padding, which some programs use to align payloads.
     position = 0
     while len(extra) - position >= 4:
         kind, length = struct.unpack_from("<2H", extra, position)
@@ -201,16 +206,16 @@ def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _zip64_values(extra: bytes, values: tuple[int, int, int], *, name: str) -> tuple[int, int, int]:
     """
-    Return the size, compressed size and offset *values* of a header, the full ones taken from its *extra* fields.
+    Return a header's size, compressed size and offset. *values* with the maximum are replaced from its *extra* fields.
 
-    Raises CorruptArchiveError where they are not there.
+    Raises `CorruptArchiveError` if the zip64 extra field is missing or too short.
     """
     if _FULL_32 not in values:
         return values
     body = next((body for kind, body in _extra_fields(extra) if kind == _ZIP64_FIELD), b"")
     wanted = [index for index, value in enumerate(values) if value == _FULL_32]
     if len(body) < 8 * len(wanted):
-        raise CorruptArchiveError(f"`{name}` announces zip64 sizes and has none")
+        raise CorruptArchiveError(f"`{name}` has a member without its zip64 sizes")
     found = dict(zip(wanted, struct.unpack_from(f"<{len(wanted)}Q", body), strict=True))
     size, compressed, offset = (found.get(index, value) for index, value in enumerate(values))
     return size, compressed, offset
@@ -220,24 +225,24 @@ def read_directory(
     archive: memoryview, *, name: str, release: Callable[[], object] = lambda: None
 ) -> tuple[Located, ...]:
     """
-    Return the files of the whole *archive* in file order, each with the start of its payload; *name* is for messages.
+    Return the files of *archive* in file order, each with the offset of its payload. *name* is the zip's name in messages.
 
-    Every local header is compared with its directory row, and between members there may be nothing.
-    *release* is called after every few MiB of the file, to give back what a mapped *archive* takes of memory.
-    Raises as `locate_directory` and `read_rows` do, and CorruptArchiveError where header and row differ.
+    Every local header is compared with its central directory entry. Unused bytes between members are rejected.
+    *release* is called after every few MiB, so that the caller can release the memory of a mapped *archive*.
+    Raises like `locate_directory` and `read_rows`. Raises `CorruptArchiveError` if a local header differs.
     """
     total = len(archive)
     span = locate_directory(archive[max(0, total - TAIL_BYTES) :], total=total, name=name)
     rows = read_rows(archive[span.offset : span.offset + span.length], span=span, name=name)
     located: list[Located] = []
     free = released = 0
-    new = tuple.__new__  # half the time of calling the class by its name
+    new = tuple.__new__  # twice as fast as calling the class
     for row in sorted(rows, key=_OFFSET):
         member, offset, flags, _, path, fields = row
         if offset != free:
             raise misplaced(row, free, name=name)
         start = offset + _HEADER_BYTES + len(path)
-        # Nearly every writer repeats the row's fields as they are, time and date included, and adds no extra field.
+        # Most programs repeat the central directory entry's fields unchanged and add no extra field. Compare these quickly.
         header = archive[offset:start].tobytes()
         if header[6:] != fields + b"\0\0" + path or header[:4] != b"PK\3\4":
             start = _payload_start(archive, row, end=span.offset, name=name)
@@ -252,12 +257,12 @@ def read_directory(
         if path[-1] != _SLASH:
             located.append(new(Located, (member, start)))
     if free != span.offset:
-        raise CorruptArchiveError(f"`{name}` has bytes between its last member and its directory")
+        raise CorruptArchiveError(f"`{name}` has extra bytes between its last member and its central directory")
     return tuple(located)
 
 
 def _payload_start(archive: memoryview, row: Row, *, end: int, name: str) -> int:
-    """Read a local header that does not repeat its *row* byte by byte, compare the fields, and return where it ends."""
+    """Parse a local header that is not a byte-for-byte copy of its *row*, compare the fields, and return the header's end."""
     after_fixed = row.offset + _HEADER_BYTES
     if after_fixed > end or archive[row.offset : row.offset + 4].tobytes() != b"PK\3\4":
         raise _damaged_member(row, name=name)

@@ -1,11 +1,10 @@
 """
-The tricks of hostile zips, and the checks that refuse them; a new trick gets its check here.
+Reject zips that are malicious or ambiguous.
 
-An archive is refused where two readers could see different files in it, where a member could be extracted to another
-place than its path says, and where reading it could exhaust the machine. `lamina.archive.zip.directory` parses and asks
-here; `lamina.core.paths` knows which paths are safe.
-Reading has to cost next to nothing, so the checks look at all rows at once, and closely only at rows that are unlike
-nearly all others.
+A zip is rejected if two programs could find different files in it, if a member could be written outside the extraction
+directory, or if reading it could exhaust memory or disk. `lamina.archive.zip.directory` parses zips and calls these
+checks. `lamina.core.paths` checks paths. Add new checks here.
+The checks must be fast, so they test all central directory entries together, and test only unusual entries one by one.
 Meaning of the fields: PKWARE APPNOTE 6.3.10, sections 4.3 to 4.6 (read 2026-11).
 """
 
@@ -29,66 +28,67 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 DATA_DESCRIPTOR = 1 << 3
-"""The flag of a member whose sizes and CRC-32 stand behind its payload."""
-_ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13  # the member, strongly, or its header
+"""The flag of a member whose sizes and CRC-32 follow its payload."""
+_ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13  # encrypted, strongly encrypted, or encrypted header
 _PATCHED = 1 << 5
-# How hard deflate tried: says nothing about the content, and writers disagree about it.
+# The compression level. It does not affect the content, and programs set it differently.
 _COMPRESSION_HINTS = 1 << 1 | 1 << 2
 _UNICODE_PATH = 0x7075
 _FULL = EndRecord(0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
 _REGULAR_FILE = stat.S_IFREG >> 9  # the mode without permissions
 _SLASH = ord("/")
 
-# Deflate cannot do better than 1:1032 (RFC 1951: a 258-byte match in two bits), so a row that says so is a lie.
+# The maximum ratio of deflate is 1:1032 (RFC 1951: a 258-byte match in two bits). A higher declared ratio is false.
 _DEFLATE_RATIO = 1032
-# Real wheels inflate by a factor of 2 to 10. Past both of these bounds the file was made to exhaust its reader.
+# Real wheels inflate by a factor of 2 to 10. A file that exceeds both limits is a zip bomb.
 _BOMB_RATIO = 100
 _BOMB_BYTES = 262_144_000
 
-_AMBIGUOUS = "such an archive shows different files to different readers; do not use it"
+_AMBIGUOUS = "do not use this archive: different programs would extract different files from it"
 
 
 def check_end_record(record: EndRecord, zip64: EndRecord | None, *, end: int, is_split: bool, name: str) -> None:
     """
-    Refuse end records by which two readers could find two directories.
+    Reject end records that could lead two programs to different central directories.
 
-    *end* is where the directory has to end; *is_split* says whether the plain *record* names other disks.
-    Raises CorruptArchiveError for a contradiction, UnsupportedMemberError for a part of a split zip, and
-    SuspiciousSizeError for more rows than a layer can ever hold.
+    *end* is the offset where the central directory must end. *is_split* tells whether *record* refers to other disks.
+    Raises `CorruptArchiveError` for a contradiction, `UnsupportedMemberError` for a part of a split zip, and
+    `SuspiciousSizeError` for more entries than a zip without zip64 supports.
     """
     if zip64 is not None:
-        # Some readers always follow the locator, others only where the plain record is full: both must be told the same.
+        # Some programs always use the zip64 record, others only if the plain record has maximum values. Both must agree.
         if any(plain not in (value, full) for plain, value, full in zip(record, zip64, _FULL, strict=True)):
-            raise CorruptArchiveError(f"`{name}` contradicts itself: its two end records differ")
+            raise CorruptArchiveError(f"`{name}` is inconsistent: its zip64 end record differs from its end record")
     elif is_split:
-        raise UnsupportedMemberError(f"`{name}` is one part of a zip on several disks")
+        raise UnsupportedMemberError(f"`{name}` is one part of a split zip")
     here, rows, length, offset = zip64 or record
     if here != rows or offset + length != end or length < rows * DIRECTORY_ROW.size:
         raise CorruptArchiveError(
-            f"`{name}` contradicts itself: its directory does not end where its end record starts"
+            f"`{name}` is inconsistent: its central directory does not end where its end record starts"
         )
     if rows > MAX_ROWS:
-        raise SuspiciousSizeError(f"`{name}` names {rows:,} files, and a layer can hold {MAX_ROWS:,}")
+        raise SuspiciousSizeError(f"`{name}` contains {rows:,} files; a layer supports at most {MAX_ROWS:,}")
 
 
 def check_unicode_path(fields: Iterable[tuple[int, bytes]], path: bytes, *, name: str) -> None:
     """
-    Refuse extra *fields* that give the member another path than its header: some readers believe the one, some the other.
+    Reject extra *fields* with a path that differs from the header's path, because programs differ in which one they use.
 
-    Raises CorruptArchiveError.
+    Raises `CorruptArchiveError`.
     """
     for kind, body in fields:
-        # A version byte and the CRC-32 of the path that it replaces come first.
+        # The path follows a version byte and the CRC-32 of the header's path.
         if kind == _UNICODE_PATH and body[5:] != path:
-            raise CorruptArchiveError(f"`{name}` says two things of a member's path: {path!r} and {body[5:]!r}")
+            raise CorruptArchiveError(f"`{name}` has a member with two different paths: {path!r} and {body[5:]!r}")
 
 
 def check_rows(rows: Sequence[Row], *, name: str) -> None:
     """
-    Refuse *rows* of a central directory that are unsafe, by themselves or together.
+    Reject unsafe *rows* of a central directory.
 
-    Raises UnsupportedMemberError (encryption, patches, other codecs), UnsafeMemberError (paths, symbolic links, devices),
-    DuplicateMemberError, CorruptArchiveError and SuspiciousSizeError, each naming the archive and the member.
+    Raises `UnsupportedMemberError` (encryption, patches, unknown compression methods), `UnsafeMemberError` (paths, symbolic
+    links, devices), `DuplicateMemberError`, `CorruptArchiveError` or `SuspiciousSizeError`. Every message contains the
+    names of the archive and of the member.
     """
     paths = [row[0][0] for row in rows]
     if not flawless(paths):
@@ -125,18 +125,16 @@ def _check_attributes(row: Row, *, name: str) -> None:
     if kind == stat.S_IFLNK:
         raise UnsafeMemberError(f"`{name}` has a symbolic link: `{path}`")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UnsafeMemberError(f"`{name}` has a member that is neither file nor directory: `{path}`")
+        raise UnsafeMemberError(f"`{name}` has a member that is neither a file nor a directory: `{path}`")
     if kind == stat.S_IFDIR and not path.endswith("/"):
-        raise UnsafeMemberError(
-            f"`{name}` has a member that is a file by its name and a directory by its mode: `{path}`"
-        )
+        raise UnsafeMemberError(f"`{name}` has a member with the name of a file and the mode of a directory: `{path}`")
     if flags & _ENCRYPTED:
         raise UnsupportedMemberError(f"`{name}` has an encrypted member: `{path}`")
     if flags & _PATCHED:
         raise UnsupportedMemberError(f"`{name}` has a member that is a patch to another file: `{path}`")
     if method not in (STORED, DEFLATED):
         raise UnsupportedMemberError(
-            f"`{name}` compresses `{path}` with method {method}, and only stored (0) and deflate (8) are accepted",
+            f"`{name}` compresses `{path}` with method {method}; lamina supports only stored (0) and deflate (8)",
         )
 
 
@@ -144,28 +142,30 @@ def _check_duplicates(names: list[bytes], *, name: str) -> None:
     directories = {each[:-1] for each in names if each[-1] == _SLASH}
     found = clashes([each for each in names if each[-1] != _SLASH] if directories else names)
     if twice := [clash.path.decode() for clash in found if not clash.is_directory]:
-        raise DuplicateMemberError(f"`{name}` names a path twice: {', '.join(f'`{path}`' for path in twice)}")
+        raise DuplicateMemberError(f"`{name}` contains duplicate paths: {', '.join(f'`{path}`' for path in twice)}")
     both = {clash.path for clash in found}
     if directories:
         both |= directories.intersection(names)
     if both:
         listed = ", ".join(f"`{path.decode()}`" for path in sorted(both))
-        raise DuplicateMemberError(f"`{name}` has paths that are both a file and a directory: {listed}")
+        raise DuplicateMemberError(f"`{name}` contains paths that are both a file and a directory: {listed}")
 
 
 def _check_size(row: Row, *, name: str) -> None:
     path, _, method, _, compressed, size = row.member
-    # An empty deflate stream is two bytes long.
+    # An empty deflate stream has two bytes.
     if row.is_directory and (size or compressed > 2):
         raise CorruptArchiveError(f"`{name}` has a directory entry with content: `{path}`")
     if method == STORED and size != compressed:
-        raise CorruptArchiveError(f"`{name}` stores `{path}` in another size than it declares")
+        raise CorruptArchiveError(
+            f"`{name}` declares {size:,} bytes for the uncompressed `{path}` but stores {compressed:,}"
+        )
     if size > (compressed + 1) * _DEFLATE_RATIO:
         raise SuspiciousSizeError(
-            f"`{name}` declares {size:,} bytes for `{path}`, more than {compressed:,} bytes of deflate can hold",
+            f"`{name}` declares {size:,} bytes for `{path}`, more than {compressed:,} compressed bytes can contain",
         )
     if max(size, compressed) > MAX_BYTES:
-        raise SuspiciousSizeError(f"`{name}` declares {size:,} bytes for `{path}`, more than a layer can ever hold")
+        raise SuspiciousSizeError(f"`{name}` declares {size:,} bytes for `{path}`, more than a layer can contain")
 
 
 def _check_total(rows: Iterable[Row], *, name: str) -> None:
@@ -173,30 +173,30 @@ def _check_total(rows: Iterable[Row], *, name: str) -> None:
     total_size = sum(row[0][5] for row in rows)
     if total_size > _BOMB_BYTES and total_size > total_compressed * _BOMB_RATIO:
         raise SuspiciousSizeError(
-            f"`{name}` would inflate from {total_compressed:,} to {total_size:,} bytes: no real distribution does",
+            f"`{name}` inflates from {total_compressed:,} to {total_size:,} bytes and may be a zip bomb",
         )
 
 
 def misplaced(row: Row, free: int, *, name: str) -> CorruptArchiveError:
-    """Return what to say of a *row* whose member does not start at *free*, where the one before it ended."""
+    """Return the error for a *row* whose member does not start at *free*, the end of the previous member."""
     path = row.member.path
     if row.offset < free:
-        return CorruptArchiveError(f"`{name}` has members that share bytes, one of them `{path}`")
+        return CorruptArchiveError(f"`{name}` has overlapping members, including `{path}`")
     if free == 0:
-        return CorruptArchiveError(f"`{name}` has bytes before its first member")
-    return CorruptArchiveError(f"`{name}` has bytes before `{path}` that belong to no member")
+        return CorruptArchiveError(f"`{name}` has extra bytes before its first member")
+    return CorruptArchiveError(f"`{name}` has extra bytes before `{path}`")
 
 
 def check_local_header(
     row: Row, path: bytes, *, flags: int, method: int, stated: tuple[int, int, int], name: str
 ) -> None:
     """
-    Refuse a local header that says anything else than its *row*; *stated* are its CRC-32, compressed size and size.
+    Reject a local header that differs from its *row*. *stated* contains its CRC-32, compressed size and size.
 
-    Raises CorruptArchiveError.
+    Raises `CorruptArchiveError`.
     """
     member = row.member
-    # Streaming writers put sizes and CRC behind the payload; zeros here then say nothing.
+    # Programs that stream write the sizes and the CRC-32 after the payload, and zeros in the header.
     silent = flags & DATA_DESCRIPTOR and stated == (0, 0, 0)
     same = (
         path == row.name
@@ -206,16 +206,16 @@ def check_local_header(
     )
     if not same:
         raise CorruptArchiveError(
-            f"`{name}` says two things of `{member.path}`: its local header differs from its directory row",
+            f"`{name}` is inconsistent: the local header of `{member.path}` differs from its central directory entry",
             hint=_AMBIGUOUS,
         )
 
 
 def after_descriptor(archive: memoryview, position: int, row: Row, *, name: str) -> int:
     """
-    Return where the data descriptor at *position* ends: it comes in four forms, and nothing says in which.
+    Return the end of the data descriptor at *position*. Tries its four possible forms, because no field tells the form.
 
-    Raises CorruptArchiveError for one that says anything else than its *row*.
+    Raises `CorruptArchiveError` if the data descriptor differs from its *row*.
     """
     values = (row.member.crc, row.member.compressed, row.member.size)
     for layout in ("<L2Q", "<3L"):
@@ -224,6 +224,6 @@ def after_descriptor(archive: memoryview, position: int, row: Row, *, name: str)
             if archive[position : position + len(descriptor)] == descriptor:
                 return position + len(descriptor)
     raise CorruptArchiveError(
-        f"`{name}` says two things of `{row.member.path}`: its data descriptor differs from its directory row",
+        f"`{name}` is inconsistent: the data descriptor of `{row.member.path}` differs from its central directory entry",
         hint=_AMBIGUOUS,
     )

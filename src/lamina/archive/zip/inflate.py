@@ -1,7 +1,7 @@
 """
-Inflate a member piece by piece, and hold it to what the directory declares: size, CRC-32, and where its stream ends.
+Inflate a member in pieces, and check its size, its CRC-32 and the end of its stream against the central directory.
 
-zlib does it, because it works on other cores while it inflates, and tells where the stream ended.
+Uses `zlib`, because it releases the interpreter lock while it inflates and reports the end of the stream.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PIECE_BYTES = 1 << 20
-"""The most that one piece holds, compressed or not."""
+"""The maximum size of one piece in bytes, compressed or not."""
 
-_RAW = -15  # a deflate stream without a header, as zip holds it
+_RAW = -15  # a deflate stream without a zlib header, as in zips
 
 
 def inflate(payload: Iterable[bytes | memoryview], member: Member, *, name: str) -> Iterator[bytes | memoryview]:
     """
-    Yield the content of *member* from the pieces of its *payload*, of at most `PIECE_BYTES` each; *name* is for messages.
+    Yield the content of *member* from its *payload*, both in pieces of at most `PIECE_BYTES`. *name* is the zip's name in
+    messages.
 
-    Nothing is known to be right before the end.
-    Raises CorruptArchiveError or SuspiciousSizeError where the content is not what *member* declares.
+    The content is verified only after the last piece.
+    Raises `CorruptArchiveError` or `SuspiciousSizeError` if the size or the CRC-32 differs from *member*.
     """
     checksum, size = 0, 0
     for piece in payload if member.method == STORED else _streamed(payload, member, name=name):
@@ -34,22 +35,22 @@ def inflate(payload: Iterable[bytes | memoryview], member: Member, *, name: str)
         checksum = zlib.crc32(piece, checksum)
         if size > member.size:
             raise SuspiciousSizeError(
-                f"`{name}` inflates `{member.path}` to more than the {member.size:,} bytes declared"
+                f"`{name}` inflates `{member.path}` to more than the declared {member.size:,} bytes"
             )
         yield piece
     if size != member.size:
         raise CorruptArchiveError(
-            f"`{name}` is damaged: `{member.path}` inflates to {size:,} bytes, and {member.size:,} are declared"
+            f"`{name}` is damaged: `{member.path}` inflates to {size:,} bytes, expected {member.size:,}"
         )
     if checksum != member.crc:
-        raise CorruptArchiveError(f"`{name}` is damaged: `{member.path}` does not have the CRC-32 declared")
+        raise CorruptArchiveError(f"`{name}` is damaged: `{member.path}` does not match its declared CRC-32")
 
 
 def inflate_small(payload: memoryview, member: Member) -> bytes | None:
     """
-    Return the content of *member*, whose whole *payload* this is, or nothing where it is not exactly what is declared.
+    Return the content of *member* from its complete *payload*, or ``None`` if it does not match *member*.
 
-    It is for members of at most `PIECE_BYTES`, at a third of the cost; what is wrong with one, `inflate` says.
+    Three times as fast as `inflate`, for members of at most `PIECE_BYTES`. After ``None``, call `inflate` for the error.
     """
     import deflate
 
@@ -58,7 +59,7 @@ def inflate_small(payload: memoryview, member: Member) -> bytes | None:
     else:
         inflater = zlib.decompressobj(_RAW)
         try:
-            # One byte more than declared is enough to find the lie.
+            # One extra byte is enough to detect a false size.
             content = inflater.decompress(payload, member.size + 1)
         except zlib.error:
             return None
@@ -69,7 +70,7 @@ def inflate_small(payload: memoryview, member: Member) -> bytes | None:
 
 def _streamed(payload: Iterable[bytes | memoryview], member: Member, *, name: str) -> Iterator[bytes]:
     inflater = zlib.decompressobj(_RAW)
-    # One byte more than declared is enough to find the lie.
+    # One extra byte is enough to detect a false size.
     most = min(member.size + 1, PIECE_BYTES)
     try:
         for compressed in payload:
@@ -78,11 +79,11 @@ def _streamed(payload: Iterable[bytes | memoryview], member: Member, *, name: st
                 yield inflater.decompress(pending, most)
                 pending = inflater.unconsumed_tail
             if inflater.eof and (pending or inflater.unused_data):
-                raise CorruptArchiveError(f"`{name}` hides bytes behind the content of `{member.path}`")
-        # The last input may have given more than one piece.
+                raise CorruptArchiveError(f"`{name}` has extra bytes after the content of `{member.path}`")
+        # The last input can inflate to more than one piece.
         while not inflater.eof and (piece := inflater.decompress(b"", most)):
             yield piece
     except zlib.error as error:
-        raise CorruptArchiveError(f"`{name}` is damaged: `{member.path}` does not inflate") from error
+        raise CorruptArchiveError(f"`{name}` is damaged: could not inflate `{member.path}`") from error
     if member.compressed and not inflater.eof:
-        raise CorruptArchiveError(f"`{name}` is damaged: `{member.path}` breaks off")
+        raise CorruptArchiveError(f"`{name}` is damaged: `{member.path}` is truncated")

@@ -1,8 +1,8 @@
 """
-The structures of a zip, how lamina writes them, and the one codec for members that no wheel holds.
+Define the structures of a zip, and write them the same on every machine.
 
-Only what Lambda is known to accept is ever written: stored or deflate, "version made by" 2.0 on unix, 1980-01-01,
-0644 or 0755, no data descriptors, no extra fields, no directory entries, no zip64.
+lamina uses only zip features that Lambda is known to support: stored or deflate, "version made by" 2.0 on unix, the date
+1980-01-01, mode 0644 or 0755, no data descriptors, no extra fields, no entries for directories, no zip64.
 Field layout: PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.16 and 4.4 (read 2026-11).
 """
 
@@ -22,14 +22,22 @@ STORED = 0
 DEFLATED = 8
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-"""Signature, version needed, flags, method, time, date, CRC-32, compressed, size, name length, extra length."""
+"""
+The local header: signature, version needed, flags, method, time, date, CRC-32, compressed size, size, and the lengths of
+name and extra field.
+"""
 DIRECTORY_ROW = struct.Struct("<4s6H3L5H2L")
-"""Signature, made by, needed, flags, method, time, date, CRC-32, compressed, size, name, extra and comment
-lengths, disk, internal attributes, external attributes, offset of the local header."""
+"""
+The central directory entry: signature, version made by, version needed, flags, method, time, date, CRC-32, compressed
+size, size, lengths of name, extra field and comment, disk, internal and external attributes, offset of the local header.
+"""
 END = struct.Struct("<4s4H2LH")
-"""Signature, disk, directory's disk, rows here, rows, directory bytes, directory offset, comment length."""
+"""
+The end of central directory record: signature, disk, disk of the central directory, entries on this disk, entries, size
+and offset of the central directory, length of the comment.
+"""
 
-# What both headers share, in the same order: flags, method, time, date, CRC-32, compressed, size, name and extra lengths.
+# The fields that both headers share: flags, method, time, date, CRC-32, compressed size, size, lengths of name and extra field.
 _COMMON = struct.Struct("<4H3L2H")
 _OFFSET = struct.Struct("<L")
 _ROW_END = struct.Struct("<3H2L")
@@ -37,76 +45,76 @@ _LOCAL_START = struct.pack("<4sH", b"PK\3\4", 20)
 _ROW_START = struct.pack("<4s2H", b"PK\1\2", 3 << 8 | 20, 20)  # made on unix, by version 2.0
 
 _DOS_TIME = 0
-_DOS_DATE = 1 << 5 | 1  # 1980-01-01, the first day that the format can express
+_DOS_DATE = 1 << 5 | 1  # 1980-01-01, the earliest date in the format
 _UTF8_NAME = 1 << 11
 _READABLE = 0o100644 << 16
 _EXECUTABLE = 0o100755 << 16
 
-# The highest value of each field means "see the zip64 record", whether there is one or not.
+# The maximum value of each field is reserved: it means that the value is in a zip64 record.
 MAX_ROWS = 0xFFFE
-"""The most files that an archive without the zip64 extension holds."""
+"""The maximum number of files in a zip without the zip64 extension."""
 MAX_BYTES = 0xFFFFFFFE
-"""The most bytes of a member, and of an archive before its end record, without the zip64 extension."""
+"""The maximum size in bytes of a member, and of a zip before its end record, without the zip64 extension."""
 
-# Level 6 of libdeflate is 0.7 % smaller than what wheels carry, at a third of zlib's time.
-# The library's version is pinned exactly in pyproject.toml: another one may give other bytes.
+# Level 6 of libdeflate compresses 0.7 % better than typical wheels, in a third of zlib's time.
+# pyproject.toml pins the library's exact version, because another version may produce different bytes.
 _CODEC_LEVEL = 6
 
 
 class Member(NamedTuple):
-    """One file of an archive, as its directory describes it; a tuple, because a layer has thousands."""
+    """One file of a zip. A tuple, because a layer has thousands of members."""
 
     path: str
     executable: bool
     method: int
     crc: int
     compressed: int
-    """Bytes in the archive."""
+    """The compressed size in bytes."""
     size: int
-    """Bytes on disk."""
+    """The uncompressed size in bytes."""
 
 
 class Row(NamedTuple):
-    """A row of the central directory: of a file, or of a directory, whose path ends with a slash."""
+    """A central directory entry of a file, or of a directory if its path ends with a slash."""
 
     member: Member
     offset: int
-    """Where its local header starts, in bytes."""
+    """The offset of the local header in bytes."""
     flags: int
     mode: int
-    """As unix has it: kind of file and permissions; 0 where the writer does not say."""
+    """The unix file type and permissions, or 0 if they are not set."""
     name: bytes
-    """The path, unchanged from the archive."""
+    """The undecoded path."""
     fields: bytes
-    """The raw fields that its local header repeats, from the flags to the length of the name."""
+    """The raw fields that the local header repeats, from the flags to the length of the name."""
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory: its path ends with a slash."""
+        """Whether the entry is a directory, which has a path that ends with a slash."""
         return self.name.endswith(b"/")
 
 
 class EndRecord(NamedTuple):
-    """What an end of central directory record says of the directory."""
+    """The fields of an end of central directory record that describe the central directory."""
 
     rows_here: int
-    """On this disk."""
+    """The number of entries on this disk."""
     rows: int
     length: int
-    """In bytes."""
+    """The length of the central directory in bytes."""
     offset: int
-    """Where the directory starts, in bytes."""
+    """The offset of the central directory in bytes."""
 
 
 class Entry(NamedTuple):
-    """A member to write, and its payload: the bytes that follow its local header."""
+    """A member to write, with its payload: the bytes that follow its local header."""
 
     member: Member
     payload: bytes | memoryview
 
 
 class WrittenZip(NamedTuple):
-    """The sizes of an archive that was written."""
+    """The sizes of a zip that `write_sorted` wrote."""
 
     zipped_bytes: int
     unzipped_bytes: int
@@ -119,9 +127,9 @@ class _Writable(Protocol):
 
 def headers(member: Member, offset: int) -> tuple[bytes, bytes]:
     """
-    Return *member*'s local header, which does not know its own position, and its row of the central directory.
+    Return the local header and the central directory entry of *member*.
 
-    *offset* is where the local header starts, in bytes.
+    *offset* is the offset of the local header in bytes. Only the central directory entry contains it.
     """
     path, executable, method, crc, compressed, size = member
     name = path.encode()
@@ -134,32 +142,32 @@ def headers(member: Member, offset: int) -> tuple[bytes, bytes]:
 
 
 def directory_row(member: Member, offset: int) -> bytes:
-    """Return *member*'s row of the central directory; *offset* is where its local header starts, in bytes."""
+    """Return the central directory entry of *member*. *offset* is the offset of the local header in bytes."""
     return headers(member, offset)[1]
 
 
 def end_of_directory(*, rows: int, directory_bytes: int, directory_offset: int) -> bytes:
     """
-    Return the record that ends an archive.
+    Return the end of central directory record.
 
-    Raises UnsupportedMemberError for more than 65,534 rows and SuspiciousSizeError for 4 GiB: both would need zip64,
-    which is never written.
+    Raises `UnsupportedMemberError` for more than 65,534 entries and `SuspiciousSizeError` for a size of 4 GiB, because both
+    would need zip64.
     """
     if rows > MAX_ROWS:
         raise UnsupportedMemberError(
-            f"The archive would hold {rows:,} files, and a zip without the zip64 extension holds {MAX_ROWS:,}",
-            hint="leave files out with `exclude`, or split the layer",
+            f"the archive would contain {rows:,} files; a zip without zip64 supports at most {MAX_ROWS:,}",
+            hint="leave out files with `exclude`, or split the layer",
         )
     if directory_offset + directory_bytes > MAX_BYTES:
         raise SuspiciousSizeError(
-            f"The archive would be {directory_offset + directory_bytes:,} bytes, "
-            f"and a zip without the zip64 extension ends at {MAX_BYTES:,}",
+            f"the archive would have {directory_offset + directory_bytes:,} bytes; "
+            f"a zip without zip64 supports at most {MAX_BYTES:,}",
         )
     return END.pack(b"PK\5\6", 0, 0, rows, rows, directory_bytes, directory_offset, 0)
 
 
 def rebase(directory: bytes, base: int) -> bytearray:
-    """Return the rows of *directory* as they read when all entries are *base* bytes further on."""
+    """Return the central directory entries in *directory* with *base* added to every offset."""
     rows = bytearray(directory)
     if base == 0:
         return rows
@@ -172,7 +180,7 @@ def rebase(directory: bytes, base: int) -> bytearray:
 
 
 def own_rows(directory: bytes) -> Iterator[tuple[Member, int]]:
-    """Yield each member, and where its local header starts, from a *directory* that lamina wrote; nothing is checked."""
+    """Yield each member and the offset of its local header from a central *directory* that lamina wrote, unchecked."""
     position = 0
     while position < len(directory):
         fields = DIRECTORY_ROW.unpack_from(directory, position)
@@ -182,7 +190,7 @@ def own_rows(directory: bytes) -> Iterator[tuple[Member, int]]:
 
 
 def compress(data: bytes) -> bytes:
-    """Return *data* as a raw deflate stream from the one pinned codec."""
+    """Compress *data* to a raw deflate stream with libdeflate."""
     import deflate
 
     return bytes(deflate.deflate_compress(data, _CODEC_LEVEL))
@@ -190,9 +198,9 @@ def compress(data: bytes) -> bytes:
 
 def encode(path: str, data: bytes, *, executable: bool = False) -> Entry:
     """
-    Return *data* as a member at *path*: deflated, or stored where that is not larger.
+    Return *data* as a member at *path*, compressed if that makes it smaller.
 
-    Raises UnsafeMemberError for a path that leaves the archive.
+    Raises `UnsafeMemberError` for an unsafe path.
     """
     check_path(path)
     payload, method = data, STORED
@@ -208,20 +216,19 @@ def encode(path: str, data: bytes, *, executable: bool = False) -> Entry:
 
 def write_sorted(stream: _Writable, entries: Iterable[Entry]) -> WrittenZip:
     """
-    Write a whole archive of *entries*, which come sorted by path, to *stream*; return its sizes.
+    Write a complete zip of *entries*, sorted by path, to *stream*, and return its sizes.
 
-    One of them is in memory at a time, and the result depends on them and on nothing else.
-    Raises DuplicateMemberError for one path twice, ValueError for entries in any other order, and whatever
-    ``end_of_directory`` raises.
+    Only one entry at a time is in memory. The bytes of the zip depend only on the entries.
+    Raises `DuplicateMemberError` for a repeated path and `ValueError` for unsorted entries. Raises like `end_of_directory`.
     """
     position = unzipped = 0
     rows: list[bytes] = []
     previous = ""
     for member, payload in entries:
         if member.path == previous:
-            raise DuplicateMemberError(f"The archive would hold `{member.path}` twice")
+            raise DuplicateMemberError(f"the archive would contain `{member.path}` twice")
         if member.path < previous:
-            raise ValueError(f"`{member.path}` comes after `{previous}`")
+            raise ValueError(f"entries are not sorted by path: `{member.path}` follows `{previous}`")
         previous = member.path
         header, row = headers(member, position)
         rows.append(row)
