@@ -1,12 +1,14 @@
 """
-Run handlers here as Lambda runs them: same layout, same client, same words for what goes wrong.
+Run handlers locally as Lambda runs them: same directory layout, same runtime client, same error messages.
 
 ::
 
     Artifacts + Function ──prepare──▶ FunctionEnvironment ──ExecutionEnvironment.invoke──▶ InvocationResult
                                                           └─run_command──────────────────▶ CommandResult
 
-`artifacts` reads what a build left, `unpack` unpacks it, `runtime_client` provides the runtime client, `environment` says what a process
-sees, `process` starts one, `runtime_process` starts the runtime in it, `runtime_api` is what that talks to, `response` bounds what comes
-back, `invoke` words the outcome, and `command` runs anything else in the same environment, with tools of the project's virtual environment.
+`artifacts` reads the last build, and `unpack` unpacks its zips. `runtime_client` provides Lambda's Python runtime client.
+`environment` describes the directories and variables that a function's process sees. `process` starts a program, and
+`runtime_process` starts the runtime client. `runtime_api` serves the Runtime API to it, and `response` limits the size of a response.
+`invoke` sends events and formats the results. `command` runs any other command in the same environment, optionally with
+development tools from the project's virtual environment.
 """

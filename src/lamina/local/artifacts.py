@@ -1,4 +1,4 @@
-"""Read what the last build left: which zips make up which function, and how it is run. Nothing here opens a zip."""
+"""Read the record of the last build: the zips of each function, and the settings to run it with. The zips are not opened here."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifacts:
-    """The last build of a project, as its functions are run from it."""
+    """The last build of a project, with lookups of its functions and their layers."""
 
     project: Path
     build: Build
 
     @property
     def native(self) -> tuple[str, ...]:
-        """File names of the wheels in the layers that are made for one platform."""
+        """File names of all platform-specific wheels in the layers, sorted."""
         artifacts = {share.artifact for layer in self.build.layers for share in layer.distributions}
         return tuple(sorted(name for name in artifacts if name.endswith(".whl") and not is_pure(name)))
 
     def layers(self, function: Package) -> tuple[Layer, ...]:
-        """Return the layers under *function*, in their order."""
+        """Return the layers of *function*, in the order in which Lambda merges them."""
         known = {layer.name: layer for layer in self.build.layers}
         return tuple(known[name] for name in function.layers)
 
     def function(self, name: str) -> Package:
-        """Return the function *name*; raises ConfigError with the closest name if there is none."""
+        """Return the function *name*. Raises `ConfigError`, which suggests the closest name, if the build has no such function."""
         for function in self.build.packages:
             if function.name == name:
                 return function
         known = [function.name for function in self.build.packages]
         raise ConfigError(
-            f"The build has no function `{name}`{did_you_mean(name, known)}",
-            hint=f"functions: {', '.join(known) or 'none'}; after adding one: lamina build",
+            f"the build has no function `{name}`{did_you_mean(name, known)}",
+            hint=f"name one of the built functions ({', '.join(known) or 'none'}), or run `lamina build` after adding one",
         )
 
     def any_function(self) -> Package:
         """
-        Return the first function, if all see the same layers.
+        Return the first function, if all functions have the same layers.
 
-        Raises ConfigError if they do not, or if there is none.
+        Raises `ConfigError` if the layers differ, or if the build has no functions.
         """
         functions = self.build.packages
         if not functions:
-            raise ConfigError("The build has no function", hint="configure one, and build: lamina build")
+            raise ConfigError("the build has no functions", hint="configure a function, then run `lamina build`")
         if len({tuple(layer.sha256 for layer in self.layers(function)) for function in functions}) > 1:
             raise ConfigError(
-                "The functions have different layers, so one has to be named",
+                "the functions have different layers, and no function is named",
                 hint=f"name one before the command: {', '.join(function.name for function in functions)}",
             )
         return functions[0]
@@ -70,7 +70,7 @@ def read(project: Path) -> Artifacts:
     """
     Return the last build of *project*.
 
-    Raises ConfigError as `report.read` does, and if a zip that a function needs is gone.
+    Raises `ConfigError` as `report.read` does, and if a zip of a function or layer no longer exists.
     """
     artifacts = Artifacts(project=project, build=report.read(project))
     functions = artifacts.build.packages
@@ -79,7 +79,7 @@ def read(project: Path) -> Artifacts:
     missing = sorted(str(path.relative_to(project)) for path in paths if not path.is_file())
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
-        raise ConfigError(f"The build names files that are gone: {names}", hint="build again: lamina build")
+        raise ConfigError(f"files of the last build no longer exist: {names}", hint="run `lamina build`")
     return artifacts
 
 
@@ -87,9 +87,10 @@ def function_of(
     built: Package, service: Service | None, *, memory_mb: int | None = None, timeout_seconds: int | None = None
 ) -> Function:
     """
-    Return how to run *built*: the command line's limits, else those that *service* configures for its name, else Lambda's own.
+    Return the settings to run *built* with.
 
-    Raises ConfigError for limits that Lambda would not take.
+    *memory_mb* and *timeout_seconds* override the limits that *service* configures for the function. The last fallback is Lambda's defaults.
+    Raises `ConfigError` for limits that Lambda does not allow.
     """
     configured = {function.name: function for function in service.functions} if service is not None else {}
     memory, timeout = setting("memory"), setting("timeout")
@@ -102,7 +103,7 @@ def function_of(
         memory_mb=int(memory.default),
         timeout_seconds=int(timeout.default),
     )
-    # What was built counts, even where the configuration has changed since.
+    # The handler of the build applies, even if the configuration has changed since.
     return replace(
         found,
         handler=built.handler,
@@ -114,5 +115,6 @@ def function_of(
 def _check(limits: Setting, value: int | None, *, unit: str) -> None:
     if value is not None and not limits.least <= value <= limits.most:
         raise ConfigError(
-            f"Lambda takes no {limits.name} of {value} {unit}", hint=f"from {limits.least} to {limits.most} {unit}"
+            f"{limits.name} of {value} {unit} is outside Lambda's limits",
+            hint=f"use a value from {limits.least} to {limits.most} {unit}",
         )

@@ -1,11 +1,11 @@
 """
-Run any command in a function's environment: its interpreter, layers, package and environment variables.
+Run any command in a function's environment: with its interpreter, layers, package and environment variables.
 
-Unlike a function, the command is the developer's: it keeps the terminal, the project as its directory, the host's files and the user's
-privileges. Only ``/opt`` and the directories below ``/var`` are the function's.
+Unlike a function, the command keeps the terminal, the project as its working directory, the host's files and the user's privileges.
+Only ``/opt`` and the directories below ``/var`` are replaced by the function's.
 
-Development tools can be linked into the environment: chosen distributions of the project's virtual environment and what they require.
-Were the whole virtual environment on the path, nothing could be missing any more.
+Development tools can be added: distributions of the project's virtual environment that the user names, with their dependencies.
+The complete virtual environment is not added, because it would hide that a layer lacks a package.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     from lamina.local.environment import FunctionEnvironment
     from lamina.local.guest.request import StartRequest
 
-# What a terminal program needs to know about the terminal, and nothing about the host.
+# Variables of the host that describe the terminal. The command inherits no others.
 _TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommandResult:
-    """How a command ended."""
+    """How a command ended, and in which mode it ran."""
 
     exit_code: int
-    """Its own, or 128 and the signal's number, as a shell says it."""
+    """The command's exit code, or 128 plus the number of the signal that ended it, as in a shell."""
     mode: Mode
     mode_reason: str | None
-    """Why the environment was not shown in a namespace although that was preferred."""
+    """Why path mode was used although namespace mode was preferred."""
 
 
 def run_command(
@@ -64,10 +64,10 @@ def run_command(
     on_log: Callable[[bytes], None] | None = None,
 ) -> CommandResult:
     """
-    Run *command* in *environment* and wait for it; what it prints goes to *on_log*, or to lamina's own standard streams.
+    Run *command* in *environment* and wait until it ends. Its output goes to *on_log*, or else to lamina's own standard streams.
 
-    *tools* names distributions of the project's environment, or directories (with a separator), that come last on the search path.
-    Raises ConfigError for what cannot be linked, InvokeError if the command cannot be started.
+    *tools* come last on the search path. Each is a distribution of the project's virtual environment, or a directory if it contains a
+    path separator. Raises `ConfigError` if a tool is not installed, `InvokeError` if the command does not start.
     """
     with ExitStack() as stack:
         runs = environment.scratch.parent / "runs"
@@ -88,14 +88,14 @@ def run_command(
         with process:
             ended = process.wait()
         if ended is None:
-            raise InvokeError(f"`{command[0]}` was lost sight of")
+            raise InvokeError(f"the local supervisor did not report how `{command[0]}` ended")
         code = os.waitstatus_to_exitcode(ended.status)
         return CommandResult(exit_code=code if code >= 0 else 128 - code, mode=mode, mode_reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Run:
-    """One command, and the directory of what is made for it."""
+    """One command, and the temporary directory for the scripts and links that it needs."""
 
     environment: FunctionEnvironment
     command: Sequence[str]
@@ -105,7 +105,7 @@ class _Run:
     environ: Mapping[str, str]
 
     def request(self, mode: Mode) -> StartRequest:
-        """Return what the supervisor is to do, after making what it needs."""
+        """Create the scripts and links for *mode*, and return the request for the supervisor."""
         if mode is Mode.NAMESPACE:
             _check_visible(self.project)
         self._prepare(mode)
@@ -130,7 +130,7 @@ class _Run:
         return f"python{self.environment.target.python[0]}.{self.environment.target.python[1]}"
 
     def _prepare(self, mode: Mode) -> None:
-        """Write the commands that stand for the interpreter, and link the tools."""
+        """Write the scripts that start the function's interpreter, and link the tools."""
         for made in (self._scripts, self._modules):
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir()
@@ -145,7 +145,7 @@ class _Run:
 
     def _variables(self, mode: Mode) -> dict[str, str]:
         directories = self.environment.directories(mode)
-        # Where the function's own process would look, and after it the tools.
+        # The search path of the function's own process, followed by the tools.
         path = [
             directories.task,
             f"{directories.opt}/python/lib/{self._minor}/site-packages",
@@ -160,25 +160,25 @@ class _Run:
         variables["PYTHONPATH"] = os.pathsep.join(path)
         variables["PYTHONNOUSERSITE"] = "1"
         if mode is Mode.PATH:
-            # Nothing else keeps bytecode out of the unpacked layer there.
+            # The unpacked layer is writable in path mode, so Python would write bytecode into it.
             variables["PYTHONDONTWRITEBYTECODE"] = "1"
         return variables
 
 
 def _check_visible(project: Path) -> None:
-    """Refuse a project that the function's own directories would cover."""
+    """Raise `ConfigError` if the function's directories would hide *project*."""
     usual = facts().directories
     for name in (usual.opt, usual.task, usual.runtime, usual.lang):
         if project.resolve().is_relative_to(name):
             raise ConfigError(
-                f"`{project}` is below `{name}`, where a function finds something else",
-                hint="move the project, or show the world by path: --mode path",
+                f"the project `{project}` is inside `{name}`, which is replaced in the function's environment",
+                hint="move the project, or pass `--mode path`",
             )
 
 
 @contextmanager
 def _interrupts_are_the_commands() -> Iterator[None]:
-    """Leave Ctrl-C to the command, as a shell does."""
+    """Ignore Ctrl-C in lamina, so that only the command handles it, as in a shell."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -191,17 +191,17 @@ def _interrupts_are_the_commands() -> Iterator[None]:
 
 def _site_packages(project: Path, target: Target, environ: Mapping[str, str]) -> Path:
     """
-    Return the directory of distributions of the active virtual environment, or of *project*'s own.
+    Return the ``site-packages`` directory of the active virtual environment, or of ``.venv`` in *project* if none is active.
 
-    Raises ConfigError if there is none for the target's minor version.
+    Raises `ConfigError` if the virtual environment is missing or has another minor version than the target.
     """
     active = environ.get("VIRTUAL_ENV")
     environment = Path(active) if active else project / ".venv"
     found = environment / "lib" / f"python{target.python[0]}.{target.python[1]}" / "site-packages"
     if not found.is_dir():
         raise ConfigError(
-            f"`{environment}` is not a virtual environment of Python {target.python[0]}.{target.python[1]}",
-            hint="make one for the target's version and install the tools there, or pass a directory: --with ./DIRECTORY",
+            f"`{environment}` is not a virtual environment for Python {target.python[0]}.{target.python[1]}",
+            hint="create one for that version and install the tools there, or pass a directory with `--with ./DIRECTORY`",
         )
     return found
 
@@ -210,17 +210,18 @@ def _link_distributions(
     names: Sequence[str], site: Path, target: Target, *, modules: Path, scripts: Path, python: str
 ) -> None:
     """
-    Link the distributions *names* of *site*, and what they require there, into *modules*, and their commands into *scripts*.
+    Link the files of the distributions *names* and of their dependencies from *site* into *modules*.
 
-    *python* is the command that runs them. Raises ConfigError with all names that *site* does not have.
+    Scripts for their console commands are written into *scripts*, and run with the interpreter *python*.
+    Raises `ConfigError` with all names that are not installed in *site*.
     """
     installed = {normalized(entry.metadata["Name"]): entry for entry in distributions(path=[str(site)])}
     missing = [name for name in names if normalized(name) not in installed]
     if missing:
         raise ConfigError(
-            f"`{site}` does not hold "
+            f"distributions are not installed in `{site}`: "
             + ", ".join(f"`{name}`{did_you_mean(normalized(name), installed)}" for name in missing),
-            hint="install it into the project's environment, as a development dependency",
+            hint="add them to the project's development dependencies, and install those",
         )
     for distribution in _closure(names, installed, target):
         for entry in distribution.files or ():
@@ -234,7 +235,7 @@ def _link_distributions(
 
 
 def _closure(names: Iterable[str], installed: Mapping[str, Distribution], target: Target) -> list[Distribution]:
-    """Return the distributions *names* and what they require, as far as it is installed; the layer may hold the rest."""
+    """Return the distributions *names* and their installed dependencies, sorted; the layers may provide dependencies that are missing."""
     environment = {name: str(value) for name, value in target.markers.items()} | {"extra": ""}
     waiting = [normalized(name) for name in names]
     found: dict[str, Distribution] = {}
@@ -260,6 +261,6 @@ def _write_script(path: Path, python: str, *, module: str, attribute: str) -> No
 
 
 def _write_command(path: Path, command: str) -> None:
-    """Write an executable *path* that becomes *command*."""
+    """Write a shell script to *path* that replaces itself with *command*."""
     path.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
     path.chmod(0o755)

@@ -1,9 +1,11 @@
 """
-Say what a process of one function sees: directories, interpreter, environment. Starts nothing but the interpreter, to ask where it lives.
+Describe the environment of a function's process: directories, interpreter and environment variables.
 
-There are two ways to show it. In a *namespace*, directories are where Lambda has them, everything but ``/tmp`` is
-read-only, and of the host there are only system directories. By *path*, the same files are used where they were unpacked; the search
-path is the same, the names of the directories and the rest of the host are not.
+The environment has two modes. In *namespace* mode, the directories have the same paths as in Lambda, only ``/tmp`` is writable, and only
+system directories of the host are visible. In *path* mode, the process uses the files where they were unpacked. The order of the
+search path is the same, but the directories have other names, and all files of the host are visible.
+
+No program is started here except the interpreter, to find its installation directory.
 """
 
 from __future__ import annotations
@@ -43,57 +45,57 @@ print(json.dumps({"prefix": os.path.realpath(sys.base_prefix), "site": site.gets
 
 
 class Mode(StrEnum):
-    """How the environment is shown."""
+    """How a process sees the function's environment; the module describes both modes."""
 
     AUTO = "auto"
-    """In a namespace if the kernel allows it, by path otherwise."""
+    """Namespace mode if the kernel allows it, otherwise path mode."""
     NAMESPACE = "namespace"
     PATH = "path"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Home:
-    """Where an interpreter's own files are."""
+    """An interpreter and its installation directories."""
 
     interpreter: Interpreter
     prefix: Path
     site: tuple[Path, ...]
-    """Directories of distributions installed for it, which no function may see."""
+    """The interpreter's ``site-packages`` directories, which are hidden from functions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FunctionEnvironment:
-    """Everything that decides what a function's process finds."""
+    """The settings, files and variables that make up a function's environment."""
 
     function: Function
     target: Target
     home: Home
     layer: Path
-    """What is ``/opt``: the layers, merged."""
+    """The host directory for ``/opt``, with all layers merged."""
     package: Path
-    """What is ``/var/task``."""
+    """The host directory for ``/var/task``."""
     runtime: Path
-    """What is ``/var/runtime``."""
+    """The host directory for ``/var/runtime``."""
     scratch: Path
-    """An empty directory of this project, to mount on."""
+    """An empty directory in the project, used as the mount point of the new root."""
     mode: Mode = Mode.AUTO
     additional: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Environment variables beyond the configured ones, which may be secrets; they win."""
+    """Environment variables that override the configured ones. They may be secret, so ``repr`` leaves them out."""
 
     @property
     def arn(self) -> str:
-        """The name that the function would have in AWS, with a made-up account."""
+        """The ARN that the function receives, with a placeholder for the account."""
         known = facts()
         return f"arn:aws:lambda:{self.region}:{known.account}:function:{self.function.name}"
 
     @property
     def region(self) -> str:
-        """The region that the function believes to be in."""
+        """The region in the function's environment variables: the user's, or the placeholder."""
         given = dict(self.additional)
         return given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or facts().region
 
     def directories(self, mode: Mode) -> Directories:
-        """Return where the function finds things in *mode*."""
+        """Return the paths of the function's directories, as its process sees them in *mode*."""
         usual = facts().directories
         if mode is Mode.NAMESPACE:
             return usual
@@ -106,36 +108,42 @@ class FunctionEnvironment:
         )
 
     def python(self, mode: Mode) -> str:
-        """Return the interpreter as the function's process names it; raises RefusedError if a namespace cannot hold it."""
+        """
+        Return the interpreter's path, as the function's process sees it in *mode*.
+
+        Raises `RefusedError` in namespace mode if the interpreter is outside its prefix, because only the prefix is mounted.
+        """
         path, prefix = self.home.interpreter.path, self.home.prefix
         if mode is not Mode.NAMESPACE:
             return str(path)
         if not path.is_relative_to(prefix):
             raise RefusedError(
-                f"The interpreter `{path}` does not live in its own prefix `{prefix}`, and so cannot be moved",
-                hint=f"name another one in `{interpreters.environment_variable(self.target.python)}`, or use --mode path",
+                f"the interpreter `{path}` is outside its own prefix `{prefix}`, which namespace mode does not support",
+                hint=f"set `{interpreters.environment_variable(self.target.python)}` to the path of another interpreter, "
+                "or pass `--mode path`",
             )
         return f"{facts().directories.lang}/{path.relative_to(prefix).as_posix()}"
 
     def variables(self, mode: Mode) -> dict[str, str]:
         """
-        Return exactly the variables that the process gets: Lambda's, the configured ones, the additional ones. Nothing of the host's.
+        Return all environment variables of the process: Lambda's, the configured ones, and the additional ones.
 
-        Raises ConfigError if the configuration sets variables that Lambda reserves.
+        The process inherits no other variables from the host. Raises `ConfigError` if the configuration sets variables that Lambda reserves.
         """
         known = facts()
         wrong = sorted(name for name, _ in self.function.environment if name in known.reserved)
         if wrong:
             raise ConfigError(
-                f"`{self.function.name}` sets variables that Lambda reserves: {', '.join(f'`{name}`' for name in wrong)}",
-                hint="remove them from the function's environment: Lambda refuses such a configuration",
+                f"`{self.function.name}` sets environment variables that Lambda reserves: "
+                f"{', '.join(f'`{name}`' for name in wrong)}",
+                hint="remove them from the function's `environment`; Lambda rejects them",
             )
         values = self._placeholders(mode)
         variables = {entry.name: entry.template.format_map(values) for entry in known.variables}
         variables.update(self.function.environment)
         variables.update(self.additional)
         if not variables.get("AWS_ACCESS_KEY_ID"):
-            # On an EC2 host an SDK without credentials would find those of the machine, which nobody asked for.
+            # On an EC2 host, an SDK without credentials would use those of the machine.
             variables.setdefault("AWS_EC2_METADATA_DISABLED", "true")
         return variables
 
@@ -153,9 +161,9 @@ class FunctionEnvironment:
 
     def start(self, start: Callable[[Mode], Process]) -> tuple[Process, Mode, str | None]:
         """
-        Call *start* with the preferred mode, and by path where a namespace is only preferred and cannot be had; also return why not.
+        Call *start* in the configured mode; return its process, the mode, and the reason if path mode replaced namespace mode.
 
-        Raises RefusedError if only a namespace would do and there is none.
+        In automatic mode, path mode is used if the kernel refuses a namespace. Raises `RefusedError` if namespace mode is required but refused.
         """
         reason = None
         if self.mode is not Mode.PATH:
@@ -168,7 +176,11 @@ class FunctionEnvironment:
         return start(Mode.PATH), Mode.PATH, reason
 
     def plan(self, *, host: bool = False) -> RootPlan:
-        """Return how to build this environment's root; with *host*, the rest of the host stays in place and writable."""
+        """
+        Return the plan for the root directory of this environment in namespace mode.
+
+        With *host*, all other directories of the host are included and stay writable.
+        """
         usual = facts().directories
         prefix, lang = self.home.prefix, usual.lang
         binds = [
@@ -202,11 +214,13 @@ def prepare(
     additional: Mapping[str, str] | None = None,
 ) -> FunctionEnvironment:
     """
-    Unpack what *built* consists of and return the environment of *function*.
+    Unpack the layers and the package of *built*, and return the environment of *function*.
 
-    *home* is looked for if it is not given. What is unpacked is kept in ``.lamina/local`` of the project.
+    If *home* is not given, lamina searches for an interpreter of the target's version. The unpacked files stay in ``.lamina/local``
+    of the project.
 
-    Raises InvokeError if this machine cannot run the target, MissingExtraError without the runtime client, ArchiveError for a bad zip.
+    Raises `InvokeError` if this machine cannot run the target, `MissingExtraError` if the runtime client is not installed,
+    and `ArchiveError` if a zip is unsafe or corrupt.
     """
     _check_machine(artifacts)
     cache = artifacts.project.resolve() / ".lamina" / "local"
@@ -228,14 +242,14 @@ def prepare(
 
 
 def home_of(interpreter: Interpreter) -> Home:
-    """Ask *interpreter* where it lives; raises InvokeError if it does not answer."""
+    """Run *interpreter* to find its prefix and ``site-packages`` directories. Raises `InvokeError` if it fails or prints invalid output."""
     try:
         told = interpreters.ask(interpreter.path, _PROBE)
         prefix, site = Path(told["prefix"]), tuple(Path(path) for path in told["site"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
         raise InvokeError(
-            f"The interpreter `{interpreter.path}` does not say where it lives",
-            hint=f"name another one in `{interpreters.environment_variable(interpreter.version[:2])}`",
+            f"the interpreter `{interpreter.path}` did not report its installation directories",
+            hint=f"set `{interpreters.environment_variable(interpreter.version[:2])}` to the path of another interpreter",
         ) from error
     return Home(interpreter=interpreter, prefix=prefix, site=site)
 
@@ -245,25 +259,26 @@ def _interpreter(target: Target, cache: Path) -> Interpreter:
     if found is None:
         name = f"{target.python[0]}.{target.python[1]}"
         raise InvokeError(
-            f"No CPython {name} was found on this machine to run `{target.runtime}`",
-            hint=f"install that minor (such as `uv python install {name}`), "
-            f"or name it in `{interpreters.environment_variable(target.python)}`",
+            f"CPython {name}, which runtime `{target.runtime}` requires, was not found on this machine",
+            hint=f"install it: `uv python install {name}`, "
+            f"or set `{interpreters.environment_variable(target.python)}` to its path",
         )
     return found
 
 
 def _check_machine(artifacts: Artifacts) -> None:
-    """Refuse compiled code of another instruction set or system; pure Python runs anywhere."""
+    """Raise `InvokeError` if the layers contain compiled code for another architecture or system; pure Python runs anywhere."""
     if os.name != "posix":
-        raise InvokeError("Handlers run locally on Linux and macOS only", hint="use WSL on Windows")
+        raise InvokeError("handlers run locally only on Linux and macOS", hint="use WSL on Windows")
     machine = platform.machine()
     native = Architecture.ARM64 if machine in {"aarch64", "arm64"} else machine
     if artifacts.native and (platform.system() != "Linux" or native != artifacts.build.target.architecture):
         shown = ", ".join(f"`{name}`" for name in artifacts.native)
         raise InvokeError(
-            f"The layer holds code for Linux on {artifacts.build.target.architecture}, "
-            f"and this machine is {platform.system()} on {machine}: {shown}",
-            hint="run it on such a machine, or build for this one beside it, in another directory",
+            f"the layers contain wheels for Linux on {artifacts.build.target.architecture}, "
+            f"but this machine is {platform.system()} on {machine}: {shown}",
+            hint=f"run it on Linux on {artifacts.build.target.architecture}, "
+            "or build a copy of the project for this machine's architecture",
         )
 
 
@@ -271,9 +286,10 @@ def additional_variables(
     asked: Iterable[str], environ: Mapping[str, str], *, credentials: bool = False
 ) -> dict[str, str]:
     """
-    Return the variables that the user names, as ``NAME=VALUE`` or as ``NAME`` of *environ*; with *credentials*, those of AWS as well.
+    Return the environment variables that the user passes to the function.
 
-    Raises ConfigError with all names that *environ* does not have.
+    Each entry of *asked* is ``NAME=VALUE``, or the ``NAME`` of a variable in *environ*. With *credentials*, the AWS credentials and region
+    in *environ* are added. Raises `ConfigError` with all names that are not set in *environ*.
     """
     found: dict[str, str] = {}
     missing: list[str] = []
@@ -292,7 +308,7 @@ def additional_variables(
             missing.append(name)
     if missing:
         raise ConfigError(
-            f"The environment has no {', '.join(f'`{name}`' for name in missing)}",
-            hint="set it, or give the value: --env NAME=VALUE",
+            f"environment variables are not set: {', '.join(f'`{name}`' for name in missing)}",
+            hint="set them, or pass values with `--env NAME=VALUE`",
         )
     return found

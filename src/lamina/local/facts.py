@@ -1,4 +1,4 @@
-"""What is known of Lambda's execution environment; the only reader of ``data/local.toml``."""
+"""Properties of Lambda's execution environment, read from ``data/local.toml``. No other module reads that file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lamina.core.toml import read_data
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Directories:
-    """Where a function finds things."""
+    """The directories of a function's environment: its package, the runtime client, the layers and the interpreter."""
 
     task: str
     runtime: str
@@ -21,17 +21,17 @@ class Directories:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variable:
-    """One environment variable that Lambda sets."""
+    """An environment variable that Lambda sets, and the template of its value."""
 
     name: str
     template: str
     reserved: bool
-    """Whether a function's configuration may not set it."""
+    """Whether Lambda rejects a function's configuration that sets this variable."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What Lambda does not let a function exceed, beyond its own memory and timeout."""
+    """Lambda's limits for a function, besides its configured memory and timeout."""
 
     event_bytes: int
     response_bytes: int
@@ -42,31 +42,31 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """Everything in ``data/local.toml``, checked."""
+    """The content of ``data/local.toml``."""
 
     directories: Directories
     variables: tuple[Variable, ...]
     limits: Limits
     credentials: tuple[str, ...]
-    """Names of the variables that hold credentials, reserved as well."""
+    """Names of the environment variables that contain credentials; Lambda reserves them."""
     companions: tuple[str, ...]
-    """Names of the variables that belong to credentials without being secret."""
+    """Names of the environment variables that are passed on together with credentials but are not secret."""
     region: str
     account: str
     version: str
     bills_initialisation: bool
     signals: dict[int, str]
-    """How Lambda words each signal that ends a runtime."""
+    """Lambda's description of each signal that can end a runtime, by signal number."""
 
     @property
     def reserved(self) -> frozenset[str]:
-        """Names that a function's configuration may not set."""
+        """Names of all environment variables that a function's configuration must not set."""
         return frozenset(self.credentials) | {entry.name for entry in self.variables if entry.reserved}
 
 
 @cache
 def facts() -> Facts:
-    """Return the facts; they are read once."""
+    """Return the content of ``data/local.toml``; the file is read once."""
     data = read_data("local.toml")
     return Facts(
         directories=Directories(**{row["name"]: row["path"] for row in data["directory"]}),

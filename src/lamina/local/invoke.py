@@ -1,4 +1,4 @@
-"""Send events to a function as Lambda does, and word what comes of it as Lambda does."""
+"""Send events to a function, and report results, errors and logs in the format that Lambda uses."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ if TYPE_CHECKING:
 _MB = 1_048_576
 _EXIT_PATIENCE_SECONDS = 2
 _NO_MODULE = re.compile(r"No module named '([^'.]+)")
-# Module names that are not their distribution's.
+# Top-level modules whose distribution has another name.
 _MODULES = {"dateutil": "python-dateutil"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InvocationResult:
-    """One invocation."""
+    """The result of one invocation."""
 
     request_id: str
     payload: bytes
-    """What the caller would receive: the function's response, or the description of its error."""
+    """The JSON bytes that the caller receives: the function's response, or the description of its error."""
     error: FunctionError | None
     hint: str | None
-    """What to do about the error, where lamina knows."""
+    """Advice on how to fix the error, for errors that lamina recognises."""
     mode: Mode
     mode_reason: str | None
-    """Why the environment was not shown in a namespace although that was preferred."""
+    """Why path mode was used although namespace mode was preferred."""
     init_ms: float | None
-    """Of the invocation that started the process; nothing for those after it."""
+    """Duration of the initialisation, if this invocation started the process; ``None`` for later invocations."""
     duration_ms: float
     billed_ms: int
     memory_bytes: int
-    """What the function may use."""
+    """The function's configured memory, in bytes."""
     max_memory_bytes: int
-    """The most it was seen to use since its start."""
+    """The highest memory, in bytes, that the function has used since its process started."""
     logs: str = ""
-    """What the function wrote, between the platform's own lines."""
+    """The function's output, with the START, END and REPORT lines that Lambda adds."""
 
 
 class ExecutionEnvironment:
     """
-    One execution environment: a process that handles event after event, started again when it has failed.
+    A function's process that handles one event after another and is restarted after it has failed.
 
-    A context manager: on exit nothing of it is left. Not to be shared between threads.
+    Use it as a context manager; the process is ended on exit. The methods are not thread-safe.
     """
 
     def __init__(
@@ -73,7 +73,11 @@ class ExecutionEnvironment:
         on_log: Callable[[str], None] | None = None,
         init_seconds: float | None = None,
     ) -> None:
-        """Serve *environment*. *on_log* gets the log as it is written; *init_seconds* replaces Lambda's limit on initialisation."""
+        """
+        Prepare to run the function of *environment*; the first invocation starts its process.
+
+        *on_log* receives the log while it is written. *init_seconds* replaces Lambda's limit on the duration of the initialisation.
+        """
         self.environment = environment
         self._on_log = on_log
         self._init_seconds = facts().limits.init_seconds if init_seconds is None else init_seconds
@@ -91,14 +95,14 @@ class ExecutionEnvironment:
 
     def invoke(self, payload: bytes, *, client_context: str | None = None) -> InvocationResult:
         """
-        Send the event *payload* and wait for what comes of it; the function's failure is a result, not an exception.
+        Send the event *payload* and return the result. An error of the function is part of the result and raises no exception.
 
-        Raises ConfigError if Lambda would not take the event, InvokeError if nothing can be started.
+        Raises `ConfigError` if the event exceeds Lambda's size limit, `InvokeError` if the process does not start.
         """
         limit = facts().limits.event_bytes
         if len(payload) > limit:
             raise ConfigError(
-                f"The event has {len(payload)} bytes, and Lambda takes {limit}",
+                f"the event has {len(payload):,} bytes, which exceeds Lambda's limit of {limit:,} bytes",
                 hint="pass a reference to the data, such as an S3 key, instead of the data",
             )
         self._log.clear()
@@ -111,7 +115,7 @@ class ExecutionEnvironment:
         self._say(f"START RequestId: {request_id} Version: {facts().version}\n")
         budget = float(self.environment.function.timeout_seconds)
         if outcome is None and runtime.api.ready_at is None:
-            # Initialisation was too slow; Lambda begins it anew, now as part of the invocation.
+            # Initialisation exceeded its limit. Lambda repeats it as part of the invocation, under the function's timeout.
             runtime.wait_ready(budget)
             outcome = runtime.api.init_failure or runtime.process.ended
         if outcome is None and runtime.api.ready_at is not None:
@@ -128,10 +132,14 @@ class ExecutionEnvironment:
         return self._conclude(runtime, request_id, outcome, init_ms=init_ms, duration_ms=duration_ms)
 
     def _cold_start(self) -> tuple[RuntimeProcess, float | None, Failure | Ended | None]:
-        """Start the process: how long that took, or what went wrong; neither if it has to be tried again within the invocation."""
+        """
+        Start the process, and return it with the milliseconds of its initialisation, or with the failure.
+
+        Both are ``None`` if initialisation exceeded its limit; the invocation then repeats it.
+        """
         runtime = self._start()
         init_ms = runtime.wait_ready(self._init_seconds)
-        # What was written while it started belongs before the platform's next line.
+        # Output of the initialisation must be logged before the platform's next line.
         runtime.process.catch_up()
         if init_ms is not None:
             return runtime, init_ms, None
@@ -160,10 +168,10 @@ class ExecutionEnvironment:
         init_ms: float | None,
         duration_ms: float,
     ) -> InvocationResult:
-        """Word the outcome, write the platform's last lines, and let go of a process that is of no more use."""
+        """Return the result of an invocation, write Lambda's last log lines, and discard a process that cannot handle more events."""
         memory = runtime.process.memory()
         self._hear(b"", final=True)
-        # It may have answered, and been caught by this last look at its memory.
+        # The memory limit may have been exceeded only now, after the function has responded.
         ended = runtime.process.wait(_EXIT_PATIENCE_SECONDS if memory > self._memory_bytes else 0)
         if ended is not None and ended.killed_for_memory:
             outcome, memory = ended, self._memory_bytes
@@ -191,7 +199,7 @@ class ExecutionEnvironment:
         return replace(result, logs="".join(self._log))
 
     def _say_end(self, result: InvocationResult, outcome: Response | Failure | Ended | None) -> None:
-        """Write why the function did not answer, that the invocation is over, and the platform's report about it."""
+        """Write the reason if the function did not respond, then the END and REPORT lines."""
         request_id, error, status = result.request_id, result.error, ""
         if isinstance(outcome, Ended) and error is not None:
             self._say(f"{error.message}\n{error.type}\n")
@@ -213,7 +221,7 @@ class ExecutionEnvironment:
         self._say("\t".join(parts) + status + "\n")
 
     def _describe(self, request_id: str, outcome: Failure | Ended | None) -> FunctionError:
-        """Word what went wrong: reported by the runtime, or found by looking at it."""
+        """Return the error for a failure that the runtime reported, for an ended process, or for a timeout (``None``)."""
         if isinstance(outcome, Failure):
             return outcome.error
         if isinstance(outcome, Ended):
@@ -224,7 +232,7 @@ class ExecutionEnvironment:
         return FunctionError(type=kind, message=f"RequestId: {request_id} Error: {words}")
 
     def _hint(self, error: FunctionError | None) -> str | None:
-        """Say what is known about a missing module."""
+        """Return advice if the error is about a missing module, else ``None``."""
         found = _NO_MODULE.search(error.message) if error is not None else None
         if found is None:
             return None
@@ -233,13 +241,16 @@ class ExecutionEnvironment:
         runtime = next(entry for entry in runtimes() if entry.name == target.runtime)
         if _MODULES.get(module, module) in {entry.name for entry in runtime.preinstalled}:
             return (
-                f"`{module}` is part of Lambda's own runtime, whose version changes without you; "
-                "it is not provided here: add it to your dependencies"
+                f"add `{module}` to your dependencies: lamina does not provide it locally, "
+                "and AWS can change the version in Lambda's runtime at any time"
             )
-        return f"neither the layers nor the package hold `{module}`: is its distribution locked, and not excluded?"
+        return (
+            f"check that the distribution of `{module}` is locked and not excluded: "
+            f"neither the layers nor the function package contain `{module}`"
+        )
 
     def _hear(self, data: bytes, *, final: bool = False) -> None:
-        # It comes in pieces that end anywhere, also within a character.
+        # A piece of output may end in the middle of a character.
         with self._decoding:
             text = self._decoder.decode(data, final)
         if text:
@@ -257,14 +268,18 @@ class ExecutionEnvironment:
 
 
 def _decoder() -> io.IncrementalNewlineDecoder:
-    """Return what makes text of a log. The client ends the lines of one record by a carriage return alone, as CloudWatch wants it."""
+    """
+    Return a decoder from UTF-8 bytes to text with normalised line ends.
+
+    The runtime client separates the lines of one log record by a carriage return alone, which CloudWatch requires.
+    """
     return io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
 
 
 def invoke(
     environment: FunctionEnvironment, payload: bytes, *, on_log: Callable[[str], None] | None = None
 ) -> InvocationResult:
-    """Send one event to a fresh process of *environment*; see `ExecutionEnvironment.invoke`."""
+    """Send one event to a new process of *environment*, and return the result as `ExecutionEnvironment.invoke` does."""
     with ExecutionEnvironment(environment, on_log=on_log) as session:
         return session.invoke(payload)
 

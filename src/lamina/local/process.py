@@ -1,7 +1,7 @@
 """
-Start a program in an environment through the supervisor, and follow it from here.
+Start a program through the supervisor process, read its output, and learn how it ended.
 
-A process that is not wanted any longer is ended by closing a socket, which is also what happens when lamina itself is killed.
+Closing the socket to the supervisor ends the program. The kernel closes that socket when lamina is killed, so no program is left running.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from lamina.local.guest.supervisor import main
 main()
 """
 _CHUNK = 1 << 16
-# More than a pipe holds: 64 KiB, or 1 MiB if its writer asks for that (pipe(7), read 2026-11-23).
+# The capacity of a pipe is 64 KiB, or at most 1 MiB if its writer raises it (pipe(7), read 2026-11-23).
 _MOST_POURED = 1 << 20
 _PATIENCE_SECONDS = 30
 
 
 class RefusedError(InvokeError):
-    """The kernel does not let this user have an environment in a namespace; nothing was started."""
+    """The kernel does not allow this user to create the namespaces of an environment. No program was started."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,17 +47,17 @@ class Ended:
     """How a program ended."""
 
     status: int
-    """As `os.waitstatus_to_exitcode` takes it."""
+    """The wait status, for `os.waitstatus_to_exitcode`."""
     memory_bytes: int
-    """The most that it and its descendants were seen to hold."""
+    """The highest measured memory of the program and its descendants."""
     killed_for_memory: bool
 
 
 class Process:
     """
-    One running program, and whatever it starts.
+    A running program and its descendants.
 
-    A context manager: on exit all of it is gone.
+    Use it as a context manager. On exit, the program and all its descendants are ended.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Process:
         report: bool = False,
     ) -> None:
         """
-        Start what *request* says. Both callbacks come from another thread.
+        Start the program that *request* describes. A separate thread calls *on_log* and *on_end*.
 
-        Its output goes to *on_log*, or to lamina's own standard streams. With *report*, the argument ``{report_fd}`` becomes the number
-        of a descriptor, and what the program writes there is collected.
+        *on_log* receives the program's output; without it, the output goes to lamina's own standard streams. With *report*, the argument
+        ``{report_fd}`` is replaced by the number of a file descriptor. Data that the program writes there is collected in ``reported``.
 
-        Raises RefusedError or InvokeError if it does not start.
+        Raises `RefusedError` if the kernel does not allow the namespaces, `InvokeError` if the program does not start.
         """
         self.ended: Ended | None = None
         self.reported = b""
@@ -120,27 +120,31 @@ class Process:
         self.stop()
 
     def stop(self) -> None:
-        """End the program and everything that it started; return when none of it is left."""
+        """End the program and its descendants, and wait until all of them have ended."""
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
         self._supervisor.wait()
         self._thread.join()
 
     def wait(self, timeout: float | None = None) -> Ended | None:
-        """Return how the program ended, or nothing if it still runs after *timeout* seconds."""
+        """Return how the program ended, or ``None`` if it is still running after *timeout* seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self.ended is not None, timeout)
             return self.ended
 
     def memory(self) -> int:
-        """Return the most bytes that it was seen to hold so far; all that it has written by now has been logged when this returns."""
+        """
+        Return the highest memory, in bytes, that the program and its descendants have used so far.
+
+        All output that the program has written by now is passed to ``on_log`` before this returns.
+        """
         with self._changed:
             self.catch_up()
             return self.ended.memory_bytes if self.ended is not None else max(0, self._memory)
 
     def catch_up(self) -> None:
-        """Return when all that it has written by now has been logged."""
-        # The supervisor's answer is read by the thread that reads the log, and after it.
+        """Wait until all output that the program has written by now is passed to ``on_log``."""
+        # The thread that reads the log also reads the supervisor's answer, and reads the log first.
         with self._changed:
             self._memory = -1
             with suppress(OSError):
@@ -148,7 +152,11 @@ class Process:
             self._changed.wait_for(lambda: self._memory >= 0 or self.ended is not None, _PATIENCE_SECONDS)
 
     def _pipe(self, take: Callable[[bytes], None], stack: ExitStack, failed: ExitStack) -> int:
-        """Return a descriptor to write to, of which *take* gets what is written; *stack* closes it, *failed* our own end."""
+        """
+        Create a pipe whose data is passed to *take*, and return the descriptor of its writing end.
+
+        *stack* closes the writing end, and *failed* the reading end.
+        """
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         stream = os.fdopen(reading, "rb", buffering=0)
@@ -162,16 +170,16 @@ class Process:
         while True:
             piece = self._channel.recv(_CHUNK)
             if not piece:
-                raise InvokeError("The local supervisor ended before it started anything")
+                raise InvokeError("the local supervisor exited before it started the program")
             messages = self._messages(piece)
             if not messages:
                 continue
-            # A program that ends at once may be over by the time its start is read.
+            # A short program may have ended already, so this read may also contain the message about its end.
             message, *self._early = messages
             if "refused" in message:
-                raise RefusedError(f"This system does not allow a mount namespace: {message['refused']}")
+                raise RefusedError(f"this system does not allow mount namespaces: {message['refused']}")
             if "failed" in message:
-                raise InvokeError(f"`{request['arguments'][0]}` cannot be started: {message['failed']}")
+                raise InvokeError(f"failed to start `{request['arguments'][0]}`: {message['failed']}")
             return message["started"], message["pid"]
 
     def _messages(self, piece: bytes) -> list[dict[str, Any]]:
@@ -179,11 +187,11 @@ class Process:
         return [json.loads(line) for line in complete]
 
     def _follow(self) -> None:
-        """Read everything that comes until the supervisor is gone."""
+        """Read messages and output until the supervisor ends."""
         try:
             self._listen()
         finally:
-            # Also if a callback fails: the closed socket then ends the program, and nobody waits for what will not come.
+            # This also runs if a callback raises: closing the socket ends the program, and all waiting threads are released.
             for stream in self._outputs:
                 stream.close()
             self._channel.close()
@@ -207,7 +215,7 @@ class Process:
         self._pour_all()
 
     def _hear(self) -> bool:
-        """Take what the supervisor says; return whether it may say more."""
+        """Read messages of the supervisor; return whether more may follow."""
         try:
             piece = self._channel.recv(_CHUNK)
         except OSError:
@@ -217,7 +225,7 @@ class Process:
         return bool(piece)
 
     def _understand(self, message: dict[str, Any]) -> None:
-        # Whoever learns of the message must find logged what came before it.
+        # Output that was written before the message must be logged before other threads see the message.
         self._pour_all()
         if "ended" in message:
             memory, killed = message["memory"], message["killed_for_memory"]
@@ -242,9 +250,10 @@ class Process:
             self._pour(stream)
 
     def _pour(self, stream: IO[bytes]) -> bool:
-        """Pass on what a stream holds by now; return whether more may come."""
+        """Pass the data that is available in *stream* to its callback; return whether more may follow."""
         poured = 0
-        # What is read beyond that was written since; whoever writes without end must not keep us from the supervisor.
+        # The limit keeps a program that writes endlessly from blocking messages of the supervisor. It covers a full pipe, so all data
+        # that was written before this call is read.
         while poured <= _MOST_POURED:
             try:
                 piece = os.read(stream.fileno(), _CHUNK)

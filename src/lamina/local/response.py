@@ -1,7 +1,7 @@
 """
-What a handler responds with, and how much of it Lambda takes: a larger response is an error of the function.
+Read a handler's response or error from the runtime, and apply Lambda's limit on its size. A larger response is a function error.
 
-A response that the runtime streams is taken too, and kept until it is complete: whoever calls here waits for the whole of it.
+Streamed responses are supported, but collected: the caller receives the complete response.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Response:
-    """What the function returned."""
+    """The response of a function that succeeded, as JSON bytes."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FunctionError:
-    """Why an invocation failed, in Lambda's words."""
+    """Why an invocation failed: error type and message as Lambda reports them."""
 
     type: str
     message: str
@@ -38,15 +38,15 @@ class FunctionError:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """What the runtime reported instead of a response."""
+    """An error that the runtime reported instead of a response."""
 
     payload: bytes
     error_type: str | None
-    """The type in the report's header; the payload usually says more."""
+    """The error type from the request's header; the payload usually contains a more specific one."""
 
     @property
     def error(self) -> FunctionError:
-        """What the runtime client says, as far as it can be read."""
+        """The error in the payload; fields that are missing or unreadable are replaced by defaults."""
         try:
             told: Any = json.loads(self.payload)
         except ValueError:
@@ -61,18 +61,22 @@ class Failure:
 
 
 def too_large(limit: int) -> Failure:
-    """Return what Lambda reports of a response of more than *limit* bytes."""
+    """Return the error that Lambda reports for a response of more than *limit* bytes."""
     message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
     return Failure(payload=error_document("Function.ResponseSizeTooLarge", message), error_type=None)
 
 
 def error_document(error_type: str, message: str) -> bytes:
-    """Return the JSON in which Lambda describes an error."""
+    """Return the JSON document that Lambda uses to describe an error."""
     return json.dumps({"errorMessage": message, "errorType": error_type}).encode()
 
 
 def read_body(headers: Message, stream: BufferedIOBase, limit: int) -> tuple[bytes | None, dict[str, str]]:
-    """Read a request's body, and the trailers after a chunked one; a body over *limit* bytes is read to its end and dropped."""
+    """
+    Return the body of an HTTP request, and the trailers if the body is chunked.
+
+    A body of more than *limit* bytes is read to its end and discarded; ``None`` is returned in its place.
+    """
     if headers.get("Transfer-Encoding", "").lower() != "chunked":
         return _read(stream, int(headers.get("Content-Length") or 0), limit), {}
     pieces: list[bytes] = []

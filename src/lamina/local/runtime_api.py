@@ -1,7 +1,7 @@
 """
-Serve the Lambda Runtime API to one runtime, on loopback.
+Serve the Lambda Runtime API to one runtime process, on loopback.
 
-Routes, headers and answers are those of version 2018-06-01.
+Routes, headers and responses follow version 2018-06-01 of the API.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and its OpenAPI description (2026-11-23).
 """
 
@@ -32,17 +32,17 @@ _ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
 
 
 def _unsampled() -> str:
-    """Return an X-Ray header that says nobody samples."""
+    """Return an X-Ray trace header for a request that is not sampled."""
     return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """One invocation, as the runtime receives it."""
+    """An invocation event, with the metadata that the runtime receives in headers."""
 
     payload: bytes
     deadline: float
-    """Seconds since the epoch."""
+    """When the invocation times out, in seconds since the epoch."""
     arn: str
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     trace_id: str = field(default_factory=_unsampled)
@@ -51,16 +51,16 @@ class Event:
 
 class RuntimeApi:
     """
-    A server for one runtime process: events go in, responses come out, one after the other.
+    An HTTP server for one runtime process, which handles one event at a time.
 
-    A context manager: the port is free again on exit. Methods may be called from any thread.
+    Use it as a context manager; the port is released on exit. All methods are thread-safe.
     """
 
     def __init__(self, *, response_bytes: int) -> None:
-        """Take responses of up to *response_bytes*."""
+        """Create a server that accepts responses of at most *response_bytes*."""
         self.response_bytes = response_bytes
         self.ready_at: int | None = None
-        """When the runtime first asked for an event: nanoseconds of the monotonic clock."""
+        """When the runtime first requested an event, in nanoseconds of the monotonic clock."""
         self.init_failure: Failure | None = None
         self._changed = threading.Condition()
         self._event: Event | None = None
@@ -72,7 +72,7 @@ class RuntimeApi:
 
     @property
     def address(self) -> str:
-        """Host and port, as ``AWS_LAMBDA_RUNTIME_API`` holds them."""
+        """The server's address in the form ``HOST:PORT``, for the variable ``AWS_LAMBDA_RUNTIME_API``."""
         host, port = self._server.socket.getsockname()[:2]
         return f"{host}:{port}"
 
@@ -87,18 +87,22 @@ class RuntimeApi:
         self._server.stop()
 
     def end(self, ended: Ended) -> None:
-        """Note that the runtime's process is gone, so that nobody waits for it any longer."""
+        """Record that the runtime's process has ended, and release all threads that wait for it."""
         with self._changed:
             self._ended = ended
             self._changed.notify_all()
 
     def wait_ready(self, timeout: float | None) -> bool:
-        """Wait until the runtime asks for its first event, gives up or ends; return whether any of it came in *timeout* seconds."""
+        """Wait until the runtime requests its first event or ends; return ``False`` if neither happens within *timeout* seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: self.ready_at is not None or self._ended is not None, timeout)
 
     def exchange(self, event: Event, timeout: float) -> Response | Failure | Ended | None:
-        """Give *event* to the runtime; return what came of it, or nothing if that took more than *timeout* seconds."""
+        """
+        Send *event* to the runtime, and return its response, its failure, or how its process ended.
+
+        Return ``None`` if none of these happens within *timeout* seconds.
+        """
         with self._changed:
             self._event, self._taken, self._outcome = event, False, None
             self._changed.notify_all()
@@ -110,7 +114,7 @@ class RuntimeApi:
         return self._outcome or self._ended
 
     def take(self) -> Event | None:
-        """Wait for the next event, as the runtime does; nothing once the server stops."""
+        """Wait for the next event on behalf of the runtime, and return it; return ``None`` if the server stops."""
         with self._changed:
             if self.ready_at is None:
                 self.ready_at = time.monotonic_ns()
@@ -122,7 +126,7 @@ class RuntimeApi:
             return self._event
 
     def expects(self, request_id: str) -> bool:
-        """Whether *request_id* is the event that the runtime is working on."""
+        """Return whether *request_id* identifies the event that the runtime is processing."""
         with self._changed:
             event = self._event if self._taken and self._outcome is None else None
             return event is not None and event.request_id == request_id
@@ -130,9 +134,10 @@ class RuntimeApi:
     @contextmanager
     def settling(self, outcome: Response | Failure) -> Iterator[None]:
         """
-        Note the *outcome* of the event that the runtime is working on, and say so after the block, in which the runtime is answered.
+        Record the *outcome* of the current event, and notify the thread that waits for it after the block has run.
 
-        Once it is said the runtime may be ended at any moment. If the runtime ends by itself within the block, the outcome stands.
+        The block answers the runtime's request. The waiting thread may end the runtime, so it is notified only afterwards.
+        If the runtime ends by itself during the block, the recorded outcome still counts.
         """
         with self._changed:
             self._outcome = outcome
@@ -143,7 +148,7 @@ class RuntimeApi:
                 self._changed.notify_all()
 
     def fail_init(self, failure: Failure) -> bool:
-        """Note that initialisation failed; return whether that was still to be said."""
+        """Record that initialisation failed; return ``False`` if the runtime has already reported success or failure."""
         with self._changed:
             if self.ready_at is not None or self.init_failure is not None:
                 return False
@@ -152,7 +157,7 @@ class RuntimeApi:
 
 
 class _Server(ThreadingMixIn, TCPServer):
-    """Accept on a free loopback port, one thread per connection."""
+    """An HTTP server on a free loopback port, with one thread for each connection."""
 
     daemon_threads = True
     block_on_close = False
@@ -168,7 +173,7 @@ class _Server(ThreadingMixIn, TCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop at once: a connection of our own wakes the thread that waits for one."""
+        """Stop immediately: a connection to the server itself wakes the accepting thread."""
         self._stopping = True
         with suppress(OSError), socket.create_connection(self.socket.getsockname()[:2], timeout=1):
             pass
@@ -187,18 +192,18 @@ class _Server(ThreadingMixIn, TCPServer):
             self.process_request(request, address)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Stay silent: a runtime that is killed breaks its connection, and how it ended is told elsewhere."""
+        """Suppress the traceback: a killed runtime breaks its connection, and `RuntimeApi.end` reports that it ended."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection of the runtime."""
+    """The handler of one connection from the runtime."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
 
     def do_GET(self) -> None:
-        """Answer ``next``."""
+        """Answer ``GET invocation/next`` as soon as there is an event."""
         if self.path != f"{_ROOT}invocation/next":
             self._refuse(404, "InvalidRoute", f"No such route: GET {self.path}")
             return
@@ -218,14 +223,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, event.payload, headers)
 
     def do_POST(self) -> None:
-        """Take a response or an error."""
+        """Receive a response, an error of the handler or an error of initialisation."""
         api = self.server.api
         body, trailers = read_body(self.headers, self.rfile, api.response_bytes)
         error_type = trailers.get(_ERROR_TYPE.lower()) or self.headers.get(_ERROR_TYPE)
         parts = self.path.removeprefix(_ROOT).split("/")
         if parts == ["init", "error"]:
             taken = api.fail_init(Failure(payload=_as_utf8(body or b""), error_type=error_type))
-            self._accepted() if taken else self._refuse(403, "InvalidStateTransition", "The runtime is past its start")
+            self._accepted() if taken else self._refuse(
+                403, "InvalidStateTransition", "Initialisation has already finished"
+            )
             return
         if len(parts) != 3 or parts[0] != "invocation" or parts[2] not in {"response", "error"}:
             self._refuse(404, "InvalidRoute", f"No such route: POST {self.path}")
@@ -265,11 +272,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
-        """Keep the server's own log off standard error, which shows the function's."""
+        """Discard the server's access log, because standard error shows the function's output."""
 
 
 def _as_utf8(body: bytes) -> bytes:
-    """Return *body* in UTF-8: the client reports its start through `http.client`, which writes Latin-1 (awslambdaric 4.2.2, read 2026-11-23)."""
+    """
+    Return *body* encoded in UTF-8; a body that is not valid UTF-8 is decoded as Latin-1.
+
+    The runtime client reports initialisation errors through `http.client`, which encodes text as Latin-1 (awslambdaric 4.2.2, read 2026-11-23).
+    """
     try:
         body.decode()
     except UnicodeDecodeError:

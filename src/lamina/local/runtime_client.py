@@ -1,8 +1,8 @@
 """
-Provide ``/var/runtime``: Lambda's own runtime client for Python, as it is installed beside lamina.
+Provide ``/var/runtime``: Lambda's runtime client for Python, copied from lamina's own Python environment.
 
-Only its Python is taken. Its compiled transport fits one interpreter, so `guest.runtime_client` stands in for it. The directory is
-read-only to the function, so its bytecode is made beforehand: Lambda's own runtime has its bytecode, too.
+Only the client's Python modules are copied. Its compiled transport fits a single interpreter version, so `guest.runtime_client` replaces
+it. Functions cannot write to the directory, so the modules are compiled in advance; Lambda's own runtime also includes bytecode.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lamina.local.unpack import making
 if TYPE_CHECKING:
     from lamina.bytecode.interpreter import Interpreter
 
-# The client and what it imports, by distribution name.
+# The client's distribution and those that it imports.
 _DISTRIBUTIONS = ("awslambdaric", "simplejson", "snapshot-restore-py")
 _COMPILE_SECONDS = 60
 _GUESTS = ("bootstrap.py", "runtime_client.py")
@@ -31,9 +31,9 @@ _GUESTS = ("bootstrap.py", "runtime_client.py")
 
 def provide(cache: Path, interpreter: Interpreter) -> Path:
     """
-    Return a directory inside *cache* that holds the runtime client and its bytecode for *interpreter*, made if it is not there.
+    Return a directory inside *cache* with the runtime client and its bytecode for *interpreter*, creating it if it does not exist.
 
-    Raises MissingExtraError if the client is not installed beside lamina, InvokeError if *interpreter* cannot compile it.
+    Raises `MissingExtraError` if lamina's environment does not contain the client, `InvokeError` if *interpreter* fails to compile it.
     """
     files = _files()
     key = hashlib.sha256(interpreter.magic.encode())
@@ -52,10 +52,10 @@ def provide(cache: Path, interpreter: Interpreter) -> Path:
 
 
 def _compile(directory: Path, interpreter: Interpreter) -> None:
-    """Write bytecode that is never compared with its source, whose time means nothing here."""
+    """Compile the modules to bytecode that Python never compares with the source, so that modification times do not matter."""
     command = [str(interpreter.path), "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     try:
-        # Tracebacks name the files where the function sees them.
+        # `-s` and `-p` replace the path in the bytecode, so that tracebacks show the path inside the function's environment.
         subprocess.run(
             [*command, "-s", str(directory), "-p", facts().directories.runtime, str(directory)],
             capture_output=True,
@@ -65,19 +65,19 @@ def _compile(directory: Path, interpreter: Interpreter) -> None:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise InvokeError(
-            f"The runtime client cannot be compiled by `{interpreter.path}`",
-            hint=f"name another interpreter in `{environment_variable(interpreter.version[:2])}`",
+            f"`{interpreter.path}` failed to compile the runtime client",
+            hint=f"set `{environment_variable(interpreter.version[:2])}` to the path of another interpreter",
         ) from error
 
 
 def _files() -> list[tuple[str, Path]]:
-    """List the client's modules as relative path and file, sorted; tests and compiled modules stay behind."""
+    """Return the relative path and the file of each of the client's modules, sorted, without tests and extension modules."""
     found = [(name, Path(__file__).parent / "guest" / name) for name in _GUESTS]
     for name in _DISTRIBUTIONS:
         try:
             installed = distribution(name)
         except PackageNotFoundError as error:
-            raise MissingExtraError(extra="local", purpose="Running a handler locally") from error
+            raise MissingExtraError(extra="local", purpose="running a handler locally") from error
         found += [
             (entry.as_posix(), Path(str(installed.locate_file(entry))))
             for entry in installed.files or ()

@@ -1,7 +1,7 @@
 """
-Start a function's process up to its first request for an event: initialisation, which is what cold starts are made of.
+Start a function's process and wait until it requests its first event. This initialisation is the main part of a cold start.
 
-The environment is unpacked once; a start costs a supervisor and an interpreter.
+The function's environment is unpacked only once. Each start needs a supervisor process and an interpreter process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class RuntimeProcess:
-    """A function's process and the Runtime API it talks to. A context manager: on exit both are gone."""
+    """A function's process and the Runtime API that serves it. Use it as a context manager: on exit both are stopped."""
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class RuntimeProcess:
         memory_bytes: int | None = None,
     ) -> None:
         """
-        Start the process of *environment*, killed when it holds more than *memory_bytes*.
+        Start the process of *environment*, which is killed if it uses more than *memory_bytes*.
 
-        *prelude* is Python source that runs before the client, with ``report_fd``, a descriptor whose data is collected.
-        Raises InvokeError if it cannot be started, RefusedError if only a namespace would do and there is none.
+        *prelude* is Python source that runs before the runtime client. Its variable ``report_fd`` is a file descriptor; data written there
+        is collected. Raises `InvokeError` if the process does not start, `RefusedError` if namespace mode is required but not available.
         """
         with ExitStack() as stack:
             self.api = stack.enter_context(RuntimeApi(response_bytes=facts().limits.response_bytes))
@@ -59,9 +59,9 @@ class RuntimeProcess:
 
     def wait_ready(self, timeout: float) -> float | None:
         """
-        Wait up to *timeout* seconds for the first request for an event; return the milliseconds it took since the start, or nothing.
+        Wait up to *timeout* seconds until the process requests its first event. Return the milliseconds since its start, or ``None``.
 
-        After nothing, the process may have ended, have failed to load the handler, or still be at it.
+        ``None`` means that the process has ended, has failed to load the handler, or is still initialising.
         """
         self.api.wait_ready(timeout)
         if self.api.ready_at is None:
@@ -73,7 +73,7 @@ def _request(
     environment: FunctionEnvironment, mode: Mode, prelude: str | None, address: str, memory_bytes: int | None
 ) -> StartRequest:
     directories = environment.directories(mode)
-    # What is installed for the interpreter is hidden in a namespace, and can only be left out elsewhere.
+    # A namespace hides the interpreter's installed packages. In path mode, `-S` keeps them off the search path.
     isolation = ["-s"] if mode is Mode.NAMESPACE else ["-s", "-S"]
     arguments = [
         environment.python(mode),
@@ -86,7 +86,7 @@ def _request(
         arguments += [prelude, "{report_fd}"]
     variables = environment.variables(mode) | {"AWS_LAMBDA_RUNTIME_API": address}
     if mode is Mode.PATH:
-        # A home of nobody's, so that what a library looks up there is not the user's.
+        # An empty home directory, so that libraries do not read the user's configuration.
         variables.setdefault("HOME", str(environment.scratch))
     return {
         "arguments": arguments,
@@ -100,7 +100,7 @@ def _request(
 
 
 def exit_words(ended: Ended) -> str:
-    """Return how Lambda words the end of a runtime that nobody asked to end."""
+    """Return the message with which Lambda reports that a runtime exited during initialisation or an invocation."""
     code = os.waitstatus_to_exitcode(ended.status)
     if code == 0:
         return "Runtime exited without providing a reason"

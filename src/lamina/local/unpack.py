@@ -1,8 +1,8 @@
 """
-Unpack layers and function packages into directories that are made once per content and then only read.
+Unpack layers and function packages into read-only directories, one for each combination of contents.
 
-Archives are hostile here too, whoever checked them before: nothing is written outside the new directory, no link is made, and no more
-is inflated than Lambda takes.
+Archives are treated as untrusted, although earlier steps have checked them. Nothing is written outside the new directory, no links are
+created, and an archive that unpacks to more than Lambda's size limit is rejected.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     from lamina.core.values import Layer, Package
 
 _CHUNK = 1 << 20
-# A tree that nobody has used for so long is removed when another is made.
+# A directory that has not been used for this long is deleted when another one is created.
 _UNUSED_SECONDS = 14 * 86_400
 
 
 def unpack(archives: Sequence[Layer | Package], cache: Path) -> Path:
     """
-    Return a directory inside *cache* that holds *archives*, later ones over earlier ones as Lambda lays layers onto ``/opt``.
+    Unpack *archives* in order into one directory inside *cache*, and return the directory.
 
-    The directory is named by the archives' hashes, and made only if it is not there. Files are read-only and carry the
-    time that the archive gives them, read as UTC.
+    Files of later archives replace those of earlier ones, as Lambda merges layers into ``/opt``. The directory's name is derived from
+    the archives' hashes; an existing directory is reused. Files are read-only and have the archive's modification time, read as UTC.
 
-    Raises HashMismatchError if an archive is not what the build recorded, ArchiveError if it is unsafe or broken.
+    Raises `HashMismatchError` if an archive differs from the one that the build recorded, `ArchiveError` if it is unsafe or corrupt.
     """
     key = hashlib.sha256("\n".join(str(archive.sha256) for archive in archives).encode()).hexdigest()
     tree = cache / key
@@ -62,7 +62,11 @@ def unpack(archives: Sequence[Layer | Package], cache: Path) -> Path:
 
 @contextmanager
 def making(directory: Path) -> Iterator[Path]:
-    """Give an empty directory that becomes *directory* on normal exit, unless another process has made the same meanwhile."""
+    """
+    Provide an empty directory and rename it to *directory* on normal exit.
+
+    If another process has created *directory* in the meantime, that one is kept. On an exception the new directory is deleted.
+    """
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=".making-"))
     try:
@@ -78,7 +82,7 @@ def making(directory: Path) -> Iterator[Path]:
 
 
 def remove_unused(cache: Path) -> None:
-    """Remove the directories in *cache*, finished or not, that were not used for two weeks."""
+    """Delete the directories in *cache* that have not been used for two weeks, incomplete ones included."""
     oldest = time.time() - _UNUSED_SECONDS
     for entry in cache.iterdir():
         mark = cache / f"{entry.name}.used"
@@ -98,15 +102,19 @@ def _extract(archive: Layer | Package, directory: Path) -> None:
                 for member, parts in _members(opened, archive.path.name):
                     _write(opened, member, directory.joinpath(*parts), archive.path.name)
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-            raise CorruptArchiveError(f"`{archive.path.name}` cannot be unpacked: {error}") from error
+            raise CorruptArchiveError(f"failed to unpack `{archive.path.name}`: {error}") from error
 
 
 def _members(opened: zipfile.ZipFile, name: str) -> Iterator[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
-    """List the files of an archive with the parts of their paths; refuses what leads outside, or is no file."""
+    """
+    Yield the regular files of an archive with the components of their paths.
+
+    Raises `ArchiveError` for paths that lead outside the archive, links, devices, duplicate paths and archives over Lambda's size limit.
+    """
     limit = quotas().unzipped_bytes
     rows = opened.infolist()
     if sum(member.file_size for member in rows) > limit:
-        raise SuspiciousSizeError(f"`{name}` unpacks to more than the {limit} bytes that Lambda takes")
+        raise SuspiciousSizeError(f"`{name}` unpacks to more than Lambda's limit of {limit:,} bytes")
     seen: set[tuple[str, ...]] = set()
     for member in rows:
         path = PurePosixPath(member.filename)
@@ -119,29 +127,37 @@ def _members(opened: zipfile.ZipFile, name: str) -> Iterator[tuple[zipfile.ZipIn
             or kind not in {0, stat.S_IFREG, stat.S_IFDIR}
         )
         if unsafe:
-            raise UnsafeMemberError(f"`{name}` holds `{member.orig_filename}`, which is no file inside the archive")
+            raise UnsafeMemberError(f"`{name}` contains the unsafe entry `{member.orig_filename}`")
         if member.is_dir():
             continue
         if path.parts in seen:
-            raise DuplicateMemberError(f"`{name}` holds `{member.filename}` twice")
+            raise DuplicateMemberError(f"`{name}` contains `{member.filename}` twice")
         seen.add(path.parts)
         yield member, path.parts
 
 
 def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, destination: Path, name: str) -> None:
-    """Write one member, over that of an earlier archive; `destination` has only real directories above it, all made here."""
+    """
+    Write one entry, replacing a file of an earlier archive.
+
+    The parents of *destination* are real directories that this module created, never links.
+    """
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         destination.unlink(missing_ok=True)
         descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise CorruptArchiveError(f"`{name}` has `{member.filename}` where a directory and a file meet") from error
+        raise CorruptArchiveError(
+            f"`{member.filename}` in `{name}` conflicts with another entry: one is a file, the other a directory"
+        ) from error
     with os.fdopen(descriptor, "wb") as target, opened.open(member) as source:
         remaining = member.file_size
         while piece := source.read(_CHUNK):
             remaining -= len(piece)
             if remaining < 0:
-                raise SuspiciousSizeError(f"`{name}` holds `{member.filename}`, which is larger than it says")
+                raise SuspiciousSizeError(
+                    f"`{member.filename}` in `{name}` is larger than its declared {member.file_size:,} bytes"
+                )
             target.write(piece)
     executable = member.external_attr >> 16 & 0o111
     destination.chmod(0o555 if executable else 0o444)

@@ -1,6 +1,6 @@
 """
-What runs outside lamina's own process; and nothing here imports the rest of lamina.
+Modules that run outside lamina's own process. They import nothing from the other packages of lamina.
 
-``supervisor`` runs under lamina's interpreter and builds the environment.
-``bootstrap`` and ``runtime_client`` run under the function's, which may be any Python from 3.9 on, and are copied into its ``/var/runtime``.
+``supervisor`` runs under lamina's interpreter and creates the function's environment.
+``bootstrap`` and ``runtime_client`` are copied into the function's ``/var/runtime``. They run under its interpreter, on Python 3.9 or later.
 """

@@ -1,8 +1,8 @@
 """
-Start the runtime client with the search path that Lambda gives it. Runs inside the environment, on Python 3.9 or later.
+Set the search path as Lambda does, and start the runtime client. Runs in the function's environment, on Python 3.9 or later.
 
-Arguments: the handler, the directory that stands for ``/opt``, and optionally source code to run first together with the
-descriptor that this code may report to.
+Arguments: the handler and the directory of the layers. Two more are optional: source code to run first, and the number of the file
+descriptor to which this code writes its report.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import sys
 
 def search_path(opt: str, path: list[str]) -> list[str]:
     """
-    Return *path*, the interpreter's own, with Lambda's directories before it; the script's directory is the runtime's.
+    Return Lambda's search path: the function's directories, then the entries of *path*, the interpreter's own search path.
 
+    The first entry of *path* is this script's directory, which is Lambda's runtime directory; it is not repeated.
     Source: https://docs.aws.amazon.com/lambda/latest/dg/python-package.html, and ``sys.path`` as functions on python3.13
     print it (2026-11-23): function, layer, runtime, standard library.
     """
@@ -29,14 +30,15 @@ def search_path(opt: str, path: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Hand over to the runtime client, which returns only with the process."""
+    """Run the runtime client, which handles events until the process ends."""
     handler, opt, *prelude = sys.argv[1:]
     sys.path[:] = search_path(opt, sys.path)
     sys.argv[1:] = [handler]
     if sys.flags.no_site:
         import site
 
-        # Without `site` run, a handler would miss `exit` and `quit`; its directories are what had to stay away.
+        # `-S` keeps the interpreter's installed packages off the search path. It also skips the setup of `exit` and `quit`,
+        # which handlers can use on Lambda.
         site.setquit()
         site.setcopyright()
         site.sethelper()

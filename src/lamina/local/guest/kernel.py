@@ -1,11 +1,11 @@
 """
-Ask the Linux kernel for an environment of one's own, by the calls that Python has no function for, and build the root directory in it.
+Create Linux namespaces and a function's root directory, with system calls for which Python has no functions.
 
-The new root is an empty tmpfs in a mount namespace. Everything else is bound into it, so mount points that the host lacks, such as
-``/var/task``, come to be without touching the host's own directories.
+The new root is an empty tmpfs in a mount namespace. All directories are bind-mounted into it. Mount points that the host lacks, such as
+``/var/task``, are therefore created without changes to the host's own directories.
 
-Runs in the supervisor only, a process with one thread. Every failure is an OSError that says what was being done.
-Numbers are those of ``linux/mount.h``, ``linux/sched.h``, ``linux/prctl.h`` (6.1, read 2026-11-23); they are the same on x86_64 and aarch64.
+Runs only in the supervisor, a process with one thread. Each failure raises `OSError` with the name of the system call.
+The constants are from ``linux/mount.h``, ``linux/sched.h``, ``linux/prctl.h`` (6.1, read 2026-11-23), identical on x86_64 and aarch64.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _MOUNT_ATTR_RDONLY = 1
 _SYS_MOUNT_SETATTR = 442
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 36, 24, 38
 
-# What a program needs from the host to run at all. Home directories are not among it, nor is the project.
+# The host's directories that programs require to run. Home directories and the project stay hidden.
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "dev", "sys", "nix", "gnu")
-# Where /etc/resolv.conf often points.
+# Common targets of the symbolic link /etc/resolv.conf.
 _RESOLVERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
 # Lambda's only writable directory.
 _EPHEMERAL = "/tmp"  # noqa: S108
@@ -48,34 +48,35 @@ def _prctl(option: int, argument: int) -> int:
 
 
 def die_with_parent(signal: int) -> None:
-    """Let the kernel send *signal* to this process when the one that started it is gone."""
+    """Make the kernel send *signal* to this process when its parent process ends."""
     _checked(_prctl(_PR_SET_PDEATHSIG, signal), "prctl")
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends."""
+    """Make this process the parent of each descendant whose own parent has ended."""
     _checked(_prctl(_PR_SET_CHILD_SUBREAPER, 1), "prctl")
 
 
 def drop_privileges() -> None:
-    """Give up all capabilities with the next program, root's included, for good."""
+    """Permanently give up all capabilities, including root's, from the next executed program on."""
     _checked(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl")
     capability = 0
-    # The first number that the kernel does not know ends the list; one that may not be dropped is not held either.
+    # The loop ends at the first number that the kernel does not define. It also ends if the process may not drop capabilities;
+    # such a process has none.
     while _prctl(_PR_CAPBSET_DROP, capability) == 0:
         capability += 1
 
 
 def unshare(flags: int) -> None:
-    """Leave the parent's namespaces that *flags* name."""
+    """Create new namespaces of the kinds in *flags*, and move this process into them."""
     _checked(_libc.unshare(flags), "unshare")
 
 
 def own_user_namespace(flags: int) -> None:
-    """Leave the parent's namespaces as an ordinary user, who stays the same user inside."""
+    """Create new namespaces of the kinds in *flags* without root privileges; user and group ids stay the same inside."""
     user, group = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER | flags)
-    # Kernels from 3.19 on refuse a group map before this (user_namespaces(7), read 2026-11-23).
+    # Since Linux 3.19, `gid_map` is writable only after this (user_namespaces(7), read 2026-11-23).
     with suppress(FileNotFoundError):
         _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{user} {user} 1")
@@ -91,14 +92,14 @@ def _write(path: str, text: str) -> None:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    """Attach a file system; the arguments are those of the system call."""
+    """Mount *source* at *target*. The arguments are those of the system call ``mount``. Raises `OSError` if the call fails."""
     arguments = [text.encode() if text is not None else None for text in (source, target, kind, options)]
     result = _libc.mount(arguments[0], arguments[1], arguments[2], ctypes.c_ulong(flags), arguments[3])
     _checked(result, f"mount {target}")
 
 
 def make_readonly(target: str) -> None:
-    """Make *target* and every mount below it read-only; needs Linux 5.12."""
+    """Make *target* and all mounts below it read-only. Requires Linux 5.12."""
     attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY, 0, 0, 0)
     result = _libc.syscall(
         ctypes.c_long(_SYS_MOUNT_SETATTR),
@@ -112,16 +113,16 @@ def make_readonly(target: str) -> None:
 
 
 def change_root(root: str) -> None:
-    """Make *root* this namespace's root, and let go of the old one."""
+    """Make *root* the root directory of this mount namespace, and unmount the old root."""
     os.chdir(root)
-    # Both arguments may be the same directory; then the old root is stacked on the new one (pivot_root(2), read 2026-11-23).
+    # With the same directory for both arguments, the old root is mounted on top of the new one (pivot_root(2), read 2026-11-23).
     _checked(_libc.pivot_root(b".", b"."), "pivot_root")
     _checked(_libc.umount2(b".", _MNT_DETACH), "umount")
     os.chdir("/")
 
 
 def build_root(plan: RootPlan) -> None:
-    """Build the root and enter it; raises OSError where the kernel refuses."""
+    """Build the root directory that *plan* describes, and change into it. Raises `OSError` if the kernel refuses a step."""
     root = plan["root"]
     unshare(CLONE_NEWNS)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
@@ -153,7 +154,11 @@ def build_root(plan: RootPlan) -> None:
 
 
 def _reflect(path: str, root: str, targets: list[str]) -> None:
-    """Show the host's *path* in the new root; a directory on the way to one of *targets* is made anew, entry by entry."""
+    """
+    Make the host's *path* visible in the new root.
+
+    A parent directory of one of *targets* is created as a new directory, and its entries are added one by one.
+    """
     if path in targets or not os.path.lexists(path):
         return
     if os.path.islink(path):
@@ -177,7 +182,7 @@ def _bind(source: str, target: str) -> None:
 
 
 def _mount_proc(root: str) -> None:
-    """Mount the process list of the new namespace, or the host's where the kernel keeps that from us (some containers do)."""
+    """Mount ``/proc`` of the new namespace, or bind the host's if the kernel refuses, as in some containers."""
     target = f"{root}/proc"
     os.makedirs(target, exist_ok=True)
     try:

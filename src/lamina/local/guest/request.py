@@ -1,4 +1,4 @@
-"""What lamina asks of the supervisor: the two sides' common types, which cost nothing where they are not imported."""
+"""Types of the request that lamina sends to the supervisor. The supervisor imports them only for type checking, to start faster."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from typing import NotRequired, TypedDict
 
 
 class RootPlan(TypedDict):
-    """What the new root holds."""
+    """The content of the root directory of a function's environment."""
 
     root: str
-    """An empty directory to mount it on."""
+    """An empty host directory, the mount point of the new root."""
     binds: list[tuple[str, str]]
-    """Host directory and the place where the function sees it; read-only."""
+    """Pairs of a host directory and its path in the new root, mounted read-only."""
     empty: list[str]
-    """Directories that the function must find empty."""
+    """Paths in the new root that an empty directory hides."""
     host: bool
-    """Whether the rest of the host is there too, and writable."""
+    """Whether all other directories of the host are included, writable."""
     ephemeral_bytes: int
-    """Size of ``/tmp``, unless it is the host's."""
+    """Size of ``/tmp`` in bytes; unused if *host* is set, because ``/tmp`` is then the host's."""
 
 
 class StartRequest(TypedDict):
-    """What lamina asks for."""
+    """The program to start, and the limits and environment to start it with."""
 
     arguments: list[str]
     environment: dict[str, str]
     directory: str
     plan: NotRequired[RootPlan | None]
-    """The root to run in; without one the program runs in the host's."""
+    """The root directory to build for the program; without it, the program runs in the host's."""
     detached: bool
-    """Whether the program is kept from the terminal, its signals, and the user's privileges."""
+    """Whether the program runs without the terminal, the terminal's signals and the user's privileges."""
     memory_bytes: NotRequired[int | None]
-    """Where the program is killed, as the sum over its processes."""
+    """The program is killed if its processes together use more memory than this."""
     file_descriptors: NotRequired[int]

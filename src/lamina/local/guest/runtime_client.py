@@ -1,9 +1,9 @@
 """
-Speak HTTP to the Runtime API in place of the runtime client's compiled module of the same name.
+Replace the runtime client's compiled module ``runtime_client`` with Python code that sends HTTP requests to the Runtime API.
 
-``awslambdaric`` is Python but for its transport, a C++ extension that exists per interpreter minor and platform. This is that
-module's interface in Python, so one installed client serves every target.
-It uses sockets directly, because a function's initialisation is measured and must not pay for modules that Lambda would not load.
+``awslambdaric`` consists of Python modules and this one C++ extension, which is built for one Python version and platform. With a
+replacement in Python, one installed client works for all targets.
+This module uses sockets directly. lamina measures the initialisation, so modules that Lambda would not load must not be imported.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ _connection: _socket.socket | None = None
 
 
 def initialize_client(user_agent: str) -> None:
-    """Remember how the client calls itself."""
+    """Set the value of the ``User-Agent`` header."""
     global _agent  # noqa: PLW0603  # the interface is a module
     _agent = user_agent
 
 
 def next() -> tuple[bytes, dict[str, str | int | None]]:  # noqa: A001  # the interface's own name
-    """Wait for an event and return it with the headers that the client looks at; raises RuntimeError if there is none."""
+    """
+    Wait for an event, and return its payload and the headers that the client reads.
+
+    Raises `RuntimeError` if the Runtime API answers with a status other than 200.
+    """
     status, headers, body = _exchange("GET", f"{_TOKEN}/invocation/next")
     if status != 200:
         raise RuntimeError("Failed to get next")
@@ -49,7 +53,7 @@ def next() -> tuple[bytes, dict[str, str | int | None]]:  # noqa: A001  # the in
 def post_invocation_result(
     invoke_id: str, result_data: bytes, content_type: str, _invocation_id: str | None = None
 ) -> None:
-    """Answer the event *invoke_id*; raises RuntimeError if the answer is not taken."""
+    """Send the response to the event *invoke_id*. Raises `RuntimeError` if the Runtime API rejects it."""
     status, _, _ = _exchange(
         "POST", f"{_TOKEN}/invocation/{invoke_id}/response", result_data, {"Content-Type": content_type}
     )
@@ -58,7 +62,7 @@ def post_invocation_result(
 
 
 def post_error(invoke_id: str, error: str, _xray: str, _invocation_id: str | None = None) -> None:
-    """Report that the event *invoke_id* failed; raises RuntimeError if the report is not taken."""
+    """Report that the event *invoke_id* failed. Raises `RuntimeError` if the Runtime API rejects the report."""
     headers = {"Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": "Unhandled"}
     status, _, _ = _exchange("POST", f"{_TOKEN}/invocation/{invoke_id}/error", error.encode(), headers)
     if status != 202:
@@ -68,7 +72,7 @@ def post_error(invoke_id: str, error: str, _xray: str, _invocation_id: str | Non
 def _exchange(
     method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send one request over the kept connection, which is opened again once if it went away while idle."""
+    """Send one request over the persistent connection, and return the response; reconnect once if the connection has been closed."""
     global _connection  # noqa: PLW0603  # one connection for the process's life, as libcurl keeps it
     lines = [f"{method} {path} HTTP/1.1", f"Host: {os.environ['AWS_LAMBDA_RUNTIME_API']}", f"User-Agent: {_agent}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -89,7 +93,7 @@ def _exchange(
 
 
 def _receive(connection: _socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """Read one response, whose length its header states."""
+    """Read one response with a ``Content-Length`` header, and return its status, headers and body."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.recv(_CHUNK)

@@ -1,16 +1,17 @@
 """
-Start one program in its environment, watch its memory, and leave nothing of it behind.
+Start one program in a function's environment, watch its memory, and end all its processes.
 
-Runs as a process of its own between lamina and the program, so that namespaces, limits and the death of either side are
-handled where there is one thread. The two talk over one socket, in lines of JSON:
+The supervisor is a separate process between lamina and the program. It has one thread, which namespaces and ``fork`` require, and it
+cleans up if lamina or the program ends. lamina and the supervisor exchange lines of JSON over one socket:
 
-- lamina first sends the `StartRequest`, and later an empty object to ask for the memory. Its closing the socket, or dying, ends everything.
-- the supervisor sends ``refused`` (no such environment for this user) or ``failed`` (the program cannot be started), and nothing more;
-  or ``started`` (nanoseconds of the monotonic clock) with the ``pid``, then ``memory`` (bytes) whenever asked,
-  and at last ``ended`` (the wait status) with ``memory`` and ``killed_for_memory``.
+- lamina first sends the `StartRequest`, and later an empty object to query the memory. If lamina closes the socket or ends, the supervisor
+  ends all processes.
+- The supervisor sends ``refused`` (the kernel does not allow the environment) or ``failed`` (the program did not start), and then exits.
+  Otherwise it sends ``started`` (nanoseconds of the monotonic clock) with the ``pid``, then ``memory`` (bytes) for each query,
+  and finally ``ended`` (the wait status) with ``memory`` and ``killed_for_memory``.
 
-Lambda limits what a function's processes hold in memory, not their address space, so resident sizes are what counts. They come from
-``/proc``. Where there is none, everything is zero and nothing has children.
+Lambda limits the memory that a function's processes use, not their address space. The supervisor therefore measures resident sizes, from
+``/proc``. Without ``/proc``, all sizes are zero and processes have no known children.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import time
 if sys.platform == "linux":
     from lamina.local.guest import kernel
 
-# The module `typing` costs a third of this process's start, and nothing here needs it at run time.
+# Importing `typing` needs a third of this process's start time, and nothing here requires it at run time.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -40,29 +41,29 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Refused(Exception):  # noqa: N818  # an answer rather than an error
-    """The kernel does not let this user build the environment."""
+    """The kernel does not allow this user to create the environment."""
 
 
 class Failed(Exception):  # noqa: N818
-    """The program could not be started."""
+    """The program did not start, for example because its file does not exist."""
 
 
 class Channel:
-    """The socket to lamina."""
+    """The socket to lamina, which carries one JSON object in each line."""
 
     def __init__(self, descriptor: int) -> None:
-        """Take over *descriptor*; the program must not inherit it."""
+        """Use the socket *descriptor*, and make sure that the program does not inherit it."""
         os.set_inheritable(descriptor, False)
         self.descriptor = descriptor
         self._data = b""
 
     def tell(self, **message: float | str | bool | None) -> None:
-        """Send one line; lamina may be gone already."""
+        """Send *message* as one line of JSON. Errors are ignored, because lamina may have ended."""
         with contextlib.suppress(OSError):
             os.write(self.descriptor, json.dumps(message).encode() + b"\n")
 
     def lines(self) -> list[bytes] | None:
-        """Return the lines that have arrived, waiting for some bytes; ``None`` once lamina has closed the socket."""
+        """Wait for data, and return the complete lines received; return ``None`` if lamina has closed the socket."""
         try:
             piece = os.read(self.descriptor, _CHUNK)
         except OSError:
@@ -74,7 +75,7 @@ class Channel:
 
 
 def main() -> None:
-    """Carry out the one request that comes over the descriptor in the first argument."""
+    """Handle the one request from the socket whose file descriptor is the first argument."""
     channel = Channel(int(sys.argv[1]))
     received: list[bytes] | None = []
     while not received:
@@ -85,7 +86,7 @@ def main() -> None:
     if request["detached"]:
         os.setsid()
     else:
-        # The terminal's interrupt goes to the program, and how that ends decides.
+        # Ctrl-C also reaches the program, which decides whether to end; the supervisor ignores it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     contained = request.get("plan") is not None
@@ -107,10 +108,10 @@ def main() -> None:
 
 
 class Watch:
-    """One running program: how much memory it uses, whether it has ended, whether lamina still wants it."""
+    """Watches one running program: measures its memory, and kills it if it exceeds its limit or lamina closes the socket."""
 
     def __init__(self, channel: Channel, child: int, *, contained: bool, limit: int | None) -> None:
-        """Watch *child*, which is the program itself, or if *contained* the first process of its namespace."""
+        """Watch *child*: the first process of the namespace if *contained*, otherwise the program itself."""
         self.channel = channel
         self.child = child
         self.limit = limit
@@ -119,7 +120,7 @@ class Watch:
         self.program = _program_of(child) if contained else child
 
     def measure(self) -> None:
-        """Raise the peak to what is used now, and kill the program when that is more than it may use."""
+        """Update the peak with the memory used now, and kill the program if it exceeds the limit."""
         if self.program is None:
             return
         self.peak = max(self.peak, _used(self.program))
@@ -128,11 +129,11 @@ class Watch:
             _kill(self.program)
 
     def until_end(self) -> int:
-        """Return the child's wait status; lamina's going away kills it first."""
+        """Wait until the child ends, and return its wait status. Kill the child if lamina closes the socket."""
         poll = select.poll()
         poll.register(self.channel.descriptor, select.POLLIN)
         if sys.platform == "linux":
-            # Only to wake up at once; kernels before 5.3 cannot, and are asked every tick like every other system.
+            # A pidfd wakes the loop as soon as the child ends. Without it (Linux before 5.3, other systems) the loop polls every tick.
             with contextlib.suppress(OSError):
                 poll.register(os.pidfd_open(self.child), select.POLLIN)
         while True:
@@ -146,7 +147,7 @@ class Watch:
             self.measure()
 
     def _answer(self) -> bool:
-        """Answer what lamina asked, unless it is gone."""
+        """Answer lamina's query for the memory; return ``False`` if lamina has closed the socket."""
         received = self.channel.lines()
         if received:
             self.measure()
@@ -156,9 +157,10 @@ class Watch:
 
 def _start(request: StartRequest) -> tuple[int, int, int]:
     """
-    Start the program: the process to wait for, the time it began, and a pipe on which a wait status may come.
+    Start the program that *request* describes.
 
-    Raises Refused or Failed.
+    Return the process to wait for, the program's start time in nanoseconds, and the reading end of a pipe. In a namespace, its first
+    process writes the program's wait status to that pipe. Raises `Refused` or `Failed`.
     """
     if sys.platform == "linux":
         kernel.adopt_orphans()
@@ -176,7 +178,7 @@ def _start(request: StartRequest) -> tuple[int, int, int]:
         _contain(request, plan, telling, telling_status)
     os.close(telling)
     os.close(telling_status)
-    # "T" and the time, then nothing: the descriptor closed itself when the program began. "F" or "R" and a reason otherwise.
+    # "T" and the time on success; executing the program closes the pipe. "F" or "R" and a reason on failure.
     began, _, failed = _drain(news).decode(errors="replace").partition("F")
     if began.startswith("T") and not failed:
         return child, int(began[1:]), statuses
@@ -188,14 +190,14 @@ def _start(request: StartRequest) -> tuple[int, int, int]:
 
 
 def _separate() -> None:
-    """Put the children into a process namespace of their own; root can, everybody else first becomes root of nothing."""
+    """Create a new process namespace for the children of this process. Users other than root also require a new user namespace."""
     flags = kernel.CLONE_NEWPID
     try:
         if os.geteuid() == 0:
             try:
                 kernel.unshare(flags)
             except PermissionError:
-                # Root of a container often lacks this, and may have it in a user namespace.
+                # Root in a container often lacks this permission, but may have it in a new user namespace.
                 kernel.own_user_namespace(flags)
         else:
             kernel.own_user_namespace(flags)
@@ -204,7 +206,11 @@ def _separate() -> None:
 
 
 def _contain(request: StartRequest, plan: RootPlan, telling: int, telling_status: int) -> NoReturn:
-    """Be the first process of the namespace: build the environment, start the program, wait for it; with it goes everything else."""
+    """
+    Run as the first process of the namespace: build the root, start the program and wait for it.
+
+    When this process exits, the kernel kills all other processes of the namespace.
+    """
     try:
         kernel.die_with_parent(signal.SIGKILL)
         kernel.build_root(plan)
@@ -224,7 +230,7 @@ def _contain(request: StartRequest, plan: RootPlan, telling: int, telling_status
 
 
 def _become(request: StartRequest, telling: int) -> NoReturn:
-    """Turn this process into the program."""
+    """Apply the limits of *request* to this process, and execute the program in it; report a failure to *telling*."""
     try:
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
@@ -249,7 +255,7 @@ def _become(request: StartRequest, telling: int) -> NoReturn:
 
 
 def _drain(descriptor: int) -> bytes:
-    """Read what is said on *descriptor* until nobody can say more."""
+    """Read *descriptor* until all writing ends are closed, close it, and return the data."""
     pieces = []
     while piece := os.read(descriptor, _CHUNK):
         pieces.append(piece)
@@ -263,7 +269,11 @@ def _kill(pid: int) -> None:
 
 
 def _sweep(child: int) -> None:
-    """Kill what the program left: all of it was adopted by this process, or where that cannot be, is of the program's group."""
+    """
+    Kill the processes that the program has left running.
+
+    On Linux, this process has adopted all of them. On other systems, only those of the program's process group are found.
+    """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform != "linux":
             os.killpg(child, signal.SIGKILL)
@@ -277,7 +287,7 @@ def _sweep(child: int) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that *pid* started, or adopted, and that have not been waited for."""
+    """Return the ids of the child processes of *pid*, including adopted ones and those that have ended but are not yet waited for."""
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
@@ -288,7 +298,7 @@ def children(pid: int) -> list[int]:
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as stream:
                 found += map(int, stream.read().split())
         except FileNotFoundError:
-            # Kernels may be built without that list; the thread may also just have ended.
+            # The kernel may be built without this file, or the thread may have just ended.
             if not os.path.exists("/proc/self/task/self/children") and os.path.exists(f"/proc/{pid}"):
                 return _children_by_parent(pid)
         except OSError:
@@ -302,7 +312,7 @@ def _children_by_parent(parent: int) -> list[int]:
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as stream:
-                    # The command's name stands in brackets and may hold anything; state and parent follow it.
+                    # The command's name is in parentheses and may contain any character. State and parent follow it.
                     after = stream.read().rpartition(b")")[2].split()
             except OSError:
                 continue
@@ -312,14 +322,18 @@ def _children_by_parent(parent: int) -> list[int]:
 
 
 def _program_of(first: int) -> int | None:
-    """Return the program that the namespace's first process started, as the host numbers it."""
+    """Return the process id, on the host, of the program that the namespace's first process started."""
     started = children(first)
-    # Orphans are adopted later and therefore come after it.
+    # Adopted orphans come after the program in the list.
     return started[0] if started else None
 
 
 def _used(pid: int) -> int:
-    """Return bytes: the most that *pid* itself ever held, or what it and its descendants hold now, if that is more."""
+    """
+    Return a memory size in bytes, the larger of two.
+
+    One is the highest resident size that *pid* ever had, the other the current total of *pid* and its descendants.
+    """
     resident, most = _resident(pid)
     for descendant in _descendants(pid):
         resident += _unshared(descendant)
@@ -337,7 +351,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _resident(pid: int) -> tuple[int, int]:
-    """Return the current and the highest resident size of *pid*."""
+    """Return the current and the highest resident size of *pid*, in bytes."""
     current = most = 0
     try:
         with open(f"/proc/{pid}/status", "rb") as stream:
@@ -352,7 +366,7 @@ def _resident(pid: int) -> tuple[int, int]:
 
 
 def _unshared(pid: int) -> int:
-    """Return the resident size of *pid* without what it shares through files and shared memory."""
+    """Return the resident size of *pid* in bytes, without memory that is mapped from files or shared."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as stream:
             _, resident, shared, *_ = map(int, stream.read().split())

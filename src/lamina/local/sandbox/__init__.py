@@ -1,6 +1,7 @@
 """
-An embedded AWS on loopback, for trying everything without an account: MiniStack, started and stopped by lamina.
+Emulate AWS on loopback with MiniStack, so that publishing and deploying can be tried without an AWS account.
 
-It runs functions with its own interpreter, so it is started with one of the target's minor version, from a virtual environment with
-nothing in it: what a function can import is then its layers, its package and the standard library. Its own packages stand apart.
+MiniStack runs functions with its own interpreter. lamina therefore starts it with the target's minor version of Python, from an
+empty virtual environment. A function can then import only its layers, its package and the standard library. MiniStack's own packages
+are in a separate directory.
 """

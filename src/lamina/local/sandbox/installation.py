@@ -1,7 +1,7 @@
 """
-Install the sandbox's server once for each interpreter: a bare virtual environment to run in, and its packages beside it.
+Install the sandbox server once for each interpreter: an empty virtual environment, and the server's packages in a separate directory.
 
-`data/sandbox.txt` locks the server and what it needs, with hashes, so a release of any of them changes nothing here.
+`data/sandbox.txt` pins the server and its dependencies with hashes, so that a new release of a package does not change the installation.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 _AREA = "sandbox"
 _SHOWN_LINES = 20
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-# Variables that would make the installer look at, or the server run in, somebody else's environment.
+# Variables that would point the installer or the server at another Python environment.
 _FOREIGN = frozenset({"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerFacts:
-    """How the server is installed, started and asked: the content of ``data/sandbox.toml``."""
+    """How to install, start and check the server: the content of ``data/sandbox.toml``."""
 
     requirement: str
-    """What an installer takes."""
+    """The requirement to install, such as ``name>=1,<2``."""
     module: str
-    """Has a function ``main``."""
+    """Name of the server's module; its function ``main`` starts the server."""
     health: str
-    """The path that answers once the server is ready."""
+    """URL path that answers with status 200 once the server is ready."""
     services: tuple[str, ...]
-    """The emulated services to be loaded, by the server's names."""
+    """The AWS services to load, by the server's names for them."""
 
 
 @cache
 def facts() -> ServerFacts:
-    """Return what is known of the server."""
+    """Return the content of ``data/sandbox.toml``; the file is read once."""
     table = read_data("sandbox.toml")["server"]
     return ServerFacts(
         requirement=table["requirement"],
@@ -63,31 +63,31 @@ def facts() -> ServerFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Installation:
-    """Where the server can be started from."""
+    """An interpreter and packages that can start the sandbox server."""
 
     python: Path
-    """The interpreter that runs the server, and the functions in it."""
+    """The interpreter that runs the server and the functions."""
     packages: Path | None
-    """The server's own packages, which functions do not see; ``None`` where *python* has them installed."""
+    """Directory of the server's own packages, hidden from functions; ``None`` if *python* has them installed."""
     root: Path | None = None
-    """What is removed when the installation turns out to be damaged."""
+    """Directory to delete if the installation is damaged; ``None`` if lamina did not create it."""
 
     def discard(self) -> None:
-        """Remove it, if lamina made it."""
+        """Delete the installation, if lamina created it."""
         if self.root is not None:
             shutil.rmtree(self.root, ignore_errors=True)
 
 
 def bare(python: Path) -> Installation:
-    """Return the interpreter *python* as it is; it has the server installed, and functions see what it has."""
+    """Return an installation that uses *python*, which must have the server installed; functions see all of its packages."""
     return Installation(python=python, packages=None)
 
 
 def prepare(interpreter: Interpreter, store: Store, *, reporter: Reporter) -> Installation:
     """
-    Return the installation for *interpreter*, made in *store* if it is not there yet.
+    Return the sandbox installation for *interpreter*, creating it in *store* if it does not exist.
 
-    Raises MissingExtraError where nothing can install packages, and SandboxError where installing fails.
+    Raises `MissingExtraError` if neither uv nor pip is available, and `SandboxError` if the installation fails.
     """
     requirement = facts().requirement
     lock = data_path("sandbox.txt")
@@ -96,7 +96,7 @@ def prepare(interpreter: Interpreter, store: Store, *, reporter: Reporter) -> In
     root = store.directory(_AREA) / name
     with store.exclusive(f"sandbox-{name}"):
         if not root.is_dir():
-            reporter.note(f"installing {requirement} for {interpreter.path}, once")
+            reporter.note(f"installing `{requirement}` for `{interpreter.path}` (only before the first start)")
             _install(interpreter, requirement, lock, root)
     return Installation(python=_python_of(root / "environment"), packages=root / "packages", root=root)
 
@@ -105,9 +105,12 @@ def _install(interpreter: Interpreter, requirement: str, lock: Path, root: Path)
     with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as name:
         made = Path(name, "made")
         environment, packages = made / "environment", made / "packages"
-        # Both are found relative to themselves, so they can be moved to their place when they are whole.
-        _run([str(interpreter.path), "-I", "-m", "venv", "--without-pip", str(environment)], "make an environment")
-        # The lock is complete, so nothing is to be resolved.
+        # Both directories are relocatable, so they are moved into place only when they are complete.
+        _run(
+            [str(interpreter.path), "-I", "-m", "venv", "--without-pip", str(environment)],
+            "create a virtual environment",
+        )
+        # The lock file lists every dependency, so the installer must not resolve any.
         arguments = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--requirement", str(lock)]
         arguments += ["--target", str(packages)]
         _run([*_installer(interpreter, environment), *arguments], f"install `{requirement}`")
@@ -119,16 +122,16 @@ def _python_of(environment: Path) -> Path:
 
 
 def _installer(interpreter: Interpreter, environment: Path) -> Sequence[str]:
-    """Return the command that installs packages for *interpreter*: uv, or the first pip that there is."""
+    """Return the command that installs packages for *interpreter*: uv, else the first available pip."""
     beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
     uv = str(beside) if beside.is_file() else shutil.which("uv")
     if uv is not None:
         return [uv, "pip", "install", "--quiet", "--color", "never", "--python", str(_python_of(environment))]
     for pip in _pips(interpreter):
-        # It says what it is, or it is not there.
+        # The command fails if pip is not installed.
         if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode == 0:
             return [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    raise MissingExtraError(extra="sandbox", purpose="Installing the sandbox's server")
+    raise MissingExtraError(extra="sandbox", purpose="installing the sandbox server")
 
 
 def _pips(interpreter: Interpreter) -> Iterator[Sequence[str]]:
@@ -149,5 +152,6 @@ def _run(command: Sequence[str], doing: str) -> None:
     if done.returncode:
         log = _USERINFO.sub("", done.stdout.decode("utf-8", "replace")).strip()
         raise SandboxError(
-            f"Cannot {doing} for the sandbox", hint="\n".join(log.splitlines()[-_SHOWN_LINES:]) or "it said nothing"
+            f"failed to {doing} for the sandbox",
+            hint="\n".join(log.splitlines()[-_SHOWN_LINES:]) or "the installer printed no output",
         )

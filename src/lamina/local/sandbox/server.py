@@ -1,4 +1,4 @@
-"""Start the embedded AWS on a free port of loopback, wait for it, and leave nothing of it running."""
+"""Start the emulated AWS on a free loopback port, wait until it answers, and end all its processes on exit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lamina.local.sandbox.installation import Installation
 
 DEFAULT_REGION = "us-east-1"
-"""Where a sandbox is, if nobody says otherwise; any name will do."""
+"""The region of a sandbox unless another is given. The server accepts any name."""
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 60
@@ -43,7 +43,7 @@ _ATTEMPTS = 3
 _SHOWN_LINES = 20
 _LOG_BYTES = 1 << 20
 _PREFIX, _LOCK = "lamina-sandbox-", "lock"
-# The packages come after the standard library, and only for the server: what it starts does not inherit a search path.
+# The server's packages come last on its search path. Functions do not inherit this path, so they cannot import the packages.
 _PROGRAM = """
 import importlib, sys
 module, packages = sys.argv[1:3]
@@ -56,13 +56,17 @@ importlib.import_module(module).main()
 
 class Sandbox:
     """
-    One running emulated AWS, bound to loopback.
+    An emulated AWS, bound to loopback. Use it as a context manager.
 
-    A context manager: on exit the server and everything it started is gone; so it is when this process is killed.
+    On exit, the server and all processes that it started are ended. They are also ended if this process is killed.
     """
 
     def __init__(self, installation: Installation, *, region: str = DEFAULT_REGION, state: Path | None = None) -> None:
-        """Run from *installation*; keep buckets, functions and the rest in the directory *state* between runs, if given."""
+        """
+        Prepare to run the server of *installation*.
+
+        *state* is a directory that keeps buckets, functions and all other resources between runs. Without it, they are lost on exit.
+        """
         self._installation = installation
         self._state = state
         self._stack = ExitStack()
@@ -70,13 +74,13 @@ class Sandbox:
         self._log = bytearray()
         self.region = region
         self.url = ""
-        """Where it answers, once it has been entered."""
+        """The endpoint URL of the running server; empty before the context is entered."""
 
     def __enter__(self) -> Self:
         """
         Start the server and wait until it answers.
 
-        Raises SandboxError with the end of its log if it does not.
+        Raises `SandboxError` with the end of the server's log if it does not answer.
         """
         with ExitStack() as stack:
             directory = stack.enter_context(_scratch())
@@ -90,7 +94,7 @@ class Sandbox:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that make every AWS tool talk to this sandbox; the credentials open nothing else."""
+        """Environment variables that make AWS tools use this sandbox; the credentials are valid nowhere else."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": self.region,
@@ -101,16 +105,16 @@ class Sandbox:
 
     @property
     def running(self) -> bool:
-        """Whether the server has not ended by itself."""
+        """Whether the server's process is running."""
         return self._process is not None and self._process.ended is None
 
     def wait(self, seconds: float) -> bool:
-        """Wait up to *seconds*, and say whether the server still runs."""
+        """Wait up to *seconds* for the server to end; return whether it is still running."""
         return self._process is not None and self._process.wait(seconds) is None
 
     @property
     def log(self) -> str:
-        """The end of what the server said."""
+        """The last lines of the server's output."""
         return "\n".join(self._log.decode("utf-8", "replace").splitlines()[-_SHOWN_LINES:])
 
     def _start(self, directory: Path) -> None:
@@ -121,15 +125,15 @@ class Sandbox:
             try:
                 self._process = Process(self._request(port, directory), on_log=self._remember)
             except InvokeError as error:
-                raise SandboxError(f"The sandbox cannot be started: {error}", hint=error.hint) from error
+                raise SandboxError(f"failed to start the sandbox: {error}", hint=error.hint) from error
             if self._await(port):
                 return
             ended = self._process.ended is not None
             self._process.stop()
-            # Somebody else may have taken the port in between.
+            # Another process may have bound the port after `_free_port` released it.
             if "in use" not in self.log or attempt == _ATTEMPTS - 1:
-                what = "ended before it answered" if ended else f"did not answer within {_START_SECONDS} s"
-                raise SandboxError(f"The sandbox's server {what}", hint=f"the end of its log:\n{self.log}")
+                what = "exited before it was ready" if ended else f"did not answer within {_START_SECONDS} seconds"
+                raise SandboxError(f"the sandbox server {what}", hint=f"check the end of its log:\n{self.log}")
 
     def _await(self, port: int) -> bool:
         deadline = time.monotonic() + _START_SECONDS
@@ -150,7 +154,7 @@ class Sandbox:
         }
 
     def _variables(self, port: int, directory: Path) -> dict[str, str]:
-        # Nothing of this environment: neither credentials nor a search path are the functions' business.
+        # Functions inherit these variables, so credentials and search paths of this process are left out.
         variables = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
         variables |= {
             "HOME": str(directory),
@@ -181,7 +185,7 @@ class Sandbox:
         if process is None:
             return
         if process.ended is None and process.pid is not None:
-            # It writes its state when it is asked to end; and it is not asked twice.
+            # The server saves its state on SIGTERM. It gets time for that before `stop` kills it.
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGTERM)
             process.wait(_STOP_SECONDS)
@@ -190,7 +194,7 @@ class Sandbox:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Give a directory that this process has locked; remove it on exit, and before that whatever killed ones left."""
+    """Provide a temporary directory that this process has locked, and delete it on exit. First delete those of killed processes."""
     for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
         with suppress(OSError), lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -200,7 +204,7 @@ def _scratch() -> Iterator[Path]:
         Path(name, f"{_LOCK}.new").open("xb") as file,
     ):
         fcntl.flock(file, fcntl.LOCK_EX)
-        # Under its name it is locked from the first moment on.
+        # The lock is acquired before the file gets its final name, so other processes never see the file unlocked.
         Path(file.name).rename(Path(name, _LOCK))
         yield Path(name)
 
@@ -212,7 +216,7 @@ def _free_port() -> int:
 
 
 def _answers(port: int) -> bool:
-    # Not through whatever proxy the environment names.
+    # `http.client` ignores proxy variables, which must not apply to loopback.
     connection = http.client.HTTPConnection(_HOST, port, timeout=5)
     try:
         connection.request("GET", facts().health)
@@ -233,10 +237,10 @@ def started(
     reporter: Reporter = SILENT,
 ) -> Iterator[Sandbox]:
     """
-    Provide a running sandbox for functions of *target*, or of this interpreter's version.
+    Run a sandbox for functions of *target*; without a target, for functions of this interpreter's version.
 
-    *python* names an interpreter that has the server installed. Raises SandboxError, and MissingExtraError where nothing can
-    install packages.
+    *python* is an interpreter that has the server installed; without it, the server is installed into the store.
+    Raises `SandboxError` if the server does not start, and `MissingExtraError` if neither uv nor pip is available.
     """
     if python is not None:
         with Sandbox(bare(python), region=region, state=state) as sandbox:
@@ -249,8 +253,8 @@ def started(
         try:
             sandbox = stack.enter_context(Sandbox(installation, region=region, state=state))
         except SandboxError as error:
-            # Somebody cleaned a part of it away; what is made anew is whole, and if not, that is told.
-            reporter.note(f"{error}: installing it again")
+            # A cleanup may have deleted parts of the installation. Reinstall it once; a second failure is raised.
+            reporter.note(f"{error}; reinstalling it")
             installation.discard()
             installation = prepare(interpreter, store, reporter=reporter)
             sandbox = stack.enter_context(Sandbox(installation, region=region, state=state))
@@ -258,23 +262,23 @@ def started(
 
 
 def _interpreter(target: Target | None, store: Store, reporter: Reporter) -> Interpreter:
-    """Return the target's interpreter, or this one with a warning about what will not work."""
+    """Return an interpreter of the target's minor version, or this interpreter with a warning about what does not work."""
     this = (sys.version_info[0], sys.version_info[1])
     wanted = target.python if target is not None else this
     found = search(wanted, cache=store.directory("") / "interpreters.json")
     minor = f"{wanted[0]}.{wanted[1]}"
     if found is None:
         reporter.warn(
-            f"There is no CPython {minor} on this machine: publishing and deploying work, "
-            "but functions run under another Python, and compiled packages in their layers cannot be imported",
-            hint=f"install it, such as with `uv python install {minor}`, or name it in `{environment_variable(wanted)}`",
+            f"CPython {minor} was not found on this machine: publishing and deploying work, "
+            "but functions run under another Python version and cannot import compiled packages from their layers",
+            hint=f"install it: `uv python install {minor}`, or set `{environment_variable(wanted)}` to its path",
         )
         found = search(this, explicit=Path(sys.executable))
         if found is None:
             raise SandboxError(f"`{sys.executable}` cannot run the sandbox")
     if target is not None and target.architecture.machine != platform.machine():
         reporter.warn(
-            f"This machine is {platform.machine()}, and the layers are built for {target.architecture}: "
-            "functions whose layers hold compiled packages cannot be invoked here"
+            f"this machine is {platform.machine()}, but the layers are built for {target.architecture}: "
+            "functions with compiled packages in their layers do not run here"
         )
     return found
