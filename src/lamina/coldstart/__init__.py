@@ -1,13 +1,14 @@
 """
-Measure what a function's initialisation consists of, in fresh processes, and compare.
+Measure how long a function's initialisation lasts and which imports it consists of, and compare variants of the function.
 
 ::
 
     Subject, variants ──measure──▶ Measurement (times + Trace) ──attribute──▶ Share per distribution ──document──▶ JSON, table, chart
 
-`guest.tracer` watches from inside the process, `trace` reads what it said, `owners` knows whose file a file is, `attribution` adds up,
-`measure` runs everything interleaved, `quantiles` says what a difference is worth, `variants` makes the other side of a comparison,
-`thresholds` judges, `chart` draws. `observe` and `traffic` are about cold starts that AWS saw.
+`guest.tracer` records imports inside the function's process, and `trace` reads its report. `owners` assigns files to distributions, and
+`attribution` adds up the import times of each distribution. `measure` runs all variants interleaved in new processes, and `variants`
+prepares them. `quantiles` decides whether a difference is significant. `thresholds` compares times with limits. `table`, `page` and
+`chart` show the results. `observe` and `traffic` report cold starts of functions that are deployed in AWS.
 
-Times here are for comparing with each other on one machine; Lambda's are others.
+Local times can be compared with each other on one machine. Times in Lambda differ from them.
 """

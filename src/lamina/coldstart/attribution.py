@@ -1,4 +1,4 @@
-"""Add one process's imports up by who they belong to. Every nanosecond of an import is somebody's own exactly once."""
+"""Add up the import times of a process by owner. Each part of an import's time counts as the own time of exactly one owner."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnerTime:
-    """What one distribution, or another owner of modules, has of an initialisation."""
+    """The share of one distribution, or another owner of modules, in a function's initialisation."""
 
     owner: Owner
     own_ms: Quartiles
-    """In its own modules, without what they import of others."""
+    """Time spent in the owner's own modules, without imports of other owners' modules."""
     cumulative_ms: Quartiles
-    """From where others import it to where that is done, with everything that it imports first."""
+    """Time from the start to the end of the owner's imports, including other owners' modules that are first imported there."""
     modules: int
     compiled: int
-    """Modules without bytecode."""
+    """The number of modules that Python compiled because they had no bytecode."""
     read_bytes: int
-    """Sizes of its files that were opened or mapped."""
+    """The total size, in bytes, of the owner's files that were opened or mapped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModuleShare:
-    """What one module has of an initialisation."""
+    """The share of one module in a function's initialisation."""
 
     module: str
     owner: Owner
@@ -44,7 +44,7 @@ class ModuleShare:
 
 
 def shares(traces: Sequence[Trace], owners: Owners) -> tuple[OwnerTime, ...]:
-    """Return the shares of everyone in *traces*, repeated runs of one function, the greatest own time first."""
+    """Return the share of each owner in *traces*, which are repeated runs of one function, sorted by own time in descending order."""
     sums = [_sums(trace, owners) for trace in traces]
     last = traces[-1]
     compiled = Counter(owners.of(file) for file in last.compiled)
@@ -68,7 +68,11 @@ def shares(traces: Sequence[Trace], owners: Owners) -> tuple[OwnerTime, ...]:
 
 
 def modules(traces: Sequence[Trace], owners: Owners) -> tuple[ModuleShare, ...]:
-    """Return the modules of *traces*, the greatest own time first; each time is the median of the runs that had it."""
+    """
+    Return the share of each module in *traces*, sorted by own time in descending order.
+
+    Each time is the median over the runs that imported the module.
+    """
     compiled = {file for trace in traces for file in trace.compiled}
     found: dict[str, list[TracedImport]] = {}
     for trace in traces:
@@ -89,7 +93,11 @@ def modules(traces: Sequence[Trace], owners: Owners) -> tuple[ModuleShare, ...]:
 
 
 def _sums(trace: Trace, owners: Owners) -> dict[Owner, tuple[int, int]]:
-    """Return own and cumulative nanoseconds by owner; an import within another of the same owner adds nothing to the latter."""
+    """
+    Return the own and the cumulative time of each owner, in nanoseconds.
+
+    An import inside another import of the same owner is not added to the cumulative time, because that time already includes it.
+    """
     holders: list[Owner] = []
     around: list[frozenset[Owner]] = []
     found: dict[Owner, tuple[int, int]] = {}
@@ -97,7 +105,7 @@ def _sums(trace: Trace, owners: Owners) -> dict[Owner, tuple[int, int]]:
         outer: frozenset[Owner] = frozenset()
         if each.parent is not None:
             outer = around[each.parent] | {holders[each.parent]}
-        # What was looked for and not found is the importer's own trouble.
+        # The time of an import that found no module counts for the importing module's owner.
         fails = each.file is None and not each.ok and each.parent is not None
         owner = holders[each.parent] if fails and each.parent is not None else owners.of(each.file)
         holders.append(owner)

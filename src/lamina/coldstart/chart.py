@@ -1,7 +1,7 @@
 """
-Draw who imports whom as an icicle: time runs to the right, each import lies below the one that made it.
+Draw the imports of a function as an icicle chart: time runs from left to right, and each import is below the one that started it.
 
-The drawing is self-contained SVG. Nothing of it is a script: what a rectangle is shows when the pointer rests on it.
+The chart is a self-contained SVG image without scripts. The browser shows the title of a rectangle as a tooltip.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AXIS = 24
 _LEGEND_ROW = 20
 _LEGEND_COLUMN = 300
 _LETTER = 6.3
-# Steps of the golden ratio keep hues that follow each other far apart.
+# The golden ratio as the step keeps successive hues far apart.
 _HUE_STEP = 0.618034
 _HUES = 14
 _NAMED = 15
@@ -49,13 +49,13 @@ STYLE = """
 
 
 def typical(measurement: Measurement) -> Trace:
-    """Return the trace of *measurement* whose imports took the middle time; it must have one."""
+    """Return the trace of *measurement* with the median import time. *measurement* must have at least one trace."""
     traces = sorted(measurement.traces, key=lambda trace: trace.outermost_ns)
     return traces[(len(traces) - 1) // 2]
 
 
 def palette(measurements: Sequence[Measurement]) -> dict[Owner, str]:
-    """Return a colour for everyone in *measurements*: the same in all their charts."""
+    """Assign a colour to each owner in *measurements*, so that all their charts use the same colours."""
     own: Counter[Owner] = Counter()
     for measurement in measurements:
         own.update(_own(typical(measurement), measurement.subject.owners))
@@ -63,15 +63,19 @@ def palette(measurements: Sequence[Measurement]) -> dict[Owner, str]:
 
 
 def standalone(measurement: Measurement) -> str:
-    """Return the chart of *measurement* as a file of its own."""
+    """Return the chart of *measurement* as the content of an SVG file."""
     head, tail = draw(measurement, palette([measurement])).split(">", 1)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}><style>{STYLE}</style>{tail}\n'
 
 
 def draw(measurement: Measurement, colours: Mapping[Owner, str]) -> str:
-    """Return the chart of the typical trace of *measurement*, in the *colours* of a palette: an ``svg`` element that needs `STYLE`."""
+    """
+    Return a chart of the trace of *measurement* with the median import time, as an ``svg`` element that requires `STYLE`.
+
+    *colours* is the result of `palette`.
+    """
     trace, owners = typical(measurement), measurement.subject.owners
-    # A time axis without the gaps between outermost imports, in which nothing is imported.
+    # The time axis leaves out the gaps between outermost imports.
     placed = _placed(trace)
     span = max((begin + trace.imports[index].duration_ns for index, (begin, _) in enumerate(placed)), default=1) or 1
     depth = 1 + max((level for _, level in placed), default=0)
@@ -102,9 +106,9 @@ def draw(measurement: Measurement, colours: Mapping[Owner, str]) -> str:
                 fill=colours[holders[index]],
                 is_compiled=is_compiled,
                 words=f"{each.module} ({holders[index].label}): {each.duration_ns / 1e6:.2f} ms, "
-                f"{each.self_ns / 1e6:.2f} ms of its own"
-                + (", compiled because it has no bytecode" if is_compiled else "")
-                + ("" if each.ok else ", failed"),
+                f"{each.self_ns / 1e6:.2f} ms without nested imports"
+                + (", compiled at start because it has no bytecode" if is_compiled else "")
+                + ("" if each.ok else ", import failed"),
             )
         )
     parts.append("</svg>")
@@ -112,7 +116,7 @@ def draw(measurement: Measurement, colours: Mapping[Owner, str]) -> str:
 
 
 def _placed(trace: Trace) -> list[tuple[int, int]]:
-    """Return beginning and depth of every import; the outermost ones follow each other without gaps."""
+    """Return the start in nanoseconds and the depth of each import; outermost imports follow each other without gaps."""
     found: list[tuple[int, int]] = []
     shifts: list[int] = []
     end = 0
@@ -139,7 +143,11 @@ def _ranked(own: Mapping[Owner, int]) -> list[Owner]:
 
 
 def _colours(ranked: Sequence[Owner]) -> dict[Owner, str]:
-    """Give each distribution of the layer a hue, the dearest those that differ most; everything else is a grey of its own."""
+    """
+    Assign a hue to each distribution of the layer, in the order of *ranked*, so that the slowest ones differ most.
+
+    All other owners have a fixed colour each.
+    """
     greys = {ModuleOrigin.STANDARD_LIBRARY: "#b4bac2", ModuleOrigin.RUNTIME: "#8f98a3", ModuleOrigin.PACKAGE: "#f2d16b"}
     found: dict[Owner, str] = {}
     number = 0
@@ -202,7 +210,11 @@ def _rectangle(name: str, *, x: float, y: int, width: float, fill: str, is_compi
 
 
 def _shortened(name: str, letters: int) -> str:
-    """Return what of a module's *name* fits into so many *letters*: its end tells more than its beginning, which neighbours share."""
+    """
+    Shorten a module's *name* to at most *letters* characters.
+
+    Leading packages are removed first, because neighbours in the chart often share them.
+    """
     while len(name) > letters and "." in name:
         name = name.partition(".")[2]
     return name if len(name) <= letters else f"{name[: letters - 1]}…"

@@ -1,8 +1,8 @@
 """
-Hold processes back to a share of a processor, as Lambda does by a function's memory. Linux only, and only where it is allowed.
+Limit processes to a share of one CPU, as Lambda does according to a function's memory. Linux only; requires permission to use cgroups.
 
-A group of our own is made, in version 2 of control groups or in version 1's ``cpu`` hierarchy, and removed in the end.
-A process is put into it as soon as it is known, which is a millisecond or two after it began.
+lamina creates its own control group, with version 2 of control groups or in the ``cpu`` hierarchy of version 1, and finally removes it.
+A process is moved into the group as soon as its process id is known, one or two milliseconds after its start.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _PATIENCE_SECONDS = 2.0
 
 
 class Limit:
-    """A group of processes that together get *share* of one processor. A context manager: on exit the group is gone."""
+    """A control group whose processes together receive *share* of one CPU. Use it as a context manager: the group is removed on exit."""
 
     def __init__(self, group: Path, share: float) -> None:
-        """Take over the *group*, whose limit is set."""
+        """Use the control group in the directory *group*, whose limit is already set."""
         self.group = group
         self.share = share
 
@@ -34,7 +34,7 @@ class Limit:
 
     def __exit__(self, *_: object) -> None:
         end = time.monotonic() + _PATIENCE_SECONDS
-        # The kernel lets go of a group a moment after its last process.
+        # The kernel allows removing a group only a moment after its last process has ended.
         while time.monotonic() < end:
             try:
                 self.group.rmdir()
@@ -46,22 +46,22 @@ class Limit:
                 return
 
     def hold(self, pid: int | None) -> None:
-        """Put the process *pid* into the group; raises InvokeError if that cannot be, because its time would mean something else."""
+        """Move the process *pid* into the group. Raises `InvokeError` on failure, because times without the limit would be misleading."""
         try:
             if pid is None:
-                raise ProcessLookupError("its number is not known")
+                raise ProcessLookupError("its process id is unknown")
             (self.group / "cgroup.procs").write_text(str(pid))
         except OSError as error:
             raise InvokeError(
-                f"The process cannot be held to a share of the processor: {error.strerror or error}"
+                f"failed to limit the CPU share of the function's process: {error.strerror or error}"
             ) from error
 
 
 def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> Limit | str:
     """
-    Return a new group that gets *share* of one processor, or why there can be none.
+    Create a control group that receives *share* of one CPU. Return the group, or the reason if the system does not allow it.
 
-    *root* is where control groups are mounted, and *own* says which ones this process is in.
+    *root* is the mount point of control groups. *own* is the file that lists the groups of this process.
     """
     reasons: list[str] = []
     quota = max(1_000, round(share * _PERIOD_US))
@@ -83,11 +83,15 @@ def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cg
                     group.rmdir()
             continue
         return Limit(group, share)
-    return "; ".join(reasons) or "there are no control groups"
+    return "; ".join(reasons) or "the system has no control groups"
 
 
 def _parents(root: Path, own: Path) -> list[tuple[Path, bool]]:
-    """List where a group could be made, next to this process's own group or at the root, and whether version 2 rules there."""
+    """
+    List the directories in which a group could be created, and for each whether it belongs to version 2.
+
+    In version 2, these are the parent of this process's group and the root; in version 1, the process's own group.
+    """
     found: list[tuple[Path, bool]] = []
     try:
         rows = [line.split(":", 2) for line in own.read_text().splitlines()]
@@ -96,7 +100,7 @@ def _parents(root: Path, own: Path) -> list[tuple[Path, bool]]:
     for number, controllers, path in rows:
         relative = path.lstrip("/")
         if number == "0":
-            # A group that has processes cannot share out controllers to groups below it, so ours is a sibling.
+            # A group with processes cannot enable controllers for child groups, so lamina creates a sibling of its own group.
             parents = dict.fromkeys(((root / relative).parent if relative else root, root))
             found += [(parent, True) for parent in parents]
         elif "cpu" in controllers.split(","):
@@ -108,11 +112,11 @@ def _parents(root: Path, own: Path) -> list[tuple[Path, bool]]:
 
 
 def _unusable(parent: Path) -> str | None:
-    """Return why version 2 gives no share of a processor to groups below *parent*, if so."""
+    """Return why *parent* does not allow child groups with a CPU limit in version 2, or ``None`` if it does."""
     try:
         shared = (parent / "cgroup.subtree_control").read_text().split()
     except OSError as error:
         return f"`{parent}`: {error.strerror}"
     if "cpu" not in shared:
-        return f"`{parent}` does not share out the `cpu` controller"
-    return None if os.access(parent, os.W_OK) else f"`{parent}` may not be written"
+        return f"`{parent}` does not enable the `cpu` controller for child groups"
+    return None if os.access(parent, os.W_OK) else f"`{parent}` is not writable"

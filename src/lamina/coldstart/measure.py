@@ -1,7 +1,7 @@
 """
-Run initialisations in fresh processes, interleaved, so that whatever the machine does meanwhile happens to all of them.
+Run initialisations in new processes. All variants are interleaved, so that other load on the machine affects them equally.
 
-Times are of undisturbed processes; what they consist of is learned from others that are traced.
+Times come from processes without the tracer. The imports come from separate, traced processes.
 """
 
 from __future__ import annotations
@@ -30,67 +30,68 @@ if TYPE_CHECKING:
     from lamina.local.environment import FunctionEnvironment, Mode
     from lamina.local.process import Ended
 
-# Lambda itself gives up after ten; a share of a processor is worth waiting for.
+# Lambda's limit is 10 seconds. With a CPU limit, initialisation may last much longer.
 _PATIENCE_SECONDS = 60.0
 _EXIT_PATIENCE_SECONDS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """One thing to measure: a function, in one of the variants that are compared."""
+    """A function to measure, either as built or in one of its variants."""
 
     function: str
     variant: str
-    """Empty for the build as it is."""
+    """The variant's label; empty for the function as built."""
     environment: FunctionEnvironment
     owners: Owners
     absent: tuple[str, ...] = ()
-    """Packages and modules that this variant hides; if the function cannot start without them, something stands in."""
+    """Packages and modules that this variant lacks; if the function does not start without them, empty modules replace them."""
 
     @property
     def label(self) -> str:
-        """What people read: the function, and the variant if it is one."""
+        """The label in tables and charts: the function's name, and the variant's label if there is one."""
         return f"{self.function}, {self.variant}" if self.variant else self.function
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """One initialisation."""
+    """The result of one initialisation in a new process."""
 
     milliseconds: float | None
-    """From the start of the interpreter to the first request for an event; ``None`` where that never came."""
+    """Time from the interpreter's start to the first request for an event; ``None`` if the process did not request one."""
     cpu_ms: float | None
-    """What the process itself had of the processors until then, which other programs hardly disturb; ``None`` where nobody tells."""
+    """CPU time of the process until then, which other load hardly affects; ``None`` if the system does not report it."""
     memory_bytes: int
     failure: str | None
-    """Why there is no time."""
+    """Why the process did not request an event."""
     mode: Mode
     mode_reason: str | None
     logs: str
     trace: Trace | None
     unanswered: tuple[str, ...] = ()
-    """Why the function did not answer events, one reason for each; there is no event after the one that ended it."""
+    """The reason for each event that the function did not handle; events after the one that ended the process are not sent."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Measurement:
-    """All runs of one subject."""
+    """The results of all runs of one subject."""
 
     subject: Subject
     times: list[float] = field(default_factory=list)
-    """Milliseconds, in the order in which they were measured."""
+    """The times of the runs without the tracer in milliseconds, in the order of measurement."""
     cpu_times: list[float] = field(default_factory=list)
-    """Milliseconds of processor time of the same runs, as far as the system tells."""
+    """The CPU times of the same runs in milliseconds; empty if the system does not report them."""
     traces: list[Trace] = field(default_factory=list)
     traced_times: list[float] = field(default_factory=list)
+    """The times of the traced runs in milliseconds, in the order of *traces*."""
     memory_bytes: int = 0
-    """The most that a process held."""
+    """The highest memory that a process used."""
     failure: str | None = None
     """Why the subject could not be measured."""
     stood_in: bool = False
-    """Whether empty modules took the place of what the variant hides, because the function imports it unconditionally."""
+    """Whether empty modules replaced the hidden ones, because the function does not start without them."""
     first: Trace | None = None
-    """Of the first run, which may have failed."""
+    """The trace of the first run, which may have failed."""
     first_failure: str | None = None
     """Why the first run failed."""
     mode: Mode | None = None
@@ -98,12 +99,12 @@ class Measurement:
 
     @property
     def total_ms(self) -> Quartiles | None:
-        """The quartiles of the times, if there are any."""
+        """The quartiles of the times, or ``None`` if there are no times."""
         return Quartiles.of(self.times) if self.times else None
 
     @property
     def cpu_ms(self) -> Quartiles | None:
-        """The quartiles of the processor times, if there are any."""
+        """The quartiles of the CPU times, or ``None`` if there are no CPU times."""
         return Quartiles.of(self.cpu_times) if self.cpu_times else None
 
 
@@ -117,9 +118,10 @@ def start(
     patience: float = _PATIENCE_SECONDS,
 ) -> Run:
     """
-    Initialise a fresh process of *environment*, give it *events* one after the other, and end it.
+    Initialise a new process of *environment*, send it *events* one after another, and end it.
 
-    Empty modules take the place of *stubbed*. *limit* holds the process back from its first milliseconds on. Raises InvokeError if nothing can be started.
+    Empty modules replace *stubbed*. *limit* applies from the first milliseconds of the process. *patience* is the timeout in seconds for
+    the initialisation and for each event. Raises `InvokeError` if the process does not start.
     """
     written: list[bytes] = []
     prelude = trace.prelude(traced=traced, stubbed=stubbed)
@@ -131,7 +133,7 @@ def start(
         process, failure = runtime.process, runtime.api.init_failure
         unanswered = _send(runtime, environment, events, patience) if milliseconds is not None else ()
         memory = process.memory()
-        # The report and the logs of a process that failed are complete when it has ended.
+        # The report and the logs of a failed process are complete only after it has ended.
         ended = process.wait(_EXIT_PATIENCE_SECONDS if failure is not None else 0)
     logs = b"".join(written).decode(errors="replace")
     return Run(
@@ -157,11 +159,10 @@ def conduct(
     reporter: Reporter = SILENT,
 ) -> tuple[Measurement, ...]:
     """
-    Measure *subjects*: one traced run of each to warm up, then round after round, each in an order that *chance* draws.
+    Measure *subjects*: one traced run each as warm-up, then several rounds, each in a random order drawn from *chance*.
 
-    Each has *repeat* undisturbed runs and *traced* ones.
-    A subject that cannot be initialised is not tried again, and its measurement says why.
-    Raises InvokeError if nothing can be started at all.
+    Each subject has *repeat* runs without the tracer and *traced* runs with it. A subject that fails to initialise is not run again;
+    its measurement contains the reason. Raises `InvokeError` if a process does not start.
     """
     found = [Measurement(subject=subject) for subject in subjects]
     reporter.stage("Measuring", total=len(found) * (1 + repeat + traced), unit="starts")
@@ -188,7 +189,7 @@ def _warm(measurement: Measurement, limit: Limit | None) -> None:
     if run.failure is not None and measurement.subject.absent:
         measurement.stood_in = True
         second = _again(measurement, limit, traced=True).failure
-        # If nothing can stand in, what matters is why the function cannot start at all.
+        # If the function does not start with empty modules either, report its first failure.
         measurement.failure = None if second is None else run.failure
 
 
@@ -211,7 +212,7 @@ def _take(measurement: Measurement, run: Run) -> None:
 
 
 def _cpu_ms(pid: int | None) -> float | None:
-    """Return the milliseconds that all threads of *pid* have been running; only Linux tells so exactly."""
+    """Return the CPU time of all threads of *pid* in milliseconds, or ``None`` on systems without ``/proc/PID/task/TID/schedstat``."""
     try:
         threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6 or None
@@ -222,7 +223,7 @@ def _cpu_ms(pid: int | None) -> float | None:
 def _send(
     runtime: RuntimeProcess, environment: FunctionEnvironment, events: Sequence[bytes], patience: float
 ) -> tuple[str, ...]:
-    """Give *events* to a process that waits for them, until one ends it; return why it did not answer."""
+    """Send *events* to an initialised process until one of them ends it. Return the reason for each event that was not handled."""
     reasons: list[str] = []
     for payload in events:
         deadline = time.time() + environment.function.timeout_seconds
@@ -233,7 +234,7 @@ def _send(
         if isinstance(outcome, Failure):
             reasons.append(str(outcome.error))
             continue
-        reasons.append(exit_words(outcome) if outcome is not None else f"no answer in {patience:g} s")
+        reasons.append(exit_words(outcome) if outcome is not None else f"no response within {patience:g} s")
         break
     return tuple(reasons)
 
@@ -244,4 +245,4 @@ def _words(failure: Failure | None, ended: Ended | None, patience: float) -> str
     if ended is not None:
         return exit_words(ended)
     limit = facts().limits.init_seconds
-    return f"no event was asked for in {patience:g} s, and Lambda waits {limit:g} s"
+    return f"initialisation did not finish within {patience:g} s (Lambda's limit: {limit:g} s)"

@@ -1,9 +1,9 @@
 """
-Ask AWS for cold starts of deployed functions: those that real traffic had, and some that are forced now.
+Query AWS for cold starts of deployed functions: those of real traffic, and new ones that lamina forces.
 
-Forcing publishes nothing and does not touch what callers use. Changing a variable of the unpublished version (``$LATEST``) makes
-Lambda start its next invocation in a new environment. The variable is ours, and is taken away in the end. Where ``$LATEST`` may be
-in use, nothing is done unless that is asked for.
+To force a cold start, lamina changes an environment variable of the unpublished version (``$LATEST``). Lambda then handles the next
+invocation in a new environment. lamina uses its own variable and finally removes it. It publishes no version, and changes no version
+that an alias uses. If callers may use ``$LATEST``, lamina changes it only with the user's permission.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
 
 VARIABLE = "LAMINA_COLDSTART"
-"""The variable of a function that is changed to force a cold start; its value means nothing."""
+"""The environment variable that lamina changes to force a cold start; its value has no meaning."""
 
 _UNPUBLISHED = "$LATEST"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """Where AWS keeps what it knows."""
+    """The AWS services that cold starts are read from."""
 
     functions: DeployedFunctions
     logs: Logs
@@ -42,7 +42,7 @@ class Sources:
 
     @classmethod
     def connect(cls, *, region: str | None, role: str | None) -> Sources:
-        """Return the sources of the account and region that *region* and *role* choose; raises as `Access.connect` does."""
+        """Connect to the services in *region*, with the credentials of *role* if it is given. Raises what `Access.connect` raises."""
         services = Access(region=region, role=role).connect()
         return cls(
             functions=DeployedFunctions(services.caller("lambda")),
@@ -53,25 +53,25 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """Which cold starts are asked for."""
+    """The user's choice of cold starts to report."""
 
     logs_hours: float | None = None
-    """How far back to read the logs, if at all."""
+    """Read the logs of this many past hours; ``None`` to skip the logs."""
     xray_hours: float | None = None
-    """The same for the traces that X-Ray sampled."""
+    """Read the X-Ray traces of this many past hours; ``None`` to skip X-Ray."""
     moment: dt.datetime | None = None
-    """Group by before and after this moment, not by version."""
+    """Group cold starts into those before and after this moment; ``None`` to group by version."""
     forced: int | None = None
-    """How many cold starts to force."""
+    """The number of cold starts to force."""
     payload: bytes = b"{}"
-    """The event of those that are forced."""
+    """The event to send when forcing cold starts."""
     even_if_in_use: bool = False
-    """Force them even where callers may be using the unpublished version."""
+    """Force cold starts even if callers may use the unpublished version."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedGroup:
-    """Cold starts of one function that belong together, and where they were seen."""
+    """A group of cold starts of one function, and the source that reported them."""
 
     function: str
     source: str
@@ -82,7 +82,11 @@ class ObservedGroup:
 def observe(
     sources: Sources, names: Iterable[str], question: Question, *, now: dt.datetime, reporter: Reporter = SILENT
 ) -> tuple[ObservedGroup, ...]:
-    """Return the cold starts of the functions *names*; raises ConfigError for one that does not exist, and as `force` does."""
+    """
+    Return the cold starts of the functions *names* that *question* selects.
+
+    Raises `ConfigError` if a function does not exist, and what `force` raises.
+    """
     found: list[ObservedGroup] = []
     for name in names:
         deployed = _existing(sources.functions, name)
@@ -133,7 +137,7 @@ def _forced(
     if errors:
         reporter.warn(
             f"`{deployed.name}` failed in {errors} of {count} invocations",
-            hint="give it an event that it takes: --event FILE; its initialisation counts all the same",
+            hint="pass an event that the function accepts: `--event FILE` (its cold starts were measured nevertheless)",
         )
     if not times:
         return None
@@ -141,7 +145,7 @@ def _forced(
 
 
 def document(found: Iterable[ObservedGroup]) -> dict[str, object]:
-    """Return what was *found* as the plain values of a JSON document, version "1"."""
+    """Convert *found* to the plain values of a JSON document of version "1"."""
     rows = [
         {
             "function": each.function,
@@ -157,39 +161,40 @@ def document(found: Iterable[ObservedGroup]) -> dict[str, object]:
 
 
 class RestartableFunctions(Protocol):
-    """What is needed of Lambda; `lamina.aws.api.telemetry.DeployedFunctions` is it."""
+    """The operations of Lambda that `force` requires; `lamina.aws.api.telemetry.DeployedFunctions` implements them."""
 
     def get(self, name: str, version: str | None = None) -> DeployedFunction | None:
-        """Return a function, or nothing where there is none."""
+        """Return the function *name*, or ``None`` if it does not exist."""
 
     def aliases(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Return a function's aliases, each with the versions that it sends traffic to."""
+        """Return the aliases of a function, each with the versions that receive its traffic."""
 
     def touch(self, name: str, environment: Mapping[str, str], revision: str) -> str:
-        """Change the environment of the unpublished version, if it is still at *revision*; return the new one."""
+        """Replace the environment variables of the unpublished version, if it is still at *revision*; return the new revision."""
 
     def invoke(self, name: str, payload: bytes) -> Invoked:
-        """Invoke the unpublished version."""
+        """Invoke the unpublished version with the event *payload*."""
 
 
 def force(
     functions: RestartableFunctions, name: str, *, count: int, payload: bytes = b"{}", even_if_in_use: bool = False
 ) -> tuple[list[float], int]:
     """
-    Start the function *name* cold *count* times; return the milliseconds that Lambda reported, and how many invocations failed.
+    Force *count* cold starts of the function *name*. Return their durations in milliseconds, and the number of failed invocations.
 
-    The initialisation of an invocation that failed counts all the same.
+    The cold start of a failed invocation is included if Lambda reports its duration.
 
-    Raises ConfigError if its unpublished version may be what callers use and *even_if_in_use* is not given, or if its environment
-    cannot be read and thus not be put back; AwsError if Lambda refuses, or somebody else changes the function meanwhile.
+    Raises `ConfigError` if callers may use the unpublished version and *even_if_in_use* is not set, or if AWS does not return the
+    environment variables, because lamina could not restore them. Raises `AwsError` if Lambda rejects a request, for example because
+    another client has changed the function in the meantime.
     """
     deployed = _existing(functions, name)
     if not even_if_in_use:
         _check_unused(name, functions.aliases(name))
     if deployed.environment is None:
         raise ConfigError(
-            f"The environment of `{name}` cannot be read, so it could not be put back",
-            hint="allow `kms:Decrypt` for its key, or look at real traffic instead: --logs",
+            f"AWS did not return the environment variables of `{name}`, so lamina could not restore them after a change",
+            hint="allow `kms:Decrypt` for the function's key, or read the cold starts of real traffic with `--logs HOURS`",
         )
     original = {key: value for key, value in deployed.environment if key != VARIABLE}
     times: list[float] = []
@@ -209,18 +214,20 @@ def force(
 def _existing(functions: RestartableFunctions, name: str) -> DeployedFunction:
     deployed = functions.get(name)
     if deployed is None:
-        raise ConfigError(f"There is no function `{name}`", hint="look at the name, the region and the account")
+        raise ConfigError(f"function `{name}` does not exist", hint="check the name, the region and the account")
     return deployed
 
 
 def _restore(functions: RestartableFunctions, name: str) -> None:
-    """Take our variable away, and leave whatever else stands there by now: somebody may have deployed meanwhile."""
+    """Remove lamina's variable and keep all others as they are now, because a deployment may have changed them in the meantime."""
     try:
         now = functions.get(name)
         if now is not None and now.environment is not None and VARIABLE in dict(now.environment):
             functions.touch(name, {key: value for key, value in now.environment if key != VARIABLE}, now.revision)
     except AwsError as error:
-        error.hint = f"the variable `{VARIABLE}` may still be in the environment of `{name}`; it does nothing, and can be removed"
+        error.hint = (
+            f"remove the variable `{VARIABLE}` from the environment of `{name}` if it is still set; it has no effect"
+        )
         raise
 
 
@@ -228,13 +235,15 @@ def _check_unused(name: str, aliases: tuple[tuple[str, tuple[str, ...]], ...]) -
     using = [alias for alias, versions in aliases if _UNPUBLISHED in versions]
     if using:
         reason = (
-            f"the alias{'es' if len(using) > 1 else ''} {', '.join(f'`{alias}`' for alias in using)} of `{name}` use it"
+            f"{'aliases' if len(using) > 1 else 'alias'} {', '.join(f'`{alias}`' for alias in using)} "
+            f"{'send' if len(using) > 1 else 'sends'} traffic to it"
         )
     elif not aliases:
-        reason = f"`{name}` has no alias, so its callers may use it"
+        reason = "the function has no alias, so its callers may invoke `$LATEST`"
     else:
         return
     raise ConfigError(
-        f"`$LATEST` would be started cold, and {reason}",
-        hint="if a few slower starts do no harm there: --allow-latest; or look at real traffic: --logs",
+        f"`$LATEST` of `{name}` may be in use: {reason}",
+        hint="pass `--allow-latest` if a few slow invocations are acceptable, "
+        "or read the cold starts of real traffic with `--logs HOURS`",
     )

@@ -1,4 +1,4 @@
-"""Say whose file a file of a layer is, from the records that its distributions brought along."""
+"""Find the distribution that a file of a layer belongs to, from the ``RECORD`` files in the layer."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _DATA = re.compile(r"[^/]+\.data/(?:purelib|platlib)/")
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Owner:
-    """Who a file belongs to: a distribution of the layer, or one of the other places."""
+    """The owner of a file: a distribution in the layer, the function package, the runtime client or the standard library."""
 
     place: ModuleOrigin
     name: str = ""
-    """The distribution's normalised name; empty elsewhere, and for files of the layer that no record names."""
+    """The distribution's normalised name; empty for other owners, and for files of the layer that no ``RECORD`` lists."""
     version: str = ""
 
     @property
     def label(self) -> str:
-        """What people read."""
+        """The owner's name in tables and charts."""
         if self.name:
             return self.name
         return {
@@ -40,21 +40,21 @@ class Owner:
 
 
 class Owners:
-    """The owners of one unpacked layer's files."""
+    """The owners of all files in one unpacked layer."""
 
     def __init__(self, layer: Path) -> None:
-        """Read the records below *layer*, which stands for ``/opt``."""
+        """Read the ``RECORD`` files below *layer*, the directory that functions see as ``/opt``."""
         self._files: dict[str, Owner] = {}
         self._directories: dict[str, Owner] = {}
         self.distributions: dict[str, Owner] = {}
-        """By normalised name."""
+        """The layer's distributions, by normalised name."""
         roots = [layer / "python", *sorted(layer.glob("python/lib/python3*/site-packages"))]
         for root in roots:
             for record in sorted(root.glob("*.dist-info/RECORD")):
                 self._take(record, prefix=f"{root.relative_to(layer).as_posix()}/")
 
     def of(self, file: File | None) -> Owner:
-        """Return the owner of *file*; what has none is part of the interpreter."""
+        """Return the owner of *file*. Modules without a file (``None``) belong to the standard library."""
         if file is None:
             return Owner(place=ModuleOrigin.STANDARD_LIBRARY)
         if file.place is not ModuleOrigin.LAYER:
@@ -63,7 +63,7 @@ class Owners:
         return self._files.get(path) or self._directories.get(path) or Owner(place=ModuleOrigin.LAYER)
 
     def files(self, name: str) -> frozenset[str]:
-        """Return the paths below ``/opt`` of the distribution *name*, sources' bytecode not among them."""
+        """Return the paths of the distribution *name*, relative to ``/opt``, without the bytecode of its sources."""
         return frozenset(path for path, owner in self._files.items() if owner.name == name)
 
     def _take(self, record: Path, *, prefix: str) -> None:
@@ -75,13 +75,13 @@ class Owners:
                 if row:
                     path = prefix + _DATA.sub("", row[0], count=1)
                     self._files.setdefault(path, owner)
-                    # A package without a module of its own may be several distributions'; its first has it.
+                    # Several distributions may share a namespace package. It is assigned to the first of them.
                     for parent in _parents(path):
                         self._directories.setdefault(parent, owner)
 
 
 def source_of(path: str) -> str:
-    """Return the source's path for that of its bytecode, and every other path as it is."""
+    """Return the path of the source file if *path* is a bytecode file, else *path* unchanged."""
     found = _BYTECODE.match(path)
     if found is None:
         return path

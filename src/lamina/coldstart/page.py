@@ -1,4 +1,4 @@
-"""Put a study onto one self-contained page: the times, what they consist of, and a chart of each function's imports."""
+"""Render a study as one self-contained HTML page: total times, times by distribution, and a chart of each function's imports."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ svg.icicle { width: 100%; min-width: 720px; height: auto; display: block; }
 
 
 def render(study: Study) -> str:
-    """Return the page."""
+    """Return *study* as an HTML document that loads no other files."""
     drawn = [each for each in study.measurements if each.traces]
     colours = chart.palette(drawn)
     return "\n".join(
@@ -83,7 +83,7 @@ def _function(measurement: Measurement, colours: Mapping[Owner, str]) -> Iterato
     longest = max((row.own_ms.median for row in rows), default=1.0) or 1.0
     yield f'<section id="{_anchor(measurement)}"><h2>{escape(measurement.subject.label)}</h2>'
     yield f'<div class="wide">{chart.draw(measurement, colours)}</div>'
-    yield '<details><summary class="faint">by distribution</summary><div class="wide"><table>'
+    yield '<details><summary class="faint">Time by distribution</summary><div class="wide"><table>'
     yield "<tr><th>distribution<th>own<th>with imports<th>modules<th>compiled<th></tr>"
     for row in rows:
         yield (
@@ -95,5 +95,5 @@ def _function(measurement: Measurement, colours: Mapping[Owner, str]) -> Iterato
 
 
 def _anchor(measurement: Measurement) -> str:
-    # Names of functions and variants hold characters that an anchor must not.
+    # Names of functions and variants may contain characters that are not allowed in an anchor.
     return "f" + measurement.subject.label.encode().hex()

@@ -1,4 +1,4 @@
-"""Say where repeated measurements lie, and what a difference between two series of them is worth."""
+"""Compute quartiles of repeated measurements, and the difference between two series with its confidence interval."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 _RESAMPLES = 2_000
 _CONFIDENCE = 0.95
-# A bootstrap of three numbers knows nothing that the three do not say themselves.
+# With fewer numbers in a series, the bootstrap interval is too narrow to be meaningful.
 _FEWEST = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quartiles:
-    """Least, quartiles and greatest of several numbers."""
+    """The minimum, the quartiles and the maximum of a series of numbers."""
 
     count: int
     least: float
     lower: float
-    """A quarter of the numbers is at most this."""
+    """The first quartile."""
     median: float
     upper: float
     greatest: float
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Quartiles:
-        """Return the quartiles of *numbers*, at least one."""
+        """Compute the quartiles of *numbers*, which must not be empty."""
         ordered = sorted(numbers)
         return cls(
             count=len(ordered),
@@ -44,19 +44,24 @@ class Quartiles:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """How much greater the median of one series is than another's, and how sure that is."""
+    """The difference between the medians of two series, with its confidence interval."""
 
     median: float
-    """Second less first."""
+    """The median of the second series minus the median of the first."""
     low: float
-    """Of the interval that holds 95 % of the differences between resampled medians."""
+    """The lower end of the interval that contains 95 % of the differences between resampled medians."""
     high: float
+    """The upper end of that interval."""
     certain: bool
-    """Whether the interval leaves zero out, of at least four numbers on each side."""
+    """Whether each series has at least four numbers and the interval does not contain zero."""
 
     @classmethod
     def between(cls, first: Sequence[float], second: Sequence[float]) -> Difference:
-        """Return the difference between two series, at least one number each; the same series give the same answer."""
+        """
+        Compute the difference between two series, which must not be empty.
+
+        The bootstrap uses a fixed seed, so equal series have equal results.
+        """
         chance = random.Random(0)  # noqa: S311 - resampling, not secrets
         resampled = sorted(
             statistics.median(chance.choices(second, k=len(second)))
@@ -75,7 +80,7 @@ class Difference:
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the value below which *share* of the *ordered* numbers lie, between two of them in proportion."""
+    """Return the quantile at *share* (0 to 1) of the *ordered* numbers, with linear interpolation."""
     position = share * (len(ordered) - 1)
     index = int(position)
     following = ordered[min(index + 1, len(ordered) - 1)]

@@ -1,4 +1,4 @@
-"""A whole measurement: what was asked, what every function took, how variants differ, and what was judged."""
+"""Combine the results of a measurement into one study: times, comparisons of variants and verdicts on limits; convert it to JSON."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from lamina.coldstart.trace import File
 
 VERSION = "1"
-BANNER = "Times of this machine, for comparing with each other: Lambda's own are others, and it also fetches the code before it starts."
+BANNER = "Measured on this machine; use the times for comparison only. Times in Lambda differ, and include downloading the code."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """One function, as it is and in a variant."""
+    """The comparison of one function as built with a variant of it."""
 
     function: str
     variant: str
     difference: Difference | None
-    """Milliseconds that the function takes longer as it is; ``None`` where the variant could not be initialised."""
+    """The function's time as built minus the variant's, in milliseconds; ``None`` if one of them did not start."""
     cpu: Difference | None = None
-    """The same for processor time, where the system tells it."""
+    """The difference in CPU time, in milliseconds; ``None`` if the system does not report CPU time."""
     needed_by: tuple[str, ...] = ()
-    """The imports that lead to what the variant lacks, outermost first, where the function cannot start without it."""
+    """The import chain to the module that the variant lacks, outermost first, if the variant did not start without it."""
     stood_in: bool = False
-    """Whether empty modules took its place, so that there is a difference all the same."""
+    """Whether the variant was measured with empty modules in place of the missing ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """Everything that one measurement found."""
+    """All results of one measurement, and the conditions of the measurement."""
 
     circumstances: Circumstances
     repeat: int
@@ -50,17 +50,17 @@ class Study:
 
     @property
     def ok(self) -> bool:
-        """Whether every function could be initialised as it is, and no limit is exceeded."""
+        """Whether all functions started as built, and no limit is exceeded."""
         return all(verdict.ok for verdict in self.verdicts) and all(each.failure is None for each in self.base)
 
     @property
     def base(self) -> tuple[Measurement, ...]:
-        """The functions as they are built."""
+        """The measurements of the functions as built, without variants."""
         return tuple(each for each in self.measurements if not each.subject.variant)
 
 
 def compare(measurements: Sequence[Measurement]) -> tuple[Comparison, ...]:
-    """Return how each function differs from each of its variants, in the order of *measurements*."""
+    """Compare each function with each of its variants, in the order of *measurements*."""
     base = {each.subject.function: each for each in measurements if not each.subject.variant}
     return tuple(
         _comparison(each, base[each.subject.function])
@@ -83,7 +83,7 @@ def _comparison(other: Measurement, base: Measurement) -> Comparison:
 
 
 def document(study: Study) -> dict[str, object]:
-    """Return *study* as the plain values of a JSON document, version "1": times in milliseconds, sizes in bytes."""
+    """Convert *study* to the plain values of a JSON document of version "1", with times in milliseconds and sizes in bytes."""
     return {
         "version": VERSION,
         "kind": "local",

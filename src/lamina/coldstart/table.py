@@ -1,4 +1,4 @@
-"""Word a study for a terminal: a table for each function, the greatest first, then what the comparisons and limits say."""
+"""Format a study for the terminal: an overview, a table of distributions for each function, then comparisons and limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME = 30
 
 
 def lines(study: Study, *, modules: int = 0) -> Iterator[str]:
-    """Yield the lines; with *modules*, so many of the dearest modules of each function as well."""
+    """Yield the lines of the output. *modules* is the number of slowest modules to list for each function."""
     yield from _overview(study)
     for each in study.base:
         if each.traces:
@@ -34,13 +34,13 @@ def lines(study: Study, *, modules: int = 0) -> Iterator[str]:
         for verdict in study.verdicts:
             measured = "cannot start" if verdict.measured_ms is None else f"{verdict.measured_ms:.1f} ms"
             word = "ok" if verdict.ok else "EXCEEDED"
-            yield f"{verdict.rule} {verdict.function}: {measured}, at most {verdict.limit_ms:.1f} ms: {word}"
+            yield f"{verdict.rule} {verdict.function}: {measured}, limit {verdict.limit_ms:.1f} ms: {word}"
 
 
 def _overview(study: Study) -> Iterator[str]:
     labels = [each.subject.label for each in study.measurements]
     width = max(len("function"), *(len(label) for label in labels))
-    header = ("median", "min", "quartiles", "max", "processor", "compiled", "read", "memory")
+    header = ("median", "min", "quartiles", "max", "CPU", "compiled", "read", "memory")
     more = "".join(f"{name:>11}" for name in header[4:])
     yield f"{'function':{width}}{header[0]:>10}{header[1]:>9}{header[2]:>18}{header[3]:>9}{more}"
     for label, each in zip(labels, study.measurements, strict=True):
@@ -86,24 +86,24 @@ def _comparison(comparison: Comparison) -> str:
     chain = " → ".join(f"`{name}`" for name in comparison.needed_by)
     difference = comparison.difference
     if difference is None:
-        return f"{subject}: cannot start" + (f", because of the import {chain}" if chain else "")
+        return f"{subject}: cannot start" + (f" (import chain: {chain})" if chain else "")
     told = f"{subject}: {_difference(difference)}"
     if comparison.cpu is not None:
-        told += f"\n  by processor time: {_difference(comparison.cpu)}"
+        told += f"\n  CPU time: {_difference(comparison.cpu)}"
     if comparison.stood_in:
-        needed = f"the import {chain}" if chain else "its imports"
-        told += f"\n  it cannot start without it, because of {needed}; empty modules stood in, as if that were imported when first used"
+        needed = f"import chain: {chain}" if chain else "required by its imports"
+        told += f"\n  this variant cannot start ({needed}); measured with empty modules in place of the missing ones"
     return told
 
 
 def _difference(difference: Difference) -> str:
-    interval = f"95 % between {difference.low:+.1f} and {difference.high:+.1f} ms"
+    interval = f"95 % confidence interval {difference.low:+.1f} to {difference.high:+.1f} ms"
     if not difference.certain:
         few = difference.low > 0 or difference.high < 0
-        words = "too few starts to tell" if few else "no difference beyond noise"
+        words = "too few starts to compare" if few else "no significant difference"
         return f"{words}; the medians differ by {difference.median:+.1f} ms ({interval})"
-    word = "longer" if difference.median > 0 else "less"
-    return f"as built it takes {abs(difference.median):.1f} ms {word} ({interval})"
+    word = "slower" if difference.median > 0 else "faster"
+    return f"the current build is {abs(difference.median):.1f} ms {word} ({interval})"
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Judge measured times against a budget and a baseline. Returns verdicts, never raises for a slow function."""
+"""Check measured times against a budget or a baseline. A slow function results in a verdict, not in an exception."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _VERSION = "1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Circumstances:
-    """What decides whether two measurements may be compared."""
+    """The conditions of a measurement; measurements are comparable only if these are equal."""
 
     system: str
     machine: str
     processors: int
     runtime: str
     cpu_share: float | None
-    """Of one processor; ``None`` without a limit."""
+    """The CPU limit as a share of one CPU; ``None`` without a limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
-    """Medians of an earlier measurement, in milliseconds, by function."""
+    """The conditions and results of an earlier measurement: each function's median in milliseconds."""
 
     circumstances: Circumstances
     functions: tuple[tuple[str, float], ...]
@@ -42,23 +42,23 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """Whether one function keeps one limit."""
+    """The result of checking one function against one limit."""
 
     rule: str
     """``budget`` or ``regression``."""
     function: str
     limit_ms: float
     measured_ms: float | None
-    """The median; ``None`` where the function could not be initialised."""
+    """The median; ``None`` if the function did not start."""
 
     @property
     def ok(self) -> bool:
-        """Whether the limit is kept; a function that cannot start keeps none."""
+        """Whether the median is within the limit; ``False`` if the function did not start."""
         return self.measured_ms is not None and self.measured_ms <= self.limit_ms
 
 
 def circumstances(runtime: str, cpu_share: float | None) -> Circumstances:
-    """Return those of this machine."""
+    """Return the conditions of a measurement on this machine with *runtime* and *cpu_share*."""
     return Circumstances(
         system=platform.system(),
         machine=platform.machine(),
@@ -69,12 +69,16 @@ def circumstances(runtime: str, cpu_share: float | None) -> Circumstances:
 
 
 def judge_budget(measurements: Sequence[Measurement], budget_ms: float) -> tuple[Verdict, ...]:
-    """Return whether each median is at most *budget_ms*."""
+    """Check for each function whether its median is at most *budget_ms*."""
     return tuple(_verdict("budget", each, budget_ms) for each in measurements)
 
 
 def judge_regression(measurements: Sequence[Measurement], baseline: Baseline, percent: float) -> tuple[Verdict, ...]:
-    """Return whether each median is at most *percent* above the baseline's; functions that it does not know are passed over."""
+    """
+    Check for each function whether its median is at most *percent* above its median in *baseline*.
+
+    Functions that *baseline* does not contain are skipped.
+    """
     before = dict(baseline.functions)
     return tuple(
         _verdict("regression", each, before[each.subject.function] * (1 + percent / 100))
@@ -89,7 +93,7 @@ def _verdict(rule: str, measurement: Measurement, limit_ms: float) -> Verdict:
 
 
 def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -> None:
-    """Write the medians of *measurements* as a baseline; functions that could not start are left out."""
+    """Write the medians of *measurements* to *path* as a baseline, without functions that did not start."""
     functions = {each.subject.function: median for each in measurements if (median := _median(each)) is not None}
     document = {
         "version": _VERSION,
@@ -100,18 +104,18 @@ def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -
 
 
 def read(path: Path) -> Baseline:
-    """Return the baseline in *path*; raises ConfigError if there is none."""
+    """Read the baseline in *path*. Raises `ConfigError` if the file is missing or is not a baseline of the current version."""
     try:
         return _baseline(json.loads(path.read_bytes()))
     except OSError as error:
         raise ConfigError(
-            f"The baseline `{path}` cannot be read: {error.strerror}",
-            hint="write it first: lamina coldstart --baseline FILE --write-baseline",
+            f"failed to read the baseline `{path}`: {error.strerror}",
+            hint=f"write it: `lamina coldstart --baseline {path} --write-baseline`",
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"`{path}` is no baseline of version {_VERSION}",
-            hint="write it anew: lamina coldstart --baseline FILE --write-baseline",
+            f"`{path}` is not a baseline of version {_VERSION}",
+            hint=f"write it again: `lamina coldstart --baseline {path} --write-baseline`",
         ) from error
 
 

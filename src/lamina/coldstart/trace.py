@@ -1,4 +1,4 @@
-"""Trace a process: the source that runs in it, and the imports that this saw, each with the place of its file. Adds nothing up."""
+"""Provide the source of the tracer that runs in a function's process, and read the imports from its report."""
 
 from __future__ import annotations
 
@@ -19,58 +19,58 @@ _FUTURE = "from __future__ import annotations\n"
 
 
 class ModuleOrigin(StrEnum):
-    """Where a module came from."""
+    """The part of a function's environment that a module was loaded from."""
 
     LAYER = "layer"
     PACKAGE = "package"
     RUNTIME = "runtime"
-    """The runtime client, which Lambda brings along."""
+    """The runtime client, which Lambda provides."""
     STANDARD_LIBRARY = "standard-library"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """A file that the process looked at."""
+    """A file that the process opened, mapped or compiled."""
 
     place: ModuleOrigin
     path: str
-    """Relative to the place's directory; as it was for the standard library."""
+    """The path relative to the directory of *place*; the complete path for the standard library."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TracedImport:
-    """One import that was not yet done when it was asked for."""
+    """One import of a module that was not loaded yet."""
 
     module: str
     parent: int | None
-    """Index of the import during which this one was made."""
+    """Index of the enclosing import, during which this one started; ``None`` for an outermost import."""
     begin_ns: int
-    """Since the first import."""
+    """Start time, relative to the start of the first import."""
     duration_ns: int
     self_ns: int
-    """Without the imports that it made."""
+    """Duration without the imports that this one started."""
     file: File | None
-    """``None`` where nothing was loaded, or what was loaded has no file."""
+    """The file of the module; ``None`` if the import failed, or if the module has no file."""
     is_namespace: bool
-    """Whether *file* is a directory without a module of its own."""
+    """Whether the module is a namespace package, so that *file* is a directory."""
     ok: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trace:
-    """What one process imported up to its first event, or beyond."""
+    """The imports and files of one process, from its start until it was ended."""
 
     imports: tuple[TracedImport, ...]
     compiled: tuple[File, ...]
-    """Sources of the layer and the package that were compiled because there was no bytecode for them."""
+    """Source files of the layer and the package that Python compiled because they had no bytecode."""
     files: tuple[tuple[File, int], ...]
     """Files of the layer and the package that were opened or mapped, with their sizes in bytes."""
     missing: tuple[tuple[str, tuple[str, ...]], ...]
-    """Modules that were looked for and not found, each with those that were being imported then, from the outermost."""
+    """Modules that were not found, each with its import chain: the imports in progress at that time, outermost first."""
 
     @property
     def layer_modules(self) -> frozenset[str]:
-        """The modules of the layer that were imported."""
+        """Names of the modules that were imported from the layer, without namespace packages."""
         return frozenset(
             each.module
             for each in self.imports
@@ -79,12 +79,16 @@ class Trace:
 
     @property
     def outermost_ns(self) -> int:
-        """The time of all imports together."""
+        """The total time of all imports: the sum over the outermost ones."""
         return sum(each.duration_ns for each in self.imports if each.parent is None)
 
 
 def prelude(*, traced: bool, stubbed: Sequence[str] = ()) -> str | None:
-    """Return source to run in a process before its handler: the tracer, and empty modules instead of *stubbed*; nothing if neither."""
+    """
+    Return Python source to run in a process before its handler, or ``None`` if there is none to run.
+
+    The source installs the tracer if *traced*, and empty modules in place of the missing modules *stubbed*.
+    """
     parts = [_source("stub"), f"install_stubs({tuple(stubbed)!r})\n"] if stubbed else []
     parts += [_source("tracer"), "install(report_fd)\n"] if traced else []
     return "".join([_FUTURE, *parts]) if parts else None
@@ -92,26 +96,28 @@ def prelude(*, traced: bool, stubbed: Sequence[str] = ()) -> str | None:
 
 def _source(name: str) -> str:
     text = (Path(__file__).parent / "guest" / f"{name}.py").read_text(encoding="utf-8")
-    # One source may have this line only at its beginning, and so may their sum.
+    # This import must come first in a source, so `prelude` adds it once before the combined sources.
     return text.replace(_FUTURE, "")
 
 
 def read(report: bytes, directories: Directories) -> Trace:
     """
-    Return what the tracer wrote into *report*, of a process that saw *directories*.
+    Parse the tracer's *report* from a process whose environment has *directories*.
 
-    Raises InvokeError if a line is not the tracer's.
+    Raises `InvokeError` if the report contains a line that the tracer did not write.
     """
     rows: list[tuple[Any, ...]] = []
     compiled: set[str] = set()
     files: dict[str, int] = {}
     missing: list[tuple[str, tuple[str, ...]]] = []
-    # A process that is ended in the middle of a line leaves it without its end.
+    # If the process was ended while it wrote, the last line is incomplete and is ignored.
     for line in report[: report.rfind(b"\n") + 1].splitlines():
         try:
             told: dict[str, Any] = ast.literal_eval(line.decode())
         except (ValueError, SyntaxError) as error:
-            raise InvokeError("The tracer's report cannot be read: something else wrote to its descriptor") from error
+            raise InvokeError(
+                "failed to read the tracer's report: the function wrote to the tracer's file descriptor"
+            ) from error
         rows += told["imports"]
         compiled |= set(told["compiled"])
         files |= dict(told["files"])

@@ -1,7 +1,7 @@
 """
-Read cold starts from a function's log, and add up those that real traffic had: percentiles by version, or before and after a moment.
+Read cold starts from a function's log, and compute percentiles for each version, or for the time before and after a moment.
 
-Source of what Lambda logs, in the text format (``REPORT``) and in JSON (``platform.report``):
+Sources for Lambda's log lines, in the text format (``REPORT``) and in JSON (``platform.report``):
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html,
 https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html and
 https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html (2026-11-23).
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from lamina.aws.api.telemetry import ColdStart, LoggedLine
 
 _REPORT = re.compile(r"REPORT\s")
-# Of a cold start from a snapshot (SnapStart), and of one without. Tabs separate fields, in some places one space does.
+# A cold start from a SnapStart snapshot has a restore duration, any other an init duration. Fields are separated by tabs, some by a space.
 _RESTORE = re.compile(r"(?<!Billed )Restore Duration:\s*([0-9.]+)\s*ms")
 _INIT = re.compile(r"Init Duration:\s*([0-9.]+)\s*ms")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedColdStart:
-    """One cold start."""
+    """A cold start of a deployed function, read from its log or from X-Ray."""
 
     moment: dt.datetime
     milliseconds: float
     version: str | None
-    """Of the function, where it is known."""
+    """The function's version; ``None`` if it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Percentiles:
-    """What shares of cold starts take at most, in milliseconds."""
+    """Percentiles of cold start durations, in milliseconds."""
 
     count: int
     p50: float
@@ -48,7 +48,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, times: Iterable[float]) -> Percentiles:
-        """Return the percentiles of *times*, at least one: each is one of them, the nearest in rank."""
+        """Return the percentiles of *times*, which must not be empty, by the nearest-rank method: each percentile is one of *times*."""
         ordered = sorted(times)
         return cls(
             count=len(ordered),
@@ -61,28 +61,28 @@ class Percentiles:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Cold starts that belong together."""
+    """The cold starts of one version, or of the time before or after a moment."""
 
     name: str
-    """The function's version, or ``before`` and ``after``."""
+    """The function's version, ``before`` or ``after``."""
     layers: tuple[str, ...]
-    """ARNs of the layer versions of that version; none where that is not known."""
+    """ARNs of the layer versions of that function version; empty if they are unknown."""
     first: dt.datetime
     percentiles: Percentiles
 
 
 class LayerLookup(Protocol):
-    """Says which layers a version of a function has."""
+    """A function that looks up the layers of a function version."""
 
     def __call__(self, version: str) -> tuple[str, ...]:
-        """Return ARNs of layer versions, none for a version that is gone."""
+        """Return the ARNs of the layer versions; an empty tuple if the function version no longer exists."""
 
 
 def cold_starts(log: str) -> tuple[float, ...]:
     """
-    Return the milliseconds of each cold start that a line of *log* reports.
+    Return the duration, in milliseconds, of each cold start that *log* reports.
 
-    Initialisations that failed or took too long have reports of another name, and do not count.
+    Initialisations that failed or timed out are not included; Lambda reports them in lines with another name.
     """
     return tuple(time for line in log.splitlines() if (time := _cold_ms(line)) is not None)
 
@@ -100,13 +100,13 @@ def _cold_ms_in_json(line: str) -> float | None:
         metrics = event["record"]["metrics"] if event["type"] == "platform.report" else {}
         time: float | None = metrics.get("restoreDurationMs", metrics.get("initDurationMs"))
     except (ValueError, KeyError, TypeError, AttributeError):
-        # The function may log JSON of its own, whatever it looks like.
+        # The line may be JSON of any form that the function has logged.
         return None
     return time
 
 
 def logged(lines: Sequence[LoggedLine]) -> tuple[ObservedColdStart, ...]:
-    """Return the cold starts that *lines* of a log report."""
+    """Return the cold starts that *lines* report, each with the time and function version of its line."""
     return tuple(
         ObservedColdStart(moment=line.moment, milliseconds=time, version=line.version)
         for line in lines
@@ -115,12 +115,12 @@ def logged(lines: Sequence[LoggedLine]) -> tuple[ObservedColdStart, ...]:
 
 
 def traced(found: Sequence[ColdStart]) -> tuple[ObservedColdStart, ...]:
-    """Return the cold starts that X-Ray saw; which version they were of, it does not say."""
+    """Convert cold starts from X-Ray, which does not report the function's version."""
     return tuple(ObservedColdStart(moment=each.began, milliseconds=each.milliseconds, version=None) for each in found)
 
 
 def by_version(seen: Sequence[ObservedColdStart], layers: LayerLookup) -> tuple[Group, ...]:
-    """Return a group for each version of the function, in the order in which they first appeared."""
+    """Group *seen* by the function's version, in the order in which the versions first appeared."""
     versions: dict[str, list[ObservedColdStart]] = {}
     for each in sorted(seen, key=lambda each: each.moment):
         versions.setdefault(each.version or "unknown", []).append(each)
@@ -128,7 +128,7 @@ def by_version(seen: Sequence[ObservedColdStart], layers: LayerLookup) -> tuple[
 
 
 def split(seen: Sequence[ObservedColdStart], moment: dt.datetime) -> tuple[Group, ...]:
-    """Return the cold starts before *moment*, and those from then on, as far as there are any."""
+    """Group *seen* into cold starts before *moment* and cold starts at or after it; empty groups are left out."""
     sides = {
         "before": [each for each in seen if each.moment < moment],
         "after": [each for each in seen if each.moment >= moment],

@@ -1,4 +1,4 @@
-"""Make the other sides of a comparison: the same function without a distribution, or out of another build or revision."""
+"""Prepare the functions to measure and their variants: without a distribution, from another build, or at another git revision."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _NO_MODULE = re.compile(r"No module named '([^']+)'")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnvironmentOptions:
-    """How environments are shown to the functions that are measured."""
+    """Options for the environments of the functions to measure."""
 
     mode: Mode = Mode.AUTO
     additional: Mapping[str, str] | None = None
-    """Environment variables beyond the configured ones."""
+    """Environment variables to set in addition to the configured ones."""
 
 
 _PLAIN = EnvironmentOptions()
@@ -51,14 +51,14 @@ def subjects(
     artifacts: Artifacts, names: Sequence[str], *, variant: str = "", options: EnvironmentOptions = _PLAIN
 ) -> tuple[Subject, ...]:
     """
-    Return the functions *names* of a build, all of them if none is named, ready to be measured.
+    Prepare the environments of the functions *names* of a build for measuring; if *names* is empty, those of all functions.
 
-    Raises ConfigError for a name that the build does not have, or if it has none, and what `lamina.local.environment.prepare` raises.
+    Raises `ConfigError` if the build does not contain a function or has no functions, and what `lamina.local.environment.prepare` raises.
     """
     service = load(artifacts.project)
     chosen = [artifacts.function(name) for name in names] or list(artifacts.build.packages)
     if not chosen:
-        raise ConfigError("The build has no function", hint="configure one, and build: lamina build")
+        raise ConfigError("the build has no functions", hint="configure a function, then run `lamina build`")
     found: list[Subject] = []
     owners: dict[Path, Owners] = {}
     for built in chosen:
@@ -81,17 +81,18 @@ def subjects(
 @contextmanager
 def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Subject, ...]]:
     """
-    Provide those of *base* whose layers hold a distribution of *names*, with the files of these hidden.
+    Provide a variant of each function in *base* without the files of the distributions *names*.
 
-    Raises ConfigError with the names that no layer of *base* holds.
+    Functions whose layers contain none of these distributions are left out. The copies of the layers are deleted on exit.
+    Raises `ConfigError` with the names that no layer of *base* contains.
     """
     hidden = [normalized(name) for name in names]
     known = {name for subject in base for name in subject.owners.distributions}
     if unknown := [name for name in hidden if name not in known]:
         raise ConfigError(
-            "No layer of these functions holds "
+            "the layers of these functions do not contain "
             + ", ".join(f"`{name}`{did_you_mean(name, sorted(known))}" for name in unknown),
-            hint="distributions of the layers: lamina build --json",
+            hint="list the distributions of the layers: `lamina build --json`",
         )
     made: dict[Path, Path] = {}
     found: list[Subject] = []
@@ -105,7 +106,7 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
                 parent = environment.scratch.parent / "without"
                 parent.mkdir(exist_ok=True)
                 unpack.remove_unused(parent)
-                # Known before it exists, so that whatever interrupts this leaves nothing behind.
+                # The path is registered before it is created, so that it is deleted even after an interrupt.
                 made[environment.layer] = parent / uuid.uuid4().hex
                 made[environment.layer].mkdir()
                 _link(environment.layer, made[environment.layer], hidden=paths)
@@ -126,7 +127,7 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
 
 
 def _link(source: Path, destination: Path, *, hidden: set[str]) -> None:
-    """Make *destination* a copy of *source* by hard links, but for the *hidden* files and their bytecode."""
+    """Create a copy of *source* at *destination* from hard links, without the *hidden* files and their bytecode."""
     for directory, _, names in os.walk(source):
         relative = Path(directory).relative_to(source)
         for name in names:
@@ -160,9 +161,10 @@ def at_revision(
     project: Path, revision: str, options: BuildOptions, *, team_store: TeamStore, reporter: Reporter
 ) -> Iterator[Path]:
     """
-    Provide the directory of *project* as it was at *revision*, built there with *options*.
+    Check out *revision* of the git repository of *project* in a temporary directory, and build the project there with *options*.
 
-    Raises ConfigError if it is no revision of a git repository that holds *project*, and whatever a build raises.
+    Provide the project's directory in the checkout, which is deleted on exit. Raises `ConfigError` if *project* is not in a git repository,
+    or if the revision or the project's directory in it does not exist. Also raises what a build raises.
     """
     from lamina.pipeline.build import build
 
@@ -171,11 +173,13 @@ def at_revision(
     directory = Path(tempfile.mkdtemp(prefix="lamina-revision-"))
     tree = directory / "tree"
     try:
-        # The repository's own hooks are for its working tree.
+        # The repository's hooks must not run for a temporary checkout.
         _git(Path(top), "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", "--quiet", str(tree), commit)
         service = tree / prefix
         if not service.is_dir():
-            raise ConfigError(f"There is no `{prefix}` in revision `{revision}`", hint="compare with a later revision")
+            raise ConfigError(
+                f"`{prefix}` does not exist in revision `{revision}`", hint="compare with a later revision"
+            )
         build(service, options, team_store=team_store, reporter=reporter)
         yield service
     finally:
@@ -193,18 +197,24 @@ def _git(directory: Path, *arguments: str) -> str:
             text=True,
         )
     except FileNotFoundError as error:
-        raise ConfigError("Comparing with a revision needs `git`", hint="compare with a directory instead") from error
+        raise ConfigError(
+            "comparing with a revision requires `git`", hint="install `git`, or compare with a directory"
+        ) from error
     except subprocess.CalledProcessError as error:
-        said = (error.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        said = (error.stderr.strip().splitlines() or ["no error message"])[-1]
         raise ConfigError(
             f"`git {' '.join(arguments[:2])}` failed in `{directory}`: {said}",
-            hint="give a revision of the repository that holds the service, or a directory that was built",
+            hint="pass a revision of the repository that contains the service, or the directory of a built project",
         ) from error
     return done.stdout
 
 
 def needed_by(measurement: Measurement) -> tuple[str, ...]:
-    """Return the imports that lead to the one that failed a function's first start, outermost first; nothing if it was no import."""
+    """
+    Return the import chain to the missing module that failed a function's first start, outermost import first.
+
+    The result is empty if the first start did not fail because of a missing module.
+    """
     found = _NO_MODULE.search(measurement.first_failure or "")
     if found is None or measurement.first is None:
         return ()

@@ -1,1 +1,1 @@
-"""What runs inside a function's process while it is measured: plain Python from 3.9 on, which imports nothing that a handler could."""
+"""Modules that run inside a function's process while it is measured, on Python 3.9 or later. They import no module that a handler might import."""

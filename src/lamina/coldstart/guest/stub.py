@@ -1,7 +1,7 @@
 """
-Let imports of modules that are not there succeed with something empty, so that what imports them can be measured without them.
+Provide empty modules in place of missing ones, so that a function that imports them can start and be measured.
 
-Runs before the tracer, on Python 3.9 or later, and imports nothing itself. What is really there is always preferred.
+Runs before the tracer, on Python 3.9 or later, and imports no module from a file. Modules that exist are imported as usual.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Anything(type):
-    """A class of nothing in particular: calling, indexing, comparing and subclassing it all work and mean nothing."""
+    """A metaclass whose class can be called, indexed, compared and subclassed, without any effect."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
@@ -23,7 +23,7 @@ class Anything(type):
         return Nothing
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
-        """Return nothing in particular, or what is decorated."""
+        """Return the only argument if it is callable, so that decorators work, else `Nothing`. Subclasses are instantiated."""
         if cls is not Nothing:
             return super().__call__(*arguments, **keywords)
         return arguments[0] if len(arguments) == 1 and callable(arguments[0]) and not keywords else Nothing
@@ -55,11 +55,11 @@ class Anything(type):
 
 
 class Nothing(metaclass=Anything):
-    """What every attribute of an empty module is."""
+    """The value of each attribute of an empty module."""
 
 
 class Empty(type(sys)):  # type: ignore[misc]
-    """A module that has whatever it is asked for."""
+    """A module that has every attribute, with the value `Nothing`."""
 
     __version__ = "0"
 
@@ -70,26 +70,26 @@ class Empty(type(sys)):  # type: ignore[misc]
 
 
 class Finder:
-    """Finds the modules *names*, everything below them and the packages above them; it is asked last."""
+    """An import finder for the modules *names*, their submodules and their parent packages. It must be last in ``sys.meta_path``."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> Any:
-        """Return how to load *name*, or nothing."""
+        """Return the spec of an empty module if *name* is to be replaced, else ``None``."""
         for known in self.names:
             if name == known or name.startswith(known + ".") or known.startswith(name + "."):
                 return _frozen_importlib.ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
         return None
 
     def create_module(self, spec: Any) -> Any:
-        """Return an empty module."""
+        """Return an empty module with the name in *spec*."""
         return Empty(spec.name)
 
     def exec_module(self, module: Any) -> None:
-        """Leave it empty."""
+        """Execute no code, because the module stays empty."""
 
 
 def install_stubs(names: tuple[str, ...]) -> None:
-    """Let *names* be found."""
+    """Make imports of the missing modules *names* succeed with empty modules."""
     sys.meta_path.append(Finder(names))

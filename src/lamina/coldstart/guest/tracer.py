@@ -1,8 +1,9 @@
 """
-Watch a process import: who is imported by whom and for how long, what is compiled, and which files are opened.
+Record the imports of a process with their nesting and durations, the modules that are compiled, and the files that are opened.
 
-Runs before the runtime client, on Python 3.9 or later. It imports only what every interpreter has loaded already, or the handler's
-own imports would be cheaper than they are. After each outermost import it writes one line, a Python literal, to the given descriptor.
+Runs before the runtime client, on Python 3.9 or later. It imports only modules that each interpreter has already loaded. Otherwise, the
+handler's imports of the same modules would appear too fast. After each outermost import, it writes one line, a Python literal, to the
+given file descriptor.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def install(descriptor: int) -> None:
-    """Begin to watch, and report to *descriptor*."""
+    """Start recording, and write reports to the file *descriptor*."""
     find_and_load = _frozen_importlib._find_and_load  # type: ignore[attr-defined]  # noqa: SLF001 - where every import passes
     clock, thread, modules = time.perf_counter_ns, _thread.get_ident, sys.modules
     numbers = iter(range(1 << 60))
@@ -41,7 +42,7 @@ def install(descriptor: int) -> None:
             return find_and_load(name, import_)
         except BaseException as error:
             row[5] = False
-            # Each import on the way out sees the same error; the innermost saw it first.
+            # The error passes through all enclosing imports. Only the innermost one, which comes first, is recorded.
             if isinstance(error, ModuleNotFoundError) and id(error) != seen[0]:
                 seen[0] = id(error)
                 failed.append((error.name, [each[2] for each in stack]))
@@ -54,7 +55,7 @@ def install(descriptor: int) -> None:
                 tell()
 
     def tell() -> None:
-        # Other threads go on importing meanwhile: each row is told once, and each line is whole.
+        # Other threads may import at the same time. The lock makes sure that each row is written once and each line is complete.
         with telling:
             rows = [(*row, *_origin(modules.get(row[2]))) for row in _taken(finished)]
             data = repr({"imports": rows, "failed": _taken(failed), **files.take()}).encode() + b"\n"
@@ -66,10 +67,10 @@ def install(descriptor: int) -> None:
 
 
 class Files:
-    """Which files of the layer and the package are opened, and which are compiled."""
+    """The files of the layer and the function package that have been opened or compiled."""
 
     def __init__(self) -> None:
-        # Lambda's order of the search path: the function, then twice the layer.
+        # The search path starts with the function package and two directories of the layer.
         self.inside = (os.environ["LAMBDA_TASK_ROOT"] + "/", sys.path[2].rpartition("/")[0] + "/")
         self.opened: set[str] = set()
         self.compiled: set[str] = set()
@@ -77,7 +78,7 @@ class Files:
         self.told_compiled: set[str] = set()
 
     def watch(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Take note of an audit event; most are of no interest, and there are thousands."""
+        """Record the file of an audit event, if it is relevant. This runs for thousands of events, so it must be fast."""
         if event == "open":
             path, names = arguments[0], self.opened
         elif event == "import" or event == "compile":  # noqa: PLR1714 - a membership test costs more
@@ -88,7 +89,7 @@ class Files:
             names.add(path)
 
     def take(self) -> dict[str, Any]:
-        """Return what is new since the last time."""
+        """Return the files that are new since the last call, with their sizes in bytes."""
         new = (self.opened | set(_mapped(self.inside))) - self.told
         self.told |= new
         compiled = self.compiled - self.told_compiled
@@ -97,14 +98,18 @@ class Files:
 
 
 def _taken(rows: list[Any]) -> list[Any]:
-    """Return all *rows* there are, and remove just these: more may be added at any moment."""
+    """Remove all current *rows* from the list, and return them. Other threads may append rows at the same time; those stay."""
     taken = rows[:]
     del rows[: len(taken)]
     return taken
 
 
 def _origin(module: Any) -> tuple[str | None, bool]:
-    """Return the file that *module* came from, or a directory of a package without one; never asks the module itself, which may be lazy."""
+    """
+    Return the file of *module*, or the directory of a namespace package, and whether the module is a namespace package.
+
+    Only the module's ``__dict__`` is read, because reading an attribute would load a lazy module.
+    """
     spec = vars(module).get("__spec__") if isinstance(module, type(sys)) else None
     if spec is None:
         return None, False
@@ -120,12 +125,12 @@ def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError:
-        # Opening was tried, and there was nothing.
+        # The process tried to open a file that does not exist.
         return 0
 
 
 def _mapped(inside: tuple[str, str]) -> list[str]:
-    """Return the libraries that the dynamic linker took from the layer or the package; Python does not learn of them."""
+    """Return the libraries that the dynamic linker loaded from the layer or the package; Python has no audit events for them."""
     try:
         with open("/proc/self/maps") as stream:
             return [path for line in stream if (path := line[line.find("/") :].rstrip("\n")).startswith(inside)]
