@@ -1,4 +1,4 @@
-"""``lamina build``: lock in, layers and function packages out, with a summary worth reading."""
+"""``lamina build``: build the layers and function packages of a service and print a summary."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ if TYPE_CHECKING:
     from lamina.pipeline.build import Result
 
 HELP = (
-    "Build the layers and function packages of a service from its lock, into `.lamina/`. "
-    "What has not changed is not made again. At the root of a repository it builds every service below."
+    "Build a service's layers and function packages from its lock file into `.lamina/`. Unchanged layers and packages are reused. "
+    "At the root of a workspace, build all services."
 )
 EXAMPLE = """\
 examples:
-  lamina build                                  build what `[tool.lamina]` describes
-  lamina build --dry-run                        say what would be fetched and built, with sizes
-  lamina build --architecture arm64 --json      another target; the report as JSON
-  lamina build --offline                        from the store alone
+  lamina build                                # build what `[tool.lamina]` configures
+  lamina build --dry-run                      # show downloads, builds and sizes
+  lamina build --architecture arm64 --json    # build for arm64 and print a JSON report
+  lamina build --offline                      # build without the network
 """
+PAGE = "tutorial.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options."""
-    parser.add_argument("--dry-run", action="store_true", help="say what would be fetched and built; write nothing")
+    """Add the options of ``lamina build`` to *parser*."""
+    parser.add_argument("--dry-run", action="store_true", help="show what would be downloaded and built, with sizes")
     add_build(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build, and say what was done and why; 1 where a finding is an error."""
+    """Build the service or workspace and show the result; return 1 if a finding is an error."""
     started = time.perf_counter()
-    # With `-v` somebody wants to know what is left out of the packages, and only walking the sources tells.
+    # `-v` lists the files left out of the packages, which needs a walk of the sources.
     if not (arguments.dry_run or arguments.verbose) and (document := _unchanged(arguments)) is not None:
         document |= {"seconds": round(time.perf_counter() - started, 3)}
         return _show(arguments, document)
-    # From here on the pipeline is imported, which takes longer than all that a build with nothing to do does.
+    # Import the pipeline only now: importing it takes longer than a whole build with nothing to do.
     from pathlib import Path
 
     from lamina.pipeline import workspace
@@ -66,7 +67,6 @@ def _unchanged(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _build(arguments: argparse.Namespace, start: Path) -> int:
-    """Run the pipeline and show its result."""
     from lamina.aws.store.team import team_store
     from lamina.cli import build_summary
     from lamina.cli.console import Console
@@ -80,7 +80,11 @@ def _build(arguments: argparse.Namespace, start: Path) -> int:
 
 
 def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Result | None = None) -> int:
-    """Show the report's *document*, and the *result* if anything was looked at; findings of then are findings of now."""
+    """
+    Print the report's *document*, as JSON or as a summary, and its findings; return 1 if one is an error.
+
+    *result* is None if nothing has changed since the last build. *document* is then the last build's, with its findings.
+    """
     findings = [finding for each in (document, *document.get("other_targets", ())) for finding in each["findings"]]
     if arguments.json:
         print(json.dumps(document, indent=2))
@@ -92,7 +96,7 @@ def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Resul
         console = Console.of(arguments)
         if not arguments.json:
             console.say(*build_summary.lines(document, result, verbose=arguments.verbose))
-        # What is wrong for several targets is often the same.
+        # Several targets often have the same finding.
         for severity, message in dict.fromkeys((row["severity"], row["message"]) for row in findings):
             console.finding(severity, message)
     return int(has_errors)

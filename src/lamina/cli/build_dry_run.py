@@ -1,4 +1,4 @@
-"""``lamina build --dry-run``: what would be fetched and built, with sizes, without doing either."""
+"""``lamina build --dry-run``: show what a build would download and build, with sizes."""
 
 from __future__ import annotations
 
@@ -35,13 +35,17 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace, start: Path) -> int:
-    """Say what a build of the service at *start* would fetch and make, with sizes; write nothing into the project; 1 where it could not be deployed."""
+    """
+    Print what a build of the service at or above *start* would download and build, with sizes.
+
+    Write nothing into the project. Return 1 if a finding is an error, such as a layer above Lambda's size limit.
+    """
     project = find_project(start)
     with Console.of(arguments) as console:
         context = BuildContext.open(project, build_options(arguments), reporter=console)
         with context.store.in_use():
             plan = resolve(context, config.load(project, context.options))
-            console.stage("Reading the ends of the wheels", total=len(plan.missing), unit="wheels")
+            console.stage("reading the file indexes of wheels", total=len(plan.missing), unit="wheels")
             estimates = estimate(plan, context)
     if context.options.offline and plan.missing:
         raise offline_error(plan.missing)
@@ -54,11 +58,11 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
             for layer, size in zip(target.layers, sizes, strict=True):
                 console.say(*_planned(layer, size, target.service, verbose=console.verbose))
             outcome = _outcome(_packages(target), "packed")
-            console.say(f"{count(len(target.service.functions), 'function')} for {target.service.target}, {outcome}")
+            console.say(f"{count(len(target.service.functions), 'function')} for {target.service.target}: {outcome}")
         missing = sum(pin.size or 0 for pin in plan.missing)
         wheels = count(len(plan.missing), "wheel")
-        console.say(f"would fetch {wheels}{f', {megabytes(missing)}' if missing else ''}")
-    # What is wrong for several targets is often the same.
+        console.say(f"would download {wheels}{f' ({megabytes(missing)})' if missing else ''}")
+    # Several targets often have the same finding.
     unique = dict.fromkeys(finding for each in findings for finding in each)
     for finding in unique:
         console.finding(finding.severity.value, finding.message)
@@ -67,12 +71,12 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
 
 def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bool) -> Iterator[str]:
     reused = _is_reused(layer)
-    yield f"layer {layer.name} for {service.target}, {_outcome((reused, layer.reason), 'built')}"
+    yield f"layer {layer.name} for {service.target}: {_outcome((reused, layer.reason), 'built')}"
     if verbose or not reused:
         ordered = sorted(size.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
         yield from table(("", "zipped", "unzipped", ""), [_share(share, reused=bool(reused)) for share in ordered])
     about = "" if size.complete else "at least "
-    bytecode = "" if reused or service.bytecode is BytecodeMode.NONE else ", and bytecode"
+    bytecode = "" if reused or service.bytecode is BytecodeMode.NONE else ", plus bytecode"
     yield f"  {about}{megabytes(size.zipped_bytes)} zipped, {about}{megabytes(size.unzipped_bytes)} unzipped{bytecode}"
     if isinstance(layer, LayerPlan):
         yield f"  digest {layer.digest[:16]}"
@@ -80,9 +84,9 @@ def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bo
 
 def _findings(plan: TargetPlan, sizes: Sequence[Estimate]) -> tuple[Finding, ...]:
     """
-    Return the findings that are certain; where nothing is to be made, those of the last build's zips.
+    Return the findings that are certain before a build; if nothing would be built, those of the existing zips.
 
-    Raises PackageError for a handler that its module does not define, as the build does.
+    Raises `PackageError` if a module does not define its handler, as the build does.
     """
     packages, layers = plan.packages, [layer.reused for layer in plan.decided if layer.reused is not None]
     if plan.reused and packages is not None and packages.reused is not None:
@@ -93,14 +97,14 @@ def _findings(plan: TargetPlan, sizes: Sequence[Estimate]) -> tuple[Finding, ...
 
 
 class _AnyModule:
-    """What the layers provide, before they are made: any module may be among it."""
+    """A stand-in for the modules of layers that are not built yet: it contains every module name."""
 
     def __contains__(self, module: object) -> bool:
         return True
 
 
 def _is_reused(layer: LayerDraft | LayerPlan) -> bool | None:
-    """Return whether *layer* would be reused, or ``None`` if that is not decided yet."""
+    """Return whether *layer* would be reused, or None if that is not known before the build."""
     if isinstance(layer, LayerPlan):
         return layer.reused is not None
     return False if layer.differs else None
@@ -110,11 +114,11 @@ def _outcome(outcome: tuple[bool | None, str], verb: str) -> str:
     reused, reason = outcome
     if reused:
         return "unchanged, would be reused"
-    return f"{'may' if reused is None else 'would'} be {verb}: {reason}"
+    return f"{'may' if reused is None else 'would'} be {verb} ({reason})"
 
 
 def _packages(plan: TargetPlan) -> tuple[bool | None, str]:
-    """Return whether the function packages would be reused, ``None`` if that is not decided yet, and the reason."""
+    """Return whether the function packages would be reused (None if that is not known before the build), and the reason."""
     if plan.packages is None:
         return (
             None if plan.previous.build else False
@@ -130,7 +134,7 @@ def _share(share: DistributionEstimate, *, reused: bool) -> tuple[str, str, str,
     )
     if reused:
         return f"{share.pin.name} {share.pin.version}", *sizes, "in the layer"
-    where = "to be built" if isinstance(share.pin, SourcePin) else "in the store" if share.in_store else "to be fetched"
+    where = "to build" if isinstance(share.pin, SourcePin) else "in the store" if share.in_store else "to download"
     return f"{share.pin.name} {share.pin.version}", *sizes, where
 
 

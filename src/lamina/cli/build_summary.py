@@ -1,4 +1,4 @@
-"""A build in words: what was made and why, what is large, how close to the limits. Works on the report's document."""
+"""Summarise a build for the terminal: layers, packages, sizes and limits, from the document of the build report."""
 
 from __future__ import annotations
 
@@ -18,41 +18,42 @@ _DIGEST_DIGITS = 16
 
 
 def document(result: Result, *, project: Path) -> dict[str, Any]:
-    """Return the report's document of *result*, all targets included."""
+    """Return the build report of *result*, with all its targets, for the project directory *project*."""
     from lamina.pipeline import report
 
     return report.document(result.build, project=project, others=[other.build for other in result.others])
 
 
 def documents(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the documents of all targets, that of the first one first."""
+    """Return one document per target from a build report. The first target's comes first."""
     return [document, *document.get("other_targets", ())] if document else []
 
 
 def lines(document: Mapping[str, Any], result: Result | None, *, verbose: bool = False) -> Iterator[str]:
     """
-    Yield the summary of a build's *document*, with what the *result* tells besides, unless the build of before still stands.
+    Yield the lines of the summary of a build report *document*.
 
-    *verbose* lists every distribution and function, not only the largest, and everything that was left out.
+    *result* adds the reasons for rebuilding and the files left out; it is None if nothing has changed since the last build.
+    *verbose* lists every distribution, every function and every file left out, not only the largest or first ones.
     """
     results = () if result is None else result.targets
     reasons = [{layer.name: layer.reason for layer in each.plan.decided if layer.reused is None} for each in results]
     for number, each in enumerate(documents(document)):
         yield from _target(each, reasons[number] if reasons else {}, verbose=verbose)
     if result is None:
-        yield f"nothing to do, in {document['seconds']:.2f} s"
+        yield f"nothing to do ({document['seconds']:.2f} s)"
         return
     yield from _left_out(result, verbose=verbose)
     yield _closing(result)
 
 
 def _target(document: Mapping[str, Any], reasons: Mapping[str, str], *, verbose: bool) -> Iterator[str]:
-    """Yield what was built for one target; *reasons* says per layer why it was made, and has none for one that was reused."""
+    """Yield the summary of one target; *reasons* maps each rebuilt layer's name to the reason."""
     target = document["target"]
     for layer in document["layers"]:
         made = reasons.get(layer["name"])
-        state = f"built: {made}" if made else "unchanged"
-        yield f"layer {layer['name']} for {target['runtime']} on {target['architecture']}, {state}"
+        state = f"built ({made})" if made else "unchanged"
+        yield f"layer {layer['name']} for {target['runtime']} on {target['architecture']}: {state}"
         if made or verbose:
             yield from _distributions(layer, verbose=verbose)
         yield (
@@ -91,8 +92,8 @@ def _functions(functions: list[Mapping[str, Any]], limits: Mapping[str, int] | N
     editable = sum(row["console_editable"] for row in functions)
     size = megabytes(max(row["zipped_bytes"] for row in functions))
     yield (
-        f"{count(len(functions), 'function')} in {count(zips, 'package')} of {size}, "
-        f"{editable} of {len(functions)} editable in the console"
+        f"{_sharing(len(functions), zips, size)}, "
+        f"{'' if editable == len(functions) else f'{editable} of {len(functions)} '}editable in the Lambda console"
     )
     if verbose:
         yield from table(
@@ -105,13 +106,20 @@ def _functions(functions: list[Mapping[str, Any]], limits: Mapping[str, int] | N
     if limits:
         used, limit = largest["total_unzipped_bytes"], limits["unzipped_bytes"]
         yield (
-            f"  largest with its layers: {largest['name']}, {megabytes(used)} of {megabytes(limit)} unzipped "
+            f"  largest function with layers: {largest['name']}, {megabytes(used)} of {megabytes(limit)} unzipped "
             f"({used / limit:.0%}), {megabytes(limit - used)} left"
             if used <= limit
-            else f"  largest with its layers: {largest['name']}, {megabytes(used)} unzipped, "
-            f"{megabytes(used - limit)} over the limit of {megabytes(limit)}"
+            else f"  largest function with layers: {largest['name']}, {megabytes(used)} unzipped, "
+            f"{megabytes(used - limit)} above the limit of {megabytes(limit)}"
         )
-        yield f"  layers: {len(largest['layers'])} of {limits['layers']}"
+        yield f"  layers used: {len(largest['layers'])} of {limits['layers']}"
+
+
+def _sharing(functions: int, zips: int, size: str) -> str:
+    """Return how many functions use how many packages; *size* is the largest package's."""
+    if zips > 1:
+        return f"{functions} functions in {zips} packages (up to {size} each)"
+    return f"{count(functions, 'function')} {'in' if functions == 1 else 'share'} 1 package ({size})"
 
 
 def _left_out(result: Result, *, verbose: bool) -> list[str]:
@@ -122,21 +130,21 @@ def _left_out(result: Result, *, verbose: bool) -> list[str]:
     if not left_out:
         return []
     if verbose:
-        return ["left out of the packages:", *(f"  {each.path}: {each.reason}" for each in left_out)]
+        return ["files excluded from packages:", *(f"  {each.path}: {each.reason}" for each in left_out)]
     names = ", ".join(each.path for each in left_out[:_LEFT_OUT])
     more = f" and {len(left_out) - _LEFT_OUT} more (-v lists them)" if len(left_out) > _LEFT_OUT else ""
-    return [f"left out of the packages: {names}{more}"]
+    return [f"files excluded from packages: {names}{more}"]
 
 
 def _closing(result: Result) -> str:
     seconds = f"{result.build.seconds:.2f} s"
     if result.refused:
-        return f"nothing was downloaded or built, in {seconds}: the layers could not be deployed"
+        return f"stopped after {seconds} without downloading or building: the layers could not be deployed"
     if all(each.build.reused for each in result.targets):
-        return f"nothing to do, in {seconds}"
+        return f"nothing to do ({seconds})"
     fetched = ""
-    # What targets have in common is fetched once.
+    # A wheel that several targets need is downloaded once.
     if pins := {pin.sha256: pin for each in result.targets for pin in each.fetched}:
         size = sum(pin.size or 0 for pin in pins.values())
-        fetched = f", {count(len(pins), 'wheel')} fetched{f' ({megabytes(size)})' if size else ''}"
+        fetched = f", downloaded {count(len(pins), 'wheel')}{f' ({megabytes(size)})' if size else ''}"
     return f"done in {seconds}{fetched}"

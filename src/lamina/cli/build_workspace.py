@@ -1,4 +1,4 @@
-"""``lamina build`` at the root of a repository: every service of it, one table, the worst exit code."""
+"""``lamina build`` at the root of a workspace: build every service, print one table, and return the highest exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lamina.cli.console import Console
 from lamina.cli.options import build_options
 from lamina.core.errors import ConfigError, LaminaError
 from lamina.core.frozen import frozen
-from lamina.core.text import megabytes, table
+from lamina.core.text import count, megabytes, table
 from lamina.pipeline import workspace
 
 if TYPE_CHECKING:
@@ -27,33 +27,33 @@ _SHOWN = 20
 
 @frozen
 class _ServiceRow:
-    """One service, as it is shown."""
+    """One service in the table."""
 
     name: str
-    """Its directory, relative to the root."""
+    """The service's directory, relative to the workspace root."""
     summary: str
     is_unchanged: bool = False
     document: Mapping[str, Any] | None = None
-    """The report of its build, unless that failed."""
+    """The build report, or None if the build failed."""
     error: LaminaError | None = None
     fetched: frozenset[str] = frozenset()
-    """SHA-256 of the wheels that were not in the store."""
+    """The SHA-256 hashes of the wheels that this build downloaded."""
 
     @property
     def findings(self) -> list[Mapping[str, Any]]:
-        """What the checks say, of all targets."""
+        """The findings of all targets, as objects of the build report."""
         return [finding for each in build_summary.documents(self.document or {}) for finding in each["findings"]]
 
     @property
     def exit_code(self) -> int:
-        """What a build of this service alone would exit with."""
+        """The exit code that a build of this service alone would have."""
         if self.error is not None:
             return self.error.exit_code
         return int(any(finding["severity"] == "error" for finding in self.findings))
 
 
 def run(arguments: argparse.Namespace, found: Workspace) -> int:
-    """Build the services of the workspace that was *found*; the exit code is the worst of theirs."""
+    """Build all services of the workspace *found*, or show their dry runs; return the highest exit code."""
     if arguments.dry_run:
         return _dry_run(arguments, found)
     started = time.perf_counter()
@@ -117,7 +117,11 @@ def _name(service: Path, root: Path) -> str:
 
 
 def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
-    """Yield the services that something was made of, failures first of many, or all of them if *verbose*."""
+    """
+    Yield a table of the services that were built or failed, or of all services if *verbose*.
+
+    Without *verbose* the table has at most `_SHOWN` + 1 services, and failed ones take precedence.
+    """
     rows = list(rows)
     shown = [row for row in rows if verbose or not row.is_unchanged]
     hidden = 0
@@ -133,7 +137,7 @@ def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
         layers = sum(layer["zipped_bytes"] for each in built for layer in each["layers"])
         functions = len(built[0]["functions"]) if built else 0
         cells.append((row.name, megabytes(layers) if built else "", str(functions) if built else ""))
-    # The summaries are aligned to the left, and `table` would align them to the right.
+    # `table` would align the summaries to the right.
     lines = list(table(("service", "layers", "functions"), cells))
     width = max(len(line) for line in lines)
     for line, summary in zip(lines, ("", *(row.summary for row in shown)), strict=True):
@@ -148,12 +152,10 @@ def _closing(rows: list[_ServiceRow], seconds: float) -> str:
     failed = sum(row.error is not None for row in rows)
     counts = [(len(rows) - unchanged - failed, "built"), (unchanged, "unchanged"), (failed, "failed")]
     listed = ", ".join(f"{number} {word}" for number, word in counts if number)
-    # Services that plan at the same time miss the same wheel, which is fetched once.
+    # Services planned at the same time may each list a wheel that is downloaded only once.
     fetched = len(frozenset().union(*(row.fetched for row in rows)))
-    return (
-        f"{len(rows)} services with {functions:,} functions: {listed}, in {seconds:.2f} s"
-        f"{f', {fetched} wheels fetched' if fetched else ''}"
-    )
+    downloaded = f", downloaded {count(fetched, 'wheel')}" if fetched else ""
+    return f"{count(len(rows), 'service')}, {count(functions, 'function')}: {listed} in {seconds:.2f} s{downloaded}"
 
 
 def _document(rows: Iterable[_ServiceRow], seconds: float) -> dict[str, object]:
@@ -173,8 +175,8 @@ def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
 
     if arguments.json:
         raise ConfigError(
-            "`--dry-run --json` reports on one service",
-            hint="name it with `--project`; `lamina build --json` reports on all",
+            "`--dry-run --json` needs exactly one service",
+            hint="set `--project DIR`, or use `lamina build --json` to report on all services",
         )
     console = Console.of(arguments)
     worst = 0

@@ -1,4 +1,4 @@
-"""Show, verify or clean the store."""
+"""``lamina cache``: show, verify or clean the store of wheels and segments."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ if TYPE_CHECKING:
 
     from lamina.core.store import Store
 
-HELP = "show, verify or clean the store of wheels and segments"
+HELP = (
+    "Show the size of the local store of wheels and segments, verify its files, or delete files from it. "
+    "The store is in `$LAMINA_CACHE_DIR`, or in your system's cache directory."
+)
 EXAMPLE = """\
 examples:
-  lamina cache size                       what is in the store
-  lamina cache verify                     remove what is damaged (exit code 1 if anything was)
-  lamina cache clean --older-than 30      remove what nothing has used for 30 days
-  lamina cache clean --dry-run            say how much cleaning everything would free
-
-The store is at $LAMINA_CACHE_DIR, or where this system keeps caches.
+  lamina cache size                     # show the size of the store
+  lamina cache verify                   # delete damaged files; exit with 1 if there were any
+  lamina cache clean --older-than 30    # delete files not used for 30 days
+  lamina cache clean --dry-run          # show how much space a full clean would free
 """
+PAGE = "how-to/ci-cache.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``lamina cache`` to *parser*."""
-    parser.add_argument("action", choices=("size", "verify", "clean"), help="what to do with the store")
-    parser.add_argument("--older-than", type=days, metavar="DAYS", help="clean only what was not used for so many days")
-    parser.add_argument("--dry-run", action="store_true", help="clean nothing, and say what would be")
+    """Add the options of ``lamina cache`` to *parser*."""
+    parser.add_argument("action", choices=("size", "verify", "clean"), help="show, verify or delete files of the store")
+    parser.add_argument("--older-than", type=days, metavar="DAYS", help="delete only files not used for DAYS days")
+    parser.add_argument("--dry-run", action="store_true", help="show what clean would delete, without deleting it")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what *arguments* ask for; return 1 if something was damaged."""
+    """Show, verify or clean the store; return 1 if verifying found damaged files."""
     from lamina.core.store import Store
 
     if arguments.action != "clean" and (arguments.older_than is not None or arguments.dry_run):
-        raise ConfigError("`--older-than` and `--dry-run` belong to `lamina cache clean`")
+        raise ConfigError("`--older-than` and `--dry-run` need the action `clean`", hint="use `lamina cache clean`")
     store = Store.open()
     with Console.of(arguments) as console:
         if arguments.action == "size":
@@ -59,8 +61,8 @@ def _size(store: Store, *, as_json: bool) -> int:
         _print_json({"path": str(store.root), "bytes": total, "areas": [asdict(area) for area in areas]})
         return 0
     for area in areas:
-        print(f"{area.name:<12}{area.files:>8,} files{megabytes(area.bytes):>14}")
-    print(f"{'total':<12}{sum(area.files for area in areas):>8,} files{megabytes(total):>14}  {store.root}")
+        print(f"{area.name:<12}{_files(area.files, 8):<14}{megabytes(area.bytes):>14}")
+    print(f"{'total':<12}{_files(sum(area.files for area in areas), 8):<14}{megabytes(total):>14}  {store.root}")
     return 0
 
 
@@ -75,7 +77,7 @@ def _verify(store: Store, console: Console, *, as_json: bool) -> int:
     for damage in damages:
         print(f"removed `{damage.path.as_posix()}`: {damage.reason}")
     if not damages:
-        console.say(f"nothing is damaged in {store.root}")
+        console.say(f"no damaged files in {store.root}")
     return 1 if damages else 0
 
 
@@ -87,8 +89,13 @@ def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int
         _print_json({"path": str(store.root)} | asdict(removed))
         return 0
     verb = "would remove" if removed.dry_run else "removed"
-    print(f"{verb} {removed.files:,} files, {megabytes(removed.bytes)}, from {store.root}")
+    print(f"{verb} {_files(removed.files)} ({megabytes(removed.bytes)}) from {store.root}")
     return 0
+
+
+def _files(number: int, width: int = 0) -> str:
+    """Return *number*, aligned to the right in *width* characters, and the noun: "1 file", "2,000 files"."""
+    return f"{number:>{width},} file{'' if number == 1 else 's'}"
 
 
 def _print_json(content: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""``lamina coldstart``: what initialisation takes, what it consists of, and what would change it."""
+"""``lamina coldstart``: measure the initialisation of functions, by distribution, and compare variants."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from lamina.cli.invoke import open_build, read_event
 from lamina.cli.options import add_environment
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
+from lamina.core.text import count
 
-# What measures is slow to import, and neither `--help` nor a mistake on the command line needs it: it is imported where it is used.
+# The measuring modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -28,25 +29,26 @@ if TYPE_CHECKING:
     from lamina.coldstart.variants import EnvironmentOptions
 
 HELP = (
-    "Measure the initialisation of functions in fresh processes against their built layers: how long it takes, which distribution "
-    "takes it, which modules are compiled because they have no bytecode. The times are this machine's, to be compared with each other."
+    "Measure how long functions need to initialise with their built layers, in fresh processes on this machine. "
+    "Show the time per package, and the modules that Python compiles because their bytecode is missing. "
+    "Use the times for comparison only: Lambda's own differ."
 )
 EXAMPLE = """\
 examples:
-  lamina coldstart                                    every function of the last build
-  lamina coldstart export-report --without numpy      what a distribution costs
-  lamina coldstart --compare main                     against the build of another revision
-  lamina coldstart --cpu 0.3 --budget-ms 800          on a share of a processor; 1 if a median is above
+  lamina coldstart                                    # measure every function
+  lamina coldstart export-report --without numpy      # show the cost of a package
+  lamina coldstart --compare main                     # compare with the build of a git revision
+  lamina coldstart --cpu 0.3 --budget-ms 800          # fail if a median is above 800 ms
   lamina coldstart --baseline coldstart.json --write-baseline
   lamina coldstart --baseline coldstart.json --max-regression 10
-  lamina coldstart --record                           remember imports for `bytecode = "reachable"`
-  lamina coldstart --html coldstart.html              pictures of who imports whom
-  lamina coldstart --aws orders-export --logs 24      what Lambda reported in the last 24 hours
-  lamina coldstart --aws orders-export --forced 10    cold starts of `$LATEST`, forced now
+  lamina coldstart --record                           # record imports for `bytecode = "reachable"`
+  lamina coldstart --html coldstart.html              # draw the imports
+  lamina coldstart --aws orders-export --logs 24      # read cold starts of the last 24 hours
+  lamina coldstart --aws orders-export --forced 10    # force 10 cold starts of `$LATEST`
 """
+PAGE = "how-to/coldstart.md"
 
-
-# Which options, by the names of their values, mean something in one of the three things that the command does.
+# The options of each of the three modes (measure, record, observe), by the names of their values.
 _MEASURING = frozenset(
     {"repeat", "modules", "seed", "without", "compare", "cpu", "require_cpu", "budget_ms", "baseline", "max_regression"}
     | {"write_baseline", "html", "svg"}
@@ -58,63 +60,64 @@ _TRACED = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options."""
-    parser.add_argument("functions", nargs="*", metavar="FUNCTION", help="measure these only (default: all)")
-    parser.add_argument(
-        "--repeat", type=int, default=7, metavar="N", help="starts of each, after one more (default: 7)"
-    )
-    parser.add_argument("--modules", type=int, default=0, metavar="N", help="list the N dearest modules, too")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="draw another order of the starts")
-    compared = parser.add_argument_group("comparing")
-    compared.add_argument(
+    """Add the options of ``lamina coldstart`` to *parser*."""
+    what = parser.add_argument_group("what to measure")
+    what.add_argument("functions", nargs="*", metavar="FUNCTION", help="measure these functions (default: all)")
+    what.add_argument(
         "--without",
         action="append",
         default=[],
         metavar="NAME[,NAME]",
-        help="measure without a distribution's files, too; may be given again for another variant",
+        help="also measure without these packages (repeatable)",
     )
-    compared.add_argument("--compare", metavar="DIR|REV", help="measure another build, or that of a git revision, too")
-    judged = parser.add_argument_group("judging (exit code 1)")
-    judged.add_argument("--cpu", type=float, metavar="SHARE", help="hold processes to this share of one processor")
-    judged.add_argument("--require-cpu", action="store_true", help="fail where --cpu is not possible")
-    judged.add_argument("--budget-ms", type=float, metavar="MS", help="the most that a median may be")
-    judged.add_argument("--baseline", type=Path, metavar="FILE", help="an earlier measurement")
-    judged.add_argument("--max-regression", type=float, metavar="PERCENT", help="the most that a median may grow")
-    judged.add_argument("--write-baseline", action="store_true", help="write this measurement to the baseline")
-    shown = parser.add_argument_group("pictures")
-    shown.add_argument("--html", type=Path, metavar="FILE", help="write a page with a chart of each function's imports")
-    shown.add_argument("--svg", type=Path, metavar="FILE", help="write the chart alone; of one function")
-    recorded = parser.add_argument_group("recording")
-    recorded.add_argument("--record", action="store_true", help="write the imports to lamina-profile.json, and no more")
+    what.add_argument("--compare", metavar="DIR|REV", help="also measure another build directory or git revision")
+    how = parser.add_argument_group("how to measure")
+    how.add_argument(
+        "--repeat", type=int, default=7, metavar="N", help="start each function N times, after one warm-up (default: 7)"
+    )
+    how.add_argument("--seed", type=int, default=0, metavar="N", help="seed the random order of starts (default: 0)")
+    how.add_argument("--cpu", type=float, metavar="SHARE", help="limit processes to this share of a CPU, such as 0.3")
+    how.add_argument("--require-cpu", action="store_true", help="fail if this system does not support --cpu")
+    add_environment(parser)
+    limits = parser.add_argument_group("limits (exit code 1 if exceeded)")
+    limits.add_argument("--budget-ms", type=float, metavar="MS", help="fail if a median is above MS milliseconds")
+    limits.add_argument("--baseline", type=Path, metavar="FILE", help="compare with this baseline file, or write it")
+    limits.add_argument(
+        "--max-regression", type=float, metavar="PERCENT", help="fail if a median exceeds the baseline by PERCENT"
+    )
+    limits.add_argument("--write-baseline", action="store_true", help="save this measurement as the baseline")
+    recorded = parser.add_argument_group("record imports, instead of measuring")
+    recorded.add_argument("--record", action="store_true", help="write the imported modules to lamina-profile.json")
     recorded.add_argument(
         "--event",
         action="append",
         default=[],
         metavar="[FUNCTION=]FILE",
-        help="send this event as well while recording; may be given again",
+        help="send this event while recording (repeatable)",
     )
-    recorded.add_argument("--fresh", action="store_true", help="forget what was recorded before")
-    add_environment(parser)
+    recorded.add_argument("--fresh", action="store_true", help="discard earlier recordings")
     _configure_aws(parser)
+    shown = parser.add_argument_group("output")
+    shown.add_argument("--modules", type=int, default=0, metavar="N", help="also list the N slowest modules")
+    shown.add_argument("--html", type=Path, metavar="FILE", help="write a page with an import chart per function")
+    shown.add_argument("--svg", type=Path, metavar="FILE", help="write the import chart of one function")
 
 
 def _configure_aws(parser: argparse.ArgumentParser) -> None:
-    seen = parser.add_argument_group("as AWS saw it (with the extra `aws`)")
-    seen.add_argument("--aws", action="store_true", help="FUNCTION names deployed functions; nothing is measured here")
-    seen.add_argument(
-        "--logs", type=float, metavar="HOURS", help="read the cold starts of the last HOURS from the logs"
-    )
-    seen.add_argument("--xray", type=float, metavar="HOURS", help="read them from the traces that X-Ray sampled")
-    seen.add_argument("--split", metavar="TIME", help="before and after this moment (ISO 8601), not by version")
-    seen.add_argument("--forced", type=int, metavar="N", help="start `$LATEST` cold N times, with the event of --event")
-    seen.add_argument("--allow-latest", action="store_true", help="even where callers may be using `$LATEST`")
-    seen.add_argument("--region", help="instead of the configured region")
-    seen.add_argument("--role", metavar="ARN", help="a role to assume")
+    seen = parser.add_argument_group("observe in AWS, instead of measuring (needs the extra `aws`)")
+    seen.add_argument("--aws", action="store_true", help="read cold starts of the deployed functions FUNCTION")
+    seen.add_argument("--logs", type=float, metavar="HOURS", help="read the logs of the last HOURS hours")
+    seen.add_argument("--xray", type=float, metavar="HOURS", help="read the X-Ray traces of the last HOURS hours")
+    seen.add_argument("--split", metavar="TIME", help="group by before and after TIME (ISO 8601), not by version")
+    seen.add_argument("--forced", type=int, metavar="N", help="force N cold starts of `$LATEST`, with --event")
+    seen.add_argument("--allow-latest", action="store_true", help="force them even if callers may use `$LATEST`")
+    seen.add_argument("--region", help="use this region instead of the configured one")
+    seen.add_argument("--role", metavar="ARN", help="assume this role")
 
 
 @stoppable()
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and show, record, or ask AWS; 1 where a limit is exceeded or a function cannot start."""
+    """Measure, record imports, or read cold starts from AWS; return 1 if a limit is exceeded or a function fails to start."""
     with Console.of(arguments) as console:
         if arguments.aws:
             return _observe(arguments)
@@ -124,19 +127,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _refuse(mistakes: Iterable[str], arguments: argparse.Namespace) -> None:
-    """Raise ConfigError with the *mistakes*, and for options of another thing that the command does, as they would be passed over."""
+    """Raise `ConfigError` if there are *mistakes*, or options of another mode, which would otherwise be ignored silently."""
     parser = argparse.ArgumentParser()
     configure(parser)
     given = {name for name, value in vars(parser.parse_args([])).items() if getattr(arguments, name) != value}
     if arguments.aws:
-        misplaced = {"not with `--aws`": given & (_MEASURING | _RECORDING | _STARTING_HERE)}
+        misplaced = {"not allowed with `--aws`": given & (_MEASURING | _RECORDING | _STARTING_HERE)}
     elif arguments.record:
-        misplaced = {"not with `--record`": given & (_MEASURING | _OBSERVING)}
+        misplaced = {"not allowed with `--record`": given & (_MEASURING | _OBSERVING)}
     else:
-        misplaced = {"only with `--record`": given & {*_RECORDING, "event"}, "only with `--aws`": given & _OBSERVING}
+        misplaced = {
+            "only allowed with `--record`": given & {*_RECORDING, "event"},
+            "only allowed with `--aws`": given & _OBSERVING,
+        }
     conflicts = [f"{words}: {', '.join(map(_spelled, sorted(names)))}" for words, names in misplaced.items() if names]
     if found := [*mistakes, *conflicts]:
-        raise ConfigError("; ".join(found), hint="see: lamina coldstart --help")
+        raise ConfigError("; ".join(found), hint="see `lamina coldstart --help`")
 
 
 def _spelled(name: str) -> str:
@@ -144,7 +150,7 @@ def _spelled(name: str) -> str:
 
 
 def _measure(arguments: argparse.Namespace, console: Console) -> int:
-    """Measure, show, write what is to be written, and judge."""
+    """Measure the functions, write the requested files and print the table; return 1 if a limit is exceeded."""
     _check(arguments)
     import random
 
@@ -158,7 +164,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
         base = variants.subjects(open_build(arguments), arguments.functions, options=_environment_options(arguments))
         sides = [*base, *_variants(arguments, base, stack, console)]
         if arguments.svg is not None and len(sides) > 1:
-            raise ConfigError("One chart is of one function", hint="name it, or take all of them: --html FILE")
+            raise ConfigError("`--svg` needs exactly one function", hint="name one, or draw all with `--html FILE`")
         measured = measure.conduct(
             sides,
             repeat=arguments.repeat,
@@ -169,14 +175,14 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
         )
     console.close()
     study = _judged(arguments, measured, limit, baseline, console)
-    # First the files: whoever reads the table may stop reading it early, as `| head` does.
+    # Write the files first: the reader of the table may close stdout early, as `| head` does.
     _write(arguments, study, console)
     _show(arguments, study, console)
     return 0 if study.ok else 1
 
 
 def _environment_options(arguments: argparse.Namespace) -> EnvironmentOptions:
-    """Return the options of function environments, from the command line."""
+    """Return the options of the functions' environments given on the command line."""
     from lamina.coldstart.variants import EnvironmentOptions
     from lamina.local.environment import Mode, additional_variables
 
@@ -189,12 +195,12 @@ def _environment_options(arguments: argparse.Namespace) -> EnvironmentOptions:
 def _check(arguments: argparse.Namespace) -> None:
     judging = arguments.max_regression is not None or arguments.write_baseline
     mistakes = {
-        "`--repeat` is at least 1": arguments.repeat < 1,
-        "`--modules` is at least 0": arguments.modules < 0,
-        "`--cpu` is a share of a processor, such as 0.3": arguments.cpu is not None and not 0.01 <= arguments.cpu <= 64,
+        "`--repeat` must be at least 1": arguments.repeat < 1,
+        "`--modules` must be at least 0": arguments.modules < 0,
+        "`--cpu` must be between 0.01 and 64": arguments.cpu is not None and not 0.01 <= arguments.cpu <= 64,
         "`--require-cpu` needs `--cpu`": arguments.require_cpu and arguments.cpu is None,
-        "`--budget-ms` is above 0": arguments.budget_ms is not None and not arguments.budget_ms > 0,
-        "`--max-regression` is at least 0 percent": arguments.max_regression is not None
+        "`--budget-ms` must be above 0": arguments.budget_ms is not None and not arguments.budget_ms > 0,
+        "`--max-regression` must be at least 0": arguments.max_regression is not None
         and not arguments.max_regression >= 0,
         "`--max-regression` and `--write-baseline` need `--baseline FILE`": judging and arguments.baseline is None,
         "`--baseline` needs `--max-regression` or `--write-baseline`": arguments.baseline is not None and not judging,
@@ -210,10 +216,10 @@ def _limit(arguments: argparse.Namespace, console: Console) -> Limit | None:
     found = limited(arguments.cpu)
     if isinstance(found, Limit):
         return found
-    hint = "run as root, or as a user whose control group is delegated: systemd-run --user --scope -p Delegate=yes lamina …"
+    hint = "run as root, or in a delegated control group: `systemd-run --user --scope -p Delegate=yes lamina …`"
     if arguments.require_cpu:
-        raise ConfigError(f"This system does not let us limit the processor: {found}", hint=hint)
-    console.warn(f"Measured without `--cpu`: this system does not let us limit the processor: {found}", hint=hint)
+        raise ConfigError(f"`--cpu` is not available on this system: {found}", hint=hint)
+    console.warn(f"`--cpu` is not available on this system, so it is ignored: {found}", hint=hint)
     return None
 
 
@@ -232,7 +238,8 @@ def _variants(
         shared = [subject.function for subject in base if subject.function in known]
         if not shared:
             raise ConfigError(
-                f"`{arguments.compare}` has none of these functions", hint="compare builds of one service"
+                f"`{arguments.compare}` does not contain any of these functions",
+                hint="compare builds of the same service",
             )
         found += subjects(other, shared, variant=arguments.compare, options=_environment_options(arguments))
     return found
@@ -271,19 +278,19 @@ def _judged(
     if baseline is not None:
         if baseline.circumstances != now:
             console.warn(
-                f"`{arguments.baseline}` was measured under other circumstances, so the comparison says little",
-                hint="write it on the machine, and with the options, that are to be compared",
+                f"baseline `{arguments.baseline}` was measured on another machine or with other options, so times are not comparable",
+                hint="write it on the same machine with the same options: `--write-baseline`",
             )
         known = dict(baseline.functions)
         if new := [each.subject.function for each in base if each.subject.function not in known]:
             console.warn(
-                f"`{arguments.baseline}` does not know {', '.join(f'`{name}`' for name in new)}, so nothing was compared",
-                hint="write it anew with them: --write-baseline",
+                f"not compared, because missing from baseline `{arguments.baseline}`: {', '.join(f'`{name}`' for name in new)}",
+                hint="update the baseline: `--write-baseline`",
             )
         verdicts += thresholds.judge_regression(base, baseline, arguments.max_regression)
     if arguments.write_baseline:
         thresholds.write(arguments.baseline, base, now)
-        console.note(f"baseline written: `{arguments.baseline}`")
+        console.note(f"wrote baseline to `{arguments.baseline}`")
     return study.Study(
         circumstances=now,
         repeat=arguments.repeat,
@@ -300,7 +307,7 @@ def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None
 
     for each in study.measurements:
         if each.mode_reason is not None:
-            console.warn(f"{each.mode_reason}; the same files were found by path")
+            console.warn(f"used mode `path`: {each.mode_reason}")
             break
     console.say(console.paint("note", studies.BANNER))
     if arguments.json:
@@ -318,17 +325,17 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
 
     drawn = [each for each in study.measurements if each.traces]
     if arguments.svg is not None:
-        # Nothing can be drawn of a function that cannot start, which the table says.
+        # A function that failed to start has no chart; the table shows its error.
         for each in drawn:
             replace_file(arguments.svg, chart.standalone(each).encode())
-            console.note(f"chart written: `{arguments.svg}`")
+            console.note(f"wrote chart to `{arguments.svg}`")
     if arguments.html is not None:
         replace_file(arguments.html, page.render(study).encode())
-        console.note(f"page written: `{arguments.html}`")
+        console.note(f"wrote page to `{arguments.html}`")
 
 
 def _record(arguments: argparse.Namespace, console: Console) -> int:
-    """Start each function once, with its events, and write the profile; 1 where one cannot start."""
+    """Start each function once, send its events and write the profile; return 1 if a function fails to start."""
     _refuse((), arguments)
     from lamina.coldstart import measure, variants
     from lamina.project import profile
@@ -341,16 +348,16 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
     for subject in chosen:
         started = measure.start(subject.environment, traced=True, events=events.get(subject.function, ()))
         if started.failure is not None or started.trace is None:
-            console.warn(f"`{subject.function}` cannot start and was not recorded: {started.failure}")
+            console.warn(f"`{subject.function}` failed to start and was not recorded: {started.failure}")
             failures += 1
             continue
         for reason in started.unanswered:
             console.warn(
-                f"`{subject.function}` failed with an event: {reason}",
-                hint="what it would have imported after that was not recorded",
+                f"`{subject.function}` failed while handling an event: {reason}",
+                hint="fix the event and record again: imports after the failure are missing",
             )
         found[subject.function] = started.trace.layer_modules
-        console.note(f"`{subject.function}`: {len(found[subject.function])} modules of its layers")
+        console.note(f"`{subject.function}` imported {count(len(found[subject.function]), 'module')} from its layers")
     path = profile.record(artifacts.project, found, fresh=arguments.fresh)
     if arguments.json:
         counts = {name: len(found[name]) for name in sorted(found)}
@@ -361,7 +368,11 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _events(asked: Sequence[str], chosen: Sequence[Subject]) -> dict[str, list[bytes]]:
-    """Return the events of each function; one without a function's name is for the only one that was chosen."""
+    """
+    Return the events of each function from the values of ``--event``.
+
+    A value without a function's name is allowed only if exactly one function is chosen. Raises `ConfigError` otherwise.
+    """
     names = [subject.function for subject in chosen]
     found: dict[str, list[bytes]] = {}
     mistakes: list[str] = []
@@ -375,21 +386,24 @@ def _events(asked: Sequence[str], chosen: Sequence[Subject]) -> dict[str, list[b
             mistakes.append(entry)
     if mistakes:
         raise ConfigError(
-            f"`--event` does not say which function gets it: {', '.join(f'`{entry}`' for entry in mistakes)}",
-            hint=f"--event FUNCTION=FILE, where the functions are: {', '.join(names)}",
+            f"no function is named in `--event`: {', '.join(f'`{entry}`' for entry in mistakes)}",
+            hint=f"use `--event FUNCTION=FILE` with one of these functions: {', '.join(names)}",
         )
     return found
 
 
 def _observe(arguments: argparse.Namespace) -> int:
-    """Ask AWS for cold starts, and show them."""
+    """Read cold starts from AWS and print them."""
     if not arguments.functions:
-        raise ConfigError("`--aws` needs the names of deployed functions", hint="lamina coldstart --aws NAME --logs 24")
+        raise ConfigError(
+            "`--aws` needs the names of deployed functions", hint="run `lamina coldstart --aws FUNCTION --logs 24`"
+        )
     asked = {"logs": arguments.logs, "xray": arguments.xray, "forced": arguments.forced}
     if all(value is None for value in asked.values()):
-        raise ConfigError("`--aws` needs `--logs`, `--xray` or `--forced`", hint="see: lamina coldstart --help")
+        raise ConfigError("`--aws` needs `--logs`, `--xray` or `--forced`", hint="see `lamina coldstart --help`")
     _refuse(
-        [f"`--{name}` is above 0" for name, value in asked.items() if value is not None and not value > 0], arguments
+        [f"`--{name}` must be above 0" for name, value in asked.items() if value is not None and not value > 0],
+        arguments,
     )
     _moment(arguments.split)
     from lamina.coldstart.observe import Sources
@@ -400,7 +414,7 @@ def _observe(arguments: argparse.Namespace) -> int:
 
 
 def show_observed(arguments: argparse.Namespace, sources: Sources, *, now: dt.datetime) -> int:
-    """Ask *sources* what the command line wants to know, and show it."""
+    """Read cold starts from *sources* as *arguments* specify and print them, as of the time *now*; return 0."""
     from lamina.coldstart.observe import Question, document, observe
 
     console = Console.of(arguments)
@@ -417,7 +431,7 @@ def show_observed(arguments: argparse.Namespace, sources: Sources, *, now: dt.da
         print(json.dumps(document(found), indent=2))
         return 0
     if not found:
-        console.say("no cold start was seen")
+        console.say("no cold starts found")
         return 0
     print(f"{'function':28}{'source':8}{'version':10}{'count':>6}{'p50':>11}{'p90':>11}{'p99':>11}{'max':>11}  layers")
     for row in found:
@@ -434,5 +448,7 @@ def _moment(text: str | None) -> dt.datetime | None:
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(f"`--split` is no moment: {text}", hint="such as 2026-11-23T12:00:00+00:00") from error
+        raise ConfigError(
+            f"`--split` is not an ISO 8601 time: `{text}`", hint="use a time such as `2026-11-23T12:00:00+00:00`"
+        ) from error
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)

@@ -1,4 +1,4 @@
-"""Everything about terminals: talk on stderr, colour where it is wanted, a progress line where somebody watches."""
+"""Terminal output: messages and progress on stderr, coloured if the terminal supports it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _COLOURS = {"error": "31", "hint": "36", "warning": "33", "note": "2", "bold": "
 
 class Console:
     """
-    What a command says on stderr; also the reporter that follows a build.
+    Write a command's messages to stderr and, as a `Reporter`, show the progress of long work.
 
-    Progress is drawn only for a terminal; elsewhere each stage is one line, and only if *verbose*.
+    On a terminal, progress is a bar. Elsewhere each stage is one line, printed only if *verbose*.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None) -> None:
-        """Speak on *stream*, stderr by default; *quiet* leaves failures only."""
+        """Write to *stream*, stderr by default; *quiet* suppresses everything but errors."""
         self.quiet = quiet
         self.verbose = verbose
         self._stream = stream if stream is not None else sys.stderr
@@ -38,7 +38,7 @@ class Console:
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Console:
-        """Return the console that the common options ask for."""
+        """Return a console that follows ``--quiet`` and ``--verbose`` in *arguments*."""
         return cls(quiet=arguments.quiet, verbose=arguments.verbose)
 
     def __enter__(self) -> Self:
@@ -56,23 +56,23 @@ class Console:
                 self._write(line)
 
     def failure(self, error: LaminaError, *, subject: str | None = None) -> None:
-        """Write a failure, of *subject* if there are several: the fact, and after a blank line the hint."""
+        """Write *error*, prefixed with *subject* (a service's name) if given; its hint follows a blank line."""
         self.close()
         self._write(f"{self.paint('error', 'error:')} {f'{subject}: ' if subject else ''}{error}")
         if error.hint:
             self._write(f"\n{self.paint('hint', 'hint:')} {error.hint}")
 
     def finding(self, severity: str, message: str) -> None:
-        """Write a finding of a check; errors even if quiet."""
+        """Write a finding of a check. Findings of severity ``error`` are written even if quiet."""
         if not self.quiet or severity == "error":
             self._write(f"{self.paint(severity, f'{severity}:')} {message}")
 
     def paint(self, role: str, text: str) -> str:
-        """Return *text* in the colour of *role*, where colour is wanted."""
+        """Return *text* in the colour of *role*, or unchanged if colours are off."""
         return f"\x1b[{_COLOURS[role]}m{text}\x1b[0m" if self._colour else text
 
     def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
-        """Begin a stage of long work."""
+        """Start the stage *name* of long work; *total* counts its bytes or items."""
         with self._lock:
             if self.quiet:
                 return
@@ -99,23 +99,23 @@ class Console:
         self._progress.start()
 
     def advance(self, amount: int) -> None:
-        """Move the current stage on."""
+        """Advance the progress of the current stage by *amount*."""
         with self._lock:
             if self._progress is not None and self._task is not None:
                 self._progress.advance(self._task, amount)
 
     def note(self, message: str) -> None:
-        """Say something that needs no action."""
+        """Write a note, which needs no action, unless quiet."""
         self.say(f"{self.paint('note', 'note:')} {message}")
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
-        """Say something that the user should act on."""
+        """Write a warning, which the user should act on, unless quiet."""
         self.say(f"{self.paint('warning', 'warning:')} {message}")
         if hint:
             self.say(f"{self.paint('hint', 'hint:')} {hint}")
 
     def close(self) -> None:
-        """Take the progress line away."""
+        """Remove the progress bar."""
         with self._lock:
             self._stop()
 

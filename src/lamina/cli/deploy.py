@@ -1,4 +1,4 @@
-"""``lamina deploy``: publish, then bring the functions to their new code and layers."""
+"""``lamina deploy``: publish the layers, then update functions and aliases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, megabytes
 
-# What talks to AWS is slow to import, and neither `--help` nor a mistake on the command line needs it: it is imported where it is used.
+# The AWS modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
     import argparse
 
@@ -23,36 +23,41 @@ if TYPE_CHECKING:
     from lamina.aws.deploy.service import ServiceOutcome, ServicePlan
 
 HELP = (
-    "Publish the layers of a service, then bring its functions to their new code and layers, in an order that never exceeds Lambda's limit; "
-    "then publish a version of each function and move its alias. If anything fails everything is put back."
+    "Build the service and publish its layers. Then update the functions to their new code and layers, publish a version of each function "
+    "and move its alias. The order of updates never exceeds Lambda's size limit. If a step fails, roll everything back."
 )
 EXAMPLE = """\
 examples:
-  lamina deploy --dry-run                       say what would be published and updated, in which order, and why
-  lamina deploy --alias live                    do it, and move the alias to versions that are complete
-  lamina deploy --check                         exit 1 if anything would change
-  lamina deploy --create --role ARN             make the functions that do not exist
-  lamina deploy --migrate                       say how functions come from fat zips to layers, also with other tools
+  lamina deploy --dry-run       # show each step and its reason
+  lamina deploy --alias live    # deploy, and point the alias `live` at the new versions
+  lamina deploy --check         # exit with 1 if anything would change
+  lamina deploy --migrate       # show how to move existing functions to layers
+  lamina deploy --create --role arn:aws:iam::123456789012:role/service
 """
+PAGE = "how-to/deploy.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options."""
+    """Add the options of ``lamina deploy`` to *parser*."""
     parser.add_argument(
-        "--function", action="append", default=[], metavar="NAME", help="this function only; may be repeated"
+        "--function", action="append", default=[], metavar="NAME", help="deploy only this function (repeatable)"
     )
-    parser.add_argument("--alias", metavar="NAME", help="instead of the configured alias; made where it is missing")
+    parser.add_argument("--alias", metavar="NAME", help="override the configured alias; created if missing")
     add_regions(parser)
-    parser.add_argument("--create", action="store_true", help="make functions that do not exist; needs --role")
-    parser.add_argument("--role", metavar="ARN", help="the role that new functions run as")
+    parser.add_argument("--create", action="store_true", help="create missing functions; needs --role")
+    parser.add_argument("--role", metavar="ARN", help="set the execution role of created functions")
     add_plan(parser).add_argument(
-        "--migrate", action="store_true", help="print how functions come to their layers, as Markdown; change nothing"
+        "--migrate", action="store_true", help="print the steps from fat zips to layers, as Markdown"
     )
 
 
 @stoppable()
 def run(arguments: argparse.Namespace) -> int:
-    """Build, plan, and unless only the plan was asked for, publish and deploy; 1 where a finding is an error, or where `--check` sees a change."""
+    """
+    Build and plan; then publish and deploy, unless only the plan is requested.
+
+    Return 1 if a finding is an error, or if ``--check`` is given and something would change.
+    """
     import tempfile
 
     _check(arguments)
@@ -65,11 +70,14 @@ def _check(arguments: argparse.Namespace) -> None:
     from lamina.aws.api.facts import fits
 
     if arguments.create != bool(arguments.role):
-        raise ConfigError("`--create` and `--role` go together", hint="lamina deploy --create --role ARN")
+        raise ConfigError("`--create` and `--role` need each other", hint="use `lamina deploy --create --role ARN`")
     if arguments.role and not fits("role", arguments.role):
-        raise ConfigError(f"`{arguments.role}` is no role's ARN", hint="arn:aws:iam::123456789012:role/service")
+        raise ConfigError(
+            f"`{arguments.role}` is not the ARN of a role",
+            hint="use an ARN such as `arn:aws:iam::123456789012:role/service`",
+        )
     if arguments.alias and not fits("alias", arguments.alias):
-        raise ConfigError(f"`{arguments.alias}` is no alias's name")
+        raise ConfigError(f"`{arguments.alias}` is not a valid alias name")
 
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
@@ -82,7 +90,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     built = build_service(project, publishing, connected, directory=directory, console=console)
     if not built.ok:
         return 1
-    # A function has one target: the first.
+    # Functions are deployed for the first target only, because a function has one runtime and architecture.
     chosen = service.select(built.builds[0], arguments.function)
     deploying.check(chosen.service, [package.name for package in chosen.packages])
     layers = desired.desired_layers(built.builds[:1], publishing)
@@ -94,7 +102,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
         directory=directory / "functions",
         reporter=console,
     )
-    # Who only wants to see the way of those that exist need not make the others.
+    # `--migrate` also plans services with missing functions, without `--create`.
     create = arguments.create or arguments.migrate
     return _deploy(arguments, deployment.plan(built.jobs(layers), connected(), create=create), console)
 
@@ -110,7 +118,7 @@ def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
 
 
 def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) -> int:
-    """Say what the *plan* is, and do it unless that was all that was asked for; stdout is the layers' ARNs."""
+    """Show *plan* and apply it, unless only the plan is requested; print the ARNs of the layer versions to stdout."""
     from lamina.aws.deploy.report import migration, planned
     from lamina.core.target import quotas
 
@@ -144,4 +152,5 @@ def _closing(outcome: ServiceOutcome) -> str:
     if not changed and not layers:
         return "nothing to do"
     sent = sum(each.sent_bytes for each in outcome.layers) + sum(each.sent_bytes for each in functions)
-    return f"{count(layers, 'new layer version')}, {changed} of {len(functions)} functions deployed, {megabytes(sent)} sent"
+    deployed = f"deployed {changed} of {count(len(functions), 'function')}"
+    return f"{count(layers, 'new layer version')}, {deployed}, uploaded {megabytes(sent)}"

@@ -1,4 +1,4 @@
-"""``lamina init``: write the configuration that the repository suggests."""
+"""``lamina init``: create a configuration by inspecting the project."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ if TYPE_CHECKING:
 
     from lamina.pipeline.proposal import Proposal
 
-HELP = "write `[tool.lamina]` from what the repository shows"
+HELP = (
+    "Create a configuration by inspecting the project: find the Python version, the sources and the handlers, and add "
+    "`[tool.lamina]` to `pyproject.toml`."
+)
 EXAMPLE = """\
 examples:
-  lamina init --dry-run                  show what would be written
-  lamina init                            append it to pyproject.toml
-  lamina init --runtime python3.13       say what the repository does not
+  lamina init --dry-run               # show the configuration without writing it
+  lamina init                         # append it to pyproject.toml
+  lamina init --runtime python3.13    # choose the runtime yourself
 """
+PAGE = "tutorial.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options to *parser*."""
-    parser.add_argument("--dry-run", action="store_true", help="show the configuration, and write nothing")
-    parser.add_argument("--runtime", metavar="NAME", help="such as python3.13 (default: what the project asks for)")
-    parser.add_argument("--architecture", metavar="NAME", help="x86_64 or arm64 (default: x86_64)")
+    """Add the options of ``lamina init`` to *parser*."""
+    parser.add_argument("--dry-run", action="store_true", help="show the configuration without writing it")
+    parser.add_argument("--runtime", metavar="NAME", help="set the runtime, such as python3.13 (default: detected)")
+    parser.add_argument("--architecture", metavar="NAME", help="set x86_64 or arm64 (default: x86_64)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Propose, print what is proposed on stdout, and write it unless this is a dry run."""
+    """Print a proposed configuration to stdout and write it to the project, unless this is a dry run."""
     from lamina.pipeline.proposal import propose, write
 
     console = Console.of(args)
@@ -44,12 +48,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         write(proposal)
     print(_report(proposal, written=not args.dry_run) if args.json else proposal.text, end="")
-    console.say(f"{'Would write' if args.dry_run else 'Wrote'} this to `{proposal.path}`")
-    console.note(f"the runtime is from {proposal.runtime_reason}")
+    console.say(f"{'would write' if args.dry_run else 'wrote'} this configuration to `{proposal.path}`")
+    console.note(f"runtime taken from {proposal.runtime_reason}")
     if not proposal.handlers:
         console.warn(
-            "No handler found: this builds layers only",
-            hint="add `source` and a table `functions` for the packages: lamina build --help",
+            "no handlers found, so only layers are built",
+            hint="to build function packages, add `source` and `[tool.lamina.functions]`",
         )
     return 0
 

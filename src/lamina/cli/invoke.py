@@ -1,4 +1,4 @@
-"""``lamina invoke``: one event to one function, here, and what Lambda would have said."""
+"""``lamina invoke``: run a function locally with one event and print its response."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from lamina.local.invoke import InvocationResult
 
 HELP = (
-    "Run a function on this machine against its built layers: the real runtime client, Lambda's directories and environment, "
-    "the function's memory and timeout. The response goes to stdout, the log to stderr."
+    "Run a function locally with its built layers, in Lambda's directories and with AWS's runtime client. "
+    "The function's memory limit and timeout apply. The response goes to stdout, the log to stderr."
 )
 EXAMPLE = """\
 examples:
@@ -31,21 +31,22 @@ examples:
   lamina invoke create-order --event '{"id": 1}' --env TABLE=orders-dev
   echo '{}' | lamina invoke create-order --event - --json
 """
+PAGE = "how-to/invoke.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options."""
-    parser.add_argument("function", metavar="FUNCTION", help="the function's name")
+    """Add the options of ``lamina invoke`` to *parser*."""
+    parser.add_argument("function", metavar="FUNCTION", help="run this function")
     parser.add_argument(
-        "--event", metavar="FILE|JSON|-", default="{}", help="a file, JSON itself, or - for stdin (default: {})"
+        "--event", metavar="FILE|JSON|-", default="{}", help="send this file, JSON text or - for stdin (default: {})"
     )
-    parser.add_argument("--timeout", type=int, metavar="SECONDS", help="instead of the configured timeout")
-    parser.add_argument("--memory", type=int, metavar="MB", help="instead of the configured memory")
+    parser.add_argument("--timeout", type=int, metavar="SECONDS", help="override the configured timeout")
+    parser.add_argument("--memory", type=int, metavar="MB", help="override the configured memory")
     add_environment(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Invoke, and show the response; 1 where the function failed."""
+    """Invoke the function and print its response; return 1 if the function failed."""
     from lamina.local.invoke import invoke
 
     console = Console.of(arguments)
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if result.mode_reason is not None:
         warn_of_mode(result.mode_reason, console)
     elif arguments.verbose:
-        console.note(f"the function saw its layers in mode `{result.mode}`")
+        console.note(f"function ran in mode `{result.mode}`")
     if result.hint is not None:
         console.warn(result.error.message if result.error is not None else "", hint=result.hint)
     if arguments.json:
@@ -74,18 +75,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def warn_of_mode(reason: str, console: Console) -> None:
-    """Say why an environment was reproduced by path although a namespace was preferred."""
+    """Warn that the code ran without a mount namespace; *reason* states why there is none."""
     console.warn(
-        f"{reason}; the same files were found by path",
-        hint="`/opt` and `/var/task` have other names then, and nothing is read-only",
+        f"used mode `path`: {reason}",
+        hint="expect other paths than `/opt` and `/var/task`, all of them writable",
     )
 
 
 def open_build(arguments: argparse.Namespace) -> Artifacts:
     """
-    Return what was built last in the project that the command line means, built anew if its sources have changed since.
+    Return the project's last build. Rebuild it first if the sources have changed, unless ``--no-build`` is given.
 
-    Raises ConfigError if nothing was ever built.
+    Raises `ConfigError` if the project has not been built yet.
     """
     from lamina.local.artifacts import read
     from lamina.pipeline import last_build
@@ -97,7 +98,7 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
 
         with Console.of(arguments) as console:
             result = last_build.repeat(project, team_store=team_store, reporter=console)
-        console.note("what was built last had changed, and was built again")
+        console.note("sources changed; rebuilt")
         for finding in result.build.findings:
             console.finding(finding.severity.value, finding.message)
     return read(project)
@@ -111,7 +112,11 @@ def find_environment(
     memory_mb: int | None = None,
     timeout_seconds: int | None = None,
 ) -> FunctionEnvironment:
-    """Return the environment of *function*, or of any if all have the same layers, as the command line asks for it."""
+    """
+    Return the environment of *function* with the options of the command line.
+
+    If *function* is None, return that of any function; all functions must then have the same layers.
+    """
     from lamina.local.artifacts import function_of
     from lamina.local.environment import Mode, additional_variables, prepare
     from lamina.project.config import load
@@ -129,51 +134,55 @@ def find_environment(
 
 def read_event(source: str) -> bytes:
     """
-    Return the event that ``--event`` means: stdin, JSON itself, or a file.
+    Return the event given by ``--event``: the content of stdin (``-``), JSON text, or the content of a file.
 
-    Raises ConfigError if there is no such file, or if it is not JSON as Lambda takes it: in UTF-8, and without ``NaN``.
+    Raises `ConfigError` if the file cannot be read, or if the event is not JSON that Lambda accepts: UTF-8, without ``NaN``.
     """
     if source == "-":
-        name, data = "The event on standard input", sys.stdin.buffer.read()
+        name, data = "event on stdin", sys.stdin.buffer.read()
     elif source.lstrip()[:1] in {"{", "[", '"', ""} or source in {"null", "true", "false"}:
-        name, data = "The event", source.encode()
+        name, data = "event", source.encode()
     else:
-        name = f"The event file `{source}`"
+        name = f"event file `{source}`"
         try:
             data = Path(source).read_bytes()
         except OSError as error:
             raise ConfigError(
-                f"{name} cannot be read: {error.strerror}",
-                hint="give a file, JSON that begins with a bracket or a quote, or - for stdin",
+                f"failed to read {name}: {error.strerror}",
+                hint="pass a file, JSON text in quotes such as '{}', or `-` for stdin",
             ) from error
     try:
         parse_json(data)
     except ValueError as error:
-        raise ConfigError(f"{name} is not JSON: {error}") from error
+        raise ConfigError(f"{name} is not valid JSON: {error}") from error
     return data
 
 
 def parse_json(data: bytes) -> object:
-    """Return what *data* says; raises ValueError for what only Python takes for JSON: other encodings, `NaN`, infinity."""
+    """
+    Parse JSON in UTF-8.
+
+    Raises ValueError for invalid JSON, also for the two kinds that only Python accepts: other encodings, and ``NaN`` or infinity.
+    """
 
     def refuse(constant: str) -> object:
-        raise ValueError(f"`{constant}` is no value of JSON")
+        raise ValueError(f"`{constant}` is not a JSON value")
 
     try:
         return json.loads(data.decode("utf-8-sig"), parse_constant=refuse)
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError("nested too deeply") from error
 
 
 def _show_log(text: str) -> None:
-    # Whoever reads the log may stop doing so, as `| head` does; the response is still wanted.
+    # If the reader of stderr closes it, as `| head` does, still print the response.
     with suppress(BrokenPipeError):
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
 def _document(function: str, result: InvocationResult) -> dict[str, object]:
-    """Return the report, version "1": times in milliseconds, sizes in bytes."""
+    """Return the JSON report, version "1". Times are in milliseconds, sizes in bytes."""
     try:
         payload = parse_json(result.payload)
     except ValueError:

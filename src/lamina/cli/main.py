@@ -1,7 +1,7 @@
 """
-The command line: one module per command, each imported only when it is asked for.
+The `lamina` command line: one module per command, imported only when that command runs.
 
-``main`` is the only place that turns a failure into an exit code; nothing else exits.
+Only ``main`` turns an error into an exit code. No other function ends the process.
 """
 
 from __future__ import annotations
@@ -17,55 +17,83 @@ from lamina import __version__
 from lamina.core.errors import ConfigError, LaminaError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 COMMANDS = {
-    "init": "write `[tool.lamina]` from what the repository shows",
-    "build": "build the layers and function packages of a service from its lock",
-    "invoke": "run a function on this machine against its built layers",
-    "run": "run a command in the world that a function sees",
-    "coldstart": "measure what a function's initialisation takes and consists of",
-    "publish": "publish the layers that AWS does not have yet",
-    "deploy": "publish, then bring the functions to their new code and layers",
-    "prune": "delete layer versions that nobody uses; a dry run unless asked",
-    "sandbox": "run an emulated AWS on loopback, for trying all this without an account",
+    "init": "create a configuration by inspecting the project",
+    "build": "build layers and function packages from the lock file",
+    "invoke": "run a function locally with its built layers",
+    "run": "run a command in a function's environment",
+    "coldstart": "measure cold starts and show what they consist of",
+    "publish": "publish changed layers to AWS",
+    "deploy": "publish layers, then update functions and aliases",
+    "prune": "list unused layer versions, and delete them on request",
+    "sandbox": "run an emulated AWS on this machine",
     "cache": "show, verify or clean the store of wheels and segments",
 }
-"""Every command with its one line of help; its module has the same name."""
+"""The one-line help of each command, by the command's name. The module of a command has the same name."""
+
+DOCUMENTATION = "docs/"
+"""The address of the documentation, to which a command's ``PAGE`` is appended."""
 
 _COLUMNS = 80
+_LONGEST_COMMAND = len("    coldstart")
 _GARBAGE_COLLECTED_AFTER = 50_000
-_DESCRIPTION = "Build AWS Lambda layers for Python services from the lock file they already have."
-_EPILOG = """\
+_DESCRIPTION = "Build, publish and deploy AWS Lambda layers for Python services from their lock file."
+_EPILOG = f"""\
 examples:
-  lamina build                     build layers and packages into .lamina/
-  lamina build --dry-run           say what would be fetched and built
-  lamina COMMAND --help            all about one command
+  lamina init               # create a configuration in pyproject.toml
+  lamina build --dry-run    # show what would be downloaded and built
+  lamina build              # build layers and packages into .lamina/
+  lamina build --help       # show the options of a command
 
 exit codes:
-  0 done, or nothing to do    1 the answer is no    2 usage or configuration
-  3 lock    4 fetch    5 archive    6 AWS
+  0 success, or nothing to do   1 check failed   2 usage or configuration error
+  3 lock file error   4 download error   5 build error   6 AWS error
+
+documentation: {DOCUMENTATION}README.md
 """
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keep examples as they are written, and the list of commands narrow."""
+    """Format help: keep the line breaks of examples, wrap descriptions, and shorten the usage line."""
 
     def __init__(self, prog: str) -> None:
-        # By itself argparse loads `shutil`, with all its codecs, to ask how wide the terminal is.
+        # Without a width argparse imports `shutil` and its compression modules to get the terminal's size.
         super().__init__(prog, max_help_position=28, width=_columns() - 2)
+        # argparse reserves two columns too few for the indented list of commands.
+        self._action_max_length = _LONGEST_COMMAND
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[argparse._MutuallyExclusiveGroup],
+        prefix: str | None = None,
+    ) -> None:
+        """Show `[OPTIONS]` in the usage line instead of up to thirty options."""
+        positional = [positional_usage(action) for action in actions if not action.option_strings]
+        super().add_usage(usage or " ".join(("%(prog)s [OPTIONS]", *positional)), (), groups, prefix)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n" in text:
             return super()._fill_text(text, width, indent)
         import textwrap
 
-        # A description of one line is prose: it is wrapped, as help is everywhere else.
+        # The base class keeps the line breaks of every text, but a description is one long line.
         return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
 
 
+def positional_usage(action: argparse.Action) -> str:
+    """Return the positional argument *action* as the usage line shows it, such as `[FUNCTION ...]`."""
+    if action.choices is not None and action.metavar is None:
+        return "{" + ",".join(map(str, action.choices)) + "}"
+    name = str(action.metavar or action.dest)
+    return f"[{name} ...]" if action.nargs == "*" else name
+
+
 def _columns() -> int:
-    """Return the width of the terminal as `shutil.get_terminal_size` finds it."""
+    """Return the terminal's width in columns, with the same rules as `shutil.get_terminal_size`."""
     with suppress(ValueError):
         if (columns := int(os.environ.get("COLUMNS", ""))) > 0:
             return columns
@@ -75,7 +103,7 @@ def _columns() -> int:
 
 
 class _Command(argparse.ArgumentParser):
-    """A command's parser; of the commands that were not asked for, it is only a name in the list."""
+    """The parser of one command. A *listed* parser only provides the command's name for the list, and cannot parse."""
 
     def __init__(self, *, listed: bool = False, **keywords: Any) -> None:
         if not listed:
@@ -84,9 +112,10 @@ class _Command(argparse.ArgumentParser):
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """
-    Return the parser; the modules of all commands are imported, or that of the command *only*.
+    Return the parser of the command line.
 
-    With a name that is no command, no module is imported and the parser knows the commands' names alone.
+    It imports the modules of all commands, or only that of the command *only*. If *only* is not a command, it imports
+    none, and the parser lists the commands but cannot parse their arguments.
     """
     parser = argparse.ArgumentParser(
         prog="lamina",
@@ -94,9 +123,15 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=_Formatter,
         allow_abbrev=False,
+        add_help=False,
     )
-    parser.add_argument("--version", action="version", version=f"lamina {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Command)
+    parser.add_argument(
+        "--version", action="version", version=f"lamina {__version__}", help="show the version and exit"
+    )
+    parser.add_argument("-h", "--help", action="help", help="show this help and exit")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", prog="lamina", parser_class=_Command
+    )
     for name, summary in COMMANDS.items():
         if only is None or name == only:
             _add_command(commands, name, summary)
@@ -113,17 +148,18 @@ def _add_command(commands: argparse._SubParsersAction[_Command], name: str, summ
         name,
         help=summary,
         description=module.HELP,
-        epilog=module.EXAMPLE,
+        epilog=f"{module.EXAMPLE}\ndocumentation: {DOCUMENTATION}{module.PAGE}\n",
         formatter_class=_Formatter,
         allow_abbrev=False,
+        add_help=False,
     )
-    add_common(parser)
     module.configure(parser)
+    add_common(parser)
     parser.set_defaults(run=module.run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line *argv* (default: the process's own) and return the exit code."""
+    """Run lamina with the arguments *argv*, by default those of the process, and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((argument for argument in arguments if argument in COMMANDS), "")
     try:
@@ -136,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         return int(namespace.run(namespace))
     except SystemExit as error:
-        # argparse exits by itself for `--help`, `--version` and wrong usage.
+        # argparse raises SystemExit for `--help`, `--version` and wrong usage.
         return error.code if isinstance(error.code, int) else 2
     except LaminaError as error:
         return _report_failure(error, verbose="-v" in arguments or "--verbose" in arguments)
@@ -144,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("error: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read stdout has gone, as `lamina … | head` does; Python would complain once more at exit.
+        # The reader of stdout has closed it, as in `lamina … | head`. Python would report the error again at exit.
         sys.stdout = None
         return 141
 
@@ -153,8 +189,8 @@ def _no_command(name: str) -> ConfigError:
     from lamina.project.table import did_you_mean
 
     return ConfigError(
-        f"There is no command `{name}`{did_you_mean(name, COMMANDS)}",
-        hint=f"the commands are {', '.join(COMMANDS)}; see: lamina --help",
+        f"unknown command `{name}`{did_you_mean(name, COMMANDS)}",
+        hint="list the commands: `lamina --help`",
     )
 
 
@@ -170,12 +206,12 @@ def _report_failure(error: LaminaError, *, verbose: bool) -> int:
 
 
 def entry_point() -> None:
-    """Run as the installed program: exit with the code, and own up to what nobody foresaw."""
-    # A command that lives for a moment has little garbage in reference cycles, and much to search through for it.
+    """Run ``main`` as the installed program and exit with its code; report an unexpected exception as a bug in lamina."""
+    # A short-lived process has few reference cycles to free, so collecting them less often saves time.
     gc.set_threshold(_GARBAGE_COLLECTED_AFTER)
     try:
         code = main()
     except Exception:
-        print(f"error: this is a bug in lamina {__version__}; please report it with what follows\n", file=sys.stderr)
+        print(f"error: bug in lamina {__version__}; please report it with the traceback below\n", file=sys.stderr)
         raise
     sys.exit(code)

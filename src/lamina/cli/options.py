@@ -1,4 +1,4 @@
-"""Options that several commands or modules share, and what those of a build mean to the library."""
+"""Options that several commands share, and the functions that read them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add what every command has."""
+    """Add the options of every command."""
     common = parser.add_argument_group("common options")
-    common.add_argument("--project", metavar="DIR", help="the service's directory (default: upwards from here)")
-    common.add_argument("--json", action="store_true", help="write a versioned JSON report to stdout")
+    common.add_argument("--project", metavar="DIR", help="use this project (default: search upwards from here)")
+    common.add_argument("--json", action="store_true", help="write a JSON report to stdout")
     volume = common.add_mutually_exclusive_group()
-    volume.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks of failures")
-    volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but failures")
+    volume.add_argument("-v", "--verbose", action="store_true", help="show more details, and tracebacks of errors")
+    volume.add_argument("-q", "--quiet", action="store_true", help="show only errors")
+    common.add_argument("-h", "--help", action="help", help="show this help and exit")
 
 
 def project_of(arguments: argparse.Namespace) -> Path:
-    """Return the directory of the service that the command line means; raises ConfigError if there is none."""
+    """Return the project directory, found upwards from ``--project`` or the working directory; raises `ConfigError` if there is none."""
     from pathlib import Path
 
     from lamina.project.file import find_project
@@ -31,21 +32,23 @@ def project_of(arguments: argparse.Namespace) -> Path:
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
-    """Let the runtime be named."""
-    parser.add_argument("--runtime", metavar="NAME", help="instead of the configured runtime, such as python3.13")
+    """Add ``--runtime``."""
+    parser.add_argument("--runtime", metavar="NAME", help="override the configured runtime, such as python3.13")
 
 
 def add_build(parser: argparse.ArgumentParser) -> None:
-    """Let a build's target and content be named; `build_options` reads them."""
-    parser.add_argument("--offline", action="store_true", help="use what is in the store, and no network")
+    """Add the options that choose a build's target and its packages; `build_options` reads them."""
+    parser.add_argument("--offline", action="store_true", help="use only files in the store; do not use the network")
     add_runtime(parser)
-    parser.add_argument("--architecture", metavar="NAME", help="instead of the configured one: x86_64 or arm64")
-    parser.add_argument("--group", action="append", default=[], metavar="NAME", help="add a dependency group")
-    parser.add_argument("--extra", action="append", default=[], metavar="NAME", help="add an extra")
+    parser.add_argument("--architecture", metavar="NAME", help="override the configured architecture: x86_64 or arm64")
+    parser.add_argument(
+        "--group", action="append", default=[], metavar="NAME", help="include a dependency group (repeatable)"
+    )
+    parser.add_argument("--extra", action="append", default=[], metavar="NAME", help="include an extra (repeatable)")
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
-    """Return what the command line asks of the pipeline."""
+    """Return the build options given on the command line."""
     from lamina.project.options import BuildOptions
 
     return BuildOptions(
@@ -58,45 +61,49 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
 
 
 def add_regions(parser: argparse.ArgumentParser) -> None:
-    """Let regions be named; `PublishConfig.at` takes them."""
+    """Add ``--region``, whose values are passed to `PublishConfig.at`."""
     parser.add_argument(
         "--region",
         action="append",
         default=[],
         metavar="NAME",
-        help="instead of the configured regions; may be repeated",
+        help="use this region instead of the configured ones (repeatable)",
     )
 
 
 def add_plan(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Let the plan be asked for instead of what it says; return the group, for further things of that kind."""
+    """Add the options that only show the plan; return their mutually exclusive group, to which a command may add more."""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--dry-run", action="store_true", help="say what would be done; change nothing in AWS")
-    group.add_argument("--check", action="store_true", help="like --dry-run, and exit 1 if anything would be done")
+    group.add_argument("--dry-run", action="store_true", help="show the plan without changing anything in AWS")
+    group.add_argument("--check", action="store_true", help="like --dry-run, but exit with 1 if anything would change")
     return group
 
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
-    """Add the options of commands that reproduce the environment of a function."""
-    parser.add_argument(
+    """Add the options of commands that run code in a function's environment."""
+    group = parser.add_argument_group("function's environment")
+    group.add_argument(
         "--env",
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="set a variable, or hand on one of yours; nothing else of your environment is",
+        help="set a variable, or pass one of yours through; others are hidden",
     )
-    parser.add_argument("--no-build", action="store_true", help="use the last build even if its sources have changed")
-    parser.add_argument("--credentials", action="store_true", help="hand on the AWS credentials in your environment")
-    parser.add_argument(
+    group.add_argument("--no-build", action="store_true", help="use the last build even if the sources have changed")
+    group.add_argument(
+        "--credentials", action="store_true", help="pass the AWS credentials in your environment through"
+    )
+    group.add_argument(
         "--mode",
         choices=["auto", "namespace", "path"],
         default="auto",
-        help="true directories in a mount namespace, or only the same search path (default: the first if it can be)",
+        metavar="MODE",
+        help="use auto, namespace (mounts Lambda's paths) or path (default: auto)",
     )
 
 
 def days(text: str) -> float:
-    """Return the number of days that *text* says, as the type of an option."""
+    """Parse the number of days in *text*, as the ``type`` of an option."""
     import argparse
 
     try:
@@ -104,5 +111,5 @@ def days(text: str) -> float:
     except ValueError:
         number = -1
     if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number of days")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a valid number of days")
     return number

@@ -1,4 +1,4 @@
-"""``lamina prune``: delete the layer versions that nobody uses; a dry run unless asked."""
+"""``lamina prune``: list unused layer versions, and delete them with ``--apply``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lamina.cli.options import add_regions, days, project_of
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, megabytes
 
-# What talks to AWS is slow to import, and neither `--help` nor a mistake on the command line needs it: it is imported where it is used.
+# The AWS modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterator
@@ -22,46 +22,47 @@ if TYPE_CHECKING:
     from lamina.aws.prune.service import PrunePlan
 
 HELP = (
-    "Say which layer versions nobody needs, and with --apply delete them. Kept are the newest, the young, and every version that a function, "
-    "one of its published versions or an alias uses, or that a stack may go back to; also what others published, and what is shared."
+    "List unused layer versions, and delete them with --apply. lamina keeps recent versions, shared versions, versions that lamina did not publish, "
+    "and every version that a function, one of its published versions or an alias uses, or that a stack may roll back to."
 )
 EXAMPLE = """\
 examples:
-  lamina prune                            say what would be deleted, and how much that frees
-  lamina prune --keep 10 --apply          delete it, but keep the ten newest versions of each layer
-  lamina prune --all                      look at all layers that lamina has published in the account
-  lamina prune --objects                  also at what the bucket has and no layer version needs
+  lamina prune                       # show what would be deleted, and its size
+  lamina prune --keep 10 --apply     # delete, but keep the 10 newest versions of each layer
+  lamina prune --all                 # check all layers that lamina published in the account
+  lamina prune --objects             # also check the bucket for unneeded objects
 """
+PAGE = "how-to/prune.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options."""
+    """Add the options of ``lamina prune`` to *parser*."""
     parser.add_argument(
-        "--keep", type=_positive, default=5, metavar="N", help="the newest versions of each layer (default: 5)"
+        "--keep", type=_positive, default=5, metavar="N", help="keep the N newest versions of each layer (default: 5)"
     )
     parser.add_argument(
-        "--keep-days", type=days, default=14.0, metavar="DAYS", help="all that are younger (default: 14)"
+        "--keep-days", type=days, default=14.0, metavar="DAYS", help="keep versions newer than DAYS days (default: 14)"
     )
-    parser.add_argument("--apply", action="store_true", help="delete; without it nothing is changed")
+    parser.add_argument("--apply", action="store_true", help="delete the versions, instead of only listing them")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--layer",
         action="append",
         default=[],
         metavar="NAME",
-        help="a layer by its name in Lambda, instead of the service's; may be repeated",
+        help="prune the layer with this name in Lambda, not the service's (repeatable)",
     )
-    which.add_argument("--all", action="store_true", help="all layers in the account")
+    which.add_argument("--all", action="store_true", help="prune all layers in the account")
     parser.add_argument(
         "--objects",
         action="store_true",
-        help="also objects in the bucket; not where accounts publish from it that are not in `roles`",
+        help="also prune the bucket; unsafe if accounts outside `roles` publish from it",
     )
     add_regions(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look at what is there, say what is not needed, and with `--apply` delete it."""
+    """List unused layer versions and, with ``--objects``, bucket objects; delete them with ``--apply``."""
     from lamina.aws.prune import apply, service
     from lamina.aws.prune.plan import RetentionRules
     from lamina.aws.publish import config, destinations
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     project = project_of(arguments)
     publishing = config.load(project).at(arguments.region)
     if arguments.objects and publishing.bucket is None:
-        raise ConfigError("`--objects` needs a `bucket` in `[tool.lamina.publish]`")
+        raise ConfigError("`--objects` needs a bucket", hint="set `bucket` in `[tool.lamina.publish]`")
     rules = RetentionRules(keep=arguments.keep, keep_days=arguments.keep_days)
     names = None if arguments.all else arguments.layer or service.layer_names(project, publishing)
     with Console.of(arguments) as console:
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             planned = plan.arns
             plan = replace(plan, going={place: _delete(place, found, console) for place, found in plan.surveys.items()})
             if plan.buckets and plan.arns != planned:
-                # What those need that were spared is to stay, too.
+                # Deleting spared some versions, so keep the objects that those need.
                 plan = replace(plan, buckets=service.survey_buckets(plan.going, publishing, reporter=console))
             for unneeded in plan.buckets:
                 apply.delete_objects(unneeded, reporter=console)
@@ -98,12 +99,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _delete(place: Destination, found: PruneSurvey, console: Console) -> tuple[LayerVersion, ...]:
-    """Delete what was *found* in *place*, say what was spared, and return what was deleted."""
+    """Delete the unused versions *found* in *place*, print those that were spared, and return those that were deleted."""
     from lamina.aws.prune import apply, service
 
     pruned = apply.delete_versions(place.services.inventory, found, reporter=console)
     for version in pruned.spared:
-        console.say(f"layer {version.name} version {version.number}, {place.services.account}: keep: {service.SPARED}")
+        console.say(f"layer {version.name} version {version.number}, {place.services.account}: keep ({service.SPARED})")
     return pruned.versions
 
 
@@ -111,17 +112,17 @@ def _told(found: PruneSurvey, names: Collection[str], place: Destination) -> Ite
     from lamina.aws.prune.plan import DeleteVersion, KeepVersion
 
     where = place.services.account
-    # A name that is mistyped must not look like one of which nothing is to go.
+    # Report names without versions, so that a mistyped name does not look like a layer with nothing to delete.
     for name in sorted({*names}.difference(action.version.name for action in found.actions)):
-        yield f"layer {name}, {where}: there is no version of it"
+        yield f"layer {name}, {where}: no versions found"
     for action in found.actions:
         version = action.version
         match action:
             case DeleteVersion():
                 size = megabytes(found.code_bytes.get(version.arn, 0))
-                yield f"layer {version.name} version {version.number}, {where}: delete, {size}: {action.reason}"
+                yield f"layer {version.name} version {version.number}, {where}: delete {size} ({action.reason})"
             case KeepVersion():
-                yield f"layer {version.name} version {version.number}, {where}: keep: {action.reason}"
+                yield f"layer {version.name} version {version.number}, {where}: keep ({action.reason})"
 
 
 def _closing(plan: PrunePlan, *, applied: bool) -> str:
@@ -136,12 +137,12 @@ def _closing(plan: PrunePlan, *, applied: bool) -> str:
         words += f"; {count(len(objects), 'object')}, {megabytes(sum(each.size for each in objects))}"
     if uploads:
         words += f"; {count(uploads, 'unfinished upload')}"
-    return f"deleted {words}" if applied else f"would delete {words}; --apply does it"
+    return f"deleted {words}" if applied else f"would delete {words}; use --apply to delete"
 
 
 def _positive(text: str) -> int:
     import argparse
 
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number of versions, at least 1")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number of versions: expected at least 1")
     return int(text)

@@ -1,4 +1,4 @@
-"""``lamina publish``: build, plan from what AWS holds, and publish the layers that it lacks."""
+"""``lamina publish``: build the layers and publish those that AWS does not have yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, megabytes
 
-# What talks to AWS is slow to import, and neither `--help` nor a mistake on the command line needs it: it is imported where it is used.
+# The AWS modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,39 +26,46 @@ if TYPE_CHECKING:
     from lamina.aws.publish.survey import LayerStep
 
 HELP = (
-    "Publish the layers of a service, after building them. A new version is published exactly when none of the existing "
-    "ones has the locked content; only what the bucket does not have yet is uploaded."
+    "Build the service's layers and publish them. A layer gets a new version only if no existing version has the same content. "
+    "Wheels that the bucket already has are not uploaded again."
 )
 EXAMPLE = """\
 examples:
-  lamina publish --dry-run                      say what would be published, why, and how much would be sent
-  lamina publish                                do it; the ARNs go to stdout
-  lamina publish --region eu-west-1 --json      elsewhere; the report as JSON
-  lamina publish --check                        exit 1 if anything would change
-  lamina publish --env-file layers.env          LAMINA_LAYER_COMMON=arn:… for the next step of a pipeline
-  lamina publish --upload-only && cdk deploy    have the layer in the bucket, and CloudFormation publish it
+  lamina publish --dry-run                      # show new versions, reasons and upload sizes
+  lamina publish                                # publish, and print the ARNs to stdout
+  lamina publish --region eu-west-1 --json      # publish to another region, print a JSON report
+  lamina publish --check                        # exit with 1 if anything would change
+  lamina publish --env-file layers.env          # write LAMINA_LAYER_COMMON=arn:… to a file
+  lamina publish --upload-only && cdk deploy    # upload only; CloudFormation publishes
 """
+PAGE = "how-to/publish.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options."""
-    parser.add_argument("--layer", action="append", default=[], metavar="NAME", help="this layer only; may be repeated")
+    """Add the options of ``lamina publish`` to *parser*."""
+    parser.add_argument(
+        "--layer", action="append", default=[], metavar="NAME", help="publish only this layer (repeatable)"
+    )
     add_regions(parser)
     add_plan(parser)
     parser.add_argument(
-        "--upload-only", action="store_true", help="put the layers together in the bucket, and publish no version"
+        "--upload-only", action="store_true", help="assemble the layers in the bucket without publishing versions"
     )
-    parser.add_argument("--output", metavar="FILE", help="write the JSON report to a file, too")
-    parser.add_argument("--env-file", metavar="FILE", help="write the ARNs as NAME=value to a file")
+    parser.add_argument("--output", metavar="FILE", help="also write the JSON report to a file")
+    parser.add_argument("--env-file", metavar="FILE", help="write the ARNs to a file as NAME=value lines")
 
 
 @stoppable()
 def run(arguments: argparse.Namespace) -> int:
-    """Build, plan, and unless only the plan was asked for, publish; 1 where a finding is an error, or where `--check` sees a change."""
+    """
+    Build and plan; then publish, unless only the plan is requested.
+
+    Return 1 if a finding is an error, or if ``--check`` is given and something would change.
+    """
     for option in ("upload_only", "dry_run", "check"):
         if arguments.env_file and getattr(arguments, option):
             name = option.replace("_", "-")
-            raise ConfigError(f"`--{name}` publishes no version, so `--env-file` has no ARN to write")
+            raise ConfigError(f"`--env-file` is not allowed with `--{name}`, which publishes no versions")
     import tempfile
 
     project = project_of(arguments)
@@ -89,9 +96,10 @@ def build_service(
     console: Console,
 ) -> ServiceBuild:
     """
-    Build *project*, or make its layers in *directory* from what the bucket has if wheels are not here; say what was found.
+    Build the service in *project* and print its findings.
 
-    Raises what building raises, and AwsError and its kinds.
+    If wheels are missing on this machine, assemble the layers in *directory* from the bucket instead. Raises `AwsError` and its
+    subclasses, and every error that a build raises.
     """
     from lamina.aws.publish.remote import build
     from lamina.aws.store.team import team_store
@@ -101,21 +109,21 @@ def build_service(
     service = config.load(project)
     if not service.is_named and "{service}" in settings.layer_name:
         console.warn(
-            f"The service is called `{service.name}` after its directory: another checkout may publish another layer",
-            hint="give it a `name` in `[project]`, or set `layer-name` in `[tool.lamina.publish]`",
+            f"service `{service.name}` is named after its directory, so another checkout may publish another layer",
+            hint="set `name` in `[project]`, or `layer-name` in `[tool.lamina.publish]`",
         )
     made = build.build_service(
         project, settings, BuildOptions(), connect, directory=directory, team_store=team_store, reporter=console
     )
     if made.remote is not None:
-        console.say("put together from what the bucket has")
+        console.say("assembled the layers from the bucket")
     for finding in dict.fromkeys(finding for each in made.builds for finding in each.findings):
         console.finding(finding.severity.value, finding.message)
     return made
 
 
 def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Namespace, console: Console) -> int:
-    """Publish the layers, unless that was only to be planned; stdout is their ARNs."""
+    """Show the plan and publish the layers, unless only the plan is requested; print the ARNs to stdout."""
     from lamina.aws.publish import apply, report
 
     console.close()
@@ -133,12 +141,12 @@ def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Names
 
 
 def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namespace, console: Console) -> int:
-    """Bring the layers into the buckets, unless that was only to be planned; stdout is where they are."""
+    """Show the plan and upload the layers to the buckets, unless only the plan is requested; print their S3 URLs to stdout."""
     from lamina.aws.publish import report, stage
 
     console.close()
     for each in plans:
-        words = "is there" if each.upload.composed else f"upload, {megabytes(each.upload.sent_bytes)} at most"
+        words = "in the bucket" if each.upload.composed else f"upload at most {megabytes(each.upload.sent_bytes)}"
         console.say(f"layer {each.job.desired.name}, {each.destination.services.account}: {words}")
     if arguments.check or arguments.dry_run:
         _deliver(report.stage_document(service, plans), (), arguments)
@@ -148,12 +156,12 @@ def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namesp
     lines = [each.bucket.url(each.key) for each in plans]
     _deliver(report.staged_document(service, staged), lines, arguments)
     sent = sum(each.sent_bytes for each in staged)
-    console.say(f"{megabytes(sent)} sent" if sent else "nothing to do")
+    console.say(f"uploaded {megabytes(sent)}" if sent else "nothing to do")
     return 0
 
 
 def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argparse.Namespace) -> None:
-    """Print the *document* or the *lines*, and then write the former where that was asked for, too."""
+    """Print *document* as JSON if ``--json`` is given, else *lines*; write *document* to the file of ``--output``, if any."""
     report = json.dumps(document, indent=2)
     for line in (report,) if arguments.json else lines:
         print(line)
@@ -162,16 +170,16 @@ def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argpa
 
 
 def layer_lines(steps: Sequence[LayerStep]) -> Iterator[str]:
-    """Yield the lines that say what is to happen to each layer."""
+    """Yield lines that describe the planned action for each layer, and its reason."""
     from lamina.aws.publish.plan import KeepLayer, PublishLayer
 
     for step in steps:
         where = step.destination.services.account
         match step.action:
             case KeepLayer() as action:
-                words = f"keep version {action.version.number}: {action.reason}"
+                words = f"keep version {action.version.number} ({action.reason})"
             case PublishLayer() as action:
-                words = f"publish: {action.reason}; {megabytes(action.upload_bytes)} to upload"
+                words = f"publish ({action.reason}), upload {megabytes(action.upload_bytes)}"
             case _:
                 assert_never(step.action)
         yield f"layer {step.desired.name}, {where}: {words}"
@@ -186,21 +194,21 @@ def _closing(published: Sequence[Published]) -> str:
     sent = sum(each.sent_bytes for each in published)
     if not new and not sent:
         changed = any(each.step.action.is_change for each in published)
-        return "no new version" if changed else "nothing to do"
-    return f"{count(new, 'new version')}, {megabytes(sent)} sent"
+        return "no new versions" if changed else "nothing to do"
+    return f"{count(new, 'new version')}, uploaded {megabytes(sent)}"
 
 
 def write_file(name: str, content: bytes) -> None:
-    """Write *content* to the file *name*, atomically where it is a plain one; raises ConfigError where that cannot be."""
+    """Write *content* to the file *name*, atomically for a regular file; raises `ConfigError` if writing fails."""
     from lamina.core.files import replace_file
 
     path = Path(name)
     try:
         if path.exists() and not path.is_file():
-            # A device or a pipe, such as /dev/stdout, is written to; replacing it would take it from everybody else.
+            # Write into a device or pipe such as /dev/stdout; replacing it would break it for other processes.
             path.write_bytes(content)
         else:
-            # A link stays one.
+            # Replace the target of a symbolic link, not the link.
             replace_file(path.resolve(), content)
     except OSError as error:
-        raise ConfigError(f"`{name}` cannot be written: {error.strerror}") from error
+        raise ConfigError(f"failed to write `{name}`: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""``lamina run``: any command in the environment of a function."""
+"""``lamina run``: run a command in a function's environment."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = (
-    "Run a command in the world that a function sees: `python` is the target's interpreter with the layers, the package and the "
-    "runtime's own modules, and nothing else. The command keeps the terminal and starts in the project; its exit code is passed on."
+    "Run a command in a function's environment. `python` is the target's interpreter; it imports only the layers, the function package "
+    "and the runtime's own modules. The command starts in the project directory. lamina exits with the command's exit code."
 )
 EXAMPLE = """\
 examples:
@@ -22,10 +22,11 @@ examples:
   lamina run --with pytest -- pytest tests/
   lamina run --env TABLE=orders-dev report -- python -m service.handlers.report
 """
+PAGE = "how-to/invoke.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options."""
+    """Add the options of ``lamina run`` to *parser*."""
     import argparse
 
     parser.add_argument(
@@ -34,25 +35,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME|./DIR",
-        help="lend a distribution of the project's environment with what it requires, or a directory, last on the path",
+        help="also import a package of the project's venv, or a directory",
     )
     add_environment(parser)
     parser.add_argument(
         "words",
         nargs=argparse.REMAINDER,
         metavar="[FUNCTION] -- COMMAND",
-        help="a function's name, which may be left out where all have the same layers; then the command",
+        help="the function (optional if all have the same layers) and the command",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command and return its exit code; raises ConfigError for usage that means nothing."""
+    """Run the command and return its exit code; raises `ConfigError` for invalid arguments."""
     from lamina.local.command import run_command
 
     if arguments.json:
         raise ConfigError(
-            "`lamina run` has no report, so it takes no `--json`: standard output is the command's",
-            hint="options of the command stand behind it: lamina run -- COMMAND --json",
+            "`lamina run` does not support `--json`: stdout belongs to the command",
+            hint="put options of the command after `--`: `lamina run -- COMMAND --json`",
         )
     function, command = _split(arguments.words)
     artifacts = open_build(arguments)
@@ -64,15 +65,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _split(words: list[str]) -> tuple[str | None, list[str]]:
-    """Return the function's name, if there is one, and the command; raises ConfigError if the *words* are neither."""
-    hint = "lamina run [OPTIONS] [FUNCTION] -- COMMAND"
+    """Split *words* into the function's name, or None, and the command; raises `ConfigError` if there is no command after ``--``."""
+    hint = "use `lamina run [OPTIONS] [FUNCTION] -- COMMAND`"
     if "--" not in words:
-        mistake = "The command has to come after `--`" if words else "There is no command to run"
+        mistake = "`--` is missing before the command" if words else "command to run is missing"
         raise ConfigError(mistake, hint=hint)
     at = words.index("--")
     before, command = words[:at], words[at + 1 :]
     if not command:
-        raise ConfigError("There is no command to run", hint=hint)
+        raise ConfigError("command to run is missing", hint=hint)
     if len(before) > 1:
-        raise ConfigError(f"Before `--` stands more than a function's name: {' '.join(before)}", hint=hint)
+        raise ConfigError(f"expected one function's name before `--`, got `{' '.join(before)}`", hint=hint)
     return (before[0] if before else None), command

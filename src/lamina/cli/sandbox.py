@@ -1,4 +1,4 @@
-"""``lamina sandbox``: an embedded AWS on loopback, for trying everything without an account."""
+"""``lamina sandbox``: run an emulated AWS on this machine, to try lamina without an AWS account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lamina.cli.options import add_runtime, project_of
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError, SandboxError
 
-# What starts something is slow to import, and `--help` needs none of it: it is imported where it is used.
+# The modules that start the server are slow to import, and `--help` does not need them: import them where they are used.
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,42 +21,41 @@ if TYPE_CHECKING:
     from lamina.local.sandbox.server import Sandbox
 
 HELP = (
-    "Start an emulated AWS on a free port of loopback. With a command it runs that with the environment that makes AWS tools talk to it, and "
-    "stops afterwards; without one it prints that environment and runs until it is interrupted."
+    "Run an emulated AWS on 127.0.0.1, to try lamina without an AWS account. With a command, run the command with environment variables that point "
+    "AWS tools at the sandbox, then stop. Without a command, print these variables and run until Ctrl-C. "
+    "Functions run under the target's Python version with their layers and package. The sandbox uses dummy credentials and checks no permissions."
 )
 EXAMPLE = """\
 examples:
   lamina sandbox -- sh -c 'aws s3 mb s3://layers && lamina publish'
-  lamina sandbox --keep-state                   buckets and functions are there again the next time
-  lamina sandbox > sandbox.env &                the lines to be read by: . ./sandbox.env
-
-Functions run there under the target's own minor version of Python, with their layers, their package and nothing else.
-Its credentials are dummies, it listens on 127.0.0.1 only, and it checks no permissions.
+  lamina sandbox --keep-state       # keep buckets and functions for the next run
+  lamina sandbox > sandbox.env &    # then, in a shell: . ./sandbox.env
 """
+PAGE = "how-to/sandbox.md"
 
 _VERSION = "1"
 _NOT_FOUND, _NOT_RUNNABLE = 127, 126
-"""As shells say it."""
+"""The exit codes that shells use for a missing and for a non-executable program."""
 _LOOK_SECONDS = 0.2
-_RUNS = "an emulated AWS runs at {}"
+_RUNS = "sandbox running at {}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options."""
-    parser.add_argument("--keep-state", action="store_true", help="keep what it holds in .lamina/sandbox between runs")
-    parser.add_argument("--region", metavar="NAME", help="where the sandbox is to be (default: us-east-1)")
+    """Add the options of ``lamina sandbox`` to *parser*."""
+    parser.add_argument("--keep-state", action="store_true", help="keep all resources in .lamina/sandbox between runs")
+    parser.add_argument("--region", metavar="NAME", help="set the region (default: $AWS_REGION, or us-east-1)")
     add_runtime(parser)
     parser.add_argument(
         "--python",
         metavar="FILE",
-        help="a Python that has the server (MiniStack) installed, instead of one that lamina sets up",
+        help="use a Python that already has the server (MiniStack) installed",
     )
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[-- COMMAND]", help="what to run with it")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[-- COMMAND]", help="run this command, then stop")
 
 
 @stoppable()
 def run(arguments: argparse.Namespace) -> int:
-    """Run the sandbox until its command ends, or until interrupted; return the command's exit code."""
+    """Run the sandbox until its command ends and return the command's exit code; without a command, run until interrupted."""
     from lamina.aws.api.facts import fits
     from lamina.local.sandbox.server import DEFAULT_REGION, started
 
@@ -64,9 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console.of(arguments)
     project, target = _place(arguments)
     if arguments.keep_state and project is None:
-        raise ConfigError("`--keep-state` keeps things in a project, and there is none here", hint="--project DIR")
+        raise ConfigError("`--keep-state` needs a project, and none was found", hint="set `--project DIR`")
     if arguments.region and not fits("region", arguments.region):
-        raise ConfigError(f"`{arguments.region}` is no region's name", hint="such as eu-west-1")
+        raise ConfigError(f"`{arguments.region}` is not a region", hint="use a name such as `eu-west-1`")
     sandbox = started(
         target,
         region=arguments.region or os.environ.get("AWS_REGION") or DEFAULT_REGION,
@@ -84,14 +83,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _command(words: Sequence[str]) -> Sequence[str]:
     if words and (words[0] != "--" or len(words) == 1):
         raise ConfigError(
-            "There is no command after `--`" if words[0] == "--" else "The command has to come after `--`",
-            hint="lamina sandbox [OPTIONS] [-- COMMAND]",
+            "command after `--` is missing" if words[0] == "--" else "`--` is missing before the command",
+            hint="use `lamina sandbox [OPTIONS] [-- COMMAND]`",
         )
     return words[1:]
 
 
 def _place(arguments: argparse.Namespace) -> tuple[Path | None, Target | None]:
-    """Return the project and the target; a sandbox may also be started outside of any project."""
+    """
+    Return the project's directory and its target.
+
+    Outside of a project, return no directory, and a target only if ``--runtime`` is given.
+    """
     import platform
 
     from lamina.core.target import Target
@@ -112,20 +115,20 @@ def _run_command(command: Sequence[str], sandbox: Sandbox) -> int:
     import subprocess
     from contextlib import suppress
 
-    # What else names an account, a profile or an endpoint must not win over the sandbox.
+    # Remove every other AWS setting: a profile or an endpoint in it could take precedence over the sandbox.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     try:
         process = subprocess.Popen(command, env=kept | sandbox.environment)
     except FileNotFoundError:
-        Console().failure(SandboxError(f"There is no program `{command[0]}`"))
+        Console().failure(SandboxError(f"program `{command[0]}` not found"))
         return _NOT_FOUND
     except PermissionError:
-        Console().failure(SandboxError(f"`{command[0]}` cannot be run"))
+        Console().failure(SandboxError(f"failed to run `{command[0]}`: permission denied"))
         return _NOT_RUNNABLE
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        # From the keyboard it got the interrupt, too; from elsewhere it has to be told.
+        # Ctrl-C also reaches the command, but a SIGTERM to lamina does not.
         with suppress(ProcessLookupError):
             process.terminate()
         process.wait()
@@ -138,16 +141,16 @@ def _serve(sandbox: Sandbox, console: Console, *, as_json: bool) -> int:
 
     environment = sandbox.environment
     try:
-        # Inside, because whoever reads the last line may interrupt at once.
+        # Print inside `try`: a reader of the last line may interrupt immediately.
         if as_json:
             print(json.dumps({"version": _VERSION, "environment": environment}, indent=2), flush=True)
         else:
             for name, value in environment.items():
                 print(f"export {name}={shlex.quote(value)}", flush=True)
-        console.say(f"{_RUNS.format(sandbox.url)}; interrupt (Ctrl-C) to stop it")
+        console.say(f"{_RUNS.format(sandbox.url)}; press Ctrl-C to stop")
         while sandbox.wait(_LOOK_SECONDS):
             pass
     except KeyboardInterrupt:
         console.say("stopped")
         return 0
-    raise SandboxError("The sandbox's server ended by itself", hint=f"the end of its log:\n{sandbox.log}")
+    raise SandboxError("sandbox server exited unexpectedly", hint=f"see the end of its log:\n{sandbox.log}")

@@ -1,4 +1,4 @@
-"""Take the signal with which CI systems end a job for what Ctrl-C is, so that it clears up."""
+"""Handle SIGTERM, which CI systems send to cancel a job, like Ctrl-C, so that a command cleans up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within, SIGTERM raises KeyboardInterrupt in the main thread; elsewhere nothing changes, because only that one gets signals."""
+    """
+    Raise KeyboardInterrupt when SIGTERM arrives inside the context.
+
+    In threads other than the main one this does nothing, because Python runs signal handlers in the main thread only.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
