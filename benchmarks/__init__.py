@@ -1,8 +1,6 @@
 """
-Measure lamina beside the tools it stands in for, as ratios within one run: ``python -m benchmarks``.
+Compare lamina with the tools it replaces, by ratios within one run: ``python -m benchmarks``.
 
-Wall times of one machine say little about another.
-So every row is run once per repeat, in an order drawn anew each time, and what is judged is the quotient of two rows
-of the *same* repeat; the median of those quotients is compared with the budget.
-A group of rows is a module in `benchmarks.rows`.
+Wall times differ between machines. So each row runs once per repeat, in a new random order, and each ratio compares two rows of the
+*same* repeat. The median of these ratios is compared with the budget. Each group of rows is a module in `benchmarks.rows`.
 """

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: prepare, measure, and say which budgets of the design hold here."""
+"""``python -m benchmarks``: prepare, measure, and report which budgets are met on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.values import Row
 
 
 def main() -> int:
-    """Run the benchmark; 1 if a budget was missed or a row failed."""
+    """Run the benchmark; exit with 1 if a budget is missed or a row fails."""
     arguments = _arguments()
     bench = Bench(quick=arguments.quick, home=arguments.home.absolute())
     with bench.closing:
@@ -27,7 +27,7 @@ def main() -> int:
 
 def _measure(bench: Bench, arguments: argparse.Namespace) -> int:
     groups = [GROUPS[name] for name in (arguments.group or GROUPS)]
-    _tell("preparing: fetching the example's wheels, warming every cache")
+    _tell("preparing: downloading the example's wheels, warming caches")
     bench.prepare()
     rows = [row for group in groups for row in group.rows(bench)]
     budgets = [budget for group in groups for budget in group.BUDGETS]
@@ -41,7 +41,7 @@ def _measure(bench: Bench, arguments: argparse.Namespace) -> int:
             slow_repeats=min(repeats, 1 if arguments.quick else 3),
             chance=random.Random(seed),
             tell=_tell,
-            # What the row before has written must not reach the disk while the next one is measured.
+            # Flush the previous row's writes now, so that they do not slow the next row down.
             settle=os.sync,
         )
     _tell("")
@@ -56,18 +56,43 @@ def _measure(bench: Bench, arguments: argparse.Namespace) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("--quick", action="store_true", help="few repeats, and nothing that takes long to prepare")
-    parser.add_argument("--repeats", type=int, metavar="N", help="how often each row is run (slow ones less)")
-    parser.add_argument("--seed", type=int, metavar="N", help="draw the same order as a run that printed this")
-    parser.add_argument("--group", action="append", choices=list(GROUPS), help="only this group; may be given again")
+    parser.add_argument(
+        "--quick", action="store_true", help="run few repeats, and skip rows that need long preparation"
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        metavar="N",
+        help="run each row N times, slow rows less often (default: 9, or 3 with --quick)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="repeat the row order of the run that reported this seed (default: random)",
+    )
+    parser.add_argument(
+        "--group", action="append", choices=list(GROUPS), help="run only this group; can be repeated (default: all)"
+    )
     home = ROOT / "build" / "benchmarks"
-    parser.add_argument("--home", type=Path, metavar="DIR", default=home, help="where to work; one run at a time")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the JSON")
+    parser.add_argument(
+        "--home",
+        type=Path,
+        metavar="DIR",
+        default=home,
+        help="set the working directory, for one run at a time (default: build/benchmarks)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the JSON report to FILE (default: benchmarks/results/TIME.json)",
+    )
     return parser.parse_args()
 
 
 def _tell(words: str) -> None:
-    """Say on stderr how far it is; on one line where somebody looks on."""
+    """Print progress to stderr; on a terminal, overwrite the same line."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{words[:100]}", end="", file=sys.stderr, flush=True)
     elif words:

@@ -1,12 +1,12 @@
 """
-What every group of rows shares: the example, its wheels, and a place to work.
+The environment that all groups of rows share: the example service, its wheels, and the working directory.
 
-Everything is under ``build/benchmarks`` of the checkout (or ``--home``), on one file system, and survives the run but ``work/``::
+All files are in ``build/benchmarks`` of the checkout (or ``--home``), on one file system. All but ``work/`` are kept after the run::
 
-    store/      lamina's store, with the wheels as the user's own index gave them
-    wheels/     the same wheels under their names, for the other tools
-    venvs/      tools that are measured
-    work/       what the rows write
+    store/      lamina's store, with the wheels from the user's configured index
+    wheels/     the same wheels under their file names, for the other tools
+    venvs/      the tools that lamina is compared with
+    work/       the output of the rows
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _FOREIGN = ("PIP_", "UV_", "LAMINA_", "AWS_", "PYTHON")
 
 def _compile_ourselves() -> None:
     """
-    Compile lamina and what it imports, as pip does when it installs them.
+    Compile lamina and its dependencies to bytecode, as pip does on installation.
 
-    uv leaves that to the first import, and a shell that sets PYTHONDONTWRITEBYTECODE to every import.
+    uv compiles at the first import instead. With PYTHONDONTWRITEBYTECODE set, Python would compile at every import.
     """
     for name in ("lamina", *_IMPORTED):
         spec = importlib.util.find_spec(name)
@@ -58,7 +58,7 @@ def _compile_ourselves() -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove the file or tree at *path*, if there is one."""
+    """Remove the file or directory at *path* if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -67,28 +67,28 @@ def remove(path: Path) -> None:
 
 @dataclass(kw_only=True)
 class Bench:
-    """One run's surroundings."""
+    """The files, tools and environment of one run."""
 
     example: Path = ROOT / "examples" / "orders"
     home: Path = ROOT / "build" / "benchmarks"
     quick: bool = False
-    """Whether rows that need long preparation are left out."""
+    """Whether rows that need long preparation are skipped."""
     closing: ExitStack = field(default_factory=ExitStack)
-    """What is to end with the run."""
+    """Resources to close at the end of the run."""
 
     @property
     def work(self) -> Path:
-        """Where rows write."""
+        """The directory for the rows' output."""
         return self.home / "work"
 
     @property
     def store(self) -> Path:
-        """A store that holds the example's wheels; rows that spoil it make their own with `store_with_wheels`."""
+        """The store with the example's wheels. Rows that would change its state use a copy from `store_with_wheels`."""
         return self.home / "store"
 
     @cached_property
     def pins(self) -> tuple[Pin, ...]:
-        """What the example's layers hold, as the first build has reported it."""
+        """The distributions in the example's layers, from the report of the first build."""
         document = json.loads((self.work / "fetching" / ".lamina" / "build.json").read_text("utf-8"))
         found = [each for layer in document["layers"] for each in layer["distributions"]]
         return tuple(
@@ -98,12 +98,12 @@ class Bench:
 
     @cached_property
     def target(self) -> Target:
-        """What the example is built for."""
+        """The example's target."""
         return config.load(self.example).target
 
     @cached_property
     def interpreter(self) -> Path | None:
-        """A CPython of the target's minor, if this machine has one."""
+        """A CPython of the target's minor version; ``None`` if this machine has none."""
         try:
             found = search(self.target.python)
         except LaminaError:
@@ -112,7 +112,7 @@ class Bench:
 
     @property
     def wheels(self) -> Path:
-        """The directory with the example's wheels, and nothing else."""
+        """The directory that contains exactly the example's wheels."""
         return self.home / "wheels"
 
     @cached_property
@@ -124,7 +124,7 @@ class Bench:
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
-        """What measured processes see: of pip's, uv's and lamina's settings only ours, which know no network."""
+        """The environment of measured processes, with settings for pip, uv and lamina that prevent network access."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         return kept | {
             "PIP_CONFIG_FILE": os.devnull,
@@ -144,12 +144,12 @@ class Bench:
 
     def prepare(self) -> None:
         """
-        Make the directories, and fetch the example's wheels as the user's own settings say.
+        Create the directories, and download the example's wheels with the user's own settings.
 
-        Raises RuntimeError if another benchmark works there: the two would spoil each other.
+        Raises `RuntimeError` if another benchmark is running in the same directory, because the two would disturb each other.
         """
         self.home.mkdir(parents=True, exist_ok=True)
-        # Never closed: the lock ends with this process.
+        # The file is never closed: the lock is released when this process ends.
         self._lock = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -169,7 +169,7 @@ class Bench:
             os.link(wheel.path, directory / wheel.pin.filename)
 
     def project(self, name: str, *, bytecode: str) -> Path:
-        """Return a fresh copy of the example under *name*, configured for the mode *bytecode*."""
+        """Return a new copy of the example in the directory *name*, configured with *bytecode*."""
         copy = self.work / name
         remove(copy)
         shutil.copytree(self.example, copy, ignore=shutil.ignore_patterns(".lamina", "__pycache__", ".*_cache"))
@@ -181,7 +181,7 @@ class Bench:
         return copy
 
     def store_with_wheels(self, name: str) -> Path:
-        """Return a new store under *name*, with all that `store` has (as hard links) but segments and bytecode."""
+        """Return a new store in the directory *name*, with hard links to all files of `store` except segments and bytecode."""
         copy = self.work / name
         remove(copy)
         shutil.copytree(
@@ -193,19 +193,19 @@ class Bench:
         return copy
 
     def lamina(self, *arguments: str, store: Path | None = None, more: Mapping[str, str] | None = None) -> Command:
-        """Return the command ``lamina ARGUMENTS`` as it is installed, with *store* and *more* environment."""
+        """Return the command ``lamina ARGUMENTS`` of the installed lamina, with *store* and the environment variables *more*."""
         environment = dict(self.environment) | (dict(more) if more else {})
         environment["LAMINA_CACHE_DIR"] = str(store or self.store)
         program = Path(sys.executable).with_name("lamina")
         return Command(argv=(str(program), *arguments), environment=environment, directory=self.work)
 
     def command(self, *argv: str, directory: Path | None = None, more: Mapping[str, str] | None = None) -> Command:
-        """Return the command *argv*, in *directory* (default: `work`)."""
+        """Return the command *argv* in *directory* (default: `work`), with the environment variables *more*."""
         environment = dict(self.environment) | (dict(more) if more else {})
         return Command(argv=argv, environment=environment, directory=directory or self.work)
 
     def run(self, command: Command) -> None:
-        """Run *command* unmeasured, to warm something up; raises RuntimeError, with what it said, if it fails."""
+        """Run *command* without measuring it. Raises `RuntimeError` with the command's output if it fails."""
         done = subprocess.run(
             command.argv,
             check=False,
@@ -216,4 +216,6 @@ class Bench:
             text=True,
         )
         if done.returncode:
-            raise RuntimeError(f"{' '.join(command.argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(
+                f"{' '.join(command.argv)} failed with exit code {done.returncode}:\n{done.stdout}{done.stderr}"
+            )

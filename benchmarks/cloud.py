@@ -1,4 +1,4 @@
-"""An emulated AWS on this machine for the groups that deploy, empty for every row, and reached over a slow line."""
+"""An emulated AWS on this machine, reached over a slow line and reset for every row that deploys."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 __all__ = ["BITS_PER_SECOND", "BUCKET", "ROLE", "Cloud"]
 
 BITS_PER_SECOND = 20_000_000
-"""A usual office's or home's line, in each direction."""
+"""The bandwidth in each direction, typical for an office or a home."""
 BUCKET = "artifacts"
 ROLE = "arn:aws:iam::000000000000:role/orders"
 
 
 class Cloud:
     """
-    An AWS that is thrown away between rows, and a slow line to it.
+    An emulated AWS that is reset between rows, and a slow line to it.
 
-    A context manager.
+    Use it as a context manager, which starts and stops both.
     """
 
     def __init__(self, installation: Installation) -> None:
-        """Run from *installation*."""
+        """Prepare to run the emulator in *installation*."""
         self._installation = installation
         self._stack = ExitStack()
         self._server = ExitStack()
@@ -50,19 +50,18 @@ class Cloud:
     @classmethod
     def of(cls, bench: Bench) -> Cloud:
         """
-        Return one that ends with *bench*, installed in the benchmark's own store if need be.
+        Start an emulator that stops at the end of *bench*; install it in the benchmark's store if necessary.
 
-        Raises LaminaError where it cannot be installed or started.
+        Raises `LaminaError` if the emulator cannot be installed or started.
         """
-        # Nothing is invoked, so any interpreter will do.
+        # No function is invoked, so any interpreter can be used.
         found = search(bench.target.python) or search(sys.version_info[:2], explicit=Path(sys.executable))
         if found is None:
-            raise RuntimeError(f"`{sys.executable}` cannot run the sandbox")
+            raise RuntimeError(f"`{sys.executable}` does not support the sandbox")
         installation = prepare(found, Store.open(bench.store), reporter=Silent())
         return bench.closing.enter_context(cls(installation))
 
     def __enter__(self) -> Self:
-        """Start both."""
         with ExitStack() as stack:
             stack.enter_context(self._server)
             self._sandbox = self._started()
@@ -73,7 +72,6 @@ class Cloud:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End both."""
         self._stack.close()
 
     @property
@@ -84,7 +82,7 @@ class Cloud:
         return self._server.enter_context(Sandbox(self._installation))
 
     def renew(self) -> None:
-        """Forget everything, and make the bucket."""
+        """Reset the emulated AWS, and create the bucket."""
         self._server.close()
         self._sandbox = self._started()
         self._line.upstream_port = self._port
@@ -92,32 +90,32 @@ class Cloud:
 
     @property
     def nearby(self) -> dict[str, str]:
-        """The variables for a tool that prepares something."""
+        """The environment variables for a preparation step, which uses a fast connection."""
         return self._sandbox.environment | {
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            # Whatever proxy leads to the rest of the world.
+            # Connect to the emulator directly, even if a proxy is configured.
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
         }
 
     @property
     def far(self) -> dict[str, str]:
-        """The variables for a tool that is measured: everything that it says passes the slow line."""
+        """The environment variables for a measured tool, which uses the slow line."""
         return self.nearby | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._line.port}"}
 
     def client(self, service: str) -> Any:
-        """Return a client for looking behind the tools' backs."""
+        """Return a client for preparing and verifying, without the slow line."""
         return boto3.client(
             service,
             endpoint_url=self._sandbox.url,
             region_name=self._sandbox.region,
             aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - it opens nothing
+            aws_secret_access_key="test",  # noqa: S106 - a dummy that the emulator accepts
         )
 
     def measure(self, runner: Runner, command: Command) -> Sample:
-        """Run *command*, which is to have the variables of `far`, and count what passes the line."""
+        """Run *command*, which must have the variables of `far`, and return its sample with its traffic on the line."""
         before = self._line.reading()
         sample = runner(command).sample
         return replace(sample, traffic=self._line.reading().since(before))

@@ -1,4 +1,4 @@
-"""Run commands through a small process of their own, so that their peak memory is theirs."""
+"""Run commands through a small launcher process, so that their peak memory is measured correctly."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SHOWN = 2_000
 
 
 class Launcher:
-    """A `Runner`; a context manager, because its process has to end."""
+    """A `Runner` with its own launcher process. Use it as a context manager, which ends the process."""
 
     def __init__(self) -> None:
-        """Start the process."""
+        """Start the launcher process."""
         self._directory = tempfile.TemporaryDirectory(prefix="lamina-benchmarks-")
         self._stdout = Path(self._directory.name, "stdout")
         self._stderr = Path(self._directory.name, "stderr")
@@ -35,7 +35,7 @@ class Launcher:
         )
 
     def __call__(self, command: Command) -> Run:
-        """Run *command*; raises RuntimeError, with the end of what it said, if it fails."""
+        """Run and measure *command*. Raises `RuntimeError` with the end of the command's output if it fails."""
         job = {
             "argv": command.argv,
             "environment": dict(command.environment),
@@ -54,17 +54,16 @@ class Launcher:
         output = self._stdout.read_text(errors="replace")
         if answer["code"] not in command.ok:
             said = (output + self._stderr.read_text(errors="replace")).strip()[-_SHOWN:]
-            raise RuntimeError(f"{words} ended with {answer['code']}:\n{said}")
+            raise RuntimeError(f"{words} failed with exit code {answer['code']}:\n{said}")
         sample = Sample(seconds=answer["seconds"], cpu_seconds=answer["cpu_seconds"], peak_bytes=answer["peak_bytes"])
         return Run(sample=sample, output=output)
 
     def __enter__(self) -> Self:
-        """Return this launcher."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the process; it goes by itself when nobody writes to it any more."""
+        """End the launcher process by closing its stdin."""
         self._process.communicate()
         self._directory.cleanup()

@@ -1,4 +1,4 @@
-"""Say what was measured: a table for people, JSON for everything else."""
+"""Format the results: a table for people, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REFERENCE = "build-segments"
 
 
 def table(rows: Sequence[Row | Unavailable], study: Study, verdicts: Sequence[Verdict]) -> str:
-    """Return the rows, the budgets and what is missing, as text."""
+    """Return a text table of the rows and budgets, with the reasons for missing rows."""
     lines = [f"{'':52}{'median':>10}{'min':>10}{'max':>10}{'CPU':>10}{'memory':>9}{'n':>4}"]
     missing = []
     for row in rows:
@@ -37,7 +37,7 @@ def table(rows: Sequence[Row | Unavailable], study: Study, verdicts: Sequence[Ve
         cpu = study.spread(row.name, lambda sample: sample.cpu_seconds)
         peak = study.spread(row.name, lambda sample: sample.peak_bytes)
         if cpu is None or peak is None:
-            raise RuntimeError(f"`{row.name}` has half a sample")
+            raise RuntimeError(f"`{row.name}` has an incomplete sample")
         cells = [_time(seconds.median), _time(seconds.least), _time(seconds.greatest), _time(cpu.median)]
         count = len(study.samples[row.name])
         lines.append(
@@ -48,14 +48,14 @@ def table(rows: Sequence[Row | Unavailable], study: Study, verdicts: Sequence[Ve
     lines += [_verdict(verdict) for verdict in verdicts]
     lines += [
         "",
-        "Ratios are of runs of the same repeat. CPU counts all processes of a row, memory the largest at its peak.",
+        "Ratios compare runs of the same repeat. CPU is the sum of a row's processes; memory is the peak of the largest process.",
     ]
     lines += [f"not available: {reason}" for reason in missing]
     return "\n".join(lines)
 
 
 def _traffic(rows: Sequence[Row | Unavailable], study: Study) -> Sequence[str]:
-    """Return the lines about rows that worked over a slow line; the latest repeat's, because bytes hardly differ."""
+    """Return the lines about traffic over the slow line, from the latest repeat only, because bytes hardly differ between repeats."""
     lines = [
         f"{row.title:52}{_time(sample.seconds):>10}{_exact(traffic.sent_bytes):>12}{_exact(traffic.received_bytes):>12}"
         f"{traffic.requests:>10,}{'' if traffic.due_bytes is None else _exact(traffic.due_bytes):>12}"
@@ -67,7 +67,7 @@ def _traffic(rows: Sequence[Row | Unavailable], study: Study) -> Sequence[str]:
         return ()
     return [
         "",
-        f"{'over the slow line':52}{'time':>10}{'sent':>12}{'received':>12}{'requests':>10}{'had to':>12}",
+        f"{'over the slow line':52}{'time':>10}{'sent':>12}{'received':>12}{'requests':>10}{'required':>12}",
         *lines,
     ]
 
@@ -88,7 +88,7 @@ def _verdict(verdict: Verdict) -> str:
 def _value(number: float, measure: Measure) -> str:
     match measure:
         case Measure.TIMES | Measure.CPU | Measure.SIZE | Measure.SENT | Measure.DUE:
-            # Small fractions are easier to compare upside down.
+            # A small fraction is easier to compare as its reciprocal.
             return f"1/{1 / number:.1f}" if number < 1 / 2 else f"{number:.2f}x"
         case Measure.SECONDS:
             return _time(number)
@@ -113,7 +113,7 @@ def _bytes(number: float) -> str:
 def report(
     rows: Sequence[Row | Unavailable], study: Study, verdicts: Sequence[Verdict], facts: dict[str, object]
 ) -> dict[str, object]:
-    """Return everything as plain JSON values (version "1"; seconds and bytes)."""
+    """Return all results as JSON values in format version "1", in seconds and bytes."""
     return {
         "version": "1",
         "machine": {
@@ -156,7 +156,7 @@ def _spread(spread: Spread | None) -> dict[str, float] | None:
 
 
 def save(document: dict[str, object], path: Path) -> None:
-    """Write *document* to *path*, all of it or nothing."""
+    """Write *document* to *path* atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(document, indent=1) + "\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Deployments of the example with ``sam deploy``, from what lamina has built."""
+"""Measure deploying the example with ``sam deploy``, from artifacts built by lamina."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["rows"]
 
-# As AWS expands SAM's own kinds of resources, which the emulated one does not: a layer's name in the template
-# changes with its content, and old versions stay. What is uploaded is the same.
+# The resources into which AWS expands SAM's own resource types, which the emulated AWS does not support. A layer's logical id
+# changes with its content, and old versions are retained. The uploaded content is the same.
 _SAM_FUNCTION = """\
   Function{number}:
     Type: AWS::Lambda::Function
@@ -48,7 +48,7 @@ Resources:
 
 
 def rows(stage: Stage) -> Sequence[Row | Unavailable]:
-    """Return a row for each event."""
+    """Return a row for each event, or an unavailable row if SAM cannot be installed."""
     try:
         sam = tool(stage.bench, "aws-sam-cli", "sam")
     except MissingToolError as error:
@@ -63,7 +63,7 @@ def _row(stage: Stage, event: Event, sam: Path) -> Row:
         *(str(sam), "deploy", "--template-file", str(template), "--stack-name", stage.builds[CURRENT].service),
         *("--s3-bucket", BUCKET, "--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
     )
-    # Neither a report to its makers nor a search for a newer release is part of a deployment.
+    # Disable telemetry and the update check, which are not part of a deployment.
     quiet = {"SAM_CLI_TELEMETRY": "0", "HOME": str(_home(stage.bench))}
 
     def prepare() -> None:
@@ -88,7 +88,7 @@ def _row(stage: Stage, event: Event, sam: Path) -> Row:
 
 
 def _home(bench: Bench) -> Path:
-    """Return a home directory in which SAM has just looked for a newer release of itself."""
+    """Return a home directory that records a recent update check, so that SAM does not make another one."""
     home = bench.work / "sam-home"
     (home / ".aws-sam").mkdir(parents=True, exist_ok=True)
     (home / ".aws-sam" / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time()}), "utf-8")

@@ -1,7 +1,7 @@
 """
-Deployments of the example with scripts around the AWS command line, from what lamina has built.
+Measure deploying the example with scripts that call the AWS command line, from artifacts built by lamina.
 
-They send the same whatever has changed, so beside the first deployment there is one row for all others.
+The scripts send the same bytes for every change. So there is one row for the first deployment and one for all later ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ONLY_ARN = "--query LayerVersionArn --output text"
 
 
 def rows(stage: Stage) -> Sequence[Row | Unavailable]:
-    """Return the rows of two scripts: one sends the whole layer each time, one a zip with everything per function."""
+    """Return the rows of two scripts: one uploads the whole layer each time, the other a zip with all dependencies for each function."""
     try:
         aws = shlex.quote(str(tool(stage.bench, "awscli", "aws")))
     except MissingToolError as error:
@@ -53,7 +53,7 @@ def _layer_each_time(stage: Stage, aws: str) -> Sequence[Row]:
         create.append(f"{_create(stage, aws, package)} --zip-file {code} --layers $layer")
         update += [
             f"{aws} lambda update-function-code --function-name {name} --zip-file {code}",
-            # Lambda refuses the next change until this one is done.
+            # Lambda rejects the next change until this one is complete.
             f"{aws} lambda wait function-updated-v2 --function-name {name}",
             f"{aws} lambda update-function-configuration --function-name {name} --layers $layer",
         ]
@@ -121,7 +121,7 @@ def _create(stage: Stage, aws: str, package: Package) -> str:
 
 
 def _fat_zips(stage: Stage, packages: Sequence[Package]) -> Sequence[Path]:
-    """Return a zip with everything inside for each of *packages*; those with the same content are made once."""
+    """Return for each of *packages* a zip with its dependencies; packages with the same content share one zip."""
     directory = stage.bench.work / "fat"
     directory.mkdir(exist_ok=True)
     layers = tuple(layer.path for layer in stage.builds[CURRENT].layers)

@@ -1,4 +1,4 @@
-"""The example at several moments of its life: what is deployed before and after each of the changes that are measured."""
+"""The states of the example before and after each measured change."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CURRENT, EDITED = "current", "edited"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Release:
-    """One release of a distribution, with the SHA-256 of the one wheel that fits the example."""
+    """One release of a distribution, with the SHA-256 of its only wheel for the example's target."""
 
     name: str
     version: str
@@ -42,13 +42,13 @@ class _Release:
 _OLDER = {
     release.name: release
     for release in (
-        # Small, and so in one part of the layer with others.
+        # A small wheel, which shares a part of the layer with other wheels.
         _Release(
             name="certifi",
             version="2025.8.3",
             sha256="f6c12493cfb1b06ba2ff328595af9350c65d6644968e5d3a2ffd78699af217a5",
         ),
-        # Large enough to be a part of its own.
+        # A wheel large enough for its own part of the layer.
         _Release(
             name="numpy",
             version="2.5.4",
@@ -60,19 +60,19 @@ _OLDER = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """Why somebody deploys."""
+    """A change that is deployed."""
 
     name: str
     title: str
     before: str | None
-    """The state that is deployed already, if any."""
+    """The state that is already deployed; ``None`` for a first deployment."""
     after: str
     bumped: str | None = None
     """The distribution whose release changes."""
 
     @property
     def layer_versions(self) -> int:
-        """How many there are afterwards, if none is published without a reason."""
+        """The expected number of layer versions after the deployment."""
         return 2 if self.bumped else 1
 
 
@@ -88,7 +88,7 @@ class States:
     """Copies of the example that can be put into each state."""
 
     def __init__(self, bench: Bench) -> None:
-        """Work on *bench*."""
+        """Read the example of *bench*."""
         self._bench = bench
         self._bytecode = "reachable" if bench.interpreter else "none"
         self._lock = (bench.example / "requirements.txt").read_text("utf-8")
@@ -96,18 +96,18 @@ class States:
 
     @property
     def wheels(self) -> Path:
-        """The wheels of all states."""
+        """The directory with the wheels of all states."""
         return self._bench.work / "deploying-wheels"
 
     def project(self, name: str, settings: str = "") -> Path:
-        """Return a fresh copy of the example under *name*, configured with *settings*, too."""
+        """Return a new copy of the example in the directory *name*, with *settings* appended to its configuration."""
         project = self._bench.project(name, bytecode=self._bytecode)
         with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
             file.write(settings)
         return project
 
     def put(self, project: Path, state: str) -> None:
-        """Change the sources of *project* to those of *state*."""
+        """Change the lock file and the sources of *project* to those of *state*."""
         older = _OLDER.get(state)
         lock = with_release(self._lock, older.name, older.version, older.sha256) if older else self._lock
         (project / "requirements.txt").write_text(lock, "utf-8")
@@ -115,7 +115,7 @@ class States:
         (project / "service" / "handlers" / "health.py").write_text(self._handler + edit, "utf-8")
 
     def build(self) -> dict[str, Build]:
-        """Build each state; this also fetches the older wheels, as the user's own settings say, and warms the store."""
+        """Build each state. This also downloads the older wheels with the user's own settings, and warms the store."""
         builds = {}
         for state in (CURRENT, EDITED, *_OLDER):
             project = self.project(f"deploying-{state}")
@@ -128,7 +128,7 @@ class States:
         return builds
 
     def _gather(self, builds: Iterable[Build]) -> None:
-        """Put the wheels of *builds*, under their names, where measured processes look for them: they know no index."""
+        """Link the wheels of *builds* into `wheels`, where measured processes find them, because these use no index."""
         remove(self.wheels)
         self.wheels.mkdir()
         store = Store.open(self._bench.store)
@@ -139,7 +139,7 @@ class States:
 
 
 def with_release(lock: str, name: str, version: str, sha256: str) -> str:
-    """Return the hashed requirements *lock* with *name* at *version*; raises RuntimeError if it is not in there."""
+    """Return the hashed requirements *lock* with *name* at *version*. Raises `RuntimeError` if *lock* does not contain *name*."""
     text, count = re.subn(
         rf"(?m)^{re.escape(name)}==.*\\\n(?:    --hash=sha256:\w+(?: \\)?\n)+",
         f"{name}=={version} \\\\\n    --hash=sha256:{sha256}\n",
@@ -152,10 +152,10 @@ def with_release(lock: str, name: str, version: str, sha256: str) -> str:
 
 def due_bytes(event: Event, build: Build) -> int:
     """
-    Return what a deployment of *build* has to send at *event*, as the design promises.
+    Return how many bytes a deployment of *build* must send for *event*, according to the design.
 
-    That is the layer once; after a bump what that wheel has in the layer, and the tail; code that several functions have once, and other code
-    in the form that calls have it, base64.
+    A first deployment sends the layer once. After an update of one distribution, lamina sends that distribution's bytes in the layer, and
+    the layer's tail. Code that several functions share is sent once; other code is sent in base64 inside the API call.
     """
     packages = {package.sha256: package for package in build.packages}
     users = Counter(package.sha256 for package in build.packages)
@@ -179,7 +179,7 @@ def _base64_bytes(size: int) -> int:
 
 
 def fat_zip(layers: tuple[Path, ...], package: Path, path: Path) -> None:
-    """Write a function's zip with the content of its layers inside to *path*, deflated as everybody does."""
+    """Write a function's zip that includes the content of its layers to *path*, compressed with deflate."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as fat:
         for archive, prefix in (*((layer, "python/") for layer in layers), (package, "")):
             with zipfile.ZipFile(archive) as opened:

@@ -1,4 +1,4 @@
-"""Run rows interleaved, and judge what came out. Knows nothing of what the rows do."""
+"""Run rows interleaved, and compare the samples with the budgets. This module is independent of what the rows measure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Spread", "Study", "Verdict", "conduct", "judge"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
-    """Least, middle and greatest of several numbers."""
+    """The minimum, median and maximum of several numbers."""
 
     least: float
     median: float
@@ -27,24 +27,24 @@ class Spread:
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Spread:
-        """Return the spread of *numbers*, at least one."""
+        """Return the spread of *numbers*, which must not be empty."""
         return cls(least=min(numbers), median=statistics.median(numbers), greatest=max(numbers))
 
 
 @dataclass(kw_only=True, slots=True)
 class Study:
-    """The samples of every row, by repeat, and why some rows have none."""
+    """The samples of every row by repeat, and the reasons why rows failed."""
 
     samples: dict[str, dict[int, Sample]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def spread(self, row: str, value: Callable[[Sample], float]) -> Spread | None:
-        """Return the spread of *value* over the repeats of *row*, or None if it has none."""
+        """Return the spread of *value* over the repeats of *row*, or ``None`` if *row* has no samples."""
         taken = self.samples.get(row)
         return Spread.of([value(sample) for sample in taken.values()]) if taken else None
 
     def ratio(self, row: str, against: str, value: Callable[[Sample], float]) -> Spread | None:
-        """Return the spread of the quotients of two rows' *value*, repeat by repeat."""
+        """Return the spread of the ratios of *row* to *against*, each computed within one repeat, or ``None`` if there are none."""
         above, below = self.samples.get(row, {}), self.samples.get(against, {})
         quotients = [value(above[turn]) / value(below[turn]) for turn in above.keys() & below.keys()]
         return Spread.of(quotients) if quotients else None
@@ -52,14 +52,14 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """A budget, and what was measured; None where a row is missing."""
+    """A budget with its measurement, which is ``None`` if a row is missing."""
 
     budget: Budget
     measured: Spread | None
 
     @property
     def met(self) -> bool | None:
-        """Whether the median keeps the promise; the greatest, for numbers of bytes."""
+        """Whether the median is within the budget; for budgets in bytes, whether the maximum is."""
         if self.measured is None:
             return None
         if self.budget.measure in (Measure.BYTES, Measure.DUE, Measure.EXCESS):
@@ -78,11 +78,10 @@ def conduct(
     settle: Callable[[], None],
 ) -> Study:
     """
-    Run every row *repeats* times, slow ones *slow_repeats* times, in an order that *chance* draws for each repeat;
-    those that are marked so once.
+    Run every row *repeats* times, in an order that *chance* draws for each repeat.
 
-    *settle* runs between the preparation of a row and its measurement.
-    A row that fails is not tried again, and the study says why.
+    Rows marked `slow` run *slow_repeats* times, rows marked `once` run once. *settle* runs between the preparation of a row and its
+    measurement. A row that fails is not repeated, and the study contains the reason.
     """
     study = Study()
     for turn in range(repeats):
@@ -130,7 +129,7 @@ def _measured(study: Study, budget: Budget) -> Spread | None:
 
 def _traffic(sample: Sample) -> Traffic:
     if sample.traffic is None:
-        raise RuntimeError("a budget about traffic names a row that has none")
+        raise RuntimeError("a budget for traffic refers to a row without traffic")
     return sample.traffic
 
 

@@ -1,8 +1,8 @@
 """
-A slow line to a server on this machine: passes bytes on at a rate, and counts them and the requests they are.
+A proxy that simulates a slow line to a server on this machine: it limits the rate, and counts bytes and requests.
 
-It knows of HTTP only where one request ends and the next begins, so kept-alive connections, chunked bodies and
-``Expect: 100-continue`` work as they do without it. It adds no delay to single bytes: a line that is slow, not long.
+The proxy parses HTTP only to find the end of each request. So persistent connections, chunked bodies and ``Expect: 100-continue`` work
+unchanged. It limits the bandwidth only and adds no latency.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHUNKED = re.compile(rb"(?im)^transfer-encoding:.*\bchunked[ \t]*\r$")
 
 
 class Link:
-    """One direction of a line, shared by all connections: a bucket that fills at a rate, and from which bytes are paid."""
+    """One direction of a line, shared by all connections: a token bucket that limits the rate."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Link:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Begin with a full bucket."""
+        """Start with a full bucket."""
         self._rate = bytes_per_second
         self._clock = clock
         self._sleep = sleep
@@ -49,10 +49,10 @@ class Link:
         self.carried_bytes = 0
 
     def carry(self, size: int) -> None:
-        """Return when *size* more bytes have arrived at the other end."""
+        """Block until *size* more bytes have passed the line."""
         with self._lock:
             now = self._clock()
-            # What nobody used is lost, but for a bucketful.
+            # Unused bandwidth is kept only up to one bucket.
             self._paid_until = max(self._paid_until, now - _BURST_BYTES / self._rate) + size / self._rate
             wait = self._paid_until - now
             self.carried_bytes += size
@@ -61,23 +61,23 @@ class Link:
 
 
 class RequestCounter:
-    """Counts the requests of one connection from its bytes, in whatever pieces they come."""
+    """Counts the requests of one connection in its bytes, which may be split at any point."""
 
     def __init__(self) -> None:
-        """Begin before the first request."""
+        """Start before the first request."""
         self.requests = 0
         self._buffer = bytearray()
         self._body_bytes = 0
         self._read: Callable[[], bool] = self._head
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes that the client has sent."""
+        """Process the next bytes from the client."""
         self._buffer += data
         while self._skip() and self._read():
             pass
 
     def _skip(self) -> bool:
-        """Leave out what is known to be body; say whether anything may follow in what is there."""
+        """Skip the current body's bytes in the buffer, and return whether the buffer has bytes after them."""
         skipped = min(self._body_bytes, len(self._buffer))
         del self._buffer[:skipped]
         self._body_bytes -= skipped
@@ -112,7 +112,7 @@ class RequestCounter:
         return line is not None
 
     def _upto(self, end: bytes) -> bytes | None:
-        """Take everything up to and with *end* out of the buffer, if it is there already."""
+        """Remove and return the buffer's bytes up to and including *end*, or return ``None`` if *end* has not arrived yet."""
         found = self._buffer.find(end)
         if found < 0:
             return None
@@ -123,15 +123,15 @@ class RequestCounter:
 
 class Throttle:
     """
-    The line itself: a proxy on a free port of loopback.
+    The slow line: a proxy on a free port of loopback.
 
-    A context manager: on exit all connections are closed.
+    Use it as a context manager; on exit, it closes all connections.
     """
 
     def __init__(self, upstream_port: int, *, bits_per_second: float) -> None:
-        """Lead to *upstream_port* of loopback, with *bits_per_second* in each direction."""
+        """Forward to *upstream_port* of loopback, with *bits_per_second* in each direction."""
         self.upstream_port = upstream_port
-        """May be changed; connections that are open stay where they are."""
+        """The server's port. A change applies to new connections only."""
         self.up = Link(bytes_per_second=bits_per_second / 8)
         self.down = Link(bytes_per_second=bits_per_second / 8)
         self._lock = threading.Lock()
@@ -141,22 +141,22 @@ class Throttle:
 
     @property
     def port(self) -> int:
-        """Where clients connect to."""
+        """The port that clients connect to."""
         return int(self._server.server_address[1])
 
     def reading(self) -> Traffic:
-        """Return what has passed since the beginning."""
+        """Return the traffic since the start of the proxy."""
         with self._lock:
             return Traffic(
                 sent_bytes=self.up.carried_bytes, received_bytes=self.down.carried_bytes, requests=self._requests
             )
 
     def serve(self, client: socket.socket) -> None:
-        """Pass on what *client* and the server say to each other, until both have ended."""
+        """Forward bytes between *client* and the server until both have closed the connection."""
         try:
             server = socket.create_connection((_HOST, self.upstream_port))
         except OSError:
-            return  # and the client's connection is closed: so it looks where nobody listens, too
+            return  # The client sees its connection closed, as it would if no server were listening.
         with server:
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -173,14 +173,14 @@ class Throttle:
             self._requests += counter.requests - before
 
     def __enter__(self) -> Self:
-        """Start to serve."""
+        """Start the proxy in a thread."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End all connections."""
+        """Close all connections, and stop the proxy."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -194,7 +194,7 @@ def _pump(source: socket.socket, sink: socket.socket, link: Link, look: Callable
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
-        # One of the two is gone: so is the connection, in both directions.
+        # If one side has closed the connection, close it in both directions.
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Install the tools that lamina is measured beside, each in an environment of its own that survives the run."""
+"""Install the tools that lamina is compared with, each in its own virtual environment, which is kept after the run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ LOCKS = Path(__file__).parents[1] / "requirements"
 
 
 class MissingToolError(Exception):
-    """A tool is not there and cannot be installed; says why."""
+    """A tool is not installed and its installation failed; the message has the reason."""
 
 
 def tool(bench: Bench, package: str, program: str) -> Path:
     """
-    Return *program* of *package*, installed from its lock with the user's own settings if it is not there yet.
+    Return the path of *program* in *package*; install it from its lock file with the user's own settings if necessary.
 
-    Raises MissingToolError where that fails.
+    Raises `MissingToolError` if the installation fails.
     """
     lock = LOCKS / f"{package}.txt"
-    # Another lock is another environment.
+    # Each version of the lock file has its own environment.
     environment = bench.home / "venvs" / f"{program}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
     path = environment / "bin" / program
     if path.exists():
@@ -37,10 +37,10 @@ def tool(bench: Bench, package: str, program: str) -> Path:
     print(f"installing {package} into {environment}", file=sys.stderr)
     try:
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, capture_output=True)
-        # A lock is complete, so nothing is to be resolved.
+        # The lock file is complete, so pip does not have to resolve anything.
         pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
         subprocess.run([*pip, "--requirement", str(lock)], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         remove(environment)
-        raise MissingToolError(f"{package} cannot be installed: {error}") from error
+        raise MissingToolError(f"installing {package} failed: {error}") from error
     return path

@@ -1,4 +1,4 @@
-"""The values of a measurement: samples, the rows that give them, and the budgets that judge them."""
+"""The data classes of a measurement: commands, samples, rows and budgets."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ __all__ = ["Budget", "Command", "Measure", "Row", "Run", "Runner", "Sample", "Tr
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Command:
-    """One process to run; what it needs from the environment is all in *environment*."""
+    """One process to run, with its complete environment."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     directory: Path
     ok: tuple[int, ...] = (0,)
-    """The exit codes that count as done."""
+    """The exit codes that count as success."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traffic:
-    """What one run sent over a link and got back, in bytes as they stood on the wire."""
+    """The traffic of one run over the slow line, in bytes on the wire."""
 
     sent_bytes: int
     received_bytes: int
     requests: int
     due_bytes: int | None = None
-    """What had to be sent, if anybody can say; the rest is talk."""
+    """The bytes of content that had to be sent; ``None`` if unknown. All other bytes are protocol overhead."""
 
     @property
     def excess_bytes(self) -> int:
-        """What was sent beyond what had to be."""
+        """The bytes sent beyond `due_bytes`."""
         return self.sent_bytes - (self.due_bytes or 0)
 
     def since(self, before: Traffic) -> Traffic:
-        """Return what has passed after the reading *before*."""
+        """Return the traffic after the reading *before*."""
         return Traffic(
             sent_bytes=self.sent_bytes - before.sent_bytes,
             received_bytes=self.received_bytes - before.received_bytes,
@@ -50,61 +50,61 @@ class Traffic:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """What one run cost."""
+    """The time, memory and traffic of one run."""
 
     seconds: float
-    """Wall time."""
+    """The wall time."""
     cpu_seconds: float
-    """User and system time of the process and those it waited for."""
+    """The user and system time of the process and of the child processes that it waited for."""
     peak_bytes: int
-    """Resident memory of the largest of those processes, at its peak."""
+    """The peak resident memory of the largest of these processes."""
     result_bytes: int = 0
-    """Size of what it made, where a row says so."""
+    """The size of the result, if the row measures it."""
     traffic: Traffic | None = None
-    """Where it worked over a link that counts."""
+    """The traffic; ``None`` if the row does not use the slow line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A finished process: its cost, and what it wrote."""
+    """A finished process: its sample, and its output."""
 
     sample: Sample
     output: str
 
 
 class Runner(Protocol):
-    """What runs a command and measures it; raises `RuntimeError` if it fails."""
+    """A function that runs and measures a command. Raises `RuntimeError` if the command fails."""
 
     def __call__(self, command: Command) -> Run:
-        """Run *command* to its end."""
+        """Run *command*, wait for its end, and return its sample and output."""
 
 
 def _nothing() -> None:
-    """Prepare nothing."""
+    """Do nothing; the default of `prepare` and `verify`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One line of the table: something that can be run again and again."""
+    """One line of the table: a measurement that can be repeated."""
 
     name: str
-    """What budgets and the JSON call it."""
+    """The row's name in budgets and in the JSON report."""
     title: str
-    """What people read."""
+    """The row's title in the table."""
     run: Callable[[Runner], Sample]
     prepare: Callable[[], None] = _nothing
-    """Run before each repeat, unmeasured."""
+    """A function that runs before each repeat, outside of the measurement."""
     verify: Callable[[], None] = _nothing
-    """Run after each repeat, unmeasured: raise unless it did what it was measured for."""
+    """A function that runs after each repeat, outside of the measurement. It raises if the result is wrong."""
     slow: bool = False
-    """Whether a few repeats have to do."""
+    """Whether the row runs only a few times."""
     once: bool = False
-    """Whether one has to do."""
+    """Whether the row runs only once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unavailable:
-    """A line of the table that cannot be filled on this machine."""
+    """A line of the table that cannot be measured on this machine."""
 
     name: str
     title: str
@@ -112,7 +112,7 @@ class Unavailable:
 
 
 class Measure(Enum):
-    """What a budget limits."""
+    """The quantity that a budget limits."""
 
     TIMES = "times"
     """The wall time of a row as a multiple of another row's."""
@@ -120,20 +120,20 @@ class Measure(Enum):
     BYTES = "bytes"
     """Peak resident memory."""
     CPU = "cpu"
-    """The processor time of a row as a multiple of another row's: for what other programs must not disturb."""
+    """The processor time of a row as a multiple of another row's, which other programs disturb less than the wall time."""
     SIZE = "size"
-    """The size of what a row makes as a multiple of another row's."""
+    """The size of a row's result as a multiple of another row's."""
     SENT = "sent"
     """The bytes that a row sends as a multiple of another row's."""
     DUE = "due"
-    """The bytes that a row sends as a multiple of what it had to."""
+    """The bytes that a row sends as a multiple of its `due_bytes`."""
     EXCESS = "excess"
-    """The bytes that a row sends beyond what it had to."""
+    """The bytes that a row sends beyond its `due_bytes`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """A promise about a row, alone or beside *against*."""
+    """An upper limit for a row, absolute or relative to the row *against*."""
 
     what: str
     row: str
@@ -141,4 +141,4 @@ class Budget:
     at_most: float
     against: str | None = None
     aim: bool = False
-    """Whether missing it is worth a note rather than a failure."""
+    """Whether the budget is only an aim, which does not fail the benchmark when missed."""

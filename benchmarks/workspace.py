@@ -1,7 +1,7 @@
 """
-Make up a repository of many services, such as a platform team looks after; the same one for the same numbers.
+Generate a repository of many services, like that of a platform team. The same numbers always generate the same repository.
 
-Every service has its own lock of a dozen wheels out of a common pool, five functions and some twenty source files.
+Every service has its own lock file with a dozen wheels from a common pool, five functions, and about twenty source files.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 import sys
 from pathlib import Path
 
-# The tests' own makers of wheels: tiny, valid, and the same bytes every time.
+# Import the tests' functions for generating wheels, which are small, valid and reproducible.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from wheels import make_wheel, sha256
@@ -56,8 +56,7 @@ def make_workspace(directory: Path, wheels: Path, *, services: int = 200, functi
     """
     Write a root ``pyproject.toml`` and *services* services of *functions* functions below *directory*.
 
-    Their wheels are written to *wheels*.
-    Returns the services' directories.
+    The services' wheels are written to *wheels*. Returns the services' directories.
     """
     chance = random.Random(services * 1_000 + functions)
     pool = [_made_up_wheel(wheels, number) for number in range(_POOL)]

@@ -1,7 +1,7 @@
 """
-Compose the layer that was built in ``DIRECTORY/fetching`` from cached segments, or copy it, and print how many seconds that took.
+Compose the layer of ``DIRECTORY/fetching`` from cached segments, or copy it, and print the time in seconds.
 
-``compose.py compose|copy STORE DIRECTORY``: writes ``DIRECTORY/compose.zip`` or ``copy.zip``.
+``compose.py compose|copy STORE DIRECTORY`` writes ``DIRECTORY/compose.zip`` or ``DIRECTORY/copy.zip``.
 """
 
 import json
@@ -47,7 +47,7 @@ built_document = json.loads((built / "build.json").read_text("utf-8"))
 [source] = (built / "layers").glob("*.zip")
 destination = directory / f"{what}.zip"
 seconds = 0.0
-# The first time loads modules; that is start-up, which whole processes are measured for.
+# Only the second round is reported: the first one imports modules, which other rows measure as start-up time.
 for _ in range(2):
     destination.unlink(missing_ok=True)
     if what == "compose":

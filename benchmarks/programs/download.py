@@ -1,4 +1,4 @@
-"""Download the URLs of argv[2:] into the directory argv[1], sixteen at a time: the floor for whoever has to fetch."""
+"""Download the URLs in argv[2:] to the directory argv[1] over 16 connections, as a lower bound for every build that downloads."""
 
 from __future__ import annotations
 

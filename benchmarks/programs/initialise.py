@@ -1,10 +1,10 @@
 """
-Initialise every function of the built services in the given directories, each in a fresh process, and say how long that took.
+Initialise every function of the built services in the given directories, each in a new process, and print the times.
 
-``initialise.py time DIRECTORY…`` prints, for each directory, the seconds that its functions took together and the seconds of processor
-time in them. Each function is started ``ROUNDS`` times, in turn with the same function of the other directories, and its least times
-count: what else the machine does can only add to them. ``initialise.py observe DIRECTORY…`` prints, for each directory, how many modules
-of the layers were compiled, and which files of the layers any of the functions opened.
+``initialise.py time DIRECTORY…`` prints for each directory the total wall time and processor time of its functions, in seconds. Each
+function is started ``ROUNDS`` times, alternating with the same function of the other directories. The minimum counts, because other
+processes on the machine only add time. ``initialise.py observe DIRECTORY…`` prints for each directory how many modules of the layers
+were compiled, and which files of the layers the functions opened.
 """
 
 import json
@@ -23,7 +23,7 @@ ROUNDS = 2
 def initialised(subject: Subject, *, traced: bool = False) -> Run:
     run = start(subject.environment, traced=traced)
     if run.failure is not None:
-        sys.exit(f"{subject.function} cannot start: {run.failure}\n{run.logs}")
+        sys.exit(f"{subject.function} failed to start: {run.failure}\n{run.logs}")
     return run
 
 

@@ -1,8 +1,8 @@
 """
-Run commands and measure them: one JSON job per line of stdin, one JSON answer per line of stdout.
+Run and measure commands: read one JSON job per line of stdin, and write one JSON answer per line of stdout.
 
-A process's peak memory counts what it had before it became another program, and a forked child has its parent's.
-So commands are not started by the benchmark itself but by this, which imports next to nothing and stays small.
+A process's peak memory includes its memory before `exec`, and a forked child starts with its parent's memory. So this small program
+starts the commands instead of the benchmark itself.
 """
 
 import json
@@ -25,7 +25,7 @@ def run(job: dict[str, Any]) -> dict[str, object]:
     pid = os.posix_spawnp(argv[0], argv, job["environment"], file_actions=actions)
     _, status, usage = os.wait4(pid, 0)
     seconds = time.perf_counter() - start
-    # Linux counts in KiB, macOS in bytes.
+    # Linux reports KiB, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return {
         "code": os.waitstatus_to_exitcode(status),

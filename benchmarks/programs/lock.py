@@ -1,7 +1,7 @@
 """
-Read and select from a uv.lock like that of the example service, or only parse it, and print the seconds that it took.
+Read a uv.lock and select its wheels, or only parse it, and print the time in seconds.
 
-Usage: lock.py select|parse DIRECTORY. Runs with lamina's own interpreter; the modules are loaded before the time counts.
+Usage: lock.py select|parse DIRECTORY. Runs with lamina's own interpreter; modules are imported before the measurement.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PLATFORMS = (
 
 
 def _write(directory: Path) -> Path:
-    """Write a lock of 40 distributions with 1,000 files, of which every other one is for one platform."""
+    """Write a lock of 40 distributions with 1,000 files; every second distribution has wheels for many platforms."""
     binary = [f"cp3{minor}-cp3{minor}-{platform}" for minor in range(9, 16) for platform in _PLATFORMS]
     names = [f"distribution-{number}" for number in range(_DISTRIBUTIONS)]
     rows = [
@@ -52,7 +52,7 @@ def _write(directory: Path) -> Path:
     root = project | {"dependencies": [{"name": name} for name in names]} | required
     directory.mkdir(parents=True, exist_ok=True)
     declared = {"name": "service", "version": "0.1.0", "requires-python": ">=3.9", "dependencies": names}
-    # Without one of its own, the lock would be taken for one of the project that the benchmarks are in.
+    # Without its own `pyproject.toml`, the lock would be read as the lock of the project that contains the benchmarks.
     (directory / "pyproject.toml").write_text(rtoml.dumps({"project": declared}), encoding="utf-8")
     path = directory / "uv.lock"
     path.write_text(rtoml.dumps({"version": 1, "requires-python": ">=3.9", "package": [root, *rows]}), encoding="utf-8")
@@ -72,10 +72,10 @@ def _select(directory: Path) -> int:
 
 
 def main() -> None:
-    """Do what the arguments say."""
+    """Run the measurement named in argv[1] in the directory argv[2], and print the seconds."""
     what, directory = sys.argv[1], Path(sys.argv[2])
     path = _write(directory)
-    # The modules of the format are loaded by another lock, so that this one is not parsed yet.
+    # Import the modules by selecting once, then change the file, so that no result for it is cached.
     _select(directory)
     text = path.read_text(encoding="utf-8")
     path.write_text(f"# again\n{text}", encoding="utf-8")
@@ -83,7 +83,7 @@ def main() -> None:
     done = _select(directory) if what == "select" else len(tomllib.loads(text)["package"]) - 1
     seconds = time.perf_counter() - started
     if done != _DISTRIBUTIONS:
-        raise SystemExit(f"{done} of {_DISTRIBUTIONS} distributions")
+        raise SystemExit(f"expected {_DISTRIBUTIONS} distributions, got {done}")
     print(seconds)
 
 

@@ -1,9 +1,9 @@
-"""Serve a directory of wheels as an index on loopback, until stdin closes; the first line of stdout is its URL."""
+"""Serve a directory of wheels as an index on loopback until stdin closes, and print the index's URL to stdout."""
 
 import sys
 from pathlib import Path
 
-# The tests' own server: one that misbehaves only when asked to.
+# Import the tests' server, which behaves correctly unless a test configures faults.
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from loopback import IndexServer

@@ -1,9 +1,9 @@
 """
-Synthesize the built service in the given directory, by lamina's constructs and by CDK's own, and say what each took.
+Synthesize the built service in the given directory with lamina's constructs and with CDK's own, and print the times in seconds.
 
-Prints the seconds that the same stack takes with CDK's own constructs over the same zips, Node started and warm, and lamina's share:
-importing its constructs, finding that the last build stands, and what a stack of them takes longer. Both kinds are synthesized in turn, and
-their least times count: what else the machine does can only add to them.
+Prints the time of a stack with CDK's own constructs for the same zips, with Node running, and lamina's share. The share is the time for
+importing lamina's constructs, for checking that the last build is up to date, and the additional time of a stack with them. Both stacks
+are synthesized alternately. The minimum counts, because other processes on the machine only add time.
 """
 
 import json
@@ -66,7 +66,7 @@ def code(row: dict[str, str], identity: str) -> lambda_.Code:
 
 
 def seconds(fill: Callable[[cdk.Stack], None]) -> float:
-    # Copying the zips into the cloud assembly is the same work on both sides, and varies with the disk.
+    # Copying the zips into the cloud assembly is disabled: it is the same work for both stacks, and its time varies with the disk.
     with tempfile.TemporaryDirectory() as directory:
         begun = time.perf_counter()
         app = cdk.App(outdir=directory, context={"aws:cdk:disable-asset-staging": True})
@@ -78,6 +78,6 @@ def seconds(fill: Callable[[cdk.Stack], None]) -> float:
 seconds(plain)
 taken = [(seconds(plain), seconds(own)) for _ in range(ROUNDS)]
 if SHARED.runs or not answer.builds:
-    sys.exit("the build did not stand")
+    sys.exit("the previous build was not up to date")
 floor, whole = (min(side) for side in zip(*taken, strict=True))
 print(json.dumps({"plain": floor, "share": asked - started + max(0.0, whole - floor)}))

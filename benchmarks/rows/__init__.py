@@ -1,9 +1,8 @@
 """
-The rows, one module per group.
+The groups of rows, one module for each group.
 
-A group provides ``rows(bench) -> list[Row | Unavailable]`` and the ``BUDGETS`` that are about its rows, and is listed in
-`GROUPS`; nothing else has to know of it.
-Budgets may name rows of other groups; one whose rows are missing is shown as not measured.
+A group defines ``rows(bench) -> list[Row | Unavailable]`` and ``BUDGETS``, and is listed in `GROUPS`. A budget may refer to rows of
+other groups. If a row is missing, the report shows its budget as not measured.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ __all__ = ["GROUPS", "Group"]
 
 
 class Group(Protocol):
-    """What a module of this package provides."""
+    """The interface of a module in this package."""
 
     @property
-    def BUDGETS(self) -> Sequence[Budget]:  # noqa: N802 - it is a constant of a module
-        """The promises about its rows."""
+    def BUDGETS(self) -> Sequence[Budget]:  # noqa: N802 - the name of a module constant
+        """The budgets for the group's rows."""
 
     def rows(self, bench: Bench) -> Sequence[Row | Unavailable]:
-        """Return the rows, prepared as far as it need not be measured."""
+        """Prepare the group outside of the measurement, and return its rows."""
 
 
 GROUPS: dict[str, Group] = {

@@ -1,4 +1,4 @@
-"""``lamina build`` of the example, as whole processes, with more and more already done."""
+"""Measure the command ``lamina build`` for the example, with different parts of the build already cached."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BUDGETS = (
         aim=True,
     ),
     Budget(what="build, nothing changed", row="build-nothing", against="python", measure=Measure.TIMES, at_most=5),
-    # 13 without importing pathspec for a `.gitignore` of names alone, 18 with it (2026-11-27).
+    # The ratio is 13 for a `.gitignore` that contains names only, and 18 if pathspec is imported for it (2026-11-27).
     Budget(what="build, a handler edited", row="build-edited", against="python", measure=Measure.TIMES, at_most=12),
     *(
         Budget(what="build, nothing changed", row="build-nothing", against=peer, measure=Measure.TIMES, at_most=1)
@@ -58,7 +58,7 @@ BUDGETS = (
 
 
 def rows(bench: Bench) -> Sequence[Row | Unavailable]:
-    """Return the builds; with bytecode only where the title says so, because no peer makes any."""
+    """Return the builds. Only rows with bytecode in their titles compile bytecode, because the compared tools compile none."""
     plain = bench.project("plain", bytecode="none")
     unchanged = bench.project("unchanged", bytecode="none")
     bench.run(bench.lamina("build", "--project", str(unchanged)))
@@ -67,7 +67,7 @@ def rows(bench: Bench) -> Sequence[Row | Unavailable]:
 
     def untouched() -> None:
         if _marks(unchanged) != unmarked:
-            raise RuntimeError("a build with nothing changed wrote its artifacts again")
+            raise RuntimeError("a build without changes rewrote its artifacts")
 
     return [
         _building(
@@ -95,7 +95,7 @@ def rows(bench: Bench) -> Sequence[Row | Unavailable]:
 
 
 def _editing(bench: Bench) -> Row:
-    """Return what follows an edit: the sources are walked, the ignore rules read, and the packages written again."""
+    """Return the row of a build after an edit, which walks the sources, reads the ignore rules, and rewrites the packages."""
     project = bench.project("edited", bytecode="none")
     command = bench.lamina("build", "--project", str(project))
     bench.run(command)
@@ -109,7 +109,7 @@ def _editing(bench: Bench) -> Row:
 
     def verify() -> None:
         if _marks(project) == before:
-            raise RuntimeError("a build after an edit wrote no package again")
+            raise RuntimeError("a build after an edit did not rewrite any package")
 
     return Row(
         name="build-edited",
@@ -121,8 +121,8 @@ def _editing(bench: Bench) -> Row:
 
 
 def _with_bytecode(bench: Bench) -> Sequence[Row | Unavailable]:
-    name, title = "build-bytecode", "lamina build, bytecode too, all segments in the store"
-    compiling, compiling_title = "build-compiling", "lamina build, bytecode too, wheels in the store"
+    name, title = "build-bytecode", "lamina build with bytecode, segments in the store"
+    compiling, compiling_title = "build-compiling", "lamina build with bytecode, wheels in the store"
     if bench.interpreter is None:
         reason = f"no CPython {bench.target.runtime.removeprefix('python')} on this machine"
         return [
@@ -165,6 +165,6 @@ def _building(
 
 
 def _marks(project: Path) -> dict[str, tuple[int, int]]:
-    """Return what would tell that an artifact of *project* was written again."""
+    """Return inode and modification time of each artifact of *project*, by name, for detecting that one was rewritten."""
     marks = {path.name: path.stat() for path in (project / ".lamina").glob("*/*.zip")}
     return {name: (status.st_ino, status.st_mtime_ns) for name, status in marks.items()}

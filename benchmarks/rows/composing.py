@@ -1,4 +1,4 @@
-"""Composing a layer from cached segments, and copying the result, both inside a running process."""
+"""Measure composing a layer from cached segments and copying the result, both without process start-up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BUDGETS = (
 
 
 def rows(bench: Bench) -> Sequence[Row]:
-    """Return both; each is timed by the process that does it, so that its start does not count."""
+    """Return both rows. Each process measures its own time, so that its start-up is not included."""
     return [
         _row(bench, "compose", "compose from cached segments, in process"),
         _row(bench, "copy", "copying the result, in process"),

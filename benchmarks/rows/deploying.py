@@ -1,7 +1,7 @@
 """
-Deployments of the example over a slow line to an emulated AWS: time, bytes and requests, beside other ways to deploy.
+Measure time, bytes and requests of deploying the example over a slow line to an emulated AWS, with lamina and with other tools.
 
-lamina's rows include its build, with wheels and segments in the store; the others are given what it has built.
+lamina's rows include its build, with wheels and segments in the store. The other tools deploy artifacts built by lamina beforehand.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["BUDGETS", "rows"]
 
 _QUESTION_BYTES = 100_000
-"""What asking whether anything has changed may take, for ten functions."""
+"""The bytes allowed for finding out that nothing has changed, for ten functions."""
 _TALK_BYTES = 200_000
-"""What everything else may take where ten functions are changed: some 15 requests for each, of 800 bytes, and what
-a machine without a small wheel has to know of it."""
+"""The bytes allowed beyond content when ten functions change: about 15 requests of 800 bytes for each function, and
+the index entries that other machines need to publish a small wheel without downloading it."""
 _LARGE_TALK_BYTES = 350_000
-"""The same for a wheel like numpy, of which its directory takes 25 kB, and what its modules import 106."""
+"""The same for a large wheel such as numpy: its central directory has 25 kB, the record of its modules' imports 106 kB."""
 _SETTINGS = f"""
 [tool.lamina.publish]
 bucket = "{BUCKET}"
@@ -79,7 +79,7 @@ BUDGETS = (
 
 
 def rows(bench: Bench) -> Sequence[Row | Unavailable]:
-    """Build the example in all its states, start the AWS, and return the rows."""
+    """Build the example in all its states, start the emulated AWS, and return the rows."""
     try:
         stage = Stage.of(bench)
     except LaminaError as error:
@@ -110,7 +110,7 @@ def _lamina_row(stage: Stage, event: Event) -> Row:
         words = create if event.before is None else deploy
         sample = stage.cloud.measure(runner, stage.bench.lamina(*words, more=stage.cloud.far | links))
         if sample.traffic is None:
-            raise RuntimeError("nothing counted")
+            raise RuntimeError("the line did not count any traffic")
         due = due_bytes(event, report.read(project))
         return replace(sample, traffic=replace(sample.traffic, due_bytes=due))
 

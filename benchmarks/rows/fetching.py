@@ -1,4 +1,4 @@
-"""A first build, from an index nearby, beside nothing but downloading the same files in parallel."""
+"""Measure a first build from an index on loopback, compared with only downloading the same files in parallel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BUDGETS = (
 
 
 def rows(bench: Bench) -> Sequence[Row]:
-    """Start the index in a process of its own, which ends with this one, and return the rows."""
+    """Start the index in a separate process, which ends with this one, and return the rows."""
     url = _serve(bench.wheels)
     project = bench.project("fetched", bytecode="none")
     store, downloads = bench.work / "empty-store", bench.work / "downloads"
@@ -56,7 +56,7 @@ def rows(bench: Bench) -> Sequence[Row]:
 
     def fetched() -> None:
         if len(list(store.glob("wheels/*/*/*"))) != len(urls):
-            raise RuntimeError("the store does not hold every wheel")
+            raise RuntimeError("a wheel is missing from the store")
 
     return [
         Row(
@@ -79,7 +79,7 @@ def _serve(directory: Path) -> str:
     server = subprocess.Popen(
         [sys.executable, str(_PROGRAMS / "serve.py"), str(directory)],
         cwd=ROOT,
-        # It serves until this pipe closes, whatever ends the benchmark.
+        # The index serves until this pipe closes, so it also ends if the benchmark is killed.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""What nothing can be faster than: starting Python, copying the result."""
+"""Measure the lower bounds for a build: starting Python, and copying the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUDGETS = (Budget(what="lamina --help", row="help", against="python", measure=Me
 
 
 def rows(bench: Bench) -> Sequence[Row | Unavailable]:
-    """Return the floor, and the start-up of lamina beside it."""
+    """Return the lower bounds and the start-up of lamina."""
     python = bench.command(sys.executable, "-c", "pass")
     usage = bench.lamina("--help")
     [layer] = (bench.work / "fetching" / ".lamina" / "layers").glob("*.zip")
@@ -30,7 +30,7 @@ def rows(bench: Bench) -> Sequence[Row | Unavailable]:
         Row(name="help", title="lamina --help", run=lambda run: run(usage).sample),
     ]
     if shutil.which("cp") is None:
-        return [*found, Unavailable(name="cp", title="cp of the layer", reason="there is no cp")]
+        return [*found, Unavailable(name="cp", title="cp of the layer", reason="`cp` is not installed")]
     copy = bench.command("cp", str(layer), str(copied))
     copying = Row(name="cp", title="cp of the layer", run=lambda run: run(copy).sample, prepare=lambda: remove(copied))
     return [*found, copying]

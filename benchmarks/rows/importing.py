@@ -1,11 +1,11 @@
 """
-Initialising every function of the example from its built artifacts, with no bytecode, that of what is reachable, and all of it.
+Measure initialising every function of the example from its built artifacts, with no, reachable, and all bytecode.
 
-Only the functions' own processes are timed, up to the request for their first event. The three modes of one interpreter are measured
-together, start by start in turn, by whichever of their rows comes first: whole rows would lie too far apart to be compared.
+A function's time is that of its own process, up to the request for its first event. The three modes of one interpreter are measured
+together in alternating starts, when the first of their rows runs. Rows measured separately would be too far apart in time to compare.
 
-How much bytecode a layer should have at least is observed too: that of the modules which initialisation opens when all of it is there.
-What handlers import only later comes on top of that, and is reachable as well.
+The bytecode that initialisation opens in a layer with all bytecode is also measured. A layer needs at least that much. Modules that
+handlers import later are reachable, too, and need more.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ BUDGETS = tuple(
 
 
 def rows(bench: Bench) -> Sequence[Row | Unavailable]:
-    """Return the three modes for each minor of which this machine has an interpreter."""
+    """Return the rows of all modes, for each Python minor version."""
     return [row for python in _MINORS for row in _of(bench, python)]
 
 
@@ -134,7 +134,7 @@ def _title(mode: str, python: tuple[int, int]) -> str:
 
 
 def _built(bench: Bench, mode: str, python: tuple[int, int]) -> Path:
-    """Return the example, built for *python*; its wheels come from where the user's own settings say, as the first ones did."""
+    """Build a copy of the example for *python*, and return its directory. The user's own settings select the index."""
     project = bench.project(_name(mode, python), bytecode=mode)
     runtime = f"python{python[0]}.{python[1]}"
     configuration = project / "pyproject.toml"
@@ -154,22 +154,22 @@ def _zipped(project: Path) -> int:
 
 
 def _bytecode(project: Path, opened: Sequence[str]) -> int:
-    """Return what the bytecode among the *opened* files of the layers adds to their zips, with its headers."""
+    """Return how many bytes the bytecode among the *opened* files adds to the zips of the layers, headers included."""
     document = json.loads((project / ".lamina" / "build.json").read_text("utf-8"))
     found = 0
     for layer in document["layers"]:
         with zipfile.ZipFile(project / layer["path"]) as archive:
             names = archive.NameToInfo.keys() & {name for name in opened if name.endswith(".pyc")}
-            # A local header of 30 bytes, a row of 46 in the directory, and the name in both.
+            # Each member has a local header of 30 bytes, a central directory entry of 46 bytes, and its name in both.
             found += sum(archive.NameToInfo[name].compress_size + 76 + 2 * len(name.encode()) for name in names)
     return found
 
 
 class _Together:
-    """The modes of one interpreter, measured at once."""
+    """Measures all modes of one interpreter together."""
 
     def __init__(self, bench: Bench, projects: Mapping[str, Path]) -> None:
-        """Measure the *projects*, by mode."""
+        """Prepare to measure *projects*, the built copies of the example by mode."""
         self._projects = projects
         directories = [str(project) for project in projects.values()]
         self._timing, self._observing = (
@@ -183,7 +183,7 @@ class _Together:
         self._observed: Sample | None = None
 
     def sample(self, mode: str, runner: Runner) -> Sample:
-        """Return the next sample of *mode*, measured now unless it was already, together with another's."""
+        """Return the next sample of *mode*. One measurement produces a sample for every mode, and the others are kept for later calls."""
         observed = self._observed or self._observe(runner)
         if mode == _OPENED:
             return observed
@@ -195,7 +195,7 @@ class _Together:
         return self._waiting[mode].pop(0)
 
     def _observe(self, runner: Runner) -> Sample:
-        """Look once at what is compiled and opened, which takes too long to be repeated."""
+        """Find the compiled modules and the opened files, once only, because this is too slow to repeat."""
         finished = runner(self._observing)
         observed = dict(zip(self._projects, json.loads(finished.output), strict=True))
         self._compiled = {mode: compiled for mode, (compiled, _) in observed.items()}
@@ -204,7 +204,7 @@ class _Together:
         return self._observed
 
     def verify(self, mode: str) -> None:
-        """Raise RuntimeError unless exactly the layers without bytecode had modules compiled."""
+        """Raise `RuntimeError` if a layer with bytecode had a module compiled, or a layer without bytecode had none."""
         if mode == _OPENED:
             return
         if (mode == "none") != (self._compiled[mode] > 0):

@@ -1,4 +1,4 @@
-"""From a large uv.lock to a selection, and only parsing it with the standard library, both inside a running process."""
+"""Measure selecting wheels from a large uv.lock, compared with only parsing it with the standard library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUDGETS = (Budget(what="read a uv.lock", row="lock-select", against="lock-parse"
 
 
 def rows(bench: Bench) -> Sequence[Row]:
-    """Return both; each is timed by the process that does it, so that its start does not count."""
+    """Return both rows. Each process measures its own time, so that its start-up is not included."""
     return [
         _row(bench, "lock-select", "read and select from a uv.lock of 40 distributions, in process"),
         _row(bench, "lock-parse", "parsing the same with the standard library, in process"),

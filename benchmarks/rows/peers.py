@@ -1,4 +1,4 @@
-"""How the same layer is made without lamina."""
+"""Measure other ways to build the same layer: uv and zip, pip and zip, SAM."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ Resources:
 
 
 def rows(bench: Bench) -> Sequence[Row | Unavailable]:
-    """Return the recipes: uv and zip, pip and zip, SAM."""
+    """Return the rows for uv and zip, pip and zip, and SAM."""
     return [*_uv(bench), *_pip(bench), *_sam(bench)]
 
 
 def _uv(bench: Bench) -> Sequence[Row | Unavailable]:
     uv = shutil.which("uv", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
     if uv is None:
-        return [Unavailable(name="uv-zip", title="uv pip install --target + zip -r", reason="there is no uv")]
+        return [Unavailable(name="uv-zip", title="uv pip install --target + zip -r", reason="`uv` is not installed")]
     tree = bench.work / "uv-tree"
     platform = {"x86_64": "x86_64", "arm64": "aarch64"}[str(bench.target.architecture)]
     install = (
@@ -53,7 +53,7 @@ def _uv(bench: Bench) -> Sequence[Row | Unavailable]:
         f" --target python --requirements '{bench.example / 'requirements.txt'}'"
     )
     alone = bench.work / "uv-alone"
-    # What uv unpacks on its first run is what "warm cache" means.
+    # Warm uv's cache: on its first run, uv unpacks the wheels into it.
     bench.run(_shell(bench, install, _emptied(alone)))
     return [
         Row(
@@ -69,7 +69,7 @@ def _uv(bench: Bench) -> Sequence[Row | Unavailable]:
 def _pip(bench: Bench) -> Sequence[Row | Unavailable]:
     title = "pip install -t + zip -r"
     if bench.interpreter is None:
-        return [Unavailable(name="pip-zip", title=title, reason=f"there is no {bench.target.runtime}")]
+        return [Unavailable(name="pip-zip", title=title, reason=f"{bench.target.runtime} is not installed")]
     install = (
         f"'{bench.interpreter}' -m pip install --quiet --no-deps --require-hashes --only-binary :all:"
         f" -t python -r '{bench.example / 'requirements.txt'}'"
@@ -80,13 +80,13 @@ def _pip(bench: Bench) -> Sequence[Row | Unavailable]:
 def _zipped(name: str, title: str, bench: Bench, install: str, tree: Path, *, slow: bool = False) -> Row:
     zipping = "zip -qr layer.zip python"
     if shutil.which("zip") is None:
-        # About as fast: both are zlib at level 6.
-        title += " (no zip here: Python's zipfile)"
+        # Python's zipfile is about as fast: both use zlib at level 6.
+        title += " (without zip: Python's zipfile)"
         zipping = f"'{sys.executable}' -m zipfile -c layer.zip python"
 
     def verify() -> None:
         if not (tree / "layer.zip").stat().st_size:
-            raise RuntimeError(f"`{tree}` has an empty layer")
+            raise RuntimeError(f"`{tree}` has an empty `layer.zip`")
 
     return Row(
         name=name,
@@ -112,9 +112,9 @@ def _sam(bench: Bench) -> Sequence[Row | Unavailable]:
 
 def _sam_program(bench: Bench) -> Path:
     if bench.quick:
-        raise MissingToolError("left out by --quick")
+        raise MissingToolError("skipped with --quick")
     if bench.interpreter is None:
-        raise MissingToolError(f"there is no {bench.target.runtime}")
+        raise MissingToolError(f"{bench.target.runtime} is not installed")
     return tool(bench, "aws-sam-cli", "sam")
 
 
@@ -130,7 +130,7 @@ def _sam_rows(bench: Bench, sam: str, titles: dict[str, str]) -> Sequence[Row]:
             (tree / "template.yaml").write_text(template, "utf-8")
         return tree
 
-    # SAM wants an executable with the runtime's name on the PATH.
+    # SAM requires an executable with the runtime's name on the PATH.
     search = os.pathsep.join((str(bench.interpreter.parent) if bench.interpreter else "", bench.environment["PATH"]))
     more = {"PATH": search, "SAM_CLI_TELEMETRY": "0", "HOME": str(bench.work / "home")}
     cold, again = place("sam-cold"), place("sam-again")
@@ -143,7 +143,7 @@ def _sam_rows(bench: Bench, sam: str, titles: dict[str, str]) -> Sequence[Row]:
 
     def verify() -> None:
         if not (cold / ".aws-sam" / "build" / "Dependencies" / "python").is_dir():
-            raise RuntimeError("SAM built no layer")
+            raise RuntimeError("SAM did not build the layer")
 
     return [
         Row(
@@ -179,4 +179,4 @@ def _shell(bench: Bench, script: str, directory: Path) -> Command:
 
 
 def _void(_: object) -> None:
-    """Return nothing, whatever was done."""
+    """Discard the argument, so that a lambda with a value can be a `prepare` function."""

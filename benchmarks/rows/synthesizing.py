@@ -1,7 +1,8 @@
 """
-Synthesizing the example's ten functions as a CDK app whose build stands: lamina's share, beside what CDK takes for the same stack.
+Measure lamina's share of synthesizing the example's ten functions as a CDK app with an up-to-date build.
 
-Both are measured in one process, where Node is started and warm: starting it and loading aws-cdk-lib takes seconds, and is nobody's share.
+The time of the same stack with CDK's own constructs is measured for comparison. Both run in one process with Node started, because
+starting Node and loading aws-cdk-lib needs seconds and does not depend on lamina.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ __all__ = ["BUDGETS", "rows"]
 
 _PROGRAM = Path(__file__).parent.parent / "programs" / "synthesize.py"
 _TITLES = {
-    "synth-share": "lamina's share of a CDK synth with nothing changed",
-    "synth-plain": "the same stack of CDK's own constructs, Node warm",
+    "synth-share": "lamina's share of a CDK synth, nothing changed",
+    "synth-plain": "the same stack with CDK's own constructs",
 }
 
 BUDGETS = (Budget(what="lamina's share of a synth", row="synth-share", measure=Measure.SECONDS, at_most=0.2),)
 
 
 def rows(bench: Bench) -> Sequence[Row | Unavailable]:
-    """Return the two shares, if Node and aws-cdk-lib are there."""
+    """Return both rows if Node and aws-cdk-lib are installed."""
     reason = None
     if shutil.which("node") is None:
-        reason = "aws-cdk-lib runs in Node, and there is none"
+        reason = "aws-cdk-lib requires Node, which is not installed"
     elif importlib.util.find_spec("aws_cdk") is None:
         reason = "aws-cdk-lib is not installed"
     if reason is not None:

@@ -1,4 +1,4 @@
-"""A repository of 200 services with five functions each: built for the first time, after one edit, with nothing changed."""
+"""Measure building a repository of 200 services with five functions each: first build, after one edit, and without changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BUDGETS = (
 
 
 def rows(bench: Bench) -> Sequence[Row]:
-    """Return the rows, each one process at the root of the repository."""
+    """Create the repository, and return the rows; each runs one process at the repository's root."""
     directory, wheels, store = (bench.work / name for name in ("workspace", "workspace-wheels", "workspace-store"))
     for path in (directory, wheels, store):
         remove(path)
@@ -49,7 +49,7 @@ def rows(bench: Bench) -> Sequence[Row]:
 
     def built() -> None:
         if len(_outputs(directory)) != _SERVICES * (1 + _FUNCTIONS):
-            raise RuntimeError("not every service was built")
+            raise RuntimeError("a service was not built")
 
     return [
         Row(
