@@ -1,4 +1,4 @@
-"""What handlers can import: each rule on a tree of a few lines, then a whole wheel against what really is imported."""
+"""The import search: each rule on a few small modules, then a whole wheel compared with its actual imports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HERE = (sys.version_info[0], sys.version_info[1])
 
 @dataclass
 class Tree:
-    """Files in memory, which remembers what was read of it."""
+    """A tree of in-memory files that records the paths read."""
 
     distribution: str
     files: Mapping[str, bytes | str]
@@ -67,7 +67,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def search(handler: str, files: Mapping[str, bytes | str], *, scanner: Scanner, store: Store) -> Reachable:
-    """Search from *handler*, a source, through *files* of one distribution."""
+    """Search for imports from *handler*, a source, through the *files* of one distribution."""
     trees = [Tree(FIRST_PARTY, {"handler.py": handler}), Tree("demo", files)]
     return reachable(["handler"], trees, scanner=scanner, store=store)
 
@@ -111,7 +111,7 @@ PACKAGE = {
     ],
 )
 def test_forms_of_import(handler: str, expected: set[str], scanner: Scanner, store: Store) -> None:
-    """Every form that can run on the target counts, parents included; those that cannot run there do not."""
+    """Every import that can run on the target is followed, with its parent packages; other imports are skipped."""
     found = search(handler, PACKAGE, scanner=scanner, store=store)
 
     assert expected | {"demo/__init__.py"} == found.members("demo")
@@ -136,7 +136,7 @@ def test_forms_of_import(handler: str, expected: set[str], scanner: Scanner, sto
     ids=["downwards", "upwards", "star"],
 )
 def test_relative_imports(files: dict[str, str], expected: set[str], scanner: Scanner, store: Store) -> None:
-    """Relative names start at the package that holds the module."""
+    """Relative imports start at the package that contains the module."""
     found = search("import demo", PACKAGE | files, scanner=scanner, store=store)
 
     assert expected | {"demo/__init__.py"} == found.members("demo")
@@ -155,7 +155,7 @@ def __getattr__(name):
 
 @pytest.mark.parametrize("handler", ["from demo import Model", "import demo\nx = demo.Model"])
 def test_attribute_that_is_loaded_lazily(handler: str, scanner: Scanner, store: Store) -> None:
-    """Of a package with ``__getattr__`` and a table, what is taken from it is reached, the whole table where it is computed."""
+    """From a package with ``__getattr__`` and a table, only the imported attributes are reached, or all if computed."""
     table_only = LAZY.replace("importlib.import_module(module, package)", "load(module, package)")
 
     found = search(handler, PACKAGE | {"demo/__init__.py": table_only}, scanner=scanner, store=store)
@@ -164,7 +164,7 @@ def test_attribute_that_is_loaded_lazily(handler: str, scanner: Scanner, store: 
 
 
 def test_quoted_path_counts_in_its_own_distribution(scanner: Scanner, store: Store) -> None:
-    """A string with the full path of something in a module counts where the module is the distribution's own."""
+    """A string with the full path of an object is followed if the path is in the same distribution."""
     trees = [
         Tree(FIRST_PARTY, {"handler.py": "import demo"}),
         Tree("demo", PACKAGE | {"demo/__init__.py": "x = lazy_call('demo.sub.c.function')\ny = 'other.part.function'"}),
@@ -178,7 +178,7 @@ def test_quoted_path_counts_in_its_own_distribution(scanner: Scanner, store: Sto
 
 
 def test_computed_names_stay_in_the_distribution(scanner: Scanner, store: Store) -> None:
-    """Where a module imports what it computes, its strings count as far as they name modules of its own distribution."""
+    """If a module computes imports, its strings are followed if they name modules of the same distribution."""
     trees = [
         Tree(FIRST_PARTY, {"handler.py": "import demo"}),
         Tree(
@@ -212,14 +212,14 @@ TWO = {
 
 
 def test_function_of_a_distribution_counts_once_something_uses_it(scanner: Scanner, store: Store) -> None:
-    """An import inside a distribution's function is followed if reached code uses that function or class, through others too."""
+    """An import inside a function is followed if reached code uses that function or its class, directly or indirectly."""
     found = search("from demo import Used\nUsed().run()", TWO, scanner=scanner, store=store)
 
     assert {"demo/__init__.py", "demo/a.py", "demo/sub/c.py"} == found.members("demo")
 
 
 def test_unused_function_of_a_distribution_does_not_count(scanner: Scanner, store: Store) -> None:
-    """Importing a class, or listing it in ``__all__``, is no use of it."""
+    """Importing a class, or listing it in ``__all__``, does not count as using it."""
     files = TWO | {"demo/__init__.py": TWO["demo/__init__.py"] + "\n__all__ = ['Used', 'Unused', 'helper']"}
 
     found = search("import demo", files, scanner=scanner, store=store)
@@ -228,7 +228,7 @@ def test_unused_function_of_a_distribution_does_not_count(scanner: Scanner, stor
 
 
 def test_use_that_comes_to_light_later_counts(scanner: Scanner, store: Store) -> None:
-    """It does not matter whether the use or the function is read first."""
+    """The result does not depend on whether the use or the function is read first."""
     files = TWO | {
         "demo/__init__.py": "import demo.a\nimport demo.late",
         "demo/late.py": "import demo.later",
@@ -241,7 +241,7 @@ def test_use_that_comes_to_light_later_counts(scanner: Scanner, store: Store) ->
 
 
 def test_chain_says_why(scanner: Scanner, store: Store) -> None:
-    """For every module there is one shortest way from a handler."""
+    """Every reached module has one shortest import chain from a handler."""
     found = search("import demo.a", PACKAGE | {"demo/a.py": "import demo.sub.c"}, scanner=scanner, store=store)
 
     assert ("handler", "demo.a", "demo.sub.c") == found.chain("demo.sub.c")
@@ -250,7 +250,7 @@ def test_chain_says_why(scanner: Scanner, store: Store) -> None:
 
 
 def test_namespace_package_of_two_distributions(scanner: Scanner, store: Store) -> None:
-    """A package without ``__init__`` is found in all distributions that share it."""
+    """A namespace package is found in all distributions that share it."""
     trees = [
         Tree(FIRST_PARTY, {"handler.py": "import space.one\nfrom space import two"}),
         Tree("one", {"space/one.py": ""}),
@@ -272,7 +272,7 @@ def test_own_code_comes_before_a_layer(scanner: Scanner, store: Store) -> None:
 
 
 def test_entry_points_are_followed_where_they_are_loaded(scanner: Scanner, store: Store) -> None:
-    """A module that asks for a group of entry points reaches what distributions declare in it."""
+    """A module that loads an entry point group reaches the modules that distributions declare in that group."""
     trees = [
         Tree(FIRST_PARTY, {"handler.py": "import demo"}),
         Tree(
@@ -297,7 +297,7 @@ def test_entry_points_are_followed_where_they_are_loaded(scanner: Scanner, store
 
 
 def test_known_dynamic_imports_are_data(scanner: Scanner, store: Store) -> None:
-    """Every rule names a module and a reason, and is followed once its module is reached."""
+    """Every rule names a module and a reason, and applies once that module is reached."""
     rule = next(rule for rule in rules() if rule.imports)
     parts = rule.module.split(".")
     files = {"/".join(parts[:count]) + "/__init__.py": "" for count in range(1, len(parts))} | {
@@ -312,7 +312,7 @@ def test_known_dynamic_imports_are_data(scanner: Scanner, store: Store) -> None:
 
 
 def test_recorded_profile_is_merged(scanner: Scanner, store: Store) -> None:
-    """What a profile saw imported is reached, with what it imports; a name that no longer exists does no harm."""
+    """The modules in a profile are reached with their imports; names that no longer exist are ignored."""
     trees = [Tree(FIRST_PARTY, {"handler.py": ""}), Tree("demo", PACKAGE | {"demo/a.py": "import demo.b"})]
 
     found = reachable(["handler"], trees, scanner=scanner, store=store, recorded=["demo.a", "gone.away"])
@@ -321,7 +321,7 @@ def test_recorded_profile_is_merged(scanner: Scanner, store: Store) -> None:
 
 
 def test_extension_module_reaches_what_it_names(scanner: Scanner, store: Store) -> None:
-    """Machine code imports by name, and its names are among its strings, even without a gap between them."""
+    """The modules that an extension module names in its strings are reached, even if the strings are adjacent."""
     machine = b"\x7fELF\0demo.sub.cdemo.aIndexError\0"
     files = {path: content for path, content in PACKAGE.items() if path != "demo/b.py"}
 
@@ -336,7 +336,7 @@ def test_extension_module_reaches_what_it_names(scanner: Scanner, store: Store) 
 
 
 def test_unreadable_module_is_reported(scanner: Scanner, store: Store) -> None:
-    """A source that the target cannot parse reaches nothing, and is named together with the reason."""
+    """A source that does not parse reaches nothing, and is reported with the reason."""
     found = search("import demo.a", PACKAGE | {"demo/a.py": "import demo.b\nprint 'x'"}, scanner=scanner, store=store)
 
     assert ["demo.a"] == [name for name, _ in found.problems]
@@ -344,7 +344,7 @@ def test_unreadable_module_is_reported(scanner: Scanner, store: Store) -> None:
 
 
 def test_deeply_nested_module_is_reported(scanner: Scanner, store: Store) -> None:
-    """A source that is too deep to be walked, which a long chain of conditions is, ends no build."""
+    """A source that is too deeply nested for the walk, such as a long chain of conditions, does not fail the build."""
     chain = "if x == 0:\n    pass\n" + "".join(f"elif x == {number}:\n    pass\n" for number in range(2_000))
     found = search("import demo.a, demo.b", PACKAGE | {"demo/a.py": chain}, scanner=scanner, store=store)
 
@@ -353,7 +353,7 @@ def test_deeply_nested_module_is_reported(scanner: Scanner, store: Store) -> Non
 
 
 def test_comparison_that_fails_when_it_runs(scanner: Scanner, store: Store) -> None:
-    """A condition that no value can be made of decides nothing, and ends no build."""
+    """A condition that fails at run time does not decide a branch, and does not fail the build."""
     found = search("if x == {{}: 1}:\n    import demo.a", PACKAGE, scanner=scanner, store=store)
 
     assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
@@ -362,7 +362,7 @@ def test_comparison_that_fails_when_it_runs(scanner: Scanner, store: Store) -> N
 def test_sources_are_parsed_by_the_target(
     store: Store, installed_python: Callable[[tuple[int, int]], Interpreter]
 ) -> None:
-    """Syntax newer than the interpreter that runs lamina is no obstacle, and older targets take their own branches."""
+    """Syntax newer than the interpreter that runs lamina is supported, and older targets use their own branches."""
     source = (
         "type Alias = int\nimport sys\nif sys.version_info >= (3, 12):\n    import demo.a\nelse:\n    import demo.b"
     )
@@ -376,7 +376,7 @@ def test_sources_are_parsed_by_the_target(
 
 
 def test_wheel_is_read_once(scanner: Scanner, store: Store) -> None:
-    """What was read of a distribution is kept; a changed handler reads only itself and what it newly reaches."""
+    """Scans of a distribution are kept; after a change to a handler, only the handler and newly reached modules are scanned."""
 
     def run(handler: str) -> list[str]:
         demo = Tree("demo", PACKAGE)
@@ -391,7 +391,7 @@ def test_wheel_is_read_once(scanner: Scanner, store: Store) -> None:
 
 
 def test_changed_source_is_read_again(scanner: Scanner, store: Store) -> None:
-    """The service's own sources are known by content, not by path."""
+    """Scans of the service's own sources are kept by content, not by path."""
 
     def run(handler: str) -> frozenset[str]:
         trees = [Tree(FIRST_PARTY, {"handler.py": handler}, key="service"), Tree("demo", PACKAGE)]
@@ -402,7 +402,7 @@ def test_changed_source_is_read_again(scanner: Scanner, store: Store) -> None:
 
 
 def test_damaged_cache_is_read_anew(scanner: Scanner, store: Store) -> None:
-    """A file in the store that makes no sense costs time, not the build."""
+    """An invalid file in the store is replaced and does not fail the build."""
     first = search("import demo.a", PACKAGE, scanner=scanner, store=store)
     for path in Path(store.root, IMPORTS_AREA).rglob("*.json"):
         path.write_bytes(b"{")
@@ -425,12 +425,12 @@ def test_damaged_cache_is_read_anew(scanner: Scanner, store: Store) -> None:
     ],
 )
 def test_module_name(path: str, expected: str | None) -> None:
-    """A file is a module if the import system would find it by a dotted name."""
+    """A file is a module if Python can import it by a dotted name."""
     assert expected == module_name(path)
 
 
 def test_scan_survives_json() -> None:
-    """What crosses the pipe and lies in the store is what was read."""
+    """A scan is unchanged after encoding for the pipe and the store."""
     found = scan(
         b"from .x import y\nimport a.b as c\ndef f():\n    import d\n    c.e()\n__all__ = ['f']\n", python=PYTHON
     )
@@ -443,7 +443,7 @@ def test_scan_survives_json() -> None:
 
 
 def test_static_search_covers_what_is_really_imported(scanner: Scanner, store: Store, tmp_path: Path) -> None:
-    """Of a wheel that uses every trick, each module that really gets imported was found, and those that cannot were not."""
+    """In a wheel with unusual import techniques, every module that is really imported is found, and no unreachable one."""
     wheel = make_wheel(
         tmp_path,
         "demo",

@@ -1,4 +1,4 @@
-"""Finding interpreters: fakes are small shell scripts, real ones are whatever this machine has."""
+"""The search for interpreters: fake interpreters are small shell scripts, real ones are those of this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOTHING_INSTALLED = ("PATH", "PYENV_ROOT", "ASDF_DATA_DIR", "RYE_PY_ROOT", "UV_P
 def fake_python(
     path: Path, *, version: tuple[int, int, int], magic: str, cpython: bool = True, threaded: bool = False
 ) -> Path:
-    """Write an executable that answers the probe, and counts its starts beside itself."""
+    """Write an executable that answers the probe and counts its starts in a file next to it."""
     answer = {"path": str(path), "version": list(version), "cpython": cpython, "threaded": threaded, "magic": magic}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\necho started >> '{path}.starts'\necho '{json.dumps(answer)}'\n")
@@ -38,10 +38,10 @@ def starts(path: Path) -> int:
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a machine on which findpython finds nothing but what a test puts into the returned directory, which is on ``PATH``."""
+    """Set up an environment in which findpython only finds the files in the returned directory, which is on ``PATH``."""
     for name in NOTHING_INSTALLED:
         monkeypatch.setenv(name, str(tmp_path / f"no-{name}"))
-    # The fakes are shell scripts; they need nothing from PATH but `sh`, which is named absolutely.
+    # The fakes are shell scripts. They need only `sh`, and refer to it by its absolute path.
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     for name in [name for name in os.environ if name.startswith("LAMINA_PYTHON_")]:
         monkeypatch.delenv(name)
@@ -52,12 +52,12 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_magic_number_is_what_the_interpreter_says(
     installed_python: Callable[[tuple[int, int]], Interpreter], minor: int
 ) -> None:
-    """The table of magic numbers agrees with every interpreter that can be found here."""
+    """The table of magic numbers matches every interpreter on this machine."""
     assert interpreter.magic_number((3, minor)) == installed_python((3, minor)).magic
 
 
 def test_running_interpreter_is_found_by_its_own_name() -> None:
-    """A named interpreter of the right minor is taken, and resolved out of its virtual environment."""
+    """A specified interpreter of the right minor version is used, resolved to the file outside its virtual environment."""
     python = sys.version_info[:2]
 
     found = interpreter.find(python, explicit=Path(sys.executable))
@@ -66,7 +66,7 @@ def test_running_interpreter_is_found_by_its_own_name() -> None:
 
 
 def test_unknown_minor_has_no_magic_number() -> None:
-    """A minor without a known magic number is an error that names what to do, not a guess."""
+    """An unsupported minor version raises an error with a hint."""
     with pytest.raises(BytecodeError) as caught:
         interpreter.magic_number((3, 99))
 
@@ -84,7 +84,7 @@ def test_path_is_searched(bare: Path) -> None:
 
 
 def test_what_uv_manages_is_searched(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interpreter that uv has installed is found without uv, and without starting the other minors beside it."""
+    """An interpreter installed by uv is found without running uv, and without starting other minor versions."""
     monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "uv"))
     other = fake_python(tmp_path / "uv/cpython-3.12.9-linux/bin/python3", version=(3, 12, 9), magic="cb0d0d0a")
     path = fake_python(tmp_path / "uv/cpython-3.13.7-linux/bin/python3", version=(3, 13, 7), magic="f30d0d0a")
@@ -95,7 +95,7 @@ def test_what_uv_manages_is_searched(bare: Path, tmp_path: Path, monkeypatch: py
 
 
 def test_none_found_names_both_remedies(bare: Path) -> None:
-    """Without an interpreter the error says which one is missing, how to get it, and how to do without."""
+    """The error for a missing interpreter names the version, how to install it, and how to build without it."""
     fake_python(bare / "python3.12", version=(3, 12, 9), magic="cb0d0d0a")
 
     with pytest.raises(BytecodeError) as caught:
@@ -123,14 +123,14 @@ def test_none_found_names_both_remedies(bare: Path) -> None:
 def test_wrong_magic_is_never_taken(
     bare: Path, version: tuple[int, int, int], magic: str, cpython: bool, threaded: bool
 ) -> None:
-    """What does not write the released minor's bytecode is passed over, whatever its file is called."""
+    """An interpreter whose bytecode differs from the release is skipped, regardless of its file name."""
     fake_python(bare / "python3.13", version=version, magic=magic, cpython=cpython, threaded=threaded)
 
     assert interpreter.search((3, 13)) is None
 
 
 def test_variable_that_names_another_minor_is_an_error(bare: Path) -> None:
-    """A wrong interpreter that was named is not silently replaced by a right one."""
+    """A specified interpreter of the wrong version raises an error, even if a suitable one is installed."""
     fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
     wrong = fake_python(bare / "mine", version=(3, 12, 9), magic="cb0d0d0a")
 
@@ -144,7 +144,7 @@ def test_variable_that_names_another_minor_is_an_error(bare: Path) -> None:
 
 
 def test_variable_that_names_no_interpreter_is_an_error(tmp_path: Path) -> None:
-    """A path that does not exist is said to be none, not skipped."""
+    """A specified path that does not exist raises an error."""
     with pytest.raises(ConfigError) as caught:
         interpreter.find((3, 13), explicit=tmp_path / "missing", environ={})
 
@@ -155,7 +155,7 @@ def test_variable_that_names_no_interpreter_is_an_error(tmp_path: Path) -> None:
 
 
 def test_remembered_interpreter_is_not_started_again(bare: Path, tmp_path: Path) -> None:
-    """The answer is cached, so that a build with nothing changed starts no interpreter."""
+    """The result is cached, so a build with no changes starts no interpreter."""
     path = fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
     cache = tmp_path / "store" / "interpreters.json"
 
@@ -166,7 +166,7 @@ def test_remembered_interpreter_is_not_started_again(bare: Path, tmp_path: Path)
 
 
 def test_replaced_interpreter_is_asked_again(bare: Path, tmp_path: Path) -> None:
-    """A cached answer lives as long as the executable does not change."""
+    """A cached result is valid until the executable changes."""
     cache = tmp_path / "interpreters.json"
     interpreter.find((3, 13), explicit=fake_python(bare / "p", version=(3, 13, 7), magic="f30d0d0a"), cache=cache)
     fake_python(bare / "p", version=(3, 13, 10), magic="f30d0d0a")
@@ -177,7 +177,7 @@ def test_replaced_interpreter_is_asked_again(bare: Path, tmp_path: Path) -> None
 
 
 def test_link_that_names_another_interpreter_now(bare: Path, tmp_path: Path) -> None:
-    """A link such as ``current`` is followed each time: what it named before is not what the user names now."""
+    """A symbolic link such as ``current`` is resolved on each search, because its target can change."""
     cache, link = tmp_path / "interpreters.json", tmp_path / "current"
     link.symlink_to(fake_python(bare / "old", version=(3, 13, 7), magic="f30d0d0a"))
     interpreter.find((3, 13), explicit=link, cache=cache)
@@ -189,7 +189,7 @@ def test_link_that_names_another_interpreter_now(bare: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"3.13": {"path": 1}}', b"\xff"])
 def test_damaged_cache_is_no_obstacle(bare: Path, tmp_path: Path, content: bytes) -> None:
-    """A cache that cannot be read is replaced."""
+    """An unreadable cache is replaced."""
     fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
     cache = tmp_path / "interpreters.json"
     cache.write_bytes(content)

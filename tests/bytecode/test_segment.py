@@ -1,4 +1,4 @@
-"""Bytecode: the same bytes whatever happened before, by every interpreter that this machine has."""
+"""Bytecode: every interpreter on this machine produces the same bytes, regardless of earlier compilations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = "/opt/python/"
-# What CPython issue 129724 needs: a name that is interned, and set constants that hold it, twice.
+# The conditions of CPython issue 129724: an interned name, and two set constants that contain the name.
 POISON = ("a.py", b"import foo\n")
 POISONED = ("b.py", b"a = {'foo', 2, 3}\n\ndef f():\n    b = x in {'foo', 2, 3}\n    return y in {'foo', 2, 3}\n")
 SOURCES = [
@@ -86,14 +86,14 @@ def member_paths(directory: bytes) -> list[str]:
 
 
 def write_counting_python(path: Path, own: Interpreter) -> Interpreter:
-    """Stand in front of the interpreter, and count how often it is started."""
+    """Replace the interpreter with a wrapper that counts its starts."""
     path.write_text(f'#!/bin/sh\necho started >> "{path}.starts"\nexec "{own.path}" "$@"\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return Interpreter(path=path, version=own.version, magic=own.magic)
 
 
 def test_bytecode_does_not_depend_on_what_was_compiled_before(interpreter: Interpreter) -> None:
-    """A source whose set constants hold a string that another source made known gives the same bytes."""
+    """A source compiles to the same bytes even if another source has interned a string of its set constants."""
     alone = compile_all(interpreter, [POISONED], jobs=1)["b.py"]
     after = compile_all(interpreter, [POISON, POISON, POISONED], jobs=1)["b.py"]
 
@@ -101,9 +101,9 @@ def test_bytecode_does_not_depend_on_what_was_compiled_before(interpreter: Inter
 
 
 def test_reproducer_still_reproduces(installed_python: Callable[[tuple[int, int]], Interpreter]) -> None:
-    """Where one process compiles both files, CPython's own bytes differ: the precaution is needed."""
+    """If one process compiles both files, CPython's own bytes differ, so fresh processes are necessary."""
     found = installed_python((3, 12))
-    # The program must not hold the name itself, or it is known from the start.
+    # The program must not contain the name itself, which would intern it at the start.
     program = (
         "import marshal, sys\n"
         "if len(sys.argv) > 1: known = compile('import ' + chr(102) + 'oo', 'a.py', 'exec')\n"
@@ -119,7 +119,7 @@ def test_reproducer_still_reproduces(installed_python: Callable[[tuple[int, int]
 
 
 def test_bytecode_does_not_depend_on_order_jobs_or_forks(interpreter: Interpreter) -> None:
-    """Order, number of processes, and a process for each source instead of forks change nothing."""
+    """The bytes do not depend on the order, the number of processes, or whether the worker forks."""
     shuffled = random.Random(1).sample(SOURCES, len(SOURCES))  # noqa: S311
 
     first = compile_all(interpreter, SOURCES, jobs=1)
@@ -131,7 +131,7 @@ def test_bytecode_does_not_depend_on_order_jobs_or_forks(interpreter: Interprete
 def test_bytecode_does_not_depend_on_surroundings(
     interpreter: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Working directory, hash seed and other Python variables change nothing, nor does a module that shadows one."""
+    """The bytes do not depend on the working directory, the hash seed, Python variables, or a module that hides another."""
     first = compile_all(interpreter, SOURCES)
     (tmp_path / "types.py").write_text("raise SystemExit('shadowed')\n")
     monkeypatch.chdir(tmp_path)
@@ -147,7 +147,7 @@ def test_bytecode_does_not_depend_on_surroundings(
 
 
 def test_bytecode_is_what_the_import_system_makes(own: Interpreter) -> None:
-    """The header is PEP 552's for unchecked hashes, the hash is the source's, and tracebacks name the layer's path."""
+    """The header has PEP 552's flags for unchecked hashes and the source's hash, and tracebacks name the layer's path."""
     path, source = SOURCES[3]
 
     bytecode = compile_all(own, [SOURCES[3]])[path].bytecode
@@ -171,7 +171,7 @@ def test_declared_encoding_is_obeyed(own: Interpreter) -> None:
 
 
 def test_refused_source_is_reported_and_harms_nobody(own: Interpreter) -> None:
-    """Python 2, templates, null bytes and endless nesting are refused one by one, in the interpreter's words."""
+    """Python 2 code, templates, null bytes and deep nesting are each reported with the interpreter's message."""
     sources = [
         ("old.py", b"print 'x'\n"),
         ("null.py", b"a\0b"),
@@ -187,7 +187,7 @@ def test_refused_source_is_reported_and_harms_nobody(own: Interpreter) -> None:
 
 
 def test_wrong_magic_is_refused(own: Interpreter) -> None:
-    """An interpreter whose bytecode the target would ignore never compiles."""
+    """An interpreter whose bytecode the target does not read is rejected before compiling."""
     with pytest.raises(BytecodeError) as caught:
         Compiler(Interpreter(path=own.path, version=(3, 13, 0), magic="f00d0d0a"))
 
@@ -199,7 +199,7 @@ def test_wrong_magic_is_refused(own: Interpreter) -> None:
 
 @pytest.mark.parametrize("executable", ["/nonexistent/python", "/bin/false"])
 def test_interpreter_that_does_not_run_is_an_error(own: Interpreter, executable: str) -> None:
-    """A missing or broken interpreter is said to be so, not taken for sources that do not compile."""
+    """A missing or broken interpreter raises an error about the interpreter, not about the sources."""
     broken = Interpreter(path=Path(executable), version=own.version, magic=own.magic)
 
     with Compiler(broken, jobs=1) as compiler, pytest.raises(BytecodeError) as caught:
@@ -209,10 +209,10 @@ def test_interpreter_that_does_not_run_is_an_error(own: Interpreter, executable:
 
 
 def test_no_process_outlives_the_compiler(own: Interpreter, tmp_path: Path) -> None:
-    """Leaving the compiler in the middle of a job ends its processes."""
+    """Closing the compiler during a job ends its processes."""
     if not Path("/proc/self/task").exists():
         pytest.skip("children are counted through /proc")
-    # Other tests of this process may have servers that run on.
+    # Other tests in this process may run servers.
     before = set(children(os.getpid()))
 
     with Compiler(own, jobs=2) as compiler:
@@ -231,12 +231,12 @@ def test_no_process_outlives_the_compiler(own: Interpreter, tmp_path: Path) -> N
     ],
 )
 def test_bytecode_path(source: str, expected: str) -> None:
-    """Bytecode stands where PEP 3147 has the import system look."""
+    """Bytecode is stored at the path defined by PEP 3147."""
     assert expected == bytecode_path(source, (3, 13))
 
 
 def test_segment_holds_the_bytecode_of_the_chosen_modules(own: Interpreter, tmp_path: Path, store: Store) -> None:
-    """Only chosen sources that are in the layer get bytecode, each under ``python/`` beside its source."""
+    """Only chosen sources that are in the layer get bytecode, each in its directory below ``python/``."""
     demo = wheel(
         tmp_path, {"demo/__init__.py": "", "demo/a.py": "x = 1\n", "demo/b.py": "y = 2\n", "demo/data.txt": "z"}
     )
@@ -254,7 +254,7 @@ def test_segment_holds_the_bytecode_of_the_chosen_modules(own: Interpreter, tmp_
 
 
 def test_segment_without_a_choice_holds_all(own: Interpreter, tmp_path: Path, store: Store) -> None:
-    """No choice means every source; what does not compile is reported and left out, also when it comes from the store."""
+    """Without a choice, all sources are compiled; those that fail are reported, also for a segment from the store."""
     demo = wheel(tmp_path, {"demo/__init__.py": "", "demo/old.py": "print 'x'\n"})
 
     with Compiler(own) as compiler:
@@ -267,7 +267,7 @@ def test_segment_without_a_choice_holds_all(own: Interpreter, tmp_path: Path, st
 
 
 def test_growing_choice_compiles_only_what_is_new(own: Interpreter, tmp_path: Path, store: Store) -> None:
-    """What a wheel has compiled once is never compiled again, and the result is the same as in one go."""
+    """A module of a wheel is compiled only once, and the result equals that of one complete compilation."""
     files = {f"demo/m{number}.py": f"x = {number}\n" for number in range(4)}
     demo = wheel(tmp_path, files)
     counting = write_counting_python(tmp_path / "python", own)
@@ -289,7 +289,7 @@ def test_growing_choice_compiles_only_what_is_new(own: Interpreter, tmp_path: Pa
 
 
 def test_second_build_starts_no_interpreter(own: Interpreter, tmp_path: Path, store: Store) -> None:
-    """A segment in the store is found without compiling."""
+    """A segment in the store is used without compiling."""
     demo = wheel(tmp_path, {"demo/__init__.py": "x = 1\n"})
     counting = write_counting_python(tmp_path / "python", own)
     for _ in range(2):
@@ -300,7 +300,7 @@ def test_second_build_starts_no_interpreter(own: Interpreter, tmp_path: Path, st
 
 
 def test_package_bytecode_notices_edits(own: Interpreter) -> None:
-    """A function's own bytecode is checked against its source, which the console can edit, and names ``/var/task``."""
+    """A function's own bytecode is checked against its source, which can change in the console, and names ``/var/task``."""
     source = b"def lambda_handler(event, context):\n    return event\n"
 
     with Compiler(own) as compiler:

@@ -1,4 +1,4 @@
-"""A remote store in memory, written against the protocol, for tests of the pipeline without AWS."""
+"""An in-memory remote store that implements the protocol, for tests of the pipeline without AWS."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ __all__ = ["FakeRemoteStore"]
 
 class FakeRemoteStore:
     """
-    A `RemoteStore` whose bucket is the store of another machine; it counts what it is asked.
+    A `RemoteStore` whose bucket is the store of another machine. It counts the requests it receives.
 
     It describes the segments that the other store has and *local* lacks, and copies their bytes only to compose a layer.
     """
 
     def __init__(self, other: Store, local: Store, *, shared: Mapping[str, frozenset[str]] | None = None) -> None:
-        """Answer *shared* to whoever asks which paths distributions have in common."""
+        """Return *shared* as the paths that distributions have in common."""
         self.imports = other
         self.shared = shared
         self.lost: set[str] = set()
-        """Names of segments whose bytes have gone from the bucket, which it only finds out while it composes."""
+        """Names of segments whose bytes are missing from the bucket, which is only detected while composing."""
         self.asked: list[str] = []
-        """Names of the segments that were asked for."""
+        """Names of the requested segments."""
         self.composed = 0
-        """How often a layer was to be composed."""
+        """The number of calls of `compose`."""
         self.refused = 0
-        """How often the answer about shared paths was refused."""
+        """The number of rejected results of `shared_paths`."""
         self._other, self._local = other, local
         self._forgotten: set[str] = set()
 

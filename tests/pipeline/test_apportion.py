@@ -1,4 +1,4 @@
-"""Several layers from one lock: what goes where, before and after it is built."""
+"""Several layers from one lock file: the share of each layer, in the plan and in the built zips."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def names(shares: dict[str, Selection]) -> dict[str, list[str]]:
 
 class TestApportion:
     def test_minus(self) -> None:
-        """A layer leaves out what the other one holds, whichever is configured first."""
+        """A layer leaves out the distributions of the other layer, regardless of the configured order."""
         layers = [LayerConfig(name="reporting", minus=("common",)), LayerConfig(name="common")]
         selections = {"common": selection(a="1", b="1"), "reporting": selection(a="1", b="1", c="1")}
 
         assert {"reporting": ["c"], "common": ["a", "b"]} == names(apportion(layers, selections))
 
     def test_what_the_other_left_out(self) -> None:
-        """Only what the other layer really holds is left out, after its own `without` and `minus`."""
+        """A layer only leaves out distributions that remain in the other layer after its own `without` and `minus`."""
         layers = [
             LayerConfig(name="common", without=("b",)),
             LayerConfig(name="rest", minus=("common",)),
@@ -64,7 +64,7 @@ class TestApportion:
         assert {"common": ["a", "c"], "rest": ["b"], "more": ["a", "d"]} == names(apportion(layers, selections))
 
     def test_everywhere(self) -> None:
-        """What is left out everywhere is in no layer."""
+        """Names in *everywhere* are left out of all layers."""
         layers = [LayerConfig(name="common")]
 
         assert {"common": ["a"]} == names(
@@ -72,7 +72,7 @@ class TestApportion:
         )
 
     def test_two_versions(self) -> None:
-        """What the two hold in different versions is an error that names all of it, and both layers."""
+        """Distributions with different versions in two such layers raise an error that lists all of them, with both layers."""
         layers = [LayerConfig(name="common"), LayerConfig(name="reporting", minus=("common",))]
         selections = {"common": selection(a="1", b="1", c="1"), "reporting": selection(a="2", b="1", c="3")}
 
@@ -95,12 +95,12 @@ class TestApportion:
         ('a = { minus = ["a"] }', ("tool.lamina.layers.a.minus", "`a` itself, of which nothing would be left")),
         (
             'a = { minus = ["b"] }\nb = { minus = ["a"] }',
-            ("tool.lamina.layers.a", "`minus` goes round in a circle: `a`, `b`"),
+            ("tool.lamina.layers.a", "`minus` contains a cycle: `a`, `b`"),
         ),
     ],
 )
 def test_mistakes(tmp_path: Path, layers: str, mistake: tuple[str, str]) -> None:
-    """A `minus` that cannot be is named with its key."""
+    """An invalid `minus` is reported with its key."""
     (tmp_path / "pyproject.toml").write_text(f'[tool.lamina]\nruntime = "python3.13"\n[tool.lamina.layers]\n{layers}\n')
 
     with pytest.raises(InvalidConfigError) as caught:
@@ -110,7 +110,7 @@ def test_mistakes(tmp_path: Path, layers: str, mistake: tuple[str, str]) -> None
 
 
 def test_function_without_the_other_layer(tmp_path: Path) -> None:
-    """A function that has a layer, and not the one that the layer leaves out, would lack distributions."""
+    """A function that uses a layer without the layer in its `minus` raises an error."""
     (tmp_path / "service").mkdir()
     (tmp_path / "pyproject.toml").write_text(
         """
@@ -128,13 +128,13 @@ def test_function_without_the_other_layer(tmp_path: Path) -> None:
     assert (
         (
             "tool.lamina.functions.report.layers",
-            "`reporting` leaves out what `common` holds, and `common` is not among them",
+            "layer `reporting` requires layer `common` (`minus`), which is not in the list",
         ),
     ) == caught.value.mistakes
 
 
 def test_built(tmp_path: Path) -> None:
-    """Each distribution is in the zip of its layer, and a misspelt `without` is a warning."""
+    """Each distribution is in its layer's zip, and a misspelled `without` is a warning."""
     service = make_service(tmp_path)
     service.settings["layers"] = '{ common = { without = ["Beta", "alhpa"] }, rest = { minus = ["common"] } }'
     service.functions = {}

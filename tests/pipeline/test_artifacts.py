@@ -1,4 +1,4 @@
-"""Where wheels, sources and segments come from: this machine's store first, then the remote store, else they are made."""
+"""The origin of wheels, sources and segments: the local store first, then the remote store, else they are created."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHARED = f"python/{COMMON}"
 
 
 class Machine:
-    """A machine that builds a service, with a store of its own and perhaps a remote one."""
+    """A machine that builds a service, with its own store and optionally a remote store."""
 
     def __init__(self, project: Path, store: Store, remote: FakeRemoteStore | None = None) -> None:
         context = BuildContext.open(project, BuildOptions(), store=store)
@@ -63,7 +63,7 @@ class Machine:
 
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The running interpreter is the target's."""
+    """Use the running interpreter as the target's."""
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
 
 
@@ -76,7 +76,7 @@ def service(tmp_path: Path) -> Service:
 
 
 def other_store(tmp_path: Path, service: Service) -> Store:
-    """Return the store of another machine that has built *service*; nothing of it stays in the project."""
+    """Return the store of another machine that has built *service*, without writing outputs into the project."""
     store = Store(tmp_path / "other")
     project = service.write()
     context = replace(BuildContext.open(project, BuildOptions(), store=store), output=tmp_path / "elsewhere")
@@ -88,13 +88,13 @@ def other_store(tmp_path: Path, service: Service) -> Store:
 
 
 def share_a_file(service: Service, *, content: str = "") -> None:
-    """Give two distributions one path."""
+    """Add the same path to two distributions."""
     service.add("alpha", "1.0", {"alpha.py": "A = 1\n", COMMON: ""})
     service.add("beta", "2.0", {"beta.py": "B = 1\n", COMMON: content})
 
 
 def test_local_store_comes_first(tmp_path: Path, service: Service) -> None:
-    """A segment that this machine has is not asked of the remote store."""
+    """A segment in the local store is not requested from the remote store."""
     other = other_store(tmp_path, service)
     remote = FakeRemoteStore(other, other)
     machine = Machine(service.root, other, remote)
@@ -106,7 +106,7 @@ def test_local_store_comes_first(tmp_path: Path, service: Service) -> None:
 
 
 def test_only_what_is_missing_is_asked_of_the_remote_store(tmp_path: Path, service: Service) -> None:
-    """If this machine has one segment of two, the remote store is asked for the other one only."""
+    """If the local store has one of two segments, only the other one is requested from the remote store."""
     store = Store(tmp_path / "store")
     other = other_store(tmp_path, service)
     remote = FakeRemoteStore(other, store)
@@ -122,7 +122,7 @@ def test_only_what_is_missing_is_asked_of_the_remote_store(tmp_path: Path, servi
 
 
 def test_remote_store_comes_second(tmp_path: Path, service: Service) -> None:
-    """A segment that only the remote store describes needs no wheel, and nothing stands at its path."""
+    """A segment that the remote store describes needs neither a wheel nor a local file."""
     store = Store(tmp_path / "store")
     other = other_store(tmp_path, service)
     machine = Machine(service.root, store, FakeRemoteStore(other, store))
@@ -136,7 +136,7 @@ def test_remote_store_comes_second(tmp_path: Path, service: Service) -> None:
 
 
 def test_wheels_come_last(tmp_path: Path, service: Service) -> None:
-    """Of all wheels only the one is fetched whose segment no store has."""
+    """Only the wheel whose segment is in no store is fetched."""
     store = Store(tmp_path / "store")
     other = other_store(tmp_path, service)
     service.add("beta", "2.1", {"beta.py": "import alpha  # again\n"})
@@ -149,7 +149,7 @@ def test_wheels_come_last(tmp_path: Path, service: Service) -> None:
 
 
 def test_wheels_are_fetched_together_without_a_remote_store(tmp_path: Path, service: Service) -> None:
-    """All wheels of the layers to be made are fetched at once, before the first is spliced."""
+    """All wheels of the layers to build are fetched together, before the first one is spliced."""
     machine = Machine(service.write(), Store(tmp_path / "store"))
 
     machine.artifacts.fetch([machine.layer_plan()])
@@ -158,7 +158,7 @@ def test_wheels_are_fetched_together_without_a_remote_store(tmp_path: Path, serv
 
 
 def test_no_wheel_is_fetched_before_the_remote_store_was_asked(tmp_path: Path, service: Service) -> None:
-    """With a remote store a wheel is fetched only once its segment turns out to be missing."""
+    """With a remote store, a wheel is only fetched after its segment turns out to be missing."""
     store = Store(tmp_path / "store")
     machine = Machine(service.write(), store, FakeRemoteStore(Store(tmp_path / "other"), store))
 
@@ -168,7 +168,7 @@ def test_no_wheel_is_fetched_before_the_remote_store_was_asked(tmp_path: Path, s
 
 
 def test_remote_layer_is_the_same_layer(tmp_path: Path, service: Service) -> None:
-    """A layer of remote segments is byte for byte the layer of the machine that had the wheels."""
+    """A layer of remote segments is byte for byte the layer built from wheels."""
     share_a_file(service)
     store = Store(tmp_path / "store")
     other = other_store(tmp_path, service)
@@ -181,7 +181,7 @@ def test_remote_layer_is_the_same_layer(tmp_path: Path, service: Service) -> Non
 
 
 def test_compose_that_fails_is_asked_again(tmp_path: Path, service: Service) -> None:
-    """If the bucket has lost a segment, the layer is composed a second time, with that segment from its wheel."""
+    """If a segment is missing from the bucket, the layer is composed again, with that segment from its wheel."""
     store = Store(tmp_path / "store")
     remote = FakeRemoteStore(other_store(tmp_path, service), store)
     machine = Machine(service.root, store, remote)
@@ -194,7 +194,7 @@ def test_compose_that_fails_is_asked_again(tmp_path: Path, service: Service) -> 
 
 
 def test_shared_path_stays_with_the_first(tmp_path: Path, service: Service) -> None:
-    """A path that two wheels provide with the same content is left out of the second by name."""
+    """A path with the same content in two wheels is left out of the second wheel in name order."""
     share_a_file(service)
     machine = Machine(service.write(), Store(tmp_path / "store"))
 
@@ -204,7 +204,7 @@ def test_shared_path_stays_with_the_first(tmp_path: Path, service: Service) -> N
 
 
 def test_shared_path_with_other_content_is_refused(tmp_path: Path, service: Service) -> None:
-    """Two wheels that put different content at one path cannot be in one layer."""
+    """Two wheels with different content at the same path raise an error."""
     share_a_file(service, content="other\n")
     machine = Machine(service.write(), Store(tmp_path / "store"))
     plan = machine.layer_plan()
@@ -214,7 +214,7 @@ def test_shared_path_with_other_content_is_refused(tmp_path: Path, service: Serv
 
 
 def test_remote_answer_about_shared_paths_is_used(tmp_path: Path, service: Service) -> None:
-    """An answer of the remote store that fits saves fetching the wheels to compare their contents."""
+    """If the remote store's shared paths fit, no wheels are fetched to compare their contents."""
     share_a_file(service)
     store = Store(tmp_path / "store")
     other = other_store(tmp_path, service)
@@ -238,7 +238,7 @@ def test_remote_answer_about_shared_paths_is_used(tmp_path: Path, service: Servi
 def test_remote_answer_that_does_not_fit_is_refused(
     tmp_path: Path, service: Service, shared: dict[str, frozenset[str]]
 ) -> None:
-    """An answer that would lose a path or leave it twice is refused, and the contents are compared here."""
+    """If the remote store's shared paths would lose or duplicate a path, they are rejected and the contents are compared."""
     share_a_file(service)
     store = Store(tmp_path / "store")
     remote = FakeRemoteStore(other_store(tmp_path, service), store, shared=shared)
@@ -252,7 +252,7 @@ def test_remote_answer_that_does_not_fit_is_refused(
 
 
 def test_sources_wait_for_local_packages(tmp_path: Path) -> None:
-    """The sources of a service with a local package are not known before that package is built."""
+    """The sources of a service with a local package are unknown until that package is built."""
     project = tmp_path / "project"
     write_sources(tmp_path / "shared", source_files("shared"))
     project.mkdir()
@@ -269,7 +269,7 @@ def test_sources_wait_for_local_packages(tmp_path: Path) -> None:
 
 
 def test_sources_without_local_packages(tmp_path: Path, service: Service) -> None:
-    """Without local packages the sources are what the project has, and nothing has to be fetched for that."""
+    """Without local packages, the sources are those of the project, and nothing is fetched."""
     machine = Machine(service.write(), Store(tmp_path / "store"))
 
     tree = machine.artifacts.sources(machine.plan.service, (), fetch=False)
@@ -281,7 +281,7 @@ def test_sources_without_local_packages(tmp_path: Path, service: Service) -> Non
 
 
 def test_choice_of_bytecode_waits_for_wheels(tmp_path: Path, service: Service) -> None:
-    """Without fetching, imports that lead into a missing wheel are not followed."""
+    """Without fetching, imports into a missing wheel are not followed."""
     service.settings["bytecode"] = '"reachable"'
     machine = Machine(service.write(), Store(tmp_path / "store"))
     (layer,) = machine.plan.layers
@@ -310,7 +310,7 @@ def test_choice_of_bytecode_fetches_wheels(tmp_path: Path, service: Service) -> 
 
 
 def test_choice_of_bytecode_is_known_to_the_remote_store(tmp_path: Path, service: Service) -> None:
-    """Imports that somebody has followed before are taken from the remote store, without a wheel and without fetching."""
+    """Imports that another machine has followed come from the remote store, without wheels and without fetching."""
     service.settings["bytecode"] = '"reachable"'
     store = Store(tmp_path / "store")
     other = other_store(tmp_path, service)
@@ -321,7 +321,7 @@ def test_choice_of_bytecode_is_known_to_the_remote_store(tmp_path: Path, service
 
 
 def test_bytecode_stands_apart_from_its_wheel(tmp_path: Path, service: Service) -> None:
-    """Bytecode is a segment of its own, and a distribution of which nothing is reached has none."""
+    """Bytecode is a separate segment, and a distribution without reached modules has none."""
     service.settings["bytecode"] = '"reachable"'
     project = service.write()
     (project / "service" / "handlers" / "hello.py").write_text(f"import alpha\n{HANDLER}")
@@ -334,7 +334,7 @@ def test_bytecode_stands_apart_from_its_wheel(tmp_path: Path, service: Service) 
 
 
 def test_damaged_segment_is_made_again(tmp_path: Path, service: Service) -> None:
-    """A segment that is not whole counts as missing, and is spliced from its wheel again."""
+    """A damaged segment counts as missing, and is spliced from its wheel again."""
     store = other_store(tmp_path, service)
     machine = Machine(service.root, store)
     path = store.entry(AREA, machine.segment("alpha"), ".seg")

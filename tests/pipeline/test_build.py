@@ -53,7 +53,7 @@ def _tree(root: Path) -> list[str]:
 
 
 def test_layer_holds_what_the_wheels_hold(service: Service, store: Store) -> None:
-    """A layer has every file of every wheel under ``python/``, and a manifest of its own."""
+    """A layer contains every file of every wheel under ``python/``, and its own manifest."""
     result = _build(service, store)
 
     (layer,) = result.build.layers
@@ -78,7 +78,7 @@ def test_layer_holds_what_the_wheels_hold(service: Service, store: Store) -> Non
 
 
 def test_report_is_what_is_on_disk(service: Service, store: Store) -> None:
-    """Sizes, hashes and counts of the report are those of the files."""
+    """The sizes, hashes and counts in the report match the files."""
     result = _build(service, store)
 
     (layer,), (package,) = result.build.layers, result.build.packages
@@ -95,7 +95,7 @@ def test_report_is_what_is_on_disk(service: Service, store: Store) -> None:
 
 
 def test_manifest_names_the_distributions_and_no_time(service: Service, store: Store) -> None:
-    """The manifest inside the layer tells what is in it, for which target, and from which bytes."""
+    """The manifest in the layer lists its distributions, its target, and their hashes."""
     result = _build(service, store)
 
     (layer,) = result.build.layers
@@ -111,7 +111,7 @@ def test_manifest_names_the_distributions_and_no_time(service: Service, store: S
 
 
 def test_second_build_finds_nothing_to_do(service: Service, store: Store) -> None:
-    """Nothing is written again when nothing changed."""
+    """If nothing has changed, no file is written."""
     first = _build(service, store)
     (layer,) = first.build.layers
     before = layer.path.stat()
@@ -128,7 +128,7 @@ def test_second_build_finds_nothing_to_do(service: Service, store: Store) -> Non
 
 @pytest.mark.parametrize("change", ["comment", "order", "marker-excluded", "development"])
 def test_digest_ignores_what_does_not_reach_the_layer(service: Service, store: Store, change: str) -> None:
-    """A comment, an order, an excluded package, a development group: none of them is a new layer."""
+    """A comment, the order, an excluded package or a development group in the lock file does not change the layer."""
     before = _digest(service, store)
 
     if change == "comment":
@@ -146,7 +146,7 @@ def test_digest_ignores_what_does_not_reach_the_layer(service: Service, store: S
 
 
 def test_digest_changes_with_what_reaches_the_layer(service: Service, store: Store) -> None:
-    """One pin, another target, an exclusion: each is a new layer, and no two are the same."""
+    """A different version, target or exclusion results in a different layer each."""
     service.add("native", "1.0", tag="py3-none-manylinux_2_17_x86_64.manylinux_2_17_aarch64")
     digests = [_digest(service, store)]
     digests.append(_digest(service, store, BuildOptions(architecture="arm64")))
@@ -160,7 +160,7 @@ def test_digest_changes_with_what_reaches_the_layer(service: Service, store: Sto
 
 
 def test_bump_says_what_changed(service: Service, store: Store) -> None:
-    """The reason for a new layer names the distributions and both versions."""
+    """The reason for a new layer names the changed distributions and both versions."""
     _build(service, store)
     service.add("beta", "2.1", {"beta.py": "import alpha  # newer\n"})
     service.add("delta", "0.1", {"delta.py": ""})
@@ -171,7 +171,7 @@ def test_bump_says_what_changed(service: Service, store: Store) -> None:
 
 
 def test_changed_zip_is_made_again(service: Service, store: Store) -> None:
-    """A zip that somebody damaged is not taken for the layer."""
+    """A layer whose zip was changed is built again."""
     (layer,) = _build(service, store).build.layers
     content = layer.path.read_bytes()
     layer.path.write_bytes(content[:-1])
@@ -183,7 +183,7 @@ def test_changed_zip_is_made_again(service: Service, store: Store) -> None:
 
 
 def test_handler_edit_leaves_the_layer(service: Service, store: Store) -> None:
-    """First-party code changes the function package and nothing else."""
+    """Changed first-party code only changes the function packages."""
     first = _build(service, store).build
     (service.root / "service" / "handlers" / "hello.py").write_text(HANDLER + "\n# edited\n")
 
@@ -194,7 +194,7 @@ def test_handler_edit_leaves_the_layer(service: Service, store: Store) -> None:
 
 
 def test_removed_function_takes_its_zip_along(service: Service, store: Store) -> None:
-    """The output directory holds what the project has, and nothing of what it had."""
+    """The output directory contains only the project's current layers and functions."""
     service.functions["other"] = "service.handlers.hello.lambda_handler"
     _build(service, store)
     del service.functions["other"]
@@ -212,7 +212,7 @@ def test_removed_function_takes_its_zip_along(service: Service, store: Store) ->
 
 
 def test_same_bytes_in_another_place(tmp_path: Path, store: Store) -> None:
-    """Another directory, another store and a shuffled lock give the same zips."""
+    """The zips do not depend on the directory, the store, or the order of the lock file."""
     first = make_service(tmp_path / "here")
     second = make_service(tmp_path / "over" / "there")
     second.locked = dict(reversed(second.locked.items()))
@@ -227,7 +227,7 @@ def test_same_bytes_in_another_place(tmp_path: Path, store: Store) -> None:
 
 
 def test_failed_build_leaves_the_last_one(service: Service, store: Store) -> None:
-    """What was built before stands untouched after a failure."""
+    """A failed build leaves the previous outputs unchanged."""
     _build(service, store)
     before = {path: (service.root / ".lamina" / path).read_bytes() for path in _tree(service.root / ".lamina")}
     service.add("beta", "3.0", {"beta.py": "", "alpha/data.bin": b"another"})
@@ -236,13 +236,13 @@ def test_failed_build_leaves_the_last_one(service: Service, store: Store) -> Non
         _build(service, store)
 
     assert str(caught.value) == (
-        "Distributions put different content at one path: `python/alpha/data.bin` in `alpha` and `beta`"
+        "distributions install different content at the same path: `python/alpha/data.bin` in `alpha` and `beta`"
     )
     assert {path: (service.root / ".lamina" / path).read_bytes() for path in _tree(service.root / ".lamina")} == before
 
 
 def test_wrong_hash_writes_nothing(service: Service, store: Store) -> None:
-    """A file that is not the locked one ends the build before anything is written."""
+    """A file with a wrong hash stops the build before any output is written."""
     service.write()
     service.locked["beta"].write_bytes(b"another file")
 
@@ -254,7 +254,7 @@ def test_wrong_hash_writes_nothing(service: Service, store: Store) -> None:
 
 
 def test_missing_handler_is_named(service: Service, store: Store) -> None:
-    """A handler that is not in the sources is an error before a deploy, not after it."""
+    """A handler that is missing from the sources is an error."""
     service.functions["hello"] = "service.handlers.hello.lambda_handlr"
 
     with pytest.raises(PackageError, match="lambda_handlr"):
@@ -262,7 +262,7 @@ def test_missing_handler_is_named(service: Service, store: Store) -> None:
 
 
 def test_lock_for_another_python_is_refused(service: Service, store: Store) -> None:
-    """A wheel for one Python is not put into the layer of another."""
+    """A wheel for another Python version is an error."""
     service.add("alpha", "1.0", {"alpha.py": ""}, tag="cp312-cp312-manylinux_2_17_x86_64")
 
     with pytest.raises(LockError) as caught:
@@ -272,7 +272,7 @@ def test_lock_for_another_python_is_refused(service: Service, store: Store) -> N
 
 
 def test_each_wheel_is_fetched_once(tmp_path: Path, store: Store) -> None:
-    """A second service with the same wheels fetches nothing, offline too."""
+    """A second service with the same wheels downloads nothing, and builds offline."""
     with IndexServer(tmp_path / "first" / "wheels") as server:
         service = make_service(tmp_path / "first", base_url=f"{server.url}/files")
         _build(service, store)
@@ -283,7 +283,7 @@ def test_each_wheel_is_fetched_once(tmp_path: Path, store: Store) -> None:
 
 
 def test_offline_names_what_is_missing(tmp_path: Path, store: Store) -> None:
-    """Without the network, everything that is not in the store is named at once."""
+    """In offline mode, one error lists all files that are missing from the store."""
     service = make_service(tmp_path, base_url="https://index.example/files")
 
     with pytest.raises(OfflineError) as caught:
@@ -295,11 +295,11 @@ def test_offline_names_what_is_missing(tmp_path: Path, store: Store) -> None:
 def test_layer_over_the_limit_is_refused_before_it_is_fetched(
     tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What could never be deployed is found out from the ends of the files, by a dry run too."""
+    """A service that exceeds Lambda's limits is refused before the download, also in a dry run."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(store.root))
     with IndexServer(tmp_path / "wheels") as server:
         service = make_service(tmp_path, base_url=f"{server.url}/files")
-        # A quarter of it is random, so that it deflates as well as wheels do, and no better.
+        # A quarter of the content is random, so that it compresses about as well as a typical wheel.
         block = b"".join(os.urandom(16 << 10) + bytes(48 << 10) for _ in range(16))
         service.add("huge", "1.0", {f"huge/{index}.bin": block * 27 for index in range(10)})
         result = _build(service, store)
@@ -324,7 +324,7 @@ def test_layer_over_the_limit_is_refused_before_it_is_fetched(
 
 
 def test_two_layers_of_one_lock(service: Service, store: Store) -> None:
-    """Layers may choose different groups of one lock."""
+    """Layers may select different groups of one lock file."""
     service.add("gamma", "1.0", {"gamma.py": ""})
     service.markers["gamma"] = "'reporting' in dependency_groups"
     service.functions, service.settings["source"] = {}, "[]"
@@ -343,7 +343,7 @@ def test_two_layers_of_one_lock(service: Service, store: Store) -> None:
 
 
 def test_a_lock_that_was_read_is_not_parsed_again(service: Service, store: Store) -> None:
-    """With the wheels in the store, the same lock gives the same layer without a reader, an index or packaging."""
+    """A lock file that was parsed before is not parsed again while its wheels are in the store."""
     project = service.write()
     first = build(project, BuildOptions(), store=store).build
     (kept,) = (store.root / "selections").rglob("*.json")
@@ -357,7 +357,7 @@ def test_a_lock_that_was_read_is_not_parsed_again(service: Service, store: Store
 
 
 def test_a_kept_reading_ends_with_the_files_it_was_made_from(service: Service, store: Store) -> None:
-    """A change of the lock, of the project's requirements, or of the store's content has the lock read again."""
+    """After a change to the lock file, to the project's requirements, or to the record in the store, the lock file is parsed again."""
     project = service.write()
     build(project, BuildOptions(), store=store)
     for change in (
@@ -370,7 +370,7 @@ def test_a_kept_reading_ends_with_the_files_it_was_made_from(service: Service, s
 
 
 def test_a_lock_that_appears_closer_is_noticed(service: Service, store: Store) -> None:
-    """A build that was found done is not done any more once another lock would be taken."""
+    """A build is no longer current if another lock file would be used."""
     project = service.write()
     build(project, BuildOptions(), store=store)
     before = state.recall(str(project), BuildOptions().asked())
@@ -389,7 +389,7 @@ def _members(path: Path) -> list[str]:
 def test_damaged_bytecode_of_the_sources_is_compiled_again(
     service: Service, store: Store, damage: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A package has its bytecode whatever has become of the copy in the store."""
+    """A package contains its bytecode even if the copy in the store is damaged or missing."""
     service.settings["bytecode"] = '"all"'
     target = sys.version_info[:2]
     monkeypatch.setenv(environment_variable(target), sys.executable)

@@ -45,7 +45,7 @@ def write(path: Path, content: bytes, *, age_days: float = 0) -> None:
 
 
 def test_measure(store: Store) -> None:
-    """Each area is counted; what belongs to living processes is not."""
+    """Each area is counted, without the files of running processes."""
     write(store.entry("segments", "ab", ".seg"), bytes(10))
     write(store.entry("segments", "cd", ".seg"), bytes(20))
     write(store.root / "partial" / "ef", bytes(5))
@@ -56,12 +56,12 @@ def test_measure(store: Store) -> None:
 
 
 def test_measure_nothing(store: Store) -> None:
-    """A store that does not exist holds nothing."""
+    """A missing store is empty."""
     assert measure(store) == ()
 
 
 def test_sound_store(store: Store, tmp_path: Path) -> None:
-    """What was admitted and made is found sound, and its times stay what they were."""
+    """Undamaged files pass verification, and keep their timestamps."""
     wheels = [admit(store, tmp_path, name) for name in "ab"]
     segments = [splice(wheel, Recipe(), store) for wheel in wheels]
     os.utime(segments[0].path, (1_000_000, 2_000_000))
@@ -87,7 +87,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_damaged_wheel(store: Store, tmp_path: Path, damage: Callable[[Path], object]) -> None:
-    """A wheel that is not what its hash says is removed, and the others stay."""
+    """A wheel with a wrong hash is deleted; other files stay."""
     bad, good = (admit(store, tmp_path, name) for name in "ab")
     damage(bad.path)
     found = verify(store)
@@ -99,7 +99,7 @@ def test_damaged_wheel(store: Store, tmp_path: Path, damage: Callable[[Path], ob
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_damaged_segment(store: Store, tmp_path: Path, damage: Callable[[Path], object]) -> None:
-    """A segment that is not whole is removed."""
+    """A damaged segment is deleted."""
     segment = splice(admit(store, tmp_path, "a"), Recipe(), store)
     damage(segment.path)
     found = verify(store)
@@ -109,7 +109,7 @@ def test_damaged_segment(store: Store, tmp_path: Path, damage: Callable[[Path], 
 
 
 def test_every_byte_of_a_segments_directory(store: Store, tmp_path: Path) -> None:
-    """No bit of a segment's directory can flip unnoticed."""
+    """Every changed bit in a segment's central directory is detected."""
     segment = splice(admit(store, tmp_path, "a"), Recipe(), store)
     whole = segment.path.read_bytes()
     missed = []
@@ -123,7 +123,7 @@ def test_every_byte_of_a_segments_directory(store: Store, tmp_path: Path) -> Non
 
 
 def test_damaged_answer(store: Store) -> None:
-    """A kept answer that cannot be read is removed."""
+    """An unreadable JSON file is deleted."""
     place = store.entry("index", "ab", ".json")
     write(place, b"[{")
 
@@ -136,7 +136,7 @@ def test_damaged_answer(store: Store) -> None:
 
 
 def test_clean_everything(store: Store, tmp_path: Path) -> None:
-    """Cleaning takes everything, unfinished downloads and killed writers' files included."""
+    """Cleaning deletes everything, including unfinished downloads and the files of killed writers."""
     wheel = admit(store, tmp_path, "a")
     size = wheel.path.stat().st_size
     write(store.root / "partial" / "ef", bytes(5))
@@ -149,7 +149,7 @@ def test_clean_everything(store: Store, tmp_path: Path) -> None:
 
 
 def test_clean_what_is_old(store: Store) -> None:
-    """What was read or written lately stays."""
+    """Recently read or written files stay."""
     old, written, read = (store.entry("segments", key, ".seg") for key in ("aa", "bb", "cc"))
     write(old, bytes(10), age_days=31)
     write(written, bytes(10), age_days=29)
@@ -162,7 +162,7 @@ def test_clean_what_is_old(store: Store) -> None:
 
 
 def test_dry_run(store: Store) -> None:
-    """A dry run counts and removes nothing."""
+    """A dry run counts files but deletes nothing."""
     place = store.entry("segments", "aa", ".seg")
     write(place, bytes(10))
 
@@ -171,7 +171,7 @@ def test_dry_run(store: Store) -> None:
 
 
 def test_clean_waits_for_builds(store: Store) -> None:
-    """Nothing is removed while somebody uses the store, and the user is told why it takes so long."""
+    """Cleaning waits while a build uses the store, and prints a note."""
     place = store.entry("segments", "aa", ".seg")
     write(place, bytes(10))
     notes: list[str] = []
@@ -197,7 +197,7 @@ def test_clean_waits_for_builds(store: Store) -> None:
 
 
 def test_the_cache_of_uv_is_one_thing(tmp_path: Path) -> None:
-    """What uv keeps in the store is counted, never verified or aged file by file, and goes when everything goes."""
+    """Files of uv in the store are counted, but never verified or deleted by age; a full clean deletes them."""
     store = Store.open(tmp_path)
     cache = store.directory("uv")
     (cache / "broken.json").write_text("no json")

@@ -1,4 +1,4 @@
-"""Builds that are killed, and builds that run at the same time; whole processes, as users run them."""
+"""Killed builds and concurrent builds, run as whole processes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _leftovers(store: Path) -> list[str]:
 
 
 def test_killed_at_any_moment_and_run_again(tmp_path: Path, service: Service) -> None:
-    """Whenever a build is killed, the next one gives the right result and clears up."""
+    """After a build is killed at any time, the next build succeeds and cleans up."""
     project = service.write()
     started = time.monotonic()
     _finish(_start(project, tmp_path / "golden"))
@@ -95,7 +95,7 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path, service: Service) ->
         if process.returncode == -signal.SIGKILL:
             killed += 1
         else:
-            # This one was faster than the first: aim earlier, so that every share of a build's time gets its kill.
+            # This build was faster than the first. Kill earlier, so that every part of a build is covered.
             duration *= 0.9
         _finish(_start(copy, store))
 
@@ -104,7 +104,7 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path, service: Service) ->
 
 
 def test_parallel_builds_share_one_store(tmp_path: Path, service: Service, server: IndexServer) -> None:
-    """Eight builds at once, four of them of one project: the same bytes, and each wheel fetched once."""
+    """Eight concurrent builds, four of them of one project, produce the same bytes and fetch each wheel once."""
     projects = []
     for number in range(5):
         service.root = tmp_path / f"project{number}"
@@ -124,7 +124,7 @@ def test_parallel_builds_share_one_store(tmp_path: Path, service: Service, serve
 
 
 def test_same_bytes_whatever_the_process_is_like(tmp_path: Path, service: Service) -> None:
-    """Directory, umask, time zone and hash seed leave no trace in a zip."""
+    """The zips do not depend on the directory, umask, time zone or hash seed."""
     outputs = []
     for number, (umask, zone, seed) in enumerate([(0o022, "UTC", "0"), (0o077, "Asia/Kathmandu", "1")]):
         service.root = tmp_path / f"place{number}"

@@ -1,4 +1,4 @@
-"""What one layer is to hold: its digest, what is left of it, why it is made, and how it is composed."""
+"""The plan of one layer: its digest, its reuse, the reason for building it, and its composition."""
 
 from __future__ import annotations
 
@@ -97,14 +97,14 @@ def nothing(project: Path) -> Previous:
 
 
 def test_layer_that_was_never_built(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """Without a last build a layer is made, because it was not built before."""
+    """Without a last build, a layer is built with the reason that it was not built before."""
     plan = plan_of(draft(*pins), nothing(tmp_path))
 
     assert (None, "not built before") == (plan.reused, plan.reason)
 
 
 def test_layer_that_is_left_is_reused(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """A layer whose zip the last build left with the same digest is reused as it is."""
+    """A layer with the same digest as the last build's, and an unchanged zip, is reused."""
     previous = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path)))
 
     plan = plan_of(draft(*pins), previous)
@@ -113,7 +113,7 @@ def test_layer_that_is_left_is_reused(tmp_path: Path, pins: tuple[Pin, ...]) -> 
 
 
 def test_layer_whose_zip_was_changed_is_made_again(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """The same digest is not enough: a zip with other bytes than were built is made again."""
+    """A layer with the same digest but a changed zip is built again."""
     previous = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path)))
     (tmp_path / ".lamina" / "layers" / "common.zip").write_bytes(b"other")
 
@@ -123,7 +123,7 @@ def test_layer_whose_zip_was_changed_is_made_again(tmp_path: Path, pins: tuple[P
 
 
 def test_bump_is_the_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """The reason for making a layer names the distributions that changed."""
+    """The reason for building a layer names the distributions that changed."""
     previous = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path)))
     bumped = pin(make_wheel(tmp_path / "wheels", "beta", "2.0"))
 
@@ -133,7 +133,7 @@ def test_bump_is_the_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
 
 
 def test_recipe_is_a_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """With the same distributions, what was left out or compiled is what changed."""
+    """If the distributions are the same, the reason names the recipe."""
     previous = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path)))
 
     plan = plan_of(draft(*pins, recipe=Recipe(exclude=("*.txt",))), previous)
@@ -142,7 +142,7 @@ def test_recipe_is_a_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
 
 
 def test_digest_names_everything_that_decides_the_layer(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """Other wheels, another recipe, another runtime and other bytecode each give another digest."""
+    """Different wheels, recipes, runtimes and bytecode each result in a different digest."""
     previous = nothing(tmp_path)
     plans = [
         plan_of(draft(*pins), previous),
@@ -156,7 +156,7 @@ def test_digest_names_everything_that_decides_the_layer(tmp_path: Path, pins: tu
 
 
 def test_digest_ignores_the_name_and_the_order(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """What a layer is called and in which order its distributions are locked does not change it."""
+    """The layer's name and the order of its distributions do not change the digest."""
     plan = plan_of(draft(*pins), nothing(tmp_path))
     renamed = replace(draft(*reversed(pins)), config=LayerConfig(name="other"))
 
@@ -164,7 +164,7 @@ def test_digest_ignores_the_name_and_the_order(tmp_path: Path, pins: tuple[Pin, 
 
 
 def test_unchanged_layer_needs_no_choice_of_bytecode(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """A layer of which nothing has changed keeps its digest, and has no identity to compose from."""
+    """An unchanged layer keeps its digest, and has no identity to compose from."""
     layer = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path))).layer("common")
 
     assert layer is not None
@@ -176,7 +176,7 @@ def test_unchanged_layer_needs_no_choice_of_bytecode(tmp_path: Path, pins: tuple
 
 
 def test_composed_layer_is_described(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """The sizes, the hash and the distributions of a layer are those of its zip."""
+    """The layer's sizes, hash and distributions match its zip."""
     plan = plan_of(draft(*pins), nothing(tmp_path))
 
     layer = compose_layer(plan, pins, parts_of(pins, Store(tmp_path / "store")), tmp_path / "common.zip")
@@ -190,7 +190,7 @@ def test_composed_layer_is_described(tmp_path: Path, pins: tuple[Pin, ...]) -> N
 
 
 def test_extents_follow_the_zip(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """A layer's extents are its segments in the order of the zip, whatever order they come in."""
+    """A layer's extents are its segments in zip order, regardless of the order of the parts."""
     parts = parts_of(pins, Store(tmp_path / "store"))
     plan = plan_of(draft(*pins), nothing(tmp_path))
 
@@ -203,7 +203,7 @@ def test_extents_follow_the_zip(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
 
 
 def test_bytecode_is_counted_apart(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """A distribution's bytecode adds to its zipped bytes, and to no other size of it."""
+    """Bytecode counts towards a distribution's zipped bytes, and has a separate unzipped size."""
     wheel, bytecode = parts_of(pins, Store(tmp_path / "store"))
     parts = [wheel, replace(bytecode, name="alpha", is_bytecode=True)]
 
@@ -218,7 +218,7 @@ def test_bytecode_is_counted_apart(tmp_path: Path, pins: tuple[Pin, ...]) -> Non
 
 
 def test_distribution_without_a_segment_is_listed(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """A distribution that adds nothing to a layer is in its list all the same."""
+    """A distribution without files in a layer is still in the layer's list."""
     parts = parts_of(pins[:1], Store(tmp_path / "store"))
 
     layer = compose_layer(plan_of(draft(*pins), nothing(tmp_path)), pins, parts, tmp_path / "common.zip")
@@ -227,7 +227,7 @@ def test_distribution_without_a_segment_is_listed(tmp_path: Path, pins: tuple[Pi
 
 
 def test_damaged_segment_leaves_the_last_zip(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """A segment that was damaged in the store is refused, and the layer that was there stays."""
+    """A damaged segment in the store raises an error, and the existing layer stays."""
     parts = parts_of(pins, Store(tmp_path / "store"))
     path = parts[0].segment.path
     path.write_bytes(b"?" + path.read_bytes()[1:])

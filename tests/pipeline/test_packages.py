@@ -1,4 +1,4 @@
-"""Function packages: what decides them, when those of the last build do, and where handlers may be."""
+"""Function packages: their inputs, their reuse, and the places that are searched for handlers."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def built(service: Service) -> Previous:
 
 
 def test_packages_hold_the_sources(service: Service) -> None:
-    """Every function gets a zip of its own with the same sources."""
+    """Every function has its own zip with the same sources."""
     packages = packed(service, planned(service), layer_of(service.root))
 
     assert ["create", "list"] == [package.name for package in packages]
@@ -103,7 +103,7 @@ def test_packages_hold_the_sources(service: Service) -> None:
 
 
 def test_sizes_include_the_layers(service: Service) -> None:
-    """What the limit is compared with is a function with all its layers."""
+    """The total size is that of the function with all its layers."""
     service = replace(service, functions=(function("create"), function("list", layers=())))
 
     packages = packed(service, planned(service), layer_of(service.root, unzipped_bytes=1000))
@@ -113,7 +113,7 @@ def test_sizes_include_the_layers(service: Service) -> None:
 
 
 def test_packages_that_are_left_are_reused(service: Service) -> None:
-    """With the same sources and handlers, the packages of the last build do."""
+    """If the sources and handlers are the same, the packages of the last build are reused."""
     previous = built(service)
 
     plan = planned(service, previous)
@@ -123,7 +123,7 @@ def test_packages_that_are_left_are_reused(service: Service) -> None:
 
 
 def test_reused_packages_are_not_written(service: Service) -> None:
-    """Packing what is reused changes nothing but what the layers weigh now."""
+    """Reusing packages changes nothing except the sizes of the layers."""
     previous = built(service)
     before = (service.root / ".lamina" / "functions" / "create.zip").stat()
 
@@ -134,7 +134,7 @@ def test_reused_packages_are_not_written(service: Service) -> None:
 
 
 def test_edited_source_is_packed(service: Service) -> None:
-    """A source with other content makes all packages anew."""
+    """A source with different content causes all packages to be built again."""
     previous = built(service)
     (service.root / "app.py").write_text(f"{HANDLER}# edited\n")
 
@@ -142,7 +142,7 @@ def test_edited_source_is_packed(service: Service) -> None:
 
 
 def test_removed_package_is_packed(service: Service) -> None:
-    """One package that is gone makes all of them anew."""
+    """A missing package causes all packages to be built again."""
     previous = built(service)
     (service.root / ".lamina" / "functions" / "list.zip").unlink()
 
@@ -150,7 +150,7 @@ def test_removed_package_is_packed(service: Service) -> None:
 
 
 def test_new_function_is_packed(service: Service) -> None:
-    """A function that the last build did not have makes all packages anew."""
+    """A function that is not in the last build causes all packages to be built again."""
     previous = built(service)
     service = replace(service, functions=(*service.functions, function("remove")))
 
@@ -158,7 +158,7 @@ def test_new_function_is_packed(service: Service) -> None:
 
 
 def test_other_handler_is_packed(service: Service) -> None:
-    """A function with another handler is checked and packed again, though the sources are the same."""
+    """A changed handler is checked and its package is built again, even if the sources are the same."""
     previous = built(service)
     service = replace(service, functions=(service.functions[0], function("list", "app.other")))
 
@@ -166,7 +166,7 @@ def test_other_handler_is_packed(service: Service) -> None:
 
 
 def test_bytecode_decides_the_packages(service: Service) -> None:
-    """Compiling sources, and for which Python, changes the packages; nothing of the Python is in them without bytecode."""
+    """The bytecode mode and the Python version change the packages; without bytecode, the Python version does not."""
     compiled = replace(service, bytecode=BytecodeMode.ALL)
     newer = Target.of("python3.14", "arm64")
 
@@ -176,14 +176,14 @@ def test_bytecode_decides_the_packages(service: Service) -> None:
 
 
 def test_layers_do_not_decide_the_packages(service: Service) -> None:
-    """Which layers a function has is not in its package."""
+    """The layers of a function do not change its package."""
     bare = replace(service, functions=tuple(replace(each, layers=()) for each in service.functions))
 
     assert planned(service).key == planned(bare).key
 
 
 def test_service_without_functions(service: Service) -> None:
-    """Without functions there are no packages, and nothing is ever to be packed."""
+    """A service without functions has no packages, and nothing to build."""
     service = replace(service, functions=())
     plan = planned(service)
 
@@ -204,7 +204,7 @@ def test_handler_in_a_layer(service: Service, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["vendor.py", "python/other.py"])
 def test_handler_in_no_layer(service: Service, path: str) -> None:
-    """A handler that is neither in the sources nor in a layer is refused, and no zip is written."""
+    """A handler that is in neither the sources nor a layer is an error, and no zip is written."""
     service = replace(service, functions=(function("create", "vendor.handler"),))
     layer = layer_of(service.root, files={path: HANDLER})
 

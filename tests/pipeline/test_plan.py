@@ -1,4 +1,4 @@
-"""The plan says what the build does: the dry run of every state gives the digests and the reuse of the build after it."""
+"""The plan: in every state, a dry run reports the same digests and the same reuse as the build that follows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ACTIONS = (
 
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The running interpreter is the target's."""
+    """Use the running interpreter as the target's."""
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
 
 
@@ -58,7 +58,7 @@ def plan_of(project: Path, store: Store) -> BuildPlan:
 
 
 def documents(project: Path, store: Path, *words: str) -> list[dict[str, Any]]:
-    """Return what ``lamina build --json`` says with *words*: a document for each target."""
+    """Return the output of ``lamina build --json`` with *words*, as one document per target."""
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         patch.setenv("LAMINA_CACHE_DIR", str(store))
@@ -80,11 +80,11 @@ def identities(rows: list[dict[str, Any]]) -> list[Any]:
 
 
 def check_dry_run(project: Path, store: Path) -> list[dict[str, Any]]:
-    """Hold a dry run against the build after it; return the dry run's documents."""
+    """Compare a dry run with the build that follows; return the documents of the dry run."""
     planned = documents(project, store, "--dry-run")
     unknown = [layer["name"] for row in planned for layer in row["layers"] if layer["digest"] is None]
     if unknown:
-        # Only wheels that are not in the store leave a digest open.
+        # A digest may only be unknown if wheels are missing from the store.
         assert all(row["fetch"] for row in planned)
         reasons = [layer["reason"] for row in planned for layer in row["layers"] if not layer["digest"]]
         assert all(re.search(r"imports not analysed yet: [1-9]\d* wheels? not fetched yet$", each) for each in reasons)
@@ -142,7 +142,7 @@ def act(service: Service, store: Path, action: str, number: int) -> None:
 )
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_dry_run_is_the_build(bytecode: str, targets: list[str], actions: list[str], several_layers: bool) -> None:
-    """Whatever has changed, a dry run gives the layers, the digests and the reuse of the build after it."""
+    """After any change, a dry run reports the same layers, digests and reuse as the build that follows."""
     with tempfile.TemporaryDirectory() as name:
         service = make_service(Path(name))
         service.requires_python = ">=3.11"
@@ -159,7 +159,7 @@ def test_dry_run_is_the_build(bytecode: str, targets: list[str], actions: list[s
 
 
 def test_unknown_digest_has_a_reason(tmp_path: Path) -> None:
-    """On an empty store the digest of a layer whose imports must be followed is unknown, and the reason says of what."""
+    """With an empty store, the digest is unknown for a layer whose imports must be followed, and the reason names the wheels."""
     service = make_service(tmp_path)
     service.requires_python = ">=3.11"
     service.settings |= {"runtime": f'"{RUNTIME}"', "bytecode": '"reachable"'}
@@ -176,7 +176,7 @@ def test_unknown_digest_has_a_reason(tmp_path: Path) -> None:
 
 
 def test_resolving_writes_nothing_into_the_project(tmp_path: Path) -> None:
-    """A plan is read, not made."""
+    """Resolving a plan writes no outputs."""
     service = make_service(tmp_path)
     service.write()
     before = sorted(service.root.rglob("*"))
@@ -188,7 +188,7 @@ def test_resolving_writes_nothing_into_the_project(tmp_path: Path) -> None:
 
 
 def test_targets_share_what_is_missing(tmp_path: Path) -> None:
-    """A wheel that several targets need is missing once."""
+    """A missing wheel that several targets need is listed once."""
     service = make_service(tmp_path)
     service.settings = {
         "targets": '["python3.13-arm64", "python3.13-x86_64"]',
@@ -218,7 +218,7 @@ def test_targets_share_what_is_missing(tmp_path: Path) -> None:
     ],
 )
 def test_lock_that_appears_closer_is_an_input(tmp_path: Path, name: str, *, is_noticed: bool) -> None:
-    """What appears where the lock was searched is noticed, but for what builds and imports leave behind."""
+    """New files in the directories searched for a lock file are detected, except those that builds and imports create."""
     service = make_service(tmp_path / "repository")
     service.write()
     (service.root / "pylock.toml").rename(tmp_path / "repository" / "pylock.lambda.toml")
@@ -232,7 +232,7 @@ def test_lock_that_appears_closer_is_an_input(tmp_path: Path, name: str, *, is_n
 
 
 def test_explicit_lock_is_the_only_input(tmp_path: Path) -> None:
-    """Beside a configured lock, no other one is looked for."""
+    """If a lock file is configured, no other lock file is searched for."""
     service = make_service(tmp_path)
     service.settings["lock"] = '"pylock.toml"'
     service.write()
@@ -260,7 +260,7 @@ def local_service(tmp_path: Path, bytecode: str, *, settings: str = "") -> Path:
 
 @pytest.mark.parametrize("bytecode", ["none", "reachable"])
 def test_local_package(tmp_path: Path, bytecode: str) -> None:
-    """A dry run after a build of a service with a local package finds everything as the build left it."""
+    """A dry run after a build of a service with a local package reports that nothing has changed."""
     project = local_service(tmp_path, bytecode)
     store = tmp_path / "store"
 
@@ -288,7 +288,7 @@ def test_local_package(tmp_path: Path, bytecode: str) -> None:
 
 
 def test_local_package_without_a_store(tmp_path: Path) -> None:
-    """Where nothing has changed, an emptied store makes no difference to a service with a local package."""
+    """If nothing has changed, an empty store does not affect a service with a local package."""
     project, store = local_service(tmp_path, "reachable"), tmp_path / "store"
     (built,) = documents(project, store)
     shutil.rmtree(store)
@@ -301,7 +301,7 @@ def test_local_package_without_a_store(tmp_path: Path) -> None:
 
 
 def test_local_package_in_the_layer(tmp_path: Path) -> None:
-    """A package that is to be built for the layer is what the reason names, and not a count of wheels."""
+    """The reason names a package that must be built for the layer, instead of counting wheels."""
     project = local_service(tmp_path, "reachable", settings='local = "layer"\n')
 
     (planned,) = documents(project, tmp_path / "store", "--dry-run")
@@ -310,7 +310,7 @@ def test_local_package_in_the_layer(tmp_path: Path) -> None:
 
 
 def test_wheels_of_a_reused_layer_are_not_missing(tmp_path: Path) -> None:
-    """With an emptied store and an edited handler the layer is reused, and no wheel is fetched for it."""
+    """With an empty store and an edited handler, the layer is reused and no wheel is fetched."""
     service, store = make_service(tmp_path), tmp_path / "store"
     documents(service.write(), store)
     shutil.rmtree(store)
@@ -323,7 +323,7 @@ def test_wheels_of_a_reused_layer_are_not_missing(tmp_path: Path) -> None:
 
 
 def test_a_build_that_waited_takes_what_the_other_left(tmp_path: Path) -> None:
-    """A plan is resolved again where another build of the project has finished since."""
+    """If another build of the project has finished since, the plan is resolved again."""
     service, store = make_service(tmp_path), Store(tmp_path / "store")
     context = BuildContext.open(service.write(), BuildOptions(), store=store)
     started_ns = time.time_ns()
@@ -336,7 +336,7 @@ def test_a_build_that_waited_takes_what_the_other_left(tmp_path: Path) -> None:
 
 
 def test_a_layer_that_another_build_replaced_is_made_again(tmp_path: Path) -> None:
-    """What is reused is still there when the plan is applied, and the report says what is on disk."""
+    """Reused outputs still exist when the plan is applied, and the report matches the files."""
     service, store = make_service(tmp_path), Store(tmp_path / "store")
     build(service.write(), BuildOptions(), store=store)
     context = BuildContext.open(service.root, BuildOptions(), store=store)
@@ -351,7 +351,7 @@ def test_a_layer_that_another_build_replaced_is_made_again(tmp_path: Path) -> No
 
 
 def test_sources_that_change_meanwhile(tmp_path: Path) -> None:
-    """What is kept of a handler's imports is of the content that it is kept for: a change after resolving ends the build."""
+    """A build fails if a source changes after resolving, so recorded imports always belong to the recorded content."""
     service = make_service(tmp_path)
     service.requires_python = ">=3.11"
     service.settings |= {"runtime": f'"{RUNTIME}"', "bytecode": '"reachable"'}
@@ -363,11 +363,11 @@ def test_sources_that_change_meanwhile(tmp_path: Path) -> None:
     with pytest.raises(PackageError) as caught:
         apply(plan, context, started_ns=started_ns)
 
-    assert "`service/handlers/hello.py` changed while it was built" == str(caught.value)
+    assert "`service/handlers/hello.py` changed during the build" == str(caught.value)
 
 
 def test_what_is_not_decided_is_null(tmp_path: Path) -> None:
-    """After a bump, a layer that only may have to be made again says so, and one that has to says what was bumped."""
+    """After an update, a dry run distinguishes layers that may change from layers that certainly change, and names the update."""
     service, store = make_service(tmp_path), tmp_path / "store"
     service.requires_python = ">=3.11"
     service.settings |= {"runtime": f'"{RUNTIME}"', "bytecode": '"reachable"'}
@@ -392,19 +392,19 @@ def test_what_is_not_decided_is_null(tmp_path: Path) -> None:
 
 
 def test_dry_run_of_a_handler_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A dry run refuses a handler that its module does not define, as the build does."""
+    """A dry run reports a handler that its module does not define, like the build."""
     service = make_service(tmp_path)
     service.functions["hello"] = "service.handlers.hello.nowhere"
     code = main(["build", "--dry-run", "--project", str(service.write())])
 
     assert (5, True) == (
         code,
-        "No handler for `hello`: `service/handlers/hello.py` defines no" in capsys.readouterr().err,
+        "handler not found for `hello`: `service/handlers/hello.py` does not define" in capsys.readouterr().err,
     )
 
 
 def test_dry_run_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Offline, a dry run names what is missing, as the build does."""
+    """In offline mode, a dry run lists the missing files, like the build."""
     service = make_service(tmp_path, base_url="https://index.example/files")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))

@@ -1,4 +1,4 @@
-"""What is certain before anything is downloaded: sizes from the ends of the wheels, and findings from these."""
+"""Estimates before the download: sizes from the wheels' central directories, and findings from those sizes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def server(tmp_path: Path) -> Iterator[IndexServer]:
 
 @pytest.fixture
 def service(tmp_path: Path, server: IndexServer) -> Service:
-    """A service whose wheels are served."""
+    """A service whose wheels are on a server."""
     return make_service(tmp_path, base_url=f"{server.url}/files")
 
 
@@ -58,7 +58,7 @@ def resolved(service: Service, store: Store, *, offline: bool = False) -> tuple[
 
 
 def weighing(plan: BuildPlan, missing_bytes: int) -> BuildPlan:
-    """Return *plan* with so much missing, as its lock says it."""
+    """Return *plan* with the given number of missing bytes, according to the lock file."""
     (target,) = plan.targets
     first, *others = target.missing
     rest = sum(pin.size or 0 for pin in others)
@@ -72,7 +72,7 @@ def estimated(unzipped_bytes: int, plan: BuildPlan) -> list[Estimate]:
 
 
 def test_estimate_is_what_the_layer_will_be(service: Service, store: Store) -> None:
-    """Without bytecode the sizes of each distribution are exactly those of the finished layer."""
+    """Without bytecode, the estimated sizes of each distribution equal those of the finished layer."""
     plan, context = resolved(service, store)
 
     ((before,),) = estimate(plan, context)
@@ -87,7 +87,7 @@ def test_estimate_is_what_the_layer_will_be(service: Service, store: Store) -> N
 
 
 def test_estimate_fetches_no_wheel(service: Service, store: Store, server: IndexServer) -> None:
-    """Only ranges of the wheels are asked for, and the store stays empty."""
+    """Only ranges of the wheels are requested, and the store stays empty."""
     plan, context = resolved(service, store)
 
     ((found,),) = estimate(plan, context)
@@ -98,7 +98,7 @@ def test_estimate_fetches_no_wheel(service: Service, store: Store, server: Index
 
 
 def test_estimate_reads_the_store_first(service: Service, store: Store, server: IndexServer) -> None:
-    """Of a wheel that the store has, no server is asked."""
+    """For a wheel in the store, no request is sent."""
     build(service.write(), BuildOptions(), store=store)
     shutil.rmtree(service.root / ".lamina")
     server.requests.clear()
@@ -123,7 +123,7 @@ def test_estimate_leaves_out_what_is_excluded(service: Service, store: Store) ->
 
 
 def test_estimate_without_ranges(service: Service, store: Store, server: IndexServer) -> None:
-    """A wheel whose server gives no ranges stays unknown, and the estimate says that it is not complete."""
+    """A wheel whose server does not support ranges has an unknown size, and the estimate is incomplete."""
     server.behaviour.ranges = False
     plan, context = resolved(service, store)
 
@@ -134,7 +134,7 @@ def test_estimate_without_ranges(service: Service, store: Store, server: IndexSe
 
 
 def test_estimate_of_something_else(service: Service, store: Store, server: IndexServer) -> None:
-    """A file that is no wheel stays unknown: the build fetches it, and says what is wrong."""
+    """A file that is not a wheel has an unknown size; the build fetches it and reports the error."""
     alpha = service.locked["alpha"]
     server.behaviour.replace[alpha.name] = bytes(alpha.stat().st_size)
     plan, context = resolved(service, store)
@@ -145,7 +145,7 @@ def test_estimate_of_something_else(service: Service, store: Store, server: Inde
 
 
 def test_estimate_offline(service: Service, store: Store, server: IndexServer) -> None:
-    """Offline no server is asked."""
+    """In offline mode, no request is sent."""
     plan, context = resolved(service, store, offline=True)
 
     ((found,),) = estimate(plan, context)
@@ -154,7 +154,7 @@ def test_estimate_offline(service: Service, store: Store, server: IndexServer) -
 
 
 def test_over_the_limit(service: Service, store: Store) -> None:
-    """A layer that is at least this large in any case makes its functions fail, and the largest distributions are named."""
+    """A layer that certainly exceeds the limit is an error for its functions, with the largest distributions."""
     plan, _ = resolved(service, store)
 
     (finding,) = estimated_findings(plan.targets[0], estimated(LIMIT + 1, plan))
@@ -164,7 +164,7 @@ def test_over_the_limit(service: Service, store: Store) -> None:
 
 
 def test_within_the_limit(service: Service, store: Store) -> None:
-    """Only errors are certain: that little is left, or that a zip goes through S3, the finished layer tells."""
+    """Only errors are reported before the download; warnings and notes need the finished layer."""
     plan, _ = resolved(service, store)
     (found,) = estimated(LIMIT, plan)
     large = Outline(zipped_bytes=quotas().direct_upload_bytes + 1, unzipped_bytes=LIMIT)
@@ -174,7 +174,7 @@ def test_within_the_limit(service: Service, store: Store) -> None:
 
 
 def test_little_to_download_is_not_looked_at(service: Service, store: Store, server: IndexServer) -> None:
-    """With less than a quarter of the limit to download, no server is asked."""
+    """If less than a quarter of the limit is missing, no request is sent."""
     plan, context = resolved(service, store)
 
     assert ((),) == preflight_findings(weighing(plan, LIMIT // 4 - 1), context)
@@ -182,7 +182,7 @@ def test_little_to_download_is_not_looked_at(service: Service, store: Store, ser
 
 
 def test_much_to_download_is_looked_at(service: Service, store: Store, server: IndexServer) -> None:
-    """From a quarter of the limit on, the ends of the wheels are read."""
+    """If a quarter of the limit or more is missing, the wheels' central directories are read."""
     plan, context = resolved(service, store)
 
     assert ((),) == preflight_findings(weighing(plan, LIMIT // 4), context)
@@ -192,7 +192,7 @@ def test_much_to_download_is_looked_at(service: Service, store: Store, server: I
 
 
 def inflated(path: Path) -> bytes:
-    """Return the wheel at *path* with a directory that says more than Lambda takes."""
+    """Return the wheel at *path* with a central directory that states sizes over Lambda's limit."""
     content = bytearray(path.read_bytes())
     row = content.index(b"PK\x01\x02")
     sizes = struct.Struct("<LL")
@@ -203,7 +203,7 @@ def inflated(path: Path) -> bytes:
 
 
 def test_too_much_to_download_is_refused(service: Service, store: Store, server: IndexServer) -> None:
-    """What cannot be deployed is found from the ends of the wheels alone."""
+    """A service that exceeds the limits is refused after reading only the wheels' central directories."""
     alpha = service.locked["alpha"]
     server.behaviour.replace[alpha.name] = inflated(alpha)
     plan, context = resolved(service, store)
@@ -214,7 +214,7 @@ def test_too_much_to_download_is_refused(service: Service, store: Store, server:
 
 
 def test_offline_nothing_is_looked_at(service: Service, store: Store, server: IndexServer) -> None:
-    """Offline nothing is refused, not even for what the store has: the build says what is missing."""
+    """In offline mode the check is skipped, even for wheels in the store; the build lists the missing files."""
     plan, context = resolved(service, store, offline=True)
     alpha = service.locked["alpha"]
     path = store.wheel_destination(sha256(alpha), alpha.name)
@@ -226,7 +226,7 @@ def test_offline_nothing_is_looked_at(service: Service, store: Store, server: In
 
 
 def test_with_a_remote_store_nothing_is_looked_at(service: Service, store: Store, server: IndexServer) -> None:
-    """With a remote store the missing wheels are mostly not downloaded, so nothing is asked of their servers."""
+    """With a remote store no request is sent, because most missing wheels are not downloaded."""
     plan, context = resolved(service, store)
     context = replace(context, remote=FakeRemoteStore(store, store))
 

@@ -1,4 +1,4 @@
-"""The last build of a project: what of it still stands, and why a new layer differs from it."""
+"""The last build of a project: its reusable outputs, and the reasons why a new layer differs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def distribution(name: str, version: str) -> Distribution:
 
 
 def pin(name: str, version: str, sha256: str = "") -> Pin:
-    """Return the pin of a file with *sha256*; each version has one file, unless that says otherwise."""
+    """Return the pin of a file with *sha256*, which by default depends only on the version."""
     return Pin(name=name, version=version, filename=f"{name}.whl", sha256=Sha256(sha256 or version))
 
 
@@ -82,14 +82,14 @@ def built(tmp_path: Path) -> Path:
 
 
 def test_outputs_that_stand(built: Path) -> None:
-    """Layers and packages whose zips are as they were built are found by their names."""
+    """Layers and packages with unchanged zips are found by name."""
     previous = Previous.of(built)
 
     assert (layer_of(built), package_of(built)) == (previous.layer("common"), previous.package("create"))
 
 
 def test_outputs_of_other_names(built: Path) -> None:
-    """A layer or a function that the last build did not have is not found."""
+    """A layer or function that is not in the last build is not found."""
     previous = Previous.of(built)
 
     assert (None, None) == (previous.layer("other"), previous.package("other"))
@@ -97,7 +97,7 @@ def test_outputs_of_other_names(built: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"no!"])
 def test_outputs_that_were_changed(built: Path, content: bytes | None) -> None:
-    """A zip that is gone or has other bytes does not stand, though it is known what it was."""
+    """A missing or changed zip is not reusable, but its record is still available."""
     for path in (layer_of(built).path, package_of(built).path):
         path.unlink()
         if content is not None:
@@ -109,14 +109,14 @@ def test_outputs_that_were_changed(built: Path, content: bytes | None) -> None:
 
 
 def test_outputs_without_a_record(built: Path) -> None:
-    """If nothing is known of the stat of a zip, its content decides."""
+    """If the stat of a zip is not recorded, its content is compared."""
     (built / state.STATE_FILE).unlink()
 
     assert layer_of(built) == Previous.of(built).layer("common")
 
 
 def test_outputs_whose_stat_is_recorded_are_not_read(built: Path) -> None:
-    """A zip whose stat is as recorded stands without being hashed."""
+    """A zip with the recorded stat is reused without hashing it."""
     path = layer_of(built).path
     path.write_bytes(b"no!")
     state.remember(built, asked={}, inputs=Snapshot(()), sources="", outputs=[".lamina/layers/common.zip"])
@@ -125,13 +125,13 @@ def test_outputs_whose_stat_is_recorded_are_not_read(built: Path) -> None:
 
 
 def test_sources(built: Path) -> None:
-    """What decided the packages of the last build is in its record."""
+    """The digest of the packages' inputs is read from the state."""
     assert "fingerprint" == Previous.of(built).left.sources
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{}"])
 def test_no_build(built: Path, content: bytes | None) -> None:
-    """A report that is missing or cannot be read counts as no build."""
+    """A missing or unreadable report counts as no build."""
     (built / report.BUILD_FILE).unlink()
     if content is not None:
         (built / report.BUILD_FILE).write_bytes(content)
@@ -141,7 +141,7 @@ def test_no_build(built: Path, content: bytes | None) -> None:
 
 
 def test_another_target(built: Path) -> None:
-    """A target besides the first has a last build in a directory of its own, or none."""
+    """Each target after the first has its last build in its own directory, or none."""
     assert Previous.of(built, report.place_of(X86)).build is None
 
 
@@ -160,14 +160,14 @@ def test_another_target(built: Path) -> None:
     ],
 )
 def test_changes(tmp_path: Path, pins: list[Pin], reason: str) -> None:
-    """The reason names what was bumped, added and removed, else says that the recipe changed."""
+    """The reason names updated, added and removed distributions, or states that the recipe changed."""
     layer = layer_of(tmp_path, distribution("alpha", "1"), distribution("beta", "1"))
 
     assert reason == changes(layer, pins, ARM, ARM)
 
 
 def test_many_changes(tmp_path: Path) -> None:
-    """Of more than five changes four are named and the rest counted."""
+    """Of more than five changes, four are named and the others are counted."""
     pins = [pin(name, "1") for name in "abcdef"]
 
     assert "added a 1, added b 1, added c 1, added d 1, and 2 more" == changes(layer_of(tmp_path), pins, ARM, ARM)
@@ -175,12 +175,12 @@ def test_many_changes(tmp_path: Path) -> None:
 
 
 def test_another_target_is_the_reason(tmp_path: Path) -> None:
-    """If the target changed, that is the reason, whatever else changed."""
+    """If the target changed, the reason is only the target."""
     layer = layer_of(tmp_path)
 
     assert "python3.13 on arm64 → python3.13 on x86_64" == changes(layer, [pin("alpha", "1")], X86, ARM)
 
 
 def test_first_build_is_the_reason() -> None:
-    """A layer that the last build did not have was not built before."""
+    """A layer that is not in the last build was not built before."""
     assert "not built before" == changes(None, [], ARM, ARM)

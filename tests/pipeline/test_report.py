@@ -1,4 +1,4 @@
-"""The build report: what is written is read back, and what lamina did not write is refused."""
+"""The build report: a written report is read back, and any other file is refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FINDING = Finding(rule="little-headroom", severity=Severity.WARNING, message="ne
 
 
 def build_of(project: Path, *, artifact: str = "alpha-1.0-py3-none-any.whl") -> Build:
-    """Return a build with one of everything."""
+    """Return a build that has a value in every field."""
     layer = Layer(
         name="common",
         path=project / ".lamina" / "layers" / "common.zip",
@@ -76,21 +76,21 @@ def document_of(project: Path) -> dict[str, Any]:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    """A build that was written is read back equal."""
+    """A written build is equal after reading it."""
     write(tmp_path, report.encode(build_of(tmp_path), project=tmp_path))
 
     assert build_of(tmp_path) == report.read(tmp_path)
 
 
 def test_moved_project(tmp_path: Path) -> None:
-    """Paths in the report are relative, so a project that was moved is read where it is now."""
+    """Paths in the report are relative, so a moved project is read from its new directory."""
     write(tmp_path, report.encode(build_of(tmp_path / "elsewhere"), project=tmp_path / "elsewhere"))
 
     assert build_of(tmp_path) == report.read(tmp_path)
 
 
 def test_extents_of_an_earlier_report(tmp_path: Path) -> None:
-    """A report from before segments had names is read, with empty names."""
+    """A report of an older lamina, without segment names, is read with empty names."""
     document = document_of(tmp_path)
     del document["layers"][0]["segments"][0]["segment"]
     write(tmp_path, json.dumps(document).encode())
@@ -99,14 +99,14 @@ def test_extents_of_an_earlier_report(tmp_path: Path) -> None:
 
 
 def test_unknown_fields_of_the_document(tmp_path: Path) -> None:
-    """A field of the document that lamina does not know is ignored, as fields may be added within a version."""
+    """Unknown fields are ignored, because fields may be added within a version."""
     write(tmp_path, json.dumps(document_of(tmp_path) | {"new": 1}).encode())
 
     assert build_of(tmp_path) == report.read(tmp_path)
 
 
 def test_no_build(tmp_path: Path) -> None:
-    """Without a report the error says how to make one."""
+    """The error for a missing report suggests a build."""
     with pytest.raises(ConfigError) as caught:
         report.read(tmp_path)
 
@@ -118,7 +118,7 @@ def test_no_build(tmp_path: Path) -> None:
     [b"", b"{", b"\xff", b"{}", b"[]", b"1", b"null", b'{"version": "1"}', b'{"version": 1}'],
 )
 def test_unreadable(tmp_path: Path, content: bytes) -> None:
-    """What is no report is refused with its path, and never ends in a traceback."""
+    """A file that is not a report raises an error with its path."""
     write(tmp_path, content)
 
     with pytest.raises(ConfigError) as caught:
@@ -143,7 +143,7 @@ def test_unreadable(tmp_path: Path, content: bytes) -> None:
     ids=repr,
 )
 def test_other_versions(tmp_path: Path, changes: dict[str, object]) -> None:
-    """A report of another version, or with fields of another form, is refused."""
+    """A report with another version or invalid fields raises an error."""
     write(tmp_path, json.dumps(document_of(tmp_path) | changes).encode())
 
     with pytest.raises(ConfigError) as caught:
@@ -153,7 +153,7 @@ def test_other_versions(tmp_path: Path, changes: dict[str, object]) -> None:
 
 
 def test_architecture_of_a_pure_layer(tmp_path: Path) -> None:
-    """A layer without native code is for every architecture, which the report says with null."""
+    """A layer without native code supports every architecture, which the report represents as null."""
     pure, native = build_of(tmp_path), build_of(tmp_path, artifact="alpha-1.0-cp313-cp313-manylinux_2_17_aarch64.whl")
 
     assert [None, "arm64"] == [
@@ -163,14 +163,14 @@ def test_architecture_of_a_pure_layer(tmp_path: Path) -> None:
 
 
 def test_code_sha256_is_in_base64(tmp_path: Path) -> None:
-    """The hash of a zip is there once more in base64, as Lambda reports it."""
+    """The report also has the zip's hash in base64, as Lambda reports it."""
     (layer,) = document_of(tmp_path)["layers"]
 
     assert (SHA256, "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=") == (layer["sha256"], layer["code_sha256"])
 
 
 def test_several_targets(tmp_path: Path) -> None:
-    """The report of the first target has those of the others in it, with the same fields."""
+    """The first target's report contains the reports of the other targets, with the same fields."""
     first = build_of(tmp_path)
     other = replace(first, target=Target.of("python3.13", "x86_64"))
 
@@ -182,12 +182,12 @@ def test_several_targets(tmp_path: Path) -> None:
 
 
 def test_single_target(tmp_path: Path) -> None:
-    """Without other targets the report does not name any."""
+    """Without other targets, the report has no field for them."""
     assert "other_targets" not in document_of(tmp_path)
 
 
 def test_report_of_another_target(tmp_path: Path) -> None:
-    """The report of a target besides the first is read from that target's directory."""
+    """Each target after the first has its report in its own directory."""
     place = report.place_of(Target.of("python3.13", "x86_64"))
     path = tmp_path / place / report.BUILD_NAME
     path.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What the last build left on disk: when it still stands, decided from files' stats alone."""
+"""The state of the last build: whether it is current is decided from file stats alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASKED = {"runtime": "python3.13", "groups": ["reports"]}
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
-    """A project with one input and one output, and the record of its build."""
+    """A project with one input, one output, and the state of its build."""
     (tmp_path / ".lamina").mkdir()
     (tmp_path / "input").write_text("1")
     (tmp_path / ".lamina" / "output.zip").write_text("zip")
@@ -41,46 +41,46 @@ def remember(root: Path, *, inputs: Snapshot | None = None) -> None:
 
 
 def edit(root: Path, **changes: Any) -> None:
-    """Change fields of the record."""
+    """Change fields of the state."""
     path = root / state.STATE_FILE
     path.write_text(json.dumps(json.loads(path.read_bytes()) | changes))
 
 
 def test_unchanged_build_is_recalled(built: Path) -> None:
-    """If nothing has changed, the last build's document is returned, all of it as reused."""
+    """If nothing has changed, the last build's report is returned, marked as reused."""
     document = {"service": "shop", "reused": True, "other_targets": [{"reused": True}]}
 
     assert document == state.recall(str(built), ASKED)
 
 
 def test_other_options_are_another_build(built: Path) -> None:
-    """A build that was asked for with other options is not recalled."""
+    """A build with other options is not current."""
     assert state.recall(str(built), ASKED | {"groups": []}) is None
 
 
 def test_other_lamina_builds_again(built: Path) -> None:
-    """What another version of lamina built is not recalled."""
+    """A build by another version of lamina is not current."""
     edit(built, lamina="0.0.0")
 
     assert state.recall(str(built), ASKED) is None
 
 
 def test_changed_input(built: Path) -> None:
-    """A build whose input has other content is not recalled."""
+    """A build with a changed input is not current."""
     (built / "input").write_text("2")
 
     assert state.recall(str(built), ASKED) is None
 
 
 def test_input_that_appears(built: Path) -> None:
-    """A build is not recalled if a file is there now that would have decided it."""
+    """A build is not current if a new file would have changed the result."""
     (built / "absent").touch()
 
     assert state.recall(str(built), ASKED) is None
 
 
 def test_input_that_was_only_touched(built: Path) -> None:
-    """An input with another date and the same content changes nothing."""
+    """An input with another modification time but the same content does not count as changed."""
     os.utime(built / "input", ns=(1, 1))
 
     assert state.recall(str(built), ASKED) is not None
@@ -88,7 +88,7 @@ def test_input_that_was_only_touched(built: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, "other"])
 def test_changed_output(built: Path, content: str | None) -> None:
-    """A build whose output was changed or removed is not recalled."""
+    """A build with a changed or missing output is not current."""
     (built / ".lamina" / "output.zip").unlink()
     if content is not None:
         (built / ".lamina" / "output.zip").write_text(content)
@@ -99,7 +99,7 @@ def test_changed_output(built: Path, content: str | None) -> None:
 @pytest.mark.parametrize("name", ["build.json", "state.json"])
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{", b"\xff"])
 def test_unreadable_file(built: Path, name: str, content: bytes | None) -> None:
-    """A file that is missing or is no JSON object is no build, and no error."""
+    """A missing state file, or one without a JSON object, counts as no build."""
     (built / ".lamina" / name).unlink()
     if content is not None:
         (built / ".lamina" / name).write_bytes(content)
@@ -109,27 +109,27 @@ def test_unreadable_file(built: Path, name: str, content: bytes | None) -> None:
 
 @pytest.mark.parametrize("field", ["inputs", "outputs"])
 def test_record_without_a_field(built: Path, field: str) -> None:
-    """A record that does not say what to look at is not taken for one that has nothing to look at."""
+    """A state without a list of inputs or outputs counts as no build."""
     edit(built, **{field: None})
 
     assert state.recall(str(built), ASKED) is None
 
 
 def test_output_as_it_was_left(built: Path) -> None:
-    """An output is as it was left while its size, date and inode are those that were recorded."""
+    """An output is unchanged if its size, modification time and inode match the recorded values."""
     assert state.Left.of(built).has(built, ".lamina/output.zip")
     os.utime(built / ".lamina" / "output.zip", ns=(1, 1))
     assert not state.Left.of(built).has(built, ".lamina/output.zip")
 
 
 def test_output_that_is_not_recorded(built: Path) -> None:
-    """A file that no build recorded, there or not, is not as it was left."""
+    """A file that no build recorded never counts as unchanged, whether it exists or not."""
     assert not state.Left.of(built).has(built, "input")
     assert not state.Left.of(built).has(built, ".lamina/nowhere.zip")
 
 
 def test_output_that_was_missing_when_it_was_recorded(tmp_path: Path) -> None:
-    """An output that was not there when it was recorded does not count as left while it is still missing."""
+    """An output that was missing when it was recorded does not count as unchanged while it is missing."""
     (tmp_path / ".lamina").mkdir()
     remember(tmp_path, inputs=Snapshot(()))
 
@@ -137,17 +137,17 @@ def test_output_that_was_missing_when_it_was_recorded(tmp_path: Path) -> None:
 
 
 def test_sources_are_remembered(built: Path) -> None:
-    """What decided the function packages is returned as it was recorded."""
+    """The digest of the packages' inputs is returned as recorded."""
     assert "fingerprint" == state.Left.of(built).sources
 
 
 def test_sources_of_no_build(tmp_path: Path) -> None:
-    """Without a record, nothing is known of the function packages."""
+    """Without a state, the digest of the packages' inputs is unknown."""
     assert state.Left.of(tmp_path).sources is None
 
 
 def test_another_target_has_a_record_of_its_own(built: Path) -> None:
-    """The record of a target besides the first stands in that target's directory, and says nothing of the first."""
+    """The state of each target after the first is in that target's directory, and independent of the first target's."""
     state_file = ".lamina/python3.13-x86_64/state.json"
     (built / state_file).parent.mkdir()
 
@@ -160,7 +160,7 @@ def test_another_target_has_a_record_of_its_own(built: Path) -> None:
 
 
 def test_project_is_found_from_below(built: Path) -> None:
-    """From a directory inside a project, the closest one above that was built is found."""
+    """From a directory inside a project, the closest parent with a build is found."""
     (built / "service" / "handlers").mkdir(parents=True)
 
     assert str(built) == state.locate(str(built / "service" / "handlers"))
@@ -168,7 +168,7 @@ def test_project_is_found_from_below(built: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "lamina.toml"])
 def test_closer_configuration_is_another_service(built: Path, name: str) -> None:
-    """A configuration below the directory that was built may be of another service, so nothing is decided."""
+    """A configuration below a directory with a build may belong to another service, so the search returns nothing."""
     (built / "service").mkdir()
     (built / "service" / name).touch()
 
@@ -176,12 +176,12 @@ def test_closer_configuration_is_another_service(built: Path, name: str) -> None
 
 
 def test_configuration_of_the_service_that_was_built(built: Path) -> None:
-    """The configuration beside a build's record is that of the build."""
+    """A configuration in the same directory as a build belongs to that build."""
     (built / "pyproject.toml").touch()
 
     assert str(built) == state.locate(str(built))
 
 
 def test_no_project(tmp_path: Path) -> None:
-    """Where nothing was built and nothing is configured, the search ends at the top of the file system."""
+    """Without any build or configuration, the search ends at the root of the file system."""
     assert state.locate(str(tmp_path)) is None

@@ -1,4 +1,4 @@
-"""One configuration, several targets: each is built, and what they have in common is made once."""
+"""Several targets of one configuration: each target is built, and shared layers are built once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_places(service: Service, store: Store) -> None:
-    """The first target's outputs stand where those of a single one do, each other one's in a directory of its own."""
+    """The first target's outputs have the same paths as those of a single target; each other target has its own directory."""
     result = build(service.write(), BuildOptions(), store=store)
 
     made = sorted(path.relative_to(service.root).as_posix() for path in (service.root / ".lamina").rglob("*.zip"))
@@ -62,7 +62,7 @@ def test_places(service: Service, store: Store) -> None:
 
 
 def test_record_holds_all(service: Service, store: Store) -> None:
-    """The first target's record has the others', and each other target has its own in its directory."""
+    """The first target's report contains the others, and each other target also has a report in its directory."""
     build(service.write(), BuildOptions(), store=store)
 
     document = json.loads((service.root / ".lamina/build.json").read_bytes())
@@ -74,7 +74,7 @@ def test_record_holds_all(service: Service, store: Store) -> None:
 
 
 def test_pure_layer_is_one_file(service: Service, store: Store) -> None:
-    """A layer without native code is the same file for all architectures of a runtime, and another for another runtime."""
+    """A layer without native code is one file for all architectures of a runtime, but differs between runtimes."""
     result = build(service.write(), BuildOptions(), store=store)
 
     (arm,), (x86,), (older,) = (each.build.layers for each in (result, *result.others))
@@ -85,7 +85,7 @@ def test_pure_layer_is_one_file(service: Service, store: Store) -> None:
 
 
 def test_native_layer_is_another(service: Service, store: Store) -> None:
-    """One distribution with native code makes the layer another for each architecture."""
+    """A layer with a native distribution differs between architectures."""
     service.add("native", "1.0", tag=BOTH)
 
     result = build(service.write(), BuildOptions(), store=store)
@@ -96,7 +96,7 @@ def test_native_layer_is_another(service: Service, store: Store) -> None:
 
 
 def test_nothing_changed(service: Service, store: Store) -> None:
-    """A second build finds nothing to do, from stats alone, unless one of the targets' outputs has gone."""
+    """A second build finds nothing to do from stats alone, unless an output of a target is missing."""
     project = service.write()
     build(project, BuildOptions(), store=store)
     _age(project)
@@ -110,7 +110,7 @@ def test_nothing_changed(service: Service, store: Store) -> None:
 
 
 def test_one_of_them(service: Service, store: Store) -> None:
-    """What the command line names is built alone, into the usual place; directories of others go."""
+    """A target given on the command line is built alone, into the usual directory; other targets' directories are deleted."""
     project = service.write()
     build(project, BuildOptions(), store=store)
 
@@ -121,7 +121,7 @@ def test_one_of_them(service: Service, store: Store) -> None:
 
 
 def test_removed_target(service: Service, store: Store) -> None:
-    """The outputs of a target that the configuration does not have any more go."""
+    """The outputs of a target that is no longer configured are deleted."""
     build(service.write(), BuildOptions(), store=store)
     service.settings["targets"] = '["python3.13-arm64", "python3.12-x86_64"]'
 
@@ -131,18 +131,18 @@ def test_removed_target(service: Service, store: Store) -> None:
 
 
 def test_one_fails(service: Service, store: Store) -> None:
-    """A target that cannot be built fails the build, and nothing is remembered as done."""
+    """If one target fails, the build fails and records no state."""
     service.add("native", "1.0", tag=ARM)
 
     with pytest.raises(NoCompatibleWheelError) as caught:
         build(service.write(), BuildOptions(), store=store)
 
-    assert "no wheel in the lock fits python3.13 on x86_64: `native` 1.0" == str(caught.value)
+    assert "no compatible wheel in the lock for python3.13 on x86_64: `native` 1.0" == str(caught.value)
     assert not (service.root / state.STATE_FILE).exists()
 
 
 def test_removing_one(service: Service, store: Store, tmp_path: Path) -> None:
-    """The outputs do not depend on each other: removing one leaves the other whole."""
+    """Deleting one target's outputs does not affect those of another."""
     result = build(service.write(), BuildOptions(), store=store)
     (layer,) = result.others[0].build.layers
     shutil.copyfile(layer.path, tmp_path / "before.zip")
@@ -155,7 +155,7 @@ def test_removing_one(service: Service, store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "key", "fact"),
     [
-        ("targets = []", "targets", 'no target in it; such as ["python3.13-arm64", "python3.13-x86_64"]'),
+        ("targets = []", "targets", 'the list is empty; example: ["python3.13-arm64", "python3.13-x86_64"]'),
         (
             'targets = ["python3.13"]',
             "targets",
@@ -164,18 +164,18 @@ def test_removing_one(service: Service, store: Store, tmp_path: Path) -> None:
         (
             'targets = ["python3.13-arm"]',
             "targets",
-            "Lambda has no architecture `arm`; Lambda calls it `arm64`",
+            "Lambda has no architecture `arm`; use `arm64`",
         ),
         (
             'targets = ["python3.13-arm64"]\nruntime = "python3.13"',
             "runtime",
-            "stands beside `targets`, which names all of them; keep one of the two",
+            "conflicts with `targets`; remove one of the two",
         ),
         ("targets = 3", "targets", "expected a list of strings, found an integer"),
     ],
 )
 def test_mistakes(tmp_path: Path, line: str, key: str, fact: str) -> None:
-    """A target that is none is named with the key."""
+    """An invalid target is reported with its key."""
     (tmp_path / "pyproject.toml").write_text(f"[tool.lamina]\n{line}\n")
 
     with pytest.raises(InvalidConfigError) as caught:
@@ -193,7 +193,7 @@ def test_mistakes(tmp_path: Path, line: str, key: str, fact: str) -> None:
     ],
 )
 def test_overrides(tmp_path: Path, overrides: BuildOptions, expected: list[str]) -> None:
-    """The command line picks among the configured targets; what is not among them is built instead."""
+    """The command line selects among the configured targets, or replaces them with a target that is not configured."""
     (tmp_path / "pyproject.toml").write_text(
         '[tool.lamina]\ntargets = ["python3.13-arm64", "python3.12-arm64", "python3.13-x86_64"]\n'
     )
@@ -205,7 +205,7 @@ def test_overrides(tmp_path: Path, overrides: BuildOptions, expected: list[str])
 
 
 def _age(project: Path) -> None:
-    """Make everything as old as files are that nobody is editing."""
+    """Set all modification times back, so that no file looks recently edited."""
     for path in project.rglob("*"):
         if ".lamina" not in path.parts:
             os.utime(path, (1_700_000_000, 1_700_000_000))

@@ -1,4 +1,4 @@
-"""A repository of several services: which they are, and that each is built as if alone."""
+"""A repository with several services: how they are found, and that each is built as if alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def found(root: Path) -> list[str]:
 
 class TestFind:
     def test_below(self, tmp_path: Path) -> None:
-        """Without any configuration the services are the directories that configure lamina, however deep."""
+        """Without a workspace configuration, the services are all directories that configure lamina, down to the depth limit."""
         for name in ("a", "group/b", "group/more/c"):
             write(tmp_path / name / "pyproject.toml")
         write(tmp_path / "d" / "lamina.toml", 'runtime = "python3.13"\n')
@@ -54,14 +54,14 @@ class TestFind:
         [".venv", ".git", "node_modules", "cdk.out/asset.1", "build", "dist", "venv", "a/b/c/d/e"],
     )
     def test_not_below(self, tmp_path: Path, directory: str) -> None:
-        """What tools made, and what is very deep, is not searched."""
+        """Directories that tools create, and very deep directories, are not searched."""
         write(tmp_path / "service" / "pyproject.toml")
         write(tmp_path / directory / "x" / "pyproject.toml")
 
         assert ["service"] == found(tmp_path)
 
     def test_environment_of_any_name(self, tmp_path: Path) -> None:
-        """A virtual environment is one whatever it is called."""
+        """A virtual environment is skipped, regardless of its name."""
         write(tmp_path / "service" / "pyproject.toml")
         write(tmp_path / "env" / "pyvenv.cfg", "")
         write(tmp_path / "env" / "x" / "pyproject.toml")
@@ -69,14 +69,14 @@ class TestFind:
         assert ["service"] == found(tmp_path)
 
     def test_no_links(self, tmp_path: Path) -> None:
-        """A link to a directory is no second service, and a circle of links no endless search."""
+        """Symbolic links to directories are not followed, so there are no duplicate services and no endless loops."""
         write(tmp_path / "service" / "pyproject.toml")
         (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
 
         assert ["service"] == found(tmp_path)
 
     def test_uv_workspace(self, tmp_path: Path) -> None:
-        """The members of a uv workspace that configure lamina are the services, and nobody else is."""
+        """In a uv workspace, the services are the members that configure lamina."""
         write(tmp_path / "pyproject.toml", '[tool.uv.workspace]\nmembers = ["apps/*"]\nexclude = ["apps/old"]\n')
         for name in ("apps/a", "apps/old", "other/b"):
             write(tmp_path / name / "pyproject.toml")
@@ -85,7 +85,7 @@ class TestFind:
         assert ["apps/a"] == found(tmp_path)
 
     def test_named(self, tmp_path: Path) -> None:
-        """A table names them explicitly, before any workspace of uv."""
+        """The workspace table lists services explicitly, and takes precedence over a uv workspace."""
         write(
             tmp_path / "pyproject.toml",
             '[tool.uv.workspace]\nmembers = ["a"]\n'
@@ -97,7 +97,7 @@ class TestFind:
         assert ["areas/api", "areas/one/two/api", "services/x"] == found(tmp_path)
 
     def test_service(self, tmp_path: Path) -> None:
-        """In a service, and below one, that service is meant."""
+        """Inside a service, only that service is used."""
         write(tmp_path / "pyproject.toml")
         write(tmp_path / "inner" / "service" / "pyproject.toml")
 
@@ -105,11 +105,11 @@ class TestFind:
         assert workspace.find(tmp_path / "inner") is None
 
     def test_nothing(self, tmp_path: Path) -> None:
-        """Where nothing configures lamina the message is that of a single service."""
+        """If no directory configures lamina, the error is the same as for a single service."""
         with pytest.raises(ConfigError) as caught:
             workspace.find(tmp_path)
 
-        assert f"No `pyproject.toml` with `[tool.lamina]` in `{tmp_path}` or above it" == str(caught.value)
+        assert f"no `pyproject.toml` with `[tool.lamina]` found in `{tmp_path}` or its parent directories" == str(caught.value)
 
     @pytest.mark.parametrize(
         ("lines", "mistakes"),
@@ -123,21 +123,21 @@ class TestFind:
             ),
             (
                 "workspace = {}",
-                [("workspace.members", 'missing; the directories of the services, such as ["services/*"]')],
+                [("workspace.members", 'missing required key; list the directories of the services, such as ["services/*"]')],
             ),
-            ('workspace = { members = ["../x"] }', [("workspace.members", "`../x` leaves the project")]),
+            ('workspace = { members = ["../x"] }', [("workspace.members", "`../x` is outside the project")]),
             (
                 'workspace = { members = ["x"], excludes = [] }',
                 [("workspace.excludes", "unknown key (did you mean `exclude`?)")],
             ),
             (
                 'runtime = "python3.13"\nworkspace = { members = ["x"] }',
-                [("runtime", "stands beside `workspace`; a workspace is no service itself")],
+                [("runtime", "not allowed together with `workspace`; configure the service in its own directory")],
             ),
         ],
     )
     def test_mistakes(self, tmp_path: Path, lines: str, mistakes: list[tuple[str, str]]) -> None:
-        """A table that names nothing, or more than services, is refused with its keys."""
+        """A workspace table with invalid entries, or with other settings, is reported with its keys."""
         write(tmp_path / "pyproject.toml", f"[tool.lamina]\n{lines}\n")
 
         with pytest.raises(InvalidConfigError) as caught:
@@ -146,18 +146,18 @@ class TestFind:
         assert tuple((f"tool.lamina.{key}", fact) for key, fact in mistakes) == caught.value.mistakes
 
     def test_other_commands(self, tmp_path: Path) -> None:
-        """Whoever wants one service is told that this is a workspace."""
+        """A command for a single service fails at the root of a workspace with a hint."""
         path = write(tmp_path / "pyproject.toml", '[tool.lamina.workspace]\nmembers = ["x"]\n')
 
         with pytest.raises(ConfigError) as caught:
             load(tmp_path)
 
-        assert f"`{path}` configures a workspace, which is no service itself" == str(caught.value)
+        assert f"`{path}` configures a workspace, not a service" == str(caught.value)
 
 
 @pytest.fixture
 def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Service]:
-    """Three services in ``repository``, of which two have the same lock."""
+    """Three services in ``repository``; two of them have the same lock file."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
     made = []
     for name in ("alone", "one", "two"):
@@ -172,7 +172,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Service]:
 
 class TestBuild:
     def test_as_if_alone(self, services: list[Service], tmp_path: Path) -> None:
-        """Each service has the outputs that it has when it is built by itself."""
+        """Each service has the same outputs as when it is built alone."""
         roots = [service.root for service in services]
 
         together = list(workspace.build(roots, BuildOptions(), store=Store.open(tmp_path / "store")))
@@ -184,7 +184,7 @@ class TestBuild:
             assert [layer.sha256 for layer in made.result.build.layers] == [layer.sha256 for layer in alone.layers]
 
     def test_one_fails(self, services: list[Service], tmp_path: Path) -> None:
-        """A service without a lock keeps none of the others from being built."""
+        """If a service has no lock file, the other services are still built."""
         (services[1].root / "pylock.toml").unlink()
 
         made = list(
@@ -195,7 +195,7 @@ class TestBuild:
         assert isinstance(made[1].error, LockNotFoundError)
 
     def test_segments_once(self, services: list[Service], tmp_path: Path) -> None:
-        """What services have in common is in the store once."""
+        """Wheels and segments that several services use are in the store once."""
         list(
             workspace.build(
                 [service.root for service in services], BuildOptions(), store=Store.open(tmp_path / "store")
@@ -206,7 +206,7 @@ class TestBuild:
         assert 3 == len(list((tmp_path / "store" / "wheels").rglob("*.whl")))
 
     def test_fetched_once(self, tmp_path: Path) -> None:
-        """However many services lock a wheel and are built at the same time, it is downloaded once."""
+        """A wheel that several services lock is downloaded once, even if they are built at the same time."""
         with IndexServer(tmp_path / "wheels") as server:
             roots = []
             for number in range(6):
@@ -225,7 +225,7 @@ class TestBuild:
 
 class TestCommand:
     def test_table(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """One table tells of all services, and nothing goes to stdout."""
+        """One table lists all services, and stdout stays empty."""
         assert 0 == main(["build", "--project", str(tmp_path / "repository")])
 
         out, err = capsys.readouterr()
@@ -233,22 +233,22 @@ class TestCommand:
         assert "" == out
         assert ["service", "services/alone", "services/one", "services/two"] == [line.split()[0] for line in lines[:4]]
         assert lines[1].endswith("(common: not built before)")
-        assert lines[4].startswith("3 services with 3 functions: 3 built, in ")
+        assert lines[4].startswith("3 services, 3 functions: 3 built in ")
 
     def test_nothing_changed(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """A second build says only how many there are; -v lists them."""
+        """A second build prints only the number of services; `-v` lists them."""
         arguments = ["build", "--project", str(tmp_path / "repository")]
         main(arguments)
         capsys.readouterr()
 
         assert 0 == main(arguments)
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("3 services with 3 functions: 3 unchanged, in ")
+        assert line.startswith("3 services, 3 functions: 3 unchanged in ")
         assert 0 == main([*arguments, "-v"])
         assert 3 == capsys.readouterr().err.count("  unchanged")
 
     def test_json(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """The report is one document with that of each service in it, or its error."""
+        """The JSON output is one document with each service's report or error."""
         (services[2].root / "pylock.toml").unlink()
         (services[2].root / ".git").mkdir()
 
@@ -260,12 +260,12 @@ class TestCommand:
         alone = json.loads((services[0].root / ".lamina" / "build.json").read_bytes())
         assert alone | {"project": "services/alone"} == report["services"][0]
         assert {
-            "message": f"no lock file in `{services[2].root}`",
+            "message": f"no lock file found in `{services[2].root}`",
             "exit_code": 3,
         } == {key: value for key, value in report["services"][2]["error"].items() if key != "hint"}
 
     def test_worst_exit_code(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """The exit code is the worst of the services', and each error is told with the service's name."""
+        """The exit code is the highest of all services, and each error names its service."""
         write(services[0].root / "pyproject.toml", '[tool.lamina]\nruntime = "python3.131"\n')
         (services[1].root / "pylock.toml").unlink()
 
@@ -277,7 +277,7 @@ class TestCommand:
         ]
 
     def test_findings(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """A finding says whose it is, also when nothing has changed since."""
+        """A finding names its service, also if nothing has changed."""
         services[0].add("hooked", "1.0", {"hooked.pth": "import hooked\n"})
         services[0].write()
         arguments = ["build", "--project", str(tmp_path / "repository")]
@@ -287,7 +287,7 @@ class TestCommand:
             assert "warning: services/alone: Lambda ignores the `.pth` files" in capsys.readouterr().err
 
     def test_dry_run(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """A dry run tells of each service, and writes nothing into any."""
+        """A dry run reports on each service, and writes no outputs."""
         assert 0 == main(["build", "--dry-run", "--project", str(tmp_path / "repository")])
 
         err = capsys.readouterr().err
@@ -297,7 +297,7 @@ class TestCommand:
         assert not list((tmp_path / "repository").rglob(".lamina"))
 
     def test_imports(self, services: list[Service], tmp_path: Path) -> None:
-        """Where nothing changed, neither the pipeline nor what it needs is imported."""
+        """If nothing has changed, neither the pipeline nor its dependencies are imported."""
         root = tmp_path / "repository"
         main(["build", "-q", "--project", str(root)])
         program = (

@@ -1,4 +1,4 @@
-"""Make finished layers and packages for the checks, small: zips of given files, and what is known of them."""
+"""Create small finished layers and packages for the checks: zips of given files, with their descriptions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def make_layer(
     requires: Mapping[str, Sequence[str]] | None = None,
 ) -> Layer:
     """
-    Write the layer *name* of *distributions*: ``name==version`` to files.
+    Write the layer *name* with *distributions*, which maps ``name==version`` to files.
 
-    *requires* says by the same names what a distribution's METADATA requires.
+    *requires* lists the requirements in a distribution's METADATA, by the same keys.
     """
     files: dict[str, str | bytes] = {"lamina/0.json": name}
     shares = []
@@ -89,7 +89,7 @@ def make_service(
     ignore: Sequence[str] = (),
     layers: Sequence[LayerConfig] = (),
 ) -> Service:
-    """Return the configuration that the checks ask."""
+    """Return the configuration that the checks use."""
     return Service(
         root=Path("orders"),
         name="orders",

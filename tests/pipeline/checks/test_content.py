@@ -1,4 +1,4 @@
-"""What a layer holds and Lambda will not honour."""
+"""Files in layers that do not work on Lambda."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_pth() -> None:
-    """One warning names every file that would run at start-up elsewhere, and not on Lambda."""
+    """One warning lists every ``.pth`` file that Lambda ignores."""
     paths = [
         "python/zebra.pth",
         "python/a/__init__.py",
@@ -48,12 +48,12 @@ def test_pth() -> None:
     ],
 )
 def test_no_pth(path: str) -> None:
-    """Weights of a model, and files for what Python does by itself, are nothing to warn of."""
+    """``.pth`` files in other places, and those that Python no longer needs, produce no warning."""
     assert () == check("common", [path])
 
 
 def test_ignored() -> None:
-    """Who knows can silence the rule by its name."""
+    """The rule can be ignored by name."""
     assert () == check("common", ["python/zebra.pth"], ignore={"pth-ignored"})
 
 
@@ -76,14 +76,14 @@ def test_ignored() -> None:
     ],
 )
 def test_build_machine(path: str, text: str, points: bool) -> None:
-    """What leads to a directory of the machine that built it is an error, whichever tool left it."""
+    """Files that point to a directory of the build machine produce an error, regardless of the tool that wrote them."""
     rules = [finding.rule for finding in check("common", [path], read={path: text}.__getitem__)]
 
     assert points is ("build-machine-path" in rules)
 
 
 def test_build_machine_message(tmp_path: Path) -> None:
-    """The finding on a finished layer names the files, and cannot be ignored."""
+    """The finding on a finished layer lists the files, and cannot be ignored."""
     layer = make_layer(
         tmp_path, "common", {"shared==1.0": {"__editable__.shared-1.0.pth": "/home/build\n", "a.py": ""}}
     )

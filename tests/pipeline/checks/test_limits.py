@@ -1,4 +1,4 @@
-"""Lambda's limits, byte for byte."""
+"""Lambda's limits, exact to the byte."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TestUnzipped:
         [(LIMIT - 1, "little-headroom"), (LIMIT, "little-headroom"), (LIMIT + 1, "unzipped-limit")],
     )
     def test_boundary(self, total: int, rule: str) -> None:
-        """The limit itself fits; one byte more does not."""
+        """A size equal to the limit is allowed; one byte more is an error."""
         findings = check([layer(unzipped=total - 1000)], [package("f", 1000, "common")], service(), quotas())
 
         assert rules(findings) == [rule]
@@ -65,11 +65,11 @@ class TestUnzipped:
         ("total", "expected"), [(LIMIT // 100 * 95, []), (LIMIT // 100 * 95 + 1, ["little-headroom"])]
     )
     def test_headroom(self, total: int, expected: list[str]) -> None:
-        """Less than 5 % left is a warning."""
+        """Less than 5 % of headroom is a warning."""
         assert rules(check([], [package("f", total)], service(), quotas())) == expected
 
     def test_message(self) -> None:
-        """The message has both sides, the sum's parts, and the three distributions to look at first."""
+        """The message contains the size, the limit, the parts of the sum, and the three largest distributions."""
         layers = [
             layer("common", 200_000_000, a=90_000_000, b=50_000_000, c=40_000_000, d=20_000_000),
             layer("extra", 70_000_000, c=70_000_000),
@@ -89,7 +89,7 @@ class TestUnzipped:
         )
 
     def test_message_of_a_warning(self) -> None:
-        """The warning says how much is left."""
+        """The warning states the remaining percentage."""
         findings = check([layer(unzipped=LIMIT - 262_144)], [package("f", 0, "common")], service(), quotas())
 
         assert findings == (
@@ -103,7 +103,7 @@ class TestUnzipped:
         )
 
     def test_alike(self) -> None:
-        """Functions with the same code and layers are one finding, others another."""
+        """Functions with the same code and layers share one finding; others have a separate finding."""
         packages = [package(f"f{number}", 1, "common") for number in range(5)]
         packages += [package("g", 2, "common"), package("small", 1)]
 
@@ -112,7 +112,7 @@ class TestUnzipped:
         assert [finding.message.partition(":")[0] for finding in findings] == ["`f0`, `f1`, `f2` and 2 more", "`g`"]
 
     def test_unused_layer(self) -> None:
-        """A layer that no function has must fit by itself; one that some have is in their sums."""
+        """A layer that no function uses is checked alone; other layers are part of their functions' sums."""
         findings = check([layer("common", LIMIT + 1, a=3), layer("fine", 1)], [package("f", 1)], service(), quotas())
 
         assert findings == (
@@ -125,7 +125,7 @@ class TestUnzipped:
         )
 
     def test_measured(self) -> None:
-        """Finished layers and packages are checked as estimates are, bytecode included."""
+        """Finished layers and packages are checked like estimates, including bytecode."""
         made = Layer(
             name="common",
             path=Path("common.zip"),
@@ -170,7 +170,7 @@ class TestUnzipped:
 class TestLayerCount:
     @pytest.mark.parametrize(("count", "expected"), [(5, []), (6, ["layer-count"])])
     def test_boundary(self, count: int, expected: list[str]) -> None:
-        """Five layers fit, six do not."""
+        """Five layers are allowed, six are an error."""
         names = [f"l{number}" for number in range(count)]
 
         findings = check([layer(name) for name in names], [package("f", 0, *names)], service(), quotas())
@@ -178,7 +178,7 @@ class TestLayerCount:
         assert rules(findings) == expected
 
     def test_message(self) -> None:
-        """The message names all of them."""
+        """The message lists all layers."""
         names = [f"l{number}" for number in range(6)]
 
         findings = check([layer(name) for name in names], [package("f", 0, *names)], service(), quotas())
@@ -189,13 +189,13 @@ class TestLayerCount:
 class TestDirectUpload:
     @pytest.mark.parametrize(("size", "expected"), [(52_428_800, []), (52_428_801, ["direct-upload", "direct-upload"])])
     def test_boundary(self, size: int, expected: list[str]) -> None:
-        """50 MB fit into the call, for a layer and for a function; one byte more goes through S3."""
+        """A zip of 50 MB is allowed in an API call, for a layer and for a function; one byte more goes through S3."""
         findings = check([layer(zipped=size)], [package(zipped=size)], service(), quotas())
 
         assert rules(findings) == expected
 
     def test_message(self) -> None:
-        """It is a note, for nothing has to be done."""
+        """The finding is a note, because no action is required."""
         findings = check([layer(zipped=60_000_000)], [], service(), quotas())
 
         assert findings == (
@@ -213,7 +213,7 @@ class TestDirectUpload:
 
 class TestIgnore:
     def test_warnings_and_notes(self) -> None:
-        """What is no error can be ignored."""
+        """Warnings and notes can be ignored."""
         findings = check(
             [layer(unzipped=LIMIT, zipped=60_000_000)],
             [package("f", 0, "common")],
@@ -224,7 +224,7 @@ class TestIgnore:
         assert findings == ()
 
     def test_errors(self) -> None:
-        """Lambda does not ignore its limits, so nobody can."""
+        """Errors about Lambda's limits cannot be ignored."""
         names = [f"l{number}" for number in range(6)]
         layers = [layer(name, LIMIT) for name in names]
 

@@ -1,4 +1,4 @@
-"""What hides what: layers each other, and a function's own modules those of layers and standard library."""
+"""Layers that hide each other's files, and a function's own modules that hide those of layers and the standard library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class TestLayers:
     def test_twice(self, tmp_path: Path) -> None:
-        """What two layers of a function both hold is a warning with the bytes that are there for nothing."""
+        """A distribution in two layers of a function is a warning with the number of duplicate bytes."""
         both = {"a==1": {"a.py": "A = 1"}, "b==1": {"b.py": ""}}
         layers = [make_layer(tmp_path, "common", both), make_layer(tmp_path, "more", both | {"c==1": {"c.py": ""}})]
 
@@ -35,14 +35,14 @@ class TestLayers:
         ) == findings
 
     def test_not_together(self, tmp_path: Path) -> None:
-        """Layers that no function has together may hold what they like."""
+        """Layers that no function uses together may overlap."""
         layers = [make_layer(tmp_path, name, {"a==1": {"a.py": name}}) for name in ("common", "more")]
         packages = [make_package(tmp_path, name, layers=(name,)) for name in ("common", "more")]
 
         assert () == check(layers, packages, make_service())
 
     def test_two_versions(self, tmp_path: Path) -> None:
-        """Two versions of one distribution are an error that says which one wins; their files are not listed too."""
+        """Two versions of one distribution are one error, without a list of their files."""
         layers = [
             make_layer(tmp_path, "common", {"a==1": {"a.py": "1"}}),
             make_layer(tmp_path, "more", {"a==2": {"a.py": "22"}}),
@@ -62,7 +62,7 @@ class TestLayers:
         ) == check(layers, packages, make_service(ignore=["layer-conflict"]))
 
     def test_one_path(self, tmp_path: Path) -> None:
-        """A path that distributions of two layers fill differently is an error naming both, and which one wins."""
+        """A path with different content in two layers is an error that names both distributions, and the layer that is used."""
         layers = [
             make_layer(tmp_path, "common", {"first-one==1": {"tool/x.py": "1", "tool/same.py": ""}}),
             make_layer(tmp_path, "more", {"other==1": {"tool/x.py": "2", "tool/same.py": ""}}),
@@ -81,7 +81,7 @@ class TestLayers:
         ) == check(layers, [make_package(tmp_path, "f", layers=("common", "more"))], make_service())
 
     def test_order_is_the_functions(self, tmp_path: Path) -> None:
-        """Which layer wins is decided by the function's own order."""
+        """The order of layers in the function decides which layer is used."""
         layers = [make_layer(tmp_path, name, {f"{name}==1": {"x.py": name * 2}}) for name in ("a", "bb")]
 
         (finding,) = check(layers, [make_package(tmp_path, "f", layers=("bb", "a"))], make_service())
@@ -109,14 +109,14 @@ class TestOwnModules:
         ],
     )
     def test_rules(self, tmp_path: Path, files: list[str], expected: list[str]) -> None:
-        """Own modules that hide others are warnings, own ones that are hidden are errors, namespaces are neither."""
+        """Own modules that hide others are warnings, hidden own modules are errors, and namespace packages produce no finding."""
         layer = make_layer(tmp_path, "common", {"a==1": {"tool/__init__.py": "", "space/a.py": "", "toolbox.py": ""}})
         package = make_package(tmp_path, "f", files, layers=("common",))
 
         assert expected == [finding.rule for finding in check([layer], [package], make_service())]
 
     def test_messages(self, tmp_path: Path) -> None:
-        """Each says whose module is imported, and what to do."""
+        """Each message states which module Python imports, and what to rename."""
         layer = make_layer(tmp_path, "common", {"a==1": {"tool/__init__.py": "", "more/__init__.py": ""}})
         files = ["more/x.py", "random/__init__.py", "site-packages.py", "secrets/x.py", "tool.py"]
         packages = [make_package(tmp_path, name, files, layers=("common",)) for name in ("f", "g")]
@@ -138,7 +138,7 @@ class TestOwnModules:
         ] == [finding.message for finding in check([layer], packages, make_service())]
 
     def test_ignored(self, tmp_path: Path) -> None:
-        """A warning can be silenced by its rule, an error cannot."""
+        """A warning can be ignored by its rule, an error cannot."""
         package = make_package(tmp_path, "f", ["types.py", "email/x.py"])
         ignore = ["shadowed-stdlib", "hidden-module"]
 
@@ -159,5 +159,5 @@ class TestOwnModules:
     ],
 )
 def test_standard_library(module: str, python: tuple[int, int], expected: bool) -> None:
-    """The standard library is that of the target's minor."""
+    """The standard library is that of the target's minor version."""
     assert expected is is_standard(module, python)

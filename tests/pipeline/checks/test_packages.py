@@ -1,4 +1,4 @@
-"""Modules of a service that its runtime cannot compile."""
+"""Modules of a service that the target's Python cannot compile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMPILED = ["fine.py", "__pycache__/fine.cpython-313.pyc", "data.txt"]
 
 
 def test_refused_modules_are_named_once(tmp_path: Path) -> None:
-    """What has no bytecode in a package was refused; functions with the same package say so once."""
+    """Modules without bytecode are reported once for all functions with the same package."""
     packages = [make_package(tmp_path, name, [*COMPILED, "a/one.py", "two.py"]) for name in ("f", "g")]
     (finding,) = check_packages(packages, replace(make_checked(), bytecode=BytecodeMode.REACHABLE))
 
@@ -44,14 +44,14 @@ def test_refused_modules_are_named_once(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_to_say(tmp_path: Path, files: list[str], ignore: list[str], mode: BytecodeMode) -> None:
-    """Nothing is said of what is compiled, where nothing is compiled, and where the rule is ignored."""
+    """There is no finding on compiled modules, without bytecode, or if the rule is ignored."""
     service = replace(make_checked(ignore=ignore), bytecode=mode)
 
     assert [] == list(check_packages([make_package(tmp_path, "f", files)], service))
 
 
 def test_a_build_says_it(tmp_path: Path) -> None:
-    """A syntax error anywhere in the sources is found by building, and again when the package is kept."""
+    """A syntax error anywhere in the sources is reported by the build, and again if the package is reused."""
     service = make_service(tmp_path)
     service.settings["bytecode"] = '"reachable"'
     broken = service.write() / "service" / "broken.py"

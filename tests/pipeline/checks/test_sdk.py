@@ -1,4 +1,4 @@
-"""Half an SDK: what a layer and the runtime have of boto3 and its dependencies, together."""
+"""Compatibility of the AWS SDK distributions in a layer with those of the runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding
     from lamina.project.service import Service
 
-# As 1.43.1 of both would say; the runtime's python3.13 has 1.42.97.
+# The requirements of version 1.43.1 of boto3 and botocore; the python3.13 runtime has 1.42.97.
 NEWER = {
     "boto3==1.43.1": ("botocore<1.44.0,>=1.43.1", "jmespath<2.0.0,>=0.7.1", "s3transfer<0.18.0,>=0.17.0"),
     "botocore==1.43.1": (
@@ -43,7 +43,7 @@ def found(
     *,
     more: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Finding, ...]:
-    """Return the findings on one function with a layer of distributions that require this, and perhaps a second one."""
+    """Return the findings on one function with a layer of the given distributions and requirements, and optionally a second layer."""
     contents = [requires] if more is None else [requires, more]
     layers = [
         make_layer(tmp_path, name, {each: {} for each in content}, requires=content)
@@ -58,17 +58,17 @@ def part(*names: str) -> dict[str, Sequence[str]]:
 
 
 def test_whole(tmp_path: Path) -> None:
-    """An SDK that is locked as a whole hides the runtime's as a whole."""
+    """A complete SDK in a layer replaces the runtime's SDK and has no finding."""
     assert () == found(tmp_path, NEWER)
 
 
 def test_none(tmp_path: Path) -> None:
-    """A layer that has nothing of it leaves it to the runtime."""
+    """A layer without SDK distributions has no finding."""
     assert () == found(tmp_path, {"jinja2==3.0": ()})
 
 
 def test_botocore_alone(tmp_path: Path) -> None:
-    """The tracer's case: a newer botocore under the runtime's boto3 is an error with both sides, the day, and a remedy."""
+    """A newer botocore with the runtime's boto3 is an error that states both versions, the date, and a remedy."""
     (finding,) = found(
         tmp_path, part("botocore", "jmespath", "python-dateutil", "six", "urllib3") | {"aws-xray-sdk==2.14": ()}
     )
@@ -82,14 +82,14 @@ def test_botocore_alone(tmp_path: Path) -> None:
 
 
 def test_shared_with_others(tmp_path: Path) -> None:
-    """Who ships no part of the SDK may never import it: a newer urllib3 than the runtime's botocore wants is a warning."""
+    """A newer urllib3 than the runtime's botocore supports is only a warning if the layer has no part of the SDK itself."""
     (finding,) = found(tmp_path, {"urllib3==3.0.0": ()})
 
     assert ("sdk-mismatch", Severity.WARNING) == (finding.rule, finding.severity)
 
 
 def test_fits_by_chance(tmp_path: Path) -> None:
-    """The version that the runtime happens to have today is a warning: the runtime moves on by itself."""
+    """A partial SDK that fits the runtime's current versions is a warning, because AWS updates the runtime."""
     held = {f"botocore=={'1.42.97'}": (), **part("jmespath", "python-dateutil", "six", "urllib3")}
     (finding,) = found(tmp_path, held)
 
@@ -102,7 +102,7 @@ def test_fits_by_chance(tmp_path: Path) -> None:
 
 
 def test_unknown_version(tmp_path: Path) -> None:
-    """Of a runtime whose versions no source states, half an SDK is a warning and not a verdict."""
+    """A partial SDK is only a warning for a runtime with unknown SDK versions."""
     (finding,) = found(tmp_path, part("botocore"), make_service(runtime="python3.15"))
 
     assert "sdk-partial" == finding.rule
@@ -119,14 +119,14 @@ def test_unknown_version(tmp_path: Path) -> None:
     ],
 )
 def test_helper_alone(tmp_path: Path, runtime: str, version: str, rules: list[str]) -> None:
-    """An urllib3 of the layer is under the runtime's botocore too, and only a version that this refuses is found."""
+    """A layer's urllib3 is also checked against the runtime's botocore, and only an unsupported version has a finding."""
     service = make_service(runtime=runtime)
 
     assert rules == [finding.rule for finding in found(tmp_path, {f"urllib3=={version}": ()}, service)]
 
 
 def test_across_layers(tmp_path: Path) -> None:
-    """A whole SDK may be spread over the function's layers; the later of two versions is the one that counts."""
+    """The complete SDK may be spread over several layers; of two versions, that of the later layer counts."""
     helpers = part("jmespath", "python-dateutil", "six", "urllib3")
 
     assert () == found(tmp_path, part("boto3", "botocore", "s3transfer"), more=helpers)
@@ -140,7 +140,7 @@ def test_across_layers(tmp_path: Path) -> None:
 
 
 def test_layer_without_functions(tmp_path: Path) -> None:
-    """A layer that no function has is looked at by itself."""
+    """A layer that no function uses is checked alone."""
     layer = make_layer(tmp_path, "common", {"botocore==1.43.1": {}})
 
     (finding,) = check([layer], [], make_service())
@@ -150,14 +150,14 @@ def test_layer_without_functions(tmp_path: Path) -> None:
 
 class TestRuntime:
     def test_left_out(self) -> None:
-        """All that the runtime has of the family is left out, and nothing else that it has."""
+        """All SDK distributions that the runtime provides are left out, and no others."""
         assert frozenset(
             {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
         ) == left_out(make_service(sdk=SdkPolicy.RUNTIME))
         assert frozenset() == left_out(make_service())
 
     def test_says_which_versions(self, tmp_path: Path) -> None:
-        """A note tells what is used instead, and since when that is known."""
+        """A note lists the runtime's versions with their date."""
         (finding,) = found(tmp_path, {"jinja2==3.0": ()}, make_service(sdk=SdkPolicy.RUNTIME))
 
         assert (
@@ -170,7 +170,7 @@ class TestRuntime:
         ) == (finding.rule, finding.severity, finding.message)
 
     def test_what_needs_another_version(self, tmp_path: Path) -> None:
-        """A distribution in the layer that wants another botocore than the runtime's is an error."""
+        """A distribution in the layer that requires another botocore than the runtime's is an error."""
         mismatch, note = found(
             tmp_path, {"aiobotocore==3.0": ("botocore>=1.43,<1.44",)}, make_service(sdk=SdkPolicy.RUNTIME)
         )
@@ -183,7 +183,7 @@ class TestRuntime:
         ) == mismatch.message
 
     def test_own_without(self, tmp_path: Path) -> None:
-        """Who takes members away by hand is held to the same."""
+        """SDK distributions left out by `without` are checked in the same way."""
         service = make_service(layers=[LayerConfig(name="common", without=("botocore",))])
 
         (finding,) = found(tmp_path, {"aiobotocore==3.0": ("botocore>=1.43,<1.44",)}, service)
@@ -193,11 +193,11 @@ class TestRuntime:
 
 class TestBundle:
     def test_whole(self, tmp_path: Path) -> None:
-        """A whole SDK in the layer is what was asked for."""
+        """A complete SDK in the layer satisfies `sdk = "bundle"`."""
         assert () == found(tmp_path, NEWER, make_service(sdk=SdkPolicy.BUNDLE))
 
     def test_not_locked(self, tmp_path: Path) -> None:
-        """Without boto3 in the lock there is nothing to bundle."""
+        """With `sdk = "bundle"`, a lock file without boto3 is an error."""
         (finding,) = found(tmp_path, part("botocore"), make_service(sdk=SdkPolicy.BUNDLE))
 
         assert ("sdk-bundle", Severity.ERROR) == (finding.rule, finding.severity)
@@ -206,7 +206,7 @@ class TestBundle:
         ) == finding.message
 
     def test_incomplete(self, tmp_path: Path) -> None:
-        """What boto3 needs must be there, too."""
+        """With `sdk = "bundle"`, a missing requirement of boto3 is an error."""
         (finding,) = found(
             tmp_path,
             part("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six"),
@@ -220,5 +220,5 @@ class TestBundle:
 
 
 def test_ignored(tmp_path: Path) -> None:
-    """Who never imports the other half can say so."""
+    """The error `sdk-mismatch` can be ignored."""
     assert () == found(tmp_path, part("botocore"), make_service(ignore=["sdk-mismatch"]))
