@@ -1,7 +1,7 @@
 """
-Run one handler on its example event, and compare the answer; run by the target's Python, which has no lamina.
+Run one handler with its example event, and compare the answer with the expected one.
 
-``answer.py PACKAGE LAYER HANDLER EVENTS NAME``
+``answer.py PACKAGE LAYER HANDLER EVENTS NAME`` runs under the target's Python, where lamina is not installed.
 """
 
 import importlib
@@ -12,24 +12,24 @@ from pathlib import Path
 
 
 class Context:
-    """What Lambda tells a handler about its invocation."""
+    """A stand-in for the context object that Lambda passes to a handler."""
 
     function_version = "$LATEST"
     memory_limit_in_mb = 256
     aws_request_id = "request-0001"
 
     def __init__(self, name: str) -> None:
-        """Be the context of the function *name*."""
+        """Create the context of an invocation of the function *name*."""
         self.function_name = name
         self.invoked_function_arn = f"arn:aws:lambda:eu-central-1:123456789012:function:{name}"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return a constant: nobody waits here."""
+        """Return a constant, because no time limit applies here."""
         return 3000
 
 
 package, layer, handler, events, name = sys.argv[1:]
-# Lambda's own order: /var/task, then /opt/python.
+# The same order as on Lambda: /var/task, then /opt/python.
 sys.path[:0] = [package, layer]
 started = time.perf_counter()
 module, function = handler.rsplit(".", 1)

@@ -1,9 +1,8 @@
 """
-Deploy the example with the AWS CDK to an AWS that is emulated on this machine: ``make cdk``.
+Deploy the example with the AWS CDK to an emulated AWS on this machine: ``make cdk``.
 
-No container engine is on the path of anything that runs here. The example's own end-to-end tests ask what was deployed; then its
-code changes, then one dependency, and what each deployment has uploaded is shown. Needs Node.js; the command ``cdk`` is installed
-under ``build`` by npm.
+The demo deploys the example, runs its end-to-end tests against the deployment, then changes code, then one dependency, and shows what
+each deployment uploads. No container engine is on the search path. Requires Node.js; npm installs the command ``cdk`` in ``build``.
 """
 
 import json
@@ -27,7 +26,7 @@ COPY = WORK / "orders"
 BIN = WORK / "bin"
 STACK = "orders-dev"
 ENGINES = ("docker", "podman", "finch", "nerdctl", "container")
-# Neither news nor statistics: all that this needs is here.
+# Disable telemetry and the version check of the command `cdk`.
 QUIET = {
     "CDK_DISABLE_CLI_TELEMETRY": "true",
     "CDK_DISABLE_VERSION_CHECK": "1",
@@ -35,13 +34,15 @@ QUIET = {
 
 
 def main() -> int:
-    """Return 0 if everything was deployed, answered, and uploaded no more than it had to."""
+    """Return 0 if every deployment succeeded, answered correctly, and uploaded only what had changed."""
     if shutil.which("npm") is None or shutil.which("node") is None:
-        say("The AWS CDK needs Node.js, and there is no `node` with `npm` on the PATH.")
+        say("The AWS CDK requires Node.js, but `node` and `npm` are not both on the PATH.")
         return 2
     invoke = search(configured_target().python) is not None
     if not invoke:
-        say("Without the target's Python nothing is invoked here; `make demo` says how to get it.")
+        say(
+            "The target's Python is not installed, so no function is invoked; run `make demo` to see how to install it."
+        )
     shutil.rmtree(COPY, ignore_errors=True)
     source = ORDERS if invoke else without_bytecode()
     shutil.copytree(source, COPY, ignore=shutil.ignore_patterns(".lamina", "__pycache__", "cdk.out", "node_modules"))
@@ -52,12 +53,12 @@ def main() -> int:
 
 
 def install() -> int:
-    """Install the command ``cdk`` that the example locks, and make the directory of all commands that the rest may use."""
+    """Install the locked version of the command ``cdk``, and create a directory with links to all commands that the demo needs."""
     version = json.loads((ORDERS / "package.json").read_text("utf-8"))["devDependencies"]["aws-cdk"]
     package = WORK / f"aws-cdk-{version}"
     command = package / "node_modules" / "aws-cdk" / "bin" / "cdk"
     if not command.exists():
-        say(f"Installing aws-cdk@{version}, once")
+        say(f"Installing aws-cdk@{version} (first run only)")
         package.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(ORDERS / name, package)
@@ -67,21 +68,21 @@ def install() -> int:
     shutil.rmtree(BIN, ignore_errors=True)
     BIN.mkdir(parents=True)
     for name, path in (("cdk", command), ("node", shutil.which("node")), ("python", sys.executable)):
-        # A link would hide an environment's packages from its interpreter.
+        # A script, because through a symbolic link Python would not find its virtual environment.
         (BIN / name).write_text(f'#!/bin/sh\nexec "{path}" "$@"\n', "utf-8")
         (BIN / name).chmod(0o755)
     return 0
 
 
 def without_engines(path: str) -> str:
-    """Return the search path *path* without the directories that hold a container engine."""
+    """Return the search path *path* without the directories that contain a container engine."""
     kept = [each for each in path.split(os.pathsep) if not any(Path(each, engine).exists() for engine in ENGINES)]
     return os.pathsep.join((str(BIN), *kept))
 
 
 @dataclass
 class Deployment:
-    """What one ``cdk deploy`` has uploaded, in bytes, and how long it took, in seconds."""
+    """The uploads of one ``cdk deploy`` in bytes, and its duration in seconds."""
 
     name: str
     layer: int
@@ -90,12 +91,12 @@ class Deployment:
 
 
 class Demo:
-    """The deployments of one copy of the example, one after the other."""
+    """A series of deployments of one copy of the example."""
 
     def __init__(self, *, invoke: bool) -> None:
         self.invoke = invoke
         self.deployments: list[Deployment] = []
-        # The layer versions behind the alias, each time that it was asked.
+        # The layer version of the alias's function at each invocation.
         self.asked: list[str] = []
         self.s3 = boto3.client("s3")
         self.functions = boto3.client("lambda")
@@ -105,7 +106,7 @@ class Demo:
         self.environment = os.environ | QUIET | {"PATH": without_engines(os.environ["PATH"])}
 
     def run(self) -> int:
-        """Return 0 if everything went as it should."""
+        """Run all deployments, and return 0 if they succeeded."""
         if found := [name for name in ENGINES if shutil.which(name, path=self.environment["PATH"])]:
             say(f"FAILED: a container engine is on the path: {', '.join(found)}")
             return 1
@@ -115,31 +116,31 @@ class Demo:
         return self.judge()
 
     def bootstrap(self) -> bool:
-        """Make what every account needs once."""
+        """Create the resources that the CDK needs once in each account and region."""
         return self.cdk("bootstrap", f"aws://000000000000/{os.environ['AWS_REGION']}")
 
     def deploy_older(self) -> bool:
-        """Deploy an older release of one distribution, so that there is something to bump."""
+        """Deploy with an older release of one distribution, so that a later deployment can update it."""
         self.lock.write_text(older(self.current), "utf-8")
-        say(f"\nThe first deployment, of the lock with {OLDER[0]} {OLDER[1]}:")
+        say(f"\nFirst deployment, with {OLDER[0]} {OLDER[1]} in the lock file:")
         return self.deploy("first") and self.answers()
 
     def deploy_changes(self) -> bool:
-        """Deploy again, without a change, with one of code, and with one of the lock."""
-        say("\nAgain:")
+        """Deploy without a change, after a change of code, and after a change of the lock file."""
+        say("\nDeploying again without changes:")
         if not self.deploy("nothing changed"):
             return False
-        say("\nAfter a change of code:")
+        say("\nAfter changing code:")
         with (COPY / "service" / "handlers" / "health.py").open("a", encoding="utf-8") as file:
             file.write("# changed\n")
         if not self.deploy("code changed"):
             return False
-        say(f"\nAfter bumping {OLDER[0]}:")
+        say(f"\nAfter updating {OLDER[0]}:")
         self.lock.write_text(self.current, "utf-8")
-        return self.deploy("one wheel bumped") and self.answers("-k", "remembered")
+        return self.deploy("1 wheel updated") and self.answers("-k", "remembered")
 
     def cdk(self, *words: str) -> bool:
-        """Run ``cdk`` in the copy; show what it said only if it failed."""
+        """Run ``cdk`` in the copy of the example, and show its output only if it fails."""
         say(f"$ cdk {' '.join(words)}")
         command = [str(BIN / "cdk"), *words, "--no-notices", "--no-color"]
         done = subprocess.run(
@@ -150,7 +151,7 @@ class Demo:
         return done.returncode == 0
 
     def deploy(self, name: str) -> bool:
-        """Run ``cdk deploy`` and remember what it has uploaded."""
+        """Run ``cdk deploy``, and record its uploads and duration."""
         before, started = self.stored(), time.monotonic()
         if not self.cdk("deploy", "--require-approval", "never"):
             return False
@@ -166,18 +167,18 @@ class Demo:
         return True
 
     def stored(self) -> dict[str, int]:
-        """Return the size of everything in the bucket that ``cdk deploy`` uploads to."""
+        """Return the size of each object in the bucket that ``cdk deploy`` uploads to, by key."""
         (bucket,) = (each["Name"] for each in self.s3.list_buckets()["Buckets"] if each["Name"].startswith("cdk-"))
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", ())}
 
     def answers(self, *options: str) -> bool:
-        """Ask the API as the example's own tests do, and the function that no route leads to through its alias."""
+        """Run the example's end-to-end tests against the API, and invoke the function without a route through its alias."""
         if not self.invoke:
             return True
         stack = self.stacks.describe_stacks(StackName=STACK)["Stacks"][0]
         (url,) = (each["OutputValue"] for each in stack["Outputs"] if each["OutputKey"] == "url")
-        # The name of an API's host is no name that this machine knows.
+        # The host name in the API's URL does not resolve on this machine.
         identifier = re.split(r"[/.]+", url)[1]
         base = f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{identifier}/$default"
         say(" ".join(("$ ORDERS_URL=… pytest tests/end_to_end", *options)))
@@ -206,13 +207,13 @@ class Demo:
         return right
 
     def show(self) -> None:
-        say("\nuploaded               the layer      the code   cdk deploy took")
+        say("\nuploaded                   layer          code       cdk deploy")
         for each in self.deployments:
             layer, code = (f"{size / 1e6:,.3f} MB" for size in (each.layer, each.code))
             say(f"  {each.name:16}{layer:>14}{code:>14}{each.seconds:>15.1f} s")
 
     def judge(self) -> int:
-        """Return 1 if a deployment uploaded what it need not have, or took a layer version away."""
+        """Return 1 if a deployment uploaded more than what had changed, or deleted a layer version."""
         first, again, code, bump = self.deployments
         layers = self.functions.list_layers()["Layers"]
         versions = [
@@ -224,12 +225,15 @@ class Demo:
         wrong = [
             words
             for words, bad in (
-                ("the first deployment uploaded no layer, or no code", not (first.layer and first.code)),
-                ("something was uploaded although nothing had changed", again.layer + again.code > 0),
-                ("the layer was uploaded for a change of code", code.layer > 0 or not code.code),
-                ("the code was uploaded for a change of the lock", bump.code > 0),
-                (f"there are {len(versions)} layer versions instead of 2", len(versions) != 2),
-                (f"the alias had layer versions {self.asked}", self.invoke and self.asked != ["1", "2"]),
+                ("the first deployment did not upload both layer and code", not (first.layer and first.code)),
+                ("a deployment without changes uploaded something", again.layer + again.code > 0),
+                ("a change of code uploaded the layer, or did not upload the code", code.layer > 0 or not code.code),
+                ("a change of the lock file uploaded code", bump.code > 0),
+                (f"expected 2 layer versions, got {len(versions)}", len(versions) != 2),
+                (
+                    f"expected layer versions 1 and 2 behind the alias, got {', '.join(self.asked)}",
+                    self.invoke and self.asked != ["1", "2"],
+                ),
             )
             if bad
         ]

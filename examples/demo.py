@@ -1,9 +1,9 @@
 """
-Build the example service, prove that what was built works, build it again, and deploy it: ``make demo``.
+Build the example service, verify that its functions work, build it again, and deploy it: ``make demo``.
 
-The proof runs every handler on its example event under the target's own Python, with nothing on the path but the
-standard library, the unpacked layer and the unpacked function package. What is deployed is a copy of the example, and AWS is emulated
-on this machine (``deploying.py``).
+The verification runs every handler with its example event under the target's Python. Only the standard library, the unpacked layer and
+the unpacked function package can be imported. The deployment is a copy of the example in an emulated AWS on this machine
+(``deploying.py``).
 """
 
 import os
@@ -27,23 +27,21 @@ ORDERS = HERE / "orders"
 
 
 def main() -> int:
-    """Return 0 if everything was built, and proven as far as this machine can."""
+    """Return 0 if every step succeeded. Without the target's Python, no function is run."""
     target = configured_target()
     interpreter = search(target.python)
     project = ORDERS if interpreter else without_bytecode()
     if interpreter is None:
         version = ".".join(map(str, target.python))
-        say(
-            f"There is no CPython {version} on this machine, so this demo builds without bytecode and proves no import."
-        )
-        say(f"One way to get it: uv python install {version}")
-    # An earlier demo would leave nothing to see; what it fetched is still in the store.
+        say(f"CPython {version} is not installed, so this demo builds without bytecode and does not run the functions.")
+        say(f"To install it: uv python install {version}")
+    # Remove the output of an earlier demo, so that this one builds again. Downloaded wheels stay in the store.
     shutil.rmtree(project / ".lamina", ignore_errors=True)
     say("$ lamina build --project examples/orders")
     if code := lamina("build", "--project", str(project)):
         return code
     if interpreter:
-        say(f"\nEvery handler, under {interpreter.path} with only its layer and its package:")
+        say(f"\nRunning every handler under {interpreter.path}, with only its layer and its package:")
         if code := prove(project, interpreter.path):
             return code
     say("\n$ lamina build --project examples/orders")
@@ -52,12 +50,12 @@ def main() -> int:
     if code := deploy(project, invoke=interpreter is not None):
         return code
     if interpreter is None:
-        say("\nBuilt and deployed, but neither proven to import nor invoked: see the first line.")
+        say("\nBuilt and deployed, but no function was run: see the first line.")
     return 0
 
 
 def deploy(project: Path, *, invoke: bool) -> int:
-    """Deploy a copy of *project* to an emulated AWS, which is gone afterwards."""
+    """Deploy a copy of *project* to an emulated AWS, which stops afterwards."""
     copy = HERE.parent / "build" / "demo" / "deployed"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".lamina", "__pycache__"))
@@ -69,13 +67,13 @@ def deploy(project: Path, *, invoke: bool) -> int:
 
 
 def configured_target() -> Target:
-    """Return what the example is built for."""
+    """Return the target configured in the example."""
     table = tomllib.loads((ORDERS / "pyproject.toml").read_text("utf-8"))["tool"]["lamina"]
     return Target.of(table["runtime"], table["architecture"])
 
 
 def without_bytecode() -> Path:
-    """Return a copy of the example that does not ask for bytecode, which only the target's own Python can make."""
+    """Return a copy of the example configured without bytecode, which requires the target's Python."""
     copy = HERE.parent / "build" / "demo" / "orders"
     shutil.copytree(ORDERS, copy, ignore=shutil.ignore_patterns(".lamina", "__pycache__"), dirs_exist_ok=True)
     configuration = copy / "pyproject.toml"
@@ -85,7 +83,7 @@ def without_bytecode() -> Path:
 
 
 def prove(project: Path, interpreter: Path) -> int:
-    """Run every handler; return 1 if one does not answer as its example says."""
+    """Run every handler; return 1 if a handler does not return the expected answer."""
     functions = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["tool"]["lamina"]["functions"]
     with tempfile.TemporaryDirectory(prefix="lamina-demo-") as directory:
         opt = Path(directory, "opt")
@@ -96,7 +94,7 @@ def prove(project: Path, interpreter: Path) -> int:
             task = Path(directory, "task", name)
             unpack(project / ".lamina" / "functions" / f"{name}.zip", task)
             arguments = [str(task), str(opt / "python"), functions[name], str(project / "events"), name]
-            # Neither this environment's variables nor its site-packages: -I and -S; and no bytecode written: -B.
+            # -I and -S ignore environment variables and site-packages; -B writes no bytecode.
             command = [str(interpreter), "-I", "-S", "-B", str(HERE / "answer.py"), *arguments]
             environment = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_LAMBDA_FUNCTION_NAME": name, "TZ": ":UTC"}
             done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -113,18 +111,18 @@ def prove(project: Path, interpreter: Path) -> int:
 
 
 def unpack(archive: Path, directory: Path) -> None:
-    """Unpack *archive* as Lambda does: everything, under *directory*."""
+    """Unpack all files of *archive* to *directory*, as Lambda does."""
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(directory)
 
 
 def lamina(*arguments: str) -> int:
-    """Run lamina as a user would; its output passes through."""
+    """Run the command lamina with *arguments*, show its output, and return its exit code."""
     return subprocess.run([sys.executable, "-m", "lamina", *arguments], check=False).returncode
 
 
 def say(words: str) -> None:
-    """Print at once, because subprocesses print too."""
+    """Print *words* without buffering, so that they appear in order with the output of subprocesses."""
     print(words, flush=True)
 
 

@@ -1,5 +1,5 @@
 """
-Publish and deploy a copy of the example to an AWS that is emulated on this machine; run by ``lamina sandbox``.
+Publish and deploy a copy of the example to an emulated AWS on this machine; ``lamina sandbox`` runs this program.
 
 ``deploying.py PROJECT {invoke|no-invoke}``
 """
@@ -16,9 +16,9 @@ import boto3
 BUCKET = "artifacts"
 ROLE = "arn:aws:iam::000000000000:role/orders"
 INVOKED = ("create-order", "render-invoice")
-# An older release than the example's lock has, with the SHA-256 of its one wheel; the demo bumps from here to the lock.
+# An older release than the one in the example's lock file, with the SHA-256 of its only wheel. The demo updates it to the locked one.
 OLDER = ("certifi", "2025.8.3", "f6c12493cfb1b06ba2ff328595af9350c65d6644968e5d3a2ffd78699af217a5")
-# What the bucket keeps of a layer beside its bytes, so that machines without the wheels can publish it, is under a hundredth.
+# Besides a layer, the bucket stores its index, so that machines without the wheels can publish the layer: less than 1 % of its size.
 _WITH_DIRECTORY = 1.01
 SETTINGS = f"""
 [tool.lamina.publish]
@@ -31,7 +31,7 @@ alias = "live"
 
 @dataclass
 class Step:
-    """What one deployment sent, and what other ways of shipping would have, in bytes."""
+    """The bytes that one deployment sent, and the bytes that other ways of deploying would send."""
 
     name: str
     sent: int
@@ -40,7 +40,7 @@ class Step:
 
 
 class Demo:
-    """The deployments of one project, one after the other."""
+    """A series of deployments of one project."""
 
     def __init__(self, project: Path, *, invoke: bool) -> None:
         self.project = project
@@ -49,35 +49,35 @@ class Demo:
         self.functions = boto3.client("lambda")
 
     def run(self) -> int:
-        """Return 0 if everything went as it should."""
+        """Run all deployments, and return 0 if they succeeded."""
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         lock = self.project / "requirements.txt"
         current = lock.read_text("utf-8")
         lock.write_text(older(current), "utf-8")
-        say(f"\nThe first deployment, of the lock with {OLDER[0]} {OLDER[1]}:")
+        say(f"\nFirst deployment, with {OLDER[0]} {OLDER[1]} in the lock file:")
         first = self.deploy("first", "--create", "--role", ROLE)
         if first is None or not self.answers():
             return 1
-        say("\nAgain:")
+        say("\nDeploying again without changes:")
         again = self.deploy("nothing changed")
         if again is None:
             return 1
-        say("\nAfter a change of code:")
+        say("\nAfter changing code:")
         with (self.project / "service" / "handlers" / "health.py").open("a", encoding="utf-8") as file:
             file.write("# changed\n")
         code = self.deploy("code changed")
         if code is None:
             return 1
-        say(f"\nAfter bumping {OLDER[0]}:")
+        say(f"\nAfter updating {OLDER[0]}:")
         lock.write_text(current, "utf-8")
-        bump = self.deploy("one wheel bumped")
+        bump = self.deploy("1 wheel updated")
         if bump is None or not self.answers():
             return 1
         self.compare()
         return self.judge(first, again, code, bump)
 
     def deploy(self, name: str, *options: str) -> Step | None:
-        """Run ``lamina deploy`` and remember what it sent; nothing if it failed."""
+        """Run ``lamina deploy``, and return the bytes that it sent, or ``None`` if it failed."""
         words = ["deploy", "--project", str(self.project), *options]
         say(f"$ lamina {' '.join(words[:1] + list(options))}")
         command = [sys.executable, "-m", "lamina", *words, "--json"]
@@ -100,7 +100,7 @@ class Demo:
         return step
 
     def answers(self) -> bool:
-        """Invoke functions through their alias, and say whether they answer as their example says."""
+        """Invoke functions through their alias, and return whether they return the expected answers."""
         if not self.invoke:
             return True
         expected = json.loads((self.project / "events" / "expected.json").read_text("utf-8"))
@@ -118,32 +118,39 @@ class Demo:
         return good
 
     def compare(self) -> None:
-        """Show all deployments beside what they would have sent otherwise."""
+        """Show the bytes of all deployments, compared with other ways of deploying."""
         say("\nuploaded              lamina   zip per function   layer per deploy")
         for step in self.steps:
             row = (step.sent, step.zip_per_function, step.layer_per_deploy)
             lamina, zips, layer = (f"{size / 1e6:,.2f} MB" for size in row)
             say(f"  {step.name:16}{lamina:>10}{zips:>19}{layer:>19}")
         say(
-            "The other two are computed from the sizes of this build: every function's zip with all dependencies inside, when"
+            "The other two columns are computed from the sizes of this build. `zip per function`: after any change, a zip with all"
         )
-        say("anything changed; or the whole layer at every deployment, and the functions' code when anything changed.")
-        say("What lamina's first deployment has beyond that is for machines that will publish without the wheels.")
+        say(
+            "dependencies for every function. `layer per deploy`: the whole layer each time, and after any change all code."
+        )
+        say(
+            "lamina's first deployment also uploads an index, so that machines without the wheels can publish the layer."
+        )
 
     def judge(self, first: Step, again: Step, code: Step, bump: Step) -> int:
-        """Return 1 if a deployment sent what it need not have."""
+        """Return 1 if a deployment sent more than what had changed."""
         versions = len(self.functions.list_layer_versions(LayerName="orders-common")["LayerVersions"])
         wrong = [
             words
             for words, bad in (
                 (
-                    "the first deployment sent more than the layer, its directory and the code",
+                    "the first deployment sent more than the layer, its index and the code",
                     first.sent > first.layer_per_deploy * _WITH_DIRECTORY,
                 ),
-                ("something was sent although nothing had changed", again.sent > 0),
-                ("the layer was sent for a change of code", code.sent * 10 > code.layer_per_deploy),
-                ("half of the layer was sent for one small wheel", bump.sent * 2 > bump.layer_per_deploy),
-                (f"there are {versions} layer versions instead of 2", versions != 2),
+                ("a deployment without changes sent something", again.sent > 0),
+                ("a change of code sent a large part of the layer", code.sent * 10 > code.layer_per_deploy),
+                (
+                    "an update of one small wheel sent more than half of the layer",
+                    bump.sent * 2 > bump.layer_per_deploy,
+                ),
+                (f"expected 2 layer versions, got {versions}", versions != 2),
             )
             if bad
         ]
@@ -153,7 +160,7 @@ class Demo:
 
 
 def older(lock: str) -> str:
-    """Return *lock* with one distribution at an older release."""
+    """Return the text of the lock file *lock* with the release in `OLDER`."""
     name, version, sha256 = OLDER
     text, count = re.subn(
         rf"(?m)^{name}==.*\\\n(?:    --hash=sha256:\w+(?: \\)?\n)+",
@@ -161,12 +168,12 @@ def older(lock: str) -> str:
         lock,
     )
     if count != 1:
-        sys.exit(f"the example's lock does not have {name}")
+        sys.exit(f"the example's lock file does not contain {name}")
     return text
 
 
 def say(words: str) -> None:
-    """Print at once, because subprocesses print too."""
+    """Print *words* without buffering, so that they appear in order with the output of subprocesses."""
     print(words, flush=True)
 
 

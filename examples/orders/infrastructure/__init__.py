@@ -1,1 +1,1 @@
-"""What the service needs in AWS, as a CDK app; nothing here is shipped with a function."""
+"""A CDK app with the service's AWS resources. It is not part of the function packages."""

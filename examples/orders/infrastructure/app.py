@@ -1,4 +1,8 @@
-"""One deployment of the service: ``cdk deploy --context stage=production``; it is called ``dev`` if nobody says."""
+"""
+The CDK app of the service, which deploys one stage: ``cdk deploy --context stage=production``.
+
+The default stage is ``dev``.
+"""
 
 import aws_cdk as cdk
 

@@ -1,4 +1,4 @@
-"""Ten functions behind one layer, what they keep orders in, and who calls them: an HTTP API, a stream, a schedule."""
+"""A stack of ten functions with one layer, their table and bucket, and an HTTP API, a stream and a schedule as triggers."""
 
 from pathlib import Path
 
@@ -39,7 +39,8 @@ class OrdersStack(Stack):
         self.reports = s3.Bucket(
             self, "reports", block_public_access=s3.BlockPublicAccess.BLOCK_ALL, enforce_ssl=True, versioned=True
         )
-        # One layer for all of them: uploaded when the lock has changed, and never for a change of code.
+        # One layer for all functions. Changing the lock file uploads it again; changing code does so only if new imports
+        # need bytecode.
         self.layer = PythonLayerVersion(self, "dependencies", entry=str(ROOT))
         self.aliases = {name: live_alias(self._function(name)) for name in (*ROUTES, "export-report", "process-stream")}
         self._api()
@@ -63,7 +64,7 @@ class OrdersStack(Stack):
         return table
 
     def _function(self, name: str) -> PythonFunction:
-        """Make a function, with the permissions and variables that its code has a use for, and no others."""
+        """Create a function with only the permissions and environment variables that its code needs."""
         variables = {"POWERTOOLS_SERVICE_NAME": "orders"}
         if name in READERS | WRITERS:
             variables["ORDERS_TABLE"] = self.table.table_name

@@ -1,5 +1,5 @@
 """
-A deployed service, asked over HTTP by somebody who knows nothing but its URL.
+Tests of a deployed service over HTTP, at the URL in ORDERS_URL:
 
     ORDERS_URL=https://… pytest tests/end_to_end
 """
@@ -14,11 +14,11 @@ import uuid
 import pytest
 
 URL = os.environ.get("ORDERS_URL", "").rstrip("/")
-pytestmark = pytest.mark.skipif(not URL, reason="no deployment to ask: ORDERS_URL")
+pytestmark = pytest.mark.skipif(not URL, reason="ORDERS_URL is not set")
 
 
 def ask(method, path, body=None):
-    """Return the status and the body of an answer, refusals included."""
+    """Send a request, and return the status and the body of the response, also for HTTP errors."""
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(URL + path, method=method, data=content)
     request.add_header("Content-Type", "application/json")
@@ -31,7 +31,7 @@ def ask(method, path, body=None):
 
 @pytest.fixture
 def customer():
-    """Be somebody new, so that orders of earlier runs are not theirs."""
+    """Return a new customer's name, so that this run does not find orders of earlier runs."""
     return f"customer-{uuid.uuid4()}"
 
 
@@ -57,7 +57,7 @@ def test_an_order_is_remembered(order):
 
 
 def test_customers_find_their_orders(order, customer):
-    # The index follows the table a moment later.
+    # The index is updated shortly after the table.
     for _ in range(20):
         status, answer = ask("GET", f"/orders?customer={customer}&status=open")
         if json.loads(answer)["orders"]:

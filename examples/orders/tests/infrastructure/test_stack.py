@@ -1,4 +1,4 @@
-"""What the stack promises, read from its template; no layer is built for that, and nothing is asked of AWS."""
+"""Tests of the stack's template, which build no layer and make no AWS calls."""
 
 import tomllib
 from pathlib import Path
@@ -15,7 +15,7 @@ FUNCTIONS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["lamina
 
 @pytest.fixture(scope="session")
 def template():
-    # Nothing to wait for: code that is not bundled is a placeholder, and CDK's rules are left to `cdk synth`.
+    # For speed, code is a placeholder and CDK's own rules are off; `cdk synth` builds the code and checks the rules.
     app = cdk.App(context={"aws:cdk:bundling-stacks": []}, builtin_cloud_formation_validation=False)
     return Template.from_stack(OrdersStack(app, "orders-test"))
 
@@ -47,12 +47,12 @@ def test_nobody_calls_an_unpublished_function(template):
 
     assert len(FUNCTIONS) == len(aliases)
     assert allowed <= aliases
-    # The name of an alias's function is cut out of the alias's ARN.
+    # The event source refers to a part of the alias's ARN.
     assert aliases & set(words(stream["Properties"]["FunctionName"]))
 
 
 def words(value):
-    """Yield every text in *value*."""
+    """Yield every string in the nested *value*."""
     match value:
         case str():
             yield value

@@ -1,4 +1,4 @@
-"""Nothing here asks AWS or the network: the repository is in memory, and sockets stay shut."""
+"""Fixtures for tests without AWS and network: orders are in memory, and opening a connection fails the test."""
 
 import json
 import socket
@@ -34,7 +34,7 @@ def event():
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch):
-    """Give each test its own demo data, and no way out."""
+    """Give each test its own demo data, and prevent network connections."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("a test opened a connection")

@@ -1,4 +1,4 @@
-"""The same orders, kept in a DynamoDB table (moto)."""
+"""Tests of storing orders in a DynamoDB table, emulated by moto."""
 
 import boto3
 import pytest

@@ -1,4 +1,4 @@
-"""Every function answers its example event; the interesting refusals are refused."""
+"""Tests that every function answers its example event and rejects invalid requests."""
 
 import importlib
 import json
