@@ -188,7 +188,7 @@ def test_the_launcher_raises_what_a_process_said(tmp_path: Path) -> None:
     with Launcher() as launcher, pytest.raises(RuntimeError) as raised:
         launcher(broken)
 
-    assert f"{' '.join(broken.argv)} ended with 1:\nout of cheese" == str(raised.value)
+    assert f"{' '.join(broken.argv)} failed with exit code 1:\nout of cheese" == str(raised.value)
 
 
 def test_the_launcher_names_a_program_that_is_missing(tmp_path: Path) -> None:

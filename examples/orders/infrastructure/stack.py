@@ -1,4 +1,4 @@
-"""A stack of ten functions with one layer, their table and bucket, and an HTTP API, a stream and a schedule as triggers."""
+"""A stack of ten functions with one layer, a table, a bucket, and as triggers an HTTP API, a stream and a schedule."""
 
 from pathlib import Path
 
@@ -39,8 +39,8 @@ class OrdersStack(Stack):
         self.reports = s3.Bucket(
             self, "reports", block_public_access=s3.BlockPublicAccess.BLOCK_ALL, enforce_ssl=True, versioned=True
         )
-        # One layer for all functions. Changing the lock file uploads it again; changing code does so only if new imports
-        # need bytecode.
+        # One layer for all functions. Changing the lock file uploads it again; changing code does so only if
+        # new imports need bytecode.
         self.layer = PythonLayerVersion(self, "dependencies", entry=str(ROOT))
         self.aliases = {name: live_alias(self._function(name)) for name in (*ROUTES, "export-report", "process-stream")}
         self._api()
