@@ -130,19 +130,19 @@ def test_report_of_no_json(project: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["order"], "error: The build has no function `order` (did you mean `orders`?)\n"),
+        (["order"], "error: the build has no function `order` (did you mean `orders`?)\n"),
         (
             ["orders", "--event", "none.json"],
-            "error: The event file `none.json` cannot be read: No such file or directory\n",
+            "error: failed to read event file `none.json`: No such file or directory\n",
         ),
-        (["orders", "--event", "{"], "error: The event is not JSON: "),
-        (["orders", "--event", ""], "error: The event is not JSON: "),
-        (["orders", "--event", '{"n": NaN}'], "error: The event is not JSON: `NaN` is no value of JSON\n"),
-        (["orders", "--event", "[" * 100_000], "error: The event is not JSON: it is nested too deeply\n"),
-        (["orders", "--event", "utf-16.json"], "error: The event file `utf-16.json` is not JSON: "),
-        (["orders", "--memory", "1"], "error: Lambda takes no memory of 1 MB\n"),
-        (["orders", "--env", "UNSET_NAME"], "error: The environment has no `UNSET_NAME`\n"),
-        (["orders", "--credentials"], "error: The environment has no `AWS_ACCESS_KEY_ID`\n"),
+        (["orders", "--event", "{"], "error: event is not valid JSON: "),
+        (["orders", "--event", ""], "error: event is not valid JSON: "),
+        (["orders", "--event", '{"n": NaN}'], "error: event is not valid JSON: `NaN` is not a JSON value\n"),
+        (["orders", "--event", "[" * 100_000], "error: event is not valid JSON: nested too deeply\n"),
+        (["orders", "--event", "utf-16.json"], "error: event file `utf-16.json` is not valid JSON: "),
+        (["orders", "--memory", "1"], "error: memory of 1 MB is outside Lambda's limits\n"),
+        (["orders", "--env", "UNSET_NAME"], "error: environment variables are not set: `UNSET_NAME`\n"),
+        (["orders", "--credentials"], "error: environment variables are not set: `AWS_ACCESS_KEY_ID`\n"),
     ],
 )
 def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
@@ -168,7 +168,7 @@ def test_nothing_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_path_mode(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The mode may be chosen, and -v says which one it was."""
     assert 0 == main(["invoke", "orders", "--mode", "path", "-v"])
-    assert "note: the function saw its layers in mode `path`\n" in capsys.readouterr().err
+    assert "note: function ran in mode `path`\n" in capsys.readouterr().err
 
 
 def test_other_interpreter(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

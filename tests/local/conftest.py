@@ -1,4 +1,4 @@
-"""A environment to run handlers in, shown in each way that this machine allows."""
+"""Fixtures for environments to run handlers in, in each mode that this machine supports."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def home() -> Home:
-    """The running interpreter's own home: an interpreter of the target's minor is here without being looked for."""
+    """Return the installation of the running interpreter, so that tests need not search for one."""
     found = interpreter.find(sys.version_info[:2], explicit=Path(sys.executable))
     return home_of(found)
 
 
 @pytest.fixture(scope="session")
 def refusal(home: Home, tmp_path_factory: pytest.TempPathFactory) -> str | None:
-    """Why this machine has no mount namespaces for us, if it has none."""
+    """Return the kernel's reason for refusing mount namespaces, or ``None`` if it allows them."""
     project = tmp_path_factory.mktemp("probe")
     artifacts = make_build(project, {"app.py": "def handler(event, context): ..."})
     environment = prepare(artifacts, artifacts.build.packages[0], function(), mode=Mode.NAMESPACE, home=home)
@@ -43,7 +43,7 @@ def refusal(home: Home, tmp_path_factory: pytest.TempPathFactory) -> str | None:
 
 @pytest.fixture
 def namespace(refusal: str | None) -> Mode:
-    """The mode with true directories; skips, with the kernel's reason, where it cannot be had."""
+    """Return namespace mode; skip the test with the kernel's reason if namespaces are not allowed."""
     if refusal is not None:
         pytest.skip(refusal)
     return Mode.NAMESPACE
@@ -51,7 +51,7 @@ def namespace(refusal: str | None) -> Mode:
 
 @pytest.fixture(params=[Mode.NAMESPACE, Mode.PATH])
 def mode(request: pytest.FixtureRequest) -> Mode:
-    """Each mode in turn."""
+    """Run the test once in each mode."""
     if request.param is Mode.NAMESPACE:
         request.getfixturevalue("namespace")
     chosen: Mode = request.param
@@ -60,7 +60,7 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 
 @pytest.fixture
 def make_environment(tmp_path: Path, home: Home) -> MakeEnvironment:
-    """A function that builds and unpacks a service of one module, or of several files, in this test's directory."""
+    """Return a function that builds and unpacks a service of one module or several files in the test's directory."""
 
     def make(
         package: Mapping[str, str] | str,

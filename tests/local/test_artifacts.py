@@ -1,4 +1,4 @@
-"""Which limits, variables and function a local run uses."""
+"""Tests of the limits, environment variables and functions that a local run uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BUILT = package_at(Path("orders.zip"), "0" * 64, "app.new", ["common"])
 
 
 def test_lambdas_own_defaults() -> None:
-    """Where nothing is configured, Lambda's memory and timeout apply."""
+    """Without configured limits, Lambda's default memory and timeout apply."""
     found = function_of(_BUILT, None)
 
     assert ("orders", "app.new", ("common",), 128, 3) == (
@@ -30,7 +30,7 @@ def test_lambdas_own_defaults() -> None:
 
 
 def test_configured_limits_and_the_built_handler(tmp_path: Path) -> None:
-    """The configuration's limits count, the command line's before them, and the handler is the one that was built."""
+    """Arguments override configured limits, and the handler is the one of the build."""
     table = 'orders = { handler = "app.old", memory = 512, timeout = 20, environment = { TABLE = "t" } }'
     configure(tmp_path, functions=table)
     service = load(tmp_path)
@@ -47,12 +47,16 @@ def test_configured_limits_and_the_built_handler(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "message", "hint"),
     [
-        ({"memory_mb": 64}, "Lambda takes no memory of 64 MB", "from 128 to 10240 MB"),
-        ({"timeout_seconds": 901}, "Lambda takes no timeout of 901 seconds", "from 1 to 900 seconds"),
+        ({"memory_mb": 64}, "memory of 64 MB is outside Lambda's limits", "use a value from 128 to 10240 MB"),
+        (
+            {"timeout_seconds": 901},
+            "timeout of 901 seconds is outside Lambda's limits",
+            "use a value from 1 to 900 seconds",
+        ),
     ],
 )
 def test_impossible_limits(limits: dict[str, int], message: str, hint: str) -> None:
-    """Limits that Lambda would not take are refused here, too."""
+    """Limits outside Lambda's range are rejected for local runs too."""
     with pytest.raises(ConfigError) as caught:
         function_of(_BUILT, None, **limits)
 
@@ -60,12 +64,12 @@ def test_impossible_limits(limits: dict[str, int], message: str, hint: str) -> N
 
 
 def test_variables_by_value_and_by_name() -> None:
-    """A variable is given, or taken from the environment if it is named."""
+    """A variable is passed with its value, or by name with its value in the environment."""
     assert {"A": "1", "B": "=", "C": "host"} == additional_variables(["A=1", "B==", "C"], {"C": "host", "D": "no"})
 
 
 def test_credentials_only_if_asked() -> None:
-    """Credentials come along as one, with their region, and only on demand."""
+    """Credentials and their region are passed only on request."""
     environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1", "AWS_PROFILE": "p"}
 
     assert {} == additional_variables([], environ)
@@ -74,22 +78,22 @@ def test_credentials_only_if_asked() -> None:
 
 
 def test_missing_variables() -> None:
-    """All names that the environment lacks are told at once."""
+    """The error lists all variables that are not set."""
     with pytest.raises(ConfigError) as caught:
         additional_variables(["A", "B=1", "C"], {}, credentials=True)
 
-    assert "The environment has no `AWS_ACCESS_KEY_ID`, `A`, `C`" == str(caught.value)
+    assert "environment variables are not set: `AWS_ACCESS_KEY_ID`, `A`, `C`" == str(caught.value)
 
 
 def test_any_function_of_equal_ones(tmp_path: Path) -> None:
-    """Where all functions have the same layers, the first stands for them."""
+    """If all functions have the same layers, the first function is chosen."""
     artifacts = make_build(tmp_path, {}, layers=[{}], handlers={"b": "app.b", "a": "app.a"})
 
     assert "b" == artifacts.any_function().name
 
 
 def test_any_function_of_different_ones(tmp_path: Path) -> None:
-    """Where the layers differ, a function has to be named."""
+    """If the functions have different layers, the error asks for a function's name."""
     make_build(tmp_path, {}, layers=[{"x": ""}], handlers={"a": "app.a", "b": "app.b"})
     path = tmp_path / ".lamina" / "build.json"
     record = json.loads(path.read_text())
@@ -98,14 +102,14 @@ def test_any_function_of_different_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path).any_function()
 
-    assert ("The functions have different layers, so one has to be named", "name one before the command: a, b") == (
+    assert ("the functions have different layers, and no function is named", "name one before the command: a, b") == (
         str(caught.value),
         caught.value.hint,
     )
 
 
 def test_nothing_built(tmp_path: Path) -> None:
-    """Without a build the error says how to make one."""
+    """Without a build, the hint is to run ``lamina build``."""
     with pytest.raises(ConfigError) as caught:
         read(tmp_path)
 
@@ -116,7 +120,7 @@ def test_nothing_built(tmp_path: Path) -> None:
 
 
 def test_another_version_of_the_record(tmp_path: Path) -> None:
-    """A record of another version is not guessed at."""
+    """A build report of an unsupported version is rejected."""
     make_build(tmp_path, {})
     path = tmp_path / ".lamina" / "build.json"
     path.write_text(path.read_text().replace('"version": "1"', '"version": "2"'))
@@ -127,20 +131,20 @@ def test_another_version_of_the_record(tmp_path: Path) -> None:
 
 
 def test_files_that_are_gone(tmp_path: Path) -> None:
-    """All zips that are gone are named at once."""
+    """The error lists all zips that no longer exist."""
     make_build(tmp_path, {}, layers=[{}])
     for path in (tmp_path / ".lamina").rglob("*.zip"):
         path.unlink()
     with pytest.raises(ConfigError) as caught:
         read(tmp_path)
 
-    expected = "The build names files that are gone: `.lamina/functions/orders.zip`, `.lamina/layers/layer0.zip`"
+    expected = "files of the last build no longer exist: `.lamina/functions/orders.zip`, `.lamina/layers/layer0.zip`"
     assert expected == str(caught.value)
 
 
 def test_unknown_function(tmp_path: Path) -> None:
-    """A mistyped function gets the closest name."""
+    """For an unknown function, the error suggests the closest name."""
     with pytest.raises(ConfigError) as caught:
         make_build(tmp_path, {}).function("order")
 
-    assert "The build has no function `order` (did you mean `orders`?)" == str(caught.value)
+    assert "the build has no function `order` (did you mean `orders`?)" == str(caught.value)

@@ -1,4 +1,4 @@
-"""Any command in the environment of a function."""
+"""Tests of running commands in a function's environment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _run(
 
 
 def test_python_is_the_functions(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """`python` finds the layer and the package, in the project's directory, and nothing that is installed here."""
+    """`python` runs in the project's directory, and imports layer and package but no packages installed on the host."""
     environment = make_environment("X = 1", layers=[{"python/dep.py": "N = 2"}], mode=mode)
     code = (
         "import app, dep, importlib.util, os, sys; "
@@ -50,7 +50,7 @@ def test_python_is_the_functions(make_environment: MakeEnvironment, mode: Mode) 
 
 
 def test_exit_code(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """The command's exit code is passed on; a signal's is what a shell would say."""
+    """The result has the command's exit code, or 128 plus the signal's number."""
     environment = make_environment("", mode=mode)
 
     assert 7 == _run(environment, ["sh", "-c", "exit 7"])[0]
@@ -58,7 +58,7 @@ def test_exit_code(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_environment(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """The command has the function's variables, and of the host's those about the terminal."""
+    """The command has the function's variables, and only the terminal's variables of the host."""
     environment = make_environment("", mode=mode, additional={"ASKED": "yes"})
     environ = {"HOST_SECRET": "leaked", "TERM": "dumb"}
     _, output = _run(
@@ -69,7 +69,7 @@ def test_environment(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_project_stays_writable(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
-    """The developer's command may write into the project, and not into the layer."""
+    """The command can write into the project, but not into the layer."""
     environment = make_environment("", layers=[{"python/dep.py": ""}], mode=mode)
 
     assert (0, "") == _run(environment, ["sh", "-c", "echo result > result.txt"])
@@ -81,7 +81,7 @@ def test_project_stays_writable(make_environment: MakeEnvironment, mode: Mode, t
 
 
 def test_tool_of_the_project(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A distribution comes with what it requires and its commands, and the rest of its environment stays away."""
+    """A tool is available with its dependencies and commands, without other packages of its environment."""
     environment = make_environment("", layers=[{"python/dep.py": "N = 2"}], mode=mode)
     code = (
         "import dep, importlib.util, iniconfig, pluggy, pytest; "
@@ -95,7 +95,7 @@ def test_tool_of_the_project(make_environment: MakeEnvironment, mode: Mode) -> N
 
 
 def test_directory_of_tools(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
-    """A directory is put last on the path as it is."""
+    """A directory of tools comes last on the search path."""
     environment = make_environment("", layers=[{"python/dep.py": "N = 'layer'"}], mode=mode)
     for name in ("dep", "tool"):
         (tmp_path / "tools").mkdir(exist_ok=True)
@@ -108,40 +108,41 @@ def test_directory_of_tools(make_environment: MakeEnvironment, mode: Mode, tmp_p
 
 
 def test_unknown_distribution(make_environment: MakeEnvironment) -> None:
-    """All distributions that the environment lacks are named, with the closest ones."""
+    """The error lists all tools that are not installed, each with the closest name."""
     with pytest.raises(ConfigError) as caught:
         _run(make_environment(""), ["true"], tools=["pytset", "pytest"], environ={"VIRTUAL_ENV": sys.prefix})
 
     site = Path(sys.prefix) / "lib" / f"python{MINOR}" / "site-packages"
-    assert f"`{site}` does not hold `pytset` (did you mean `pytest`?)" == str(caught.value)
+    assert f"distributions are not installed in `{site}`: `pytset` (did you mean `pytest`?)" == str(caught.value)
 
 
 def test_environment_of_another_minor(make_environment: MakeEnvironment, tmp_path: Path) -> None:
-    """An environment that the target's interpreter cannot use is refused."""
+    """A virtual environment that is missing for the target's Python version is an error."""
     with pytest.raises(ConfigError) as caught:
         _run(make_environment(""), ["true"], tools=["pytest"], environ={})
 
-    assert f"`{tmp_path / '.venv'}` is not a virtual environment of Python {MINOR}" == str(caught.value)
+    assert f"`{tmp_path / '.venv'}` is not a virtual environment for Python {MINOR}" == str(caught.value)
 
 
 def test_unknown_command(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A command that is not there is named."""
+    """The error names a command that does not exist."""
     with pytest.raises(InvokeError) as caught:
         _run(make_environment("", mode=mode), ["lamina-no-such-command"])
 
-    assert "`lamina-no-such-command` cannot be started: No such file or directory" == str(caught.value)
+    assert "failed to start `lamina-no-such-command`: No such file or directory" == str(caught.value)
 
 
 def test_project_below_a_covered_directory(make_environment: MakeEnvironment, namespace: Mode) -> None:
-    """A project that the function's directories would cover cannot be the command's directory."""
+    """A project inside a directory that the function's environment replaces is an error."""
     with pytest.raises(ConfigError) as caught:
         run_command(make_environment("", mode=namespace), ["true"], project=Path("/opt/shop"), environ={})
 
-    assert "`/opt/shop` is below `/opt`, where a function finds something else" == str(caught.value)
+    expected = "the project `/opt/shop` is inside `/opt`, which is replaced in the function's environment"
+    assert expected == str(caught.value)
 
 
 def test_nothing_is_left(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """What a run made for itself goes with it."""
+    """A run deletes its temporary files."""
     environment = make_environment("", mode=mode)
     _run(environment, ["true"])
 

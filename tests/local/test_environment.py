@@ -1,4 +1,4 @@
-"""What a function sees, and what it cannot do."""
+"""Tests of a function's environment: visible files and variables, and operations that are blocked."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _ask(environment: FunctionEnvironment, event: object = None) -> Any:
 
 
 def _alive(mark: str) -> list[str]:
-    """List the processes whose command line holds *mark*; their own death may still be on its way."""
+    """List the processes whose command line contains *mark*, including processes that are about to end."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -56,7 +56,7 @@ def _alive(mark: str) -> list[str]:
 
 
 def _wait_for(mark: str, *, least: int) -> None:
-    """Wait until that many processes hold *mark*: one that forks while the list is read may be missed in it."""
+    """Wait until at least *least* processes contain *mark*, because a process that forks during the listing may be missed."""
     deadline = time.monotonic() + 60
     while len(_alive(mark)) < least:
         assert time.monotonic() < deadline
@@ -64,7 +64,7 @@ def _wait_for(mark: str, *, least: int) -> None:
 
 
 def test_search_path(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Function, layers, runtime, standard library, in Lambda's order; nothing that is installed for the interpreter."""
+    """The search path is function, layers, runtime, standard library, without packages installed for the interpreter."""
     environment = make_environment(_LOOK + "sys.path", mode=mode)
     where = environment.directories(mode)
     path = _ask(environment)
@@ -79,7 +79,7 @@ def test_search_path(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_interpreter_is_bare(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Packages of the interpreter cannot be imported, by a subprocess of the function no more than by itself."""
+    """Neither the function nor its subprocesses can import packages that are installed for the interpreter."""
     source = (
         "import importlib.util, subprocess, sys\ndef handler(event, context):\n"
         "    names = ('pip', 'pytest', 'lamina')\n"
@@ -90,12 +90,12 @@ def test_interpreter_is_bare(make_environment: MakeEnvironment, mode: Mode) -> N
     own, child = _ask(make_environment(source, mode=mode))
 
     assert "[None, None, None]" == own
-    # By path there is nothing to hide them with from an interpreter that the function itself starts.
+    # In path mode, the packages are visible to an interpreter that the function starts.
     assert mode is Mode.PATH or child == own
 
 
 def test_environment(make_environment: MakeEnvironment, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The function has Lambda's variables, its own and the ones asked for; none of the host's."""
+    """The function has Lambda's variables, the configured and the additional ones, and none of the host's."""
     monkeypatch.setenv("HOST_SECRET", "leaked")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "leaked")
     settings = function(environment=(("TABLE", "orders"), ("TZ", "Europe/Berlin")))
@@ -123,12 +123,12 @@ def test_environment(make_environment: MakeEnvironment, mode: Mode, monkeypatch:
     }
     assert expected == {name: found.get(name) for name in expected}
     others = {"AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH"}
-    # The last three are made by the interpreter, the client, and for the sake of the user's own home.
+    # The interpreter sets the first, the client the second, and lamina sets HOME to hide the user's home directory.
     assert found.keys() - expected.keys() - others <= {"LC_CTYPE", "_X_AMZN_TRACE_ID", "HOME"}
 
 
 def test_directories(make_environment: MakeEnvironment, namespace: Mode) -> None:
-    """In a namespace the layer is /opt, the package /var/task, the interpreter /var/lang, dated as in the archive."""
+    """In namespace mode, layer, package and interpreter have Lambda's paths, and files keep the archive's times."""
     source = (
         "import os, sys, time, dep\ndef handler(event, context):\n"
         "    return [__file__, dep.__file__, sys.prefix, os.getcwd(), os.stat(dep.__file__).st_mtime, sorted(os.listdir('/opt'))]"
@@ -147,7 +147,7 @@ def test_directories(make_environment: MakeEnvironment, namespace: Mode) -> None
 
 
 def test_only_tmp_is_writable(make_environment: MakeEnvironment, namespace: Mode) -> None:
-    """In a namespace every directory but /tmp refuses new files, also to root."""
+    """In namespace mode, all directories except /tmp are read-only, even for root."""
     source = (
         "import os\ndef handler(event, context):\n    refused = {}\n    for directory in event:\n        try:\n"
         "            open(directory + '/new', 'w').close()\n            refused[directory] = None\n"
@@ -161,7 +161,7 @@ def test_only_tmp_is_writable(make_environment: MakeEnvironment, namespace: Mode
 
 
 def test_tmp_is_private(make_environment: MakeEnvironment, namespace: Mode, tmp_path: Path) -> None:
-    """In a namespace /tmp begins empty, and nothing written there reaches the host."""
+    """In namespace mode, /tmp starts empty, and files written there do not appear on the host."""
     source = "import os\ndef handler(event, context):\n    open('/tmp/lamina-private', 'w').close()\n    return os.listdir('/tmp')"
 
     assert ["lamina-private"] == _ask(make_environment(source, mode=namespace))
@@ -169,7 +169,7 @@ def test_tmp_is_private(make_environment: MakeEnvironment, namespace: Mode, tmp_
 
 
 def test_home_is_hidden(make_environment: MakeEnvironment, namespace: Mode) -> None:
-    """In a namespace neither the user's home nor the project is there."""
+    """In namespace mode, the user's home and the project do not exist."""
     source = "import os\ndef handler(event, context): return [os.path.exists(path) for path in event]"
     found = _ask(make_environment(source, mode=namespace), [str(Path.home()), str(Path(__file__).parent)])
 
@@ -177,7 +177,7 @@ def test_home_is_hidden(make_environment: MakeEnvironment, namespace: Mode) -> N
 
 
 def test_devices_and_processes(make_environment: MakeEnvironment, namespace: Mode) -> None:
-    """In a namespace programs can still be started, and see only the function's own processes."""
+    """In namespace mode, the function can start programs, and sees only its own processes."""
     source = (
         "import os, subprocess\ndef handler(event, context):\n"
         "    subprocess.run(['true'], check=True, stdout=subprocess.DEVNULL)\n"
@@ -188,7 +188,7 @@ def test_devices_and_processes(make_environment: MakeEnvironment, namespace: Mod
 
 
 def test_later_layers_win(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Layers are laid over each other in the function's order."""
+    """Files of later layers replace those of earlier ones."""
     layers = [{"python/dep.py": "N = 1", "python/one.py": ""}, {"python/dep.py": "N = 2", "python/two.py": ""}]
 
     assert 2 == _ask(
@@ -197,7 +197,7 @@ def test_later_layers_win(make_environment: MakeEnvironment, mode: Mode) -> None
 
 
 def test_no_bytecode_is_written(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Importing leaves the unpacked layer and package as they were, or a later measurement would be of something else."""
+    """Importing writes no bytecode into the unpacked layer and package, because it would change later measurements."""
     environment = make_environment(
         "import dep\ndef handler(event, context): ...", layers=[{"python/dep.py": ""}], mode=mode
     )
@@ -208,7 +208,7 @@ def test_no_bytecode_is_written(make_environment: MakeEnvironment, mode: Mode) -
 
 @pytest.mark.parametrize(("mode", "count"), [(Mode.AUTO, 100), (Mode.PATH, 20)])
 def test_concurrent_invocations_leave_nothing(make_environment: MakeEnvironment, mode: Mode, count: int) -> None:
-    """A hundred invocations at once all answer, and leave no process and no thread."""
+    """Concurrent invocations all succeed, and leave no process and no thread."""
     name = f"handler_{os.getpid()}_{count}"
     environment = make_environment(
         f"def {name}(event, context): return event + 1", mode=mode, settings=function(handler=f"app.{name}")
@@ -236,7 +236,7 @@ def handler(event, context):
 
 
 def test_daemons_end_too(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
-    """What a function detached from itself ends with it."""
+    """Detached processes of a function end with the function."""
     mark = f"mark-{tmp_path.name}-{mode}"
     with ExecutionEnvironment(make_environment(_DAEMON, mode=mode)) as session:
         assert session.invoke(json.dumps(mark).encode()).error is None
@@ -246,7 +246,7 @@ def test_daemons_end_too(make_environment: MakeEnvironment, mode: Mode, tmp_path
 
 
 def test_killing_lamina_ends_the_function(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
-    """A lamina that is killed takes its functions along, detached ones included."""
+    """When lamina is killed, its functions and their detached processes end too."""
     mark = f"mark-{tmp_path.name}-{mode}"
     environment = make_environment(
         _DAEMON + "    import time; print('asleep', flush=True); time.sleep(60)\n", mode=mode
@@ -277,35 +277,36 @@ def test_killing_lamina_ends_the_function(make_environment: MakeEnvironment, mod
 
 
 def test_refused_namespace(make_environment: MakeEnvironment, tmp_path: Path) -> None:
-    """Where no namespace can be had the function runs by path, and the result says so and why."""
+    """If the kernel refuses a namespace, the function runs in path mode, and the result contains the reason."""
     environment = replace(make_environment(_LOOK + "1"), scratch=tmp_path / "missing")
     result = invoke(environment, b"{}")
 
     assert (b"1", Mode.PATH) == (result.payload, result.mode)
     assert result.mode_reason is not None
-    assert result.mode_reason.startswith("This system does not allow a mount namespace: ")
+    assert result.mode_reason.startswith("this system does not allow mount namespaces: ")
 
 
 def test_demanded_namespace(make_environment: MakeEnvironment, tmp_path: Path) -> None:
-    """Where only a namespace will do, its refusal is an error."""
+    """If namespace mode is required, a refused namespace is an error."""
     environment = replace(make_environment("", mode=Mode.NAMESPACE), scratch=tmp_path / "missing")
     with pytest.raises(RefusedError):
         invoke(environment, b"{}")
 
 
 def test_reserved_variables(make_environment: MakeEnvironment) -> None:
-    """All reserved variables that a function sets are named at once."""
+    """The error lists all reserved variables that a function sets."""
     environment = make_environment(
         "", settings=function(environment=(("AWS_REGION", "x"), ("LAMBDA_TASK_ROOT", "y"), ("OK", "z")))
     )
     with pytest.raises(ConfigError) as caught:
         invoke(environment, b"{}")
 
-    assert "`orders` sets variables that Lambda reserves: `AWS_REGION`, `LAMBDA_TASK_ROOT`" == str(caught.value)
+    expected = "`orders` sets environment variables that Lambda reserves: `AWS_REGION`, `LAMBDA_TASK_ROOT`"
+    assert expected == str(caught.value)
 
 
 def test_foreign_machine_code(tmp_path: Path, home: Home) -> None:
-    """Compiled wheels of another instruction set are refused by name; pure ones run anywhere."""
+    """Compiled wheels for another architecture are rejected by name; pure Python wheels run anywhere."""
     other = "arm64" if platform.machine() == "x86_64" else "x86_64"
     package = {"app.py": "def handler(event, context): return 1"}
     pure = make_build(tmp_path / "pure", package, layers=[{}], architecture=other, wheels=["a-1-py3-none-any.whl"])
@@ -322,14 +323,14 @@ def test_foreign_machine_code(tmp_path: Path, home: Home) -> None:
         prepare(native, native.build.packages[0], function(), home=home)
 
     machine = f"{platform.system()} on {platform.machine()}"
-    assert f"The layer holds code for Linux on {other}, and this machine is {machine}: `b-1-cp313-x.whl`" == str(
+    assert f"the layers contain wheels for Linux on {other}, but this machine is {machine}: `b-1-cp313-x.whl`" == str(
         caught.value
     )
 
 
 @pytest.mark.parametrize("minor", ["3.10", "3.12", "3.13"])
 def test_other_minor(tmp_path: Path, minor: str, installed_python: Callable[[tuple[int, int]], Interpreter]) -> None:
-    """A target runs on its own minor version, whichever lamina itself runs on."""
+    """A function runs on its target's minor version of Python, independent of lamina's own."""
     found = installed_python((3, int(minor[2:])))
     artifacts = make_build(tmp_path, {"app.py": _LOOK + "list(sys.version_info[:2])"}, runtime=f"python{minor}")
     environment = prepare(artifacts, artifacts.build.packages[0], function(), home=home_of(found))
@@ -338,7 +339,7 @@ def test_other_minor(tmp_path: Path, minor: str, installed_python: Callable[[tup
 
 
 def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
-    """A user without privileges has the same environment as root."""
+    """An ordinary user's function has the same environment as root's."""
     if os.geteuid() != 0:
         assert "namespace" == namespace.value
         return
@@ -359,7 +360,7 @@ def test_ordinary_user(tmp_path: Path, namespace: Mode) -> None:
         "environment = prepare(artifacts, artifacts.build.packages[0], settings, home=home)\n"
         "result = invoke(environment, b'{}')\nprint(result.mode, result.mode_reason, result.payload.decode())\n"
     )
-    # pytest's own directories are closed to others.
+    # Other users have no access to pytest's own directories.
     project = Path(_TMP) / f"lamina-{os.getpid()}-ordinary"
     make_build(project, {"app.py": source}, layers=[{"python/dep.py": ""}], runtime=f"python{minor[0]}.{minor[1]}")
     packages = os.pathsep.join([str(Path(interpreter.__file__).parents[2]), *sys.path])

@@ -1,4 +1,4 @@
-"""What comes of an invocation, in Lambda's words."""
+"""Tests of invocation results, errors and logs, which have the same format as Lambda's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _failure(make_environment: MakeEnvironment, source: str, mode: Mode, handler
 
 
 def test_response(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """The response is what the handler returned, and the caller learns in which mode and how long it took."""
+    """The result contains the handler's response, the mode, the durations and the memory."""
     environment = make_environment(
         "import dep\ndef handler(event, context): return [event, dep.N]", layers=[{"python/dep.py": "N = 2"}], mode=mode
     )
@@ -45,7 +45,7 @@ def test_response(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_log_in_pieces(make_environment: MakeEnvironment) -> None:
-    """A character that arrives in two pieces is one, and so is a line's end."""
+    """A character or line end that is written in two pieces is decoded as one."""
     pieces = (b"caf\xc3", b"\xa9\r", b"\n\xe2\x82")
     source = (
         "import os, time\ndef handler(event, context):\n"
@@ -57,7 +57,7 @@ def test_log_in_pieces(make_environment: MakeEnvironment) -> None:
 
 
 def test_exception(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A handler's exception comes back with its type, text and stack, and is no exception here."""
+    """A handler's exception is returned as an error with type, message and stack trace, and is not raised."""
     result = invoke(
         make_environment("def handler(event, context):\n    raise ValueError('no such order')\n", mode=mode), b"{}"
     )
@@ -77,7 +77,7 @@ def test_exception(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_missing_module(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """What is in neither the layer nor the package is missing, although it is installed beside lamina."""
+    """A module that is installed only in lamina's own environment is missing in the function."""
     source = "import httpx\ndef handler(event, context): ..."
 
     expected = FunctionError(
@@ -87,13 +87,13 @@ def test_missing_module(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_missing_function(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A handler that its module lacks is named with the module."""
+    """The error for a missing handler names the handler and the module."""
     expected = FunctionError(type="Runtime.HandlerNotFound", message="Handler 'other' missing on module 'app'")
     assert expected == _failure(make_environment, "", mode, handler="app.other")
 
 
 def test_malformed_handler(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A handler without a dot names no module."""
+    """A handler name without a dot is reported as malformed."""
     error = _failure(make_environment, "", mode, handler="handler")
 
     expected = "Bad handler 'handler': not enough values to unpack (expected 2, got 1)"
@@ -101,7 +101,7 @@ def test_malformed_handler(make_environment: MakeEnvironment, mode: Mode) -> Non
 
 
 def test_syntax_error(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A module that is not Python is reported with file and line."""
+    """A syntax error in the handler's module is reported with file and line."""
     error = _failure(make_environment, "x = = 1\n", mode)
 
     assert ("Runtime.UserCodeSyntaxError", "Syntax error in module 'app': invalid syntax (app.py, line 1)") == (
@@ -112,7 +112,7 @@ def test_syntax_error(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_error_while_loading(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Any other exception of the module itself keeps its own type, and its letters."""
+    """Any other exception while the module loads keeps its type and its non-ASCII characters."""
     error = _failure(make_environment, "raise KeyError('TÄBLE')", mode)
 
     assert ("KeyError", "'TÄBLE'") == (error.type, error.message)
@@ -128,7 +128,7 @@ def test_error_while_loading(make_environment: MakeEnvironment, mode: Mode) -> N
     ],
 )
 def test_exit_in_handler(make_environment: MakeEnvironment, mode: Mode, statement: str, words: str) -> None:
-    """A process that ends during an invocation is worded by its status."""
+    """If the process ends during an invocation, the error contains its exit status or signal."""
     source = f"import os, signal, sys\ndef handler(event, context): {statement}"
 
     expected = FunctionError(
@@ -138,7 +138,7 @@ def test_exit_in_handler(make_environment: MakeEnvironment, mode: Mode, statemen
 
 
 def test_exit_without_reason(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A process that ends well, but without an answer, gave no reason."""
+    """If the process exits with status 0 and sends no response, the error states that it gave no reason."""
     expected = FunctionError(
         type="Runtime.ExitError", message="RequestId: ID Error: Runtime exited without providing a reason"
     )
@@ -146,7 +146,7 @@ def test_exit_without_reason(make_environment: MakeEnvironment, mode: Mode) -> N
 
 
 def test_exit_while_loading(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A process that ends before it asks for an event has failed to initialise, and the log says in which phase."""
+    """If the process ends before it requests an event, the error and the log report a failed initialisation."""
     result = invoke(make_environment("import os\nprint('bye', flush=True)\nos._exit(5)", mode=mode), b"{}")
 
     assert result.error is not None
@@ -161,7 +161,7 @@ def test_exit_while_loading(make_environment: MakeEnvironment, mode: Mode) -> No
 
 
 def test_timeout(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A handler that takes longer than its timeout is ended, in the words and with the duration of the limit."""
+    """A handler that exceeds its timeout is ended, and the reported duration is the timeout."""
     source = "import time\ndef handler(event, context):\n    print('before')\n    time.sleep(60)"
     result = invoke(make_environment(source, mode=mode, settings=function(timeout_seconds=1)), b"{}")
 
@@ -177,19 +177,19 @@ def test_timeout(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_slow_start_is_tried_again(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Initialisation that exceeds its own limit begins anew inside the invocation, under the function's timeout."""
+    """Initialisation that exceeds its limit is repeated during the invocation, under the function's timeout."""
     source = "import time\ntime.sleep(0.7)\ndef handler(event, context): return 'late'"
     with ExecutionEnvironment(make_environment(source, mode=mode), init_seconds=0.3) as session:
         result = session.invoke(b"{}")
 
     assert (b'"late"', None, None) == (result.payload, result.error, result.init_ms)
-    # The new start is under way a moment before the invocation is timed.
+    # The second start begins a moment before the invocation's time is measured.
     assert result.duration_ms > 600
     assert result.logs.startswith("INIT_REPORT Init Duration: 300.00 ms\tPhase: init\tStatus: timeout\n")
 
 
 def test_endless_start_times_out(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Initialisation that also exceeds the function's timeout ends the invocation."""
+    """If initialisation also exceeds the function's timeout, the invocation fails with a timeout."""
     environment = make_environment("import time\ntime.sleep(60)", mode=mode, settings=function(timeout_seconds=1))
     with ExecutionEnvironment(environment, init_seconds=0.2) as session:
         result = session.invoke(b"{}")
@@ -199,7 +199,7 @@ def test_endless_start_times_out(make_environment: MakeEnvironment, mode: Mode) 
 
 
 def test_out_of_memory(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A process that holds more than its memory is killed, and the report says so with the limit."""
+    """A process that exceeds the function's memory is killed, and the report shows the limit as its memory."""
     source = "import time\ndef handler(event, context):\n    data = b'x' * 300_000_000\n    time.sleep(5)\n    return len(data)"
     result = invoke(make_environment(source, mode=mode, settings=function(memory_mb=128)), b"{}")
 
@@ -213,7 +213,7 @@ def test_out_of_memory(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_brief_excess_counts(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Memory that was given back before the response was too much all the same."""
+    """Exceeding the memory limit is an error even if the memory is freed before the response."""
     source = "def handler(event, context):\n    data = b'x' * 300_000_000\n    return len(data)"
     result = invoke(make_environment(source, mode=mode, settings=function(memory_mb=128)), b"{}")
 
@@ -222,7 +222,7 @@ def test_brief_excess_counts(make_environment: MakeEnvironment, mode: Mode) -> N
 
 
 def test_memory_of_children_counts(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """What a function's own subprocesses hold is part of its memory."""
+    """The memory of subprocesses counts towards the function's memory."""
     source = (
         "import subprocess, sys\ndef handler(event, context):\n"
         "    code = 'import time; data = b\"x\" * 300_000_000; time.sleep(5)'\n"
@@ -235,7 +235,7 @@ def test_memory_of_children_counts(make_environment: MakeEnvironment, mode: Mode
 
 
 def test_log(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Output, errors and log records appear in order between the platform's lines, and as they are written."""
+    """Standard output, standard error and log records appear in order between Lambda's lines, and are passed on at once."""
     source = (
         "import logging, sys\nprint('loading')\ndef handler(event, context):\n    print('out')\n"
         "    print('err', file=sys.stderr)\n    logging.getLogger().warning('careful')\n    return 1"
@@ -259,7 +259,7 @@ def test_log(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_log_of_a_slow_reader(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """What a module writes precedes the invocation's first line, however long the log takes to be shown."""
+    """Output of the initialisation precedes the START line, even if the log's reader is slow."""
     source = (
         "import time\nprint('one', flush=True)\ntime.sleep(0.1)\nprint('two', flush=True)\n"
         "def handler(event, context): ..."
@@ -270,7 +270,7 @@ def test_log_of_a_slow_reader(make_environment: MakeEnvironment, mode: Mode) -> 
 
 
 def test_events_share_a_process(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """One session keeps its process, and with it the module's state and /tmp, from event to event."""
+    """A session handles all events in one process, so the module's state is kept."""
     source = (
         "import os\nseen = []\ndef handler(event, context):\n    seen.append(event)\n    return [os.getpid(), seen]"
     )
@@ -283,7 +283,7 @@ def test_events_share_a_process(make_environment: MakeEnvironment, mode: Mode) -
 
 
 def test_failure_starts_anew(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """After an exception the process goes on; after its end there is a new one."""
+    """The process continues after an exception, and is restarted after it has ended."""
     source = (
         "import os\ncount = 0\ndef handler(event, context):\n    global count\n    count += 1\n"
         "    if event == 'raise': raise RuntimeError('no')\n    if event == 'exit': os._exit(1)\n    return count"
@@ -296,7 +296,7 @@ def test_failure_starts_anew(make_environment: MakeEnvironment, mode: Mode) -> N
 
 
 def test_unserialisable_response(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A response that is not JSON is the runtime's error, not ours."""
+    """A response that is not serialisable is reported as the runtime's error."""
     error = _failure(make_environment, "def handler(event, context): return {1, 2}", mode)
 
     assert ("Runtime.MarshalError", "Unable to marshal response: Object of type set is not JSON serializable") == (
@@ -306,7 +306,7 @@ def test_unserialisable_response(make_environment: MakeEnvironment, mode: Mode) 
 
 
 def test_response_too_large(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A response over Lambda's limit is refused with both numbers that matter: the words are Lambda's."""
+    """A response over Lambda's limit is rejected with Lambda's error message."""
     error = _failure(make_environment, "def handler(event, context): return 'x' * 7_000_000", mode)
 
     expected = "Response payload size exceeded maximum allowed payload size (6291556 bytes)."
@@ -314,29 +314,32 @@ def test_response_too_large(make_environment: MakeEnvironment, mode: Mode) -> No
 
 
 def test_event_too_large(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """An event over Lambda's limit is refused before anything starts."""
+    """An event over Lambda's limit is rejected before a process starts."""
     environment = make_environment("", mode=mode)
     limit = facts().limits.event_bytes
     with pytest.raises(ConfigError) as caught:
         invoke(environment, b" " * (limit + 1))
 
-    assert f"The event has {limit + 1} bytes, and Lambda takes {limit}" == str(caught.value)
+    assert f"the event has {limit + 1:,} bytes, which exceeds Lambda's limit of {limit:,} bytes" == str(caught.value)
 
 
 def test_missing_boto3_is_explained(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A module that Lambda's own runtime brings along is missing here, and the hint says why."""
+    """If a module of Lambda's own runtime is missing, the hint explains that lamina does not provide it."""
     result = invoke(make_environment("import boto3", mode=mode), b"{}")
 
     expected = (
-        "`boto3` is part of Lambda's own runtime, whose version changes without you; "
-        "it is not provided here: add it to your dependencies"
+        "add `boto3` to your dependencies: lamina does not provide it locally, "
+        "and AWS can change the version in Lambda's runtime at any time"
     )
     assert expected == result.hint
 
 
 def test_missing_module_is_explained(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """For any other missing module the hint asks for its distribution."""
+    """For any other missing module, the hint is to check its distribution."""
     result = invoke(make_environment("import numpy.linalg", mode=mode), b"{}")
 
-    expected = "neither the layers nor the package hold `numpy`: is its distribution locked, and not excluded?"
+    expected = (
+        "check that the distribution of `numpy` is locked and not excluded: "
+        "neither the layers nor the function package contain `numpy`"
+    )
     assert expected == result.hint

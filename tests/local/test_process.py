@@ -1,4 +1,4 @@
-"""Following a program: what it writes, what it holds, and how it ends."""
+"""Tests of running a program: its output, its memory and its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _request(code: str, directory: Path) -> StartRequest:
 
 
 def test_flood(tmp_path: Path) -> None:
-    """A program that writes faster than its log is read keeps nobody from learning how much memory it holds."""
+    """The memory is reported even if the program writes faster than its log is read."""
     flooded = threading.Event()
 
     def slowly(_: bytes) -> None:
@@ -45,7 +45,7 @@ def test_flood(tmp_path: Path) -> None:
 
 
 def test_failing_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the log cannot be passed on, the program is ended and nobody goes on waiting for it."""
+    """If the log callback raises, the program is ended and waiting threads are released."""
     failures: list[object] = []
     monkeypatch.setattr(threading, "excepthook", lambda told: failures.append(told.exc_type))
 

@@ -1,4 +1,4 @@
-"""The Runtime API as a runtime sees it, over HTTP."""
+"""Tests of the Runtime API over HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _event(request_id: str = "one") -> Event:
 
 
 class _Runtime:
-    """A runtime of a few lines, with one kept connection."""
+    """A minimal runtime with one persistent connection."""
 
     def __init__(self, address: str) -> None:
         self.connection = http.client.HTTPConnection(address)
@@ -53,7 +53,7 @@ def _serving(response_bytes: int = 1000) -> Iterator[tuple[RuntimeApi, _Runtime]
 
 
 def test_event_and_response() -> None:
-    """The runtime gets the event with its headers, and what it posts is the reply."""
+    """The runtime receives the event with its headers, and its response is the outcome."""
     with _serving() as (api, runtime), ThreadPoolExecutor(2) as pool:
         waiting = pool.submit(runtime.ask, "GET", _NEXT)
         assert api.wait_ready(5)
@@ -78,7 +78,7 @@ def test_event_and_response() -> None:
 
 @contextmanager
 def _working(response_bytes: int = 1000) -> Iterator[tuple[_Runtime, list[object]]]:
-    """A runtime that has taken the event ``one``, and the list that its outcome comes to."""
+    """Provide a runtime that has received the event ``one``, and the list that its outcome is added to."""
     with _serving(response_bytes) as (api, runtime):
         outcomes: list[object] = []
         thread = threading.Thread(target=lambda: outcomes.append(api.exchange(_event(), 5)))
@@ -89,7 +89,7 @@ def _working(response_bytes: int = 1000) -> Iterator[tuple[_Runtime, list[object
 
 
 def test_error() -> None:
-    """A posted error is the event's failure, with the type in its header."""
+    """An error that the runtime posts is the outcome, with the error type from its header."""
     with _working() as (runtime, outcomes):
         headers = {"Lambda-Runtime-Function-Error-Type": "Unhandled"}
         runtime.ask("POST", "/2018-06-01/runtime/invocation/one/error", b"{}", headers)
@@ -98,7 +98,7 @@ def test_error() -> None:
 
 
 def test_chunked_response() -> None:
-    """A body in chunks is put together, as the client in C++ sends it."""
+    """A chunked body, as the C++ client sends it, is joined."""
     with _working() as (runtime, outcomes):
         headers = {"Transfer-Encoding": "chunked"}
         runtime.ask("POST", "/2018-06-01/runtime/invocation/one/response", iter([b'"a', b'b"']), headers)
@@ -107,7 +107,7 @@ def test_chunked_response() -> None:
 
 
 def test_streamed_response_that_breaks_off() -> None:
-    """A streamed response that ends with an error in its trailers is a failure."""
+    """A streamed response that ends with an error in its trailers is an error."""
     with _working() as (runtime, outcomes):
         told = base64.b64encode(b'{"errorMessage":"late"}')
         runtime.connection.putrequest("POST", "/2018-06-01/runtime/invocation/one/response")
@@ -125,7 +125,7 @@ def test_streamed_response_that_breaks_off() -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_response_too_large(chunked: bool) -> None:
-    """A response over the limit is read, refused, and the event's failure."""
+    """A response over the limit is answered with status 413, and the outcome is an error."""
     with _working(response_bytes=10) as (runtime, outcomes):
         body: bytes | Iterable[bytes] = iter([b"x" * 6, b"x" * 6]) if chunked else b"x" * 11
         headers = {"Transfer-Encoding": "chunked"} if chunked else {}
@@ -140,7 +140,7 @@ def test_response_too_large(chunked: bool) -> None:
 
 
 def test_wrong_request() -> None:
-    """Only the event that is being worked on can be answered, and only once."""
+    """The runtime can answer only the current event, and only once."""
     with _working() as (runtime, _):
         wrong = runtime.ask("POST", "/2018-06-01/runtime/invocation/two/response", b"1")
         right = runtime.ask("POST", "/2018-06-01/runtime/invocation/one/response", b"1")
@@ -151,7 +151,7 @@ def test_wrong_request() -> None:
 
 
 def test_unknown_routes() -> None:
-    """Other routes are not there."""
+    """Unknown routes are answered with status 404."""
     with _serving() as (_, runtime):
         answers = [
             runtime.ask("GET", "/2018-06-01/runtime/restore/next"),
@@ -162,7 +162,7 @@ def test_unknown_routes() -> None:
 
 
 def test_init_error() -> None:
-    """A failure of initialisation is kept, and can be told once."""
+    """An initialisation error is recorded, and a second one is rejected."""
     with _serving() as (api, runtime):
         headers = {"Lambda-Runtime-Function-Error-Type": "Runtime.ImportModuleError"}
         first = runtime.ask("POST", "/2018-06-01/runtime/init/error", b"{}", headers)
@@ -173,7 +173,7 @@ def test_init_error() -> None:
 
 
 def test_end_of_the_process() -> None:
-    """Nobody goes on waiting for a runtime that is gone."""
+    """Waiting for a response stops when the runtime's process ends."""
     ended = Ended(status=9, memory_bytes=1, killed_for_memory=False)
     with _serving() as (api, _):
         threading.Timer(0.05, api.end, [ended]).start()
@@ -185,7 +185,7 @@ def test_end_of_the_process() -> None:
 
 
 def test_end_of_the_process_after_its_answer() -> None:
-    """What a runtime has answered counts, also if it is gone before that is known: as after a response that was too large."""
+    """A recorded response counts, even if the process ends before the waiting thread is notified."""
     reply = Response(payload=b"1")
     with _serving() as (api, _), ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(api.exchange, _event(), 5)
@@ -197,12 +197,12 @@ def test_end_of_the_process_after_its_answer() -> None:
 
 
 def test_nothing_in_time() -> None:
-    """A runtime that does not answer in time has no outcome."""
+    """If the runtime does not respond in time, there is no outcome."""
     with _serving() as (api, _):
         assert api.exchange(_event(), 0.01) is None
 
 
 def test_two_servers_have_two_ports() -> None:
-    """Every runtime has an API of its own."""
+    """Two servers listen on different ports."""
     with _serving() as (first, _), _serving() as (second, _):
         assert first.address != second.address

@@ -1,4 +1,4 @@
-"""Measuring one initialisation, often and in other ways than Lambda starts it."""
+"""Tests of starting a function's process: time, memory, failures, variables, and code that runs first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_time_and_memory(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """The time runs from the interpreter's start to the first request for an event, module included."""
+    """The measured time runs from the interpreter's start to the first request for an event, and includes the handler's module."""
     environment = make_environment("import time\ntime.sleep(0.3)\ndef handler(event, context): ...", mode=mode)
     result = initialise(environment)
 
@@ -29,7 +29,7 @@ def test_time_and_memory(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_failure(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A handler that cannot be loaded has no time, but a failure, an end and a log."""
+    """If the handler fails to load, the result has no time, but a failure, an ended process and a log."""
     result = initialise(make_environment("import missing", mode=mode))
 
     assert result.milliseconds is None
@@ -40,14 +40,14 @@ def test_failure(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_too_slow(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """What takes too long is ended, and has neither time nor failure."""
+    """An initialisation that exceeds the timeout is ended, and the result has neither time nor failure."""
     result = initialise(make_environment("import time\ntime.sleep(60)", mode=mode), timeout=0.2)
 
     assert (None, None, None) == (result.milliseconds, result.failure, result.ended)
 
 
 def test_interpreter_variables(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Variables reach the interpreter, and what it then says is in the log."""
+    """Variables reach the interpreter, and the interpreter's own output is in the log."""
     environment = make_environment(
         "import dep\ndef handler(event, context): ...",
         layers=[{"python/dep.py": ""}],
@@ -60,14 +60,14 @@ def test_interpreter_variables(make_environment: MakeEnvironment, mode: Mode) ->
 
 
 def test_additional_variables(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """A caller may add variables."""
+    """Additional variables are set in the function's process."""
     code = "import os\nprint(os.environ['PROBE'])\ndef handler(event, context): ..."
 
     assert "seen\n" == initialise(make_environment(code, mode=mode, additional={"PROBE": "seen"})).logs
 
 
 def test_prelude(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Code that runs first may report over a channel of its own, up to the moment the process is ended."""
+    """Code that runs before the client reports over its own file descriptor, apart from the log."""
     prelude = (
         "import os, sys\n"
         "def hook(event, arguments):\n"
@@ -83,7 +83,7 @@ def test_prelude(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_runtime_client_is_not_compiled_at_every_start(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """Only the handler's own module has no bytecode: the client's is not part of what is measured."""
+    """The runtime client has bytecode, so only the handler's own module is compiled at start."""
     prelude = (
         "import os, sys\n"
         "def hook(event, arguments):\n"
@@ -98,7 +98,7 @@ def test_runtime_client_is_not_compiled_at_every_start(make_environment: MakeEnv
 
 
 def test_client_is_provided_once(tmp_path: Path, home: Home) -> None:
-    """The same client for the same interpreter is one directory, without anything compiled for lamina's own."""
+    """For one interpreter, the client is provided once, works, and contains no extension modules."""
     first = provide(tmp_path, home.interpreter)
 
     assert first == provide(tmp_path, home.interpreter)

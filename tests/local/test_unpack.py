@@ -1,4 +1,4 @@
-"""Unpacking: what comes out, and what does not get out."""
+"""Tests of unpacking layers: the resulting files, and the archives that are rejected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _hostile(path: Path, *members: zipfile.ZipInfo) -> Layer:
 
 
 def _with_declared_size(path: Path, size: int) -> Layer:
-    """Write an archive of 100,000 bytes that says it holds *size*."""
+    """Write an archive with 100,000 bytes of content that declares a content of *size* bytes."""
     write_zip(path, {"zeros": b"\0" * 100_000})
     path.write_bytes(path.read_bytes().replace((100_000).to_bytes(4, "little"), size.to_bytes(4, "little")))
     return layer_at(path, hashlib.sha256(path.read_bytes()).hexdigest())
@@ -54,7 +54,7 @@ def _member(name: str, mode: int = 0o100644) -> zipfile.ZipInfo:
 
 
 def test_files_are_as_on_lambda(tmp_path: Path) -> None:
-    """Files are dated as in the archive, read-only, and executable where they were."""
+    """Unpacked files are read-only, and keep the archive's modification time and executable bit."""
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(_member("bin/tool", 0o100755), b"#!")
         archive.writestr(_member("python/dep.py"), b"N = 1")
@@ -70,7 +70,7 @@ def test_files_are_as_on_lambda(tmp_path: Path) -> None:
 
 
 def test_later_archives_win(tmp_path: Path) -> None:
-    """Archives are laid over each other in order, and the order is part of the tree's identity."""
+    """Files of later archives replace those of earlier ones, and each order has its own directory."""
     first = _archive(tmp_path / "1.zip", {"python/a.py": "1", "python/b.py": "1"})
     second = _archive(tmp_path / "2.zip", {"python/b.py": "2"})
     forth = unpack([first, second], tmp_path / "cache")
@@ -84,12 +84,12 @@ def test_later_archives_win(tmp_path: Path) -> None:
 
 
 def test_nothing_to_unpack(tmp_path: Path) -> None:
-    """A function without layers has an empty /opt."""
+    """Unpacking no archives results in an empty directory."""
     assert [] == list(unpack([], tmp_path / "cache").iterdir())
 
 
 def test_unpacked_once(tmp_path: Path) -> None:
-    """A tree that is there is used as it is, and the archive not even opened."""
+    """An existing directory is reused without opening the archive."""
     archive = _archive(tmp_path / "a.zip", {"x": "1"})
     first = unpack([archive], tmp_path / "cache")
     archive.path.unlink()
@@ -111,48 +111,48 @@ def test_unpacked_once(tmp_path: Path) -> None:
     ],
 )
 def test_members_that_are_no_files_inside(tmp_path: Path, name: str, mode: int) -> None:
-    """A member that leads outside, or is a link or a device, is refused, and nothing is left of the attempt."""
+    """An entry that leads outside, or is a link or a device, is rejected, and no files are left behind."""
     archive = _hostile(tmp_path / "bad.zip", _member("ok"), _member(name, mode))
     with pytest.raises(UnsafeMemberError) as caught:
         unpack([archive], tmp_path / "cache")
 
-    assert f"`bad.zip` holds `{name}`, which is no file inside the archive" == str(caught.value)
+    assert f"`bad.zip` contains the unsafe entry `{name}`" == str(caught.value)
     assert [] == list((tmp_path / "cache").iterdir())
     assert not (tmp_path / "escape").exists()
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_duplicates(tmp_path: Path) -> None:
-    """One archive cannot hold a path twice, however it is spelled."""
+    """An archive that contains a path twice is rejected, even if the two spellings differ."""
     archive = _hostile(tmp_path / "bad.zip", _member("a/x"), _member("a//x"))
     with pytest.raises(DuplicateMemberError) as caught:
         unpack([archive], tmp_path / "cache")
 
-    assert "`bad.zip` holds `a//x` twice" == str(caught.value)
+    assert "`bad.zip` contains `a//x` twice" == str(caught.value)
 
 
 def test_file_and_directory_meet(tmp_path: Path) -> None:
-    """A path cannot be a file in one layer and a directory in another."""
+    """Layers are rejected if a path is a file in one of them and a directory in another."""
     first = _archive(tmp_path / "1.zip", {"python/a": "1"})
     second = _archive(tmp_path / "2.zip", {"python/a/b": "2"})
     for order in ([first, second], [second, first]):
         with pytest.raises(CorruptArchiveError) as caught:
             unpack(order, tmp_path / "cache")
 
-        assert "where a directory and a file meet" in str(caught.value)
+        assert "conflicts with another entry: one is a file, the other a directory" in str(caught.value)
 
 
 def test_too_large(tmp_path: Path) -> None:
-    """An archive that says it unpacks to more than Lambda takes is not unpacked."""
+    """An archive whose declared size exceeds Lambda's limit is not unpacked."""
     archive = _with_declared_size(tmp_path / "bomb.zip", 262_144_001)
     with pytest.raises(SuspiciousSizeError) as caught:
         unpack([archive], tmp_path / "cache")
 
-    assert "`bomb.zip` unpacks to more than the 262144000 bytes that Lambda takes" == str(caught.value)
+    assert "`bomb.zip` unpacks to more than Lambda's limit of 262,144,000 bytes" == str(caught.value)
 
 
 def test_larger_than_declared(tmp_path: Path) -> None:
-    """An archive that inflates to more than it says is broken off."""
+    """Unpacking stops if an entry is larger than its declared size."""
     archive = _with_declared_size(tmp_path / "liar.zip", 10)
     with pytest.raises((SuspiciousSizeError, CorruptArchiveError)):
         unpack([archive], tmp_path / "cache")
@@ -161,7 +161,7 @@ def test_larger_than_declared(tmp_path: Path) -> None:
 
 
 def test_another_archive(tmp_path: Path) -> None:
-    """An archive that is not the one that was built is refused, with both digests."""
+    """An archive that differs from the built one is rejected with the expected and the actual hash."""
     archive = _archive(tmp_path / "a.zip", {"x": "1"})
     write_zip(archive.path, {"x": "2"})
     with pytest.raises(HashMismatchError) as caught:
@@ -174,17 +174,17 @@ def test_another_archive(tmp_path: Path) -> None:
 
 
 def test_broken_archive(tmp_path: Path) -> None:
-    """What is no zip is named."""
+    """The error names a file that is not a zip."""
     path = tmp_path / "broken.zip"
     path.write_bytes(b"no zip")
     with pytest.raises(CorruptArchiveError) as caught:
         unpack([layer_at(path, hashlib.sha256(b"no zip").hexdigest())], tmp_path / "cache")
 
-    assert "`broken.zip` cannot be unpacked: File is not a zip file" == str(caught.value)
+    assert "failed to unpack `broken.zip`: File is not a zip file" == str(caught.value)
 
 
 def test_unused_trees_go(tmp_path: Path) -> None:
-    """What nobody used for two weeks goes when something new is unpacked; what is in use stays."""
+    """Unpacking a new archive deletes directories that have not been used for two weeks, and keeps the others."""
     cache = tmp_path / "cache"
     old = unpack([_archive(tmp_path / "1.zip", {"x": "1"})], cache)
     used = unpack([_archive(tmp_path / "2.zip", {"x": "2"})], cache)

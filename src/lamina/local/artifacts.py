@@ -46,7 +46,7 @@ class Artifacts:
         known = [function.name for function in self.build.packages]
         raise ConfigError(
             f"the build has no function `{name}`{did_you_mean(name, known)}",
-            hint=f"name one of the built functions ({', '.join(known) or 'none'}), or run `lamina build` after adding one",
+            hint=f"available functions: {', '.join(known) or 'none'}; run `lamina build` after adding one",
         )
 
     def any_function(self) -> Package:

@@ -119,8 +119,7 @@ class FunctionEnvironment:
         if not path.is_relative_to(prefix):
             raise RefusedError(
                 f"the interpreter `{path}` is outside its own prefix `{prefix}`, which namespace mode does not support",
-                hint=f"set `{interpreters.environment_variable(self.target.python)}` to the path of another interpreter, "
-                "or pass `--mode path`",
+                hint=f"set `{interpreters.environment_variable(self.target.python)}` to another interpreter, or pass `--mode path`",
             )
         return f"{facts().directories.lang}/{path.relative_to(prefix).as_posix()}"
 
@@ -249,7 +248,7 @@ def home_of(interpreter: Interpreter) -> Home:
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
         raise InvokeError(
             f"the interpreter `{interpreter.path}` did not report its installation directories",
-            hint=f"set `{interpreters.environment_variable(interpreter.version[:2])}` to the path of another interpreter",
+            hint=f"set `{interpreters.environment_variable(interpreter.version[:2])}` to another interpreter",
         ) from error
     return Home(interpreter=interpreter, prefix=prefix, site=site)
 
@@ -260,8 +259,8 @@ def _interpreter(target: Target, cache: Path) -> Interpreter:
         name = f"{target.python[0]}.{target.python[1]}"
         raise InvokeError(
             f"CPython {name}, which runtime `{target.runtime}` requires, was not found on this machine",
-            hint=f"install it: `uv python install {name}`, "
-            f"or set `{interpreters.environment_variable(target.python)}` to its path",
+            hint=f"install it: `uv python install {name}`; "
+            f"or set `{interpreters.environment_variable(target.python)}` to its executable",
         )
     return found
 

@@ -66,7 +66,7 @@ def _compile(directory: Path, interpreter: Interpreter) -> None:
     except (OSError, subprocess.SubprocessError) as error:
         raise InvokeError(
             f"`{interpreter.path}` failed to compile the runtime client",
-            hint=f"set `{environment_variable(interpreter.version[:2])}` to the path of another interpreter",
+            hint=f"set `{environment_variable(interpreter.version[:2])}` to another interpreter",
         ) from error
 
 

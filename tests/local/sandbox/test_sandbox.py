@@ -1,4 +1,4 @@
-"""The embedded AWS: on loopback only, gone when it should be, its state kept if asked."""
+"""Tests of the emulated AWS: it listens on loopback only, ends with lamina, and keeps its state on request."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
 
 @pytest.fixture(autouse=True)
 def own_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let the sandbox write where nobody else does."""
+    """Give the sandbox a temporary directory that no other process uses."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
@@ -65,7 +65,7 @@ def own_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_stopped(own_scratch: Path) -> None:
-    """It answers on loopback while it is entered; afterwards neither a listener nor a file is left."""
+    """The sandbox answers on loopback inside its context, and leaves no listener and no files afterwards."""
     with Sandbox(HERE, region="eu-west-1") as sandbox:
         port = port_of(sandbox.url)
         during = (sandbox.url == f"http://127.0.0.1:{port}", listens(port), sandbox.running)
@@ -76,7 +76,7 @@ def test_stopped(own_scratch: Path) -> None:
 
 
 def test_state(tmp_path: Path) -> None:
-    """What it holds is there again the next time, if a directory is given."""
+    """With a state directory, objects of one run exist in the next run."""
     state = tmp_path / "state"
     with Sandbox(HERE, state=state) as sandbox:
         client(sandbox, "s3").create_bucket(Bucket="kept")
@@ -88,7 +88,7 @@ def test_state(tmp_path: Path) -> None:
 
 
 def test_nothing_kept() -> None:
-    """Without a directory it forgets everything."""
+    """Without a state directory, the next run starts empty."""
     with Sandbox(HERE) as sandbox:
         client(sandbox, "s3").create_bucket(Bucket="forgotten")
     with Sandbox(HERE) as sandbox:
@@ -98,7 +98,7 @@ def test_nothing_kept() -> None:
 
 
 def test_no_server(tmp_path: Path) -> None:
-    """A Python without the server is told with what it said itself."""
+    """If the interpreter has no server installed, the error's hint contains the interpreter's own error."""
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     installation = Installation(python=environment / "bin" / "python", packages=None)
@@ -106,20 +106,20 @@ def test_no_server(tmp_path: Path) -> None:
     with pytest.raises(SandboxError) as caught, Sandbox(installation):
         pass
 
-    assert "The sandbox's server ended before it answered" == str(caught.value)
+    assert "the sandbox server exited before it was ready" == str(caught.value)
     assert (caught.value.hint or "").endswith("ModuleNotFoundError: No module named 'ministack'")
 
 
 def test_no_python(tmp_path: Path) -> None:
-    """A file that cannot be run is named."""
+    """The error names an interpreter that does not exist."""
     with pytest.raises(SandboxError) as caught, Sandbox(bare(tmp_path / "python")):
         pass
 
-    assert f"`{tmp_path / 'python'}` cannot be started" in str(caught.value)
+    assert f"failed to start `{tmp_path / 'python'}`" in str(caught.value)
 
 
 def test_killed(tmp_path: Path, own_scratch: Path) -> None:
-    """When lamina is killed the server goes with it, and the next sandbox removes its files."""
+    """When lamina is killed, the server ends too, and the next sandbox deletes its files."""
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom lamina.local.sandbox.installation import bare\n"
         "from lamina.local.sandbox.server import Sandbox\n"

@@ -133,7 +133,7 @@ class Sandbox:
             # Another process may have bound the port after `_free_port` released it.
             if "in use" not in self.log or attempt == _ATTEMPTS - 1:
                 what = "exited before it was ready" if ended else f"did not answer within {_START_SECONDS} seconds"
-                raise SandboxError(f"the sandbox server {what}", hint=f"check the end of its log:\n{self.log}")
+                raise SandboxError(f"the sandbox server {what}", hint=f"see the end of its log:\n{self.log}")
 
     def _await(self, port: int) -> bool:
         deadline = time.monotonic() + _START_SECONDS
@@ -271,7 +271,7 @@ def _interpreter(target: Target | None, store: Store, reporter: Reporter) -> Int
         reporter.warn(
             f"CPython {minor} was not found on this machine: publishing and deploying work, "
             "but functions run under another Python version and cannot import compiled packages from their layers",
-            hint=f"install it: `uv python install {minor}`, or set `{environment_variable(wanted)}` to its path",
+            hint=f"install it: `uv python install {minor}`; or set `{environment_variable(wanted)}` to its executable",
         )
         found = search(this, explicit=Path(sys.executable))
         if found is None:
