@@ -1,4 +1,4 @@
-"""Members of layers as distributions leave them, for measuring what they take."""
+"""Contents of layers with installed distributions, for tests of cold start measurements."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HANDLER = "def handler(event, context): return event\n"
 
 
 def distribution(name: str, files: Mapping[str, str], *, version: str = "1.0") -> dict[str, str]:
-    """The members of a layer that a wheel of *name* would have become."""
+    """Return the entries of a layer in which the distribution *name* is installed."""
     info = f"{name.replace('-', '_')}-{version}.dist-info"
     record = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
     return {f"python/{path}": content for path, content in files.items()} | {f"python/{info}/RECORD": record}
 
 
 class MakeSubjects(Protocol):
-    """What makes functions ready to be measured."""
+    """A fixture that prepares functions for measuring."""
 
     def __call__(
         self,
@@ -33,12 +33,12 @@ class MakeSubjects(Protocol):
         handlers: Mapping[str, str] | None = None,
         mode: Mode = Mode.AUTO,
     ) -> tuple[Subject, ...]:
-        """Build, unpack and return the functions."""
+        """Build and unpack a service, and return its functions."""
         ...
 
 
 def share_runtime(project: Path, shared: Path) -> None:
-    """Let *project* use the runtime client that another test's project has compiled, or will."""
+    """Make *project* use the directory *shared* for the compiled runtime client, so that it is compiled only once."""
     shared.mkdir(exist_ok=True)
     local = project / ".lamina" / "local"
     local.mkdir(parents=True, exist_ok=True)

@@ -81,11 +81,11 @@ def test_table(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert 0 == code
     assert ["function", "orders", "orders,"] == [line.split()[0] for line in lines[:3]]
-    assert compared.startswith("orders, without slow: too few starts to tell; the medians differ by ")
+    assert compared.startswith("orders, without slow: too few starts to compare; the medians differ by ")
     assert ["orders", "own"] == lines[4].split()[:2]
     assert ["slow", "1.0"] == lines[5].split()[:2]
     assert lines[-1].startswith("    slow (slow): ")
-    assert "Times of this machine, for comparing with each other" in output.err
+    assert "Measured on this machine; use the times for comparison only." in output.err
 
 
 def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +118,7 @@ def test_no_function(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: 
     record.write_text(json.dumps(json.loads(record.read_text()) | {"functions": []}))
     code = main(["coldstart", "--project", str(tmp_path), *words])
 
-    expected = "error: The build has no function\n\nhint: configure one, and build: lamina build\n"
+    expected = "error: the build has no functions\n\nhint: configure a function, then run `lamina build`\n"
     assert (2, expected) == (code, capsys.readouterr().err)
 
 
@@ -156,31 +156,31 @@ def test_baseline(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             "--repeat 0 --max-regression -1 --fresh --require-cpu --logs 24 --modules -1 --budget-ms 0",
             (
-                "`--repeat` is at least 1; `--modules` is at least 0; `--require-cpu` needs `--cpu`; `--budget-ms` is above 0; "
-                "`--max-regression` is at least 0 percent; `--max-regression` and `--write-baseline` need `--baseline FILE`; "
-                "only with `--record`: `--fresh`; only with `--aws`: `--logs`"
+                "`--repeat` must be at least 1; `--modules` must be at least 0; `--require-cpu` needs `--cpu`; `--budget-ms` must be above 0; "
+                "`--max-regression` must be at least 0; `--max-regression` and `--write-baseline` need `--baseline FILE`; "
+                "only allowed with `--record`: `--fresh`; only allowed with `--aws`: `--logs`"
             ),
         ),
         ("--baseline base.json", "`--baseline` needs `--max-regression` or `--write-baseline`"),
-        ("--record --html page.html --cpu 0.3", "not with `--record`: `--cpu`, `--html`"),
-        ("orders --aws --logs 1 --record --no-build", "not with `--aws`: `--no-build`, `--record`"),
-        ("orders --aws --logs 0 --forced -1", "`--logs` is above 0; `--forced` is above 0"),
+        ("--record --html page.html --cpu 0.3", "not allowed with `--record`: `--cpu`, `--html`"),
+        ("orders --aws --logs 1 --record --no-build", "not allowed with `--aws`: `--no-build`, `--record`"),
+        ("orders --aws --logs 0 --forced -1", "`--logs` must be above 0; `--forced` must be above 0"),
     ],
 )
 def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
     """All that does not fit together is told at once; no option is passed over in silence."""
     code = main(["coldstart", *words.split()])
 
-    assert (2, f"error: {message}\n\nhint: see: lamina coldstart --help\n") == (code, capsys.readouterr().err)
+    assert (2, f"error: {message}\n\nhint: see `lamina coldstart --help`\n") == (code, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--svg chart.svg", "One chart is of one function"),
+        ("--svg chart.svg", "`--svg` needs exactly one function"),
         (
             "--baseline none.json --max-regression 5",
-            "The baseline `none.json` cannot be read: No such file or directory",
+            "failed to read the baseline `none.json`: No such file or directory",
         ),
     ],
 )
@@ -211,7 +211,7 @@ def test_record(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (1, f"{project}/lamina-profile.json\n") == (code, output.out)
     written = json.loads((project / "lamina-profile.json").read_text())
     assert {"version": "1", "functions": {"orders": {"modules": ["late", "slow"]}}} == written
-    assert "warning: `broken` cannot start and was not recorded" in output.err
+    assert "warning: `broken` failed to start and was not recorded" in output.err
 
 
 def test_record_of_failing_events(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,12 +220,12 @@ def test_record_of_failing_events(project: Path, capsys: pytest.CaptureFixture[s
         (project / f"{name}.json").write_text(f'{{"name": "{module}"}}')
     words = [f"--event={name}.json" for name in ("missing", "late", "end", "missing")]
     code = main(["coldstart", "orders", "--record", *words])
-    warnings = [line for line in capsys.readouterr().err.splitlines() if "failed with an event" in line]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "failed while handling an event" in line]
 
     assert 0 == code
     assert [
-        "warning: `orders` failed with an event: ModuleNotFoundError: No module named 'nowhere'",
-        "warning: `orders` failed with an event: Runtime exited with error: exit status 3",
+        "warning: `orders` failed while handling an event: ModuleNotFoundError: No module named 'nowhere'",
+        "warning: `orders` failed while handling an event: Runtime exited with error: exit status 3",
     ] == warnings
     written = json.loads((project / "lamina-profile.json").read_text())
     assert ["late", "slow"] == written["functions"]["orders"]["modules"]
@@ -236,7 +236,7 @@ def test_event_of_nobody(project: Path, capsys: pytest.CaptureFixture[str]) -> N
     (project / "event.json").write_text("{}")
 
     assert 2 == main(["coldstart", "--record", "--event", "event.json"])
-    assert capsys.readouterr().err.startswith("error: `--event` does not say which function gets it: `event.json`\n")
+    assert capsys.readouterr().err.startswith("error: no function is named in `--event`: `event.json`\n")
     assert 0 == main(["coldstart", "orders", "--record", "--event", "event.json", "-q"])
 
 
@@ -380,7 +380,7 @@ def test_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_was_seen(capsys: pytest.CaptureFixture[str]) -> None:
     """No cold start at all is an answer as well."""
     assert 0 == show_observed(_arguments("--aws", "orders", "--xray", "1"), _sources(), now=_NOW)
-    assert ("", "no cold start was seen\n") == capsys.readouterr()
+    assert ("", "no cold starts found\n") == capsys.readouterr()
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_nothing_was_seen(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--aws"], "`--aws` needs the names of deployed functions"),
         (["--aws", "orders"], "`--aws` needs `--logs`, `--xray` or `--forced`"),
-        (["--aws", "orders", "--logs", "1", "--split", "noon"], "`--split` is no moment: noon"),
+        (["--aws", "orders", "--logs", "1", "--split", "noon"], "`--split` is not an ISO 8601 time: `noon`"),
     ],
 )
 def test_what_aws_cannot_be_asked(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:

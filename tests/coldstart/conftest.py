@@ -1,4 +1,4 @@
-"""Small services whose distributions take a known time to import."""
+"""Fixtures for small services whose imports last a known time."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The running interpreter serves its own minor, so none is looked for."""
+    """Use the running interpreter for its own minor version, so that lamina does not search for one."""
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
 
 
 @pytest.fixture
 def make_subjects(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeSubjects:
-    """A function that builds a service of one module, or of several files, over one layer."""
+    """Return a function that builds a service of one module or several files with one layer."""
 
     def make(
         package: Mapping[str, str] | str,

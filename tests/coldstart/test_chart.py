@@ -1,4 +1,4 @@
-"""Pictures: well-formed, complete, and without anything from elsewhere."""
+"""Tests of the chart and the page: well-formed, complete and self-contained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.fixture
 def measured(make_subjects: MakeSubjects) -> Measurement:
-    """A function with two distributions."""
+    """Return the measurement of a function that imports two distributions."""
     layer = distribution("one", {"one.py": "import two\n"}) | distribution("two", {"two.py": ""})
     [subject] = make_subjects(f"import one\n{HANDLER}", layer)
     [found] = conduct([subject], repeat=1, traced=1, chance=random.Random(0))  # noqa: S311 - an order
@@ -30,7 +30,7 @@ def measured(make_subjects: MakeSubjects) -> Measurement:
 
 
 def test_one_rectangle_for_each_import(measured: Measurement) -> None:
-    """The file is XML, with one rectangle and one title for each import, inside the one that made it."""
+    """The SVG file has one rectangle with a title for each import, below and inside the rectangle of its parent."""
     root = ET.fromstring(chart.standalone(measured))  # noqa: S314 - our own
     trace = chart.typical(measured)
     groups = root.findall(f"{_SVG}g")
@@ -46,14 +46,14 @@ def test_one_rectangle_for_each_import(measured: Measurement) -> None:
             assert float(box.attrib["y"]) > float(above.attrib["y"])
             assert float(box.attrib["x"]) >= float(above.attrib["x"]) - 0.01
             right = float(box.attrib["x"]) + float(box.attrib["width"])
-            # Rectangles too narrow to be seen are drawn a little wider.
+            # Very narrow rectangles are drawn a little wider.
             assert right <= float(above.attrib["x"]) + float(above.attrib["width"]) + 0.35
     width = float(root.attrib["viewBox"].split()[2])
     assert all(box is not None and float(box.attrib["x"]) <= width for box in boxes)
 
 
 def test_compiled_modules_are_marked(measured: Measurement) -> None:
-    """What was compiled looks different, and says so."""
+    """The rectangles of compiled modules have their own style."""
     root = ET.fromstring(chart.standalone(measured))  # noqa: S314 - our own
     marked = [
         (group.findtext(f"{_SVG}title") or "").split(" ")[0]
@@ -65,7 +65,7 @@ def test_compiled_modules_are_marked(measured: Measurement) -> None:
 
 
 def test_page(measured: Measurement) -> None:
-    """The page needs no script and nothing from elsewhere, and distributions keep their colours in it."""
+    """The page has no scripts and loads no other files, and distributions have the same colours in all charts."""
     study = Study(
         circumstances=thresholds.circumstances("python3.13", None), repeat=1, seed=0, measurements=(measured, measured)
     )
@@ -82,5 +82,5 @@ def test_page(measured: Measurement) -> None:
     [(30, "package.part.module"), (12, "part.module"), (8, "module"), (5, "modu…")],
 )
 def test_labels(letters: int, shown: str) -> None:
-    """Where a name does not fit, its end is shown, which tells it from its neighbours."""
+    """A name that does not fit is shortened at its beginning, which neighbours often share."""
     assert shown == chart._shortened("package.part.module", letters)

@@ -1,4 +1,4 @@
-"""Holding processes back, on trees that look like those of a kernel."""
+"""Tests of limiting processes to a CPU share, on directories that imitate the kernel's control groups."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _unified(tmp_path: Path, controllers: str) -> Path:
 
 
 def test_unified(tmp_path: Path) -> None:
-    """In version 2 the group stands beside our own, and has a quota of a tenth of a second."""
+    """In version 2, the new group is a sibling of the process's group, with a quota per 100 ms."""
     found = limited(0.3, root=_unified(tmp_path, "cpu memory"), own=_own(tmp_path, "0::/user/shell\n"))
 
     assert isinstance(found, Limit)
@@ -37,7 +37,7 @@ def test_unified(tmp_path: Path) -> None:
 
 
 def test_first_version(tmp_path: Path) -> None:
-    """In version 1 the group lies in the hierarchy of the `cpu` controller, below our own."""
+    """In version 1, the new group is below the process's group in the hierarchy of the `cpu` controller."""
     root = tmp_path / "cgroup"
     (root / "cpu" / "shell").mkdir(parents=True)
     found = limited(1.5, root=root, own=_own(tmp_path, "5:memory:/shell\n1:cpu:/shell\n0::/\n"))
@@ -50,20 +50,20 @@ def test_first_version(tmp_path: Path) -> None:
 
 
 def test_not_shared_out(tmp_path: Path) -> None:
-    """Where the controller is not given to groups, that is the reason."""
+    """The reason names the directory that does not enable the `cpu` controller."""
     root = _unified(tmp_path, "memory")
     found = limited(0.3, root=root, own=_own(tmp_path, "0::/\n"))
 
-    assert f"`{root}` does not share out the `cpu` controller" == found
+    assert f"`{root}` does not enable the `cpu` controller for child groups" == found
 
 
 def test_no_groups(tmp_path: Path) -> None:
-    """A system without control groups has no limit, and says so."""
-    assert "there are no control groups" == limited(0.3, root=tmp_path, own=tmp_path / "none")
+    """On a system without control groups, the reason is returned in place of a limit."""
+    assert "the system has no control groups" == limited(0.3, root=tmp_path, own=tmp_path / "none")
 
 
 def test_hold(tmp_path: Path) -> None:
-    """A process that cannot be held is an error, because its time would mean something else."""
+    """Failing to limit a process is an error, because its time would be misleading."""
     (tmp_path / "group").mkdir()
     limit = Limit(tmp_path / "group", 0.3)
     limit.hold(123)
@@ -71,11 +71,11 @@ def test_hold(tmp_path: Path) -> None:
     assert "123" == (tmp_path / "group" / "cgroup.procs").read_text()
     with pytest.raises(InvokeError) as raised:
         limit.hold(None)
-    assert "The process cannot be held to a share of the processor: its number is not known" == str(raised.value)
+    assert "failed to limit the CPU share of the function's process: its process id is unknown" == str(raised.value)
 
 
 def test_group_is_removed(tmp_path: Path) -> None:
-    """With the limit goes its group."""
+    """The control group is removed on exit."""
     (tmp_path / "group").mkdir()
     with Limit(tmp_path / "group", 0.3):
         pass

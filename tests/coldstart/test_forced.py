@@ -1,4 +1,4 @@
-"""Forcing cold starts: only where that does no harm, and leaving nothing behind."""
+"""Tests of forcing cold starts: only if callers are not affected, and without lasting changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LAYERS = ("arn:aws:lambda:eu-west-1:123456789012:layer:common:4",)
 
 @dataclass
 class FakeFunctions:
-    """One function that starts cold whenever its environment has changed."""
+    """A fake of Lambda with one function, which starts cold after each change of its environment variables."""
 
     deployed: DeployedFunction | None = field(
         default_factory=lambda: DeployedFunction(
@@ -64,7 +64,7 @@ class FakeFunctions:
 
 
 def test_forced() -> None:
-    """Each cold start has another value of our variable, and at the end the environment is what it was."""
+    """Each cold start has another value of lamina's variable, and the environment variables are restored at the end."""
     functions = FakeFunctions()
 
     assert ([201.5, 202.5, 203.5], 0) == force(functions, "orders", count=3)
@@ -75,7 +75,7 @@ def test_forced() -> None:
 
 
 def test_failing_function() -> None:
-    """A function that fails was initialised all the same, and how often it failed is told."""
+    """Cold starts of failed invocations are included, and the failures are counted."""
     times, errors = force(FakeFunctions(fails=True), "orders", count=2)
 
     assert (2, 2) == (len(times), errors)
@@ -84,36 +84,39 @@ def test_failing_function() -> None:
 @pytest.mark.parametrize(
     ("aliases", "reason"),
     [
-        ((), "`orders` has no alias, so its callers may use it"),
-        ((("live", ("7",)), ("dev", ("$LATEST",))), "the alias `dev` of `orders` use it"),
-        ((("live", ("7", "$LATEST")),), "the alias `live` of `orders` use it"),
+        ((), "the function has no alias, so its callers may invoke `$LATEST`"),
+        ((("live", ("7",)), ("dev", ("$LATEST",))), "alias `dev` sends traffic to it"),
+        ((("live", ("7", "$LATEST")),), "alias `live` sends traffic to it"),
     ],
 )
 def test_latest_in_use(aliases: tuple[tuple[str, tuple[str, ...]], ...], reason: str) -> None:
-    """Where callers may be using the unpublished version, nothing is touched unless that is asked for."""
+    """If callers may use the unpublished version, it is changed only with the user's permission."""
     functions = FakeFunctions(given=aliases)
     with pytest.raises(ConfigError) as raised:
         force(functions, "orders", count=1)
 
-    assert f"`$LATEST` would be started cold, and {reason}" == str(raised.value)
+    assert f"`$LATEST` of `orders` may be in use: {reason}" == str(raised.value)
     assert [] == functions.environments
     assert ([201.5], 0) == force(functions, "orders", count=1, even_if_in_use=True)
 
 
 def test_unreadable_environment() -> None:
-    """An environment that could not be put back is not changed."""
+    """Environment variables that lamina could not restore are not changed."""
     functions = FakeFunctions()
     assert functions.deployed is not None
     functions.deployed = replace(functions.deployed, environment=None)
     with pytest.raises(ConfigError) as raised:
         force(functions, "orders", count=1)
 
-    assert "The environment of `orders` cannot be read, so it could not be put back" == str(raised.value)
+    expected = (
+        "AWS did not return the environment variables of `orders`, so lamina could not restore them after a change"
+    )
+    assert expected == str(raised.value)
     assert [] == functions.environments
 
 
 def test_somebody_deploys_meanwhile() -> None:
-    """What somebody else has put there meanwhile is theirs, and stays."""
+    """Environment variables that another client sets in the meantime are kept."""
     functions = FakeFunctions(interfered_at=1)
     with pytest.raises(AwsError) as raised:
         force(functions, "orders", count=3)
@@ -127,8 +130,8 @@ def test_somebody_deploys_meanwhile() -> None:
 
 
 def test_no_such_function() -> None:
-    """A function that is not there is said not to be."""
+    """The error names a function that does not exist."""
     with pytest.raises(ConfigError) as raised:
         force(FakeFunctions(deployed=None), "orders", count=1)
 
-    assert "There is no function `orders`" == str(raised.value)
+    assert "function `orders` does not exist" == str(raised.value)

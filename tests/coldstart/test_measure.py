@@ -1,4 +1,4 @@
-"""Measuring initialisations: times, what they consist of, and what is compiled on the way."""
+"""Tests of measuring initialisations: times, shares of distributions, and compiled modules."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _measure(subject: Subject, *, repeat: int = 1, traced: int = 1) -> Measureme
 
 @pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PATH])
 def test_own_and_cumulative_time(make_subjects: MakeSubjects, mode: Mode) -> None:
-    """A distribution's own time is without what it imports of others, its cumulative time with it."""
+    """A distribution's own time excludes imports of other distributions, and its cumulative time includes them."""
     [subject] = make_subjects(f"import leaning, quick\n{HANDLER}", _SLEEPING, mode=mode)
     found = _measure(subject)
     rows = {row.owner.label: row for row in shares(found.traces, subject.owners)}
@@ -56,13 +56,13 @@ def test_own_and_cumulative_time(make_subjects: MakeSubjects, mode: Mode) -> Non
     assert 100 <= rows["leaning-on"].own_ms.median < rows["slow"].own_ms.median
     assert rows["leaning-on"].cumulative_ms.median >= 500
     assert rows["(your code)"].cumulative_ms.median >= rows["leaning-on"].cumulative_ms.median
-    # Nothing of what the others sleep, however busy the machine is.
+    # The sleeps of the other distributions are not included, even on a busy machine.
     assert rows["quick"].own_ms.median < 400
     assert ("1.0", 1, 1) == (rows["slow"].owner.version, rows["slow"].modules, rows["slow"].compiled)
 
 
 def test_dearest_first(make_subjects: MakeSubjects) -> None:
-    """Rows and modules are sorted by their own time, the greatest first, and own times add up to all there is."""
+    """Distributions and modules are sorted by own time in descending order, and own times add up to the total."""
     [subject] = make_subjects(f"import leaning, quick\n{HANDLER}", _SLEEPING)
     found = _measure(subject)
     rows = shares(found.traces, subject.owners)
@@ -74,7 +74,7 @@ def test_dearest_first(make_subjects: MakeSubjects) -> None:
 
 
 def test_what_is_dear_to_compile(make_subjects: MakeSubjects) -> None:
-    """Time to compile is its module's own time, and the module is named as compiled."""
+    """The time to compile a module is part of its own time, and the module is listed as compiled."""
     long = "".join(f"def f{number}(a, b={number}): return [a + b for _ in range({number})]\n" for number in range(2500))
     layer = distribution("long", {"long.py": long}) | distribution("short", {"short.py": "A = 1\n"})
     [subject] = make_subjects(f"import long, short\n{HANDLER}", layer)
@@ -87,7 +87,7 @@ def test_what_is_dear_to_compile(make_subjects: MakeSubjects) -> None:
 
 
 def test_failed_imports_are_their_importers_time(make_subjects: MakeSubjects) -> None:
-    """A module that is looked for in vain is no row of its own."""
+    """The time of a failed import counts for the importing module's distribution."""
     layer = distribution("hopeful", {"hopeful.py": "try:\n import absent_accelerator\nexcept ImportError:\n pass\n"})
     [subject] = make_subjects(f"import hopeful\n{HANDLER}", layer)
     run = start(subject.environment, traced=True)
@@ -99,7 +99,7 @@ def test_failed_imports_are_their_importers_time(make_subjects: MakeSubjects) ->
 
 
 def test_imports_of_threads(make_subjects: MakeSubjects) -> None:
-    """What another thread imports meanwhile does not count as the main thread's import."""
+    """An import in another thread is not nested in an import of the main thread."""
     code = "import threading, time\ndef work():\n  import slow\nthread = threading.Thread(target=work)\nthread.start()\nthread.join()\n"
     [subject] = make_subjects(f"{code}{HANDLER}", _SLEEPING)
     run = start(subject.environment, traced=True)
@@ -110,7 +110,7 @@ def test_imports_of_threads(make_subjects: MakeSubjects) -> None:
 
 
 def test_interleaving(make_subjects: MakeSubjects) -> None:
-    """Every subject is measured as often as was asked for, whatever the order."""
+    """Each subject is measured the requested number of times, in any order."""
     sides = make_subjects(HANDLER, {"python/x.py": ""}, handlers={"one": "app.handler", "two": "app.handler"})
     found = conduct(sides, repeat=3, traced=1, chance=random.Random(0))  # noqa: S311 - an order
 
@@ -129,7 +129,7 @@ def test_interleaving(make_subjects: MakeSubjects) -> None:
     ],
 )
 def test_failure(make_subjects: MakeSubjects, code: str, failure: str) -> None:
-    """A function that cannot start is tried once, and has a reason instead of times."""
+    """A function that cannot start is run once, and its measurement has a failure and no times."""
     [subject] = make_subjects(f"{code}\n{HANDLER}", {"python/x.py": ""})
     found = _measure(subject)
 
@@ -137,7 +137,7 @@ def test_failure(make_subjects: MakeSubjects, code: str, failure: str) -> None:
 
 
 def _built(tmp_path: Path, bytecode: str) -> Subject:
-    """A function whose layer the real pipeline has built, and that imports all of it."""
+    """Build a service with the real pipeline, and return a function that imports all modules of its layer."""
     service = make_service(tmp_path)
     service.settings |= {"runtime": f'"python{MINOR}"', "bytecode": f'"{bytecode}"'}
     project = service.write()
@@ -151,7 +151,7 @@ def _built(tmp_path: Path, bytecode: str) -> Subject:
 
 @pytest.mark.parametrize("bytecode", ["all", "reachable"])
 def test_built_layers_are_never_compiled(tmp_path: Path, bytecode: str) -> None:
-    """Of a layer that was built with bytecode no module is compiled, though its sources are dated 1980 and nothing may be written."""
+    """No module of a layer with bytecode is compiled at start, although its sources are dated 1980 and read-only."""
     subject = _built(tmp_path, bytecode)
     run = start(subject.environment, traced=True)
 
@@ -166,7 +166,7 @@ def test_built_layers_are_never_compiled(tmp_path: Path, bytecode: str) -> None:
 
 @pytest.mark.parametrize("bytecode", ["none", "all"])
 def test_the_interpreter_agrees_on_what_is_compiled(tmp_path: Path, bytecode: str) -> None:
-    """The audit hook counts exactly the modules that the interpreter itself, asked with -v, says it made from their sources."""
+    """The tracer counts exactly the modules that the interpreter reports as compiled in verbose mode."""
     subject = _built(tmp_path, bytecode)
     run = start(subject.environment, traced=True)
     logs = start(replace(subject.environment, additional=(("PYTHONVERBOSE", "1"),))).logs
@@ -185,9 +185,9 @@ def _year(path: Path) -> int:
     return time.gmtime(path.stat().st_mtime).tm_year
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process had of the processors")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the CPU time of each thread")
 def test_processor_time(make_subjects: MakeSubjects) -> None:
-    """Sleeping takes time and no processor; computing takes both."""
+    """Sleeping adds to the time but not to the CPU time; computing adds to both."""
     code = "import time\n{}\ndef handler(event, context): ..."
     busy = "end = time.thread_time() + 0.3\nwhile time.thread_time() < end: pass"
     files = {"asleep.py": code.format("time.sleep(0.3)"), "busy.py": code.format(busy)}
@@ -202,7 +202,7 @@ def test_processor_time(make_subjects: MakeSubjects) -> None:
 
 
 def test_imports_of_several_threads(make_subjects: MakeSubjects) -> None:
-    """Threads that import at the same time are all seen, whole, also where one has more to tell than fits into a pipe."""
+    """Imports of concurrent threads are all recorded, even if a report exceeds the capacity of a pipe."""
     many = {f"python/{'long' * 20}{number}.py": "" for number in range(400)}
     few = {f"python/few{number}.py": "" for number in range(200)}
     code = (

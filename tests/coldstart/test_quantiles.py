@@ -1,4 +1,4 @@
-"""Quartiles, and what a difference is worth."""
+"""Tests of quartiles, and of the significance of differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TIMES = st.lists(st.floats(min_value=0.1, max_value=1e5), min_size=1, max_size=
 
 
 def test_quartiles() -> None:
-    """Quartiles lie between the numbers in proportion."""
+    """The quartiles of five numbers are the numbers themselves, sorted."""
     quartiles = Quartiles.of([4.0, 1.0, 3.0, 2.0, 5.0])
 
     assert Quartiles(count=5, least=1.0, lower=2.0, median=3.0, upper=4.0, greatest=5.0) == quartiles
@@ -19,14 +19,14 @@ def test_quartiles() -> None:
 
 @given(_TIMES)
 def test_order(times: list[float]) -> None:
-    """The five numbers are always in their order."""
+    """Minimum, quartiles and maximum are always in ascending order."""
     quartiles = Quartiles.of(times)
 
     assert quartiles.least <= quartiles.lower <= quartiles.median <= quartiles.upper <= quartiles.greatest
 
 
 def test_certain() -> None:
-    """Series that lie apart differ, and the interval says by how much."""
+    """Series that do not overlap differ, and the interval contains the difference."""
     found = Difference.between([10.0, 11.0, 12.0, 11.0], [20.0, 21.0, 22.0, 21.0])
 
     assert (10.0, True) == (found.median, found.certain)
@@ -34,18 +34,18 @@ def test_certain() -> None:
 
 
 def test_noise() -> None:
-    """Series that overlap do not differ, whatever their medians are."""
+    """Series that overlap do not differ significantly, even if their medians differ."""
     assert not Difference.between([10.0, 20.0, 11.0, 19.0], [12.0, 21.0, 9.0, 22.0]).certain
 
 
 def test_too_few() -> None:
-    """Of three numbers nothing is certain."""
+    """Series of three numbers never differ significantly."""
     assert not Difference.between([1.0, 1.0, 1.0], [9.0, 9.0, 9.0]).certain
 
 
 @settings(max_examples=10)
 @given(_TIMES, _TIMES)
 def test_same_answer(first: list[float], second: list[float]) -> None:
-    """The same numbers have the same interval, which is the other's mirror image in sign."""
+    """Equal series have equal results, and swapping the series changes the sign of the difference."""
     assert Difference.between(first, second) == Difference.between(first, second)
     assert Difference.between(first, second).median == -Difference.between(second, first).median

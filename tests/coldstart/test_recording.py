@@ -1,4 +1,4 @@
-"""Recording what functions import, for the next build."""
+"""Tests of recording the imports of functions for the next build."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_only_layer_modules(make_subjects: MakeSubjects) -> None:
-    """Modules of the layer are recorded; the function's own, the standard library's and namespaces are not."""
+    """Only modules of the layer are recorded, without the function's own, the standard library's and namespace packages."""
     layer = distribution("dep", {"dep/__init__.py": "", "dep/part.py": "", "space/inner.py": ""})
     [subject] = make_subjects(
         {"app.py": f"import json, helper, dep.part, space.inner\n{HANDLER}", "helper.py": ""}, layer
@@ -34,7 +34,7 @@ def test_only_layer_modules(make_subjects: MakeSubjects) -> None:
 
 
 def test_events(make_subjects: MakeSubjects) -> None:
-    """What is imported while an event is handled is seen as well."""
+    """Imports while an event is handled are recorded too."""
     [subject] = make_subjects("def handler(event, context):\n    __import__(event['name'])\n", {"python/dep.py": ""})
     run = start(subject.environment, traced=True, events=[b'{"name": "missing"}', b'{"name": "dep"}'])
 
@@ -43,7 +43,7 @@ def test_events(make_subjects: MakeSubjects) -> None:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    """What only a run shows is compiled at run time before, and has bytecode in the build after it was recorded."""
+    """Modules that only a run finds have no bytecode in the first build, and have it in the build after recording."""
     service = make_service(tmp_path)
     service.settings |= {"runtime": f'"python{MINOR}"', "bytecode": '"reachable"'}
     project = service.write()

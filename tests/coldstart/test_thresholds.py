@@ -1,4 +1,4 @@
-"""Budgets, baselines and regressions."""
+"""Tests of budgets, baselines and regressions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOW = thresholds.circumstances("python3.13", 0.3)
 
 @pytest.fixture
 def measured(make_subjects: MakeSubjects) -> tuple[Measurement, Measurement]:
-    """A function whose median is 110 ms, and one that cannot start."""
+    """Return the measurements of a function with a median of 110 ms, and of one that cannot start."""
     one, two = make_subjects(HANDLER, {}, handlers={"one": "app.handler", "two": "app.handler"})
     return Measurement(subject=one, times=[90.0, 110.0, 120.0]), Measurement(
         subject=two, failure="LookupError: no table"
@@ -30,13 +30,13 @@ def measured(make_subjects: MakeSubjects) -> tuple[Measurement, Measurement]:
 
 
 def test_budget(measured: tuple[Measurement, Measurement]) -> None:
-    """A median at the budget keeps it, one above does not, and a function that cannot start never does."""
+    """A median equal to the budget passes, a greater one fails, and a function that cannot start always fails."""
     assert [True, False] == [verdict.ok for verdict in thresholds.judge_budget(measured, 110)]
     assert [False, False] == [verdict.ok for verdict in thresholds.judge_budget(measured, 109.9)]
 
 
 def test_round_trip(measured: tuple[Measurement, Measurement], tmp_path: Path) -> None:
-    """A baseline is read as it was written; what could not start is not in it."""
+    """Reading a baseline returns what was written, without functions that could not start."""
     thresholds.write(tmp_path / "base.json", measured, _NOW)
 
     assert thresholds.Baseline(circumstances=_NOW, functions=(("one", 110.0),)) == thresholds.read(
@@ -45,7 +45,7 @@ def test_round_trip(measured: tuple[Measurement, Measurement], tmp_path: Path) -
 
 
 def test_regression(measured: tuple[Measurement, Measurement]) -> None:
-    """A median may grow by the percentage, and no more; functions that the baseline lacks are passed over."""
+    """A median may grow by at most the percentage; functions that the baseline lacks are skipped."""
     baseline = thresholds.Baseline(circumstances=_NOW, functions=(("one", 100.0),))
 
     assert (
@@ -58,19 +58,20 @@ def test_regression(measured: tuple[Measurement, Measurement]) -> None:
     "content", ["{", "[]", '{"version": "2"}', '{"version": "1", "circumstances": {}, "functions": {}}']
 )
 def test_no_baseline(tmp_path: Path, content: str) -> None:
-    """What is no baseline is refused with what to do."""
+    """A file that is not a baseline is rejected."""
     path = tmp_path / "base.json"
     path.write_text(content)
     with pytest.raises(ConfigError) as raised:
         thresholds.read(path)
 
-    assert f"`{path}` is no baseline of version 1" == str(raised.value)
+    assert f"`{path}` is not a baseline of version 1" == str(raised.value)
 
 
 def test_missing_baseline(tmp_path: Path) -> None:
-    """A baseline that is not there is to be written first."""
+    """If the baseline does not exist, the hint is the command that writes it."""
     with pytest.raises(ConfigError) as raised:
         thresholds.read(tmp_path / "none.json")
 
-    assert f"The baseline `{tmp_path / 'none.json'}` cannot be read: No such file or directory" == str(raised.value)
-    assert "write it first: lamina coldstart --baseline FILE --write-baseline" == raised.value.hint
+    path = tmp_path / "none.json"
+    assert f"failed to read the baseline `{path}`: No such file or directory" == str(raised.value)
+    assert f"write it: `lamina coldstart --baseline {path} --write-baseline`" == raised.value.hint

@@ -1,4 +1,4 @@
-"""Cold starts in logs, as Lambda's documentation shows both formats, and percentiles of what real traffic had."""
+"""Tests of reading cold starts from logs in both of Lambda's formats, and of their percentiles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _seen(minute: int, milliseconds: float, version: str | None = None) -> Obser
 
 
 def test_percentiles() -> None:
-    """Each percentile is a time that was seen, the nearest in rank."""
+    """Each percentile is one of the measured times, by the nearest-rank method."""
     found = Percentiles.of(float(number) for number in range(1, 101))
 
     assert Percentiles(count=100, p50=50.0, p90=90.0, p99=99.0, greatest=100.0) == found
@@ -30,7 +30,7 @@ def test_percentiles() -> None:
 
 @given(st.lists(st.floats(min_value=0, max_value=1e5), min_size=1))
 def test_order(times: list[float]) -> None:
-    """Percentiles are in their order, and among the times."""
+    """Percentiles are in ascending order, and each is one of the times."""
     found = Percentiles.of(times)
 
     assert found.p50 <= found.p90 <= found.p99 <= found.greatest
@@ -38,7 +38,7 @@ def test_order(times: list[float]) -> None:
 
 
 def test_by_version() -> None:
-    """Versions come in the order in which they appeared, each with its layers."""
+    """Groups are in the order in which the versions first appeared, each with its layers."""
     layers = {"7": ("common:4",), "8": ("common:5",)}
     groups = by_version(
         [_seen(3, 90, "8"), _seen(1, 100, "7"), _seen(2, 120, "7"), _seen(4, 80)],
@@ -51,7 +51,7 @@ def test_by_version() -> None:
 
 
 def test_split() -> None:
-    """What begins at the moment is after it; a side without cold starts is left out."""
+    """A cold start at the moment itself counts as after it, and an empty group is left out."""
     assert [("before", 1), ("after", 2)] == [
         (group.name, group.percentiles.count) for group in split([_seen(-1, 1), _seen(0, 2), _seen(1, 3)], _NOON)
     ]
@@ -63,7 +63,7 @@ def _json(kind: str, **record: object) -> str:
 
 
 def test_cold_start() -> None:
-    """A cold start has an init duration, among the other lines of its invocation."""
+    """A cold start is found by the init duration in its REPORT line."""
     log = (
         f"START RequestId: {_REQUEST} Version: 7\nhello\nEND RequestId: {_REQUEST}\n{_REPORT}Init Duration: 243.93 ms\t\n"
         "XRAY TraceId: 1-5e34a614-10bdxxx0f3d5f4c3f0f1\tSegmentId: 07f5a3c4\tSampled: true\t\n"
@@ -73,26 +73,26 @@ def test_cold_start() -> None:
 
 
 def test_warm_start() -> None:
-    """A warm start is a report without a cold time."""
+    """A REPORT line without an init duration is not a cold start."""
     assert () == cold_starts(_REPORT)
 
 
 def test_snapstart() -> None:
-    """From a snapshot, the restore is the cold start, and not what of it is billed."""
+    """With SnapStart, the cold start's duration is the restore duration, not the billed one."""
     assert (839.83,) == cold_starts(f"{_REPORT}Restore Duration: 839.83 ms\tBilled Restore Duration: 76 ms\t")
     assert (839.83,) == cold_starts(f"{_REPORT}Billed Restore Duration: 76 ms\tRestore Duration: 839.83 ms\t")
 
 
 @pytest.mark.parametrize("separator", ["\t", " "])
 def test_failed_initialisation(separator: str) -> None:
-    """A failed initialisation is no cold start that counts."""
+    """A failed initialisation is not counted as a cold start."""
     fields = ("INIT_REPORT Init Duration: 1236.04 ms", "Phase: init", "Status: error", "Error Type: Runtime.ExitError")
 
     assert () == cold_starts(separator.join(fields))
 
 
 def test_timeouts() -> None:
-    """An initialisation or a restore that took too long does not count either."""
+    """An initialisation or a restore that timed out is not counted as a cold start."""
     assert () == cold_starts(
         "INIT_REPORT Init Duration: 9998.42 ms\tPhase: init\tStatus: timeout\n"
         "RESTORE_REPORT Restore Duration: 10000.81 ms\tStatus: timeout\n"
@@ -100,7 +100,7 @@ def test_timeouts() -> None:
 
 
 def test_json() -> None:
-    """The JSON format says the same."""
+    """Cold starts are found in the JSON format too."""
     metrics = {
         "billedDurationMs": 250,
         "durationMs": 5.62,
@@ -117,7 +117,7 @@ def test_json() -> None:
 
 
 def test_json_of_failures() -> None:
-    """Failed initialisations and restores have reports of their own, which do not count."""
+    """Failed initialisations and restores in the JSON format are not counted as cold starts."""
     init = {"phase": "init", "status": "error", "errorType": "Runtime.ExitError", "metrics": {"durationMs": 125.33}}
     restore = {"status": "failure", "errorType": "Extension.Crash", "metrics": {"durationMs": 19.87}}
 
@@ -137,12 +137,12 @@ def test_json_of_failures() -> None:
     ],
 )
 def test_everything_else(line: str) -> None:
-    """What the function itself writes is never taken for a report."""
+    """Lines that the function itself writes are ignored."""
     assert () == cold_starts(line)
 
 
 def test_lines() -> None:
-    """Of lines of a log those that report a cold start count, in either format."""
+    """Log lines that report a cold start are returned, in either format."""
     text = "REPORT RequestId: a\tDuration: 1 ms\tInit Duration: 100.5 ms\t"
     document = '{"type": "platform.report", "record": {"requestId": "b", "metrics": {"durationMs": 1, "restoreDurationMs": 9}}}'
     lines = [
@@ -153,7 +153,7 @@ def test_lines() -> None:
 
 
 def test_traces() -> None:
-    """X-Ray does not say which version it was."""
+    """Cold starts from X-Ray have no version."""
     found = traced([ColdStart(trace_id="1-a", kind="init", began=_NOON, milliseconds=12.0)])
 
     assert (ObservedColdStart(moment=_NOON, milliseconds=12.0, version=None),) == found

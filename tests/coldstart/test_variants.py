@@ -1,4 +1,4 @@
-"""The other side of a comparison: a hidden distribution, and what stands in for it."""
+"""Tests of variants without a distribution, and of the empty modules that replace it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _measure(sides: Sequence[Subject], repeat: int) -> tuple[Measurement, ...]:
 
 
 def test_difference(make_subjects: MakeSubjects) -> None:
-    """What a function can do without shows its price as a difference with an interval."""
+    """For an optional distribution, the comparison has a difference with an interval."""
     base = make_subjects(_OPTIONAL, _LAYER)
     with without(base, ["Slow"]) as hidden:
         measured = _measure([*base, *hidden], repeat=2)
@@ -46,7 +46,7 @@ def test_difference(make_subjects: MakeSubjects) -> None:
 
 
 def test_what_cannot_be_done_without(make_subjects: MakeSubjects) -> None:
-    """Where the import fails, the chain that leads to it is told, and something empty stands in for a difference all the same."""
+    """For a required distribution, the comparison has the import chain, and a difference measured with empty modules."""
     code = f"import leaning, slow\nfrom slow import thing\nclass Kind(slow.Base): ...\n@slow.wrap\ndef work(): ...\nassert work\n{HANDLER}"
     layer = _LAYER | {
         "python/slow/__init__.py": "import time\ntime.sleep(0.3)\nthing = Base = object\nwrap = lambda f: f\n"
@@ -63,7 +63,7 @@ def test_what_cannot_be_done_without(make_subjects: MakeSubjects) -> None:
 
 
 def test_nothing_can_stand_in(make_subjects: MakeSubjects) -> None:
-    """A function that needs more than something empty has no difference, and keeps its first failure."""
+    """If the function does not start with empty modules either, the measurement keeps the first failure."""
     base = make_subjects(f"import slow\nassert slow.__file__\n{HANDLER}", _LAYER)
     with without(base, ["slow"]) as hidden:
         [found] = _measure(hidden, repeat=1)
@@ -73,7 +73,7 @@ def test_nothing_can_stand_in(make_subjects: MakeSubjects) -> None:
 
 
 def test_namespaces_keep_what_others_have(make_subjects: MakeSubjects) -> None:
-    """Hiding one of the distributions of a namespace leaves the others where they are."""
+    """Hiding one distribution of a namespace package keeps the files of the others."""
     base = make_subjects(f"import spaces.b\n{HANDLER}", _LAYER)
     with without(base, ["shared-a"]) as hidden:
         run = start(hidden[0].environment)
@@ -83,7 +83,7 @@ def test_namespaces_keep_what_others_have(make_subjects: MakeSubjects) -> None:
 
 
 def test_nothing_is_left(make_subjects: MakeSubjects) -> None:
-    """The copy with hidden files is gone afterwards, and the layer itself is untouched."""
+    """The copy of the layer is deleted on exit, and the layer itself is unchanged."""
     base = make_subjects(HANDLER, _LAYER)
     with without(base, ["slow"]) as hidden:
         layer = hidden[0].environment.layer
@@ -94,9 +94,10 @@ def test_nothing_is_left(make_subjects: MakeSubjects) -> None:
 
 
 def test_unknown_distributions(make_subjects: MakeSubjects) -> None:
-    """All names that no layer holds are told at once, with what may have been meant."""
+    """The error lists all distributions that no layer contains, with the closest names."""
     base = make_subjects(HANDLER, _LAYER)
     with pytest.raises(ConfigError) as raised, without(base, ["slwo", "zzz"]):
         pass
 
-    assert "No layer of these functions holds `slwo` (did you mean `slow`?), `zzz`" == str(raised.value)
+    expected = "the layers of these functions do not contain `slwo` (did you mean `slow`?), `zzz`"
+    assert expected == str(raised.value)
