@@ -1,4 +1,4 @@
-"""Emulated AWS for the tests of `lamina publish`."""
+"""Share the emulated AWS with the tests of the commands."""
 
 from __future__ import annotations
 

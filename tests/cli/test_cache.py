@@ -12,7 +12,7 @@ from lamina.core.values import Sha256
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store with one damaged wheel and one answer."""
+    """Return a store with one damaged wheel and one index response."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
     store = Store.open()
     wheel = store.wheel_destination(Sha256("ab" * 32), "a-1.0-py3-none-any.whl")
@@ -26,19 +26,19 @@ WHEEL = Path("wheels", "ab", "ab" * 32, "a-1.0-py3-none-any.whl").as_posix()
 
 
 def test_size(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """`size` shows each area and the sum, in megabytes."""
+    """`size` shows the files and the size of each area, and the total."""
     code = main(["cache", "size"])
 
     assert code == 0
     assert capsys.readouterr().out == (
-        "index              1 files        0.0 kB\n"
-        "wheels             1 files       2.50 MB\n"
+        "index              1 file         0.0 kB\n"
+        "wheels             1 file        2.50 MB\n"
         f"total              2 files       2.50 MB  {store.root}\n"
     )
 
 
 def test_size_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """`size --json` has bytes and a version."""
+    """`size --json` reports sizes in bytes and has a version."""
     code = main(["cache", "size", "--json"])
 
     assert code == 0
@@ -51,18 +51,18 @@ def test_size_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_verify(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """`verify` removes what is damaged and exits with 1; a second run finds nothing and exits with 0."""
+    """`verify` removes damaged files and exits with 1; a second run finds none and exits with 0."""
     first = main(["cache", "verify"])
     said = capsys.readouterr().out
     second = main(["cache", "verify"])
 
     assert (1, 0) == (first, second)
     assert said.startswith(f"removed `{WHEEL}`: its SHA-256 is ")
-    assert capsys.readouterr() == ("", f"nothing is damaged in {store.root}\n")
+    assert capsys.readouterr() == ("", f"no damaged files in {store.root}\n")
 
 
 def test_verify_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """`verify --json` lists what was removed and why."""
+    """`verify --json` lists each removed file and the reason."""
     code = main(["cache", "verify", "--json"])
     report = json.loads(capsys.readouterr().out)
 
@@ -72,7 +72,7 @@ def test_verify_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_clean(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """`clean` says what it would remove, keeps what is younger than asked, and removes the rest."""
+    """`clean` only counts files in a dry run, keeps recent files with `--older-than`, and otherwise removes all files."""
     codes = [
         main(["cache", "clean", "--dry-run"]),
         main(["cache", "clean", "--older-than", "1"]),
@@ -81,14 +81,14 @@ def test_clean(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert codes == [0, 0, 0]
     assert capsys.readouterr().out == (
-        f"would remove 2 files, 2.50 MB, from {store.root}\n"
-        f"removed 0 files, 0.0 kB, from {store.root}\n"
-        f"removed 2 files, 2.50 MB, from {store.root}\n"
+        f"would remove 2 files (2.50 MB) from {store.root}\n"
+        f"removed 0 files (0.0 kB) from {store.root}\n"
+        f"removed 2 files (2.50 MB) from {store.root}\n"
     )
 
 
 def test_clean_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """`clean --json` has what was removed, in bytes."""
+    """`clean --json` reports the number of removed files and their size in bytes."""
     code = main(["cache", "clean", "--json"])
 
     assert code == 0
@@ -104,17 +104,20 @@ def test_clean_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("arguments", [["size", "--dry-run"], ["verify", "--older-than", "3"]])
 def test_options_of_another_action(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    """An option that the action does not have is wrong usage, not ignored."""
+    """An option of `clean` is a usage error with another action."""
     code = main(["cache", *arguments])
 
     assert code == 2
-    assert capsys.readouterr().err == "error: `--older-than` and `--dry-run` belong to `lamina cache clean`\n"
+    assert (
+        capsys.readouterr().err
+        == "error: `--older-than` and `--dry-run` need the action `clean`\n\nhint: use `lamina cache clean`\n"
+    )
 
 
 @pytest.mark.parametrize("days", ["-1", "nan", "inf", "month"])
 def test_days_that_are_none(capsys: pytest.CaptureFixture[str], days: str) -> None:
-    """`--older-than` takes a number of days."""
+    """`--older-than` accepts only a finite number of days that is not negative."""
     code = main(["cache", "clean", f"--older-than={days}"])
 
     assert code == 2
-    assert capsys.readouterr().err.endswith(f"argument --older-than: `{days}` is not a number of days\n")
+    assert capsys.readouterr().err.endswith(f"argument --older-than: `{days}` is not a valid number of days\n")

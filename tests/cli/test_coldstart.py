@@ -1,4 +1,4 @@
-"""``lamina coldstart`` as it is typed."""
+"""Test ``lamina coldstart`` from the command line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _LAYER = distribution("slow", {"slow.py": "import time\ntime.sleep(0.2)\n"}) | d
 
 @pytest.fixture
 def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A built service in the current directory, whose interpreter need not be looked for."""
+    """Return a built service in the current directory; an environment variable names its interpreter."""
     make_build(
         tmp_path,
         {"app.py": _CODE, "broken.py": "import nowhere"},
@@ -64,7 +64,7 @@ def _json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def _difference(report: dict[str, Any]) -> float:
-    """How much longer the first function takes than the second: by their own samples, whatever the machine does meanwhile."""
+    """Return the difference between the first and the second function's median, in milliseconds."""
     medians: list[float] = [statistics.median(row["samples_ms"]) for row in report["functions"]]
     return medians[0] - medians[1]
 
@@ -74,7 +74,7 @@ def _slept(report: dict[str, Any]) -> list[bool]:
 
 
 def test_table(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The dearest stands first, one start proves no difference, and what is talk is on stderr, the banner above all."""
+    """The table lists the slowest package first, and one start is too few to compare; the banner goes to stderr."""
     code = main(["coldstart", "orders", "--repeat", "1", "--modules", "1", "--without", "slow"])
     output = capsys.readouterr()
     *lines, _, compared, _ = output.out.splitlines()
@@ -89,7 +89,7 @@ def test_table(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The report is versioned, and has every number that the table has."""
+    """The JSON report has a version, and every number of the table."""
     code = main(["coldstart", "orders", "--repeat", "2", "--without", "slow", "--json", "-q"])
     report = _json(capsys)
 
@@ -105,13 +105,13 @@ def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "slow" == base["modules"][0]["name"]
     [comparison] = report["comparisons"]
     assert _difference(report) == pytest.approx(comparison["difference_ms"]["median"], abs=0.01)
-    # Two runs are too few to be sure.
+    # Two starts are too few for a certain difference.
     assert comparison["difference_ms"]["certain"] is False
 
 
 @pytest.mark.parametrize("words", [[], ["--record"]])
 def test_no_function(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
-    """A build of layers alone has nothing to measure, and nothing to record."""
+    """A build without functions is a usage error, both for measuring and for recording."""
     make_build(tmp_path, {})
     configure(tmp_path, functions="")
     record = tmp_path / ".lamina" / "build.json"
@@ -123,7 +123,7 @@ def test_no_function(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: 
 
 
 def test_function_that_cannot_start(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is the answer "no", with Lambda's words."""
+    """A function that fails to start exits with 1 and shows Lambda's error message."""
     code = main(["coldstart", "broken", "--repeat", "1", "-q"])
 
     message = "Runtime.ImportModuleError: Unable to import module 'broken': No module named 'nowhere'"
@@ -132,13 +132,13 @@ def test_function_that_cannot_start(project: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(("budget", "code"), [("60000", 0), ("1", 1)])
 def test_budget(project: Path, capsys: pytest.CaptureFixture[str], budget: str, code: int) -> None:
-    """A median above the budget is exit code 1."""
+    """A median above the budget exits with 1."""
     assert code == main(["coldstart", "orders", "--repeat", "1", "--budget-ms", budget, "--json", "-q"])
     assert [code == 0] == [verdict["ok"] for verdict in _json(capsys)["verdicts"]]
 
 
 def test_baseline(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A baseline that was written here is kept within a generous percentage, and one that is faster is not."""
+    """A measurement within the allowed regression exits with 0, and a slower one exits with 1."""
     options = ["coldstart", "orders", "--repeat", "1", "-q", "--baseline", "base.json"]
 
     assert 0 == main([*options, "--write-baseline"])
@@ -168,7 +168,7 @@ def test_baseline(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
-    """All that does not fit together is told at once; no option is passed over in silence."""
+    """One error lists all invalid values and combinations of options; no option is ignored silently."""
     code = main(["coldstart", *words.split()])
 
     assert (2, f"error: {message}\n\nhint: see `lamina coldstart --help`\n") == (code, capsys.readouterr().err)
@@ -187,14 +187,14 @@ def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], words: s
 def test_nothing_is_measured_in_vain(
     project: Path, capsys: pytest.CaptureFixture[str], words: str, message: str
 ) -> None:
-    """What cannot be shown or judged in the end is said in the beginning."""
+    """A chart or baseline that is not possible is reported before anything is measured."""
     code = main(["coldstart", "--repeat", "1", *words.split()])
 
     assert (2, f"error: {message}") == (code, capsys.readouterr().err.splitlines()[0])
 
 
 def test_pictures(project: Path) -> None:
-    """Both kinds of picture are written."""
+    """`--html` and `--svg` write their files."""
     code = main(["coldstart", "orders", "--repeat", "1", "-q", "--html", "page.html", "--svg", "chart.svg"])
 
     assert 0 == code
@@ -203,7 +203,7 @@ def test_pictures(project: Path) -> None:
 
 
 def test_record(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Recording writes what was imported, while events were handled too, and names what it could not record."""
+    """Recording writes the modules imported at start and during events, and warns of functions that fail to start."""
     (project / "event.json").write_text('{"name": "late"}')
     code = main(["coldstart", "--record", "--event", "orders=event.json"])
     output = capsys.readouterr()
@@ -215,7 +215,7 @@ def test_record(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_record_of_failing_events(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event that fails is told, because what follows it in the handler was not seen; one that ends the function is the last."""
+    """A failing event is reported with a warning; after one that ends the process, no more events are sent."""
     for name, module in (("missing", "nowhere"), ("late", "late"), ("end", "ending")):
         (project / f"{name}.json").write_text(f'{{"name": "{module}"}}')
     words = [f"--event={name}.json" for name in ("missing", "late", "end", "missing")]
@@ -232,7 +232,7 @@ def test_record_of_failing_events(project: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_event_of_nobody(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event says whose it is, unless there is only one function."""
+    """An event needs the function's name if there are several functions."""
     (project / "event.json").write_text("{}")
 
     assert 2 == main(["coldstart", "--record", "--event", "event.json"])
@@ -243,7 +243,7 @@ def test_event_of_nobody(project: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_another_build(
     project: Path, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Another directory's build is measured in the same go."""
+    """`--compare DIR` measures the build in another directory too."""
     other = tmp_path_factory.mktemp("other")
     make_build(other, {"app.py": "def handler(event, context): ..."})
     configure(other)
@@ -257,7 +257,7 @@ def test_another_build(
 
 
 def test_end_of_a_job(project: Path) -> None:
-    """The signal that ends a job in CI leaves nothing behind, as Ctrl-C does not."""
+    """SIGTERM cleans up temporary files like Ctrl-C."""
     made = project / ".lamina" / "local" / "without"
 
     def end() -> None:
@@ -284,7 +284,7 @@ def _git(directory: Path, *arguments: str) -> None:
 
 
 def test_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A revision is built elsewhere as the last build was asked for, measured, and leaves nothing in the repository."""
+    """`--compare REV` builds a git revision with the last build's options and leaves no files in the repository."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
     service = make_service(tmp_path)
@@ -310,7 +310,7 @@ def test_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_no_such_revision(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is neither a directory nor a revision is refused."""
+    """`--compare` rejects a value that is neither a directory nor a revision."""
     _git(project, "init", "-q")
 
     assert 2 == main(["coldstart", "orders", "--compare", "nowhere", "-q"])
@@ -318,7 +318,7 @@ def test_no_such_revision(project: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def _answering(answers: dict[str, Any]) -> Any:
-    """What stands for a client: each operation has one answer."""
+    """Return a fake client that returns a fixed response for each operation."""
 
     def call(operation: str, **_: Any) -> Any:
         return answers[operation]
@@ -352,7 +352,7 @@ _NOW = dt.datetime(2026, 11, 23, 6, tzinfo=dt.UTC)
 
 
 def test_what_aws_saw(capsys: pytest.CaptureFixture[str]) -> None:
-    """Cold starts of real traffic are told by version of the function, with the layers of that version."""
+    """Observed cold starts are grouped by the function's version, and show the layers of that version."""
     code = show_observed(_arguments("--aws", "orders", "--logs", "24", "--xray", "1"), _sources(), now=_NOW)
     [_, line] = capsys.readouterr().out.splitlines()
 
@@ -362,7 +362,7 @@ def test_what_aws_saw(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
-    """With a moment, the same cold starts are told before and after it."""
+    """`--split` groups observed cold starts by before and after a time."""
     words = ("--aws", "orders", "--logs", "24", "--json", "--split", "2026-11-23T05:00")
     code = show_observed(_arguments(*words), _sources(), now=_NOW)
     document = _json(capsys)
@@ -378,7 +378,7 @@ def test_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nothing_was_seen(capsys: pytest.CaptureFixture[str]) -> None:
-    """No cold start at all is an answer as well."""
+    """Finding no cold starts is not an error."""
     assert 0 == show_observed(_arguments("--aws", "orders", "--xray", "1"), _sources(), now=_NOW)
     assert ("", "no cold starts found\n") == capsys.readouterr()
 
@@ -392,6 +392,6 @@ def test_nothing_was_seen(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_what_aws_cannot_be_asked(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
-    """A question without a function, a source or a moment is refused before anybody is asked."""
+    """A missing function, a missing source or an invalid time is reported before any request to AWS."""
     assert 2 == main(["coldstart", *words])
     assert capsys.readouterr().err.startswith(f"error: {message}\n")

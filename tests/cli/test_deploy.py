@@ -1,4 +1,4 @@
-"""``lamina deploy`` as it is typed, against an emulated AWS."""
+"""Test ``lamina deploy`` from the command line with an emulated AWS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROLE = "arn:aws:iam::000000000000:role/service"
 
 
 class Shop:
-    """A service with one function that nobody else's test has."""
+    """A service with one function, with names that no other test uses."""
 
     def __init__(self, directory: Path, emulator: Emulator) -> None:
         self.name = f"s{uuid.uuid4().hex[:10]}"
@@ -68,7 +68,7 @@ def shop(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_life_of_a_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is made, kept, and changed; the alias follows each time, and only what changed is updated."""
+    """A function is created, kept and updated; the alias always points at the newest version."""
     codes = [shop.run("--create", "--role", ROLE, "--alias", "live", "--json")]
     made = json.loads(capsys.readouterr().out)
     first = shop.pointed()
@@ -77,7 +77,7 @@ def test_life_of_a_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> N
     codes.append(shop.run("--check", "--alias", "live"))
     unchanged = shop.latest()["CodeSha256"]
     capsys.readouterr()
-    codes.append(shop.run("--json"))  # the alias exists by now
+    codes.append(shop.run("--json"))  # The alias exists now.
     changed = json.loads(capsys.readouterr().out)
 
     assert [0, 0, 1, 0] == codes
@@ -91,7 +91,7 @@ def test_life_of_a_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_new_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """A bumped dependency is published and attached; without an alias the window is told."""
+    """An updated dependency is published and attached; without an alias, the plan states that callers see an intermediate state."""
     shop.run("--create", "--role", ROLE)
     shop.service.add("alpha", "1.1", {"alpha/__init__.py": "VALUE = 2\n"})
     shop.write(HANDLER + "# changed\n")
@@ -110,7 +110,7 @@ def test_new_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_dry_run_changes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """What would be published and deployed is said, with the layer that has no ARN yet."""
+    """A dry run shows the layers and functions that would change, and changes none of them."""
     shop.run("--create", "--role", ROLE)
     shop.service.add("alpha", "1.1")
     shop.write()
@@ -126,7 +126,7 @@ def test_dry_run_changes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str])
 
 @knows_storage_mode
 def test_layers_by_reference(shop: Shop, ministack: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """The bucket keeps the layer for Lambda: where it may not, nothing is published or deployed; where it may, functions get it."""
+    """With storage by reference, a bucket that does not qualify stops the deployment; a suitable one provides the layer."""
     name = ministack.make_bucket(shop.name)
     shop.write(publishing=f'bucket = "{name}"\nstorage = "reference"\n')
     codes = [shop.run("--create", "--role", ROLE)]
@@ -148,7 +148,7 @@ def test_layers_by_reference(shop: Shop, ministack: Emulator, capsys: pytest.Cap
 
 
 def test_no_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """Functions are not made unless that is asked for, and no layer is published for them either."""
+    """Without `--create`, a missing function is an error and no layer is published."""
     code = shop.run()
     err = capsys.readouterr().err
 
@@ -158,7 +158,7 @@ def test_no_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_migration(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """The plan for moving to layers is Markdown with the sizes, and changes nothing."""
+    """`--migrate` prints Markdown with the sizes, and changes nothing."""
     shop.run("--create", "--role", ROLE)
     shop.lambda_.update_function_configuration(FunctionName=shop.function, Layers=[])
     shop.write(HANDLER + "# slim\n")
@@ -173,7 +173,7 @@ def test_migration(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_migration_before_there_are_functions(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """What does not exist yet keeps nobody from asking; with --json stdout is JSON."""
+    """`--migrate` also plans functions that do not exist yet, and supports `--json`."""
     codes = [shop.run("--migrate")]
     out = capsys.readouterr().out
     codes.append(shop.run("--migrate", "--json"))
@@ -186,7 +186,7 @@ def test_migration_before_there_are_functions(shop: Shop, capsys: pytest.Capture
 
 
 def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """What no function can be called is told without asking AWS about it; nor is a brace taken for a part of a name."""
+    """An invalid function name or placeholder is reported before any request to AWS."""
     shop.name = "x" * 60
     shop.write()
     codes = [shop.run("--dry-run", "--region", "eu-nowhere-1")]
@@ -203,15 +203,15 @@ def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--create"], "`--create` and `--role` go together"),
-        (["--create", "--role", "admin"], "`admin` is no role's ARN"),
+        (["--create"], "`--create` and `--role` need each other"),
+        (["--create", "--role", "admin"], "`admin` is not the ARN of a role"),
         (["--region", "europe", "--region", ""], "`europe` and `` are no region's name"),
-        (["--alias", "7"], "`7` is no alias's name"),
+        (["--alias", "7"], "`7` is not a valid alias name"),
         (["--function", "helo", "--function", "x"], "the service has no function `helo` (did you mean `hello`?), `x`"),
     ],
 )
 def test_usage(shop: Shop, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
-    """What cannot be meant is refused before AWS is asked."""
+    """Invalid arguments are reported before any request to AWS."""
     code = shop.run(*words)
 
     assert 2 == code

@@ -1,4 +1,4 @@
-"""Files that a command line names."""
+"""Test how files named on the command line are written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_plain_files_are_replaced(tmp_path: Path) -> None:
-    """Readers see the old file or the new one; a link stays a link, and a missing directory is made."""
+    """A regular file is replaced atomically, a link is kept, and a missing directory is created."""
     link, target = tmp_path / "link", tmp_path / "deep" / "target"
     link.symlink_to(target)
     write_file(str(link), b"one")
@@ -27,7 +27,7 @@ def test_plain_files_are_replaced(tmp_path: Path) -> None:
 
 
 def test_pipes_are_written_to(tmp_path: Path) -> None:
-    """What is no plain file, such as /dev/stdout, is not taken away from others."""
+    """A pipe or device such as /dev/stdout is written to, not replaced."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -40,8 +40,8 @@ def test_pipes_are_written_to(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
-    """It is a mistake on the command line, not a bug."""
+    """A file that is not writable is a usage error, not a bug."""
     with pytest.raises(ConfigError) as caught:
         write_file(str(tmp_path), b"")
 
-    assert f"`{tmp_path}` cannot be written: Is a directory" == str(caught.value)
+    assert f"failed to write `{tmp_path}`: Is a directory" == str(caught.value)

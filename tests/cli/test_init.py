@@ -1,4 +1,4 @@
-"""`lamina init`: what it finds, what it writes, and what it leaves alone."""
+"""Test `lamina init`: the values that it detects, the file that it writes, and the files that it ignores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def grow(root: Path, files: dict[str, str]) -> Path:
 
 
 def orders(root: Path) -> Path:
-    """Make a service of two handlers, an inner module that they import, and things that are none of it."""
+    """Make a service with two handlers, the modules that they import, and unrelated files."""
     return grow(
         root,
         {
@@ -71,7 +71,7 @@ report = "service.handlers.report.lambda_handler"
 
 class TestCommand:
     def test_writes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """The table is appended, the rest of the file stays byte for byte, and the result is a valid configuration."""
+        """The table is appended, the existing content is unchanged, and the result is a valid configuration."""
         root = orders(tmp_path)
 
         code = main(["init", "--project", str(root)])
@@ -80,13 +80,13 @@ class TestCommand:
         assert code == 0
         assert captured.out == WRITTEN
         assert captured.err == (
-            f'Wrote this to `{root / "pyproject.toml"}`\nnote: the runtime is from requires-python = "==3.13.*"\n'
+            f'wrote this configuration to `{root / "pyproject.toml"}`\nnote: runtime taken from requires-python = "==3.13.*"\n'
         )
         assert (root / "pyproject.toml").read_text(encoding="utf-8") == f"{PYPROJECT}\n{WRITTEN}"
         assert [function.name for function in load(root).functions] == ["create-order", "report"]
 
     def test_dry_run(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """A dry run prints the same and writes nothing."""
+        """A dry run prints the configuration and writes nothing."""
         root = orders(tmp_path)
 
         code = main(["init", "--project", str(root), "--dry-run", "--architecture", "arm64", "-q"])
@@ -98,7 +98,7 @@ class TestCommand:
         assert (root / "pyproject.toml").read_text(encoding="utf-8") == PYPROJECT
 
     def test_json(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """The report says the same to programs."""
+        """`--json` reports the configuration and the detected values."""
         root = grow(tmp_path, {".python-version": "3.13\n", "app.py": HANDLER})
 
         code = main(["init", "--project", str(root), "--json", "-q"])
@@ -115,7 +115,7 @@ class TestCommand:
         }
 
     def test_twice(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """A second run overwrites nothing."""
+        """A second run is an error and changes nothing."""
         root = orders(tmp_path)
         main(["init", "--project", str(root)])
         before = (root / "pyproject.toml").read_bytes()
@@ -131,7 +131,7 @@ class TestCommand:
         assert (root / "pyproject.toml").read_bytes() == before
 
     def test_no_handlers(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """A repository without handlers gets a configuration that builds layers, and is told so."""
+        """A project without handlers gets a configuration that builds only layers, and a warning."""
         root = grow(tmp_path, {"pyproject.toml": PYPROJECT})
 
         code = main(["init", "--project", str(root)])
@@ -139,13 +139,13 @@ class TestCommand:
         captured = capsys.readouterr()
         assert code == 0
         assert captured.out == '[tool.lamina]\nruntime = "python3.13"\narchitecture = "x86_64"\n'
-        assert "warning: No handler found: this builds layers only\n" in captured.err
+        assert "warning: no handlers found, so only layers are built\n" in captured.err
         assert load(root).functions == ()
 
 
 class TestWrite:
     def test_standalone(self, tmp_path: Path) -> None:
-        """Without a `pyproject.toml` the keys go to the top level of a `lamina.toml`."""
+        """Without a `pyproject.toml`, the keys are written to the top level of `lamina.toml`."""
         root = grow(tmp_path, {"service/app.py": HANDLER, ".python-version": "cpython-3.13.1\n"})
 
         write(propose(root, today=TODAY))
@@ -164,7 +164,7 @@ class TestWrite:
         ],
     )
     def test_line_ends(self, tmp_path: Path, before: bytes, after: bytes) -> None:
-        """Line ends and mode are those of the file, which may lack the last one."""
+        """The file keeps its line endings and its mode, also if its last line has no line ending."""
         path = tmp_path / "pyproject.toml"
         path.write_bytes(before)
         path.chmod(0o640)
@@ -176,7 +176,7 @@ class TestWrite:
         assert list(tmp_path.iterdir()) == [path]
 
     def test_link(self, tmp_path: Path) -> None:
-        """A `pyproject.toml` that is a symbolic link stays one."""
+        """A `pyproject.toml` that is a symbolic link stays a link."""
         grow(tmp_path, {"real.toml": PYPROJECT})
         (tmp_path / "pyproject.toml").symlink_to("real.toml")
 
@@ -186,7 +186,7 @@ class TestWrite:
         assert (tmp_path / "real.toml").read_text(encoding="utf-8").startswith(f"{PYPROJECT}\n[tool.lamina]\n")
 
     def test_inline_table(self, tmp_path: Path) -> None:
-        """A file that cannot be appended to stays as it is."""
+        """If appending would make the file invalid, it stays unchanged."""
         text = "tool = { other = 1 }\n"
         proposal = propose(grow(tmp_path, {"pyproject.toml": text}), today=TODAY, runtime="python3.12")
 
@@ -218,13 +218,13 @@ class TestRuntime:
         ],
     )
     def test_taken_from(self, tmp_path: Path, files: dict[str, str], runtime: str, reason: str) -> None:
-        """The pinned version decides, else what the project allows."""
+        """The runtime comes from `.python-version`, or else from the project's Python requirement."""
         proposal = propose(grow(tmp_path, files), today=TODAY)
 
         assert (proposal.target, proposal.runtime_reason) == (Target.of(runtime, "x86_64"), reason)
 
     def test_oldest_supported(self, tmp_path: Path) -> None:
-        """Of several runtimes it is the oldest that Lambda supports on that day."""
+        """Of several allowed runtimes, the oldest that Lambda supports on that day is chosen."""
         deprecation = next(runtime.deprecation for runtime in runtimes() if runtime.name == "python3.12")
         assert deprecation is not None
         root = grow(tmp_path, {"pyproject.toml": '[project]\nrequires-python = ">=3.12"\n'})
@@ -239,7 +239,7 @@ class TestRuntime:
         ["[project]\nname = 'x'\n", "[project]\nrequires-python = '>=4'\n", "[project]\nrequires-python = '?'\n"],
     )
     def test_unknown(self, tmp_path: Path, text: str) -> None:
-        """Where nothing says it, nothing is guessed."""
+        """Without a usable Python requirement, no runtime is guessed."""
         root = grow(tmp_path, {"pyproject.toml": text})
 
         with pytest.raises(ConfigError) as caught:
@@ -250,7 +250,7 @@ class TestRuntime:
         )
 
     def test_not_toml(self, tmp_path: Path) -> None:
-        """A broken `pyproject.toml` is named."""
+        """An invalid `pyproject.toml` is named in the error."""
         root = grow(tmp_path, {"pyproject.toml": "[project"})
 
         with pytest.raises(ConfigError) as caught:
@@ -261,7 +261,7 @@ class TestRuntime:
 
 class TestDiscover:
     def test_source_layout(self, tmp_path: Path) -> None:
-        """What is below `src` is imported from there."""
+        """Modules below `src` are imported from `src`."""
         root = grow(
             tmp_path,
             {"src/orders/a.py": "import tools\n" + HANDLER, "src/tools.py": "", "tools.py": "", "src/other/b.py": ""},
@@ -280,7 +280,7 @@ class TestDiscover:
         )
 
     def test_names(self, tmp_path: Path) -> None:
-        """Functions are called after their module, or the directory of a module that is called like any other."""
+        """A function is named after its module, or after its directory if the module has a common name such as `app`."""
         root = grow(
             tmp_path,
             {
@@ -303,7 +303,7 @@ class TestDiscover:
         ]
 
     def test_number(self, tmp_path: Path) -> None:
-        """Where no directory tells two apart, a number does."""
+        """If the directories do not distinguish two functions, a number does."""
         root = grow(tmp_path, {"a/app.py": HANDLER, "a/main.py": HANDLER, "a/index.py": HANDLER})
 
         assert [each.name for each in discover(root).handlers] == ["a", "a-2", "a-3"]
@@ -329,13 +329,13 @@ class TestDiscover:
         ],
     )
     def test_what_is_a_handler(self, tmp_path: Path, source: str, expected: str | None) -> None:
-        """A handler has the usual name and takes an event and a context, or is made by a call."""
+        """A handler has a usual name and accepts an event and a context, or is the result of a call."""
         handlers = discover(grow(tmp_path, {"service/f.py": source})).handlers
 
         assert [each.handler for each in handlers] == ([f"service.f.{expected}"] if expected else [])
 
     def test_left_alone(self, tmp_path: Path) -> None:
-        """What is never packaged, ignored by git or cannot be imported is not looked at."""
+        """Files that are never packaged, ignored by git or not importable are not searched for handlers."""
         root = grow(
             tmp_path,
             {

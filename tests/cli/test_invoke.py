@@ -1,4 +1,4 @@
-"""``lamina invoke`` as it is typed."""
+"""Test ``lamina invoke`` from the command line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def handler(event, context):
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A built service in the current directory, whose interpreter need not be looked for."""
+    """Return a built service in the current directory; an environment variable names its interpreter."""
     make_build(tmp_path, {"app.py": _SOURCE}, handlers={"orders": "app.handler", "report": "app.missing"})
     configure(tmp_path, functions='orders = "app.handler"\nreport = "app.missing"')
     monkeypatch.chdir(tmp_path)
@@ -41,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_response_and_log(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The response is all of stdout, the log is on stderr, and the exit code is 0."""
+    """The response goes to stdout, the log goes to stderr, and the exit code is 0."""
     code = main(["invoke", "orders", "--event", '{"id": 1}'])
     output = capsys.readouterr()
 
@@ -53,13 +53,13 @@ def test_response_and_log(project: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_log_that_nobody_reads(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever stops reading the log, as `| head` does, gets the response all the same."""
+    """If the reader of the log closes stderr, the response is still printed."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w", buffering=1) as closed:
         monkeypatch.setattr(sys, "stderr", closed)
         code = main(["invoke", "orders", "--mode", "path"])
-        # What is still in the buffer would fail again when it is closed.
+        # Closing the stream would try to write its buffer again, and fail.
         with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), writing)
 
@@ -69,7 +69,7 @@ def test_log_that_nobody_reads(
 def test_limits_and_variables(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command line's memory and variables reach the function."""
+    """The function sees the memory and the variables given on the command line."""
     monkeypatch.setenv("TABLE", "from-here")
     main(["invoke", "orders", "--memory", "200", "--env", "TABLE", "-q"])
     output = capsys.readouterr()
@@ -81,7 +81,7 @@ def test_limits_and_variables(
 def test_event_from_a_file_and_from_stdin(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event may be a file, or come over standard input."""
+    """The event is read from a file or from stdin."""
     (project / "event.json").write_text('{"from": "file"}')
     main(["invoke", "orders", "--event", "event.json", "-q"])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"from": "stdin"}')))
@@ -92,7 +92,7 @@ def test_event_from_a_file_and_from_stdin(
 
 
 def test_failure(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A function that fails is the answer "no": exit code 1, its error on stdout as a caller would receive it."""
+    """If the function fails, the exit code is 1 and its error goes to stdout as a caller would receive it."""
     code = main(["invoke", "orders", "--event", '{"fail": true}', "-q"])
     told = json.loads(capsys.readouterr().out)
 
@@ -100,7 +100,7 @@ def test_failure(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With --json stdout is a versioned report."""
+    """With `--json`, stdout is a report with a version."""
     code = main(["invoke", "report", "--json", "-q"])
     report = json.loads(capsys.readouterr().out)
 
@@ -121,7 +121,7 @@ def test_report(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_report_of_no_json(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A response that is no JSON, which Python's `NaN` is not, is text in the report."""
+    """A response that is not valid JSON, such as `NaN`, is text in the report."""
     main(["invoke", "orders", "--event", '{"nan": true}', "--json", "-q"])
 
     assert "NaN" == json.loads(capsys.readouterr().out)["payload"]
@@ -146,7 +146,7 @@ def test_report_of_no_json(project: Path, capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    """What cannot be is said before anything runs, with exit code 2."""
+    """Invalid arguments exit with 2 before the function runs."""
     (project / "utf-16.json").write_text("{}", encoding="utf-16")
     code = main(["invoke", *arguments])
     output = capsys.readouterr()
@@ -155,7 +155,7 @@ def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], argument
 
 
 def test_nothing_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a build, the hint names the command that makes one."""
+    """Without a build, the hint is to run `lamina build`."""
     configure(tmp_path)
     code = main(["invoke", "orders", "--project", str(tmp_path)])
 
@@ -166,13 +166,13 @@ def test_nothing_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_path_mode(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The mode may be chosen, and -v says which one it was."""
+    """`--mode` chooses the mode, and `-v` shows it."""
     assert 0 == main(["invoke", "orders", "--mode", "path", "-v"])
     assert "note: function ran in mode `path`\n" in capsys.readouterr().err
 
 
 def test_other_interpreter(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interpreter that is none is refused by name."""
+    """An interpreter that does not run is reported by name."""
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), str(project / "no-python"))
     code = main(["invoke", "orders"])
 
@@ -181,7 +181,7 @@ def test_other_interpreter(project: Path, capsys: pytest.CaptureFixture[str], mo
 
 
 def test_changed_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build that its sources have left behind is repeated first, unless that is not wanted."""
+    """If the sources have changed, the service is rebuilt first, unless `--no-build` is given."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
     service = make_service(tmp_path)

@@ -1,4 +1,4 @@
-"""Several accounts and regions at once: each is deployed to and pruned for itself, and all of them or none begin."""
+"""Test deploying to and pruning several accounts and regions: each independently, but all of them are checked first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLACES = tuple(itertools.product(ACCOUNTS, REGIONS))
 
 
 class Company:
-    """One service, in two accounts with two regions each."""
+    """A service that is deployed to two accounts with two regions each."""
 
     def __init__(self, directory: Path, emulator: Emulator) -> None:
         self.name = f"s{uuid.uuid4().hex[:10]}"
@@ -89,7 +89,7 @@ def company(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch
 
 
 def test_deploys_and_prunes_everywhere(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each place has its own functions and versions; what one of them uses is kept there, and only there."""
+    """Each account and region has its own functions and versions; a version in use in one of them is kept only there."""
     codes = [company.run("deploy", "--create", "--role", ROLE)]
     made = capsys.readouterr().out.split()
     first = company.code
@@ -108,7 +108,7 @@ def test_deploys_and_prunes_everywhere(company: Company, capsys: pytest.CaptureF
     for place in PLACES:
         assert (company.code, [company.arn(*place, 2)]) == company.serving(*place)
 
-    # Version 1 of the layer is used by version 1 of each function; in one place that is deleted.
+    # Version 1 of each function uses version 1 of the layer. Delete that function version in one region.
     company.client("lambda", *PLACES[3]).delete_function(FunctionName=f"{company.name}-hello", Qualifier="1")
     capsys.readouterr()
     codes = [company.run("prune", "--keep", "1", "--keep-days", "0", "--objects", "--apply")]
@@ -119,7 +119,7 @@ def test_deploys_and_prunes_everywhere(company: Company, capsys: pytest.CaptureF
 
 
 def test_one_place_cannot_be_deployed_to(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
-    """What can be seen beforehand stops all of them, before anything is changed anywhere."""
+    """A problem found while planning for one region stops the deployment before any region is changed."""
     assert 0 == company.run("deploy", "--create", "--role", ROLE)
     before = [company.serving(*place) for place in PLACES]
     company.write(HANDLER + "# changed\n")

@@ -1,4 +1,4 @@
-"""``lamina prune`` as it is typed, against an emulated AWS."""
+"""Test ``lamina prune`` from the command line with an emulated AWS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Shop:
-    """A service that has published four versions of its layer, of which a function uses the first."""
+    """A service with four published versions of its layer; a function uses the first."""
 
     def __init__(self, directory: Path, emulator: Emulator) -> None:
         self.name = f"s{uuid.uuid4().hex[:10]}"
@@ -34,7 +34,7 @@ class Shop:
         )
         (directory / "service").mkdir()
         self.layer = f"{self.name}-common"
-        # Of this shop alone: what any layer of the account needs stays.
+        # Use digests that no other test has, because objects that any layer of the account needs are kept.
         self.digests = [hashlib.sha256(f"{self.name} {number}".encode()).hexdigest() for number in range(4)]
         self.arns = [
             self.lambda_.publish_layer_version(
@@ -66,18 +66,18 @@ def shop(tmp_path: Path, ministack: Emulator) -> Shop:
 
 
 def test_dry_run(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """By default it says what would go, and what that frees, and deletes nothing."""
+    """By default, prune lists unused versions with their size and deletes nothing."""
     exit_code = shop.run()
     captured = capsys.readouterr()
 
     assert 0 == exit_code
     assert [shop.arns[1]] == captured.out.split()
     assert [1, 2, 3, 4] == shop.left()
-    assert f"would delete 1 layer version, {len(code('1')) / 1000:.1f} kB; --apply does it" in captured.err
+    assert f"would delete 1 layer version, {len(code('1')) / 1000:.1f} kB; use --apply to delete" in captured.err
 
 
 def test_apply(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is used, and the newest, stay."""
+    """`--apply` keeps versions in use and the newest versions."""
     exit_code = shop.run("--apply", "--json")
     document = json.loads(capsys.readouterr().out)
 
@@ -89,17 +89,17 @@ def test_apply(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_young(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """Versions of today stay unless no days are asked for; a layer of which there are none is said to be one."""
+    """Recent versions are kept; a layer without versions is reported."""
     exit_code = shop.run("--keep-days", "1", "--apply", "--layer", shop.layer, "--layer", "nothing")
     lines = capsys.readouterr().err.splitlines()
 
     assert (0, [1, 2, 3, 4]) == (exit_code, shop.left())
-    assert "layer nothing, 000000000000 in eu-west-1: there is no version of it" == lines[0]
+    assert "layer nothing, 000000000000 in eu-west-1: no versions found" == lines[0]
     assert "nothing to prune" == lines[-1]
 
 
 def test_objects(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """Objects are looked at on request only; those of today stay."""
+    """Bucket objects are checked only with `--objects`, and recent objects are kept."""
     shop.emulator.make_bucket(shop.name)
     shop.emulator.client("s3").put_object(Bucket=shop.name, Key=f"lamina/parts/{'a' * 64}", Body=b"part")
     exit_code = shop.run("--objects", "--json")
@@ -108,7 +108,7 @@ def test_objects(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What somebody attaches after the plan was made stays, with its objects, and is not said to be gone; what killed publishers left goes."""
+    """A version that is attached after planning is kept with its objects; unfinished uploads are deleted."""
     shop.emulator.make_bucket(shop.name)
     s3 = shop.emulator.client("s3")
     keys = [f"lamina/layers/{digest}.zip" for digest in shop.digests]
@@ -133,7 +133,10 @@ def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], mo
     assert 0 == exit_code
     assert [1, 2, 4] == shop.left()
     assert [shop.arns[2]] == captured.out.split()
-    assert f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep: in use since the plan was made" in captured.err
+    assert (
+        f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep (in use since the plan was made)"
+        in captured.err
+    )
     assert captured.err.splitlines()[-1] == "deleted 1 layer version, 0.1 kB; 2 objects, 0.0 kB; 1 unfinished upload"
     assert sorted(keys[number] for number in (0, 1, 3)) == sorted(shop.emulator.keys(shop.name))
     assert ["lamina/others.zip"] == [row["Key"] for row in s3.list_multipart_uploads(Bucket=shop.name)["Uploads"]]
@@ -142,13 +145,13 @@ def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], mo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--keep", "0"], "argument --keep: `0` is not a number of versions, at least 1"),
-        (["--keep-days", "-1"], "argument --keep-days: `-1` is not a number of days"),
+        (["--keep", "0"], "argument --keep: `0` is not a number of versions: expected at least 1"),
+        (["--keep-days", "-1"], "argument --keep-days: `-1` is not a valid number of days"),
         (["--all", "--layer", "x"], "argument --layer: not allowed with argument --all"),
     ],
 )
 def test_usage(tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be meant is refused before AWS is asked."""
+    """Invalid arguments are reported before any request to AWS."""
     exit_code = main(["prune", "--project", str(tmp_path), *words])
 
     assert 2 == exit_code

@@ -1,4 +1,4 @@
-"""`lamina publish` from the command line to an emulated AWS: what it prints, writes, exits with, and never says."""
+"""Test `lamina publish` from the command line with an emulated AWS: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def data(seed: int, size: int) -> bytes:
 
 
 class Shop:
-    """A service with one large and some small wheels, published under a name of its own."""
+    """A service with one large and some small wheels, published under a unique name."""
 
     def __init__(self, directory: Path, *, bucket: bool = True) -> None:
         self.name = f"shop-{uuid.uuid4().hex[:10]}"
@@ -66,7 +66,7 @@ def lamina(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
 def test_the_life_of_a_layer(
     shop: Shop, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
-    """First everything is sent, then nothing, then the bumped wheel's part; each step says so, and stdout is the ARN."""
+    """The first publish uploads everything, the second nothing, and a third only the updated wheel; stdout is the ARN."""
     ministack.make_bucket(shop.name)
     root = shop.write()
     arn = f"arn:aws:lambda:eu-west-1:000000000000:layer:{shop.name}-common"
@@ -91,7 +91,7 @@ def test_the_life_of_a_layer(
     environment, report = tmp_path / "layers.env", tmp_path / "report.json"
     code, out, err = lamina("--project", root, "--check", "--output", str(report))
     assert (code, out) == (1, "")
-    assert "publish: small3 1.0 → 1.1; 1.05 MB to upload" in err
+    assert "publish (small3 1.0 → 1.1), upload 1.05 MB" in err
     assert ["publish"] == [row["action"] for row in json.loads(report.read_text())["layers"]]
 
     code, out, err = lamina("--project", root, "--json", "--env-file", str(environment), "--output", str(report))
@@ -101,10 +101,10 @@ def test_the_life_of_a_layer(
     assert json.loads(out) == json.loads(report.read_text())
     assert f"LAMINA_LAYER_COMMON={arn}:2\n" == environment.read_text()
     assert lamina("--project", root, "-q", "--env-file", str(tmp_path)) == (
-        2, f"{arn}:2\n", f"error: `{tmp_path}` cannot be written: Is a directory\n",
+        2, f"{arn}:2\n", f"error: failed to write `{tmp_path}`: Is a directory\n",
     )  # fmt: skip
     assert "".join(lamina("--project", root, "--check", "--env-file", "x")[1:]).startswith(
-        "error: `--check` publishes no version, so `--env-file` has no ARN to write"
+        "error: `--env-file` is not allowed with `--check`, which publishes no versions"
     )
     assert (f"{arn}:2", "publish", True) == (layer["arn"], layer["action"], layer["published"])
     assert MIB < layer["sent_bytes"] == layer["upload_bytes"] < MIB + 20_000
@@ -114,7 +114,7 @@ def test_the_life_of_a_layer(
 def test_a_service_without_a_name_is_warned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """A directory's name may be another one elsewhere, and with it the layer's; where that has no part in it, nothing is said."""
+    """A layer name derived from the directory causes a warning; a configured layer name does not."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
     service = make_service(tmp_path)
     path = service.write() / "pyproject.toml"
@@ -122,7 +122,7 @@ def test_a_service_without_a_name_is_warned(
     code, _, err = lamina("--project", str(service.root), "--dry-run")
 
     assert code == 0
-    assert f"The service is called `{service.root.name}` after its directory: another checkout may" in err
+    assert f"service `{service.root.name}` is named after its directory, so another checkout may" in err
     assert f"layer {service.root.name}-common" in err
 
     path.write_text(f'{path.read_text()}\n[tool.lamina.publish]\nlayer-name = "shop-{{layer}}"\n')
@@ -135,7 +135,7 @@ def test_a_service_without_a_name_is_warned(
 def test_check_as_json_says_what_would_be_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """The plan is data, in a bucket-less service too."""
+    """`--check --json` prints the plan as JSON, also without a bucket."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
     shop = Shop(tmp_path, bucket=False)
     shop.publish |= {"share-with": '["123456789012"]', "ssm-prefix": '"/layers"', "regions": '["eu-central-1"]'}
@@ -152,7 +152,7 @@ def test_check_as_json_says_what_would_be_done(
 def test_mistakes_end_before_the_first_call(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, lamina: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """A wrong table is a configuration error, whatever AWS would say."""
+    """An invalid `[tool.lamina.publish]` is a configuration error, reported before any request to AWS."""
     shop.publish["regons"] = '["eu-west-1"]'
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     code, out, err = lamina("--project", shop.write())
@@ -164,7 +164,7 @@ def test_mistakes_end_before_the_first_call(
 def test_missing_bucket_is_an_aws_error(
     shop: Shop, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """Exit code 6, the fact and what to do."""
+    """A missing bucket exits with 6 and has a hint."""
     code, out, err = lamina("--project", shop.write(), "-q")
 
     assert (code, out) == (6, "")
@@ -176,7 +176,7 @@ def test_missing_bucket_is_an_aws_error(
 def test_upload_without_publishing(
     shop: Shop, ministack: Emulator, lamina: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
-    """The layer stands in the bucket as it is on disk, for whoever publishes it, and there is no version of ours."""
+    """`--upload-only` assembles the layer in the bucket, equal to the local zip, and publishes no version."""
     ministack.make_bucket(shop.name)
     root = shop.write()
     code, out, err = lamina("--project", root, "--upload-only", "--check", "--json")
@@ -202,7 +202,7 @@ def test_upload_without_publishing(
     assert "is there" in err
     assert "nothing to do" in err
 
-    # Publishing it later finds everything there.
+    # Publishing later uploads nothing more.
     code, out, err = lamina("--project", root)
     assert (0, 1) == (code, len(ministack.versions(f"{shop.name}-common")))
     assert "1 new version, 0.0 kB sent" in err
@@ -212,14 +212,14 @@ def test_upload_without_publishing(
     ("arguments", "said"),
     [
         ([], "There is no bucket to put layers together in"),
-        (["--env-file", "layers.env"], "`--upload-only` publishes no version, so `--env-file` has no ARN to write"),
+        (["--env-file", "layers.env"], "`--env-file` is not allowed with `--upload-only`, which publishes no versions"),
     ],
 )
 @pytest.mark.usefixtures("ministack")
 def test_what_cannot_be_uploaded(
     shop: Shop, lamina: Callable[..., tuple[int, str, str]], arguments: list[str], said: str
 ) -> None:
-    """Without a bucket there is nowhere to upload to, and without a version there is no ARN."""
+    """`--upload-only` needs a bucket and excludes `--env-file`."""
     del shop.publish["bucket"]
     code, out, err = lamina("--project", shop.write(), "--upload-only", "-q", *arguments)
 

@@ -1,4 +1,4 @@
-"""Publishing and deploying on machines that have never seen the wheels: from the lock and what the bucket keeps, with requests counted."""
+"""Test publishing and deploying on machines without the wheels, from the lock file and the bucket. Count the downloads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def data(seed: int, size: int) -> bytes:
 
 
 class Team:
-    """A service whose wheels are served and counted, and the machines that publish it."""
+    """A service, the index server of its wheels, which records downloads, and the machines that publish it."""
 
     def __init__(
         self, directory: Path, server: IndexServer, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
@@ -44,7 +44,7 @@ class Team:
         for number in range(7):
             name = f"small{number}"
             files: dict[str, bytes | str] = {f"{name}/__init__.py": "S = 1\n", f"{name}/data.bin": data(number, MIB)}
-            # What two have in common is in the layer once.
+            # A file that two wheels share is in the layer once.
             self.service.add(name, "1.0", files | ({"common/__init__.py": ""} if number > 4 else {}))
         self.service.write()
         (self.service.root / "service" / "handlers" / "hello.py").write_text(HANDLER)
@@ -69,7 +69,7 @@ class Team:
         return sorted({request.path.rsplit("/", 1)[-1] for request in self.server.requests})
 
     def zip_of(self, layer: str | None = None) -> bytes:
-        """Return what Lambda has of the newest version, by the object that it was made from."""
+        """Return the zip of the newest layer version, from the bucket object that it was published from."""
         (newest, *_) = self.emulator.versions(f"{layer or self.bucket}-common")
         digest = newest["Description"].split()[0].removeprefix("lamina:")
         return self.emulator.content(self.bucket, f"lamina/layers/{digest}.zip")
@@ -84,7 +84,7 @@ def team(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_wheels(team: Team) -> None:
-    """A machine that has nothing fetches what is new and no more, and the layer is byte for byte that of a full build."""
+    """A machine without wheels downloads only new wheels, and its layer equals that of a full build byte for byte."""
     codes = [team.publish("one")]
     fetched = [len(team.fetched())]
     made = team.zip_of()
@@ -97,11 +97,11 @@ def test_without_wheels(team: Team) -> None:
 
     team.server.behaviour.refuse = {}
     team.service.add("small3", "1.1", {"small3/__init__.py": "S = 2\n", "small3/data.bin": data(99, MIB)})
-    # The handler now also reaches what nobody has compiled yet.
+    # The handler now also imports a module that no machine has compiled yet.
     (team.service.root / "service" / "handlers" / "hello.py").write_text(HANDLER.replace("small1", "small2"))
     code = team.publish("three")
 
-    # Of two that have something in common the contents are compared again.
+    # Two wheels share a path, so their contents are compared again.
     wanted = ["small2-1.0", "small3-1.1", "small5-1.0", "small6-1.0"]
 
     assert (0, [f"{name}-py3-none-any.whl" for name in wanted]) == (code, team.fetched())
@@ -111,7 +111,7 @@ def test_without_wheels(team: Team) -> None:
 
 
 def test_deploy_without_wheels(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
-    """A machine that has nothing deploys changed code without a wheel, and a bump with the wheels that it is about."""
+    """A machine without wheels deploys changed code without downloads, and an updated dependency with only the needed wheels."""
     codes = [team.run("one", "deploy", "--create", "--role", "arn:aws:iam::000000000000:role/service")]
     lambda_ = team.emulator.client("lambda")
     name = f"{team.bucket}-hello"
@@ -130,20 +130,20 @@ def test_deploy_without_wheels(team: Team, capsys: pytest.CaptureFixture[str]) -
     third = pointed()
     told = capsys.readouterr()
 
-    # Two wheels have something in common, whose contents are compared again.
+    # Two wheels share a path, so their contents are compared again.
     wanted = [f"{each}-py3-none-any.whl" for each in ("small3-1.1", "small5-1.0", "small6-1.0")]
 
     assert ([0, 0, 0], [], wanted) == (codes, fetched, team.fetched())
     assert (first["Layers"], True) == (second["Layers"], first["CodeSha256"] != second["CodeSha256"])
     assert (second["CodeSha256"], True) == (third["CodeSha256"], second["Layers"] != third["Layers"])
-    assert 2 == told.err.count("put together from what the bucket has\n")
+    assert 2 == told.err.count("assembled the layers from the bucket\n")
     assert 0 == main(["build", "--project", str(team.service.root)])
     assert (team.service.root / ".lamina/layers/common.zip").read_bytes() == team.zip_of()
     assert (team.service.root / ".lamina/functions/hello.zip").read_bytes() == code
 
 
 def test_only_the_new_wheel_is_sent(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a group has in common with layers in the bucket is copied there, even where no version of this layer was ever published."""
+    """Parts of a layer that the bucket already has are copied there, also if no version of the layer was published."""
     assert 0 == team.run("one", "publish", "--upload-only")
     team.service.add("small3", "1.1", {"small3/__init__.py": "S = 2\n", "small3/data.bin": data(99, MIB)})
     capsys.readouterr()
@@ -161,7 +161,7 @@ def test_only_the_new_wheel_is_sent(team: Team, capsys: pytest.CaptureFixture[st
 
 
 def test_poisoned(team: Team) -> None:
-    """What was damaged, exchanged or deleted is refused, done without, and replaced for the next machine."""
+    """Damaged, swapped or deleted bucket objects are rejected, rebuilt and replaced for the next machine."""
     assert 0 == team.publish("one")
     made = team.zip_of()
     client = team.emulator.client("s3")
@@ -180,7 +180,7 @@ def test_poisoned(team: Team) -> None:
         names["small6"], wrap(names["small6"], fragment.replace(b"python/small6/data.bin", b"python/../../evil/aaaa"))
     )
     for key, content in contents.items():
-        # What handlers reach, and what modules import; the layer object, and the part of the largest wheel.
+        # Spoil the records of reachable modules and of imports; delete the layer object and the part of the largest wheel.
         name = key.rpartition("/")[2]
         payload = unwrap(name, content) if "/directories/" in key else None
         if payload is not None and b'"beta":' in payload:

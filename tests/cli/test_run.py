@@ -1,4 +1,4 @@
-"""``lamina run`` as it is typed."""
+"""Test ``lamina run`` from the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A built service in the current directory, whose interpreter need not be looked for."""
+    """Return a built service in the current directory; an environment variable names its interpreter."""
     package = {"app.py": "def handler(event, context): return 1"}
     make_build(
         tmp_path,
@@ -32,14 +32,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_command(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The command's output is passed through, and so is its exit code."""
+    """The command's output and exit code are passed through."""
     code = main(["run", "--", "python", "-c", "import dep, sys; print(dep.N); sys.exit(5)"])
 
     assert (5, "2\n") == (code, capfd.readouterr().out)
 
 
 def test_function_and_options(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A function may be named, and options of the command stay its own."""
+    """A function's name selects its environment, and options after `--` belong to the command."""
     code = main(["run", "--env", "A=1", "other", "--", "sh", "-c", 'echo "$AWS_LAMBDA_FUNCTION_NAME $A $0"', "--env"])
 
     assert (0, "other 1 --env\n") == (code, capfd.readouterr().out)
@@ -48,27 +48,27 @@ def test_function_and_options(project: Path, capfd: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "There is no command to run"),
-        (["orders", "--"], "There is no command to run"),
-        (["true"], "The command has to come after `--`"),
+        ([], "command to run is missing"),
+        (["orders", "--"], "command to run is missing"),
+        (["true"], "`--` is missing before the command"),
         (
             ["orders", "--mode", "path", "--", "true"],
-            "Before `--` stands more than a function's name: orders --mode path",
+            "expected one function's name before `--`, got `orders --mode path`",
         ),
     ],
 )
 def test_wrong_usage(project: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    """What is neither function nor command is explained, with exit code 2."""
+    """Invalid arguments exit with 2 and show the usage."""
     code = main(["run", *arguments])
 
-    expected = f"error: {message}\n\nhint: lamina run [OPTIONS] [FUNCTION] -- COMMAND\n"
+    expected = f"error: {message}\n\nhint: use `lamina run [OPTIONS] [FUNCTION] -- COMMAND`\n"
     assert (2, expected) == (code, capfd.readouterr().err)
 
 
 def test_report(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """There is no report, so asking for one is a mistake; the command's own option is the command's."""
+    """`--json` before `--` is a usage error, because there is no report; after `--` it belongs to the command."""
     code = main(["run", "--json", "--", "true"])
 
-    expected = "error: `lamina run` has no report, so it takes no `--json`: standard output is the command's\n"
+    expected = "error: `lamina run` does not support `--json`: stdout belongs to the command\n"
     assert (2, True) == (code, capfd.readouterr().err.startswith(expected))
     assert (0, "--json\n") == (main(["run", "--", "echo", "--json"]), capfd.readouterr().out)

@@ -1,4 +1,4 @@
-"""``lamina sandbox``: the environment that it gives, and whose exit code it has."""
+"""Test ``lamina sandbox`` from the command line: its environment variables and exit codes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SHOW = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() i
 
 @pytest.fixture(autouse=True)
 def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand where no project is."""
+    """Change into a directory without a project."""
     monkeypatch.chdir(tmp_path)
 
 
 def test_command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command sees the sandbox and no other account, and its exit code is passed on."""
+    """The command sees the sandbox and no other account, and its exit code is passed through."""
     monkeypatch.setenv("AWS_PROFILE", "production")
     code = main(["sandbox", "--python", sys.executable, "--region", "eu-west-1", "--", sys.executable, "-c", SHOW])
     captured = capfd.readouterr()
@@ -38,7 +38,7 @@ def test_command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
     assert 7 == code
     assert url.startswith("http://127.0.0.1:")
-    assert f"an emulated AWS runs at {url}\n" == captured.err
+    assert f"sandbox running at {url}\n" == captured.err
     assert {
         "AWS_REGION": "eu-west-1",
         "AWS_DEFAULT_REGION": "eu-west-1",
@@ -49,7 +49,7 @@ def test_command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def heard_interrupts() -> Iterator[None]:
-    """Let children hear an interrupt, which a script's background job ignores together with all that it starts."""
+    """Restore the default SIGINT handler, because processes started by a background job of a script ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -58,7 +58,7 @@ def heard_interrupts() -> Iterator[None]:
 @pytest.mark.usefixtures("heard_interrupts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serving(number: signal.Signals) -> None:
-    """Without a command it prints the environment, and ends in peace when it is interrupted or asked to end."""
+    """Without a command, the sandbox prints its environment variables, and exits with 0 on SIGINT or SIGTERM."""
     command = [sys.executable, "-m", "lamina", "sandbox", "--python", sys.executable]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -82,14 +82,14 @@ def test_serving(number: signal.Signals) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["true"], "The command has to come after `--`"),
-        (["--"], "There is no command after `--`"),
-        (["--keep-state"], "`--keep-state` keeps things in a project, and there is none here"),
-        (["--region", "europe"], "`europe` is no region's name"),
+        (["true"], "`--` is missing before the command"),
+        (["--"], "command after `--` is missing"),
+        (["--keep-state"], "`--keep-state` needs a project, and none was found"),
+        (["--region", "europe"], "`europe` is not a region"),
     ],
 )
 def test_usage(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be meant is refused before anything is started."""
+    """Invalid arguments are reported before the server starts."""
     code = main(["sandbox", *words])
 
     assert 2 == code
@@ -97,8 +97,8 @@ def test_usage(words: list[str], message: str, capsys: pytest.CaptureFixture[str
 
 
 def test_unknown_program(capfd: pytest.CaptureFixture[str]) -> None:
-    """A program that is not there is told as shells tell it."""
+    """A missing program exits with 127, as in shells."""
     code = main(["sandbox", "--python", sys.executable, "--", "no-such-program"])
 
     assert 127 == code
-    assert ["error: There is no program `no-such-program`"] == capfd.readouterr().err.splitlines()[1:]
+    assert ["error: program `no-such-program` not found"] == capfd.readouterr().err.splitlines()[1:]

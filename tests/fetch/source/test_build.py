@@ -1,4 +1,4 @@
-"""Sources become wheels: each once, as their own identity, without a trace of the machine; or an error says why not."""
+"""Sources are built into wheels once per identity and without references to the machine, or an error gives the reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Listener(Silent):
-    """A reporter that remembers what it was told."""
+    """A reporter that records its notes."""
 
     notes: list[str] = field(default_factory=list)
 
@@ -48,7 +48,7 @@ class Listener(Silent):
 def write_service(
     project: Path, *, name: str = "service", settings: str = "", bytecode: str = "none", dependencies: str = ""
 ) -> Path:
-    """Write a service of one function without a lock."""
+    """Write a service with one function and no lock."""
     project.mkdir(parents=True, exist_ok=True)
     (project / "pyproject.toml").write_text(
         f'[project]\nname = "{name}"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = [{dependencies}]\n'
@@ -78,7 +78,7 @@ def package(result: Result) -> dict[str, bytes]:
 
 @pytest.fixture
 def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with one line for each time that a build backend ran."""
+    """Return a file that receives one line for each run of a build backend."""
     path = tmp_path / "counter"
     path.touch()
     monkeypatch.setenv("BUILD_COUNTER", str(path))
@@ -91,7 +91,7 @@ def sdist_row(path: Path, name: str = "pure", version: str = "1.0") -> dict[str,
 
 
 def test_a_source_distribution(tmp_path: Path, counter: Path) -> None:
-    """An sdist is announced, built once per store, and is in the layer under the identity that its hash gives it."""
+    """An sdist is announced in a note, built once per store, and added to the layer under the identity from its hash."""
     sdist = make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))
     project = write_service(tmp_path / "project")
     write_pylock(project, sdist_row(sdist))
@@ -102,7 +102,7 @@ def test_a_source_distribution(tmp_path: Path, counter: Path) -> None:
     second = run(project, tmp_path / "store", offline=True)
 
     assert b"VALUE = 1\n" == layer(first)["python/pure/__init__.py"]
-    assert ["Building `pure` 1.0: this runs the code of `pure-1.0.tar.gz`"] == listener.notes
+    assert ["building `pure` 1.0, which runs code from `pure-1.0.tar.gz`"] == listener.notes
     assert "pure\n" == counter.read_text()
     assert first.build.layers[0].sha256 == second.build.layers[0].sha256
     wheel = "pure-1.0-py3-none-any.whl"
@@ -113,7 +113,7 @@ def test_a_source_distribution(tmp_path: Path, counter: Path) -> None:
 
 
 def test_the_same_bytes_from_two_stores(tmp_path: Path) -> None:
-    """Two machines that build the same sources get the same layer, as far as the build backend allows it."""
+    """Two machines that build the same sources create the same layer, if the build backend is repeatable."""
     sdist = make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))
     project = write_service(tmp_path / "project")
     write_pylock(project, sdist_row(sdist))
@@ -129,7 +129,7 @@ def test_the_same_bytes_from_two_stores(tmp_path: Path) -> None:
 
 
 def test_a_commit(tmp_path: Path, counter: Path) -> None:
-    """A repository's locked commit is built, whatever its branches are now, and the layer's manifest records it."""
+    """The locked commit is built regardless of the repository's branches, and the layer's manifest records it."""
     repository = tmp_path / "repository"
     commit = make_repository(repository, source_files("tool", module="VALUE = 'old'\n"))
     (repository / "tool/__init__.py").write_text("VALUE = 'new'\n")
@@ -146,7 +146,7 @@ def test_a_commit(tmp_path: Path, counter: Path) -> None:
 
 
 def test_a_commit_that_is_not_there(tmp_path: Path) -> None:
-    """A commit that the repository does not have is named together with what git said."""
+    """A commit that the repository does not have raises an error with git's output."""
     repository = tmp_path / "repository"
     make_repository(repository, source_files("tool"))
     project = write_service(tmp_path / "project")
@@ -156,12 +156,12 @@ def test_a_commit_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(LocalBuildError) as raised:
         run(project, tmp_path / "store")
 
-    assert f"`tool`: git cannot get cccccccccccc from `{repository.as_uri()}`" == str(raised.value)
-    assert (raised.value.hint or "").startswith("git said:\n")
+    assert f"git could not fetch cccccccccccc of `tool` from `{repository.as_uri()}`" == str(raised.value)
+    assert (raised.value.hint or "").startswith("output of git:\n")
 
 
 def test_a_project_in_a_subdirectory(tmp_path: Path) -> None:
-    """A commit and an archive may hold the project in a subdirectory."""
+    """The project can be in a subdirectory of a commit or archive."""
     inner = {f"libs/tool/{path}": content for path, content in source_files("tool").items()}
     other = {f"libs/util/{path}": content for path, content in source_files("util").items()}
     repository = tmp_path / "repository"
@@ -178,7 +178,7 @@ def test_a_project_in_a_subdirectory(tmp_path: Path) -> None:
 
 
 def test_local_packages_go_into_functions(tmp_path: Path, counter: Path) -> None:
-    """A path dependency is first-party code: in the function's zip, not in the layer, and the summary says so."""
+    """A path dependency is added to the function's zip and not to the layer, and the summary reports it."""
     shared = write_sources(tmp_path / "shared", source_files("shared"))
     project = write_service(tmp_path / "project")
     write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared", "editable": True}})
@@ -196,13 +196,13 @@ def test_local_packages_go_into_functions(tmp_path: Path, counter: Path) -> None
     assert not any("shared" in path for path in layer(result))
     assert [
         "local packages are added to the function packages, because they change with the code: `shared`",
-        f"Building `shared` 1.0: this runs the code of `{shared}`",
+        f"building `shared` 1.0, which runs code from `{shared}`",
     ] == listener.notes
     assert not (shared / "build").exists()
 
 
 def test_local_packages_in_the_layer(tmp_path: Path) -> None:
-    """Whoever wants it gets local packages into the layer, and a change of their sources changes its digest."""
+    """With `local = "layer"`, local packages are added to the layer, and a changed source changes its digest."""
     shared = write_sources(tmp_path / "shared", source_files("shared"))
     project = write_service(tmp_path / "project", settings='local = "layer"')
     write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
@@ -219,7 +219,7 @@ def test_local_packages_in_the_layer(tmp_path: Path) -> None:
 
 
 def test_bytecode_of_what_is_built(tmp_path: Path) -> None:
-    """Built packages get bytecode like any other, in the layer and in functions, and what they import counts as reachable."""
+    """Built packages have bytecode in the layer and in functions, and their imports count as reachable."""
     shared = source_files("shared", module="import pure\n")
     write_sources(tmp_path / "shared", shared)
     rows = [
@@ -240,7 +240,7 @@ def test_bytecode_of_what_is_built(tmp_path: Path) -> None:
 
 
 def test_no_local_packages(tmp_path: Path) -> None:
-    """Whoever forbids local packages is told all that are locked."""
+    """If local packages are forbidden, the error lists all that are locked."""
     for name in ("one", "two"):
         write_sources(tmp_path / name, source_files(name))
     project = write_service(tmp_path / "project", settings='local = "error"')
@@ -254,13 +254,13 @@ def test_no_local_packages(tmp_path: Path) -> None:
         run(project, tmp_path / "store")
 
     assert (
-        "local packages are locked, and the configuration forbids them: "
+        "the lock has local packages, but the configuration forbids them: "
         f"`one` ({tmp_path / 'one'}), `two` ({tmp_path / 'two'})"
     ) == str(raised.value)
 
 
 def test_modes_by_name(tmp_path: Path) -> None:
-    """Single packages may go elsewhere than the others; a name may be spelled as it likes."""
+    """Single packages can have their own mode, and any spelling of their names is accepted."""
     for name in ("in-layer", "in-function"):
         write_sources(tmp_path / name, source_files(name))
     project = write_service(tmp_path / "project", settings='local = {In_Layer = "layer"}')
@@ -279,7 +279,7 @@ def test_modes_by_name(tmp_path: Path) -> None:
 
 
 def test_no_functions(tmp_path: Path) -> None:
-    """Where there is no function, local packages have no place until the configuration gives them one."""
+    """Without functions, local packages raise an error until the configuration adds them to the layer."""
     write_sources(tmp_path / "shared", source_files("shared"))
     project = write_service(tmp_path / "project")
     manifest = project / "pyproject.toml"
@@ -293,27 +293,27 @@ def test_no_functions(tmp_path: Path) -> None:
     built = layer(run(project, tmp_path / "store"))
 
     assert (
-        "local packages are locked, and the service has no functions to put them into: "
+        "the lock has local packages, but the service has no functions to add them to: "
         f"`shared` ({tmp_path / 'shared'})"
     ) == str(raised.value)
     assert "python/shared/__init__.py" in built
 
 
 def test_an_unknown_mode(tmp_path: Path) -> None:
-    """A mistyped mode is refused with the ones there are."""
+    """An unknown mode raises an error that lists the supported ones."""
     project = write_service(tmp_path / "project", settings='local = "functions"')
 
     with pytest.raises(ConfigError) as raised:
         run(project, tmp_path / "store")
 
     assert (
-        "`pyproject.toml`: tool.lamina.local: no mode `functions` (did you mean `function`?); "
+        "`pyproject.toml`: tool.lamina.local: unknown value `functions` (did you mean `function`?); "
         "one of `layer`, `function`, `error`"
     ) == str(raised.value)
 
 
 def test_local_change_is_seen(tmp_path: Path) -> None:
-    """A change in a local package, and a file that is new there, change the function's zip; nothing else does."""
+    """A changed or new file in a local package changes the function's zip; no other change does."""
     shared = write_sources(tmp_path / "shared", source_files("shared"))
     project = write_service(tmp_path / "project")
     write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
@@ -329,7 +329,7 @@ def test_local_change_is_seen(tmp_path: Path) -> None:
 
 
 def test_sources_that_clash(tmp_path: Path) -> None:
-    """A local package may not bring another content for a path of the sources."""
+    """A local package that has different content for a path of the sources raises an error."""
     write_sources(tmp_path / "shared", source_files("shared", extra={"app.py": "OTHER = 1\n"}))
     project = write_service(tmp_path / "project")
     write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
@@ -337,8 +337,9 @@ def test_sources_that_clash(tmp_path: Path) -> None:
     with pytest.raises(PackageError) as raised:
         run(project, tmp_path / "store")
 
-    assert "Local packages and sources cannot share a package: `app.py` is in the sources and in `shared`" == str(
-        raised.value
+    assert (
+        "local packages and sources have different files with the same path: `app.py` is in the sources and in `shared`"
+        == str(raised.value)
     )
 
 
@@ -347,18 +348,18 @@ def test_sources_that_clash(tmp_path: Path) -> None:
     [
         (
             {"__editable__.shared-1.0.pth": "HERE\n"},
-            "`__editable__.shared-1.0.pth` stands for an editable installation",
+            "`__editable__.shared-1.0.pth` belongs to an editable installation",
         ),
         ({"shared.pth": "/somewhere/else\n"}, "`shared.pth` adds a path outside the layer"),
         (
             {"shared-1.0.dist-info/direct_url.json": '{"url": "file:///somewhere"}'},
-            "`shared-1.0.dist-info/direct_url.json` names a local directory",
+            "`shared-1.0.dist-info/direct_url.json` refers to a local directory",
         ),
-        ({"shared/built.py": "PATH = 'HERE/x'\n"}, "`shared/built.py` names the directory of the build"),
+        ({"shared/built.py": "PATH = 'HERE/x'\n"}, "`shared/built.py` contains the path of the build directory"),
     ],
 )
 def test_nothing_points_to_the_machine(tmp_path: Path, extra: dict[str, str], problem: str) -> None:
-    """A wheel that leads back to the machine which built it is refused."""
+    """A wheel that refers to the machine that built it raises an error."""
     write_sources(tmp_path / "shared", source_files("shared", extra=extra))
     project = write_service(tmp_path / "project", settings='local = "layer"')
     write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
@@ -366,11 +367,11 @@ def test_nothing_points_to_the_machine(tmp_path: Path, extra: dict[str, str], pr
     with pytest.raises(LocalBuildError) as raised:
         run(project, tmp_path / "store")
 
-    assert f"the wheel of `shared` points to the machine that built it: {problem}" == str(raised.value)
+    assert f"the wheel of `shared` refers to the machine that built it: {problem}" == str(raised.value)
 
 
 def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
-    """All builds that fail are named in one error, each with the end of its log."""
+    """One error lists all failed builds, each with the last lines of its log."""
     rows = []
     for name in ("one", "two"):
         sdist = make_sdist(tmp_path / "files", name, "1.0", source_files(name, fail=True))
@@ -381,15 +382,15 @@ def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
     with pytest.raises(LocalBuildError) as raised:
         run(project, tmp_path / "store", offline=True)
 
-    assert (
-        "`one` 1.0 could not be built from `one-1.0.tar.gz`; `two` 1.0 could not be built from `two-1.0.tar.gz`"
-    ) == str(raised.value)
-    assert re.search(r"the end of the build's log:\n(?s:.*)error: no compiler for one", raised.value.hint or "")
+    assert ("could not build `one` 1.0 from `one-1.0.tar.gz`; could not build `two` 1.0 from `two-1.0.tar.gz`") == str(
+        raised.value
+    )
+    assert re.search(r"last lines of the build log:\n(?s:.*)error: no compiler for one", raised.value.hint or "")
     assert not list((tmp_path / "store").glob("built/**/*.whl"))
 
 
 def test_compiled_for_another_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An sdist that compiles is refused for another machine, with the nearest version that has a wheel for it."""
+    """An sdist with compiled code is rejected for another machine, and the hint has the nearest version with a wheel."""
     files = tmp_path / "files"
     sdist = make_sdist(files, "native", "1.5", source_files("native", "1.5", tag="cp313-cp313-linux_x86_64"))
     for version, tag in (
@@ -410,11 +411,11 @@ def test_compiled_for_another_target(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert (
         "`native` 1.5 is not pure Python: its sources build `native-1.5-cp313-cp313-linux_x86_64.whl`, "
-        "which python3.13 on arm64 cannot take"
+        "which python3.13 on arm64 does not support"
     ) == str(raised.value)
     assert (
-        "what is compiled here does not run there\n"
-        "`native==1.7` is the nearest version with a wheel for python3.13 on arm64: require it, and lock again"
+        "lock a version with a wheel for the target: code compiled on this machine does not run there\n"
+        "require `native==1.7`, the nearest version with a wheel for python3.13 on arm64, and regenerate the lock"
     ) == raised.value.hint
     assert 1 == len(asked)
 
@@ -422,12 +423,12 @@ def test_compiled_for_another_target(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (source_files("other"), "`pure` is locked, and its sources build `other`"),
-        (source_files("pure", "2.0"), "`pure` 1.0 is locked, and its sources build 2.0"),
+        (source_files("other"), "`pure` is locked, but its sources build `other`"),
+        (source_files("pure", "2.0"), "`pure` 1.0 is locked, but its sources build 2.0"),
     ],
 )
 def test_another_distribution(tmp_path: Path, files: dict[str, str], message: str) -> None:
-    """Sources that build something else than what is locked are refused."""
+    """Sources that build another distribution or version than the locked one raise an error."""
     sdist = make_sdist(tmp_path / "files", "pure", "1.0", files)
     project = write_service(tmp_path / "project")
     write_pylock(project, sdist_row(sdist))
@@ -439,14 +440,14 @@ def test_another_distribution(tmp_path: Path, files: dict[str, str], message: st
 
 
 def test_no_project(tmp_path: Path) -> None:
-    """A locked directory that is gone, or is no project, is named."""
+    """A locked directory that does not exist or is not a project raises an error."""
     project = write_service(tmp_path / "project")
     write_pylock(project, {"name": "shared", "directory": {"path": "../shared"}})
 
     with pytest.raises(LocalBuildError) as raised:
         run(project, tmp_path / "store")
 
-    assert f"`shared` is locked as the directory `{tmp_path / 'shared'}`, which is no Python project" == str(
+    assert f"`shared` is locked as the directory `{tmp_path / 'shared'}`, which is not a Python project" == str(
         raised.value
     )
 
@@ -454,7 +455,7 @@ def test_no_project(tmp_path: Path) -> None:
 def test_a_plan_builds_nothing(
     tmp_path: Path, counter: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dry run says what would be built, and runs none of its code."""
+    """A dry run lists the sources to build, but runs none of their code."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
     project = write_service(tmp_path / "project")
     write_pylock(project, sdist_row(make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))))
@@ -462,7 +463,7 @@ def test_a_plan_builds_nothing(
     code = main(["build", "--dry-run", "--project", str(project)])
 
     assert 0 == code
-    assert re.search(r"pure 1\.0 +\? +\? +to be built", capsys.readouterr().err)
+    assert re.search(r"pure 1\.0 +\? +\? +to build", capsys.readouterr().err)
     assert "" == counter.read_text()
 
 
@@ -471,7 +472,7 @@ def _build_in_a_process(project: str, store: str) -> str | None:
 
 
 def test_processes_build_once(tmp_path: Path, counter: Path) -> None:
-    """Several processes that need the same sources build them once between them."""
+    """Several processes that need the same sources build them once."""
     sdist = make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))
     projects = []
     for number in range(3):
@@ -486,7 +487,7 @@ def test_processes_build_once(tmp_path: Path, counter: Path) -> None:
 
 
 def test_identity_of_a_directory(tmp_path: Path) -> None:
-    """A directory is its content: not its place, its times, or what git ignores and tools leave there."""
+    """A directory's identity is its content: paths, times, git-ignored files and files of tools do not affect it."""
     places = [tmp_path / "a", tmp_path / "elsewhere" / "b"]
     for place in places:
         write_sources(place, source_files("shared") | {".gitignore": "ignored.txt\n"})
@@ -508,7 +509,7 @@ def test_identity_of_a_directory(tmp_path: Path) -> None:
 
 
 def test_identity_of_other_sources() -> None:
-    """An sdist is its hash, a commit is its commit wherever the repository is, and both are their subdirectory."""
+    """The identity of an sdist is its hash, that of a commit is the commit, each with the subdirectory."""
     sdist = SdistSource(name="a", version="1", filename="a-1.tar.gz", sha256=Sha256("0" * 64))
     inner = SdistSource(name="a", version="1", filename="a-1.tar.gz", sha256=Sha256("0" * 64), subdirectory="b")
     here = VcsSource(name="a", version=None, url="https://git.example/a", commit="c" * 40)
@@ -521,7 +522,7 @@ def test_identity_of_other_sources() -> None:
 
 
 def test_a_workspace(tmp_path: Path) -> None:
-    """A shared package of a uv workspace imports from the built artifacts alone, and no absolute path is in them."""
+    """A shared uv workspace package can be imported from the built artifacts alone, which contain no absolute path."""
     files, workspace = tmp_path / "files", tmp_path / "workspace"
     make_wheel(files, "leaf", "1.0", {"leaf.py": "NAME = 'leaf'\n"})
     write_sources(
@@ -555,7 +556,7 @@ def test_a_workspace(tmp_path: Path) -> None:
 
 
 def test_two_tokens_one_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two tokens of one private index give the same layer, and neither is in anything that is written or said."""
+    """Two tokens of one private index give the same layer, and neither appears in any file or output."""
     files, tokens = tmp_path / "files", ("first-secret-token", "second-secret-token")
     make_wheel(files, "alpha", "1.0")
     sdist = make_sdist(files, "pure", "1.0", source_files("pure"))
