@@ -80,7 +80,8 @@ def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
     """
     Check every wheel, segment and JSON file in *store*, delete the damaged ones, and return them.
 
-    A wheel's SHA-256 must match the one in its path. A segment's CRC-32 and central directory must match its entries. Unfinished downloads are skipped, because resuming a download checks its hash.
+    A wheel's SHA-256 must match the one in its path. A segment's CRC-32 and central directory must match its entries.
+    Unfinished downloads are skipped, because resuming a download checks its hash.
     """
     paths = [path for path in _files(store) if path.relative_to(store.root).parts[0] != _PARTIAL]
     reporter.stage("verifying", total=len(paths))

@@ -26,9 +26,9 @@ _CONFIGURATION = ("lamina.toml", "pyproject.toml")
 
 def locate(start: str) -> str | None:
     """
-    Return the closest directory with a build, *start* or a parent, or ``None`` if a configuration file must be read first.
+    Return the closest directory with a build state: *start* or one of its parents.
 
-    A configuration file that is closer than the build state may configure another service.
+    Return ``None`` if there is no state, or if a configuration file is closer, which may configure another service.
     """
     directory = os.path.abspath(start)
     while True:
