@@ -21,5 +21,6 @@ except lamina.core.errors.MissingExtraError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert (
-        "`lamina.cdk` needs the optional dependencies `cdk`\ninstall them: pip install 'lamina[cdk]'\n" == done.stdout
+        "`lamina.cdk` requires the optional dependencies `lamina[cdk]`\ninstall them: `pip install 'lamina[cdk]'`\n"
+        == done.stdout
     )

@@ -36,16 +36,16 @@ def test_missing_lock(service: Service) -> None:
     [error] = synthesized(*app_of(project)).errors
 
     fact, _, hint = error.partition("\n")
-    assert f"no lock file in `{project}`" in fact
-    assert hint.startswith("hint: looked for `uv.lock`")
+    assert f"no lock file found in `{project}`" in fact
+    assert hint.startswith("hint: create one: run `uv lock`")
 
 
 def test_missing_configuration(tmp_path: Path) -> None:
     """A directory without configuration is an error of the stack, and the function still exists in the stack."""
     result = synthesize(lambda stack: PythonFunction(stack, "Hello", entry=tmp_path, function="hello"))
 
-    fact = f"No `pyproject.toml` with `[tool.lamina]` in `{tmp_path}` or above it"
-    hint = "name the service's directory with `entry`, or write the table there: lamina init"
+    fact = f"no `pyproject.toml` with `[tool.lamina]` found in `{tmp_path}` or its parent directories"
+    hint = "pass the service's directory with `entry`, or run `lamina init` there"
     assert (f"{fact}\nhint: {hint}",) == result.errors
 
 
@@ -178,7 +178,7 @@ def test_nothing_else_is_raised_for_what_is_wrong(service: Service, tmp_path: Pa
     )
     facts = [[error.partition("\n")[0] for error in result.errors] for result in results]
 
-    unreadable = f"No `pyproject.toml` with `[tool.lamina]` in `{nowhere}` or above it"
+    unreadable = f"no `pyproject.toml` with `[tool.lamina]` found in `{nowhere}` or its parent directories"
     unbuilt = "layer `common` is for python3.13, but the construct requests `python3.12`"
     built = "layer `common` is for python3.13 on x86_64 and arm64, but the construct requests `python3.12`"
     unknown = "the service has no function `helo` (did you mean `hello`?)"
@@ -291,4 +291,4 @@ def test_errors_can_be_asserted(service: Service) -> None:
 
     Template.from_stack(stack)
 
-    assert 1 == len(Assertions.from_stack(stack).find_error("*", Match.string_like_regexp("no lock file in")))
+    assert 1 == len(Assertions.from_stack(stack).find_error("*", Match.string_like_regexp("no lock file found in")))

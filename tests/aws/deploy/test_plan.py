@@ -159,9 +159,9 @@ def test_alias_behind() -> None:
 @pytest.mark.parametrize(
     ("code", "layers", "handler", "words"),
     [
-        ("new", (NEW,), "other.handler", "update settings, then publish a version, then move alias live: other.handler → app.handler"),
-        ("new", (OLD,), "other.handler", "update layers, then publish a version, then move alias live: the layers changed, other.handler → app.handler"),
-        ("new", (NEW,), "app.handler", "publish a version, then move alias live: alias `live` is missing"),
+        ("new", (NEW,), "other.handler", "update settings, then publish a version, then move alias live (other.handler → app.handler)"),
+        ("new", (OLD,), "other.handler", "update layers, then publish a version, then move alias live (the layers changed, other.handler → app.handler)"),
+        ("new", (NEW,), "app.handler", "publish a version, then move alias live (alias `live` is missing)"),
     ],
 )  # fmt: skip
 def test_words(code: str, layers: tuple[str, ...], handler: str, words: str) -> None:

@@ -28,16 +28,16 @@ def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[str]:
     kept = [step.action.desired.name for step in steps if isinstance(step.action, KeepFunction)]
     if kept:
         named = kept[0] if len(kept) == 1 else f"{kept[0]} and {len(kept) - 1} more"
-        yield f"function {named}, {account}: keep: unchanged"
+        yield f"function {named}, {account}: keep (unchanged)"
     for step in steps:
         match step.action:
             case KeepFunction():
                 continue
             case CreateFunction() as action:
                 alias = f" with alias {action.alias}" if action.alias is not None else ""
-                yield f"function {action.desired.name}, {account}: create{alias}: {action.reason}"
+                yield f"function {action.desired.name}, {account}: create{alias} ({action.reason})"
             case UpdateFunction() as action:
-                yield f"function {action.desired.name}, {account}: {_doing(action)}: {action.reason}"
+                yield f"function {action.desired.name}, {account}: {_doing(action)} ({action.reason})"
                 if action.window is not None:
                     yield f"  {action.window}"
             case _:
