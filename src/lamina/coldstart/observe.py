@@ -75,7 +75,7 @@ class ObservedGroup:
 
     function: str
     source: str
-    """``logs``, ``xray`` or ``forced``."""
+    """The origin of the cold starts: ``logs``, ``xray`` or ``forced``."""
     group: Group
 
 

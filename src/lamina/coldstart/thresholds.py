@@ -45,7 +45,7 @@ class Verdict:
     """The result of checking one function against one limit."""
 
     rule: str
-    """``budget`` or ``regression``."""
+    """The kind of limit: ``budget`` or ``regression``."""
     function: str
     limit_ms: float
     measured_ms: float | None

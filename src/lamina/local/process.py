@@ -44,7 +44,7 @@ class RefusedError(InvokeError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How a program ended."""
+    """How a program ended, and how much memory it used."""
 
     status: int
     """The wait status, for `os.waitstatus_to_exitcode`."""

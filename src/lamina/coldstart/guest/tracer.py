@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def install(descriptor: int) -> None:
     """Start recording, and write reports to the file *descriptor*."""
-    find_and_load = _frozen_importlib._find_and_load  # type: ignore[attr-defined]  # noqa: SLF001 - where every import passes
+    find_and_load = _frozen_importlib._find_and_load  # type: ignore[attr-defined]  # noqa: SLF001 - all imports call this function
     clock, thread, modules = time.perf_counter_ns, _thread.get_ident, sys.modules
     numbers = iter(range(1 << 60))
     stacks: dict[int, list[Any]] = {}

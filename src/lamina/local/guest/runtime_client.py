@@ -98,7 +98,7 @@ def _receive(connection: _socket.socket) -> tuple[int, dict[str, str], bytes]:
     while b"\r\n\r\n" not in data:
         piece = connection.recv(_CHUNK)
         if not piece:
-            raise OSError("The Runtime API closed the connection")
+            raise OSError("the Runtime API closed the connection")
         data += piece
     head, _, body = data.partition(b"\r\n\r\n")
     first, *rows = head.decode("latin-1").split("\r\n")
@@ -112,7 +112,7 @@ def _receive(connection: _socket.socket) -> tuple[int, dict[str, str], bytes]:
     while missing > 0:
         piece = connection.recv(_CHUNK)
         if not piece:
-            raise OSError("The Runtime API closed the connection")
+            raise OSError("the Runtime API closed the connection")
         pieces.append(piece)
         missing -= len(piece)
     return int(first.split(" ")[1]), headers, b"".join(pieces)
