@@ -98,7 +98,7 @@ class Deployment:
         """
         changes = list(self._changes.values())
         if changes:
-            self._reporter.stage("Deploying", total=len(changes))
+            self._reporter.stage("deploying", total=len(changes))
         new_code = {each.package.sha256: each for each in reversed(changes) if each.action.brings_code}
         self._each(FunctionChange.save_code, changes)
         self._each(FunctionChange.upload_code, new_code.values())

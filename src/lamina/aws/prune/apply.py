@@ -75,7 +75,7 @@ def survey(
     requested stop.
     """
     stop = stop or Cancellation()
-    reporter.stage("Reading layers")
+    reporter.stage("reading layers")
     chosen = sorted(names) if names is not None else sorted(inventory.layers())
     versions: list[LayerVersion] = []
     for name in chosen:
@@ -85,7 +85,7 @@ def survey(
     now = now or dt.datetime.now(tz=dt.UTC)
     planned = plan(versions, used=used, guarded=guarded, rules=rules, now=now)
     deletions = sum(isinstance(action, DeleteVersion) for action in planned)
-    reporter.stage("Checking unused layer versions", total=deletions)
+    reporter.stage("checking unused layer versions", total=deletions)
     actions: list[Action] = []
     code_bytes: dict[str, int] = {}
     for action in planned:
@@ -116,13 +116,13 @@ def _needed(
     asked = {version.arn for version in versions}
     if not asked:
         return frozenset(), frozenset()
-    reporter.stage("Reading stacks")
+    reporter.stage("reading stacks")
     guarded: set[str] = set()
     unsettled: set[str] = set()
     for stack in inventory.unsettled_stacks():
         guarded |= stack.layers
         unsettled |= stack.functions
-    reporter.stage("Reading functions")
+    reporter.stage("reading functions")
     used: set[str] = set()
     for attachment in inventory.attachments():
         stop.check()
@@ -138,7 +138,7 @@ def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Repor
     used, guarded = _needed(inventory, deletions, reporter, Cancellation())
     spared = tuple(each for each in deletions if each.arn in used or unversioned(each.arn) in guarded)
     going = tuple(each for each in deletions if each not in spared)
-    reporter.stage("Deleting", total=len(going))
+    reporter.stage("deleting", total=len(going))
     for version in going:
         inventory.delete(version.name, version.number)
         reporter.advance(1)
@@ -161,7 +161,7 @@ def survey_objects(
     bucket: Bucket, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = SILENT
 ) -> UnneededObjects:
     """Return the content of *bucket* that no layer version with a digest in *kept* needs. Raises `AwsError`."""
-    reporter.stage("Reading objects")
+    reporter.stage("reading objects")
     objects, keys = bucket.objects, bucket.keys
     records: list[LayerRecord] = []
     unreadable: list[str] = []
@@ -189,7 +189,7 @@ def survey_objects(
 
 def delete_objects(found: UnneededObjects, *, reporter: Reporter = SILENT) -> int:
     """Delete the objects and unfinished uploads in *found*, and return the objects' total size in bytes. Raises `AwsError`."""
-    reporter.stage("Deleting objects", total=len(found.objects) + len(found.uploads))
+    reporter.stage("deleting objects", total=len(found.objects) + len(found.uploads))
     for each in found.objects:
         found.bucket.objects.delete(each.key)
         reporter.advance(1)
