@@ -1,12 +1,12 @@
 """
-Make the locks in ``fixtures`` from scratch with the real lockers, against an index on loopback.
+Generate the locks in ``fixtures`` with the real lock tools, against an index on the loopback interface.
 
-Run it from the repository's root; it needs a package index to install the lockers from, and nothing else::
+Run it from the repository's root. It needs network access to a package index, to install the lock tools::
 
     PYTHONPATH=tests .venv/bin/python -m lock.make_fixtures [NAME …]
 
-Each locker gets its own environment in a temporary directory. The lockers believe the index to be at ``index.example``,
-which is the loopback server as their HTTP proxy, so that neither the locks nor the hashes in them know this machine.
+Each lock tool is installed in its own temporary environment. The tools use the index URL ``index.example`` through an HTTP
+proxy, which is the loopback server. The locks and the hashes in them therefore do not depend on this machine.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 @dataclass(frozen=True, kw_only=True)
 class Fixture:
-    """One project, locked by one version of a locker."""
+    """A project, locked by one version of a lock tool."""
 
     name: str
     locker: str
-    """The requirements that install it, separated by spaces."""
+    """The requirements that install the lock tool, separated by spaces."""
     manifest: str
     commands: tuple[tuple[str, ...], ...]
-    """Arguments, the program first."""
+    """The command that locks the project: the program and its arguments."""
     outputs: tuple[str, ...]
     filename: str = "pyproject.toml"
     python: str = "3.12"
@@ -143,7 +143,7 @@ ALL = (
 
 
 def main(names: list[str]) -> None:
-    """Make the fixtures called *names*, or all."""
+    """Create the fixtures called *names*, or all of them."""
     with tempfile.TemporaryDirectory() as directory:
         temporary = Path(os.environ.get("FIXTURES_WORKDIR", directory))
         wheels = temporary / "wheels"
@@ -180,14 +180,14 @@ def _make(fixture: Fixture, temporary: Path, server_url: str) -> None:
 
 
 def _install(fixture: Fixture, temporary: Path) -> Path:
-    """Return the directory of programs of the environment that has the fixture's locker."""
+    """Create an environment with the fixture's lock tool, and return its directory of programs."""
     place = temporary / "environments" / fixture.locker
     if not place.exists():
         variables = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
         subprocess.run(
             [find_uv_bin(), "venv", "--quiet", "--python", fixture.python, str(place)], check=True, env=variables
         )
-        # Old lockers rely on what their Python's setuptools brought along.
+        # Old lock tools need setuptools, but do not declare it as a dependency.
         requirements = [*fixture.locker.split(), "setuptools<70"]
         python = str(place / "bin" / "python")
         install = [find_uv_bin(), "pip", "install", "--quiet", "--python", python, *requirements]

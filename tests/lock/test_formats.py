@@ -1,4 +1,4 @@
-"""Finding the lock: nearest first, nothing known is overlooked, a miss says where it looked."""
+"""Finding a project's lock file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from locking import read_lock
 
 
 def plant(root: Path, *names: str) -> Path:
-    """Make a repository with empty files at *names*."""
+    """Create a repository with empty files at *names*."""
     (root / ".git").mkdir(parents=True)
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -25,28 +25,28 @@ def plant(root: Path, *names: str) -> Path:
 
 @pytest.mark.parametrize("kind", list(READERS))
 def test_every_known_name_is_found(tmp_path: Path, kind: str) -> None:
-    """A lock of each known format stands for itself."""
+    """The name of a lock file determines its format."""
     plant(tmp_path, kind)
 
     assert LockFile(path=tmp_path / kind, kind=kind, project=tmp_path) == find(tmp_path)
 
 
 def test_nearest_wins(tmp_path: Path) -> None:
-    """A lock beside the project beats a preferred one above it."""
+    """A lock in the project's directory wins over one of a preferred format in a parent directory."""
     plant(tmp_path, "uv.lock", "service/requirements.txt")
 
     assert tmp_path / "service/requirements.txt" == find(tmp_path / "service").path
 
 
 def test_preference_within_one_directory(tmp_path: Path) -> None:
-    """A locker's own file beats what was exported from it."""
+    """In one directory, a tool's own lock wins over an export from it."""
     plant(tmp_path, "uv.lock", "pylock.toml", "requirements.txt")
 
     assert "uv.lock" == find(tmp_path).kind
 
 
 def test_upwards_to_the_workspace(tmp_path: Path) -> None:
-    """A member without a lock of its own uses the workspace's, and stays the project."""
+    """A workspace member without a lock file uses the workspace's lock, and remains the project."""
     plant(tmp_path, "uv.lock", "pyproject.toml", "services/orders/pyproject.toml", "services/orders/src/app.py")
 
     found = find(tmp_path / "services/orders/src")
@@ -55,7 +55,7 @@ def test_upwards_to_the_workspace(tmp_path: Path) -> None:
 
 
 def test_dots_in_the_start(tmp_path: Path) -> None:
-    """A start such as ``../other`` is the directory that it means, not the way to it."""
+    """A start directory with ``..``, such as ``../other``, is normalised."""
     plant(tmp_path, "one/uv.lock", "one/pyproject.toml", "two/requirements.txt")
 
     assert LockFile(path=tmp_path / "one/uv.lock", kind="uv.lock", project=tmp_path / "one") == find(
@@ -64,35 +64,37 @@ def test_dots_in_the_start(tmp_path: Path) -> None:
 
 
 def test_the_repository_is_the_end(tmp_path: Path) -> None:
-    """A lock outside the repository belongs to somebody else; the error says what was looked for, where, and what to do."""
+    """A lock outside the repository is ignored, and the error lists the searched directories and a fix."""
     (tmp_path / "uv.lock").touch()
     repository = plant(tmp_path / "repository", "service/pyproject.toml")
 
     with pytest.raises(LockNotFoundError) as raised:
         find(repository / "service")
 
-    assert f"no lock file in `{repository / 'service'}` or above it, up to `{repository}`" == str(raised.value)
+    assert f"no lock file found in `{repository / 'service'}` or its parent directories up to `{repository}`" == str(
+        raised.value
+    )
     assert (
-        "looked for `uv.lock`, `pylock.toml`, `poetry.lock`, `pdm.lock`, `Pipfile.lock`, `requirements.txt` and "
-        "`pylock.<name>.toml`; make one: `uv lock`, `uv export --format pylock.toml`, or `pip-compile --generate-hashes`"
+        "create one: run `uv lock`, `uv export --format pylock.toml`, or `pip-compile --generate-hashes`; supported: "
+        "`uv.lock`, `pylock.toml`, `poetry.lock`, `pdm.lock`, `Pipfile.lock`, `requirements.txt` and `pylock.<name>.toml`"
     ) == raised.value.hint
 
 
 def test_one_named_pylock(tmp_path: Path) -> None:
-    """A single ``pylock.<name>.toml`` is as good as ``pylock.toml``."""
+    """A single ``pylock.<name>.toml`` is found like ``pylock.toml``."""
     plant(tmp_path, "pylock.lambda.toml")
 
     assert LockFile(path=tmp_path / "pylock.lambda.toml", kind="pylock.toml", project=tmp_path) == find(tmp_path)
 
 
 def test_several_named_pylocks(tmp_path: Path) -> None:
-    """Nobody can tell which of several named locks is meant, so none is taken."""
+    """Several named locks without a ``pylock.toml`` raise an error that lists them."""
     plant(tmp_path, "pylock.b.toml", "pylock.a.toml")
 
     with pytest.raises(LockError) as raised:
         find(tmp_path)
 
-    assert f"several locks in `{tmp_path}`, and none is `pylock.toml`: `pylock.a.toml`, `pylock.b.toml`" == str(
+    assert f"`{tmp_path}` has several lock files but no `pylock.toml`: `pylock.a.toml`, `pylock.b.toml`" == str(
         raised.value
     )
 
@@ -106,14 +108,14 @@ def test_several_named_pylocks(tmp_path: Path) -> None:
     ],
 )
 def test_explicit(tmp_path: Path, name: str, kind: str) -> None:
-    """A configured path ends the search, and its name says the format."""
+    """With a configured path, nothing is searched, and the file name determines the format."""
     plant(tmp_path, "requirements.txt", name)
 
     assert LockFile(path=tmp_path / name, kind=kind, project=tmp_path) == find(tmp_path, Path(name))
 
 
 def test_explicit_does_not_exist(tmp_path: Path) -> None:
-    """A configured path that is wrong is not replaced by what would have been found."""
+    """A configured path that does not exist raises an error, even if a search would find a lock."""
     plant(tmp_path, "uv.lock")
 
     with pytest.raises(LockNotFoundError) as raised:
@@ -123,35 +125,35 @@ def test_explicit_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_explicit_of_unknown_format(tmp_path: Path) -> None:
-    """A name of no format is refused with the names that are."""
+    """An unsupported file name raises an error, and the hint lists the supported names."""
     plant(tmp_path, "conda-lock.yml")
 
     with pytest.raises(LockError) as raised:
         find(tmp_path, Path("conda-lock.yml"))
 
-    assert "`conda-lock.yml` is not the name of a lock file" == str(raised.value)
+    assert "`conda-lock.yml` is not a supported lock file name" == str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("poetry.lock", "has format version None, and lamina reads versions 1.1 to 2.1"),
-        ("pdm.lock", "has format version none, and lamina reads version 4"),
-        ("Pipfile.lock", "cannot be read: Expecting value: line 1 column 1 (char 0)"),
+        ("poetry.lock", "`{}` has format version None, but lamina supports versions 1.1 to 2.1"),
+        ("pdm.lock", "`{}` has format version none, but lamina supports version 4"),
+        ("Pipfile.lock", "cannot read `{}`: Expecting value: line 1 column 1 (char 0)"),
     ],
 )
 def test_unreadable(tmp_path: Path, kind: str, message: str) -> None:
-    """A lock that lamina cannot read is not passed over for an export beside it."""
+    """An unreadable lock raises an error, even if there is an export next to it."""
     plant(tmp_path, kind, "requirements.txt")
 
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
 
-    assert f"`{tmp_path / kind}` {message}" == str(raised.value)
+    assert message.format(tmp_path / kind) == str(raised.value)
 
 
 def test_finding_imports_little() -> None:
-    """Finding a lock is part of a build with nothing to do, so it does not wait for packaging or a TOML reader."""
+    """Finding a lock imports neither ``packaging`` nor a TOML parser, because a build with nothing to do calls it."""
     code = "import sys, lamina.lock; print(*sorted({'packaging', 'rtoml', 'tomllib', 'httpx'} & set(sys.modules)))"
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -1,4 +1,4 @@
-"""One project, locked by six lockers, is one layer: locks that the lockers wrote, read for four targets."""
+"""Locks of one project, written by six tools and read for four targets, give the same layer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FORKED = ["poetry-1.1-forked", "poetry-2.0-forked", "poetry-2.1-forked", "poetry
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> lockers.Shelf:
-    """The files that every lock was made from."""
+    """Return an index with the files that every lock refers to."""
     directory = tmp_path_factory.mktemp("files")
     lockers.make_world(directory)
     return lockers.Shelf(directory)
@@ -45,7 +45,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> lockers.Shelf:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Projects that uv locks here and now: as uv.lock, pylock.toml, and as pip-compile would."""
+    """Return projects that uv locks during the test: with uv.lock, pylock.toml, and the output of pip-compile."""
     directory, files = tmp_path_factory.mktemp("live"), tmp_path_factory.mktemp("live-files")
     lockers.make_world(files)
     with IndexServer(files) as server:
@@ -85,14 +85,14 @@ def files(selection: Selection) -> list[tuple[str, str, str, str]]:
 
 
 def shuffled(text: str, order: random.Random) -> str:
-    """The same lock with packages, and the lines of every list, in another order."""
+    """Return *text* with its packages, and the lines of each list, in another order."""
     head, *packages = re.split(r"(?m)^(?=\[\[package\]\]$)", text)
     packages[-1], *tail = re.split(r"(?m)^(?=\[(?:extras|metadata)\]$)", packages[-1])
 
     def lines(found: re.Match[str]) -> str:
         rows = found[2].splitlines(keepends=True)
         order.shuffle(rows)
-        # Old lockers leave out the last comma.
+        # Old lock tools omit the last comma.
         return found[1] + "".join(f"{row.rstrip().rstrip(',')},\n" for row in rows) + "]"
 
     order.shuffle(packages)
@@ -102,7 +102,7 @@ def shuffled(text: str, order: random.Random) -> str:
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_every_locker_gives_the_same_layer(live: Path, shelf: lockers.Shelf, target: Target) -> None:
-    """uv, Poetry, PDM, Pipenv, pip-compile and pylock.toml select the same artifacts, and make the same layer."""
+    """uv, Poetry, PDM, Pipenv, pip-compile and pylock.toml select the same artifacts and give the same layer."""
     projects = [*(FIXTURES / name for name in LOCKED), live / "uv", live / "pylock.toml", live / "requirements.txt"]
 
     selections = {project.name: chosen(project, target, shelf) for project in projects}
@@ -121,7 +121,7 @@ def test_every_locker_gives_the_same_layer(live: Path, shelf: lockers.Shelf, tar
 def test_one_vocabulary(
     live: Path, shelf: lockers.Shelf, *, target: Target, group: str | None, extra: str | None, more: set[str]
 ) -> None:
-    """A group or an extra has one name, whichever locker locked it: Poetry's optional groups and Pipenv's categories too."""
+    """A group or extra has the same name with every lock tool, including Poetry's optional groups and Pipenv's categories."""
     projects = [FIXTURES / name for name in LOCKED if group or name != "pipenv"]
     groups, extras = (group,) if group else (), (extra,) if extra else ()
 
@@ -142,7 +142,7 @@ def test_one_vocabulary(
 def test_two_versions_split_by_python(
     live: Path, shelf: lockers.Shelf, target: Target, groups: tuple[str, ...], extras: tuple[str, ...]
 ) -> None:
-    """A lock with two versions of one package gives each target its own, and nothing that it does not need."""
+    """A lock with two versions of a package gives each target its own version, and no unneeded packages."""
     projects = [*(FIXTURES / name for name in FORKED), live / "uv-forked"]
 
     selections = {project.name: chosen(project, target, shelf, groups=groups, extras=extras) for project in projects}
@@ -163,7 +163,7 @@ def test_two_versions_split_by_python(
 def test_the_order_of_a_lock_means_nothing(
     tmp_path: Path, shelf: lockers.Shelf, name: str, seed: int, number: int
 ) -> None:
-    """Packages, and the files of each, may stand in any order."""
+    """The order of packages and of their files in a lock does not affect the selection."""
     source, target = FIXTURES / name, TARGETS[number]
     lock = find(source)
     (tmp_path / lock.path.name).write_text(shuffled(lock.path.read_text(), random.Random(seed)))  # noqa: S311
@@ -175,7 +175,7 @@ def test_the_order_of_a_lock_means_nothing(
 
 
 def test_the_machine_means_nothing(shelf: lockers.Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another system, machine and Python read and select the same."""
+    """The operating system, machine and Python version of the host do not affect the selection."""
     before = [files(chosen(FIXTURES / name, target, shelf)) for name in LOCKED for target in TARGETS]
 
     for module, name, value in (
@@ -192,7 +192,7 @@ def test_the_machine_means_nothing(shelf: lockers.Shelf, monkeypatch: pytest.Mon
 
 
 def test_every_project_is_asked_for_once(shelf: lockers.Shelf) -> None:
-    """A lock that names no URLs costs one question for each package that the target takes, and no other."""
+    """A lock without URLs needs one index request for each package that the target needs, and no other requests."""
     shelf.asked.clear()
 
     chosen(FIXTURES / "poetry-2.1", TARGETS[0], shelf)

@@ -1,4 +1,4 @@
-"""pdm.lock: what the fixtures of the real locker do not show."""
+"""Reading pdm.lock: the cases that the locks written by PDM do not cover."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def row(name: str, version: str = "1.0", **tables: Any) -> dict[str, Any]:
 
 
 def quoted(value: Any) -> str:
-    """The value as TOML, inline, so that tables may stand in any order."""
+    """Return the value as inline TOML, so that tables can be in any order."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {quoted(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
@@ -37,7 +37,7 @@ def quoted(value: Any) -> str:
 
 
 def write(project: Path, manifest: str, *rows: Mapping[str, Any], **metadata: Any) -> Path:
-    """Write a project and its lock, with the content hash that PDM would give it."""
+    """Write a project and its lock, with the content hash that PDM would compute."""
     (project / "pyproject.toml").write_text(manifest)
     loaded = pdmproject.load(project / "pyproject.toml")
     assert loaded is not None
@@ -64,7 +64,7 @@ def index(*names: str) -> FakeIndex:
 
 
 def test_extras_are_rows(tmp_path: Path) -> None:
-    """Without inherited metadata a package's extras are rows of their own, and only those that are asked for count."""
+    """Without inherited metadata, a package's extras are separate rows, and only the rows of requested extras are read."""
     rows = [
         row("outer", dependencies=["base"]),
         row("outer", extras=["one"], dependencies=["outer==1.0", "inner[deep]>=1"]),
@@ -80,7 +80,7 @@ def test_extras_are_rows(tmp_path: Path) -> None:
 
 
 def test_groups_never_leak(tmp_path: Path) -> None:
-    """Groups and extras come only when they are asked for, whether the lock says them or the project."""
+    """Groups and extras are included only if requested, whether the lock or the project defines them."""
     more = (
         '[project.optional-dependencies]\nx = ["e"]\n[dependency-groups]\nbatch = ["b"]\n'
         '[tool.pdm.dev-dependencies]\ndev = ["d"]\n'
@@ -98,7 +98,7 @@ def test_groups_never_leak(tmp_path: Path) -> None:
 
 
 def test_groups_that_are_not_locked(tmp_path: Path) -> None:
-    """A group that the project has and the lock has not is unknown: nothing of it is locked."""
+    """A group that is in the project but not in the lock is reported as unknown."""
     more = '[project.optional-dependencies]\nx = ["a"]\n[dependency-groups]\nbatch = ["a"]\n'
     write(tmp_path, project("a", more=more), row("a"), groups=["default"])
 
@@ -109,7 +109,7 @@ def test_groups_that_are_not_locked(tmp_path: Path) -> None:
 
 
 def test_targets(tmp_path: Path) -> None:
-    """A lock that was made for other targets is refused, with those and with the command that adds this one."""
+    """A lock for other targets raises an error that lists them, and the hint has the command that adds this one."""
     targets = [
         {"requires_python": "==3.12.*", "platform": "manylinux_2_28_aarch64"},
         {"requires_python": "==3.13.*", "platform": "manylinux_2_28_x86_64"},
@@ -122,17 +122,20 @@ def test_targets(tmp_path: Path) -> None:
         read_lock(tmp_path, index=index("a==1.0"))
 
     assert (
-        f"`{path}` was not locked for python3.13 on arm64, only for: Python ==3.12.* manylinux_2_28_aarch64; "
+        f"`{path}` is not locked for python3.13 on arm64, only for: Python ==3.12.* manylinux_2_28_aarch64; "
         "Python ==3.13.* manylinux_2_28_x86_64; Python >=3.11 manylinux_2_28_aarch64; Python >=3.11 windows_amd64"
     ) == str(raised.value)
-    assert "add it: `pdm lock --append --python '==3.13.*' --platform manylinux_2_34_aarch64`" == raised.value.hint
+    assert (
+        "add the target: run `pdm lock --append --python '==3.13.*' --platform manylinux_2_34_aarch64`"
+        == raised.value.hint
+    )
     for runtime, architecture in (("python3.12", "arm64"), ("python3.13", "x86_64")):
         target = Target.of(runtime, architecture)
         assert ["a==1.0"] == selected(read_lock(tmp_path, target=target, index=index("a==1.0")), target)
 
 
 def test_overrides(tmp_path: Path) -> None:
-    """A version that the project overrides need not be what its dependents ask for."""
+    """An overridden version need not satisfy the requirements of other packages."""
     more = '[tool.pdm.resolution.overrides]\nb = "3.0"\n'
     write(tmp_path, project("a", more=more), row("a", dependencies=["b<2"]), row("b", "3.0"), strategy=[])
 
@@ -140,7 +143,7 @@ def test_overrides(tmp_path: Path) -> None:
 
 
 def test_places(tmp_path: Path) -> None:
-    """Directories, commits and files keep their place; paths are absolute, and the project itself is left out."""
+    """Directories, commits and files keep their locations, paths are absolute, and the project itself is excluded."""
     (tmp_path / "shared").mkdir()
     wheel = filename("filed", "1.0")
     files = [{"file": wheel, "hash": f"sha256:{digest(wheel)}"}]
@@ -169,7 +172,7 @@ def test_places(tmp_path: Path) -> None:
 
 
 def test_files_at_the_end(tmp_path: Path) -> None:
-    """In old locks the files stand in the metadata, by name and version."""
+    """In old locks, the files are read from the metadata table, by name and version."""
     path = write(tmp_path, project("a"), {key: value for key, value in row("a").items() if key != "files"})
     files = {
         "a 1.0": [
@@ -182,7 +185,7 @@ def test_files_at_the_end(tmp_path: Path) -> None:
 
 
 def test_sources_are_asked_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PDM's own sources are asked before the configured index, with credentials from the environment and never in the lock."""
+    """PDM's own sources are queried before the configured index, with credentials that never enter the lock."""
     more = (
         '[[tool.pdm.source]]\nname = "private"\nurl = "https://${TOKEN_USER}:${TOKEN}@index.example/simple"\n'
         '[[tool.pdm.source]]\nname = "second"\nurl = "https://second.example/simple"\nusername = "u"\npassword = "p"\n'
@@ -207,22 +210,22 @@ def test_sources_are_asked_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_all_without_hashes(tmp_path: Path) -> None:
-    """Every package without SHA-256 is named."""
+    """The error lists every package without a SHA-256."""
     path = write(tmp_path, project("a", "b"), row("a", files=[]), row("b", files=[{"file": "b.whl", "hash": "md5:0"}]))
 
     with pytest.raises(MissingHashError) as raised:
         read_lock(tmp_path)
 
-    assert f"no SHA-256 is locked in `{path}` for: `a` 1.0, `b` 1.0" == str(raised.value)
+    assert f"`{path}` has no SHA-256 for: `a` 1.0, `b` 1.0" == str(raised.value)
 
 
 def test_stale(tmp_path: Path) -> None:
-    """A lock whose content hash is another is refused, naming what is missing, or else that something was changed."""
+    """A lock with another content hash raises an error that lists the missing requirements, or reports a change."""
     path = write(tmp_path, project("a"), row("a"))
     manifest = tmp_path / "pyproject.toml"
     for text, difference in (
-        (project("a>=2", "new"), "`a>=2` is required and not locked; `new` is required and not locked"),
-        (project(), "what PDM locks from was changed"),
+        (project("a>=2", "new"), "`a>=2` is required but not locked; `new` is required but not locked"),
+        (project(), "dependencies or PDM settings changed after locking"),
     ):
         manifest.write_text(text)
 
@@ -234,7 +237,7 @@ def test_stale(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.glob("pdm*")))
 def test_the_content_hash_is_pdms_own(name: str) -> None:
-    """The content hash in locks that PDM 2.12 and 2.29 wrote is the one that is computed here."""
+    """The computed content hash is the same as that of PDM 2.12 and 2.29."""
     locked = rtoml.loads((FIXTURES / name / "pdm.lock").read_text())["metadata"]["content_hash"]
     loaded = pdmproject.load(FIXTURES / name / "pyproject.toml")
 
@@ -243,7 +246,7 @@ def test_the_content_hash_is_pdms_own(name: str) -> None:
 
 
 def test_without_a_project(tmp_path: Path) -> None:
-    """A lock with inherited metadata says itself what its packages are for; another needs its project."""
+    """A lock with inherited metadata can be read without a project; another lock cannot."""
     path = write(tmp_path, project("a"), row("a"), row("b", groups=["dev"]))
     (tmp_path / "pyproject.toml").unlink()
     assert ["a==1.0"] == selected(read_lock(tmp_path, index=index("a==1.0")))
@@ -253,18 +256,18 @@ def test_without_a_project(tmp_path: Path) -> None:
         read_lock(tmp_path)
 
     assert (
-        f"`{path}` says not what its packages are for, and there is no `{tmp_path / 'pyproject.toml'}` to ask"
+        f"`{path}` does not list the groups of its packages, and `{tmp_path / 'pyproject.toml'}` does not exist"
     ) == str(raised.value)
 
 
 def test_broken_locks(tmp_path: Path) -> None:
-    """Another format, and what is not as the format demands, are refused by the file."""
+    """Another format version or an invalid value raises an error that names the file."""
     path = write(tmp_path, project("a"), {"version": "1.0"})
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
-    assert f"`{path}` is not a pdm.lock as PDM writes it: `package[0].groups` is missing" == str(raised.value)
+    assert f"`{path}` is not a valid pdm.lock of PDM: `package[0].groups` is missing" == str(raised.value)
 
     write(tmp_path, project("a"), lock_version="5.0")
     with pytest.raises(LockError) as other:
         read_lock(tmp_path)
-    assert f"`{path}` has format version 5.0, and lamina reads version 4" == str(other.value)
+    assert f"`{path}` has format version 5.0, but lamina supports version 4" == str(other.value)

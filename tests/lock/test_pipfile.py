@@ -1,4 +1,4 @@
-"""Pipfile.lock: what the fixture of the real locker does not show."""
+"""Reading Pipfile.lock: the cases that the lock written by Pipenv does not cover."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write(
     pipfile: str | None = None,
     **categories: Mapping[str, Any],
 ) -> Path:
-    """Write a lock, and the Pipfile that it has the hash of if there is one."""
+    """Write a lock, and the Pipfile that its hash is computed from, if given."""
     meta: dict[str, Any] = {"pipfile-spec": 6, "sources": sources or SOURCES, "requires": requires or {}}
     meta["hash"] = {"sha256": "0" * 64}
     if pipfile is not None:
@@ -58,7 +58,7 @@ def index(*names: str) -> FakeIndex:
 
 
 def test_categories_are_groups(tmp_path: Path) -> None:
-    """`develop` is the group `dev`, other categories have their names, and none is implied; the default decides versions."""
+    """Categories are groups that are never implied, `develop` is `dev`, and the default category wins for versions."""
     write(
         tmp_path,
         {"a": row("a")},
@@ -79,7 +79,7 @@ def test_categories_are_groups(tmp_path: Path) -> None:
 
 
 def test_markers(tmp_path: Path) -> None:
-    """Markers are those of the target, not of the machine that locked."""
+    """Markers are evaluated for the target, not for the machine that ran Pipenv."""
     arm, old = {"markers": "platform_machine == 'aarch64'"}, {"markers": "python_version < '3.13'"}
     write(tmp_path, {"a": row("a", **arm), "b": row("b", **old)})
     files = index("a==1.0", "b==1.0")
@@ -90,7 +90,7 @@ def test_markers(tmp_path: Path) -> None:
 
 
 def test_what_did_not_apply_to_the_locker(tmp_path: Path) -> None:
-    """Pipenv pins nothing that its own machine does not need: where the target does, all of it is named."""
+    """Packages without a version, because Pipenv's machine did not need them, are listed if the target needs them."""
     unpinned = {"markers": "platform_machine == 'aarch64'", "version": "*"}
     path = write(tmp_path, {"a": row("a"), "b": unpinned, "c": {"git": "https://git.example/c", "ref": "main"}})
 
@@ -98,8 +98,8 @@ def test_what_did_not_apply_to_the_locker(tmp_path: Path) -> None:
         read_lock(tmp_path, index=index("a==1.0"))
 
     assert (
-        f"`{path}` does not lock everything for python3.13 on arm64: "
-        "`b` is not pinned, because it did not apply to the machine that locked; "
+        f"`{path}` does not lock every package for python3.13 on arm64: "
+        "`b` has no version, because it did not apply to the machine that ran Pipenv; "
         "`c` names `main`, which is not a full commit"
     ) == str(raised.value)
     target = Target.of("python3.13", "x86_64")
@@ -108,7 +108,7 @@ def test_what_did_not_apply_to_the_locker(tmp_path: Path) -> None:
 
 
 def test_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package is asked for at its own index, others at all in order, with credentials from the environment."""
+    """A package with an index uses only that one; others use all in order, with credentials from the environment."""
     sources = [
         {"name": "first", "url": "https://index.example/simple"},
         {"name": "private", "url": "https://${USER_NAME}:$TOKEN@private.example/simple"},
@@ -125,12 +125,12 @@ def test_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [("a", "1.0", private), ("b", "1.0", "https://index.example/simple"), ("b", "1.0", private)] == sorted(
         nothing.asked, key=lambda asked: (asked[0], asked[2] == private)
     )
-    assert "no index has a file with a locked hash of: `a` 1.0, `b` 1.0" == str(raised.value)
+    assert "no index has a file with a locked hash for: `a` 1.0, `b` 1.0" == str(raised.value)
     assert "secret" not in (raised.value.hint or "")
 
 
 def test_places(tmp_path: Path) -> None:
-    """Directories, commits and files keep their place, and the project itself is left out."""
+    """Directories, commits and files keep their locations, and the project itself is excluded."""
     (tmp_path / "shared").mkdir()
     hashes = ["sha256:" + "0" * 64]
     write(
@@ -157,28 +157,28 @@ def test_places(tmp_path: Path) -> None:
 
 
 def test_all_without_hashes(tmp_path: Path) -> None:
-    """Every package without SHA-256 is named."""
+    """The error lists every package without a SHA-256."""
     path = write(tmp_path, {"a": {"version": "==1.0"}, "b": {"version": "==2.0", "hashes": ["md5:0"]}})
 
     with pytest.raises(MissingHashError) as raised:
         read_lock(tmp_path)
 
-    assert f"no SHA-256 is locked in `{path}` for: `a` 1.0, `b` 2.0" == str(raised.value)
+    assert f"`{path}` has no SHA-256 for: `a` 1.0, `b` 2.0" == str(raised.value)
 
 
 def test_another_python(tmp_path: Path) -> None:
-    """A lock that was made for one Python is none for another, because Pipenv leaves out what that one does not need."""
+    """A lock for one Python version is rejected for another, because Pipenv locks only what its own Python needs."""
     path = write(tmp_path, {"a": row("a")}, requires={"python_version": "3.12", "python_full_version": "3.12.1"})
 
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, index=index("a==1.0"))
 
     version = TARGET.markers["python_full_version"]
-    assert f"`{path}` requires Python ==3.12.*, and `python3.13` is Python {version}" == str(raised.value)
+    assert f"`{path}` requires Python ==3.12.*, but runtime `python3.13` provides {version}" == str(raised.value)
 
 
 def test_stale(tmp_path: Path) -> None:
-    """A lock that has the hash of another Pipfile is refused; spelling and scripts do not matter."""
+    """A lock with the hash of another Pipfile is rejected; the spelling of names and scripts do not matter."""
     pipfile = f'[[source]]\nname = "pypi"\nurl = "{SOURCES[0]["url"]}"\nverify_ssl = true\n[packages]\na-b = "*"\n'
     path = write(tmp_path, {"a-b": row("a-b")}, pipfile=pipfile)
     files = index("a-b==1.0")
@@ -189,22 +189,25 @@ def test_stale(tmp_path: Path) -> None:
     (tmp_path / "Pipfile").write_text(f'{pipfile}new = "*"\n')
     with pytest.raises(StaleLockError) as raised:
         read_lock(tmp_path, index=files)
-    assert f"`{path}` does not match `{tmp_path / 'Pipfile'}`: what Pipenv locks from was changed" == str(raised.value)
+    assert (
+        f"`{path}` does not match `{tmp_path / 'Pipfile'}`: packages, sources or `requires` changed after locking"
+        == str(raised.value)
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[]", "`{}` is not a Pipfile.lock as Pipenv writes it: the file: expected a table, found a list"),
-        ('{"_meta": {"pipfile-spec": 7}}', "`{}` follows Pipfile specification 7, and lamina reads 6"),
+        ("[]", "`{}` is not a valid Pipfile.lock of Pipenv: the file: expected a table, found a list"),
+        ('{"_meta": {"pipfile-spec": 7}}', "`{}` follows Pipfile specification 7, but lamina supports 6"),
         (
             '{"_meta": {"pipfile-spec": 6}, "default": []}',
-            "`{}` is not a Pipfile.lock as Pipenv writes it: `default`: expected a table, found a list",
+            "`{}` is not a valid Pipfile.lock of Pipenv: `default`: expected a table, found a list",
         ),
     ],
 )
 def test_broken_locks(tmp_path: Path, content: str, message: str) -> None:
-    """Another specification, and what is not as it demands, are refused by the file."""
+    """Another specification version or an invalid value raises an error that names the file."""
     path = tmp_path / "Pipfile.lock"
     path.write_text(content)
 

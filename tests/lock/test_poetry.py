@@ -1,4 +1,4 @@
-"""poetry.lock: what the fixtures of the real locker do not show."""
+"""Reading poetry.lock: the cases that the locks written by Poetry do not cover."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def row(name: str, version: str = "1.0", **tables: Any) -> dict[str, Any]:
 
 
 def quoted(value: Any) -> str:
-    """The value as TOML, inline, so that tables may stand in any order."""
+    """Return the value as inline TOML, so that tables can be in any order."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {quoted(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
@@ -57,7 +57,7 @@ def write(
     version: str = "2.0",
     extras: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a project and its lock, with the content hash that Poetry would give it."""
+    """Write a project and its lock, with the content hash that Poetry would compute."""
     (project / "pyproject.toml").write_text(manifest)
     loaded = poetryproject.load(project / "pyproject.toml")
     assert loaded is not None
@@ -81,7 +81,7 @@ def index(*names: str) -> FakeIndex:
 
 
 def test_optional_dependencies_of_packages(tmp_path: Path) -> None:
-    """An extra of a package brings what it lists, through extras that name extras, and no other extra's."""
+    """An extra adds only its own dependencies, including those of extras that it lists."""
     inner = row("inner", dependencies={"leaf": {"version": "*", "optional": True}}, extras={"deep": ["leaf"]})
     outer = row(
         "outer",
@@ -106,7 +106,7 @@ def test_optional_dependencies_of_packages(tmp_path: Path) -> None:
 
 
 def test_a_circle(tmp_path: Path) -> None:
-    """Packages that require each other are each taken once."""
+    """Packages that require each other are each included once."""
     write(
         tmp_path,
         classic('a = "*"'),
@@ -118,7 +118,7 @@ def test_a_circle(tmp_path: Path) -> None:
 
 
 def test_an_open_choice_follows_the_decided_one(tmp_path: Path) -> None:
-    """Where a requirement would take either of two locked versions, it gets the one that another requirement decides."""
+    """If a requirement allows two locked versions, the version that another requirement needs is selected."""
     manifest = classic('a = "*"\nb = [{version = "<2", python = "<3.13"}, {version = ">=2", python = ">=3.13"}]')
     write(tmp_path, manifest, row("a", dependencies={"b": ">=1"}), row("b", "1.5"), row("b", "2.5"))
     files = index("a==1.0", "b==1.5", "b==2.5")
@@ -129,7 +129,7 @@ def test_an_open_choice_follows_the_decided_one(tmp_path: Path) -> None:
 
 
 def test_platform_and_markers(tmp_path: Path) -> None:
-    """Conditions on platform, marker and Python are all of the target."""
+    """Conditions on platform, marker and Python are evaluated for the target."""
     manifest = classic(
         'a = {version = "*", platform = "win32"}\n'
         'b = {version = "*", markers = "platform_machine == \'aarch64\'"}\n'
@@ -142,7 +142,7 @@ def test_platform_and_markers(tmp_path: Path) -> None:
 
 
 def test_groups_never_leak(tmp_path: Path) -> None:
-    """Neither development groups nor optional ones are implied, and a group may include others."""
+    """Neither development groups nor optional groups are implied, and a group can include others."""
     more = (
         '[tool.poetry.dev-dependencies]\nd = "*"\n'
         '[tool.poetry.group.test.dependencies]\nt = "*"\n'
@@ -158,7 +158,7 @@ def test_groups_never_leak(tmp_path: Path) -> None:
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    """All unknown groups and extras are named, with those that there are; `main` is none."""
+    """The error lists all unknown groups and extras with the available ones; `main` is not a group."""
     write(tmp_path, classic('a = "*"', '[tool.poetry.group.batch.dependencies]\na = "*"'), row("a"), extras={"x": []})
 
     with pytest.raises(LockError) as raised:
@@ -171,7 +171,7 @@ def test_unknown_names(tmp_path: Path) -> None:
 
 
 def test_places(tmp_path: Path) -> None:
-    """Directories, commits and files keep their place; paths are absolute, credentials gone, and the project is left out."""
+    """Directories, commits and files keep their locations, without credentials, and the project itself is excluded."""
     wheel = filename("filed", "1.0")
     rows = [
         row("shared", files=[], develop=True, source={"type": "directory", "url": "../shared"}),
@@ -209,7 +209,7 @@ def test_places(tmp_path: Path) -> None:
 
 
 def test_all_without_hashes(tmp_path: Path) -> None:
-    """Every package without SHA-256 is named, and only those that the target needs."""
+    """The error lists every package without a SHA-256 that the target needs."""
     weak = [{"file": "b.whl", "hash": "md5:0"}]
     manifest = classic('a = "*"\nb = "*"\nc = {version = "*", platform = "win32"}')
     write(tmp_path, manifest, row("a", files=[]), row("b", files=weak), row("c", files=[]))
@@ -217,21 +217,21 @@ def test_all_without_hashes(tmp_path: Path) -> None:
     with pytest.raises(MissingHashError) as raised:
         read_lock(tmp_path)
 
-    assert f"no SHA-256 is locked in `{tmp_path / 'poetry.lock'}` for: `a` 1.0, `b` 1.0" == str(raised.value)
+    assert f"`{tmp_path / 'poetry.lock'}` has no SHA-256 for: `a` 1.0, `b` 1.0" == str(raised.value)
 
 
 def test_all_that_no_index_has(tmp_path: Path) -> None:
-    """Every package whose files no index has is named."""
+    """The error lists every package that no index has files for."""
     write(tmp_path, classic('a = "*"\nb = "*"\nc = "*"'), row("a"), row("b"), row("c"))
 
     with pytest.raises(IndexLookupError) as raised:
         read_lock(tmp_path, index=index("b==1.0"))
 
-    assert "no index has a file with a locked hash of: `a` 1.0, `c` 1.0" == str(raised.value)
+    assert "no index has a file with a locked hash for: `a` 1.0, `c` 1.0" == str(raised.value)
 
 
 def test_credentials_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A private source is asked with what Poetry's own variables say, which never gets into the lock."""
+    """A private source is queried with credentials from Poetry's variables, which never enter the lock."""
     source = {"type": "legacy", "url": "https://index.example/simple", "reference": "my-index"}
     write(tmp_path, classic('a = "*"'), row("a", source=source))
     monkeypatch.setenv("POETRY_HTTP_BASIC_MY_INDEX_USERNAME", "user")
@@ -245,13 +245,13 @@ def test_credentials_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_stale(tmp_path: Path) -> None:
-    """A lock whose content hash is another is refused, naming what is missing, or else that something was changed."""
+    """A lock with another content hash raises an error that lists the missing requirements, or reports a change."""
     write(tmp_path, classic('a = "*"'), row("a"))
     path = tmp_path / "pyproject.toml"
 
     for manifest, difference in (
-        (classic('a = "^2"\nnew = ">=3"'), "`a ^2` is required and not locked; `new >=3` is required and not locked"),
-        (classic(""), "what Poetry locks from was changed"),
+        (classic('a = "^2"\nnew = ">=3"'), "`a ^2` is required but not locked; `new >=3` is required but not locked"),
+        (classic(""), "dependencies or Poetry settings changed after locking"),
     ):
         path.write_text(manifest)
         with pytest.raises(StaleLockError) as raised:
@@ -262,7 +262,7 @@ def test_stale(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.glob("poetry-*")))
 def test_the_content_hash_is_poetrys_own(name: str) -> None:
-    """The content hash in locks that Poetry 1.2 to 2.5 wrote is the one that is computed here."""
+    """The computed content hash is the same as that of Poetry 1.2 to 2.5."""
     locked = rtoml.loads((FIXTURES / name / "poetry.lock").read_text())["metadata"]["content-hash"]
     project = poetryproject.load(FIXTURES / name / "pyproject.toml")
 
@@ -271,7 +271,7 @@ def test_the_content_hash_is_poetrys_own(name: str) -> None:
 
 
 def test_groups_of_the_standard_count_since_2_3(tmp_path: Path) -> None:
-    """Changed dependency groups make a lock of Poetry 2.3 stale, and not one of before."""
+    """Changed dependency groups make a lock of Poetry 2.3 stale, but not one of an earlier release."""
     path = write(tmp_path, '[project]\nname = "s"\ndependencies = ["a"]\n', row("a", groups=["main"]), version="2.1")
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "s"\ndependencies = ["a"]\n[dependency-groups]\ndev = ["a"]\n'
@@ -285,7 +285,7 @@ def test_groups_of_the_standard_count_since_2_3(tmp_path: Path) -> None:
 
 
 def test_without_a_project(tmp_path: Path) -> None:
-    """A lock of format 2.1 says itself what its packages are for; an older one needs its project."""
+    """A lock of format 2.1 can be read without a project; an older one cannot."""
     path = write(tmp_path, classic('a = "*"'), row("a", groups=["main"]), row("b", groups=["dev"]), version="2.1")
     (tmp_path / "pyproject.toml").unlink()
     assert ["a==1.0"] == selected(read_lock(tmp_path, index=index("a==1.0")))
@@ -295,23 +295,23 @@ def test_without_a_project(tmp_path: Path) -> None:
         read_lock(tmp_path, index=index("a==1.0"))
 
     assert (
-        f"`{path}` says not what its packages are for, and there is no `{tmp_path / 'pyproject.toml'}` to ask"
+        f"`{path}` does not list the groups of its packages, and `{tmp_path / 'pyproject.toml'}` does not exist"
     ) == str(raised.value)
 
 
 @pytest.mark.parametrize("version", ["1.0", "3.0", "none"])
 def test_other_formats(tmp_path: Path, version: str) -> None:
-    """A format that is not known is refused by its number."""
+    """An unsupported format raises an error with its version."""
     path = write(tmp_path, classic(""), version=version)
 
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
 
-    assert f"`{path}` has format version {version}, and lamina reads versions 1.1 to 2.1" == str(raised.value)
+    assert f"`{path}` has format version {version}, but lamina supports versions 1.1 to 2.1" == str(raised.value)
 
 
 def test_another_python(tmp_path: Path) -> None:
-    """A lock for other Pythons is refused."""
+    """A lock for other Python versions raises an error."""
     path = write(tmp_path, classic(""))
     path.write_text(path.read_text().replace('python-versions = "*"', 'python-versions = "^3.9,<3.13"'))
 
@@ -319,26 +319,27 @@ def test_another_python(tmp_path: Path) -> None:
         read_lock(tmp_path)
 
     version = TARGET.markers["python_full_version"]
-    assert f"`{path}` requires Python ^3.9,<3.13, and `python3.13` is Python {version}" == str(raised.value)
+    assert f"`{path}` requires Python ^3.9,<3.13, but runtime `python3.13` provides {version}" == str(raised.value)
 
 
 def test_broken_locks_and_projects(tmp_path: Path) -> None:
-    """What is not as the format demands is refused by its file."""
+    """An invalid value in the lock or the project raises an error that names the file."""
     path = write(tmp_path, classic('a = "*"'), {"name": "a"})
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
-    assert f"`{path}` is not a poetry.lock as Poetry writes it: `package[0].version` is missing" == str(raised.value)
+    assert f"`{path}` is not a valid poetry.lock of Poetry: `package[0].version` is missing" == str(raised.value)
 
     (tmp_path / "pyproject.toml").write_text(classic('a = "^^"'))
     with pytest.raises(ConfigError) as config:
         read_lock(tmp_path)
-    assert f"`{tmp_path / 'pyproject.toml'}` is not what Poetry understands: `^^` is not a version constraint" == str(
-        config.value
+    assert (
+        f"`{tmp_path / 'pyproject.toml'}` is not a valid Poetry configuration: `^^` is not a version constraint"
+        == str(config.value)
     )
 
 
 def test_files_of_several_versions(tmp_path: Path) -> None:
-    """Files of one name in the old format's common list go to their own version."""
+    """In the old format's common list, each file is assigned to its own version."""
     files = [
         {"file": filename("a", version), "hash": f"sha256:{digest(filename('a', version))}"}
         for version in ("1.0", "1.0.1")

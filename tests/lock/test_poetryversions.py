@@ -1,4 +1,4 @@
-"""Poetry's constraints mean what Poetry's documentation says, as PEP 440 specifiers."""
+"""Poetry's constraints are converted to PEP 440 specifiers as Poetry documents them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from lamina.lock.poetryversions import parse
     ],
 )
 def test_constraints(constraint: str, taken: tuple[str, ...], refused: tuple[str, ...]) -> None:
-    """A constraint takes what it names, and nothing beyond its bounds."""
+    """A constraint allows the versions within its bounds, and no others."""
     parsed = parse(constraint)
 
     assert (taken, ()) == (
@@ -69,20 +69,20 @@ def test_constraints(constraint: str, taken: tuple[str, ...], refused: tuple[str
     ],
 )
 def test_pythons(constraint: str, *, takes: bool) -> None:
-    """A constraint on Python speaks of minors, unless it names a patch release."""
+    """A constraint on Python compares minor versions, unless it names a patch release."""
     assert takes == parse(constraint).allows_python("3.12.7")
 
 
 @pytest.mark.parametrize("constraint", ["^", "(1)", "^abc", ">= ", "1.2; python"])
 def test_nonsense(constraint: str) -> None:
-    """What is no constraint is refused."""
+    """An invalid constraint raises an error."""
     with pytest.raises(ValueError, match=r"is not a version"):
         parse(constraint)
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=3))
 def test_caret_and_tilde_take_their_own_version(parts: list[int]) -> None:
-    """Whatever stands behind a caret or a tilde satisfies it, and so does its next patch release where one is left free."""
+    """A caret or tilde constraint allows its own version, and the next patch release if the patch is not fixed."""
     version = ".".join(map(str, parts))
 
     assert parse(f"^{version}").contains(version)

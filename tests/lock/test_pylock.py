@@ -1,4 +1,4 @@
-"""pylock.toml: PEP 751 as it is, placed and checked."""
+"""Reading and validating pylock.toml as PEP 751 specifies it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHEEL = "a-1.0-py3-none-any.whl"
 
 
 def test_markers(tmp_path: Path) -> None:
-    """Two versions of one package are told apart by the target's markers."""
+    """The target's markers select one of two versions of a package."""
     write_pylock(
         tmp_path,
         pylock_package("numpy", "1.0", marker="python_full_version < '3.12'"),
@@ -52,7 +52,7 @@ GROUPED: dict[str, Any] = {
 def test_groups_and_extras(
     tmp_path: Path, groups: tuple[str, ...], extras: tuple[str, ...], expected: list[str]
 ) -> None:
-    """A synthetic default group stands for the project's own dependencies; a development group in it is not implied."""
+    """A synthetic default group means the project's own dependencies; a development group listed there is not implied."""
     write_pylock(
         tmp_path,
         pylock_package("main", marker="'default' in dependency_groups"),
@@ -66,18 +66,18 @@ def test_groups_and_extras(
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    """A lock that was made without groups says so, instead of leaving them out."""
+    """A requested group that the lock does not have raises an error."""
     write_pylock(tmp_path, pylock_package("a"))
 
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, groups=["batch"], extras=["report"])
 
     assert f"`{tmp_path / 'pylock.toml'}` has no dependency group `batch` and no extra `report`" == str(raised.value)
-    assert "it has dependency groups: none; extras: none" == raised.value.hint
+    assert "available dependency groups: none; extras: none" == raised.value.hint
 
 
 def test_paths_start_at_the_lock(tmp_path: Path) -> None:
-    """A relative path means the same wherever lamina runs."""
+    """A relative path is relative to the lock, regardless of the working directory."""
     row = pylock_package("a", tags=(), wheels=[{"path": f"../links/{WHEEL}", "hashes": {"sha256": digest(WHEEL)}}])
     write_pylock(tmp_path / "service", row)
 
@@ -87,7 +87,7 @@ def test_paths_start_at_the_lock(tmp_path: Path) -> None:
 
 
 def test_file_urls_are_paths(tmp_path: Path) -> None:
-    """A file on this machine needs no download."""
+    """A ``file:`` URL is read as a local path, which needs no download."""
     url = (tmp_path / "my links" / WHEEL).as_uri()
     write_pylock(tmp_path, pylock_package("a", tags=(), wheels=[{"url": url, "hashes": {"sha256": digest(WHEEL)}}]))
 
@@ -97,7 +97,7 @@ def test_file_urls_are_paths(tmp_path: Path) -> None:
 
 
 def test_no_credentials(tmp_path: Path) -> None:
-    """Nothing that leaves the reader carries a password."""
+    """The values that the reader returns contain no credentials."""
     wheel = {"url": f"https://user:secret@files.example/{WHEEL}", "hashes": {"sha256": digest(WHEEL)}}
     write_pylock(
         tmp_path, pylock_package("a", tags=(), wheels=[wheel], index="https://user:secret@index.example/simple")
@@ -112,7 +112,7 @@ def test_no_credentials(tmp_path: Path) -> None:
 
 
 def test_the_project_itself(tmp_path: Path) -> None:
-    """The project's own code goes into function packages; another local package stays."""
+    """The project itself is excluded, but other local packages are kept."""
     write_pylock(
         tmp_path,
         {"name": "service", "directory": {"path": ".", "editable": True}},
@@ -125,7 +125,7 @@ def test_the_project_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hashes", [{"md5": "0" * 32}, {"sha1": "0" * 40}, {}])
 def test_missing_hashes(tmp_path: Path, hashes: dict[str, str]) -> None:
-    """All packages without SHA-256 are named, except those that the target does not take."""
+    """The error lists all packages without a SHA-256 that the target needs."""
     bare = [{"url": f"https://files.example/{WHEEL}", "hashes": hashes}]
     write_pylock(
         tmp_path,
@@ -138,7 +138,7 @@ def test_missing_hashes(tmp_path: Path, hashes: dict[str, str]) -> None:
     with pytest.raises(MissingHashError) as raised:
         read_lock(tmp_path)
 
-    assert f"no SHA-256 is locked in `{tmp_path / 'pylock.toml'}` for: `a` 1.0, `b` 1.0" == str(raised.value)
+    assert f"`{tmp_path / 'pylock.toml'}` has no SHA-256 for: `a` 1.0, `b` 1.0" == str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -149,18 +149,18 @@ def test_missing_hashes(tmp_path: Path, hashes: dict[str, str]) -> None:
     ],
 )
 def test_damaged(tmp_path: Path, top: dict[str, Any], message: str) -> None:
-    """What the specification forbids is told with the place where it stands."""
+    """A violation of the specification raises an error with its position."""
     write_pylock(tmp_path, **top)
 
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
 
-    assert f"`{tmp_path / 'pylock.toml'}` is not what PEP 751 demands: {message}" == str(raised.value)
+    assert f"`{tmp_path / 'pylock.toml'}` does not follow PEP 751: {message}" == str(raised.value)
 
 
 @pytest.mark.parametrize("packages", ["7", "[7]", '[{ name = "a", wheels = 7 }]', '[{ name = "a", wheels = [7] }]'])
 def test_damaged_packages(tmp_path: Path, packages: str) -> None:
-    """Wrong types inside are the lock's fault, never a traceback."""
+    """A wrong type in a package raises a lock error, never a traceback."""
     text = f'lock-version = "1.0"\ncreated-by = "x"\npackages = {packages}\n'
     (tmp_path / "pylock.toml").write_text(text, encoding="utf-8")
 
@@ -171,23 +171,23 @@ def test_damaged_packages(tmp_path: Path, packages: str) -> None:
 
 
 def test_other_python_and_environment(tmp_path: Path) -> None:
-    """A lock for other Pythons or machines is refused when it is read."""
+    """A lock for other Python versions or machines raises an error when it is read."""
     path = write_pylock(tmp_path, requires_python=">=3.14")
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
     full_version = TARGET.markers["python_full_version"]
-    assert f"`{path}` requires Python >=3.14, and `python3.13` is Python {full_version}" == str(raised.value)
+    assert f"`{path}` requires Python >=3.14, but runtime `python3.13` provides {full_version}" == str(raised.value)
 
     write_pylock(tmp_path, environments=["platform_machine == 'x86_64'"])
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
-    assert f'`{path}` was not locked for python3.13 on arm64, only for: platform_machine == "x86_64"' == str(
+    assert f'`{path}` is not locked for python3.13 on arm64, only for: platform_machine == "x86_64"' == str(
         raised.value
     )
 
 
 def test_stale(tmp_path: Path) -> None:
-    """A direct dependency that applies to the target is locked and satisfied, or all of them are named."""
+    """The error lists every direct dependency that applies to the target and is missing or not satisfied."""
     write_project(
         tmp_path,
         "a>=2",
@@ -211,13 +211,13 @@ def test_stale(tmp_path: Path) -> None:
 
     assert (
         f"`{tmp_path / 'pylock.toml'}` does not match `{tmp_path / 'pyproject.toml'}`: "
-        "`a>=2` is required and 1.0 is locked; `c>1` is required and 1.0 is locked; "
-        "`gone[x]>=1` is required and not locked; `missing` is required and not locked"
+        "`a>=2` is required but 1.0 is locked; `c>1` is required but 1.0 is locked; "
+        "`gone[x]>=1` is required but not locked; `missing` is required but not locked"
     ) == str(raised.value)
 
 
 def test_named_lock_may_be_a_part(tmp_path: Path) -> None:
-    """A ``pylock.<name>.toml`` may hold less than the project, but nothing else than it asks for."""
+    """A ``pylock.<name>.toml`` may lack dependencies of the project, but must not contradict it."""
     write_project(tmp_path, "a", "b>=1")
     write_pylock(tmp_path, pylock_package("b"), name="pylock.part.toml")
     assert ["b==1.0"] == selected(read_lock(tmp_path, explicit=Path("pylock.part.toml")))

@@ -1,4 +1,4 @@
-"""A broken lock of any format ends in an error of ours that names the value: locks that lockers wrote, mangled in every place."""
+"""A damaged lock of any format raises a lamina error that names the value: every value of real locks is changed in turn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FIXTURES = Path(__file__).parent / "fixtures"
-# What each is read with: locks that do not say what their packages are for need their project.
+# Whether each lock is read with its project: locks that do not list the groups of their packages need it.
 LOCKED = [
     *((name, True) for name in ("poetry-1.1", "poetry-2.0-forked", "poetry-2.1", "pdm-graph", "pipenv")),
     *((name, False) for name in ("poetry-2.1", "pdm", "pdm-static-urls", "pipenv")),
@@ -39,14 +39,14 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> lockers.Shelf:
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every place in a document, outer ones first."""
+    """Yield the path of every value in a document, outer values first."""
     for key, each in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield (*path, key)
         yield from places(each, (*path, key))
 
 
 def mangled(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The document with each key left out and each value of another type; of places that differ only in positions, two."""
+    """Yield copies of the document with one key removed, or one value of another type; of similar list items, only two."""
     seen = Counter[tuple[str, ...]]()
     for path in places(document):
         alike = tuple("*" if isinstance(key, int) else key for key in path)
@@ -68,7 +68,7 @@ def mangled(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def escaped(
     path: Path, document: dict[str, Any], shelf: lockers.Shelf, dump: Callable[[dict[str, Any]], str]
 ) -> tuple[int, list[str]]:
-    """How many manglings of the lock at *path* are refused, and what is raised that is no error of ours."""
+    """Return how many damaged copies of the lock at *path* are rejected, and the exceptions that are not lamina's."""
     refused, found = 0, []
     for what, changed in mangled(document):
         path.write_text(dump(changed), encoding="utf-8")
@@ -77,14 +77,14 @@ def escaped(
             select(lock, target=TARGET)
         except LaminaError as error:
             refused += isinstance(error, LockError)
-        except Exception as error:  # noqa: BLE001 - that is what is looked for
+        except Exception as error:  # noqa: BLE001 - the test searches for any other exception
             found.append(f"{what}: {error!r}")
     return refused, found
 
 
 @pytest.mark.parametrize(("name", "with_project"), LOCKED)
 def test_mangled_locks(tmp_path: Path, shelf: lockers.Shelf, name: str, *, with_project: bool) -> None:
-    """Whatever is missing or of a wrong type, no other error than lamina's own escapes."""
+    """A missing value or a value of a wrong type raises only lamina's own errors."""
     source = find(FIXTURES / name).path
     is_json = source.name == "Pipfile.lock"
     document = json.loads(source.read_text()) if is_json else rtoml.loads(source.read_text())
@@ -98,7 +98,7 @@ def test_mangled_locks(tmp_path: Path, shelf: lockers.Shelf, name: str, *, with_
 
 
 def test_mangled_uv_lock(tmp_path: Path, shelf: lockers.Shelf) -> None:
-    """The same for what uv writes, with every kind of source and of edge."""
+    """The same guarantee for uv.lock, with every kind of source and dependency."""
     rows = [
         package("a", needs=[{"name": "b", "version": "1.0", "marker": "sys_platform == 'linux'", "extra": ["x"]}]),
         package("b", optional_dependencies={"x": [{"name": "c", "source": {"registry": "links"}}]}),
@@ -135,7 +135,7 @@ def test_mangled_uv_lock(tmp_path: Path, shelf: lockers.Shelf) -> None:
 
 
 def test_mangled_pylock(tmp_path: Path, shelf: lockers.Shelf) -> None:
-    """The same for the format that is shared."""
+    """The same guarantee for pylock.toml."""
     sha256 = {"sha256": "0" * 64}
     path = write_pylock(
         tmp_path,
@@ -160,7 +160,7 @@ def test_mangled_pylock(tmp_path: Path, shelf: lockers.Shelf) -> None:
 
 
 def test_mangled_requirements(tmp_path: Path, shelf: lockers.Shelf) -> None:
-    """The same for requirements: each word left out, doubled, or another."""
+    """The same guarantee for requirements files: each word is removed, repeated or replaced."""
     path = tmp_path / "requirements.txt"
     lines = (
         "--index-url https://i.example/simple", f"a==1.0 ; python_version >= '3.9' --hash=sha256:{'0' * 64}", "-e ./b",
@@ -175,7 +175,7 @@ def test_mangled_requirements(tmp_path: Path, shelf: lockers.Shelf) -> None:
                 select(read(find(tmp_path), target=TARGET, groups=(), extras=(), index=shelf), target=TARGET)
             except LaminaError:
                 continue
-            except Exception as error:  # noqa: BLE001 - that is what is looked for
+            except Exception as error:  # noqa: BLE001 - the test searches for any other exception
                 found.append(f"{position}, {word!r} as {other!r}: {error!r}")
 
     assert [] == found
@@ -209,7 +209,7 @@ def test_mangled_requirements(tmp_path: Path, shelf: lockers.Shelf) -> None:
 def test_what_is_wrong_is_named(
     tmp_path: Path, shelf: lockers.Shelf, *, name: str, path: tuple[str | int, ...], value: Any, fact: str
 ) -> None:
-    """The error says which value of the lock is wrong, what is expected there, and how to lock again."""
+    """The error names the invalid value and the expected type, and the hint has the command that regenerates the lock."""
     source = find(FIXTURES / name).path
     document = json.loads(source.read_text()) if name == "pipenv" else rtoml.loads(source.read_text())
     parent: Any = document
@@ -232,24 +232,24 @@ def test_what_is_wrong_is_named(
         "pdm.lock": ("PDM", "pdm lock"),
         "Pipfile.lock": ("Pipenv", "pipenv lock"),
     }[lock.name]
-    assert f"`{lock}` is not a {lock.name} as {locker} writes it: {fact}" == str(raised.value)
-    assert f"lock again: `{command}`" == raised.value.hint
+    assert f"`{lock}` is not a valid {lock.name} of {locker}: {fact}" == str(raised.value)
+    assert f"regenerate the lock: run `{command}`" == raised.value.hint
 
 
 def test_what_is_wrong_in_a_uv_lock_is_named(tmp_path: Path) -> None:
-    """The same for what uv writes."""
+    """The same guarantee for uv.lock."""
     path = write_uv_lock(tmp_path, root("a"), package("a", wheels=[{"url": "https://f.example/a.whl", "hash": 7}]))
 
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
 
     fact = "`package[1].wheels[0].hash`: expected a string, found an integer"
-    assert f"`{path}` is not a uv.lock as uv writes it: {fact}" == str(raised.value)
-    assert "lock again: `uv lock`" == raised.value.hint
+    assert f"`{path}` is not a valid uv.lock of uv: {fact}" == str(raised.value)
+    assert "regenerate the lock: run `uv lock`" == raised.value.hint
 
 
 def test_tables() -> None:
-    """What is absent is none or empty; what cannot be understood is told with its place and the reason."""
+    """An absent value is ``None`` or empty, and an invalid value raises an error with its position and the reason."""
     table = LockTable({"a": [{"b": "x"}], "c": "one", "d": [[{"e": 1}]]})
 
     assert (None, [], []) == (table.get("z", str), table.get_strings("z"), table.get_tables("z"))
@@ -258,4 +258,4 @@ def test_tables() -> None:
     assert [1] == [each.get_required("e", int) for tables in table.get_arrays("d") for each in tables]
     with pytest.raises(LayoutError) as raised:
         table.get_tables("a")[0].get_as("b", int)
-    assert "`a[0].b` cannot be understood: invalid literal for int() with base 10: 'x'" == str(raised.value)
+    assert "`a[0].b` is invalid: invalid literal for int() with base 10: 'x'" == str(raised.value)

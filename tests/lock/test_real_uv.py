@@ -1,4 +1,4 @@
-"""Locks that uv itself writes, against an index on loopback: the reader agrees with uv's own exports."""
+"""Locks written by uv itself: the reader selects the same files as uv's own exports."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHOICES: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
 
 
 class Shelf:
-    """The index of a directory, without HTTP."""
+    """An index for the files in a directory, without HTTP."""
 
     def __init__(self, directory: Path, url: str) -> None:
         self._files = {sha256(file): file for file in directory.iterdir()}
@@ -52,7 +52,7 @@ class Shelf:
 
 @contextmanager
 def index(directory: Path) -> Iterator[IndexServer]:
-    """A small world: a fork by Python, an extra, a marker, two versions that conflict, an old ABI."""
+    """Serve a small set of packages: a fork by Python version, an extra, a marker, conflicting versions, and an old ABI."""
     for version in ("1.26.0", "2.1.0"):
         for minor in (11, 12, 13):
             for platform in (X86, ARM, "win_amd64", "macosx_11_0_arm64"):
@@ -121,7 +121,7 @@ def write_service(project: Path, *more: str) -> None:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Shelf, IndexServer]]:
-    """A project with its uv.lock, and the same as uv exports it for each of CHOICES."""
+    """Create a project with its uv.lock, and uv's exports of it for each of CHOICES."""
     project = tmp_path_factory.mktemp("service")
     files = tmp_path_factory.mktemp("files")
     write_service(project)
@@ -146,7 +146,7 @@ def test_all_formats_agree(world: tuple[Path, Shelf, IndexServer], target: Targe
 
     locks = [read_lock(project, target=target, groups=groups, extras=extras)]
     for kind in ("pylock.toml", "requirements.txt"):
-        # The exports hold one choice each, and stand where no pyproject.toml says what else there could be.
+        # Each export has one selection of extras and groups. Without a pyproject.toml next to it, it is not checked for others.
         lock_file = find(project / f"export-{choice}")
         assert kind != "pylock.toml" or lock_file.kind == kind
         explicit = find(project / f"export-{choice}", lock_file.path.parent / kind)
@@ -170,7 +170,7 @@ def test_all_formats_agree(world: tuple[Path, Shelf, IndexServer], target: Targe
 
 
 def test_sizes_and_urls(world: tuple[Path, Shelf, IndexServer]) -> None:
-    """The lock says where a file is and how large, so that a plan needs no network."""
+    """The selection has the URL and size of each file, so that a plan needs no network."""
     project, _, server = world
 
     pins = select(read_lock(project, target=TARGETS[0]), target=TARGETS[0]).pins
@@ -183,7 +183,7 @@ def test_sizes_and_urls(world: tuple[Path, Shelf, IndexServer]) -> None:
 
 
 def test_stale_after_an_edit(tmp_path: Path, world: tuple[Path, Shelf, IndexServer]) -> None:
-    """A dependency that was added after locking is named."""
+    """The error lists a dependency that was added after locking."""
     project, _, _ = world
     (tmp_path / "uv.lock").write_bytes((project / "uv.lock").read_bytes())
     write_service(tmp_path, "tester>=4")
@@ -192,12 +192,12 @@ def test_stale_after_an_edit(tmp_path: Path, world: tuple[Path, Shelf, IndexServ
         read_lock(tmp_path, index=FakeIndex())
 
     assert (
-        f"`{tmp_path / 'uv.lock'}` does not match `{tmp_path / 'pyproject.toml'}`: `tester>=4` is required and not locked"
+        f"`{tmp_path / 'uv.lock'}` does not match `{tmp_path / 'pyproject.toml'}`: `tester>=4` is required but not locked"
     ) == str(raised.value)
 
 
 def test_a_workspace(tmp_path: Path) -> None:
-    """Members share one lock, each has its own closure, and sources of the root count for all."""
+    """Workspace members share one lock, each needs only its own dependencies, and the root's sources apply to all."""
     write_project(
         tmp_path,
         "tester",

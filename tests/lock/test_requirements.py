@@ -1,4 +1,4 @@
-"""Hashed requirements: everything pip understands of a lock, and nothing that is none."""
+"""Reading hashed requirements files: pip's syntax is supported, and unlocked requirements are rejected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hashed(*filenames: str) -> str:
 
 
 def test_a_compiled_file(tmp_path: Path) -> None:
-    """Comments, continuation lines, several hashes, extras, options and blank lines are understood."""
+    """Comments, continuation lines, several hashes, extras, options and blank lines are supported."""
     write(
         tmp_path,
         f"""\
@@ -61,7 +61,7 @@ def test_a_compiled_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("architecture", "expected"), [("x86_64", ["a==1.0"]), ("arm64", ["a==2.0"])])
 def test_markers(tmp_path: Path, architecture: str, expected: list[str]) -> None:
-    """The target's markers decide, and what does not apply is not asked for."""
+    """Markers are evaluated for the target, and packages that do not apply are not looked up."""
     a2 = filename("a", "2.0")
     write(
         tmp_path,
@@ -79,7 +79,7 @@ def test_markers(tmp_path: Path, architecture: str, expected: list[str]) -> None
 
 
 def test_included_files(tmp_path: Path) -> None:
-    """``-r`` and ``-c`` start at the file that says them, may be circular, and are inputs."""
+    """``-r`` and ``-c`` are relative to the file that has them, may form a cycle, and are inputs."""
     first = write(tmp_path, "-r more/base.txt\n-c constraints.txt\n-r requirements.txt\na\n")
     base = write(tmp_path, f"--requirement=../more/deep.txt\nb==2.0 {hashed(B)}\n", "more/base.txt")
     deep = write(tmp_path, "", "more/deep.txt")
@@ -92,7 +92,7 @@ def test_included_files(tmp_path: Path) -> None:
 
 
 def test_all_offenders(tmp_path: Path) -> None:
-    """Everything without pin or hash is named at once, with file and line."""
+    """The error lists every requirement without a version or hash, with file and line."""
     write(
         tmp_path,
         f"""\
@@ -112,7 +112,7 @@ def test_all_offenders(tmp_path: Path) -> None:
         read_lock(tmp_path)
 
     assert (
-        f"`{tmp_path / 'requirements.txt'}` does not lock everything: no SHA-256 for `f` (requirements.txt:6), "
+        f"`{tmp_path / 'requirements.txt'}` does not lock all requirements: no SHA-256 for `f` (requirements.txt:6), "
         "`a==1.0` (requirements.txt:1), `b==2.0` (more.txt:3), `e==1.0` (requirements.txt:5); "
         "`g` (requirements.txt:7) names `main`, which is not a full commit; "
         "`c>=1` (requirements.txt:3) is not pinned to one version; "
@@ -121,7 +121,7 @@ def test_all_offenders(tmp_path: Path) -> None:
 
 
 def test_not_requirements(tmp_path: Path) -> None:
-    """What cannot be understood is told by line, all of it, and without the password in it."""
+    """The error lists every invalid line, without the passwords in it."""
     write(
         tmp_path,
         """\
@@ -136,28 +136,28 @@ def test_not_requirements(tmp_path: Path) -> None:
         read_lock(tmp_path)
 
     assert (
-        f"`{tmp_path / 'requirements.txt'}` cannot be understood: requirements.txt:1: the option `--frobnicate` is not known; "
-        f"requirements.txt:2: `a==` is not a requirement; `{tmp_path / 'missing.txt'}` cannot be read: "
+        f"`{tmp_path / 'requirements.txt'}` is not a valid requirements file: requirements.txt:1: unsupported option `--frobnicate`; "
+        f"requirements.txt:2: `a==` is not a requirement; cannot read `{tmp_path / 'missing.txt'}`: "
         f"[Errno 2] No such file or directory: '{tmp_path / 'missing.txt'}'; "
-        "requirements.txt:4: the option `--config-settings` of a requirement is not known"
+        "requirements.txt:4: unsupported option `--config-settings` of a requirement"
     ) == str(raised.value)
 
 
 def test_two_pins(tmp_path: Path) -> None:
-    """Two pins of one distribution for one target contradict each other; the same pin twice does not."""
+    """Two different versions of one distribution for one target raise an error; a repeated version does not."""
     write(tmp_path, f"a==1.0 {hashed(A)}\na==1 {hashed(A)}\na==2.0 {hashed(A)}\n")
 
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
 
     assert (
-        f"`{tmp_path / 'requirements.txt'}` does not lock everything: "
-        "`a==1` (requirements.txt:2) is pinned to 1.0 elsewhere; `a==2.0` (requirements.txt:3) is pinned to 1.0 elsewhere"
+        f"`{tmp_path / 'requirements.txt'}` does not lock all requirements: "
+        "`a==1` (requirements.txt:2) is also pinned to 1.0; `a==2.0` (requirements.txt:3) is also pinned to 1.0"
     ) == str(raised.value)
 
 
 def test_groups_are_not_there(tmp_path: Path) -> None:
-    """A flat list cannot say what belongs to a group."""
+    """Requesting a group raises an error, because requirements files have no groups."""
     write(tmp_path, f"a==1.0 {hashed(A)}\n")
 
     with pytest.raises(LockError) as raised:
@@ -169,7 +169,7 @@ def test_groups_are_not_there(tmp_path: Path) -> None:
 
 
 def test_indexes_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every index of the file is asked in its order, with its credentials, which stay between reader and index."""
+    """The indexes in the file are queried in order, with their credentials, which never enter the lock."""
     monkeypatch.setenv("TOKEN", "secret")
     write(
         tmp_path,
@@ -195,20 +195,21 @@ def test_indexes_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_nobody_has_it(tmp_path: Path) -> None:
-    """All distributions that no index has are named, and the indexes without credentials."""
+    """The error lists all distributions that no index has, and the hint lists the indexes without credentials."""
     write(tmp_path, f"-i https://user:secret@index.example/simple\nb==2.0 {hashed(B)}\na==1.0 {hashed(A)}\n")
 
     with pytest.raises(IndexLookupError) as raised:
         read_lock(tmp_path)
 
-    assert "no index has a file with a locked hash of: `b` 2.0, `a` 1.0" == str(raised.value)
+    assert "no index has a file with a locked hash for: `b` 2.0, `a` 1.0" == str(raised.value)
     assert (
-        "asked: `https://index.example/simple`; the files were withdrawn, or come from an index that is not configured"
+        "configure the index that has these files, or regenerate the lock if they were withdrawn; "
+        "searched: `https://index.example/simple`"
     ) == raised.value.hint
 
 
 def test_an_index_that_offers_more(tmp_path: Path) -> None:
-    """A file whose hash nobody locked is not taken, whoever offers it."""
+    """A file without a locked hash is ignored, even if an index returns it."""
     write(tmp_path, f"a==1.0 {hashed(A)}\n")
 
     class Generous(FakeIndex):
@@ -221,7 +222,7 @@ def test_an_index_that_offers_more(tmp_path: Path) -> None:
 
 
 def test_find_links(tmp_path: Path) -> None:
-    """A directory of wheels beside the file is an index without questions."""
+    """A directory in ``--find-links`` is used like an index, without requests."""
     wheel = make_wheel(tmp_path / "links", "My.Dist", "1.0")
     make_wheel(tmp_path / "links", "my-dist", "1.1")
     write(tmp_path, f"--no-index\n--find-links links\nmy-dist==1.0 --hash=sha256:{sha256(wheel)}\n")
@@ -233,7 +234,7 @@ def test_find_links(tmp_path: Path) -> None:
 
 
 def test_places(tmp_path: Path) -> None:
-    """Files, directories and commits that are named directly become what PEP 751 calls them; the project itself is left out."""
+    """Direct references to files, directories and commits become PEP 751 sources, and the project itself is excluded."""
     wheel = make_wheel(tmp_path / "wheels", "local", "1.0")
     write_project(tmp_path / "shared", name="shared")
     write_project(tmp_path, name="service")
@@ -273,7 +274,7 @@ def test_places(tmp_path: Path) -> None:
 
 
 def test_stale(tmp_path: Path) -> None:
-    """A pin that the project no longer accepts, or a dependency that was added since, makes the file stale."""
+    """A version that the project no longer allows, or a dependency added later, makes the file stale."""
     write_project(tmp_path, "a>=2", "new")
     write(tmp_path, f"a==1.0 {hashed(A)}\n")
 
@@ -282,9 +283,9 @@ def test_stale(tmp_path: Path) -> None:
 
     assert (
         f"`{tmp_path / 'requirements.txt'}` does not match `{tmp_path / 'pyproject.toml'}`: "
-        "`a>=2` is required and 1.0 is locked; `new` is required and not locked"
+        "`a>=2` is required but 1.0 is locked; `new` is required but not locked"
     ) == str(raised.value)
-    assert "lock again: `pip-compile --generate-hashes`" == raised.value.hint
+    assert "regenerate the lock: run `pip-compile --generate-hashes`" == raised.value.hint
 
 
 @pytest.mark.parametrize(
@@ -300,7 +301,7 @@ def test_stale(tmp_path: Path) -> None:
     ],
 )
 def test_lines(tmp_path: Path, line: str, name: str | None) -> None:
-    """Comments need a space before them, and continue nothing; the last line may end in a backslash."""
+    """A comment needs a space before it and is not continued; the last line may end in a backslash."""
     path = tmp_path / "requirements.txt"
     path.write_text(line, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Selection: the best wheel of everything that applies, or one error that names all misses."""
+"""Selection: the best wheel of every package that applies, or one error that lists all incompatible packages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def chosen(directory: Path, target: Target) -> list[str]:
 
 
 def test_a_selection(tmp_path: Path) -> None:
-    """A selection is exact, complete, and sorted by name."""
+    """A selection is complete and sorted by name, and identifies each artifact exactly."""
     write_pylock(tmp_path, pylock_package("b"), pylock_package("a", index="https://index.example/simple"))
 
     a, b = filename("a", "1.0"), filename("b", "1.0")
@@ -82,14 +82,14 @@ def test_a_selection(tmp_path: Path) -> None:
     ],
 )
 def test_the_best_tag(tmp_path: Path, runtime: str, architecture: str, tags: tuple[str, ...], best: str) -> None:
-    """The most specific wheel that the target takes wins: its own ABI, the newest glibc, the newest abi3."""
+    """The most specific compatible wheel is selected: the target's own ABI, the newest glibc, the newest abi3."""
     write_pylock(tmp_path, pylock_package("a", tags=tags))
 
     assert [filename("a", "1.0", best)] == chosen(tmp_path, Target.of(runtime, architecture))
 
 
 def test_build_numbers(tmp_path: Path) -> None:
-    """Of two wheels with one tag, the higher build number wins, as a number."""
+    """Of two wheels with the same tags, the one with the numerically higher build number is selected."""
     write_pylock(
         tmp_path,
         pylock_package("a", "1.0", tags=("py3-none-any", "2-py3-none-any", "10x-py3-none-any", "9-py3-none-any")),
@@ -110,7 +110,7 @@ FILES = (
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.permutations(FILES), flipped=st.booleans())
 def test_order_means_nothing(tmp_path: Path, files: list[str], flipped: bool) -> None:
-    """The order of files and packages in a lock decides nothing, not even among equals."""
+    """The order of files and packages in a lock does not affect the selection, even among equal wheels."""
     rows = [pylock_package("a", tags=(), wheels=[pylock_wheel(name) for name in files]), pylock_package("b")]
     write_pylock(tmp_path, *(reversed(rows) if flipped else rows))
 
@@ -118,7 +118,7 @@ def test_order_means_nothing(tmp_path: Path, files: list[str], flipped: bool) ->
 
 
 def test_all_misses(tmp_path: Path) -> None:
-    """One error names every distribution that the target cannot take, what the lock offers, what is wanted, and what to do."""
+    """One error lists every package without a compatible wheel, its locked files, the supported tags, and a fix."""
     write_pylock(
         tmp_path,
         pylock_package("good"),
@@ -134,31 +134,31 @@ def test_all_misses(tmp_path: Path) -> None:
         select(read_lock(tmp_path), target=TARGET)
 
     assert (
-        "no wheel in the lock fits python3.13 on arm64: `fallback` 1.0, `mac` 1.0, `musl` 1.0, `new-glibc` 1.0, "
+        "no compatible wheel in the lock for python3.13 on arm64: `fallback` 1.0, `mac` 1.0, `musl` 1.0, `new-glibc` 1.0, "
         "`other-machine` 1.0, `other-python` 1.0"
     ) == str(raised.value)
     assert (
-        "`fallback` 1.0 has no wheel for Linux on arm64; the lock offers: "
+        "`fallback` 1.0 has no wheel for Linux on arm64; the lock has: "
         "`fallback-1.0-cp313-cp313-win_amd64.whl`, `fallback-1.0.tar.gz`\n"
-        "`mac` 1.0 has no wheel for Linux on arm64; the lock offers: `mac-1.0-cp313-cp313-macosx_11_0_arm64.whl`, "
+        "`mac` 1.0 has no wheel for Linux on arm64; the lock has: `mac-1.0-cp313-cp313-macosx_11_0_arm64.whl`, "
         "`mac-1.0-cp313-cp313-macosx_12_0_arm64.whl`, `mac-1.0-cp313-cp313-macosx_13_0_arm64.whl`, "
         "`mac-1.0-cp313-cp313-macosx_14_0_arm64.whl` and 2 more\n"
-        "`musl` 1.0 has wheels for musl only, and Lambda has glibc; the lock offers: "
+        "`musl` 1.0 has only musl wheels, but Lambda uses glibc; the lock has: "
         "`musl-1.0-cp313-cp313-musllinux_1_2_aarch64.whl`\n"
-        "`new-glibc` 1.0 needs glibc 2.39 or newer, and `python3.13` has 2.34; the lock offers: "
+        "`new-glibc` 1.0 requires glibc 2.39 or newer, but `python3.13` has 2.34; the lock has: "
         "`new_glibc-1.0-cp313-cp313-manylinux_2_39_aarch64.whl`, `new_glibc-1.0-cp313-cp313-manylinux_2_41_aarch64.whl`\n"
-        "`other-machine` 1.0 has no wheel for arm64; the lock offers: "
+        "`other-machine` 1.0 has no wheel for arm64; the lock has: "
         f"`other_machine-1.0-cp313-cp313-{X86}.whl`, `other_machine-1.0-cp313-cp313-win_amd64.whl`\n"
-        "`other-python` 1.0 has no wheel for Python 3.13; the lock offers: "
+        "`other-python` 1.0 has no wheel for Python 3.13; the lock has: "
         f"`other_python-1.0-cp311-cp311-{ARM}.whl`, `other_python-1.0-cp312-cp312-{ARM}.whl`\n"
-        "the target takes: cp313, abi3 and pure wheels, up to manylinux_2_34_aarch64\n"
-        "next: choose versions that have such a wheel and lock again, or build for another target"
+        "the target supports: cp313, abi3 and pure Python wheels, up to manylinux_2_34_aarch64\n"
+        "lock versions that have such a wheel, or build for another target"
     ) == raised.value.hint
     assert ("fallback-1.0-cp313-cp313-win_amd64.whl", "fallback-1.0.tar.gz") == raised.value.offered["fallback==1.0"]
 
 
 def test_sources(tmp_path: Path) -> None:
-    """What has no wheel at all is selected as what to build: an archive by hash, a directory, a commit."""
+    """A package without wheels is selected as a source: an archive with its hash, a directory, or a commit."""
     write_pylock(
         tmp_path,
         pylock_package("good"),
@@ -196,7 +196,7 @@ def test_sources(tmp_path: Path) -> None:
 
 
 def test_branches_are_refused(tmp_path: Path) -> None:
-    """A branch or tag is not a commit, and all of them are named at once."""
+    """The error lists every package that is locked to a branch or tag instead of a commit."""
     write_pylock(
         tmp_path,
         {"name": "one", "vcs": {"type": "git", "url": "https://git.example/r", "commit-id": "main"}},
@@ -208,13 +208,13 @@ def test_branches_are_refused(tmp_path: Path) -> None:
         select(read_lock(tmp_path), target=TARGET)
 
     assert (
-        f"`{tmp_path / 'pylock.toml'}` locks repositories without a commit of git: "
+        f"`{tmp_path / 'pylock.toml'}` has repositories that are not locked to a full git commit: "
         "`one` is locked at `main`, `three` is in a hg repository, `two` is locked at `v1.0`"
     ) == str(raised.value)
 
 
 def test_old_glibc(tmp_path: Path) -> None:
-    """A wheel for a newer glibc than the runtime's is refused before a deploy, although pip on the host would take it."""
+    """A wheel for a newer glibc than the runtime's is rejected, although pip on the host would install it."""
     write_uv_lock(tmp_path, root("a"), package("a", tags=("cp311-cp311-manylinux_2_28_x86_64",)))
     target = Target.of("python3.11", "x86_64")
 
@@ -223,13 +223,13 @@ def test_old_glibc(tmp_path: Path) -> None:
 
     assert raised.value.hint is not None
     assert (
-        "`a` 1.0 needs glibc 2.28 or newer, and `python3.11` has 2.26; the lock offers: "
+        "`a` 1.0 requires glibc 2.28 or newer, but `python3.11` has 2.26; the lock has: "
         "`a-1.0-cp311-cp311-manylinux_2_28_x86_64.whl`"
     ) == raised.value.hint.splitlines()[0]
 
 
 def test_wheels_by_url(tmp_path: Path) -> None:
-    """A wheel that is locked by its URL is taken, if its name says that it fits."""
+    """A wheel locked by URL is selected if its file name has a compatible tag."""
     name = "a-1.0+local-py3-none-any.whl"
     archive = {"url": "https://files.example/a-1.0%2Blocal-py3-none-any.whl", "hashes": {"sha256": "1" * 64}}
     other = {"url": f"https://files.example/b-1.0-cp313-cp313-{X86}.whl", "hashes": {"sha256": "2" * 64}}
@@ -245,7 +245,7 @@ def test_wheels_by_url(tmp_path: Path) -> None:
 
 
 def test_packages_for_other_pythons(tmp_path: Path) -> None:
-    """All packages that refuse the target's Python are named."""
+    """The error lists all packages that do not support the target's Python version."""
     path = write_pylock(
         tmp_path,
         pylock_package("b", requires_python="<3.13"),
@@ -258,12 +258,12 @@ def test_packages_for_other_pythons(tmp_path: Path) -> None:
 
     full_version = TARGET.markers["python_full_version"]
     assert (
-        f"`{path}` locks what does not run on `python3.13` (Python {full_version}): `a` 1.0 requires >=3.14, `b` 1.0 requires <3.13"
+        f"`{path}` has packages that do not support `python3.13` (Python {full_version}): `a` 1.0 requires >=3.14, `b` 1.0 requires <3.13"
     ) == str(raised.value)
 
 
 def test_two_versions(tmp_path: Path) -> None:
-    """A lock that holds two versions for one target is ambiguous, and all such names are told."""
+    """The error lists every package that the lock has in two versions for one target."""
     path = write_pylock(
         tmp_path,
         *(pylock_package(name, version) for name in ("a", "b") for version in ("1.0", "2.0")),
@@ -273,7 +273,9 @@ def test_two_versions(tmp_path: Path) -> None:
     with pytest.raises(LockError) as raised:
         select(read_lock(tmp_path), target=TARGET)
 
-    assert f"`{path}` holds more than one version for one target: `a` (1.0, 2.0), `b` (1.0, 2.0)" == str(raised.value)
+    assert f"`{path}` has more than one version of a package for one target: `a` (1.0, 2.0), `b` (1.0, 2.0)" == str(
+        raised.value
+    )
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def test_two_versions(tmp_path: Path) -> None:
     ],
 )
 def test_no_way_out_of_the_store(tmp_path: Path, wheel: dict[str, Any]) -> None:
-    """A lock cannot name a file or a hash that would lead out of the store."""
+    """A file name or hash that would lead outside the store raises an error."""
     write_pylock(tmp_path, pylock_package("a", tags=(), wheels=[wheel]))
 
     with pytest.raises(LockSyntaxError) as raised:
@@ -295,5 +297,5 @@ def test_no_way_out_of_the_store(tmp_path: Path, wheel: dict[str, Any]) -> None:
 
 
 def test_nothing_is_left_to_the_host() -> None:
-    """Every variable that a marker can ask for is the target's, so that none is filled in from the running machine."""
+    """The target defines every marker variable, so that none is read from the running machine."""
     assert set(default_environment()) == set(TARGET.markers)

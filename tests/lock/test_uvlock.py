@@ -1,4 +1,4 @@
-"""uv.lock: exactly what one target needs, and a clear no to everything else."""
+"""Reading uv.lock: exactly the packages that one target needs, or a clear error."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MARKERS: dict[str, set[tuple[str, str]]] = {
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("marker", MARKERS)
 def test_markers_are_of_the_target(tmp_path: Path, marker: str, runtime: str, architecture: str) -> None:
-    """An edge is taken when its marker holds on the target, whatever machine asks."""
+    """A dependency is followed if its marker is true on the target, regardless of the host."""
     write_uv_lock(tmp_path, root({"name": "a", "marker": marker}), package("a"))
     target = Target.of(runtime, architecture)
 
@@ -81,7 +81,7 @@ def test_one_package_in_two_versions(tmp_path: Path, runtime: str, expected: lis
 
 
 def test_one_version_from_two_sources(tmp_path: Path) -> None:
-    """An edge's source decides where its version does not."""
+    """A dependency's source selects the package if its version does not."""
     other = {"registry": "https://other.example/simple"}
     write_uv_lock(
         tmp_path,
@@ -98,7 +98,7 @@ def test_one_version_from_two_sources(tmp_path: Path) -> None:
 
 
 def test_the_closure(tmp_path: Path) -> None:
-    """What is needed by what is needed is needed, a cycle included; what nobody needs is not."""
+    """All transitive dependencies are selected, including cycles, and no other packages."""
     write_uv_lock(
         tmp_path,
         root("a"),
@@ -144,7 +144,7 @@ SERVICE = (
 def test_groups_and_extras(
     tmp_path: Path, groups: tuple[str, ...], extras: tuple[str, ...], added: tuple[str, ...]
 ) -> None:
-    """Groups and extras are added when named, never implied: not ``dev``, not uv's default groups."""
+    """Groups and extras are included only if requested: neither ``dev`` nor uv's default groups are implied."""
     write_uv_lock(tmp_path, *SERVICE)
 
     expected = sorted(f"{name}==1.0" for name in ("a", "x", "fast", *added))
@@ -153,7 +153,7 @@ def test_groups_and_extras(
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    """All groups and extras that the lock does not have are named at once, with what it has."""
+    """The error lists all unknown groups and extras, and the hint lists the available ones."""
     write_uv_lock(tmp_path, *SERVICE)
 
     with pytest.raises(LockError) as raised:
@@ -163,7 +163,7 @@ def test_unknown_names(tmp_path: Path) -> None:
         f"`{tmp_path / 'uv.lock'}` has no dependency group `bach` (did you mean `batch`?), `nothing` "
         "and no extra `al` (did you mean `all`?)"
     ) == str(raised.value)
-    assert "it has dependency groups: `batch`, `dev`, `lint`; extras: `all`, `report`" == raised.value.hint
+    assert "available dependency groups: `batch`, `dev`, `lint`; extras: `all`, `report`" == raised.value.hint
 
 
 CONFLICT = [[{"package": "service", "extra": "cpu"}, {"package": "service", "extra": "gpu"}]]
@@ -196,24 +196,26 @@ TORCH = (
     ("extras", "torch"), [((), "torch==2.0"), (("cpu",), "torch==2.0+cpu"), (("gpu",), "torch==2.0")]
 )
 def test_conflict_markers(tmp_path: Path, extras: tuple[str, ...], torch: str) -> None:
-    """Where extras conflict, the chosen one decides which version everybody gets."""
+    """If extras conflict, the requested extra determines the version for all dependents."""
     write_uv_lock(tmp_path, *TORCH, conflicts=CONFLICT)
 
     assert [torch, "torch-user==1.0"] == selected(read_lock(tmp_path, extras=extras))
 
 
 def test_conflicting_choice(tmp_path: Path) -> None:
-    """A choice that the lock forbids is refused by name, not resolved by chance."""
+    """Requesting two conflicting extras raises an error that names both."""
     write_uv_lock(tmp_path, *TORCH, conflicts=CONFLICT)
 
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, extras=["gpu", "cpu"])
 
-    assert "the lock forbids together: extra `cpu` of `service` with extra `gpu` of `service`" == str(raised.value)
+    assert "the lock declares these as conflicting: extra `cpu` of `service` with extra `gpu` of `service`" == str(
+        raised.value
+    )
 
 
 def test_conflicting_group_and_extra(tmp_path: Path) -> None:
-    """A group may conflict with an extra, also with one that only an edge switches on."""
+    """A group can conflict with an extra, even with one that only a dependency activates."""
     write_uv_lock(
         tmp_path,
         root({"name": "a", "extra": ["old"]}, dev_dependencies={"batch": edges("b")}),
@@ -225,11 +227,13 @@ def test_conflicting_group_and_extra(tmp_path: Path) -> None:
     assert ["a==1.0", "b==1.0"] == selected(read_lock(tmp_path))
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, groups=["batch"])
-    assert "the lock forbids together: extra `old` of `a` with group `batch` of `service`" == str(raised.value)
+    assert "the lock declares these as conflicting: extra `old` of `a` with group `batch` of `service`" == str(
+        raised.value
+    )
 
 
 def test_two_versions_at_once(tmp_path: Path) -> None:
-    """Two versions for one target cannot both be in a layer."""
+    """Two versions of a package for one target raise an error, because a layer can contain only one."""
     write_uv_lock(
         tmp_path,
         root({"name": "a", "version": "1.0"}, {"name": "a", "version": "2.0"}),
@@ -240,21 +244,21 @@ def test_two_versions_at_once(tmp_path: Path) -> None:
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
 
-    assert "the lock needs more than one version for one target: `a` (1.0, 2.0)" == str(raised.value)
+    assert "the lock requires more than one version of a package for one target: `a` (1.0, 2.0)" == str(raised.value)
 
 
 def test_other_format_version(tmp_path: Path) -> None:
-    """A format of tomorrow is refused, not guessed at; a revision is only an addition."""
+    """A newer format version raises an error, but a newer revision of the same version is read."""
     write_uv_lock(tmp_path, root(), version=2)
 
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
 
-    assert f"`{tmp_path / 'uv.lock'}` has format version 2, and lamina reads version 1" == str(raised.value)
+    assert f"`{tmp_path / 'uv.lock'}` has format version 2, but lamina supports version 1" == str(raised.value)
 
 
 def test_other_python(tmp_path: Path) -> None:
-    """A lock for other Pythons says which, and which the target has."""
+    """A lock for other Python versions raises an error with its version range and the target's version."""
     write_uv_lock(tmp_path, root(), requires_python=">=3.12,<3.13")
     target = Target.of("python3.13", "arm64")
 
@@ -262,27 +266,27 @@ def test_other_python(tmp_path: Path) -> None:
         read_lock(tmp_path, target=target)
 
     full_version = target.markers["python_full_version"]
-    assert (f"`{tmp_path / 'uv.lock'}` requires Python <3.13,>=3.12, and `python3.13` is Python {full_version}") == str(
-        raised.value
-    )
+    assert (
+        f"`{tmp_path / 'uv.lock'}` requires Python <3.13,>=3.12, but runtime `python3.13` provides {full_version}"
+    ) == str(raised.value)
 
 
 def test_other_environments(tmp_path: Path) -> None:
-    """A lock that was limited to other environments has no answer for the target."""
+    """A lock that is limited to other environments raises an error."""
     write_uv_lock(tmp_path, root(), supported_markers=["sys_platform == 'darwin'", "platform_machine == 'x86_64'"])
 
     assert [] == selected(read_lock(tmp_path, target=Target.of("python3.13", "x86_64")))
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, target=Target.of("python3.13", "arm64"))
     assert (
-        f"`{tmp_path / 'uv.lock'}` was not locked for python3.13 on arm64, only for: "
+        f"`{tmp_path / 'uv.lock'}` is not locked for python3.13 on arm64, only for: "
         'sys_platform == "darwin"; platform_machine == "x86_64"'
     ) == str(raised.value)
 
 
 @pytest.mark.parametrize("kind", ["virtual", "editable", "directory"])
 def test_workspace_member(tmp_path: Path, kind: str) -> None:
-    """The member whose directory is the project's is the one that is built, and is itself left out."""
+    """The workspace member in the project's directory is built, and is itself excluded from the layer."""
     write_uv_lock(
         tmp_path,
         root("c"),
@@ -298,19 +302,19 @@ def test_workspace_member(tmp_path: Path, kind: str) -> None:
 
 
 def test_not_a_member(tmp_path: Path) -> None:
-    """A project that the lock does not hold is told who is in it."""
+    """A project that is not in the lock raises an error, and the hint lists the projects in it."""
     write_uv_lock(tmp_path, package("one", tags=(), source={"editable": "services/one"}))
     write_project(tmp_path / "other", name="other")
 
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path / "other")
 
-    assert f"`{tmp_path / 'uv.lock'}` does not lock the project in `{tmp_path / 'other'}`" == str(raised.value)
-    assert "it locks: `one`; name a member's directory with `--project`" == raised.value.hint
+    assert f"`{tmp_path / 'uv.lock'}` does not include the project in `{tmp_path / 'other'}`" == str(raised.value)
+    assert "pass the directory of a locked project with `--project`: `one`" == raised.value.hint
 
 
 def test_inputs(tmp_path: Path) -> None:
-    """Every file that decided is told: the lock, the member's and the workspace's pyproject.toml."""
+    """The inputs are the lock and the ``pyproject.toml`` of the member and of the workspace."""
     lock = write_uv_lock(tmp_path, package("two", tags=(), source={"virtual": "two"}))
     workspace = write_project(tmp_path, name="workspace")
     member = write_project(tmp_path / "two", name="two")
@@ -319,7 +323,7 @@ def test_inputs(tmp_path: Path) -> None:
 
 
 def test_registry_files(tmp_path: Path) -> None:
-    """What uv knows of a file is kept: URL, size, hash and index, without credentials."""
+    """The URL, size, hash and index of each file are kept, without credentials."""
     wheel = "a-1.0-py3-none-any.whl"
     row = package(
         "a",
@@ -343,7 +347,7 @@ def test_registry_files(tmp_path: Path) -> None:
 
 
 def test_registry_on_disk(tmp_path: Path) -> None:
-    """A directory of wheels is found from the lock, wherever lamina runs."""
+    """The path of a local wheel directory is relative to the lock, regardless of the working directory."""
     wheel = "a-1.0-py3-none-any.whl"
     row = package("a", source={"registry": "../links"}, wheels=[{"path": wheel, "hash": f"sha256:{digest(wheel)}"}])
     write_uv_lock(tmp_path / "service", root("a"), row)
@@ -369,7 +373,7 @@ def sources() -> tuple[Mapping[str, Any], ...]:
 
 
 def test_other_sources(tmp_path: Path) -> None:
-    """What comes from no index becomes what PEP 751 calls it; only virtual packages are nothing to install, as in uv."""
+    """Direct references become PEP 751 sources, and only virtual packages are not installed, as in uv."""
     write_uv_lock(tmp_path, *sources())
 
     packages = {str(package.name): package for package in read_lock(tmp_path).pylock.packages}
@@ -398,7 +402,7 @@ def test_other_sources(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hashes", [{}, {"hash": "md5:" + "0" * 32}, {"hash": "sha1:" + "0" * 40}])
 def test_missing_hashes(tmp_path: Path, hashes: dict[str, str]) -> None:
-    """Every package without a SHA-256 is named; one that the target does not need is not."""
+    """The error lists every package without a SHA-256 that the target needs."""
     bare = [{"url": "https://files.example/x-1.0-py3-none-any.whl", **hashes}]
     write_uv_lock(
         tmp_path,
@@ -410,7 +414,7 @@ def test_missing_hashes(tmp_path: Path, hashes: dict[str, str]) -> None:
     with pytest.raises(MissingHashError) as raised:
         read_lock(tmp_path)
 
-    assert f"no SHA-256 is locked in `{tmp_path / 'uv.lock'}` for: `a` 1.0, `b` 1.0" == str(raised.value)
+    assert f"`{tmp_path / 'uv.lock'}` has no SHA-256 for: `a` 1.0, `b` 1.0" == str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +430,7 @@ def test_missing_hashes(tmp_path: Path, hashes: dict[str, str]) -> None:
     ],
 )
 def test_damaged(tmp_path: Path, text: str) -> None:
-    """A broken lock is the lock's fault, never a traceback."""
+    """A damaged lock raises a lock error, never a traceback."""
     (tmp_path / "uv.lock").write_text(text, encoding="utf-8")
 
     with pytest.raises(LockSyntaxError) as raised:
@@ -455,12 +459,12 @@ DEPENDENCIES = ("B[Fast] == 2.* ; python_version < '3.14'", "a>=1.0", "d", "shar
 
 
 def described(**metadata: Any) -> dict[str, Any]:
-    """The project's row with METADATA, some of it changed."""
+    """Return the project's row with METADATA, changed by the arguments."""
     return root(metadata=METADATA | metadata, optional_dependencies={}, dev_dependencies={})
 
 
 def test_fresh(tmp_path: Path) -> None:
-    """Order, spelling of names, included groups and uv's sources make no difference."""
+    """Order, spelling of names, included groups and uv's sources do not make a lock stale."""
     write_uv_lock(tmp_path, described())
     write_project(tmp_path, *DEPENDENCIES, **{"requires-python": ">=3.9"}, **FRESH)
 
@@ -468,7 +472,7 @@ def test_fresh(tmp_path: Path) -> None:
 
 
 def test_stale(tmp_path: Path) -> None:
-    """Every difference is named with its extra or group, in both directions, and the command that mends it."""
+    """The error lists every difference in both directions with its extra or group, and the command that fixes it."""
     write_uv_lock(tmp_path, described())
     write_project(
         tmp_path,
@@ -486,21 +490,21 @@ def test_stale(tmp_path: Path) -> None:
         read_lock(tmp_path)
 
     differences = (
-        "`a>=1.0` is locked and not required",
-        "`a>=1.1` is required and not locked",
-        "`c<2,>=1` (extra `report`) is locked and not required",
-        "`d from git v1` is locked and not required",
-        "`d from git v2` is required and not locked",
-        "`e` is required and not locked (group `batch`)",
-        "`l` is locked and not required (group `dev`)",
-        "`new` is required and not locked",
-        "`requires-python` is `>=3.10`, and was `>=3.9` when the lock was made",
-        "`shared from local` is locked and not required",
+        "`a>=1.0` is locked but not required",
+        "`a>=1.1` is required but not locked",
+        "`c<2,>=1` (extra `report`) is locked but not required",
+        "`d from git v1` is locked but not required",
+        "`d from git v2` is required but not locked",
+        "`e` is required but not locked (group `batch`)",
+        "`l` is locked but not required (group `dev`)",
+        "`new` is required but not locked",
+        "`requires-python` is `>=3.10`, but was `>=3.9` when the lock was generated",
+        "`shared from local` is locked but not required",
     )
     assert (
         f"`{tmp_path / 'uv.lock'}` does not match `{tmp_path / 'pyproject.toml'}`: {'; '.join(differences)}"
     ) == str(raised.value)
-    assert "lock again: `uv lock`" == raised.value.hint
+    assert "regenerate the lock: run `uv lock`" == raised.value.hint
 
 
 @pytest.mark.parametrize(
@@ -514,7 +518,7 @@ def test_stale(tmp_path: Path) -> None:
     ],
 )
 def test_requires_python_by_meaning(tmp_path: Path, asked: str, locked: str, fresh: bool) -> None:
-    """Two spellings of the same Pythons are the same."""
+    """Two spellings of the same Python versions are equal."""
     write_uv_lock(tmp_path, root(), requires_python=locked)
     write_project(tmp_path, **{"requires-python": asked})
 
@@ -526,7 +530,7 @@ def test_requires_python_by_meaning(tmp_path: Path, asked: str, locked: str, fre
 
 
 def test_a_workspace_may_be_narrower(tmp_path: Path) -> None:
-    """A workspace is locked for the Pythons that all members take, which is no difference for one that takes more."""
+    """A workspace lock may allow fewer Python versions than a member, because it covers only those common to all members."""
     write_uv_lock(tmp_path, root(), manifest={"members": ["service", "other"]}, requires_python=">=3.11")
     write_project(tmp_path, **{"requires-python": ">=3.9"})
 
@@ -534,7 +538,7 @@ def test_a_workspace_may_be_narrower(tmp_path: Path) -> None:
 
 
 def test_dynamic_dependencies_are_not_compared(tmp_path: Path) -> None:
-    """Where only the build backend knows the dependencies, the lock's word stands."""
+    """Dynamic dependencies are not compared, because only the build backend can compute them."""
     write_uv_lock(tmp_path, root("a", metadata={"requires-dist": [{"name": "a"}]}), package("a"))
     project = write_project(tmp_path)
     text = project.read_text(encoding="utf-8").replace("dependencies = []", 'dynamic = ["dependencies"]')
@@ -558,7 +562,7 @@ TAGS = (
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_order_means_nothing(tmp_path: Path, data: st.DataObject) -> None:
-    """Packages, files, edges and conflicts in any order give one selection."""
+    """The order of packages, files, dependencies and conflicts does not affect the selection."""
     names = ["a", "b", "c", "d"]
     rows = [
         package(name, tags=data.draw(st.permutations(TAGS)), needs=data.draw(st.permutations(names))) for name in names

@@ -159,7 +159,7 @@ def test_removing_one(service: Service, store: Store, tmp_path: Path) -> None:
         (
             'targets = ["python3.13"]',
             "targets",
-            '`python3.13` is not "runtime-architecture", such as "python3.13-arm64"',
+            '`python3.13` does not have the form "runtime-architecture"; example: "python3.13-arm64"',
         ),
         (
             'targets = ["python3.13-arm"]',

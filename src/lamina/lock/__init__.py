@@ -1,1 +1,1 @@
-"""Lock files of six formats, each read into one ``packaging.pylock.Pylock``, and what a target takes of it."""
+"""Find and read lock files of six formats as ``packaging.pylock.Pylock``, and select the artifacts for a target."""

@@ -1,8 +1,8 @@
 """
-Keep what a lock was read to, so that the same lock is not parsed for the same target twice.
+Cache the selection from a lock, so that the same lock is not parsed again for the same target.
 
-A kept selection is found by the content of every file that decided it, and used only while every artifact in it is in
-the store: then neither its URLs nor any index setting matter.
+A cached selection is valid only while every file that it was read from is unchanged, and while every artifact in it is in
+the store. The artifacts' URLs and the index settings have no effect then.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _FORMAT = 1
 
 
 class CachedSelection(NamedTuple):
-    """A selection, and the files that decided it."""
+    """A cached selection, and the files that it depends on."""
 
     selection: Selection
     inputs: tuple[Path, ...]
 
 
 def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> CachedSelection | None:
-    """Return what *lock_file* was read to for *layer* and *target* before, if nothing that decided it has changed."""
+    """Return the cached selection of *lock_file* for *layer* and *target*, or ``None`` if none is valid."""
     try:
         kept = json.loads(_place(lock_file, layer, target, store).read_bytes())
         inputs = tuple(_absolute(path, lock_file) for path, _ in kept["inputs"])
@@ -46,7 +46,7 @@ def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
             return None
         pins = tuple(Pin(**row) for row in kept["pins"])
     except (OSError, RecursionError, ValueError, KeyError, TypeError):
-        # Nothing was kept, or whatever is wrong with it: reading the lock is right.
+        # A missing or damaged entry only means that the lock is read again.
         return None
     if any(store.wheel(pin.sha256, pin.filename) is None for pin in pins):
         return None
@@ -56,7 +56,11 @@ def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
 def keep(
     selection: Selection, inputs: Sequence[Path], lock_file: LockFile, layer: LayerConfig, *, store: Store
 ) -> None:
-    """Keep *selection*, which *lock_file* and the other *inputs* decided, unless something of it is to be built."""
+    """
+    Cache *selection*, read from *lock_file* and the other *inputs*, for *layer*.
+
+    A selection with sources is not cached, because sources have to be built first.
+    """
     if selection.sources:
         return
     document = {
@@ -68,7 +72,7 @@ def keep(
 
 
 def _row(pin: Pin) -> dict[str, str | int]:
-    # Where a file of this machine was does not matter once it is in the store.
+    # The path of a local file is left out: the store has the file.
     return {name: value for name, value in as_dict(pin).items() if value is not None and name != "path"}
 
 

@@ -1,7 +1,7 @@
 """
-Lock files of every format, each read into one ``packaging.pylock.Pylock``.
+Find a project's lock file, and read any supported format into a ``packaging.pylock.Pylock``.
 
-`find` is on the path of a build with nothing to do, so a format's reader is imported only when its file is read.
+A format's reader is imported only when a file of that format is read: even a build with nothing to do calls `find`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
 
 
-# In the order of preference within one directory: a locker's own file says more than what was exported from it.
-# The values are modules of this room, each with a `read(Request) -> Lock`.
+# In order of preference within one directory: a tool's own lock contains more than an export of it.
+# The values are modules of this package, each with a `read(Request) -> Lock`.
 READERS: Final[Mapping[str, str]] = {
     "uv.lock": "uvlock",
     "pylock.toml": "pylock",
@@ -34,17 +34,17 @@ READERS: Final[Mapping[str, str]] = {
 }
 
 _NAMED_PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
-_MAKE_ONE = "make one: `uv lock`, `uv export --format pylock.toml`, or `pip-compile --generate-hashes`"
+_MAKE_ONE = "create one: run `uv lock`, `uv export --format pylock.toml`, or `pip-compile --generate-hashes`"
 
 
 def find(start: Path, explicit: Path | None = None) -> LockFile:
     """
-    Return the lock file of the project at *start*: the nearest one upwards, up to the repository's root.
+    Return the lock file of the project at *start*: the nearest one in it or its parents, up to the repository's root.
 
-    *explicit* is the configured path (relative to *start*), and ends the search.
-    Raises `LockNotFoundError`, and `LockError` where a directory has several ``pylock.<name>.toml`` and no other lock.
+    *explicit* is the configured path, relative to *start*; with it, nothing is searched. Raises `LockNotFoundError` if
+    there is no lock file, and `LockError` if a directory has several ``pylock.<name>.toml`` and no other lock.
     """
-    # Not resolved: a symbolic link inside a repository is part of how it names its projects.
+    # Symbolic links are not resolved: a link inside a repository is a valid path to a project.
     here = Path(os.path.normpath(start.absolute()))
     project = _project(here)
     if explicit is not None:
@@ -57,14 +57,18 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
             if found := _matching(kind, names, directory):
                 return LockFile(path=directory / found, kind=kind, project=project)
     raise LockNotFoundError(
-        f"no lock file in `{directories[0]}`"
-        + (f" or above it, up to `{directories[-1]}`" if len(directories) > 1 else ""),
-        hint=f"looked for {', '.join(f'`{kind}`' for kind in READERS)} and `pylock.<name>.toml`; {_MAKE_ONE}",
+        f"no lock file found in `{directories[0]}`"
+        + (f" or its parent directories up to `{directories[-1]}`" if len(directories) > 1 else ""),
+        hint=f"{_MAKE_ONE}; supported: {', '.join(f'`{kind}`' for kind in READERS)} and `pylock.<name>.toml`",
     )
 
 
 def searched(lock_file: LockFile, start: Path, explicit: Path | None = None) -> tuple[Path, ...]:
-    """Return the directories that `find` listed before it found *lock_file*: what appears in them may be taken instead."""
+    """
+    Return the directories that `find` listed until it found *lock_file*.
+
+    A lock file that is added to one of these directories later may replace *lock_file*.
+    """
     if explicit is not None:
         return ()
     directories = []
@@ -80,10 +84,11 @@ def read(
     lock_file: LockFile, *, target: Target, groups: Collection[str], extras: Collection[str], index: IndexFiles
 ) -> Lock:
     """
-    Return what *lock_file* holds for *target*, with the dependency *groups* and *extras* of the project.
+    Read *lock_file* for *target*, with the project's selected dependency *groups* and *extras*.
 
-    *index* is asked only for formats that name no files. Groups are never implied: neither ``dev`` nor a tool's default.
-    Raises `LockError` and its kinds: syntax, staleness, missing hashes, unknown or conflicting names, another Python.
+    No group is selected implicitly, neither ``dev`` nor a tool's default groups. *index* is queried only for formats
+    without URLs. Raises `LockError` or a subclass if the lock is invalid, stale, lacks hashes, is for another Python,
+    or if a selected name is unknown or conflicts with another.
     """
     request = Request(
         lock_file=lock_file,
@@ -111,7 +116,7 @@ def _names(directory: Path) -> frozenset[str]:
     try:
         return frozenset(entry.name for entry in directory.iterdir())
     except OSError:
-        # A parent that may not be listed holds nothing that could be read.
+        # A parent directory without read permission is treated as empty.
         return frozenset()
 
 
@@ -121,8 +126,8 @@ def _matching(kind: str, names: frozenset[str], directory: Path) -> str | None:
     named = sorted(name for name in names if _NAMED_PYLOCK.fullmatch(name)) if kind == "pylock.toml" else []
     if len(named) > 1:
         raise LockError(
-            f"several locks in `{directory}`, and none is `pylock.toml`: {', '.join(f'`{name}`' for name in named)}",
-            hint=f'name the one to build from: [tool.lamina] lock = "{named[0]}"',
+            f"`{directory}` has several lock files but no `pylock.toml`: {', '.join(f'`{name}`' for name in named)}",
+            hint=f'choose one: set `lock = "{named[0]}"` in `[tool.lamina]`',
         )
     return named[0] if named else None
 
@@ -137,6 +142,6 @@ def _kind(path: Path) -> str:
     if path.suffix == ".txt":
         return "requirements.txt"
     raise LockError(
-        f"`{path.name}` is not the name of a lock file",
-        hint=f"known: {', '.join(f'`{kind}`' for kind in READERS)}, `pylock.<name>.toml`, and hashed `*.txt`",
+        f"`{path.name}` is not a supported lock file name",
+        hint=f"use {', '.join(f'`{kind}`' for kind in READERS)}, `pylock.<name>.toml`, or a `*.txt` with hashes",
     )

@@ -1,8 +1,9 @@
 """
-Walk from a project's requirements to everything they need, in a lock that holds versions and no verdicts.
+Find the locked packages that a project needs, by walking the dependency graph from its requirements.
 
-Such a lock says for which requirement a package is there only by name and version. Where two versions of one package
-are locked, markers on the way decide; what they leave open is settled by the requirements that can only mean one.
+Some lock formats list packages without stating which group or marker each one is for; the walk finds that out. If a
+package is locked in several versions, the markers along the graph usually leave one. If they leave more, a requirement
+that only one of the versions satisfies decides.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from lamina.lock.types import Request
 
 
-def any_version(version: str) -> bool:  # noqa: ARG001 - no version is looked at
-    """Return that *version* will do."""
+def any_version(version: str) -> bool:  # noqa: ARG001 - every version is allowed
+    """Return ``True`` for every *version*."""
     return True
 
 
@@ -37,36 +38,40 @@ class ActiveDependency:
     """One requirement that applies to the target."""
 
     name: str
-    """Normalised (PEP 503)."""
+    """The required package's normalised name (PEP 503)."""
     allows: Callable[[str], bool]
-    """Whether a version will do."""
+    """Returns whether a version satisfies the requirement."""
     extras: tuple[str, ...]
-    """Normalised (PEP 685)."""
+    """The required extras: normalised names (PEP 685)."""
     text: str
-    """For errors."""
+    """The requirement, formatted for errors."""
 
 
 @frozen
 class Dependency:
-    """One requirement, of a project or of a locked package, whether or not it applies."""
+    """One requirement of a project or of a locked package; it may not apply to the target."""
 
     name: str
-    """Normalised (PEP 503)."""
+    """The required package's normalised name (PEP 503)."""
     allows: Callable[[str], bool]
-    """Whether a version will do; `any_version` where it names its file, directory or repository."""
+    """Returns whether a version satisfies the requirement; `any_version` if it names a file, directory or repository."""
     allows_python: Callable[[str], bool] | None = None
-    """Whether it applies to a full version of Python."""
+    """Returns whether the requirement applies to a full Python version such as ``3.12.7``."""
     marker: Marker | None = None
-    """As `parse_marker` reads it."""
+    """The requirement's marker, parsed with `parse_marker`."""
     extras: tuple[str, ...] = ()
-    """Normalised (PEP 685)."""
+    """The required extras: normalised names (PEP 685)."""
     condition: str = ""
-    """The versions that will do, for errors."""
+    """The allowed versions, formatted for errors."""
     optional: bool = False
 
     @classmethod
     def of(cls, requirement: Requirement, *, free: bool = False) -> Dependency:
-        """Return what *requirement* asks for; any version will do where it is *free*, or names its place."""
+        """
+        Convert *requirement* to a dependency.
+
+        The dependency allows any version if *requirement* has a URL, or if *free* is true.
+        """
         specifier = requirement.specifier
         return cls(
             name=canonicalize_name(requirement.name),
@@ -79,7 +84,11 @@ class Dependency:
         )
 
     def active(self, target: Target, extras: Collection[str]) -> ActiveDependency | None:
-        """Return this for *target* with *extras* of its parent, or ``None`` where it does not apply."""
+        """
+        Return the active form of this dependency, or ``None`` if it does not apply to *target*.
+
+        *extras* are the selected extras of the project or package that has the dependency.
+        """
         if self.allows_python and not self.allows_python(str(target.markers["python_full_version"])):
             return None
         if not holds(self.marker, extras, target.markers):
@@ -92,19 +101,23 @@ class Dependency:
 
 @frozen
 class LockedProject:
-    """What one ``pyproject.toml`` asks its locker for."""
+    """The requirements in one ``pyproject.toml``, as its lock tool reads them."""
 
     path: Path
     name: str | None = None
-    """Normalised (PEP 503); ``None`` where it has none, or requires itself like any other package."""
+    """
+    The project's normalised name (PEP 503).
+
+    ``None`` if the project has no name, or if a requirement on itself is treated like any other.
+    """
     main: tuple[Dependency, ...]
-    """Optional ones among them."""
+    """The project's own dependencies, including optional ones."""
     extras: Mapping[str, tuple[Dependency, ...]]
     groups: Mapping[str, tuple[Dependency, ...]]
-    """Every group but the main one."""
+    """The dependencies of each group, without the main group."""
 
     def active_dependencies(self, request: Request) -> Iterator[ActiveDependency]:
-        """Yield what is asked for by *request*; names that do not exist ask for nothing."""
+        """Yield the dependencies that apply to *request*; its unknown groups and extras are ignored."""
         chosen = [dependency for dependency in self.main if not dependency.optional]
         for extra in request.extras:
             chosen += self.extras.get(extra, ())
@@ -115,9 +128,9 @@ class LockedProject:
                 yield active
 
     def unmet(self, request: Request, locked: Collection[tuple[str, str | None]]) -> list[str]:
-        """Return what is asked for and not among the *locked* names and versions, worded for errors."""
+        """Return, formatted for errors, the requirements that none of the *locked* names and versions satisfies."""
         return [
-            f"{dependency.text} is required and not locked"
+            f"{dependency.text} is required but not locked"
             for dependency in self.active_dependencies(request)
             if not any(
                 name == dependency.name and (version is None or dependency.allows(version)) for name, version in locked
@@ -125,9 +138,13 @@ class LockedProject:
         ]
 
     def walk(self, request: Request, nodes: Sequence[LockedVersion], *, command: str) -> list[int]:
-        """Return the positions of the *nodes* that are needed; `StaleLockError` if more is needed than is locked."""
+        """
+        Return the positions of the needed *nodes*.
+
+        Raises `StaleLockError` if a requirement is not locked; *command* in its hint regenerates the lock.
+        """
         positions, unmet = needed(self.active_dependencies(request), nodes)
-        staleness.refuse([f"{text} is required and not locked" for text in unmet], request, command)
+        staleness.refuse([f"{text} is required but not locked" for text in unmet], request, command)
         return positions
 
 
@@ -138,11 +155,11 @@ class LockedVersion:
     name: str
     version: str
     dependencies: Callable[[Collection[str]], Iterable[ActiveDependency]]
-    """What it requires, together with a choice of its extras."""
+    """Returns the version's dependencies, given its selected extras."""
 
 
 def needed(roots: Iterable[ActiveDependency], nodes: Sequence[LockedVersion]) -> tuple[list[int], list[str]]:
-    """Return the positions of the *nodes* that *roots* lead to, and every requirement that none of *nodes* meets."""
+    """Return the positions of all *nodes* reachable from *roots*, and every requirement that no node satisfies."""
     walk = _DependencyWalk(nodes)
     walk.run(roots)
     return sorted(walk.reached), sorted(walk.unmet)
@@ -179,7 +196,11 @@ class _DependencyWalk:
         return [position for position in found if position in self.reached] or found
 
     def _settle(self) -> None:
-        """Decide the first open name for the highest version that most of its open requirements allow, as a resolver would."""
+        """
+        Select a version for the alphabetically first package with several candidates left.
+
+        Like a resolver, select the version that most of its open requirements allow; of several, the highest.
+        """
         name = min(dependency.name for dependency in self._open)
         rivals = [dependency for dependency in self._open if dependency.name == name]
         self._open = [dependency for dependency in self._open if dependency.name != name]

@@ -1,4 +1,4 @@
-"""Evaluate markers as locks mean them: with several extras at once, where the marker of a requirement knows one (PEP 751)."""
+"""Evaluate the markers in locks, which allow several extras at once; a requirement's marker allows only one (PEP 751)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ if TYPE_CHECKING:
 
     from packaging.markers import Environment
 
-# Both operands are literals, so text is enough; the marker's own grammar checks the rest.
+# A regular expression is enough, because both operands are literals; `Marker` validates everything else.
 _EXTRA = re.compile(r"""\bextra\s*(==|!=)\s*(['"])([^'"]*)\2""")
 
 
 def parse_marker(text: str) -> Marker:
-    """Return *text* as a marker for `holds`; `ValueError` where it is none."""
+    """Parse *text* into a marker for `holds`. Raises `ValueError` if *text* is not a marker."""
     return Marker(_EXTRA.sub(lambda found: f"'{found[3]}' {'in' if found[1] == '==' else 'not in'} extras", text))
 
 
 def holds(marker: Marker | None, extras: Collection[str], markers: Environment, groups: Collection[str] = ()) -> bool:
-    """Return whether *marker* holds under *markers* where all of *extras* and *groups* are chosen at once."""
+    """
+    Return whether *marker* is true in the environment *markers* with all of *extras* and *groups* selected.
+
+    A missing *marker* is always true.
+    """
     variables = {"extras": frozenset(extras), "dependency_groups": frozenset(groups)}
     return marker is None or marker.evaluate({**cast("Mapping[str, str]", markers), **variables}, context="lock_file")

@@ -1,7 +1,8 @@
 """
-Collect what a lock holds as the packages of PEP 751, with the files that the indexes have for locked hashes.
+Collect the packages of a lock as PEP 751 tables, and look up the files of locked hashes in the indexes.
 
-A reader adds one package after the other; what lacks a hash, a file or sense is raised at the end, all of it at once.
+A reader adds one package at a time. Errors about missing hashes, missing files and invalid packages are raised at the
+end, so that one error lists all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from lamina.lock.types import Request
 
-# One request per project, each mostly waiting.
+# Each package needs one request, which mostly waits for the network.
 _REQUESTS_AT_ONCE = 8
 
 _T = TypeVar("_T")
@@ -32,25 +33,30 @@ _T = TypeVar("_T")
 
 @frozen
 class Hashed:
-    """A locked distribution of which the lock says no URLs."""
+    """A locked distribution without URLs in the lock."""
 
     name: str
-    """Normalised (PEP 503)."""
+    """The distribution's normalised name (PEP 503)."""
     version: str
     hashes: frozenset[str]
-    """Lower-case hexadecimal SHA-256."""
+    """The SHA-256 of each file in lower-case hexadecimal."""
     indexes: tuple[str | None, ...] = (None,)
-    """Where to ask, in this order, as `lamina.lock.types.IndexFiles` takes it; may carry credentials."""
+    """
+    The index URLs to query, in this order; they may contain credentials.
+
+    ``None`` means the indexes configured for the project, as in `lamina.lock.types.IndexFiles`.
+    """
     directories: tuple[Path, ...] = ()
-    """Where to look before any index is asked."""
+    """Local directories to search before any index is queried."""
 
 
 class Packages:
     """
-    The packages of one lock: *locker* wrote it, *command* writes it anew, *hashing* does so with hashes.
+    The packages of one lock.
 
-    A reader adds them as PEP 751 tables without their place, ``{"name": …, "version": …}``, and where they come from. *shown* is
-    what errors call a package.
+    *locker* is the tool that wrote the lock, *command* regenerates it, and *hashing* regenerates it with hashes. A reader
+    adds each package as a PEP 751 table without a source, ``{"name": …, "version": …}``, and passes its source
+    separately. *shown* is the package's name in errors.
     """
 
     def __init__(self, request: Request, *, locker: str, command: str, hashing: str | None = None) -> None:
@@ -63,16 +69,17 @@ class Packages:
         self._unhashed: set[str] = set()
 
     def local(self, place: str) -> Path:
-        """Return the absolute path of *place*, which is relative to the lock."""
-        # Not resolved: a symbolic link inside a repository is part of how it names its projects.
+        """Return the absolute path of *place*, which is relative to the lock's directory."""
+        # Symbolic links are not resolved: a link inside a repository is a valid path to a project.
         return Path(os.path.normpath(self._request.lock_file.path.parent / place))
 
     def near(self, wheels: Sequence[_T], filename_of: Callable[[_T], str]) -> Sequence[_T]:
         """
-        Return the *wheels* that the target may take, or all of them if it can take none, so that an error can name them.
+        Return the *wheels* that the target may support, judged by their file names alone.
 
-        A lock of 47 distributions lists 950 wheels, most of them for other machines and Pythons; parsing the tags of all
-        would take longer than everything else (40 ms of 100, measured 2026-11).
+        If the target supports none, return all *wheels*, so that an error can list them. A lock of 47 distributions lists
+        950 wheels, most of them for other platforms and Python versions. Parsing the tags of all would need 40 ms out of
+        100 (measured 2026-11).
         """
         target = self._request.target
         interpreter = f"cp{target.python[0]}{target.python[1]}"
@@ -80,20 +87,24 @@ class Packages:
         return [wheel for wheel in wheels if _may_fit(filename_of(wheel), interpreter, machine)] or wheels
 
     def add(self, package: dict[str, Any]) -> None:
-        """Add a complete table."""
+        """Add a package with a complete PEP 751 table."""
         self._tables.append(package)
 
     def add_git(
         self, package: dict[str, Any], url: str, commit: str, *, revision: str | None = None, subdirectory: str | None
     ) -> None:
-        """Add what is a commit of the repository at *url*, which may carry credentials."""
+        """Add a package at a commit of the git repository at *url*. Credentials in *url* are removed."""
         vcs = {"type": "git", "url": validation.without_credentials(url), "commit-id": commit}
         self.add(package | {"vcs": vcs | _given(requested_revision=revision, subdirectory=subdirectory)})
 
     def add_directory(
         self, package: dict[str, Any], path: Path, *, editable: bool, subdirectory: str | None = None
     ) -> None:
-        """Add what is a directory, unless it is the project itself: its code goes into function packages."""
+        """
+        Add a package in the local directory *path*.
+
+        The project itself is skipped, because its code belongs in function packages.
+        """
         if path != self._request.lock_file.project:
             directory = {"path": str(path), "editable": editable}
             self.add(package | {"directory": directory | _given(subdirectory=subdirectory)})
@@ -101,7 +112,11 @@ class Packages:
     def add_archive(
         self, package: dict[str, Any], place: Path | str, hashes: Collection[str], shown: str, **more: Any
     ) -> None:
-        """Add what is one file at a path or URL *place*; just one hash is its own. *more* are keys of its table."""
+        """
+        Add a package that is a single file at *place*, a path or URL; *more* are further keys of its table.
+
+        Unless there is exactly one hash, the package is added as one without a SHA-256.
+        """
         if len(hashes) != 1:
             self.add_unhashed(shown)
             return
@@ -109,25 +124,26 @@ class Packages:
         self.add(package | {"archive": where | {"hashes": {"sha256": min(hashes)}} | _given(**more)})
 
     def add_files(self, name: str, version: str, files: Sequence[IndexFile]) -> None:
-        """Add what the lock itself has the files of."""
+        """Add a package with its files, for a lock that contains their URLs."""
         self.add(self._table(name, version, files, None) or {"name": name, "version": version})
 
     def add_hashed(self, locked: Hashed, shown: str) -> None:
-        """Add what an index has to tell the files of."""
+        """Add a package with hashes only; its files are looked up in the indexes later."""
         self._hashed.append(locked)
         if not locked.hashes:
             self.add_unhashed(shown)
 
     def add_unhashed(self, shown: str) -> None:
-        """Remember a package that has no SHA-256."""
+        """Record a package without a SHA-256, so that `pylock` reports it."""
         self._unhashed.add(shown)
 
     def pylock(self, *, hint: str = "", **top: Any) -> Pylock:
         """
-        Return all packages, with *top* beside them.
+        Return all added packages as one lock, with *top* as further top-level keys.
 
-        Raises `MissingHashError` and `IndexLookupError` naming all that they are about, the latter with *hint* behind its own;
-        `LockSyntaxError` where a package cannot be, and `FetchError` where an index cannot be asked.
+        Raises `MissingHashError` listing all packages without a SHA-256, `IndexLookupError` listing all packages that no
+        index has files for, `LockSyntaxError` if a package is invalid, and `FetchError` if a request to an index fails.
+        *hint* is appended to the hint of `IndexLookupError`.
         """
         path = self._request.lock_file.path
         validation.hash_missing(sorted(self._unhashed), path=path, command=self._hashing)
@@ -138,7 +154,7 @@ class Packages:
             return Pylock.from_dict({**head, "packages": self._tables})
         except PylockValidationError as error:
             raise LockSyntaxError(
-                f"`{path}` holds what cannot be: {error}", hint=f"lock again: `{self._command}`"
+                f"`{path}` has an invalid package: {error}", hint=f"regenerate the lock: run `{self._command}`"
             ) from error
 
     def _looked_up(self, hint: str) -> list[dict[str, Any]]:
@@ -156,20 +172,24 @@ class Packages:
                 validation.without_credentials(url) for each in self._hashed for url in each.indexes if url
             )
             raise IndexLookupError(
-                f"no index has a file with a locked hash of: {', '.join(missing)}",
-                hint=f"asked: {', '.join(f'`{place}`' for place in asked) or 'the configured indexes'}; "
-                f"the files were withdrawn, or come from an index that is not configured{hint}",
+                f"no index has a file with a locked hash for: {', '.join(missing)}",
+                hint="configure the index that has these files, or regenerate the lock if they were withdrawn; "
+                f"searched: {', '.join(f'`{place}`' for place in asked) or 'the configured indexes'}{hint}",
             )
         return [package for package in found if package]
 
     def _from_index(self, locked: Hashed) -> dict[str, Any] | None:
-        """Return *locked* as the first place has it that has any file; the hashes make every place as good as another."""
+        """
+        Return the package table of *locked* with the files of the first directory or index that has any.
+
+        The order does not affect the result's integrity, because every file must have a locked hash.
+        """
         for directory in locked.directories:
             if files := _in_directory(locked, directory):
                 return self._table(locked.name, locked.version, files, None)
         for index_url in locked.indexes:
             found = self._request.index.files(locked.name, locked.version, locked.hashes, index_url)
-            # Whoever implements the protocol may be lenient; a file that nobody locked must not come through.
+            # An implementation of the protocol may return more files than requested: keep only locked ones.
             if files := [file for file in found if file.sha256.lower() in locked.hashes]:
                 return self._table(locked.name, locked.version, files, index_url)
         return None
@@ -177,7 +197,7 @@ class Packages:
     def _table(
         self, name: str, version: str, files: Iterable[IndexFile], index_url: str | None
     ) -> dict[str, Any] | None:
-        """Return the table of a package that has *files*, found at *index_url*; ``None`` where none can be installed."""
+        """Return a package table with *files*, found at *index_url*, or ``None`` if no file is installable."""
         ordered = sorted(files, key=_filename)
         wheels = self.near([file for file in ordered if file.filename.endswith(".whl")], _filename)
         sdists = [_artifact(file) for file in ordered if file.filename.endswith((".tar.gz", ".zip"))]
@@ -221,7 +241,7 @@ def _may_fit(filename: str, interpreter: str, machine: str) -> bool:
         filename.removesuffix(".whl").rsplit("-", 3)[-3:] if filename.count("-") > 2 else ("", "", "")
     )
     if not platform:
-        # Whatever this is, the validation has something to say about it.
+        # An invalid file name is kept, so that validation reports it.
         return True
     if platform != "any" and not ("linux" in platform and machine in platform) and "any" not in platform.split("."):
         return False

@@ -1,9 +1,9 @@
 """
 Read pdm.lock, format version 4.
 
-Format: PDM's own, described nowhere in full (https://pdm-project.org/en/latest/usage/lockfile/, 2026-11), so the names of keys
-were taken from locks that PDM 2.12 and 2.29 write. With the strategy ``inherit_metadata`` each package says for which groups
-and under which marker it is locked; without it, that follows from walking the graph from ``pyproject.toml``.
+Format: https://pdm-project.org/en/latest/usage/lockfile/ (2026-11). PDM does not document the format in full, so the key names
+come from locks written by PDM 2.12 and 2.29. With the strategy ``inherit_metadata``, each package lists its groups and its
+marker. Without it, lamina finds the needed packages by walking the dependency graph from ``pyproject.toml``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamina.lock.types import Request
 
     _Rows = Sequence[LockTable]
-    """The rows of one package: its extras are rows of their own, whose name and version are the same."""
+    """The rows of one package version. PDM writes a separate row for the package with extras."""
 
 _COMMAND = "pdm lock"
 _DEFAULT = "default"
@@ -44,9 +44,9 @@ _ROOT = "${PROJECT_ROOT}"
 
 def read(request: Request) -> Lock:
     """
-    Return what the lock holds for the request's target, as if it had been made for that target alone.
+    Return the locked packages that the request's target needs, with all markers evaluated.
 
-    Raises `LockError` and its kinds, and `IndexLookupError` naming all that no index has the locked files of.
+    Raises `LockError` or a subclass, and `IndexLookupError` listing all packages that no index has locked files for.
     """
     with written_by("PDM", request.lock_file, _COMMAND):
         return _answer(request, LockTable(load(request.lock_file.path)))
@@ -57,8 +57,8 @@ def _answer(request: Request, document: LockTable) -> Lock:
     version = metadata.get("lock_version", str) or "none"
     if not re.fullmatch(r"4(\.\d+)*", version):
         raise LockError(
-            f"`{path}` has format version {version}, and lamina reads version 4",
-            hint="look for a newer lamina, or lock with a PDM that writes version 4",
+            f"`{path}` has format version {version}, but lamina supports version 4",
+            hint="upgrade lamina, or regenerate the lock with a PDM that writes version 4",
         )
     project = pdmproject.load(request.lock_file.pyproject)
     if project is not None:
@@ -71,8 +71,8 @@ def _answer(request: Request, document: LockTable) -> Lock:
         chosen = _grouped(row for row in rows if _is_chosen(row, request))
     elif project is None:
         raise LockError(
-            f"`{path}` says not what its packages are for, and there is no `{request.lock_file.pyproject}` to ask",
-            hint="lock with `pdm lock --strategy inherit_metadata`, or put the lock beside its `pyproject.toml`",
+            f"`{path}` does not list the groups of its packages, and `{request.lock_file.pyproject}` does not exist",
+            hint="run `pdm lock --strategy inherit_metadata`, or move the lock next to its `pyproject.toml`",
         )
     else:
         chosen = _walked(_grouped(rows), project, request)
@@ -82,17 +82,23 @@ def _answer(request: Request, document: LockTable) -> Lock:
 
 
 def _refuse_stale(project: PdmProject, metadata: LockTable, rows: _Rows, request: Request) -> None:
-    """Raise `StaleLockError` where the content hash differs, as PDM warns; name what differs where it can be seen."""
+    """
+    Raise `StaleLockError` if the lock's content hash does not match the project, a case that PDM only warns about.
+
+    The error lists the requirements that are not locked, if there are any.
+    """
     algorithm, _, digest = (metadata.get("content_hash", str) or "").partition(":")
     comparable = algorithm == "sha256" and not project.is_workspace
     if comparable and digest in project.hashes:
         return
     missing = project.unmet(request, [(_name(row), row.get("version", str)) for row in rows])
-    staleness.refuse(missing or (["what PDM locks from was changed"] if comparable else []), request, _COMMAND)
+    staleness.refuse(
+        missing or (["dependencies or PDM settings changed after locking"] if comparable else []), request, _COMMAND
+    )
 
 
 def _some_target_fits(targets: Sequence[LockTable], request: Request) -> None:
-    """Raise `LockError` if the lock was made for *targets*, and the request's is none of them."""
+    """Raise `LockError` if the lock is limited to *targets* and the request's target is not among them."""
     target = request.target
     version, machine = target.markers["python_full_version"], target.architecture.machine
     named: list[str] = []
@@ -108,14 +114,14 @@ def _some_target_fits(targets: Sequence[LockTable], request: Request) -> None:
         named.append(f"Python {each.get('requires_python', str) or 'any'} {platform}".rstrip())
     if named:
         raise LockError(
-            f"`{request.lock_file.path}` was not locked for {target}, only for: {'; '.join(sorted(named))}",
-            hint=f"add it: `pdm lock --append --python '=={target.python[0]}.{target.python[1]}.*' "
+            f"`{request.lock_file.path}` is not locked for {target}, only for: {'; '.join(sorted(named))}",
+            hint=f"add the target: run `pdm lock --append --python '=={target.python[0]}.{target.python[1]}.*' "
             f"--platform manylinux_{target.glibc[0]}_{target.glibc[1]}_{machine}`",
         )
 
 
 def _names_known(named: Iterable[str], project: PdmProject | None, request: Request) -> None:
-    """Raise `LockError` for groups and extras that are not locked; PDM has one list of both."""
+    """Raise `LockError` for requested groups and extras that are not locked; pdm.lock has one list for both."""
     locked = {canonicalize_name(name) for name in named} - {_DEFAULT}
     extras = set(project.extras) if project else locked
     groups = locked & set(project.groups) if project else locked
@@ -181,7 +187,7 @@ def _pylock(chosen: Iterable[_Rows], metadata: LockTable, project: PdmProject | 
 
 
 def _files(row: LockTable, metadata: LockTable) -> list[LockTable]:
-    """Return names or URLs, with hashes; before 4.3 they stood at the end of the lock."""
+    """Return the rows of the package's files; before format 4.3, they are in a separate table at the end of the lock."""
     if "files" in row:
         return row.get_tables("files")
     name, version = row.get_required("name", str), row.get("version", str) or ""
@@ -196,7 +202,7 @@ def _file(url: str, sha256: str) -> IndexFile:
 
 
 def _add_direct(packages: Packages, row: LockTable, hashes: Mapping[str, object]) -> None:
-    """Add what names its place."""
+    """Add a package that refers directly to a file, directory or repository."""
     package = {"name": _name(row)}
     if version := row.get("version", str):
         package["version"] = version
@@ -207,7 +213,9 @@ def _add_direct(packages: Packages, row: LockTable, hashes: Mapping[str, object]
         return
     place = row.get("path", str) or row.get("url", str)
     if not place:
-        raise LockError(f"{worded(row)} is in a repository that is not git", hint="take it from git")
+        raise LockError(
+            f"{worded(row)} is in a repository that is not git", hint="depend on the package from git or an index"
+        )
     if "path" not in row and _ROOT not in place:
         packages.add_archive(package, place.partition("#")[0], hashes, worded(row), subdirectory=subdirectory)
         return

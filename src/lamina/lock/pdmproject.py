@@ -1,5 +1,5 @@
 """
-Read from ``pyproject.toml`` what PDM locks from: ``[project]``, groups, and ``[tool.pdm]``.
+Read the parts of ``pyproject.toml`` that PDM locks: ``[project]``, dependency groups, and ``[tool.pdm]``.
 
 Format: https://pdm-project.org/en/latest/reference/pep621/ and https://pdm-project.org/en/latest/reference/configuration/ (2026-11).
 """
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
 
     from packaging.specifiers import SpecifierSet
 
-# What names its place without a requirement's grammar: `-e file:///${PROJECT_ROOT}/shared#egg=shared`.
+# A direct reference that is not a PEP 508 requirement: `-e file:///${PROJECT_ROOT}/shared#egg=shared`.
 _EDITABLE = re.compile(r"^-e\s+\S*?#egg=([A-Za-z0-9._-]+)|^-e\s+\S*?([A-Za-z0-9._-]+)/?$")
 
 
 @frozen
 class PdmProject(LockedProject):
-    """What one ``pyproject.toml`` asks PDM for."""
+    """The requirements in one ``pyproject.toml``, as PDM reads them."""
 
     requires_python: SpecifierSet | None
     overridden: frozenset[str]
-    """Names of which ``[tool.pdm.resolution.overrides]`` decides the version."""
+    """Names of the packages with a version in ``[tool.pdm.resolution.overrides]``."""
     indexes: tuple[str | None, ...]
-    """As `lamina.lock.packages.Hashed` takes them; they may carry credentials."""
+    """The index URLs to query, as in `lamina.lock.packages.Hashed`; they may contain credentials."""
     hashes: frozenset[str]
-    """The content hash, as the PDMs which write version 4 compute it."""
+    """The content hashes that the PDM releases with lock format 4 would compute for the project."""
     is_workspace: bool
 
 
 def load(path: Path) -> PdmProject | None:
-    """Return what the file at *path* asks for, or nothing if it does not exist; `ConfigError` names what cannot be understood."""
+    """Read the ``pyproject.toml`` at *path*, or return ``None`` if it does not exist. Raises `ConfigError` if invalid."""
     if not path.is_file():
         return None
     document = reading.load(path)
     try:
         return _parse(document, path)
     except (AttributeError, KeyError, TypeError, InvalidRequirement) as error:
-        raise ConfigError(f"`{path}` is not what PDM understands: {error}") from error
+        raise ConfigError(f"`{path}` is not a valid PDM configuration: {error}") from error
 
 
 def _parse(document: Mapping[str, Any], path: Path) -> PdmProject:
@@ -82,13 +82,17 @@ def _parse(document: Mapping[str, Any], path: Path) -> PdmProject:
 
 def _requirement(text: str) -> Requirement:
     if found := _EDITABLE.match(text):
-        # Only the name matters: where it comes from is in the lock.
+        # Only the name is needed: the lock has the URL or path.
         return Requirement(f"{found[1] or found[2]} @ file:///")
     return Requirement(text)
 
 
 def _indexes(sources: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:
-    """Yield the URLs of PDM's own sources, and what is configured elsewhere unless one of them replaces the public index."""
+    """
+    Yield the index URLs in ``[[tool.pdm.source]]``, then ``None`` for the indexes configured elsewhere.
+
+    ``None`` is left out if a source named ``pypi`` replaces the default index.
+    """
     replaced = False
     for source in sources:
         if source.get("type", "index") != "index":
@@ -107,7 +111,11 @@ def _expanded(text: str) -> str:
 
 
 def _content_hashes(document: Mapping[str, Any], pdm: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the content hash as PDM computes it: since 2.15 over all of ``resolution``, before over its overrides (2026-11)."""
+    """
+    Yield the content hashes that different PDM releases compute.
+
+    PDM 2.15 and later hash the whole ``resolution`` table, earlier releases only its overrides (2026-11).
+    """
     project = document.get("project", {})
     development: dict[str, list[Any]] = {
         canonicalize_name(group): list(entries) for group, entries in document.get("dependency-groups", {}).items()

@@ -1,9 +1,9 @@
 """
 Read Pipfile.lock, specification 6.
 
-Format: https://pipenv.pypa.io/en/latest/pipfile.html (2026-11); the names of keys were taken from locks that Pipenv 2026.10 writes.
-A category is a group: ``develop`` is called ``dev``, and further ones have their own names. There are no extras. Files have
-neither names nor URLs, only hashes; the rest comes from the index.
+Format: https://pipenv.pypa.io/en/latest/pipfile.html (2026-11). The key names come from locks written by Pipenv 2026.10.
+A category is read as a group of the same name, except that ``develop`` becomes ``dev``. There are no extras. The lock contains
+only the hashes of files, so lamina looks up their names and URLs in the index.
 """
 
 from __future__ import annotations
@@ -43,15 +43,17 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 def read(request: Request) -> Lock:
     """
-    Return what the lock holds for the request's target.
+    Return the locked packages that the request's target needs, with all markers evaluated.
 
-    Raises `LockError` and its kinds, and `IndexLookupError` naming all that no index has the locked files of.
+    Raises `LockError` or a subclass, and `IndexLookupError` listing all packages that no index has locked files for.
     """
     path = request.lock_file.path
     try:
         document = json.loads(path.read_bytes())
     except (OSError, RecursionError, ValueError) as error:
-        raise LockSyntaxError(f"`{path}` cannot be read: {error}", hint=f"lock again: `{_COMMAND}`") from error
+        raise LockSyntaxError(
+            f"cannot read `{path}`: {error}", hint=f"regenerate the lock: run `{_COMMAND}`"
+        ) from error
     with written_by("Pipenv", request.lock_file, _COMMAND):
         return _answer(request, LockTable(document))
 
@@ -60,8 +62,8 @@ def _answer(request: Request, document: LockTable) -> Lock:
     path, meta = request.lock_file.path, document.get_table("_meta")
     if (specification := meta.get_required("pipfile-spec", int)) != _SPECIFICATION:
         raise LockError(
-            f"`{path}` follows Pipfile specification {specification}, and lamina reads {_SPECIFICATION}",
-            hint="look for a newer lamina, or lock with a Pipenv that follows it",
+            f"`{path}` follows Pipfile specification {specification}, but lamina supports {_SPECIFICATION}",
+            hint=f"upgrade lamina, or regenerate the lock with a Pipenv that writes specification {_SPECIFICATION}",
         )
     pipfile = path.with_name("Pipfile")
     if pipfile.is_file():
@@ -74,7 +76,7 @@ def _answer(request: Request, document: LockTable) -> Lock:
         table = document.get_table(category)
         for name in table:
             row = table.get_table(name)
-            # Pipenv installs the default category last, so what is in several is the default's.
+            # Pipenv installs the default category last, so its version wins for a package in several categories.
             if holds(row.get_as("markers", parse_marker), (), request.target.markers):
                 rows.setdefault(canonicalize_name(name), row)
     pylock = _pylock(rows, meta, request)
@@ -84,14 +86,14 @@ def _answer(request: Request, document: LockTable) -> Lock:
 
 def _refuse_stale(pipfile: Path, meta: LockTable, request: Request) -> None:
     """
-    Raise `StaleLockError` where the hash of the Pipfile is not the one in the lock, as ``pipenv verify`` does.
+    Raise `StaleLockError` if the hash of the Pipfile differs from the one in the lock, like ``pipenv verify``.
 
-    Names are hashed in their normalised form since Pipenv 2026, and as they are written before (2026-11).
+    Pipenv 2026 and later hash normalised names, earlier releases hash the names as written (2026-11).
     """
     manifest = load(pipfile)
     tables = {"default": manifest.get("packages", {}), "develop": manifest.get("dev-packages", {})}
     tables |= {name: table for name, table in manifest.items() if name not in _SECTIONS | tables.keys()}
-    # Pipenv adds a source to a Pipfile without one, which is then in the lock.
+    # For a Pipfile without a source, Pipenv hashes a default source and writes it to the lock.
     public = next((source.get_required("url", str) for source in meta.get_tables("sources")), "")
     head = {
         "sources": manifest.get("source", [{"name": "pypi", "url": public, "verify_ssl": True}]),
@@ -103,7 +105,7 @@ def _refuse_stale(pipfile: Path, meta: LockTable, request: Request) -> None:
     }
     locked = meta.get_table("hash").get_required("sha256", str)
     if locked not in {_hash({"_meta": head, **each}) for each in (tables, normalised)}:
-        staleness.refuse(["what Pipenv locks from was changed"], request, _COMMAND, manifest=pipfile)
+        staleness.refuse(["packages, sources or `requires` changed after locking"], request, _COMMAND, manifest=pipfile)
 
 
 def _hash(content: Mapping[str, Any]) -> str:
@@ -111,7 +113,11 @@ def _hash(content: Mapping[str, Any]) -> str:
 
 
 def _python_fits(requires: LockTable, request: Request) -> None:
-    """Raise `LockError` for another Python: Pipenv leaves out what its own does not need."""
+    """
+    Raise `LockError` if the lock requires another Python version.
+
+    Pipenv locks only the packages that its own Python version needs.
+    """
     wanted = requires.get("python_full_version", str) or requires.get("python_version", str)
     if wanted and wanted != "*":
         minor = ".".join(wanted.split(".")[:2])
@@ -129,18 +135,18 @@ def _pylock(rows: Mapping[str, LockTable], meta: LockTable, request: Request) ->
         if "version" not in row or any(key in row for key in ("git", "path", "file")):
             _add_direct(packages, name, row, problems)
         elif not (version := _version(row)):
-            problems.append(f"`{name}` is not pinned, because it did not apply to the machine that locked")
+            problems.append(f"`{name}` has no version, because it did not apply to the machine that ran Pipenv")
         else:
-            # The index of a package comes first; without one, Pipenv asks them in the order of the Pipfile.
+            # A package with an index uses only that index; for others, Pipenv queries all in the order of the Pipfile.
             index = row.get("index", str)
             chosen = (sources[index],) if index in sources else tuple(sources.values())
             locked = Hashed(name=name, version=version, hashes=_hashes(row), indexes=chosen or (None,))
             packages.add_hashed(locked, f"`{name}` {version}")
     if problems:
         raise LockError(
-            f"`{request.lock_file.path}` does not lock everything for {request.target}: {'; '.join(sorted(problems))}",
-            hint="Pipenv locks for the machine that it runs on: lock on one like the target, or use a lock for all "
-            "platforms (uv, Poetry, PDM)",
+            f"`{request.lock_file.path}` does not lock every package for {request.target}: {'; '.join(sorted(problems))}",
+            hint="Pipenv locks only for the machine that it runs on: run `pipenv lock` on one like the target, or use "
+            "a lock file for all platforms (uv, Poetry, PDM)",
         )
     return packages.pylock()
 
@@ -159,7 +165,7 @@ def _hashes(row: LockTable) -> frozenset[str]:
 
 
 def _add_direct(packages: Packages, name: str, row: LockTable, problems: list[str]) -> None:
-    """Add what names its place, or say in *problems* why it cannot be."""
+    """Add a package that refers directly to a file, directory or repository, or add a reason to *problems*."""
     package, version = {"name": name}, _version(row)
     if version:
         package["version"] = version
@@ -174,7 +180,7 @@ def _add_direct(packages: Packages, name: str, row: LockTable, problems: list[st
     place = _expanded(row.get("path", str) or row.get("file", str) or "")
     remote, local = re.match(r"https?://", place) is not None, packages.local(place)
     if not place:
-        problems.append(f"`{name}` has neither a version nor a place")
+        problems.append(f"`{name}` has no version, path or URL")
     elif not remote and local.is_dir():
         packages.add_directory(package, local, editable=row.get("editable", bool) or False)
     else:

@@ -1,11 +1,11 @@
 """
 Read poetry.lock, formats 1.1, 2.0 and 2.1.
 
-Format: Poetry's own, described nowhere in full (https://python-poetry.org/docs/basic-usage/#installing-with-poetrylock,
-2026-11), so the names of keys were taken from locks that Poetry 1.2, 1.8 and 2.5 write. From 2.1 on each package says for
-which groups and under which marker it is locked; before, that follows from walking the graph from ``pyproject.toml``. The
-graph is walked for 2.1 as well, because for an optional dependency that a group needs too, Poetry 2.1.4 leaves the marker out.
-The files have names and hashes; their URLs come from the index.
+Format: https://python-poetry.org/docs/basic-usage/#installing-with-poetrylock (2026-11). Poetry does not document the format in
+full, so the key names come from locks written by Poetry 1.2, 1.8 and 2.5. Since format 2.1, each package lists its groups and
+its marker. In older formats, lamina finds the needed packages by walking the dependency graph from ``pyproject.toml``. It walks
+the graph of format 2.1 too if there is a ``pyproject.toml``, because Poetry 2.1.4 omits the marker of an optional dependency
+that a group also needs. The lock contains the names and hashes of files, and lamina looks up their URLs in the index.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _FIRST_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 def read(request: Request) -> Lock:
     """
-    Return what the lock holds for the request's target, as if it had been made for that target alone.
+    Return the locked packages that the request's target needs, with all markers evaluated.
 
-    Raises `LockError` and its kinds, and `IndexLookupError` naming all that no index has the locked files of.
+    Raises `LockError` or a subclass, and `IndexLookupError` listing all packages that no index has locked files for.
     """
     with written_by("Poetry", request.lock_file, _COMMAND):
         return _answer(request, LockTable(load(request.lock_file.path)))
@@ -68,8 +68,8 @@ def _answer(request: Request, document: LockTable) -> Lock:
         rows = [row for row in rows if _applies(row, request)]
     elif project is None:
         raise LockError(
-            f"`{path}` says not what its packages are for, and there is no `{request.lock_file.pyproject}` to ask",
-            hint="lock with Poetry 2 (`poetry lock`), whose locks say it, or put the lock beside its `pyproject.toml`",
+            f"`{path}` does not list the groups of its packages, and `{request.lock_file.pyproject}` does not exist",
+            hint="run `poetry lock` with Poetry 2.1 or newer, or move the lock next to its `pyproject.toml`",
         )
     if project is not None:
         nodes = [
@@ -87,26 +87,30 @@ def _format(metadata: LockTable, path: Path) -> tuple[int, int]:
     found = re.fullmatch(r"(1|2)\.(\d+)", text or "")
     if found is None or text == "1.0":
         raise LockError(
-            f"`{path}` has format version {text}, and lamina reads versions 1.1 to 2.1",
-            hint="look for a newer lamina, or lock with a Poetry that writes one of them",
+            f"`{path}` has format version {text}, but lamina supports versions 1.1 to 2.1",
+            hint="upgrade lamina, or regenerate the lock with a Poetry that writes one of these versions",
         )
     return int(found[1]), int(found[2])
 
 
 def _refuse_stale(project: PoetryProject, metadata: LockTable, rows: Sequence[LockTable], request: Request) -> None:
-    """Raise `StaleLockError` as Poetry would, whose content hash is in the lock; name what differs where it can be seen."""
+    """
+    Raise `StaleLockError` if Poetry's content hash in the lock does not match the project.
+
+    The error lists the requirements that are not locked, if there are any.
+    """
     if metadata.get_required("content-hash", str) in _hashes(project, request.lock_file.path):
         return
     missing = project.unmet(request, [(_name(row), _version(row)) for row in rows])
-    staleness.refuse(missing or ["what Poetry locks from was changed"], request, _COMMAND)
+    staleness.refuse(missing or ["dependencies or Poetry settings changed after locking"], request, _COMMAND)
 
 
 def _hashes(project: PoetryProject, path: Path) -> set[str]:
-    """Return the content hashes that the Poetry which wrote the lock at *path* may have computed."""
+    """Return the content hashes of *project* that are valid for the Poetry release that wrote the lock at *path*."""
     with path.open(encoding="utf-8") as file:
         first = file.readline()
     writer = re.search(r"Poetry (\d+)\.(\d+)", first)
-    # Before 2.3 the groups of PEP 735 were not hashed; older headers name no version.
+    # Poetry hashes PEP 735 dependency groups since 2.3. Old releases do not write their version into the lock.
     knows_groups = writer is not None and (int(writer[1]), int(writer[2])) >= (2, 3)
     return {project.hashes[True]} | (set() if knows_groups else {project.hashes[False]})
 
@@ -120,7 +124,7 @@ def _version(row: LockTable) -> str:
 
 
 def _applies(row: LockTable, request: Request) -> bool:
-    """Return whether a package is locked for any chosen group, by its marker there."""
+    """Return whether a package belongs to a selected group, with a marker that is true for the target."""
     chosen = {_MAIN, *request.groups}
     groups = [group for group in row.get_strings("groups", required=True) if canonicalize_name(group) in chosen]
     by_group = row.get_table("markers") if row.is_table("markers") else None
@@ -131,7 +135,7 @@ def _applies(row: LockTable, request: Request) -> bool:
 
 
 def _dependencies(row: LockTable, request: Request, extras: Collection[str]) -> Iterator[ActiveDependency]:
-    """Yield what a locked package requires, with a choice of its *extras*."""
+    """Yield the active dependencies of a locked package with the selected *extras*."""
     switched_on = _switched_on(row.get_table("extras"), extras)
     table = row.get_table("dependencies")
     for name in table:
@@ -143,7 +147,7 @@ def _dependencies(row: LockTable, request: Request, extras: Collection[str]) -> 
 
 
 def _switched_on(table: LockTable, extras: Collection[str]) -> set[str]:
-    """Return the names of the optional dependencies that *extras* of the package ask for."""
+    """Return the names of the optional dependencies that the package's *extras* enable."""
     chosen = [entry for extra in table if canonicalize_name(extra) in extras for entry in table.get_strings(extra)]
     return {canonicalize_name(found[0]) for entry in chosen if (found := _FIRST_WORD.match(entry))}
 
@@ -162,7 +166,11 @@ def _pylock(rows: Sequence[LockTable], metadata: LockTable, request: Request) ->
 
 
 def _files(row: LockTable, metadata: LockTable) -> list[tuple[str, str]]:
-    """Return file names with their SHA-256; before 2.0 the files stand together for all versions of a name."""
+    """
+    Return the names and SHA-256 hashes of the package's files.
+
+    Before format 2.0, a separate table lists the files of all versions of a package together.
+    """
     files = row.get_tables("files")
     if "files" not in row:
         marked = re.compile(rf"-{re.escape(_version(row))}(?=-|\.tar\.|\.zip|\.tgz)")
@@ -173,7 +181,7 @@ def _files(row: LockTable, metadata: LockTable) -> list[tuple[str, str]]:
 
 
 def _index(source: LockTable) -> str | None:
-    """Return the URL of a configured source, with the credentials that Poetry takes from the environment."""
+    """Return the URL of a configured source, with credentials from Poetry's environment variables."""
     if source.get("type", str) != "legacy":
         return None
     url = source.get_required("url", str)
@@ -184,7 +192,7 @@ def _index(source: LockTable) -> str | None:
 
 
 def _add_direct(packages: Packages, row: LockTable, source: LockTable, files: Sequence[tuple[str, str]]) -> None:
-    """Add what names its place, and maybe the SHA-256 of its *files*."""
+    """Add a package that refers directly to a file, directory or repository, with the hashes in *files* if it is a file."""
     package = {"name": _name(row), "version": _version(row)}
     place, subdirectory = source.get_required("url", str), source.get("subdirectory", str)
     match source.get_required("type", str):
@@ -199,4 +207,7 @@ def _add_direct(packages: Packages, row: LockTable, source: LockTable, files: Se
             where = packages.local(place) if kind == "file" else place
             packages.add_archive(package, where, hashes, worded(row), subdirectory=subdirectory)
         case kind:
-            raise LockError(f"{worded(row)} is in a {kind} repository, and only git is read", hint="take it from git")
+            raise LockError(
+                f"{worded(row)} is in a {kind} repository, but lamina supports only git",
+                hint="depend on the package from git or an index",
+            )

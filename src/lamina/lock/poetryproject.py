@@ -1,8 +1,8 @@
 """
-Read from ``pyproject.toml`` what Poetry asks for: main, groups, extras, each as requirements in Poetry's own words.
+Read the requirements that Poetry locks from ``pyproject.toml``: main dependencies, groups and extras.
 
 Format: https://python-poetry.org/docs/pyproject/ and https://python-poetry.org/docs/dependency-specification/ (2026-11).
-``[project]`` and ``[dependency-groups]`` come from `lamina.lock.pyproject`.
+`lamina.lock.pyproject` reads ``[project]`` and ``[dependency-groups]``.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _DIRECT = ("path", "url", "git", "file")
 
 @frozen
 class PoetryProject(LockedProject):
-    """What one ``pyproject.toml`` asks Poetry for."""
+    """The requirements in one ``pyproject.toml``, as Poetry reads them."""
 
     hashes: Mapping[bool, str]
-    """The content hash, with and without ``[dependency-groups]``."""
+    """Poetry's content hashes: with ``[dependency-groups]`` under ``True``, without under ``False``."""
 
 
 def load(path: Path) -> PoetryProject | None:
-    """Return what the file at *path* asks for, or nothing if it does not exist; `ConfigError` names what cannot be understood."""
+    """Read the ``pyproject.toml`` at *path*, or return ``None`` if it does not exist. Raises `ConfigError` if invalid."""
     if not path.is_file():
         return None
     standard, document = pyproject.load(path), reading.load(path)
@@ -50,12 +50,12 @@ def load(path: Path) -> PoetryProject | None:
         poetry = LockTable(document).get_table("tool").get_table("poetry")
         return _parse(standard, poetry, document)
     except ValueError as error:
-        raise ConfigError(f"`{path}` is not what Poetry understands: {error}") from error
+        raise ConfigError(f"`{path}` is not a valid Poetry configuration: {error}") from error
 
 
 def _parse(standard: Manifest, poetry: LockTable, document: Mapping[str, Any]) -> PoetryProject:
     classic = tuple(_table(poetry.get_table("dependencies")))
-    # Where `[project]` has dependencies, those of Poetry only say where to take them from.
+    # If `[project]` has dependencies, those in `[tool.poetry]` only define their sources.
     places = {dependency.name for dependency in classic if dependency.allows is any_version}
     main = classic if standard.dependencies is None else tuple(_standard(standard.dependencies, places))
     by_name: dict[str, list[Dependency]] = {}
@@ -100,7 +100,11 @@ def _groups(
 
 
 def dependencies(table: LockTable, name: str) -> Iterator[Dependency]:
-    """Yield what *name* asks for in a *table* of a ``pyproject.toml`` or a poetry.lock: one specification, or several."""
+    """
+    Yield the dependencies on the package *name* in *table*, which is from a ``pyproject.toml`` or a poetry.lock.
+
+    There are several if the package has several specifications, for example one per platform.
+    """
     for each in table.get_each(name):
         if isinstance(each, str):
             yield _dependency(name, parse(each))
@@ -141,10 +145,10 @@ def _standard(requirements: Iterable[Requirement], places: Collection[str]) -> I
 
 def _content_hash(document: Mapping[str, Any], *, with_groups: bool) -> str:
     """
-    Return Poetry's hash of what decides a lock.
+    Return Poetry's content hash of a ``pyproject.toml``.
 
-    The keys are those that Poetry 2.5 hashes, which before 2.3 were the same but for ``[dependency-groups]`` (2026-11);
-    where only Poetry's own table matters, it is hashed as it was before ``[project]`` was understood.
+    Poetry 2.5 hashes these keys; before 2.3, it hashed the same keys without ``[dependency-groups]`` (2026-11). A file
+    with requirements in ``[tool.poetry]`` only is hashed as in releases before Poetry supported ``[project]``.
     """
     project = document.get("project", {})
     poetry = document.get("tool", {}).get("poetry", {})

@@ -1,5 +1,5 @@
 """
-Read pylock.toml, the lock format that tools share.
+Read pylock.toml, the standard lock format.
 
 Format: PEP 751, https://packaging.python.org/en/latest/specifications/pylock-toml/ (2026-11).
 """
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 def read(request: Request) -> Lock:
     """
-    Return the lock as it is, with absolute paths and without the project itself.
+    Return the lock with absolute paths, without credentials, and without the project itself.
 
-    Its markers are left to `lamina.lock.select`, except that artifacts without SHA-256 are refused where they apply.
+    Markers are not evaluated here, but in `lamina.lock.select`. Raises `MissingHashError` listing the packages without a
+    SHA-256 that apply to the target.
     """
     path, document = request.lock_file.path, LockTable(load(request.lock_file.path))
     command = _command(document)
@@ -39,7 +40,7 @@ def read(request: Request) -> Lock:
         return _answer(request, document, command)
     except (PylockValidationError, ValueError) as error:
         raise LockSyntaxError(
-            f"`{path}` is not what PEP 751 demands: {error}", hint=f"lock again: `{command}`"
+            f"`{path}` does not follow PEP 751: {error}", hint=f"regenerate the lock: run `{command}`"
         ) from error
 
 
@@ -69,9 +70,10 @@ def _answer(request: Request, document: LockTable, command: str) -> Lock:
 
 def _groups(document: LockTable, project: Manifest, request: Request) -> tuple[str, ...]:
     """
-    Return the requested groups and the synthetic ones that stand for the project's own dependencies.
+    Return the requested groups and the synthetic groups that represent the project's own dependencies.
 
-    PEP 751 means ``default-groups`` for just those; a development group that a locker lists there is not implied.
+    PEP 751 intends ``default-groups`` only for synthetic groups. A development group that a tool lists there is not
+    selected implicitly.
     """
     declared = {*project.groups, "dev"}
     synthetic = {group for group in document.get_strings("default-groups") if canonicalize_name(group) not in declared}
@@ -102,7 +104,7 @@ def _placed_artifact(artifact: LockTable, directory: Path) -> dict[str, Any]:
 
 def _hashed(row: LockTable) -> bool:
     others = [row.get_table(key) for key in ("archive", "sdist") if row.is_table(key)]
-    # A source distribution is only needed where no wheel fits, so one without SHA-256 does not spoil the wheels.
+    # A source distribution is needed only without wheels, so its missing SHA-256 is no error if there are wheels.
     return all(each.get_table("hashes").get("sha256", str) for each in row.get_tables("wheels") or others)
 
 

@@ -1,4 +1,4 @@
-"""Read from ``pyproject.toml`` what a lock has to match: dependencies, extras, groups, Python. Not ``[tool.lamina]``."""
+"""Read the parts of ``pyproject.toml`` that a lock has to match: dependencies, extras, groups and the Python version."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ _REFERENCES = ("rev", "tag", "branch")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What one ``pyproject.toml`` asks for; empty where the file does not exist."""
+    """The requirements in one ``pyproject.toml``; empty if the file does not exist."""
 
     path: Path
     exists: bool = False
     name: str | None = None
-    """Normalised (PEP 503)."""
+    """The project's normalised name (PEP 503)."""
     requires_python: SpecifierSet | None = None
     dependencies: tuple[Requirement, ...] | None = None
-    """``None`` where the file does not say, because it has no ``[project]`` or declares them dynamic."""
+    """The project's dependencies; ``None`` if there is no ``[project]`` table, or if they are declared as dynamic."""
     extras: Mapping[str, tuple[Requirement, ...]] | None = None
     groups: Mapping[str, tuple[Requirement, ...]] = field(default_factory=dict)
-    """Dependency groups (PEP 735), with included groups put in."""
+    """Dependency groups (PEP 735), with included groups expanded."""
     origins: Mapping[str, str | None] = field(default_factory=dict)
-    """``[tool.uv.sources]`` as `origin_of` words them; ``None`` where several apply, each under its own condition."""
+    """The source of each package in ``[tool.uv.sources]``, from `origin_of`; ``None`` if the source is conditional."""
 
 
 def load(path: Path) -> Manifest:
-    """Return what the file at *path* asks for; `ConfigError` names a requirement that cannot be understood."""
+    """Read the ``pyproject.toml`` at *path*. Raises `ConfigError` if it does not follow its specification."""
     if not path.is_file():
         return Manifest(path=path)
     try:
         return _parse_document(LockTable(reading.load(path)), path)
     except ValueError as error:
-        raise ConfigError(f"`{path}` is not what its specification demands: {error}") from error
+        raise ConfigError(f"`{path}` does not follow the `pyproject.toml` specification: {error}") from error
 
 
 def origin_of(keys: Mapping[str, str]) -> str:
     """
-    Return in one word or two where a requirement with these source *keys* comes from: ``registry``, ``local``, ``url``, ``git main``.
+    Return the origin of a requirement with the source *keys*: ``registry``, ``local``, ``url``, ``git``, or ``git main``.
 
-    The keys are those of ``[tool.uv.sources]``; those of ``requires-dist`` in a uv.lock are understood too.
+    *keys* is an entry of ``[tool.uv.sources]`` or of ``requires-dist`` in a uv.lock.
     """
     if "git" in keys:
         reference = next((keys[key] for key in _REFERENCES if key in keys), "")
@@ -90,13 +90,13 @@ def _parse(requirements: Iterable[str], path: Path) -> tuple[Requirement, ...]:
     try:
         return tuple(Requirement(requirement) for requirement in requirements)
     except InvalidRequirement as error:
-        raise ConfigError(f"`{path}` has a requirement that cannot be understood: {error}") from error
+        raise ConfigError(f"`{path}` has an invalid requirement: {error}") from error
 
 
 def _groups(groups: LockTable, uv: LockTable, path: Path) -> dict[str, tuple[Requirement, ...]]:
     by_name: dict[str, list[str | LockTable]] = {canonicalize_name(name): groups.get_each(name) for name in groups}
     if "dev-dependencies" in uv:
-        # uv's own spelling of the group `dev`, from before there were dependency groups.
+        # uv's name for the group `dev`, from before dependency groups were standardised.
         by_name["dev"] = [*by_name.get("dev", ()), *uv.get_strings("dev-dependencies")]
 
     def flatten(name: str, including: tuple[str, ...]) -> list[str]:

@@ -1,7 +1,8 @@
 """
-Read hashed requirements files: every requirement pinned with ``==`` and ``--hash=sha256:``, as ``pip --require-hashes`` wants it.
+Read requirements files with hashes: each requirement has ``==`` and ``--hash=sha256:``, as ``pip --require-hashes`` requires.
 
-They name neither files nor URLs; those come from the index, by hash. Several hashes of one requirement are its files.
+The files contain neither file names nor URLs; lamina looks them up in the index by hash. A requirement has one hash for each
+of its files.
 """
 
 from __future__ import annotations
@@ -37,15 +38,16 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 def read(request: Request) -> Lock:
     """
-    Return what the file holds for the request's target. It has neither groups nor extras, so it is asked for none.
+    Return the packages that the request's target needs, with all markers evaluated.
 
-    Raises `MissingHashError` and `LockError` naming all offenders with file and line, `IndexLookupError` naming all
-    requirements that no index has files for.
+    Requirements files have neither groups nor extras, so selecting any raises `LockError`. Raises `MissingHashError` or
+    `LockError` listing all invalid requirements with file and line, and `IndexLookupError` listing all requirements that
+    no index has files for.
     """
     path = request.lock_file.path
     validation.names_known(request, groups=(), extras=())
     parsed = parse(path)
-    _refuse(parsed.problems, f"`{path}` cannot be understood")
+    _refuse(parsed.problems, f"`{path}` is not a valid requirements file")
     entries = [entry for entry in parsed.entries if _applies(entry, request, path)]
     constraints = [entry for entry in parsed.constraints if _applies(entry, request, path)]
     named = [entry for entry in entries if entry.requirement is not None and entry.requirement.url is None]
@@ -60,7 +62,7 @@ def read(request: Request) -> Lock:
     for each in direct:
         each.add_to(packages)
     distant = any("://" in link for link in parsed.find_links)
-    pylock = packages.pylock(hint="; `--find-links` is read for directories only" if distant else "")
+    pylock = packages.pylock(hint="; lamina supports `--find-links` for local directories only" if distant else "")
     project = pyproject.load(request.lock_file.pyproject)
     pins: dict[str, list[Version | None]] = {package.name: [package.version] for package in pylock.packages}
     staleness.refuse_pins(project, pins, request=request, partial=False, command=_COMMAND)
@@ -70,7 +72,7 @@ def read(request: Request) -> Lock:
 
 def _refuse(problems: Sequence[str], fact: str) -> None:
     if problems:
-        raise LockSyntaxError(f"{fact}: {'; '.join(problems)}", hint=f"make it with `{_COMMAND}`, not by hand")
+        raise LockSyntaxError(f"{fact}: {'; '.join(problems)}", hint=f"generate the file: run `{_COMMAND}`")
 
 
 def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
@@ -78,14 +80,18 @@ def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
         marker = Marker(entry.marker) if entry.marker else entry.requirement.marker if entry.requirement else None
         return marker is None or marker.evaluate({**cast("Mapping[str, str]", request.target.markers), "extra": ""})
     except ValueError as error:
-        # It is no marker, or compares what cannot be compared.
+        # The marker is invalid, or compares incompatible values.
         raise LockSyntaxError(f"`{path}`, {entry.origin}: {error}") from error
 
 
 def _pinned(
     named: Iterable[RequirementLine], constraints: Iterable[RequirementLine], direct: Iterable[_Direct], path: Path
 ) -> dict[tuple[str, str], frozenset[str]]:
-    """Return the hashes of each name and version that is *named*, with what the *constraints* add; raise for all without."""
+    """
+    Return the hashes of each name and version in *named*, combined with those in *constraints*.
+
+    Raises `MissingHashError` or `LockError` listing all requirements, *direct* ones included, that are not locked.
+    """
     by_name: dict[str, list[RequirementLine]] = {}
     for entry in constraints:
         if entry.requirement is not None:
@@ -107,7 +113,7 @@ def _pinned(
         elif not hashes:
             unhashed.append(worded)
         elif (known := pinned.setdefault(name, (version, hashes)))[0] != version:
-            unpinned.append(f"{worded} is pinned to {known[0]} elsewhere")
+            unpinned.append(f"{worded} is also pinned to {known[0]}")
         else:
             pinned[name] = version, hashes | known[1]
     _refuse_unpinned(unpinned, unhashed, path)
@@ -116,8 +122,10 @@ def _pinned(
 
 def _refuse_unpinned(unpinned: Sequence[str], unhashed: Sequence[str], path: Path) -> None:
     missing = f"no SHA-256 for {', '.join(unhashed)}" if unhashed else ""
-    message = f"`{path}` does not lock everything: {'; '.join(filter(None, (missing, *unpinned)))}"
-    hint = f'lock versions and hashes: `{_COMMAND}` or `uv export`; or name another lock: [tool.lamina] lock = "…"'
+    message = f"`{path}` does not lock all requirements: {'; '.join(filter(None, (missing, *unpinned)))}"
+    hint = (
+        f"lock versions and hashes: run `{_COMMAND}` or `uv export`; or set `lock` in `[tool.lamina]` to another lock"
+    )
     if unhashed:
         raise MissingHashError(message, hint=hint)
     if unpinned:
@@ -138,7 +146,7 @@ def _version(specifier: SpecifierSet) -> str | None:
 
 
 class _Direct:
-    """A requirement that names its file, directory or repository."""
+    """A requirement that refers directly to a file, directory or repository."""
 
     def __init__(self, entry: RequirementLine) -> None:
         place = entry.place or (entry.requirement.url if entry.requirement else None) or ""
@@ -160,26 +168,26 @@ class _Direct:
 
     @property
     def worded(self) -> str:
-        """Name and place, for errors."""
+        """The requirement's name and position, formatted for errors."""
         shown = validation.without_credentials(self._url) if self._url else self._path.name
         return f"`{self._entry.requirement.name if self._entry.requirement else shown}` ({self._entry.origin})"
 
     @property
     def needs_hash(self) -> bool:
-        """Whether this is a file without the one hash that it has to have."""
+        """Whether the requirement is a file that does not have exactly one hash."""
         return not self._vcs and self._is_file and len(self._hashes) != 1
 
     @property
     def problem(self) -> str | None:
-        """What keeps this from being locked, hashes apart."""
+        """The reason why the requirement is not locked, or ``None``; hashes are not checked here."""
         if self._vcs and self._vcs != "git":
-            return f"{self.worded} is in a {self._vcs} repository, and only git can be pinned"
+            return f"{self.worded} is in a {self._vcs} repository, but lamina supports only git"
         if self._vcs and not _COMMIT.fullmatch(self._commit):
             return f"{self.worded} names `{self._commit or 'no revision'}`, which is not a full commit"
         if not self._vcs and not self._is_file and not self._path.is_dir():
-            return f"{self.worded} is neither a file nor a directory: `{self._path}`"
+            return f"{self.worded} is not a file or directory: `{self._path}`"
         if self._name is None:
-            return f"{self.worded} does not say which distribution it is: write `name @ …`"
+            return f"{self.worded} has no distribution name: write it as `name @ …`"
         return None
 
     @property
@@ -200,7 +208,7 @@ class _Direct:
         return unquote(urlsplit(self._url).path).rpartition("/")[2] if self._url else self._path.name
 
     def add_to(self, packages: Packages) -> None:
-        """Add the package that this is."""
+        """Add the requirement to *packages*."""
         package, subdirectory = {"name": self._name}, self._fragment.get("subdirectory")
         if self._vcs:
             packages.add_git(package, self._url or "", self._commit, subdirectory=subdirectory)

@@ -1,8 +1,8 @@
 """
-Parse requirements files into entries, options and problems. Opens the files that they include, and knows nothing of indexes.
+Parse requirements files and the files that they include into entries, options and problems, without network access.
 
-Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/ (2026-11). The parsers on the package index are a copy
-of pip's own from 2022, or give neither ``--hash`` options nor line numbers, so this is a small one of its own.
+Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/ (2026-11). lamina has its own small parser, because
+the ones on PyPI are a copy of pip's from 2022, or return neither ``--hash`` options nor line numbers.
 """
 
 from __future__ import annotations
@@ -41,41 +41,45 @@ _WITHOUT_MEANING = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequirementLine:
-    """One requirement of a file."""
+    """One requirement in a requirements file."""
 
     origin: str
-    """File and line, for errors."""
+    """The requirement's file and line, for errors."""
     directory: Path
-    """Of the file, which relative paths start from."""
+    """The directory of the requirements file, which relative paths are based on."""
     requirement: Requirement | None
-    """``None`` where only *place* says what is required."""
+    """The parsed requirement; ``None`` for a path or URL without a name, which is in `place`."""
     place: str | None
     """The path or URL of a requirement without a name."""
     marker: str | None
-    """Of a requirement without a name; a named one carries its own."""
+    """The marker of a requirement without a name; a named requirement contains its marker."""
     editable: bool
     hashes: frozenset[str]
-    """Lower-case hexadecimal SHA-256."""
+    """The requirement's SHA-256 hashes in lower-case hexadecimal."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Requirements:
-    """What a file and all that it includes say; filled while parsing."""
+    """The contents of a requirements file and of all files that it includes; filled while parsing."""
 
     entries: list[RequirementLine] = field(default_factory=list)
     constraints: list[RequirementLine] = field(default_factory=list)
     index_url: str | None = None
-    """May carry credentials, as do the next two: never into an error or a lock."""
+    """
+    The URL of the main index.
+
+    This URL and those in the next two fields may contain credentials: never put them into an error or a lock.
+    """
     extra_index_urls: list[str] = field(default_factory=list)
     find_links: list[str] = field(default_factory=list)
-    """URLs, or absolute paths."""
+    """The URLs or absolute paths of ``--find-links``."""
     no_index: bool = False
     inputs: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 def parse(path: Path) -> Requirements:
-    """Return what the file at *path* says; what cannot be understood is worded in ``problems``, never raised."""
+    """Parse the requirements file at *path*. Faults in it are not raised, but added to ``problems`` of the result."""
     requirements = Requirements()
     _parse_file(path, requirements, constraint=False)
     return requirements
@@ -88,7 +92,7 @@ def _parse_file(path: Path, into: Requirements, *, constraint: bool) -> None:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        into.problems.append(f"`{path}` cannot be read: {error}")
+        into.problems.append(f"cannot read `{path}`: {error}")
         return
     for number, line in _logical_lines(text):
         origin = f"{path.name}:{number}"
@@ -99,13 +103,17 @@ def _parse_file(path: Path, into: Requirements, *, constraint: bool) -> None:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield first line number and content, with continuation lines joined and comments and blank lines left out."""
+    """
+    Yield each logical line of *text* with the number of its first line.
+
+    Continuation lines are joined, environment variables are expanded, and comments and blank lines are skipped.
+    """
     started, parts = 0, list[str]()
     for number, line in enumerate([*text.splitlines(), ""], start=1):
         comment = line.lstrip().startswith("#")
         started = started if parts else number
         if comment and parts:
-            # A comment between continued lines ends nothing and says nothing.
+            # A comment between continuation lines does not end the logical line.
             continue
         if line.endswith("\\") and not comment:
             parts.append(line[:-1])
@@ -134,7 +142,7 @@ def _option(line: str, path: Path, origin: str, into: Requirements, *, constrain
         case "-e" | "--editable":
             _requirement(value, path, origin, into, constraint=constraint, editable=True)
         case _ if name not in _WITHOUT_MEANING:
-            into.problems.append(f"{origin}: the option `{name}` is not known")
+            into.problems.append(f"{origin}: unsupported option `{name}`")
         case _:
             pass
 
@@ -145,7 +153,7 @@ def _requirement(line: str, path: Path, origin: str, into: Requirements, *, cons
     )
     text = _HASH_OPTION.sub("", line).strip()
     if other := _OTHER_OPTION.search(text):
-        into.problems.append(f"{origin}: the option `{other[1]}` of a requirement is not known")
+        into.problems.append(f"{origin}: unsupported option `{other[1]}` of a requirement")
         return
     requirement: Requirement | None = None
     place = marker = None

@@ -1,8 +1,8 @@
 """
-Choose from a lock the exact artifacts that a target takes. Pure: nothing is fetched, nobody is asked.
+Select the exact artifacts for a target from a lock, without network or file access.
 
-Every package of the lock that applies gets one artifact or is named in one error, with what the lock offers and what the
-target takes.
+Each package that applies to the target receives one artifact. All packages without a compatible artifact are listed in one
+error, with their locked files and the tags that the target supports.
 """
 
 from __future__ import annotations
@@ -47,27 +47,28 @@ _SAFE_ARCHIVE = re.compile(r"[\w+!-][\w.+!-]*\.(?:tar\.(?:gz|bz2|xz)|tgz|zip)")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NO_TAGS: frozenset[Tag] = frozenset()
-# As many file names as fit an error that is still read; the rest is counted.
+# An error lists this many file names per package, and the number of further ones.
 _NAMED_FILES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Miss:
-    """A package of which the target can take nothing, and why."""
+    """A package without a compatible artifact, and the reason."""
 
     package: Package
     offered: tuple[str, ...]
-    """File names, paths or URLs."""
+    """The locked artifacts: file names, paths or URLs."""
     reason: str
 
 
 def select(lock: Lock, *, target: Target) -> Selection:
     """
-    Return one wheel, or what to build one from, per package of *lock* that applies to *target*, sorted by name.
+    Return one wheel or source for each package of *lock* that applies to *target*, sorted by name.
 
-    Among the wheels that fit, the best tag wins, then the highest build number; sources are taken of what has no wheels at
-    all. Raises `NoCompatibleWheelError` naming every package without either, and `LockError` if the lock is for another
-    Python or environment, is ambiguous, or names branches and tags instead of commits.
+    Of the compatible wheels, the one with the best tag is selected; of equal tags, the one with the highest build number.
+    A source is selected only if the lock has no wheel of the package at all. Raises `NoCompatibleWheelError` listing every
+    package without either, and `LockError` if the lock is for another Python or environment, has several versions of a
+    package, or names a branch or tag instead of a commit.
     """
     entries = _entries(lock, target)
     _refuse_moving_references(entries, lock.path)
@@ -85,7 +86,7 @@ def select(lock: Lock, *, target: Target) -> Selection:
 
 
 def _refuse_moving_references(entries: Iterable[tuple[Package, _Artifact | None]], path: Path) -> None:
-    """Raise `LockError` naming every repository that is not pinned to a commit of git."""
+    """Raise `LockError` listing every repository that is not locked to a full git commit."""
     found = [
         f"{_worded(package)} is locked at `{artifact.commit_id}`"
         if artifact.type == "git"
@@ -96,8 +97,8 @@ def _refuse_moving_references(entries: Iterable[tuple[Package, _Artifact | None]
     ]
     if found:
         raise LockError(
-            f"`{path}` locks repositories without a commit of git: {', '.join(sorted(found))}",
-            hint="a branch or a tag may be another tomorrow: lock again with a locker that writes the full commit",
+            f"`{path}` has repositories that are not locked to a full git commit: {', '.join(sorted(found))}",
+            hint="regenerate the lock with a tool that writes the full commit: branches and tags can move",
         )
 
 
@@ -110,12 +111,12 @@ def _entries(lock: Lock, target: Target) -> tuple[tuple[Package, _Artifact | Non
             )
         )
     except PylockSelectError:
-        # It stops at the first problem with a text; look again to name them all.
+        # `packaging` reports only the first problem; validate again to list all of them.
         return tuple(_look_again(lock, pylock, target))
 
 
 def _ordered(pylock: Pylock) -> Pylock:
-    """Return *pylock* with the highest build number first, because of equal tags the first wheel is taken."""
+    """Return *pylock* with each package's highest build number first: of equal tags, `packaging` selects the first wheel."""
     return replace(
         pylock,
         packages=[
@@ -128,7 +129,7 @@ def _ordered(pylock: Pylock) -> Pylock:
 
 
 def _build_and_name(wheel: PackageWheel) -> tuple[int, str]:
-    # name-version(-build)?-python-abi-platform; parsing it in full for every wheel of a lock would cost more than the rest.
+    # name-version(-build)?-python-abi-platform. Parsing every file name in full would dominate the time of a selection.
     filename = wheel.filename
     parts = filename.split("-")
     digits = parts[2][: len(parts[2]) - len(parts[2].lstrip("0123456789"))] if len(parts) == 6 else ""
@@ -141,7 +142,7 @@ def _look_again(lock: Lock, pylock: Pylock, target: Target) -> Iterator[tuple[Pa
     some_environment_fits(pylock.environments or (), target, path=path)
     applicable = [each for each in pylock.packages if holds(each.marker, lock.extras, target.markers, lock.groups)]
     _refuse_other_pythons(applicable, target, path)
-    one_version_each(((package.name, package.version) for package in applicable), subject=f"`{path}` holds")
+    one_version_each(((package.name, package.version) for package in applicable), subject=f"`{path}` has")
     compatible = create_compatible_tags_selector(target.tags)
     for package in applicable:
         tagged = ((wheel, parse_wheel_filename(wheel.filename)[-1]) for wheel in package.wheels or ())
@@ -158,13 +159,13 @@ def _refuse_other_pythons(packages: Iterable[Package], target: Target, path: Pat
     ]
     if wrong:
         raise LockError(
-            f"`{path}` locks what does not run on `{target.runtime}` (Python {version}): {', '.join(sorted(wrong))}",
-            hint="set `runtime` to a Python that all of them take, or lock again for this one",
+            f"`{path}` has packages that do not support `{target.runtime}` (Python {version}): {', '.join(sorted(wrong))}",
+            hint="set `runtime` to a Python version that all of them support, or regenerate the lock for this one",
         )
 
 
 def _artifact(package: Package, artifact: _Artifact | None, target: Target) -> Pin | Source | _Miss:
-    """Return what the layer takes for one entry of the lock; the only place that knows what can be taken."""
+    """Convert the artifact of *package* to a pin or a source, or to a miss if lamina cannot use the artifact."""
     match artifact:
         case PackageWheel():
             return _pin(package, artifact, artifact.filename)
@@ -184,7 +185,8 @@ def _artifact(package: Package, artifact: _Artifact | None, target: Target) -> P
                 subdirectory=artifact.subdirectory,
             )
         case PackageSdist() | None:
-            # Who publishes wheels for each platform does so because they differ: built here, one would fit this machine.
+            # The package has wheels, but none is compatible. Wheels per platform mean that builds differ by platform,
+            # so one built from source here would fit this machine, not the target.
             wheels = tuple(wheel.filename for wheel in package.wheels or ())
             offered = (*wheels, artifact.filename) if artifact else wheels
             return _Miss(package=package, offered=offered, reason=_reason(wheels, target))
@@ -221,12 +223,16 @@ def _pin(package: Package, artifact: PackageWheel | PackageArchive, filename: st
 def _fields(
     package: Package, artifact: PackageWheel | PackageArchive | PackageSdist, filename: str, safe: re.Pattern[str]
 ) -> dict[str, Any]:
-    """Return what every `Artifact` has, but the version; hash and *filename* become parts of paths in the store."""
+    """
+    Return the fields common to all artifacts, except the version.
+
+    Raises `LockSyntaxError` unless the hash and *filename* are safe, because both become parts of paths in the store.
+    """
     sha256 = artifact.hashes["sha256"].lower()
-    # A compressed platform tag may hide a slash: `any.x/../../y.whl`.
+    # A compressed platform tag can contain a slash: `any.x/../../y.whl`.
     if not safe.fullmatch(filename) or not _SHA256.fullmatch(sha256):
         raise LockSyntaxError(
-            f"{_worded(package)} is locked with a file name or hash that is none: `{filename}`, `{sha256}`"
+            f"{_worded(package)} is locked with an invalid file name or hash: `{filename}`, `{sha256}`"
         )
     url, path = artifact.url, Path(artifact.path) if artifact.path else None
     if path is None and url and url.startswith("file:"):
@@ -246,11 +252,11 @@ def _tags(filename: str) -> frozenset[Tag]:
     try:
         return parse_wheel_filename(filename)[-1]
     except InvalidWheelFilename as error:
-        raise LockError(f"`{filename}` is locked, and is not the name of a wheel: {error}") from error
+        raise LockError(f"`{filename}` is locked, but is not a valid wheel file name: {error}") from error
 
 
 def _reason(filenames: Sequence[str], target: Target) -> str:
-    """Say what all wheels among *filenames* lack, by the one that comes closest."""
+    """Return why *target* supports none of the wheels *filenames*, judged by the wheel that is closest to it."""
     tags = _NO_TAGS.union(*(_tags(filename) for filename in filenames))
     machine = target.architecture.machine
     pythons = {(tag.interpreter, tag.abi) for tag in target.tags}
@@ -258,9 +264,9 @@ def _reason(filenames: Sequence[str], target: Target) -> str:
     fitting = {tag for tag in tags if (tag.interpreter, tag.abi) in pythons and "linux" in tag.platform}
     if glibc := sorted(tuple(map(int, tag.platform.split("_")[1:3])) for tag in here & fitting if _names_glibc(tag)):
         needed = ".".join(map(str, glibc[0]))
-        return f"needs glibc {needed} or newer, and `{target.runtime}` has {'.'.join(map(str, target.glibc))}"
+        return f"requires glibc {needed} or newer, but `{target.runtime}` has {'.'.join(map(str, target.glibc))}"
     if here & fitting:
-        return "has wheels for musl only, and Lambda has glibc"
+        return "has only musl wheels, but Lambda uses glibc"
     if fitting:
         return f"has no wheel for {target.architecture}"
     if here or any(tag.platform == "any" for tag in tags):
@@ -273,13 +279,13 @@ def _names_glibc(tag: Tag) -> bool:
 
 
 def _no_compatible_wheel(misses: Sequence[_Miss], target: Target) -> NoCompatibleWheelError:
-    lines = [f"{_worded(miss.package)} {miss.reason}; the lock offers: {_listed(miss.offered)}" for miss in misses]
+    lines = [f"{_worded(miss.package)} {miss.reason}; the lock has: {_listed(miss.offered)}" for miss in misses]
     python = f"cp{target.python[0]}{target.python[1]}"
     glibc = f"manylinux_{target.glibc[0]}_{target.glibc[1]}_{target.architecture.machine}"
-    lines.append(f"the target takes: {python}, abi3 and pure wheels, up to {glibc}")
-    lines.append("next: choose versions that have such a wheel and lock again, or build for another target")
+    lines.append(f"the target supports: {python}, abi3 and pure Python wheels, up to {glibc}")
+    lines.append("lock versions that have such a wheel, or build for another target")
     return NoCompatibleWheelError(
-        f"no wheel in the lock fits {target}: {', '.join(_worded(miss.package) for miss in misses)}",
+        f"no compatible wheel in the lock for {target}: {', '.join(_worded(miss.package) for miss in misses)}",
         offered={f"{miss.package.name}=={miss.package.version or '?'}": miss.offered for miss in misses},
         hint="\n".join(lines),
     )

@@ -1,8 +1,8 @@
 """
-Compare a lock with ``pyproject.toml``, and refuse it with every difference named. Pure, apart from raising.
+Compare a lock with ``pyproject.toml``, and raise `StaleLockError` with every difference.
 
-Markers are compared by what they say of the target, not by their text: lockers rewrite them, and a difference that only
-concerns another platform does not concern this build.
+Markers are compared by their value for the target. Their text is not compared, because lock tools rewrite it. A
+difference that affects only other platforms is ignored.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ if TYPE_CHECKING:
     from lamina.lock.reading import LockTable
     from lamina.lock.types import Request
 
-# Minors far enough in both directions for any bound that a project may set.
+# Python versions that cover every bound a project is likely to set.
 _MINORS = ("2.7", *(f"3.{minor}" for minor in range(6, 25)), "4.0")
 
 
 def refuse_uv(project: Manifest, workspace: Manifest, row: LockTable, document: LockTable, *, request: Request) -> None:
     """
-    Raise `StaleLockError` unless *row*, the project's own in a uv.lock, was locked from what *project* asks for now.
+    Raise `StaleLockError` unless a uv.lock matches the current requirements of *project*.
 
-    *workspace* is the ``pyproject.toml`` beside the lock, whose sources count for members too; *document* is the lock.
+    *document* is the lock, and *row* is the project's own package in it. *workspace* is the ``pyproject.toml`` in the
+    lock's directory; its sources apply to workspace members too.
     """
     if not project.exists:
         return
@@ -66,10 +67,10 @@ def refuse_pins(
     project: Manifest, pins: Mapping[str, Collection[Version | None]], *, request: Request, partial: bool, command: str
 ) -> None:
     """
-    Raise `StaleLockError` unless every direct dependency that applies to the target is among *pins* and satisfied.
+    Raise `StaleLockError` unless *pins* satisfies every direct dependency of *project* that applies to the target.
 
-    *pins* maps normalised names to the versions that apply, ``None`` for one without a version. A *partial* lock may lack
-    dependencies, such as a ``pylock.<name>.toml``; *command* makes it anew.
+    *pins* maps normalised names to the locked versions, with ``None`` for a package without a version. A *partial* lock,
+    such as a ``pylock.<name>.toml``, may lack dependencies. *command* regenerates the lock.
     """
     wanted = [(requirement, "") for requirement in project.dependencies or ()]
     for extra in request.extras:
@@ -82,10 +83,10 @@ def refuse_pins(
         if name == project.name or not _applies(requirement.marker, extra, request.target):
             continue
         if name not in pins:
-            differences += [] if partial else [f"`{_worded(requirement)}` is required and not locked"]
+            differences += [] if partial else [f"`{_worded(requirement)}` is required but not locked"]
         else:
             differences += [
-                f"`{_worded(requirement)}` is required and {version} is locked"
+                f"`{_worded(requirement)}` is required but {version} is locked"
                 for version in pins[name]
                 if version is not None and not requirement.specifier.contains(version, prereleases=True)
             ]
@@ -94,20 +95,20 @@ def refuse_pins(
 
 def refuse(differences: Iterable[str], request: Request, command: str, *, manifest: Path | None = None) -> None:
     """
-    Raise `StaleLockError` naming the *differences*, if there are any; *command* makes the lock anew.
+    Raise `StaleLockError` listing the *differences*, if there are any.
 
-    *manifest* is what was locked, where that is not the ``pyproject.toml``.
+    *command* regenerates the lock. *manifest* is the file that the lock was generated from, if not ``pyproject.toml``.
     """
     named = sorted(set(differences))
     if named:
         raise StaleLockError(
             f"`{request.lock_file.path}` does not match `{manifest or request.lock_file.pyproject}`: {'; '.join(named)}",
-            hint=f"lock again: `{command}`",
+            hint=f"regenerate the lock: run `{command}`",
         )
 
 
 class _UvComparison:
-    """Requirements of a ``pyproject.toml`` against the same in uv's words, for one target."""
+    """Compares the requirements of a ``pyproject.toml`` with those in a uv.lock, for one target."""
 
     def __init__(self, origins: Mapping[str, str | None], target: Target) -> None:
         self._origins = origins
@@ -116,7 +117,11 @@ class _UvComparison:
     def differences(
         self, asked: Iterable[tuple[Requirement, str]], locked: Iterable[LockTable], scopes: Collection[str]
     ) -> list[str]:
-        """Return what is only *asked* and only *locked*; both are looked at once per extra in *scopes*, ``""`` for none."""
+        """
+        Return, formatted for errors, the requirements found only in *asked* or only in *locked*.
+
+        Both are evaluated once for each extra in *scopes*; the scope ``""`` means no extra.
+        """
         wanted = {
             (self._asked(requirement), scope)
             for requirement, scope in asked
@@ -125,12 +130,12 @@ class _UvComparison:
         held: set[tuple[str, str]] = set()
         for row in locked:
             marker = row.get_as("marker", Marker)
-            # What applies without any extra applies with each, and is said once.
+            # A requirement that applies without an extra also applies with every extra; report it once.
             applicable = [scope for scope in scopes if _applies(marker, scope, self._target)]
             held |= {(self._locked(row), scope) for scope in (applicable[:1] if "" in applicable else applicable)}
         return [
-            *(f"{_scoped(*difference)} is required and not locked" for difference in wanted - held),
-            *(f"{_scoped(*difference)} is locked and not required" for difference in held - wanted),
+            *(f"{_scoped(*difference)} is required but not locked" for difference in wanted - held),
+            *(f"{_scoped(*difference)} is locked but not required" for difference in held - wanted),
         ]
 
     def _asked(self, requirement: Requirement) -> str:
@@ -153,7 +158,7 @@ def _scoped(requirement: str, extra: str) -> str:
 
 def _canonical(name: str, extras: Iterable[str], specifier: str, origin: str | None) -> str:
     brackets = ",".join(sorted(canonicalize_name(extra) for extra in extras))
-    # uv keeps the specifier only of what it takes from an index.
+    # uv locks the specifier only for packages from an index.
     condition = _specifier(specifier) if origin == "registry" else f" from {origin}" if origin else ""
     return f"{name}{f'[{brackets}]' if brackets else ''}{condition}"
 
@@ -166,7 +171,7 @@ def _version(text: str) -> str:
     try:
         return str(Version(text))
     except InvalidVersion:
-        # A prefix such as `1.*`, or the free text behind `===`.
+        # A prefix such as `1.*`, or the arbitrary text after `===`.
         return text
 
 
@@ -197,8 +202,8 @@ def _python_differences(project: Manifest, document: LockTable) -> list[str]:
     samples = {*named, *neighbours, *(Version(f"{minor}.{patch}") for minor in _MINORS for patch in (0, 999))}
     only_locked = any(version in locked and version not in asked for version in samples)
     only_asked = any(version in asked and version not in locked for version in samples)
-    # A workspace is locked for the versions that all its members take.
+    # A workspace is locked only for the Python versions that all its members support.
     alone = len(document.get_table("manifest").get_strings("members")) <= 1
     if only_locked or (only_asked and alone):
-        return [f"`requires-python` is `{asked}`, and was `{locked}` when the lock was made"]
+        return [f"`requires-python` is `{asked}`, but was `{locked}` when the lock was generated"]
     return []

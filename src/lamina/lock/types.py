@@ -1,4 +1,4 @@
-"""What is known of a lock: where it stands, what was asked of it, and what it answered."""
+"""Define the values of a lock lookup: the lock file found, the request to read it, and the result."""
 
 from __future__ import annotations
 
@@ -17,76 +17,76 @@ if TYPE_CHECKING:
 
 @frozen
 class IndexFile:
-    """One file that an index offers for a locked version."""
+    """One file that an index lists for a locked version."""
 
     filename: str
-    """As the index spells it: a wheel or a source distribution."""
+    """The file's name as the index spells it: a wheel or a source distribution."""
     url: str
-    """Absolute, without credentials."""
+    """The file's absolute URL, without credentials."""
     sha256: str
-    """Lower-case hexadecimal."""
+    """The file's SHA-256 in lower-case hexadecimal."""
     size: int | None = None
-    """Bytes, where the index says so."""
+    """The file's size in bytes; ``None`` where the index does not report it."""
 
 
 class IndexFiles(Protocol):
     """
-    Finds the files that belong to locked hashes.
+    Looks up the files of a locked version by their hashes.
 
-    Needed by the formats that hold hashes only: hashed requirements and Pipfile.lock name neither files nor URLs,
-    poetry.lock and pdm.lock no URLs. The method may be called from several threads at once.
+    Some lock formats need an index to complete them. Hashed requirements and Pipfile.lock contain only hashes;
+    poetry.lock and pdm.lock contain file names and hashes, but no URLs. An implementation must be thread-safe.
     """
 
     def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
         """
-        Return every file of *name* *version* whose SHA-256 is among *hashes*; none if the index knows no such file.
+        Return every file of *name* *version* with a SHA-256 among *hashes*; empty if the index has no such file.
 
         *name* is normalised (PEP 503), *hashes* are lower-case hexadecimal SHA-256. *index_url* is the root of a simple
-        index as the lock names it, and may carry credentials; ``None`` means the indexes that are configured for the
-        project. Raises `FetchError` if an index cannot be asked.
+        index as written in the lock, and may contain credentials; ``None`` means the indexes configured for the
+        project. Raises `FetchError` if a request to an index fails.
         """
 
 
 @frozen
 class LockFile:
-    """A lock file that was found, not read."""
+    """The location and format of a lock file that is not read yet."""
 
     path: Path
-    """Absolute."""
+    """The lock file's absolute path."""
     kind: str
-    """The name that stands for its format, such as ``uv.lock``."""
+    """The name of the lock file's format, such as ``uv.lock``."""
     project: Path
-    """The absolute directory of the project that is locked; in a workspace, of the member."""
+    """The absolute path of the locked project's directory; in a workspace, the member's directory."""
 
     @property
     def pyproject(self) -> Path:
-        """The project's ``pyproject.toml``, which need not exist."""
+        """The path of the project's ``pyproject.toml``; the file may not exist."""
         return self.project / "pyproject.toml"
 
 
 @frozen
 class Request:
-    """What a lock is asked: for which target, with which choice of groups and extras."""
+    """A request to read a lock file for one target, with selected groups and extras."""
 
     lock_file: LockFile
     target: Target
     groups: tuple[str, ...]
-    """Normalised names (PEP 735), sorted."""
+    """The selected dependency groups: normalised names (PEP 735), sorted."""
     extras: tuple[str, ...]
-    """Normalised names (PEP 685), sorted."""
+    """The selected extras: normalised names (PEP 685), sorted."""
     index: IndexFiles
 
 
 @frozen
 class Lock:
-    """A lock that was read, is valid, and matches its ``pyproject.toml``."""
+    """The contents of a lock file that is valid and matches its ``pyproject.toml``."""
 
     path: Path
     pylock: Pylock
-    """Paths inside are absolute, URLs carry no credentials, every artifact has a SHA-256."""
+    """The locked packages. Paths are absolute, URLs contain no credentials, and every artifact has a SHA-256."""
     inputs: tuple[Path, ...]
-    """Every file whose bytes decided the answer, the lock itself first."""
+    """The paths of all files that the result depends on, the lock file first."""
     groups: tuple[str, ...]
-    """What to evaluate ``dependency_groups`` markers with; empty where the reader has evaluated everything."""
+    """The groups to evaluate ``dependency_groups`` markers with; empty if the reader already evaluated all markers."""
     extras: tuple[str, ...]
-    """What to evaluate ``extras`` markers with; empty where the reader has evaluated everything."""
+    """The extras to evaluate ``extras`` markers with; empty if the reader already evaluated all markers."""

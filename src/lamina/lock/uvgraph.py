@@ -1,11 +1,13 @@
 """
-Walk the graph inside a uv.lock from one project to everything that one target needs. Pure: knows rows, not files.
+Find the packages in a uv.lock that one project needs on one target, by walking the lock's dependency graph.
 
-The rules are those by which uv itself syncs an environment: every edge has a marker, and where ``tool.uv.conflicts``
-splits the resolution, the marker also says with which extras and groups the edge is taken, encoded as
-``extra == 'extra-<length of package>-<package>-<extra>'``, ``group-…`` or ``project-…``. Several of those names may hold at
-once, unlike the one ``extra`` of a dependency specifier, so here they are a set. A first walk finds which names hold, because
-an edge may switch on an extra that decides about an edge seen before it; a second walk gives the answer.
+The rules are those of ``uv sync``. An edge is a dependency of one locked package on another, and may have a marker. If
+``tool.uv.conflicts`` splits the resolution, the marker also names the extras and groups that the edge is for. They are
+encoded as ``extra == 'extra-<length of package>-<package>-<extra>'``, ``group-…`` or ``project-…``. Several of them can be
+active at once, unlike the single ``extra`` of a dependency specifier, so they are evaluated as a set.
+
+With conflicts, the graph is walked twice. An edge can activate an extra that affects an edge followed earlier, so the first
+walk collects the active extras, and the second returns the packages.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 @frozen
 class ConflictItem:
-    """An extra, a group, or neither, of one package: what may conflict with another."""
+    """One side of a conflict: an extra of a package, a group of a package, or the package itself."""
 
     package: str
     extra: str | None = None
@@ -36,7 +38,7 @@ class ConflictItem:
 
     @property
     def code(self) -> str:
-        """The name under which markers speak of this choice."""
+        """The item's name in uv's markers, such as ``extra-3-app-cpu``."""
         kind, name = ("extra", self.extra) if self.extra else ("group", self.group) if self.group else ("project", None)
         return "-".join(filter(None, (kind, str(len(self.package)), self.package, name)))
 
@@ -50,10 +52,10 @@ def reach(
     rows: Sequence[LockTable], root: int, conflicts: Sequence[Sequence[LockTable]], request: Request
 ) -> list[int]:
     """
-    Return the positions of the *rows* that the one at *root* needs, itself excluded, in their order.
+    Return the sorted positions of the *rows* that the row at *root* needs, without *root* itself.
 
-    At most one choice of each of *conflicts* may be made: raises `LockError` where several are, and if two versions of one
-    package would be needed at once.
+    Raises `LockError` if more than one item of a set in *conflicts* is active, or if two versions of one package are
+    needed.
     """
     walk = _GraphWalk(rows, root, request, has_conflicts=bool(conflicts))
     if conflicts:
@@ -61,12 +63,12 @@ def reach(
         walk.refuse_conflicts(conflicts)
     positions = sorted(walk.run() - {root})
     needed = ((rows[position].get_required("name", str), rows[position].get("version", str)) for position in positions)
-    validation.one_version_each(needed, subject="the lock needs")
+    validation.one_version_each(needed, subject="the lock requires")
     return positions
 
 
 class _GraphWalk:
-    """One question to one graph; what is learnt of active choices stays from one run to the next."""
+    """A walk of one graph for one request. The set of active extras and groups is kept from one run to the next."""
 
     def __init__(self, rows: Sequence[LockTable], root: int, request: Request, *, has_conflicts: bool) -> None:
         self._rows = rows
@@ -85,7 +87,7 @@ class _GraphWalk:
         self._verdicts: dict[str, bool] = {}
 
     def run(self) -> set[int]:
-        """Return what is reached, and remember every extra that an edge switched on."""
+        """Return the positions of all reachable rows, and record every extra that an edge activates."""
         self._verdicts.clear()
         queue = deque((self._root, extra) for extra in (None, *self._request.extras))
         seen = set(queue)
@@ -107,17 +109,21 @@ class _GraphWalk:
             )
 
     def refuse_conflicts(self, conflicts: Sequence[Sequence[LockTable]]) -> None:
-        """Raise `LockError` naming the active choices of every set that has more than one."""
+        """Raise `LockError` if a set of conflicting items has more than one active item, listing all such items."""
         clashes = [sorted(self._active & set(map(_item, conflict)), key=str) for conflict in conflicts]
         worded = [" with ".join(str(choice) for choice in clash) for clash in clashes if len(clash) > 1]
         if worded:
             raise LockError(
-                f"the lock forbids together: {'; '.join(worded)}",
-                hint="choose one of each in `groups` and `extras`, or give each its own layer and function",
+                f"the lock declares these as conflicting: {'; '.join(worded)}",
+                hint="select only one of them in `groups` and `extras`, or use a separate layer for each",
             )
 
     def _follow(self, edge: LockTable) -> Iterator[tuple[int, str | None]]:
-        """Yield where *edge* leads to, with each extra that it asks for, if it is taken."""
+        """
+        Yield the position of the row that *edge* leads to, once without an extra and once for each requested extra.
+
+        Yield nothing if the marker of *edge* is false.
+        """
         name, extras = edge.get_required("name", str), edge.get_strings("extra")
         added = {ConflictItem(package=name, extra=extra) for extra in extras} if self._has_conflicts else set()
         if self._applies(edge, added - self._active):
@@ -140,7 +146,12 @@ class _GraphWalk:
         return verdict
 
     def _position(self, edge: LockTable, name: str) -> int:
-        """Return the row that *edge* means, which tells version and source where the name alone is ambiguous."""
+        """
+        Return the position of the row that *edge* refers to.
+
+        uv adds the version and source to an edge only if the name alone is ambiguous. Raises `LayoutError` unless exactly
+        one row matches.
+        """
         version, source = edge.get("version", str), edge.get("source", dict)
         found = [
             position

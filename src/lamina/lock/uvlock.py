@@ -1,8 +1,8 @@
 """
 Read uv.lock, format version 1 of any revision.
 
-Format: https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile (2026-11); it is uv's own and described nowhere in
-full, so the names of keys were taken from locks that uv 0.13 writes.
+Format: https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile (2026-11). uv does not document the format in full,
+so the key names come from locks written by uv 0.13.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _LOCAL = ("virtual", "editable", "directory")
 
 def read(request: Request) -> Lock:
     """
-    Return what the lock holds for the request's target, as if it had been made for that target alone.
+    Return the locked packages that the request's target needs, with all markers evaluated.
 
-    The project itself is left out: its code goes into function packages.
+    The project itself is excluded, because its code belongs in function packages.
     """
     with written_by("uv", request.lock_file, _COMMAND):
         return _answer(request, LockTable(load(request.lock_file.path)))
@@ -49,8 +49,8 @@ def _answer(request: Request, document: LockTable) -> Lock:
     path, target = request.lock_file.path, request.target
     if (version := document.get("version", int)) != _FORMAT:
         raise LockError(
-            f"`{path}` has format version {version}, and lamina reads version {_FORMAT}",
-            hint="look for a newer lamina, or lock with a uv that writes version 1",
+            f"`{path}` has format version {version}, but lamina supports version {_FORMAT}",
+            hint="upgrade lamina, or regenerate the lock with a uv that writes version 1",
         )
     rows = document.get_tables("package")
     root = _root(rows, request.lock_file)
@@ -59,7 +59,7 @@ def _answer(request: Request, document: LockTable) -> Lock:
     validation.python_fits(document.get_as("requires-python", SpecifierSet), target, subject=f"`{path}`")
     staleness.refuse_uv(project, workspace, rows[root], document, request=request)
     validation.some_environment_fits(document.get_sequence_as("supported-markers", Marker), target, path=path)
-    # uv writes no row for an extra or a group that is empty.
+    # uv omits empty extras and groups.
     groups = {*rows[root].get_table("dev-dependencies"), *project.groups}
     extras = {*rows[root].get_table("optional-dependencies"), *(project.extras or ())}
     validation.names_known(request, groups=groups, extras=extras)
@@ -79,25 +79,25 @@ def _root(rows: Sequence[LockTable], lock_file: LockFile) -> int:
             return position
         members.append(row.get_required("name", str))
     raise LockError(
-        f"`{lock_file.path}` does not lock the project in `{lock_file.project}`",
-        hint=f"it locks: {', '.join(f'`{name}`' for name in members)}; name a member's directory with `--project`"
+        f"`{lock_file.path}` does not include the project in `{lock_file.project}`",
+        hint=f"pass the directory of a locked project with `--project`: {', '.join(f'`{name}`' for name in members)}"
         if members
-        else f"lock it: `{_COMMAND}`",
+        else f"lock the project: run `{_COMMAND}`",
     )
 
 
 def _source(row: LockTable) -> tuple[str, str]:
-    """Return the kind of a package's source, and where that is."""
+    """Return the kind of a package's source, and its URL or path."""
     row.get_required("source", dict)
     source = row.get_table("source")
     for kind in ("registry", "git", "url", "path", *_LOCAL):
         if kind in source:
             return kind, source.get_required(kind, str)
-    raise LayoutError(f"{worded(row)} has a source that lamina does not know: {', '.join(source)}")
+    raise LayoutError(f"{worded(row)} has an unsupported source: {', '.join(source)}")
 
 
 def _pylock(rows: Iterable[LockTable], document: LockTable, request: Request) -> Pylock:
-    # For a directory of wheels uv locks no hashes, but exports them.
+    # For a local directory of wheels, uv.lock has no hashes, but an export has them.
     hashing = f"{_COMMAND}` or `uv export --format pylock.toml"
     packages = Packages(request, locker="uv", command=_COMMAND, hashing=hashing)
     for row in rows:
@@ -119,7 +119,7 @@ def _add(packages: Packages, row: LockTable) -> None:
         case "url" | "path":
             _add_archive(packages, package, row, place if kind == "url" else packages.local(place))
         case "virtual":
-            # uv calls a project virtual that is not to be installed, only its dependencies are.
+            # uv installs only the dependencies of a virtual project, not the project itself.
             pass
         case _:
             packages.add_directory(package, packages.local(place), editable=kind == "editable")
@@ -134,7 +134,7 @@ def _add_registry(packages: Packages, package: dict[str, Any], row: LockTable, p
     found: dict[str, Any] = {"index": validation.without_credentials(place) if remote else local.as_uri()}
     if wheels:
         found["wheels"] = [_file(wheel, local) for wheel in packages.near(wheels, _filename)]
-    # A source distribution is only needed where no wheel fits, so one without SHA-256 does not spoil the wheels.
+    # A source distribution is needed only without wheels, so its missing SHA-256 is no error if there are wheels.
     if any(map(_sha256, sdists)):
         found["sdist"] = _file(sdists[0], local)
     packages.add(package | found)
@@ -151,7 +151,7 @@ def _file(row: LockTable, local: Path) -> dict[str, Any]:
 
 
 def _filename(row: LockTable) -> str:
-    # A URL's fragment or query is none of the name, and locks do not carry them for wheels; a rare one is only not near.
+    # The URLs of wheels in locks have no query or fragment. If one did, `near` would only misjudge its tags.
     place = row.get("url", str) or row.get_required("path", str).replace(os.sep, "/")
     return place.rpartition("/")[2]
 

@@ -1,4 +1,4 @@
-"""Say no to a lock in one wording, whatever its format. Raises, or returns nothing of note."""
+"""Validate locks for all lock readers. Each check raises a `LockError` or returns ``None``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def python_fits(requires_python: SpecifierSet | Constraint | None, target: Target, *, subject: str) -> None:
-    """Raise `LockError` unless *subject*, such as a lock's path in backticks, takes the target's Python."""
+    """
+    Raise `LockError` unless *requires_python* allows the target's Python version.
+
+    *subject* names the thing with that requirement in the error, such as the lock file's path in backticks.
+    """
     version = str(target.markers["python_full_version"])
     match requires_python:
         case None:
@@ -33,37 +37,41 @@ def python_fits(requires_python: SpecifierSet | Constraint | None, target: Targe
             fits = requires_python.allows_python(version)
     if not fits:
         raise LockError(
-            f"{subject} requires Python {requires_python}, and `{target.runtime}` is Python {version}",
-            hint="set `runtime` to one that the lock takes, or change `requires-python` and lock again",
+            f"{subject} requires Python {requires_python}, but runtime `{target.runtime}` provides {version}",
+            hint="set `runtime` to a version that the lock supports, or change `requires-python` and regenerate the lock",
         )
 
 
 def some_environment_fits(environments: Sequence[Marker], target: Target, *, path: Path) -> None:
-    """Raise `LockError` if the lock was made for *environments*, and the target is none of them."""
+    """Raise `LockError` if the lock is limited to *environments* and none of these markers matches the target."""
     variables = cast("Mapping[str, str]", target.markers)
     if not environments or any(marker.evaluate(variables, context="requirement") for marker in environments):
         return
     raise LockError(
-        f"`{path}` was not locked for {target}, only for: {'; '.join(str(marker) for marker in environments)}",
-        hint="add the target to the environments that the lock is made for, and lock again",
+        f"`{path}` is not locked for {target}, only for: {'; '.join(str(marker) for marker in environments)}",
+        hint="add the target to the lock's environments, then regenerate the lock",
     )
 
 
 def one_version_each(packages: Iterable[tuple[str, object]], *, subject: str) -> None:
-    """Raise `LockError` if *packages*, pairs of names and versions, hold a name twice; *subject* is who wants or has them."""
+    """
+    Raise `LockError` if a name is repeated in *packages*, which are pairs of name and version.
+
+    *subject* starts the error message with a subject and a verb, such as "the lock requires".
+    """
     versions: dict[str, list[str]] = {}
     for name, version in packages:
         versions.setdefault(name, []).append(str(version or "?"))
     several = [f"`{name}` ({', '.join(sorted(found))})" for name, found in sorted(versions.items()) if len(found) > 1]
     if several:
         raise LockError(
-            f"{subject} more than one version for one target: {', '.join(several)}",
-            hint="two requirements disagree under this choice of groups and extras; lock again, or choose fewer",
+            f"{subject} more than one version of a package for one target: {', '.join(several)}",
+            hint="regenerate the lock, or select fewer groups and extras: the selected ones have conflicting requirements",
         )
 
 
 def names_known(request: Request, *, groups: Iterable[str], extras: Iterable[str]) -> None:
-    """Raise `LockError` naming every requested group and extra that is not among those which the lock holds."""
+    """Raise `LockError` listing every requested group and extra that is not in *groups* and *extras* of the lock."""
     path = request.lock_file.path
     facts: list[str] = []
     hints: list[str] = []
@@ -76,21 +84,29 @@ def names_known(request: Request, *, groups: Iterable[str], extras: Iterable[str
             facts.append(f"no {kind} {', '.join(unknown)}")
             hints.append(f"{kind}s: {', '.join(f'`{name}`' for name in known) or 'none'}")
     if facts:
-        raise LockError(f"`{path}` has {' and '.join(facts)}", hint=f"it has {'; '.join(hints)}")
+        raise LockError(f"`{path}` has {' and '.join(facts)}", hint=f"available {'; '.join(hints)}")
 
 
 def hash_missing(offenders: Sequence[str], *, path: Path, command: str) -> None:
-    """Raise `MissingHashError` if there are *offenders*, each worded by its reader; *command* makes a lock with hashes."""
+    """
+    Raise `MissingHashError` if there are *offenders*: packages without a SHA-256, formatted for the message.
+
+    *command* regenerates the lock with hashes.
+    """
     if not offenders:
         return
     raise MissingHashError(
-        f"no SHA-256 is locked in `{path}` for: {', '.join(sorted(offenders))}",
-        hint=f"lock with hashes: `{command}`; what has no hash cannot be told from what replaced it",
+        f"`{path}` has no SHA-256 for: {', '.join(sorted(offenders))}",
+        hint=f"regenerate the lock with hashes: run `{command}`",
     )
 
 
 def without_credentials(url: str) -> str:
-    """Return *url* without user and password; the user alone stays for ``ssh``, where it is part of the address."""
+    """
+    Return *url* without user name and password.
+
+    In ``ssh`` URLs the user name is kept, because it is part of the address.
+    """
     if "@" not in url:
         return url
     parts = urlsplit(url)
@@ -103,7 +119,7 @@ def without_credentials(url: str) -> str:
 
 
 def with_credentials(url: str, user: str, password: str) -> str:
-    """Return *url* with *user* and *password*, for an index to be asked; never for an error or a lock."""
+    """Return *url* with *user* and *password*, for requests to an index. Never show or store the result."""
     parts = urlsplit(without_credentials(url))
     userinfo = f"{quote(user, safe='')}:{quote(password, safe='')}"
     return urlunsplit(parts._replace(netloc=f"{userinfo}@{parts.netloc}"))
