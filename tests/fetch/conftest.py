@@ -1,4 +1,4 @@
-"""What every test of fetching has: a home without secrets, an index on loopback, a store, and no proxy."""
+"""Fixtures for the download tests: a home directory without secrets, a loopback index, a store, and no proxy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("no_proxy", "*")
     for name in ("NETRC", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "VIRTUAL_ENV"):
         monkeypatch.delenv(name, raising=False)
-    # Whoever runs the tests has a keyring of their own.
+    # The user who runs the tests may have a keyring.
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     return path
 
@@ -42,7 +42,7 @@ def server(tmp_path: Path) -> Iterator[IndexServer]:
 
 @pytest.fixture
 def index(tmp_path: Path, store: Store, server: IndexServer) -> Iterator[PackageIndex]:
-    """An index of *server* whose retries do not wait."""
+    """Return a client for *server* that retries without pauses."""
     (tmp_path / "project").mkdir()
     index = PackageIndex(tmp_path / "project", store, index_url=server.simple, backoff=0.0)
     yield index

@@ -28,13 +28,13 @@ USERS = {"user": TOKEN, "other": "another"}
 
 @pytest.fixture
 def private(server: IndexServer) -> Iterator[IndexServer]:
-    """A server of the same files that asks for a login."""
+    """Start a server with the same files that requires a login."""
     with IndexServer(server.directory, users=USERS) as private:
         yield private
 
 
 class FakeKeyring(KeyringBackend):
-    """Knows one login, and remembers what it was asked."""
+    """A keyring with one login, which records its queries."""
 
     priority = 1
 
@@ -62,7 +62,7 @@ def keyrings() -> Iterator[None]:
 
 
 def get(path: Path, server: IndexServer, index: PackageIndex, store: Store) -> None:
-    """Look *path* up and download it."""
+    """Look up *path* in the index, and download it."""
     pin = server.pin(path)
     index.files(pin.name, pin.version, {pin.sha256}, None)
     fetch([pin], store, index=index)
@@ -74,7 +74,7 @@ def users(server: IndexServer) -> list[str | None]:
 
 
 def test_from_the_url(private: IndexServer, store: Store, tmp_path: Path) -> None:
-    """The userinfo of an index's URL opens the index and its files, without a refusal first."""
+    """The userinfo of an index URL is sent to the index and for its files, without a denied request first."""
     url = f"http://user:t0ken%2Fwith%3Aodd%40letters@127.0.0.1:{private.port}/simple"
     get(make_wheel(private.directory, "a", "1.0"), private, PackageIndex(tmp_path, store, index_url=url), store)
 
@@ -84,7 +84,7 @@ def test_from_the_url(private: IndexServer, store: Store, tmp_path: Path) -> Non
 def test_from_the_environment(
     private: IndexServer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A named index takes its login from variables with its name."""
+    """A named index uses the login in the variables with its name."""
     monkeypatch.setenv("UV_INDEX", f"my-own.index={private.simple}")
     monkeypatch.setenv("UV_DEFAULT_INDEX", private.simple)
     monkeypatch.setenv("UV_INDEX_MY_OWN_INDEX_USERNAME", "user")
@@ -98,7 +98,7 @@ def test_from_the_environment(
 def test_from_netrc(
     private: IndexServer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A netrc file, the home's or the named one, has logins by host."""
+    """Logins are read by host from a netrc file, in the home directory or named by ``NETRC``."""
     (tmp_path / name).write_text(f"machine 127.0.0.1 login user password {TOKEN}\n")
     if name == "elsewhere":
         monkeypatch.setenv("NETRC", str(tmp_path / name))
@@ -115,7 +115,7 @@ def test_from_netrc(
 @pytest.mark.usefixtures("keyrings")
 @pytest.mark.parametrize("service", ["{simple}", "{url}", "127.0.0.1:{port}"])
 def test_from_keyring(private: IndexServer, store: Store, tmp_path: Path, service: str) -> None:
-    """Keyring is asked after a refusal, once, for the index and then its host."""
+    """After a denied request, keyring is queried once, for the index's URL and then for its host."""
     backend = FakeKeyring(service.format(simple=private.simple, url=private.url, port=private.port), "user")
     keyring.set_keyring(backend)
     index = PackageIndex(tmp_path, store, index_url=private.simple)
@@ -128,7 +128,7 @@ def test_from_keyring(private: IndexServer, store: Store, tmp_path: Path, servic
 
 @pytest.mark.usefixtures("keyrings")
 def test_user_name_in_the_url_and_password_in_keyring(private: IndexServer, store: Store, tmp_path: Path) -> None:
-    """A URL with a user name only says whose password keyring is asked for."""
+    """A user name in the URL selects the password in keyring."""
     backend = FakeKeyring(private.simple, "user")
     keyring.set_keyring(backend)
     index = PackageIndex(tmp_path, store, index_url=private.simple.replace("://", "://user@"))
@@ -139,7 +139,7 @@ def test_user_name_in_the_url_and_password_in_keyring(private: IndexServer, stor
 
 
 def test_order(home: Path) -> None:
-    """The URL comes before the variables, and those before netrc."""
+    """Userinfo in the URL wins over variables, and variables win over netrc."""
     (home / ".netrc").write_text("machine index.example login netrc password x\n")
     named = [Login(url="https://index.example/named/simple", user="named", password="x")]
     credentials = Credentials(named)
@@ -152,7 +152,7 @@ def test_order(home: Path) -> None:
 
 
 def test_closest_index_of_a_host() -> None:
-    """Two indexes of one host have each its own login; files elsewhere on the host take the first."""
+    """Two indexes on one host each use their own login, and files elsewhere on the host use the first."""
     credentials = Credentials()
     credentials.learn("https://one:x@index.example/first/simple")
     credentials.learn("https://two:x@index.example/second/simple")
@@ -172,7 +172,7 @@ def test_closest_index_of_a_host() -> None:
     ],
 )
 def test_belongs_to_scheme_host_and_port(url: str) -> None:
-    """A login goes to the very scheme, host and port that it was given for."""
+    """A login is sent only to the exact scheme, host and port that it is configured for."""
     credentials = Credentials()
     credentials.learn("https://user:password@index.example/simple")
 
@@ -180,24 +180,24 @@ def test_belongs_to_scheme_host_and_port(url: str) -> None:
 
 
 def test_default_entry_of_netrc(home: Path) -> None:
-    """The login that netrc has for every host is for no host: a redirect may name any."""
+    """The default entry of netrc is never sent, because a redirect can lead to any host."""
     (home / ".netrc").write_text("default login user password secret\n")
 
     assert Credentials().known("https://index.example/simple") is None
 
 
 def test_damaged_netrc(home: Path) -> None:
-    """A netrc file that cannot be parsed is named, but not quoted."""
+    """The error names an invalid netrc file, but does not quote it."""
     (home / ".netrc").write_text(f"machine index.example login user passwd {TOKEN}\n")
     with pytest.raises(ConfigError) as caught:
         Credentials().known("https://index.example/simple")
 
-    assert str(caught.value) == f"`{home / '.netrc'}` is not a netrc file: line 1"
+    assert str(caught.value) == f"`{home / '.netrc'}` is not a valid netrc file: line 1"
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
 
 
 def test_each_host_gets_its_own(server: IndexServer, private: IndexServer, store: Store, tmp_path: Path) -> None:
-    """With two indexes, each is sent its own login, and the public one none."""
+    """Each of two indexes receives its own login, and the public one receives none."""
     path = make_wheel(server.directory, "a", "1.0")
     with IndexServer(server.directory, users={"third": "x"}) as third:
         urls = [private.simple.replace("://", "://other:another@"), third.with_credentials(third.simple, "third")]
@@ -214,7 +214,7 @@ def test_each_host_gets_its_own(server: IndexServer, private: IndexServer, store
 
 
 def test_redirect_to_another_host(server: IndexServer, private: IndexServer, store: Store, tmp_path: Path) -> None:
-    """A redirect elsewhere is followed without the credentials of where it came from."""
+    """A redirect to another host is followed without the first host's credentials."""
     path = make_wheel(server.directory, "a", "1.0")
     private.behaviour.redirect[path.name] = server.file_url(path.name)
     index = PackageIndex(tmp_path, store, index_url=private.simple.replace("://", "://other:another@"))
@@ -227,7 +227,7 @@ def test_redirect_to_another_host(server: IndexServer, private: IndexServer, sto
 def test_redirect_to_a_host_with_a_login(
     server: IndexServer, private: IndexServer, store: Store, tmp_path: Path
 ) -> None:
-    """A redirect to a host with a login of its own uses that one, not the userinfo that the redirect brings along."""
+    """A redirect to a host with its own login uses that login, not the userinfo in the redirect."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.redirect[path.name] = private.file_url(path.name).replace("://", "://evil:evil@")
     urls = [private.simple.replace("://", "://other:another@")]
@@ -240,17 +240,17 @@ def test_redirect_to_a_host_with_a_login(
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
 def test_redirect_to_another_kind_of_place(server: IndexServer, store: Store, index: PackageIndex, target: str) -> None:
-    """Only the web is a place to be redirected to."""
+    """A redirect to a URL that is not HTTP or HTTPS raises an error."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.redirect[path.name] = target
     with pytest.raises(DownloadError) as caught:
         fetch([server.pin(path)], store, index=index)
 
-    assert str(caught.value) == f"`{target}` is not a place to be redirected to"
+    assert str(caught.value) == f"the server redirects to an unsupported URL: `{target}`"
 
 
 def test_redirect_without_end(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A redirect in a circle ends."""
+    """An endless redirect raises an error."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.redirect[path.name] = server.file_url(path.name)
     with pytest.raises(DownloadError) as caught:
@@ -266,7 +266,7 @@ def test_no_secret_gets_out(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever succeeds or fails, no password is in the store, in an output, in a log, in an error or in a repr."""
+    """No password appears in the store, the output, a log, an error or a ``repr``, whether requests succeed or fail."""
     caplog.set_level(0)
     good, wrong, gone, busy = (make_wheel(private.directory, name, "1.0") for name in ("a", "b", "c", "d"))
     pins = [private.pin(path) for path in (good, wrong, gone, busy)]

@@ -51,7 +51,7 @@ def leftovers(store: Store) -> list[str]:
 
 
 class Recorder:
-    """A reporter that adds up what it hears."""
+    """A reporter that adds up the reported progress."""
 
     def __init__(self) -> None:
         self.total: int | None = None
@@ -72,7 +72,7 @@ class Recorder:
 
 
 def test_order_and_content(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """Wheels come in the order of the pins, under their own names, with the bytes that were served."""
+    """Wheels are returned in the order of the pins, with their own names and the served bytes."""
     paths = [wheel(server, name, size=size) for name, size in (("b", 10), ("c", 900_000), ("a", 300_000))]
     pins = [server.pin(path) for path in paths]
     wheels = get(pins, store, index)
@@ -84,7 +84,7 @@ def test_order_and_content(server: IndexServer, store: Store, index: PackageInde
 
 
 def test_once(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """What is in the store is not asked for again, not even by a pin without a URL."""
+    """A wheel in the store is not downloaded again, even for a pin without a URL."""
     path = wheel(server)
     first = get([server.pin(path)], store, index)
     second = fetch([replace(server.pin(path), url=None)], store, index=PackageIndex(store.root, store, offline=True))
@@ -94,7 +94,7 @@ def test_once(server: IndexServer, store: Store, index: PackageIndex) -> None:
 
 
 def test_nothing_heavy_for_what_is_there(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """With all wheels in the store, the network's modules are not even imported."""
+    """With all wheels in the store, the network modules are not imported."""
     pin = server.pin(wheel(server))
     get([pin], store, index)
     script = (
@@ -111,7 +111,7 @@ def test_nothing_heavy_for_what_is_there(server: IndexServer, store: Store, inde
 
 
 def test_one_wheel_under_two_pins(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """Two pins of the same content are one download."""
+    """Two pins with the same content need one download."""
     path = wheel(server)
     wheels = get([server.pin(path), server.pin(path, size=False)], store, index)
 
@@ -121,7 +121,7 @@ def test_one_wheel_under_two_pins(server: IndexServer, store: Store, index: Pack
 
 @pytest.mark.parametrize("sizes", [True, False])
 def test_progress_adds_up(server: IndexServer, store: Store, index: PackageIndex, sizes: bool) -> None:
-    """Progress ends at its total, in bytes where all sizes are known and in files otherwise, despite a broken transfer."""
+    """Progress ends at its total despite an interrupted transfer: in bytes if all sizes are known, else in files."""
     paths = [wheel(server, name, size=400_000) for name in ("a", "b")]
     server.behaviour.drop_after[paths[0].name] = [200_000]
     reporter = Recorder()
@@ -133,7 +133,7 @@ def test_progress_adds_up(server: IndexServer, store: Store, index: PackageIndex
 
 
 def test_refusals_are_retried(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A server that is busy for a while is asked again."""
+    """A request to a temporarily busy server is retried."""
     path = wheel(server)
     server.behaviour.refuse[path.name] = [503, 429, 500]
     get([server.pin(path)], store, index)
@@ -142,7 +142,7 @@ def test_refusals_are_retried(server: IndexServer, store: Store, index: PackageI
 
 
 def test_retry_after(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """The server says how long to wait."""
+    """The pause before a retry follows the server's ``Retry-After`` header."""
     path = wheel(server)
     server.behaviour.refuse[path.name] = [503]
     server.behaviour.retry_after = "1"
@@ -153,7 +153,7 @@ def test_retry_after(server: IndexServer, store: Store, index: PackageIndex) -> 
 
 
 def test_all_failures_in_one_error(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """Every file that could not be fetched is named, and what could be is in the store."""
+    """The error lists every file that could not be downloaded, and the store has all other files."""
     good, busy, gone = (wheel(server, name) for name in ("a", "b", "c"))
     server.behaviour.refuse[busy.name] = [503] * 20
     pins = [server.pin(path) for path in (gone, good, busy)]
@@ -163,26 +163,26 @@ def test_all_failures_in_one_error(server: IndexServer, store: Store, index: Pac
 
     hint = caught.value.hint
     assert hint is not None
-    assert "2 files could not be brought into the store" in str(caught.value)
+    assert "could not add 2 files to the store" in str(caught.value)
     assert {
-        f"`{server.file_url(gone.name)}` could not be fetched: the server answers 404",
-        f"`{server.file_url(busy.name)}` could not be fetched: the server answers 503",
+        f"could not download `{server.file_url(gone.name)}`: the server returned HTTP 404",
+        f"could not download `{server.file_url(busy.name)}`: the server returned HTTP 503",
     } == set(hint.splitlines())
     assert store.wheel(pins[1].sha256) is not None
 
 
 def test_no_server(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A server that is not there is a failure to download, after a few attempts."""
+    """If the server does not exist, a download error is raised after a few attempts."""
     with IndexServer(server.directory) as other:
         pin = other.pin(wheel(server))
     with pytest.raises(DownloadError) as caught:
         get([pin], store, index)
 
-    assert str(caught.value) == f"`{pin.url}` could not be fetched: the connection is refused"
+    assert str(caught.value) == f"could not download `{pin.url}`: could not connect to the server"
 
 
 def test_broken_transfer_is_resumed(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A connection that breaks costs only what was still to come."""
+    """After an interrupted transfer, only the missing bytes are downloaded."""
     path = wheel(server, size=1_000_000)
     server.behaviour.drop_after[path.name] = [300_000, 262_144]
     (got,) = get([server.pin(path)], store, index)
@@ -196,7 +196,7 @@ def test_broken_transfer_is_resumed(server: IndexServer, store: Store, index: Pa
 
 @pytest.mark.parametrize("chunked", [True, False])
 def test_broken_transfer_without_ranges(server: IndexServer, store: Store, index: PackageIndex, chunked: bool) -> None:
-    """Where the server knows no ranges, the file is read from its start again."""
+    """If the server does not support ranges, an interrupted file is downloaded again from its start."""
     path = wheel(server, size=1_000_000)
     server.behaviour.drop_after[path.name] = [300_000]
     server.behaviour.ranges = False
@@ -230,7 +230,7 @@ def command(store: Store, project: Path, pins: Sequence[Pin]) -> list[str]:
 
 
 def test_killed_and_resumed(server: IndexServer, store: Store, index: PackageIndex, tmp_path: Path) -> None:
-    """After SIGKILL in the middle, the next run asks only for the rest, and leaves nothing half-made."""
+    """After SIGKILL during a download, the next run requests only the missing bytes, and leaves no partial file."""
     path = wheel(server, size=4_000_000)
     pin = server.pin(path)
     partial = store.root / "partial" / pin.sha256
@@ -256,7 +256,7 @@ def test_killed_and_resumed(server: IndexServer, store: Store, index: PackageInd
 
 @pytest.mark.parametrize("left", [b"garbage", b"g" * 5_000])
 def test_damaged_partial(server: IndexServer, store: Store, index: PackageIndex, left: bytes) -> None:
-    """What a crash left behind may be anything: then the file is fetched from its start."""
+    """If a partial file is damaged, the file is downloaded from its start."""
     path = wheel(server, size=2_000)
     pin = server.pin(path)
     (store.directory("partial") / pin.sha256).write_bytes(left)
@@ -267,7 +267,7 @@ def test_damaged_partial(server: IndexServer, store: Store, index: PackageIndex,
 
 @pytest.mark.parametrize("sizes", [True, False])
 def test_whole_partial(server: IndexServer, store: Store, index: PackageIndex, sizes: bool) -> None:
-    """A download that was killed just before admission needs no request."""
+    """A complete partial file is added to the store without a request."""
     path = wheel(server)
     pin = server.pin(path, size=sizes)
     (store.directory("partial") / pin.sha256).write_bytes(path.read_bytes())
@@ -278,7 +278,7 @@ def test_whole_partial(server: IndexServer, store: Store, index: PackageIndex, s
 
 
 def test_partial_longer_than_the_file(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A range that the file does not have starts it again."""
+    """If the server rejects the requested range, the file is downloaded from its start."""
     path = wheel(server)
     pin = server.pin(path, size=False)
     (store.directory("partial") / pin.sha256).write_bytes(bytes(1_000_000))
@@ -302,7 +302,7 @@ def test_each_wheel_once_among_processes(server: IndexServer, store: Store, tmp_
 
 
 def test_wrong_hash(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """Other bytes of the same length are refused by their hash, and forgotten."""
+    """A file of the right length with another hash raises an error and is deleted."""
     path = wheel(server)
     pin = server.pin(path)
     other = bytes(path.stat().st_size)
@@ -316,20 +316,20 @@ def test_wrong_hash(server: IndexServer, store: Store, index: PackageIndex) -> N
 
 
 def test_wrong_hashes_are_all_named(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """Several wrong files are one failure to fetch, which says for each what it is and should be."""
+    """Several files with wrong hashes raise one error with the expected and actual hash of each."""
     paths = [wheel(server, name) for name in ("a", "b")]
     pins = [replace(server.pin(path), sha256=Sha256(letter * 64)) for path, letter in zip(paths, "de", strict=True)]
     with pytest.raises(FetchError) as caught:
         get(pins, store, index)
 
     assert caught.value.hint is not None
-    assert "2 files could not be brought into the store" in str(caught.value)
+    assert "could not add 2 files to the store" in str(caught.value)
     assert all(f"expected sha256 {pin.sha256}" in caught.value.hint for pin in pins)
 
 
 @pytest.mark.parametrize("sizes", [True, False])
 def test_truncated(server: IndexServer, store: Store, index: PackageIndex, sizes: bool) -> None:
-    """A file that is shorter than the locked one is not admitted."""
+    """A file that is shorter than the locked size is not added to the store."""
     path = wheel(server)
     server.behaviour.replace[path.name] = path.read_bytes()[:-10]
     pin = server.pin(path, size=sizes)
@@ -340,7 +340,7 @@ def test_truncated(server: IndexServer, store: Store, index: PackageIndex, sizes
 
 
 def test_announced_longer(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A file that is announced as longer than the locked one is not read."""
+    """A file with a larger announced size than the locked one is not downloaded."""
     path = wheel(server)
     server.behaviour.append[path.name] = bytes(1000)
     pin = server.pin(path)
@@ -348,26 +348,24 @@ def test_announced_longer(server: IndexServer, store: Store, index: PackageIndex
         get([pin], store, index)
 
     size = path.stat().st_size
-    assert str(caught.value) == (
-        f"`{path.name}` should have {size:,} bytes, but the server sends {size + 1000:,} bytes"
-    )
+    assert str(caught.value) == (f"`{path.name}` should have {size:,} bytes, but the server sent {size + 1000:,} bytes")
     assert leftovers(store) == []
 
 
 def test_longer_without_announcement(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A body that does not end where the locked file does is cut."""
+    """A body that is longer than the locked size is cut off."""
     path = wheel(server)
     server.behaviour.append[path.name] = bytes(50_000_000)
     server.behaviour.chunked = True
     with pytest.raises(DownloadError) as caught:
         get([server.pin(path)], store, index)
 
-    assert str(caught.value) == f"`{path.name}` should have {path.stat().st_size:,} bytes, but the server sends more"
+    assert str(caught.value) == f"`{path.name}` should have {path.stat().st_size:,} bytes, but the server sent more"
     assert leftovers(store) == []
 
 
 def test_verification_comes_before_admission(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A wheel whose content is not what its RECORD says is never in the store."""
+    """A wheel with contents that do not match its RECORD is never in the store."""
     path = wheel(server)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("a/unrecorded.py", b"")
@@ -382,7 +380,7 @@ def test_verification_comes_before_admission(server: IndexServer, store: Store, 
 
 @pytest.mark.parametrize("as_url", [True, False])
 def test_local_files(server: IndexServer, store: Store, as_url: bool, tmp_path: Path) -> None:
-    """Files of this machine are verified and copied, also offline."""
+    """Local files are verified and copied, with ``--offline`` too."""
     path = wheel(server)
     place: dict[str, object] = {"url": path.as_uri()} if as_url else {"url": None, "path": path}
     pin = replace(server.pin(path), **place)  # type: ignore[arg-type]
@@ -395,7 +393,7 @@ def test_local_files(server: IndexServer, store: Store, as_url: bool, tmp_path: 
 
 
 def test_local_file_with_another_hash(server: IndexServer, store: Store, tmp_path: Path) -> None:
-    """A local file that changed after it was locked is refused."""
+    """A local file that changed after it was locked raises an error."""
     path = wheel(server)
     pin = replace(server.pin(path), url=None, path=path)
     path.write_bytes(bytes(path.stat().st_size))
@@ -406,18 +404,18 @@ def test_local_file_with_another_hash(server: IndexServer, store: Store, tmp_pat
 
 
 def test_local_file_that_is_missing(server: IndexServer, store: Store, tmp_path: Path) -> None:
-    """A local file that is not there is named."""
+    """The error names a local file that does not exist."""
     path = wheel(server)
     pin = replace(server.pin(path), url=None, path=path)
     path.unlink()
     with pytest.raises(FetchError) as caught:
         fetch([pin], store, index=PackageIndex(tmp_path, store))
 
-    assert str(caught.value) == f"`{path}` cannot be read: No such file or directory"
+    assert str(caught.value) == f"cannot read `{path}`: No such file or directory"
 
 
 def test_offline_names_all_that_is_missing(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """Offline, nothing is asked for, and everything that is missing is named."""
+    """With ``--offline``, no request is sent, and the error lists all missing files."""
     a, b, c = (server.pin(wheel(server, name)) for name in "abc")
     get([b], store, index)
     requests = len(server.requests)
@@ -425,32 +423,32 @@ def test_offline_names_all_that_is_missing(server: IndexServer, store: Store, in
         fetch([a, b, c], store, index=PackageIndex(store.root, store, offline=True))
 
     assert str(caught.value) == (
-        "The store lacks files, and `--offline` forbids to fetch them: `a-1.0-py3-none-any.whl`, `c-1.0-py3-none-any.whl`"
+        "`--offline` prevents the download of files missing from the store: `a-1.0-py3-none-any.whl`, `c-1.0-py3-none-any.whl`"
     )
     assert requests == len(server.requests)
 
 
 def test_name_that_is_a_path(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A lock cannot have a file written outside the store."""
+    """A file name in a lock cannot cause a write outside the store."""
     pin = replace(server.pin(wheel(server)), filename="../../a.whl")
     with pytest.raises(FetchError) as caught:
         get([pin], store, index)
 
-    assert str(caught.value) == "The lock names a file that cannot be: `../../a.whl` is not a plain file name"
+    assert str(caught.value) == "the lock has an invalid file name: `../../a.whl` is not a plain file name"
     assert leftovers(store) == []
 
 
 def test_pin_without_a_place(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A pin that says nowhere where its file is cannot be fetched."""
+    """A pin without a URL or path raises an error."""
     pin = replace(server.pin(wheel(server)), url=None)
     with pytest.raises(DownloadError) as caught:
         get([pin], store, index)
 
-    assert str(caught.value) == f"`{pin.filename}` has neither a URL nor a path in the lock"
+    assert str(caught.value) == f"`{pin.filename}` has no URL or path in the lock"
 
 
 def test_access_denied(server: IndexServer, store: Store, tmp_path: Path, home: Path) -> None:
-    """A refusal names the server, and all places where credentials were looked for."""
+    """The error names the server that denied access, and the hint lists the places searched for credentials."""
     paths = [wheel(server, name) for name in "ab"]
     with IndexServer(server.directory, users={"user": "secret"}) as private:
         index = PackageIndex(tmp_path, store, index_url=private.simple)
@@ -459,16 +457,16 @@ def test_access_denied(server: IndexServer, store: Store, tmp_path: Path, home: 
         index.client.close()
 
     url = private.file_url(paths[0].name)
-    assert str(caught.value) == f"`{private.url}` refuses access to `{url}` (401)"
+    assert str(caught.value) == f"`{private.url}` denied access to `{url}` (HTTP 401)"
     assert caught.value.hint == (
-        "credentials were looked for in the index URL, UV_INDEX_<NAME>_USERNAME and _PASSWORD, "
-        f"{home / '.netrc'}, keyring"
+        "check your credentials; lamina searches the index URL, `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`, "
+        f"`{home / '.netrc'}`, keyring"
     )
 
 
 @pytest.mark.live
 def test_real_index(store: Store, tmp_path: Path) -> None:
-    """The configured index gives a small wheel, with this machine's trust and proxies."""
+    """A small wheel is downloaded from the configured index, with this machine's certificates and proxies."""
     index = PackageIndex(tmp_path, store)
     hashes = {"4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274"}
     (found,) = index.files("six", "1.17.0", hashes, None)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def test_proxy_from_the_environment(
     server: IndexServer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment's proxy makes the requests, and those to excepted hosts are made directly."""
+    """Requests use the proxy in the environment, except those to excluded hosts."""
     monkeypatch.setenv("http_proxy", server.url.replace("://", "://user:secret@"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     path = make_wheel(server.directory, "a", "1.0")
@@ -38,59 +38,61 @@ def test_proxy_from_the_environment(
 
 
 def test_proxy_that_is_not_there(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that gives no connection is said to be the reason, without its password."""
+    """The error states that the proxy connection failed, without the proxy's password."""
     monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
     index = PackageIndex(tmp_path, store, index_url="http://index.example/simple", backoff=0.0)
     with pytest.raises(DownloadError) as caught:
         index.files("a", "1.0", {"0" * 64}, None)
 
-    assert str(caught.value) == ("`http://index.example/simple/a/` could not be fetched: the proxy gives no connection")
+    assert str(caught.value) == (
+        "could not download `http://index.example/simple/a/`: the connection through the proxy failed"
+    )
 
 
 def test_bundle_that_is_none(tmp_path: Path) -> None:
-    """Authorities that cannot be read are named, rather than replaced by others."""
+    """An unreadable certificate bundle raises an error, and no other bundle is used."""
     client = Client(Credentials(), certificates=tmp_path / "missing.pem")
     with pytest.raises(DownloadError) as caught, client.get("https://127.0.0.1:1/"):
         pass
 
     assert (
-        str(caught.value) == f"`{tmp_path / 'missing.pem'}` is not a bundle of certificates: No such file or directory"
+        str(caught.value) == f"cannot load certificate bundle `{tmp_path / 'missing.pem'}`: No such file or directory"
     )
 
 
 def test_certificate_that_is_not_trusted() -> None:
-    """A certificate that nobody vouches for is not worth a second attempt."""
+    """A server with an untrusted certificate raises an error at once, without a retry."""
     client = Client(Credentials(), backoff=0.0)
     from urllib3.exceptions import SSLError
 
     with pytest.raises(DownloadError) as caught:
         client.attempts("https://index.example/a?signature=x").pause(SSLError(ssl.SSLCertVerificationError()))
 
-    assert str(caught.value) == "`https://index.example/a` could not be fetched: its certificate is not trusted"
-    assert caught.value.hint == "name a bundle that holds its authority: SSL_CERT_FILE"
+    assert str(caught.value) == "could not download `https://index.example/a`: the server's certificate is not trusted"
+    assert caught.value.hint == "set `SSL_CERT_FILE` to a certificate bundle with the server's certificate authority"
 
 
 def test_certificates_are_verified() -> None:
-    """Connections are made with hostname and certificate checked."""
+    """Connections verify the server's host name and certificate."""
     context = Client(Credentials())._trust()
 
     assert (True, ssl.CERT_REQUIRED) == (context.check_hostname, context.verify_mode)
 
 
 def test_pauses_grow(server: IndexServer) -> None:
-    """Each attempt waits longer than the one before, and the sixth failure is the last."""
+    """Each pause is longer than the one before, and the sixth failure is the last."""
     attempts = Client(Credentials(), backoff=0.5).attempts(server.url)
     pauses = [attempts.pause(OSError()) for _ in range(5)]
     with pytest.raises(DownloadError) as caught:
         attempts.pause(OSError())
 
     assert pauses == [0, 1.0, 2.0, 4.0, 8.0]
-    assert str(caught.value) == f"`{server.url}` could not be fetched: the connection broke"
+    assert str(caught.value) == f"could not download `{server.url}`: the connection was interrupted"
 
 
 def test_credentials_do_not_leave_a_secure_place_for_an_insecure_one(home: Path) -> None:
-    """A redirect from https to http is followed without any login, even one that netrc has for that host."""
+    """A redirect from HTTPS to HTTP is followed without a login, even if netrc has one for that host."""
     (home / ".netrc").write_text("machine 127.0.0.1 login user password secret\n")
     sent: list[tuple[str, str | None]] = []
 
@@ -115,7 +117,7 @@ def test_credentials_do_not_leave_a_secure_place_for_an_insecure_one(home: Path)
 
 
 def test_large_bodies_are_not_held_in_memory(server: IndexServer, index: PackageIndex, store: Store) -> None:
-    """A download costs its chunks, not its size."""
+    """A download needs memory for its chunks, not for the whole file."""
     import tracemalloc
 
     path = make_wheel(server.directory, "a", "1.0", {"a/x": os.urandom(20_000_000)}, stored={"a/x"})
@@ -128,5 +130,5 @@ def test_large_bodies_are_not_held_in_memory(server: IndexServer, index: Package
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    # The server, in this process, holds the file once.
+    # The server runs in this process, and has the file in memory once.
     assert peak - before < path.stat().st_size + 6_000_000

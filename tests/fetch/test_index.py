@@ -32,7 +32,7 @@ def row(server: IndexServer, path: Path, *, size: bool = True) -> IndexFile:
 
 
 def test_is_what_the_locks_ask_for(index: PackageIndex) -> None:
-    """The index answers the question of `lamina.lock.types`."""
+    """`PackageIndex` implements the protocol in `lamina.lock.types`."""
     asked: IndexFiles = index
 
     assert asked is index
@@ -40,7 +40,7 @@ def test_is_what_the_locks_ask_for(index: PackageIndex) -> None:
 
 @pytest.mark.parametrize("html", [True, False])
 def test_both_forms_of_the_simple_api(server: IndexServer, index: PackageIndex, html: bool) -> None:
-    """JSON and HTML pages give the same files; HTML knows no sizes."""
+    """JSON and HTML pages give the same files, but HTML has no sizes."""
     first = make_wheel(server.directory, "Some.Name", "1.0")
     second = make_wheel(server.directory, "some-name", "1.0", tag="cp313-cp313-manylinux_2_28_aarch64")
     make_wheel(server.directory, "some-name", "2.0")
@@ -53,7 +53,7 @@ def test_both_forms_of_the_simple_api(server: IndexServer, index: PackageIndex, 
 
 
 def test_one_request_for_a_project(server: IndexServer, index: PackageIndex) -> None:
-    """Many threads that ask for versions of one project cause one request."""
+    """Many threads that look up versions of one project cause one request."""
     paths = [make_wheel(server.directory, "a", f"1.{number}") for number in range(8)]
     server.behaviour.seconds_per_chunk = 0.05
     with ThreadPoolExecutor(8) as pool:
@@ -64,7 +64,7 @@ def test_one_request_for_a_project(server: IndexServer, index: PackageIndex) -> 
 
 
 def test_answers_are_kept(server: IndexServer, index: PackageIndex, store: Store, tmp_path: Path) -> None:
-    """A second run asks nobody, offline or not, because what a hash stands for does not change."""
+    """A second run sends no request, because the result for a hash never changes."""
     path = make_wheel(server.directory, "a", "1.0")
     question = ("a", "1.0", {sha256(path)}, None)
     first = index.files(*question)
@@ -78,7 +78,7 @@ def test_answers_are_kept(server: IndexServer, index: PackageIndex, store: Store
 def test_damaged_answers_are_asked_for_again(
     server: IndexServer, index: PackageIndex, store: Store, tmp_path: Path
 ) -> None:
-    """A file of the store that is no answer is as good as none."""
+    """A damaged cache entry in the store is replaced by another lookup."""
     path = make_wheel(server.directory, "a", "1.0")
     question = ("a", "1.0", {sha256(path)}, None)
     first = index.files(*question)
@@ -93,7 +93,7 @@ def test_damaged_answers_are_asked_for_again(
 
 
 def test_many_threads_ask_at_once(server: IndexServer, index: PackageIndex) -> None:
-    """Questions of several threads wait together, and each page is asked for once."""
+    """Lookups in several threads run in parallel, and each page is requested once."""
     paths = {name: make_wheel(server.directory, name, "1.0") for name in "abcdefgh"}
     questions = [(name, "1.0", {sha256(path)}, None) for name, path in paths.items()] * 2
     server.behaviour.seconds_per_chunk = 0.05
@@ -105,7 +105,7 @@ def test_many_threads_ask_at_once(server: IndexServer, index: PackageIndex) -> N
 
 
 def test_unknown_project(server: IndexServer, index: PackageIndex, store: Store) -> None:
-    """No file is an answer, and one that may be another tomorrow: it is not kept."""
+    """An empty result is not cached, because the index may receive the files later."""
     found = index.files("unknown", "1.0", {"0" * 64}, None)
 
     assert found == ()
@@ -113,7 +113,7 @@ def test_unknown_project(server: IndexServer, index: PackageIndex, store: Store)
 
 
 def test_indexes_in_their_order(server: IndexServer, store: Store, tmp_path: Path) -> None:
-    """Local places are asked first, further indexes next, the default last, and none once all hashes are found."""
+    """Local sources are queried first, then additional indexes, then the default, until all hashes are found."""
     (tmp_path / "other").mkdir()
     (tmp_path / "links").mkdir()
     local = make_wheel(tmp_path / "links", "a", "1.0")
@@ -144,7 +144,7 @@ def test_indexes_in_their_order(server: IndexServer, store: Store, tmp_path: Pat
 
 
 def test_index_of_the_lock(server: IndexServer, store: Store, tmp_path: Path) -> None:
-    """The index that a lock names is asked instead of the configured ones."""
+    """The index in a lock is queried instead of the configured ones."""
     path = make_wheel(server.directory, "a", "1.0")
     (tmp_path / "other").mkdir()
     with IndexServer(tmp_path / "other") as other:
@@ -159,7 +159,7 @@ def test_index_of_the_lock(server: IndexServer, store: Store, tmp_path: Path) ->
 
 @pytest.mark.parametrize("flat", [True, False])
 def test_pages_on_disk(server: IndexServer, store: Store, tmp_path: Path, flat: bool) -> None:
-    """An index may be a directory of pages, and a place of links may be a page."""
+    """An index can be a directory of pages, and a flat source can be a page."""
     wheel = make_wheel(tmp_path / "mirror" / "files", "a", "1.0")
     link = f'<a href="{"" if flat else "../../"}files/{wheel.name}#sha256={sha256(wheel)}">a</a>'
     page = tmp_path / "mirror" / ("links.html" if flat else "simple/a/index.html")
@@ -173,7 +173,7 @@ def test_pages_on_disk(server: IndexServer, store: Store, tmp_path: Path, flat: 
 
 
 def test_local_file_that_has_gone(server: IndexServer, store: Store, tmp_path: Path) -> None:
-    """A kept answer that names a local file is worth nothing without the file."""
+    """A cached result with a deleted local file is ignored."""
     wheel = make_wheel(tmp_path / "links", "a", "1.0")
     make_wheel(server.directory, "a", "1.0").write_bytes(wheel.read_bytes())
     question = ("a", "1.0", {sha256(wheel)}, None)
@@ -188,7 +188,7 @@ def test_local_file_that_has_gone(server: IndexServer, store: Store, tmp_path: P
 
 
 def test_page_of_links(server: IndexServer, store: Store, tmp_path: Path) -> None:
-    """A page of links on a server is asked once for all projects; a base moves its links."""
+    """A flat page on a server is requested once for all projects, and its base URL applies to its links."""
     paths = [make_wheel(server.directory, name, "1.0") for name in "ab"]
     links = "".join(f'<A HREF="{path.name}#sha256={sha256(path)}">x</A>' for path in paths)
     server.behaviour.pages["links"] = f'<base href="/files/"><a>none</a>{links}'.encode()
@@ -201,7 +201,7 @@ def test_page_of_links(server: IndexServer, store: Store, tmp_path: Path) -> Non
 
 
 def test_source_distributions(server: IndexServer, index: PackageIndex) -> None:
-    """Source distributions are files of a project too, however old their name."""
+    """Source distributions are found, including those with old file names."""
     path = server.directory / "zope.interface-5.0-beta.tar.gz"
     path.write_bytes(b"sdist")
     server.behaviour.pages["zope-interface"] = f'<a href="../../files/{path.name}#sha256={sha256(path)}">x</a>'.encode()
@@ -211,7 +211,7 @@ def test_source_distributions(server: IndexServer, index: PackageIndex) -> None:
 
 
 def test_files_of_this_machine_are_not_for_others(server: IndexServer, index: PackageIndex, tmp_path: Path) -> None:
-    """A remote page that names a local file is not believed."""
+    """A local file listed in a remote page is ignored."""
     path = make_wheel(tmp_path, "a", "1.0")
     server.behaviour.pages["a"] = f'<a href="{path.as_uri()}#sha256={sha256(path)}">a</a>'.encode()
 
@@ -219,7 +219,7 @@ def test_files_of_this_machine_are_not_for_others(server: IndexServer, index: Pa
 
 
 def test_signed_urls_are_not_kept(server: IndexServer, index: PackageIndex, store: Store) -> None:
-    """A URL with a query may carry a secret that expires, so it does not enter the store."""
+    """A URL with a query is not cached, because it may contain a secret that expires."""
     path = make_wheel(server.directory, "a", "1.0")
     link = f"../../files/{path.name}?signature=secret#sha256={sha256(path)}"
     server.behaviour.pages["a"] = f'<a href="{link}">a</a>'.encode()
@@ -230,17 +230,17 @@ def test_signed_urls_are_not_kept(server: IndexServer, index: PackageIndex, stor
 
 
 def test_page_without_hashes(server: IndexServer, index: PackageIndex) -> None:
-    """An index that tells no hashes cannot say which file was locked, and that is said."""
+    """An index that lists files without hashes raises an error, because the locked file cannot be identified."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.hashes = False
     with pytest.raises(IndexLookupError) as caught:
         index.files("a", "1.0", {sha256(path)}, None)
 
-    assert str(caught.value) == f"The index tells no SHA-256 of the files of `a==1.0`: `{path.name}`"
+    assert str(caught.value) == f"the index provides no SHA-256 for the files of `a==1.0`: `{path.name}`"
 
 
 def test_busy_index(server: IndexServer, index: PackageIndex) -> None:
-    """An index that is busy for a while is asked again."""
+    """A request to a temporarily busy index is retried."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.refuse["a"] = [503, 502]
     found = index.files("a", "1.0", {sha256(path)}, None)
@@ -249,7 +249,7 @@ def test_busy_index(server: IndexServer, index: PackageIndex) -> None:
 
 
 def test_broken_index(server: IndexServer, index: PackageIndex) -> None:
-    """An index that stays broken is an error, not an empty answer."""
+    """A persistent server error raises an error instead of returning an empty result."""
     server.behaviour.refuse["a"] = [500] * 20
     server.behaviour.refuse["b"] = [400]
     with pytest.raises(DownloadError) as after_attempts:
@@ -257,35 +257,35 @@ def test_broken_index(server: IndexServer, index: PackageIndex) -> None:
     with pytest.raises(IndexLookupError) as at_once:
         index.files("b", "1.0", {"0" * 64}, None)
 
-    assert str(after_attempts.value) == f"`{server.simple}/a/` could not be fetched: the server answers 500"
-    assert str(at_once.value) == f"`{server.simple}/b/` cannot be read: the server answers 400"
+    assert str(after_attempts.value) == f"could not download `{server.simple}/a/`: the server returned HTTP 500"
+    assert str(at_once.value) == f"cannot read `{server.simple}/b/`: the server returned HTTP 400"
 
 
 def test_page_that_is_none(server: IndexServer, index: PackageIndex) -> None:
-    """What cannot be read as a page is an error that names it."""
+    """The error names a page that is not valid."""
     server.behaviour.pages["a"] = b"\xff\xfe"
     with pytest.raises(IndexLookupError) as caught:
         index.files("a", "1.0", {"0" * 64}, None)
 
-    assert str(caught.value) == f"`{server.simple}/a/` is not a page of the simple API"
+    assert str(caught.value) == f"`{server.simple}/a/` is not a valid page of the simple repository API"
 
 
 def test_offline(server: IndexServer, store: Store, tmp_path: Path) -> None:
-    """Offline, an index is not asked; what it was never asked is an error."""
+    """With ``--offline``, no index is queried, and a result that is not cached raises an error."""
     index = PackageIndex(tmp_path, store, index_url=server.simple, offline=True)
     with pytest.raises(OfflineError) as caught:
         index.files("a", "1.0", {"0" * 64}, None)
 
-    assert str(caught.value) == "The files of `a==1.0` are not known yet, and `--offline` forbids to ask an index"
+    assert str(caught.value) == "`--offline` prevents looking up the files of `a==1.0` in an index"
     assert server.requests == []
 
 
 def test_denied(server: IndexServer, store: Store, tmp_path: Path) -> None:
-    """An index that wants credentials is an error that names it."""
+    """The error names an index that requires credentials."""
     with IndexServer(server.directory, users={"user": "secret"}) as private:
         index = PackageIndex(tmp_path, store, index_url=private.simple)
         with pytest.raises(AccessDeniedError) as caught:
             index.files("a", "1.0", {"0" * 64}, None)
         index.client.close()
 
-    assert str(caught.value) == f"`{private.url}` refuses access to `{private.simple}/a/` (401)"
+    assert str(caught.value) == f"`{private.url}` denied access to `{private.simple}/a/` (HTTP 401)"

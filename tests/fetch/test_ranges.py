@@ -29,7 +29,7 @@ def enough(tail: Tail) -> int:
 
 
 def test_end_of_each_file(server: IndexServer, index: PackageIndex, store: Store) -> None:
-    """Each pin gives the end of its file, in the order of the pins: 16 KiB, or 64 KiB where the size is not known."""
+    """The ends of files are returned in the order of the pins: 16 KiB each, or 64 KiB if the size is unknown."""
     paths = [wheel(server, name) for name in "ab"]
     pins = [server.pin(paths[0]), server.pin(paths[1], size=False)]
     tails = fetch_tails(pins, index, reach=enough)
@@ -43,7 +43,7 @@ def test_end_of_each_file(server: IndexServer, index: PackageIndex, store: Store
 
 
 def test_second_range(server: IndexServer, index: PackageIndex) -> None:
-    """What begins before the first range is read by a second one."""
+    """A second request reads a relevant part that starts before the first range."""
     path = wheel(server, "a")
     content = path.read_bytes()
     (tail,) = fetch_tails([server.pin(path)], index, reach=lambda _: 100_000)
@@ -56,7 +56,7 @@ def test_second_range(server: IndexServer, index: PackageIndex) -> None:
 
 
 def test_small_file(server: IndexServer, index: PackageIndex) -> None:
-    """A file that is smaller than the range comes as a whole."""
+    """A file that is smaller than the range is returned whole."""
     path = make_wheel(server.directory, "a", "1.0")
     (tail,) = fetch_tails([server.pin(path)], index, reach=lambda _: 0)
 
@@ -65,14 +65,14 @@ def test_small_file(server: IndexServer, index: PackageIndex) -> None:
 
 
 def test_server_without_ranges(server: IndexServer, index: PackageIndex) -> None:
-    """A server that would send the whole file gives nothing to plan with."""
+    """The result for a server without range support is ``None``."""
     server.behaviour.ranges = False
 
     assert fetch_tails([server.pin(wheel(server, "a"))], index, reach=enough) == (None,)
 
 
 def test_failures_are_left_to_the_download(server: IndexServer, index: PackageIndex) -> None:
-    """A file that cannot be had gives nothing here, and does not keep the others from it."""
+    """The result for an unavailable file is ``None``, and the other files are still returned."""
     gone, busy, broken, good = (wheel(server, name) for name in "abcd")
     pins = [server.pin(path) for path in (gone, busy, broken, good)]
     gone.unlink()
@@ -84,7 +84,7 @@ def test_failures_are_left_to_the_download(server: IndexServer, index: PackageIn
 
 
 def test_local_files(server: IndexServer, index: PackageIndex) -> None:
-    """The end of a file of this machine is read where it is; one that is missing gives nothing."""
+    """The end of a local file is read from disk, and the result for a missing one is ``None``."""
     path = wheel(server, "a")
     content = path.read_bytes()
     pin = replace(server.pin(path), url=None, path=path)
@@ -97,5 +97,5 @@ def test_local_files(server: IndexServer, index: PackageIndex) -> None:
 
 
 def test_no_pins(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is asked for nothing."""
+    """The result for no pins is empty."""
     assert fetch_tails([], index, reach=enough) == ()

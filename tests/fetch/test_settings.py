@@ -11,7 +11,7 @@ from lamina.core.errors import ConfigError
 from lamina.fetch.settings import IndexSettings, read_pip, read_settings
 
 DEFAULT = f"{PyPI.simple_url}/"
-"""As pip itself names it."""
+"""The URL of pip's own default index."""
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(home: Path) -> dict[str, str]:
-    """An environment in which nothing but this test's files is found."""
+    """Isolate the test from this machine's configuration files and variables."""
     return {"HOME": str(home), "XDG_CONFIG_DIRS": str(home / "xdg"), "PIP_CONFIG_FILE": os.devnull}
 
 
@@ -32,14 +32,14 @@ def urls(settings: IndexSettings) -> list[str]:
 
 
 def test_default_is_pips(project: Path, environment: dict[str, str]) -> None:
-    """With nothing configured, the index is the one that pip asks."""
+    """Without configuration, pip's default index is used."""
     settings = read_settings(project, environment=environment)
 
     assert [DEFAULT] == urls(settings)
 
 
 def test_ranks(project: Path, environment: dict[str, str], home: Path) -> None:
-    """Arguments come before uv's variables, then pip's, then uv's files, then pip's; one default is asked, last."""
+    """Arguments rank above uv's variables, pip's variables, uv's files and pip's files, and one default index is last."""
     environment |= {
         "UV_INDEX": "own=https://uv-index.example/simple https://uv-index-2.example/simple",
         "UV_EXTRA_INDEX_URL": "https://uv-extra.example/simple",
@@ -79,7 +79,7 @@ DEFAULTS = {
 
 @pytest.mark.parametrize("left", [3, 2, 1])
 def test_first_default_wins(project: Path, environment: dict[str, str], left: int) -> None:
-    """Of several default indexes the first is asked, and the others never."""
+    """Of several default indexes, only the first is queried."""
     environment |= dict(list(DEFAULTS.items())[-left:])
     settings = read_settings(project, environment=environment)
 
@@ -87,14 +87,14 @@ def test_first_default_wins(project: Path, environment: dict[str, str], left: in
 
 
 def test_argument_is_before_every_default(project: Path, environment: dict[str, str]) -> None:
-    """`--index-url` replaces what is configured."""
+    """`--index-url` replaces the configured default index."""
     settings = read_settings(project, index_url="https://given.example/simple", environment=environment | DEFAULTS)
 
     assert urls(settings) == ["https://given.example/simple"]
 
 
 def test_no_index(project: Path, environment: dict[str, str]) -> None:
-    """Where indexes are forbidden, only places of files are left."""
+    """If indexes are disabled, only flat sources remain."""
     (project / "links").mkdir()
     environment |= {"PIP_NO_INDEX": "1", "UV_INDEX": "https://a.example/simple", "PIP_FIND_LINKS": "links"}
     settings = read_settings(project, environment=environment)
@@ -103,7 +103,7 @@ def test_no_index(project: Path, environment: dict[str, str]) -> None:
 
 
 def test_project_file_of_uv(project: Path, environment: dict[str, str]) -> None:
-    """`[tool.uv]` is found upwards; paths in it are relative to its file; explicit indexes are for their own packages."""
+    """`[tool.uv]` is found in a parent directory, its paths are relative to its file, and explicit indexes are skipped."""
     (project.parent / "pyproject.toml").write_text(
         '[[tool.uv.index]]\nname = "local"\nurl = "./links"\nformat = "flat"\n'
         '[[tool.uv.index]]\nname = "special"\nurl = "https://special.example/simple"\nexplicit = true\n'
@@ -119,7 +119,7 @@ def test_project_file_of_uv(project: Path, environment: dict[str, str]) -> None:
 
 
 def test_other_spellings_of_uv(project: Path, environment: dict[str, str]) -> None:
-    """The older keys of uv count too."""
+    """The older keys of uv are supported."""
     (project / "uv.toml").write_text(
         'index-url = "https://a.example/simple"\nextra-index-url = ["https://b.example/simple"]\n'
         '[pip]\nfind-links = ["https://links.example/"]\n'
@@ -130,7 +130,7 @@ def test_other_spellings_of_uv(project: Path, environment: dict[str, str]) -> No
 
 
 def test_users_file_of_uv(project: Path, environment: dict[str, str], home: Path) -> None:
-    """The user's own uv.toml is read, and can be switched off."""
+    """The user's own uv.toml is read, and can be disabled."""
     path = home / ".config" / "uv" / "uv.toml"
     path.parent.mkdir(parents=True)
     path.write_text('[[index]]\nurl = "https://own.example/simple"\ndefault = true\n')
@@ -142,16 +142,16 @@ def test_users_file_of_uv(project: Path, environment: dict[str, str], home: Path
 
 @pytest.mark.parametrize("name", ["uv.toml", "pyproject.toml"])
 def test_damaged_toml(project: Path, environment: dict[str, str], name: str) -> None:
-    """A file that is not TOML is named, and not quoted."""
+    """The error names a file that is not TOML, but does not quote it."""
     (project / name).write_text('[tool.uv]\nindex-url = "https://user:secret@own.example\n')
     with pytest.raises(ConfigError) as caught:
         read_settings(project, environment=environment)
 
-    assert str(caught.value) == f"`{project / name}` is not TOML"
+    assert str(caught.value) == f"`{project / name}` is not valid TOML"
 
 
 def test_pip_levels(home: Path, tmp_path: Path) -> None:
-    """Of pip's files the closer one wins, and its environment over all."""
+    """Of pip's files, the more specific one wins, and environment variables win over all files."""
     site = tmp_path / "venv"
     site.mkdir()
     files = {
@@ -171,7 +171,7 @@ def test_pip_levels(home: Path, tmp_path: Path) -> None:
 
 
 def test_pips_own_file_replaces_the_users(home: Path, tmp_path: Path) -> None:
-    """`PIP_CONFIG_FILE` is read in place of the user's file, and the null device in place of all."""
+    """`PIP_CONFIG_FILE` is read instead of the user's file, and the null device disables all files."""
     user = home / ".config/pip/pip.conf"
     user.parent.mkdir(parents=True)
     user.write_text("[global]\nindex-url = https://user.example\nfind-links = user\n")
@@ -185,25 +185,25 @@ def test_pips_own_file_replaces_the_users(home: Path, tmp_path: Path) -> None:
 
 
 def test_damaged_pip_file(home: Path, tmp_path: Path) -> None:
-    """A file of pip that cannot be parsed is named, and not quoted."""
+    """The error names an invalid pip configuration file, but does not quote it."""
     path = tmp_path / "pip.conf"
     path.write_text("index-url = https://user:secret@own.example\n")
     with pytest.raises(ConfigError) as caught:
         read_pip({"HOME": str(home), "PIP_CONFIG_FILE": str(path)})
 
-    assert str(caught.value) == f"`{path}` is not a pip configuration file: line 1"
+    assert str(caught.value) == f"`{path}` is not a valid pip configuration file: line 1"
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"])
 def test_certificates(project: Path, environment: dict[str, str], variable: str) -> None:
-    """A bundle of authorities is taken from any of the usual variables."""
+    """A certificate bundle is read from any of the usual variables."""
     settings = read_settings(project, environment=environment | {variable: "/bundle.pem"})
 
     assert Path("/bundle.pem") == settings.certificates
 
 
 def test_default_is_secure(project: Path, environment: dict[str, str]) -> None:
-    """The default index is asked over a secure connection."""
+    """The default index uses HTTPS."""
     (url,) = urls(read_settings(project, environment=environment))
 
     assert urlsplit(url).scheme == "https"

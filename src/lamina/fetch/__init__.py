@@ -1,1 +1,1 @@
-"""Bring locked artifacts into the store: download them, or build them from source."""
+"""Add locked artifacts to the store: download them, or build them from source."""

@@ -1,8 +1,8 @@
 """
-Find the user name and password that belong to a URL, and nobody else's.
+Find the user name and password for a URL.
 
-Looked for in this order: the userinfo of the configured URLs, ``UV_INDEX_<NAME>_USERNAME`` and ``_PASSWORD``, netrc, keyring.
-What is found goes to the scheme, host and port it was written for; nothing here is ever stored or shown.
+lamina searches the userinfo of configured URLs, ``UV_INDEX_<NAME>_USERNAME`` and ``_PASSWORD``, netrc, and keyring, in this
+order. Credentials are sent only to the scheme, host and port that they are configured for. They are never stored or shown.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Login:
-    """A user name and password for the URLs below *url*; neither shows in its ``repr``."""
+    """A user name and password for the URLs below `url`; its ``repr`` contains neither."""
 
     url: str
-    """Without userinfo."""
+    """The URL that the login is for, without userinfo."""
     user: str = field(repr=False)
     password: str | None = field(repr=False)
-    """None where only a keyring knows it."""
+    """The password; ``None`` if it is missing here and may be in keyring."""
 
     @property
     def header(self) -> str:
@@ -41,7 +41,11 @@ class Login:
 
 
 class Credentials:
-    """The logins of one run: those in URLs, the named *logins*, then what netrc and keyring know."""
+    """
+    The credentials of one run: those in URLs, the *logins* of named indexes, then those in netrc and keyring.
+
+    *environment* replaces ``os.environ``.
+    """
 
     def __init__(self, logins: Iterable[Login] = (), *, environment: Mapping[str, str] | None = None) -> None:
         self._in_urls: list[Login] = []
@@ -54,11 +58,15 @@ class Credentials:
         self._guard = threading.Lock()
 
     def __repr__(self) -> str:
-        """Say nothing about the contents."""
+        """Return the class name only, because the contents are secret."""
         return f"{type(self).__name__}()"
 
     def learn(self, url: str, *, index: bool = False) -> str:
-        """Remember the userinfo of *url*, and return it without; an *index* may have a keyring entry of its own."""
+        """
+        Record the userinfo of *url*, and return *url* without it.
+
+        The URL of an *index* is also used to search keyring.
+        """
         clean, user, password = split_userinfo(url)
         with self._guard:
             if index and clean not in self._indexes:
@@ -70,14 +78,14 @@ class Credentials:
         return clean
 
     def known(self, url: str) -> Login | None:
-        """Return what to send with the first request to *url*; keyring, which may ask the user, is not asked for it."""
+        """Return the login for the first request to *url*, without querying keyring, which may prompt the user."""
         login = self._configured(url)
         if login is not None and login.password is not None:
             return login
         return self._from_netrc(url) or self._keyring.get(origin(url))
 
     def asked(self, url: str) -> Login | None:
-        """Return what keyring knows for *url*, after the server has refused a request without it."""
+        """Return keyring's login for *url*; call this only after the server has denied a request."""
         place = origin(url)
         with self._guard:
             if place not in self._keyring:
@@ -87,15 +95,15 @@ class Credentials:
             return self._keyring[place]
 
     def looked(self) -> str:
-        """Say where credentials are looked for, for a hint."""
-        keyring = "keyring" if _has_keyring() else "keyring (not installed: pip install 'lamina[keyring]')"
-        return f"the index URL, UV_INDEX_<NAME>_USERNAME and _PASSWORD, {self._netrc_path()}, {keyring}"
+        """Return, for a hint, the places in which credentials are searched."""
+        keyring = "keyring" if _has_keyring() else "keyring (not installed: `pip install 'lamina[keyring]'`)"
+        return f"the index URL, `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`, `{self._netrc_path()}`, {keyring}"
 
     def _configured(self, url: str) -> Login | None:
-        """Return the login whose URL is the closest above *url*, else one for the same origin."""
+        """Return the login for the same origin whose path has the most leading segments in common with *url*."""
         place, path = origin(url), urlsplit(url).path
         here = [login for login in (*self._in_urls, *self._named) if origin(login.url) == place]
-        # Files are often not below the index that lists them, so the length of what is common decides, not a prefix.
+        # The index's path need not be a prefix of a file's path, because indexes often serve files elsewhere.
         return max(here, key=lambda login: _common(urlsplit(login.url).path, path), default=None)
 
     def _from_netrc(self, url: str) -> Login | None:
@@ -103,7 +111,7 @@ class Credentials:
             if not self._netrc_read:
                 self._netrc = _read_netrc(self._netrc_path())
                 self._netrc_read = True
-        # The `default` entry is left alone: it belongs to every host, so also to those that only a redirect names.
+        # netrc's `default` entry is ignored: it would send the credentials to any host that a redirect leads to.
         entry = self._netrc.hosts.get(urlsplit(url).hostname or "") if self._netrc is not None else None
         if entry is None:
             return None
@@ -125,19 +133,19 @@ def _common(first: str, second: str) -> int:
 def _read_netrc(path: Path) -> netrc.netrc | None:
     if not path.is_file():
         return None
-    import netrc  # most homes have no such file
+    import netrc  # rarely needed, because most users have no netrc file
 
     try:
         return netrc.netrc(path)
     except netrc.NetrcParseError as error:
-        # Its message quotes the token that it stumbled over, which may be a password.
-        raise ConfigError(f"`{path}` is not a netrc file: line {error.lineno}") from None
+        # The parser's message is left out: it quotes the invalid token, which may be a password.
+        raise ConfigError(f"`{path}` is not a valid netrc file: line {error.lineno}") from None
     except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"`{path}` cannot be read") from None
+        raise ConfigError(f"cannot read `{path}`") from None
 
 
 def _has_keyring() -> bool:
-    from importlib.util import find_spec  # only needed after a refusal
+    from importlib.util import find_spec  # needed only after a denied request
 
     return find_spec("keyring") is not None
 
@@ -150,7 +158,7 @@ def _from_keyring(url: str, indexes: list[str], user: str | None) -> Login | Non
 
     parts = urlsplit(url)
     try:
-        # Under the index's URL first and its host next, as other installers store them.
+        # pip and uv store credentials under the index's URL or its host.
         for service in (*indexes, f"{parts.scheme}://{parts.netloc}", parts.netloc):
             found = keyring.get_credential(service, user)
             if found is not None and found.password:

@@ -1,8 +1,9 @@
 """
-Download missing wheels in parallel, each once among all processes, and admit them to the store.
+Download missing wheels in parallel, and add them to the store.
 
-A download goes to ``partial/<sha256>``, which a killed process leaves behind and the next one resumes. It is hashed
-while it comes in, and moved to its place only with the right hash, and a wheel only if it is what its RECORD says.
+A lock for each wheel prevents two processes from downloading the same one. A download is written to ``partial/<sha256>``, so
+that the next process can resume it after an interruption. It is hashed as it arrives. It is moved into the store only if the
+hash is correct and, for a wheel, if its contents match its RECORD.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     from lamina.fetch.index import PackageIndex
 
 _CHUNK = 1 << 17
-# Where the lock tells no size: the most that a zip without zip64 can be, and that is refused later anyway.
+# The limit if the lock has no size: the largest zip without zip64, which lamina does not support.
 _MOST_BYTES = (1 << 32) - 1
 
 
 def download(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter) -> None:
-    """Admit every one of *pins* to *store*; see `lamina.fetch.provider.fetch`, which has the contract."""
+    """Download the files of all *pins* into *store*. `lamina.fetch.provider.fetch` documents the guarantees and errors."""
     unique = list({pin.sha256: pin for pin in pins}.values())
-    # The largest first, so that none of them is left to run alone at the end.
+    # The largest first, so that no large download runs alone at the end.
     unique.sort(key=lambda pin: pin.size or 0, reverse=True)
     by_bytes = all(pin.size is not None for pin in unique)
     total = sum(pin.size or 0 for pin in unique) if by_bytes else len(unique)
@@ -67,7 +68,7 @@ def _in_parallel(work: _DownloadJob, pins: Sequence[Pin]) -> list[tuple[Pin, Lam
 
 
 def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:
-    """Return one error that says everything in *failures*."""
+    """Combine *failures* into one error that lists all of them."""
     texts = list(dict.fromkeys(str(error) for _, error in failures))
     first = failures[0][1]
     if len(texts) == 1:
@@ -75,15 +76,15 @@ def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:
     names = ", ".join(f"`{pin.filename}`" for pin, _ in failures)
     hints = list(dict.fromkeys(error.hint for _, error in failures if error.hint))
     kind = type(first) if {type(first)} == {type(error) for _, error in failures} else FetchError
-    # A hash mismatch is about one file by its nature, so several of them need the more general kind.
+    # Other error classes describe one file each, so several of them become a general error.
     if kind not in {DownloadError, FetchError}:
         kind = FetchError
-    return kind(f"{len(failures)} files could not be brought into the store: {names}", hint="\n".join((*texts, *hints)))
+    return kind(f"could not add {len(failures)} files to the store: {names}", hint="\n".join((*texts, *hints)))
 
 
 @frozen
 class _DownloadJob:
-    """What the threads of one `download` share."""
+    """The values that all threads of one `download` share."""
 
     store: Store
     index: PackageIndex
@@ -92,20 +93,20 @@ class _DownloadJob:
     stop: threading.Event
 
     def admit(self, pin: Pin) -> None:
-        """Bring *pin* into the store, unless another process just did."""
+        """Download *pin* into the store, unless another process has done so in the meantime."""
         with self.store.exclusive(f"wheel-{pin.sha256}"):
             if self.store.wheel(pin.sha256, pin.filename) is None:
                 partial = self.store.directory("partial") / pin.sha256
                 destination = self._destination(pin)
                 try:
                     self._fill(partial, pin)
-                    # An archive of sources has no RECORD.
+                    # A source archive has no RECORD.
                     if pin.filename.endswith(".whl"):
                         verify_record(partial, pin)
                     destination.parent.mkdir(parents=True, exist_ok=True)
                     partial.replace(destination)
                 except LaminaError as error:
-                    # Only a transfer that broke off is worth resuming.
+                    # Keep the file only after an interrupted transfer, which can be resumed.
                     if not isinstance(error, DownloadError) or partial.stat().st_size == 0:
                         partial.unlink(missing_ok=True)
                     raise
@@ -118,10 +119,10 @@ class _DownloadJob:
         try:
             return self.store.wheel_destination(pin.sha256, pin.filename)
         except ValueError as error:
-            raise FetchError(f"The lock names a file that cannot be: {error}") from error
+            raise FetchError(f"the lock has an invalid file name: {error}") from error
 
     def _fill(self, partial: Path, pin: Pin) -> None:
-        """Make *partial* hold all of *pin*, with the right hash."""
+        """Copy or download *pin* to *partial*. Raises `HashMismatchError` if its hash differs from the locked one."""
         with partial.open("a+b", buffering=0) as file:
             transfer = _Transfer(file, pin, self.advance if self.by_bytes else None, self.stop)
             if (local := local_path(pin)) is not None:
@@ -130,7 +131,7 @@ class _DownloadJob:
                 resumed = transfer.resume()
                 self._receive(transfer, pin)
                 if resumed and transfer.sha256 != pin.sha256:
-                    # What was left behind may not be what had been received: start once more, from nothing.
+                    # The partial file may have been damaged: download once more from the start.
                     transfer.restart()
                     self._receive(transfer, pin)
         if transfer.sha256 != pin.sha256:
@@ -143,13 +144,13 @@ class _DownloadJob:
                 while chunk := source.read(_CHUNK):
                     transfer.take(chunk)
         except OSError as error:
-            raise FetchError(f"`{path}` cannot be read: {error.strerror}") from error
+            raise FetchError(f"cannot read `{path}`: {error.strerror}") from error
 
     def _receive(self, transfer: _Transfer, pin: Pin) -> None:
-        """Get what *transfer* still lacks, in as many attempts as it is worth."""
+        """Download the missing bytes of *transfer*, with a limited number of attempts."""
         if pin.url is None:
             raise DownloadError(
-                f"`{pin.filename}` has neither a URL nor a path in the lock", hint="write the lock again with URLs"
+                f"`{pin.filename}` has no URL or path in the lock", hint="regenerate the lock with URLs"
             )
         client = self.index.client
         url = self.index.credentials.learn(pin.url)
@@ -166,7 +167,7 @@ class _DownloadJob:
                         transfer.restart()
                     elif not Client.worth_another(response):
                         raise DownloadError(
-                            f"`{redacted(url)}` could not be fetched: the server answers {response.status}"
+                            f"could not download `{redacted(url)}`: the server returned HTTP {response.status}"
                         )
                     cause = response
             except BrokenTransferError as error:
@@ -175,7 +176,7 @@ class _DownloadJob:
 
 
 class _Transfer:
-    """One file as it comes in: its bytes on disk, its hash so far."""
+    """One file during its download, with the hash of the bytes received so far."""
 
     def __init__(self, file: BinaryIO, pin: Pin, advance: Callable[[int], None] | None, stop: threading.Event) -> None:
         self._file = file
@@ -188,16 +189,16 @@ class _Transfer:
 
     @property
     def sha256(self) -> str:
-        """The hash of what has been received."""
+        """The SHA-256 of the bytes received so far."""
         return self._hash.hexdigest()
 
     @property
     def complete(self) -> bool:
-        """Whether nothing can be missing: it is as long as the lock says, or has the right hash already."""
+        """Whether the file is complete: it has the size in the lock, or the locked hash."""
         return self.received > 0 and (self.received == self._pin.size or self.sha256 == self._pin.sha256)
 
     def resume(self) -> bool:
-        """Take up what an earlier process has received; return whether there was anything."""
+        """Read and hash the bytes received by an earlier process; return whether there are any to resume from."""
         self._file.seek(0)
         while chunk := self._file.read(_CHUNK):
             self._count(chunk)
@@ -207,7 +208,7 @@ class _Transfer:
         return self.received > 0
 
     def restart(self) -> None:
-        """Forget everything received."""
+        """Discard all bytes received so far."""
         self._file.truncate(0)
         if self._advance is not None and self.received:
             self._advance(-self.received)
@@ -215,11 +216,11 @@ class _Transfer:
         self.received = 0
 
     def receive(self, response: BaseHTTPResponse) -> None:
-        """Take the body of *response*; raises `DownloadError` if it is longer than the lock says."""
+        """Append the body of *response*. Raises `DownloadError` if the file's size differs from the one in the lock."""
         start, total = extent(response)
         if start != self.received:
             if start:
-                raise DownloadError(f"`{self._pin.filename}`: the server sent another range than the one asked for")
+                raise DownloadError(f"the server returned a different range of `{self._pin.filename}` than requested")
             self.restart()
         if total is not None and total != self._pin.size and self._pin.size is not None:
             raise self._wrong_size(f"{total:,} bytes")
@@ -227,9 +228,9 @@ class _Transfer:
             self.take(chunk)
 
     def take(self, chunk: bytes) -> None:
-        """Append *chunk*; raises `DownloadError` if that is more than there may be."""
+        """Append *chunk* to the file. Raises `DownloadError` if the file becomes larger than allowed."""
         if self._stop.is_set():
-            raise DownloadError(f"`{self._pin.filename}`: interrupted")
+            raise DownloadError(f"the download of `{self._pin.filename}` was interrupted")
         if self.received + len(chunk) > self._most:
             self.restart()
             raise self._wrong_size("more")
@@ -238,7 +239,7 @@ class _Transfer:
             while written < len(chunk):
                 written += self._file.write(memoryview(chunk)[written:])
         except OSError as error:
-            raise FetchError(f"`{self._pin.filename}` cannot be written to the store: {error.strerror}") from error
+            raise FetchError(f"cannot write `{self._pin.filename}` to the store: {error.strerror}") from error
         self._count(chunk)
 
     def _count(self, chunk: bytes) -> None:
@@ -249,6 +250,6 @@ class _Transfer:
 
     def _wrong_size(self, actual: str) -> DownloadError:
         return DownloadError(
-            f"`{self._pin.filename}` should have {self._most:,} bytes, but the server sends {actual}",
-            hint="the file changed after it was locked: lock again and review the change",
+            f"`{self._pin.filename}` should have {self._most:,} bytes, but the server sent {actual}",
+            hint="the file changed after it was locked: regenerate the lock and review the change",
         )

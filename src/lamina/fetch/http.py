@@ -1,8 +1,8 @@
 """
-Make HTTP requests: trust, proxies, redirects, credentials and retries. The only module that knows urllib3.
+Send HTTP requests with certificates, proxies, redirects, credentials and retries. No other module uses urllib3 directly.
 
-urllib3 rather than a client with HTTP/2, because it imports in a third of the time, which counts as much as the
-downloads do when an index is near, and because sixteen connections fill a line without multiplexing.
+urllib3 imports in a third of the time of a client with HTTP/2. With a nearby index, the import needs as long as the
+downloads. HTTP/2 would not be faster, because sixteen connections use the full bandwidth without multiplexing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProxyError,
     SSLError,
-    TimeoutError,  # noqa: A004  # that is its name there
+    TimeoutError,  # noqa: A004  # urllib3's own name
 )
 
 from lamina.core.errors import AccessDeniedError, DownloadError
@@ -38,26 +38,26 @@ if TYPE_CHECKING:
 
 _REDIRECTS = 10
 CONNECTIONS = 16
-"""To one host, at once."""
+"""The maximum number of simultaneous connections to one host."""
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _DENIED = frozenset({401, 403})
 _USER_AGENT = "lamina"
 
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
-    (ProxyError, "the proxy gives no connection"),
-    (SSLError, "the secure connection broke"),
-    (NameResolutionError, "the host is not known"),
-    (NewConnectionError, "the connection is refused"),
-    (TimeoutError, "the server takes too long"),
-    (BaseException, "the connection broke"),
+    (ProxyError, "the connection through the proxy failed"),
+    (SSLError, "the TLS connection failed"),
+    (NameResolutionError, "the host name could not be resolved"),
+    (NewConnectionError, "could not connect to the server"),
+    (TimeoutError, "the server did not respond in time"),
+    (BaseException, "the connection was interrupted"),
 )
 
 BrokenTransferError = (HTTPError, OSError)
-"""What a request or the reading of its body may raise, and another attempt may mend."""
+"""The errors of a request, or of reading its response body, that another attempt may avoid."""
 
 
 class Attempts:
-    """The bounded attempts at one transfer, with longer and longer pauses between them."""
+    """A limited number of attempts at one transfer, with increasing pauses between them."""
 
     def __init__(self, url: str, retry: Retry) -> None:
         self._url = url
@@ -65,34 +65,36 @@ class Attempts:
 
     def pause(self, cause: BaseHTTPResponse | BaseException) -> float:
         """
-        Return the seconds to wait before the next attempt: as many as the server says in *cause*, or ever more.
+        Return the seconds to wait before the next attempt, after *cause* made the last one fail.
 
-        Raises `DownloadError` if there is no next attempt.
+        The pause comes from the response's ``Retry-After`` header, or increases with each attempt. Raises `DownloadError`
+        if no attempt is left.
         """
         response = cause if isinstance(cause, urllib3.BaseHTTPResponse) else None
         if isinstance(cause, SSLError) and any(isinstance(part, ssl.SSLCertVerificationError) for part in cause.args):
             raise DownloadError(
-                f"`{redacted(self._url)}` could not be fetched: its certificate is not trusted",
-                hint="name a bundle that holds its authority: SSL_CERT_FILE",
+                f"could not download `{redacted(self._url)}`: the server's certificate is not trusted",
+                hint="set `SSL_CERT_FILE` to a certificate bundle with the server's certificate authority",
             ) from None
         try:
             if response is not None:
                 self._retry = self._retry.increment("GET", redacted(self._url), response=response)
             else:
-                # Every cause counts alike: which part of the connection broke does not matter to a resumed download.
+                # Every error counts the same: a download resumes regardless of how the connection failed.
                 reason = HTTPError(type(cause).__name__)
                 self._retry = self._retry.increment("GET", redacted(self._url), error=reason)
         except HTTPError:
-            raise DownloadError(f"`{redacted(self._url)}` could not be fetched: {_reason(cause)}") from None
+            raise DownloadError(f"could not download `{redacted(self._url)}`: {_reason(cause)}") from None
         told = self._retry.get_retry_after(response) if response is not None else None
         return self._retry.get_backoff_time() if told is None else told
 
 
 class Client:
     """
-    HTTP for one run: a pool of connections to each host, shared by threads.
+    An HTTP client with a pool of connections to each host; several threads can share it.
 
-    *backoff* is the unit of the pauses between attempts, in seconds.
+    *certificates* is a certificate bundle to use instead of the system's. *timeout* is in seconds, for connecting and for
+    each read. *backoff* is the unit of the pauses between attempts, in seconds.
     """
 
     def __init__(
@@ -120,26 +122,26 @@ class Client:
             pool.clear()
 
     def attempts(self, url: str) -> Attempts:
-        """Return the attempts that *url* is worth."""
+        """Return the retry state for a download of *url*."""
         return Attempts(url, self._retry)
 
     @staticmethod
     def worth_another(response: BaseHTTPResponse) -> bool:
-        """Return whether a later request may be answered better than with *response*."""
+        """Return whether the status of *response* is temporary, so that a later request may succeed."""
         return response.status in _RETRIED
 
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[tuple[BaseHTTPResponse, str]]:
         """
-        Give the response to one request, its body unread and as sent, and the URL that answered in the end.
+        Send one GET request, and yield the response and its URL after redirects; the body is unread and not decoded.
 
-        Redirects are followed; each host gets its own credentials or none.
-        Raises `AccessDeniedError` on 401 and 403, and one of `BrokenTransferError`.
+        Redirects are followed, and each host receives only its own credentials. Raises `AccessDeniedError` on HTTP 401 and
+        403, `DownloadError` on an invalid redirect, and one of `BrokenTransferError` if the transfer fails.
         """
         secure = False
         asked = False
         for _ in range(_REDIRECTS + 1):
-            # A secure place must not be left for an insecure one with credentials in hand.
+            # After an HTTPS request, a redirect to HTTP must not carry credentials.
             secure = secure or origin(url)[0] == "https"
             login = None
             if not secure or origin(url)[0] == "https":
@@ -156,7 +158,7 @@ class Client:
             asked = False
             url = split_userinfo(urljoin(url, location))[0]
             if not is_remote(url):
-                raise DownloadError(f"`{redacted(url)}` is not a place to be redirected to")
+                raise DownloadError(f"the server redirects to an unsupported URL: `{redacted(url)}`")
         else:
             raise DownloadError(f"`{redacted(url)}` redirects more than {_REDIRECTS} times")
         try:
@@ -164,7 +166,7 @@ class Client:
                 raise self._denied(url, response.status)
             yield response, url
         finally:
-            # What is left of a body would be read as the next response.
+            # The unread part of a body would be read as the next response on this connection.
             if not response.closed:
                 response.close()
             response.release_conn()
@@ -191,7 +193,7 @@ class Client:
             return self._pools[scheme, proxy]
 
     def _make_pool(self, scheme: str, proxy: str | None) -> PoolManager:
-        # Reading all authorities takes as long as a few downloads, so it is left to those who need one.
+        # Loading all certificate authorities needs as long as a few downloads, so it is done for HTTPS only.
         secure = "https" in {scheme, (proxy or "").partition(":")[0]}
         tls = self._trust() if secure else None
         if proxy is None:
@@ -203,7 +205,7 @@ class Client:
         )
 
     def _trust(self) -> ssl.SSLContext:
-        """Return what decides whom to trust: the given bundle, else the system's, else certifi's."""
+        """Return a TLS context that trusts the given certificate bundle, else the system's, else certifi's."""
         if self._tls is None:
             bundle = str(self._certificates) if self._certificates is not None else None
             paths = ssl.get_default_verify_paths()
@@ -213,41 +215,41 @@ class Client:
                 and paths.capath is None
                 and not hasattr(ssl, "enum_certificates")
             ):
-                import certifi  # only where the system has no authorities of its own
+                import certifi  # needed only if the system has no certificate authorities
 
                 bundle = certifi.where()
             try:
                 self._tls = ssl.create_default_context(cafile=bundle)
             except OSError as error:
-                raise DownloadError(f"`{bundle}` is not a bundle of certificates: {error.strerror}") from error
+                raise DownloadError(f"cannot load certificate bundle `{bundle}`: {error.strerror}") from error
         return self._tls
 
     def _denied(self, url: str, status: int) -> AccessDeniedError:
         place = urlsplit(url)
         return AccessDeniedError(
-            f"`{place.scheme}://{place.netloc}` refuses access to `{redacted(url)}` ({status})",
-            hint=f"credentials were looked for in {self._credentials.looked()}",
+            f"`{place.scheme}://{place.netloc}` denied access to `{redacted(url)}` (HTTP {status})",
+            hint=f"check your credentials; lamina searches {self._credentials.looked()}",
         )
 
 
 def _proxies() -> dict[str, str]:
-    """Return the proxy of each scheme, as the environment or the system's settings name it."""
+    """Return the proxy URL for each scheme, from environment variables or the system's settings."""
     if sys.platform not in {"win32", "darwin"} and not any(name.lower().endswith("_proxy") for name in os.environ):
         return {}
-    from urllib.request import getproxies  # slow to import, and seldom needed
+    from urllib.request import getproxies  # slow to import, and rarely needed
 
     return getproxies()
 
 
 def _reason(cause: BaseHTTPResponse | BaseException) -> str:
-    """Describe *cause* without quoting it: the texts of others may hold a URL with a token."""
+    """Describe *cause* without quoting its message, which may contain a URL with a token."""
     if isinstance(cause, urllib3.BaseHTTPResponse):
-        return f"the server answers {cause.status}"
+        return f"the server returned HTTP {cause.status}"
     return next(text for kind, text in _REASONS if isinstance(cause, kind))
 
 
 def extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
-    """Return where in the file the body of *response* starts, and how long the whole file is, if it says so."""
+    """Return the offset in the file at which the body of *response* starts, and the file's size in bytes, if stated."""
     if response.status == 206:
         # RFC 9110, section 14.4: bytes FIRST-LAST/TOTAL, and * for an unknown total.
         span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")

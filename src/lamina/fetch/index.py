@@ -1,7 +1,7 @@
 """
-Find the files that belong to locked hashes: the simple API (PEP 503, PEP 691), flat pages and directories.
+Look up the files of locked hashes in indexes with the simple API (PEP 503, PEP 691), flat pages and directories.
 
-An answer is kept in the store, because what a hash stands for never changes: a second build asks nobody.
+Results are cached in the store, because a hash always identifies the same file. A second build sends no requests.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _FORMAT = 1
 
 class PackageIndex:
     """
-    The indexes of one project, asked with its credentials: an implementation of `lamina.lock.types.IndexFiles`.
+    The indexes and credentials of one project: an implementation of `lamina.lock.types.IndexFiles`.
 
-    Making one costs nothing: configuration is read, and a network used, when the first question needs it.
-    Methods may be called from several threads at once.
+    Creating an instance is cheap: it reads configuration and uses the network only when first needed. All methods are
+    thread-safe.
     """
 
     def __init__(
@@ -51,9 +51,10 @@ class PackageIndex:
         backoff: float = 0.2,
     ) -> None:
         """
-        Ask on behalf of the directory *project*; URLs given here come before all configuration.
+        Use the index settings of the directory *project*; the URLs given here override them.
 
-        *backoff* is the unit of the pauses between attempts, in seconds.
+        *offline* limits lookups to local files and directories. *backoff* is the unit of the pauses between attempts, in
+        seconds.
         """
         self.project = project
         self._store = store
@@ -64,16 +65,17 @@ class PackageIndex:
 
     def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
         """
-        Return every file of *name* *version* whose SHA-256 is among *hashes*; none if no index knows such a file.
+        Return every file of *name* *version* with a SHA-256 among *hashes*; empty if no index has such a file.
 
-        *index_url* replaces the configured indexes, but not the configured places of local files.
-        Raises `FetchError` if an index cannot be asked.
+        *index_url* replaces the configured indexes, but not the configured ``--find-links`` sources. Raises `OfflineError` if
+        a lookup needs the network and lamina is offline, `IndexLookupError` if the index lists files without a SHA-256
+        only, and `FetchError` if a request fails.
         """
         sources = self._sources(index_url)
         place = self._store.entry(_AREA, _key(sources, name, version, hashes), ".json")
         if (kept := _load(place)) is not None:
             return kept
-        # Distances matter more than ranks: the hash decides, so the first place that has all of them ends the search.
+        # Stop at the first source with all files: the hashes identify the files, so the source does not matter.
         wanted = set(hashes)
         found: dict[str, IndexFile] = {}
         unreadable: list[str] = []
@@ -87,13 +89,13 @@ class PackageIndex:
                 break
         if not found and self.offline:
             raise OfflineError(
-                f"The files of `{name}=={version}` are not known yet, and `--offline` forbids to ask an index",
-                hint="build once online",
+                f"`--offline` prevents looking up the files of `{name}=={version}` in an index",
+                hint="run the command once without `--offline`",
             )
         if not found and unreadable:
             raise IndexLookupError(
-                f"The index tells no SHA-256 of the files of `{name}=={version}`: {', '.join(unreadable)}",
-                hint="lock in a format that names files, such as uv.lock or pylock.toml",
+                f"the index provides no SHA-256 for the files of `{name}=={version}`: {', '.join(unreadable)}",
+                hint="use a lock format that contains file URLs, such as uv.lock or pylock.toml",
             )
         answer = tuple(sorted(found.values(), key=lambda file: file.filename))
         self._keep(place, answer)
@@ -101,28 +103,28 @@ class PackageIndex:
 
     def filenames(self, name: str) -> frozenset[str]:
         """
-        Return the names of all files that the configured indexes offer for the project *name*, for suggestions.
+        Return the names of all files in the configured indexes for the project *name*, for use in suggestions.
 
-        Raises `FetchError` if an index cannot be asked.
+        Raises `FetchError` if a request to an index fails.
         """
         return frozenset(each for source in self._sources(None) for each in self._pages.filenames(source, name))
 
     @property
     def client(self) -> Client:
-        """The HTTP client with this project's trust and credentials."""
+        """The HTTP client with this project's certificates and credentials, created when first needed."""
         with self._guard:
             return self._client
 
     @property
     def credentials(self) -> Credentials:
-        """The logins of this project's indexes."""
+        """The credentials for this project's indexes."""
         return self._settings.credentials
 
     def _sources(self, index_url: str | None) -> tuple[IndexSource, ...]:
         settings = self._settings
         if index_url is None:
             return settings.sources
-        from lamina.fetch.settings import IndexSource  # loaded by now
+        from lamina.fetch.settings import IndexSource  # imported already
 
         clean = settings.credentials.learn(index_url, index=True)
         return (*(source for source in settings.sources if source.flat), IndexSource(url=clean))
@@ -134,14 +136,14 @@ class PackageIndex:
 
     @cached_property
     def _settings_once(self) -> IndexSettings:
-        from lamina.fetch.settings import read_settings  # not needed by a lock that names its files
+        from lamina.fetch.settings import read_settings  # not needed for a lock with file URLs
 
         index_url, extra, find_links = self._arguments
         return read_settings(self.project, index_url=index_url, extra_index_urls=extra, find_links=find_links)
 
     @cached_property
     def _client(self) -> Client:
-        from lamina.fetch.http import Client  # loads the network's modules
+        from lamina.fetch.http import Client  # imports the network modules
 
         return Client(
             self.credentials,
@@ -156,12 +158,13 @@ class PackageIndex:
 
     @cached_property
     def _pages_once(self) -> Pages:
-        from lamina.fetch.pages import Pages  # loads the network's modules
+        from lamina.fetch.pages import Pages  # imports the network modules
 
         return Pages(lambda: self.client)
 
     def _keep(self, place: Path, files: tuple[IndexFile, ...]) -> None:
-        # A query may be a signature: it expires, and it is a secret. An empty answer may be another one tomorrow.
+        # A URL with a query is not cached, because the query may be a signature, which is secret and expires. An empty
+        # result is not cached, because the index may receive the files later.
         if files and not any("?" in file.url for file in files):
             with self._store.writing(place) as stream:
                 stream.write(json.dumps([as_dict(file) for file in files]).encode())
@@ -176,9 +179,9 @@ def _load(place: Path) -> tuple[IndexFile, ...] | None:
     try:
         files = tuple(IndexFile(**row) for row in json.loads(place.read_bytes()))
     except (OSError, RecursionError, ValueError, TypeError):
-        # A damaged answer is as good as none: it is asked for again.
+        # A missing or damaged cache entry only means another lookup.
         return None
-    # What a hash stands for never changes, but a file of this machine may have gone.
+    # A local file may have been deleted since it was cached.
     return files if files and all(_is_there(file.url) for file in files) else None
 
 

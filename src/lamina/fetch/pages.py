@@ -1,8 +1,8 @@
 """
-Read what an index lists: PEP 691 JSON, PEP 503 HTML, flat HTML pages, local directories. Knows no lock and no store.
+Read the file lists of package indexes: PEP 691 JSON, PEP 503 HTML, flat HTML pages and local directories.
 
-The two documents are parsed here, in sixty lines: libraries for them load requests and beautifulsoup4, and importing
-those takes longer than fetching forty wheels from an index that is near.
+lamina parses both formats itself. Libraries for them import requests and beautifulsoup4, which needs more time than
+downloading forty wheels from a nearby index.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 
-# Pages may have many megabytes, which all would be in memory together.
+# Limits memory use: a page can have many megabytes.
 _PAGES_AT_ONCE = 4
 
 
 class _LinkRow(NamedTuple):
-    """One file as a page lists it: nothing is made of it before somebody wants it, because pages list thousands."""
+    """One file in a page, with its URL unresolved: a page lists thousands of files, and few are needed."""
 
     filename: str
     url: str
-    """As it stands there: maybe relative, maybe with credentials."""
+    """The URL as written in the page; it may be relative, and may contain credentials."""
     size: int | None
 
 
 class _Page(NamedTuple):
-    """What one page lists."""
+    """The files that one page lists."""
 
     url: str
-    """What its relative URLs are relative to."""
+    """The base of the page's relative URLs."""
     by_hash: dict[str, _LinkRow]
     without_hash: tuple[_LinkRow, ...]
 
@@ -60,7 +60,7 @@ class _Page(NamedTuple):
         return split_userinfo(urldefrag(urljoin(self.url, row.url))[0])[0]
 
     def believes(self, url: str) -> bool:
-        """Return whether the page may name *url*: one from elsewhere has no business with the files of this machine."""
+        """Return whether the page may refer to *url*: a remote page must not refer to local files."""
         return is_remote(url) or not is_remote(self.url)
 
 
@@ -68,7 +68,11 @@ _NOTHING = _Page("", {}, ())
 
 
 class Pages:
-    """The pages of one run, each read once; *client* makes the HTTP client when the first is needed."""
+    """
+    A cache of index pages, in which each page is read once.
+
+    *client* returns the HTTP client. It is called only when a remote page is read.
+    """
 
     def __init__(self, client: Callable[[], Client]) -> None:
         self._client = client
@@ -78,9 +82,9 @@ class Pages:
 
     def files(self, source: IndexSource, name: str, hashes: Collection[str]) -> tuple[IndexFile, ...]:
         """
-        Return the files of the project *name* that *source* lists with one of *hashes*; local files are hashed.
+        Return the files of the project *name* in *source* that have one of *hashes*; local files are hashed.
 
-        Raises `FetchError` if *source* cannot be asked.
+        Raises `FetchError` if a request to *source* fails.
         """
         page = self._page(_page_url(source, name))
         found = [
@@ -94,17 +98,17 @@ class Pages:
         return tuple(found)
 
     def without_hash(self, source: IndexSource, name: str) -> tuple[str, ...]:
-        """Return the names of the remote files of the project *name* that *source* lists without a SHA-256."""
+        """Return the names of the remote files of the project *name* for which *source* has no SHA-256."""
         page = self._page(_page_url(source, name))
         return tuple(row.filename for row in _of_project(page.without_hash, name)) if is_remote(page.url) else ()
 
     def filenames(self, source: IndexSource, name: str) -> tuple[str, ...]:
-        """Return the names of all files that *source* lists for the project *name*, and maybe for others."""
+        """Return the names of all files on the page of *source* for the project *name*; a flat page has other projects too."""
         page = self._page(_page_url(source, name))
         return tuple(row.filename for row in (*page.by_hash.values(), *page.without_hash))
 
     def _page(self, url: str) -> _Page:
-        """Return the page at *url*, read by the first thread that asks for it."""
+        """Return the page at *url*. The first thread that needs it reads it; others wait."""
         with self._guard:
             future = self._pages.get(url)
             first = future is None
@@ -131,12 +135,12 @@ class Pages:
                         media_type = response.headers.get("Content-Type", "")
                         with self._reading:
                             return _parse(response.read(), media_type, final)
-                    # An index that does not know a project says so, and another one may.
+                    # The index does not have the project; another index may.
                     if response.status in {404, 410}:
                         return _NOTHING
                     if not Client.worth_another(response):
                         raise IndexLookupError(
-                            f"`{redacted(url)}` cannot be read: the server answers {response.status}"
+                            f"cannot read `{redacted(url)}`: the server returned HTTP {response.status}"
                         )
                     cause = response
             except BrokenTransferError as error:
@@ -154,7 +158,7 @@ def _parse(content: bytes, media_type: str, url: str) -> _Page:
             return _from_json(content, url)
         return _from_html(content.decode("utf-8"), url)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IndexLookupError(f"`{redacted(url)}` is not a page of the simple API") from error
+        raise IndexLookupError(f"`{redacted(url)}` is not a valid page of the simple repository API") from error
 
 
 def _from_json(content: bytes, url: str) -> _Page:
@@ -174,7 +178,11 @@ class _File(NamedTuple):
 
 
 def _compact(document: dict[str, Any]) -> _File | dict[str, Any]:
-    """Return a row for the JSON object of a file, as soon as it is read: the objects take ten times the memory."""
+    """
+    Convert the JSON object of a file to a row, and return other objects unchanged.
+
+    The JSON decoder calls this for each object, because keeping all objects would need ten times the memory.
+    """
     if "filename" not in document:
         return document
     size, sha256 = document.get("size"), document["hashes"].get("sha256")
@@ -202,7 +210,7 @@ def _from_html(text: str, url: str) -> _Page:
 
 
 class _Links(HTMLParser):
-    """Collects the targets of a page's links."""
+    """An HTML parser that collects the URLs of a page's links."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,7 +218,7 @@ class _Links(HTMLParser):
         self.base: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Remember *tag* if it is a link, or the base of the links."""
+        """Record the URL of a link, or the base URL of the page."""
         target = dict(attrs).get("href")
         if tag == "a" and target:
             self.links.append(target)
@@ -219,7 +227,7 @@ class _Links(HTMLParser):
 
 
 def _local(path: Path) -> _Page:
-    """Return the files of a directory, or of the HTML page that stands there in its place."""
+    """Return the files of a local directory, or those listed in a local HTML page or a directory's ``index.html``."""
     page = path / "index.html" if path.is_dir() else path
     try:
         if page.is_file():
@@ -228,7 +236,7 @@ def _local(path: Path) -> _Page:
             rows = tuple(_LinkRow(file.name, file.as_uri(), None) for file in sorted(path.iterdir()))
             return _Page(path.as_uri(), {}, rows)
     except OSError as error:
-        raise DownloadError(f"`{path}` cannot be read: {error.strerror}") from error
+        raise DownloadError(f"cannot read `{path}`: {error.strerror}") from error
     return _NOTHING
 
 
@@ -237,7 +245,7 @@ def _of_project(rows: Iterable[_LinkRow], name: str) -> Iterator[_LinkRow]:
 
 
 def _hashed(filename: str, url: str) -> IndexFile | None:
-    """Return the local file at *url* with its size and hash, or None: a page may list what is not there."""
+    """Return the local file at *url* with its size and hash, or ``None`` if it is remote or does not exist."""
     if is_remote(url):
         return None
     path = path_of(url)
@@ -248,9 +256,9 @@ def _hashed(filename: str, url: str) -> IndexFile | None:
 
 
 def _project(filename: str) -> str | None:
-    """Return the normalised project of *filename*, or None for what is no distribution."""
+    """Return the normalised project name in *filename*, or ``None`` if it is not a distribution file name."""
     if not filename.endswith(_SUFFIXES):
         return None
-    # The version of a source distribution has no hyphen since PEP 625; older ones are told apart by the first digit.
+    # Since PEP 625, the name of a source distribution has one hyphen. In older ones, the version starts at the first digit.
     stem = filename.split("-", 1)[0] if filename.endswith(".whl") else re.split(r"-(?=\d)", filename, maxsplit=1)[0]
     return re.sub(r"[-_.]+", "-", stem).lower()

@@ -1,7 +1,7 @@
 """
-The wheels of one target, each fetched or built when a stage first needs it, and verified before it counts as there.
+Provide the wheels of one target: from the store, by download, or by a build from source.
 
-What is in the store already costs one look at the disk; only what is missing loads `lamina.fetch.download` and a network.
+`lamina.fetch.download` and the network modules are imported only if a wheel is missing from the store.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class WheelProvider:
-    """The wheels of one target, each fetched or built when a stage first needs it."""
+    """Provides the wheels of one target; each is downloaded or built when first needed."""
 
     def __init__(self, store: Store, index: PackageIndex, reporter: Reporter = SILENT, *, target: Target) -> None:
-        """Keep wheels in *store*; *index* says whose settings hold, and whether the network may be used."""
+        """Store wheels in *store*; *index* has the index settings and credentials, and whether lamina is offline."""
         self._store = store
         self._index = index
         self._reporter = reporter
@@ -35,7 +35,11 @@ class WheelProvider:
         self._wheels: dict[str, Wheel] = {}
 
     def all(self, pins: Iterable[Pin]) -> tuple[Wheel, ...]:
-        """Return the wheels of *pins*, in that order; raises as `fetch` and `lamina.fetch.source.build` do."""
+        """
+        Return the wheels of *pins*, in that order, downloading or building the missing ones.
+
+        Raises the errors of `fetch` and of `lamina.fetch.source.build`.
+        """
         pins = tuple(pins)
         missing = {pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}
         sources = [pin for pin in missing.values() if isinstance(pin, SourcePin)]
@@ -46,16 +50,24 @@ class WheelProvider:
         return tuple(self._wheels[pin.sha256] for pin in pins)
 
     def lacking(self, pins: Iterable[Pin]) -> tuple[Pin, ...]:
-        """Return those of *pins* whose wheels have to be fetched or built."""
+        """Return the *pins* that have no wheel in the store yet."""
         return tuple(pin for pin in pins if self._known(pin) is None)
 
     def known(self, pins: Iterable[Pin]) -> tuple[Wheel, ...] | None:
-        """Return the wheels of *pins* if the store has all of them, built ones included; nothing is fetched or built."""
+        """
+        Return the wheels of *pins* if the store has all of them, else ``None``.
+
+        Nothing is downloaded or built.
+        """
         wheels = [self._known(pin) for pin in pins]
         return None if None in wheels else tuple(wheel for wheel in wheels if wheel is not None)
 
     def built(self, pin: Pin) -> Pin:
-        """Return the pin of the wheel that was built for *pin*, with its version and file name; any other *pin* as it is."""
+        """
+        Return the pin of the wheel built from the source *pin*, with the wheel's version and file name.
+
+        A *pin* without a built wheel is returned unchanged.
+        """
         wheel = self._known(pin) if isinstance(pin, SourcePin) else None
         return pin if wheel is None else wheel.pin
 
@@ -90,14 +102,14 @@ class WheelProvider:
 
 def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter = SILENT) -> tuple[Wheel, ...]:
     """
-    Return the wheels of *pins*, in that order, each in *store* with the locked SHA-256.
+    Download the files of *pins* that *store* does not have, and return the wheels of all *pins* in that order.
 
-    Archives of sources are fetched in the same way. A new wheel must also be what its RECORD says before it is admitted.
-    *index* lends its settings and credentials, and says whether the network may be used.
+    Every file has the locked SHA-256, and a new wheel also matches its RECORD. Source archives are downloaded the same way.
+    *index* has the index settings and credentials, and whether lamina is offline.
 
-    Every pin is tried before anything is raised: the one failure as it is, or several in one `FetchError`.
-    `HashMismatchError`, `RecordMismatchError`, `DownloadError`, `AccessDeniedError` are about single files; `OfflineError` names all that
-    would have to be downloaded.
+    All pins are tried before an error is raised. A single failure raises its own error: `HashMismatchError`,
+    `RecordMismatchError`, `DownloadError` or `AccessDeniedError`. Several failures raise one `FetchError` that lists all of
+    them. `OfflineError` lists all files that need a download.
     """
     found = [store.wheel(pin.sha256, pin.filename) for pin in pins]
     missing = [pin for pin, path in zip(pins, found, strict=True) if path is None]
@@ -112,8 +124,9 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
 
 
 def offline_error(pins: Sequence[Pin]) -> OfflineError:
-    """Return the error that names the files of *pins*, which may not be downloaded."""
+    """Return an `OfflineError` that lists the files of *pins*, which need a download."""
     names = ", ".join(f"`{pin.filename}`" for pin in pins)
     return OfflineError(
-        f"The store lacks files, and `--offline` forbids to fetch them: {names}", hint="build once online"
+        f"`--offline` prevents the download of files missing from the store: {names}",
+        hint="run the command once without `--offline`",
     )

@@ -1,8 +1,8 @@
 """
-Read the ends of remote wheels, where their central directories are, to plan with. Bytes only: parsing is the archive's.
+Read the ends of remote wheels, which contain their central directories, for plans. `lamina.archive` parses the bytes.
 
-What is read here cannot be verified, because a hash covers the whole file; so nothing of it enters the store, and it
-may decide what to tell somebody, never what to build.
+The bytes are not verified, because the locked hash covers the whole file. They are therefore not added to the store, and
+are used only in reports, never in a build.
 """
 
 from __future__ import annotations
@@ -22,32 +22,33 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin
     from lamina.fetch.index import PackageIndex
 
-# Of 40 usual wheels, three have a central directory that is longer (measured 2026-11).
+# Of 40 common wheels, three have a larger central directory (measured 2026-11).
 _UNKNOWN_SIZE_BYTES = 64 << 10
 _LEAST_BYTES = 16 << 10
 _SHARE = 50  # one fiftieth
-# A server may send more than it was asked for, but not for long.
+# The largest response that is read, if a server returns more than the requested range.
 _MOST_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tail:
-    """The end of a file, as its server gives it; not verified."""
+    """The end of a file, as returned by the server; not verified."""
 
     start: int
-    """Where in the file *data* begins, in bytes."""
+    """The offset in the file, in bytes, at which `data` starts."""
     data: bytes
     total: int
-    """Bytes of the whole file."""
+    """The size of the whole file in bytes."""
 
 
 def fetch_tails(pins: Sequence[Pin], index: PackageIndex, *, reach: Callable[[Tail], int]) -> tuple[Tail | None, ...]:
     """
-    Return the ends of *pins*, in that order, each beginning at or before the offset that *reach* asks for.
+    Return the end of each file of *pins*, in that order, starting at or before the offset that *reach* returns.
 
-    *reach* sees the first 16 KiB or 2 % (64 KiB where the size is not known), and returns where the part that matters
-    begins: for a wheel, its central directory. ``None`` stands for a file whose server knows no ranges or does not
-    give it: whoever downloads it will learn the reason.
+    lamina first reads the last 2 % of a file and at least 16 KiB, or 64 KiB if the size is unknown. *reach* receives that
+    end and returns the offset of the relevant part: for a wheel, its central directory. If it starts earlier, a second
+    request reads the missing bytes. The result has ``None`` for a file that could not be read, for example because its
+    server does not support ranges. The actual download reports the reason.
     """
     if not pins:
         return ()

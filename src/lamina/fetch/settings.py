@@ -1,9 +1,9 @@
 """
-Decide which indexes are asked, and with whose credentials. Only reads configuration; nothing here has a network.
+Read the index settings of a project from the command line and the configuration of uv and pip, without network access.
 
-The first of these that names a default index wins, and the others' further indexes are asked as well:
-the caller's arguments, ``UV_*``, ``PIP_*``, ``uv.toml`` or ``[tool.uv]``, pip's files, the default of pip and uv.
-Asking several is safe, because only a locked hash makes a file the right one.
+Settings come from the caller's arguments, ``UV_*``, ``PIP_*``, ``uv.toml`` or ``[tool.uv]``, and pip's files. The first of
+these with a default index determines it; otherwise the default of pip and uv is used. Additional indexes are collected from
+all of them. Querying several indexes is safe, because a file must have a locked hash.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "cert")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexSource:
-    """One place that lists files."""
+    """One index, or one page or directory of files."""
 
     url: str
-    """Without credentials; ``file://`` for a local directory."""
+    """The index's URL, without credentials; ``file://`` for a local directory."""
     flat: bool = False
-    """Whether it is one page or directory of files (``--find-links``), rather than one page for each project."""
+    """Whether the URL is a single page or directory of files (``--find-links``), instead of an index with project pages."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexSettings:
-    """Where to look for files, in this order, and what it takes to get in."""
+    """The indexes of a project, with credentials and certificates."""
 
     sources: tuple[IndexSource, ...]
+    """The indexes to query, in this order."""
     credentials: Credentials = field(repr=False)
     certificates: Path | None = None
-    """A bundle of authorities to trust instead of the system's."""
+    """The path of a certificate bundle to trust instead of the system's certificates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +55,7 @@ class _Index:
     default: bool = False
     flat: bool = False
     explicit: bool = False
-    """Only for the projects that the project file sends there, which the lock has recorded."""
+    """Whether uv uses the index only for packages assigned to it; the lock records those assignments."""
 
 
 def read_settings(
@@ -66,9 +67,10 @@ def read_settings(
     environment: Mapping[str, str] | None = None,
 ) -> IndexSettings:
     """
-    Return the settings for the directory *project*; the keyword arguments come before all configuration.
+    Return the index settings for the directory *project*.
 
-    Raises `ConfigError` if a configuration file cannot be parsed.
+    The keyword arguments override environment variables, which override configuration files. Raises `ConfigError` if a
+    configuration file is unreadable or invalid.
     """
     environment = os.environ if environment is None else environment
     pip = read_pip(environment)
@@ -77,7 +79,7 @@ def read_settings(
     if index_url:
         arguments.append(_Index(url=index_url, default=True))
     declared = [*arguments, *_from_uv_environment(environment)]
-    # pip's environment has already replaced its files' values, as pip itself does it; only their rank differs.
+    # `PIP_*` variables rank above uv's files, pip's own files rank below them.
     pip_above = {key: value for key, value in pip.items() if environment.get(_variable(key))}
     declared += _from_pip(pip_above)
     if not environment.get("UV_NO_CONFIG"):
@@ -94,7 +96,7 @@ def read_settings(
 
 
 def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -> Iterator[IndexSource]:
-    """Yield local and flat places first (they cost nothing), further indexes next, and the one default last."""
+    """Yield flat sources first, because they are cheap to query, then additional indexes, then the default index."""
     flat: list[IndexSource] = []
     further: list[IndexSource] = []
     default: list[IndexSource] = []
@@ -124,7 +126,7 @@ def _from_uv_environment(environment: Mapping[str, str]) -> Iterator[_Index]:
 
 
 def _named(value: str, *, default: bool = False) -> _Index:
-    """Read ``name=url`` or a bare URL."""
+    """Parse ``name=url`` or a URL alone."""
     matched = re.fullmatch(r"([\w.-]+)=(.+)", value)
     name, url = matched.groups() if matched else (None, value)
     return _Index(url=url, name=name, default=default)
@@ -140,7 +142,7 @@ def _from_pip(values: Mapping[str, str]) -> Iterator[_Index]:
 
 
 def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_Index]:
-    """Yield the indexes of the closest uv configuration above *project*, then the user's and the system's."""
+    """Yield the indexes from the nearest uv configuration at or above *project*, then from the user's and the system's."""
     if explicit := environment.get("UV_CONFIG_FILE"):
         yield from _from_uv_table(_toml(Path(explicit)), Path(explicit).parent)
         return
@@ -165,21 +167,21 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"`{path}` cannot be read") from None
-    # Looking takes less time than parsing, and most project files have nothing for uv.
+        raise ConfigError(f"cannot read `{path}`") from None
+    # A text search is faster than parsing, and most project files have no uv settings.
     if path.name == "pyproject.toml" and "uv" not in text:
         return {}
-    import tomllib  # only where there is something to parse
+    import tomllib  # needed only if there is a file to parse
 
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
-        # Without the parser's message: what it quotes may be part of a URL with a password.
-        raise ConfigError(f"`{path}` is not TOML") from None
+        # The parser's message is left out: it may quote part of a URL with a password.
+        raise ConfigError(f"`{path}` is not valid TOML") from None
 
 
 def _from_uv_table(table: dict[str, Any], directory: Path) -> Iterator[_Index]:
-    """Yield what a ``[tool.uv]`` table says; uv complains about what is wrong in it, so that is passed over here."""
+    """Yield the indexes in a ``[tool.uv]`` table. Invalid entries are skipped, because uv itself reports them."""
     for row in table.get("index", ()):
         if isinstance(row, dict) and isinstance(row.get("url"), str):
             yield _Index(
@@ -200,10 +202,10 @@ def _from_uv_table(table: dict[str, Any], directory: Path) -> Iterator[_Index]:
 
 def read_pip(environment: Mapping[str, str]) -> dict[str, str]:
     """
-    Return pip's effective values of the keys that concern indexes: the environment's over the files'. Never runs pip.
+    Return pip's effective index settings without running pip; environment variables override configuration files.
 
-    Raises `ConfigError` if a file cannot be parsed.
-    Levels and their order: pip's documentation, "Configuration" (checked 2026-11).
+    Raises `ConfigError` if a file is invalid. The levels and their order are from pip's documentation, "Configuration"
+    (checked 2026-11).
     """
     values: dict[str, str] = {}
     for path in _pip_files(environment):
@@ -215,7 +217,7 @@ def read_pip(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _pip_files(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the configuration files that may exist, the weakest first."""
+    """Yield the paths of pip's possible configuration files, the lowest precedence first."""
     explicit = environment.get("PIP_CONFIG_FILE")
     if explicit == os.devnull:
         return
@@ -256,15 +258,15 @@ def _pip_user_files(environment: Mapping[str, str]) -> Iterator[Path]:
 def _read_pip_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    import configparser  # most of the files are not there
+    import configparser  # rarely needed, because most of the files do not exist
 
     parser = configparser.RawConfigParser()
     try:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
-        # The parser's message quotes the line, which may hold a password.
+        # The parser's message is left out: it quotes the line, which may contain a password.
         where = f": line {line}" if (line := getattr(error, "lineno", None)) else ""
-        raise ConfigError(f"`{path}` is not a pip configuration file{where}") from None
+        raise ConfigError(f"`{path}` is not a valid pip configuration file{where}") from None
     found: dict[str, str] = {}
     for section in _PIP_SECTIONS:
         if parser.has_section(section):
@@ -286,15 +288,15 @@ def _named_logins(declared: Iterable[_Index], environment: Mapping[str, str]) ->
 
 
 def _absolute(url: str, directory: Path) -> str:
-    """Return *url*, or the ``file://`` URL of what is a path, taken relative to *directory*."""
-    # A one-letter scheme is a Windows drive.
+    """Return *url*; if it is a path, convert it to a ``file://`` URL relative to *directory*."""
+    # The scheme needs two letters: a single letter is a Windows drive.
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", url) or url.startswith("file:"):
         return url
     return (directory.absolute() / Path(url).expanduser()).as_uri()
 
 
 def _certificates(environment: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:
-    """Return the bundle that somebody has set; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` alone are OpenSSL's own business."""
+    """Return the first configured certificate bundle; OpenSSL itself reads ``SSL_CERT_DIR``."""
     candidates = (environment.get("SSL_CERT_FILE"), pip.get("cert"), environment.get("REQUESTS_CA_BUNDLE"))
     return next((Path(value) for value in candidates if value), None)
 
@@ -308,6 +310,6 @@ def _true(value: str | None) -> bool:
 
 
 def _default_index() -> str:
-    """Return the index that pip and uv ask where nothing is configured."""
+    """Return the URL of the index that pip and uv use by default."""
     default = read_data("index.toml")["default"]
     return f"{default['scheme']}://{'.'.join(default['host'])}{default['path']}"

@@ -1,4 +1,4 @@
-"""Tell URLs and the secrets in them apart."""
+"""Parse URLs, and remove the credentials in them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 _PORTS = {"http": 80, "https": 443}
 
 Origin = tuple[str, str, int]
-"""Scheme, host and port: whom credentials belong to."""
+"""The scheme, host and port of a URL; credentials are valid for one origin."""
 
 
 def is_remote(url: str) -> bool:
-    """Return whether *url* needs the network."""
+    """Return whether *url* uses HTTP or HTTPS."""
     return url[:8].lower().startswith(("http://", "https://"))
 
 
 def local_path(pin: Pin) -> Path | None:
-    """Return where *pin* is on this machine, or ``None`` where it has to be downloaded."""
+    """Return the local path of *pin*, or ``None`` if it has to be downloaded."""
     if pin.path is not None:
         return pin.path
     return path_of(pin.url) if pin.url is not None and pin.url.startswith("file:") else None
 
 
 def origin(url: str) -> Origin:
-    """Return the scheme, host and port of *url*; the port is 0 where neither the URL nor its scheme tells one."""
+    """Return the scheme, host and port of *url*; the port is 0 if *url* has none and its scheme has no default."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     return scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(scheme, 0)
 
 
 def split_userinfo(url: str) -> tuple[str, str | None, str | None]:
-    """Return *url* without its userinfo, and the user name and password that were in it."""
+    """Return *url* without its userinfo, followed by the user name and the password from it; ``None`` if absent."""
     parts = urlsplit(url)
     userinfo, at, host = parts.netloc.rpartition("@")
     if not at:
@@ -49,6 +49,6 @@ def split_userinfo(url: str) -> tuple[str, str | None, str | None]:
 
 
 def redacted(url: str) -> str:
-    """Return *url* fit for messages: without userinfo, query and fragment, where secrets are kept."""
+    """Return *url* for use in messages: without userinfo, query and fragment, which may contain secrets."""
     parts = urlsplit(split_userinfo(url)[0])
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))

@@ -308,7 +308,7 @@ def test_an_unknown_mode(tmp_path: Path) -> None:
 
     assert (
         "`pyproject.toml`: tool.lamina.local: unknown value `functions` (did you mean `function`?); "
-        "one of `layer`, `function`, `error`"
+        "expected one of `layer`, `function`, `error`"
     ) == str(raised.value)
 
 

@@ -1,11 +1,11 @@
 """
-Build what a lock holds only as sources into wheels: source distributions, directories, commits.
+Build wheels from the sources in a lock: source distributions, local directories and git commits.
 
 ::
 
     Source ──identify──▶ SourcePin ──build──▶ Wheel ──unpack──▶ files of the function packages
-                         digest known here     admitted to the store under that digest
+                         has the digest        stored under that digest
 
-The digest of a layer covers the sources' identity and not the built bytes, so that it is known before anything is built. Each
-identity is built once per store, whoever asks first. Building runs the project's own code; it is announced every time.
+The digest of a layer covers the sources and not the built wheels, so that it can be computed before a build. The same sources
+are built once per store. A build runs the project's own code; lamina prints a note each time.
 """

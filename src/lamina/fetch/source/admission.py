@@ -1,4 +1,4 @@
-"""Take a wheel that was built here into the store, if it is what it was built for and knows nothing of this machine."""
+"""Add a locally built wheel to the store, if it matches the lock and does not refer to the build machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ _EDITABLE = re.compile(r"(^|/)_*editable_", re.IGNORECASE)
 
 
 def admitted(pin: SourcePin, target: Target, store: Store) -> Wheel | None:
-    """Return the wheel that was built from these sources before; raises LocalBuildError where *target* cannot take it."""
+    """
+    Return the wheel in *store* that was built from the sources of *pin*, or ``None``.
+
+    Raises `LocalBuildError` if *target* does not support the wheel.
+    """
     directory = store.entry(_AREA, pin.sha256)
     try:
         names = sorted(path.name for path in directory.iterdir() if path.suffix == ".whl")
@@ -42,18 +46,18 @@ def admitted(pin: SourcePin, target: Target, store: Store) -> Wheel | None:
 
 def admit(made: Path, pin: SourcePin, target: Target, store: Store, *, directory: Path) -> Wheel:
     """
-    Copy the wheel *made* inside *directory* into *store*, under the digest of its sources.
+    Copy the wheel *made*, built inside *directory*, into *store* under the digest of its sources.
 
-    Raises LocalBuildError where it is another distribution or version, is not pure and does not fit *target*, or points to
-    the machine; and as `lamina.archive.record.verify_record` does.
+    Raises `LocalBuildError` if the wheel is of another distribution or version, is not supported by *target*, or refers to
+    paths of the build machine. Raises the errors of `lamina.archive.record.verify_record`.
     """
     _check_name(made.name, pin, target)
     wheel = Wheel(pin=_pin(pin, made.name), path=made)
     verify_record(made, wheel.pin)
     if problems := sorted(_pointers(made, directory)):
         raise LocalBuildError(
-            f"the wheel of `{pin.source.name}` points to the machine that built it: {'; '.join(problems)}",
-            hint="a layer is read on another machine: build it without editable installs and absolute paths",
+            f"the wheel of `{pin.source.name}` refers to the machine that built it: {'; '.join(problems)}",
+            hint="build the wheel without editable installs and absolute paths: they do not exist in Lambda",
         )
     destination = store.entry(_AREA, pin.sha256) / made.name
     with made.open("rb") as source, store.writing(destination) as file:
@@ -63,7 +67,7 @@ def admit(made: Path, pin: SourcePin, target: Target, store: Store, *, directory
 
 
 def _pin(pin: SourcePin, filename: str) -> Pin:
-    """Return what the wheel *filename* is: of the identity of its sources, with a version that building has told."""
+    """Return the pin of the built wheel *filename*: the version is the wheel's, the digest is that of its sources."""
     return Pin(name=pin.name, version=str(parse_wheel_filename(filename)[1]), filename=filename, sha256=pin.sha256)
 
 
@@ -72,44 +76,52 @@ def _check_name(filename: str, pin: SourcePin, target: Target) -> None:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
-        raise LocalBuildError(f"`{source.name}` was built to what is not named as a wheel: `{filename}`") from error
+        raise LocalBuildError(f"the build of `{source.name}` produced an invalid wheel name: `{filename}`") from error
     if canonicalize_name(name) != source.name:
-        raise LocalBuildError(f"`{source.name}` is locked, and its sources build `{name}`", hint="lock again")
+        raise LocalBuildError(
+            f"`{source.name}` is locked, but its sources build `{name}`", hint="regenerate the lock file"
+        )
     if source.version is not None and not _same(source.version, version):
         raise LocalBuildError(
-            f"`{source.name}` {source.version} is locked, and its sources build {version}", hint="lock again"
+            f"`{source.name}` {source.version} is locked, but its sources build {version}",
+            hint="regenerate the lock file",
         )
     if not tags & frozenset(target.tags):
         raise LocalBuildError(
-            f"`{source.name}` {version} is not pure Python: its sources build `{filename}`, which {target} cannot take",
-            hint="what is compiled here does not run there",
+            f"`{source.name}` {version} is not pure Python: its sources build `{filename}`, "
+            f"which {target} does not support",
+            hint="lock a version with a wheel for the target: code compiled on this machine does not run there",
         )
 
 
 def _same(locked: str, built: Version) -> bool:
     try:
-        # A local label such as `+g1a2b3c` is the build's own business.
+        # A build may add a local label such as `+g1a2b3c`.
         return Version(locked) == built or Version(locked).public == built.public
     except InvalidVersion:
         return False
 
 
 def _pointers(path: Path, directory: Path) -> Iterator[str]:
-    """Yield what in the wheel at *path* leads out of it: editable installs, path files, or *directory*, where it was built."""
+    """
+    Yield, formatted for errors, each file in the wheel at *path* that refers to the build machine.
+
+    Such files are editable installs, ``.pth`` files, direct URLs, and files that contain the build's *directory*.
+    """
     here = str(directory).encode()
     with WheelArchive(path) as wheel:
         for located in wheel.members:
             name = located.member.path
             if _EDITABLE.search(name):
-                yield f"`{name}` stands for an editable installation"
+                yield f"`{name}` belongs to an editable installation"
                 continue
             content = wheel.read(located)
             if name.endswith(".pth") and _leads_out(content):
                 yield f"`{name}` adds a path outside the layer"
             elif name.endswith(".dist-info/direct_url.json") and _is_local(content):
-                yield f"`{name}` names a local directory"
+                yield f"`{name}` refers to a local directory"
             elif here in content:
-                yield f"`{name}` names the directory of the build"
+                yield f"`{name}` contains the path of the build directory"
 
 
 def _leads_out(content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Decide where what has to be built goes: third-party sources into the layer, first-party ones where the service wants them."""
+"""Assign sources to the layer or the function packages: directories by the service's configuration, others to the layer."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
 
 
 class Assignment(NamedTuple):
-    """A selection without sources: what is to be built is among its pins, or first-party code for functions."""
+    """The sources of a selection, divided between the layer and the function packages."""
 
     selection: Selection
+    """The wheels and sources for the layer; all of them are pins."""
     local: tuple[SourcePin, ...]
-    """What goes into the function packages."""
+    """The local packages for the function packages."""
 
 
 def assign(selection: Selection, service: Service) -> Assignment:
     """
-    Return *selection* with the identities of its sources.
+    Identify the sources of *selection*, and assign each to the layer or to the function packages of *service*.
 
-    Raises LocalBuildError for a directory that is no project, and LockError naming the local packages where *service* wants
-    none, or has no function to put them into.
+    Raises `LocalBuildError` for a directory that is not a project. Raises `LockError` listing the local packages if the
+    configuration forbids them, or if they belong in function packages and *service* has no functions.
     """
     if not selection.sources:
         return Assignment(selection, ())
@@ -52,14 +53,14 @@ def assign(selection: Selection, service: Service) -> Assignment:
 def _refuse(mode_of: Mapping[DirectorySource, LocalMode], service: Service) -> None:
     if forbidden := [source for source, mode in mode_of.items() if mode is LocalMode.ERROR]:
         raise LockError(
-            f"local packages are locked, and the configuration forbids them: {_named(forbidden)}",
-            hint='put them into the function packages or the layer: [tool.lamina] local = "function" or "layer"',
+            f"the lock has local packages, but the configuration forbids them: {_named(forbidden)}",
+            hint='allow them: set `local = "function"` or `local = "layer"` in `[tool.lamina]`',
         )
     homeless = [source for source, mode in mode_of.items() if mode is LocalMode.FUNCTION]
     if homeless and not service.functions:
         raise LockError(
-            f"local packages are locked, and the service has no functions to put them into: {_named(homeless)}",
-            hint='put them into the layer: [tool.lamina] local = "layer"',
+            f"the lock has local packages, but the service has no functions to add them to: {_named(homeless)}",
+            hint='add them to the layer: set `local = "layer"` in `[tool.lamina]`',
         )
 
 

@@ -1,8 +1,8 @@
 """
-Build sources to wheels with ``uv build``, each once, and admit what fits the target to the store.
+Build wheels from sources with ``uv build``, and add those that the target supports to the store.
 
-Two things make a build repeatable as far as the project's own build backend allows it: it sees a copy of the sources and nothing
-else of the machine, and ``SOURCE_DATE_EPOCH`` says that it is 1980.
+To make builds repeatable, lamina builds a copy of the sources in a directory that contains nothing else, and sets
+``SOURCE_DATE_EPOCH`` to 1980. The project's build backend may still produce different bytes.
 """
 
 from __future__ import annotations
@@ -36,31 +36,32 @@ if TYPE_CHECKING:
     from lamina.fetch.index import PackageIndex
 
 UV_CACHE = "uv"
-"""The area of the store that is uv's own cache."""
+"""The area of the store with uv's cache."""
 _EPOCH_SECONDS = 315_532_800
-"""1980-01-01 in seconds since 1970: the first date that a zip can hold."""
+"""1980-01-01 in seconds since 1970: the earliest date that the zip format supports."""
 _SHOWN_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workshop:
-    """What building needs beside the sources."""
+    """The target, store and other dependencies of a build."""
 
     target: Target
     store: Store
     index: PackageIndex
-    """Its project is where uv looks for settings, such as the indexes of build requirements; asked for suggestions."""
+    """The project's indexes. uv reads its settings from the project's directory; suggestions need the index."""
     fetch: Callable[[Pin], Path]
-    """Brings a locked source archive into the store."""
+    """Downloads a locked source archive into the store, and returns its path."""
     reporter: Reporter
 
 
 def build(pins: Sequence[SourcePin], workshop: Workshop) -> tuple[Wheel, ...]:
     """
-    Return a wheel of each of *pins*, in that order, building those that the store does not hold.
+    Return one wheel for each of *pins*, in that order, building those that are not in the store.
 
-    The pins of the wheels have the digest of the sources and the wheel's file name. Every one is tried before anything is
-    raised: the one LocalBuildError as it is, or one that names all; MissingExtraError where uv is not installed.
+    The pin of a built wheel has the wheel's file name and the digest of its sources. All pins are tried before an error is
+    raised. Raises the `LocalBuildError` of a single failure, or one that lists all failures. Raises `MissingExtraError` if
+    uv is not installed.
     """
     wheels: list[Wheel] = []
     failures: list[LocalBuildError] = []
@@ -83,7 +84,7 @@ def _built(pin: SourcePin, workshop: Workshop) -> Wheel:
     if wheel := admitted(pin, workshop.target, workshop.store):
         return wheel
     with workshop.store.exclusive(f"build-{pin.sha256}"):
-        # Who held the lock before may have built it.
+        # Another process may have built the wheel while this one waited for the lock.
         if wheel := admitted(pin, workshop.target, workshop.store):
             return wheel
         with tempfile.TemporaryDirectory(prefix="lamina-build-") as name:
@@ -96,9 +97,9 @@ def _built(pin: SourcePin, workshop: Workshop) -> Wheel:
 
 
 def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
-    """Return the wheel that ``uv build`` makes inside *directory*."""
+    """Build a wheel with ``uv build`` inside *directory*, and return its path."""
     source, program = pin.source, _uv(pin)
-    workshop.reporter.note(f"Building `{source.name}` {pin.version}: this runs the code of {_where(pin)}")
+    workshop.reporter.note(f"building `{source.name}` {pin.version}, which runs code from {_where(pin)}")
     place = source_tree(pin, directory / "source", workshop.fetch)
     output = directory / "wheel"
     arguments = [program, "build", "--wheel", "--no-sources", "--color", "never", "--out-dir", str(output)]
@@ -122,8 +123,8 @@ def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
     if done.returncode or len(found) != 1:
         end = "\n".join(log.splitlines()[-_SHOWN_LINES:])
         raise LocalBuildError(
-            f"`{source.name}` {pin.version} could not be built from {_where(pin)}",
-            hint=f"the end of the build's log:\n{end}" if end else "the build said nothing",
+            f"could not build `{source.name}` {pin.version} from {_where(pin)}",
+            hint=f"last lines of the build log:\n{end}" if end else "the build printed no output",
         )
     return found[0]
 
@@ -141,16 +142,20 @@ def _where(pin: SourcePin) -> str:
 
 
 def _uv(pin: SourcePin) -> str:
-    """Return the path of uv: beside this interpreter, as the extra installs it, else on ``PATH``."""
+    """Return the path of uv: in the directory of this interpreter, where the extra installs it, else on ``PATH``."""
     beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
     found = str(beside) if beside.is_file() else shutil.which("uv")
     if found is None:
-        raise MissingExtraError(extra="uv", purpose=f"building `{pin.source.name}` to a wheel")
+        raise MissingExtraError(extra="uv", purpose=f"building a wheel of `{pin.source.name}`")
     return found
 
 
 def _interpreter(workshop: Workshop) -> Path:
-    """Return a Python of the target's minor; another will do where there is none, because only pure wheels are taken."""
+    """
+    Return a Python interpreter with the target's minor version, or this process's interpreter if there is none.
+
+    Another version is acceptable, because a wheel with compiled code for it is rejected later.
+    """
     found = search(workshop.target.python, cache=workshop.store.directory("") / "interpreters.json")
     return found.path if found else Path(sys.executable)
 
@@ -167,7 +172,8 @@ def _environment(pin: SourcePin, directory: Path, store: Store) -> dict[str, str
             "PYTHONHASHSEED": "0",
             "SOURCE_DATE_EPOCH": str(_EPOCH_SECONDS),
             "TMPDIR": str(directory),
-            # Its own, so that nothing of the user's decides; kept, so that a change of code does not fetch backends again.
+            # A separate cache keeps the user's uv cache from affecting the build. It is in the store, so that build
+            # backends are not downloaded again for each build.
             "UV_CACHE_DIR": str(store.directory(UV_CACHE)),
             "UV_NO_PROGRESS": "1",
             "UV_PYTHON_DOWNLOADS": "never",
@@ -176,30 +182,30 @@ def _environment(pin: SourcePin, directory: Path, store: Store) -> dict[str, str
 
 
 def _with_suggestion(error: LocalBuildError, pin: SourcePin, workshop: Workshop) -> LocalBuildError:
-    """Return *error* with the nearest version that needs no building; only an index can know one."""
+    """Return *error* with a hint that suggests the nearest version with a wheel, if *pin* is a source distribution."""
     if not isinstance(pin.source, SdistSource) or workshop.index.offline:
         return error
     found = _nearest(pin, workshop.target, workshop.index)
     advice = (
-        f"`{found}` is the nearest version with a wheel for {workshop.target}: require it, and lock again"
+        f"require `{found}`, the nearest version with a wheel for {workshop.target}, and regenerate the lock"
         if found
-        else f"no index that was asked has a wheel of `{pin.source.name}` for {workshop.target}: build one on a "
-        "machine like the target, put it on an index of your own, and lock again"
+        else f"build a wheel of `{pin.source.name}` on a machine like the target, upload it to your own index, and "
+        f"regenerate the lock: no configured index has a wheel for {workshop.target}"
     )
     return LocalBuildError(str(error), hint="\n".join(filter(None, (error.hint, advice))))
 
 
 def _nearest(pin: SourcePin, target: Target, index: PackageIndex) -> str | None:
     """
-    Return ``name==version`` of the next later version with a wheel that *target* takes, else of the last earlier one.
+    Return ``name==version`` of the nearest version with a wheel that *target* supports, or ``None``.
 
-    One question to each configured index; ``None`` where none knows one, or none can be asked.
+    The lowest later version is preferred, then the highest earlier one. A failed request to an index also returns ``None``.
     """
     try:
         filenames = index.filenames(pin.source.name)
         locked = Version(pin.version)
     except (FetchError, InvalidVersion):
-        # A suggestion is not worth an error of its own.
+        # A failed suggestion must not replace the build's error.
         return None
     wanted = frozenset(target.tags)
     versions = {version for filename in filenames if (version := _version_for(filename, pin.name, wanted)) is not None}

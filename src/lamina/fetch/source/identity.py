@@ -1,4 +1,4 @@
-"""Say who sources are before they are built: by hash, by commit, or by the content of a directory. Only reads."""
+"""Compute the identity of sources before they are built: from a hash, a commit, or the content of a directory."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _DYNAMIC = "dynamic"
-# What tools make beside the sources; a build from scratch makes its own, and none of it may decide who the sources are.
+# Files that tools create next to the sources. They must not affect the identity, and a build does not need them.
 _MADE = frozenset({".git", ".hg", ".svn", ".tox", ".nox", ".venv", ".lamina", "__pycache__", "node_modules"})
 _MADE_SUFFIXES = (".egg-info", ".pyc")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Content:
-    """The files of a directory that a build sees."""
+    """The files of a local directory that are copied for a build."""
 
     files: tuple[tuple[str, Path], ...]
-    """Relative path with ``/``, and where the content is; sorted."""
+    """Pairs of each file's relative path, with ``/`` as separator, and its path on disk; sorted."""
     inputs: tuple[Path, ...]
-    """Every file, directory and ignore file that decided which files these are."""
+    """The paths of all files, directories and ignore files that the result depends on."""
 
 
 def identify(source: Source) -> SourcePin:
     """
-    Return *source* with its identity.
+    Return *source* as a pin with its digest.
 
-    A directory is who its content is, as far as git does not ignore it: names and bytes, neither times nor modes nor where it
-    is. Raises LocalBuildError where it cannot be read, or is no project.
+    The digest of a directory covers the names and contents of its files, except those that git ignores. It does not cover
+    times, modes or the directory's path. Raises `LocalBuildError` if a directory is unreadable or not a project.
     """
     version, inputs = source.version, tuple[Path, ...]()
     match source:
@@ -65,18 +65,22 @@ def identify(source: Source) -> SourcePin:
 
 
 def content_of(source: DirectorySource) -> Content:
-    """Return the files of *source*; raises LocalBuildError where it is no project, or a link leads to a directory."""
+    """
+    Return the files of *source* that git does not ignore.
+
+    Raises `LocalBuildError` if *source* is unreadable, is not a project, or has a symbolic link to a directory.
+    """
     if not any((source.path / name).is_file() for name in ("pyproject.toml", "setup.py")):
         raise LocalBuildError(
-            f"`{source.name}` is locked as the directory `{source.path}`, which is no Python project",
-            hint="a project has a `pyproject.toml`; lock again if it has moved",
+            f"`{source.name}` is locked as the directory `{source.path}`, which is not a Python project",
+            hint="add a `pyproject.toml`, or regenerate the lock if the project has moved",
         )
     ignore = GitIgnore(source.path)
     inputs: list[Path] = []
     try:
         files = tuple(sorted(_files(source.path, ignore, inputs, source)))
     except OSError as error:
-        raise LocalBuildError(f"`{error.filename}` cannot be read: {error.strerror}") from error
+        raise LocalBuildError(f"cannot read `{error.filename}`: {error.strerror}") from error
     consulted = (Path(os.path.normpath(source.path / seen.path)) for seen in ignore.consulted)
     return Content(files=files, inputs=tuple(dict.fromkeys((*inputs, *consulted))))
 
@@ -97,7 +101,7 @@ def _files(
         elif path.is_symlink():
             raise LocalBuildError(
                 f"`{source.name}` has a symbolic link to a directory: `{path.relative_to(source.path).as_posix()}`",
-                hint="git-ignore it, or put the directory itself there",
+                hint="add the link to `.gitignore`, or replace it with the directory",
             )
         else:
             yield from _files(path, ignore, inputs, source)
@@ -108,13 +112,13 @@ def _is_environment(directory: Path) -> bool:
 
 
 def _static_version(directory: Path) -> str | None:
-    """Return the version that a ``pyproject.toml`` states, which not every build backend wants there."""
+    """Return the version in the ``pyproject.toml`` of *directory*, or ``None`` if the build backend computes it."""
     import rtoml
 
     try:
         document = rtoml.loads((directory / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        # Whatever is wrong with it, the build backend will say it better.
+        # The build backend reports errors in the file.
         return None
     for table in (document.get("project"), document.get("tool", {}).get("poetry")):
         if isinstance(table, dict) and isinstance(version := table.get("version"), str):

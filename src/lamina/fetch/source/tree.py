@@ -1,4 +1,4 @@
-"""The source tree that one build sees: a copied directory, an unpacked archive, or one commit of a git repository."""
+"""Create the source tree for a build: a copy of a directory, an unpacked archive, or a checkout of a git commit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from lamina.core.values import SourcePin
 
 USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-"""What is left out of the words of git and uv."""
+"""The userinfo of a URL, which is removed from the output of git and uv."""
 
 
 def source_tree(pin: SourcePin, place: Path, fetch: Callable[[Pin], Path]) -> Path:
-    """Return the sources, put into *place*, so that building changes nothing and sees nothing else; *fetch* gets archives."""
+    """
+    Copy, unpack or check out the sources of *pin* in *place*, and return the path of the project there.
+
+    A build in the copy leaves the original unchanged. *fetch* downloads a source archive.
+    """
     match pin.source:
         case DirectorySource() as source:
             for path, origin in content_of(source).files:
@@ -45,20 +49,20 @@ def source_tree(pin: SourcePin, place: Path, fetch: Callable[[Pin], Path]) -> Pa
 
 
 def _unpacked(archive: Path, place: Path, pin: SourcePin) -> Path:
-    """Return the one directory inside the archive of sources."""
+    """Unpack *archive* into *place*, and return its top-level directory, or *place* unless there is exactly one."""
     import tarfile
     import zipfile
 
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
-                # It keeps every member inside, and makes no links.
+                # `zipfile` extracts every member inside *place*, and creates no links.
                 file.extractall(place)  # noqa: S202
         else:
             with tarfile.open(archive) as file:
                 file.extractall(place, filter="data")
     except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
-        raise LocalBuildError(f"`{pin.filename}` cannot be unpacked: {error}") from error
+        raise LocalBuildError(f"cannot unpack `{pin.filename}`: {error}") from error
     found = [path for path in place.iterdir() if path.is_dir()]
     return found[0] if len(found) == 1 else place
 
@@ -66,32 +70,36 @@ def _unpacked(archive: Path, place: Path, pin: SourcePin) -> Path:
 def _inside(place: Path, subdirectory: str | None, pin: SourcePin) -> Path:
     inside = place / (subdirectory or "")
     if not inside.resolve().is_relative_to(place.resolve()) or not inside.is_dir():
-        raise LocalBuildError(f"`{pin.source.name}` is locked with a subdirectory that is not there: `{subdirectory}`")
+        raise LocalBuildError(
+            f"`{pin.source.name}` is locked with a subdirectory that does not exist: `{subdirectory}`"
+        )
     return inside
 
 
 def _check_out(source: VcsSource, place: Path) -> None:
     """
-    Make *place* a checkout of the commit of *source*, and of nothing that is not that commit.
+    Check out the commit of *source* in the new directory *place*.
 
-    Credentials come from git's own configuration. Raises LocalBuildError where git is not installed, or the repository does
-    not give the commit.
+    git reads credentials from its own configuration. Raises `LocalBuildError` if git is not installed, or if it cannot fetch
+    the commit.
     """
     if shutil.which("git") is None:
-        raise LocalBuildError(f"`{source.name}` is locked as a commit, and git is not installed", hint="install git")
+        raise LocalBuildError(
+            f"`{source.name}` is locked to a git commit, but git is not installed", hint="install git"
+        )
     place.mkdir(parents=True)
     _git(source, place, "init", "--quiet")
     try:
         _git(source, place, "fetch", "--quiet", "--depth", "1", "--", source.url, source.commit)
     except LocalBuildError:
-        # Not every server gives a commit by its hash; what branches and tags lead to is given by all.
+        # Not every server allows fetching a commit by its hash, but all allow fetching branches and tags.
         _git(source, place, "fetch", "--quiet", "--", source.url, "+refs/*:refs/lamina/*")
     _git(source, place, "checkout", "--quiet", "--detach", source.commit)
     if (place / ".gitmodules").is_file():
         _git(source, place, "submodule", "--quiet", "update", "--init", "--recursive")
     head = _git(source, place, "rev-parse", "HEAD").strip()
     if head != source.commit:
-        raise LocalBuildError(f"`{source.name}` is locked at {source.commit}, and git gave {head}")
+        raise LocalBuildError(f"`{source.name}` is locked at {source.commit}, but git checked out {head}")
 
 
 def _git(source: VcsSource, place: Path, *arguments: str) -> str:
@@ -101,7 +109,7 @@ def _git(source: VcsSource, place: Path, *arguments: str) -> str:
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
     }
-    # Hooks would run code at checkout, and the line ends of files must not depend on the machine.
+    # Hooks would run code during checkout, and line endings must not depend on the machine.
     options = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false")
     done = subprocess.run(
         ["git", *options, *arguments],
@@ -114,6 +122,7 @@ def _git(source: VcsSource, place: Path, *arguments: str) -> str:
     if done.returncode:
         said = USERINFO.sub("", done.stderr.decode("utf-8", "replace")).strip()
         raise LocalBuildError(
-            f"`{source.name}`: git cannot get {source.commit[:12]} from `{source.url}`", hint=f"git said:\n{said}"
+            f"git could not fetch {source.commit[:12]} of `{source.name}` from `{source.url}`",
+            hint=f"output of git:\n{said}",
         )
     return done.stdout.decode("utf-8", "replace")

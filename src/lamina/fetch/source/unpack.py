@@ -1,4 +1,4 @@
-"""Give a wheel's content to the function packages, as if it stood among the first-party sources."""
+"""Add the contents of wheels built from local packages to the sources of the function packages."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def unpack(
     tree: SourceTree, wheels: Sequence[Wheel], inputs: Iterable[Path], *, root: Path, store: Store
 ) -> SourceTree:
     """
-    Return *tree* with the content of *wheels*, which *inputs* decided; *root* is the project's directory.
+    Return *tree* with the installed files of *wheels*, including metadata but not scripts.
 
-    What a wheel installs is there under the path that it is imported from, metadata included, scripts not.
-    Raises PackageError naming every path that is in two of them with different content.
+    *inputs* are the files that the wheels were built from, and *root* is the project's directory. Raises `PackageError`
+    listing every path that occurs in two wheels, or in a wheel and the sources, with different content.
     """
     files = {file.path: (file, "the sources") for file in tree.files}
     clashes: list[str] = []
@@ -41,9 +41,9 @@ def unpack(
                 clashes.append(f"`{file.path}` is in {provider} and in `{wheel.pin.name}`")
     if clashes:
         raise PackageError(
-            f"Local packages and sources cannot share a package: {'; '.join(sorted(clashes))}",
-            hint="leave the local package's directory out of `source`, or put it into the layer: "
-            '[tool.lamina] local = "layer"',
+            f"local packages and sources have different files with the same path: {'; '.join(sorted(clashes))}",
+            hint="remove the local package's directory from `source`, or add the package to the layer: "
+            'set `local = "layer"` in `[tool.lamina]`',
         )
     return replace(
         tree,
