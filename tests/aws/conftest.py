@@ -1,4 +1,4 @@
-"""Emulated AWS for the tests of `lamina.aws`."""
+"""Provide the emulators of AWS as fixtures for the tests of `lamina.aws`."""
 
 from __future__ import annotations
 

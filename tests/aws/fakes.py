@@ -1,4 +1,4 @@
-"""AWS in memory, written against the protocols: it can be told to refuse, to lose replies, and to die at any call."""
+"""AWS in memory, implementing the protocols of `lamina.aws.api`. It can reject, lose replies, and simulate a kill at any call."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class Killed(BaseException):
-    """The process is gone: nothing it does afterwards reaches AWS."""
+    """The simulated process was killed. Nothing that it does afterwards reaches AWS."""
 
 
 @dataclass
 class Object:
-    """What stands in a bucket."""
+    """An object in a bucket."""
 
     content: bytes
     sha256: str | None
@@ -41,8 +41,6 @@ class Object:
 
 @dataclass
 class Version:
-    """A layer version."""
-
     number: int
     description: str
     content: bytes
@@ -54,7 +52,7 @@ class Version:
 
 @dataclass
 class Cloud:
-    """Everything that one account holds in one region; several publishers may share it."""
+    """The contents of one account in one region. Several publishers may share it."""
 
     account: Account = field(default_factory=lambda: Account(id="123456789012", partition="aws", region="eu-west-1"))
     objects: dict[tuple[str, str], Object] = field(default_factory=dict)
@@ -78,23 +76,24 @@ class Cloud:
         repeated: str = "",
     ) -> Fake:
         """
-        Return a publisher's view; *before* and *after* are told each operation, and may raise.
 
-        The reply to the operation *repeated* gets lost each time, and the SDK asks again.
+        Return one publisher's connection. *before* and *after* are called with the name of each operation, and may raise.
+
+        Every reply to the operation *repeated* is lost, so that the SDK repeats the request.
         """
         return Fake(self, before or _nothing, after or _nothing, repeated)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the servers' clocks go on."""
+        """Advance the clock of the servers."""
         with self.lock:
             self.clock += seconds
 
     def live(self, name: str) -> list[Version]:
-        """Return the versions of a layer that were not deleted."""
+        """Return the versions of a layer that have not been deleted."""
         return self.versions.get(name, [])
 
     def stored_keys(self) -> list[str]:
-        """Return all keys in all buckets."""
+        """Return the keys of all objects in all buckets."""
         return sorted(key for _, key in self.objects)
 
 
@@ -103,7 +102,7 @@ def _nothing(_: str) -> None:
 
 
 class Fake:
-    """`Services`, `Layers`, `Objects` and `Parameters` of one publisher; it counts what it sends."""
+    """`Services`, `Layers`, `Objects` and `Parameters` of one publisher. It counts the bytes that it sends."""
 
     def __init__(
         self, cloud: Cloud, before: Callable[[str], None], after: Callable[[str], None], repeated: str
@@ -150,7 +149,7 @@ def _read(body: BinaryIO | bytes) -> bytes:
 
 
 class FakeLayers:
-    """Lambda's layers, as far as they are asked for."""
+    """An implementation of `Layers` that stores the layers in memory."""
 
     def __init__(self, fake: Fake) -> None:
         self.fake = fake
@@ -231,7 +230,7 @@ class FakeLayers:
 
 
 class FakeInventory:
-    """Everything in the account, with functions and stacks as the test says."""
+    """The layers, functions and stacks of the account. The test sets functions and stacks."""
 
     def __init__(self, fake: Fake) -> None:
         self.fake = fake
@@ -260,7 +259,7 @@ class FakeInventory:
 
 
 class FakeParameters:
-    """Systems Manager's parameters."""
+    """An implementation of `Parameters` that stores the values in memory."""
 
     def __init__(self, fake: Fake) -> None:
         self.fake = fake
@@ -273,7 +272,7 @@ class FakeParameters:
 
 
 class FakeObjects:
-    """One bucket, as strict as S3 about conditions, checksums and the sizes of parts."""
+    """A bucket in memory that checks conditions, checksums and part sizes as strictly as S3."""
 
     def __init__(self, fake: Fake, bucket: str) -> None:
         self.fake = fake

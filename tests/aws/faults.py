@@ -1,7 +1,8 @@
 """
-A bad line on loopback: a proxy between botocore and an emulator that does something else to a certain request than to pass it on.
 
-What goes over it can also be held there, for as long as it takes to kill whoever asked.
+An unreliable connection on loopback: a proxy between botocore and an emulator that disturbs a chosen request.
+
+The proxy can also hold a request until the test has killed the client.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
     from email.message import Message
 
 KINDS = (
-    "500",  # before anything was done
+    "500",  # before the service did anything
     "throttled",
-    "dropped",  # before the service saw it
-    "lost",  # after the service did it
-    "late 500",  # after the service did it
-    "twice",  # delivered twice, and the first answer comes back
-    "twice, second",  # delivered twice, and the second answer comes back
-    "truncated",  # half the answer's body
-    "trickling",  # the answer's body in small pieces
+    "dropped",  # before the service received the request
+    "lost",  # after the service performed the request
+    "late 500",  # after the service performed the request
+    "twice",  # delivered twice; the first response is returned
+    "twice, second",  # delivered twice; the second response is returned
+    "truncated",  # half of the response's body
+    "trickling",  # the response's body in small pieces
 )
 LASTING = ("500", "throttled", "dropped", "lost", "late 500", "twice", "twice, second", "truncated")
 
@@ -70,7 +71,7 @@ FUNCTION_OPERATIONS = {
     ("GET", "aliases", 6): "GetAlias",
     ("DELETE", "aliases", 6): "DeleteAlias",
 }
-"""By method, what of a function or layer is meant, and how many pieces the path has."""
+"""Maps the method, the subresource of a function or layer, and the number of path segments to an operation."""
 
 _KEY = re.compile(rb"<AccessKeyId>[^<]*<")
 _PIECES = 12
@@ -79,14 +80,14 @@ _HELD_SECONDS = 30
 
 
 def operation_of(method: str, path: str, headers: Message) -> str:
-    """Return the operation that a request is, as far as publishing and deploying need them."""
+    """Return the AWS operation of a request. Only operations of publishing and deploying are recognised."""
     parts = urlsplit(path)
     pieces = parts.path.rstrip("/").split("/")
     if parts.path.startswith("/2018-10-31/layers"):
-        # /2018-10-31/layers, then NAME, then versions, then NUMBER, then policy.
+        # The path is /2018-10-31/layers/NAME/versions/NUMBER/policy, or a prefix of it.
         return LAYER_OPERATIONS.get((method, "".join(pieces[6:] or pieces[4:5]), len(pieces)), method)
     if parts.path.startswith("/2015-03-31/functions"):
-        # /2015-03-31/functions, then NAME, then what of it, then which.
+        # The path is /2015-03-31/functions/NAME/SUBRESOURCE/ITEM, or a prefix of it.
         return FUNCTION_OPERATIONS.get((method, "".join(pieces[4:5]), len(pieces)), method)
     if "/_ministack/" in parts.path:
         return "download"
@@ -108,7 +109,7 @@ def _bucket_operation(method: str, pieces: list[str], query: dict[str, list[str]
 
 
 def refusal(operation: str, path: str, *, throttled: bool) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Return the answer of a service that is in trouble, in its own words."""
+    """Return an error response in the format of the service that *operation* belongs to."""
     if path.startswith("/20"):
         status, code = (429, "TooManyRequestsException") if throttled else (500, "ServiceException")
         return status, [("x-amzn-ErrorType", code), ("Content-Type", "application/json")], b'{"Message": "no"}'
@@ -133,7 +134,7 @@ def refusal(operation: str, path: str, *, throttled: bool) -> tuple[int, list[tu
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A request: the one with this *number*, from 1, among those for its operation."""
+    """One request: request *number*, counted from 1, among those for its operation."""
 
     operation: str
     number: int = 1
@@ -144,25 +145,25 @@ class Moment:
 
 @dataclass
 class Line:
-    """What the line does, and what went over it."""
+    """The configuration of the unreliable connection, and a record of the requests."""
 
     url: str = ""
-    """The proxy's."""
+    """The proxy's URL."""
     kind: str = ""
     at: Moment | None = None
-    """The request that something is done to."""
+    """The request to disturb."""
     lasting: bool = False
-    """Whether it is done to all requests from then on."""
+    """Whether all later requests are disturbed, too."""
     hold: Moment | None = None
-    """The request that is held until it is released."""
+    """The request to hold until it is released."""
     hold_after: bool = False
-    """Whether the service sees the held request before."""
+    """Whether the service receives the held request before it is held."""
     goes_on: bool = False
-    """Whether the held request is passed on, or answered, when it is released."""
+    """Whether the held request is forwarded or answered after its release."""
     later: float = 0.0
-    """How many seconds the service's clock is ahead of what it says."""
+    """The number of seconds that the service's clock is ahead."""
     look: Callable[[str], None] = lambda _: None
-    """Is called after each request that the service has seen, before it is answered."""
+    """A callback that runs after the service has handled a request, before the response is returned."""
     calls: list[Moment] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     struck: bool = False
@@ -171,14 +172,14 @@ class Line:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def clear(self) -> None:
-        """Pass everything on, and count from the beginning."""
+        """Forward every request, and restart all counts."""
         fresh = Line()
         for name in fresh.__dataclass_fields__:
             if name not in {"url", "lock"}:
                 setattr(self, name, getattr(fresh, name))
 
     def count(self, operation: str) -> tuple[Moment, str]:
-        """Count a request; return which one it is, and what is to be done to it."""
+        """Count a request, and return its identity and the fault to apply to it."""
         with self.lock:
             self.counted[operation] += 1
             moment = Moment(operation=operation, number=self.counted[operation])
@@ -194,7 +195,7 @@ class Line:
 
 
 class Proxy(ThreadingHTTPServer):
-    """Forwards to one host."""
+    """A server that forwards requests to one host."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -206,20 +207,20 @@ class Proxy(ThreadingHTTPServer):
         self.line = line
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: those who ask are killed here."""
+        """Ignore the error: the tests kill clients on purpose."""
 
 
 class Forward(BaseHTTPRequestHandler):
-    """Forwards one request after the other, or does something else to it."""
+    """Forwards requests one after another, or applies a fault."""
 
     server: Proxy
     protocol_version = "HTTP/1.1"
-    # Headers and body leave in one packet, or the client's delayed acknowledgement holds up the second.
+    # Headers and body leave in one packet. Otherwise the client's delayed acknowledgement would slow down the second.
     wbufsize = -1
     disable_nagle_algorithm = True
 
     def handle_expect_100(self) -> bool:
-        """Tell the client to go on now, not when the answer is flushed."""
+        """Send the status 100 immediately, not when the response is flushed."""
         self.send_response_only(HTTPStatus.CONTINUE)
         self.end_headers()
         self.wfile.flush()
@@ -264,10 +265,10 @@ class Forward(BaseHTTPRequestHandler):
             response = connection.getresponse()
             content = response.read()
             if b'"Location"' in content[:20_000]:
-                # Code is downloaded over this line, too.
+                # Code is also downloaded through this proxy.
                 content = content.replace(self.server.host.encode(), self.server.own.encode())
             if b"Action=AssumeRole" in body:
-                # The emulator takes an access key of twelve digits for the account that it belongs to.
+                # The emulator treats a twelve-digit access key as the account ID.
                 (role,) = parse_qs(body.decode())["RoleArn"]
                 content = _KEY.sub(f"<AccessKeyId>{role.split(':')[4]}<".encode(), content)
             return response.status, response.getheaders(), content
@@ -308,12 +309,12 @@ class Forward(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve  # noqa: N815 - named by the base class
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
-        """Say nothing."""
+        """Suppress the request log."""
 
 
 @contextmanager
 def bad_line(url: str) -> Iterator[Line]:
-    """Serve *url* through a proxy, which passes everything on at first."""
+    """Serve *url* through a proxy, which initially forwards everything."""
     line = Line()
     server = Proxy(urlsplit(url).netloc, line)
     line.url = f"http://{server.own}"

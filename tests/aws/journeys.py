@@ -1,4 +1,4 @@
-"""Journeys over a bad line: each begins in a world of its own, and says in what state it may be left."""
+"""Scenarios for the fault tests: each has its own names in AWS, and can check the state that it may leave."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BIG = 5_300_000
 _ACCOUNT = "123456789012"
 
 Pair = tuple[str, tuple[str, ...]]
-"""Code and layers of a function."""
+"""The code (base64 SHA-256) and the layers (ARNs) of a function version."""
 
 
 def _sha256(content: bytes) -> str:
@@ -44,17 +44,17 @@ def _sha256(content: bytes) -> str:
 
 @dataclass
 class Ground:
-    """Services that are built once, and the clients to look behind lamina's back with."""
+    """Services that are built once, and AWS clients that inspect the emulator independently of lamina."""
 
     small: Service
     big: Service
     grouped: Service
     before: tuple[bytes, bytes]
-    """The layer of `grouped` with an earlier version of one wheel, and what is recorded of it."""
+    """The zip and the record of the layer of `grouped`, with an earlier version of one wheel."""
     emulator: Emulator
     bucket: str
     proven: set[str] = field(default_factory=set)
-    """ETags of objects that were read and found to be the layer."""
+    """The ETags of objects whose content was compared with the layer and found identical."""
 
     def __post_init__(self) -> None:
         self.lambda_: Any = self.emulator.client("lambda")
@@ -63,7 +63,12 @@ class Ground:
 
 
 def make_ground(directory: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    """Return services of small wheels: a few, some beside one that is a part of its own, and so many that together they are a part."""
+    """
+
+    Build three services of small wheels.
+
+    `small` has a few wheels. `big` also has one wheel that is a part of its own. `grouped` has so many that together they form a part.
+    """
     small, big, grouped = (make_service(directory / name) for name in ("small", "big", "grouped"))
     big.add("big", "1.0", {"big/noise.bin": _noise(0, _BIG)})
     for number in range(6):
@@ -85,12 +90,12 @@ def make_ground(directory: Path, emulator: Emulator, monkeypatch: pytest.MonkeyP
 
 
 def _noise(seed: int, size: int) -> bytes:
-    """Return bytes that do not deflate."""
+    """Return incompressible bytes."""
     return random.Random(seed).randbytes(size)  # noqa: S311 - not for secrets
 
 
 def _built(service: Service, monkeypatch: pytest.MonkeyPatch) -> Build:
-    # What a machine without the wheels asks a bucket for is another journey.
+    # Building from a bucket without the wheels is not part of these scenarios, so the wheels stay in a local store.
     monkeypatch.setenv("LAMINA_CACHE_DIR", os.fspath(service.root.parent / "cache"))
     built = build(service.write(), BuildOptions()).build
     assert built.ok
@@ -100,16 +105,17 @@ def _built(service: Service, monkeypatch: pytest.MonkeyPatch) -> Build:
 @dataclass
 class Journey:
     """
-    One journey: `publish` through a bucket, `direct` without one, `deploy` to a function that is there, `create` one.
 
-    `whole` is to publish through a bucket what is too small for parts, `bump` what S3 makes from the layer before.
+    One scenario: `publish` with a bucket, `direct` without one, `deploy` to an existing function, or `create` a function.
+
+    `whole` publishes a layer that is too small for parts through a bucket. `bump` publishes a part that S3 copies from the previous layer.
     """
 
     kind: str
     ground: Ground
     name: str = field(default_factory=lambda: f"j{uuid.uuid4().hex[:12]}")
     seen: list[str] = field(default_factory=list)
-    """What should never have been seen."""
+    """Invalid states that were observed during the scenario."""
 
     def __post_init__(self) -> None:
         self.service = {"publish": self.ground.big, "bump": self.ground.grouped}.get(self.kind, self.ground.small)
@@ -135,7 +141,7 @@ class Journey:
             file.write("\n".join(lines))
 
     def _have_record(self, record: bytes) -> None:
-        """Have an earlier version, of which the bucket knows what was in it."""
+        """Create an earlier layer version, with its record in the bucket."""
         description = f"{EARLIER} python3.13 on x86_64"
         client = self.ground.lambda_
         client.publish_layer_version(
@@ -145,14 +151,14 @@ class Journey:
         self.ground.s3.put_object(Bucket=self.ground.bucket, Key=key, Body=record)
 
     def _have_before(self) -> None:
-        """Have an earlier version, which the bucket has as a whole."""
+        """Create an earlier layer version, with its record and its zip in the bucket."""
         content, record = self.ground.before
         digest = EARLIER.partition(":")[2]
         self._have_record(json.dumps(json.loads(record) | {"digest": digest}).encode())
         self.ground.s3.put_object(Bucket=self.ground.bucket, Key=f"{self.name}/layers/{digest}.zip", Body=content)
 
     def _have_old(self) -> None:
-        """Have the function as an earlier deployment left it: other code, and another layer of the same name."""
+        """Create the function in the state of an earlier deployment: other code, and another version of the layer."""
         client, content = self.ground.lambda_, code("old")
         layer = client.publish_layer_version(LayerName=self.layer, Content={"ZipFile": code("old layer")})
         client.create_function(
@@ -184,27 +190,27 @@ class Journey:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables of the command."""
+        """The environment variables of the command."""
         return {"LAMINA_CACHE_DIR": os.fspath(self.service.root.parent / "cache")}
 
     @property
     def zip(self) -> bytes:
-        """The layer as it was built."""
+        """The built zip of the layer."""
         return (self.service.root / ".lamina" / "layers" / "common.zip").read_bytes()
 
     @property
     def package(self) -> bytes:
-        """The function as it was built."""
+        """The built function package."""
         return (self.service.root / ".lamina" / "functions" / "hello.zip").read_bytes()
 
     def versions(self) -> list[str]:
-        """Return the ARNs of all versions that say they are the layer; what they hold is looked at."""
+        """Return the ARNs of all versions whose description has the layer's digest. The content is checked elsewhere."""
         rows = self.ground.lambda_.list_layer_versions(LayerName=self.layer)["LayerVersions"]
         said = {row["LayerVersionArn"]: row.get("Description", "") for row in rows}
         return [arn for arn, text in said.items() if text.startswith("lamina:") and not text.startswith(EARLIER)]
 
     def wrong(self) -> list[str]:
-        """Return what may not be whatever happened: half a layer, two versions of one, half a function."""
+        """Return violations of what must hold at any time: incomplete layers, duplicate versions, half-updated functions."""
         found = list(self.seen)
         versions = self.versions()
         if len(versions) > 1:
@@ -226,12 +232,12 @@ class Journey:
         if row["Key"].endswith(".zip") and not before and row["ETag"] not in proven:
             if self.ground.emulator.content(self.ground.bucket, row["Key"]) != self.zip:
                 return False
-            # The same bytes from the same parts: reading megabytes at every step would take longer than all the rest.
+            # Cache the result: comparing megabytes after every request would take longer than the rest of the test.
             proven.add(row["ETag"])
         return True
 
     def half(self) -> list[str]:
-        """Return what callers of the function may not see: a version that is half old, new code without its layer."""
+        """Return invalid states that callers of the function could see: a mixed version, or new code without its layer."""
         if self.kind not in {"deploy", "create"}:
             return []
         wanted = (_sha256(self.package), tuple(self.versions()[-1:]))
@@ -244,7 +250,7 @@ class Journey:
         return found
 
     def pair(self, qualifier: str) -> Pair | None:
-        """Return what a version of the function is, or nothing where there is none."""
+        """Return the code and layers of a version of the function, or ``None`` if it does not exist."""
         client = self.ground.lambda_
         try:
             said = client.get_function_configuration(FunctionName=self.function, Qualifier=qualifier)
@@ -253,16 +259,16 @@ class Journey:
         return said["CodeSha256"], tuple(row["Arn"] for row in said.get("Layers", ()))
 
     def look(self, operation: str) -> None:
-        """Look at the function after *operation*, if that may have changed it."""
+        """Record invalid states of the function after *operation*, unless the operation only reads."""
         if not operation.startswith(("Get", "List", "Head", "download", "Put")):
             self.seen += [f"after {operation}: {each}" for each in self.half()]
 
     def missing(self) -> list[str]:
-        """Return what is not as it should be in the end."""
+        """Return every difference from the expected final state."""
         found = self.wrong()
         versions = self.versions()
         if len(versions) != 1:
-            return [*found, f"{len(versions)} versions in the end"]
+            return [*found, f"{len(versions)} versions instead of 1"]
         (arn,) = versions
         if self.kind in {"publish", "direct", "whole", "bump"}:
             policy = self.ground.lambda_.get_layer_version_policy(
@@ -276,12 +282,12 @@ class Journey:
         else:
             wanted = (_sha256(self.package), (arn,))
             found += [f"{each} is {self.pair(each)}" for each in ("live", "$LATEST") if self.pair(each) != wanted]
-        # What was begun on the way to a part has a name that nobody knows any more: that is for `lamina prune`.
+        # An upload that was left while copying a part has a random key. Only `lamina prune` can find it.
         left = [each for each in self.uploads() if self.kind != "bump" or "/layers/" in each]
         return found + [f"an upload of {each} is open" for each in left]
 
     def untouched(self) -> list[str]:
-        """Return what is not as it was before."""
+        """Return every difference from the state before the command."""
         found = self.wrong()
         if self.kind in {"deploy", "create"}:
             found += [f"{each} is {self.pair(each)}" for each in ("live", "$LATEST") if self.pair(each) != self.old]
@@ -294,6 +300,6 @@ class Journey:
         return found
 
     def uploads(self) -> list[str]:
-        """Return the keys of unfinished uploads."""
+        """Return the keys of unfinished multipart uploads."""
         said = self.ground.s3.list_multipart_uploads(Bucket=self.ground.bucket, Prefix=f"{self.name}/")
         return [row["Key"] for row in said.get("Uploads", ())]

@@ -1,4 +1,4 @@
-"""Lambda's functions in memory: it checks the limit at every call, as Lambda does, and can be told to fail at any of them."""
+"""Lambda functions in memory. Every call checks the size limit, as Lambda does, and can be made to fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Result = TypeVar("_Result")
 
 
 def code(content: str, size: int = 10, *, linked: bool = False) -> bytes:
-    """Return a zip whose one file has *size* bytes that begin with *content*; with a link it is one that lamina does not read."""
+    """Return a zip with one file of *size* bytes that begin with *content*. With *linked*, add a symbolic link, so that lamina does not read the zip."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("app.py"), content.ljust(size))
@@ -35,19 +35,19 @@ def code(content: str, size: int = 10, *, linked: bool = False) -> bytes:
 
 
 def digest(content: bytes) -> str:
-    """Return what Lambda says about *content*."""
+    """Return the SHA-256 of *content* in base64, as Lambda reports it."""
     return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def unzipped(content: bytes) -> int:
-    """Return what Lambda counts of *content*."""
+    """Return the total unzipped size of the zip *content* in bytes, as Lambda counts it."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return sum(each.file_size for each in archive.infolist())
 
 
 @dataclass
 class Held:
-    """One function."""
+    """The state of one function."""
 
     content: bytes
     state: FunctionState
@@ -57,10 +57,10 @@ class Held:
 
 
 class FakeFunctions:
-    """`Functions`, as strict as Lambda about sizes, revisions and changes under way."""
+    """`Functions` in memory, as strict as Lambda about sizes, revisions and changes in progress."""
 
     def __init__(self, *, limit: int = 262_144_000, layers: dict[str, int] | None = None) -> None:
-        """Know the unzipped sizes of *layers* by ARN."""
+        """*layers* maps ARNs of layer versions to their unzipped sizes in bytes."""
         self.limit = limit
         self.layer_bytes = layers or {}
         self.functions: dict[str, Held] = {}
@@ -68,14 +68,14 @@ class FakeFunctions:
         self.before: Callable[[str], None] = lambda _: None
         self.after: Callable[[str], None] = lambda _: None
         self.repeated = ""
-        """The reply to this operation gets lost each time, and the SDK asks again."""
+        """The operation whose replies are always lost, so that the SDK repeats the request."""
         self.objects: Objects | None = None
-        """The bucket that code is taken from."""
+        """The bucket from which code is read."""
         self._revision = 0
         self._lock = threading.RLock()
 
     def hold(self, name: str, content: bytes, settings: Settings, *, alias: str | None = None) -> None:
-        """Have a function, with a version that *alias* points to."""
+        """Create a function. With *alias*, also create a version and an alias that points to it."""
         state = FunctionState(
             name=name,
             version=LATEST,
@@ -91,7 +91,7 @@ class FakeFunctions:
             held.aliases[alias] = AliasState(name=alias, version="1", revision=self._next())
 
     def serving(self, name: str, alias: str | None = None) -> tuple[str, Settings]:
-        """Return what a caller gets: code and settings."""
+        """Return the code and settings that a caller reaches."""
         held = self.functions[name]
         state = held.state
         if alias is not None and held.aliases[alias].version != LATEST:
@@ -99,7 +99,7 @@ class FakeFunctions:
         return state.code_sha256, state.settings
 
     def snapshot(self) -> dict[str, tuple[str, Settings, dict[str, tuple[str, Settings]]]]:
-        """Return everything that callers can see."""
+        """Return the code and settings of all functions and aliases."""
         return {
             name: (*self.serving(name), {alias: self.serving(name, alias) for alias in held.aliases})
             for name, held in self.functions.items()

@@ -1,4 +1,4 @@
-"""Layers for tests that want no wheels: a zip of random bytes, and segments that are said to be in it."""
+"""Layers for tests that need no wheels: a zip of random bytes, described as if it contained segments."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ TARGET = Target.of("python3.13", "arm64")
 
 
 def content_of(name: str, version: str, size: int) -> bytes:
-    """Return bytes that the name and the version decide."""
+    """Return bytes that depend only on *name* and *version*."""
     return random.Random(f"{name} {version}").randbytes(size)  # noqa: S311 - not for secrets
 
 
 def make_layer(
     directory: Path, sizes: Mapping[str, int], *, versions: Mapping[str, str] | None = None, name: str = "common"
 ) -> Layer:
-    """Return a layer on disk of distributions of these *sizes*, version 1.0 if *versions* does not say otherwise."""
+    """Write a layer of distributions with these *sizes*. Their version is 1.0 unless *versions* has another one."""
     known = {each: (versions or {}).get(each, "1.0") for each in sizes}
     ordered = sorted(sizes, key=lambda each: (sizes[each] < PART, each))
     pieces = [content_of(each, known[each], sizes[each]) for each in ordered]
@@ -61,12 +61,12 @@ def make_layer(
 
 
 def make_build(*layers: Layer, service: str = "shop") -> Build:
-    """Return the build of *layers*."""
+    """Return a build with *layers*."""
     return Build(service=service, target=TARGET, layers=layers, packages=(), findings=(), reused=False, seconds=0.0)
 
 
 def make_wanted(layer: Layer, config: PublishConfig | None = None, *, service: str = "shop") -> DesiredLayer:
-    """Return what is wanted of one *layer*."""
+    """Return the desired state of one *layer*."""
     (wanted,) = desired_layers([make_build(layer, service=service)], config or PublishConfig(bucket="artifacts"))
     return wanted
 

@@ -1,8 +1,9 @@
 """
-A proxy on loopback that writes down what each request would need of an IAM policy: actions and the resources they are for.
 
-Operations are told apart by botocore's own description of the services, and their actions are those of `lamina.aws.api.facts`.
-Where an emulator knows nothing of a service, the recorder answers itself.
+A loopback proxy that records the IAM permissions that each request requires: actions and their resources.
+
+Operations are identified with botocore's service models, and their actions with `lamina.aws.api.facts`.
+If the emulator does not support a service, the recorder answers the request itself.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ CANNED: dict[str, tuple[dict[str, str], object]] = {
     "GetQueryResults": ({}, {"status": "Complete", "results": []}),
     "Invoke": ({"X-Amz-Log-Result": base64.b64encode(REPORT).decode()}, None),
 }
-# Of these the resource is the bucket; all others of S3 are for objects.
+# The resource of these actions is the bucket. The resource of all other S3 actions is an object.
 BUCKET_ACTIONS = {"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketPolicy", "s3:GetBucketVersioning"}
 S3_QUERIES = {
     ("GET", "versioning"): "GetBucketVersioning",
@@ -54,7 +55,7 @@ S3_QUERIES = {
     ("DELETE", "uploadId"): "AbortMultipartUpload",
 }
 S3_PLAIN = {"HEAD": "HeadObject", "GET": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
-# These name no resource (Service Authorization Reference, read 2026-11-23).
+# These actions have no resource (Service Authorization Reference, read 2026-11-23).
 EVERYTHING = {
     "lambda:ListFunctions",
     "lambda:ListLayers",
@@ -65,18 +66,18 @@ EVERYTHING = {
 }
 
 Need = tuple[str, str]
-"""An IAM action, and the ARN that it is for."""
+"""An IAM action, and the ARN of its resource."""
 
 
 @functools.cache
 def routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
-    """Return method, path and name of each operation of a service that is told apart by paths."""
+    """Return the method, path pattern and name of each operation of a service that identifies operations by path."""
     model: dict[str, Any] = Loader().load_service_model(service, "service-2")
     found = []
     for name, operation in model["operations"].items():
         uri, _, query = operation["http"]["requestUri"].partition("?")
         if query:
-            continue  # the same path with a fixed query is another operation, which nobody asks for
+            continue  # the same path with a fixed query is another operation, which lamina does not use
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(uri))
         found.append((operation["http"]["method"], re.compile(pattern), name))
     return found
@@ -92,13 +93,13 @@ class Asked:
     bucket: str = ""
     key: str = ""
     source: str = ""
-    """Bucket and key of what is copied."""
+    """The bucket and key of the copy source."""
     names: dict[str, str] = field(default_factory=dict)
-    """What the path and the query name."""
+    """The parameters in the path and the query."""
     body: dict[str, Any] = field(default_factory=dict)
 
     def needs(self) -> set[Need]:
-        """Return what the caller's policy must allow."""
+        """Return the permissions that the caller's policy must grant."""
         found = set()
         for action in self._actions():
             found |= {(action, arn) for arn in self._resources(action)}
@@ -110,7 +111,7 @@ class Asked:
         if self.operation in {"PublishLayerVersion", "UpdateFunctionCode", "CreateFunction"}:
             code = content.get("Code", content)
             versioned = bool(code.get("S3ObjectVersion"))
-            # Lambda reads code with the caller's permission, where it is in a bucket.
+            # If the code is in a bucket, Lambda reads it with the caller's permissions.
             wanted = {"s3:GetObjectVersion"} if versioned else {"s3:GetObject"} if code.get("S3Key") else set()
             actions = tuple(action for action in actions if not action.startswith("s3:") or action in wanted)
         return actions
@@ -154,14 +155,20 @@ class Asked:
 
 @dataclass
 class Record:
-    """What was asked since the last `clear`; operations in *refuse*, or those on a function that follows there, are not allowed, and it is *days* later than the emulator thinks."""
+    """
+
+    The requests since the last `clear`.
+
+    Operations in *refuse* are denied; an entry may end with a function's name to deny only that function. The date in responses is *days*
+    later than the emulator's.
+    """
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
     days: int = 0
     before: Callable[[str], None] = lambda _: None
-    """Is told of each operation before it is passed on."""
+    """A callback that receives each operation before it is forwarded."""
 
     def clear(self) -> None:
         self.asked, self.refuse = [], set()
@@ -174,7 +181,7 @@ class Record:
 
 
 def read(method: str, path: str, headers: Any, body: bytes) -> Asked | None:
-    """Return what a signed request asks; nothing for one that is not signed, such as a download by link."""
+    """Parse a signed request. Return ``None`` for an unsigned request, such as a download from a signed address."""
     scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", headers.get("Authorization") or "")
     if scope is None:
         return None
@@ -300,7 +307,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve  # noqa: N815 - named by the base class
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
-        """Say nothing."""
+        """Suppress the request log."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Round trips through botocore: MiniStack for bytes and checksums, moto for the least size of parts."""
+"""Round trips through botocore: MiniStack checks bytes and checksums, moto checks the minimum part size."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def wanted_in(
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_composed_object_is_the_local_zip_for_moto(tmp_path: Path, moto: Emulator, kind: str) -> None:
-    """Moto refuses parts under 5 MiB, as S3 does: the composition is accepted, and equal to the local zip."""
+    """S3's minimum part size of 5 MiB, which moto enforces, is respected, and the composed object equals the local zip."""
     name = unique()
     moto.make_bucket(name)
     wanted = wanted_in(tmp_path, moto, SIZES[kind], name)
@@ -61,7 +61,7 @@ def test_composed_object_is_the_local_zip_for_moto(tmp_path: Path, moto: Emulato
 
     assert published.version.code_sha256 == wanted.layer.code_sha256
     assert wanted.layer.path.read_bytes() == moto.content(name, f"lamina/layers/{wanted.layer.digest}.zip")
-    # What proves a layer of which nobody here has all the bytes.
+    # This checksum proves the layer even if this machine lacks some of its bytes.
     objects = Access(region=moto.region).connect().bucket(name)
     composed = objects.head(f"lamina/layers/{wanted.layer.digest}.zip")
     assert composed is not None
@@ -69,7 +69,7 @@ def test_composed_object_is_the_local_zip_for_moto(tmp_path: Path, moto: Emulato
 
 
 def test_bytes_sent_to_ministack(tmp_path: Path, ministack: Emulator) -> None:
-    """First everything, then nothing, then the bumped wheel's part and the tail; the bytes are always the local zip's."""
+    """The first upload sends everything, the second sends nothing, and after a bump only the wheel's part and the tail are sent."""
     name = unique()
     ministack.make_bucket(name)
     first = wanted_in(tmp_path, ministack, SIZES["many"], name)
@@ -85,7 +85,7 @@ def test_bytes_sent_to_ministack(tmp_path: Path, ministack: Emulator) -> None:
 
 
 def test_two_publishers_at_once_make_one_version(tmp_path: Path, ministack: Emulator) -> None:
-    """Both planned to publish; the conditional writes of S3 let one of them."""
+    """Of two publishers that both planned to publish, only one creates a version."""
     name = unique()
     ministack.make_bucket(name)
     wanted = wanted_in(tmp_path, ministack, {"alpha": 5000}, name)
@@ -104,7 +104,7 @@ def test_two_publishers_at_once_make_one_version(tmp_path: Path, ministack: Emul
 
 
 def test_several_regions_and_shared_versions(tmp_path: Path, ministack: Emulator) -> None:
-    """Each region has its bucket and version; the grants are on each version, and once."""
+    """Each region has its own bucket and version, and each version receives every grant once."""
     name = unique()
     regions = ("eu-west-1", "eu-central-1")
     for region in regions:
@@ -135,7 +135,7 @@ def test_several_regions_and_shared_versions(tmp_path: Path, ministack: Emulator
 
 
 def test_roles_are_assumed(tmp_path: Path, moto: Emulator) -> None:
-    """Each role is another account, which moto keeps apart, and the ARN says."""
+    """Each role is another account, and the ARN of the published version contains that account."""
     roles = tuple(f"arn:aws:iam::{account}:role/publisher" for account in ("111111111111", "222222222222"))
     name = unique()
     config = PublishConfig(roles=roles, regions=("eu-west-1",))
@@ -153,17 +153,17 @@ def objects_of(emulator: Emulator) -> Objects:
 
 
 def test_what_arrives_is_checked(ministack: Emulator) -> None:
-    """S3 compares the checksum with what it received, and nothing is stored otherwise."""
+    """S3 compares the checksum with the received content, and rejects content that differs."""
     objects = objects_of(ministack)
     with pytest.raises(IntegrityError) as caught:
         objects.put("key", b"content", sha256="00" * 32)
 
-    assert f"Cannot store `s3://{objects.bucket}/key`: what arrived is not what was sent" == str(caught.value)
+    assert f"cannot store `s3://{objects.bucket}/key`: AWS received other content than lamina sent" == str(caught.value)
     assert objects.head("key") is None
 
 
 def test_conditions(ministack: Emulator) -> None:
-    """What stands is not overwritten, and replaced only if it is what was seen."""
+    """An existing object is not overwritten, and is replaced only if its ETag is the expected one."""
     objects = objects_of(ministack)
     one, two = (
         ("1", "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"),
@@ -182,7 +182,7 @@ def test_conditions(ministack: Emulator) -> None:
 
 
 def test_unfinished_uploads_are_found_and_given_up(ministack: Emulator) -> None:
-    """What a killed publisher began can be listed and ended."""
+    """The unfinished uploads of a killed publisher can be listed and aborted."""
     objects = objects_of(ministack)
     upload, other = objects.begin("key"), objects.begin("keys/other")
 
@@ -193,15 +193,15 @@ def test_unfinished_uploads_are_found_and_given_up(ministack: Emulator) -> None:
 
 
 def test_missing_bucket_is_named(ministack: Emulator) -> None:
-    """The first look tells it, not the end of an upload."""
+    """A missing bucket is reported before anything is uploaded."""
     with pytest.raises(MissingBucketError) as caught:
         Access(region="eu-west-1").connect().bucket("no-such-bucket-here").region()
 
-    assert str(caught.value) == "There is no bucket `no-such-bucket-here`"
+    assert str(caught.value) == "bucket `no-such-bucket-here` does not exist"
 
 
 def test_state_of_a_bucket(ministack: Emulator) -> None:
-    """Versioning and policy are read as they are."""
+    """The versioning state and the policy of a bucket are read."""
     objects = objects_of(ministack)
     account = Access(region="eu-west-1").connect().account
     policy = ready_policy(bucket=objects.bucket, prefix="lamina/", account=account)
@@ -217,10 +217,10 @@ def test_state_of_a_bucket(ministack: Emulator) -> None:
 
 
 def test_unreachable_service_is_an_error_for_people(monkeypatch: pytest.MonkeyPatch, ministack: Emulator) -> None:
-    """A refused connection says which service, and nothing of the credentials."""
+    """A refused connection names the service, and no credentials."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(AwsError) as caught:
         _ = Access(region="eu-west-1").connect().account
 
-    assert str(caught.value) == "Cannot ask AWS who we are: `sts` cannot be reached"
+    assert str(caught.value) == "cannot look up the AWS account: no connection to `sts`"

@@ -1,4 +1,4 @@
-"""Publishing and deploying over a bad line: whatever becomes of any request, it ends done or refused, and is finished by running again."""
+"""Publishing and deploying over an unreliable connection: every fault ends in success or an error, and running again completes the work."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from emulators import Emulator
 
 EVERYTHING = os.environ.get("LAMINA_EVERY_FAULT") == "1"
-"""Every fault at every request, which takes minutes. Otherwise every request of `deploy` meets one, in turn, and some of the others."""
+"""Whether to apply every fault to every request, which takes minutes. By default, only a selection is tested."""
 _MUCH_LATER_SECONDS = 7200.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What happens to which request, or to all from that one on."""
+    """A fault, the request that it affects, and whether all later requests are affected, too."""
 
     moment: Moment
     kind: str
@@ -38,13 +38,13 @@ class Case:
 
 
 def cases(journey: str, calls: list[Moment]) -> list[Case]:
-    """Return the faults to try on a journey of these requests."""
+    """Return the faults to apply in the scenario *journey*, which makes the requests *calls*."""
     if EVERYTHING:
         return [Case(moment=moment, kind=kind, lasting=False) for moment in calls for kind in KINDS] + [
             Case(moment=moment, kind=kind, lasting=True) for moment in calls for kind in LASTING
         ]
     turn, step = JOURNEYS.index(journey), {"publish": 2, "deploy": 1, "bump": 8}.get(journey, 4)
-    # In another order for each journey, so that requests that they have in common meet different faults.
+    # The order differs for each scenario, so that requests that they share meet different faults.
     single = [
         Case(moment=moment, kind=KINDS[(number + 4 * turn) % len(KINDS)], lasting=False)
         for number, moment in enumerate(calls)
@@ -57,17 +57,17 @@ def cases(journey: str, calls: list[Moment]) -> list[Case]:
 
 
 class Traveller:
-    """Runs commands over a line."""
+    """Runs commands over the unreliable connection."""
 
     def __init__(self, line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.line = line
         self.monkeypatch = monkeypatch
         self.capsys = capsys
         self.struck = 0
-        """How many faults were met."""
+        """The number of faults that were applied."""
 
     def go(self, journey: Journey, case: Case | None = None, *, later: float = 0.0) -> tuple[int, str]:
-        """Run the command, whose line is bad as *case* says; return its exit code and what it said."""
+        """Run the command with the fault *case*, and return its exit code and its stderr."""
         line = self.line
         line.clear()
         line.look, line.later = journey.look, later
@@ -80,7 +80,7 @@ class Traveller:
         return code, self.capsys.readouterr().err
 
     def problems(self, journey: Journey, case: Case) -> tuple[int, list[str]]:
-        """Meet a fault, and go again without; return how the first one ended, and what was not as it should be."""
+        """Run the command with a fault, then again without. Return the first exit code, and all invalid states."""
         code, said = self.go(journey, case)
         self.struck += self.line.struck
         found = journey.wrong()
@@ -100,12 +100,13 @@ def test_fault_at_every_request(
     tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     """
-    One fault is mostly got over, and lasting ones end with an error and a hint; nothing is ever left half done for users to see.
 
-    Run again over a good line, there is one version, the function has it, and no upload is left open.
+    A single fault is usually survived, a lasting one ends with an error and a hint, and users never see incomplete results.
+
+    Running again without faults leaves one version, which the function uses, and no unfinished upload.
     """
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
-    # How long botocore waits when it is throttled is not what is tested.
+    # Shorten botocore's pauses after throttling.
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.01)
     ground = make_ground(tmp_path, ministack, monkeypatch)
     ends: Counter[tuple[bool, int]] = Counter()
@@ -126,6 +127,6 @@ def test_fault_at_every_request(
             print(f"\n{kind}: {len(calls)} requests, {ends.total()} cases: {dict(ends)}")  # noqa: T201 - asked for
 
     assert [] == problems
-    # How often a function is looked at before its change is done is not the same in every run.
+    # The number of polls for a completed change varies between runs, so not every fault is reached.
     assert traveller.struck > ends.total() * 0.75
     assert ends[False, 0] > ends[False, 6]

@@ -1,4 +1,4 @@
-"""Publishers and deployments that are killed, and publishers that run at the same time; whole processes, as users run them."""
+"""Publishing and deploying with processes that are killed, and with several publishers at the same time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from emulators import Emulator
 
 EVERYTHING = os.environ.get("LAMINA_EVERY_FAULT") == "1"
-"""Killed before and after every request, which takes minutes; otherwise at some that change something, in turn."""
+"""Whether to kill before and after every request, which takes minutes. By default, only some requests that change something."""
 PUBLISHERS = 10
 STOPPED = 130
 _SECONDS = 300
@@ -35,7 +35,7 @@ _READING = ("Get", "List", "Head", "download")
 def start(journey: Journey) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "lamina", *journey.words],
-        # Who is killed leaves temporary files, which are to go with the test's own.
+        # A killed process leaves temporary files. This directory is deleted with the test's own.
         env={**os.environ, **journey.environment, "TMPDIR": os.fspath(journey.service.root.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -45,7 +45,7 @@ def start(journey: Journey) -> subprocess.Popen[str]:
 
 @contextmanager
 def running(journey: Journey, line: Line, moment: Moment, *, after: bool) -> Iterator[subprocess.Popen[str]]:
-    """Run the command until it waits for the answer to a request, which the service sees or not, or until it ends without one."""
+    """Run the command until the proxy holds the request *moment* or the command ends. With *after*, the service has performed the request."""
     line.clear()
     line.look, line.hold, line.hold_after = journey.look, moment, after
     process = start(journey)
@@ -60,7 +60,7 @@ def running(journey: Journey, line: Line, moment: Moment, *, after: bool) -> Ite
 
 
 def kills(calls: list[Moment], kind: str) -> list[tuple[Moment, bool]]:
-    """Return when to kill: at which request, and whether after it was done."""
+    """Return the requests at which to kill, and whether to kill after the service has performed the request."""
     if EVERYTHING:
         return [(moment, after) for moment in calls for after in (False, True)]
     changing = [moment for moment in calls if not moment.operation.startswith(_READING)]
@@ -72,7 +72,7 @@ def kills(calls: list[Moment], kind: str) -> list[tuple[Moment, bool]]:
 def test_killed_at_every_step_and_run_again(
     tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    """Whenever it is killed nothing is half done for users to see, and the next run finishes."""
+    """At whatever request the process is killed, users see no incomplete results, and the next run completes the work."""
     ground = make_ground(tmp_path, ministack, monkeypatch)
     problems: list[str] = []
     with bad_line(ministack.url) as line:
@@ -90,7 +90,7 @@ def test_killed_at_every_step_and_run_again(
                 killed += process.wait(_SECONDS) == -signal.SIGKILL
                 found = journey.wrong()
             line.clear()
-            # A claim of somebody who was killed runs out by the service's clock.
+            # The lease of a killed publisher expires by the service's clock.
             line.later = _MUCH_LATER_SECONDS
             code = main(journey.words)
             found += journey.missing() if code == 0 else [f"exit code {code}"]
@@ -101,12 +101,12 @@ def test_killed_at_every_step_and_run_again(
             print(f"\n{kind}: {killed} of {len(chosen)} killed")  # noqa: T201 - asked for
 
     assert [] == problems
-    # How often a function is looked at before its change is done is not the same in every run.
+    # The number of polls for a completed change varies between runs, so not every request is reached.
     assert killed > len(chosen) * 0.75
 
 
 def stops(calls: list[Moment], kind: str) -> list[Moment]:
-    """Return at which requests to end it: as long as something can be put back."""
+    """Return the requests at which to interrupt: those before the point from which nothing is rolled back."""
     last = {"deploy": "UpdateAlias", "create": "CreateAlias"}.get(kind, "PublishLayerVersion")
     early = calls[: calls.index(Moment(operation=last))]
     if EVERYTHING:
@@ -117,7 +117,7 @@ def stops(calls: list[Moment], kind: str) -> list[Moment]:
 
 @pytest.mark.parametrize("kind", ["publish", "deploy", "create", "bump"])
 def test_ended_in_peace(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Ctrl-C, or the signal that CI systems end a job with: everything is put back, no upload and no claim is left."""
+    """Ctrl-C and SIGTERM roll everything back, and leave no unfinished upload and no lease."""
     ground = make_ground(tmp_path, ministack, monkeypatch)
     problems: list[str] = []
     with bad_line(ministack.url) as line:
@@ -130,16 +130,16 @@ def test_ended_in_peace(tmp_path: Path, ministack: Emulator, monkeypatch: pytest
         for moment in stops(line.calls, kind):
             journey = Journey(kind, ground)
             with running(journey, line, moment, after=False) as process:
-                # Ctrl-C does the same, but whoever runs the tests in the background has it ignored.
+                # Ctrl-C has the same effect, but SIGINT is ignored if the tests run in the background.
                 process.terminate()
-                # The signal is to arrive before the answer.
+                # The signal must arrive before the response.
                 time.sleep(0.05)
                 line.goes_on = True
                 line.release.set()
                 _, said = process.communicate(timeout=_SECONDS)
                 found = journey.untouched()
             if not line.holding.is_set():
-                continue  # Not every run looks as often as the first one whether a change is done.
+                continue  # The number of polls for a completed change varies between runs.
             if process.returncode != STOPPED or "error: " not in said or "Traceback" in said:
                 found.append(f"exit code {process.returncode}: {said}")
             line.clear()
@@ -154,7 +154,7 @@ def test_ended_in_peace(tmp_path: Path, ministack: Emulator, monkeypatch: pytest
 def test_ten_publishers_at_once(
     tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """With a bucket or without, one version comes of it, and all of them say which."""
+    """Ten concurrent publishers create one version, and all of them report it, with and without a bucket."""
     journey = Journey(kind, make_ground(tmp_path, ministack, monkeypatch))
     processes = [start(journey) for _ in range(PUBLISHERS)]
     said = [process.communicate(timeout=_SECONDS) for process in processes]

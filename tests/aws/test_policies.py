@@ -1,4 +1,4 @@
-"""The documented IAM policies against what is really asked for: everything that is needed is in them, and nothing else."""
+"""The documented IAM policies allow exactly the actions that lamina uses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/service"
 
 
 class Stage:
-    """A service in an emulated account, all of whose requests are written down."""
+    """A service in an emulated account, with a record of all requests."""
 
     def __init__(self, directory: Path, emulator: Emulator, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
         self.record, self.emulator, self.directory = record, emulator, directory
@@ -51,7 +51,7 @@ class Stage:
         self.use("one")
 
     def use(self, machine: str) -> None:
-        """Go to another machine, with a store of its own."""
+        """Switch to another machine, which has its own store."""
         self._monkeypatch.setenv("LAMINA_CACHE_DIR", str(self.directory / machine))
 
     def run(self, *words: str, handler: str = HANDLER) -> int:
@@ -65,7 +65,7 @@ class Stage:
         return main([*words, "--project", str(root)])
 
     def policy(self, *headings: str) -> list[dict[str, Any]]:
-        """Return the statements under *headings*, with the names of this stage."""
+        """Return the documented statements under *headings*, with the names of this test."""
         text = PAGE
         for documented, here in {
             "arn:aws:iam::210987654321:role/layer-publisher": ROLE,
@@ -95,13 +95,13 @@ def listed(value: str | list[str]) -> list[str]:
 
 
 def allows(action: str, pattern: str, need: Need) -> bool:
-    """Say whether a statement's action and resource allow what is needed, as IAM matches them."""
+    """Return whether a statement's action and resource pattern allow *need*, with IAM's matching rules."""
     expression = "".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in pattern)
     return action == need[0] and re.fullmatch(expression, need[1]) is not None
 
 
 def compare(statements: list[dict[str, Any]], needs: set[Need]) -> tuple[list[Need], list[Need]]:
-    """Return what is needed and not allowed, and what is allowed and not needed."""
+    """Return the permissions that are needed but not allowed, and those that are allowed but not needed."""
     granted = [
         (action, pattern)
         for statement in statements
@@ -114,13 +114,18 @@ def compare(statements: list[dict[str, Any]], needs: set[Need]) -> tuple[list[Ne
 
 
 def unlisted(record: Record) -> set[tuple[str, str]]:
-    """Return the operations whose actions are only guessed."""
+    """Return the operations whose actions are not in ``data/aws.toml``, and therefore only guessed."""
     return record.operations() - {(row["service"], row["name"]) for row in facts._data()["operation"]}
 
 
 @knows_storage_mode
 def test_publish(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    """First, unchanged, on a machine without wheels, by reference, with a copy that cannot be made, and with a layer object that is another."""
+    """
+
+    The policy "Publish" covers every way of publishing.
+
+    The runs are: first, unchanged, without wheels, by reference, with a failing copy, and with a damaged layer object.
+    """
     stage.publish = {"ssm-prefix": '"/layers"', "share-with": '["123456789012"]', "roles": f'["{ROLE}"]'}
     codes = [stage.run("publish"), stage.run("publish")]
     client = stage.emulator.client("s3")
@@ -148,13 +153,13 @@ def test_publish(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     codes.append(stage.run("publish"))
 
     assert [0, 0, 0, 6, 6, 6] == codes
-    assert "is not what was built" in capsys.readouterr().err
+    assert "differs from the build" in capsys.readouterr().err
     assert ([], []) == compare(stage.policy("Publish"), stage.record.needs())
     assert set() == unlisted(stage.record)
     stage.record.clear()
     stage.publish.pop("roles")
     codes = [stage.run("publish", "--check")]
-    # The other layer's version is there, and its parameter says another.
+    # A version of the other layer name exists, and the parameter has another ARN.
     stage.publish["layer-name"] = f'"{stage.name}-{{layer}}"'
     stage.service.add("beta", "2.0", {"beta.py": "import alpha\n"})
     codes.append(stage.run("publish", "--check"))
@@ -170,7 +175,7 @@ def test_publish(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_deploy(stage: Stage) -> None:
-    """Made, kept, changed, and put back where the alias may not be moved, or the new function not be finished."""
+    """The policies cover creating, keeping and changing functions, and a rollback when an alias or a version is denied."""
     create = ("--create", "--role", ROLE)
     stage.service.functions["second"] = "service.handlers.hello.lambda_handler"
     stage.record.refuse = {"PublishVersion"}
@@ -186,7 +191,7 @@ def test_deploy(stage: Stage) -> None:
     client = stage.emulator.client("lambda")
     for function in ("hello", "second"):
         client.delete_alias(FunctionName=f"{stage.name}-{function}", Name="live")
-    # The first function has its alias by then, and loses it again.
+    # The first function already has its new alias, which the rollback deletes.
     stage.record.refuse = {f"CreateAlias {stage.name}-second"}
     codes.append(stage.run("deploy", handler=changed + "# again\n"))
     stage.record.refuse = set()
@@ -199,7 +204,7 @@ def test_deploy(stage: Stage) -> None:
 
 
 def test_prune(stage: Stage) -> None:
-    """With a stack that is being changed, and everything deleted that nobody needs."""
+    """The policy "Prune" covers a prune with an unsettled stack in which every unused item is deleted."""
     for number in range(2):
         stage.service.add("beta", f"2.{number}", {"beta.py": "import alpha\n"})
         assert 0 == stage.run("publish")
@@ -218,7 +223,7 @@ def test_prune(stage: Stage) -> None:
 
 
 def test_team_store(stage: Stage) -> None:
-    """Who may write adds, who only reads takes."""
+    """A machine with write access adds to the team store, and a machine with read access only downloads."""
     stage.service.settings["store"] = f'"s3://{stage.bucket}/cache"'
     assert 0 == stage.run("build")
     assert ([], []) == compare(stage.policy("Write the team's store"), stage.record.needs())
@@ -231,7 +236,7 @@ def test_team_store(stage: Stage) -> None:
 
 
 def test_cold_starts(stage: Stage) -> None:
-    """Logs and traces are read, and a function is started cold on request."""
+    """The policies cover reading logs and traces, and forcing a cold start."""
     client, name = stage.emulator.client("lambda"), f"{stage.name}-hello"
     made = client.create_function(
         FunctionName=name, Role=ROLE, Runtime="python3.13", Handler="a.b", Code={"ZipFile": code("x")}, Publish=True
@@ -257,7 +262,7 @@ def test_cold_starts(stage: Stage) -> None:
     ],
 )
 def test_denials_name_the_action(service: str, operation: str, code_of_error: str, parameters: dict[str, Any]) -> None:
-    """Whichever service refuses, the error names what the policy lacks."""
+    """The error names the denied action for every service."""
     client = boto3.client(service, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
     with Stubber(client) as stubber:
         stubber.add_client_error(xform_name(operation), service_error_code=code_of_error, http_status_code=403)

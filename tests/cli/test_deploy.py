@@ -133,7 +133,10 @@ def test_layers_by_reference(shop: Shop, ministack: Emulator, capsys: pytest.Cap
     err = capsys.readouterr().err
 
     assert [6] == codes
-    assert f"Bucket `{name}` cannot keep layers for Lambda: it has no versioning and does not let Lambda" in err
+    assert (
+        f"Lambda cannot read layers from bucket `{name}`: versioning is not enabled and its policy does not allow Lambda"
+        in err
+    )
     assert [] == ministack.versions(f"{shop.name}-common")
 
     s3 = ministack.client("s3")
@@ -197,7 +200,7 @@ def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str
 
     assert [6, 2] == codes
     assert f"error: Lambda does not accept `{'x' * 60}-hello` as a function name" in err
-    assert "  tool.lamina.deploy.function-name: `x}-{function}` has a brace that belongs to no placeholder" in err
+    assert "  tool.lamina.deploy.function-name: `x}-{function}` has a brace that is not part of a placeholder" in err
 
 
 @pytest.mark.parametrize(
@@ -205,7 +208,7 @@ def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str
     [
         (["--create"], "`--create` and `--role` need each other"),
         (["--create", "--role", "admin"], "`admin` is not the ARN of a role"),
-        (["--region", "europe", "--region", ""], "`europe` and `` are no region's name"),
+        (["--region", "europe", "--region", ""], "`europe` and `` are not valid region names"),
         (["--alias", "7"], "`7` is not a valid alias name"),
         (["--function", "helo", "--function", "x"], "the service has no function `helo` (did you mean `hello`?), `x`"),
     ],

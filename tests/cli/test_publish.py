@@ -73,7 +73,7 @@ def test_the_life_of_a_layer(
 
     code, out, err = lamina("--project", root, "--dry-run")
     assert (code, out) == (0, "")
-    assert "publish: not published before; 13." in err
+    assert "publish (not published before), upload 13." in err
     assert [] == ministack.versions(f"{shop.name}-common")
 
     code, out, err = lamina("--project", root)
@@ -83,7 +83,7 @@ def test_the_life_of_a_layer(
     assert lamina("--project", root, "--check", "-q") == (0, "", "")
     code, out, err = lamina("--project", root)
     assert (code, out) == (0, f"{arn}:1\n")
-    assert "keep version 1: unchanged" in err
+    assert "keep version 1 (unchanged)" in err
     assert "nothing to do" in err
 
     shop.service.add("small3", "1.1", {"small3/data.bin": data(99, MIB)})
@@ -169,7 +169,7 @@ def test_missing_bucket_is_an_aws_error(
 
     assert (code, out) == (6, "")
     assert err == (
-        f"error: There is no bucket `{shop.name}`\n\nhint: create it, or name another in `[tool.lamina.publish]`\n"
+        f"error: bucket `{shop.name}` does not exist\n\nhint: create the bucket, or set another `bucket` in `[tool.lamina.publish]`\n"
     )
 
 
@@ -183,7 +183,7 @@ def test_upload_without_publishing(
     (planned,) = json.loads(out)["layers"]
 
     assert (1, True) == (code, planned["change"])
-    assert "upload, 13." in err
+    assert "upload at most 13." in err
     assert [] == ministack.keys(shop.name)
 
     report = tmp_path / "report.json"
@@ -199,19 +199,19 @@ def test_upload_without_publishing(
 
     code, out, err = lamina("--project", root, "--upload-only")
     assert (0, f"s3://{shop.name}/{key}\n") == (code, out)
-    assert "is there" in err
+    assert ": in the bucket" in err
     assert "nothing to do" in err
 
     # Publishing later uploads nothing more.
     code, out, err = lamina("--project", root)
     assert (0, 1) == (code, len(ministack.versions(f"{shop.name}-common")))
-    assert "1 new version, 0.0 kB sent" in err
+    assert "1 new version, uploaded 0.0 kB" in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "There is no bucket to put layers together in"),
+        ([], "uploading layers requires a bucket, but none is configured"),
         (["--env-file", "layers.env"], "`--env-file` is not allowed with `--upload-only`, which publishes no versions"),
     ],
 )

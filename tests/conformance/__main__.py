@@ -1,7 +1,8 @@
 """
-Print how the layers of real sets hold against what uv installs: ``python tests/conformance [SET …]``.
 
-Needs the package index. The same is asserted, and more, by ``pytest --live tests/conformance``.
+Print a comparison of real layers with installations by uv: ``python tests/conformance [SET …]``.
+
+This needs the package index. ``pytest --live tests/conformance`` makes the same checks, and more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lock a real set, build its layer, and install the same with uv: what the comparison needs, made once."""
+"""Lock a real set, build its layer, and install the same lock file with uv for comparison."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variation:
-    """Circumstances of a build that must not change its result."""
+    """An environment of a build that must not affect its result."""
 
     name: str
     python: Path
     umask: int
     environment: Mapping[str, str]
     below: str
-    """The project's directory, below the temporary one."""
+    """The project's directory, relative to the temporary directory."""
 
 
 def uv(*arguments: str | Path, cwd: Path) -> None:
-    """Run uv, and show what it said if it fails."""
+    """Run uv. If it fails, show its error output."""
     environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
     command = [sys.executable, "-m", "uv", *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
@@ -54,7 +54,7 @@ def uv(*arguments: str | Path, cwd: Path) -> None:
 
 
 def write_project(real: RealSet, project: Path, *, bytecode: str = "none") -> None:
-    """Write a service of one function that depends on *real*."""
+    """Write a service with one function that depends on the requirements of *real*."""
     (project / "service").mkdir(parents=True)
     (project / "service" / "handler.py").write_text(_HANDLER, encoding="utf-8")
     (project / "pyproject.toml").write_text(
@@ -92,12 +92,12 @@ def lock(real: RealSet, project: Path) -> None:
 
 
 def install_reference(real: RealSet, project: Path, target: Path) -> None:
-    """Install the lock of *project* into *target* as uv does it for the same machine."""
+    """Install the lock file of *project* into *target* with uv, for the same runtime and architecture."""
     uv(
         *("pip", "install", "-r", "requirements.txt", "--target", target, "--require-hashes", "--no-deps"),
         *("--only-binary", ":all:", "--no-compile-bytecode", "--link-mode", "copy", "--python", sys.executable),
         *("--python-version", real.python, "--python-platform", real.platform),
-        # Whoever edits a file in an environment that is hard-linked to uv's cache has edited the cache.
+        # A cache of its own, because files may be hard-linked to uv's shared cache, and editing them would change that cache.
         *("--cache-dir", target.with_name(f"{target.name}-cache")),
         cwd=project,
     )
@@ -112,7 +112,7 @@ def build(
     umask: int = 0o022,
     environment: Mapping[str, str] | None = None,
 ) -> Case:
-    """Run ``lamina build`` on *project* and return what its report says."""
+    """Run ``lamina build`` on *project*, and return the case with the values from its report."""
     done = subprocess.run(
         [str(python), "-m", "lamina", "build", "--project", str(project), "--json"],
         env=os.environ | {"LAMINA_CACHE_DIR": str(store)} | dict(environment or {}),

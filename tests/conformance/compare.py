@@ -1,4 +1,4 @@
-"""Hold a layer against a directory that an installer filled: every byte of every file."""
+"""Compare every file of a layer with a directory that an installer filled."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "compare", "machines"]
 
 _ROOT = "python/"
-# What an installer leaves behind about itself, and no wheel holds.
+# Metadata that an installer adds and that no wheel contains.
 _LEFTOVERS = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"}
-# What serves a terminal or a compiler: lamina leaves it out.
+# Scripts and headers, which lamina omits from layers.
 _SCRIPTS_AND_HEADERS = ("bin/", "include/")
 _MACHINES = {62: "x86_64", 183: "arm64"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """How a layer differs from its reference; all empty but *left_out* if it conforms."""
+    """The differences between a layer and its reference. If the layer conforms, all fields except *files* and *left_out* are empty."""
 
     files: int
     missing: tuple[str, ...]
@@ -34,10 +34,9 @@ class Comparison:
     different: tuple[str, ...]
     modes: tuple[str, ...]
     left_out: tuple[str, ...]
-    """Scripts, headers, and bytecode that a wheel brings along: the layer does without."""
+    """The files that a layer omits on purpose: scripts, headers and the bytecode of wheels."""
 
     def __bool__(self) -> bool:
-        """Whether the layer conforms."""
         return not (self.missing or self.unexpected or self.different or self.modes)
 
 
@@ -64,7 +63,7 @@ def compare(layer: Path, reference: Path) -> Comparison:
 
 
 def machines(layer: Path) -> dict[str, str]:
-    """Return, by path, the machine of every ELF file in *layer*."""
+    """Return the architecture of every ELF file in *layer*, by path."""
     found = {}
     with zipfile.ZipFile(layer) as archive:
         for info in archive.infolist():
@@ -80,7 +79,7 @@ def _layer_files(layer: Path) -> dict[str, _File]:
     files = {}
     with zipfile.ZipFile(layer) as archive:
         for info in archive.infolist():
-            # Lamina's own manifest stands beside `python/`, where no wheel can put anything.
+            # lamina's manifest is next to `python/`, where no wheel can install files.
             if info.filename.startswith(_ROOT):
                 path = info.filename.removeprefix(_ROOT)
                 files[path] = _File(
@@ -95,7 +94,7 @@ def _directory_files(directory: Path) -> dict[str, _File]:
         path = file.relative_to(directory).as_posix()
         if file.is_dir() or path == ".lock" or _is_leftover(path):
             continue
-        # Only whether a file may be executed is the wheel's to say; reading is for everybody.
+        # A wheel decides only whether a file is executable. All files are readable by everyone.
         mode = 0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644
         files[path] = _File(content=_digest(path, file.read_bytes()), mode=mode)
     return files
@@ -117,7 +116,7 @@ def _digest(path: str, content: bytes) -> str:
 
 
 def _record_digest(path: str, content: bytes) -> str:
-    """Digest what a RECORD says about the files that a layer keeps: installers add rows of their own, and sort."""
+    """Hash the rows of a RECORD for the files that a layer contains, sorted. Installers add rows and reorder them."""
     rows = {
         (row[0], row[1].rstrip("="), row[2])
         for row in csv.reader(io.StringIO(content.decode("utf-8"), newline=""))

@@ -1,4 +1,4 @@
-"""Real sets of distributions, each chosen for something that has broken layer builders."""
+"""Real sets of distributions, each of which tests something that has broken layer builders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ORDERS = Path(__file__).parents[2] / "examples" / "orders"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RealSet:
-    """What to lock, for which target, and why."""
+    """The requirements to lock, their target, and the reason for testing them."""
 
     name: str
     why: str
@@ -21,18 +21,18 @@ class RealSet:
     runtime: str
     architecture: str
     imports: tuple[str, ...]
-    """Modules to import from the layer, where this machine can run it."""
+    """The modules to import from the layer, if this machine can run the target."""
     lock: Path | None = None
-    """A lock that is there already; otherwise one is made."""
+    """An existing lock file; ``None`` creates one."""
 
     @property
     def python(self) -> str:
-        """The target's ``3.x``."""
+        """The target's Python version, such as ``3.13``."""
         return self.runtime.removeprefix("python")
 
     @property
     def platform(self) -> str:
-        """The target as uv spells it; the glibc of Amazon Linux 2 is 2.26, for which uv's nearest is 2.17."""
+        """The target in uv's notation. Amazon Linux 2 has glibc 2.26; the closest platform that uv supports is 2.17."""
         machine = {"x86_64": "x86_64", "arm64": "aarch64"}[self.architecture]
         newest = "2_34" if int(self.python.split(".")[1]) >= 12 else "2_17"
         return f"{machine}-manylinux_{newest}"

@@ -1,4 +1,4 @@
-"""The comparison sees what it is there to see; a blind one would pass everything."""
+"""The comparison detects every kind of difference. Otherwise it would accept any layer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def installed(directory: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def test_equal_trees_conform(tmp_path: Path) -> None:
-    """What installers say of themselves, scripts, headers and bytecode make no difference."""
+    """Installer metadata, scripts, headers and bytecode are not reported as differences."""
     more = {
         "a-1.dist-info/INSTALLER": b"uv",
         ".lock": b"",
@@ -76,14 +76,14 @@ def test_equal_trees_conform(tmp_path: Path) -> None:
     ],
 )
 def test_every_kind_of_difference_is_named(field: str, built: Mapping[str, bytes], path: str, tmp_path: Path) -> None:
-    """A file too few, too many or with other content is found, by its path."""
+    """Missing, unexpected and changed files are reported by path."""
     comparison = compare(layer(tmp_path, built), installed(tmp_path, FILES))
 
     assert (bool(comparison), getattr(comparison, field)) == (False, (path,))
 
 
 def test_lost_permissions_are_named(tmp_path: Path) -> None:
-    """A file that may be executed may still be executed in the layer."""
+    """A lost execute permission is reported."""
     reference = installed(tmp_path, FILES)
     (reference / "a" / "__init__.py").chmod(0o755)
     comparison = compare(layer(tmp_path, FILES), reference)
@@ -92,7 +92,7 @@ def test_lost_permissions_are_named(tmp_path: Path) -> None:
 
 
 def test_machines_are_read_from_the_header(tmp_path: Path) -> None:
-    """Whatever a library is called, its ELF header says where it runs."""
+    """The architecture of a library is read from its ELF header, whatever its file name."""
 
     def elf(machine: int) -> bytes:
         return b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + machine.to_bytes(2, "little") + b"\0" * 44

@@ -1,4 +1,4 @@
-"""A spliced layer is, file by file, what installing the same lock gives, on every machine."""
+"""A spliced layer has the same files as an installation from the same lock file, on every machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SURROUNDINGS = (
 
 @pytest.fixture(scope="session", params=SETS, ids=lambda real: real.name)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """Lock and build one real set."""
+    """Lock one real set and build its layer."""
     real: RealSet = request.param
     directory = tmp_path_factory.mktemp(real.name)
     write_project(real, directory / "project")
@@ -43,7 +43,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def variations(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Variation]:
-    """Install lamina under every other minor of this machine, and give each circumstances of its own."""
+    """Install lamina for every other Python minor version on this machine, each with another environment."""
     directory = tmp_path_factory.mktemp("interpreters")
     found = []
     for (umask, environment, below), minor in zip(SURROUNDINGS, OTHER_MINORS, strict=True):
@@ -58,7 +58,7 @@ def variations(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Variation]:
 
 
 def test_every_file_is_what_uv_installs(case: Case, tmp_path: Path) -> None:
-    """Nothing is missing, added or changed, but what an installer says of itself, scripts and headers."""
+    """The layer has exactly the files that uv installs, except installer metadata, scripts and headers."""
     install_reference(case.real, case.project, tmp_path / "reference")
     comparison = compare(case.layer, tmp_path / "reference")
 
@@ -67,7 +67,7 @@ def test_every_file_is_what_uv_installs(case: Case, tmp_path: Path) -> None:
 
 
 def test_other_readers_accept_the_archive(case: Case) -> None:
-    """Python's zipfile and Info-ZIP read every member and find its checksum right."""
+    """Python's zipfile and Info-ZIP can read every member, and all checksums are right."""
     with zipfile.ZipFile(case.layer) as archive:
         assert archive.testzip() is None
     if unzip := shutil.which("unzip"):
@@ -77,7 +77,7 @@ def test_other_readers_accept_the_archive(case: Case) -> None:
 
 
 def test_every_library_is_of_the_targets_machine(case: Case) -> None:
-    """No extension module or shared library is of the machine that builds, unless it is the target's."""
+    """Every extension module and shared library is for the target's architecture, not the build machine's."""
     foreign = {path for path, machine in machines(case.layer).items() if machine != case.real.architecture}
 
     assert foreign == set()
@@ -86,12 +86,12 @@ def test_every_library_is_of_the_targets_machine(case: Case) -> None:
 def test_the_same_bytes_come_from_other_circumstances(
     case: Case, variations: Sequence[Variation], tmp_path: Path
 ) -> None:
-    """Directory, umask, time zone, locale, hash seed and Python minor decide nothing; nor does the store's past."""
+    """The result does not depend on directory, umask, time zone, locale, hash seed, Python minor version or earlier builds."""
     assert _built_again(case, variations, tmp_path) == {variation.name: case.sha256 for variation in variations}
 
 
 def test_the_same_bytecode_comes_from_other_circumstances(variations: Sequence[Variation], tmp_path: Path) -> None:
-    """What compiles the modules is the target's interpreter, so the one that runs lamina decides nothing."""
+    """The bytecode does not depend on the interpreter that runs lamina, because the target's interpreter compiles it."""
     (real, *_) = SETS
     if search((3, int(real.python.split(".")[1]))) is None:
         pytest.skip(f"no CPython {real.python} on this machine")
@@ -123,7 +123,7 @@ def _built_again(case: Case, variations: Sequence[Variation], directory: Path) -
 
 
 def test_the_layer_imports(case: Case, tmp_path: Path) -> None:
-    """The target's interpreter imports what was asked for, from the layer alone."""
+    """The target's interpreter can import the requested modules from the layer alone."""
     interpreter = search((3, int(case.real.python.split(".")[1])))
     if case.real.architecture != platform.machine() or interpreter is None:
         pytest.skip(f"this machine cannot run {case.real.runtime} on {case.real.architecture}")

@@ -1,4 +1,4 @@
-"""What AWS refuses, worded for people: the action that is missing, the clock, the sign-in; never a credential."""
+"""Errors from AWS as messages for people: the missing action, the clock or the sign-in, but never a credential."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_client(service: str) -> Any:
 
 
 def refusal(code: str, message: str = "", *, service: str = "lambda", status: int = 400) -> AwsError:
-    """Return what becomes of an error that the service answers with."""
+    """Return the lamina error for an error response of the service."""
     client = make_client(service)
     call = Caller(client)
     with Stubber(client) as stubber:
@@ -71,48 +71,48 @@ def refusal(code: str, message: str = "", *, service: str = "lambda", status: in
             "AccessDeniedException",
             "User: arn:aws:iam::1:user/u is not authorized to perform: lambda:ListLayerVersions on resource: x",
             MissingPermissionError,
-            "AWS does not allow to do it: `lambda:ListLayerVersions` is missing",
+            "AWS denied permission to do it: `lambda:ListLayerVersions` is not allowed",
         ),
-        ("ExpiredTokenException", "x", ExpiredCredentialsError, "Cannot do it: the AWS credentials have expired"),
+        ("ExpiredTokenException", "x", ExpiredCredentialsError, "cannot do it: the AWS credentials have expired"),
         (
             "RequestTimeTooSkewed",
             "x",
             ClockSkewError,
-            "Cannot do it: this machine's clock is too far from AWS's",
+            "cannot do it: this machine's clock differs too much from AWS's clock",
         ),
         (
             "InvalidSignatureException",
             "Signature expired: 20261123T000000Z is now earlier than 20261123T010000Z",
             ClockSkewError,
-            "Cannot do it: this machine's clock is too far from AWS's",
+            "cannot do it: this machine's clock differs too much from AWS's clock",
         ),
         (
             "UnrecognizedClientException",
             "x",
             CredentialsError,
-            "Cannot do it: AWS does not know these credentials",
+            "cannot do it: AWS does not recognise the credentials",
         ),
         (
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided.",
             CredentialsError,
-            "Cannot do it: AWS does not know these credentials",
+            "cannot do it: AWS does not recognise the credentials",
         ),
         (
             "TooManyRequestsException",
             "Rate exceeded",
             ThrottledError,
-            "Cannot do it: AWS throttles `lambda:ListLayerVersions`, after all attempts",
+            "cannot do it: AWS still throttles `lambda:ListLayerVersions` after all retries",
         ),
-        ("InvalidParameterValueException", "Bad name.", AwsError, "Cannot do it: Bad name"),
-        ("ServiceException", "", AwsError, "Cannot do it: ServiceException"),
-        ("BadDigest", "x", IntegrityError, "Cannot do it: what arrived is not what was sent"),
-        ("NoSuchBucket", "x", MissingBucketError, "Cannot do it: there is no such bucket"),
-        ("PermanentRedirect", "x", WrongRegionError, "Cannot do it: the bucket is in another region"),
+        ("InvalidParameterValueException", "Bad name.", AwsError, "cannot do it: Bad name"),
+        ("ServiceException", "", AwsError, "cannot do it: ServiceException"),
+        ("BadDigest", "x", IntegrityError, "cannot do it: AWS received other content than lamina sent"),
+        ("NoSuchBucket", "x", MissingBucketError, "cannot do it: the bucket does not exist"),
+        ("PermanentRedirect", "x", WrongRegionError, "cannot do it: the bucket is in another region"),
     ],
 )
 def test_refusals_are_worded(code: str, message: str, kind: type[AwsError], text: str) -> None:
-    """Each kind of refusal is one class, one sentence and a hint."""
+    """Each kind of error response becomes one class, with a message and a hint."""
     error = refusal(code, message)
 
     assert kind is type(error)
@@ -121,58 +121,58 @@ def test_refusals_are_worded(code: str, message: str, kind: type[AwsError], text
 
 
 def test_failure_on_the_other_side_is_told() -> None:
-    """A 5xx may have been done or not; who runs again finds out."""
+    """A 5xx response is reported as unavailable, because the request may or may not have been performed."""
     error = refusal("ServiceException", "x", status=500)
 
     assert UnavailableError is type(error)
     assert str(error) == (
-        "Cannot do it: `lambda:ListLayerVersions` fails on AWS's side with status 500, after all attempts"
+        "cannot do it: `lambda:ListLayerVersions` still fails in AWS with HTTP status 500 after all retries"
     )
 
 
 def test_denied_without_words_names_all_that_could_be_missing() -> None:
-    """S3 answers a HEAD with a number only."""
+    """If the response has no message, as for HEAD requests to S3, the error lists all actions that may be missing."""
     error = refusal("403", service="s3", status=403)
 
     assert isinstance(error, MissingPermissionError)
     assert error.actions == ("s3:GetObject", "s3:ListBucket")
-    assert str(error) == "AWS does not allow to do it: one of `s3:GetObject` and `s3:ListBucket` is missing"
+    assert str(error) == "AWS denied permission to do it: one of `s3:GetObject` and `s3:ListBucket` is not allowed"
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
-        (exceptions.NoCredentialsError(), CredentialsError, "Cannot do it: there are no AWS credentials"),
+        (exceptions.NoCredentialsError(), CredentialsError, "cannot do it: no AWS credentials found"),
         (
             exceptions.UnauthorizedSSOTokenError(),
             ExpiredCredentialsError,
-            "Cannot do it: the AWS sign-in has expired",
+            "cannot do it: the AWS sign-in has expired",
         ),
         (
             exceptions.CredentialRetrievalError(provider="process", error_msg=SECRET),
             CredentialsError,
-            "Cannot do it: the program that provides AWS credentials failed",
+            "cannot do it: the program that provides AWS credentials failed",
         ),
         (
             exceptions.ReadTimeoutError(endpoint_url="https://x"),
             UnreachableError,
-            "Cannot do it: `lambda` cannot be reached",
+            "cannot do it: no connection to `lambda`",
         ),
         (
             exceptions.ParamValidationError(report="S3ObjectStorageMode"),
             AwsError,
-            "Cannot do it: the installed botocore does not take the request",
+            "cannot do it: the installed botocore does not support this request",
         ),
-        (exceptions.PaginationError(message="x"), AwsError, "Cannot do it: PaginationError"),
+        (exceptions.PaginationError(message="x"), AwsError, "cannot do it: PaginationError"),
         (
             ResponseParserError(SECRET),
             UnreachableError,
-            "Cannot do it: what answers for `lambda` does not speak as AWS does",
+            "cannot do it: the response for `lambda` does not come from AWS",
         ),
     ],
 )
 def test_failures_before_an_answer_are_worded(error: Exception, kind: type[AwsError], text: str) -> None:
-    """What botocore raises by itself is ours too, without what may be in it."""
+    """Errors that botocore raises before a response become lamina's errors, without the secrets in their text."""
     client = make_client("lambda")
 
     def fail(**_: object) -> None:
@@ -188,7 +188,7 @@ def test_failures_before_an_answer_are_worded(error: Exception, kind: type[AwsEr
 
 
 def test_conflicts_are_retried_with_growing_waits() -> None:
-    """Another change of the same layer, or another conditional write, is over soon."""
+    """A conflict is retried with growing pauses, because a concurrent change usually completes soon."""
     client = make_client("lambda")
     waits: list[float] = []
     with Stubber(client) as stubber:
@@ -204,7 +204,7 @@ def test_conflicts_are_retried_with_growing_waits() -> None:
 
 @pytest.mark.parametrize("repeats", [True, False])
 def test_conflicts_are_not_retried_for_ever(repeats: bool) -> None:
-    """Six attempts, then it is said; also where nothing is repeated that may have been done, because a refusal was not."""
+    """A conflict fails after six attempts, also without repeats, because a rejected request was not performed."""
     client = make_client("lambda")
     waits: list[float] = []
     with Stubber(client) as stubber:
@@ -215,15 +215,15 @@ def test_conflicts_are_not_retried_for_ever(repeats: bool) -> None:
         with pytest.raises(AwsError) as caught:
             Caller(client, repeats=repeats, sleep=waits.append)("ListLayerVersions", doing=DOING, LayerName="x")
 
-    assert str(caught.value) == "Cannot do it: In progress"
+    assert str(caught.value) == "cannot do it: In progress"
     assert len(waits) == 5
 
 
 class Lines:
-    """Answers as a client would be answered, one after the other, and counts the questions."""
+    """Returns prepared responses in order, in place of the network."""
 
     def __init__(self, *answers: tuple[int, bytes, int], service: str = "lambda") -> None:
-        """Give status, body, and the announced length of each answer."""
+        """Each answer is a status, a body, and the announced length in bytes."""
         self.answers = list(answers)
         self.client = make_client(service)
         self.client.meta.events.register("before-parse", whole)
@@ -235,7 +235,7 @@ class Lines:
 
 
 class Body(io.BytesIO):
-    """What botocore reads a body from."""
+    """The response body, as botocore reads it."""
 
     def stream(self) -> Iterator[bytes]:
         yield self.read()
@@ -245,7 +245,7 @@ WHOLE = b'{"LayerVersions": [{"Version": 1}]}'
 
 
 def test_answer_that_ends_too_early_is_asked_for_again() -> None:
-    """Half a document in JSON is, to botocore, one that says nothing."""
+    """A truncated JSON response is retried, because botocore would parse it as empty."""
     lines = Lines((200, WHOLE[:10], len(WHOLE)), (200, WHOLE, len(WHOLE)))
     waits: list[float] = []
     response = Caller(lines.client, sleep=waits.append)("ListLayerVersions", doing=DOING, LayerName="x")
@@ -256,19 +256,19 @@ def test_answer_that_ends_too_early_is_asked_for_again() -> None:
 
 
 def test_answers_that_end_too_early_are_told() -> None:
-    """Four attempts, then it is said; one, where the question must not be repeated."""
+    """Truncated responses fail after four attempts, or after one if the request must not be repeated."""
     half = (200, WHOLE[:10], len(WHOLE))
     for repeats, asked in ((True, 4), (False, 1)):
         lines = Lines(*[half] * 5)
         with pytest.raises(UnreachableError) as caught:
             Caller(lines.client, repeats=repeats, sleep=lambda _: None)("ListLayerVersions", doing=DOING, LayerName="x")
 
-        assert str(caught.value) == "Cannot do it: the answers of `lambda` end too early"
+        assert str(caught.value) == "cannot do it: responses from `lambda` are truncated"
         assert len(lines.answers) == 5 - asked
 
 
 def test_content_that_ends_too_early_is_asked_for_again() -> None:
-    """What is read as it arrives is checked at its end only; of what is too large nothing is read."""
+    """A truncated body is retried, and a body over the size limit is not read."""
     answers = [(200, b"01234", 10), (200, b"0123456789", 10)]
     lines = Lines(*answers, answers[1], service="s3")
     call = Caller(lines.client, sleep=lambda _: None)
@@ -281,7 +281,7 @@ def test_content_that_ends_too_early_is_asked_for_again() -> None:
 def test_attempts_are_those_of_the_configuration(
     monkeypatch: pytest.MonkeyPatch, configured: str, attempts: int
 ) -> None:
-    """AWS_MAX_ATTEMPTS counts as for every other AWS tool; publishing a version is never repeated without looking."""
+    """AWS_MAX_ATTEMPTS sets the number of attempts, except for publishing a version, which is never repeated blindly."""
     if configured:
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", configured)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
@@ -295,12 +295,12 @@ def test_attempts_are_those_of_the_configuration(
 
 
 def test_attempts_that_are_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What botocore would end with a traceback is a mistake in the configuration."""
+    """An invalid number of attempts is a configuration error, not a traceback."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "many")
     with pytest.raises(ConfigError) as caught:
         clients.Access(region="eu-west-1").connect()
 
-    assert str(caught.value) == "AWS_MAX_ATTEMPTS, or `max_attempts` of the AWS profile, is no number"
+    assert str(caught.value) == "`AWS_MAX_ATTEMPTS`, or `max_attempts` in the AWS profile, is not a number"
 
 
 PUBLICATION = Publication(
@@ -320,7 +320,7 @@ RESPONSE = {
 
 @knows_storage_mode
 def test_reference_is_asked_for_by_name() -> None:
-    """No emulator knows S3ObjectStorageMode, so botocore's Stubber says what is sent."""
+    """The storage mode is sent as S3ObjectStorageMode, checked with botocore's Stubber because no emulator supports it."""
     client = make_client("lambda")
     with Stubber(client) as stubber:
         stubber.add_response(
@@ -346,15 +346,15 @@ def test_reference_is_asked_for_by_name() -> None:
 
 
 def test_reference_needs_a_botocore_that_knows_it() -> None:
-    """An older one would refuse the parameter with a page of its own."""
+    """A botocore without S3ObjectStorageMode causes an error that asks for a newer version."""
     with pytest.raises(PublishError) as caught:
         LambdaLayers(Caller(make_client("lambda")), knows_storage=False).publish(PUBLICATION)
 
-    assert str(caught.value) == '`storage = "reference"` needs a newer boto3 than the installed one'
+    assert str(caught.value) == '`storage = "reference"` requires a newer boto3 than the installed one'
 
 
 def test_all_pages_are_read() -> None:
-    """A layer may have more versions than a page holds, and the wanted one may be the oldest."""
+    """All pages of a layer's versions are read, because the wanted version may be the oldest."""
     client = make_client("lambda")
 
     def row(number: int) -> dict[str, object]:
@@ -372,21 +372,21 @@ def test_all_pages_are_read() -> None:
 
 
 def test_unknown_profile_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The profile is not named in the text: some put more than a name there."""
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    """The error does not repeat the profile's name, because some users put secrets there."""
+    monkeypatch.setenv("AWS_PROFILE", "unknown")
     with pytest.raises(ConfigError) as caught:
         clients.Access(region="eu-west-1").connect()
 
-    assert str(caught.value) == "AWS_PROFILE names a profile that does not exist"
+    assert str(caught.value) == "the AWS profile in `AWS_PROFILE` does not exist"
 
 
 def test_missing_region_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no default to fall into."""
+    """A missing region is a configuration error, because there is no default."""
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     with pytest.raises(ConfigError) as caught:
         clients.Access().connect()
 
-    assert str(caught.value) == "No region is configured"
+    assert str(caught.value) == "no AWS region is configured"
 
 
 @pytest.mark.parametrize(
@@ -395,29 +395,29 @@ def test_missing_region_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch
         (
             {"AWS_ENDPOINT_URL": "nonsense"},
             ConfigError,
-            "AWS_ENDPOINT_URL, or `endpoint_url` of the AWS profile, is no address",
+            "`AWS_ENDPOINT_URL`, or `endpoint_url` in the AWS profile, is not a valid URL",
         ),
         (
             {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"},
             CredentialsError,
-            "Cannot begin to talk to AWS: the AWS credentials are incomplete",
+            "cannot connect to AWS: the AWS credentials are incomplete",
         ),
         (
             {"AWS_CONFIG_FILE": __file__},
             ConfigError,
-            "Cannot begin to talk to AWS: the AWS configuration cannot be read",
+            "cannot connect to AWS: the AWS configuration is invalid",
         ),
         (
             {"AWS_REGION": "", "AWS_DEFAULT_REGION": "x y"},
             ConfigError,
-            "Cannot begin to talk to AWS: the region of the AWS configuration is no region's name",
+            "cannot connect to AWS: the AWS configuration has an invalid region name",
         ),
     ],
 )
 def test_mistakes_in_the_aws_configuration(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], kind: type[Exception], text: str
 ) -> None:
-    """What botocore finds before it asks anything is told as what it answers is, and not taken for a bug."""
+    """Mistakes in the AWS configuration that botocore finds before any request are reported as errors, not as bugs."""
     quiet = {"AWS_CONFIG_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "eu-west-1"}
     for name, value in (quiet | settings).items():
         monkeypatch.setenv(name, value)
@@ -428,14 +428,14 @@ def test_mistakes_in_the_aws_configuration(
 
 
 def test_every_region_is_a_region() -> None:
-    """Each region that botocore knows Lambda in has the form of one, whatever its partition."""
+    """Every region in which botocore lists Lambda has a valid region name, in all partitions."""
     session = boto3.Session()
     regions = [
         each for part in session.get_available_partitions() for each in session.get_available_regions("lambda", part)
     ]
 
     assert "us-gov-west-1" in regions
-    # The first region of its partition, which botocore knows from a version on that is above lamina's lowest.
+    # The first region of its partition. Only botocore versions newer than lamina's minimum list it.
     assert [each for each in ["eusc-de-east-1", *regions] if not fits("region", each)] == []
 
 
@@ -451,7 +451,7 @@ def test_every_region_is_a_region() -> None:
 def test_regions_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, named: str | None, settings: dict[str, str], region: str
 ) -> None:
-    """Both variables that AWS's own tools know count, in their order, and what is configured before them."""
+    """AWS_REGION has precedence over AWS_DEFAULT_REGION, and a configured region over both."""
     for name, value in ({"AWS_CONFIG_FILE": "/dev/null"} | settings).items():
         monkeypatch.setenv(name, value)
 
@@ -459,10 +459,10 @@ def test_regions_of_the_environment(
 
 
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without boto3 everything but publishing works, and publishing says what to install."""
+    """Without boto3, connecting to AWS fails with an error that names the package to install."""
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(MissingExtraError) as caught:
         clients.Access(region="eu-west-1").connect()
 
-    assert str(caught.value) == "Publishing to AWS needs the optional dependencies `aws`"
-    assert caught.value.hint == "install them: pip install 'lamina[aws]'"
+    assert str(caught.value) == "access to AWS requires the optional dependencies `lamina[aws]`"
+    assert caught.value.hint == "install them: `pip install 'lamina[aws]'`"

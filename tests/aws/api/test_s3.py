@@ -1,4 +1,4 @@
-"""What lamina asks S3 about a bucket."""
+"""Reading the state of a bucket from S3."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lamina.aws.api.s3 import BucketState, S3Bucket
 
 
 def test_state_takes_two_calls() -> None:
-    """Whether a bucket can keep layers takes its versioning and its policy; nothing else is asked."""
+    """Reading a bucket's state needs two calls, one for its versioning and one for its policy."""
     operations: list[str] = []
 
     def call(operation: str, **_: Any) -> dict[str, Any]:

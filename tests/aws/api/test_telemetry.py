@@ -1,4 +1,4 @@
-"""What X-Ray, CloudWatch Logs and Lambda tell of cold starts."""
+"""Reading cold starts from X-Ray, CloudWatch Logs and Lambda."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _START = 1_795_412_608.0
 
 
 def _segment(**changes: Any) -> dict[str, Any]:
-    """A function's segment of a cold start, as X-Ray's documentation shows it."""
+    """Return a function's X-Ray segment with a cold start, in the format of X-Ray's documentation."""
     return {
         "id": "5c0b1b1c2d3e4f50",
         "name": "orders",
@@ -40,7 +40,7 @@ def _segment(**changes: Any) -> dict[str, Any]:
 
 @dataclass
 class FakeCaller:
-    """Answers operations from a list, in order, and remembers what they were asked."""
+    """Returns prepared responses in order, and records the requests."""
 
     answers: list[tuple[str, dict[str, Any] | None]]
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -53,12 +53,12 @@ class FakeCaller:
 
 
 def _fake(*answers: tuple[str, dict[str, Any] | None]) -> Any:
-    # What it stands for is a class with a client; only being called is asked of it here.
+    # The code under test only calls this object, so the type does not matter.
     return FakeCaller(list(answers))
 
 
 def test_initialisation() -> None:
-    """The subsegment's time is the cold start's; the function's service segment and others' are none of it."""
+    """A cold start lasts as long as its subsegment. The service's segment and other functions' segments are ignored."""
     service = _segment(origin="AWS::Lambda")
     other = _segment(name="payments")
     documents = [json.dumps(each) for each in (service, other, _segment())]
@@ -70,7 +70,7 @@ def test_initialisation() -> None:
 
 
 def test_restore_and_unfinished() -> None:
-    """A restore from a snapshot counts as such; what has not ended yet does not count."""
+    """A restore from a snapshot counts as a cold start, and an unfinished initialisation does not."""
     restore = {"id": "1a", "name": "Restore", "start_time": _START, "end_time": _START + 0.125}
     going = {"id": "1b", "name": "Initialization", "start_time": _START, "in_progress": True}
 
@@ -82,15 +82,15 @@ def test_restore_and_unfinished() -> None:
     "document", ["{", "[]", '{"origin": "AWS::Lambda::Function", "name": "orders", "subsegments": [1]}']
 )
 def test_no_segment(document: str) -> None:
-    """What is no segment document is an error that names the trace."""
+    """An invalid segment document causes an error that names the trace."""
     with pytest.raises(AwsError) as raised:
         cold_starts("1-a", [document], "orders")
 
-    assert "X-Ray's trace `1-a` cannot be read: it holds no segment document" == str(raised.value)
+    assert "X-Ray trace `1-a` contains an invalid segment document" == str(raised.value)
 
 
 def test_windows_and_batches() -> None:
-    """Long times are asked for in pieces, every trace once, and traces five at a time."""
+    """A long period is queried in windows, and each trace is read once, in batches of five."""
     ids = [f"1-{number}" for number in range(6)]
     trace = {"Id": "1-0", "Segments": [{"Id": "s", "Document": json.dumps(_segment())}]}
     call = _fake(
@@ -112,7 +112,7 @@ def test_windows_and_batches() -> None:
 
 
 def test_emulated_xray(moto: Emulator) -> None:
-    """What is put into X-Ray is found again by the function's name and time."""
+    """A trace sent to X-Ray is found by the function's name and the time."""
     client = moto.client("xray")
     now = dt.datetime.now(dt.UTC)
     start = now.timestamp() - 60
@@ -129,7 +129,7 @@ def test_emulated_xray(moto: Emulator) -> None:
 
 
 def _without_filter(call: Caller) -> Any:
-    """Moto refuses every filter expression, so all traces come; which of them are the function's is decided here once more."""
+    """Remove the filter expression, which moto rejects. moto then returns all traces, and lamina still filters by function."""
 
     def ask(operation: str, **parameters: Any) -> Any:
         parameters.pop("FilterExpression", None)
@@ -148,7 +148,7 @@ def _row(timestamp: str, message: str, stream: str) -> list[dict[str, str]]:
 
 
 def test_logs() -> None:
-    """A query is waited for, and its rows say when, what, and of which version."""
+    """The query is polled until it completes, and its rows have the time, the message and the function's version."""
     rows = [
         _row("2026-11-23 05:43:28.123", "REPORT a", "2026/11/23/[42]0123456789abcdef"),
         _row("2026-11-23 05:44:00.000", "REPORT b", "2026/11/23/orders[$LATEST]0123456789abcdef"),
@@ -173,20 +173,20 @@ def test_logs() -> None:
 
 
 def test_no_log_group() -> None:
-    """A function that never wrote a log has no cold starts in it."""
+    """A function without a log group has no cold starts."""
     begin = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 
     assert () == Logs(_fake(("StartQuery", None))).cold_starts("/aws/lambda/orders", begin, begin)
 
 
 def test_failed_query() -> None:
-    """A query that fails is an error that says how it ended."""
+    """A failed query causes an error that states the query's status."""
     begin = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
     call = _fake(("StartQuery", {"queryId": "q"}), ("GetQueryResults", {"status": "Timeout", "results": []}))
     with pytest.raises(AwsError) as raised:
         Logs(call).cold_starts("/aws/lambda/orders", begin, begin)
 
-    assert "Cannot query the logs in `/aws/lambda/orders`: the query ended as `Timeout`" == str(raised.value)
+    assert "cannot query the logs in `/aws/lambda/orders`: the query ended with status `Timeout`" == str(raised.value)
 
 
 _CONFIGURATION = {
@@ -200,7 +200,7 @@ _CONFIGURATION = {
 
 
 def test_function() -> None:
-    """A function's configuration says its layers, its log group and its environment."""
+    """The configuration of a function includes its layers, its log group and its environment variables."""
     call = _fake(("GetFunctionConfiguration", _CONFIGURATION))
     expected = DeployedFunction(
         name="orders",
@@ -218,7 +218,7 @@ def test_function() -> None:
 
 
 def test_function_with_secrets() -> None:
-    """An environment that cannot be decrypted is not taken for an empty one; a log group of one's own is used."""
+    """An environment that Lambda cannot decrypt is not treated as empty, and a custom log group is used."""
     row = _CONFIGURATION | {
         "Environment": {"Error": {"ErrorCode": "AccessDeniedException", "Message": "no"}},
         "LoggingConfig": {"LogFormat": "JSON", "LogGroup": "/shop"},
@@ -242,7 +242,7 @@ def test_aliases() -> None:
 
 
 def test_touch() -> None:
-    """A change names the revision that it is made to, and is waited for."""
+    """An update names the revision that it replaces, and lamina waits until it is applied."""
     call = _fake(
         ("UpdateFunctionConfiguration", {}),
         ("GetFunctionConfiguration", _CONFIGURATION | {"LastUpdateStatus": "InProgress"}),
@@ -257,17 +257,17 @@ def test_touch() -> None:
 
 
 def test_failed_touch() -> None:
-    """A change that Lambda could not make is an error with its reason."""
+    """A failed update causes an error that states Lambda's reason."""
     row = _CONFIGURATION | {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": "Subnet is gone"}
     call = _fake(("UpdateFunctionConfiguration", {}), ("GetFunctionConfiguration", row))
     with pytest.raises(AwsError) as raised:
         DeployedFunctions(call).touch("orders", {}, "r1")
 
-    assert "The update of `orders` failed: Subnet is gone" == str(raised.value)
+    assert "updating function `orders` failed: Subnet is gone" == str(raised.value)
 
 
 def test_invoke() -> None:
-    """The end of the log comes with the answer, encoded; only the unpublished version is invoked."""
+    """An invocation is sent to the unpublished version, and the end of its log is decoded."""
     call = _fake(("Invoke", {"LogResult": "UkVQT1JUIGE=", "FunctionError": "Unhandled", "StatusCode": 200}))
     found = DeployedFunctions(call).invoke("orders", b"{}")
 

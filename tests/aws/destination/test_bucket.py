@@ -1,4 +1,4 @@
-"""What lamina asks of a bucket beyond single calls: ranges, objects that are written once, and objects that S3 composes."""
+"""The operations of a bucket beyond single calls: reading ranges, writing once, and composing objects."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def put(bucket: Bucket, content: bytes) -> None:
 
 
 def test_url(bucket: Bucket) -> None:
-    """An object's address names the bucket and the key."""
+    """An object's URL contains the bucket and the key."""
     assert bucket.url(KEY) == "s3://artifacts/lamina/parts/x"
 
 
 def test_reads_a_range(bucket: Bucket) -> None:
-    """A range is read from its first byte on; of an object that is shorter there is nothing."""
+    """A range is read from its first byte. An object that is too short yields nothing."""
     put(bucket, CONTENT)
 
     assert b"".join(bucket.read(KEY, 2, 5)) == b"23456"
@@ -50,7 +50,7 @@ def test_reads_a_range(bucket: Bucket) -> None:
     (b"damaged", False, True, CONTENT),
 ])  # fmt: skip
 def test_writes_once(bucket: Bucket, present: bytes | None, keep: bool, sent: bool, left: bytes) -> None:
-    """An object that is there stays where it may be kept, and is replaced where it may not."""
+    """An existing object is kept if it may be kept, and replaced otherwise."""
     if present is not None:
         put(bucket, present)
     written = bucket.write(KEY, io.BytesIO(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest(), keep=lambda: keep)
@@ -60,7 +60,7 @@ def test_writes_once(bucket: Bucket, present: bytes | None, keep: bool, sent: bo
 
 
 def test_composes_or_aborts(bucket: Bucket, cloud: Cloud) -> None:
-    """An object is composed of the parts that are sent; an upload whose parts fail is aborted."""
+    """An object is composed of the uploaded parts, and the upload is aborted if a part fails."""
     sha256 = hashlib.sha256(CONTENT).hexdigest()
 
     def fail(_: str) -> list[object]:

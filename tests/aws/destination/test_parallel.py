@@ -1,4 +1,4 @@
-"""Calls for several items at once: results in order, and nothing begun after a failure."""
+"""Parallel calls: results are in order, and no call starts after a failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lamina.core.errors import AwsError
 
 
 def test_results_are_in_order() -> None:
-    """The results come in the order of the items, whichever of them ends first."""
+    """The results are in the order of the items, regardless of which item finishes first."""
 
     def work(number: int) -> int:
         time.sleep(0.02 if number == 0 else 0)
@@ -22,7 +22,7 @@ def test_results_are_in_order() -> None:
 
 
 def test_nothing_is_begun_after_a_failure() -> None:
-    """If an item fails while an earlier one is still at work, that one ends, and none of the others is begun."""
+    """If an item fails while an earlier one is running, the earlier one finishes, and no other item starts."""
     begun: list[int] = []
     ended: list[int] = []
     failing = threading.Event()
@@ -44,7 +44,7 @@ def test_nothing_is_begun_after_a_failure() -> None:
 
 
 def test_first_failure_in_order() -> None:
-    """Of several failures that of the first item is raised, even if it happened last."""
+    """If several items fail, the error of the first item is raised, even if it occurred last."""
     failing = threading.Event()
 
     def work(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Publishing against AWS in memory: what is sent, what remains after a kill at any call, and who wins a race."""
+"""Publishing against AWS in memory: bytes sent, recovery after a kill at any call, and concurrent publishers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def bumped(tmp_path_factory: pytest.TempPathFactory) -> DesiredLayer:
 
 
 def test_first_publication_sends_the_layer_once(wanted: DesiredLayer) -> None:
-    """Everything is sent once; the version is the local zip, shared, and named by its parameter."""
+    """The layer is uploaded once. The version has the bytes of the local zip, is shared, and is named by the parameter."""
     cloud = Cloud()
     fake = cloud.connect()
     published = publish(wanted, fake)
@@ -83,7 +83,7 @@ def test_first_publication_sends_the_layer_once(wanted: DesiredLayer) -> None:
 
 
 def test_unchanged_layer_sends_nothing(wanted: DesiredLayer) -> None:
-    """The second time nothing but reading happens, and not even the zip is read."""
+    """Publishing an unchanged layer only reads from AWS, and does not even read the zip."""
     cloud = Cloud()
     publish(wanted, cloud.connect())
     again = cloud.connect()
@@ -94,7 +94,7 @@ def test_unchanged_layer_sends_nothing(wanted: DesiredLayer) -> None:
 
 
 def test_bump_sends_its_part_and_the_tail(wanted: DesiredLayer, bumped: DesiredLayer) -> None:
-    """A bumped small wheel is sent with its group; the rest is copied by S3."""
+    """After a bump of a small wheel, only its group and the tail are uploaded. S3 copies the rest."""
     cloud = Cloud()
     publish(wanted, cloud.connect())
     fake = cloud.connect()
@@ -108,7 +108,7 @@ def test_bump_sends_its_part_and_the_tail(wanted: DesiredLayer, bumped: DesiredL
 
 
 def test_going_back_publishes_nothing(wanted: DesiredLayer, bumped: DesiredLayer) -> None:
-    """All versions are looked through, and the parameter follows."""
+    """Going back to an earlier layer finds its version among all versions, and updates the parameter."""
     cloud = Cloud()
     first = publish(wanted, cloud.connect())
     publish(bumped, cloud.connect())
@@ -122,7 +122,7 @@ def test_going_back_publishes_nothing(wanted: DesiredLayer, bumped: DesiredLayer
 
 
 def test_without_a_bucket_the_zip_is_in_the_call(tmp_path: Path) -> None:
-    """A layer that is small enough needs no bucket."""
+    """A layer that is small enough is published inside the API call, without a bucket."""
     cloud = Cloud()
     wanted = make_wanted(make_layer(tmp_path, {"alpha": 1000}), PublishConfig())
     fake = cloud.connect()
@@ -134,7 +134,7 @@ def test_without_a_bucket_the_zip_is_in_the_call(tmp_path: Path) -> None:
 
 
 def test_small_layer_is_a_plain_object(tmp_path: Path) -> None:
-    """Below a part's size there is nothing to put together."""
+    """A layer smaller than a part is uploaded as a single object."""
     cloud = Cloud()
     wanted = make_wanted(make_layer(tmp_path, {"alpha": 1000}), PublishConfig(bucket="artifacts"))
     fake = cloud.connect()
@@ -145,7 +145,7 @@ def test_small_layer_is_a_plain_object(tmp_path: Path) -> None:
 
 
 def killer(limit: int, count: list[int]) -> Callable[[str], None]:
-    """Return what lets *limit* calls through, and none after that."""
+    """Return a callback that allows *limit* calls and then raises Killed."""
 
     def kill(_: str) -> None:
         count[0] += 1
@@ -157,7 +157,7 @@ def killer(limit: int, count: list[int]) -> Callable[[str], None]:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_any_call_and_run_again(wanted: DesiredLayer, bumped: DesiredLayer, moment: str) -> None:
-    """Whatever call was the last, a second run ends with one version that is the layer, shared, and nothing left over."""
+    """At whatever call a publisher is killed, the next run leaves one complete and shared version."""
     prepared = Cloud()
     publish(wanted, prepared.connect())
     calls = 0
@@ -186,11 +186,11 @@ def test_killed_at_any_call_and_run_again(wanted: DesiredLayer, bumped: DesiredL
 
 
 def test_failure_gives_the_upload_up(wanted: DesiredLayer) -> None:
-    """Without leave to copy, the error names it, and no half upload stays to be paid for."""
+    """If S3 denies copying a part, the upload is aborted, so that the bucket does not keep its parts."""
 
     def forbid(operation: str) -> None:
         if operation == "UploadPartCopy":
-            raise MissingPermissionError("AWS does not allow to copy", actions=("s3:GetObject",))
+            raise MissingPermissionError("AWS denied permission to copy", actions=("s3:GetObject",))
 
     cloud = Cloud()
     with pytest.raises(MissingPermissionError):
@@ -216,7 +216,7 @@ def test_failure_gives_the_upload_up(wanted: DesiredLayer) -> None:
     ],
 )
 def test_lost_replies_change_nothing(wanted: DesiredLayer, operation: str) -> None:
-    """The SDK repeats a call whose reply got lost, whatever it did; there still is one version, and it is the layer."""
+    """If the SDK repeats a call because its reply was lost, there is still only one version, with the right content."""
     cloud = Cloud()
     published = publish(wanted, cloud.connect(repeated=operation))
     (version,) = cloud.live("shop-common")
@@ -228,7 +228,7 @@ def test_lost_replies_change_nothing(wanted: DesiredLayer, operation: str) -> No
 
 @pytest.mark.parametrize("bucket", ["artifacts", None])
 def test_ten_publishers_end_on_one_version(tmp_path: Path, bucket: str | None) -> None:
-    """All of them planned to publish, at the same time; there is one version in the end, and all of them name it."""
+    """Ten concurrent publishers that all planned to publish create one version, and all of them report it."""
     cloud = Cloud()
     wanted = make_wanted(make_layer(tmp_path, {"alpha": 5000}), PublishConfig(bucket=bucket))
     barrier = threading.Barrier(10)
@@ -253,7 +253,7 @@ def test_ten_publishers_end_on_one_version(tmp_path: Path, bucket: str | None) -
 
 
 def test_claim_of_a_killed_publisher_runs_out(wanted: DesiredLayer) -> None:
-    """The lease is counted by the server's clock; then the claim is taken over."""
+    """The lease of a killed publisher expires by the server's clock, and another publisher then takes it over."""
     cloud = Cloud()
 
     def kill(operation: str) -> None:
@@ -282,7 +282,7 @@ def test_claim_of_a_killed_publisher_runs_out(wanted: DesiredLayer) -> None:
 
 
 def test_damaged_part_is_replaced(wanted: DesiredLayer) -> None:
-    """A part of the right name and the wrong content or size does not count as there."""
+    """A part with the right name but the wrong content or size counts as missing."""
     cloud = Cloud()
     publish(wanted, cloud.connect())
     good = {key: each for (_, key), each in cloud.objects.items() if "parts/" in key}
@@ -300,7 +300,7 @@ def test_damaged_part_is_replaced(wanted: DesiredLayer) -> None:
 
 
 def test_wrong_content_is_taken_back(wanted: DesiredLayer) -> None:
-    """What Lambda says of the zip decides: a version of other bytes is deleted, and the next run repairs the bucket."""
+    """A version whose content differs is deleted, and the next run repairs the bucket."""
     cloud = Cloud()
     publish(wanted, cloud.connect())
     cloud.versions.clear()
@@ -309,35 +309,38 @@ def test_wrong_content_is_taken_back(wanted: DesiredLayer) -> None:
     with pytest.raises(IntegrityError) as caught:
         publish(wanted, cloud.connect())
 
-    assert caught.value.hint == "the version has been deleted again; run again"
+    assert caught.value.hint == "run again; lamina has deleted the faulty version"
     assert [] == cloud.live("shop-common")
     assert publish(wanted, cloud.connect()).new
     assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content
 
 
 def test_changed_zip_is_not_published(tmp_path: Path) -> None:
-    """What is published is what was built and checked."""
+    """A zip that has changed since the build is not published."""
     cloud = Cloud()
     wanted = make_wanted(make_layer(tmp_path, {"alpha": 1000}), CONFIG)
     wanted.layer.path.write_bytes(b"x" * wanted.layer.zipped_bytes)
     with pytest.raises(IntegrityError) as caught:
         publish(wanted, cloud.connect())
 
-    assert f"`{wanted.layer.path}` is not there as it was built" == str(caught.value)
+    assert f"`{wanted.layer.path}` is missing or has changed since the build" == str(caught.value)
     assert [] == cloud.stored_keys()
 
 
 def test_bucket_of_another_region_is_refused(wanted: DesiredLayer) -> None:
-    """Lambda would refuse it after everything was uploaded."""
+    """A bucket in another region is rejected before anything is uploaded."""
     cloud = Cloud(bucket_region="us-east-1")
     with pytest.raises(WrongRegionError) as caught:
         publish(wanted, cloud.connect())
 
-    assert str(caught.value) == "Bucket `artifacts` is in us-east-1, and the layer is to be in eu-west-1"
+    assert (
+        str(caught.value)
+        == "bucket `artifacts` is in us-east-1, but Lambda in eu-west-1 reads only buckets in its own region"
+    )
 
 
 def test_reference_needs_a_bucket_that_keeps(tmp_path: Path) -> None:
-    """Everything that the bucket lacks is said at once, with the policy to be added; nothing was sent."""
+    """The error lists everything that the bucket lacks, with the policy to add, before anything is uploaded."""
     cloud = Cloud()
     config = PublishConfig(bucket="artifacts", storage=Storage.REFERENCE)
     wanted = make_wanted(make_layer(tmp_path, SIZES), config)
@@ -346,8 +349,8 @@ def test_reference_needs_a_bucket_that_keeps(tmp_path: Path) -> None:
     policy = ready_policy(bucket="artifacts", prefix="lamina/", account=cloud.account)
 
     assert (
-        str(caught.value) == "Bucket `artifacts` cannot keep layers for Lambda: it has no versioning and "
-        "does not let Lambda `s3:GetObject` and `s3:GetObjectVersion`"
+        str(caught.value) == "Lambda cannot read layers from bucket `artifacts`: versioning is not enabled and "
+        "its policy does not allow Lambda `s3:GetObject` and `s3:GetObjectVersion`"
     )
     assert caught.value.hint is not None
     assert policy in caught.value.hint
@@ -362,7 +365,7 @@ def test_reference_needs_a_bucket_that_keeps(tmp_path: Path) -> None:
 
 
 def test_one_place_failing_does_not_stop_the_others(wanted: DesiredLayer) -> None:
-    """Each region is brought as far as it gets, and the failure is told."""
+    """A failure in one region is reported, and the other regions are still published."""
 
     def refuse(operation: str) -> None:
         if operation == "PublishLayerVersion":
@@ -381,7 +384,7 @@ def test_one_place_failing_does_not_stop_the_others(wanted: DesiredLayer) -> Non
 
 @pytest.mark.parametrize(("lost", "attempts"), [(1, 1), (3, 3)])
 def test_publication_is_looked_for_before_it_is_repeated(wanted: DesiredLayer, lost: int, attempts: int) -> None:
-    """Whether a version was made is not known without an answer; Lambda would make another one each time it is asked."""
+    """If a reply is lost, the versions are listed before the request is repeated, because Lambda would create another version."""
     cloud = Cloud()
     asked: list[str] = []
 
@@ -400,7 +403,7 @@ def test_publication_is_looked_for_before_it_is_repeated(wanted: DesiredLayer, l
 
 
 def test_publication_is_not_repeated_for_ever(wanted: DesiredLayer) -> None:
-    """Five attempts, then it is said."""
+    """Publishing fails after five attempts."""
     cloud = Cloud()
     asked: list[str] = []
 
@@ -417,7 +420,7 @@ def test_publication_is_not_repeated_for_ever(wanted: DesiredLayer) -> None:
 
 
 def test_version_that_came_twice_is_taken_back(wanted: DesiredLayer) -> None:
-    """A request may be delivered twice, and the answer be that of the first: the younger version goes."""
+    """If a request is delivered twice, the newer of the two versions is deleted."""
     cloud = Cloud()
     twin: list[Version] = []
 
@@ -434,7 +437,7 @@ def test_version_that_came_twice_is_taken_back(wanted: DesiredLayer) -> None:
 
 
 def test_uploads_that_others_left_are_given_up(wanted: DesiredLayer) -> None:
-    """A killed publisher's upload would be paid for until somebody looks; the next one to put the layer together does."""
+    """Publishing a layer aborts the uploads that a killed publisher of the same layer left."""
     cloud = Cloud()
     left = cloud.connect().bucket("artifacts")
     left.begin(f"{KEY}{wanted.layer.digest}.zip")
@@ -445,7 +448,7 @@ def test_uploads_that_others_left_are_given_up(wanted: DesiredLayer) -> None:
 
 
 def test_upload_that_a_faster_publisher_gave_up(wanted: DesiredLayer) -> None:
-    """Services may share a layer's bytes, each under its own name: the slower one takes what the faster one put together."""
+    """If a faster publisher has composed the same bytes for another service, the slower one uses that object."""
     cloud = Cloud()
     raced: list[Published] = []
     other = make_wanted(wanted.layer, CONFIG, service="stall")
@@ -463,7 +466,7 @@ def test_upload_that_a_faster_publisher_gave_up(wanted: DesiredLayer) -> None:
 
 
 def test_interrupted_everywhere(wanted: DesiredLayer) -> None:
-    """All places stop, clear up, and say so; nothing goes on behind the back of whoever pressed Ctrl-C."""
+    """After an interruption all destinations stop and clean up, and the error lists each of them."""
     clouds = [Cloud(account=Account(id=number * 12, partition="aws", region="eu-west-1")) for number in "12"]
     places = [Destination(cloud.connect(), bucket="artifacts", prefix="lamina/") for cloud in clouds]
     steps = survey([LayerJob(wanted)], places)
@@ -473,6 +476,6 @@ def test_interrupted_everywhere(wanted: DesiredLayer) -> None:
         apply(steps)
 
     assert str(caught.value) == (
-        "2 of 2 places failed\n  111111111111 in eu-west-1: Interrupted\n  222222222222 in eu-west-1: Interrupted"
+        "2 of 2 destinations failed\n  111111111111 in eu-west-1: interrupted\n  222222222222 in eu-west-1: interrupted"
     )
     assert [[], []] == [cloud.stored_keys() for cloud in clouds]

@@ -1,4 +1,4 @@
-"""Reading `[tool.lamina.publish]`, and what is refused before the first call."""
+"""Reading `[tool.lamina.publish]`, and errors that are found before the first call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def configured(directory: Path, *lines: str) -> PublishConfig:
 
 
 def test_everything_configured(tmp_path: Path) -> None:
-    """Every key is read into a value."""
+    """Every key is read."""
     expected = PublishConfig(
         bucket="artifacts-{account}-{region}",
         prefix="team/layers/",
@@ -58,14 +58,14 @@ def test_everything_configured(tmp_path: Path) -> None:
 
 
 def test_nothing_configured(tmp_path: Path) -> None:
-    """Without a table, everything has its default."""
+    """Without the table, every setting has its default."""
     (tmp_path / "pyproject.toml").write_text("[tool.lamina]\n")
 
     assert PublishConfig() == load(tmp_path)
 
 
 def test_all_mistakes_at_once(tmp_path: Path) -> None:
-    """One run shows every mistake, with the dotted key."""
+    """One error lists every mistake, with its dotted key."""
     with pytest.raises(InvalidConfigError) as caught:
         configured(
             tmp_path,
@@ -84,51 +84,51 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     assert caught.value.mistakes == (
         ("tool.lamina.publish.bucket", "unknown placeholder `{acount}` (did you mean `account`?)"),
         ("tool.lamina.publish.prefix", "unknown placeholder `{service}`"),
-        ("tool.lamina.publish.regions", "`europe` is no region's name"),
+        ("tool.lamina.publish.regions", "`europe` is not a valid region name"),
         (
             "tool.lamina.publish.roles",
-            "`publisher` is no role's ARN, such as arn:aws:iam::123456789012:role/publisher",
+            "`publisher` is not the ARN of a role, such as `arn:aws:iam::123456789012:role/publisher`",
         ),
-        ("tool.lamina.publish.share-with", "`1234` is neither an account's number nor an organisation's id"),
+        ("tool.lamina.publish.share-with", "`1234` is neither an account ID nor an organisation ID"),
         (
             "tool.lamina.publish.storage",
-            "no storage `refrence` (did you mean `reference`?); one of copy, reference",
+            "unknown value `refrence` (did you mean `reference`?); valid values: `copy`, `reference`",
         ),
-        ("tool.lamina.publish.ssm-prefix", "`layers` is no path of parameters, such as /layers"),
-        ("tool.lamina.publish.layer-name", "`{service` has a brace that belongs to no placeholder"),
-        ("tool.lamina.publish.license", "513 characters, and Lambda takes 512"),
+        ("tool.lamina.publish.ssm-prefix", "`layers` is not a valid parameter path, such as `/layers`"),
+        ("tool.lamina.publish.layer-name", "`{service` has a brace that is not part of a placeholder"),
+        ("tool.lamina.publish.license", "513 characters exceed Lambda's limit of 512"),
         ("tool.lamina.publish.buckets", "unknown key (did you mean `bucket`?)"),
     )
 
 
 def test_reserved_names_of_parameters(tmp_path: Path) -> None:
-    """AWS keeps names that begin with its own to itself, which would come out only after the layer is published."""
+    """Parameter paths that AWS reserves are rejected before the layer is published."""
     with pytest.raises(InvalidConfigError) as caught:
         configured(tmp_path, 'ssm-prefix = "/AWS/{service}"')
 
     assert caught.value.mistakes == (
-        ("tool.lamina.publish.ssm-prefix", "`/AWS/{service}` is no path of parameters, such as /layers"),
+        ("tool.lamina.publish.ssm-prefix", "`/AWS/{service}` is not a valid parameter path, such as `/layers`"),
     )
     assert configured(tmp_path, 'ssm-prefix = "/awsome/{service}"').ssm_prefix == "/awsome/{service}"
 
 
 def test_reference_needs_a_bucket(tmp_path: Path) -> None:
-    """There is nothing to refer to without one."""
+    """`storage = "reference"` requires a bucket."""
     with pytest.raises(InvalidConfigError) as caught:
         configured(tmp_path, 'storage = "reference"')
 
-    assert caught.value.mistakes == (("tool.lamina.publish.storage", '`"reference"` needs a `bucket`'),)
+    assert caught.value.mistakes == (("tool.lamina.publish.storage", '`"reference"` requires `bucket`'),)
 
 
 def test_names_are_filled_per_place() -> None:
-    """Each account and region has its own bucket, in each partition."""
+    """Each account, region and partition fills the placeholders of the bucket's name."""
     account = Account(id="123456789012", partition="aws-cn", region="cn-north-1")
 
     assert fill("a-{account}-{region}-{partition}", account) == "a-123456789012-cn-north-1-aws-cn"
 
 
 def test_names_of_layers(tmp_path: Path) -> None:
-    """The template makes the names; runtimes lose the dot that Lambda does not take."""
+    """The template determines the layer's name, and dots are removed from the runtime because Lambda does not allow them."""
     build = make_build(make_layer(tmp_path, {"alpha": 1}))
     (wanted,) = desired_layers([build], PublishConfig(layer_name="{service}-{layer}-{runtime}-{architecture}"))
 
@@ -136,7 +136,7 @@ def test_names_of_layers(tmp_path: Path) -> None:
 
 
 def test_one_layer_of_several(tmp_path: Path) -> None:
-    """`--layer` picks by the name in the configuration."""
+    """`--layer` selects a layer by its name in the configuration."""
     layers = [make_layer(tmp_path, {"alpha": 1}, name=name) for name in ("common", "reporting")]
 
     assert ["shop-reporting"] == [
@@ -145,11 +145,11 @@ def test_one_layer_of_several(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         desired_layers([make_build(*layers)], PublishConfig(), ["comon"])
 
-    assert str(caught.value) == "The service has no layer `comon` (did you mean `common`?)"
+    assert str(caught.value) == "the service has no layer `comon` (did you mean `common`?)"
 
 
 def test_what_aws_would_refuse_is_refused_at_once(tmp_path: Path) -> None:
-    """Names and sizes of all layers are checked, and everything is said together, before a client exists."""
+    """One error lists every invalid name and size of all layers, before a client exists."""
     large = dataclasses.replace(
         make_layer(tmp_path, {"big": PART}), zipped_bytes=52_428_801, unzipped_bytes=262_144_001
     )
@@ -157,16 +157,16 @@ def test_what_aws_would_refuse_is_refused_at_once(tmp_path: Path) -> None:
         desired_layers([make_build(large, service="my.shop")], PublishConfig())
 
     assert str(caught.value) == (
-        "AWS would refuse 3 things\n"
-        "  the name `my.shop-common` is no layer's name: letters, digits, `-` and `_`\n"
-        "  layer `common` has 262,144,001 bytes unzipped, and Lambda takes 262,144,000\n"
-        "  layer `common` has 52,428,801 bytes zipped, and a call takes 52,428,800: "
-        "configure a `bucket` in `[tool.lamina.publish]`"
+        "AWS would reject the layers for 3 reasons\n"
+        "  the layer name `my.shop-common` is invalid: use only letters, digits, `-` and `_`\n"
+        "  layer `common` has 262,144,001 bytes unzipped; Lambda's limit is 262,144,000\n"
+        "  layer `common` has 52,428,801 bytes zipped; the limit of a direct upload is 52,428,800: "
+        "set `bucket` in `[tool.lamina.publish]`"
     )
 
 
 def test_limits_themselves_are_fine(tmp_path: Path) -> None:
-    """The last byte that fits, fits."""
+    """A layer exactly at the limits is accepted."""
     layer = dataclasses.replace(
         make_layer(tmp_path, {"big": PART}), zipped_bytes=52_428_800, unzipped_bytes=262_144_000
     )
@@ -177,12 +177,12 @@ def test_limits_themselves_are_fine(tmp_path: Path) -> None:
 
 
 def test_layers_need_names_of_their_own(tmp_path: Path) -> None:
-    """Two layers under one name would publish over each other for ever."""
+    """Two layers with the same name are rejected, because each run would publish both again."""
     layers = [make_layer(tmp_path, {"alpha": 1}, name=name) for name in ("common", "reporting")]
     with pytest.raises(PublishError) as caught:
         desired_layers([make_build(*layers)], PublishConfig(layer_name="{service}"))
 
-    assert str(caught.value) == "Several layers would be called `shop`: `layer-name` must have `{layer}`"
+    assert str(caught.value) == "several layers would have the name `shop`: add `{layer}` to `layer-name`"
 
 
 def two_targets(directory: Path, *, native: bool) -> list[Build]:
@@ -199,7 +199,7 @@ def two_targets(directory: Path, *, native: bool) -> list[Build]:
 
 
 def test_layer_without_native_code_is_wanted_once(tmp_path: Path) -> None:
-    """It is the same layer on every architecture of the runtime, and says so."""
+    """A layer without native code is published once, for every architecture of the runtime."""
     (wanted,) = desired_layers(two_targets(tmp_path, native=False), PublishConfig())
 
     assert wanted.architectures == ("x86_64", "arm64")
@@ -207,12 +207,12 @@ def test_layer_without_native_code_is_wanted_once(tmp_path: Path) -> None:
 
 
 def test_native_layers_of_several_targets(tmp_path: Path) -> None:
-    """Each target has its own layer, whose name must say which; so do parameters and variables."""
+    """Native layers of several targets need a name that contains the target. Parameters and variables contain it, too."""
     builds = two_targets(tmp_path, native=True)
     with pytest.raises(PublishError) as caught:
         desired_layers(builds, PublishConfig())
 
-    assert str(caught.value) == "Several layers would be called `shop-common`: `layer-name` must have `{architecture}`"
+    assert str(caught.value) == "several layers would have the name `shop-common`: add `{architecture}` to `layer-name`"
     wanted = desired_layers(builds, PublishConfig(layer_name="{layer}-{architecture}"))
 
     assert [

@@ -1,4 +1,4 @@
-"""Parts that S3 makes from the layer before: its limits always, the right bytes, and little that is sent."""
+"""Parts that S3 copies from the previous layer: S3's limits are respected, the bytes are right, and little is uploaded."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def bytes_of(name: str, size: int) -> bytes:
 
 
 def performed(how: PartCopy, before: bytes, part: bytes) -> bytes:
-    """Return what S3 would make, refusing what it refuses."""
+    """Return the result of the uploads, and fail where S3 would reject a piece."""
     made = b""
     for pieces in how.uploads:
         contents = []
@@ -74,7 +74,7 @@ SEGMENTS = st.lists(st.integers(1, LEAST - 1), min_size=2, max_size=30)
 def test_s3_makes_the_part_within_its_limits(
     sizes: list[int], leading: int, changed: set[int], *, turned: bool
 ) -> None:
-    """Whatever is new, and wherever the rest stood, the uploads make exactly the part, of pieces that S3 takes; only what is new is sent."""
+    """For any changed segments and any earlier order, the uploads produce exactly the part within S3's limits, and send only new bytes."""
     names = [f"n{number}" for number in range(len(sizes))]
     old = {name: bytes_of(name, size) for name, size in zip(names, sizes, strict=True)}
     before, standing = bytes_of("before", leading), {}
@@ -83,11 +83,11 @@ def test_s3_makes_the_part_within_its_limits(
         before += old[name]
     before += bytes_of("tail", LEAST)
     new = {
-        name: bytes_of(f"{name} anew", len(old[name]) + 1) if at in changed else old[name]
+        name: bytes_of(f"{name} again", len(old[name]) + 1) if at in changed else old[name]
         for at, name in enumerate(names)
     }
     extents = [
-        Extent(name=name, size=len(new[name]), segment=f"{name} anew" if at in changed else name)
+        Extent(name=name, size=len(new[name]), segment=f"{name} again" if at in changed else name)
         for at, name in enumerate(names)
     ]
     found = plan_part_copy(Part(start=0, extents=tuple(extents)), standing, least=LEAST, worth=-LEAST)
@@ -99,7 +99,7 @@ def test_s3_makes_the_part_within_its_limits(
 
 
 def test_only_what_is_worth_it() -> None:
-    """Uploads take time, too: where they save little, the part is sent; one that only begins elsewhere now is one range."""
+    """A part is uploaded completely if copying saves little. A part that only moved is copied as one range."""
     extents = tuple(Extent(name=f"n{at}", size=600, segment=f"s{at}") for at in range(4))
     part = Part(start=0, extents=extents)
     standing = {f"s{at}": ExistingRange("k", 5000 + at * 600, 600) for at in range(4)}
@@ -124,7 +124,7 @@ def test_only_what_is_worth_it() -> None:
 
 
 def made(directory: Path, *, bump: str | None = None) -> DesiredLayer:
-    """Return a layer whose segments have names; their distributions have version 1.0, but for *bump*."""
+    """Return a layer whose segments have names. Its distributions have version 1.0, except *bump*."""
     versions = {bump: "1.1"} if bump else {}
     layer = make_layer(directory, SIZES, versions=versions)
     named = tuple(replace(each, segment=f"{each.name} {versions.get(each.name, '1.0')}") for each in layer.extents)
@@ -153,7 +153,7 @@ def stand(objects: Objects, wanted: DesiredLayer, content: bytes | None = None) 
 
 
 def sent(objects: Objects, wanted: DesiredLayer, record: LayerRecord | None) -> tuple[int, list[bytes | None]]:
-    """Have all parts of *wanted* in the bucket; return what that sent, and what stands there then."""
+    """Upload all missing parts of *wanted*; return the bytes sent, and the content of all parts in the bucket."""
     source = LayerZip.hashed(wanted)
     bucket = Bucket(objects=objects, keys=KEYS)
     missing = frozenset(source.parts) - stored_parts(bucket, source)
@@ -173,7 +173,7 @@ def fake_bucket(cloud: Cloud) -> Objects:
 
 
 def test_bump_sends_the_wheel_alone(first: DesiredLayer, bumped: DesiredLayer) -> None:
-    """Of a group only the new wheel is sent, once; nothing of what was made on the way stays."""
+    """Only the new wheel of a group is uploaded, once, and no temporary object or upload remains."""
     cloud = Cloud()
     objects = fake_bucket(cloud)
     sent(objects, first, None)
@@ -189,7 +189,7 @@ def test_bump_sends_the_wheel_alone(first: DesiredLayer, bumped: DesiredLayer) -
 def test_emulators_take_it(
     emulator: str, request: pytest.FixtureRequest, first: DesiredLayer, bumped: DesiredLayer
 ) -> None:
-    """moto, which refuses small parts and knows checksums, and MiniStack, which has an ETag to compare, make the same."""
+    """moto, which rejects small parts and reports checksums, and MiniStack, whose ETag is compared, both produce the parts."""
     there: Emulator = request.getfixturevalue(emulator)
     name = there.make_bucket(f"copy-{uuid.uuid4().hex[:10]}")
     objects = Access(region=there.region).connect().bucket(name)
@@ -204,7 +204,7 @@ def test_emulators_take_it(
 
 @pytest.mark.parametrize("kind", ["gone", "shorter", "damaged", "versioned", "no-segments"])
 def test_group_is_sent_where_it_cannot_be_made(first: DesiredLayer, bumped: DesiredLayer, kind: str) -> None:
-    """Without the layer before, whole and as recorded, or where leftovers would stay as versions, the group is sent and right."""
+    """The group is uploaded completely if the previous layer is missing, damaged or unrecorded, or the bucket is versioned."""
     cloud = Cloud()
     objects = fake_bucket(cloud)
     sent(objects, first, None)
@@ -225,13 +225,13 @@ def test_group_is_sent_where_it_cannot_be_made(first: DesiredLayer, bumped: Desi
     group = sum(size for size in SIZES.values() if size < 5 * MIB)
 
     assert parts_of(bumped) == stored
-    # What turned out to be damaged had cost a little before.
+    # The damage is found only after the copy, so the bytes uploaded for the copy are counted, too.
     assert counted == group + (SIZES["small-c"] if kind == "damaged" else 0)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_any_call_and_made_again(first: DesiredLayer, bumped: DesiredLayer, moment: str) -> None:
-    """Wherever a process ends, the next one makes the part."""
+    """At whatever call a process is killed, the next run creates the part."""
     for number in range(1 if moment == "before" else 2, 40, 2):
         cloud = Cloud()
         objects = fake_bucket(cloud)
@@ -255,7 +255,7 @@ def test_killed_at_any_call_and_made_again(first: DesiredLayer, bumped: DesiredL
 
 
 def test_record_that_lies_is_none(first: DesiredLayer) -> None:
-    """Sizes that would lead outside of the layer are those of a damaged record."""
+    """A record whose sizes exceed the layer is treated as damaged."""
     content = make_record(first)
     size = str(SIZES["small-c"]).encode()
 

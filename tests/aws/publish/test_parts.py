@@ -1,4 +1,4 @@
-"""Cutting layers: S3's limits always, and few parts that change with a wheel."""
+"""Dividing layers into parts: S3's limits are respected, and a changed wheel changes few parts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def made(extents: list[Extent]) -> PartLayout:
 
 
 def contents(cut_: PartLayout, bumped: str | None = None) -> set[tuple[tuple[str, int, bool], ...]]:
-    """Return what tells the parts' bytes apart, where the content of *bumped* is another than before."""
+    """Return a set that identifies the bytes of all parts, given that the content of *bumped* has changed."""
     return {tuple((each.name, each.size, each.name == bumped) for each in part.extents) for part in cut_.parts}
 
 
@@ -41,7 +41,7 @@ LARGE = st.lists(st.integers(1000, 9000), max_size=4)
 
 @given(small=SMALL, large=LARGE)
 def test_every_part_is_large_enough_and_in_its_place(small: list[int], large: list[int]) -> None:
-    """Parts have S3's least size, whole segments, no gaps, and stand before the tail; small groups stay small."""
+    """Parts have S3's minimum size, consist of whole segments without gaps, and precede the tail. Groups stay small."""
     extents = [extent(f"n{number}", size) for number, size in enumerate([*small, *large])]
     result = made(extents)
 
@@ -62,7 +62,7 @@ def test_every_part_is_large_enough_and_in_its_place(small: list[int], large: li
 
 @given(small=st.lists(st.integers(1, 999), min_size=1, max_size=60), large=LARGE, data=st.data())
 def test_bump_of_the_same_size_changes_one_part(small: list[int], large: list[int], data: st.DataObject) -> None:
-    """Boundaries depend on names and sizes only, so another content changes the part that it is in and no other."""
+    """Boundaries depend only on names and sizes, so a change of content changes only the part that contains it."""
     extents = [extent(f"n{number}", size) for number, size in enumerate([*small, *large])]
     bumped = data.draw(st.sampled_from(extents)).name
     result = made(extents)
@@ -73,7 +73,7 @@ def test_bump_of_the_same_size_changes_one_part(small: list[int], large: list[in
 
 
 def test_bumps_of_other_sizes_mostly_change_one_part() -> None:
-    """A few per cent more or less seldom moves a boundary: 1.2 parts change on average, where counting would change 3."""
+    """A size change of a few per cent rarely moves a boundary: 1.2 parts change on average, where counting would change 3."""
     source = random.Random(4)  # noqa: S311 - not for secrets
     changed: list[int] = []
     for _ in range(400):
@@ -90,7 +90,7 @@ def test_bumps_of_other_sizes_mostly_change_one_part() -> None:
 
 
 def test_added_and_removed_wheels_change_one_part_mostly() -> None:
-    """What comes or goes is one more or one less name; the other boundaries stay."""
+    """An added or removed wheel mostly changes one part; the other boundaries stay."""
     source = random.Random(5)  # noqa: S311 - not for secrets
     changed: list[int] = []
     for _ in range(300):
@@ -103,12 +103,12 @@ def test_added_and_removed_wheels_change_one_part_mostly() -> None:
 
 
 def test_small_layer_is_one_tail() -> None:
-    """Where all segments together are less than a part, there is nothing to keep."""
+    """If all segments together are smaller than a part, the whole layer is the tail."""
     assert PartLayout(parts=(), tail_start=0, zipped_bytes=999 + TAIL) == made([extent("a", 500), extent("b", 499)])
 
 
 def test_large_segments_stand_alone() -> None:
-    """A large segment is a part whatever layer it is in."""
+    """A large segment is its own part in every layer."""
     result = made([extent("b", 1000), extent("a", 2000), extent("c", 10)])
 
     assert [("a",), ("b",)] == [part.names for part in result.parts]
@@ -116,19 +116,19 @@ def test_large_segments_stand_alone() -> None:
 
 
 def test_too_many_parts_are_refused() -> None:
-    """S3 counts the tail, too."""
+    """The tail counts as a part for S3's limit."""
     limits = dataclasses.replace(LIMITS, multipart_parts=2)
     extents = in_order([extent("a", 1000), extent("b", 1000)])
     with pytest.raises(ArchiveError) as caught:
         layout_parts(extents, 2000 + TAIL, limits)
 
-    assert str(caught.value) == "The layer would take 3 parts, and S3 takes 2"
+    assert str(caught.value) == "the layer would need 3 parts; S3's limit for an upload is 2"
 
 
 @settings(max_examples=50)
 @given(sizes=st.lists(st.integers(1, 999), min_size=1, max_size=40), seed=st.randoms(use_true_random=False))
 def test_order_of_arrival_does_not_matter(sizes: list[int], seed: random.Random) -> None:
-    """The cut is a function of what is in the zip."""
+    """The division does not depend on the order in which segments are given."""
     extents = [extent(f"n{number}", size) for number, size in enumerate(sizes)]
     shuffled = list(extents)
     seed.shuffle(shuffled)

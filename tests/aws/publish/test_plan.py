@@ -1,4 +1,4 @@
-"""Planning: a version is published exactly when none of the existing ones is the layer, and every action says why."""
+"""Planning publishes a version only if no existing version has the layer's content, and every action states its reason."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def wanted(tmp_path: Path) -> DesiredLayer:
 
 
 def test_first_publication(wanted: DesiredLayer) -> None:
-    """With nothing there, everything is sent."""
+    """Without an existing version, the complete layer is uploaded."""
     assert plan(wanted, LayerState()) == PublishLayer(
         reason="not published before", upload_bytes=wanted.layer.zipped_bytes
     )
 
 
 def test_the_same_content_is_kept(wanted: DesiredLayer) -> None:
-    """The digest in the description and Lambda's CodeSha256 both say that it is this layer."""
+    """A version with the layer's digest in its description and with its CodeSha256 is kept."""
     same = real(3, wanted.layer.code_sha256)
     state = LayerState(versions=(listed(3, wanted.description),), candidates=(same,))
     action = plan(wanted, state)
@@ -55,17 +55,17 @@ def test_the_same_content_is_kept(wanted: DesiredLayer) -> None:
 
 
 def test_an_older_version_is_found(wanted: DesiredLayer) -> None:
-    """Going back to an earlier lock goes back to its version."""
+    """Going back to an earlier lock file reuses the version that was published for it."""
     same = real(3, wanted.layer.code_sha256)
     versions = (listed(5, describe("5" * 64, "python3.13", ())), listed(4, "by hand"), listed(3, wanted.description))
 
-    assert KeepLayer(version=same, reason="version 3 is the same, though not the newest") == plan(
+    assert KeepLayer(version=same, reason="version 3 is identical, although it is not the newest") == plan(
         wanted, LayerState(versions=versions, candidates=(same,))
     )
 
 
 def test_the_oldest_of_several_is_kept(wanted: DesiredLayer) -> None:
-    """Publishers that raced come to the same version."""
+    """Publishers that raced select the same version, the oldest."""
     candidates = (real(3, wanted.layer.code_sha256), real(4, wanted.layer.code_sha256))
     versions = tuple(listed(number, wanted.description) for number in (4, 3))
     action = plan(wanted, LayerState(versions=versions, candidates=candidates))
@@ -75,14 +75,14 @@ def test_the_oldest_of_several_is_kept(wanted: DesiredLayer) -> None:
 
 
 def test_a_description_alone_proves_nothing(wanted: DesiredLayer) -> None:
-    """What says that it is the layer and has another content is not kept."""
+    """A version whose description has the layer's digest but whose content differs is not kept."""
     state = LayerState(versions=(listed(3, wanted.description),), candidates=(real(3, "other"),))
 
-    assert plan(wanted, state).reason == "version 3 says that it is this layer, but its content differs"
+    assert plan(wanted, state).reason == "the description of version 3 has this layer's digest, but its content differs"
 
 
 def test_the_reason_names_what_changed(tmp_path: Path, wanted: DesiredLayer) -> None:
-    """The record of the last version says what it held."""
+    """The reason lists the differences from the record of the previous version."""
     before = decode_record(make_record(wanted))
     newer = make_wanted(make_layer(tmp_path, {"alpha": 100, "gamma": 5}, versions={"alpha": "1.1"}))
     state = LayerState(versions=(listed(1, wanted.description),), record=before)
@@ -91,7 +91,7 @@ def test_the_reason_names_what_changed(tmp_path: Path, wanted: DesiredLayer) -> 
 
 
 def test_the_reason_names_another_target(wanted: DesiredLayer) -> None:
-    """Another runtime is another layer, even of the same distributions."""
+    """The same distributions on another runtime are another layer, and the reason names both platforms."""
     record = decode_record(make_record(wanted).replace(b"python3.13 on x86_64 and arm64", b"python3.12 on arm64"))
     state = LayerState(versions=(listed(1, "lamina:" + "0" * 64),), record=record)
 
@@ -99,18 +99,18 @@ def test_the_reason_names_another_target(wanted: DesiredLayer) -> None:
 
 
 def test_the_reason_without_a_record(wanted: DesiredLayer) -> None:
-    """Without a bucket only the digests are known; versions of others are said to be theirs."""
+    """Without a record, the reason names the newest version that lamina published, or states that there is none."""
     ours = LayerState(versions=(listed(2, "by hand"), listed(1, "lamina:" + "0" * 64)))
 
-    assert plan(wanted, ours).reason == "the locked content is another than that of version 1"
+    assert plan(wanted, ours).reason == "the content differs from version 1"
     assert (
         plan(wanted, LayerState(versions=(listed(2, "by hand"),))).reason
-        == "no version of it was published by lamina, the newest is 2"
+        == "lamina published none of the existing versions; the newest is version 2"
     )
 
 
 def test_missing_grants_and_parameter_are_part_of_the_plan(tmp_path: Path) -> None:
-    """A version that is right but not shared is kept, and shared."""
+    """A version with the right content that lacks a grant or its parameter is kept, and the plan adds both."""
     grants = (Grant(principal="210987654321"), Grant(principal="o-abcdefghij"))
     wanted = make_wanted(make_layer(tmp_path, {"alpha": 1}), PublishConfig(share_with=grants))
     same = real(1, wanted.layer.code_sha256)
@@ -124,7 +124,7 @@ def test_missing_grants_and_parameter_are_part_of_the_plan(tmp_path: Path) -> No
 
 
 def test_description_carries_the_digest_within_the_limit(tmp_path: Path) -> None:
-    """People see versions as long as there is room; lamina finds its digest again."""
+    """A description lists as many distributions as fit within the limit, and lamina can read the digest from it."""
     few = make_layer(tmp_path, {"alpha": 1, "beta": 1})
     many = make_layer(tmp_path, {f"distribution-{number:02}": 1 for number in range(40)})
 
@@ -140,11 +140,11 @@ def test_description_carries_the_digest_within_the_limit(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("description", ["", "lamina:abc", "about lamina:" + "0" * 64, "lamina:" + "0" * 65])
 def test_foreign_descriptions_have_no_digest(description: str) -> None:
-    """Only what lamina writes counts."""
+    """A description that lamina did not write has no digest."""
     assert digest_in(description) is None
 
 
 @pytest.mark.parametrize("content", [b'{"version": "1"}', b'{"version": "2"}', b"[]", b"\xff", b""])
 def test_damaged_records_say_nothing(content: bytes) -> None:
-    """A record is the bucket's word, and may be anything; without one the reason is worded from the digests."""
+    """A damaged record is ignored, and the reason is then derived from the digests."""
     assert decode_record(content) is None

@@ -1,4 +1,4 @@
-"""The remote index of a bucket, and layers of which only S3 has all bytes: nothing wrong is taken, and what was wrong is replaced."""
+"""The remote index, and the verification of layers whose bytes only S3 has: wrong data is refused and replaced."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def objects() -> FakeObjects:
     ],
 )
 def test_refused_and_replaced(objects: FakeObjects, content: bytes) -> None:
-    """What is truncated, too long, exchanged, or too large to be read is refused, and replaced by who has it."""
+    """A truncated, oversized or exchanged entry is refused, and the next publisher replaces it."""
     objects.put(KEYS.directory(A), content, sha256=hashlib.sha256(content).hexdigest())
     index = RemoteIndex(Bucket(objects=objects, keys=KEYS))
 
@@ -53,7 +53,7 @@ def test_refused_and_replaced(objects: FakeObjects, content: bytes) -> None:
 
 
 def test_each_is_read_and_sent_once(objects: FakeObjects) -> None:
-    """What was found is not asked for again; what stands there, or is known to, is not sent."""
+    """An entry is downloaded only once, and is not uploaded if it exists or is known to exist."""
     RemoteIndex(Bucket(objects=objects, keys=KEYS)).put({A: wrap(A, b"one")})
     index = RemoteIndex(Bucket(objects=objects, keys=KEYS))
     index.read([A])
@@ -65,7 +65,7 @@ def test_each_is_read_and_sent_once(objects: FakeObjects) -> None:
 
 
 def test_bombs_are_not_inflated() -> None:
-    """More than any layer needs is not a payload."""
+    """A payload larger than the limit is refused without decompressing all of it."""
     assert unwrap(A, wrap(A, bytes((64 << 20) + 1))) is None
 
 
@@ -81,7 +81,7 @@ def composed(objects: FakeObjects, directory: Path) -> tuple[LayerZip, str]:
 
 
 def test_proven_by_s3(objects: FakeObjects, tmp_path: Path) -> None:
-    """The checksum of the parts' checksums is enough, and nothing is read."""
+    """If S3 reports the right composite checksum, nothing is downloaded."""
     source, _ = composed(objects, tmp_path)
     before = len(objects.fake.calls)
 
@@ -90,7 +90,7 @@ def test_proven_by_s3(objects: FakeObjects, tmp_path: Path) -> None:
 
 
 def test_proven_by_reading(objects: FakeObjects, tmp_path: Path) -> None:
-    """Where S3 tells nothing, every part is read back and compared, and the whole is hashed."""
+    """If S3 reports no checksum, every part is downloaded and compared, and the whole zip is hashed."""
     source, key = composed(objects, tmp_path)
     objects.fake.cloud.objects["artifacts", key].composite = None
 
@@ -99,7 +99,7 @@ def test_proven_by_reading(objects: FakeObjects, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("told", [True, False])
 def test_not_proven(objects: FakeObjects, tmp_path: Path, told: bool) -> None:
-    """Anything else is deleted, whether S3 tells or it is found in reading."""
+    """A layer with the wrong content is deleted, whether S3's checksum or its download reveals it."""
     source, key = composed(objects, tmp_path)
     stored = objects.fake.cloud.objects["artifacts", key]
     stored.content = b"?" + stored.content[1:]
@@ -107,5 +107,5 @@ def test_not_proven(objects: FakeObjects, tmp_path: Path, told: bool) -> None:
     with pytest.raises(IntegrityError) as caught:
         verify(Bucket(objects=objects, keys=KEYS), source)
 
-    assert f"`s3://artifacts/{key}` is not the layer that was put together" == str(caught.value)
+    assert f"the object `s3://artifacts/{key}` differs from the layer that lamina uploaded" == str(caught.value)
     assert objects.head(key) is None

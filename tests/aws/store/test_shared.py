@@ -1,4 +1,4 @@
-"""The team's store: what one machine made another one gets, checked; nothing that is wrong, and nothing at its cost."""
+"""The team store: one machine receives verified files of another, and wrong files are rejected without failing the build."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BYTECODE = f"bytecode/ab/{KEY}.pack"
 
 
 class Machine:
-    """A machine with a store of its own, and the team's behind it."""
+    """A machine with a local store and access to the team store."""
 
     def __init__(self, cloud: Cloud, root: Path) -> None:
         self.fake = cloud.connect()
@@ -52,10 +52,10 @@ def cloud() -> Cloud:
 
 @pytest.fixture
 def first(cloud: Cloud, tmp_path: Path) -> Machine:
-    """A machine that has made bytecode and fetched a wheel, and added both."""
+    """A machine that has created bytecode, downloaded a wheel, and added both to the team store."""
     machine = Machine(cloud, tmp_path / "first")
     machine.make(BYTECODE, b"bytecode")
-    # A name that wheels word in another way than locks.
+    # The file name of the wheel spells the project's name differently from the lock file.
     wheel = make_wheel(tmp_path, "typed_alpha", "1.0", {"typed_alpha.py": "A = 1\n"})
     sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
     machine.make(f"wheels/{sha256[:2]}/{sha256}/{wheel.name}", wheel.read_bytes())
@@ -77,7 +77,7 @@ def blob(cloud: Cloud, content: bytes) -> tuple[str, str]:
 
 
 def test_shared(cloud: Cloud, tmp_path: Path, first: Machine) -> None:
-    """What one machine added another one has after pulling, byte for byte, and it adds nothing again."""
+    """A second machine receives the files of the first one unchanged, and does not upload them again."""
     machine = second(cloud, tmp_path)
     pulled = machine.shared.pull(machine.store)
     machine.make(BYTECODE, b"bytecode")
@@ -91,7 +91,7 @@ def test_shared(cloud: Cloud, tmp_path: Path, first: Machine) -> None:
 
 @pytest.mark.parametrize("damage", [b"poison!!", b"byte"])
 def test_damaged(cloud: Cloud, tmp_path: Path, first: Machine, damage: bytes) -> None:
-    """A poisoned or truncated object never arrives; the machine that makes the file itself replaces it."""
+    """A poisoned or truncated object is rejected, and a machine that creates the file itself replaces the object."""
     cloud.objects[blob(cloud, b"bytecode")].content = damage
     cloud.objects[blob(cloud, b"bytecode")].sha256 = hashlib.sha256(damage).hexdigest()
     machine = second(cloud, tmp_path)
@@ -106,7 +106,7 @@ def test_damaged(cloud: Cloud, tmp_path: Path, first: Machine, damage: bytes) ->
 
 
 def test_bad_record(cloud: Cloud, tmp_path: Path) -> None:
-    """A wheel whose RECORD is not right is refused, though its hash is the one in its name."""
+    """A wheel with an invalid RECORD is rejected, although its content has the hash in its name."""
     wheel = make_wheel(tmp_path, "alpha", "1.0", {"alpha.py": "A = 1\n"})
     content = wheel.read_bytes().replace(b"alpha-1.0.dist-info/RECORD", b"alpha-1.0.dist-info/RECORX")
     sha256 = hashlib.sha256(content).hexdigest()
@@ -135,7 +135,7 @@ def test_bad_record(cloud: Cloud, tmp_path: Path) -> None:
     ],
 )
 def test_list_is_hostile(cloud: Cloud, tmp_path: Path, path: str) -> None:
-    """A list that names anything but what is shared, or a wheel with another hash, brings nothing."""
+    """A list that names files that are not shared, or a wheel with another hash, is ignored."""
     machine = second(cloud, tmp_path)
     content = b"evil"
     sha256 = hashlib.sha256(content).hexdigest()
@@ -162,7 +162,7 @@ def test_list_is_hostile(cloud: Cloud, tmp_path: Path, path: str) -> None:
     ids=["empty", "list", "nested", "later", "entries", "infinity"],
 )
 def test_no_list(cloud: Cloud, tmp_path: Path, content: bytes) -> None:
-    """What is no list is as good as none."""
+    """An invalid list is treated as an empty one."""
     machine = second(cloud, tmp_path)
     machine.fake.bucket("team").put(
         "cache/caches/shop/python3.13-x86_64.json", content, sha256=hashlib.sha256(content).hexdigest()
@@ -172,7 +172,7 @@ def test_no_list(cloud: Cloud, tmp_path: Path, content: bytes) -> None:
 
 
 def test_url() -> None:
-    """An address has a bucket, and a prefix or none."""
+    """A URL has a bucket and an optional prefix."""
     assert [("team", ""), ("team", ""), ("team", "a/b/")] == [
         split_url(url) for url in ("s3://team", "s3://team/", "s3://team/a/b")
     ]
@@ -187,7 +187,7 @@ def build(project: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_builds_share(
     tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A second machine builds the same layer from the bucket, with the places that the lock names gone."""
+    """A second machine builds the same layer from the team store, even if the package index is gone."""
     bucket = ministack.make_bucket(f"t{uuid.uuid4().hex[:12]}")
     service = make_service(tmp_path)
     service.settings["store"] = f'"s3://{bucket}/cache"'
@@ -206,12 +206,10 @@ def test_builds_share(
 def test_unreachable(
     tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A build goes on without the bucket, and says so."""
+    """If the team store is unavailable, the build continues with a warning."""
     service = make_service(tmp_path)
     service.settings["store"] = '"s3://no-such-bucket-anywhere"'
     code = build(service.write(), tmp_path / "cache", monkeypatch)
 
     assert 0 == code
-    assert (
-        "warning: The team's store `s3://no-such-bucket-anywhere` is not used: Cannot read" in capsys.readouterr().err
-    )
+    assert "warning: the team store `s3://no-such-bucket-anywhere` is not used: cannot read" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""When a build has a team's store around it, and when it is left alone."""
+"""When a build uses the team store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class NoWarnings(Silent):
-    """A reporter that nobody is to warn through."""
+    """A reporter that fails the test on any warning."""
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
         pytest.fail(message)
@@ -27,7 +27,7 @@ class NoWarnings(Silent):
 
 @pytest.mark.parametrize(("address", "offline"), [(None, False), ("s3://team/cache", True)])
 def test_build_is_left_alone(tmp_path: Path, address: str | None, offline: bool) -> None:
-    """Without a configured store, and offline, a build has the context that it had, and no bucket is tried."""
+    """Without a configured team store, and offline, a build keeps its context and does not access a bucket."""
     service = make_service(tmp_path)
     if address is not None:
         service.settings["store"] = f'"{address}"'

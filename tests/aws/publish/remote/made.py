@@ -1,4 +1,4 @@
-"""A service that one machine has published, and machines that have nothing but its lock and the bucket."""
+"""A service that one machine has published, and machines that have only its lock file and the bucket."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class Published:
 
     project: Path
     store: Store
-    """That of the machine which has published it."""
+    """The store of the machine that published the layer."""
     layer: Layer
     content: bytes
     """The layer's zip."""
     parts: tuple[str, ...]
-    """SHA-256 of its parts."""
+    """The SHA-256 of each part of the layer."""
     cloud: Cloud
 
     def payload(self, name: str) -> bytes:
-        """Return what the index has under *name*."""
+        """Return the payload of the index entry *name*."""
         payload = unwrap(name, self.cloud.objects["artifacts", KEYS.directory(name)].content)
 
         assert payload is not None
@@ -71,7 +71,7 @@ class Published:
 
 
 def publish(service: Service, directory: Path) -> Published:
-    """Build *service* and bring its layer into a new bucket; of the build nothing stays in the project."""
+    """Build *service*, upload its layer to a new bucket, and delete the build from the project."""
     cloud, store, project = Cloud(), Store(directory / "publisher"), service.write()
     bucket = Bucket(objects=cloud.connect().bucket("artifacts"), keys=KEYS)
     made = build_service(project, PublishConfig(), BuildOptions(), _connect, directory=directory, store=store)
@@ -116,11 +116,11 @@ class Reader:
         return self.plan.recipe.key(pin.sha256)
 
     def path(self, distribution: str) -> Path:
-        """Return where this machine's store has a distribution's segment."""
+        """Return the path of a distribution's segment in the local store."""
         return self.store.entry(AREA, self.name(distribution), ".seg")
 
     def described(self) -> list[str]:
-        """Return the distributions whose segments the bucket describes."""
+        """Return the distributions whose segments the bucket's index describes."""
         names = [pin.name for pin in self.plan.selection.pins]
         found = self.remote.segments([self.path(name) for name in names])
         return [name for name in names if self.path(name) in found]
@@ -132,6 +132,6 @@ class Reader:
         return self.remote.compose(self.plan, self.plan.selection.pins, parts, destination or self.destination)
 
     def put(self, name: str, payload: bytes) -> None:
-        """Put *payload* into the index, in place of what is there."""
+        """Write an index entry, overwriting an existing one."""
         content = wrap(name, payload)
         self.objects.put(KEYS.directory(name), content, sha256=hashlib.sha256(content).hexdigest(), absent=False)

@@ -1,4 +1,4 @@
-"""When a layer is not put together without wheels; when it is, `tests/cli/test_publish_absent.py` has it."""
+"""Cases in which the bucket is not used for a build. `tests/cli/test_publish_absent.py` tests the others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def connect() -> Sequence[Destination]:
     ],
 )
 def test_not_wanted(tmp_path: Path, settings: PublishConfig, options: BuildOptions) -> None:
-    """Without a bucket, without its trust, and offline everything is built in full."""
+    """Without a bucket, with `missing-wheels = "fetch"`, and offline, everything is built in full."""
     project = make_service(tmp_path).write()
     store = Store(tmp_path / "store")
 
@@ -46,7 +46,7 @@ def test_not_wanted(tmp_path: Path, settings: PublishConfig, options: BuildOptio
 
 
 def test_no_use(tmp_path: Path) -> None:
-    """With all wheels in the store, or all layers as they are to be, AWS is not asked."""
+    """If the store has all wheels, or all layers are up to date, lamina does not call AWS."""
     project = make_service(tmp_path).write()
     store, other = Store(tmp_path / "store"), Store(tmp_path / "other")
     build(project, BuildOptions(), store=store)

@@ -1,4 +1,4 @@
-"""What the index keeps beside a layer: it is found again without the wheels, and nothing hostile gets into a build."""
+"""Metadata in the index: it replaces the wheels, and hostile entries do not affect a build."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def make(directory: Path, *, bytecode: str = "reachable") -> Service:
 
 @pytest.fixture(scope="module", autouse=True)
 def interpreter() -> Iterator[None]:
-    """The running interpreter is the target's."""
+    """Use the running interpreter as the target's interpreter."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
         yield
@@ -79,43 +79,43 @@ def import_store(directory: Path, reader: Reader, local: Store | None = None) ->
 
 
 def places(reader: Reader, store: Store) -> list[Path]:
-    """Return where *store* keeps what decides the layer's bytecode: what the handlers reach, and what modules import."""
+    """Return the paths in *store* of the metadata that determine the layer's bytecode."""
     return metadata_paths(reader.target, store)
 
 
 def entry(store: Store, path: Path) -> Path:
-    """Ask *store* for what another one keeps at *path*."""
+    """Return the path in *store* for the entry that another store has at *path*."""
     return store.entry(path.parent.parent.name, path.stem, ".json")
 
 
 class TestMetadata:
     def test_of_reachable_bytecode(self, reader: Reader, published: Published) -> None:
-        """What the handlers reach and what each distribution imports is kept, as the publisher's store has it."""
+        """The modules that handlers reach and the imports of each distribution are uploaded unchanged from the publisher's store."""
         paths = places(reader, published.store)
 
         assert ["reach", "imports", "imports"] == [path.parent.parent.name for path in paths]
         assert [path.read_bytes() for path in paths] == [published.payload(path.stem) for path in paths]
 
     def test_digest_is_known_without_wheels(self, reader: Reader, published: Published) -> None:
-        """A machine with nothing knows from the index which layer it is to be."""
+        """A machine without wheels determines the layer's digest from the index."""
         assert published.layer.digest == reader.plan.digest
         assert [] == list(reader.store.directory("wheels").rglob("*.whl"))
 
     @pytest.mark.parametrize("bytecode", ["none", "all"])
     def test_of_other_bytecode(self, tmp_path: Path, bytecode: str) -> None:
-        """Where the configuration decides what is compiled, nothing about imports is kept."""
+        """If the configuration alone decides what is compiled, no imports are uploaded."""
         plan = built(tmp_path, bytecode)
 
         assert [] == metadata_paths(plan.targets[0], Store(tmp_path / "store"))
 
     def test_of_a_layer_without_functions(self, reader: Reader, published: Published) -> None:
-        """A layer that no function has is not reached from anywhere."""
+        """Nothing is uploaded for a layer that no function uses."""
         bare = replace(reader.target, service=replace(reader.target.service, functions=()))
 
         assert [] == metadata_paths(bare, published.store)
 
     def test_shared_paths_are_kept(self, tmp_path: Path) -> None:
-        """With all segments of a layer in the store, the paths that its distributions share are kept."""
+        """If the store has all segments of a layer, the paths that its distributions share are uploaded."""
         plan = built(tmp_path, "none")
         (layer,) = plan.targets[0].decided
 
@@ -124,7 +124,7 @@ class TestMetadata:
         )
 
     def test_shared_paths_are_not_guessed(self, tmp_path: Path) -> None:
-        """If a segment of a layer is missing, nothing is said about shared paths."""
+        """If a segment of a layer is missing, no entry for shared paths is uploaded."""
         plan = built(tmp_path, "none")
         store = Store(tmp_path / "store")
         next(store.directory(AREA).rglob("*.seg")).unlink()
@@ -141,14 +141,14 @@ def built(directory: Path, bytecode: str) -> BuildPlan:
 
 class TestImportStore:
     def test_local_store_comes_first(self, tmp_path: Path, reader: Reader, published: Published) -> None:
-        """What this machine knows is not asked of the bucket."""
+        """A file in the local store is used without reading the bucket."""
         store = import_store(tmp_path, reader, published.store)
 
         assert all(entry(store, path).read_bytes() == path.read_bytes() for path in places(reader, published.store))
         assert [] == reader.objects.fake.calls
 
     def test_bucket_comes_second(self, tmp_path: Path, reader: Reader, published: Published) -> None:
-        """What only the bucket knows is read from there, once."""
+        """A file that only the bucket has is read from there, once."""
         store = import_store(tmp_path, reader)
         paths = places(reader, published.store)
 
@@ -156,7 +156,7 @@ class TestImportStore:
         assert ["GetObject"] * len(paths) == reader.objects.fake.calls
 
     def test_bucket_is_trusted_for_one_run(self, tmp_path: Path, reader: Reader, published: Published) -> None:
-        """What the bucket says stays out of this machine's store."""
+        """Files from the bucket are not added to the local store."""
         store = import_store(tmp_path, reader)
 
         found = [entry(store, path) for path in places(reader, published.store)]
@@ -165,7 +165,7 @@ class TestImportStore:
         assert not (tmp_path / "local").exists()
 
     def test_nobody_knows(self, tmp_path: Path, reader: Reader) -> None:
-        """What neither has is not there, and can be written."""
+        """A file that neither has does not exist, and can be written."""
         store = import_store(tmp_path, reader)
 
         path = store.entry("imports", "0" * 64, ".json")
@@ -175,7 +175,7 @@ class TestImportStore:
         assert b"{}" == path.read_bytes()
 
     def test_other_areas(self, tmp_path: Path, reader: Reader) -> None:
-        """The bucket is asked for nothing but imports."""
+        """Only import metadata is read from the bucket."""
         store = import_store(tmp_path, reader)
 
         assert not store.entry(AREA, reader.name("alpha"), ".seg").exists()
@@ -188,7 +188,7 @@ class TestImportStore:
         ids=["empty", "bytes", "list", "null", "text", "number", "mapping", "nested"],
     )
     def test_hostile(self, tmp_path: Path, reader: Reader, published: Published, number: int, payload: bytes) -> None:
-        """What has another form than lamina writes is refused, and is not there."""
+        """An entry whose form lamina would not write is refused, and the file does not exist."""
         path = places(reader, published.store)[number]
         reader.put(path.stem, payload)
         store = import_store(tmp_path, reader)
@@ -197,7 +197,7 @@ class TestImportStore:
         assert {path.stem} == store._index.refused
 
     def test_hostile_imports_are_followed_again(self, tmp_path: Path, published: Published) -> None:
-        """If what the handlers reach is refused, imports are followed again, and the layer is the same."""
+        """If the entry for the reached modules is refused, lamina follows the imports again, and the layer is identical."""
         objects = published.objects()
         first = Reader(published.project, tmp_path / "first", objects)
         for path in places(first, published.store):
@@ -213,7 +213,7 @@ class TestImportStore:
 
 class TestSharedPaths:
     def test_round_trip(self) -> None:
-        """What is kept of shared paths is read back; distributions that share none are left out."""
+        """The entry for shared paths can be read back. Distributions that share no paths are omitted."""
         shared = {"a": frozenset({"python/x.py", "python/y.py"}), "b": frozenset[str]()}
         name, content = shared_paths_entry(PINS, Recipe(), shared)
 
@@ -227,7 +227,7 @@ class TestSharedPaths:
         assert b'{"a": ["r"], "b": ["s", "t", "u", "v", "w", "x", "y", "z"]}' == content
 
     def test_name_says_what_decides_it(self) -> None:
-        """The wheels and the recipe decide what is shared, and not the order of the lock."""
+        """The name depends on the wheels and the recipe, but not on the order in the lock file."""
         other = replace(PINS[1], sha256=Sha256("c" * 64))
         name = shared_paths_name(PINS, Recipe())
 
@@ -245,5 +245,5 @@ class TestSharedPaths:
         [b"", b"\xff", b"[]", b"1", json.dumps({"a": "xyz"}).encode(), json.dumps({"a": {"x": 1}}).encode()],
     )
     def test_hostile(self, content: bytes) -> None:
-        """Anything but lists of paths by distribution is no answer."""
+        """Content that is not a mapping of distributions to lists of paths is rejected."""
         assert read_shared_paths(content) is None

@@ -1,4 +1,4 @@
-"""Layers of what a bucket describes: hostile descriptions are refused, and only what S3 has is left out of the zip."""
+"""Layers composed of segments in a bucket: hostile descriptions are refused, and the zip has holes only for bytes that S3 has."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def data(seed: int, size: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    """A layer of two parts: a large wheel is one of its own, and the other wheels are a group."""
+    """Publish a layer of two parts: a large wheel, and a group of the other wheels."""
     directory = tmp_path_factory.mktemp("published")
     service = make_service(directory)
     service.add("big", "1.0", {"big.py": "B = 1\n", "big.bin": data(0, 5 * MIB)})
@@ -44,7 +44,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 @pytest.fixture(scope="module")
 def published_tail(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    """A layer so small that it has no parts: all of it is in the object of the whole layer."""
+    """Publish a layer so small that it has no parts: the object of the whole layer contains all its bytes."""
     directory = tmp_path_factory.mktemp("tail")
     return publish(make_service(directory), directory)
 
@@ -60,19 +60,19 @@ def tail_reader(published_tail: Published, tmp_path: Path) -> Reader:
 
 
 def damage(reader: Reader, key: str) -> None:
-    """Change a byte of an object, of which S3 still reports what was put there."""
+    """Change a byte of an object without changing the checksum that S3 reports."""
     stored = reader.objects.fake.cloud.objects["artifacts", key]
     stored.content = bytes([stored.content[0] ^ 1]) + stored.content[1:]
 
 
 def part_starts(reader: Reader) -> list[int]:
-    """Return where the two parts start: the large wheel, and the group behind it."""
+    """Return the start positions of the two parts: the large wheel, and the group after it."""
     (big,) = (part.segment for part in reader.contributions() if part.name == "big")
     return [0, big.entries_bytes]
 
 
 def group_of(published: Published) -> str:
-    """Return the name under which the index keeps the hash of the group."""
+    """Return the name of the index entry for the group."""
     names = [key.rpartition("/")[2] for key in published.cloud.stored_keys() if KEYS.is_directory(key)]
     (name,) = (name for name in names if grouped(published.payload(name)) is not None)
     return name
@@ -80,18 +80,18 @@ def group_of(published: Published) -> str:
 
 class TestSegments:
     def test_described(self, reader: Reader) -> None:
-        """The bucket describes the segments of the layers that were published, and sends none of their bytes."""
+        """The index describes the segments of published layers without downloading their bytes."""
         assert ["alpha", "beta", "big", "other", SMALL] == reader.described()
         assert not reader.path("big").exists()
 
     def test_size_is_known(self, reader: Reader, published: Published) -> None:
-        """A description has the sizes that decide where everything is in the zip."""
+        """A description has the sizes that determine the positions in the zip."""
         sizes = {part.name: part.segment.entries_bytes for part in reader.contributions()}
 
         assert {extent.name: extent.size for extent in published.layer.extents} == sizes
 
     def test_unknown(self, reader: Reader) -> None:
-        """Segments that nobody published are left out of the answer, and nothing is refused."""
+        """Segments that were never published are omitted, and nothing is refused."""
         path = reader.store.entry(AREA, "0" * 64, ".seg")
 
         assert ({}, set()) == (reader.remote.segments([path]), reader.index.refused)
@@ -128,7 +128,7 @@ class TestSegments:
         ids=repr,
     )
     def test_hostile_description(self, reader: Reader, published: Published, changes: dict[str, Any]) -> None:
-        """A description with a field that lamina would not have written is refused, and the others are used."""
+        """A description with a field that lamina would not write is refused, and the others are used."""
         name = reader.name("alpha")
         line, _, rest = published.payload(name).partition(b"\n")
         reader.put(name, json.dumps(json.loads(line) | changes).encode() + b"\n" + rest)
@@ -150,7 +150,7 @@ class TestSegments:
         ids=["empty", "truncated", "longer", "nested", "path that climbs", "path beside python", "other rows"],
     )
     def test_hostile_directory(self, reader: Reader, published: Published, change: Callable[[bytes], bytes]) -> None:
-        """Rows that lamina would not have written for these bytes are refused."""
+        """Central directory entries that lamina would not write for these bytes are refused."""
         name = reader.name("alpha")
         reader.put(name, change(published.payload(name)))
 
@@ -160,16 +160,16 @@ class TestSegments:
 
 class TestSharedPaths:
     def test_known(self, reader: Reader) -> None:
-        """The publisher's answer says which paths distributions share: here none."""
+        """The index states which paths distributions share, here none."""
         assert {} == reader.remote.shared_paths(reader.plan.selection.pins, reader.plan.recipe)
 
     def test_unknown(self, reader: Reader) -> None:
-        """Of wheels that nobody had together in a layer nothing is known."""
+        """The index has no entry for wheels that were never together in a layer."""
         assert reader.remote.shared_paths(reader.plan.selection.pins[1:], reader.plan.recipe) is None
 
     @pytest.mark.parametrize("payload", [b"", b"[]", b'{"alpha": "python/a.py"}', b'{"alpha": [1]}', b"[" * 200_000])
     def test_hostile(self, reader: Reader, payload: bytes) -> None:
-        """An answer of another form is refused, and counts as none."""
+        """An entry of another form is refused, and treated as missing."""
         pins, recipe = reader.plan.selection.pins, reader.plan.recipe
         reader.put(shared_paths_name(pins, recipe), payload)
 
@@ -177,7 +177,7 @@ class TestSharedPaths:
         assert {shared_paths_name(pins, recipe)} == reader.index.refused
 
     def test_refused(self, reader: Reader) -> None:
-        """An answer that the pipeline refused is not given again."""
+        """An entry that the pipeline refused is not returned again."""
         pins, recipe = reader.plan.selection.pins, reader.plan.recipe
         reader.remote.shared_paths(pins, recipe)
         reader.remote.refuse_shared_paths(pins, recipe)
@@ -188,13 +188,13 @@ class TestSharedPaths:
 
 class TestCompose:
     def test_layer_is_the_publishers(self, reader: Reader, published: Published) -> None:
-        """The layer has the digest, the hash and the sizes of the one that was published."""
+        """The layer has the digest, hash and sizes of the published layer."""
         layer = reader.compose(reader.contributions())
 
         assert replace(published.layer, path=reader.destination) == layer
 
     def test_parts_are_holes(self, reader: Reader, published: Published) -> None:
-        """Parts that the bucket has are not brought; the file has the size of the zip, and the tail of it."""
+        """Parts that the bucket has are not downloaded. The file has the zip's size and its tail."""
         parts = reader.contributions()
         reader.objects.fake.calls.clear()
 
@@ -209,7 +209,7 @@ class TestCompose:
         assert 2 == reader.objects.fake.calls.count("GetObject")
 
     def test_what_checks_read_is_there(self, reader: Reader, published: Published) -> None:
-        """In a hole the members that the checks of a layer read are there: the metadata of each distribution."""
+        """A hole still contains the members that checks read, such as the metadata of each distribution."""
         import zipfile
 
         reader.compose(reader.contributions())
@@ -224,9 +224,10 @@ class TestCompose:
         self, reader: Reader, published: Published, payload: bytes | None
     ) -> None:
         """
-        If the bucket does not know a group's hash, the group's segments are brought from where they are.
 
-        What it says instead is refused, so that the next publisher replaces it.
+        If the index lacks a group's hash, the group's segments are downloaded from their locations.
+
+        A wrong entry in its place is refused, so that the next publisher replaces it.
         """
         parts = reader.contributions()
         name = group_of(published)
@@ -246,7 +247,7 @@ class TestCompose:
         assert published.content[big:group] != reader.destination.read_bytes()[big:group]
 
     def test_layer_without_parts_is_filled(self, tail_reader: Reader, published_tail: Published) -> None:
-        """Segments in no part are brought from the layer that was published; the file is the whole zip, and is hashed here."""
+        """Segments that belong to no part are downloaded from the published layer. The file is then the whole zip, and is hashed locally."""
         tail_reader.objects.delete(KEYS.record(published_tail.layer.digest))
         layer = tail_reader.compose(tail_reader.contributions())
 
@@ -256,7 +257,7 @@ class TestCompose:
         assert tail_reader.remote.zips[layer.digest].is_whole
 
     def test_part_that_is_gone(self, reader: Reader, published: Published) -> None:
-        """If the bucket has lost a part, nothing is composed, and its segment is not described again."""
+        """If the bucket has lost a part, no layer is composed, and its segment is no longer described."""
         parts = reader.contributions()
         reader.objects.delete(KEYS.part(published.parts[0]))
 
@@ -265,7 +266,7 @@ class TestCompose:
         assert ["alpha", "beta", "other", SMALL] == reader.described()
 
     def test_part_of_another_size(self, reader: Reader, published: Published) -> None:
-        """A part that S3 reports with another size is not used."""
+        """A part is not used if S3 reports another size."""
         parts = reader.contributions()
         stored = reader.objects.fake.cloud.objects["artifacts", KEYS.part(published.parts[0])]
         stored.content = stored.content[:-1]
@@ -274,7 +275,7 @@ class TestCompose:
         assert {reader.name("big")} == reader.index.refused
 
     def test_group_whose_part_is_gone(self, reader: Reader, published: Published) -> None:
-        """If the bucket has lost a group's part, the group and all its segments are refused."""
+        """If the bucket has lost a group's part, the entries of the group and of all its segments are refused."""
         parts = reader.contributions()
         reader.objects.delete(KEYS.part(published.parts[1]))
 
@@ -283,7 +284,7 @@ class TestCompose:
         assert ["big"] == reader.described()
 
     def test_bytes_that_were_exchanged(self, tail_reader: Reader, published_tail: Published) -> None:
-        """Bytes without the hash that their description names are refused; what is right is used again."""
+        """Bytes that do not have the described hash are refused; the correct segments are used again."""
         parts = tail_reader.contributions()
         damage(tail_reader, KEYS.layer(published_tail.layer.digest))
 
@@ -292,7 +293,7 @@ class TestCompose:
         assert ["beta"] == tail_reader.described()
 
     def test_refused_segment_is_made_here(self, tail_reader: Reader, published_tail: Published) -> None:
-        """After a refusal the layer is composed with that segment from its wheel, and is still the same layer."""
+        """After a refusal the layer is composed with that segment from its wheel, and is identical."""
         damage(tail_reader, KEYS.layer(published_tail.layer.digest))
 
         tail_reader.artifacts.layer(tail_reader.plan, tail_reader.destination)
@@ -315,7 +316,7 @@ class TestCompose:
         assert [published_tail.content] * 2 == [path.read_bytes() for path in paths]
 
     def test_lost_part_of_two_targets(self, reader: Reader, published: Published) -> None:
-        """A part that the bucket has lost is hashed as a hole by neither of two targets that have its description."""
+        """If two targets have the description of a part that the bucket has lost, neither hashes the hole."""
         parts = reader.contributions()
         reader.objects.delete(KEYS.part(published.parts[0]))
         with ThreadPoolExecutor(2) as pool:
@@ -326,7 +327,7 @@ class TestCompose:
         assert not reader.remote.zips
 
     def test_spliced_meanwhile(self, reader: Reader, published: Published) -> None:
-        """A segment that was spliced here after the bucket described it is used from here."""
+        """A segment that was spliced locally after the bucket described it is used from the local store."""
         parts = reader.contributions()
         path = reader.path("big")
         path.parent.mkdir(parents=True)
@@ -341,7 +342,7 @@ class TestCompose:
         assert published.content[big:group] == reader.destination.read_bytes()[big:group]
 
     def test_damaged_in_this_store(self, reader: Reader, published: Published) -> None:
-        """A segment of this machine that was damaged is removed, and never gets into a layer."""
+        """A damaged segment in the local store is deleted, and is never used in a layer."""
         path = reader.path("big")
         path.parent.mkdir(parents=True)
         content = (published.store.root / path.relative_to(reader.store.root)).read_bytes()
@@ -353,13 +354,13 @@ class TestCompose:
         assert not path.exists()
 
     def test_nothing_gets_into_the_store(self, tail_reader: Reader) -> None:
-        """What comes from the bucket stays out of this machine's store."""
+        """Nothing from the bucket is added to the local store."""
         tail_reader.compose(tail_reader.contributions())
 
         assert [] == list(tail_reader.store.directory(AREA).rglob("*.seg"))
 
     def test_nobody_has_recorded_the_layer(self, reader: Reader, published: Published) -> None:
-        """Without a record nobody knows the hash of a zip with holes."""
+        """Without a record, the hash of a zip with holes is unknown."""
         reader.objects.delete(KEYS.record(published.layer.digest))
 
         layer = reader.compose(reader.contributions())
@@ -373,7 +374,7 @@ class TestCompose:
         ids=repr,
     )
     def test_record_of_another_layer(self, reader: Reader, published: Published, changes: dict[str, object]) -> None:
-        """A record that is not of exactly these parts says nothing about this zip."""
+        """A record whose parts differ is ignored."""
         key = KEYS.record(published.layer.digest)
         stored = reader.objects.fake.cloud.objects["artifacts", key]
         stored.content = json.dumps(json.loads(stored.content) | changes).encode()
