@@ -1,4 +1,4 @@
-"""Write what `lamina build` would have left, small: zips of given files and their record."""
+"""Create the result of `lamina build` quickly for tests: zips of given files, and the record of the build."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_build(
     architecture: str = "x86_64",
     wheels: Sequence[str] = (),
 ) -> Artifacts:
-    """Write a build of functions that all hold *package* and see all *layers*, and return what is read back."""
+    """Write a build of functions that all have the zip *package* and all *layers*, and return the build as read from disk."""
     made = []
     for number, files in enumerate(layers):
         path = project / f".lamina/layers/layer{number}.zip"
@@ -73,7 +73,7 @@ def make_build(
 
 
 def layer_at(path: Path, sha256: str, distributions: tuple[Distribution, ...] = ()) -> Layer:
-    """Return what a build says of the layer at *path*, of which only the name, the hash and the distributions count."""
+    """Return the record of the layer at *path*, with placeholder values except for name, hash and distributions."""
     return Layer(
         name=path.stem,
         path=path,
@@ -87,7 +87,7 @@ def layer_at(path: Path, sha256: str, distributions: tuple[Distribution, ...] = 
 
 
 def package_at(path: Path, sha256: str, handler: str, layers: Sequence[str]) -> Package:
-    """Return what a build says of the function package at *path*, whose sizes do not count."""
+    """Return the record of the function package at *path*, with placeholder sizes."""
     return Package(
         name=path.stem,
         handler=handler,
@@ -103,7 +103,7 @@ def package_at(path: Path, sha256: str, handler: str, layers: Sequence[str]) -> 
 
 
 def configure(project: Path, *, functions: str = 'orders = "app.handler"', runtime: str = f"python{MINOR}") -> None:
-    """Write the ``pyproject.toml`` that belongs to such a build."""
+    """Write the ``pyproject.toml`` of such a build."""
     (project / "app.py").touch()
     (project / "pyproject.toml").write_text(
         f'[project]\nname = "shop"\nversion = "1"\n[tool.lamina]\nruntime = "{runtime}"\narchitecture = "x86_64"\n'
@@ -118,7 +118,7 @@ def function(
     timeout_seconds: int = 60,
     environment: tuple[tuple[str, str], ...] = (),
 ) -> Function:
-    """Return settings under which a test's handler has room and time."""
+    """Return settings with enough memory and time for a test's handler."""
     return Function(
         name="orders",
         handler=handler,
@@ -130,7 +130,7 @@ def function(
 
 
 class MakeEnvironment(Protocol):
-    """What makes an environment for a test."""
+    """A function that creates an environment for a test."""
 
     def __call__(
         self,
@@ -141,12 +141,12 @@ class MakeEnvironment(Protocol):
         additional: Mapping[str, str] | None = None,
         mode: Mode | None = None,
     ) -> FunctionEnvironment:
-        """Unpack *package*, or ``app.py`` of that content, over *layers*."""
+        """Unpack *package* (a mapping of files, or the content of ``app.py``) and *layers*."""
         ...
 
 
 class Initialised(NamedTuple):
-    """One initialisation; the process is gone."""
+    """The result of one initialisation, after the process has ended."""
 
     milliseconds: float | None
     failure: Failure | None
@@ -158,7 +158,7 @@ class Initialised(NamedTuple):
 
 
 def initialise(environment: FunctionEnvironment, *, prelude: str | None = None, timeout: float = 10) -> Initialised:
-    """Start a fresh process of *environment*, wait until it asks for an event, and end it."""
+    """Start a new process in *environment*, wait until it requests an event, and stop it."""
     written: list[bytes] = []
     with RuntimeProcess(environment, on_log=written.append, prelude=prelude) as runtime:
         milliseconds = runtime.wait_ready(timeout)

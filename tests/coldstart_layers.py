@@ -1,4 +1,4 @@
-"""Contents of layers with installed distributions, for tests of cold start measurements."""
+"""Create layers with installed distributions for tests of cold start measurements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HANDLER = "def handler(event, context): return event\n"
 
 
 def distribution(name: str, files: Mapping[str, str], *, version: str = "1.0") -> dict[str, str]:
-    """Return the entries of a layer in which the distribution *name* is installed."""
+    """Return the entries of a layer with the installed distribution *name*."""
     info = f"{name.replace('-', '_')}-{version}.dist-info"
     record = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
     return {f"python/{path}": content for path, content in files.items()} | {f"python/{info}/RECORD": record}
@@ -38,7 +38,7 @@ class MakeSubjects(Protocol):
 
 
 def share_runtime(project: Path, shared: Path) -> None:
-    """Make *project* use the directory *shared* for the compiled runtime client, so that it is compiled only once."""
+    """Make *project* use the compiled runtime client in *shared*, so that it is compiled only once."""
     shared.mkdir(exist_ok=True)
     local = project / ".lamina" / "local"
     local.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What holds for every test: no network but loopback, nothing from the environment of whoever runs them."""
+"""Isolate all tests: no network except loopback, and no settings from the user's environment."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.interpreter import Interpreter
 
-# A busy machine is not an error, and neither is another example than yesterday's.
+# A busy machine must not fail a test, and examples must be the same in every run.
 settings.register_profile("lamina", deadline=None, derandomize=True)
 settings.load_profile("lamina")
 
 _LIVE = "live"
-# Settings of AWS, pip and uv would decide what a test sees; a test that is about one sets it.
+# Settings of AWS, pip and uv would change test results. A test of such a setting sets it itself.
 _FOREIGN = ("AWS_", "PIP_", "UV_")
 _LOOPBACK = ("127.", "::1", "localhost", "::ffff:127.")
 
 
 class NetworkForbiddenError(RuntimeError):
     """
-    A test that is not live asked for an address beyond loopback.
-
-    It is no OSError, so that no code takes it for a failure of the network and goes on.
+    A test without the marker ``live`` connected to an address other than loopback.
+    The class does not derive from OSError, so that no code handles it as a network failure.
     """
 
 
 class _Guard:
-    """Refuse addresses beyond loopback while closed; an audit hook can never be taken away again."""
+    """Reject addresses other than loopback while closed. The guard stays installed, because Python cannot remove audit hooks."""
 
     closed = False
 
@@ -63,12 +62,12 @@ sys.addaudithook(_guard)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--live``."""
-    parser.addoption("--live", action="store_true", help="run the tests that need the real package index, too")
+    """Add the option ``--live``."""
+    parser.addoption("--live", action="store_true", help="also run the tests that need the real package index")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip live tests unless they were asked for."""
+    """Skip live tests unless ``--live`` is given."""
     if config.getoption("--live"):
         return
     for item in items:
@@ -79,9 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def installed_python() -> Callable[[tuple[int, int]], Interpreter]:
     """
-    Return a function that returns the CPython of a minor version, or skips the test where this machine has none.
-
-    Every test that needs another interpreter than its own asks here, so none depends on what `PATH` happens to name.
+    Return a function that returns the CPython of a minor version, or skips the test if this machine has none.
+    Every test that needs another interpreter uses this fixture, so that no test depends on `PATH`.
     """
 
     def find(python: tuple[int, int]) -> Interpreter:
@@ -96,16 +94,15 @@ def installed_python() -> Callable[[tuple[int, int]], Interpreter]:
 @pytest.fixture(autouse=True)
 def hermetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
-    Close the network but loopback, and clear the environment of other tools' settings.
-
-    A live test keeps both, except that no test ever sees an AWS account.
+    Block the network except loopback, and remove other tools' settings from the environment.
+    Live tests keep network and settings, but no test uses an AWS account.
     """
     live = request.node.get_closest_marker(_LIVE) is not None
     for name in list(os.environ):
         if name.startswith("AWS_" if live else _FOREIGN):
             monkeypatch.delenv(name)
     if not live:
-        # Their files too: subprocesses read them on their own.
+        # Also hide the configuration files, because subprocesses read them.
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
         monkeypatch.setenv("UV_NO_CONFIG", "1")
     _guard.closed = not live

@@ -1,8 +1,8 @@
 """
-Emulated AWS on loopback, started once for all tests that want it.
-
-Each is asked only what it is right about (November 2026): MiniStack checks checksums, and pages; moto refuses parts under
-5 MiB. Neither checks names, descriptions, missing keys or REFERENCE, which tests with fakes and botocore's Stubber.
+Start AWS emulators on loopback, once for all tests.
+Each emulator is used only for behaviour that it implements correctly (November 2026). MiniStack verifies checksums and pages
+results. moto rejects parts under 5 MiB. Neither checks names, descriptions, missing keys or REFERENCE; fakes and botocore's
+Stubber cover those.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _START_SECONDS = 300
 
 @dataclass(frozen=True)
 class Emulator:
-    """An emulated AWS, and plain clients for looking behind lamina's back."""
+    """An AWS emulator, with boto3 clients that read its state independently of lamina."""
 
     url: str
     region: str = REGION
@@ -92,7 +92,7 @@ def _run(command: list[str], url: str, environment: dict[str, str], directory: P
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own, on loopback
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - a server of these tests, on loopback
             return True
     except (urllib.error.URLError, OSError):
         return False
@@ -106,7 +106,7 @@ def ministack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emula
         "MINISTACK_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",
-        # A change of a function is under way for a moment, as it is for seconds in Lambda.
+        # Delay changes of a function for a moment, because Lambda needs seconds for them.
         "LAMBDA_STATE_TRANSITION_SECONDS": "0.02",
         "SERVICES": "s3,lambda,iam,sts,ssm,logs,cloudformation",
     }
@@ -136,11 +136,11 @@ def _use(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
 
 @pytest.fixture
 def ministack(ministack_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    """MiniStack: right about checksums, conditions, paging and CodeSha256."""
+    """Start MiniStack, which implements checksums, conditional requests, paging and CodeSha256 correctly."""
     return _use(ministack_server, monkeypatch)
 
 
 @pytest.fixture
 def moto(moto_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    """Moto: right about the least size of parts."""
+    """Start moto, which implements the minimum size of parts correctly."""
     return _use(moto_server, monkeypatch)

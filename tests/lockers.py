@@ -1,4 +1,4 @@
-"""The same small world for every locker: distributions on a loopback index, and one project in each locker's own words."""
+"""Run every lock tool on the same project, with its own configuration, against distributions on a loopback index."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INDEX: Final = "http://index.example/simple"
-"""Where the lockers believe the index is: the loopback server stands in for it as their HTTP proxy."""
+"""The index's URL in the lock files. The loopback server answers its requests as an HTTP proxy."""
 
 
 class Everything(tuple[str, ...]):
-    """Contains every name, so that no member is compressed: other builds of zlib would give other hashes."""
+    """A container of every name, so that no member is compressed, because zlib builds would produce different hashes."""
 
     __slots__ = ()
 
@@ -28,7 +28,7 @@ class Everything(tuple[str, ...]):
 
 
 def make_world(directory: Path) -> None:
-    """Write the wheels of the world; their bytes are the same on every machine, and so are their hashes in a lock."""
+    """Write the wheels of the index. Their bytes, and so their hashes in lock files, are the same on every machine."""
 
     def wheel(name: str, version: str, tag: str = "py3-none-any", requires: Sequence[str] = (), **more: object) -> None:
         extras = ["http2"] if name == "Client.Lib" else []
@@ -51,7 +51,7 @@ def make_world(directory: Path) -> None:
 
 
 class Shelf:
-    """The index of a directory, without HTTP: an implementation of ``IndexFiles``."""
+    """An index of the files in a directory, without HTTP. Implements ``IndexFiles``."""
 
     def __init__(self, directory: Path, url: str = INDEX.removesuffix("/simple")) -> None:
         self._files = {sha256(file): file for file in sorted(directory.iterdir())}
@@ -59,7 +59,7 @@ class Shelf:
         self.asked: list[tuple[str, str, str | None]] = []
 
     def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
-        """Return what has one of *hashes*, and remember the question."""
+        """Return the files with one of *hashes*, and record the request."""
         self.asked.append((name, version, index_url))
         return [
             IndexFile(filename=file.name, url=f"{self._url}/files/{file.name}", sha256=digest, size=file.stat().st_size)
@@ -207,13 +207,13 @@ batcher = "~=1.0"
 
 
 def environment(server_url: str, home: Path) -> dict[str, str]:
-    """Return a locker's environment: nothing of the user's, every request through the loopback server."""
+    """Return a lock tool's environment: no user settings, and all requests through the loopback server."""
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "TMPDIR"}}
     return kept | {
         "HOME": str(home),
         "HTTP_PROXY": server_url,
         "http_proxy": server_url,
-        # What is not the index has nowhere to go.
+        # Requests to any other host fail.
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "https_proxy": "http://127.0.0.1:9",
         "NO_PROXY": "",
@@ -227,7 +227,7 @@ def environment(server_url: str, home: Path) -> dict[str, str]:
 
 
 def run(arguments: Sequence[str], *, project: Path, variables: Mapping[str, str]) -> None:
-    """Run a locker in *project*; its output belongs to whoever asks why it failed."""
+    """Run a lock tool in *project*. Its output is in the message if it fails."""
     done = subprocess.run(arguments, cwd=project, env=dict(variables), capture_output=True, text=True, check=False)
     if done.returncode:
         raise AssertionError(f"{arguments} said {done.returncode}:\n{done.stdout}\n{done.stderr}")

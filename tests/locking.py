@@ -1,4 +1,4 @@
-"""Make small lock files and projects for tests."""
+"""Create small lock files and projects for tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TARGET = Target.of("python3.13", "arm64")
 
 
 def digest(filename: str) -> Sha256:
-    """A SHA-256 for a file that nobody ever reads."""
+    """Return a SHA-256 for a file that no test reads."""
     return Sha256(hashlib.sha256(filename.encode()).hexdigest())
 
 
@@ -42,7 +42,7 @@ def package(
     needs: Sequence[str | Mapping[str, Any]] = (),
     **tables: Any,
 ) -> dict[str, Any]:
-    """A row of a uv.lock, with one wheel per tag; *needs* are names or whole edges, *tables* are more keys."""
+    """Return a package of a uv.lock, with one wheel per tag. *needs* contains dependencies, *tables* additional keys."""
     row: dict[str, Any] = {"name": name, "version": version, "source": {"registry": INDEX}}
     if needs:
         row["dependencies"] = edges(*needs)
@@ -60,7 +60,7 @@ def edges(*needs: str | Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def root(*needs: str | Mapping[str, Any], name: str = "service", **tables: Any) -> dict[str, Any]:
-    """The row of the project itself."""
+    """Return the project's own package in a uv.lock."""
     return package(name, "0.1.0", tags=(), needs=needs, source={"virtual": "."}, **tables)
 
 
@@ -100,7 +100,7 @@ def pylock_wheel(name: str) -> dict[str, Any]:
 
 
 def write_project(directory: Path, *dependencies: str, name: str = "service", **tables: Any) -> Path:
-    """A pyproject.toml; keyword arguments are keys of ``[project]``, except ``groups`` and ``uv``."""
+    """Write a pyproject.toml. Keyword arguments are keys of ``[project]``, except ``groups``, ``extras`` and ``uv``."""
     document: dict[str, Any] = {}
     groups, uv = tables.pop("groups", None), tables.pop("uv", None)
     extras = tables.pop("extras", None)
@@ -122,7 +122,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> Path:
 
 @dataclass
 class FakeIndex:
-    """An index that has the files of these names, each under the hash that `digest` gives it."""
+    """An index of files with the given names, each with the hash that `digest` returns for its name."""
 
     filenames: Collection[str] = ()
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -147,7 +147,7 @@ def read_lock(
     index: FakeIndex | None = None,
     explicit: Path | None = None,
 ) -> Lock:
-    """Find the lock of the project in *directory* and read it."""
+    """Find and read the lock file of the project in *directory*."""
     lock_file = find(directory, explicit)
     return read(
         lock_file, target=target, groups=frozenset(groups), extras=frozenset(extras), index=index or FakeIndex()
@@ -155,5 +155,5 @@ def read_lock(
 
 
 def selected(lock: Lock, target: Target = TARGET) -> list[str]:
-    """``name==version`` of what is selected."""
+    """Return ``name==version`` of every pin in a selection."""
     return [f"{pin.name}=={pin.version}" for pin in select(lock, target=target).pins]

@@ -1,5 +1,5 @@
 """
-A package index on 127.0.0.1 that serves a directory, and misbehaves when a test asks it to.
+A package index on 127.0.0.1 that serves a directory, and fails on purpose when a test configures it to.
 
 ::
 
@@ -41,48 +41,48 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One request as the server saw it."""
+    """A request to the server."""
 
     method: str
     path: str
     range: str | None
     user: str | None
-    """Who authenticated, whether or not the password was right; None without an ``Authorization`` header."""
+    """The user name in the request, with any password, or None without an ``Authorization`` header."""
     status: int
 
 
 @dataclass(kw_only=True)
 class Behaviour:
-    """How the server misbehaves; file names and projects are the keys, counts go down as they are used."""
+    """The server's failures, by file name or project. Counts decrease with every use."""
 
     drop_after: dict[str, list[int]] = field(default_factory=dict)
-    """File name -> for each coming response: close the connection after so many bytes of the body."""
+    """By file name: for each of the next responses, the number of body bytes before the connection closes."""
     refuse: dict[str, list[int]] = field(default_factory=dict)
-    """File or project name -> statuses of the coming responses, such as ``[503, 503]``."""
+    """By file or project name: the statuses of the next responses, such as ``[503, 503]``."""
     retry_after: str | None = None
-    """Value of the ``Retry-After`` header of refusals."""
+    """The value of the ``Retry-After`` header of error responses."""
     replace: dict[str, bytes] = field(default_factory=dict)
-    """File name -> other content, served as if it were right."""
+    """By file name: other content to serve instead of the file."""
     append: dict[str, bytes] = field(default_factory=dict)
-    """File name -> what follows the true content; the length is announced with it."""
+    """By file name: bytes to append to the file's content, included in the length header."""
     chunked: bool = False
-    """Whether bodies are sent chunked, their length not announced."""
+    """Whether to send bodies in chunks, without a length header."""
     ranges: bool = True
-    """Whether ``Range`` is understood; if not, it is ignored, as the protocol allows."""
+    """Whether to support ``Range``. If false, the header is ignored, as HTTP allows."""
     pages: dict[str, bytes] = field(default_factory=dict)
-    """Project -> the HTML page served for it."""
+    """By project: the HTML page to serve."""
     redirect: dict[str, str] = field(default_factory=dict)
-    """File name -> absolute URL to go to instead."""
+    """By file name: an absolute URL to redirect to."""
     seconds_per_chunk: float = 0.0
-    """Delay before each 64 KiB of a body."""
+    """The delay before each 64 KiB of a body, in seconds."""
     html_only: bool = False
-    """Whether the simple API knows no JSON."""
+    """Whether the simple API serves no JSON."""
     hashes: bool = True
-    """Whether the simple API tells hashes (and, in JSON, sizes)."""
+    """Whether the simple API includes hashes (and, in JSON, sizes)."""
 
 
 class IndexServer:
-    """Serve the files of *directory* on a free port; *users* maps names to passwords, and empty asks for none."""
+    """Serve the files of *directory* on a free port. *users* maps names to passwords; if it is empty, no login is required."""
 
     def __init__(self, directory: Path, *, users: dict[str, str] | None = None) -> None:
         self.directory = directory
@@ -100,23 +100,23 @@ class IndexServer:
 
     @property
     def url(self) -> str:
-        """The server's root, without credentials and without a slash at the end."""
+        """The server's root URL, without credentials and without a final slash."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def simple(self) -> str:
-        """The index URL."""
+        """The URL of the index."""
         return f"{self.url}/simple"
 
     def with_credentials(self, url: str, user: str) -> str:
-        """Return *url* with the name and password of *user* in it."""
+        """Return *url* with the name and password of *user*."""
         return url.replace("://", f"://{user}:{self.users[user]}@", 1)
 
     def file_url(self, filename: str) -> str:
         return f"{self.url}/files/{filename}"
 
     def pin(self, path: Path, *, size: bool = True) -> Pin:
-        """Return the pin of the file at *path*, as a lock with URLs has it; without its size if *size* is false."""
+        """Return the pin of the file at *path*, as in a lock file with URLs. Without *size*, the pin has no size."""
         return Pin(
             name=_normalised(path.name),
             version=path.name.split("-")[1],
@@ -127,7 +127,7 @@ class IndexServer:
         )
 
     def requests_for(self, name: str) -> list[Request]:
-        """Return the requests so far whose path has *name* as its last part."""
+        """Return all requests so far with *name* as the last part of the path."""
         with self.lock:
             return [request for request in self.requests if request.path.rstrip("/").rsplit("/", 1)[-1] == name]
 
@@ -172,7 +172,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        # Kept-alive connections would hold their threads for ever.
+        # Threads of kept-alive connections would otherwise never end.
         with self._guard:
             for connection in self._connections:
                 try:
@@ -182,7 +182,7 @@ class _Server(ThreadingHTTPServer):
         super().server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that are killed, or cut a body, are what the tests are about."""
+        """Print nothing, because tests close connections and kill clients on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -192,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Print nothing."""
 
     def do_HEAD(self) -> None:
         self.do_GET()

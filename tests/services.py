@@ -1,4 +1,4 @@
-"""Small services for tests of the whole pipeline: a project, its wheels, and a lock that names them."""
+"""Create small services for tests of the whole pipeline: a project, its wheels, and a lock file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ HANDLER = "def lambda_handler(event, context):\n    return event\n"
 
 @dataclass
 class Service:
-    """A project on disk that changes as a test goes on; `write` brings the files up to date."""
+    """A project on disk that a test changes step by step. `write` updates the files."""
 
     root: Path
     wheels: Path
-    """Where wheels are made, and served or read from."""
+    """The directory of the wheels."""
     base_url: str | None = None
-    """Where the wheels are served; without it the lock names paths."""
+    """The URL of the wheels. If it is None, the lock file contains paths."""
     locked: dict[str, Path] = field(default_factory=dict)
     settings: dict[str, str] = field(
         default_factory=lambda: {
@@ -40,13 +40,13 @@ class Service:
     def add(
         self, name: str, version: str, files: Mapping[str, bytes | str] | None = None, *, tag: str = "py3-none-any"
     ) -> Path:
-        """Make a wheel and lock it, in place of another version."""
+        """Create a wheel and add it to the lock file, replacing another version."""
         path = make_wheel(self.wheels, name, version, files, tag=tag)
         self.locked[name] = path
         return path
 
     def write(self) -> Path:
-        """Write the configuration, the lock and the sources; return the project's directory."""
+        """Write the configuration, the lock file and the sources, and return the project's directory."""
         self.root.mkdir(parents=True, exist_ok=True)
         handlers = self.root / "service" / "handlers"
         handlers.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class Service:
 
 
 def make_service(directory: Path, *, base_url: str | None = None) -> Service:
-    """Return a service in *directory* with two locked distributions, not yet written."""
+    """Return a service in *directory* with two locked distributions. Call `write` to create its files."""
     service = Service(root=directory / "greeter", wheels=directory / "wheels", base_url=base_url)
     service.wheels.mkdir(parents=True, exist_ok=True)
     service.add("alpha", "1.0", {"alpha/__init__.py": "VALUE = 1\n" * 200, "alpha/data.bin": bytes(range(256)) * 40})

@@ -1,4 +1,4 @@
-"""Python projects on disk that build without an index: their build backend is a file among their sources."""
+"""Create Python projects that can be built without an index, because their build backend is one of their files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def source_files(
     extra: Mapping[str, str] | None = None,
     dependencies: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """The files of a project; *extra* are more members of its wheel, in which HERE is where it was built."""
+    """Return the files of a project. *extra* are additional members of its wheel, in which HERE becomes the build directory."""
     listed = "[" + ", ".join(f'"{dependency}"' for dependency in dependencies) + "]"
     return {
         "pyproject.toml": PYPROJECT.format(name=name, version=version, dependencies=listed),
@@ -90,7 +90,7 @@ def write_sources(directory: Path, files: Mapping[str, str]) -> Path:
 
 
 def make_sdist(directory: Path, name: str, version: str, files: Mapping[str, str]) -> Path:
-    """Write ``name-version.tar.gz``, the same bytes every time."""
+    """Write ``name-version.tar.gz`` with the same bytes in every run."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name.replace('-', '_')}-{version}.tar.gz"
     stem = path.name.removesuffix(".tar.gz")
@@ -104,7 +104,7 @@ def make_sdist(directory: Path, name: str, version: str, files: Mapping[str, str
 
 
 def git(directory: Path, *arguments: str) -> str:
-    """Run git without anybody's configuration."""
+    """Run git without user or system configuration."""
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -121,7 +121,7 @@ def git(directory: Path, *arguments: str) -> str:
 
 
 def make_repository(directory: Path, files: Mapping[str, str]) -> str:
-    """Make a repository of *files* and return the commit."""
+    """Create a repository with *files* and return the commit hash."""
     write_sources(directory, files)
     git(directory, "init", "--quiet", "--initial-branch", "main")
     git(directory, "add", ".")

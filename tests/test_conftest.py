@@ -1,4 +1,4 @@
-"""The guard that keeps the other tests to themselves does guard."""
+"""The guard in conftest.py isolates the tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def test_addresses_beyond_loopback_are_refused() -> None:
-    """No test reaches the network, by name or by number."""
+    """Connections to other hosts fail, by name and by address."""
     with pytest.raises(RuntimeError, match=r"asked for `index\.example`"):
         socket.create_connection(("index.example", 443), timeout=1)
     with socket.socket() as connection, pytest.raises(RuntimeError, match=r"asked for `192\.0\.2\.1`"):
@@ -17,7 +17,7 @@ def test_addresses_beyond_loopback_are_refused() -> None:
 
 
 def test_loopback_stays_open() -> None:
-    """A server that a test starts can be asked."""
+    """Connections to a server on loopback work."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address: tuple[str, int] = server.getsockname()
         with socket.create_connection(address, timeout=1) as connection:
@@ -27,7 +27,7 @@ def test_loopback_stays_open() -> None:
 
 
 def test_settings_of_other_tools_are_cleared() -> None:
-    """What the machine's pip, uv or AWS account are set to decides no test."""
+    """The user's settings of pip, uv and AWS do not change test results."""
     left = {name for name in os.environ if name.startswith(("AWS_", "PIP_", "UV_"))}
 
     assert left == {"PIP_CONFIG_FILE", "UV_NO_CONFIG"}

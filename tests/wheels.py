@@ -1,4 +1,4 @@
-"""Make small valid wheels for tests."""
+"""Create small valid wheels for tests."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ def make_wheel(
 ) -> Path:
     """
     Write a valid wheel of *name* into *directory* and return its path.
-
-    *files* maps paths inside the wheel to content (default: one module named like the distribution); *dist_info* does the
-    same below ``.dist-info``. *tag* may be compressed (``cp311.cp312-abi3-manylinux_2_17_x86_64``). *modes* gives permission
-    bits of single members (default 0644); members in *stored* are not compressed.
+    *files* maps paths in the wheel to content (default: one module named like the distribution). *dist_info* does the same
+    below ``.dist-info``. *tag* may be compressed (``cp311.cp312-abi3-manylinux_2_17_x86_64``). *modes* sets the permission bits
+    of single members (default: 0644). Members in *stored* are not compressed.
     """
     module = re.sub(r"[-_.]+", "_", name).lower()
     info = f"{module}-{version}.dist-info"

@@ -1,4 +1,4 @@
-"""Build zips and wheels byte by byte, wrong in every way that a test asks for."""
+"""Build zips and wheels byte by byte, with every defect that a test needs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def unicode_path_extra(header_path: bytes, path: bytes) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One member, true unless told otherwise; *local* holds what the local header says instead."""
+    """One member of a zip, valid by default. *local* overrides fields of the local header."""
 
     path: bytes
     content: bytes = b""
@@ -56,7 +56,7 @@ class Entry:
     comment: bytes = b""
     descriptor: bytes = b""
     before: bytes = b""
-    """Bytes between the entry before and this one."""
+    """Bytes between the previous entry and this one."""
     offset: int | None = None
     in_directory: bool = True
     local: Mapping[str, int | bytes] = field(default_factory=dict)
@@ -114,8 +114,7 @@ def build(
 ) -> bytes:
     """
     Return a zip of *entries*.
-
-    *end* overrides fields of the end record, *zip64* adds the zip64 end record with fields overridden.
+    *end* overrides fields of the end record. *zip64* adds a zip64 end record with overridden fields.
     """
     body = bytearray(prefix)
     rows = []
@@ -142,7 +141,7 @@ def build(
 
 
 def record(entries: Sequence[Entry], *, extra: Sequence[str] = (), info: str = INFO) -> bytes:
-    """Return a true RECORD of *entries*, and the lines *extra*."""
+    """Return a correct RECORD of *entries*, followed by the lines *extra*."""
     lines = []
     for entry in entries:
         if entry.path.endswith(b"/"):
@@ -167,7 +166,7 @@ def metadata(*, info: str = INFO, wheel_version: str = "1.0") -> list[Entry]:
 
 
 def wheel_entries(*entries: Entry, info: str = INFO, listed: Sequence[str] = ()) -> list[Entry]:
-    """Return *entries* with the metadata of a wheel and a RECORD that is true of them."""
+    """Return *entries* with a wheel's metadata and a correct RECORD."""
     full = [*entries, *metadata(info=info)]
     return [*full, Entry(path=f"{info}/RECORD".encode(), content=record(full, extra=listed, info=info))]
 
@@ -175,7 +174,7 @@ def wheel_entries(*entries: Entry, info: str = INFO, listed: Sequence[str] = ())
 def write_wheel(
     directory: Path, *entries: Entry, filename: str = FILENAME, listed: Sequence[str] = (), **zip_options: object
 ) -> Path:
-    """Write a wheel of *entries* into *directory*; *zip_options* are those of `build`."""
+    """Write a wheel of *entries* into *directory*. *zip_options* are the options of `build`."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / filename
     path.write_bytes(build(wheel_entries(*entries, listed=listed), **zip_options))  # type: ignore[arg-type]
@@ -183,7 +182,7 @@ def write_wheel(
 
 
 def as_wheel(path: Path, *, name: str | None = None, version: str | None = None) -> Wheel:
-    """Return the file at *path* as a wheel in the store would be: its own name and hash."""
+    """Return the file at *path* as a wheel in the store, with its own name and hash."""
     parts = path.name.split("-")
     pin = Pin(
         name=name or parts[0].replace("_", "-").lower(),
@@ -205,7 +204,7 @@ def descriptor(entry: Entry, *, signature: bool = True, wide: bool = False) -> b
 
 
 def streamed(entry: Entry, *, signature: bool = True, wide: bool = False) -> Entry:
-    """Return *entry* as a writer makes it that cannot go back: sizes and CRC behind the payload."""
+    """Return *entry* as a streaming program writes it, with the sizes and the CRC-32 after the payload."""
     return replace(
         entry,
         flags=entry.flags | 8,

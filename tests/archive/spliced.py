@@ -1,4 +1,4 @@
-"""The contributions of wheels that are spliced into a store, as a build without a remote store gets them."""
+"""Splice wheels into a store and return their contributions, like a build without a remote store."""
 
 from __future__ import annotations
 

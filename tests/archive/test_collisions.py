@@ -1,4 +1,4 @@
-"""One path in several distributions: shared, or refused."""
+"""A path in several distributions is shared if its content is the same, and rejected otherwise."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def deflated(path: str, content: bytes, level: int) -> Entry:
 
 
 def test_nothing_shared(make: Make) -> None:
-    """Distributions that share only directories share nothing."""
+    """Distributions that have only directories in common share no path."""
     segments = {"a": make(**{"ns/a.py": b"1"}), "b": make(**{"ns/b.py": b"1"}), "c": make()}
 
     assert {} == shared_paths(segments)
 
 
 def test_same_content(make: Make) -> None:
-    """What several provide with the same content stays with the first by name, whatever the order."""
+    """The first distribution by name keeps a shared path, in any order of segments."""
     first, second, third = (make(**{"ns/__init__.py": TEXT, f"ns/{name}.py": b"1"}) for name in "abc")
 
     assert {"b": frozenset({"ns/__init__.py"}), "c": frozenset({"ns/__init__.py"})} == shared_paths(
@@ -57,7 +57,7 @@ def test_same_content(make: Make) -> None:
 
 
 def test_same_content_in_other_streams(make: Make) -> None:
-    """Content is compared, not how somebody compressed it."""
+    """The uncompressed content is compared, not the compressed bytes."""
     stored = Entry(Member("n", False, STORED, zlib.crc32(TEXT), len(TEXT), len(TEXT)), TEXT)
     segments = {"a": make(deflated("n", TEXT, 9)), "b": make(deflated("n", TEXT, 1)), "c": make(stored)}
 
@@ -65,8 +65,8 @@ def test_same_content_in_other_streams(make: Make) -> None:
 
 
 def test_same_checksum(make: Make) -> None:
-    """Content with the same CRC-32 and size is not the same content."""
-    forged = b"\x9d\x0a\xd9\x6d"  # any four bytes can be given any CRC
+    """Different content with the same CRC-32 and size is a conflict."""
+    forged = b"\x9d\x0a\xd9\x6d"  # four chosen bytes can produce any CRC-32
     pieces = [
         Entry(Member("n", False, STORED, 7, 4, 4), forged),
         Entry(Member("n", False, STORED, 7, 4, 4), b"evil"),
@@ -74,11 +74,11 @@ def test_same_checksum(make: Make) -> None:
     with pytest.raises(PathCollisionError) as caught:
         shared_paths({"a": make(pieces[0]), "b": make(pieces[1])})
 
-    assert "Distributions put different content at one path: `n` in `a` and `b`" == str(caught.value)
+    assert "distributions install different content at the same path: `n` in `a` and `b`" == str(caught.value)
 
 
 def test_all_conflicts(make: Make) -> None:
-    """One error names every path and every distribution that differs there."""
+    """One error lists every path with conflicts and all its distributions."""
     segments = {
         "pygame-ce": make(**{"pygame/__init__.py": b"ce", "pygame/same.py": b"1", "data": b"file", "own": b"1"}),
         "pygame": make(**{"pygame/__init__.py": b"original", "pygame/same.py": b"1", "data/x": b"1"}),
@@ -88,18 +88,18 @@ def test_all_conflicts(make: Make) -> None:
         shared_paths(segments)
 
     fact = (
-        "Distributions put different content at one path: `data` is a file in `pygame-ce` and a directory in `pygame`; "
+        "distributions install different content at the same path: `data` is a file in `pygame-ce` and a directory in `pygame`; "
         "`pygame/__init__.py` in `pygame` and `pygame-ce` and `pygame-fork`"
     )
 
     assert (
         fact,
-        "keep one of the two in the lock, or leave the path out of both with `exclude`",
+        "remove one of the distributions from the lock file, or add the path to `exclude`",
     ) == (str(caught.value), caught.value.hint)
 
 
 def test_many_shared_paths(make: Make) -> None:
-    """Two distributions of one thing share thousands of paths, and are compared in one pass."""
+    """Two distributions that share thousands of paths are compared in one pass."""
     files = {f"cv2/{number}.py": b"%d" % number for number in range(3000)}
 
     assert {"opencv-python-headless": frozenset(files)} == shared_paths(

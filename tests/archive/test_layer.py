@@ -1,4 +1,4 @@
-"""Composing segments into a layer: one identity, one order, the same bytes everywhere."""
+"""Segments are composed into the same layer on every machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TARGET = Target.of("python3.13", "arm64")
 GOLDEN = "443ebe809b2b5d3509c9a14d3a0ed2fa9a3f9d766994a33b4993477d3f848ca1"
-"""SHA-256 of the layer of `small_wheels`. If it must change, `FORMAT` in `lamina.archive.segment` rises with it."""
+"""The SHA-256 of the layer of `small_wheels`. If it must change, increase `FORMAT` in `lamina.archive.segment`."""
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def small_wheels(directory: Path) -> list[Wheel]:
-    """Make wheels with every harmless peculiarity; their bytes are the same everywhere, because no zlib makes them."""
+    """Create wheels with all valid peculiarities. Their bytes are the same on every machine, because zlib compresses none of them."""
     alpha: dict[str, bytes | str] = {
         "alpha/__init__.py": "value = 1\n" * 9,
         "alpha/py.typed": "",
@@ -83,7 +83,7 @@ def layer(wheels: Sequence[Wheel], store: Store, path: Path) -> Composed:
 
 
 def fake(store: Store, name: str, *, size: int = 1, rows: int = 1) -> Segment:
-    """Return what looks like a segment of *size* bytes and *rows* rows, and has no bytes on disk."""
+    """Return a segment with *size* bytes and *rows* entries that does not exist on disk."""
     return Segment(
         path=store.root / name,
         entries_bytes=size,
@@ -96,13 +96,13 @@ def fake(store: Store, name: str, *, size: int = 1, rows: int = 1) -> Segment:
 
 class TestCompose:
     def test_golden(self, tmp_path: Path, store: Store) -> None:
-        """The layer of a fixed set of wheels has the bytes it always had."""
+        """The layer of a fixed set of wheels never changes."""
         composed = layer(small_wheels(tmp_path), store, tmp_path / "layer.zip")
 
         assert GOLDEN == composed.sha256
 
     def test_says_what_it_wrote(self, tmp_path: Path, store: Store) -> None:
-        """The result describes the file: its hash, its size, what it unpacks to."""
+        """The result has the file's hash, its zipped and unzipped size, and its number of files."""
         path = tmp_path / "layer.zip"
         composed = layer(small_wheels(tmp_path), store, path)
         data = path.read_bytes()
@@ -120,7 +120,7 @@ class TestCompose:
             ) == (archive.testzip(), composed)
 
     def test_content(self, tmp_path: Path, store: Store) -> None:
-        """Every file is there once, with its mode, below `python/`, and the manifest beside it."""
+        """Every file is in the zip once, with its mode, below `python/`, and the manifest is outside."""
         wheels = small_wheels(tmp_path)
         layer(wheels, store, tmp_path / "layer.zip")
         with zipfile.ZipFile(tmp_path / "layer.zip") as archive:
@@ -152,7 +152,7 @@ class TestCompose:
         } == found
 
     def test_manifest(self, tmp_path: Path, store: Store) -> None:
-        """A layer says what is in it, and from which bytes it was made; nothing of the machine or the hour."""
+        """The manifest lists the layer's distributions and hashes, and contains nothing about the machine or the time."""
         wheels = small_wheels(tmp_path)[:1]
         layer(wheels, store, tmp_path / "layer.zip")
         digest = identity(wheels).digest()
@@ -176,7 +176,7 @@ class TestCompose:
         } == manifest
 
     def test_read_as_a_stream(self, tmp_path: Path, store: Store) -> None:
-        """Who walks the local headers from the start, never looking at the directory, finds the same files."""
+        """A program that reads only the local headers finds the same files."""
         layer(small_wheels(tmp_path), store, tmp_path / "layer.zip")
         data = (tmp_path / "layer.zip").read_bytes()
         position, walked = 0, []
@@ -191,20 +191,20 @@ class TestCompose:
 
     @pytest.mark.skipif(shutil.which("unzip") is None, reason="needs Info-ZIP")
     def test_info_zip(self, tmp_path: Path, store: Store) -> None:
-        """The other reader that everybody has finds nothing wrong."""
+        """`zipfile` finds no error in the zip."""
         layer(small_wheels(tmp_path), store, tmp_path / "layer.zip")
         result = subprocess.run(["unzip", "-tqq", tmp_path / "layer.zip"], capture_output=True, text=True, check=False)
 
         assert (0, "", "") == (result.returncode, result.stdout, result.stderr)
 
     def test_nothing(self, tmp_path: Path, store: Store) -> None:
-        """A layer of no distributions holds its manifest."""
+        """A layer without distributions contains only its manifest."""
         composed = layer([], store, tmp_path / "layer.zip")
 
         assert 1 == composed.files
 
     def test_large_segments_stand_first(self, store: Store) -> None:
-        """Segments of a part's size come first, then small ones; both by name, bytecode behind its wheel; empty ones not."""
+        """Large segments come before small ones, both sorted by name, with bytecode after its wheel and without empty segments."""
         parts = [
             Contribution(name="b", segment=fake(store, "1")),
             Contribution(name="a", segment=fake(store, "2"), is_bytecode=True),
@@ -217,28 +217,28 @@ class TestCompose:
         assert ["6", "4", "3", "2", "1"] == [each.segment.path.name for each in in_order(parts)]
 
     def test_too_many_files(self, tmp_path: Path, store: Store) -> None:
-        """More files than a plain zip holds are refused before anything is written."""
+        """More files than a zip without zip64 supports are rejected before anything is written."""
         parts = [Contribution(name="a", segment=fake(store, "1", rows=65_534))]
         path = tmp_path / "layer.zip"
         with path.open("w+b", buffering=0) as file, pytest.raises(UnsupportedMemberError) as caught:
             compose(file, parts, identity([]), "0" * 64)
 
         assert (
-            "The archive would hold 65,535 files, and a zip without the zip64 extension holds 65,534",
+            "the archive would contain 65,535 files; a zip without zip64 supports at most 65,534",
             0,
         ) == (str(caught.value), path.stat().st_size)
 
     def test_too_large(self, tmp_path: Path, store: Store) -> None:
-        """More bytes than a plain zip addresses are refused before anything is written."""
+        """More bytes than a zip without zip64 supports are rejected before anything is written."""
         parts = [Contribution(name=name, segment=fake(store, name, size=3 << 30)) for name in "ab"]
         path = tmp_path / "layer.zip"
         with path.open("w+b", buffering=0) as file, pytest.raises(SuspiciousSizeError) as caught:
             compose(file, parts, identity([]), "0" * 64)
 
-        assert (0, True) == (path.stat().st_size, str(caught.value).startswith("The archive would be 6,442,4"))
+        assert (0, True) == (path.stat().st_size, str(caught.value).startswith("the archive would have 6,442,4"))
 
     def test_most_files(self, tmp_path: Path, store: Store) -> None:
-        """65,534 files are not too many, and others can read them."""
+        """A zip with the maximum of 65,534 files can be read by other programs."""
         pieces = [encode(f"python/{number:05}", b"") for number in range(65_533)]
         segment = write_segment(store.entry("segments", "0" * 64), pieces, store)
         path = tmp_path / "layer.zip"
@@ -248,7 +248,7 @@ class TestCompose:
             assert 65_534 == len(archive.namelist())
 
     def test_damaged_segment(self, tmp_path: Path, store: Store) -> None:
-        """A segment whose bytes changed in the store makes no layer; the next build makes it again."""
+        """A damaged segment is an error, and the next build creates it again."""
         wheels = small_wheels(tmp_path)
         good = layer(wheels, store, tmp_path / "layer.zip")
         segment = segment_path(wheels[1], Recipe(), store, omitted=frozenset({"python/ns/__init__.py"}))
@@ -259,13 +259,13 @@ class TestCompose:
             layer(wheels, store, tmp_path / "layer.zip")
 
         assert (
-            f"`{segment}` was damaged in the store, and has been removed",
-            "build again: it is made anew from its wheel",
+            f"segment `{segment}` was damaged; lamina deleted it from the store",
+            "run the command again to recreate the segment from its wheel",
             good,
         ) == (str(caught.value), caught.value.hint, layer(wheels, store, tmp_path / "layer.zip"))
 
     def test_segment_gone(self, tmp_path: Path, store: Store) -> None:
-        """A store that is emptied meanwhile is the system's error, and no half of a layer passes for one."""
+        """If the store is emptied during the build, the system's error is raised and no incomplete layer is left."""
         wheels = small_wheels(tmp_path)
         parts = contributions(wheels, Recipe(), store)
         parts[0].segment.path.unlink()
@@ -273,7 +273,7 @@ class TestCompose:
             compose(file, parts, identity(wheels), "0" * 64)
 
     def test_segment_cut(self, tmp_path: Path, store: Store) -> None:
-        """A segment that is shorter than when it was found is an error."""
+        """A truncated segment is an error."""
         wheels = small_wheels(tmp_path)
         parts = contributions(wheels, Recipe(), store)
         path = parts[0].segment.path
@@ -283,12 +283,12 @@ class TestCompose:
 
         missing = parts[0].segment.entries_bytes - 100
 
-        assert f"`{path}` ends {missing:,} bytes before it should" == str(caught.value)
+        assert f"`{path}` is truncated; number of missing bytes: {missing:,}" == str(caught.value)
 
 
 class TestContributions:
     def test_shared_path(self, tmp_path: Path, store: Store) -> None:
-        """What two distributions provide with the same content is in the layer once, from the first by name."""
+        """A path with the same content in two distributions is in the layer once, from the first by name."""
         wheels = small_wheels(tmp_path)
         parts = contributions(list(reversed(wheels)), Recipe(), store)
         holders = [part.name for part in parts if b"python/ns/__init__.py" in part.segment.directory]
@@ -296,7 +296,7 @@ class TestContributions:
         assert (["pkg", "gamma", "beta-pkg", "alpha"], ["alpha"]) == ([part.name for part in parts], holders)
 
     def test_collision(self, tmp_path: Path, store: Store) -> None:
-        """Different content at one path is refused, and all such paths are named."""
+        """Different content at one path is rejected, and the error lists all such paths."""
         paths = [
             write_wheel(tmp_path / name, Entry(path=b"shared/%s" % file, content=name.encode() + file))
             for name in ("one", "two")
@@ -308,12 +308,12 @@ class TestContributions:
             contributions(wheels, Recipe(), store)
 
         assert str(caught.value).startswith(
-            "Distributions put different content at one path: `python/pkg-1.0.dist-info"
+            "distributions install different content at the same path: `python/pkg-1.0.dist-info"
         )
         assert str(caught.value).endswith("; `python/shared/x.py` in `pkg` and `pkg2`")
 
     def test_exclusion_resolves_a_collision(self, tmp_path: Path, store: Store) -> None:
-        """A path that both leave out collides no more."""
+        """A path that both distributions exclude is no conflict."""
         wheels = [
             as_wheel(make_wheel(tmp_path, name, "1", {f"{name}.py": "1", "tests/__init__.py": name})) for name in "ab"
         ]
@@ -322,7 +322,7 @@ class TestContributions:
         assert [4, 4] == [part.segment.rows for part in parts]
 
     def test_same_as_one_by_one(self, tmp_path: Path, store: Store) -> None:
-        """Splicing several at once gives what splicing each alone gives."""
+        """Splicing several wheels at once gives the same result as splicing each alone."""
         wheels = [as_wheel(make_wheel(tmp_path, f"pkg{number}", "1")) for number in range(12)]
         together = [part.segment.path.read_bytes() for part in contributions(wheels, Recipe(), store)]
         alone = Store.open(tmp_path / "another")
@@ -332,13 +332,13 @@ class TestContributions:
 
 class TestIdentity:
     def test_order_does_not_matter(self, tmp_path: Path) -> None:
-        """The digest is of a set of artifacts, however the lock lists them."""
+        """The digest does not depend on the order of the artifacts."""
         wheels = small_wheels(tmp_path)
 
         assert identity(wheels).digest() == identity(list(reversed(wheels))).digest()
 
     def test_depends_on_each_input(self) -> None:
-        """Whatever could change a byte of the layer changes the digest."""
+        """Every input that can change a byte of the layer changes the digest."""
         pin = Pin(name="a", version="1", filename="a-1-cp313-abi3-linux_aarch64.whl", sha256=Sha256("0" * 64))
         base = Identity(target=TARGET, pins=(pin,), recipe=Recipe())
         others = [
@@ -358,7 +358,7 @@ class TestIdentity:
         assert 12 == len({each.digest() for each in [base, *others]})
 
     def test_where_it_comes_from_does_not_matter(self) -> None:
-        """A mirror, a local copy and a size that somebody states change nothing."""
+        """A mirror, a local copy or a stated size does not change the digest."""
         pin = Pin(name="a", version="1", filename="a-1-py3-none-any.whl", sha256=Sha256("0" * 64))
         elsewhere = replace(
             pin,
@@ -372,7 +372,7 @@ class TestIdentity:
         assert 1 == len(digests)
 
     def test_same_on_all_architectures(self) -> None:
-        """A layer without native code is one layer for all architectures of a runtime, and of no other runtime."""
+        """A layer without native code is the same for all architectures of a runtime, and differs between runtimes."""
         pin = Pin(name="a", version="1", filename="a-1-py2.py3-none-any.whl", sha256=Sha256("0" * 64))
         layers = [
             Identity(target=Target.of(runtime, architecture), pins=(pin,), recipe=Recipe()).digest()
@@ -385,7 +385,7 @@ class TestIdentity:
         assert layers[0] != layers[2]
 
     def test_golden(self) -> None:
-        """The digest has not changed: every layer of every project would be published again."""
+        """The digest of a fixed identity never changes, because every project would publish all its layers again."""
         pin = Pin(name="a", version="1", filename="a-1-py3-none-any.whl", sha256=Sha256("0" * 64))
 
         assert (
@@ -396,7 +396,7 @@ class TestIdentity:
 
 class TestDeterminism:
     def test_order_of_wheels(self, tmp_path: Path) -> None:
-        """The order in which wheels come changes nothing."""
+        """The order of wheels does not change the layer."""
         wheels = small_wheels(tmp_path)
         shuffler = random.Random(7)  # noqa: S311  # repeatable, not secret
         hashes = set()
@@ -417,7 +417,7 @@ class TestDeterminism:
         ids=["hash seed", "hash seed and time zone", "locale", "epoch"],
     )
     def test_environment(self, tmp_path: Path, environment: dict[str, str]) -> None:
-        """Neither the hash seed, the time zone, the locale, the umask nor the directory changes a byte."""
+        """Hash seed, time zone, locale, umask and directory do not change the layer."""
         (tmp_path / "elsewhere").mkdir()
         program = (
             "import os, sys; from pathlib import Path; os.umask(0o077);"

@@ -1,4 +1,4 @@
-"""Packing the sources: deterministic bytes, shared between functions, with every handler in place."""
+"""Function packages are deterministic, shared between functions, and contain every handler."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ source = ["service"]
 
 
 def project(root: Path, *, files: dict[str, str] | None = None, minor: int = 9, **functions: str) -> Path:
-    """Make a project with two handlers, or with *files*; its functions are *functions*, or both handlers."""
+    """Create a project with *files* (default: two handlers) and *functions* (default: both handlers)."""
     if files is None:
         files = {
             "service/__init__.py": "",
@@ -60,7 +60,7 @@ def packed(root: Path, out: Path | None = None) -> Packed:
 
 
 def refused(root: Path) -> str:
-    """Return why the project at *root* is not packed, and check that nothing was written."""
+    """Return the error for packing the project at *root*, and check that no file was written."""
     with pytest.raises(PackageError) as caught:
         packed(root)
 
@@ -70,7 +70,7 @@ def refused(root: Path) -> str:
 
 class TestPack:
     def test_content(self, tmp_path: Path) -> None:
-        """A package holds the sources, with modes that follow from their content, and reports what it holds."""
+        """A package contains the sources, with modes that depend on their content, and its report is correct."""
         root = project(tmp_path)
         (root / "service" / "data.bin").chmod(0o777)
         (root / "service" / "run.sh").chmod(0o600)
@@ -97,14 +97,14 @@ class TestPack:
             )
 
     def test_shared(self, tmp_path: Path) -> None:
-        """Identical packages are one file under several names."""
+        """Identical packages are one file with several hard links."""
         packed(project(tmp_path))
 
         assert (tmp_path / "out" / "a.zip").samefile(tmp_path / "out" / "b.zip")
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.zip", "b.zip"]
 
     def test_again(self, tmp_path: Path) -> None:
-        """Packing over an older package replaces it under every name."""
+        """Packing again replaces the old package of every function."""
         root = project(tmp_path)
         before = packed(root)
         (root / "service" / "b.py").write_text(HANDLER + "# changed\n", encoding="utf-8")
@@ -118,7 +118,7 @@ class TestPack:
         assert sorted(path.name for path in (root / "out").iterdir()) == ["a.zip", "b.zip"]
 
     def test_copied_where_links_are_not_possible(self, tmp_path: Path) -> None:
-        """On a file system without hard links, or on another one, the others are copies."""
+        """Without hard links, the packages of other functions are copies."""
         memory = Path("/dev/shm")  # noqa: S108
         if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
             pytest.skip("needs two file systems")
@@ -133,7 +133,7 @@ class TestPack:
         assert [path.name for path in tmp_path.iterdir()] == ["other.zip"]
 
     def test_same_bytes_everywhere(self, tmp_path: Path) -> None:
-        """Directory, times, modes, umask, time zone, hash seed and the order of entries do not reach the zip."""
+        """Directory, times, modes, umask, time zone, hash seed and order of entries do not change the zip."""
         expected = packed(project(tmp_path / "one")).sha256
         other = project(tmp_path / "a much longer way" / "two")
         for path in other.rglob("*"):
@@ -158,14 +158,14 @@ class TestPack:
         assert found.stdout.strip() == expected
 
     def test_fingerprint(self, tmp_path: Path) -> None:
-        """The fingerprint says whether the input was the same, wherever it was."""
+        """The fingerprint is the same for the same input in any directory."""
         one = packed(project(tmp_path / "one"))
         two = packed(project(tmp_path / "two"))
 
         assert one == two
 
     def test_extra(self, tmp_path: Path) -> None:
-        """Further members take their place among the sources."""
+        """Extra members are sorted among the sources."""
         root = project(tmp_path)
         service = load(root)
 
@@ -183,18 +183,18 @@ class TestPack:
             ]
 
     def test_extra_over_a_source(self, tmp_path: Path) -> None:
-        """A further member never hides a source, and a failed build leaves nothing."""
+        """An extra member with the path of a source is an error, and a failed build leaves no file."""
         root = project(tmp_path)
         service = load(root)
 
         with pytest.raises(DuplicateMemberError) as caught:
             pack(service, walk(root, service.source), root / "out", extra=[encode("service/a.py", b"")])
 
-        assert str(caught.value) == "The archive would hold `service/a.py` twice"
+        assert str(caught.value) == "the archive would contain `service/a.py` twice"
         assert list((root / "out").iterdir()) == []
 
     def test_file_that_went_away(self, tmp_path: Path) -> None:
-        """A file that disappears between walking and packing is named."""
+        """The error for a file that disappears during the build names the file."""
         root = project(tmp_path)
         service = load(root)
         tree = walk(root, service.source)
@@ -203,10 +203,10 @@ class TestPack:
         with pytest.raises(PackageError) as caught:
             pack(service, tree, root / "out")
 
-        assert str(caught.value) == f"`{root / 'service' / 'data.bin'}` cannot be read: No such file or directory"
+        assert str(caught.value) == f"could not read `{root / 'service' / 'data.bin'}`: No such file or directory"
 
     def test_no_functions(self, tmp_path: Path) -> None:
-        """A project of layers alone has no packages."""
+        """A project with layers only has no packages."""
         (tmp_path / "lamina.toml").write_text('runtime = "python3.12"\n', encoding="utf-8")
 
         assert pack(load(tmp_path), walk(tmp_path, []), tmp_path / "out") is None
@@ -216,7 +216,7 @@ class TestPack:
 class TestPackages:
     @pytest.mark.parametrize(("zipped", "editable"), [(3_145_728, True), (3_145_729, False)])
     def test_values(self, tmp_path: Path, zipped: int, editable: bool) -> None:
-        """Each function has the shared zip's sizes, and its own layers' on top."""
+        """Each function has the size of the shared zip and the size of its own layers."""
         service = load(project(tmp_path, a="service.a.lambda_handler"))
         shared = Packed(sha256="ab", zipped_bytes=zipped, unzipped_bytes=7, files=3, fingerprint="cd")
 
@@ -238,16 +238,16 @@ class TestPackages:
 
 class TestHandlers:
     def test_all_at_once(self, tmp_path: Path) -> None:
-        """Every function without its handler is named, with what there is instead."""
+        """Every function without its handler is listed, with the names that exist instead."""
         root = project(
             tmp_path, a="service.a.lambda_handlr", b="service.bb.lambda_handler", c="service.a.lambda_handler"
         )
 
         assert refused(root) == (
-            "No handler for 2 functions\n"
-            "  `a`: `service/a.py` defines no `lambda_handlr` (did you mean `lambda_handler`?); "
+            "handler not found for 2 functions\n"
+            "  `a`: `service/a.py` does not define `lambda_handlr` (did you mean `lambda_handler`?); "
             "it defines `lambda_handler`\n"
-            "  `b`: the package has no `service/bb.py` (did you mean `service/b.py`?)"
+            "  `b`: `service/bb.py` is not in the package (did you mean `service/b.py`?)"
         )
 
     @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ class TestHandlers:
         ],
     )
     def test_accepted(self, tmp_path: Path, source: str) -> None:
-        """Whatever binds the name at the module's top level is a handler, defined there or not."""
+        """Every statement that binds the name at the module's top level defines a handler."""
         root = project(tmp_path, files={"service/f.py": source}, minor=12, f="service.f.handler")
 
         assert packed(root).files == 1
@@ -286,37 +286,39 @@ class TestHandlers:
         ],
     )
     def test_not_bound(self, source: str) -> None:
-        """A name inside a function, class or comprehension is not the module's."""
+        """A name inside a function, class or comprehension is not a handler."""
         assert "handler" not in defined_names(ast.parse(source))[0]
 
     def test_package_and_slashes(self, tmp_path: Path) -> None:
-        """The handler may be in a package's own module, and its path may have slashes."""
+        """The handler can be in a package's `__init__.py`, and its path can contain slashes."""
         root = project(tmp_path, files={"service/f/__init__.py": HANDLER}, f="service/f.lambda_handler")
 
         assert packed(root).files == 1
 
     def test_many_functions(self, tmp_path: Path) -> None:
-        """A long list of what there is instead is cut; private functions are not in it."""
+        """A long list of defined functions is shortened, and leaves out private functions."""
         source = "\n".join(f"def run_{number}(): ..." for number in range(10)) + "\ndef _private(): ..."
         root = project(tmp_path, files={"service/f.py": source}, f="service.f.handler")
 
         assert refused(root) == (
-            "No handler for `f`: `service/f.py` defines no `handler`; it defines `run_0`, `run_1`, `run_2`, `run_3`, "
+            "handler not found for `f`: `service/f.py` does not define `handler`; it defines `run_0`, `run_1`, `run_2`, `run_3`, "
             "`run_4`, `run_5`, `run_6`, `run_7` and 2 more"
         )
 
     def test_no_functions(self, tmp_path: Path) -> None:
-        """A module without functions is said to have none."""
+        """The error for a module without functions states that."""
         root = project(tmp_path, files={"service/f.py": "X = 1"}, f="service.f.handler")
 
-        assert refused(root) == "No handler for `f`: `service/f.py` defines no `handler`, and no other function"
+        assert (
+            refused(root) == "handler not found for `f`: `service/f.py` does not define `handler` or any other function"
+        )
 
     def test_source_layout(self, tmp_path: Path) -> None:
-        """A handler that is named as it stands on disk, not as it is imported, is put right."""
+        """A handler with the path on disk instead of the import name gets a suggestion."""
         root = project(tmp_path, files={"service/f.py": HANDLER}, f="src.service.f.lambda_handler")
 
         assert refused(root) == (
-            "No handler for `f`: the package has no `src/service/f.py`, it has `service/f.py` "
+            "handler not found for `f`: `src/service/f.py` is not in the package, but `service/f.py` is "
             "(did you mean `service.f.lambda_handler`?)"
         )
 
@@ -328,43 +330,43 @@ class TestHandlers:
         ],
     )
     def test_left_out(self, tmp_path: Path, ignored: str, shown: str, reason: str) -> None:
-        """A handler that was left out of the package is found where it is."""
+        """The error for a handler in a file that is left out gives the reason."""
         name = "service.inner.f" if ignored == "inner/" else "service.f"
         root = project(
             tmp_path, files={"service/f.py": HANDLER, "service/inner/f.py": HANDLER}, f=f"{name}.lambda_handler"
         )
         (root / ".gitignore").write_text(ignored, encoding="utf-8")
 
-        assert refused(root) == f"No handler for `f`: `{shown}` was left out of the package: {reason}"
+        assert refused(root) == f"handler not found for `f`: `{shown}` is left out of the package: {reason}"
 
     def test_provided_by_a_layer(self, tmp_path: Path) -> None:
-        """A handler may be a wrapper that lives in a layer."""
+        """A handler can be defined in a layer."""
         root = project(tmp_path, files={"service/f.py": HANDLER}, f="wrapper.handler.handler")
         service = load(root)
 
         assert pack(service, walk(root, service.source), root / "out", provided={"wrapper"}) is not None
 
     def test_compiled(self, tmp_path: Path) -> None:
-        """An extension module may be a handler's module, and is taken at its word."""
+        """A handler in an extension module is not checked."""
         root = project(tmp_path, files={"service/f.cpython-313-x86_64-linux-gnu.so": "\x7fELF"}, f="service.f.handler")
 
         assert packed(root).files == 1
 
     @pytest.mark.parametrize("source", ["def f(:\n", "x = '\0'"])
     def test_syntax_error(self, tmp_path: Path, source: str) -> None:
-        """A module that is not Python is no handler's module."""
+        """A handler's module that is not valid Python is an error."""
         root = project(tmp_path, files={"service/f.py": source}, f="service.f.handler")
 
-        assert refused(root).startswith("No handler for `f`: `service/f.py` is not valid Python: ")
+        assert refused(root).startswith("handler not found for `f`: `service/f.py` is not valid Python: ")
 
     def test_newer_syntax(self, tmp_path: Path) -> None:
-        """Syntax that only the target knows is not judged by an older Python."""
+        """An older Python does not report syntax errors for a newer target."""
         root = project(tmp_path, files={"service/f.py": "x = ~~~!"}, minor=15, f="service.f.handler")
 
         assert packed(root).files == 1
 
     def test_odd_escapes(self, tmp_path: Path) -> None:
-        """Warnings about the team's code are not lamina's to print."""
+        """Warnings about first-party code are not printed."""
         root = project(tmp_path, files={"service/f.py": "handler = '\\d'"}, f="service.f.handler")
 
         assert packed(root).files == 1

@@ -1,4 +1,4 @@
-"""What stands in a layer is what `uv pip install --target` would put there."""
+"""A layer contains the same files as `uv pip install --target`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wheels import make_wheel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What an installer adds about the installation, and what says so.
+# Files that an installer writes about the installation, and that are not in the wheel.
 _LEFTOVERS = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
 
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(UV is None, reason="needs uv")
 
 
 def wheels(directory: Path) -> list[Path]:
-    """Make wheels with everything that real ones were seen to hold."""
+    """Create wheels with all peculiarities of real wheels."""
     return [
         make_wheel(
             directory,
@@ -107,7 +107,7 @@ def ours(path: Path) -> dict[str, tuple[bytes, bool]]:
 
 
 def comparable(files: Mapping[str, tuple[bytes, bool]]) -> dict[str, tuple[bytes, bool]]:
-    """Leave out what an installer says about itself, scripts and headers, which a layer has no use for."""
+    """Leave out the installer's own files, scripts and headers, which layers do not contain."""
     return {
         path: content
         for path, content in files.items()
@@ -118,7 +118,7 @@ def comparable(files: Mapping[str, tuple[bytes, bool]]) -> dict[str, tuple[bytes
 
 
 def test_every_file_and_mode(tmp_path: Path) -> None:
-    """Every file has the content, and the executable bit, that the installer gives it; there are no others."""
+    """Every file has the same content and executable bit as after installation, and there are no other files."""
     paths = wheels(tmp_path / "wheels")
     names = {"beta_pkg": "beta-pkg"}
     found = [as_wheel(path, name=names.get(path.name.split("-")[0])) for path in paths]
@@ -130,7 +130,7 @@ def test_every_file_and_mode(tmp_path: Path) -> None:
 
 
 def test_record_is_true(tmp_path: Path) -> None:
-    """After files moved and stayed out, importlib.metadata finds every file that RECORD names, with its hash."""
+    """importlib.metadata finds every file in a rewritten RECORD, with its hash."""
     paths = wheels(tmp_path / "wheels")
     found = [as_wheel(path, name=path.name.split("-")[0].replace("_", "-")) for path in paths]
     layer(found, Store.open(tmp_path / "store"), tmp_path / "layer.zip")

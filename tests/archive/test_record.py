@@ -1,4 +1,4 @@
-"""What RECORD says, whether it is true, and how it reads after a move."""
+"""A wheel's RECORD is read, verified and rewritten."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def with_record(directory: Path, content: bytes, *entries: Entry) -> Path:
-    """Write a wheel of *entries* whose RECORD is *content*."""
+    """Write a wheel of *entries* with the RECORD *content*."""
     path = directory / FILENAME
     path.write_bytes(build([*entries, *metadata(), Entry(path=f"{INFO}/RECORD".encode(), content=content)]))
     return path
@@ -35,25 +35,25 @@ def digest(content: bytes, algorithm: str) -> str:
 
 
 def test_true(tmp_path: Path) -> None:
-    """A wheel that is what its RECORD says differs in nothing."""
+    """A wheel that matches its RECORD has no differences."""
     assert [] == problems(write_wheel(tmp_path, MODULE, OTHER))
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "SHA256"])
 @pytest.mark.parametrize("padding", ["", "="])
 def test_algorithms(tmp_path: Path, algorithm: str, padding: str) -> None:
-    """Every hash that the format calls secure is checked, however it is padded."""
+    """All secure hash algorithms of the format are verified, with and without padding."""
     true = record([*metadata()], extra=[f"pkg/__init__.py,{algorithm}={digest(MODULE.content, algorithm)}{padding},"])
     false = true.replace(digest(MODULE.content, algorithm).encode(), digest(b"other", algorithm).encode())
 
-    assert ([], ["`pkg/__init__.py` has another hash"]) == (
+    assert ([], ["`pkg/__init__.py` has a different hash"]) == (
         problems(with_record(tmp_path, true, MODULE)),
         problems(with_record(tmp_path, false, MODULE)),
     )
 
 
 def test_all_differences_at_once(tmp_path: Path) -> None:
-    """One run names every file that is wrong, in the order of the archive, then what is missing."""
+    """One run reports every differing file in the order of the archive, then every missing file."""
     changed = Entry(path=b"pkg/changed.py", content=b"before")
     weak = f"pkg/weak.py,md5={digest(b'weak', 'md5')},4"
     bare = "pkg/bare.py,,"
@@ -71,15 +71,15 @@ def test_all_differences_at_once(tmp_path: Path) -> None:
 
     assert [
         "`pkg/other.py` is not listed",
-        "`pkg/changed.py` has another hash",
+        "`pkg/changed.py` has a different hash",
         "`pkg/weak.py` is listed without a secure hash",
         "`pkg/bare.py` is listed without a secure hash",
-        "`pkg/missing.py` is listed and missing",
+        "`pkg/missing.py` is listed but missing",
     ] == problems(path)
 
 
 def test_tolerated(tmp_path: Path) -> None:
-    """Signatures of RECORD need no row, bytecode no hash, and a row without a hash no file."""
+    """Signatures of RECORD need no row, bytecode needs no hash, and a row without a hash needs no file."""
     signature = Entry(path=f"{INFO}/RECORD.jws".encode(), content=b"{}")
     bytecode = Entry(path=b"pkg/__pycache__/x.cpython-313.pyc", content=b"code")
     content = record(
@@ -90,36 +90,42 @@ def test_tolerated(tmp_path: Path) -> None:
 
 
 def test_unlisted_content_is_inflated_too(tmp_path: Path) -> None:
-    """A damaged member is found even where RECORD says nothing of it."""
+    """A damaged member is found even if RECORD does not list it."""
     path = with_record(tmp_path, record(metadata()), replace(MODULE, crc=1))
     with pytest.raises(CorruptArchiveError) as caught:
         problems(path)
 
-    assert f"`{FILENAME}` is damaged: `pkg/__init__.py` does not have the CRC-32 declared" == str(caught.value)
+    assert f"`{FILENAME}` is damaged: `pkg/__init__.py` does not match its declared CRC-32" == str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"pkg/__init__.py\n", f"`{FILENAME}` has a RECORD row that is not `path,hash,size`: ['pkg/__init__.py']"),
-        (b"a,b,c,d\n", f"`{FILENAME}` has a RECORD row that is not `path,hash,size`: ['a', 'b', 'c', 'd']"),
+        (
+            b"pkg/__init__.py\n",
+            f"`{FILENAME}` has an invalid row in its RECORD: expected `path,hash,size`, got ['pkg/__init__.py']",
+        ),
+        (
+            b"a,b,c,d\n",
+            f"`{FILENAME}` has an invalid row in its RECORD: expected `path,hash,size`, got ['a', 'b', 'c', 'd']",
+        ),
         (
             b"a\x1b,sha256=x,1\na\x1b,sha256=y,1\n",
-            f"`{FILENAME}` has a RECORD that says two things of `a\\x1b`",
+            f"`{FILENAME}` has contradictory rows for `a\\x1b` in its RECORD",
         ),
         (
             b"\xff\xfe,,\n",
-            f"`{FILENAME}` has a RECORD that is no table: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+            f"`{FILENAME}` has an invalid RECORD: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
         ),
         (
             b'"' + b"a" * 200_000 + b'",,\n',
-            f"`{FILENAME}` has a RECORD that is no table: field larger than field limit (131072)",
+            f"`{FILENAME}` has an invalid RECORD: field larger than field limit (131072)",
         ),
     ],
     ids=["one column", "four columns", "contradiction", "not UTF-8", "huge field"],
 )
 def test_no_table(tmp_path: Path, content: bytes, message: str) -> None:
-    """A RECORD that cannot be read is a mismatch like any other, and cannot steer a terminal."""
+    """An unreadable RECORD is a mismatch, and the message contains no control characters."""
     path = with_record(tmp_path, content, MODULE)
     with WheelArchive(path) as wheel, pytest.raises(RecordMismatchError) as caught:
         read_record(wheel)
@@ -128,7 +134,7 @@ def test_no_table(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_missing(tmp_path: Path) -> None:
-    """A wheel without RECORD cannot be checked."""
+    """A wheel without RECORD is rejected."""
     path = tmp_path / FILENAME
     path.write_bytes(build([MODULE, *metadata()]))
     with WheelArchive(path) as wheel, pytest.raises(RecordMismatchError) as caught:
@@ -138,16 +144,16 @@ def test_missing(tmp_path: Path) -> None:
 
 
 def test_huge(tmp_path: Path) -> None:
-    """A RECORD larger than any layer's is not read into memory."""
+    """A RECORD above the size limit is not read into memory."""
     path = with_record(tmp_path, b"\n" * (33 << 20), MODULE)
     with WheelArchive(path) as wheel, pytest.raises(SuspiciousSizeError) as caught:
         read_record(wheel)
 
-    assert f"`{FILENAME}` has a RECORD of 34,603,008 bytes" == str(caught.value)
+    assert f"`{FILENAME}` has a RECORD of 34,603,008 bytes; the limit is 33,554,432 bytes" == str(caught.value)
 
 
 def test_repeated_row(tmp_path: Path) -> None:
-    """A row that is there twice, and says the same, says it."""
+    """A repeated row is accepted if both are equal."""
     content = record([MODULE, *metadata()], extra=["same,sha256=x,1", "same,sha256=x,1"])
     with WheelArchive(with_record(tmp_path, content, MODULE)) as wheel:
         found = read_record(wheel)["same"]
@@ -156,7 +162,7 @@ def test_repeated_row(tmp_path: Path) -> None:
 
 
 def test_rewritten(tmp_path: Path) -> None:
-    """After a move RECORD has the new paths, sorted, with the old hashes, and quotes what needs it."""
+    """A rewritten RECORD has the new paths, sorted and quoted where necessary, with the old hashes."""
     comma = Entry(path=b"pkg-1.0.data/data/share/a,b.txt", content=b"comma")
     entries = wheel_entries(MODULE)
     path = with_record(

@@ -1,4 +1,4 @@
-"""Directories of segments that came from elsewhere: what lamina would not have written is refused."""
+"""A remote segment that lamina would not have written is rejected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def encoded(segment: Segment) -> bytes:
 
 
 def test_round_trip(segment: Segment) -> None:
-    """It says of a segment all that composing needs, and has what is looked at in checks."""
+    """A remote segment has all data that composing needs, and the entries that the checks read."""
     fragment = decode(encoded(segment), segment.path.stem)
     assert fragment is not None
     content = segment.path.read_bytes()
@@ -69,7 +69,7 @@ def changed(content: bytes, **changes: object) -> bytes:
     ],
 )
 def test_contradictions(segment: Segment, changes: dict[str, object]) -> None:
-    """Whatever the description says besides what the rows say is found out."""
+    """A description that contradicts the central directory is rejected."""
     assert decode(changed(encoded(segment), **changes), segment.path.stem) is None
 
 
@@ -84,7 +84,7 @@ def test_contradictions(segment: Segment, changes: dict[str, object]) -> None:
     ],
 )
 def test_rows(segment: Segment, before: bytes, after: bytes) -> None:
-    """Rows that are not exactly as lamina writes them are refused: other paths, links, other systems."""
+    """Central directory entries that lamina would not write are rejected: other paths, links, other systems."""
     content = encoded(segment)
 
     assert before in content
@@ -93,12 +93,12 @@ def test_rows(segment: Segment, before: bytes, after: bytes) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"{}\n", b"[1]\nrows", b"\xff\n", b'{"version": 1}\n'])
 def test_nonsense(content: bytes) -> None:
-    """What is no fragment at all is nothing."""
+    """Content that is not a remote segment gives ``None``."""
     assert decode(content, "a" * 64) is None
 
 
 def test_rows_of_a_whole_zip(segment: Segment) -> None:
-    """The rows of a zip fall into those of its segments, each counting from its own start."""
+    """A zip's central directory is split into its segments, each with offsets from the segment's start."""
     from lamina.archive.zip.zipformat import rebase
 
     size = segment.entries_bytes

@@ -1,4 +1,4 @@
-"""One wheel's position-free share of a layer."""
+"""Wheels are spliced into segments."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def opened(segment: Segment) -> zipfile.ZipFile:
-    """Return *segment* as the only one of an archive."""
+    """Return a zip with *segment* as its only segment."""
     entries = segment.path.read_bytes()[: segment.entries_bytes]
     end = end_of_directory(
         rows=segment.rows, directory_bytes=segment.rows_bytes, directory_offset=segment.entries_bytes
@@ -69,13 +69,13 @@ def opened(segment: Segment) -> zipfile.ZipFile:
 
 
 def files(store: Store) -> list[str]:
-    """Return every file in *store*, half-made ones included."""
+    """Return every file in *store*, including unfinished ones."""
     return sorted(path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file())
 
 
 class TestSplice:
     def test_streams_are_copied(self, tmp_path: Path, store: Store) -> None:
-        """The deflate streams of the wheel are in the segment as they were, whoever made them."""
+        """The compressed data of the wheel is copied unchanged, whichever program compressed it."""
         quick = zlib.compressobj(1, zlib.DEFLATED, -15)
         unusual = replace(OTHER, payload=quick.compress(OTHER.content) + quick.flush())
         segment = splice(as_wheel(write_wheel(tmp_path, MODULE, unusual)), Recipe(), store)
@@ -88,7 +88,7 @@ class TestSplice:
         )
 
     def test_normal_form(self, tmp_path: Path, store: Store) -> None:
-        """Members are sorted, readable by all, of 1980, and nothing optional of the wheel survives."""
+        """Members are sorted, readable by all users, dated 1980, and have no optional fields."""
         entries = [
             Entry(path=b"pkg/", method=0, mode=0o40755),
             replace(streamed(OTHER), mode=0o100600),
@@ -124,7 +124,7 @@ class TestSplice:
         )
 
     def test_empty_members_are_stored(self, tmp_path: Path, store: Store) -> None:
-        """An empty deflate stream has two bytes; stored, an empty file has none."""
+        """Empty files are stored, because an empty deflate stream has two bytes."""
         entries = [Entry(path=b"pkg/py.typed"), Entry(path=b"pkg/empty", method=0), Entry(path=b"pkg/x", payload=b"")]
         with opened(splice(as_wheel(write_wheel(tmp_path, *entries)), Recipe(), store)) as archive:
             found = [
@@ -136,7 +136,7 @@ class TestSplice:
         assert [(0, 0, 0)] * 3 == found
 
     def test_large_members(self, tmp_path: Path, store: Store) -> None:
-        """What the kernel copies stands where the headers say, between what was gathered."""
+        """Large payloads are at their offsets between small, gathered entries."""
         large = Entry(path=b"pkg/large.so", content=os.urandom(400_000), mode=0o100755)
         segment = splice(as_wheel(write_wheel(tmp_path, MODULE, large, OTHER)), Recipe(), store)
         with opened(segment) as archive:
@@ -147,7 +147,7 @@ class TestSplice:
             )
 
     def test_sizes_and_checksum(self, tmp_path: Path, store: Store) -> None:
-        """A segment knows its bytes, what they unpack to, and their CRC-32."""
+        """A segment has its size, its unzipped size and its CRC-32."""
         wheel = as_wheel(write_wheel(tmp_path, MODULE))
         segment = splice(wheel, Recipe(), store)
         entries = segment.path.read_bytes()[: segment.entries_bytes]
@@ -162,7 +162,7 @@ class TestSplice:
         )
 
     def test_kept(self, tmp_path: Path, store: Store) -> None:
-        """A second splice needs the store alone, and finds the same."""
+        """A second splice reads only the store and returns an equal segment."""
         wheel = as_wheel(write_wheel(tmp_path, MODULE))
         first = splice(wheel, Recipe(), store)
         wheel.path.unlink()
@@ -171,7 +171,7 @@ class TestSplice:
 
     @pytest.mark.parametrize("damage", ["empty", "cut", "flipped row", "flipped description", "older format"])
     def test_damaged_segments_are_made_again(self, tmp_path: Path, store: Store, damage: str) -> None:
-        """The store is a cache: what was damaged there is nobody's problem but the next splice's."""
+        """A damaged segment is created again by the next splice."""
         wheel = as_wheel(write_wheel(tmp_path, MODULE))
         first = splice(wheel, Recipe(), store)
         whole = first.path.read_bytes()
@@ -187,14 +187,14 @@ class TestSplice:
             read_segment(first.path)
 
         assert (
-            f"`{first.path}` is no whole segment",
-            "remove what is damaged from the store: lamina cache verify",
+            f"segment `{first.path}` is damaged",
+            "run `lamina cache verify` to delete damaged files from the store",
             None,
         ) == (str(caught.value), caught.value.hint, find_segment(first.path))
         assert (first, whole) == (splice(wheel, Recipe(), store), first.path.read_bytes())
 
     def test_every_truncation_is_found(self, tmp_path: Path, store: Store) -> None:
-        """No prefix of a segment passes for one."""
+        """A truncated segment is always detected."""
         segment = splice(as_wheel(write_wheel(tmp_path, MODULE)), Recipe(), store)
         whole = segment.path.read_bytes()
         found = []
@@ -205,11 +205,11 @@ class TestSplice:
         assert [None] * len(whole) == found
 
     def test_absent(self, tmp_path: Path) -> None:
-        """Where there is no segment, there is none; that is no damage."""
+        """A missing segment is not an error."""
         assert (None, None) == (read_segment(tmp_path / "no.seg"), find_segment(tmp_path / "no.seg"))
 
     def test_omitted(self, tmp_path: Path, store: Store) -> None:
-        """What another distribution provides is left out, and the segment is another one."""
+        """Omitting paths of another distribution creates a different segment without them."""
         wheel = as_wheel(write_wheel(tmp_path, MODULE, OTHER))
         full, partial = (
             splice(wheel, Recipe(), store),
@@ -220,7 +220,7 @@ class TestSplice:
         assert full.path != partial.path
 
     def test_exclusions(self, tmp_path: Path, store: Store) -> None:
-        """Globs are those of .gitignore, asked of paths below `python/`, and RECORD tells the truth about the rest."""
+        """Excluded globs have the syntax of .gitignore and are relative to `python/`, and RECORD is rewritten."""
         names = [b"tests/t.py", b"pkg/tests/t.py", b"pkg/a.pyi", b"pkg/keep.pyi", b"docs/readme"]
         wheel = as_wheel(write_wheel(tmp_path, MODULE, *(Entry(path=name, content=name) for name in names)))
         recipe = Recipe(exclude=("*.pyi", "!keep.pyi", "tests/", "/docs", "*.dist-info/*"))
@@ -234,7 +234,7 @@ class TestSplice:
             assert sorted(name.removeprefix("python/") for name in archive.namelist()) == sorted(listed)
 
     def test_disk_full(self, tmp_path: Path, store: Store) -> None:
-        """When a file can grow no further, the system's error comes out and nothing stays behind."""
+        """If the file cannot grow, the system's error is raised and no file is left."""
         resource = pytest.importorskip("resource")
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
@@ -249,7 +249,7 @@ class TestSplice:
 
 class TestWrite:
     def test_golden(self, store: Store) -> None:
-        """The format of segments has not changed."""
+        """The format of segments does not change."""
         data = bytes(range(256)) * 2000
         entries = [
             encode("a", b"text " * 100),
@@ -265,7 +265,7 @@ class TestWrite:
         assert segment == read_segment(segment.path)
 
     def test_nothing(self, store: Store) -> None:
-        """A wheel may give nothing to a layer."""
+        """A segment can be empty."""
         segment = write_segment(store.entry("segments", "0" * 64), [], store)
 
         assert (segment, 0, 0, 0) == (
@@ -278,13 +278,13 @@ class TestWrite:
 
 class TestRecipe:
     def test_order_does_not_matter(self) -> None:
-        """Without negation, neither order nor repetition of globs changes what is left out, nor the key."""
+        """Without negation, the order and repetition of globs change neither the result nor the key."""
         first, second = Recipe(exclude=("a", "b")), Recipe(exclude=("b", "a", "b"))
 
         assert first.key("0") == second.key("0")
 
     def test_order_matters_with_negation(self) -> None:
-        """A negated glob takes back what stands before it, so order decides the result and the key."""
+        """A negated glob depends on the globs before it, so order changes the result and the key."""
         first, second = Recipe(exclude=("*.so", "!a.so")), Recipe(exclude=("!a.so", "*.so"))
 
         assert (False, True, True) == (
@@ -294,7 +294,7 @@ class TestRecipe:
         )
 
     def test_key(self) -> None:
-        """The key depends on each input."""
+        """The key depends on every input."""
         keys = {
             Recipe().key("0"),
             Recipe().key("1"),
@@ -341,7 +341,7 @@ HAZARDS: dict[str, tuple[type[ArchiveError], bytes]] = {
 
 @pytest.mark.parametrize("hazard", HAZARDS)
 def test_nothing_of_a_hazard_is_written(tmp_path: Path, store: Store, hazard: str) -> None:
-    """A wheel that is refused leaves nothing in the store, not even half of a segment."""
+    """A rejected wheel leaves no file in the store."""
     error, data = HAZARDS[hazard]
     path = tmp_path / FILENAME
     path.write_bytes(data)

@@ -1,4 +1,4 @@
-"""One wheel: whether it is what it says, and where its members go."""
+"""A wheel is verified, and its members are placed in a layer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def paths(placement: Placement) -> list[str]:
 
 class TestOpening:
     def test_members(self, tmp_path: Path) -> None:
-        """An open wheel knows its members and its own metadata, and reads both."""
+        """An open wheel lists its members, finds its metadata and reads both."""
         with WheelArchive(write_wheel(tmp_path, MODULE)) as wheel:
             first = wheel.members[0]
 
@@ -69,13 +69,13 @@ class TestOpening:
             )
 
     def test_named_by_its_pin(self, tmp_path: Path) -> None:
-        """A wheel that is not yet in its place is named by its file name, not by its path."""
+        """The error for a wheel at a temporary path contains its file name."""
         path = write_wheel(tmp_path, MODULE).rename(tmp_path / ("0" * 64))
         with WheelArchive(path, name=FILENAME) as wheel:
             assert (FILENAME, "pkg-1.0") == (wheel.name, wheel.stem)
 
     def test_empty_file(self, tmp_path: Path) -> None:
-        """A file of no bytes is no wheel."""
+        """An empty file is not a wheel."""
         path = tmp_path / FILENAME
         path.touch()
         with pytest.raises(CorruptArchiveError) as caught:
@@ -86,28 +86,28 @@ class TestOpening:
     @pytest.mark.parametrize(
         ("entries", "message"),
         [
-            ([MODULE], f"`{FILENAME}` needs one `.dist-info` directory and has none"),
+            ([MODULE], f"`{FILENAME}` must have exactly one `.dist-info` directory; found none"),
             (
                 [MODULE, Entry(path=b"pkg-1.0.dist-info", content=b"file")],
-                f"`{FILENAME}` needs one `.dist-info` directory and has none",
+                f"`{FILENAME}` must have exactly one `.dist-info` directory; found none",
             ),
             (
                 [*metadata(), *metadata(info="boto3-1.0.dist-info")],
-                f"`{FILENAME}` needs one `.dist-info` directory and has `boto3-1.0.dist-info`, `pkg-1.0.dist-info`",
+                f"`{FILENAME}` must have exactly one `.dist-info` directory; found `boto3-1.0.dist-info`, `pkg-1.0.dist-info`",
             ),
             (
                 [*metadata(), *metadata(info="pkg-2.0.dist-info")],
-                f"`{FILENAME}` needs one `.dist-info` directory and has `pkg-1.0.dist-info`, `pkg-2.0.dist-info`",
+                f"`{FILENAME}` must have exactly one `.dist-info` directory; found `pkg-1.0.dist-info`, `pkg-2.0.dist-info`",
             ),
             (
                 metadata(info="boto3-1.0.dist-info"),
-                f"`{FILENAME}` holds the metadata of another distribution: `boto3-1.0.dist-info`",
+                f"`{FILENAME}` contains the metadata of another distribution: `boto3-1.0.dist-info`",
             ),
         ],
         ids=["none", "a file", "a stranger's", "two versions", "another project"],
     )
     def test_metadata(self, tmp_path: Path, entries: list[Entry], message: str) -> None:
-        """A wheel has one metadata directory, its own: with another it would pass for another distribution."""
+        """A wheel must have exactly one metadata directory, with its own name."""
         path = tmp_path / FILENAME
         path.write_bytes(build(entries))
         with pytest.raises(CorruptArchiveError) as caught:
@@ -117,14 +117,14 @@ class TestOpening:
 
     @pytest.mark.parametrize("info", ["PKG-1.0.dist-info", "Pkg-1.0.dist-info"])
     def test_metadata_by_its_normal_name(self, tmp_path: Path, info: str) -> None:
-        """Old wheels spell the directory as their author spelled the name."""
+        """In old wheels, the metadata directory may spell the name differently."""
         path = tmp_path / FILENAME
         path.write_bytes(build(metadata(info=info)))
         with WheelArchive(path) as wheel:
             assert info == wheel.dist_info
 
     def test_errors_are_not_hidden_by_closing(self, tmp_path: Path) -> None:
-        """What went wrong inside reaches the caller, even while payloads are still held."""
+        """An exception inside the context reaches the caller, even if payloads are still referenced."""
         held = []
 
         def fill_the_disk() -> None:
@@ -140,7 +140,7 @@ class TestOpening:
 
 class TestVerifying:
     def test_true(self, tmp_path: Path) -> None:
-        """A wheel that is what it says passes, also when it was streamed and is not yet in its place."""
+        """A valid wheel is accepted, also if it was streamed and is at a temporary path."""
         path = write_wheel(tmp_path, streamed(MODULE), replace(OTHER, method=0))
         pin = as_wheel(path).pin
 
@@ -148,7 +148,7 @@ class TestVerifying:
 
     @pytest.mark.parametrize("version", ["1.0", "1.0.0", "v1"])
     def test_equal_versions(self, tmp_path: Path, version: str) -> None:
-        """A lock may spell the version in another way."""
+        """The lock file may spell the version differently."""
         path = write_wheel(tmp_path, MODULE)
 
         assert verify_record(path, as_wheel(path, version=version).pin) is None  # type: ignore[func-returns-value]
@@ -158,7 +158,7 @@ class TestVerifying:
         [("pkg-1.0+cu118-py3-none-any.whl", "1.0+cu118"), ("pkg-1.0_1-py3-none-any.whl", "1.0.post1")],
     )
     def test_escaped_versions(self, tmp_path: Path, filename: str, version: str) -> None:
-        """Local versions and escaped hyphens are versions as well."""
+        """Local versions and escaped hyphens are accepted."""
         info = f"pkg-{filename.split('-')[1]}.dist-info"
         path = tmp_path / filename
         path.write_bytes(build(wheel_entries(MODULE, info=info)))
@@ -167,33 +167,33 @@ class TestVerifying:
 
     @pytest.mark.parametrize(("name", "version"), [("other", "1.0"), ("pkg", "1.1"), ("pkg", "not a version")])
     def test_another_distribution(self, tmp_path: Path, name: str, version: str) -> None:
-        """A wheel is what the lock names, or is refused."""
+        """A wheel of another distribution or version is rejected."""
         path = write_wheel(tmp_path, MODULE)
         with pytest.raises(CorruptArchiveError) as caught:
             verify_record(path, as_wheel(path, name=name, version=version).pin)
 
-        assert f"`{FILENAME}` holds `pkg` 1.0, not `{name}` {version}" == str(caught.value)
+        assert f"`{FILENAME}` contains `pkg` 1.0, expected `{name}` {version}" == str(caught.value)
 
     def test_differences(self, tmp_path: Path) -> None:
-        """The error names all differences, and what can be done."""
+        """The error lists all differences and has a hint."""
         gone = ["pkg/missing.py", "pkg/gone.py"]
         path = write_wheel(tmp_path, MODULE, listed=[f"{path},sha256=x,1" for path in gone])
         with pytest.raises(RecordMismatchError) as caught:
             verify_record(path, as_wheel(path).pin)
 
         assert (
-            f"`{FILENAME}` is not what its RECORD says: {'; '.join(f'`{path}` is listed and missing' for path in gone)}",
-            "the distribution was built or repacked badly: choose another version, or report it to its authors",
+            f"`{FILENAME}` does not match its RECORD: {'; '.join(f'`{path}` is listed but missing' for path in gone)}",
+            "use another version of the distribution, or report the broken wheel to its authors",
         ) == (str(caught.value), caught.value.hint)
 
     def test_many_differences(self, tmp_path: Path) -> None:
-        """Thousands of differences are counted rather than listed."""
+        """Only the first 20 of many differences are listed, and the others are counted."""
         path = write_wheel(tmp_path, MODULE, listed=[f"{number},sha256=x,1" for number in range(5000)])
         with pytest.raises(RecordMismatchError) as caught:
             verify_record(path, as_wheel(path).pin)
-        shown = "; ".join(f"`{number}` is listed and missing" for number in range(20))
+        shown = "; ".join(f"`{number}` is listed but missing" for number in range(20))
 
-        assert f"`{FILENAME}` is not what its RECORD says: {shown}; and 4,980 more" == str(caught.value)
+        assert f"`{FILENAME}` does not match its RECORD: {shown}; and 4,980 more" == str(caught.value)
 
     @pytest.mark.parametrize(
         ("entries", "error", "message"),
@@ -203,23 +203,23 @@ class TestVerifying:
             (
                 metadata(wheel_version="2.0"),
                 UnsupportedMemberError,
-                f"`{FILENAME}` is of another version of the wheel format than 1",
+                f"`{FILENAME}` does not use version 1 of the wheel format",
             ),
             (
                 metadata(wheel_version="10.0"),
                 UnsupportedMemberError,
-                f"`{FILENAME}` is of another version of the wheel format than 1",
+                f"`{FILENAME}` does not use version 1 of the wheel format",
             ),
             (
                 [metadata()[0], replace(metadata()[1], content=b"")],
                 UnsupportedMemberError,
-                f"`{FILENAME}` is of another version of the wheel format than 1",
+                f"`{FILENAME}` does not use version 1 of the wheel format",
             ),
         ],
         ids=["no METADATA", "no WHEEL", "2.0", "10.0", "empty"],
     )
     def test_format(self, tmp_path: Path, entries: list[Entry], error: type[LaminaError], message: str) -> None:
-        """What a later format means, nobody knows yet."""
+        """A later version of the wheel format is rejected."""
         path = tmp_path / FILENAME
         path.write_bytes(build([*entries, Entry(path=f"{INFO}/RECORD".encode(), content=record(entries))]))
         with pytest.raises(LaminaError) as caught:
@@ -229,7 +229,7 @@ class TestVerifying:
 
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its own peak")
     def test_large_members_need_little_memory(self, tmp_path: Path) -> None:
-        """A wheel of 140 MB is verified by a process that never holds half of that."""
+        """Verifying a wheel of 140 MB needs less than half of that memory."""
         path = tmp_path / FILENAME
         block = b"".join(hashlib.sha512(b"%d" % number).digest() for number in range(1024))[:65_535]
         payload = (b"\0\xff\xff\0\0" + block) * 1_100 + b"\3\0"
@@ -251,7 +251,7 @@ class TestVerifying:
 
 class TestPlacing:
     def test_as_it_is(self, tmp_path: Path) -> None:
-        """Members go below `python/`, sorted, and RECORD is copied while it tells the truth."""
+        """Members are placed below `python/`, sorted, and a correct RECORD is copied."""
         placement = placed(write_wheel(tmp_path, OTHER, MODULE))
 
         assert (
@@ -266,7 +266,7 @@ class TestPlacing:
         ) == (paths(placement), placement.made)
 
     def test_schemes(self, tmp_path: Path) -> None:
-        """What belongs to the library or is data goes to the root, scripts and headers stay out, and RECORD follows."""
+        """Libraries and data are moved to the root, scripts and headers are left out, and RECORD is rewritten."""
         data = "pkg-1.0.data"
         members = ["purelib/pure.py", "platlib/plat.so", "data/share/doc.txt", "scripts/tool", "headers/pkg.h"]
         entries = [Entry(path=f"{data}/{member}".encode(), content=member.encode()) for member in members]
@@ -288,7 +288,7 @@ class TestPlacing:
         )
 
     def test_bytecode_is_dropped(self, tmp_path: Path) -> None:
-        """A wheel's own bytecode could be stale, and RECORD forgets it."""
+        """A wheel's own bytecode is left out and removed from RECORD."""
         entries = [
             Entry(path=b"pkg/__pycache__/x.cpython-313.pyc", content=b"1"),
             Entry(path=b"pkg/y.pyo", content=b"2"),
@@ -298,7 +298,7 @@ class TestPlacing:
         assert (3, 1) == (len(placement.copied), len(placement.made))
 
     def test_exclusions(self, tmp_path: Path) -> None:
-        """What is excluded stays out, but what tools read of an installed distribution stays."""
+        """Excluded members are left out, except metadata that tools read."""
         info = [
             Entry(path=f"{INFO}/{name}".encode(), content=b"1") for name in ("entry_points.txt", "licenses/LICENSE")
         ]
@@ -312,7 +312,7 @@ class TestPlacing:
         ] == paths(placement)
 
     def test_directories_with_a_meaning_elsewhere(self, tmp_path: Path) -> None:
-        """A wheel's own `python`, `lamina` or `lib` directory is a module or data like any other."""
+        """A wheel's directories `python`, `lamina` and `lib` have no special meaning."""
         names = [b"python/__init__.py", b"lamina/x.json", b"lib/python3.13/site-packages/m.py"]
         placement = placed(write_wheel(tmp_path, *(Entry(path=name, content=name) for name in names)))
 
@@ -329,12 +329,12 @@ class TestPlacing:
             (
                 b"pkg-1.0.data/purelib/pkg/__init__.py",
                 DuplicateMemberError,
-                f"`{FILENAME}` installs two members at one path: `pkg/__init__.py`",
+                f"`{FILENAME}` installs several files at the same path: `pkg/__init__.py`",
             ),
             (
                 b"pkg-1.0.data/data/pkg",
                 DuplicateMemberError,
-                f"`{FILENAME}` installs two members at one path: `pkg`",
+                f"`{FILENAME}` installs several files at the same path: `pkg`",
             ),
             (
                 b"pkg-1.0.data/purelib/boto3-9.dist-info/METADATA",
@@ -344,18 +344,18 @@ class TestPlacing:
             (
                 b"pkg-1.0.data/sbin/tool",
                 UnsupportedMemberError,
-                "A wheel installs into the unknown scheme `sbin`: `pkg-1.0.data/sbin/tool`",
+                "unknown installation scheme `sbin` in a wheel: `pkg-1.0.data/sbin/tool`",
             ),
             (
                 b"pkg-1.0.data/purelib",
                 UnsupportedMemberError,
-                "A wheel installs into the unknown scheme `purelib`: `pkg-1.0.data/purelib`",
+                "unknown installation scheme `purelib` in a wheel: `pkg-1.0.data/purelib`",
             ),
         ],
         ids=["same path", "file over directory", "foreign metadata", "unknown scheme", "scheme as a file"],
     )
     def test_refused(self, tmp_path: Path, path: bytes, error: type[LaminaError], message: str) -> None:
-        """What the schemes would put over something else, or nowhere, is refused."""
+        """A wheel that installs two files at one path, or uses an unknown scheme, is rejected."""
         with pytest.raises(LaminaError) as caught:
             placed(write_wheel(tmp_path, MODULE, Entry(path=path, content=b"evil")))
 
@@ -363,12 +363,12 @@ class TestPlacing:
 
 
 def test_pin_is_all_that_names_a_wheel(tmp_path: Path) -> None:
-    """Admission looks at the bytes and the pin alone."""
+    """Verification uses only the bytes and the pin."""
     path = write_wheel(tmp_path, MODULE)
     pin = Pin(name="pkg", version="1.0", filename="other-1.0-py3-none-any.whl", sha256=Sha256("0" * 64))
     with pytest.raises(CorruptArchiveError) as caught:
         verify_record(path, pin)
 
-    assert "`other-1.0-py3-none-any.whl` holds the metadata of another distribution: `pkg-1.0.dist-info`" == str(
+    assert "`other-1.0-py3-none-any.whl` contains the metadata of another distribution: `pkg-1.0.dist-info`" == str(
         caught.value
     )

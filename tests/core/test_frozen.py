@@ -1,4 +1,4 @@
-"""Classes of values behave as dataclasses do, whatever they cost."""
+"""Value classes made by `frozen` behave like dataclasses."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from lamina.core.frozen import as_dict, frozen, replace
 
 @frozen
 class Point:
-    """A place."""
+    """A value class with a required field and a default."""
 
     x: int
     y: int = 0
 
     @property
     def sum(self) -> int:
-        """Both."""
+        """The sum of both fields."""
         return self.x + self.y
 
 
 @frozen
 class Named(Point):
-    """A place with a name."""
+    """A value class that inherits from another and caches a property."""
 
     name: str | None = None
 
     @cached_property
     def shout(self) -> str:
-        """The name, louder."""
+        """The name with an exclamation mark."""
         return f"{self.name}!"
 
 
 @frozen
 class Blob:
-    """Many bytes."""
+    """A value class with a field of bytes."""
 
     content: bytes
 
 
 def test_content() -> None:
-    """Values with equal content are equal and hash alike; another class is never equal."""
+    """Values are equal and have the same hash if they have the same class and content."""
     assert Point(x=1) == Point(y=0, x=1)
     assert {Point(x=1), Point(x=1, y=0)} == {Point(x=1)}
     assert Point(x=1) != Point(x=2)
@@ -54,14 +54,14 @@ def test_content() -> None:
 
 
 def test_bases() -> None:
-    """A class has the fields of its base first, with their defaults, and its methods."""
+    """A class inherits the fields of its base, with their defaults, and its methods."""
     value = Named(x=1, y=2, name="here")
 
     assert ([("x", 1), ("y", 2), ("name", "here")], 3, "here!") == ([*as_dict(value).items()], value.sum, value.shout)
 
 
 def test_unchangeable() -> None:
-    """Neither a field nor anything else can be set or deleted, and there is no room for more."""
+    """Fields cannot be set or deleted, and new attributes cannot be added."""
     value = Point(x=1)
     with pytest.raises(AttributeError) as caught:
         value.x = 2  # type: ignore[misc]
@@ -70,19 +70,19 @@ def test_unchangeable() -> None:
     with pytest.raises(AttributeError):
         value.z = 2  # type: ignore[attr-defined]
 
-    assert "`x` of a Point cannot be changed" == str(caught.value)
+    assert "`x` of `Point` is read-only" == str(caught.value)
     assert not hasattr(value, "__dict__")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "Point() misses the keyword argument 'x'"),
+        ({}, "Point() is missing the keyword argument 'x'"),
         ({"x": 1, "z": 2, "w": 3}, "Point() got unexpected keyword arguments: 'z', 'w'"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, int], message: str) -> None:
-    """What is missing, or no field, is a TypeError that names it."""
+    """A missing or unknown keyword argument raises a TypeError with its name."""
     with pytest.raises(TypeError) as caught:
         Point(**arguments)
 
@@ -90,7 +90,7 @@ def test_wrong_arguments(arguments: dict[str, int], message: str) -> None:
 
 
 def test_replace() -> None:
-    """A value with changes is another value of the same class; what is no field is refused."""
+    """`replace` returns a changed copy of the same class, and rejects unknown fields."""
     value = Named(x=1, name="here")
 
     assert Named(x=1, y=5, name="here") == replace(value, y=5) == dataclasses.replace(value, y=5)
@@ -99,7 +99,7 @@ def test_replace() -> None:
 
 
 def test_dataclasses() -> None:
-    """The functions of `dataclasses` take these classes for theirs."""
+    """The functions of `dataclasses` accept value classes."""
     value = Named(x=1, name="here")
 
     assert {"x": 1, "y": 0, "name": "here"} == dataclasses.asdict(value)
@@ -108,14 +108,14 @@ def test_dataclasses() -> None:
 
 
 def test_copies() -> None:
-    """Values survive copying and pickling."""
+    """Values can be copied and pickled."""
     value = Point(x=1, y=2)
 
     assert [value, value, value] == [copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))]  # noqa: S301
 
 
 def test_shown() -> None:
-    """A value shows its fields as a dataclass does, except that bytes are counted."""
+    """The repr of a value looks like a dataclass's, except that bytes are shown by their length."""
     assert "Named(x=1, y=0, name='here')" == repr(Named(x=1, name="here"))
     assert "Blob(content=<2,000 bytes>)" == repr(Blob(content=bytes(2000)))
     assert "A place." == Point.__doc__

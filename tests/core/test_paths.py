@@ -1,4 +1,4 @@
-"""Member paths: what is refused, and which stand in each other's way."""
+"""Unsafe member paths are rejected, and conflicting paths are found."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from lamina.core.paths import Clash, check_path, clashes, printable
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("", "Member path `` is not relative"),
-        ("/etc/passwd", "Member path `/etc/passwd` is not relative"),
-        ("//host/share", "Member path `//host/share` is not relative"),
-        ("C:/windows", "Member path `C:/windows` is not relative"),
-        ("c:evil", "Member path `c:evil` is not relative"),
-        ("..\\evil", "Member path `..\\evil` is not relative"),
-        ("a\\b", "Member path `a\\b` is not relative"),
-        ("..", "Member path `..` has an empty, `.` or `..` component"),
-        ("../evil", "Member path `../evil` has an empty, `.` or `..` component"),
-        ("a/../../evil", "Member path `a/../../evil` has an empty, `.` or `..` component"),
-        ("a/..", "Member path `a/..` has an empty, `.` or `..` component"),
-        ("./a", "Member path `./a` has an empty, `.` or `..` component"),
-        ("a/./b", "Member path `a/./b` has an empty, `.` or `..` component"),
-        ("a//b", "Member path `a//b` has an empty, `.` or `..` component"),
-        ("a/", "Member path `a/` has an empty, `.` or `..` component"),
-        ("a\0b", "Member path `a\\x00b` holds a control character"),
-        ("a\nb", "Member path `a\\nb` holds a control character"),
-        ("a\x1b[2Jb", "Member path `a\\x1b[2Jb` holds a control character"),
-        ("a\x7f", "Member path `a\\x7f` holds a control character"),
-        ("a\x9b2J", "Member path `a\\x9b2J` holds a control character"),
-        ("a/" + "b" * 256, f"Member path `a/{'b' * 256}` has a component over 255 bytes"),
-        ("ü" * 128, f"Member path `{'ü' * 128}` has a component over 255 bytes"),
-        ("/".join(["a" * 128] * 8), f"Member path `{'/'.join(['a' * 128] * 8)}` is over 1,024 bytes long"),
-        ("a/" * 64 + "b", f"Member path `{'a/' * 64}b` is over 64 directories deep"),
+        ("", "member path `` is not relative"),
+        ("/etc/passwd", "member path `/etc/passwd` is not relative"),
+        ("//host/share", "member path `//host/share` is not relative"),
+        ("C:/windows", "member path `C:/windows` is not relative"),
+        ("c:evil", "member path `c:evil` is not relative"),
+        ("..\\evil", "member path `..\\evil` is not relative"),
+        ("a\\b", "member path `a\\b` is not relative"),
+        ("..", "member path `..` has an empty, `.` or `..` component"),
+        ("../evil", "member path `../evil` has an empty, `.` or `..` component"),
+        ("a/../../evil", "member path `a/../../evil` has an empty, `.` or `..` component"),
+        ("a/..", "member path `a/..` has an empty, `.` or `..` component"),
+        ("./a", "member path `./a` has an empty, `.` or `..` component"),
+        ("a/./b", "member path `a/./b` has an empty, `.` or `..` component"),
+        ("a//b", "member path `a//b` has an empty, `.` or `..` component"),
+        ("a/", "member path `a/` has an empty, `.` or `..` component"),
+        ("a\0b", "member path `a\\x00b` contains a control character"),
+        ("a\nb", "member path `a\\nb` contains a control character"),
+        ("a\x1b[2Jb", "member path `a\\x1b[2Jb` contains a control character"),
+        ("a\x7f", "member path `a\\x7f` contains a control character"),
+        ("a\x9b2J", "member path `a\\x9b2J` contains a control character"),
+        ("a/" + "b" * 256, f"member path `a/{'b' * 256}` has a component longer than 255 bytes"),
+        ("ü" * 128, f"member path `{'ü' * 128}` has a component longer than 255 bytes"),
+        ("/".join(["a" * 128] * 8), f"member path `{'/'.join(['a' * 128] * 8)}` is longer than 1,024 bytes"),
+        ("a/" * 64 + "b", f"member path `{'a/' * 64}b` has more than 64 components"),
     ],
 )
 def test_unsafe_path(path: str, message: str) -> None:
-    """A path that any extractor could read as pointing elsewhere is refused, and shown without what steers terminals."""
+    """A path that an extractor could write elsewhere is rejected, and unprintable characters in the message are escaped."""
     with pytest.raises(UnsafeMemberError) as caught:
         check_path(path)
 
@@ -63,12 +63,12 @@ def test_unsafe_path(path: str, message: str) -> None:
     ],
 )
 def test_safe_path(path: str) -> None:
-    """What real distributions use is let through."""
+    """Paths of real distributions are accepted."""
     assert check_path(path) is None  # type: ignore[func-returns-value]
 
 
 def test_printable() -> None:
-    """Text stays readable, and only what is not text is escaped."""
+    """Printable text is unchanged, and only unprintable characters are escaped."""
     assert ("größe", "gr\\xf6\\xdfe\\x07") == (printable("größe"), printable("größe\a"))
 
 
@@ -88,5 +88,5 @@ def test_printable() -> None:
     ],
 )
 def test_clashes(paths: list[bytes], expected: list[Clash]) -> None:
-    """One path twice is found, and so is a file where another path needs a directory, however they sort."""
+    """Repeated paths, and files where another path needs a directory, are found in any sort order."""
     assert expected == clashes(paths)

@@ -42,14 +42,14 @@ def admit(store: Store, filename: str) -> Path:
 
 
 def test_opening_writes_nothing(store: Store) -> None:
-    """A store that nothing is written to leaves no trace."""
+    """Opening a store and looking up a wheel creates no directory."""
     found = store.wheel(SHA256, "a.whl")
 
     assert (None, False) == (found, store.root.exists())
 
 
 def test_root_from_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`LAMINA_CACHE_DIR` says where the store is."""
+    """`LAMINA_CACHE_DIR` sets the store's directory."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "elsewhere"))
 
     assert tmp_path / "elsewhere" == Store.open().root
@@ -63,7 +63,7 @@ ignores_relative_paths = pytest.mark.skipif(
 
 @pytest.mark.parametrize("base", ["", pytest.param("relative", marks=ignores_relative_paths), "absolute"])
 def test_root_is_where_platformdirs_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str) -> None:
-    """The shortcut that saves importing platformdirs gives its answer."""
+    """On Linux, `default_root` returns the same directory as platformdirs."""
     monkeypatch.delenv("LAMINA_CACHE_DIR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache") if base == "absolute" else base)
@@ -72,7 +72,7 @@ def test_root_is_where_platformdirs_says(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_wheel_keeps_its_name(store: Store) -> None:
-    """An admitted wheel is found with and without its file name, and under that name."""
+    """A stored wheel is found with and without its file name, and keeps its name."""
     path = admit(store, "a-1.0-py3-none-any.whl")
 
     assert [path, path] == [store.wheel(SHA256), store.wheel(SHA256, "a-1.0-py3-none-any.whl")]
@@ -80,7 +80,7 @@ def test_wheel_keeps_its_name(store: Store) -> None:
 
 
 def test_wheel_under_another_name(store: Store) -> None:
-    """The hash decides: a wheel that another lock spells otherwise is the same wheel."""
+    """A wheel is found by its hash, even if another lock file spells its name differently."""
     path = admit(store, "A-1.0-py3-none-any.whl")
 
     assert path == store.wheel(SHA256, "a-1.0-py3-none-any.whl")
@@ -88,13 +88,13 @@ def test_wheel_under_another_name(store: Store) -> None:
 
 @pytest.mark.parametrize("filename", ["", ".", "..", "../a.whl", "a/b.whl", "a\\b.whl", "a\0.whl", "C:a.whl"])
 def test_wheel_destination_is_a_plain_name(store: Store, filename: str) -> None:
-    """A lock cannot place a file outside the store."""
+    """A file name from a lock file cannot place a file outside the store."""
     with pytest.raises(ValueError, match="is not a plain file name"):
         store.wheel_destination(SHA256, filename)
 
 
 def test_writing_is_all_or_nothing(store: Store) -> None:
-    """After an error the destination is what it was, and nothing is left over."""
+    """After an error the destination is unchanged, and no temporary file is left."""
     destination = store.entry("area", "abcd", ".x")
     write(store, destination, b"first")
 
@@ -111,13 +111,13 @@ def test_writing_is_all_or_nothing(store: Store) -> None:
 
 
 def test_writing_stays_inside(store: Store, tmp_path: Path) -> None:
-    """What is not inside the store is not the store's to write."""
+    """Writing a path outside the store raises an error."""
     with pytest.raises(ValueError, match="is not inside the store"), store.writing(tmp_path / "x"):
         pass
 
 
 def test_leftovers_of_the_killed_are_removed(store: Store) -> None:
-    """A killed writer's file goes with the next run; a living one's stays."""
+    """The next writer deletes the file of a killed writer, and keeps the file of a running one."""
     script = (
         "import os, signal, sys; from pathlib import Path; from lamina.core.store import Store\n"
         "store = Store.open(Path(sys.argv[1]))\n"
@@ -136,7 +136,7 @@ def test_leftovers_of_the_killed_are_removed(store: Store) -> None:
 
 
 def test_exclusive_among_threads(store: Store) -> None:
-    """Only one of many holds a key at a time, and the lock leaves no file."""
+    """Only one thread at a time holds the lock on a key, and the lock leaves no file."""
     inside: list[int] = []
     most: list[int] = []
 
@@ -158,7 +158,7 @@ def test_exclusive_among_threads(store: Store) -> None:
 
 
 def test_exclusive_among_processes(store: Store) -> None:
-    """Eight processes that add to one number under the lock lose nothing."""
+    """Eight processes that increment one number under the lock lose no increment."""
     script = (
         "import sys; from pathlib import Path; from lamina.core.store import Store\n"
         "store = Store.open(Path(sys.argv[1])); number = store.root / 'number'\n"
@@ -175,7 +175,7 @@ def test_exclusive_among_processes(store: Store) -> None:
 
 
 def test_alone_waits_for_use(store: Store) -> None:
-    """Whoever wants the store alone waits until nobody uses it, and says so once."""
+    """`alone` waits until no process uses the store, and calls *waiting* once."""
     events: list[str] = []
     waiting = threading.Event()
 
@@ -195,26 +195,26 @@ def test_alone_waits_for_use(store: Store) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_directory_that_cannot_be_written(store: Store) -> None:
-    """A read-only store is a configuration error that names it."""
+    """A read-only store is a configuration error that names the store."""
     store.root.mkdir(mode=0o500)
     with pytest.raises(ConfigError) as caught, store.exclusive("key"):
         pass
 
-    assert str(caught.value) == f"The store `{store.root}` cannot be written: Permission denied"
+    assert str(caught.value) == f"the store `{store.root}` is not writable: Permission denied"
 
 
 def test_file_in_place_of_the_directory(store: Store) -> None:
-    """A store that cannot be a directory is a configuration error with a way out."""
+    """A store at the path of a file is a configuration error with a hint."""
     store.root.write_text("")
     with pytest.raises(ConfigError) as caught, store.writing(store.entry("area", "key")):
         pass
 
-    assert str(caught.value) == f"The store `{store.root}` cannot be written: Not a directory"
-    assert caught.value.hint == "set LAMINA_CACHE_DIR to a directory that can"
+    assert str(caught.value) == f"the store `{store.root}` is not writable: Not a directory"
+    assert caught.value.hint == "set `LAMINA_CACHE_DIR` to a writable directory"
 
 
 def test_locks_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    """Whoever uses the store next clears away what nobody holds, and nothing that somebody does."""
+    """`in_use` deletes the files of killed processes, and no file that a running process has locked."""
     store = Store.open(tmp_path)
     (store.directory("locks") / "left").touch()
     with store.exclusive("held"), Store.open(tmp_path).in_use():

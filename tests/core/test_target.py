@@ -1,4 +1,4 @@
-"""The target is a value: these tests ask real interpreters only to compare with it."""
+"""The target does not depend on the machine: these tests run real interpreters only to compare results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("x86_64", "arm64")
 TARGETS = [(runtime.name, architecture) for runtime in runtimes() for architecture in ARCHITECTURES]
 
-# Prints the tags that packaging itself gives under the interpreter that runs it, for a list of platforms on stdin.
+# Prints the tags of packaging under the interpreter that runs it, for a list of platforms on stdin.
 ASK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -42,7 +42,7 @@ print(json.dumps([str(t) for t in (*cpython_tags(platforms=platforms), *compatib
 
 @pytest.mark.parametrize(("runtime", "architecture"), TARGETS)
 def test_every_runtime_is_a_target(runtime: str, architecture: str) -> None:
-    """A target is named as Lambda names it, and says so."""
+    """A target has Lambda's names, and its string shows them."""
     target = Target.of(runtime, architecture)
 
     assert f"{runtime} on {architecture}" == str(target)
@@ -53,12 +53,12 @@ def test_every_runtime_is_a_target(runtime: str, architecture: str) -> None:
     [("python3.9", (2, 26)), ("python3.11", (2, 26)), ("python3.12", (2, 34)), ("python3.15", (2, 34))],
 )
 def test_glibc_changes_with_amazon_linux_2023(runtime: str, glibc: tuple[int, int]) -> None:
-    """Runtimes up to 3.11 have glibc 2.26, later ones 2.34."""
+    """Runtimes up to 3.11 have glibc 2.26, later runtimes 2.34."""
     assert glibc == Target.of(runtime, "arm64").glibc
 
 
 def test_targets_are_equal_by_value() -> None:
-    """Two targets of one name are one key of a mapping, whatever was computed on either."""
+    """Two targets with the same names are equal and hash alike, even if one has cached properties."""
     first, second = Target.of("python3.13", "arm64"), Target.of("python3.13", "arm64")
     assert first.tags
 
@@ -66,7 +66,7 @@ def test_targets_are_equal_by_value() -> None:
 
 
 def test_platforms_of_x86_64_reach_down_to_manylinux1() -> None:
-    """Every manylinux up to the glibc of the runtime is taken, each legacy alias after its number, plain linux last."""
+    """All manylinux tags up to the runtime's glibc are supported, each legacy alias after its number, and plain linux last."""
     expected = [f"manylinux_2_{minor}_x86_64" for minor in range(26, 4, -1)]
     expected.insert(expected.index("manylinux_2_17_x86_64") + 1, "manylinux2014_x86_64")
     expected.insert(expected.index("manylinux_2_12_x86_64") + 1, "manylinux2010_x86_64")
@@ -75,7 +75,7 @@ def test_platforms_of_x86_64_reach_down_to_manylinux1() -> None:
 
 
 def test_platforms_of_arm64_begin_with_manylinux2014() -> None:
-    """No manylinux before 2014 knew aarch64."""
+    """Manylinux tags for aarch64 start with manylinux2014."""
     expected = [f"manylinux_2_{minor}_aarch64" for minor in range(34, 16, -1)]
 
     assert (*expected, "manylinux2014_aarch64", "linux_aarch64") == Target.of("python3.13", "arm64").platforms
@@ -86,7 +86,7 @@ def test_platforms_of_arm64_begin_with_manylinux2014() -> None:
 def test_tags_equal_what_packaging_gives_under_that_interpreter(
     installed_python: Callable[[tuple[int, int]], Interpreter], minor: int, architecture: str
 ) -> None:
-    """The order and content of the tags are those of packaging, run by the interpreter itself."""
+    """The tags and their order are the same as those of packaging under that interpreter."""
     metadata = importlib.metadata.metadata("packaging")
     if f"3.{minor}" not in SpecifierSet(metadata["Requires-Python"]):
         pytest.skip(f"packaging {metadata['Version']} does not run on Python 3.{minor}")
@@ -122,14 +122,14 @@ def test_tags_equal_what_packaging_gives_under_that_interpreter(
     ],
 )
 def test_wheels_that_lambda_can_import_are_taken(filename: str, runtime: str, architecture: str, taken: bool) -> None:
-    """A wheel is taken for its interpreter, ABI, glibc and machine, and never for musl."""
+    """A wheel is compatible if interpreter, ABI, glibc and machine match. musllinux wheels never are."""
     tags = parse_wheel_filename(filename)[3]
 
     assert taken == (not tags.isdisjoint(Target.of(runtime, architecture).tags))
 
 
 def test_the_most_specific_tag_comes_first() -> None:
-    """The native ABI at the newest glibc wins, ``any`` comes last."""
+    """The native ABI with the newest glibc comes first, and ``any`` comes last."""
     tags = Target.of("python3.13", "x86_64").tags
 
     assert (Tag("cp313", "cp313", "manylinux_2_34_x86_64"), Tag("py30", "none", "any")) == (tags[0], tags[-1])
@@ -137,12 +137,12 @@ def test_the_most_specific_tag_comes_first() -> None:
 
 @pytest.mark.parametrize(("runtime", "architecture"), TARGETS)
 def test_markers_name_every_variable(runtime: str, architecture: str) -> None:
-    """No marker variable is left for packaging to fill in from the host."""
+    """Every marker variable is set, so that packaging takes none from the host."""
     assert set(default_environment()) == set(Target.of(runtime, architecture).markers)
 
 
 def test_markers_are_the_targets() -> None:
-    """All that a marker can ask is answered by the target, not by the machine that builds."""
+    """Marker variables describe the target and not the build machine."""
     assert {
         "implementation_name": "cpython",
         "implementation_version": "3.13.14",
@@ -172,42 +172,43 @@ def test_markers_are_the_targets() -> None:
     ],
 )
 def test_markers_decide_for_the_target(marker: str, holds: bool) -> None:
-    """Markers of real locks have the answer that the function itself would give."""
+    """Markers in real lock files evaluate as in the function."""
     assert holds == Marker(marker).evaluate(cast("Mapping[str, str]", Target.of("python3.13", "arm64").markers))
 
 
 def test_unknown_runtime_suggests_the_nearest() -> None:
-    """A mistyped runtime names the known ones, and the one that was probably meant."""
+    """The error for a mistyped runtime lists the supported runtimes and suggests the most similar one."""
     with pytest.raises(ConfigError) as caught:
         Target.of("python313", "arm64")
 
     assert (
         "Lambda has no Python runtime `python313`",
-        f"did you mean `python3.13`? known: {', '.join(runtime.name for runtime in runtimes())}",
+        f"did you mean `python3.13`? supported: {', '.join(runtime.name for runtime in runtimes())}",
     ) == (str(caught.value), caught.value.hint)
 
 
 def test_runtime_far_from_any_gets_no_guess() -> None:
-    """Where nothing is near, the known ones are enough."""
+    """Without a similar name, the hint only lists the supported runtimes."""
     with pytest.raises(ConfigError) as caught:
         Target.of("nodejs", "arm64")
 
     assert (
-        "known: python3.9, python3.10, python3.11, python3.12, python3.13, python3.14, python3.15" == caught.value.hint
+        "supported: python3.9, python3.10, python3.11, python3.12, python3.13, python3.14, python3.15"
+        == caught.value.hint
     )
 
 
 @pytest.mark.parametrize(
     ("spelling", "hint"),
     [
-        ("amd64", "Lambda calls it `x86_64`"),
-        ("AARCH64", "Lambda calls it `arm64`"),
-        ("arm46", "did you mean `arm64`? known: x86_64, arm64"),
-        ("riscv", "known: x86_64, arm64"),
+        ("amd64", "use `x86_64`"),
+        ("AARCH64", "use `arm64`"),
+        ("arm46", "did you mean `arm64`? supported: x86_64, arm64"),
+        ("riscv", "supported: x86_64, arm64"),
     ],
 )
 def test_architectures_are_spelled_as_lambda_spells_them(spelling: str, hint: str) -> None:
-    """Other tools' spellings are recognised, but not taken."""
+    """Other tools' architecture names are rejected with a hint."""
     with pytest.raises(ConfigError) as caught:
         Target.of("python3.13", spelling)
 
@@ -215,12 +216,12 @@ def test_architectures_are_spelled_as_lambda_spells_them(spelling: str, hint: st
 
 
 def test_machine_is_the_name_that_wheels_use() -> None:
-    """Lambda says ``arm64`` where Linux says ``aarch64``."""
+    """``arm64`` is Lambda's name and ``aarch64`` is the name in Linux."""
     assert ("x86_64", "aarch64") == tuple(architecture.machine for architecture in Architecture)
 
 
 def test_quotas_are_the_documented_ones() -> None:
-    """The limits are what Lambda's quotas page says, in bytes."""
+    """The limits equal those on Lambda's quotas page, in bytes."""
     found = quotas()
 
     assert (262_144_000, 50 * 2**20, 3 * 2**20, 5) == (
@@ -239,7 +240,7 @@ def rows() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def test_every_fact_has_a_source_and_a_date() -> None:
-    """No row of the data files goes without a source and the day it was read."""
+    """Every row of the data files has a source and the date when it was read."""
     wanting = [
         where
         for where, row in rows()
@@ -250,14 +251,14 @@ def test_every_fact_has_a_source_and_a_date() -> None:
 
 
 def test_no_fact_was_read_in_the_future() -> None:
-    """A date of reading lies between the first Python runtime of the table and today."""
+    """A date of reading lies between the date of the first Python runtime and today."""
     today = dt.datetime.now(dt.UTC).date()
 
     assert [] == [where for where, row in rows() if not dt.date(2021, 1, 1) <= row["read"] <= today]
 
 
 def test_rows_name_known_runtimes_only() -> None:
-    """A row for a runtime that has no row of its own would never be read."""
+    """Every row for a runtime refers to an existing runtime."""
     known = {runtime.name for runtime in runtimes()}
     named = {name for _, row in rows() for name in (row.get("runtime"), *row.get("runtimes", ())) if name}
 
@@ -265,7 +266,7 @@ def test_rows_name_known_runtimes_only() -> None:
 
 
 def test_runtimes_are_consistent() -> None:
-    """Name, version and full version agree, and the phases of a deprecation come one after the other."""
+    """Name, version and full version of a runtime agree, and its deprecation dates are in order."""
     wrong = [
         runtime.name
         for runtime in runtimes()
@@ -279,7 +280,7 @@ def test_runtimes_are_consistent() -> None:
 
 
 def test_every_runtime_brings_the_sdk_once() -> None:
-    """Each runtime names boto3 and what it needs, every distribution once, under its normalised name."""
+    """Each runtime lists boto3 and its dependencies once, with normalised names."""
     for runtime in runtimes():
         names = [distribution.name for distribution in runtime.preinstalled]
 
@@ -288,7 +289,7 @@ def test_every_runtime_brings_the_sdk_once() -> None:
 
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
-    """Importing the module costs neither a TOML parser nor packaging: it is on the path of every command."""
+    """Importing the module imports neither a TOML parser nor packaging, because every command imports it."""
     code = "import sys, lamina.core.target; print(sorted({'tomllib', 'packaging', 'difflib', 'platform'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 

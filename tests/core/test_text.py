@@ -1,4 +1,4 @@
-"""Sizes, counts and tables as people read them."""
+"""Sizes, counts and tables are formatted for people."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lamina.core.text import count, megabytes, table
     ],
 )
 def test_megabytes(size: int, words: str) -> None:
-    """Sizes are in powers of ten, as AWS and pip have them."""
+    """Sizes use powers of ten, like AWS and pip."""
     assert words == megabytes(size)
 
 
 @pytest.mark.parametrize(("number", "words"), [(0, "0 wheels"), (1, "1 wheel"), (2, "2 wheels")])
 def test_count(number: int, words: str) -> None:
-    """Only one is in the singular."""
+    """Only the number 1 has a singular noun."""
     assert words == count(number, "wheel")
 
 
 def test_table() -> None:
-    """The first column is aligned to the left, the others to the right, and no line ends in spaces."""
+    """The first column is left-aligned, other columns are right-aligned, and no line ends with spaces."""
     rows = [("numpy 2.1.0", "1.00 MB", ""), ("six", "9.0 kB", "0.5 kB")]
 
     assert [

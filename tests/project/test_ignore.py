@@ -1,4 +1,4 @@
-"""What is ignored without asking pathspec is what pathspec would ignore."""
+"""Simple `.gitignore` patterns give the same results with lamina's expressions as with pathspec."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATHS = st.lists(st.sampled_from(["a", "b", "ab", ".a", "b.a", "a.b", "#"]), min
 
 
 def is_rule(line: str) -> bool:
-    """Return whether *line* comes as far as being compiled, and is none that git passes over."""
+    """Return whether git would accept *line* as a pattern."""
     try:
         GitIgnoreSpec.from_lines([line])
     except ValueError:
@@ -27,7 +27,7 @@ def is_rule(line: str) -> bool:
 
 @given(LINES.map(lambda lines: list(filter(is_rule, lines))), PATHS, st.booleans())
 def test_same_as_pathspec(lines: list[str], path: str, is_directory: bool) -> None:
-    """Where lines are simple, the short way has the same answer for every path."""
+    """For simple lines, lamina's expression and pathspec agree on every path."""
     if all(map(_is_simple, lines)):
         whole = f"{path}/" if is_directory else path
         expected = GitIgnoreSpec.from_lines(lines).check_file(whole).include
@@ -39,7 +39,7 @@ def test_same_as_pathspec(lines: list[str], path: str, is_directory: bool) -> No
     "line", ["__pycache__/", ".venv", "*.pyc", "/build/", "cdk.out", "docs/_build/", "*$py.class", "*.egg-info/", "a?b"]
 )
 def test_simple(line: str) -> None:
-    """What such files mostly hold is simple."""
+    """Common lines of `.gitignore` files are simple."""
     assert _is_simple(line)
 
 
@@ -47,5 +47,5 @@ def test_simple(line: str) -> None:
     "line", ["!a", "a/**/b", "**/a", "*.py[cod]", "a\\\\ ", "a b", "a//b", "//a", "./a", "../a", "/", "\\\\#a"]
 )
 def test_not_simple(line: str) -> None:
-    """What has rules of its own is left to pathspec."""
+    """Lines with special syntax are not simple."""
     assert not _is_simple(line)

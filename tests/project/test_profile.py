@@ -1,4 +1,4 @@
-"""The profile of what functions were seen importing."""
+"""The profile of imports is read and written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_merged(tmp_path: Path) -> None:
-    """A profile grows, unless it is to be fresh; names are sorted, and the same content is not written again."""
+    """Recording adds modules unless *fresh* is set, sorts names, and does not rewrite an unchanged file."""
     record(tmp_path, {"b": frozenset({"y", "x"}), "a": frozenset({"z"})})
     path = record(tmp_path, {"b": frozenset({"w"})})
 
@@ -29,12 +29,12 @@ def test_merged(tmp_path: Path) -> None:
 
 
 def test_unreadable(tmp_path: Path) -> None:
-    """What is no profile is not overwritten, unless it is to be."""
+    """An invalid profile is an error, and is overwritten only with *fresh*."""
     path = tmp_path / "lamina-profile.json"
     path.write_text('{"version": "9"}')
     with pytest.raises(ConfigError) as raised:
         record(tmp_path, {})
 
-    assert f"`{path}` is no profile of imports" == str(raised.value)
+    assert f"`{path}` is not a valid import profile" == str(raised.value)
     record(tmp_path, {"a": frozenset()}, fresh=True)
     assert {"version": "1", "functions": {"a": {"modules": []}}} == json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Walking the sources: what gets in, what stays out, and how cheaply a change is seen."""
+"""Walking the sources packages the right files and detects changes quickly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def grow(root: Path, *paths: str) -> Path:
-    """Make a file at each of *paths*, which says its own path."""
+    """Create a file at each of *paths* with its path as content."""
     for path in paths:
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def reasons(tree: SourceTree) -> dict[str, str]:
 
 class TestEntries:
     def test_directory(self, tmp_path: Path) -> None:
-        """A directory brings everything in it, under its own name."""
+        """A directory is packaged with all its files under its own name."""
         grow(tmp_path, "service/__init__.py", "service/handlers/b.py", "service/handlers/a.py", "other/x.py")
 
         tree = walk(tmp_path, ["service"])
@@ -54,7 +54,7 @@ class TestEntries:
         assert paths(walk(tmp_path, ["src/service", "src/main.py"])) == ["main.py", "service/a.py"]
 
     def test_glob(self, tmp_path: Path) -> None:
-        """What a glob finds is seen from its parent."""
+        """A glob's matches are packaged relative to their parent directory."""
         grow(tmp_path, "src/service/a.py", "src/main.py", "src/.venv/b.py", "readme.md")
 
         tree = walk(tmp_path, ["src/*"])
@@ -64,7 +64,7 @@ class TestEntries:
 
     @pytest.mark.parametrize("entry", ["src/**", "src/**/*", "src/**/*.py"])
     def test_recursive_glob(self, tmp_path: Path, entry: str) -> None:
-        """What a recursive glob finds is seen from the directory before the `**`."""
+        """A recursive glob's matches are packaged relative to the directory before the `**`."""
         grow(tmp_path, "src/service/deep/a.py", "src/main.py", "src/.git/c.py", "other.py")
 
         tree = walk(tmp_path, [entry])
@@ -73,7 +73,7 @@ class TestEntries:
         assert reasons(tree) == {"src/.git/": "version control"}
 
     def test_recursive_glob_of_some_files(self, tmp_path: Path) -> None:
-        """A recursive glob leaves what it does not match, without a word."""
+        """Files that a recursive glob does not match are not listed as ignored."""
         grow(tmp_path, "src/a/b.py", "src/a/b.txt")
 
         tree = walk(tmp_path, ["src/**/*.py"])
@@ -82,20 +82,20 @@ class TestEntries:
         assert tree.ignored == ()
 
     def test_whole_project(self, tmp_path: Path) -> None:
-        """A dot is the project itself."""
+        """A dot packages the project directory itself."""
         grow(tmp_path, "app.py", "lib/a.py", ".lamina/functions/x.zip", ".git/HEAD", ".env")
 
         tree = walk(tmp_path, ["."])
 
         assert paths(tree) == ["app.py", "lib/a.py"]
         assert reasons(tree) == {
-            ".env": "may hold secrets; if it does not, name it in `include`",
+            ".env": "may contain secrets; if not, add its path to `include`",
             ".git/": "version control",
             ".lamina/": "lamina's own output",
         }
 
     def test_same_file_twice(self, tmp_path: Path) -> None:
-        """Entries may overlap, as long as each path has one file."""
+        """Entries may overlap if every path has only one file."""
         grow(tmp_path, "service/a.py")
 
         assert paths(walk(tmp_path, ["service", "serv*"])) == ["service/a.py"]
@@ -107,45 +107,45 @@ class TestEntries:
         assert walk(tmp_path, ["a", "b"]).files == walk(tmp_path, ["b", "a"]).files
 
     def test_collision(self, tmp_path: Path) -> None:
-        """Two files for one path are refused, and both are named."""
+        """Two files for one path are rejected, and the message names both."""
         grow(tmp_path, "one/lib/a.py", "two/lib/a.py")
 
         with pytest.raises(PackageError) as caught:
             walk(tmp_path, ["one/lib", "two/lib"])
 
         assert str(caught.value) == (
-            "The sources cannot be packaged: `lib/a.py` would come from both `one/lib/a.py` and `two/lib/a.py`"
+            "could not package the sources: `lib/a.py` has two sources: `one/lib/a.py` and `two/lib/a.py`"
         )
 
     def test_file_against_directory(self, tmp_path: Path) -> None:
-        """A path cannot be a file and a directory."""
+        """A path that would be a file and a directory is rejected."""
         grow(tmp_path, "one/x", "two/x/y")
 
         with pytest.raises(PackageError) as caught:
             walk(tmp_path, ["one/x", "two/x"])
 
-        assert str(caught.value) == "The sources cannot be packaged: `x` would be a file and a directory"
+        assert str(caught.value) == "could not package the sources: `x` is both a file and a directory in the package"
 
 
 class TestIgnoredFile:
     @pytest.mark.parametrize(
         ("path", "shown", "reason"),
         [
-            ("service/.env.production", None, "may hold secrets; if it does not, name it in `include`"),
-            ("service/.ENV", None, "may hold secrets; if it does not, name it in `include`"),
-            ("service/tls/server.pem", None, "may hold secrets; if it does not, name it in `include`"),
-            ("service/jwt.key", None, "may hold secrets; if it does not, name it in `include`"),
-            ("service/id_rsa.pub", None, "may hold secrets; if it does not, name it in `include`"),
-            ("service/bundle.p12", None, "may hold secrets; if it does not, name it in `include`"),
-            ("service/.netrc", None, "may hold secrets; if it does not, name it in `include`"),
-            ("service/credentials", None, "may hold secrets; if it does not, name it in `include`"),
+            ("service/.env.production", None, "may contain secrets; if not, add its path to `include`"),
+            ("service/.ENV", None, "may contain secrets; if not, add its path to `include`"),
+            ("service/tls/server.pem", None, "may contain secrets; if not, add its path to `include`"),
+            ("service/jwt.key", None, "may contain secrets; if not, add its path to `include`"),
+            ("service/id_rsa.pub", None, "may contain secrets; if not, add its path to `include`"),
+            ("service/bundle.p12", None, "may contain secrets; if not, add its path to `include`"),
+            ("service/.netrc", None, "may contain secrets; if not, add its path to `include`"),
+            ("service/credentials", None, "may contain secrets; if not, add its path to `include`"),
             ("service/.git/config", "service/.git/", "version control"),
             (
                 "service/__pycache__/a.pyc",
                 "service/__pycache__/",
-                "bytecode, which lamina compiles for the target itself",
+                "bytecode; lamina compiles it for the target",
             ),
-            ("service/a.pyc", None, "bytecode, which lamina compiles for the target itself"),
+            ("service/a.pyc", None, "bytecode; lamina compiles it for the target"),
             ("service/.venv/a.py", "service/.venv/", "virtual environment"),
             ("service/.mypy_cache/a", "service/.mypy_cache/", "cache or build output"),
             ("service/.pytest_cache/a", "service/.pytest_cache/", "cache or build output"),
@@ -161,7 +161,7 @@ class TestIgnoredFile:
         ],
     )
     def test_names(self, tmp_path: Path, path: str, shown: str | None, reason: str) -> None:
-        """Secrets, caches, tests and the like stay out by name, and each says why."""
+        """Secrets, caches and tests are left out by name, each with a reason."""
         grow(tmp_path, "service/a.py", path)
 
         tree = walk(tmp_path, ["service"])
@@ -171,17 +171,17 @@ class TestIgnoredFile:
 
     @pytest.mark.parametrize("path", ["service/credentials/a.py", "service/contest_a.py", "service/environment.py"])
     def test_similar_names(self, tmp_path: Path, path: str) -> None:
-        """Names that only look like the ones that stay out get in."""
+        """Names that only resemble ignored names are packaged."""
         assert paths(walk(grow(tmp_path, path), ["service"])) == [path]
 
     def test_unusual_environment(self, tmp_path: Path) -> None:
-        """A virtual environment is known by its `pyvenv.cfg`, whatever it is called."""
+        """A directory with a `pyvenv.cfg` is a virtual environment, whatever its name."""
         grow(tmp_path, "service/a.py", "service/py312/pyvenv.cfg", "service/py312/lib/b.py")
 
         assert reasons(walk(tmp_path, ["service"])) == {"service/py312/": "virtual environment"}
 
     def test_pipe(self, tmp_path: Path) -> None:
-        """A path that is no regular file stays out, and is not waited for."""
+        """A path that is not a regular file is left out, and reading it does not block."""
         grow(tmp_path, "service/a.py")
         os.mkfifo(tmp_path / "service" / "pipe")
 
@@ -190,7 +190,7 @@ class TestIgnoredFile:
 
 class TestInclude:
     def test_directory(self, tmp_path: Path) -> None:
-        """An included directory comes with everything, apart from secrets and bytecode."""
+        """An included directory is packaged with all its files except secrets and bytecode."""
         grow(tmp_path, "service/tests/test_a.py", "service/tests/.env", "service/tests/__pycache__/a.pyc")
 
         tree = walk(tmp_path, ["service"], ["service/tests"])
@@ -199,7 +199,7 @@ class TestInclude:
         assert sorted(reasons(tree)) == ["service/tests/.env", "service/tests/__pycache__/"]
 
     def test_below_a_directory_that_stays_out(self, tmp_path: Path) -> None:
-        """One file of a directory may come in while the rest stays out, and the directory is still named."""
+        """One file of an ignored directory can be included, and the directory is still listed as ignored."""
         grow(tmp_path, "service/tests/data/a.json", "service/tests/data/b.json", "service/tests/c.py")
 
         tree = walk(tmp_path, ["service"], ["service/tests/data/a.json"])
@@ -208,7 +208,7 @@ class TestInclude:
         assert reasons(tree) == {"service/tests/": "tests"}
 
     def test_secret_needs_its_own_path(self, tmp_path: Path) -> None:
-        """A glob never brings in what may be a secret; its own path does."""
+        """A glob never includes a file that may contain secrets; only the exact path does."""
         grow(tmp_path, "service/ca.pem", "service/own.pem")
 
         tree = walk(tmp_path, ["service"], ["service/*", "service/ca.pem"])
@@ -229,7 +229,7 @@ class TestInclude:
 
 class TestGitIgnore:
     def test_nested(self, tmp_path: Path) -> None:
-        """The closest ignore file decides, and may take back what one above it says."""
+        """The closest ignore file decides, and can negate a pattern of a parent directory."""
         grow(
             tmp_path, "service/a.log", "service/b.log", "service/deep/c.log", "service/deep/d.py", "service/local/e.py"
         )
@@ -250,7 +250,7 @@ class TestGitIgnore:
         }
 
     def test_repository_above(self, tmp_path: Path) -> None:
-        """In a repository the ignore files above the project count, and its own exclude file."""
+        """In a repository, the ignore files of parent directories and the repository's exclude file apply."""
         project = grow(tmp_path / "services" / "orders", "service/a.py", "service/b.py", "service/c.py")
         grow(tmp_path, ".git/HEAD")
         (tmp_path / ".git" / "info").mkdir()
@@ -266,7 +266,7 @@ class TestGitIgnore:
         }
 
     def test_worktree(self, tmp_path: Path) -> None:
-        """A worktree shares the exclude file of its repository."""
+        """A worktree uses the exclude file of its repository."""
         grow(tmp_path, "main/.git/info/exclude", "main/.git/worktrees/w/HEAD", "w/service/a.py", "w/service/b.py")
         (tmp_path / "main/.git/info/exclude").write_text("b.py\n", encoding="utf-8")
         (tmp_path / "main/.git/worktrees/w/commondir").write_text("../..\n", encoding="utf-8")
@@ -275,7 +275,7 @@ class TestGitIgnore:
         assert paths(walk(tmp_path / "w", ["service"])) == ["service/a.py"]
 
     def test_outside_a_repository(self, tmp_path: Path) -> None:
-        """Without a repository, ignore files above the project do not count."""
+        """Without a repository, ignore files above the project do not apply."""
         project = grow(tmp_path / "project", "service/a.py")
         (tmp_path / ".gitignore").write_text("*.py\n", encoding="utf-8")
 
@@ -283,14 +283,14 @@ class TestGitIgnore:
 
     @pytest.mark.parametrize("pattern", ["generated/", "build/", "*.py"])
     def test_named_outright(self, tmp_path: Path, pattern: str) -> None:
-        """A source that is named outright gets in, although git ignores it or where it stands."""
+        """A source named without wildcards is packaged even if git ignores it or a parent directory."""
         grow(tmp_path, "build/generated/a.txt", "build/app.py")
         (tmp_path / ".gitignore").write_text(f"{pattern}\n", encoding="utf-8")
 
         assert paths(walk(tmp_path, ["build/generated", "build/app.py"])) == ["app.py", "generated/a.txt"]
 
     def test_named_outright_before_a_wildcard(self, tmp_path: Path) -> None:
-        """What stands before the wildcard is named outright too; ignore files below it still count."""
+        """The path before a wildcard overrides ignore files, but ignore files below it apply."""
         grow(tmp_path, "build/generated/a.txt", "build/local.txt", "build/b.pyc")
         (tmp_path / ".gitignore").write_text("build/\n", encoding="utf-8")
         (tmp_path / "build" / ".gitignore").write_text("local*\n", encoding="utf-8")
@@ -301,7 +301,7 @@ class TestGitIgnore:
         assert sorted(reasons(tree)) == ["build/.gitignore", "build/b.pyc", "build/local.txt"]
 
     def test_pathspec_is_not_imported_in_vain(self, tmp_path: Path) -> None:
-        """Ignore files without a pattern cost no import."""
+        """Ignore files without patterns do not import pathspec."""
         import subprocess
 
         grow(tmp_path, "service/a.py", ".gitignore")
@@ -317,7 +317,7 @@ class TestGitIgnore:
 
 class TestLinks:
     def test_inside(self, tmp_path: Path) -> None:
-        """Links to files and directories of the project are read as what they point to."""
+        """Symbolic links to files and directories of the project are followed."""
         grow(tmp_path, "shared/a.py", "shared/deep/b.py", "service/c.py")
         (tmp_path / "service" / "shared").symlink_to("../shared")
         (tmp_path / "service" / "d.py").symlink_to(tmp_path / "shared" / "a.py")
@@ -330,7 +330,7 @@ class TestLinks:
         ]
 
     def test_refused(self, tmp_path: Path) -> None:
-        """Links out of the project, to nothing and in circles are refused together."""
+        """Links that are broken, lead out of the project or form a cycle are reported together."""
         project = grow(tmp_path / "project", "service/a.py")
         grow(tmp_path, "outside/secret")
         (project / "service" / "out").symlink_to(tmp_path / "outside")
@@ -343,16 +343,16 @@ class TestLinks:
             walk(project, ["service"])
 
         assert str(caught.value) == (
-            "The sources cannot be packaged: \n"
-            "  `service/gone` is a symbolic link to nothing\n"
+            "could not package the sources: \n"
+            "  `service/gone` is a broken symbolic link\n"
             "  `service/out` is a symbolic link out of the project\n"
             "  `service/passwd` is a symbolic link out of the project\n"
-            "  `service/self` is a symbolic link to nothing\n"
-            "  `service/up` is a symbolic link to a directory that it is in"
+            "  `service/self` is a broken symbolic link\n"
+            "  `service/up` is a symbolic link to one of its parent directories"
         )
 
     def test_sibling_with_the_same_beginning(self, tmp_path: Path) -> None:
-        """`project-2` is not inside `project`."""
+        """The directory `project-2` is not inside `project`."""
         project = grow(tmp_path / "project", "service/a.py")
         grow(tmp_path, "project-2/a.py")
         (project / "service" / "b.py").symlink_to(tmp_path / "project-2" / "a.py")
@@ -361,12 +361,12 @@ class TestLinks:
             walk(project, ["service"])
 
         assert str(caught.value) == (
-            "The sources cannot be packaged: `service/b.py` is a symbolic link out of the project"
+            "could not package the sources: `service/b.py` is a symbolic link out of the project"
         )
 
     @pytest.mark.parametrize("entry", ["link/inner", "link/*", "link/**", "link"])
     def test_on_the_way(self, tmp_path: Path, entry: str) -> None:
-        """An entry that is reached through a link out of the project is refused, with or without a wildcard."""
+        """An entry behind a link out of the project is rejected, with and without a wildcard."""
         project = grow(tmp_path / "project", "service/a.py")
         grow(tmp_path, "outside/inner/a.py")
         (project / "link").symlink_to("../outside")
@@ -375,10 +375,10 @@ class TestLinks:
             walk(project, [entry])
 
         shown = "link/inner" if entry == "link/inner" else "link"
-        assert str(caught.value) == f"The sources cannot be packaged: `{shown}` leads out of the project"
+        assert str(caught.value) == f"could not package the sources: `{shown}` is outside the project"
 
     def test_to_a_secret(self, tmp_path: Path) -> None:
-        """Another name does not make a secret public."""
+        """A link to a file that may contain secrets is left out, whatever the link's name."""
         grow(tmp_path, ".env", "service/a.py", ".git/objects/x")
         (tmp_path / "service" / "settings").symlink_to("../.env")
         (tmp_path / "service" / "objects").symlink_to("../.git/objects")
@@ -388,18 +388,18 @@ class TestLinks:
         assert paths(tree) == ["service/a.py"]
         assert reasons(tree) == {
             "service/objects": "symbolic link to `.git/objects`: version control",
-            "service/settings": "symbolic link to `.env`: may hold secrets",
+            "service/settings": "symbolic link to `.env`: may contain secrets",
         }
 
     def test_ignored_link(self, tmp_path: Path) -> None:
-        """A link that stays out is not looked behind."""
+        """A link that is left out is not followed."""
         grow(tmp_path, "service/a.py")
         (tmp_path / "service" / ".venv").symlink_to("/usr")
 
         assert reasons(walk(tmp_path, ["service"])) == {"service/.venv/": "virtual environment"}
 
     def test_project_behind_a_link(self, tmp_path: Path) -> None:
-        """The project itself may be reached through a link."""
+        """The project directory may be a symbolic link."""
         grow(tmp_path / "real", "service/a.py")
         (tmp_path / "link").symlink_to("real")
         (tmp_path / "real" / "service" / "b.py").symlink_to("a.py")
@@ -409,35 +409,35 @@ class TestLinks:
 
 class TestNames:
     def test_nfc(self, tmp_path: Path) -> None:
-        """Names are composed, whatever the file system gives."""
+        """Names are normalised to NFC on every file system."""
         grow(tmp_path, "service/cafe\u0301.txt")
 
         assert paths(walk(tmp_path, ["service"])) == ["service/caf\u00e9.txt"]
 
     def test_both_forms(self, tmp_path: Path) -> None:
-        """Two names that become one are refused."""
+        """Two names that become equal after normalisation are rejected."""
         grow(tmp_path, "service/cafe\u0301.txt", "service/caf\u00e9.txt")
 
         with pytest.raises(PackageError) as caught:
             walk(tmp_path, ["service"])
 
         assert str(caught.value) == (
-            "The sources cannot be packaged: `service/caf\u00e9.txt` would come from both "
+            "could not package the sources: `service/caf\u00e9.txt` has two sources: "
             "`service/cafe\u0301.txt` and `service/caf\u00e9.txt`"
         )
 
     def test_not_text(self, tmp_path: Path) -> None:
-        """A name that is not UTF-8 is refused."""
+        """A name that is not UTF-8 is rejected."""
         (tmp_path / "service").mkdir()
         (tmp_path / "service" / os.fsdecode(b"\xff.py")).touch()
 
         with pytest.raises(PackageError) as caught:
             walk(tmp_path, ["service"])
 
-        assert str(caught.value) == "The sources cannot be packaged: `'service/\\udcff.py'` is not a name in UTF-8"
+        assert str(caught.value) == "could not package the sources: the name `'service/\\udcff.py'` is not valid UTF-8"
 
     def test_unreadable(self, tmp_path: Path) -> None:
-        """A name that no extractor would take is refused."""
+        """An unsafe name is rejected."""
         grow(tmp_path, "service/a\\b.py")
 
         with pytest.raises(PackageError) as caught:
@@ -445,18 +445,18 @@ class TestNames:
 
         with pytest.raises(UnsafeMemberError) as reason:
             check_path("service/a\\b.py")
-        assert str(caught.value) == f"The sources cannot be packaged: {reason.value}"
+        assert str(caught.value) == f"could not package the sources: {reason.value}"
 
 
 class TestFingerprint:
     def test_order(self) -> None:
-        """The fingerprint depends on paths and contents, not on their order."""
+        """The fingerprint depends on paths and contents, and not on their order."""
         assert fingerprint([("a", "1"), ("b", "2")]) == fingerprint([("b", "2"), ("a", "1")])
         assert fingerprint([("a", "2"), ("b", "1")]) != fingerprint([("a", "1"), ("b", "2")])
 
 
 class TestSnapshot:
-    """While the snapshot of a tree is unchanged, so is the tree."""
+    """The tree does not change as long as its snapshot is unchanged."""
 
     @pytest.fixture
     def project(self, tmp_path: Path) -> Path:
@@ -467,30 +467,30 @@ class TestSnapshot:
 
     @pytest.fixture(params=[0, 10_000_000_000], ids=["changed just before", "changed long before"])
     def snapshot(self, project: Path, request: pytest.FixtureRequest) -> Snapshot:
-        """The project as seen now, or as it would have been seen ten seconds later."""
+        """Return the project observed now, or observed as if ten seconds later."""
         observations = walk(project, ["service"]).snapshot.observations
         return Snapshot(tuple(each._replace(seen_ns=each.seen_ns + request.param) for each in observations))
 
     def test_nothing(self, project: Path, snapshot: Snapshot) -> None:
-        """Looking again at the same files finds no change, also after a round trip through JSON."""
+        """An unchanged tree has no change, also after a round trip through JSON."""
         assert snapshot.unchanged(project)
         assert Snapshot.from_json(json.loads(json.dumps(snapshot.to_json()))) == snapshot
 
     def test_touch(self, project: Path, snapshot: Snapshot) -> None:
-        """A new time with the old content is no change."""
+        """A new modification time with the same content is not a change."""
         os.utime(project / "service" / "a.py")
         os.utime(project / "service")
 
         assert snapshot.unchanged(project)
 
     def test_passing_files(self, project: Path, snapshot: Snapshot) -> None:
-        """What an import leaves behind, and what happens in a directory that stays out, is no change."""
+        """Files that Python writes, and changes in ignored directories, are not changes."""
         grow(project, "service/__pycache__/a.pyc", "service/tests/e.py", "other")
 
         assert snapshot.unchanged(project)
 
     def test_same_size_and_time(self, project: Path, snapshot: Snapshot) -> None:
-        """Content that changes under the same size and time is seen."""
+        """New content with the same size and modification time is a change."""
         path = project / "service" / "a.py"
         before = path.stat()
         path.write_text(path.read_text(encoding="utf-8").replace("a", "b"), encoding="utf-8")
@@ -515,14 +515,14 @@ class TestSnapshot:
         ids=["new", "deep", "linked", "removed", "renamed", "content", "ignore", "no ignore", "new ignore", "link"],
     )
     def test_change(self, project: Path, snapshot: Snapshot, change: object) -> None:
-        """Whatever could change the tree is seen."""
+        """Every event that could change the tree is detected."""
         assert callable(change)
         change(project)
 
         assert not snapshot.unchanged(project)
 
     def test_absent(self, tmp_path: Path) -> None:
-        """What was not there is missed as well as what was."""
+        """A path that appears or disappears is a change."""
         snapshot = take(tmp_path, ["lamina.toml"])
 
         assert snapshot.unchanged(tmp_path)
@@ -532,7 +532,7 @@ class TestSnapshot:
         assert not snapshot.unchanged(tmp_path)
 
     def test_trusted_stat(self, project: Path, snapshot: Snapshot) -> None:
-        """Only what changed shortly before it was looked at is read again."""
+        """Only files that were modified shortly before they were observed are read again."""
         forged = Snapshot(tuple(each._replace(sha256="0" * 64) for each in snapshot.observations))
         changed_long_before = any(each.seen_ns > time.time_ns() for each in snapshot.observations)
 
@@ -542,5 +542,5 @@ class TestSnapshot:
         "rows", [None, 3, [1], [["a"]], [["a", "file", 1, 2, "b"]], [[1, "file", 1, [], "b"]], {"a": 1}]
     )
     def test_damaged(self, rows: object) -> None:
-        """A record that is not one is no record."""
+        """An invalid record gives no snapshot."""
         assert Snapshot.from_json(rows) is None

@@ -1,4 +1,4 @@
-"""What holds of every archive, and of every damaged one."""
+"""Properties of all archives, valid or damaged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-# A directory of a single test may serve all its examples: each writes what it reads.
+# All examples of a test can share one directory, because each example writes every file that it reads.
 RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 components = st.text(
@@ -43,7 +43,7 @@ files = st.dictionaries(paths, contents, max_size=8).filter(lambda found: not cl
 @settings(RELAXED, max_examples=50)
 @given(files)
 def test_reading_what_was_written(found: dict[str, bytes]) -> None:
-    """What `write_sorted` writes, `read_directory` and Python's own reader read, sorted by path."""
+    """`read_directory` and `zipfile` read the entries that `write_sorted` wrote, sorted by path."""
     stream = io.BytesIO()
     expected = [encode(path, content) for path, content in sorted(found.items())]
     write_sorted(stream, expected)
@@ -71,7 +71,7 @@ members = st.builds(
 
 @given(st.lists(st.tuples(members, st.integers(0, 2**30)), max_size=8), st.integers(0, 2**30), st.integers(0, 2**30))
 def test_rebasing_adds(rows: list[tuple[Member, int]], first: int, second: int) -> None:
-    """Rows that move twice are where they would be after one move by the sum, and nothing else of them changes."""
+    """Rebasing twice equals rebasing once by the sum, and changes only the offsets."""
     fragment = b"".join(directory_row(member, offset) for member, offset in rows)
     moved = b"".join(directory_row(member, offset + first + second) for member, offset in rows)
 
@@ -81,7 +81,7 @@ def test_rebasing_adds(rows: list[tuple[Member, int]], first: int, second: int) 
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "a-", "a.b"]), min_size=1, max_size=3).map("/".join), max_size=8))
 @example(["a", "a-", "a/b"])
 def test_clashes_are_what_comparing_all_pairs_finds(found: list[str]) -> None:
-    """Sorting finds the clashes that comparing every path with every other finds."""
+    """`clashes` finds the same conflicts as comparing every pair of paths."""
     expected = {
         Clash(one.encode(), one != other)
         for index, one in enumerate(found)
@@ -94,7 +94,7 @@ def test_clashes_are_what_comparing_all_pairs_finds(found: list[str]) -> None:
 
 @given(st.text(st.sampled_from("a/.\\:\0\x1b\x7fü "), max_size=12))
 def test_the_quick_look_misses_nothing(path: str) -> None:
-    """A path without a flaw stays inside any directory that it is joined to, by any rule."""
+    """A path without a flaw stays inside any directory that it is joined to, on every platform."""
     if flaw(path) is None:
         root = Path("/layer")
 
@@ -127,7 +127,7 @@ identities = st.builds(
 
 
 def decisive(identity: Identity) -> tuple[object, ...]:
-    """Return what decides the content of a layer, without order."""
+    """Return everything that decides the content of a layer, without order."""
     artifacts = sorted((pin.name, pin.version, pin.filename, pin.sha256) for pin in identity.pins)
     return (
         artifacts,
@@ -140,7 +140,7 @@ def decisive(identity: Identity) -> tuple[object, ...]:
 
 @given(identities, identities, st.randoms(use_true_random=False))
 def test_digest(one: Identity, other: Identity, random: Random) -> None:
-    """Two layers have one digest exactly when everything that decides their content is the same, in any order."""
+    """Two layers have the same digest exactly if everything that decides their content is equal, in any order."""
     shuffled = list(one.pins)
     random.shuffle(shuffled)
     again = Identity(target=one.target, pins=tuple(shuffled), recipe=one.recipe, bytecode=one.bytecode)
@@ -153,7 +153,7 @@ def test_digest(one: Identity, other: Identity, random: Random) -> None:
 @settings(RELAXED, max_examples=30)
 @given(st.lists(files, max_size=4), st.randoms(use_true_random=False))
 def test_compose_ignores_order(tmp_path: Path, distributions: list[dict[str, bytes]], random: Random) -> None:
-    """A layer depends on its segments and not on the order in which they come, and every member is sound."""
+    """A layer does not depend on the order of its segments, and every member is valid."""
     store = Store.open(tmp_path / "store")
     parts = []
     for number, found in enumerate(distributions):
@@ -179,7 +179,7 @@ WHOLE = build(wheel_entries(MODULE, streamed(OTHER), Entry(path=b"pkg/py.typed",
 
 
 def content(path: Path) -> dict[str, bytes]:
-    """Return what is in the wheel at *path*; raises ArchiveError, and nothing else, for one that is refused."""
+    """Return the content of the wheel at *path*. Raises only `ArchiveError`, for a rejected wheel."""
     verify_record(path, as_wheel(path).pin)
     with WheelArchive(path) as wheel:
         return {located.member.path: wheel.read(located) for located in wheel.members}
@@ -194,7 +194,7 @@ def judge(path: Path, data: bytes) -> dict[str, bytes] | None:
 
 
 def unexpected(tmp_path: Path, damaged: Sequence[bytes]) -> list[int]:
-    """Return which of *damaged* are accepted with another content than the whole wheel's."""
+    """Return the *damaged* wheels that are accepted with different content than the original."""
     path = tmp_path / FILENAME
     expected = judge(path, WHOLE)
     assert expected is not None
@@ -202,14 +202,14 @@ def unexpected(tmp_path: Path, damaged: Sequence[bytes]) -> list[int]:
 
 
 def test_every_truncation(tmp_path: Path) -> None:
-    """A wheel that was cut anywhere is refused with an error of ours."""
+    """A wheel truncated at any position raises an `ArchiveError`."""
     path = tmp_path / FILENAME
 
     assert [None] * len(WHOLE) == [judge(path, WHOLE[:length]) for length in range(len(WHOLE))]
 
 
 def test_every_flipped_byte(tmp_path: Path) -> None:
-    """A wheel with one damaged byte is refused with an error of ours, or the damage is in nothing that a layer keeps."""
+    """A wheel with one damaged byte raises an `ArchiveError`, unless the byte is in data that layers do not contain."""
     flipped = [
         WHOLE[:position] + bytes([WHOLE[position] ^ pattern]) + WHOLE[position + 1 :]
         for position in range(len(WHOLE))
@@ -228,7 +228,7 @@ def test_every_flipped_byte(tmp_path: Path) -> None:
     )
 )
 def test_any_damage(tmp_path: Path, edits: list[tuple[int, int, bytes]]) -> None:
-    """However a wheel is cut and pasted, it is refused with an error of ours, or has the content of the whole one."""
+    """A wheel with moved or repeated bytes raises an `ArchiveError` or has the original content."""
     data = WHOLE
     for position, removed, inserted in edits:
         data = data[:position] + inserted + data[position + removed :]
@@ -239,7 +239,7 @@ def test_any_damage(tmp_path: Path, edits: list[tuple[int, int, bytes]]) -> None
 @settings(RELAXED, max_examples=100)
 @given(st.binary(max_size=300), st.integers(0, 2**20))
 def test_any_stream(tmp_path: Path, stream: bytes, size: int) -> None:
-    """Whatever stands where a deflate stream should, reading it ends, with its content or with an error of ours."""
+    """Reading any bytes as a deflate stream ends, with content or an `ArchiveError`."""
     path = tmp_path / FILENAME
     entry = Entry(path=b"pkg/x", payload=stream, size=size, crc=zlib.crc32(b""))
     path.write_bytes(build(wheel_entries(entry)))

@@ -148,7 +148,7 @@ class Store:
     @contextmanager
     def exclusive(self, key: str) -> Iterator[None]:
         """
-        Hold the exclusive lock on *key* (a plain file name), shared by all threads and processes. Wait until it is free.
+        Lock *key* (a plain file name) exclusively among all threads and processes. Wait until the lock is free.
 
         After acquiring the lock, check whether the previous holder already did the work.
         The operating system releases the lock of a killed process.

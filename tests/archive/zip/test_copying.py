@@ -1,4 +1,4 @@
-"""Moving bytes between files."""
+"""Bytes are copied between files, with checksums."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lamina.archive.zip.copying import Gather, HashedFile, read_at, read_pieces,
 from lamina.core.errors import CorruptArchiveError
 
 FULL = Path("/dev/full")
-DATA = bytes(range(256)) * 12_000  # 3 MB, and no whole number of buffers
+DATA = bytes(range(256)) * 12_000  # 3 MB, not a multiple of the buffer size
 
 
 class Reluctant(io.FileIO):
-    """A file that takes at most seven bytes at once, as any may."""
+    """A file that writes at most seven bytes in one call."""
 
     def write(self, data: Any, /) -> int:
         return super().write(memoryview(data)[:7])
 
 
 def test_write_all(tmp_path: Path) -> None:
-    """Every byte arrives behind what was there, also in a file that takes few at once."""
+    """Every byte is appended, also if the file writes only a part in one call."""
     with Reluctant(tmp_path / "f", "w") as file:
         for data in (b"zero", b"", bytearray(b"more than seven"), memoryview(b"three")):
             write_all(cast("BinaryIO", file), data)
@@ -36,13 +36,13 @@ def test_write_all(tmp_path: Path) -> None:
 
 class TestReading:
     def test_read_at(self, tmp_path: Path) -> None:
-        """Bytes come from where they are asked for, and fewer only at the end."""
+        """Reading returns the requested bytes, and fewer only at the end of the file."""
         (tmp_path / "f").write_bytes(b"0123456789")
         with (tmp_path / "f").open("rb", buffering=0) as file:
             assert (b"345", b"89", b"") == (read_at(file, 3, 3), read_at(file, 8, 10), read_at(file, 20, 1))
 
     def test_read_pieces(self, tmp_path: Path) -> None:
-        """A range arrives whole, in pieces that fit into memory."""
+        """A range is read completely, in pieces of bounded size."""
         (tmp_path / "f").write_bytes(b"before" + DATA + b"after")
         with (tmp_path / "f").open("rb", buffering=0) as file:
             pieces = list(read_pieces(file, 6, len(DATA)))
@@ -51,18 +51,18 @@ class TestReading:
         assert max(map(len, pieces)) == 1 << 20
 
     def test_too_short(self, tmp_path: Path) -> None:
-        """A file that ends early is an error, and never a shorter copy."""
+        """A truncated file is an error."""
         path = tmp_path / "f"
         path.write_bytes(b"x" * 5000)
         with path.open("rb", buffering=0) as file, pytest.raises(CorruptArchiveError) as caught:
             list(read_pieces(file, 0, 5001))
 
-        assert f"`{path}` ends 1 bytes before it should" == str(caught.value)
+        assert f"`{path}` is truncated; number of missing bytes: 1" == str(caught.value)
 
 
 class TestHashedFile:
     def test_every_byte(self, tmp_path: Path) -> None:
-        """What is copied and what is written arrives in order, and both checksums are those that everybody computes."""
+        """Copied and written data is in order, and both checksums are correct."""
         (tmp_path / "source").write_bytes(DATA * 3 + b"not this")
         with (
             (tmp_path / "source").open("rb", buffering=0) as source,
@@ -81,7 +81,7 @@ class TestHashedFile:
         assert hashlib.sha256(expected).hexdigest() == sha256
 
     def test_file_too_short(self, tmp_path: Path) -> None:
-        """A file that ends early is an error, and the thread ends too."""
+        """A truncated source is an error, and the hashing thread ends."""
         path = tmp_path / "source"
         path.write_bytes(b"123")
         with (
@@ -92,12 +92,12 @@ class TestHashedFile:
         ):
             file.copy(source, 1_000_003)
 
-        assert f"`{path}` ends 1,000,000 bytes before it should" == str(caught.value)
+        assert f"`{path}` is truncated; number of missing bytes: 1,000,000" == str(caught.value)
         assert "lamina-sha256" not in {thread.name for thread in threading.enumerate()}
 
     @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a file that is always full")
     def test_disk_full(self, tmp_path: Path) -> None:
-        """When writing fails, the system's error comes out."""
+        """A failed write raises the system's error."""
         (tmp_path / "source").write_bytes(DATA)
         with (
             (tmp_path / "source").open("rb", buffering=0) as source,
@@ -110,7 +110,7 @@ class TestHashedFile:
 
 class TestGather:
     def test_every_byte(self, tmp_path: Path) -> None:
-        """Small and large members arrive in order, the position is where the next one goes, and the CRC-32 is of all."""
+        """Small and large members are written in order, with the right position and CRC-32."""
         view = memoryview(DATA)
         expected = bytearray()
         with (tmp_path / "f").open("w+b", buffering=0) as file:
@@ -127,7 +127,7 @@ class TestGather:
             assert zlib.crc32(expected) == gather.crc32
 
     def test_release(self, tmp_path: Path) -> None:
-        """Whoever holds the payloads learns how much was read as soon as it was, also amid a large one."""
+        """*release* is called after every write, also within a large member."""
         released: list[int] = []
         with (tmp_path / "f").open("w+b", buffering=0) as file:
             gather = Gather(file, release=released.append)

@@ -1,4 +1,4 @@
-"""Reading what a zip holds, as hostile input."""
+"""The central directory is read as untrusted input."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def member(entry: Entry, *, executable: bool = False) -> Member:
 
 class TestAccepted:
     def test_order_and_place(self) -> None:
-        """Members come in file order, each with the start of its payload."""
+        """Members are in file order, each with the offset of its payload."""
         data = build([OTHER, MODULE])
         first, second = read(data)
 
@@ -58,7 +58,7 @@ class TestAccepted:
         )
 
     def test_directory_in_another_order(self) -> None:
-        """The order of the rows decides nothing."""
+        """The order of central directory entries does not matter."""
         swapped = build([MODULE, OTHER])
         span = swapped.index(b"PK\1\2")
         middle = swapped.index(b"PK\1\2", span + 1)
@@ -68,17 +68,17 @@ class TestAccepted:
         assert read(swapped) == read(data)
 
     def test_directories_are_left_out(self) -> None:
-        """A directory entry is checked and then forgotten, stored or as an empty stream."""
+        """A directory entry is checked and left out, whether it is stored or an empty stream."""
         directories = [Entry(path=b"pkg/", method=0, mode=0o40755), Entry(path=b"pkg/sub/", mode=0)]
 
         assert [member(MODULE)] == [located.member for located in read(build([*directories, MODULE]))]
 
     def test_no_members(self) -> None:
-        """An empty zip is a zip."""
+        """An empty zip is valid."""
         assert () == read(build([]))
 
     def test_stored(self) -> None:
-        """A stored member is as good as a deflated one."""
+        """A stored member is accepted."""
         entry = replace(MODULE, method=0)
 
         assert [member(entry)] == [located.member for located in read(build([entry]))]
@@ -86,19 +86,19 @@ class TestAccepted:
     @pytest.mark.parametrize("signature", [True, False])
     @pytest.mark.parametrize("wide", [True, False])
     def test_data_descriptor(self, signature: bool, wide: bool) -> None:
-        """Sizes and CRC come from the directory where a streaming writer put zeros into the local header."""
+        """Sizes and CRC-32 come from the central directory if the local header of a streamed member has zeros."""
         entries = [streamed(MODULE, signature=signature, wide=wide), OTHER]
 
         assert [member(MODULE), member(OTHER)] == [located.member for located in read(build(entries))]
 
     def test_data_descriptor_after_a_complete_header(self) -> None:
-        """A writer may know the sizes and write the descriptor nevertheless."""
+        """A data descriptor is accepted even if the local header contains the sizes."""
         entry = replace(streamed(MODULE), local={})
 
         assert [member(MODULE)] == [located.member for located in read(build([entry]))]
 
     def test_streamed_zip64(self) -> None:
-        """Python's own writer to a pipe is understood, and its zip64 sizes."""
+        """A zip that Python writes to a pipe is accepted, including its zip64 sizes."""
 
         class Pipe(io.RawIOBase):
             data = b""
@@ -120,7 +120,7 @@ class TestAccepted:
         assert [("big.py", 600)] == [(located.member.path, located.member.size) for located in read(pipe.data)]
 
     def test_zip64_extras(self) -> None:
-        """Sizes and offset in zip64 extra fields count where the plain fields are full."""
+        """Sizes and offset come from zip64 extra fields if the plain fields have their maximum."""
         size, compressed = len(MODULE.content), len(MODULE.stream)
         entry = replace(
             MODULE,
@@ -134,7 +134,7 @@ class TestAccepted:
         assert [member(MODULE)] == [located.member for located in read(build([entry]))]
 
     def test_zip64_extra_in_the_local_header_alone(self) -> None:
-        """A writer that reserved room for zip64 sizes before it knew them is understood."""
+        """Reserved but unused zip64 extra fields are accepted."""
         entry = replace(
             MODULE,
             local={
@@ -147,26 +147,26 @@ class TestAccepted:
         assert [member(MODULE)] == [located.member for located in read(build([entry, OTHER]))][:1]
 
     def test_padding_in_the_extra_field(self) -> None:
-        """Writers align payloads with extra fields that mean nothing, or are none."""
+        """Extra fields that only align payloads are accepted, valid or not."""
         entry = replace(MODULE, local={"extra": b"\0" * 3})
 
         assert [member(MODULE), member(OTHER)] == [located.member for located in read(build([entry, OTHER]))]
 
     @pytest.mark.parametrize("flags", [0, 1 << 11])
     def test_utf8_names(self, flags: int) -> None:
-        """Names are UTF-8, as the wheel format says, whether the flag is set or not."""
+        """Names are decoded as UTF-8, with and without the zip flag, as the wheel format requires."""
         entry = Entry(path="pkg/größe.txt".encode(), content=b"1", flags=flags)
 
         assert ["pkg/größe.txt"] == [located.member.path for located in read(build([entry]))]
 
     def test_compression_hints(self) -> None:
-        """How hard deflate tried may differ between header and row."""
+        """The compression level may differ between local header and central directory entry."""
         entry = replace(MODULE, flags=2, local={"flags": 0})
 
         assert [member(MODULE)] == [located.member for located in read(build([entry]))]
 
     def test_times_differ(self) -> None:
-        """A local header with another time than its row says nothing about the content."""
+        """The time may differ between local header and central directory entry."""
         data = bytearray(build([MODULE]))
         data[10:14] = b"\1\2\3\4"
 
@@ -187,18 +187,18 @@ class TestAccepted:
         ],
     )
     def test_modes(self, mode: int, executable: bool) -> None:
-        """Of all permissions only whether anybody may execute the file is kept."""
+        """Of a member's permissions, only the executable bit is kept."""
         assert [executable] == [located.member.executable for located in read(build([replace(MODULE, mode=mode)]))]
 
     def test_comments_of_members(self) -> None:
-        """A row's comment is passed over."""
+        """Comments of central directory entries are skipped."""
         entries = [replace(MODULE, comment=b"PK\1\2 no row"), OTHER]
 
         assert [member(MODULE), member(OTHER)] == [located.member for located in read(build(entries))]
 
 
 def test_files(tmp_path: Path) -> None:
-    """Files come in the order of the directory, and directories not at all."""
+    """`members` lists files in the order of the central directory, without directories."""
     path = tmp_path / "layer.zip"
     path.write_bytes(build([OTHER, Entry(path=b"pkg/", method=0), MODULE], comment=b"c" * 60_000))
 
@@ -206,7 +206,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_somebody_elses(tmp_path: Path) -> None:
-    """A zip from elsewhere may be no zip, or a trap; either is an error of ours."""
+    """An invalid or malicious zip raises an `ArchiveError`."""
     path = tmp_path / "layer.zip"
     path.write_bytes(b"")
     with pytest.raises(CorruptArchiveError):
@@ -223,7 +223,7 @@ def locate(data: bytes) -> Span:
 
 
 def test_locate_plain() -> None:
-    """The directory of an ordinary zip ends where the end record starts."""
+    """The central directory of a plain zip ends at the end record."""
     data = build([MODULE, OTHER])
     span = locate(data)
 
@@ -231,17 +231,17 @@ def test_locate_plain() -> None:
 
 
 def test_locate_comment() -> None:
-    """A comment of any length that the end record announces is no reason to refuse."""
+    """A comment of any length after the end record is accepted."""
     assert locate(build([MODULE])) == locate(build([MODULE], comment=b"c" * 0xFFFF))
 
 
 def test_locate_zip64() -> None:
-    """The zip64 record counts where the plain one is full."""
+    """The zip64 record is used if the plain record has its maximum."""
     full = {"here": FULL_16, "rows": FULL_16, "length": FULL_32, "offset": FULL_32}
 
     assert locate(build([MODULE, OTHER])) == locate(build([MODULE, OTHER], end=full, zip64={}))
 
 
 def test_zip64_beside_a_plain_record() -> None:
-    """Where both records are complete and agree, either may be believed."""
+    """A plain and a zip64 record that agree are accepted."""
     assert locate(build([MODULE])) == locate(build([MODULE], zip64={}))

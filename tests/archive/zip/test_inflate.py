@@ -1,4 +1,4 @@
-"""Inflating a member, and holding it to what the directory declares."""
+"""Members are inflated and checked against the central directory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def member(
 )
 @pytest.mark.parametrize("method", [STORED, DEFLATED])
 def test_content(content: bytes, method: int) -> None:
-    """Content of any size comes out whole, in pieces of bounded size."""
+    """Content of any size is complete, in pieces of bounded size."""
     payload = deflated(content) if method == DEFLATED else content
     found = [bytes(piece) for piece in inflate(pieces(payload), member(content, payload, method=method), name="a")]
 
@@ -48,7 +48,7 @@ def test_content(content: bytes, method: int) -> None:
 
 
 def test_empty_without_a_stream() -> None:
-    """A member of no bytes may have a stream of none."""
+    """An empty member may have an empty stream."""
     assert [] == list(inflate([], member(b"", b""), name="a"))
 
 
@@ -63,80 +63,80 @@ STREAM = deflated(TEXT)
             STREAM,
             member(TEXT, STREAM, size=len(TEXT) - 1),
             SuspiciousSizeError,
-            "`a` inflates `m` to more than the 15,999 bytes declared",
+            "`a` inflates `m` to more than the declared 15,999 bytes",
         ),
         (
             STREAM,
             member(TEXT, STREAM, size=len(TEXT) + 1),
             CorruptArchiveError,
-            "`a` is damaged: `m` inflates to 16,000 bytes, and 16,001 are declared",
+            "`a` is damaged: `m` inflates to 16,000 bytes, expected 16,001",
         ),
         (
             STREAM,
             member(TEXT, STREAM, size=0),
             SuspiciousSizeError,
-            "`a` inflates `m` to more than the 0 bytes declared",
+            "`a` inflates `m` to more than the declared 0 bytes",
         ),
         (
             LONG,
             member(BIG, LONG, size=len(BIG) - 1),
             SuspiciousSizeError,
-            f"`a` inflates `m` to more than the {len(BIG) - 1:,} bytes declared",
+            f"`a` inflates `m` to more than the declared {len(BIG) - 1:,} bytes",
         ),
         (
             STREAM,
             member(TEXT, STREAM, crc=1),
             CorruptArchiveError,
-            "`a` is damaged: `m` does not have the CRC-32 declared",
+            "`a` is damaged: `m` does not match its declared CRC-32",
         ),
         (
             deflated(b""),
             member(b"", deflated(b""), crc=1),
             CorruptArchiveError,
-            "`a` is damaged: `m` does not have the CRC-32 declared",
+            "`a` is damaged: `m` does not match its declared CRC-32",
         ),
         (
             TEXT,
             member(TEXT, TEXT, method=STORED, crc=1),
             CorruptArchiveError,
-            "`a` is damaged: `m` does not have the CRC-32 declared",
+            "`a` is damaged: `m` does not match its declared CRC-32",
         ),
         (
             STREAM[:-1],
             member(TEXT, STREAM[:-1]),
             CorruptArchiveError,
-            "`a` is damaged: `m` breaks off",
+            "`a` is damaged: `m` is truncated",
         ),
         (
             deflated(b"")[:-1],
             member(b"", b"\3"),
             CorruptArchiveError,
-            "`a` is damaged: `m` breaks off",
+            "`a` is damaged: `m` is truncated",
         ),
         (
             STREAM + b"PK\3\4",
             member(TEXT, STREAM + b"PK\3\4"),
             CorruptArchiveError,
-            "`a` hides bytes behind the content of `m`",
+            "`a` has extra bytes after the content of `m`",
         ),
         (
             LONG + b"PK\3\4" * PIECE_BYTES,
             member(BIG, LONG + b"PK\3\4" * PIECE_BYTES),
             CorruptArchiveError,
-            "`a` hides bytes behind the content of `m`",
+            "`a` has extra bytes after the content of `m`",
         ),
         (
             deflated(b"") + b"x",
             member(b"", deflated(b"") + b"x"),
             CorruptArchiveError,
-            "`a` hides bytes behind the content of `m`",
+            "`a` has extra bytes after the content of `m`",
         ),
-        (b"\xff" * 10, member(TEXT, b"\xff" * 10), CorruptArchiveError, "`a` is damaged: `m` does not inflate"),
+        (b"\xff" * 10, member(TEXT, b"\xff" * 10), CorruptArchiveError, "`a` is damaged: could not inflate `m`"),
         (
             zlib.compress(TEXT),
             member(TEXT, zlib.compress(TEXT)),
             CorruptArchiveError,
-            "`a` is damaged: `m` does not inflate",
+            "`a` is damaged: could not inflate `m`",
         ),
     ],
     ids=[
@@ -157,7 +157,7 @@ STREAM = deflated(TEXT)
     ],
 )
 def test_refused(payload: bytes, described: Member, error: type[LaminaError], message: str) -> None:
-    """A stream that is longer, shorter or other than declared is refused."""
+    """A stream that is longer, shorter or different than declared is rejected."""
     with pytest.raises(LaminaError) as caught:
         list(inflate(pieces(payload), described, name="a"))
 
@@ -165,7 +165,7 @@ def test_refused(payload: bytes, described: Member, error: type[LaminaError], me
 
 
 def test_a_bomb_is_not_inflated() -> None:
-    """What inflates to more than declared is given up at once, whatever the stream would give."""
+    """Inflating stops as soon as the content exceeds the declared size."""
     bomb = deflated(b"\0" * 100_000_000)
     given: list[bytes | memoryview] = []
     with pytest.raises(SuspiciousSizeError):

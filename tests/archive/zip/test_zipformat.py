@@ -1,4 +1,4 @@
-"""The zip structures that lamina writes."""
+"""lamina writes the structures of a zip."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MEMBER = Member("python/m.py", False, DEFLATED, 0x01020304, 5, 6)
 
 class TestHeaders:
     def test_local_header(self) -> None:
-        """A local header needs version 2.0, stands on 1980-01-01, and carries nothing optional."""
+        """A local header requires version 2.0, has the date 1980-01-01, and has no optional fields."""
         header = headers(MEMBER, 0)[0]
 
         assert (b"PK\3\4", 20, 0, 8, 0, 33, 0x01020304, 5, 6, 11, 0) == LOCAL_HEADER.unpack_from(header)
@@ -45,7 +45,7 @@ class TestHeaders:
 
     @pytest.mark.parametrize(("executable", "mode"), [(False, 0o100644), (True, 0o100755)])
     def test_directory_row(self, executable: bool, mode: int) -> None:
-        """A row says made on unix by version 2.0, and who may read and execute."""
+        """A central directory entry states version 2.0 on unix, and the permissions."""
         row = directory_row(MEMBER._replace(executable=executable), 77)
         fields = DIRECTORY_ROW.unpack_from(row)
 
@@ -54,7 +54,7 @@ class TestHeaders:
 
     @pytest.mark.parametrize(("path", "flags"), [("python/a", 0), ("python/ü", 1 << 11)])
     def test_utf8_flag(self, path: str, flags: int) -> None:
-        """The flag for UTF-8 names is set for names that need it, and for no others."""
+        """The flag for UTF-8 names is set only for names that are not ASCII."""
         member = MEMBER._replace(path=path)
 
         assert (flags, flags) == (
@@ -65,41 +65,40 @@ class TestHeaders:
 
 class TestEnd:
     def test_record(self) -> None:
-        """The end record counts the rows twice and has no comment."""
+        """The end record has both entry counts and no comment."""
         assert (b"PK\5\6", 0, 0, 3, 3, 20, 10, 0) == END.unpack(
             end_of_directory(rows=3, directory_bytes=20, directory_offset=10)
         )
 
     def test_most(self) -> None:
-        """One less than the highest value of a field is the most, because the highest means zip64."""
+        """The limit is one less than a field's maximum, because the maximum means zip64."""
         record = end_of_directory(rows=MAX_ROWS, directory_bytes=100, directory_offset=MAX_BYTES - 100)
 
         assert (0xFFFE, 0xFFFF_FFFE - 100) == (END.unpack(record)[4], END.unpack(record)[6])
 
     def test_too_many_files(self) -> None:
-        """65,535 files would need zip64, which is never written."""
+        """65,535 files are rejected, because they need zip64."""
         with pytest.raises(UnsupportedMemberError) as caught:
             end_of_directory(rows=65_535, directory_bytes=0, directory_offset=0)
 
         assert (
-            "The archive would hold 65,535 files, and a zip without the zip64 extension holds 65,534",
-            "leave files out with `exclude`, or split the layer",
+            "the archive would contain 65,535 files; a zip without zip64 supports at most 65,534",
+            "leave out files with `exclude`, or split the layer",
         ) == (str(caught.value), caught.value.hint)
 
     def test_too_large(self) -> None:
-        """4 GiB would need zip64, which is never written."""
+        """4 GiB are rejected, because they need zip64."""
         with pytest.raises(SuspiciousSizeError) as caught:
             end_of_directory(rows=1, directory_bytes=1, directory_offset=MAX_BYTES)
 
-        assert (
-            "The archive would be 4,294,967,295 bytes, and a zip without the zip64 extension ends at 4,294,967,294"
-            == str(caught.value)
+        assert "the archive would have 4,294,967,295 bytes; a zip without zip64 supports at most 4,294,967,294" == str(
+            caught.value
         )
 
 
 class TestEncode:
     def test_deflated(self) -> None:
-        """What gets smaller is deflated, and inflates to what it was."""
+        """Data that becomes smaller is compressed, and inflates to the original."""
         data = b"again and again " * 50
         member, payload = encode("a/b.txt", data, executable=True)
 
@@ -110,18 +109,18 @@ class TestEncode:
 
     @pytest.mark.parametrize("data", [b"", b"x", b"\x8f\x1b\x02"])
     def test_stored(self, data: bytes) -> None:
-        """What does not get smaller is stored."""
+        """Data that does not become smaller is stored."""
         assert Entry(Member("a", False, STORED, zlib.crc32(data), len(data), len(data)), data) == encode("a", data)
 
     def test_unsafe_path(self) -> None:
-        """Our own members obey the rules for everybody's."""
+        """Paths of members that lamina creates are checked too."""
         with pytest.raises(UnsafeMemberError) as caught:
             encode("../evil", b"")
 
-        assert "Member path `../evil` has an empty, `.` or `..` component" == str(caught.value)
+        assert "member path `../evil` has an empty, `.` or `..` component" == str(caught.value)
 
     def test_codec(self) -> None:
-        """The pinned codec gives the bytes it always gave: another version would change layers for the same lock."""
+        """The pinned codec always produces the same bytes, because others would change layers for the same lock file."""
         text = b"".join(
             b"line %d of a text that a codec could encode in many ways\n" % number for number in range(2000)
         )
@@ -142,7 +141,7 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
 
 class TestWriteSorted:
     def test_read_by_others(self) -> None:
-        """Python's own reader finds every member, sound and in sorted order."""
+        """`zipfile` reads every member, without errors and in sorted order."""
         stream = io.BytesIO()
         written = write_sorted(stream, in_order(ENTRIES))
         with zipfile.ZipFile(stream) as archive:
@@ -154,7 +153,7 @@ class TestWriteSorted:
             )
 
     def test_golden(self) -> None:
-        """The format has not changed; if it must, `FORMAT` in `lamina.archive.segment` rises with this hash."""
+        """The zip format does not change. If it must, increase `FORMAT` in `lamina.archive.segment` and update this hash."""
         stream = io.BytesIO()
         write_sorted(stream, in_order(ENTRIES))
 
@@ -164,13 +163,13 @@ class TestWriteSorted:
         )
 
     def test_twice(self) -> None:
-        """One path twice is refused."""
+        """A repeated path is rejected."""
         with pytest.raises(DuplicateMemberError) as caught:
             write_sorted(io.BytesIO(), in_order([*ENTRIES, ENTRIES[0]]))
 
-        assert "The archive would hold `python/b.py` twice" == str(caught.value)
+        assert "the archive would contain `python/b.py` twice" == str(caught.value)
 
     def test_unsorted(self) -> None:
-        """Entries that are written as they come have to come sorted."""
-        with pytest.raises(ValueError, match=r"^`a` comes after `python/b\.py`$"):
+        """Unsorted entries are rejected."""
+        with pytest.raises(ValueError, match=r"^entries are not sorted by path: `a` follows `python/b\.py`$"):
             write_sorted(io.BytesIO(), [ENTRIES[0], ENTRIES[2]])

@@ -46,7 +46,7 @@ def read_pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
 
 
 def _short(file: BinaryIO, missing: int) -> CorruptArchiveError:
-    return CorruptArchiveError(f"`{file.name}` is truncated: {missing:,} bytes are missing at its end")
+    return CorruptArchiveError(f"`{file.name}` is truncated; number of missing bytes: {missing:,}")
 
 
 def write_all(file: BinaryIO, data: Buffer) -> None:
