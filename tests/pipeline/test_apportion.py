@@ -90,9 +90,9 @@ class TestApportion:
     [
         (
             'a = {}\nb = { minus = ["c"] }',
-            ("tool.lamina.layers.b.minus", "no layer `c`"),
+            ("tool.lamina.layers.b.minus", "unknown layer `c`"),
         ),
-        ('a = { minus = ["a"] }', ("tool.lamina.layers.a.minus", "`a` itself, of which nothing would be left")),
+        ('a = { minus = ["a"] }', ("tool.lamina.layers.a.minus", "`a` refers to itself")),
         (
             'a = { minus = ["b"] }\nb = { minus = ["a"] }',
             ("tool.lamina.layers.a", "`minus` contains a cycle: `a`, `b`"),
