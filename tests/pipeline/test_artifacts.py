@@ -233,7 +233,7 @@ def test_remote_answer_about_shared_paths_is_used(tmp_path: Path, service: Servi
         {"alpha": frozenset({SHARED}), "beta": frozenset({SHARED})},
         {"beta": frozenset({SHARED, "python/nowhere.py"})},
     ],
-    ids=["leaves a path twice", "loses a path", "names a path of nobody"],
+    ids=["leaves a path twice", "loses a path", "names an unknown path"],
 )
 def test_remote_answer_that_does_not_fit_is_refused(
     tmp_path: Path, service: Service, shared: dict[str, frozenset[str]]

@@ -208,7 +208,7 @@ def _probe(path: Path) -> tuple[Interpreter | None, str]:
         interpreter = Interpreter(path=Path(told["path"]), version=version, magic=str(told["magic"]))
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None, "not a Python interpreter"
-    kind = "CPython" if told["cpython"] else "another Python"
+    kind = "CPython" if told["cpython"] else "non-CPython Python"
     description = f"{'free-threaded ' if told['threaded'] else ''}{kind} {'.'.join(map(str, version))}"
     return (interpreter if usable else None), description
 
