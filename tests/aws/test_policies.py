@@ -270,4 +270,4 @@ def test_denials_name_the_action(service: str, operation: str, code_of_error: st
             Caller(client)(operation, doing="do it", **parameters)
 
     assert facts.actions(service, operation) == caught.value.actions
-    assert f"`{caught.value.actions[0]}` is missing" in str(caught.value)
+    assert f"`{caught.value.actions[0]}` is not allowed" in str(caught.value)
