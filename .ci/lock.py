@@ -1,8 +1,8 @@
 """
-Lock everything that the targets of the Makefile install: ``make lock``.
+Update the locks of everything that the targets of the Makefile install: ``make lock``.
 
-Every file has hashes and names no index, so that it works with whatever index you use. Needs uv with a working index,
-and npm for the lock of the AWS CDK's command.
+Every lock has hashes and names no index, so it works with any index. The script needs uv with a working index, and npm for the lock
+of the `cdk` command.
 """
 
 import re
@@ -22,19 +22,19 @@ LOCKS = ROOT / "requirements"
 DEVELOPMENT = LOCKS / "development.txt"
 LOWEST = LOCKS / "lowest.txt"
 ORDERS = ROOT / "examples" / "orders"
-# The peers of `make bench`; benchmarks/tools.py installs each from the lock of its name.
+# The tools that `make bench` compares lamina with; benchmarks/tools.py installs each from the lock with its name.
 PEERS = ("aws-sam-cli", "awscli")
-# The oldest Python that lamina runs on, and the oldest that the server of `lamina sandbox` runs on.
+# The oldest Python that lamina supports, and the oldest that the server of `lamina sandbox` supports.
 OLDEST_PYTHON = "3.11"
 OLDEST_SERVER_PYTHON = "3.10"
 
 
 def main() -> int:
-    """Write every lock anew; return 0."""
+    """Update every lock; return 1 if npm is missing."""
     LOCKS.mkdir(exist_ok=True)
     own = ("pyproject.toml", "--all-extras")
     compile_lock(DEVELOPMENT, *own, "--group", "dev", "--upgrade")
-    # uv prefers the versions that a lock already holds, so the tools stay as they are in the other lock.
+    # uv prefers the versions of an existing lock, so start from the development lock to get the same tools.
     tools = without(DEVELOPMENT.read_text("utf-8"), own_dependencies())
     compile_lock(LOWEST, *own, "--group", "test", "--resolution", "lowest-direct", before=tools)
     compile_lock(LOCKS / "uv.txt", "-", "--constraints", str(DEVELOPMENT), "--upgrade", requirement="uv")
@@ -47,11 +47,11 @@ def main() -> int:
 def compile_lock(
     lock: Path, *arguments: str, requirement: str = "", python: str = OLDEST_PYTHON, before: str = ""
 ) -> None:
-    """Replace *lock* by one for every platform and every Python from *python* on; keep the versions in *before* if possible."""
+    """Replace *lock* with one for every platform and every Python from *python* on; prefer the versions in *before*."""
     print(lock.relative_to(ROOT), file=sys.stderr)
     options = ("--universal", "--python-version", python, "--generate-hashes", "--no-emit-index-url")
     header = ("--custom-compile-command", "make lock")
-    # If uv fails, for instance offline, the lock stays as it was.
+    # Write to a temporary file, so that the lock stays unchanged if uv fails.
     with tempfile.TemporaryDirectory(dir=ROOT, prefix=".lock-") as directory:
         made = Path(directory, lock.name)
         made.write_text(before, "utf-8")
@@ -71,7 +71,7 @@ def compile_lock(
 
 
 def own_dependencies() -> set[str]:
-    """Return the names of what lamina itself requires, extras included."""
+    """Return the names of lamina's direct dependencies, including those of its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
     return {canonicalize_name(Requirement(line).name) for line in lines}
@@ -84,7 +84,7 @@ def without(lock: str, names: set[str]) -> str:
 
 
 def lock_server() -> None:
-    """Lock the server of `lamina sandbox`, which lamina installs for the target's interpreter."""
+    """Lock the server of `lamina sandbox`, which lamina installs with the target's interpreter."""
     data = ROOT / "src" / "lamina" / "data"
     requirement = tomllib.loads((data / "sandbox.toml").read_text("utf-8"))["server"]["requirement"]
     lock = data / "sandbox.txt"
@@ -92,16 +92,14 @@ def lock_server() -> None:
 
 
 def lock_node() -> int:
-    """Lock the AWS CDK's command; the .npmrc beside its package.json leaves addresses out."""
+    """Lock the `cdk` command; return 1 if npm is missing. The .npmrc next to package.json omits addresses from the lock."""
     npm = shutil.which("npm")
     if npm is None:
-        print(
-            "error: npm is not on the PATH, so the lock of the AWS CDK's command is as old as it was", file=sys.stderr
-        )
+        print("error: npm not found on PATH, so the lock of the `cdk` command was not updated", file=sys.stderr)
         return 1
     command = [npm, "install", "--silent", "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund"]
     with tempfile.TemporaryDirectory(dir=ROOT, prefix=".lock-") as directory:
-        # npm writes the name of the directory into the lock.
+        # Use a directory with the project's name, because npm writes that name into the lock.
         place = Path(directory, ORDERS.name)
         place.mkdir()
         for name in (".npmrc", "package.json"):
