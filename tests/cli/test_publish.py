@@ -78,7 +78,7 @@ def test_the_life_of_a_layer(
 
     code, out, err = lamina("--project", root)
     assert (code, out) == (0, f"{arn}:1\n")
-    assert "1 new version, 13." in err
+    assert "1 new version, uploaded 13." in err
 
     assert lamina("--project", root, "--check", "-q") == (0, "", "")
     code, out, err = lamina("--project", root)

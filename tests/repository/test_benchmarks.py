@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic; nothing here measures time."""
+"""Test the calculations and the reports of the benchmarks. These tests measure no time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def no_runner(command: Command) -> Run:
 
 
 class Recorder:
-    """Rows that note when they run, and take the time they are told."""
+    """Rows that record the order in which they run and report given durations."""
 
     def __init__(self) -> None:
         self.order: list[str] = []
@@ -48,7 +48,7 @@ class Recorder:
 
 
 def nothing(*_: object) -> None:
-    """Say nothing, wait for nothing."""
+    """Ignore progress and pauses."""
 
 
 def study_of(*rows: Row, repeats: int, slow_repeats: int = 1) -> Study:
@@ -69,7 +69,7 @@ def budget(row: str, against: str | None, at_most: float, measure: Measure = Mea
 
 
 def test_every_repeat_runs_every_row_once() -> None:
-    """Rows take turns; none runs twice before all have run once."""
+    """In every repeat, each row runs once."""
     recorder = Recorder()
     rows = [recorder.row(name, *[1.0] * 8) for name in "abc"]
     study_of(*rows, repeats=8)
@@ -80,7 +80,7 @@ def test_every_repeat_runs_every_row_once() -> None:
 
 
 def test_ratios_are_of_the_same_repeat() -> None:
-    """A machine that grows slower during the run does not change a ratio."""
+    """A ratio compares times of the same repeat, so a machine that becomes slower does not change it."""
     recorder = Recorder()
     study = study_of(recorder.row("a", 2.0, 20.0, 200.0), recorder.row("b", 1.0, 10.0, 100.0), repeats=3)
     [verdict] = judge(study, [budget("a", "b", 2)])
@@ -91,7 +91,7 @@ def test_ratios_are_of_the_same_repeat() -> None:
 
 
 def test_slow_rows_are_compared_where_they_ran() -> None:
-    """A slow row runs in the first repeats only, and its ratios are of those."""
+    """A slow row runs only in the first repeats, and its ratios are from those."""
     recorder = Recorder()
     study = study_of(recorder.row("a", 1.0, 9.0, 9.0), recorder.row("b", 4.0, slow=True), repeats=3)
     [verdict] = judge(study, [budget("a", "b", 1 / 5)])
@@ -103,7 +103,7 @@ def test_slow_rows_are_compared_where_they_ran() -> None:
 
 
 def test_what_takes_minutes_runs_once() -> None:
-    """Where a row says that once is enough, more repeats do not repeat it."""
+    """A row that is marked to run once runs once, however many repeats there are."""
     recorder = Recorder()
     study_of(recorder.row("a", once=True), recorder.row("b", 1.0, 1.0, slow=True), repeats=3, slow_repeats=2)
 
@@ -111,7 +111,7 @@ def test_what_takes_minutes_runs_once() -> None:
 
 
 def test_a_row_that_fails_is_not_measured() -> None:
-    """Half a row is no row: its samples are dropped, it is not tried again, and budgets about it stay open."""
+    """The samples of a failed row are discarded, it is not run again, and its budgets have no verdict."""
     recorder = Recorder()
     study = study_of(recorder.row("a", 1.0), recorder.row("b", 1.0, 1.0, 1.0), repeats=3)
     [verdict] = judge(study, [budget("a", "b", 2)])
@@ -122,7 +122,7 @@ def test_a_row_that_fails_is_not_measured() -> None:
 
 
 def test_memory_is_judged_by_its_peak() -> None:
-    """The greatest of all repeats counts, not the median."""
+    """Memory is compared by the largest value of all repeats, not by the median."""
     study = Study(samples={"a": {0: sample(1, peak=10), 1: sample(1, peak=10), 2: sample(1, peak=30)}})
     [verdict] = judge(study, [budget("a", None, 20, Measure.BYTES)])
 
@@ -130,7 +130,7 @@ def test_memory_is_judged_by_its_peak() -> None:
 
 
 def test_the_table_names_every_row_and_every_verdict() -> None:
-    """What is missing is in the table too, with the reason."""
+    """The table also lists rows that did not run, with the reason."""
     study = Study(samples={"a": {0: sample(0.5)}, "b": {0: sample(0.25)}})
     recorder = Recorder()
     rows: list[Row | Unavailable] = [recorder.row("a"), recorder.row("b")]
@@ -144,7 +144,7 @@ def test_the_table_names_every_row_and_every_verdict() -> None:
 
 
 def test_the_report_has_every_sample() -> None:
-    """JSON holds what the table sums up."""
+    """The JSON report has each sample that the table summarises."""
     study = Study(samples={"a": {0: sample(0.5)}})
     document = report([Recorder().row("a")], study, judge(study, [budget("a", None, 1, Measure.SECONDS)]), {"seed": 7})
 
@@ -169,7 +169,7 @@ def test_the_report_has_every_sample() -> None:
 
 
 def test_the_launcher_reports_what_a_process_did(tmp_path: Path) -> None:
-    """Output, directory, environment and memory are the process's own."""
+    """The launcher reports the output and the memory of a process, and sets its directory and environment."""
     script = "import os; block = b'x' * 50_000_000; print(os.getcwd(), os.environ['WORD'])"
     big = Command(argv=(sys.executable, "-I", "-S", "-c", script), environment={"WORD": "yes"}, directory=tmp_path)
     small = Command(argv=(sys.executable, "-I", "-S", "-c", "pass"), environment={}, directory=tmp_path)
@@ -181,7 +181,7 @@ def test_the_launcher_reports_what_a_process_did(tmp_path: Path) -> None:
 
 
 def test_the_launcher_raises_what_a_process_said(tmp_path: Path) -> None:
-    """A row whose process fails is a failure with a reason, not a fast row."""
+    """A failing process raises an error with its output."""
     broken = Command(
         argv=(sys.executable, "-c", "raise SystemExit('out of cheese')"), environment={}, directory=tmp_path
     )
@@ -192,7 +192,7 @@ def test_the_launcher_raises_what_a_process_said(tmp_path: Path) -> None:
 
 
 def test_the_launcher_names_a_program_that_is_missing(tmp_path: Path) -> None:
-    """It does not hang on a program that cannot be started."""
+    """The launcher raises an error for a missing program and does not hang."""
     missing = Command(argv=("no-such-program-here",), environment={}, directory=tmp_path)
     with Launcher() as launcher, pytest.raises(RuntimeError) as raised:
         launcher(missing)
@@ -201,7 +201,7 @@ def test_the_launcher_names_a_program_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_made_up_workspace_is_the_same_every_time(tmp_path: Path) -> None:
-    """Two machines measure the same services."""
+    """The generated services are the same on every machine."""
     trees = []
     for name in ("first", "second"):
         directory = tmp_path / name
@@ -215,7 +215,7 @@ def test_a_made_up_workspace_is_the_same_every_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("measure", "ratio"), [(Measure.TIMES, 2.0), (Measure.CPU, 4.0), (Measure.SIZE, 8.0)], ids=str)
 def test_what_is_compared(measure: Measure, ratio: float) -> None:
-    """A ratio is one of wall times, processor times or sizes, as the budget says."""
+    """The budget decides whether a ratio compares wall times, processor times or sizes."""
     above = Sample(seconds=1.0, cpu_seconds=2.0, peak_bytes=1, result_bytes=24)
     below = Sample(seconds=0.5, cpu_seconds=0.5, peak_bytes=1, result_bytes=3)
     [verdict] = judge(Study(samples={"a": {0: above}, "b": {0: below}}), [budget("a", "b", 3, measure)])
@@ -235,7 +235,7 @@ def over_a_line(sent: int, due: int | None = None) -> Sample:
     ids=str,
 )
 def test_what_is_counted_of_traffic(measure: Measure, measured: float, *, met: bool) -> None:
-    """What was sent is compared with another row, or with what had to be; the greatest of all repeats counts there."""
+    """Sent bytes are compared with another row or with the required bytes, by the largest value of all repeats."""
     study = Study(
         samples={
             "a": {0: over_a_line(500_000, 500_000), 1: over_a_line(500_000, 400_000)},
@@ -249,7 +249,7 @@ def test_what_is_counted_of_traffic(measure: Measure, measured: float, *, met: b
 
 
 def test_the_table_says_what_was_sent() -> None:
-    """Rows that worked over a line have their bytes in the table; others have none to show."""
+    """The table shows the bytes of rows that used the slow line, and none for other rows."""
     study = Study(samples={"a": {0: over_a_line(500_000, 400_000)}, "b": {0: sample(1.0)}})
     recorder = Recorder()
     text = table([recorder.row("a"), recorder.row("b")], study, [])
@@ -299,7 +299,7 @@ def made_up_build() -> Build:
 
 
 def test_what_a_deployment_has_to_send() -> None:
-    """At first all of it, then nothing, a wheel and the tail, or the code: once if it is shared, else in base64 as calls have it."""
+    """The required bytes are everything at first, then nothing, the updated wheel, or the code: once if functions share it."""
     build, mebibyte, code = made_up_build(), 1 << 20, 1_000 + 1_336
     first, unchanged, certifi, numpy, edited = EVENTS
     small, large = replace(certifi, bumped="a"), replace(numpy, bumped="large")
@@ -311,7 +311,7 @@ def test_what_a_deployment_has_to_send() -> None:
 
 
 def test_a_lock_gets_another_release() -> None:
-    """One distribution's lines are replaced, and only those; a lock without it is an error."""
+    """Only the lines of the updated distribution are replaced; a lock file without it is an error."""
     lock = "a==1 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nb==2 \\\n    --hash=sha256:cc\n"
 
     assert "a==0 \\\n    --hash=sha256:00\nb==2 \\\n    --hash=sha256:cc\n" == with_release(lock, "a", "0", "00")
@@ -322,7 +322,7 @@ def test_a_lock_gets_another_release() -> None:
 
 
 def test_a_fat_zip_has_everything_where_lambda_looks_for_it(tmp_path: Path) -> None:
-    """What a layer has below `python` stands at the root, beside the code."""
+    """A fat zip has the files from the layer's `python` directory at its root, next to the code."""
     write_zip(tmp_path / "layer.zip", {"python/a/b.py": "1", "python/c.py": "2"})
     write_zip(tmp_path / "package.zip", {"handler.py": "3"})
     fat_zip((tmp_path / "layer.zip",), tmp_path / "package.zip", tmp_path / "fat.zip")

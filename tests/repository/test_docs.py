@@ -1,4 +1,4 @@
-"""What the documentation says is what the code does: pages, links, commands, keys, fields, rules and codes."""
+"""Test that the documentation matches the code: pages, links, commands, keys, fields, rules and exit codes."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def section(page: Path, heading: str) -> str:
-    """Return what stands on *page* below the second-level *heading*."""
+    """Return the text of *page* below the second-level *heading*."""
     return re.split(rf"(?m)^## {re.escape(heading)}$", page.read_text("utf-8"))[1].partition("\n## ")[0]
 
 
 def rows(text: str) -> list[list[str]]:
-    """Return the cells of the tables in *text*, headers left out."""
+    """Return the cells of the tables in *text*, without header rows."""
     table = [re.split(r"(?<!\\) ?\| ?", line.strip())[1:-1] for line in text.splitlines() if line.startswith("| ")]
     return [row for row in table if row[0].startswith(("`", "—"))]
 
@@ -73,7 +73,7 @@ def first_column(text: str) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the fragments of *page*'s headings, as the usual renderers make them."""
+    """Return the URL fragments of *page*'s headings, in the form that GitHub generates."""
     headings = re.findall(r"(?m)^#+ (.+)$", prose(page))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -92,7 +92,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every link to a file of the repository leads to one, and every fragment to a heading."""
+    """Every link to a file of the repository has an existing target, and every fragment has a heading."""
     broken = []
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         path, _, fragment = link.partition("#")
@@ -107,7 +107,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=named)
 def test_every_page_is_reachable(page: Path) -> None:
-    """The overview links every page."""
+    """`docs/README.md` links every page."""
     overview = DOCS / "README.md"
     linked = {(DOCS / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)", prose(overview))}
 
@@ -116,7 +116,7 @@ def test_every_page_is_reachable(page: Path) -> None:
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=named)
 def test_a_page_has_one_title_and_balanced_blocks(page: Path) -> None:
-    """One first-level heading stands first, and every code block ends."""
+    """A page starts with its only first-level heading, and every code block is closed."""
     text = page.read_text("utf-8")
 
     assert 1 == len(re.findall(r"(?m)^# ", prose(page)))
@@ -125,22 +125,22 @@ def test_a_page_has_one_title_and_balanced_blocks(page: Path) -> None:
 
 
 def test_every_extra_is_documented() -> None:
-    """README lists each extra but `all`, and names that one."""
-    page = ROOT / "README.md"
+    """The page about installation lists each extra, and names `all` in the text."""
+    page = DOCS / "how-to" / "install.md"
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
 
-    assert {"all", *first_column(section(page, "Install it"))} == set(extras)
+    assert {"all", *first_column(section(page, "Extras"))} == set(extras)
     assert "`pip install 'lamina[all]'`" in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", generate.pages())
 def test_generated_pages_are_up_to_date(name: str) -> None:
-    """What `docs/generate.py` makes is what the repository holds; run it after a change of options or errors."""
+    """The generated pages are up to date; run `docs/generate.py` after a change of options or errors."""
     assert generate.pages()[name] == (generate.REFERENCE / name).read_text("utf-8")
 
 
 def command_lines(page: Path) -> Iterator[list[str]]:
-    """Yield the words of each `$ lamina …` line of *page*, up to what the shell does with them."""
+    """Yield the words of each `$ lamina …` line of *page*, up to the first shell operator."""
     for block in blocks(page, "console"):
         for line in block.replace("\\\n", " ").splitlines():
             match = re.match(r"\s*\$ (?:.*[|&] )?(?:\w+=\S+ )*lamina\b ?(.*)", line)
@@ -152,13 +152,13 @@ def command_lines(page: Path) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_shown_command_lines_are_taken(page: Path) -> None:
-    """Every `$ lamina …` that a page shows is parsed as it stands, flags and values included."""
+    """Every `$ lamina …` on a page is a valid command line."""
     refused = []
     for words in command_lines(page):
         try:
             build_parser(words[0]).parse_args(words)
         except SystemExit as error:
-            # `--help` and `--version` end as well, and well.
+            # `--help` and `--version` exit with 0.
             if error.code:
                 refused.append(" ".join(words))
 
@@ -166,7 +166,7 @@ def test_shown_command_lines_are_taken(page: Path) -> None:
 
 
 def test_the_table_of_commands_is_that_of_the_program() -> None:
-    """`commands.md` names each command with the one line that `lamina --help` has for it."""
+    """`commands.md` lists each command with its one-line help from `lamina --help`."""
     head = generate.pages()["commands.md"].partition("## ")[0]
     shown = {re.sub(r"\[`lamina (.+)`\].*", r"\1", row[0]): row[1] for row in _plain_rows(head)}
 
@@ -180,7 +180,7 @@ def _plain_rows(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_shown(name: str) -> None:
-    """`commands.md` has every flag of every command."""
+    """`commands.md` lists every option of every command."""
     page = generate.REFERENCE / "commands.md"
     shown = section(page, "Options of every command") + section(page, f"lamina {name}")
     flags = {flag for action in parsers()[name]._actions for flag in action.option_strings}
@@ -190,7 +190,7 @@ def test_every_option_is_shown(name: str) -> None:
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=named)
 def test_shown_targets_of_make_exist(page: Path) -> None:
-    """`make demo` and its kind are targets of the Makefile."""
+    """Every `make …` on a page is a target of the Makefile."""
     targets = re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"))
     shown = [word for block in blocks(page, "console") for word in re.findall(r"(?m)^\s*\$ make ([a-z-]+)", block)]
 
@@ -199,16 +199,16 @@ def test_shown_targets_of_make_exist(page: Path) -> None:
 
 
 def test_every_environment_variable_is_in_the_table() -> None:
-    """What a module looks up by a literal name is in `data/environment.toml`, and nothing is there that no module names."""
+    """`data/environment.toml` lists exactly the environment variables that modules read by a literal name."""
     declared = {
         name for group in generate.environment_groups() for row in group["variable"] for name in row["name"].split(", ")
     }
     pattern = re.compile(r"(LAMINA|UV|PIP|POETRY|XDG|SSL|REQUESTS|NO)_[A-Z_]+|NETRC|TERM|HOME|APPDATA|ProgramData")
-    # What lamina sets for uv and in functions, and what it calls the ARNs that it writes.
+    # Variables that lamina sets for uv and for functions, and names of the ARNs that it writes.
     set_for_others = {"UV_CACHE_DIR", "UV_NO_PROGRESS", "UV_PYTHON_DOWNLOADS", "LAMINA_LAYER", "LAMINA_COLDSTART"}
     used = {text for text in literals(*SOURCES.rglob("*.py")) if pattern.fullmatch(text)} - set_for_others
     prefixes = {name.partition("<")[0] for name in declared}
-    # pip's are made from its keys; proxies are looked up by the standard library; PATH by it, too.
+    # Names of pip's variables are composed from its keys. The standard library reads the proxies and PATH.
     made = {name for name in declared if name.startswith("PIP_") or name.endswith("_PROXY")} | {"PATH", "VIRTUAL_ENV"}
 
     assert set() == {name for name in used if name not in declared and name not in prefixes and name != "PIP_"}
@@ -216,7 +216,7 @@ def test_every_environment_variable_is_in_the_table() -> None:
 
 
 def project(root: Path, text: str) -> Path:
-    """Make a project configured by *text*, with everything that the examples name."""
+    """Write a project configured by *text*, with the files that the examples name."""
     for path in ("service/__init__.py", "src/service/__init__.py", "uv.lock"):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).touch()
@@ -225,8 +225,8 @@ def project(root: Path, text: str) -> Path:
 
 
 def complaints(root: Path, *tables: str) -> list[tuple[str, str]]:
-    """Return what is wrong with *tables* that hold every word of the readers' modules, each with a value of no use."""
-    # A float is a wrong value for every key, so what is not an unknown key is a known one.
+    """Return the mistakes in *tables* that have every word of the readers' modules as a key with an invalid value."""
+    # A float is an invalid value for every key, so every error other than "unknown key" is about a known key.
     wrong = "".join(f"{word} = 0.5\n" for word in words())
     project(root, "".join(f"[tool.lamina{table and '.'}{table}]\n{wrong}" for table in tables))
     found: list[tuple[str, str]] = []
@@ -238,14 +238,14 @@ def complaints(root: Path, *tables: str) -> list[tuple[str, str]]:
 
 
 def words() -> list[str]:
-    """Return what could be a key: the words that the readers' modules hold, but for tables of their own."""
+    """Return every word in the readers' modules that could be a key, without the names of nested tables."""
     modules = [*(SOURCES / "project").glob("*.py"), Path(publishing.__file__), Path(deploying.__file__)]
     found = {word for word in literals(*modules) if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)}
     return sorted(found - {"functions", "layers", "publish", "deploy", "workspace"})
 
 
 def known_keys(root: Path) -> dict[str, set[str]]:
-    """Return the keys of each table, by asking the reader about every word that its modules hold."""
+    """Return the keys of each table, found by reading a configuration with every possible word."""
     found: dict[str, set[str]] = {heading: set() for heading in SCOPES}
     found["Service"] |= {"functions", "layers", "publish", "deploy"}
     for dotted, _ in complaints(root, *SCOPES.values()):
@@ -254,7 +254,7 @@ def known_keys(root: Path) -> dict[str, set[str]]:
         name = key.removeprefix(SCOPES[heading]).removeprefix(".")
         if name in words():
             found[heading].add(name)
-    # A workspace is no service, so it is asked for by itself. `layers` of a function is a table elsewhere.
+    # A workspace is not a service, so it is read separately. `layers` of a function is not among the words.
     prefix = "tool.lamina.workspace."
     found["Workspace"] = {key.removeprefix(prefix) for key, _ in complaints(root / "workspace", "workspace")}
     found["Functions"].add("layers")
@@ -262,7 +262,7 @@ def known_keys(root: Path) -> dict[str, set[str]]:
 
 
 def test_every_key_is_documented(tmp_path: Path) -> None:
-    """`configuration.md` has exactly the keys that the reader knows, table by table."""
+    """`configuration.md` lists exactly the keys that the reader supports, table by table."""
     page = generate.REFERENCE / "configuration.md"
     documented = {heading: _keys(section(page, heading)) for heading in (*SCOPES, "Workspace")}
 
@@ -274,7 +274,7 @@ def _keys(text: str) -> set[str]:
 
 
 def test_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
-    """Where the table has a default as TOML, it is what a configuration that says nothing is read to."""
+    """A documented default is the value that a configuration without the key is read to."""
     text = '[tool.lamina]\nruntime = "python3.13"\nsource = ["service"]\n[tool.lamina.functions]\nf = "service.f"\n'
     service = config.load(project(tmp_path, text))
     function, publish = service.functions[0], publishing.load(tmp_path)
@@ -295,7 +295,7 @@ def test_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
     cells: dict[str, str] = {}
     for row in rows(page.read_text("utf-8")):
         if len(row) == 4:
-            # The service's own table comes first; layers inherit from it.
+            # The service's table comes first on the page; layers inherit from it.
             cells.setdefault(row[0].strip("`"), row[2])
     documented = {name: tomllib.loads(f"value = {cells[name].strip('`')}")["value"] for name in actual}
 
@@ -304,7 +304,7 @@ def test_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "toml")], ids=named)
 def test_configuration_examples_are_taken(page: Path, tmp_path: Path) -> None:
-    """Every example with a `[tool.lamina]` is TOML, and complete ones are read without a mistake."""
+    """Every example with a `[tool.lamina]` is valid TOML, and is read without a mistake once it is complete."""
     for number, block in enumerate(blocks(page, "toml")):
         indent = len(block) - len(block.lstrip(" "))
         text = re.sub(rf"(?m)^ {{{indent}}}", "", block)
@@ -329,7 +329,7 @@ def test_configuration_examples_are_taken(page: Path, tmp_path: Path) -> None:
 
 
 def full_build(root: Path) -> Build:
-    """Return a build with one of everything."""
+    """Return a build with one layer, one package and one finding."""
     sha256 = "0" * 64
     distribution = Distribution(
         name="a", version="1", artifact="a.whl", sha256=sha256, zipped_bytes=1, unzipped_bytes=1
@@ -371,7 +371,7 @@ def full_build(root: Path) -> Build:
 
 
 def report_fields(document: Mapping[str, object]) -> dict[str, list[str]]:
-    """Return the fields of a report's objects, by the heading that documents them."""
+    """Return the fields of each object of a report, by the heading of its section."""
 
     def first(value: object, name: str) -> dict[str, object]:
         assert isinstance(value, dict)
@@ -394,7 +394,7 @@ def report_fields(document: Mapping[str, object]) -> dict[str, list[str]]:
 
 
 def test_every_field_of_the_report_is_documented(tmp_path: Path) -> None:
-    """`build-report.md` has exactly the fields of the document, in its order."""
+    """`build-report.md` lists exactly the fields of the report, in the report's order."""
     actual = report_fields(report.document(full_build(tmp_path), project=tmp_path))
     page = generate.REFERENCE / "build-report.md"
 
@@ -403,7 +403,7 @@ def test_every_field_of_the_report_is_documented(tmp_path: Path) -> None:
 
 
 def test_every_rule_is_documented() -> None:
-    """`rules.md` has the rules that the checks list, each with its severity; and the checks list all that they find."""
+    """`rules.md` lists each rule with its severity, as the checks' docstrings do; those list every rule that a check uses."""
     modules = [path.read_text("utf-8") for path in sorted((SOURCES / "pipeline" / "checks").glob("*.py"))]
     listed = {
         name: severity
@@ -424,7 +424,7 @@ def test_every_rule_is_documented() -> None:
 
 
 def test_every_area_of_the_store_is_documented() -> None:
-    """`store.md` shows every directory that a module keeps something in."""
+    """`store.md` shows every directory of the store."""
     areas = {
         match
         for path in SOURCES.rglob("*.py")
@@ -448,7 +448,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
             (project / path).write_text(block, encoding="utf-8")
         if language != "console":
             continue
-        if "`jinja2==3.1.6` is required and not locked" in block:
+        if "`jinja2==3.1.6` is required but not locked" in block:
             pyproject = project / "pyproject.toml"
             pyproject.write_text(pyproject.read_text("utf-8").replace("3.1.5", "3.1.6"), encoding="utf-8")
         fails = "\nerror:" in block or "\n[ERROR]" in block

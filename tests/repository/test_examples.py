@@ -1,4 +1,4 @@
-"""The example service is what its documentation says; its own tests need its dependencies, these do not."""
+"""Test that the example service matches its documentation, without its dependencies."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ without_node = pytest.mark.skipif(shutil.which("node") is None, reason="aws-cdk-
 
 
 def test_the_service_has_ten_functions() -> None:
-    """Ten functions share one layer: the case that lamina is measured with."""
+    """The example has ten functions that share one layer; benchmarks rely on it."""
     assert len(FUNCTIONS) == 10
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
 def test_every_handler_is_defined(function: Function) -> None:
-    """Each configured handler names a module of the service and something that the module defines."""
+    """Each configured handler names a module of the service and a function that the module defines."""
     module, _, name = function.handler.rpartition(".")
     tree = ast.parse((ORDERS / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -46,7 +46,7 @@ def test_every_handler_is_defined(function: Function) -> None:
 
 
 def test_every_function_has_an_event_and_an_expectation() -> None:
-    """What `examples/orders/README.md` promises: an event by the function's name, and what is in the answer."""
+    """Each function has an example event and an expected response, as `examples/orders/README.md` states."""
     names = {function.name for function in FUNCTIONS}
     events = {path.stem for path in (ORDERS / "events").glob("*.json")} - {"expected"}
     expected = json.loads((ORDERS / "events" / "expected.json").read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ def test_every_function_has_an_event_and_an_expectation() -> None:
 
 
 def test_the_lock_names_no_host_and_no_development_tool() -> None:
-    """The committed lock works with any index, and holds nothing that only tests need."""
+    """The committed lock file names no index and contains no development tools."""
     lock = (ORDERS / "requirements.txt").read_text(encoding="utf-8")
     locked = {Requirement(line.rstrip("\\ ")).name for line in lock.splitlines() if re.match(r"\w", line)}
 
@@ -65,7 +65,7 @@ def test_the_lock_names_no_host_and_no_development_tool() -> None:
 
 
 def test_the_template_is_whole() -> None:
-    """What a team copies has its own tests, CDK app, locked tools and workflow."""
+    """The template has its own tests, CDK app, locked tools and workflow."""
     wanted = (
         "tests/unit/test_handlers.py",
         "tests/infrastructure/test_stack.py",
@@ -81,12 +81,12 @@ def test_the_template_is_whole() -> None:
     tools = json.loads((ORDERS / "package.json").read_text(encoding="utf-8"))["devDependencies"]
 
     assert [] == [path for path in wanted if not (ORDERS / path).is_file()]
-    # Another command may not know what this library writes.
+    # The command must be of a version that reads this library's output.
     assert ({"aws-cdk": "2.1148.1"}, "aws-cdk-lib==2.275.0") == (tools, groups["infrastructure"][0])
 
 
 def test_the_workflow_says_what_lamina_takes() -> None:
-    """Every command line of lamina in the template's workflow is parsed, and its store is what the cache keeps."""
+    """Every lamina command line in the template's workflow is valid, and the workflow caches lamina's store."""
     workflow = (ORDERS / ".github" / "workflows" / "orders.yml").read_text(encoding="utf-8")
     commands = [line.split() for line in re.findall(r"(?m)^ +(?:- )?run: lamina (.+)$", workflow)]
     parsed = [build_parser(words[0]).parse_args(words).command for words in commands]
@@ -102,7 +102,7 @@ def test_the_workflow_says_what_lamina_takes() -> None:
     reason="the template asks for aws-cdk-lib 2.275",
 )
 def test_the_template_passes_its_own_tests() -> None:
-    """The infrastructure assertions of the template hold, without a build, without a store, without a container engine."""
+    """The template's infrastructure tests pass without a build, a store or a container engine."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/infrastructure"]
     environment = os.environ | {"PATH": str(Path(shutil.which("node") or "").parent), "LAMINA_CACHE_DIR": os.devnull}
     done = subprocess.run(command, cwd=ORDERS, env=environment, capture_output=True, text=True, check=False)
@@ -114,7 +114,7 @@ def test_the_template_passes_its_own_tests() -> None:
 @pytest.mark.live
 @without_node
 def test_the_template_is_deployed() -> None:
-    """`make cdk`: bootstrap, deploy, ask; a wheel bumped, deploy, ask; two layer versions, and no container engine."""
+    """`make cdk` deploys the template twice, with an updated wheel in between, and needs no container engine."""
     command = [sys.executable, str(ROOT / "examples" / "cdk.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -1,4 +1,4 @@
-"""What the targets of the Makefile install is locked with hashes, for any index, and as `pyproject.toml` asks: `make lock`."""
+"""Test the locks that `make lock` writes: they have hashes, name no index, and match `pyproject.toml`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def project() -> dict[str, Any]:
 
 
 def entries(lock: Path) -> list[str]:
-    """Return the entries of *lock*: each a requirement with its hashes."""
+    """Return the entries of *lock*, each a requirement with its hashes."""
     return re.split(r"(?m)^(?=[a-zA-Z])", lock.read_text("utf-8"))[1:]
 
 
 def locked(lock: Path) -> dict[str, set[Version]]:
-    """Return the versions of each distribution in *lock*; there are two where they depend on the Python."""
+    """Return the versions of each distribution in *lock*; there are several if they depend on the Python version."""
     found: dict[str, set[Version]] = {}
     for entry in entries(lock):
         requirement = Requirement(entry.partition("\\\n")[0])
@@ -49,7 +49,7 @@ def locked(lock: Path) -> dict[str, set[Version]]:
 
 
 def own() -> list[Requirement]:
-    """Return what lamina requires, every extra included, but for the extra that names the others."""
+    """Return lamina's requirements and those of every extra except `all`, which names the others."""
     table = project()["project"]
     extras = (line for extra in table["optional-dependencies"].values() for line in extra)
     found = [Requirement(line) for line in (*table["dependencies"], *extras)]
@@ -57,7 +57,7 @@ def own() -> list[Requirement]:
 
 
 def group(name: str) -> list[Requirement]:
-    """Return what the dependency group *name* requires."""
+    """Return the requirements of the dependency group *name*."""
     found: list[Requirement] = []
     for entry in project()["dependency-groups"][name]:
         found += group(entry["include-group"]) if isinstance(entry, dict) else [Requirement(entry)]
@@ -65,7 +65,7 @@ def group(name: str) -> list[Requirement]:
 
 
 def unmet(requirements: list[Requirement], lock: Path) -> list[str]:
-    """Return which of *requirements* the lock does not meet."""
+    """Return the *requirements* that the lock does not meet."""
     held = locked(lock)
 
     def met(requirement: Requirement) -> bool:
@@ -77,14 +77,14 @@ def unmet(requirements: list[Requirement], lock: Path) -> list[str]:
 
 @pytest.mark.parametrize("lock", EVERY_LOCK, ids=lambda lock: lock.relative_to(ROOT).as_posix())
 def test_a_lock_has_hashes_and_names_no_index(lock: Path) -> None:
-    """Every entry is one version with SHA-256s, and nothing says where it comes from."""
+    """Every entry is one version with SHA-256 hashes, and no entry names an index."""
     assert entries(lock)
     assert [] == [entry for entry in entries(lock) if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry)]
     assert [] == re.findall(r"\w+://|--\w*index|--find-links|--trusted-host", lock.read_text("utf-8"))
 
 
 def test_the_lock_of_node_has_hashes_and_names_no_index() -> None:
-    """The command `cdk` is the one that package.json names, and only its integrity is known."""
+    """The locked `cdk` has the version in package.json and an integrity hash, and no address."""
     lock = json.loads((ORDERS / "package-lock.json").read_text("utf-8"))
     wanted = json.loads((ORDERS / "package.json").read_text("utf-8"))["devDependencies"]
     packages = {name: package for name, package in lock["packages"].items() if name}
@@ -96,14 +96,14 @@ def test_the_lock_of_node_has_hashes_and_names_no_index() -> None:
 
 
 def test_the_environment_is_locked_as_asked() -> None:
-    """`make test` and its kind have all that lamina and its development require, the build backend included."""
+    """The development lock meets all requirements of lamina, of its development tools and of its build backend."""
     backend = [Requirement(line) for line in project()["build-system"]["requires"]]
 
     assert [] == unmet([*own(), *group("dev"), *backend], LOCKS / "development.txt")
 
 
 def test_the_lowest_versions_are_the_lowest() -> None:
-    """`make test-lowest` has the lowest version of each dependency that `pyproject.toml` allows."""
+    """The lock of `make test-lowest` has the lowest version of each dependency that `pyproject.toml` allows."""
     held = locked(LOCKS / "lowest.txt")
     bounds: dict[str, Version] = {}
     for requirement in own():
@@ -116,7 +116,7 @@ def test_the_lowest_versions_are_the_lowest() -> None:
 
 
 def test_the_tools_are_the_same_beside_the_lowest_versions() -> None:
-    """What lamina requires is the only difference between the two environments, and what that in turn requires."""
+    """The two environments differ only in lamina's dependencies and their dependencies."""
     newest, lowest = locked(LOCKS / "development.txt"), locked(LOCKS / "lowest.txt")
     required = {canonicalize_name(requirement.name) for requirement in own()}
     tools_of_tests = {canonicalize_name(requirement.name) for requirement in group("test")} - required
@@ -125,17 +125,17 @@ def test_the_tools_are_the_same_beside_the_lowest_versions() -> None:
 
 
 def test_uv_is_the_same_that_fills_the_environment() -> None:
-    """`.ci/setup` starts with the uv that the environment has in the end."""
+    """`.ci/setup` uses the same uv version that the environment has."""
     assert locked(LOCKS / "development.txt")["uv"] == locked(LOCKS / "uv.txt")["uv"]
 
 
 def test_the_sandbox_is_locked_as_its_facts_say() -> None:
-    """`lamina sandbox` installs a server that its requirement allows."""
+    """The server that `lamina sandbox` installs meets its requirement."""
     assert [] == unmet([Requirement(facts().requirement)], SERVER)
 
 
 def test_every_peer_of_the_benchmarks_is_locked() -> None:
-    """Each tool that a benchmark installs has a lock, by the name that it asks for."""
+    """Each tool that a benchmark installs has a lock with the tool's name."""
     modules = [Path(module.__file__ or "") for module in (sam, scripts)] + sorted(Path(rows.__path__[0]).glob("*.py"))
     asked = {name for path in modules for name in re.findall(r'\btool\([\w.]+, "([^"]+)"', path.read_text("utf-8"))}
 
@@ -153,7 +153,7 @@ def test_all_is_every_extra() -> None:
 
 @pytest.fixture
 def locker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The program of `make lock` in a copy of what it reads and writes, without a network."""
+    """Load the script of `make lock` in a copy of the files that it reads and writes, without a network."""
     for name in (".ci", "requirements", "examples/orders", "pyproject.toml"):
         source, destination = ROOT / name, tmp_path / name
         if source.is_dir():
@@ -187,7 +187,7 @@ def contents(root: Path) -> dict[Path, bytes]:
 
 
 def test_a_failing_locker_leaves_the_locks(tmp_path: Path, locker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a network every lock stays as it is, and nothing is left beside it."""
+    """Without a network, every lock stays unchanged and no temporary files remain."""
     before = contents(tmp_path)
     npm(tmp_path / "bin", "echo '{}' > package-lock.json; exit 1", monkeypatch)
 
@@ -203,7 +203,7 @@ def test_a_failing_locker_leaves_the_locks(tmp_path: Path, locker: Any, monkeypa
 
 
 def test_a_locker_that_succeeds_replaces_the_lock(tmp_path: Path, locker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What npm writes beside a copy of package.json takes the place of the lock."""
+    """The lock that npm writes next to a copy of package.json replaces the old lock."""
     npm(
         tmp_path / "bin",
         'basename "$PWD" > package-lock.json; cat package.json .npmrc >> package-lock.json',

@@ -1,4 +1,4 @@
-"""The guide away from `PythonLayerVersion` is followed to the letter: its changes are applied, and what it says of the template is compared."""
+"""Follow the guide for migrating from `PythonLayerVersion`: apply its changes and compare the template with the guide."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ pytestmark = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Migration:
-    """A copy of the sample that was migrated."""
+    """A migrated copy of the sample."""
 
     project: Path
     before: dict[str, Any]
-    """The template with `PythonLayerVersion`, whose container was not run."""
+    """The template with `PythonLayerVersion`, synthesized without running its container."""
     after: dict[str, Any]
     exported: set[str]
-    """What make had exported for the container."""
+    """The requirements that `make` exported for the container."""
 
 
 def changes(name: str | None) -> str:
-    """Return the guide's change of the file *name*, or the one that is of no file."""
+    """Return the guide's diff of the file *name*, or the diff that names no file."""
     found: list[str] = re.findall(r"(?ms)^```diff\n(.*?)^```$", GUIDE.read_text("utf-8"))
     of_files = [block for block in found if block.startswith("--- a/")]
     if name is None:
@@ -62,7 +62,7 @@ def changes(name: str | None) -> str:
 
 
 def run(*command: str, project: Path, index: str, input_: str = "") -> None:
-    """Run what the guide and the sample run, with the index of this test and nothing of anybody's settings."""
+    """Run a command of the guide or the sample with this test's index and without the user's settings."""
     environment = {
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         "HOME": str(project.parent),
@@ -71,7 +71,7 @@ def run(*command: str, project: Path, index: str, input_: str = "") -> None:
         "UV_NO_CONFIG": "1",
         "UV_PYTHON": sys.executable,
         "UV_PYTHON_DOWNLOADS": "never",
-        # No repository above has a say.
+        # Ignore a git repository above the directory.
         "GIT_CEILING_DIRECTORIES": str(project.parent),
     }
     done = subprocess.run(
@@ -82,7 +82,7 @@ def run(*command: str, project: Path, index: str, input_: str = "") -> None:
 
 
 def template(project: Path, *, bundled: bool) -> dict[str, Any]:
-    """Return the template of the project's stack as it is now."""
+    """Synthesize the project's stack and return its template."""
     os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20,22")
     from aws_cdk import App
     from aws_cdk.assertions import Template
@@ -92,7 +92,7 @@ def template(project: Path, *, bundled: bool) -> dict[str, Any]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    # CDK's own rules take ten seconds. The container is for assets; without them it is not asked for.
+    # CDK's own validation needs ten seconds. Without bundled assets, CDK does not run the container.
     context: dict[str, object] = {} if bundled else {"aws:cdk:bundling-stacks": []}
     app = App(outdir=str(project / "cdk.out"), context=context, builtin_cloud_formation_validation=False)
     return dict(Template.from_stack(module.OrdersStack(app, "Orders")).to_json())
@@ -100,11 +100,11 @@ def template(project: Path, *, bundled: bool) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def migration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migration]:
-    """Lock, build and synthesize the sample as it is; change it as the guide says, and synthesize it again."""
+    """Lock, build and synthesize the sample; apply the guide's changes and synthesize it again."""
     root = tmp_path_factory.mktemp("migration")
     project, wheels = root / "orders", root / "wheels"
     make_wheel(wheels, "aws-lambda-powertools", "3.37.0")
-    # As with the real one, there is a wheel for each architecture.
+    # Like the real distribution, this one has a wheel for each architecture.
     make_wheel(wheels, "pydantic", "2.14.3", tag="py3-none-manylinux_2_17_aarch64")
     make_wheel(wheels, "lamina", "1.0", extras=["cdk"])
     for name, version in (
@@ -127,7 +127,7 @@ def migration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migration]:
         shutil.rmtree(project / ".build")
         run("uv", "lock", project=project, index=server.simple)
         configuration = project / "pyproject.toml"
-        # The machine that tests this need not have the target's Python, which alone can make bytecode.
+        # Compiling bytecode needs the target's Python, which this machine may not have.
         text = configuration.read_text("utf-8").replace("\n[tool.lamina]\n", '\n[tool.lamina]\nbytecode = "none"\n')
         configuration.write_text(text, "utf-8")
         after = template(project, bundled=True)
@@ -140,13 +140,13 @@ def migration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migration]:
 
 
 def shown(document: dict[str, Any], side: str) -> list[str]:
-    """Return the template as lines, with every digest replaced by the name of the *side*."""
+    """Return the template as lines, with every digest replaced by *side*."""
     text = re.sub(r"\b[0-9a-f]{64}\b", f"<{side}>", json.dumps(document, indent=2))
     return re.sub(r"(?<=lamina:)[0-9a-f]+", f"<{side}>", text).splitlines()
 
 
 def test_the_template_changes_as_the_guide_says(migration: Migration) -> None:
-    """The guide shows the whole difference between the templates, and nothing else."""
+    """The guide shows exactly the difference between the two templates."""
     lines = difflib.unified_diff(shown(migration.before, "before"), shown(migration.after, "after"), n=2, lineterm="")
     actual = [line for line in lines if not line.startswith(("---", "+++"))]
 
@@ -154,7 +154,7 @@ def test_the_template_changes_as_the_guide_says(migration: Migration) -> None:
 
 
 def test_nothing_is_made_anew(migration: Migration) -> None:
-    """Every resource keeps its logical id and its type, so that CloudFormation updates and replaces instead of adding and deleting."""
+    """Every resource keeps its logical id and type, so that CloudFormation updates or replaces it instead of adding another."""
     before, after = (
         {name: row["Type"] for name, row in document["Resources"].items()}
         for document in (migration.before, migration.after)
@@ -164,7 +164,7 @@ def test_nothing_is_made_anew(migration: Migration) -> None:
 
 
 def test_the_layer_holds_what_was_exported(migration: Migration) -> None:
-    """The layer has exactly the distributions that make had exported for the container, and the packages the service alone."""
+    """The layer has exactly the distributions that `make` exported, and the packages contain only the service."""
     report = json.loads((migration.project / ".lamina" / "build.json").read_text("utf-8"))
     (layer,) = report["layers"]
     held = {row["name"] for row in layer["distributions"]}

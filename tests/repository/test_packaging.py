@@ -1,22 +1,30 @@
-"""The distribution holds what it must, and the repository nothing that it must not."""
+"""Test the content of the wheel, and that the repository names no registry and no local path."""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from email.parser import Parser
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
 from pip._internal.models.index import PyPI, TestPyPI
 
 import lamina
 from lamina.cli.main import COMMANDS
+from loopback import IndexServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from email.message import Message
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +34,7 @@ BINARY = {".png", ".ico", ".whl", ".zip", ".so"}
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the source distribution, and the wheel from that."""
+    """Build the source distribution, and a wheel from it."""
     if not (ROOT / "pyproject.toml").exists():
         pytest.skip("there is no source tree")
     destination = tmp_path_factory.mktemp("dist")
@@ -45,7 +53,7 @@ def metadata(wheel: Path) -> Message:
 
 
 def tracked() -> list[Path]:
-    """Return the files that the repository holds."""
+    """Return the files that git tracks."""
     listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("this is not a git checkout")
@@ -53,8 +61,8 @@ def tracked() -> list[Path]:
     return [path for path in paths if path.is_file() and path.suffix not in BINARY]
 
 
-def offenders(pattern: re.Pattern[str]) -> list[str]:
-    """Return where tracked files match *pattern*."""
+def matching_places(pattern: re.Pattern[str]) -> list[str]:
+    """Return the places in tracked files that match *pattern*."""
     return [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in tracked()
@@ -64,7 +72,7 @@ def offenders(pattern: re.Pattern[str]) -> list[str]:
 
 
 def test_every_module_and_data_file_is_in_the_wheel(wheel: Path) -> None:
-    """What git holds of the package, the wheel built by way of the source distribution holds, and nothing else."""
+    """The wheel contains exactly the package's files that git tracks."""
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("lamina/")}
     held = {path.relative_to(ROOT / "src").as_posix() for path in tracked() if path.is_relative_to(PACKAGE)}
@@ -75,7 +83,7 @@ def test_every_module_and_data_file_is_in_the_wheel(wheel: Path) -> None:
 
 
 def test_the_wheel_says_what_it_needs(metadata: Message) -> None:
-    """Version, licence, interpreter and extras are in the metadata."""
+    """The metadata has the version, the licence, the required Python version and the extras."""
     extras = metadata.get_all("Provides-Extra", [])
 
     assert lamina.__version__ == metadata["Version"]
@@ -86,14 +94,14 @@ def test_the_wheel_says_what_it_needs(metadata: Message) -> None:
 
 
 def test_tools_for_development_are_not_required(metadata: Message) -> None:
-    """Dependency groups stay out of the metadata."""
+    """The metadata does not contain the dependency groups."""
     required = {re.split(r"[^\w.-]", line)[0] for line in metadata.get_all("Requires-Dist", [])}
 
     assert set() == required & {"pytest", "mypy", "ruff", "hypothesis", "build", "hatchling", "import-linter"}
 
 
 def test_help_comes_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
-    """``python -m lamina --help`` needs the unpacked wheel and the standard library: no dependency is imported."""
+    """``python -m lamina --help`` works with the unpacked wheel and the standard library only, without any dependency."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     script = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('lamina', run_name='__main__')"
@@ -104,22 +112,74 @@ def test_help_comes_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith("usage: lamina ")
 
 
+def closure(requirements: Iterable[str]) -> Iterator[Distribution]:
+    """Yield the installed distributions that *requirements* need, each once."""
+    seen: dict[str, Distribution] = {}
+    queue = [Requirement(text) for text in requirements]
+    while queue:
+        requirement = queue.pop()
+        extras = ["", *requirement.extras]
+        if requirement.name in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        found = seen[requirement.name] = distribution(requirement.name)
+        needed = [Requirement(text) for text in found.requires or ()]
+        queue += [each for each in needed if not each.marker or any(each.marker.evaluate({"extra": e}) for e in extras)]
+    yield from seen.values()
+
+
+def repack(installed: Distribution, directory: Path) -> None:
+    """Write *installed* to *directory* as a wheel, without what its installation added."""
+    [tag, *_] = Parser().parsestr(installed.read_text("WHEEL") or "").get_all("Tag", [])
+    name = installed.metadata["Name"].replace("-", "_")
+    paths = [path for path in installed.files or () if ".." not in path.parts and path.suffix != ".pyc"]
+    with zipfile.ZipFile(directory / f"{name}-{installed.version}-{tag}.whl", "w") as archive:
+        for path in paths:
+            if path.name != "RECORD":
+                archive.writestr(str(path), path.read_binary())
+            else:
+                archive.writestr(str(path), "".join(f"{each},,\n" for each in paths))
+
+
+def test_the_command_of_the_readme_installs_lamina(wheel: Path, metadata: Message, tmp_path: Path) -> None:
+    """The first command of the README installs the wheel from an index by its name, and `lamina` then runs."""
+    [line, *_] = re.findall(r"(?m)^\$ (pip install .+)$", (ROOT / "README.md").read_text("utf-8"))
+    files = tmp_path / "files"
+    files.mkdir()
+    shutil.copy(wheel, files)
+    extras = Requirement(shlex.split(line)[-1]).extras
+    required = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    wanted = [each for each in required if not each.marker or any(each.marker.evaluate({"extra": e}) for e in extras)]
+    for installed in closure(f"{each.name}{each.specifier}" for each in wanted):
+        repack(installed, files)
+    environment = tmp_path / "venv"
+    venv.create(environment, with_pip=True)
+    variables = {"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}", "PIP_CONFIG_FILE": os.devnull}
+    with IndexServer(files) as server:
+        variables["PIP_INDEX_URL"] = f"{server.url}/simple/"
+        done = subprocess.run(line, shell=True, env=variables, capture_output=True, text=True, check=False)  # noqa: S602 - the line is the README's own
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert any(wheel.name in request.path for request in server.requests)
+
+    shown = subprocess.run([environment / "bin" / "lamina", "--version"], capture_output=True, text=True, check=False)
+    assert (0, f"lamina {lamina.__version__}\n") == (shown.returncode, shown.stdout)
+
+
 def test_no_file_names_a_package_registry() -> None:
-    """Locks, fixtures and settings of this repository send nobody to a registry of their own choice."""
+    """No tracked file names a host of PyPI or TestPyPI."""
     hosts = {domain for index in (PyPI, TestPyPI) for domain in (index.netloc, index.file_storage_domain)}
 
-    assert [] == offenders(re.compile("|".join(map(re.escape, sorted(hosts)))))
+    assert [] == matching_places(re.compile("|".join(map(re.escape, sorted(hosts)))))
 
 
 def test_no_file_names_a_path_of_the_machine_it_was_made_on() -> None:
-    """Neither this checkout nor the home directory of whoever works on it is in a file."""
+    """No tracked file contains the path of the checkout or of a home directory."""
     places = {str(place) for place in (ROOT, Path.home()) if place != Path(place.anchor)}
 
-    assert [] == offenders(re.compile(r"(?<![\w./-])(?:" + "|".join(map(re.escape, sorted(places))) + r")(?=/)"))
+    assert [] == matching_places(re.compile(r"(?<![\w./-])(?:" + "|".join(map(re.escape, sorted(places))) + r")(?=/)"))
 
 
 def commands_in(document: Path, program: str) -> list[str]:
-    """Return the words that follow *program* at the start of a line of code in *document*."""
+    """Return the words that follow *program* at the start of a code line in *document*."""
     pattern = rf"(?m)^(?:    |\s*\$ )?(?:\w+=\S+ )*{program} +([a-z-]+)"
     blocks = re.findall(r"(?ms)^```\w*\n(.*?)^```|((?:^    .*\n)+)", document.read_text("utf-8"))
     return [word for block in blocks for text in block for word in re.findall(pattern, text)]
@@ -130,7 +190,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_documents_name_commands_that_exist(document: Path) -> None:
-    """Every `lamina …` of a code block is a command, and every `make …` a target."""
+    """Every `lamina …` in a code block is a command, and every `make …` is a target."""
     targets = re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"))
 
     assert set() == {word for word in commands_in(document, "lamina") if not word.startswith("-")} - set(COMMANDS)

@@ -1,4 +1,4 @@
-"""The house: its rooms, one name for one class, and packages that do not go in circles with their own modules."""
+"""Test the package's structure: its top-level packages, unique class names, and no import cycles within a package."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PACKAGE = Path(lamina.__file__).parent
 ROOMS = {
     *("archive", "aws", "bytecode", "cdk", "cli", "coldstart", "core", "fetch", "local", "lock", "pipeline", "project"),
 }
-# What comments name beside modules that can be imported: classes of the AWS CDK, and a library that is not used.
+# Names in comments that are not importable modules: classes of the AWS CDK, and a library that is not used.
 FOREIGN = {"Annotations", "PythonLayerVersion", "msgspec"}
 _REFERENCE = re.compile(r"(?<!`)`((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*)(?:\([^`]*\))?`(?!`)")
 BESIDE_ROOMS = {"data", "__init__.py", "__main__.py", "py.typed"}
 
 
 def modules(package: Path) -> dict[str, ast.Module]:
-    """Return the modules below *package* by their dotted names; a package has the name of its folder."""
+    """Return the modules below *package* by dotted name; a package has the name of its folder."""
     found = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package.parent).with_suffix("").parts
@@ -44,13 +44,13 @@ def packages(package: Path) -> set[str]:
 
 
 def imports(tree: ast.Module, known: set[str]) -> Iterator[str]:
-    """Yield the modules among *known* that *tree* imports, wherever in it, without the packages on the way to them."""
+    """Yield the *known* modules that *tree* imports anywhere, without their parent packages."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom) and node.module in known:
             below = [f"{node.module}.{alias.name}" for alias in node.names]
-            # A name that is no module is the package's own.
+            # A name that is not a module is defined in the package.
             yield from (name if name in known else node.module for name in below)
 
 
@@ -59,7 +59,7 @@ def classes(tree: ast.Module) -> Iterator[str]:
 
 
 def repeated_classes(package: Path) -> dict[str, list[str]]:
-    """Return the class names below *package* that several classes have, with where they are."""
+    """Return each class name that several classes below *package* have, with their modules."""
     places = defaultdict(list)
     for module, tree in modules(package).items():
         for name in classes(tree):
@@ -68,7 +68,7 @@ def repeated_classes(package: Path) -> dict[str, list[str]]:
 
 
 def circles_with_packages(package: Path) -> list[tuple[str, str]]:
-    """Return (package, module) where a package leads to a module below it, and that module back to the package."""
+    """Return each (package, module) such that the package imports its own module, and the module imports the package."""
     trees, known = modules(package), packages(package)
     imported = {name: set(imports(tree, set(trees))) for name, tree in trees.items()}
 
@@ -99,7 +99,7 @@ def references(source: str) -> Iterator[str]:
 
 
 def definitions(place: str, node: ast.AST) -> Iterator[str]:
-    """Yield the dotted names of what *node*, the module or class called *place*, defines, attributes of `self` included."""
+    """Yield the dotted names that *node*, the module or class named *place*, defines, including attributes of `self`."""
     for child in ast.iter_child_nodes(node):
         match child:
             case ast.ClassDef(name=name):
@@ -119,7 +119,7 @@ def definitions(place: str, node: ast.AST) -> Iterator[str]:
 
 
 def is_known(reference: str, defined: Iterable[str]) -> bool:
-    """Return whether *reference*, in full or from a module or a class on, is one of *defined*, or of another library."""
+    """Return whether *reference*, or a name that ends with it, is in *defined* or belongs to another library."""
     head, last = reference.partition(".")[0], reference.rpartition(".")[2]
     if any(name == reference or name.endswith(f".{reference}") for name in defined):
         return True
@@ -127,7 +127,7 @@ def is_known(reference: str, defined: Iterable[str]) -> bool:
 
 
 def unknown_references(package: Path) -> dict[str, list[str]]:
-    """Return the references below *package* to what does not exist, by the file that has them."""
+    """Return the references below *package* to names that do not exist, by file."""
     trees = modules(package)
     defined = {name for module, tree in trees.items() for name in (module, *definitions(module, tree))}
     found = {
@@ -140,7 +140,7 @@ def unknown_references(package: Path) -> dict[str, list[str]]:
 
 
 def test_the_top_holds_the_rooms() -> None:
-    """Whoever looks for something finds twelve rooms, and no loose module beside them."""
+    """The `lamina` package contains its twelve packages and no other modules."""
     found = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
 
     assert ROOMS | BESIDE_ROOMS == found
@@ -148,17 +148,17 @@ def test_the_top_holds_the_rooms() -> None:
 
 
 def test_one_class_name_has_one_meaning() -> None:
-    """No two classes of lamina have one name."""
+    """No two classes of lamina have the same name."""
     assert {} == repeated_classes(PACKAGE)
 
 
 def test_no_package_goes_in_circles_with_its_own_modules() -> None:
-    """A package that imports its modules, directly or by way of others, is not imported by them; import-linter does not see it."""
+    """A package that imports its own modules is not imported by them, which import-linter does not check."""
     assert [] == circles_with_packages(PACKAGE)
 
 
 def make(root: Path, **sources: str) -> Path:
-    """Write a package `demo` of modules, whose dots are double underscores."""
+    """Write a package `demo` with the modules *sources*; a double underscore in a name stands for a dot."""
     for name, source in {"demo": "", **sources}.items():
         path = root / name.replace("__", "/")
         path.mkdir(parents=True, exist_ok=True)
@@ -186,12 +186,12 @@ def make(root: Path, **sources: str) -> Path:
     ids=["names", "inside a function", "by way of another", "modules only", "names of a bare package", "downwards"],
 )
 def test_circles_are_found(tmp_path: Path, sources: dict[str, str], expected: list[tuple[str, str]]) -> None:
-    """A package's name that its own module imports closes a circle; a module that is imported by way of the package does not."""
+    """A module that imports a name from its own package is a cycle; importing a sibling module through the package is not."""
     assert expected == circles_with_packages(make(tmp_path, **sources))
 
 
 def test_repeated_classes_are_found(tmp_path: Path) -> None:
-    """Two modules with a class of one name are both named, and so is a module with two."""
+    """Classes with the same name are found, in two modules and in one."""
     package = make(
         tmp_path, demo__a="class A: ...\nclass B: ...", demo__b="class A: ...\ndef f():\n    class C: ...\nclass C: ..."
     )
@@ -200,12 +200,12 @@ def test_repeated_classes_are_found(tmp_path: Path) -> None:
 
 
 def test_comments_name_what_exists() -> None:
-    """A dotted name in the backticks of a docstring or comment is one of lamina's, or of a library."""
+    """A dotted name in backticks in a docstring or comment exists in lamina or in a library."""
     assert {} == unknown_references(PACKAGE)
 
 
 def test_names_that_do_not_exist_are_found(tmp_path: Path) -> None:
-    """A module, function or method that was moved or renamed is named with the file that still has its old name."""
+    """A reference to a moved or renamed module, function or method is found, with its file."""
     package = make(
         tmp_path,
         demo__a="class A:\n    field: int\n    def method(self):\n        self.made = 1\nTABLE = {}",
@@ -217,7 +217,7 @@ def test_names_that_do_not_exist_are_found(tmp_path: Path) -> None:
 
 
 def test_the_guide_shows_every_room() -> None:
-    """The tree in CONTRIBUTING.md has one line for each room."""
+    """The tree in CONTRIBUTING.md has one line for each package."""
     guide = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rooms = re.findall(r"^  (\w+)/ ", guide.partition("```\nsrc/lamina/\n")[2].partition("```")[0], re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The slow line that deployments are measured over: its rate, and what it counts."""
+"""Test the slow network line for measuring deployments: its rate and its counters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REQUESTS = (
 
 
 class Clock:
-    """Time that passes when somebody sleeps."""
+    """A clock that advances only by calls of `sleep`."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -41,12 +41,12 @@ class Clock:
 
 
 class Server(ThreadingHTTPServer):
-    """Says how many bytes it got, on connections that stay."""
+    """Respond with the number of received bytes, on persistent connections."""
 
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing."""
+        """Discard errors of closed connections."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Discard the access log."""
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def link(clock: Clock, rate: float) -> Link:
 @settings(max_examples=50)
 @given(st.lists(st.integers(min_value=1, max_value=1 << 18), min_size=1), st.integers(min_value=1_000, max_value=10**8))
 def test_a_link_carries_no_more_than_its_rate(sizes: list[int], rate: int) -> None:
-    """Bytes take as long as they must, but for one bucketful, in whatever pieces they come."""
+    """Bytes beyond one bucket need the time that the rate implies, in pieces of any size."""
     clock = Clock()
     line = link(clock, rate)
     for size in sizes:
@@ -93,7 +93,7 @@ def test_a_link_carries_no_more_than_its_rate(sizes: list[int], rate: int) -> No
 
 
 def test_a_link_does_not_save_up_what_nobody_used() -> None:
-    """After a pause there is one bucketful, not more."""
+    """After a pause, one bucket of bytes passes at once, not more."""
     clock = Clock()
     line = link(clock, 1_000)
     clock.now += 3_600
@@ -105,7 +105,7 @@ def test_a_link_does_not_save_up_what_nobody_used() -> None:
 @settings(max_examples=50)
 @given(st.lists(st.sampled_from(REQUESTS), max_size=6), st.lists(st.integers(min_value=1, max_value=90), min_size=1))
 def test_requests_are_counted_in_whatever_pieces_they_come(sent: list[bytes], sizes: list[int]) -> None:
-    """Bodies are not looked into, of whichever of the two kinds they are."""
+    """Requests are counted without parsing their bodies, with a length or chunked."""
     counter, data = RequestCounter(), b"".join(sent)
     while data:
         size = sizes[len(data) % len(sizes)]
@@ -116,7 +116,7 @@ def test_requests_are_counted_in_whatever_pieces_they_come(sent: list[bytes], si
 
 
 def test_a_line_passes_everything_and_counts_it(server_port: int) -> None:
-    """A client sees no difference but the time; connections stay open, and both directions are counted."""
+    """A client notices only the slower rate; connections persist, and both directions are counted."""
     bodies = [b"x" * size for size in (0, 1, 150_000)]
     with Throttle(server_port, bits_per_second=4_000_000) as line:
         connection = http.client.HTTPConnection("127.0.0.1", line.port, timeout=30)
@@ -133,12 +133,12 @@ def test_a_line_passes_everything_and_counts_it(server_port: int) -> None:
     assert 3 == reading.requests
     assert 150_001 < reading.sent_bytes < 151_000
     assert 7 < reading.received_bytes < 1_000
-    # Never faster than the line; how much slower is the machine's business.
+    # The transfer is never faster than the line; how much slower depends on the machine.
     assert seconds > (reading.sent_bytes - BURST_BYTES) / 500_000
 
 
 def test_a_line_waits_for_the_servers_word(server_port: int) -> None:
-    """A client that asks before it sends a body gets its answer before it has sent it."""
+    """A client that sends `Expect: 100-continue` receives the response before it sends the body."""
     head = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
     with (
         Throttle(server_port, bits_per_second=20_000_000) as line,
@@ -160,7 +160,7 @@ def test_a_line_waits_for_the_servers_word(server_port: int) -> None:
 
 
 def test_a_line_to_nowhere_is_closed() -> None:
-    """Where nobody listens a client is told so by the end of its connection, and the line ends in peace."""
+    """If no server listens, the client's connection is closed, and the line stops without an error."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = int(unused.getsockname()[1])
@@ -174,7 +174,7 @@ def test_a_line_to_nowhere_is_closed() -> None:
 
 
 def test_a_line_ends_with_connections_open(server_port: int) -> None:
-    """Clients that keep their connections do not keep the line."""
+    """Open connections do not prevent the line from stopping."""
     with Throttle(server_port, bits_per_second=20_000_000) as line:
         client = socket.create_connection(("127.0.0.1", line.port), timeout=30)
         client.sendall(b"PUT / HTTP/1.1\r\nContent-Length: 1\r\n\r\n1")
