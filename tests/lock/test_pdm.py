@@ -122,7 +122,7 @@ def test_targets(tmp_path: Path) -> None:
         read_lock(tmp_path, index=index("a==1.0"))
 
     assert (
-        f"`{path}` is not locked for python3.13 on arm64, only for: Python ==3.12.* manylinux_2_28_aarch64; "
+        f"`{path}` does not support python3.13 on arm64, only: Python ==3.12.* manylinux_2_28_aarch64; "
         "Python ==3.13.* manylinux_2_28_x86_64; Python >=3.11 manylinux_2_28_aarch64; Python >=3.11 windows_amd64"
     ) == str(raised.value)
     assert (
@@ -265,7 +265,7 @@ def test_broken_locks(tmp_path: Path) -> None:
     path = write(tmp_path, project("a"), {"version": "1.0"})
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
-    assert f"`{path}` is not a valid pdm.lock of PDM: `package[0].groups` is missing" == str(raised.value)
+    assert f"`{path}` does not follow PDM's lock format: `package[0].groups` is missing" == str(raised.value)
 
     write(tmp_path, project("a"), lock_version="5.0")
     with pytest.raises(LockError) as other:

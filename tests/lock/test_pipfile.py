@@ -198,11 +198,11 @@ def test_stale(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[]", "`{}` is not a valid Pipfile.lock of Pipenv: the file: expected a table, found a list"),
+        ("[]", "`{}` does not follow Pipenv's lock format: the file: expected a table, found a list"),
         ('{"_meta": {"pipfile-spec": 7}}', "`{}` follows Pipfile specification 7, but lamina supports 6"),
         (
             '{"_meta": {"pipfile-spec": 6}, "default": []}',
-            "`{}` is not a valid Pipfile.lock of Pipenv: `default`: expected a table, found a list",
+            "`{}` does not follow Pipenv's lock format: `default`: expected a table, found a list",
         ),
     ],
 )

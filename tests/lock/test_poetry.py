@@ -327,7 +327,7 @@ def test_broken_locks_and_projects(tmp_path: Path) -> None:
     path = write(tmp_path, classic('a = "*"'), {"name": "a"})
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
-    assert f"`{path}` is not a valid poetry.lock of Poetry: `package[0].version` is missing" == str(raised.value)
+    assert f"`{path}` does not follow Poetry's lock format: `package[0].version` is missing" == str(raised.value)
 
     (tmp_path / "pyproject.toml").write_text(classic('a = "^^"'))
     with pytest.raises(ConfigError) as config:

@@ -181,9 +181,7 @@ def test_other_python_and_environment(tmp_path: Path) -> None:
     write_pylock(tmp_path, environments=["platform_machine == 'x86_64'"])
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
-    assert f'`{path}` is not locked for python3.13 on arm64, only for: platform_machine == "x86_64"' == str(
-        raised.value
-    )
+    assert f'`{path}` does not support python3.13 on arm64, only: platform_machine == "x86_64"' == str(raised.value)
 
 
 def test_stale(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_what_is_wrong_is_named(
         "pdm.lock": ("PDM", "pdm lock"),
         "Pipfile.lock": ("Pipenv", "pipenv lock"),
     }[lock.name]
-    assert f"`{lock}` is not a valid {lock.name} of {locker}: {fact}" == str(raised.value)
+    assert f"`{lock}` does not follow {locker}'s lock format: {fact}" == str(raised.value)
     assert f"regenerate the lock: run `{command}`" == raised.value.hint
 
 
@@ -244,7 +244,7 @@ def test_what_is_wrong_in_a_uv_lock_is_named(tmp_path: Path) -> None:
         read_lock(tmp_path)
 
     fact = "`package[1].wheels[0].hash`: expected a string, found an integer"
-    assert f"`{path}` is not a valid uv.lock of uv: {fact}" == str(raised.value)
+    assert f"`{path}` does not follow uv's lock format: {fact}" == str(raised.value)
     assert "regenerate the lock: run `uv lock`" == raised.value.hint
 
 

@@ -279,7 +279,7 @@ def test_other_environments(tmp_path: Path) -> None:
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, target=Target.of("python3.13", "arm64"))
     assert (
-        f"`{tmp_path / 'uv.lock'}` is not locked for python3.13 on arm64, only for: "
+        f"`{tmp_path / 'uv.lock'}` does not support python3.13 on arm64, only: "
         'sys_platform == "darwin"; platform_machine == "x86_64"'
     ) == str(raised.value)
 

@@ -43,7 +43,7 @@ def download(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter
     unique.sort(key=lambda pin: pin.size or 0, reverse=True)
     by_bytes = all(pin.size is not None for pin in unique)
     total = sum(pin.size or 0 for pin in unique) if by_bytes else len(unique)
-    reporter.stage("Fetching", total=total, unit="bytes" if by_bytes else "items")
+    reporter.stage("downloading", total=total, unit="bytes" if by_bytes else "items")
     work = _DownloadJob(store=store, index=index, advance=reporter.advance, by_bytes=by_bytes, stop=threading.Event())
     failures = _in_parallel(work, unique)
     if failures:

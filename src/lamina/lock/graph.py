@@ -1,9 +1,9 @@
 """
 Find the locked packages that a project needs, by walking the dependency graph from its requirements.
 
-Some lock formats list packages without stating which group or marker each one is for; the walk finds that out. If a
-package is locked in several versions, the markers along the graph usually leave one. If they leave more, a requirement
-that only one of the versions satisfies decides.
+Some lock formats list packages without their groups and markers, so the walk determines which packages apply. If a package
+is locked in several versions, the markers along the graph usually leave one. Otherwise, a requirement that only one locked
+version satisfies selects that version.
 """
 
 from __future__ import annotations

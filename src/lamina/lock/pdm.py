@@ -114,7 +114,7 @@ def _some_target_fits(targets: Sequence[LockTable], request: Request) -> None:
         named.append(f"Python {each.get('requires_python', str) or 'any'} {platform}".rstrip())
     if named:
         raise LockError(
-            f"`{request.lock_file.path}` is not locked for {target}, only for: {'; '.join(sorted(named))}",
+            f"`{request.lock_file.path}` does not support {target}, only: {'; '.join(sorted(named))}",
             hint=f"add the target: run `pdm lock --append --python '=={target.python[0]}.{target.python[1]}.*' "
             f"--platform manylinux_{target.glibc[0]}_{target.glibc[1]}_{machine}`",
         )

@@ -158,7 +158,7 @@ def written_by(locker: str, lock_file: LockFile, command: str) -> Iterator[None]
         yield
     except ValueError as error:
         raise LockSyntaxError(
-            f"`{lock_file.path}` is not a valid {lock_file.kind} of {locker}: {error}",
+            f"`{lock_file.path}` does not follow {locker}'s lock format: {error}",
             hint=f"regenerate the lock: run `{command}`",
         ) from error
 

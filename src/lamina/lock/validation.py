@@ -48,7 +48,7 @@ def some_environment_fits(environments: Sequence[Marker], target: Target, *, pat
     if not environments or any(marker.evaluate(variables, context="requirement") for marker in environments):
         return
     raise LockError(
-        f"`{path}` is not locked for {target}, only for: {'; '.join(str(marker) for marker in environments)}",
+        f"`{path}` does not support {target}, only: {'; '.join(str(marker) for marker in environments)}",
         hint="add the target to the lock's environments, then regenerate the lock",
     )
 
