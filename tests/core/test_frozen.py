@@ -118,4 +118,4 @@ def test_shown() -> None:
     """The repr of a value looks like a dataclass's, except that bytes are shown by their length."""
     assert "Named(x=1, y=0, name='here')" == repr(Named(x=1, name="here"))
     assert "Blob(content=<2,000 bytes>)" == repr(Blob(content=bytes(2000)))
-    assert "A place." == Point.__doc__
+    assert "A value class with a required field and a default." == Point.__doc__

@@ -78,7 +78,7 @@ class Target:
         if machine not in found.architectures:
             raise ConfigError(
                 f"Lambda does not offer `{runtime}` on `{machine}`",
-                hint=f"`{runtime}` runs on: {', '.join(found.architectures)}",
+                hint=f"use one of: {', '.join(found.architectures)}",
             )
         return cls(runtime=found.name, architecture=machine, python=found.python, glibc=found.glibc)
 
