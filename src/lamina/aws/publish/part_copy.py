@@ -2,10 +2,11 @@
 Create a part without uploading all of it. S3 copies the bytes that other objects of the bucket have, and lamina uploads the rest.
 
 A part is a group of segments. If one segment changes, the part is new, but the previous layer still has the other segments, and S3 can
-copy ranges of it. Other objects of the bucket, such as another service's layer, may have more segments; the remote index lists them.
+copy ranges of the previous layer. Other objects of the bucket, such as another service's layer, may have further segments of the part.
+The remote index lists the objects that have a segment.
 
 One request is not enough, because every part of a multipart upload except the last must have 5 MiB. So each small piece is the last
-part of an upload of its own, and the next upload begins with the result of that one::
+part of a separate upload, and the next upload begins with the result of that upload::
 
     previous layer     ···[lead][kept]                [kept]···
     uploaded                │     │     [new]            │
@@ -163,7 +164,7 @@ def plan_part_copies(
     bucket: Bucket, source: LayerZip, missing: frozenset[str], record: LayerRecord | None, *, least: int
 ) -> dict[str, PartCopy]:
     """
-    Plan a copy for each of the *missing* parts of *source* that need not be uploaded completely. Return the plans by the part's SHA-256.
+    Plan how to copy the *missing* parts of *source* that need not be uploaded completely. Return each plan by the part's SHA-256.
 
     *record* is the record of the previously published layer, if any. Versioned objects are not used, because in a versioned bucket
     the temporary objects would remain as old versions. This function only reads. Raises `AwsError`.

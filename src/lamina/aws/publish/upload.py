@@ -122,7 +122,7 @@ def send_parts(
     """
     Create the *missing* parts in the bucket, in parallel. Return the number of bytes uploaded.
 
-    A part with a plan in *copies* is copied from existing objects. It is uploaded in full if it has no plan or the copy is wrong.
+    A part with a plan in *copies* is copied from existing objects. A part without a plan, or with a wrong copy, is uploaded in full.
     """
 
     def send_part(numbered: tuple[str, Part]) -> int:

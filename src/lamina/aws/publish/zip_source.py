@@ -238,7 +238,7 @@ class SparseLayerZip(LayerZip):
     """
     The zip of a layer that was built without all of its wheels: a file with holes.
 
-    A hole is a part that exists in the first destination's bucket. It is downloaded from there when another bucket needs it.
+    A hole is a part that exists in the first destination's bucket. The part is downloaded from that bucket when another bucket needs it.
     """
 
     def __init__(

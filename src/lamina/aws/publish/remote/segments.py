@@ -95,7 +95,7 @@ class BucketStore:
         return found
 
     def shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> Mapping[str, frozenset[str]] | None:
-        """Return the paths to omit from each distribution because another one also has them, or ``None`` if the index lacks them."""
+        """Return the paths to omit from each distribution because another distribution has them, or ``None`` without an index entry."""
         name = shared_paths_name(pins, recipe)
         content = self._index.read([name]).get(name)
         if content is None:
@@ -106,7 +106,7 @@ class BucketStore:
         return shared
 
     def refuse_shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> None:
-        """Mark the index entry that `shared_paths` returned as wrong, so that it is not used again."""
+        """Refuse the index entry that `shared_paths` returned, because it is wrong. Later calls treat the entry as missing."""
         self._index.refuse(shared_paths_name(pins, recipe))
 
     def compose(
