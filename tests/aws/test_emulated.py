@@ -158,7 +158,9 @@ def test_what_arrives_is_checked(ministack: Emulator) -> None:
     with pytest.raises(IntegrityError) as caught:
         objects.put("key", b"content", sha256="00" * 32)
 
-    assert f"cannot store `s3://{objects.bucket}/key`: AWS received other content than lamina sent" == str(caught.value)
+    assert f"cannot store `s3://{objects.bucket}/key`: AWS received different content than lamina sent" == str(
+        caught.value
+    )
     assert objects.head("key") is None
 
 

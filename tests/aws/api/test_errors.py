@@ -106,7 +106,7 @@ def refusal(code: str, message: str = "", *, service: str = "lambda", status: in
         ),
         ("InvalidParameterValueException", "Bad name.", AwsError, "cannot do it: Bad name"),
         ("ServiceException", "", AwsError, "cannot do it: ServiceException"),
-        ("BadDigest", "x", IntegrityError, "cannot do it: AWS received other content than lamina sent"),
+        ("BadDigest", "x", IntegrityError, "cannot do it: AWS received different content than lamina sent"),
         ("NoSuchBucket", "x", MissingBucketError, "cannot do it: the bucket does not exist"),
         ("PermanentRedirect", "x", WrongRegionError, "cannot do it: the bucket is in another region"),
     ],

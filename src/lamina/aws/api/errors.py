@@ -216,7 +216,7 @@ def _refused(error: ClientError, kind: str | None, service: str, operation: str,
         )
     if code in _INTEGRITY_CODES:
         return IntegrityError(
-            f"cannot {doing}: AWS received other content than lamina sent",
+            f"cannot {doing}: AWS received different content than lamina sent",
             hint="run again; if the build output has changed, run `lamina build` first",
         )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
