@@ -21,6 +21,7 @@ from lamina.core.errors import (
     RecordMismatchError,
 )
 from lamina.core.values import Pin, Sha256, Wheel
+from lamina.fetch import download
 from lamina.fetch.index import PackageIndex
 from lamina.fetch.provider import fetch
 from loopback import IndexServer
@@ -210,6 +211,7 @@ DOWNLOAD = """
 import sys
 from pathlib import Path
 from lamina.fetch.provider import fetch
+from lamina.fetch import download
 from lamina.fetch.index import PackageIndex
 from lamina.core.values import Pin
 from lamina.core.store import Store
@@ -361,6 +363,20 @@ def test_longer_without_announcement(server: IndexServer, store: Store, index: P
         get([server.pin(path)], store, index)
 
     assert str(caught.value) == f"`{path.name}` should have {path.stat().st_size:,} bytes, but the server sent more"
+    assert leftovers(store) == []
+
+
+def test_longer_than_any_distribution(
+    server: IndexServer, store: Store, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the lock has no size, a body that exceeds lamina's limit is cut off, and the error states the limit."""
+    path = wheel(server)
+    server.behaviour.chunked = True
+    monkeypatch.setattr(download, "_MOST_BYTES", 100)
+    with pytest.raises(DownloadError) as caught:
+        get([replace(server.pin(path), size=None)], store, index)
+
+    assert str(caught.value) == f"`{path.name}` exceeds 100 bytes, the largest download that lamina accepts"
     assert leftovers(store) == []
 
 

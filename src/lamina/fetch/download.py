@@ -249,7 +249,11 @@ class _Transfer:
             self._advance(len(chunk))
 
     def _wrong_size(self, actual: str) -> DownloadError:
+        if self._pin.size is None:
+            return DownloadError(
+                f"`{self._pin.filename}` exceeds {_MOST_BYTES:,} bytes, the largest download that lamina accepts"
+            )
         return DownloadError(
-            f"`{self._pin.filename}` should have {self._most:,} bytes, but the server sent {actual}",
+            f"`{self._pin.filename}` should have {self._pin.size:,} bytes, but the server sent {actual}",
             hint="the file changed after it was locked: regenerate the lock and review the change",
         )

@@ -221,7 +221,8 @@ class Client:
             try:
                 self._tls = ssl.create_default_context(cafile=bundle)
             except OSError as error:
-                raise DownloadError(f"cannot load certificate bundle `{bundle}`: {error.strerror}") from error
+                shown = f"certificate bundle `{bundle}`" if bundle else "the system's certificates"
+                raise DownloadError(f"cannot load {shown}: {error.strerror or error}") from error
         return self._tls
 
     def _denied(self, url: str, status: int) -> AccessDeniedError:

@@ -51,8 +51,8 @@ def _answer(request: Request, document: LockTable, command: str) -> Lock:
     extras, markers = request.extras, request.target.markers
     rows = [row for row in document.get_tables("packages") if not _is_project(row, request)]
     unhashed = [row for row in rows if not _hashed(row)]
-    offenders = [worded(row) for row in unhashed if holds(row.get_as("marker", Marker), extras, markers, groups)]
-    validation.hash_missing(offenders, path=path, command=command)
+    needed = [worded(row) for row in unhashed if holds(row.get_as("marker", Marker), extras, markers, groups)]
+    validation.hash_missing(needed, path=path, command=command)
     packages = [_placed(row, path.parent) for row in rows if row not in unhashed]
     pylock = Pylock.from_dict({**document.values, "packages": packages})
     validation.python_fits(pylock.requires_python, request.target, subject=f"`{path}`")

@@ -87,16 +87,16 @@ def names_known(request: Request, *, groups: Iterable[str], extras: Iterable[str
         raise LockError(f"`{path}` has {' and '.join(facts)}", hint=f"available {'; '.join(hints)}")
 
 
-def hash_missing(offenders: Sequence[str], *, path: Path, command: str) -> None:
+def hash_missing(unhashed: Sequence[str], *, path: Path, command: str) -> None:
     """
-    Raise `MissingHashError` if there are *offenders*: packages without a SHA-256, formatted for the message.
+    Raise `MissingHashError` if there are *unhashed*: packages without a SHA-256, formatted for the message.
 
     *command* regenerates the lock with hashes.
     """
-    if not offenders:
+    if not unhashed:
         return
     raise MissingHashError(
-        f"`{path}` has no SHA-256 for: {', '.join(sorted(offenders))}",
+        f"`{path}` has no SHA-256 for: {', '.join(sorted(unhashed))}",
         hint=f"regenerate the lock with hashes: run `{command}`",
     )
 
