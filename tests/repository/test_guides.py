@@ -1,0 +1,453 @@
+"""The tutorial and the guides work as written: their edits and their `$ ` commands run in the order given, without a network."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import rtoml
+
+import lamina
+from emulators import REGION, ministack_server
+from lamina.bytecode.interpreter import environment_variable
+from loopback import IndexServer
+from sourceprojects import git
+from wheels import make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from emulators import Emulator
+
+__all__ = ["ministack_server"]
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+TUTORIAL: Final = DOCS / "tutorial.md"
+TOOLS: Final = ("git", "sh", "unzip")
+MINOR: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+SECONDS: Final = 60
+"""The longest time that a command may need."""
+
+CANNOT_RUN: Final = {
+    r"(pip|pipx|uv tool) (install|upgrade) |uv (add|python install) ": "downloads from a package index",
+    r"npx |cdk ": "needs Node.js and the AWS CDK; `make cdk` runs it",
+    r"sam |terraform |aws cloudformation ": "needs that tool",
+    r"lamina coldstart --aws ": "needs the logs of real functions",
+    r"lamina coldstart .*--(budget-ms|max-regression) ": "depends on the speed of the machine",
+    r"systemd-run ": "needs a systemd session of the user",
+}
+"""The commands that these tests do not run, as regular expressions for their beginning, and why."""
+
+STAND_INS: Final = {
+    "python3.13": f"python{MINOR}",
+    ">=3.13": f">={MINOR}",
+    "PYTHON_3_13": f"PYTHON_{MINOR.replace('.', '_')}",
+    "uv python find 3.13": f"uv python find {MINOR}",
+    # Without this option, lamina downloads the server for the target's Python.
+    "lamina sandbox": f"lamina sandbox --python {shlex.quote(sys.executable)}",
+}
+"""What these tests replace in a page: names of the Python version, and what would be downloaded."""
+
+FAKES: Final = {
+    "pydantic": """\
+class PositiveInt(int):
+    pass
+
+
+class ValidationError(ValueError):
+    pass
+
+
+class BaseModel:
+    @classmethod
+    def model_validate(cls, values):
+        quote = cls()
+        quote.__dict__.update(values)
+        if quote.pieces <= 0:
+            raise ValidationError("1 validation error for " + cls.__name__)
+        return quote
+
+    def model_dump(self):
+        return dict(self.__dict__)
+""",
+    "jinja2": """\
+import re
+
+
+class Template:
+    def __init__(self, text):
+        self.text = text
+
+    def render(self, **values):
+        return re.sub(r"{{ (\\w+)\\.(\\w+) }}", lambda found: str(getattr(values[found[1]], found[2])), self.text)
+""",
+    "numpy": "import sys\n\n\ndef mean(values):\n    return sum(values) / len(values)\n",
+}
+"""The modules that the tutorial's service imports, reduced to what it uses."""
+
+pytestmark = pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """A command of a page."""
+
+    line: str
+    output: str
+    """The sample output below the command."""
+    typed: str = ""
+    """The lines that follow for the shell that the command starts."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether the page shows that the command fails."""
+        return re.search(r"(?m)^(error:|\[ERROR\])", self.output) is not None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """A code block of a page that changes a file of the project."""
+
+    path: str
+    language: str
+    text: str
+    whole: bool
+    """Whether the text is the whole file, and not a change of it."""
+
+    def apply(self, project: Path) -> None:
+        """Write the file, replace the lines of a diff, or merge a table of TOML."""
+        path = project / self.path
+        if self.language == "diff":
+            removed, added = (
+                "".join(f"{line[1:]}\n" for line in self.text.splitlines() if line.startswith(sign)) for sign in "-+"
+            )
+            text = path.read_text("utf-8")
+            assert removed in text
+            path.write_text(text.replace(removed, added), "utf-8")
+        elif self.whole:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.text, "utf-8")
+        else:
+            merged = merge(tomllib.loads(path.read_text("utf-8")), tomllib.loads(self.text))
+            path.write_text(rtoml.dumps(merged), "utf-8")
+
+
+def merge(table: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *table* with the keys of *more*, which replace or extend its own."""
+    merged = dict(table)
+    for key, value in more.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def steps(page: Path) -> list[Command | Edit]:
+    """Return the commands of *page* in their order, and the edits before the last of them."""
+    found: list[Command | Edit] = []
+    blocks = re.findall(r"(?ms)(?:^`([\w./-]+)`:\n\n)?^```(\w+)\n(.*?)^```$", page.read_text("utf-8"))
+    for path, language, block in blocks:
+        if language == "console":
+            found += commands(block)
+        elif path:
+            found.append(Edit(path=path, language=language, text=block, whole=language != "diff"))
+        elif language == "toml":
+            found.append(Edit(path="pyproject.toml", language=language, text=block, whole=False))
+    last = max((number for number, step in enumerate(found) if isinstance(step, Command)), default=-1)
+    return found[: last + 1]
+
+
+def commands(block: str) -> Iterator[Command]:
+    """Yield the commands of a *block* with their output; a shell that one of them starts reads the rest."""
+    pairs = re.findall(r"(?ms)^\$ ((?:.*?\\\n)*?.*?)\n(.*?)(?=^\$ |\Z)", block)
+    for number, (line, output) in enumerate(pairs):
+        if line.endswith(" -- sh"):
+            typed = "".join(f"{each}\n" for each, _ in pairs[number + 1 :])
+            yield Command(line=line, output=output, typed=f"set -e\n{typed}")
+            return
+        yield Command(line=line, output=output)
+
+
+def reason_to_skip(command: Command) -> str | None:
+    """Return why *command* cannot run here, or None."""
+    return next((why for pattern, why in CANNOT_RUN.items() if re.match(pattern, command.line)), None)
+
+
+@dataclass(kw_only=True, slots=True)
+class Reader:
+    """Follow a page in one shell, in a directory of its own."""
+
+    directory: Path
+    environment: Mapping[str, str]
+    stand_ins: Mapping[str, str]
+    project: Path
+    """The directory whose files the page edits."""
+    failures: list[str] = field(default_factory=list)
+
+    def follow(self, page: Path) -> None:
+        """Apply the edits and run the commands of *page*; stop at the first that does not end as the page shows."""
+        logs = self.directory / "logs"
+        logs.mkdir()
+        place = self.project if self.project.exists() else self.directory
+        with shell(place, self.environment) as process:
+            for number, step in enumerate(steps(page)):
+                if isinstance(step, Edit):
+                    text = self.replaced(step.text)
+                    Edit(path=step.path, language=step.language, text=text, whole=step.whole).apply(self.project)
+                elif reason_to_skip(step) is None:
+                    self.run(step, process, logs / str(number))
+                if self.failures:
+                    return
+
+    def run(self, command: Command, process: subprocess.Popen[str], log: Path) -> None:
+        """Run *command* and compare its end and its errors with the page."""
+        assert process.stdin is not None
+        log.with_suffix(".in").write_text(self.replaced(command.typed), "utf-8")
+        files = f"<{log}.in >{log}.out 2>{log}.err"
+        process.stdin.write(
+            f"{{ {self.replaced(command.line)}\n}} {files}; echo $? >{log}.new; mv {log}.new {log}.code\n"
+        )
+        process.stdin.flush()
+        code = log.with_suffix(".code")
+        wait(lambda: code.exists() or process.poll() is not None, command.line)
+        if command.line.endswith(" &"):
+            # As the page says, the reader goes on after the first line.
+            wait(lambda: log.with_suffix(".err").stat().st_size > 0, command.line)
+        failed = not code.exists() or code.read_text() != "0\n"
+        errors = log.with_suffix(".err").read_text("utf-8")
+        shown = re.findall(r"(?m)^(?:error|hint): .+$", command.output)
+        unlike = [line for line in shown if line not in errors.replace(f"{self.project}/", "")]
+        if failed != command.fails or unlike:
+            self.failures.append("\n".join((f"$ {command.line}", errors, *(f"not shown: {line}" for line in unlike))))
+
+    def replaced(self, text: str) -> str:
+        """Return *text* of a page with the stand-ins of this test."""
+        for old, new in self.stand_ins.items():
+            text = text.replace(old, new)
+        return text
+
+
+@contextmanager
+def shell(directory: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Start a shell in *directory*; end it with all that it started."""
+    process = subprocess.Popen(
+        ["sh"], cwd=directory, env=environment, stdin=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(10)
+
+
+def wait(done: Any, what: str) -> None:
+    """Wait until *done* returns true."""
+    end = time.monotonic() + SECONDS
+    while not done():
+        if time.monotonic() > end:
+            pytest.fail(f"`{what}` did not end within {SECONDS} seconds")
+        time.sleep(0.005)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What all pages share: an index, a store, and the project that the tutorial's first part makes."""
+
+    root: Path
+    index: IndexServer
+    private: IndexServer
+    environment: dict[str, str]
+    stand_ins: Mapping[str, str]
+
+    def reader(self, directory: Path, emulator: Emulator, number: int) -> Reader:
+        """Return a reader with a copy of the project, in an account of its own."""
+        account = f"{number:012}"
+        location = {"LocationConstraint": REGION}
+        storage = emulator.client("s3", account=account)
+        for bucket in (f"artifacts-{account}-{REGION}", "team-artifacts"):
+            storage.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
+        aws = {
+            "AWS_ENDPOINT_URL": emulator.url,
+            "AWS_ACCESS_KEY_ID": account,
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+        shutil.copytree(self.root / "quotes", directory / "quotes")
+        return Reader(
+            directory=directory,
+            environment=self.environment | aws,
+            stand_ins=self.stand_ins,
+            project=directory / "quotes",
+        )
+
+
+def environment_of(root: Path, index: str) -> dict[str, str]:
+    """Return an environment with tools, a store and an index, whose network ends at loopback."""
+    stand_in = root / "bin" / "aws"
+    stand_in.parent.mkdir()
+    # The AWS command line is not among the tools of development; the guides make a bucket with it.
+    stand_in.write_text(
+        f"#!{sys.executable}\nimport boto3, sys\n"
+        "assert sys.argv[1:3] == ['s3', 'mb']\n"
+        "boto3.client('s3').create_bucket(Bucket=sys.argv[3].removeprefix('s3://'))\n"
+    )
+    stand_in.chmod(0o755)
+    return {
+        "PATH": os.pathsep.join((str(stand_in.parent), str(Path(sys.executable).parent), os.environ["PATH"])),
+        "HOME": str(root),
+        "PYTHONPATH": str(Path(lamina.__file__).parents[1]),
+        "VIRTUAL_ENV": sys.prefix,
+        "LAMINA_CACHE_DIR": str(root / "store"),
+        environment_variable(sys.version_info[:2]): sys.executable,
+        "UV_CACHE_DIR": str(root / "uv-cache"),
+        "UV_DEFAULT_INDEX": index,
+        "UV_PYTHON": sys.executable,
+        "UV_PYTHON_DOWNLOADS": "never",
+        "GIT_CEILING_DIRECTORIES": str(root),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+
+
+def make_wheels(directory: Path) -> None:
+    """Make the distributions that the tutorial and the guides require."""
+    make_wheel(directory, "markupsafe", "3.0.3")
+    make_wheel(directory, "pydantic", "2.12.4", {"pydantic/__init__.py": FAKES["pydantic"]})
+    make_wheel(directory, "numpy", "2.3.5", {"numpy/__init__.py": FAKES["numpy"], "numpy/tests/test_mean.py": ""})
+    make_wheel(directory, "pytest", "9.0.1")
+    for version in ("3.1.5", "3.1.6"):
+        files = {"jinja2/__init__.py": FAKES["jinja2"], "jinja2/py.typed": ""}
+        make_wheel(directory, "jinja2", version, files, requires=["markupsafe"])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Serve the distributions, and make the project as the tutorial does, up to the first build."""
+    root = tmp_path_factory.mktemp("guides")
+    make_wheels(root / "wheels")
+    with IndexServer(root / "wheels") as index, IndexServer(root / "wheels", users={"aws": "secret"}) as private:
+        environment = environment_of(root, index.simple) | {"TOKEN": "secret"}
+        stand_ins = STAND_INS | {"https://index.example/simple": private.simple}
+        reader = Reader(directory=root, environment=environment, stand_ins=stand_ins, project=root / "quotes")
+        for step in steps(TUTORIAL):
+            if isinstance(step, Edit) and step.whole:
+                Edit(path=step.path, language="", text=reader.replaced(step.text), whole=True).apply(reader.project)
+        tests = reader.project / "tests"
+        tests.mkdir()
+        (tests / "test_create.py").write_text("def test_imports():\n    import service.handlers.create\n")
+        for command in (["uv", "lock", "-q"], ["lamina", "init", "-q"]):
+            subprocess.run(command, cwd=reader.project, env=environment, check=True)
+        (reader.project / ".gitignore").write_text(".lamina/\n__pycache__/\n")
+        git(reader.project, "init", "--quiet", "--initial-branch", "main")
+        git(reader.project, "add", ".")
+        git(reader.project, "commit", "--quiet", "--message", "one")
+        yield Place(root=root, index=index, private=private, environment=environment, stand_ins=stand_ins)
+
+
+def guides() -> list[Path]:
+    return [page for page in sorted((DOCS / "how-to").glob("*.md")) if any(map(runs, steps(page)))]
+
+
+def runs(step: Command | Edit) -> bool:
+    return isinstance(step, Command) and reason_to_skip(step) is None
+
+
+def prepare(page: str, reader: Reader, place: Place, emulator: Emulator) -> None:
+    """Create what the text of *page* assumes."""
+
+    def run(*command: str) -> None:
+        subprocess.run(command, cwd=reader.project, env=reader.environment, check=True, capture_output=True)
+
+    match page:
+        case "deploy":
+            run("lamina", "deploy", "-q", "--create", "--role", "arn:aws:iam::000000000000:role/any")
+        case "private-indexes":
+            shutil.copytree(place.root / "wheels", reader.project / "wheels")
+        case "workspaces":
+            root = reader.directory / "repository"
+            for name in ("billing", "orders"):
+                shutil.copytree(reader.project, root / "services" / name)
+            reader.project = root
+        case _:
+            pass
+
+
+@pytest.mark.parametrize("page", guides(), ids=lambda page: page.stem)
+def test_a_guide_runs(page: Path, place: Place, tmp_path: Path, ministack_server: Emulator) -> None:
+    """Every command of a guide works after the commands and edits above it, and fails only where the guide shows an error."""
+    reader = place.reader(tmp_path, ministack_server, guides().index(page) + 1)
+    prepare(page.stem, reader, place, ministack_server)
+    reader.follow(page)
+
+    assert [] == reader.failures
+
+
+def test_the_tutorial_runs(place: Place, tmp_path: Path) -> None:
+    """Every command of the tutorial works in an empty directory, with small wheels in place of the real ones."""
+    reader = Reader(
+        directory=tmp_path,
+        environment=place.environment,
+        stand_ins=place.stand_ins,
+        project=tmp_path / "quotes",
+    )
+    reader.follow(TUTORIAL)
+
+    assert [] == reader.failures
+
+
+@pytest.mark.live
+def test_the_tutorial_runs_with_the_real_index(tmp_path: Path) -> None:
+    """Every command of the tutorial works in an empty directory, with the runtime and the versions that it names."""
+    environment = os.environ | {"LAMINA_CACHE_DIR": str(tmp_path / "store")}
+    environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment["PATH"]))
+    reader = Reader(directory=tmp_path, environment=environment, stand_ins={}, project=tmp_path / "quotes")
+    reader.follow(TUTORIAL)
+
+    assert [] == reader.failures
+
+
+def test_every_exception_is_needed() -> None:
+    """Each entry of `CANNOT_RUN` is about a command that a page shows."""
+    pages = (TUTORIAL, *sorted((DOCS / "how-to").glob("*.md")))
+    lines = [step.line for page in pages for step in steps(page) if isinstance(step, Command)]
+
+    assert [] == [pattern for pattern in CANNOT_RUN if not any(re.match(pattern, line) for line in lines)]
+
+
+def test_a_command_that_fails_is_noticed(place: Place, tmp_path: Path) -> None:
+    """A command that fails without a shown error, one that works in spite of it, and another error are failures."""
+    texts = {
+        "false": "",
+        "true": "error: no\n",
+        "echo error: yes >&2; false": "error: no\n",
+        "unset HOME; echo error: no >&2; false": "error: no\n",
+        'test -z "$HOME"': "",
+    }
+    noticed = []
+    for number, chosen in enumerate((["false"], ["true"], ["echo error: yes >&2; false"], list(texts)[3:])):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        page = directory / "page.md"
+        page.write_text("".join(f"```console\n$ {line}\n{texts[line]}```\n" for line in chosen))
+        reader = Reader(directory=directory, environment=place.environment, stand_ins={}, project=directory)
+        reader.follow(page)
+        noticed.append(len(reader.failures))
+
+    assert [1, 1, 1, 0] == noticed
