@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - a folder of pages, and one script
+# ruff: noqa: INP001 - docs is not a package
 
 """
 Generate the reference pages `commands.md` and `exit-codes.md` from the code.

@@ -172,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         return int(namespace.run(namespace))
     except SystemExit as error:
-        # argparse raises SystemExit for `--help`, `--version` and wrong usage.
+        # argparse raises SystemExit for `--help`, `--version` and invalid arguments.
         return error.code if isinstance(error.code, int) else 2
     except LaminaError as error:
         return _report_failure(error, verbose="-v" in arguments or "--verbose" in arguments)
