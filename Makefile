@@ -1,18 +1,18 @@
-# Every target does its own set-up, in $(VENV): Python >= 3.11 and make are all it needs.
+# Every target creates or updates the environment $(VENV) first. You need only make and Python >= 3.11.
 #
 #   make test PYTHON=/path/to/python3.12 VENV=.venv-3.12
 
 .DEFAULT_GOAL := help
 
-# Empty: the first of python3, python3.13, … that will do.
+# If empty, the first suitable interpreter of python3, python3.13, … is used.
 PYTHON ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
-# A file's tests stay together, because they share what its fixtures start.
+# Run the tests of a file in one process, because they share fixtures.
 PARALLEL ?= -n auto --dist loadfile
-# What the environment is filled with; `make lock` makes the locks.
+# The lock to install from; `make lock` writes the locks.
 LOCK ?= requirements/development.txt
-# One stamp per choice of lock and interpreter, so that another LOCK or PYTHON is noticed.
+# One stamp file per LOCK and PYTHON, so that changing either updates the environment.
 READY := $(VENV)/.ready-$(subst /,-,$(LOCK)$(addprefix -,$(PYTHON)))
 
 .PHONY: help demo cdk test test-lowest lint types bench lock setup clean
@@ -20,7 +20,7 @@ READY := $(VENV)/.ready-$(subst /,-,$(LOCK)$(addprefix -,$(PYTHON)))
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-19s%s\n", $$1, $$2 }'
 
-demo: $(READY) ## Build the example, prove that it works, deploy it to an emulated AWS
+demo: $(READY) ## Build and test the example, deploy it to an emulated AWS
 	@$(BIN)/python examples/demo.py
 
 cdk: $(READY) ## Deploy the example with the AWS CDK to an emulated AWS; needs Node.js
@@ -29,8 +29,8 @@ cdk: $(READY) ## Deploy the example with the AWS CDK to an emulated AWS; needs N
 test: $(READY) ## Run the tests; ARGS="-x -k store" goes to pytest
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-# Left out are the slow tests that use no dependency in a way that others do not: killed processes, bad lines and cold starts
-# are about lamina's own order of work, properties about its own formats, and the repository's tests about its files.
+# Excluded are slow tests that use no dependency in a way that other tests do not. They test the order of lamina's steps (killed
+# processes, network faults, cold starts), lamina's own formats (properties) or the repository's files.
 SLOW_OR_OWN := tests/aws/test_faults.py tests/aws/test_killed.py tests/pipeline/test_killed.py tests/coldstart tests/properties tests/repository
 
 test-lowest: ## Run the tests with the lowest versions that pyproject.toml allows
@@ -45,10 +45,10 @@ lint: $(READY) ## Check style, types and layering
 types: $(READY) ## Check types only
 	@$(BIN)/mypy
 
-bench: $(READY) ## Measure lamina beside other tools; ARGS="--quick" for a first look
+bench: $(READY) ## Compare lamina with other tools; ARGS="--quick" for a short run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lock: $(READY) ## Refresh every lock of what these targets install; needs uv and npm
+lock: $(READY) ## Update every lock; needs uv and npm
 	@$(BIN)/python .ci/lock.py
 
 setup: $(READY) ## Create or update the environment only
