@@ -283,7 +283,7 @@ class TestCompose:
 
         missing = parts[0].segment.entries_bytes - 100
 
-        assert f"`{path}` is truncated; number of missing bytes: {missing:,}" == str(caught.value)
+        assert f"`{path}` is truncated: it ends {missing:,} bytes too early" == str(caught.value)
 
 
 class TestContributions:

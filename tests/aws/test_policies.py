@@ -226,13 +226,13 @@ def test_team_store(stage: Stage) -> None:
     """A machine with write access adds to the team store, and a machine with read access only downloads."""
     stage.service.settings["store"] = f'"s3://{stage.bucket}/cache"'
     assert 0 == stage.run("build")
-    assert ([], []) == compare(stage.policy("Write the team's store"), stage.record.needs())
+    assert ([], []) == compare(stage.policy("Write the team store"), stage.record.needs())
     stage.record.clear()
     stage.record.refuse = {"PutObject"}
     stage.use("two")
     shutil.rmtree(stage.service.root / ".lamina")
     assert 0 == stage.run("build")
-    assert ([], []) == compare(stage.policy("Read the team's store"), stage.record.needs())
+    assert ([], []) == compare(stage.policy("Read the team store"), stage.record.needs())
 
 
 def test_cold_starts(stage: Stage) -> None:

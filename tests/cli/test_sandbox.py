@@ -85,7 +85,7 @@ def test_serving(number: signal.Signals) -> None:
         (["true"], "`--` is missing before the command"),
         (["--"], "command after `--` is missing"),
         (["--keep-state"], "`--keep-state` needs a project, and none was found"),
-        (["--region", "europe"], "`europe` is not a region"),
+        (["--region", "europe"], "`europe` is not a valid region name"),
     ],
 )
 def test_usage(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

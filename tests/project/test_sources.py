@@ -343,7 +343,7 @@ class TestLinks:
             walk(project, ["service"])
 
         assert str(caught.value) == (
-            "could not package the sources: \n"
+            "could not package the sources:\n"
             "  `service/gone` is a broken symbolic link\n"
             "  `service/out` is a symbolic link out of the project\n"
             "  `service/passwd` is a symbolic link out of the project\n"

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.keep_state and project is None:
         raise ConfigError("`--keep-state` needs a project, and none was found", hint="set `--project DIR`")
     if arguments.region and not fits("region", arguments.region):
-        raise ConfigError(f"`{arguments.region}` is not a region", hint="use a name such as `eu-west-1`")
+        raise ConfigError(f"`{arguments.region}` is not a valid region name", hint="use a name such as `eu-west-1`")
     sandbox = started(
         target,
         region=arguments.region or os.environ.get("AWS_REGION") or DEFAULT_REGION,

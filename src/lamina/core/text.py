@@ -15,7 +15,7 @@ def megabytes(size: int) -> str:
 
 def count(number: int, noun: str) -> str:
     """Return *number* and *noun*, with a plural *s* unless *number* is 1."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

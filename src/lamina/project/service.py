@@ -98,7 +98,7 @@ class Service:
     inputs: tuple[Path, ...]
     """The configuration files that define the service."""
     store: str | None = None
-    """The address of the team's store, as ``s3://bucket/prefix``."""
+    """The address of the team store, as ``s3://bucket/prefix``."""
     sdk: SdkPolicy = SdkPolicy.CHECK
     others: tuple[Target, ...] = ()
     """Additional targets to build for."""

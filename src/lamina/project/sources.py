@@ -161,9 +161,9 @@ class _Walker:
             for clash in clashes(path.encode() for path in self._files)
         ]
         if self._problems:
-            listed = self._problems[0] if len(self._problems) == 1 else "\n  ".join(("", *self._problems))
+            listed = f" {self._problems[0]}" if len(self._problems) == 1 else "\n  ".join(("", *self._problems))
             raise PackageError(
-                f"could not package the sources: {listed}",
+                f"could not package the sources:{listed}",
                 hint="copy these files into the project, rename them, or add them to `.gitignore`",
             )
         return SourceTree(

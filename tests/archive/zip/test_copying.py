@@ -57,7 +57,7 @@ class TestReading:
         with path.open("rb", buffering=0) as file, pytest.raises(CorruptArchiveError) as caught:
             list(read_pieces(file, 0, 5001))
 
-        assert f"`{path}` is truncated; number of missing bytes: 1" == str(caught.value)
+        assert f"`{path}` is truncated: it ends 1 byte too early" == str(caught.value)
 
 
 class TestHashedFile:
@@ -92,7 +92,7 @@ class TestHashedFile:
         ):
             file.copy(source, 1_000_003)
 
-        assert f"`{path}` is truncated; number of missing bytes: 1,000,000" == str(caught.value)
+        assert f"`{path}` is truncated: it ends 1,000,000 bytes too early" == str(caught.value)
         assert "lamina-sha256" not in {thread.name for thread in threading.enumerate()}
 
     @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a file that is always full")

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 from lamina.core.errors import CorruptArchiveError
+from lamina.core.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ def read_pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
 
 
 def _short(file: BinaryIO, missing: int) -> CorruptArchiveError:
-    return CorruptArchiveError(f"`{file.name}` is truncated; number of missing bytes: {missing:,}")
+    return CorruptArchiveError(f"`{file.name}` is truncated: it ends {count(missing, 'byte')} too early")
 
 
 def write_all(file: BinaryIO, data: Buffer) -> None:
