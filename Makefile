@@ -36,11 +36,12 @@ SLOW_OR_OWN := tests/aws/test_faults.py tests/aws/test_killed.py tests/pipeline/
 test-lowest: ## Run the tests with the lowest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory test VENV='$(VENV)-lowest' LOCK=requirements/lowest.txt ARGS='$(addprefix --ignore=,$(SLOW_OR_OWN)) $(ARGS)'
 
-lint: $(READY) ## Check style, types and layering
+lint: $(READY) ## Check style, types, layering and wording
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/prose.py
 
 types: $(READY) ## Check types only
 	@$(BIN)/mypy

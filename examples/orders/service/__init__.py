@@ -1,1 +1,1 @@
-"""An order service: handlers read events, logic decides, dal remembers, models say what is valid."""
+"""An order service: handlers read events, logic decides, dal stores orders, and models validate them."""

@@ -1,4 +1,4 @@
-"""Charge a card, and sign the receipt so that nobody else can write one."""
+"""Charge a card, and sign the receipt so that no one else can forge one."""
 
 import base64
 import os
