@@ -58,7 +58,7 @@ STAND_INS: Final = {
     # Without this option, lamina downloads the server for the target's Python.
     "lamina sandbox": f"lamina sandbox --python {shlex.quote(sys.executable)}",
 }
-"""What these tests replace in a page: names of the Python version, and what would be downloaded."""
+"""Text that these tests replace in a page: the Python version, and a command that would download something."""
 
 FAKES: Final = {
     "pydantic": """\
@@ -95,7 +95,7 @@ class Template:
 """,
     "numpy": "import sys\n\n\ndef mean(values):\n    return sum(values) / len(values)\n",
 }
-"""The modules that the tutorial's service imports, reduced to what it uses."""
+"""Small replacements for the packages that the tutorial's service imports."""
 
 pytestmark = pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)}")
 
@@ -196,7 +196,7 @@ class Reader:
     failures: list[str] = field(default_factory=list)
 
     def follow(self, page: Path) -> None:
-        """Apply the edits and run the commands of *page*; stop at the first that does not end as the page shows."""
+        """Apply the edits and run the commands of *page*. Stop at the first unexpected result, and record it in `failures`."""
         logs = self.directory / "logs"
         logs.mkdir()
         place = self.project if self.project.exists() else self.directory
@@ -211,7 +211,7 @@ class Reader:
                     return
 
     def run(self, command: Command, process: subprocess.Popen[str], log: Path) -> None:
-        """Run *command* and compare its end and its errors with the page."""
+        """Run *command*, and compare its exit code and its errors with the page."""
         assert process.stdin is not None
         log.with_suffix(".in").write_text(self.replaced(command.typed), "utf-8")
         files = f"<{log}.in >{log}.out 2>{log}.err"
@@ -222,7 +222,7 @@ class Reader:
         code = log.with_suffix(".code")
         wait(lambda: code.exists() or process.poll() is not None, command.line)
         if command.line.endswith(" &"):
-            # As the page says, the reader goes on after the first line.
+            # The page tells the reader to wait for the first line.
             wait(lambda: log.with_suffix(".err").stat().st_size > 0, command.line)
         failed = not code.exists() or code.read_text() != "0\n"
         errors = log.with_suffix(".err").read_text("utf-8")
@@ -232,7 +232,7 @@ class Reader:
             self.failures.append("\n".join((f"$ {command.line}", errors, *(f"not shown: {line}" for line in unlike))))
 
     def replaced(self, text: str) -> str:
-        """Return *text* of a page with the stand-ins of this test."""
+        """Return *text* with each stand-in in place of the original."""
         for old, new in self.stand_ins.items():
             text = text.replace(old, new)
         return text
@@ -240,7 +240,7 @@ class Reader:
 
 @contextmanager
 def shell(directory: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a shell in *directory*; end it with all that it started."""
+    """Run a shell in *directory*; end it and its background processes afterwards."""
     process = subprocess.Popen(
         ["sh"], cwd=directory, env=environment, stdin=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -264,14 +264,14 @@ def wait(done: Callable[[], bool], what: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """What all pages share: an index, a store, and the project that the tutorial's first part makes."""
+    """The environment that all pages share: an index, a store, and the project from the first part of the tutorial."""
 
     root: Path
     environment: dict[str, str]
     stand_ins: Mapping[str, str]
 
     def reader(self, directory: Path, emulator: Emulator, number: int) -> Reader:
-        """Return a reader with a copy of the project, in an account of its own."""
+        """Return a reader with its own copy of the project and its own account, which has *number*."""
         account = f"{number:012}"
         location = {"LocationConstraint": REGION}
         storage = emulator.client("s3", account=account)
@@ -295,10 +295,10 @@ class Place:
 
 
 def environment_of(root: Path, index: str) -> dict[str, str]:
-    """Return an environment with tools, a store and an index, whose network ends at loopback."""
+    """Return environment variables with tools, a store and an index. A proxy that does not exist blocks other networks."""
     stand_in = root / "bin" / "aws"
     stand_in.parent.mkdir()
-    # The AWS command line is not among the tools of development; the guides make a bucket with it.
+    # The guides create a bucket with the AWS CLI, which is not a development dependency.
     stand_in.write_text(
         f"#!{sys.executable}\nimport boto3, sys\n"
         "assert sys.argv[1:3] == ['s3', 'mb']\n"
@@ -325,7 +325,7 @@ def environment_of(root: Path, index: str) -> dict[str, str]:
 
 
 def make_wheels(directory: Path) -> None:
-    """Make the distributions that the tutorial and the guides require."""
+    """Build small wheels of the packages that the tutorial and the guides require."""
     make_wheel(directory, "markupsafe", "3.0.3")
     make_wheel(directory, "pydantic", "2.12.4", {"pydantic/__init__.py": FAKES["pydantic"]})
     make_wheel(directory, "numpy", "2.3.5", {"numpy/__init__.py": FAKES["numpy"], "numpy/tests/test_mean.py": ""})
@@ -337,7 +337,7 @@ def make_wheels(directory: Path) -> None:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Serve the distributions, and make the project as the tutorial does, up to the first build."""
+    """Serve the wheels, and create the project as in the tutorial, up to `lamina init`."""
     root = tmp_path_factory.mktemp("guides")
     make_wheels(root / "wheels")
     with IndexServer(root / "wheels") as index, IndexServer(root / "wheels", users={"aws": "secret"}) as private:
@@ -389,7 +389,7 @@ def prepare(page: str, reader: Reader, place: Place, emulator: Emulator) -> None
 
 @pytest.mark.parametrize("page", guides(), ids=lambda page: page.stem)
 def test_a_guide_runs(page: Path, place: Place, tmp_path: Path, ministack_server: Emulator) -> None:
-    """Every command of a guide works after the commands and edits above it, and fails only where the guide shows an error."""
+    """Every command of a guide succeeds after the commands and edits above it, unless the guide shows an error."""
     reader = place.reader(tmp_path, ministack_server, guides().index(page) + 1)
     prepare(page.stem, reader, place, ministack_server)
     reader.follow(page)
@@ -398,7 +398,7 @@ def test_a_guide_runs(page: Path, place: Place, tmp_path: Path, ministack_server
 
 
 def test_the_tutorial_runs(place: Place, tmp_path: Path) -> None:
-    """Every command of the tutorial works in an empty directory, with small wheels in place of the real ones."""
+    """Every command of the tutorial works in an empty directory, with small wheels instead of the real ones."""
     reader = Reader(
         directory=tmp_path,
         environment=place.environment,
@@ -422,7 +422,7 @@ def test_the_tutorial_runs_with_the_real_index(tmp_path: Path) -> None:
 
 
 def test_every_exception_is_needed() -> None:
-    """Each entry of `CANNOT_RUN` is about a command that a page shows."""
+    """Each entry of `CANNOT_RUN` matches a command on a page."""
     pages = (TUTORIAL, *sorted((DOCS / "how-to").glob("*.md")))
     lines = [step.line for page in pages for step in steps(page) if isinstance(step, Command)]
 
