@@ -186,7 +186,7 @@ def reason_to_skip(command: Command) -> str | None:
 
 @dataclass(kw_only=True, slots=True)
 class Reader:
-    """Follow a page in one shell, in a directory of its own."""
+    """Follow a page in one shell and one directory."""
 
     directory: Path
     environment: Mapping[str, str]
