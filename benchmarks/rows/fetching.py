@@ -1,4 +1,8 @@
-"""Measure a first build from an index on loopback, compared with only downloading the same files in parallel."""
+"""
+Measure a first build, with an empty store and an index on loopback.
+
+It is compared with downloading the same files in parallel, and with uv, which starts with an empty cache and uses the same index.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import ROOT, remove
-from benchmarks.values import Budget, Measure, Row
+from benchmarks.rows import peers
+from benchmarks.values import Budget, Measure, Row, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from benchmarks.bench import Bench
 
@@ -27,14 +32,35 @@ BUDGETS = (
         measure=Measure.TIMES,
         at_most=2,
     ),
+    Budget(
+        what="build, empty store, no bytecode",
+        row="build-fetching",
+        against="uv-empty",
+        measure=Measure.TIMES,
+        at_most=1 / 2,
+    ),
+    Budget(
+        what="build, empty store, bytecode",
+        row="build-first",
+        against="uv-compile-zip",
+        measure=Measure.TIMES,
+        at_most=1 / 3,
+    ),
+    Budget(
+        what="build, empty store, bytecode",
+        row="build-first",
+        against="uv-compile-zip",
+        measure=Measure.TIMES,
+        at_most=1 / 4,
+        aim=True,
+    ),
 )
 
 
-def rows(bench: Bench) -> Sequence[Row]:
+def rows(bench: Bench) -> Sequence[Row | Unavailable]:
     """Start the index in a separate process, which ends with this one, and return the rows."""
     url = _serve(bench.wheels)
-    project = bench.project("fetched", bytecode="none")
-    store, downloads = bench.work / "empty-store", bench.work / "downloads"
+    downloads = bench.work / "downloads"
     index = {
         "UV_DEFAULT_INDEX": f"{url}/simple",
         "UV_NO_INDEX": "",
@@ -42,36 +68,68 @@ def rows(bench: Bench) -> Sequence[Row]:
         "PIP_NO_INDEX": "",
         "PIP_FIND_LINKS": "",
     }
-    build = bench.lamina("build", "--project", str(project), store=store, more=index)
     urls = [f"{url}/files/{wheel.pin.filename}" for wheel in bench.stored]
     download = bench.command(sys.executable, "-I", "-S", str(_PROGRAMS / "download.py"), str(downloads), *urls)
-
-    def nothing_there() -> None:
-        remove(store)
-        remove(project / ".lamina")
 
     def no_downloads() -> None:
         remove(downloads)
         downloads.mkdir()
 
-    def fetched() -> None:
-        if len(list(store.glob("wheels/*/*/*"))) != len(urls):
-            raise RuntimeError("a wheel is missing from the store")
-
     return [
-        Row(
-            name="build-fetching",
-            title="lamina build, empty store, index on loopback",
-            run=lambda run: run(build).sample,
-            prepare=nothing_there,
-            verify=fetched,
-        ),
+        _first(bench, "build-fetching", "lamina build, empty store, no bytecode", index, bytecode="none"),
+        *_compared(bench, index),
         Row(
             name="downloading",
             title="downloading the same wheels in parallel",
             run=lambda run: run(download).sample,
             prepare=no_downloads,
         ),
+    ]
+
+
+def _first(bench: Bench, name: str, title: str, index: Mapping[str, str], *, bytecode: str, slow: bool = False) -> Row:
+    project, store = bench.project(name, bytecode=bytecode), bench.work / f"{name}-store"
+    command = bench.lamina("build", "--project", str(project), store=store, more=index)
+
+    def prepare() -> None:
+        remove(store)
+        remove(project / ".lamina")
+
+    def verify() -> None:
+        if len(list(store.glob("wheels/*/*/*"))) != len(bench.pins):
+            raise RuntimeError("a wheel is missing from the store")
+
+    return Row(name=name, title=title, run=lambda run: run(command).sample, prepare=prepare, verify=verify, slow=slow)
+
+
+def _compared(bench: Bench, index: Mapping[str, str]) -> Sequence[Row | Unavailable]:
+    """Return the first build with bytecode, and the commands of uv that do the same."""
+    titles = {
+        "uv-empty": "uv pip install --target alone, empty cache",
+        "build-first": "lamina build, empty store, bytecode",
+        "uv-compile-zip": "uv pip install --target, empty cache, + compileall -j2",
+    }
+    install, (zip_command, words) = peers.uv_install(bench), peers.zipping()
+    if install is None or bench.interpreter is None:
+        reason = f"`uv` or {bench.target.runtime} is not installed"
+        return [Unavailable(name=name, title=title, reason=reason) for name, title in titles.items()]
+    compiling = f"'{bench.interpreter}' -m compileall -q -j2 python"
+
+    def uv(name: str, title: str, script: str) -> Row:
+        tree, cache = bench.work / name, bench.work / f"{name}-cache"
+        command = bench.command("sh", "-c", script, directory=tree, more={**index, "UV_CACHE_DIR": str(cache)})
+
+        def prepare() -> None:
+            remove(cache)
+            remove(tree)
+            tree.mkdir()
+
+        return Row(name=name, title=title, run=lambda run: run(command).sample, prepare=prepare, slow=True)
+
+    return [
+        uv("uv-empty", titles["uv-empty"], install),
+        _first(bench, "build-first", titles["build-first"], index, bytecode="reachable", slow=True),
+        uv("uv-compile-zip", f"{titles['uv-compile-zip']} + {words}", f"{install} && {compiling} && {zip_command}"),
     ]
 
 

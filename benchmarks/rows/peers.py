@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.bench import Bench
     from benchmarks.values import Budget, Command
 
-__all__ = ["BUDGETS", "rows"]
+__all__ = ["BUDGETS", "rows", "uv_install", "zipping"]
 
 BUDGETS: Sequence[Budget] = ()
 
@@ -41,17 +41,22 @@ def rows(bench: Bench) -> Sequence[Row | Unavailable]:
     return [*_uv(bench), *_pip(bench), *_sam(bench)]
 
 
-def _uv(bench: Bench) -> Sequence[Row | Unavailable]:
+def uv_install(bench: Bench) -> str | None:
+    """Return the shell command that installs the example's wheels with uv into `python/`; ``None`` if uv is not installed."""
     uv = shutil.which("uv", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
-    if uv is None:
-        return [Unavailable(name="uv-zip", title="uv pip install --target + zip -r", reason="`uv` is not installed")]
-    tree = bench.work / "uv-tree"
     platform = {"x86_64": "x86_64", "arm64": "aarch64"}[str(bench.target.architecture)]
-    install = (
+    return uv and (
         f"'{uv}' pip install --quiet --link-mode hardlink --no-deps --require-hashes --only-binary :all:"
         f" --python '{sys.executable}' --python-version {_version(bench)} --python-platform {platform}-manylinux_2_34"
         f" --target python --requirements '{bench.example / 'requirements.txt'}'"
     )
+
+
+def _uv(bench: Bench) -> Sequence[Row | Unavailable]:
+    install = uv_install(bench)
+    if install is None:
+        return [Unavailable(name="uv-zip", title="uv pip install --target + zip -r", reason="`uv` is not installed")]
+    tree = bench.work / "uv-tree"
     alone = bench.work / "uv-alone"
     # Warm uv's cache: on its first run, uv unpacks the wheels into it.
     bench.run(_shell(bench, install, _emptied(alone)))
@@ -62,14 +67,16 @@ def _uv(bench: Bench) -> Sequence[Row | Unavailable]:
             run=lambda run: run(_shell(bench, install, alone)).sample,
             prepare=lambda: _void(_emptied(alone)),
         ),
-        _zipped("uv-zip", "uv pip install --target, warm cache, + zip -r", bench, install, tree),
+        _zipped("uv-zip", "uv pip install --target, warm cache,", bench, install, tree),
     ]
 
 
 def _pip(bench: Bench) -> Sequence[Row | Unavailable]:
-    title = "pip install -t + zip -r"
+    title = "pip install -t"
     if bench.interpreter is None:
-        return [Unavailable(name="pip-zip", title=title, reason=f"{bench.target.runtime} is not installed")]
+        return [
+            Unavailable(name="pip-zip", title=f"{title} + zip -r", reason=f"{bench.target.runtime} is not installed")
+        ]
     install = (
         f"'{bench.interpreter}' -m pip install --quiet --no-deps --require-hashes --only-binary :all:"
         f" -t python -r '{bench.example / 'requirements.txt'}'"
@@ -77,12 +84,16 @@ def _pip(bench: Bench) -> Sequence[Row | Unavailable]:
     return [_zipped("pip-zip", title, bench, install, bench.work / "pip-tree", slow=True)]
 
 
+def zipping() -> tuple[str, str]:
+    """Return the shell command that writes `layer.zip` from `python/`, and its name in titles."""
+    if shutil.which("zip") is not None:
+        return "zip -qr layer.zip python", "zip -r"
+    # Python's zipfile is about as fast: both use zlib at level 6.
+    return f"'{sys.executable}' -m zipfile -c layer.zip python", "zip -r (without zip: Python's zipfile)"
+
+
 def _zipped(name: str, title: str, bench: Bench, install: str, tree: Path, *, slow: bool = False) -> Row:
-    zipping = "zip -qr layer.zip python"
-    if shutil.which("zip") is None:
-        # Python's zipfile is about as fast: both use zlib at level 6.
-        title += " (without zip: Python's zipfile)"
-        zipping = f"'{sys.executable}' -m zipfile -c layer.zip python"
+    command, words = zipping()
 
     def verify() -> None:
         if not (tree / "layer.zip").stat().st_size:
@@ -90,8 +101,8 @@ def _zipped(name: str, title: str, bench: Bench, install: str, tree: Path, *, sl
 
     return Row(
         name=name,
-        title=title,
-        run=lambda run: run(_shell(bench, f"{install} && {zipping}", tree)).sample,
+        title=f"{title} + {words}",
+        run=lambda run: run(_shell(bench, f"{install} && {command}", tree)).sample,
         prepare=lambda: _void(_emptied(tree)),
         verify=verify,
         slow=slow,
