@@ -71,7 +71,7 @@ def test_hold(tmp_path: Path) -> None:
     assert "123" == (tmp_path / "group" / "cgroup.procs").read_text()
     with pytest.raises(InvokeError) as raised:
         limit.hold(None)
-    assert "failed to limit the CPU share of the function's process: its process id is unknown" == str(raised.value)
+    assert "failed to limit the CPU share of the function's process: the process id is unknown" == str(raised.value)
 
 
 def test_group_is_removed(tmp_path: Path) -> None:

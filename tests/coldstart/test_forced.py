@@ -95,7 +95,7 @@ def test_latest_in_use(aliases: tuple[tuple[str, tuple[str, ...]], ...], reason:
     with pytest.raises(ConfigError) as raised:
         force(functions, "orders", count=1)
 
-    assert f"`$LATEST` of `orders` may be in use: {reason}" == str(raised.value)
+    assert f"`$LATEST` of function `orders` may be in use: {reason}" == str(raised.value)
     assert [] == functions.environments
     assert ([201.5], 0) == force(functions, "orders", count=1, even_if_in_use=True)
 
@@ -109,7 +109,8 @@ def test_unreadable_environment() -> None:
         force(functions, "orders", count=1)
 
     expected = (
-        "AWS did not return the environment variables of `orders`, so lamina could not restore them after a change"
+        "AWS did not return the environment variables of function `orders`, "
+        "and forcing a cold start without them would delete them"
     )
     assert expected == str(raised.value)
     assert [] == functions.environments

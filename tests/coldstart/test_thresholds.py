@@ -64,7 +64,7 @@ def test_no_baseline(tmp_path: Path, content: str) -> None:
     with pytest.raises(ConfigError) as raised:
         thresholds.read(path)
 
-    assert f"`{path}` is not a baseline of version 1" == str(raised.value)
+    assert f"`{path}` is not a baseline file of format version 1" == str(raised.value)
 
 
 def test_missing_baseline(tmp_path: Path) -> None:

@@ -99,5 +99,5 @@ def test_unknown_distributions(make_subjects: MakeSubjects) -> None:
     with pytest.raises(ConfigError) as raised, without(base, ["slwo", "zzz"]):
         pass
 
-    expected = "the layers of these functions do not contain `slwo` (did you mean `slow`?), `zzz`"
+    expected = "the layers of the functions to measure do not contain `slwo` (did you mean `slow`?), `zzz`"
     assert expected == str(raised.value)

@@ -102,10 +102,8 @@ def test_any_function_of_different_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path).any_function()
 
-    assert ("the functions have different layers, and no function is named", "name one before the command: a, b") == (
-        str(caught.value),
-        caught.value.hint,
-    )
+    expected = ("no function is specified, and the functions have different layers", "specify one before `--`: a, b")
+    assert expected == (str(caught.value), caught.value.hint)
 
 
 def test_nothing_built(tmp_path: Path) -> None:
@@ -127,7 +125,7 @@ def test_another_version_of_the_record(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path)
 
-    assert f"`{path}` is not a build report of version 1" == str(caught.value)
+    assert f"`{path}` is not a readable build report of version 1" == str(caught.value)
 
 
 def test_files_that_are_gone(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_unknown_distribution(make_environment: MakeEnvironment) -> None:
         _run(make_environment(""), ["true"], tools=["pytset", "pytest"], environ={"VIRTUAL_ENV": sys.prefix})
 
     site = Path(sys.prefix) / "lib" / f"python{MINOR}" / "site-packages"
-    assert f"distributions are not installed in `{site}`: `pytset` (did you mean `pytest`?)" == str(caught.value)
+    assert f"packages are not installed in `{site}`: `pytset` (did you mean `pytest`?)" == str(caught.value)
 
 
 def test_environment_of_another_minor(make_environment: MakeEnvironment, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_project_below_a_covered_directory(make_environment: MakeEnvironment, na
     with pytest.raises(ConfigError) as caught:
         run_command(make_environment("", mode=namespace), ["true"], project=Path("/opt/shop"), environ={})
 
-    expected = "the project `/opt/shop` is inside `/opt`, which is replaced in the function's environment"
+    expected = "the project `/opt/shop` is inside `/opt`, which the function's environment replaces"
     assert expected == str(caught.value)
 
 

@@ -301,7 +301,7 @@ def test_reserved_variables(make_environment: MakeEnvironment) -> None:
     with pytest.raises(ConfigError) as caught:
         invoke(environment, b"{}")
 
-    expected = "`orders` sets environment variables that Lambda reserves: `AWS_REGION`, `LAMBDA_TASK_ROOT`"
+    expected = "function `orders` sets environment variables that Lambda reserves: `AWS_REGION`, `LAMBDA_TASK_ROOT`"
     assert expected == str(caught.value)
 
 
@@ -323,9 +323,8 @@ def test_foreign_machine_code(tmp_path: Path, home: Home) -> None:
         prepare(native, native.build.packages[0], function(), home=home)
 
     machine = f"{platform.system()} on {platform.machine()}"
-    assert f"the layers contain wheels for Linux on {other}, but this machine is {machine}: `b-1-cp313-x.whl`" == str(
-        caught.value
-    )
+    expected = f"this machine is {machine}, but the layers contain wheels for Linux on {other}: `b-1-cp313-x.whl`"
+    assert expected == str(caught.value)
 
 
 @pytest.mark.parametrize("minor", ["3.10", "3.12", "3.13"])

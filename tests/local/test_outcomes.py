@@ -328,8 +328,8 @@ def test_missing_boto3_is_explained(make_environment: MakeEnvironment, mode: Mod
     result = invoke(make_environment("import boto3", mode=mode), b"{}")
 
     expected = (
-        "add `boto3` to your dependencies: lamina does not provide it locally, "
-        "and AWS can change the version in Lambda's runtime at any time"
+        "add `boto3` to your dependencies: Lambda's runtime contains it, but lamina does not provide it locally, "
+        "and AWS can change its version at any time"
     )
     assert expected == result.hint
 
@@ -339,7 +339,7 @@ def test_missing_module_is_explained(make_environment: MakeEnvironment, mode: Mo
     result = invoke(make_environment("import numpy.linalg", mode=mode), b"{}")
 
     expected = (
-        "check that the distribution of `numpy` is locked and not excluded: "
+        "check that the distribution with `numpy` is in the lock file and not excluded: "
         "neither the layers nor the function package contain `numpy`"
     )
     assert expected == result.hint

@@ -1,4 +1,4 @@
-"""Add up the import times of a process by owner. Each part of an import's time counts as the own time of exactly one owner."""
+"""Add up import times by owner, such as a distribution. Each part of an import's time counts as the own time of exactly one owner."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnerTime:
-    """The share of one distribution, or another owner of modules, in a function's initialisation."""
+    """The import times, module counts and file sizes of one owner of modules, such as a distribution."""
 
     owner: Owner
     own_ms: Quartiles
-    """Time spent in the owner's own modules, without imports of other owners' modules."""
+    """The time to import the owner's modules, without the other owners' modules that they import."""
     cumulative_ms: Quartiles
-    """Time from the start to the end of the owner's imports, including other owners' modules that are first imported there."""
+    """The time to import the owner's modules, including the other owners' modules that they load."""
     modules: int
     compiled: int
     """The number of modules that Python compiled because they had no bytecode."""
     read_bytes: int
-    """The total size, in bytes, of the owner's files that were opened or mapped."""
+    """
+    The total size, in bytes, of the owner's files that the process opened or mapped into memory.
+
+    Zero for the standard library and the runtime client, because the tracer records only files of the layer and the function package.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModuleShare:
-    """The share of one module in a function's initialisation."""
+    """The import times of one module."""
 
     module: str
     owner: Owner
@@ -44,7 +48,11 @@ class ModuleShare:
 
 
 def shares(traces: Sequence[Trace], owners: Owners) -> tuple[OwnerTime, ...]:
-    """Return the share of each owner in *traces*, which are repeated runs of one function, sorted by own time in descending order."""
+    """
+    Return the import times of each owner in *traces*, one or more runs of the same function.
+
+    The rows are in descending order of median own time. Counts and sizes are from the last run.
+    """
     sums = [_sums(trace, owners) for trace in traces]
     last = traces[-1]
     compiled = Counter(owners.of(file) for file in last.compiled)
@@ -69,9 +77,9 @@ def shares(traces: Sequence[Trace], owners: Owners) -> tuple[OwnerTime, ...]:
 
 def modules(traces: Sequence[Trace], owners: Owners) -> tuple[ModuleShare, ...]:
     """
-    Return the share of each module in *traces*, sorted by own time in descending order.
+    Return the import times of each module in *traces*, which are runs of the same function.
 
-    Each time is the median over the runs that imported the module.
+    Each time is the median over the runs that imported the module. The rows are in descending order of own time.
     """
     compiled = {file for trace in traces for file in trace.compiled}
     found: dict[str, list[TracedImport]] = {}
@@ -94,9 +102,9 @@ def modules(traces: Sequence[Trace], owners: Owners) -> tuple[ModuleShare, ...]:
 
 def _sums(trace: Trace, owners: Owners) -> dict[Owner, tuple[int, int]]:
     """
-    Return the own and the cumulative time of each owner, in nanoseconds.
+    Return the own and the cumulative import time of each owner, in nanoseconds.
 
-    An import inside another import of the same owner is not added to the cumulative time, because that time already includes it.
+    The cumulative time of an import includes all imports nested in it. Nested imports of the same owner are therefore not added again.
     """
     holders: list[Owner] = []
     around: list[frozenset[Owner]] = []

@@ -1,7 +1,7 @@
 """
 Draw the imports of a function as an icicle chart: time runs from left to right, and each import is below the one that started it.
 
-The chart is a self-contained SVG image without scripts. The browser shows the title of a rectangle as a tooltip.
+The chart is a self-contained SVG image without scripts. Each rectangle has a tooltip with the module, its owner and its times.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ STYLE = """
 
 
 def typical(measurement: Measurement) -> Trace:
-    """Return the trace of *measurement* with the median import time. *measurement* must have at least one trace."""
+    """Return the trace in *measurement* whose total import time is the median. *measurement* must have at least one trace."""
     traces = sorted(measurement.traces, key=lambda trace: trace.outermost_ns)
     return traces[(len(traces) - 1) // 2]
 
 
 def palette(measurements: Sequence[Measurement]) -> dict[Owner, str]:
-    """Assign a colour to each owner in *measurements*, so that all their charts use the same colours."""
+    """Return a colour for each owner of modules in *measurements*. An owner has the same colour in each of their charts."""
     own: Counter[Owner] = Counter()
     for measurement in measurements:
         own.update(_own(typical(measurement), measurement.subject.owners))
@@ -70,9 +70,9 @@ def standalone(measurement: Measurement) -> str:
 
 def draw(measurement: Measurement, colours: Mapping[Owner, str]) -> str:
     """
-    Return a chart of the trace of *measurement* with the median import time, as an ``svg`` element that requires `STYLE`.
+    Return the chart of *measurement* as an ``svg`` element, which requires the style sheet `STYLE`.
 
-    *colours* is the result of `palette`.
+    The chart shows the trace that `typical` returns. *colours* is the result of `palette`.
     """
     trace, owners = typical(measurement), measurement.subject.owners
     # The time axis leaves out the gaps between outermost imports.
@@ -107,7 +107,7 @@ def draw(measurement: Measurement, colours: Mapping[Owner, str]) -> str:
                 is_compiled=is_compiled,
                 words=f"{each.module} ({holders[index].label}): {each.duration_ns / 1e6:.2f} ms, "
                 f"{each.self_ns / 1e6:.2f} ms without nested imports"
-                + (", compiled at start because it has no bytecode" if is_compiled else "")
+                + (", compiled because it has no bytecode" if is_compiled else "")
                 + ("" if each.ok else ", import failed"),
             )
         )
@@ -116,7 +116,7 @@ def draw(measurement: Measurement, colours: Mapping[Owner, str]) -> str:
 
 
 def _placed(trace: Trace) -> list[tuple[int, int]]:
-    """Return the start in nanoseconds and the depth of each import; outermost imports follow each other without gaps."""
+    """Return the start in nanoseconds and the nesting depth of each import. Gaps between outermost imports are removed."""
     found: list[tuple[int, int]] = []
     shifts: list[int] = []
     end = 0
@@ -144,9 +144,9 @@ def _ranked(own: Mapping[Owner, int]) -> list[Owner]:
 
 def _colours(ranked: Sequence[Owner]) -> dict[Owner, str]:
     """
-    Assign a hue to each distribution of the layer, in the order of *ranked*, so that the slowest ones differ most.
+    Return a colour for each owner in *ranked*, which is in descending order of time.
 
-    All other owners have a fixed colour each.
+    Distributions receive hues in this order, so that the slowest ones differ most. All other owners have fixed colours.
     """
     greys = {ModuleOrigin.STANDARD_LIBRARY: "#b4bac2", ModuleOrigin.RUNTIME: "#8f98a3", ModuleOrigin.PACKAGE: "#f2d16b"}
     found: dict[Owner, str] = {}
@@ -213,7 +213,7 @@ def _shortened(name: str, letters: int) -> str:
     """
     Shorten a module's *name* to at most *letters* characters.
 
-    Leading packages are removed first, because neighbours in the chart often share them.
+    Its leading packages are removed first, because neighbours in the chart often share them. A name that is still too long ends with ``…``.
     """
     while len(name) > letters and "." in name:
         name = name.partition(".")[2]

@@ -1,8 +1,8 @@
 """
-Limit processes to a share of one CPU, as Lambda does according to a function's memory. Linux only; requires permission to use cgroups.
+Limit processes to a share of one CPU, because Lambda gives a function a CPU share in proportion to its memory.
 
-lamina creates its own control group, with version 2 of control groups or in the ``cpu`` hierarchy of version 1, and finally removes it.
-A process is moved into the group as soon as its process id is known, one or two milliseconds after its start.
+Linux only; requires permission to create control groups (cgroups), of version 1 or 2. lamina creates a group, and removes it at the end.
+A process runs without the limit for its first one or two milliseconds, until its id is known and it is moved into the group.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PATIENCE_SECONDS = 2.0
 
 
 class Limit:
-    """A control group whose processes together receive *share* of one CPU. Use it as a context manager: the group is removed on exit."""
+    """A control group whose processes together receive at most *share* of one CPU. Use it as a context manager: the group is removed on exit."""
 
     def __init__(self, group: Path, share: float) -> None:
         """Use the control group in the directory *group*, whose limit is already set."""
@@ -49,17 +49,18 @@ class Limit:
         """Move the process *pid* into the group. Raises `InvokeError` on failure, because times without the limit would be misleading."""
         try:
             if pid is None:
-                raise ProcessLookupError("its process id is unknown")
+                raise ProcessLookupError("the process id is unknown")
             (self.group / "cgroup.procs").write_text(str(pid))
         except OSError as error:
             raise InvokeError(
-                f"failed to limit the CPU share of the function's process: {error.strerror or error}"
+                f"failed to limit the CPU share of the function's process: {error.strerror or error}",
+                hint="measure without `--cpu`",
             ) from error
 
 
 def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> Limit | str:
     """
-    Create a control group that receives *share* of one CPU. Return the group, or the reason if the system does not allow it.
+    Create a control group that is limited to *share* of one CPU. Return it, or the reason why the system does not allow it.
 
     *root* is the mount point of control groups. *own* is the file that lists the groups of this process.
     """
@@ -88,9 +89,9 @@ def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cg
 
 def _parents(root: Path, own: Path) -> list[tuple[Path, bool]]:
     """
-    List the directories in which a group could be created, and for each whether it belongs to version 2.
+    Return the directories in which to try to create a group. The second value is whether the directory belongs to version 2.
 
-    In version 2, these are the parent of this process's group and the root; in version 1, the process's own group.
+    In version 2, these are the parent of this process's group, then *root*. In version 1, it is the process's own group.
     """
     found: list[tuple[Path, bool]] = []
     try:

@@ -1,7 +1,8 @@
 """
-Run initialisations in new processes. All variants are interleaved, so that other load on the machine affects them equally.
+Start functions and their variants in new processes, and measure the initialisation of each process.
 
-Times come from processes without the tracer. The imports come from separate, traced processes.
+The processes run in random order, so that other load on the machine affects all variants equally. Total times are measured without the
+tracer, because it slows down imports. Imports are recorded in separate processes with the tracer.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ _EXIT_PATIENCE_SECONDS = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """A function to measure, either as built or in one of its variants."""
+    """A function to measure: either the function in the current build, or a variant to compare with it."""
 
     function: str
     variant: str
-    """The variant's label; empty for the function as built."""
+    """The variant's label, such as ``without numpy``; empty for the current build."""
     environment: FunctionEnvironment
     owners: Owners
     absent: tuple[str, ...] = ()
-    """Packages and modules that this variant lacks; if the function does not start without them, empty modules replace them."""
+    """Packages and modules that this variant lacks. If the function does not start without them, it is measured with empty ones."""
 
     @property
     def label(self) -> str:
@@ -58,18 +59,22 @@ class Run:
     """The result of one initialisation in a new process."""
 
     milliseconds: float | None
-    """Time from the interpreter's start to the first request for an event; ``None`` if the process did not request one."""
+    """Time from the start of the process to its first request for an event; ``None`` if it did not request one."""
     cpu_ms: float | None
-    """CPU time of the process until then, which other load hardly affects; ``None`` if the system does not report it."""
+    """
+    CPU time of the process until its first request for an event. Other load on the machine hardly affects it.
+
+    ``None`` if the process did not request an event, or if the system does not report CPU times.
+    """
     memory_bytes: int
     failure: str | None
-    """Why the process did not request an event."""
+    """Why the process did not request an event; ``None`` if it did."""
     mode: Mode
     mode_reason: str | None
     logs: str
     trace: Trace | None
     unanswered: tuple[str, ...] = ()
-    """The reason for each event that the function did not handle; events after the one that ended the process are not sent."""
+    """One reason for each event that failed. After an event that ended the process or timed out, no more events are sent."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -78,33 +83,33 @@ class Measurement:
 
     subject: Subject
     times: list[float] = field(default_factory=list)
-    """The times of the runs without the tracer in milliseconds, in the order of measurement."""
+    """The time of each run without the tracer, in milliseconds, in the order of measurement."""
     cpu_times: list[float] = field(default_factory=list)
-    """The CPU times of the same runs in milliseconds; empty if the system does not report them."""
+    """The CPU time of each run without the tracer, in milliseconds; empty if the system does not report CPU times."""
     traces: list[Trace] = field(default_factory=list)
     traced_times: list[float] = field(default_factory=list)
-    """The times of the traced runs in milliseconds, in the order of *traces*."""
+    """The time of each run with the tracer, in milliseconds, in the order of *traces*. Both lists exclude the warm-up run."""
     memory_bytes: int = 0
-    """The highest memory that a process used."""
+    """The highest memory use of a run without the tracer, in bytes."""
     failure: str | None = None
-    """Why the subject could not be measured."""
+    """Why a run did not start; ``None`` if all runs started."""
     stood_in: bool = False
-    """Whether empty modules replaced the hidden ones, because the function does not start without them."""
+    """Whether empty modules replaced those in `Subject.absent`, because the function does not start without them."""
     first: Trace | None = None
-    """The trace of the first run, which may have failed."""
+    """The trace of the warm-up run, which may have failed."""
     first_failure: str | None = None
-    """Why the first run failed."""
+    """Why the warm-up run failed; ``None`` if it did not."""
     mode: Mode | None = None
     mode_reason: str | None = None
 
     @property
     def total_ms(self) -> Quartiles | None:
-        """The quartiles of the times, or ``None`` if there are no times."""
+        """The quartiles of *times*; ``None`` if there are no times."""
         return Quartiles.of(self.times) if self.times else None
 
     @property
     def cpu_ms(self) -> Quartiles | None:
-        """The quartiles of the CPU times, or ``None`` if there are no CPU times."""
+        """The quartiles of *cpu_times*; ``None`` if there are no CPU times."""
         return Quartiles.of(self.cpu_times) if self.cpu_times else None
 
 
@@ -118,10 +123,12 @@ def start(
     patience: float = _PATIENCE_SECONDS,
 ) -> Run:
     """
-    Initialise a new process of *environment*, send it *events* one after another, and end it.
+    Start a process of *environment*, wait until it is initialised, send it *events* one after another, and end it.
 
-    Empty modules replace *stubbed*. *limit* applies from the first milliseconds of the process. *patience* is the timeout in seconds for
-    the initialisation and for each event. Raises `InvokeError` if the process does not start.
+    Empty modules replace the missing modules *stubbed*. *limit* restricts the CPU share of the process. *patience* is the timeout in seconds
+    for the initialisation and for each event. A failed initialisation raises no exception; `Run.failure` contains the reason.
+
+    Raises what `RuntimeProcess` raises. Raises `InvokeError` if the CPU limit cannot be applied or the tracer's report is invalid.
     """
     written: list[bytes] = []
     prelude = trace.prelude(traced=traced, stubbed=stubbed)
@@ -159,13 +166,13 @@ def conduct(
     reporter: Reporter = SILENT,
 ) -> tuple[Measurement, ...]:
     """
-    Measure *subjects*: one traced run each as warm-up, then several rounds, each in a random order drawn from *chance*.
+    Measure *subjects*: first one warm-up run of each, then rounds in which *chance* determines the order.
 
     Each subject has *repeat* runs without the tracer and *traced* runs with it. A subject that fails to initialise is not run again;
-    its measurement contains the reason. Raises `InvokeError` if a process does not start.
+    its measurement contains the reason. Raises what `start` raises.
     """
     found = [Measurement(subject=subject) for subject in subjects]
-    reporter.stage("Measuring", total=len(found) * (1 + repeat + traced), unit="starts")
+    reporter.stage("measuring", total=len(found) * (1 + repeat + traced), unit="starts")
     for each in found:
         _warm(each, limit)
         reporter.advance(1)
@@ -212,7 +219,7 @@ def _take(measurement: Measurement, run: Run) -> None:
 
 
 def _cpu_ms(pid: int | None) -> float | None:
-    """Return the CPU time of all threads of *pid* in milliseconds, or ``None`` on systems without ``/proc/PID/task/TID/schedstat``."""
+    """Return the CPU time of all threads of *pid* in milliseconds, or ``None`` if ``/proc/PID/task/TID/schedstat`` does not report it."""
     try:
         threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6 or None
@@ -223,7 +230,7 @@ def _cpu_ms(pid: int | None) -> float | None:
 def _send(
     runtime: RuntimeProcess, environment: FunctionEnvironment, events: Sequence[bytes], patience: float
 ) -> tuple[str, ...]:
-    """Send *events* to an initialised process until one of them ends it. Return the reason for each event that was not handled."""
+    """Send *events* one after another, until one ends the process or times out. Return one reason for each event that failed."""
     reasons: list[str] = []
     for payload in events:
         deadline = time.time() + environment.function.timeout_seconds

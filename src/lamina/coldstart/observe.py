@@ -1,9 +1,9 @@
 """
-Query AWS for cold starts of deployed functions: those of real traffic, and new ones that lamina forces.
+Read the cold starts of deployed functions from AWS: those of real traffic, or new ones that lamina forces.
 
-To force a cold start, lamina changes an environment variable of the unpublished version (``$LATEST``). Lambda then handles the next
-invocation in a new environment. lamina uses its own variable and finally removes it. It publishes no version, and changes no version
-that an alias uses. If callers may use ``$LATEST``, lamina changes it only with the user's permission.
+To force a cold start, lamina changes the environment variable `VARIABLE` of the unpublished version (``$LATEST``) and invokes that
+version. Lambda handles the invocation in a new execution environment. At the end, lamina removes the variable. Published versions do not
+change, and no new one is published. If callers may use ``$LATEST``, lamina changes it only with the user's permission.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Sources:
 
     @classmethod
     def connect(cls, *, region: str | None, role: str | None) -> Sources:
-        """Connect to the services in *region*, with the credentials of *role* if it is given. Raises what `Access.connect` raises."""
+        """Connect to the services in *region*, with the credentials of *role* if it is not ``None``. Raises what `Access.connect` raises."""
         services = Access(region=region, role=role).connect()
         return cls(
             functions=DeployedFunctions(services.caller("lambda")),
@@ -53,7 +53,7 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """The user's choice of cold starts to report."""
+    """Which cold starts to report."""
 
     logs_hours: float | None = None
     """Read the logs of this many past hours; ``None`` to skip the logs."""
@@ -62,7 +62,7 @@ class Question:
     moment: dt.datetime | None = None
     """Group cold starts into those before and after this moment; ``None`` to group by version."""
     forced: int | None = None
-    """The number of cold starts to force."""
+    """The number of cold starts to force; ``None`` to force none."""
     payload: bytes = b"{}"
     """The event to send when forcing cold starts."""
     even_if_in_use: bool = False
@@ -71,11 +71,11 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedGroup:
-    """A group of cold starts of one function, and the source that reported them."""
+    """The cold starts of one function from one source, for one version or period."""
 
     function: str
     source: str
-    """The origin of the cold starts: ``logs``, ``xray`` or ``forced``."""
+    """The source of the cold starts: ``logs``, ``xray`` or ``forced``."""
     group: Group
 
 
@@ -85,7 +85,7 @@ def observe(
     """
     Return the cold starts of the functions *names* that *question* selects.
 
-    Raises `ConfigError` if a function does not exist, and what `force` raises.
+    Raises `ConfigError` if a function does not exist, `AwsError` if AWS rejects a request, and what `force` raises.
     """
     found: list[ObservedGroup] = []
     for name in names:
@@ -136,8 +136,9 @@ def _forced(
     )
     if errors:
         reporter.warn(
-            f"`{deployed.name}` failed in {errors} of {count} invocations",
-            hint="pass an event that the function accepts: `--event FILE` (its cold starts were measured nevertheless)",
+            f"function `{deployed.name}` returned an error in {errors} of {count} forced cold starts; "
+            "their times are included if Lambda reported them",
+            hint="pass an event that the function accepts: `--event FILE`",
         )
     if not times:
         return None
@@ -164,16 +165,16 @@ class RestartableFunctions(Protocol):
     """The operations of Lambda that `force` requires; `lamina.aws.api.telemetry.DeployedFunctions` implements them."""
 
     def get(self, name: str, version: str | None = None) -> DeployedFunction | None:
-        """Return the function *name*, or ``None`` if it does not exist."""
+        """Return *version* of the function *name*, ``$LATEST`` by default, or ``None`` if it does not exist."""
 
     def aliases(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Return the aliases of a function, each with the versions that receive its traffic."""
 
     def touch(self, name: str, environment: Mapping[str, str], revision: str) -> str:
-        """Replace the environment variables of the unpublished version, if it is still at *revision*; return the new revision."""
+        """Replace the environment variables of the unpublished version; return its new revision. Fails if it is no longer at *revision*."""
 
     def invoke(self, name: str, payload: bytes) -> Invoked:
-        """Invoke the unpublished version with the event *payload*."""
+        """Invoke the unpublished version with the event *payload*; return the end of its log, and whether it failed."""
 
 
 def force(
@@ -184,17 +185,17 @@ def force(
 
     The cold start of a failed invocation is included if Lambda reports its duration.
 
-    Raises `ConfigError` if callers may use the unpublished version and *even_if_in_use* is not set, or if AWS does not return the
-    environment variables, because lamina could not restore them. Raises `AwsError` if Lambda rejects a request, for example because
-    another client has changed the function in the meantime.
+    Raises `ConfigError` if the function does not exist, if callers may use its unpublished version and *even_if_in_use* is false, or if
+    AWS does not return its environment variables, because lamina must restore them. Raises `AwsError` if Lambda rejects a request, for
+    example because another client has changed the function in the meantime.
     """
     deployed = _existing(functions, name)
     if not even_if_in_use:
         _check_unused(name, functions.aliases(name))
     if deployed.environment is None:
         raise ConfigError(
-            f"AWS did not return the environment variables of `{name}`, so lamina could not restore them after a change",
-            hint="allow `kms:Decrypt` for the function's key, or read the cold starts of real traffic with `--logs HOURS`",
+            f"AWS did not return the environment variables of function `{name}`, and forcing a cold start without them would delete them",
+            hint="allow `kms:Decrypt` on the function's KMS key, or read the cold starts of real traffic with `--logs HOURS`",
         )
     original = {key: value for key, value in deployed.environment if key != VARIABLE}
     times: list[float] = []
@@ -219,14 +220,14 @@ def _existing(functions: RestartableFunctions, name: str) -> DeployedFunction:
 
 
 def _restore(functions: RestartableFunctions, name: str) -> None:
-    """Remove lamina's variable and keep all others as they are now, because a deployment may have changed them in the meantime."""
+    """Remove `VARIABLE`. Keep the current values of all other variables, because a deployment may have changed them in the meantime."""
     try:
         now = functions.get(name)
         if now is not None and now.environment is not None and VARIABLE in dict(now.environment):
             functions.touch(name, {key: value for key, value in now.environment if key != VARIABLE}, now.revision)
     except AwsError as error:
         error.hint = (
-            f"remove the variable `{VARIABLE}` from the environment of `{name}` if it is still set; it has no effect"
+            f"remove the environment variable `{VARIABLE}` from function `{name}` if it is still set (it has no effect)"
         )
         raise
 
@@ -243,7 +244,7 @@ def _check_unused(name: str, aliases: tuple[tuple[str, tuple[str, ...]], ...]) -
     else:
         return
     raise ConfigError(
-        f"`$LATEST` of `{name}` may be in use: {reason}",
+        f"`$LATEST` of function `{name}` may be in use: {reason}",
         hint="pass `--allow-latest` if a few slow invocations are acceptable, "
         "or read the cold starts of real traffic with `--logs HOURS`",
     )

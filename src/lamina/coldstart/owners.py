@@ -63,7 +63,7 @@ class Owners:
         return self._files.get(path) or self._directories.get(path) or Owner(place=ModuleOrigin.LAYER)
 
     def files(self, name: str) -> frozenset[str]:
-        """Return the paths of the distribution *name*, relative to ``/opt``, without the bytecode of its sources."""
+        """Return the paths that the ``RECORD`` of the distribution *name* lists, relative to ``/opt``."""
         return frozenset(path for path, owner in self._files.items() if owner.name == name)
 
     def _take(self, record: Path, *, prefix: str) -> None:
@@ -81,7 +81,7 @@ class Owners:
 
 
 def source_of(path: str) -> str:
-    """Return the path of the source file if *path* is a bytecode file, else *path* unchanged."""
+    """Return the path of the source file if *path* is a bytecode file in ``__pycache__``, else *path* unchanged."""
     found = _BYTECODE.match(path)
     if found is None:
         return path

@@ -49,18 +49,18 @@ class Difference:
     median: float
     """The median of the second series minus the median of the first."""
     low: float
-    """The lower end of the interval that contains 95 % of the differences between resampled medians."""
+    """The lower end of the 95% confidence interval, computed by bootstrap resampling."""
     high: float
-    """The upper end of that interval."""
+    """The upper end of the 95% confidence interval."""
     certain: bool
-    """Whether each series has at least four numbers and the interval does not contain zero."""
+    """Whether the difference is significant: each series has at least four numbers, and the interval does not contain zero."""
 
     @classmethod
     def between(cls, first: Sequence[float], second: Sequence[float]) -> Difference:
         """
         Compute the difference between two series, which must not be empty.
 
-        The bootstrap uses a fixed seed, so equal series have equal results.
+        Resampling uses a fixed seed, so the same two series always have the same result.
         """
         chance = random.Random(0)  # noqa: S311 - resampling, not secrets
         resampled = sorted(

@@ -1,4 +1,4 @@
-"""Combine the results of a measurement into one study: times, comparisons of variants and verdicts on limits; convert it to JSON."""
+"""Collect the results of a measurement in one `Study`: times, comparisons with variants, and checks of limits. Convert it to JSON."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ BANNER = "Measured on this machine; use the times for comparison only. Times in 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """The comparison of one function as built with a variant of it."""
+    """The comparison of one function in the current build with one of its variants."""
 
     function: str
     variant: str
     difference: Difference | None
-    """The function's time as built minus the variant's, in milliseconds; ``None`` if one of them did not start."""
+    """The time of the current build minus the variant's, in milliseconds; ``None`` if one of the two did not start."""
     cpu: Difference | None = None
-    """The difference in CPU time, in milliseconds; ``None`` if the system does not report CPU time."""
+    """The same difference in CPU time, in milliseconds; ``None`` also if the system does not report CPU times."""
     needed_by: tuple[str, ...] = ()
-    """The import chain to the module that the variant lacks, outermost first, if the variant did not start without it."""
+    """The imports that led to a missing module, outermost first, if the variant did not start because of it; otherwise empty."""
     stood_in: bool = False
     """Whether the variant was measured with empty modules in place of the missing ones."""
 
@@ -50,17 +50,17 @@ class Study:
 
     @property
     def ok(self) -> bool:
-        """Whether all functions started as built, and no limit is exceeded."""
+        """Whether all functions of the current build started, and no limit is exceeded."""
         return all(verdict.ok for verdict in self.verdicts) and all(each.failure is None for each in self.base)
 
     @property
     def base(self) -> tuple[Measurement, ...]:
-        """The measurements of the functions as built, without variants."""
+        """The measurements of the functions in the current build; variants are left out."""
         return tuple(each for each in self.measurements if not each.subject.variant)
 
 
 def compare(measurements: Sequence[Measurement]) -> tuple[Comparison, ...]:
-    """Compare each function with each of its variants, in the order of *measurements*."""
+    """Compare the variants in *measurements*, in this order, with the same functions in the current build."""
     base = {each.subject.function: each for each in measurements if not each.subject.variant}
     return tuple(
         _comparison(each, base[each.subject.function])

@@ -91,17 +91,17 @@ def _comparison(comparison: Comparison) -> str:
     if comparison.cpu is not None:
         told += f"\n  CPU time: {_difference(comparison.cpu)}"
     if comparison.stood_in:
-        needed = f"import chain: {chain}" if chain else "required by its imports"
-        told += f"\n  this variant cannot start ({needed}); measured with empty modules in place of the missing ones"
+        needed = f"import chain: {chain}" if chain else "import chain unknown"
+        told += f"\n  the function cannot start without the missing modules ({needed}); measured with empty modules in their place"
     return told
 
 
 def _difference(difference: Difference) -> str:
-    interval = f"95 % confidence interval {difference.low:+.1f} to {difference.high:+.1f} ms"
+    interval = f"95% confidence interval {difference.low:+.1f} to {difference.high:+.1f} ms"
     if not difference.certain:
         few = difference.low > 0 or difference.high < 0
         words = "too few starts to compare" if few else "no significant difference"
-        return f"{words}; the medians differ by {difference.median:+.1f} ms ({interval})"
+        return f"{words}; median of the current build minus the variant's: {difference.median:+.1f} ms ({interval})"
     word = "slower" if difference.median > 0 else "faster"
     return f"the current build is {abs(difference.median):.1f} ms {word} ({interval})"
 

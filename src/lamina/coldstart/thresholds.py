@@ -1,4 +1,4 @@
-"""Check measured times against a budget or a baseline. A slow function results in a verdict, not in an exception."""
+"""Check measured times against a budget or a baseline. An exceeded limit raises no exception; the `Verdict` contains the result."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Verdict:
     function: str
     limit_ms: float
     measured_ms: float | None
-    """The median; ``None`` if the function did not start."""
+    """The function's median time; ``None`` if it did not start."""
 
     @property
     def ok(self) -> bool:
@@ -69,13 +69,13 @@ def circumstances(runtime: str, cpu_share: float | None) -> Circumstances:
 
 
 def judge_budget(measurements: Sequence[Measurement], budget_ms: float) -> tuple[Verdict, ...]:
-    """Check for each function whether its median is at most *budget_ms*."""
+    """Check each function: its median time must be at most *budget_ms*."""
     return tuple(_verdict("budget", each, budget_ms) for each in measurements)
 
 
 def judge_regression(measurements: Sequence[Measurement], baseline: Baseline, percent: float) -> tuple[Verdict, ...]:
     """
-    Check for each function whether its median is at most *percent* above its median in *baseline*.
+    Check each function: its median time must exceed its median in *baseline* by at most *percent* percent.
 
     Functions that *baseline* does not contain are skipped.
     """
@@ -93,7 +93,7 @@ def _verdict(rule: str, measurement: Measurement, limit_ms: float) -> Verdict:
 
 
 def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -> None:
-    """Write the medians of *measurements* to *path* as a baseline, without functions that did not start."""
+    """Write the median time of each function to *path* as a baseline. Functions that did not start are left out."""
     functions = {each.subject.function: median for each in measurements if (median := _median(each)) is not None}
     document = {
         "version": _VERSION,
@@ -104,7 +104,7 @@ def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -
 
 
 def read(path: Path) -> Baseline:
-    """Read the baseline in *path*. Raises `ConfigError` if the file is missing or is not a baseline of the current version."""
+    """Read the baseline file *path*. Raises `ConfigError` if it is unreadable, or is not a baseline of the current format version."""
     try:
         return _baseline(json.loads(path.read_bytes()))
     except OSError as error:
@@ -114,8 +114,8 @@ def read(path: Path) -> Baseline:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"`{path}` is not a baseline of version {_VERSION}",
-            hint=f"write it again: `lamina coldstart --baseline {path} --write-baseline`",
+            f"`{path}` is not a baseline file of format version {_VERSION}",
+            hint=f"replace it with a new baseline: `lamina coldstart --baseline {path} --write-baseline`",
         ) from error
 
 

@@ -30,11 +30,11 @@ class ModuleOrigin(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """A file that the process opened, mapped or compiled."""
+    """A file that the process opened, mapped into memory or compiled."""
 
     place: ModuleOrigin
     path: str
-    """The path relative to the directory of *place*; the complete path for the standard library."""
+    """The path relative to the directory of *place*; an absolute path for the standard library."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +43,12 @@ class TracedImport:
 
     module: str
     parent: int | None
-    """Index of the enclosing import, during which this one started; ``None`` for an outermost import."""
+    """Index in `Trace.imports` of the import during which this one started; ``None`` for an outermost import."""
     begin_ns: int
-    """Start time, relative to the start of the first import."""
+    """Nanoseconds from the start of the first import to the start of this one."""
     duration_ns: int
     self_ns: int
-    """Duration without the imports that this one started."""
+    """The duration in nanoseconds, without nested imports."""
     file: File | None
     """The file of the module; ``None`` if the import failed, or if the module has no file."""
     is_namespace: bool
@@ -64,7 +64,7 @@ class Trace:
     compiled: tuple[File, ...]
     """Source files of the layer and the package that Python compiled because they had no bytecode."""
     files: tuple[tuple[File, int], ...]
-    """Files of the layer and the package that were opened or mapped, with their sizes in bytes."""
+    """Files of the layer and the package that were opened or mapped into memory, with their sizes in bytes."""
     missing: tuple[tuple[str, tuple[str, ...]], ...]
     """Modules that were not found, each with its import chain: the imports in progress at that time, outermost first."""
 
@@ -79,15 +79,15 @@ class Trace:
 
     @property
     def outermost_ns(self) -> int:
-        """The total time of all imports: the sum over the outermost ones."""
+        """The total import time in nanoseconds: the sum of the durations of all outermost imports."""
         return sum(each.duration_ns for each in self.imports if each.parent is None)
 
 
 def prelude(*, traced: bool, stubbed: Sequence[str] = ()) -> str | None:
     """
-    Return Python source to run in a process before its handler, or ``None`` if there is none to run.
+    Return Python source to run in a function's process before the handler, or ``None`` if there is nothing to do.
 
-    The source installs the tracer if *traced*, and empty modules in place of the missing modules *stubbed*.
+    With *traced*, the source starts the tracer. It also provides empty modules in place of the missing modules *stubbed*.
     """
     parts = [_source("stub"), f"install_stubs({tuple(stubbed)!r})\n"] if stubbed else []
     parts += [_source("tracer"), "install(report_fd)\n"] if traced else []
@@ -102,7 +102,7 @@ def _source(name: str) -> str:
 
 def read(report: bytes, directories: Directories) -> Trace:
     """
-    Parse the tracer's *report* from a process whose environment has *directories*.
+    Parse *report*, which the tracer wrote. *directories* are the function's directories, as the traced process accessed them.
 
     Raises `InvokeError` if the report contains a line that the tracer did not write.
     """
@@ -116,7 +116,8 @@ def read(report: bytes, directories: Directories) -> Trace:
             told: dict[str, Any] = ast.literal_eval(line.decode())
         except (ValueError, SyntaxError) as error:
             raise InvokeError(
-                "failed to read the tracer's report: the function wrote to the tracer's file descriptor"
+                "failed to read the recorded imports: the function also wrote to the file descriptor that records them",
+                hint="check that the function writes only to file descriptors that it opened itself",
             ) from error
         rows += told["imports"]
         compiled |= set(told["compiled"])

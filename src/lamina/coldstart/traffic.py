@@ -1,5 +1,5 @@
 """
-Read cold starts from a function's log, and compute percentiles for each version, or for the time before and after a moment.
+Read cold starts from a function's log, and compute their percentiles for each version, or for the periods before and after a moment.
 
 Sources for Lambda's log lines, in the text format (``REPORT``) and in JSON (``platform.report``):
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html,
@@ -28,12 +28,12 @@ _INIT = re.compile(r"Init Duration:\s*([0-9.]+)\s*ms")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedColdStart:
-    """A cold start of a deployed function, read from its log or from X-Ray."""
+    """A cold start of a deployed function, reported by its log or by X-Ray."""
 
     moment: dt.datetime
     milliseconds: float
     version: str | None
-    """The function's version; ``None`` if it is unknown."""
+    """The function's version; ``None`` if it is unknown. X-Ray never reports it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,28 +61,28 @@ class Percentiles:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """The cold starts of one version, or of the time before or after a moment."""
+    """A summary of the cold starts of one function version, or of the period before or after a moment."""
 
     name: str
-    """The function's version, ``before`` or ``after``."""
+    """The function's version, or ``unknown``, ``before`` or ``after``."""
     layers: tuple[str, ...]
-    """ARNs of the layer versions of that function version; empty if they are unknown."""
+    """ARNs of the function version's layer versions; empty if they are unknown, or if the group is a period."""
     first: dt.datetime
     percentiles: Percentiles
 
 
 class LayerLookup(Protocol):
-    """A function that looks up the layers of a function version."""
+    """A callable that looks up the layers of a version of a Lambda function."""
 
     def __call__(self, version: str) -> tuple[str, ...]:
-        """Return the ARNs of the layer versions; an empty tuple if the function version no longer exists."""
+        """Return the ARNs of the layer versions that *version* uses; empty if *version* is ``unknown`` or no longer exists."""
 
 
 def cold_starts(log: str) -> tuple[float, ...]:
     """
     Return the duration, in milliseconds, of each cold start that *log* reports.
 
-    Initialisations that failed or timed out are not included; Lambda reports them in lines with another name.
+    Initialisations that failed or timed out are not included; Lambda reports them in other lines (``INIT_REPORT``).
     """
     return tuple(time for line in log.splitlines() if (time := _cold_ms(line)) is not None)
 
@@ -106,7 +106,7 @@ def _cold_ms_in_json(line: str) -> float | None:
 
 
 def logged(lines: Sequence[LoggedLine]) -> tuple[ObservedColdStart, ...]:
-    """Return the cold starts that *lines* report, each with the time and function version of its line."""
+    """Return the cold starts that *lines* report. Each has the timestamp and the function version of its line."""
     return tuple(
         ObservedColdStart(moment=line.moment, milliseconds=time, version=line.version)
         for line in lines
@@ -120,7 +120,7 @@ def traced(found: Sequence[ColdStart]) -> tuple[ObservedColdStart, ...]:
 
 
 def by_version(seen: Sequence[ObservedColdStart], layers: LayerLookup) -> tuple[Group, ...]:
-    """Group *seen* by the function's version, in the order in which the versions first appeared."""
+    """Group *seen* by function version, in the order of their first cold starts. Without a version, the group is ``unknown``."""
     versions: dict[str, list[ObservedColdStart]] = {}
     for each in sorted(seen, key=lambda each: each.moment):
         versions.setdefault(each.version or "unknown", []).append(each)

@@ -51,9 +51,10 @@ def subjects(
     artifacts: Artifacts, names: Sequence[str], *, variant: str = "", options: EnvironmentOptions = _PLAIN
 ) -> tuple[Subject, ...]:
     """
-    Prepare the environments of the functions *names* of a build for measuring; if *names* is empty, those of all functions.
+    Prepare the environments of the functions *names* of a build, or of all functions if *names* is empty.
 
-    Raises `ConfigError` if the build does not contain a function or has no functions, and what `lamina.local.environment.prepare` raises.
+    Raises `ConfigError` if the build does not contain one of *names* or has no functions, or if the project's configuration is invalid.
+    Also raises what `lamina.local.environment.prepare` raises.
     """
     service = load(artifacts.project)
     chosen = [artifacts.function(name) for name in names] or list(artifacts.build.packages)
@@ -81,16 +82,16 @@ def subjects(
 @contextmanager
 def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Subject, ...]]:
     """
-    Provide a variant of each function in *base* without the files of the distributions *names*.
+    Provide a variant of each function in *base* whose layers lack the files of the distributions *names*.
 
-    Functions whose layers contain none of these distributions are left out. The copies of the layers are deleted on exit.
-    Raises `ConfigError` with the names that no layer of *base* contains.
+    Functions that use none of these distributions are left out. The variants use copies of the layers, which are deleted on exit.
+    Raises `ConfigError` if the layers do not contain all of *names*; the error lists the missing ones.
     """
     hidden = [normalized(name) for name in names]
     known = {name for subject in base for name in subject.owners.distributions}
     if unknown := [name for name in hidden if name not in known]:
         raise ConfigError(
-            "the layers of these functions do not contain "
+            "the layers of the functions to measure do not contain "
             + ", ".join(f"`{name}`{did_you_mean(name, sorted(known))}" for name in unknown),
             hint="list the distributions of the layers: `lamina build --json`",
         )
@@ -127,7 +128,7 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
 
 
 def _link(source: Path, destination: Path, *, hidden: set[str]) -> None:
-    """Create a copy of *source* at *destination* from hard links, without the *hidden* files and their bytecode."""
+    """Copy *source* to *destination* with hard links, without the *hidden* files and their bytecode."""
     for directory, _, names in os.walk(source):
         relative = Path(directory).relative_to(source)
         for name in names:
@@ -140,7 +141,7 @@ def _link(source: Path, destination: Path, *, hidden: set[str]) -> None:
 
 
 def _roots(paths: set[str]) -> tuple[str, ...]:
-    """Return the outermost regular packages and single modules among *paths*, as dotted names."""
+    """Return the dotted names of the outermost regular packages and modules in *paths*. Namespace packages are not included."""
     names: set[str] = set()
     for path in paths:
         below = path.partition("site-packages/")[2] or path.removeprefix("python/")
@@ -163,8 +164,10 @@ def at_revision(
     """
     Check out *revision* of the git repository of *project* in a temporary directory, and build the project there with *options*.
 
-    Provide the project's directory in the checkout, which is deleted on exit. Raises `ConfigError` if *project* is not in a git repository,
-    or if the revision or the project's directory in it does not exist. Also raises what a build raises.
+    Provide the project's directory in the checkout, which is deleted on exit.
+
+    Raises `ConfigError` if git is not installed, *project* is not in a git repository, *revision* does not exist, or *revision* does not
+    contain the project's directory. Also raises what `lamina.pipeline.build.build` raises.
     """
     from lamina.pipeline.build import build
 
@@ -178,7 +181,8 @@ def at_revision(
         service = tree / prefix
         if not service.is_dir():
             raise ConfigError(
-                f"`{prefix}` does not exist in revision `{revision}`", hint="compare with a later revision"
+                f"directory `{prefix}` does not exist in revision `{revision}`",
+                hint="compare with a revision that contains this directory",
             )
         build(service, options, team_store=team_store, reporter=reporter)
         yield service
@@ -198,22 +202,23 @@ def _git(directory: Path, *arguments: str) -> str:
         )
     except FileNotFoundError as error:
         raise ConfigError(
-            "comparing with a revision requires `git`", hint="install `git`, or compare with a directory"
+            "comparing with a revision requires `git`",
+            hint="install `git`, or compare with a built project: `--compare DIR`",
         ) from error
     except subprocess.CalledProcessError as error:
         said = (error.stderr.strip().splitlines() or ["no error message"])[-1]
         raise ConfigError(
             f"`git {' '.join(arguments[:2])}` failed in `{directory}`: {said}",
-            hint="pass a revision of the repository that contains the service, or the directory of a built project",
+            hint="pass a revision of the project's repository, such as `--compare main`, or the directory of a built project",
         ) from error
     return done.stdout
 
 
 def needed_by(measurement: Measurement) -> tuple[str, ...]:
     """
-    Return the import chain to the missing module that failed a function's first start, outermost import first.
+    Return the chain of imports that led to a missing module in the function's first run, outermost import first.
 
-    The result is empty if the first start did not fail because of a missing module.
+    The result is empty if the first run did not fail because of a missing module, or if the tracer did not record the import.
     """
     found = _NO_MODULE.search(measurement.first_failure or "")
     if found is None or measurement.first is None:

@@ -1,4 +1,4 @@
-"""Read the record of the last build: the zips of each function, and the settings to run it with. The zips are not opened here."""
+"""Find the zips of each function in the last build, and the settings to run the function with. This module does not open the zips."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Artifacts:
         known = [function.name for function in self.build.packages]
         raise ConfigError(
             f"the build has no function `{name}`{did_you_mean(name, known)}",
-            hint=f"available functions: {', '.join(known) or 'none'}; run `lamina build` after adding one",
+            hint=f"available functions: {', '.join(known) or 'none'}; if you have just configured `{name}`, run `lamina build`",
         )
 
     def any_function(self) -> Package:
@@ -60,8 +60,8 @@ class Artifacts:
             raise ConfigError("the build has no functions", hint="configure a function, then run `lamina build`")
         if len({tuple(layer.sha256 for layer in self.layers(function)) for function in functions}) > 1:
             raise ConfigError(
-                "the functions have different layers, and no function is named",
-                hint=f"name one before the command: {', '.join(function.name for function in functions)}",
+                "no function is specified, and the functions have different layers",
+                hint=f"specify one before `--`: {', '.join(function.name for function in functions)}",
             )
         return functions[0]
 
@@ -70,7 +70,7 @@ def read(project: Path) -> Artifacts:
     """
     Return the last build of *project*.
 
-    Raises `ConfigError` as `report.read` does, and if a zip of a function or layer no longer exists.
+    Raises `ConfigError` if there is no build, if its report is damaged or has another format version, or if a zip no longer exists.
     """
     artifacts = Artifacts(project=project, build=report.read(project))
     functions = artifacts.build.packages
@@ -87,10 +87,10 @@ def function_of(
     built: Package, service: Service | None, *, memory_mb: int | None = None, timeout_seconds: int | None = None
 ) -> Function:
     """
-    Return the settings to run *built* with.
+    Return the settings to run the function *built* with.
 
-    *memory_mb* and *timeout_seconds* override the limits that *service* configures for the function. The last fallback is Lambda's defaults.
-    Raises `ConfigError` for limits that Lambda does not allow.
+    *memory_mb* and *timeout_seconds* override the values that *service* configures. If a value is neither passed nor configured, Lambda's
+    default applies. Raises `ConfigError` if a passed value is outside Lambda's limits.
     """
     configured = {function.name: function for function in service.functions} if service is not None else {}
     memory, timeout = setting("memory"), setting("timeout")

@@ -1,10 +1,10 @@
 """
 Run any command in a function's environment: with its interpreter, layers, package and environment variables.
 
-Unlike a function, the command keeps the terminal, the project as its working directory, the host's files and the user's privileges.
-Only ``/opt`` and the directories below ``/var`` are replaced by the function's.
+Unlike a function, the command keeps the terminal, the host's files and the user's privileges, and runs in the project directory.
+In namespace mode, ``/opt``, ``/var/task``, ``/var/runtime`` and ``/var/lang`` contain the function's files instead of the host's.
 
-Development tools can be added: distributions of the project's virtual environment that the user names, with their dependencies.
+The user can add development tools: distributions in the project's virtual environment, with their dependencies, or directories.
 The complete virtual environment is not added, because it would hide that a layer lacks a package.
 """
 
@@ -51,7 +51,7 @@ class CommandResult:
     """The command's exit code, or 128 plus the number of the signal that ended it, as in a shell."""
     mode: Mode
     mode_reason: str | None
-    """Why path mode was used although namespace mode was preferred."""
+    """Why path mode replaced namespace mode; ``None`` if it did not."""
 
 
 def run_command(
@@ -64,10 +64,14 @@ def run_command(
     on_log: Callable[[bytes], None] | None = None,
 ) -> CommandResult:
     """
-    Run *command* in *environment* and wait until it ends. Its output goes to *on_log*, or else to lamina's own standard streams.
+    Run *command* in *environment* and wait until it ends.
 
-    *tools* come last on the search path. Each is a distribution of the project's virtual environment, or a directory if it contains a
-    path separator. Raises `ConfigError` if a tool is not installed, `InvokeError` if the command does not start.
+    *on_log* receives the command's output; without it, the output goes to lamina's stdout and stderr. *tools* come last on the search path.
+    Each is the name of a distribution in the project's virtual environment, or a directory if it contains a path separator. *environ*
+    contains the host's variables, from which lamina takes the active virtual environment and the terminal's settings.
+
+    Raises `ConfigError` if a tool or the virtual environment is missing, if the project is in a directory that the environment replaces, or
+    if the function sets reserved environment variables. Raises `InvokeError` if the command does not start.
     """
     with ExitStack() as stack:
         runs = environment.scratch.parent / "runs"
@@ -88,7 +92,7 @@ def run_command(
         with process:
             ended = process.wait()
         if ended is None:
-            raise InvokeError(f"the local supervisor did not report how `{command[0]}` ended")
+            raise InvokeError(f"lamina's supervisor process did not report how `{command[0]}` ended")
         code = os.waitstatus_to_exitcode(ended.status)
         return CommandResult(exit_code=code if code >= 0 else 128 - code, mode=mode, mode_reason=reason)
 
@@ -130,7 +134,7 @@ class _Run:
         return f"python{self.environment.target.python[0]}.{self.environment.target.python[1]}"
 
     def _prepare(self, mode: Mode) -> None:
-        """Write the scripts that start the function's interpreter, and link the tools."""
+        """Write scripts such as ``python3`` that start the function's interpreter, and link the tools."""
         for made in (self._scripts, self._modules):
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir()
@@ -166,13 +170,13 @@ class _Run:
 
 
 def _check_visible(project: Path) -> None:
-    """Raise `ConfigError` if the function's directories would hide *project*."""
+    """Raise `ConfigError` if *project* is in a directory that the function's environment replaces."""
     usual = facts().directories
     for name in (usual.opt, usual.task, usual.runtime, usual.lang):
         if project.resolve().is_relative_to(name):
             raise ConfigError(
-                f"the project `{project}` is inside `{name}`, which is replaced in the function's environment",
-                hint="move the project, or pass `--mode path`",
+                f"the project `{project}` is inside `{name}`, which the function's environment replaces",
+                hint="move the project to another directory, or pass `--mode path`",
             )
 
 
@@ -201,7 +205,7 @@ def _site_packages(project: Path, target: Target, environ: Mapping[str, str]) ->
     if not found.is_dir():
         raise ConfigError(
             f"`{environment}` is not a virtual environment for Python {target.python[0]}.{target.python[1]}",
-            hint="create one for that version and install the tools there, or pass a directory with `--with ./DIRECTORY`",
+            hint="create one with that Python version and install the tools in it, or pass a directory: `--with ./DIR`",
         )
     return found
 
@@ -210,18 +214,18 @@ def _link_distributions(
     names: Sequence[str], site: Path, target: Target, *, modules: Path, scripts: Path, python: str
 ) -> None:
     """
-    Link the files of the distributions *names* and of their dependencies from *site* into *modules*.
+    Create symbolic links in *modules* to the files in *site* of the distributions *names* and their dependencies.
 
-    Scripts for their console commands are written into *scripts*, and run with the interpreter *python*.
-    Raises `ConfigError` with all names that are not installed in *site*.
+    Write scripts for the console commands of these distributions into *scripts*; the scripts use the interpreter *python*.
+    Raises `ConfigError` if some of *names* are not installed in *site*; the error lists them.
     """
     installed = {normalized(entry.metadata["Name"]): entry for entry in distributions(path=[str(site)])}
     missing = [name for name in names if normalized(name) not in installed]
     if missing:
         raise ConfigError(
-            f"distributions are not installed in `{site}`: "
+            f"packages are not installed in `{site}`: "
             + ", ".join(f"`{name}`{did_you_mean(normalized(name), installed)}" for name in missing),
-            hint="add them to the project's development dependencies, and install those",
+            hint="install them in the virtual environment, for example with `uv add --dev NAME`",
         )
     for distribution in _closure(names, installed, target):
         for entry in distribution.files or ():
@@ -235,7 +239,11 @@ def _link_distributions(
 
 
 def _closure(names: Iterable[str], installed: Mapping[str, Distribution], target: Target) -> list[Distribution]:
-    """Return the distributions *names* and their installed dependencies, sorted; the layers may provide dependencies that are missing."""
+    """
+    Return the distributions *names* and their installed dependencies, sorted by name.
+
+    Dependencies that are not installed are skipped, because the layers may provide them.
+    """
     environment = {name: str(value) for name, value in target.markers.items()} | {"extra": ""}
     waiting = [normalized(name) for name in names]
     found: dict[str, Distribution] = {}
@@ -261,6 +269,6 @@ def _write_script(path: Path, python: str, *, module: str, attribute: str) -> No
 
 
 def _write_command(path: Path, command: str) -> None:
-    """Write a shell script to *path* that replaces itself with *command*."""
+    """Write an executable shell script to *path* that runs *command*."""
     path.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
     path.chmod(0o755)

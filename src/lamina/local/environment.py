@@ -5,7 +5,7 @@ The environment has two modes. In *namespace* mode, the directories have the sam
 system directories of the host are visible. In *path* mode, the process uses the files where they were unpacked. The order of the
 search path is the same, but the directories have other names, and all files of the host are visible.
 
-No program is started here except the interpreter, to find its installation directory.
+This module does not start the function's process; `lamina.local.process` does.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ print(json.dumps({"prefix": os.path.realpath(sys.base_prefix), "site": site.gets
 
 
 class Mode(StrEnum):
-    """How a process sees the function's environment; the module describes both modes."""
+    """How the files of a function's environment are made available to its process. The module's docstring describes both modes."""
 
     AUTO = "auto"
     """Namespace mode if the kernel allows it, otherwise path mode."""
@@ -77,20 +77,20 @@ class FunctionEnvironment:
     runtime: Path
     """The host directory for ``/var/runtime``."""
     scratch: Path
-    """An empty directory in the project, used as the mount point of the new root."""
+    """An empty directory in the project: the mount point of the root directory in namespace mode, the home directory in path mode."""
     mode: Mode = Mode.AUTO
     additional: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Environment variables that override the configured ones. They may be secret, so ``repr`` leaves them out."""
 
     @property
     def arn(self) -> str:
-        """The ARN that the function receives, with a placeholder for the account."""
+        """The ARN that the function receives. Its account ID is a placeholder."""
         known = facts()
         return f"arn:aws:lambda:{self.region}:{known.account}:function:{self.function.name}"
 
     @property
     def region(self) -> str:
-        """The region in the function's environment variables: the user's, or the placeholder."""
+        """``AWS_REGION`` or else ``AWS_DEFAULT_REGION`` in *additional*; without both, the placeholder in ``data/local.toml``."""
         given = dict(self.additional)
         return given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or facts().region
 
@@ -118,24 +118,25 @@ class FunctionEnvironment:
             return str(path)
         if not path.is_relative_to(prefix):
             raise RefusedError(
-                f"the interpreter `{path}` is outside its own prefix `{prefix}`, which namespace mode does not support",
+                f"the interpreter `{path}` is outside its installation directory `{prefix}`, which namespace mode does not support",
                 hint=f"set `{interpreters.environment_variable(self.target.python)}` to another interpreter, or pass `--mode path`",
             )
         return f"{facts().directories.lang}/{path.relative_to(prefix).as_posix()}"
 
     def variables(self, mode: Mode) -> dict[str, str]:
         """
-        Return all environment variables of the process: Lambda's, the configured ones, and the additional ones.
+        Return all environment variables of the process: Lambda's, overridden by the function's, overridden by *additional*.
 
-        The process inherits no other variables from the host. Raises `ConfigError` if the configuration sets variables that Lambda reserves.
+        The process inherits no variables from the host. Without AWS credentials, SDKs are kept from using those of an EC2 host.
+        Raises `ConfigError` if the function's configuration sets variables that Lambda reserves.
         """
         known = facts()
         wrong = sorted(name for name, _ in self.function.environment if name in known.reserved)
         if wrong:
             raise ConfigError(
-                f"`{self.function.name}` sets environment variables that Lambda reserves: "
+                f"function `{self.function.name}` sets environment variables that Lambda reserves: "
                 f"{', '.join(f'`{name}`' for name in wrong)}",
-                hint="remove them from the function's `environment`; Lambda rejects them",
+                hint="remove them from `environment` in the function's configuration",
             )
         values = self._placeholders(mode)
         variables = {entry.name: entry.template.format_map(values) for entry in known.variables}
@@ -160,9 +161,10 @@ class FunctionEnvironment:
 
     def start(self, start: Callable[[Mode], Process]) -> tuple[Process, Mode, str | None]:
         """
-        Call *start* in the configured mode; return its process, the mode, and the reason if path mode replaced namespace mode.
+        Start a process by calling *start* with a mode. Return the process, its mode, and why path mode replaced namespace mode, or ``None``.
 
-        In automatic mode, path mode is used if the kernel refuses a namespace. Raises `RefusedError` if namespace mode is required but refused.
+        In the mode `Mode.AUTO`, path mode is used if namespace mode is not available; in the mode `Mode.NAMESPACE`, `RefusedError` is raised.
+        Also raises what *start* raises.
         """
         reason = None
         if self.mode is not Mode.PATH:
@@ -176,9 +178,9 @@ class FunctionEnvironment:
 
     def plan(self, *, host: bool = False) -> RootPlan:
         """
-        Return the plan for the root directory of this environment in namespace mode.
+        Return the content of this environment's root directory in namespace mode.
 
-        With *host*, all other directories of the host are included and stay writable.
+        With *host*, all other directories of the host are included and stay writable. Without it, only its system directories are included.
         """
         usual = facts().directories
         prefix, lang = self.home.prefix, usual.lang
@@ -215,11 +217,12 @@ def prepare(
     """
     Unpack the layers and the package of *built*, and return the environment of *function*.
 
-    If *home* is not given, lamina searches for an interpreter of the target's version. The unpacked files stay in ``.lamina/local``
-    of the project.
+    If *home* is ``None``, lamina searches for an interpreter of the target's version. The unpacked files stay in ``.lamina/local``
+    of the project, and are reused.
 
-    Raises `InvokeError` if this machine cannot run the target, `MissingExtraError` if the runtime client is not installed,
-    and `ArchiveError` if a zip is unsafe or corrupt.
+    Raises `InvokeError` if this machine cannot run the layers' compiled code, or if no interpreter is found or it does not work. Raises
+    `ConfigError` if the user specified an unsuitable interpreter, and `MissingExtraError` if the runtime client is not installed.
+    Also raises what `unpack.unpack` raises.
     """
     _check_machine(artifacts)
     cache = artifacts.project.resolve() / ".lamina" / "local"
@@ -241,7 +244,7 @@ def prepare(
 
 
 def home_of(interpreter: Interpreter) -> Home:
-    """Run *interpreter* to find its prefix and ``site-packages`` directories. Raises `InvokeError` if it fails or prints invalid output."""
+    """Run *interpreter* to find its installation directories. Raises `InvokeError` if it fails or prints invalid output."""
     try:
         told = interpreters.ask(interpreter.path, _PROBE)
         prefix, site = Path(told["prefix"]), tuple(Path(path) for path in told["site"])
@@ -266,7 +269,7 @@ def _interpreter(target: Target, cache: Path) -> Interpreter:
 
 
 def _check_machine(artifacts: Artifacts) -> None:
-    """Raise `InvokeError` if the layers contain compiled code for another architecture or system; pure Python runs anywhere."""
+    """Raise `InvokeError` on Windows, or if the layers contain compiled code for another architecture or system."""
     if os.name != "posix":
         raise InvokeError("handlers run locally only on Linux and macOS", hint="use WSL on Windows")
     machine = platform.machine()
@@ -274,10 +277,10 @@ def _check_machine(artifacts: Artifacts) -> None:
     if artifacts.native and (platform.system() != "Linux" or native != artifacts.build.target.architecture):
         shown = ", ".join(f"`{name}`" for name in artifacts.native)
         raise InvokeError(
-            f"the layers contain wheels for Linux on {artifacts.build.target.architecture}, "
-            f"but this machine is {platform.system()} on {machine}: {shown}",
-            hint=f"run it on Linux on {artifacts.build.target.architecture}, "
-            "or build a copy of the project for this machine's architecture",
+            f"this machine is {platform.system()} on {machine}, "
+            f"but the layers contain wheels for Linux on {artifacts.build.target.architecture}: {shown}",
+            hint=f"run lamina on Linux on {artifacts.build.target.architecture}; on another Linux machine, "
+            "you can also build a copy of the project for the machine's architecture",
         )
 
 
@@ -288,7 +291,7 @@ def additional_variables(
     Return the environment variables that the user passes to the function.
 
     Each entry of *asked* is ``NAME=VALUE``, or the ``NAME`` of a variable in *environ*. With *credentials*, the AWS credentials and region
-    in *environ* are added. Raises `ConfigError` with all names that are not set in *environ*.
+    in *environ* are added. Raises `ConfigError` if *environ* lacks variables in *asked*, or ``AWS_ACCESS_KEY_ID`` with *credentials*.
     """
     found: dict[str, str] = {}
     missing: list[str] = []

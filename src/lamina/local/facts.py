@@ -11,7 +11,7 @@ from lamina.core.toml import read_data
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Directories:
-    """The directories of a function's environment: its package, the runtime client, the layers and the interpreter."""
+    """The directories of a function's environment: its package (*task*), the runtime client, the layers (*opt*) and the interpreter (*lang*)."""
 
     task: str
     runtime: str
@@ -31,7 +31,7 @@ class Variable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Lambda's limits for a function, besides its configured memory and timeout."""
+    """Lambda's limits that apply to every function. Memory and timeout are configured for each function."""
 
     event_bytes: int
     response_bytes: int
@@ -50,7 +50,7 @@ class Facts:
     credentials: tuple[str, ...]
     """Names of the environment variables that contain credentials; Lambda reserves them."""
     companions: tuple[str, ...]
-    """Names of the environment variables that are passed on together with credentials but are not secret."""
+    """Names of the environment variables that contain the region. lamina passes them to a function together with credentials."""
     region: str
     account: str
     version: str

@@ -43,12 +43,12 @@ class InvocationResult:
     """The JSON bytes that the caller receives: the function's response, or the description of its error."""
     error: FunctionError | None
     hint: str | None
-    """Advice on how to fix the error, for errors that lamina recognises."""
+    """How to fix the error; ``None`` if there is no error, or if lamina does not recognise it."""
     mode: Mode
     mode_reason: str | None
-    """Why path mode was used although namespace mode was preferred."""
+    """Why path mode replaced namespace mode; ``None`` if it did not."""
     init_ms: float | None
-    """Duration of the initialisation, if this invocation started the process; ``None`` for later invocations."""
+    """Duration of the initialisation; ``None`` if an earlier invocation initialised the process, or if initialisation failed or timed out."""
     duration_ms: float
     billed_ms: int
     memory_bytes: int
@@ -61,9 +61,10 @@ class InvocationResult:
 
 class ExecutionEnvironment:
     """
-    A function's process that handles one event after another and is restarted after it has failed.
+    A function's process, which handles one event after another.
 
-    Use it as a context manager; the process is ended on exit. The methods are not thread-safe.
+    The first invocation starts the process, and so does the next invocation after a crash or a timeout. Use this class as a context
+    manager; the process is ended on exit. The methods are not thread-safe.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ExecutionEnvironment:
         init_seconds: float | None = None,
     ) -> None:
         """
-        Prepare to run the function of *environment*; the first invocation starts its process.
+        Prepare to run the function of *environment*, without starting a process.
 
         *on_log* receives the log while it is written. *init_seconds* replaces Lambda's limit on the duration of the initialisation.
         """
@@ -97,7 +98,8 @@ class ExecutionEnvironment:
         """
         Send the event *payload* and return the result. An error of the function is part of the result and raises no exception.
 
-        Raises `ConfigError` if the event exceeds Lambda's size limit, `InvokeError` if the process does not start.
+        Raises `ConfigError` if the event exceeds Lambda's size limit or the function sets reserved environment variables, and
+        `InvokeError` if the process does not start.
         """
         limit = facts().limits.event_bytes
         if len(payload) > limit:
@@ -133,9 +135,10 @@ class ExecutionEnvironment:
 
     def _cold_start(self) -> tuple[RuntimeProcess, float | None, Failure | Ended | None]:
         """
-        Start the process, and return it with the milliseconds of its initialisation, or with the failure.
+        Start the process. Return it, the duration of its initialisation in milliseconds, and the failure of its initialisation.
 
-        Both are ``None`` if initialisation exceeded its limit; the invocation then repeats it.
+        Duration and failure are both ``None`` if initialisation exceeded its time limit. The returned process is then a second one, which
+        is still initialising; the caller waits for it as part of the invocation.
         """
         runtime = self._start()
         init_ms = runtime.wait_ready(self._init_seconds)
@@ -199,7 +202,7 @@ class ExecutionEnvironment:
         return replace(result, logs="".join(self._log))
 
     def _say_end(self, result: InvocationResult, outcome: Response | Failure | Ended | None) -> None:
-        """Write the reason if the function did not respond, then the END and REPORT lines."""
+        """Log the reason if the function did not respond, then the END and REPORT lines."""
         request_id, error, status = result.request_id, result.error, ""
         if isinstance(outcome, Ended) and error is not None:
             self._say(f"{error.message}\n{error.type}\n")
@@ -241,11 +244,11 @@ class ExecutionEnvironment:
         runtime = next(entry for entry in runtimes() if entry.name == target.runtime)
         if _MODULES.get(module, module) in {entry.name for entry in runtime.preinstalled}:
             return (
-                f"add `{module}` to your dependencies: lamina does not provide it locally, "
-                "and AWS can change the version in Lambda's runtime at any time"
+                f"add `{module}` to your dependencies: Lambda's runtime contains it, but lamina does not provide it locally, "
+                "and AWS can change its version at any time"
             )
         return (
-            f"check that the distribution of `{module}` is locked and not excluded: "
+            f"check that the distribution with `{module}` is in the lock file and not excluded: "
             f"neither the layers nor the function package contain `{module}`"
         )
 
@@ -279,7 +282,7 @@ def _decoder() -> io.IncrementalNewlineDecoder:
 def invoke(
     environment: FunctionEnvironment, payload: bytes, *, on_log: Callable[[str], None] | None = None
 ) -> InvocationResult:
-    """Send one event to a new process of *environment*, and return the result as `ExecutionEnvironment.invoke` does."""
+    """Start a process of *environment*, send it the event *payload*, and end it. Returns and raises what `ExecutionEnvironment.invoke` does."""
     with ExecutionEnvironment(environment, on_log=on_log) as session:
         return session.invoke(payload)
 

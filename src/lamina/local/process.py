@@ -1,5 +1,5 @@
 """
-Start a program through the supervisor process, read its output, and learn how it ended.
+Start a program through the supervisor process, read the program's output, and find out how it ended.
 
 Closing the socket to the supervisor ends the program. The kernel closes that socket when lamina is killed, so no program is left running.
 """
@@ -39,7 +39,7 @@ _PATIENCE_SECONDS = 30
 
 
 class RefusedError(InvokeError):
-    """The kernel does not allow this user to create the namespaces of an environment. No program was started."""
+    """Namespace mode is not available: the kernel does not allow it, or the interpreter is outside its prefix. No program was started."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class Ended:
     status: int
     """The wait status, for `os.waitstatus_to_exitcode`."""
     memory_bytes: int
-    """The highest measured memory of the program and its descendants."""
+    """The highest memory, in bytes, that was measured for the program and its descendants."""
     killed_for_memory: bool
 
 
@@ -69,10 +69,11 @@ class Process:
         report: bool = False,
     ) -> None:
         """
-        Start the program that *request* describes. A separate thread calls *on_log* and *on_end*.
+        Start the program that *request* describes.
 
-        *on_log* receives the program's output; without it, the output goes to lamina's own standard streams. With *report*, the argument
-        ``{report_fd}`` is replaced by the number of a file descriptor. Data that the program writes there is collected in ``reported``.
+        *on_log* receives the program's output; without it, the output goes to lamina's stdout and stderr. *on_end* is called once the program
+        has ended. Both are called in a separate thread. With *report*, the argument ``{report_fd}`` is replaced by the number of a file
+        descriptor. Data that the program writes there is collected in ``reported``.
 
         Raises `RefusedError` if the kernel does not allow the namespaces, `InvokeError` if the program does not start.
         """
@@ -127,7 +128,7 @@ class Process:
         self._thread.join()
 
     def wait(self, timeout: float | None = None) -> Ended | None:
-        """Return how the program ended, or ``None`` if it is still running after *timeout* seconds."""
+        """Wait until the program ends and return how; return ``None`` if it is still running after *timeout* seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self.ended is not None, timeout)
             return self.ended
@@ -155,7 +156,7 @@ class Process:
         """
         Create a pipe whose data is passed to *take*, and return the descriptor of its writing end.
 
-        *stack* closes the writing end, and *failed* the reading end.
+        *stack* closes this process's copy of the writing end. *failed* closes the reading end if the program does not start.
         """
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
@@ -170,14 +171,16 @@ class Process:
         while True:
             piece = self._channel.recv(_CHUNK)
             if not piece:
-                raise InvokeError("the local supervisor exited before it started the program")
+                raise InvokeError("lamina's supervisor process exited before it started the program")
             messages = self._messages(piece)
             if not messages:
                 continue
             # A short program may have ended already, so this read may also contain the message about its end.
             message, *self._early = messages
             if "refused" in message:
-                raise RefusedError(f"this system does not allow mount namespaces: {message['refused']}")
+                raise RefusedError(
+                    f"this system does not allow mount namespaces: {message['refused']}", hint="pass `--mode path`"
+                )
             if "failed" in message:
                 raise InvokeError(f"failed to start `{request['arguments'][0]}`: {message['failed']}")
             return message["started"], message["pid"]
@@ -215,7 +218,7 @@ class Process:
         self._pour_all()
 
     def _hear(self) -> bool:
-        """Read messages of the supervisor; return whether more may follow."""
+        """Read messages from the supervisor. Return whether more may follow."""
         try:
             piece = self._channel.recv(_CHUNK)
         except OSError:
@@ -250,7 +253,7 @@ class Process:
             self._pour(stream)
 
     def _pour(self, stream: IO[bytes]) -> bool:
-        """Pass the data that is available in *stream* to its callback; return whether more may follow."""
+        """Pass the data that is available in *stream* to its callback. Return whether more may follow."""
         poured = 0
         # The limit keeps a program that writes endlessly from blocking messages of the supervisor. It covers a full pipe, so all data
         # that was written before this call is read.

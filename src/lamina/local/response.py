@@ -1,5 +1,5 @@
 """
-Read a handler's response or error from the runtime, and apply Lambda's limit on its size. A larger response is a function error.
+Read a handler's response or error from the runtime, and apply Lambda's size limit. A response above the limit is a function error.
 
 Streamed responses are supported, but collected: the caller receives the complete response.
 """
@@ -42,7 +42,7 @@ class Failure:
 
     payload: bytes
     error_type: str | None
-    """The error type from the request's header; the payload usually contains a more specific one."""
+    """The error type from the request's header, or ``None``; the payload usually contains a more specific one."""
 
     @property
     def error(self) -> FunctionError:

@@ -57,10 +57,10 @@ class RuntimeApi:
     """
 
     def __init__(self, *, response_bytes: int) -> None:
-        """Create a server that accepts responses of at most *response_bytes*."""
+        """Create a server that accepts responses of at most *response_bytes*; a larger one results in an error."""
         self.response_bytes = response_bytes
         self.ready_at: int | None = None
-        """When the runtime first requested an event, in nanoseconds of the monotonic clock."""
+        """When the runtime first requested an event, in nanoseconds of the monotonic clock; ``None`` if it has not yet."""
         self.init_failure: Failure | None = None
         self._changed = threading.Condition()
         self._event: Event | None = None
@@ -173,7 +173,7 @@ class _Server(ThreadingMixIn, TCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop immediately: a connection to the server itself wakes the accepting thread."""
+        """Stop accepting connections. The server connects to itself, to wake the thread that waits for a connection."""
         self._stopping = True
         with suppress(OSError), socket.create_connection(self.socket.getsockname()[:2], timeout=1):
             pass
@@ -196,7 +196,7 @@ class _Server(ThreadingMixIn, TCPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """The handler of one connection from the runtime."""
+    """Handles the requests on one connection from the runtime."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True

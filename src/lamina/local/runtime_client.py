@@ -1,8 +1,8 @@
 """
 Provide ``/var/runtime``: Lambda's runtime client for Python, copied from lamina's own Python environment.
 
-Only the client's Python modules are copied. Its compiled transport fits a single interpreter version, so `guest.runtime_client` replaces
-it. Functions cannot write to the directory, so the modules are compiled in advance; Lambda's own runtime also includes bytecode.
+Only the client's Python modules are copied. `guest.runtime_client` replaces its compiled module, which works with only one Python version.
+Functions cannot write to the directory, so the modules are compiled in advance; Lambda's own runtime also includes bytecode.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def provide(cache: Path, interpreter: Interpreter) -> Path:
 
 
 def _compile(directory: Path, interpreter: Interpreter) -> None:
-    """Compile the modules to bytecode that Python never compares with the source, so that modification times do not matter."""
+    """Compile the modules to bytecode that Python does not compare with the sources. Raises `InvokeError` if *interpreter* fails."""
     command = [str(interpreter.path), "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     try:
         # `-s` and `-p` replace the path in the bytecode, so that tracebacks show the path inside the function's environment.
@@ -65,13 +65,13 @@ def _compile(directory: Path, interpreter: Interpreter) -> None:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise InvokeError(
-            f"`{interpreter.path}` failed to compile the runtime client",
+            f"the interpreter `{interpreter.path}` failed to compile the runtime client",
             hint=f"set `{environment_variable(interpreter.version[:2])}` to another interpreter",
         ) from error
 
 
 def _files() -> list[tuple[str, Path]]:
-    """Return the relative path and the file of each of the client's modules, sorted, without tests and extension modules."""
+    """Return the path in ``/var/runtime`` and the source file of each Python module to copy, sorted by path. Tests are left out."""
     found = [(name, Path(__file__).parent / "guest" / name) for name in _GUESTS]
     for name in _DISTRIBUTIONS:
         try:

@@ -38,7 +38,10 @@ class RuntimeProcess:
         Start the process of *environment*, which is killed if it uses more than *memory_bytes*.
 
         *prelude* is Python source that runs before the runtime client. Its variable ``report_fd`` is a file descriptor; data written there
-        is collected. Raises `InvokeError` if the process does not start, `RefusedError` if namespace mode is required but not available.
+        is collected in `Process.reported`.
+
+        Raises `InvokeError` if the process does not start, `RefusedError` if namespace mode is required but not available, and
+        `ConfigError` if the function sets environment variables that Lambda reserves.
         """
         with ExitStack() as stack:
             self.api = stack.enter_context(RuntimeApi(response_bytes=facts().limits.response_bytes))
@@ -59,9 +62,9 @@ class RuntimeProcess:
 
     def wait_ready(self, timeout: float) -> float | None:
         """
-        Wait up to *timeout* seconds until the process requests its first event. Return the milliseconds since its start, or ``None``.
+        Wait up to *timeout* seconds until the process requests its first event. Return the milliseconds from its start to that request.
 
-        ``None`` means that the process has ended, has failed to load the handler, or is still initialising.
+        Return ``None`` if the process has ended, has failed to load the handler, or is still initialising.
         """
         self.api.wait_ready(timeout)
         if self.api.ready_at is None:

@@ -1,5 +1,5 @@
 """
-Unpack layers and function packages into read-only directories, one for each combination of contents.
+Unpack layers and function packages into directories of read-only files, one directory for each combination of archives.
 
 Archives are treated as untrusted, although earlier steps have checked them. Nothing is written outside the new directory, no links are
 created, and an archive that unpacks to more than Lambda's size limit is rejected.
@@ -45,7 +45,8 @@ def unpack(archives: Sequence[Layer | Package], cache: Path) -> Path:
     Files of later archives replace those of earlier ones, as Lambda merges layers into ``/opt``. The directory's name is derived from
     the archives' hashes; an existing directory is reused. Files are read-only and have the archive's modification time, read as UTC.
 
-    Raises `HashMismatchError` if an archive differs from the one that the build recorded, `ArchiveError` if it is unsafe or corrupt.
+    Raises `HashMismatchError` if an archive differs from the one that the build recorded, and `ArchiveError` if an archive is unsafe,
+    corrupt or larger than Lambda's limit.
     """
     key = hashlib.sha256("\n".join(str(archive.sha256) for archive in archives).encode()).hexdigest()
     tree = cache / key
@@ -65,7 +66,8 @@ def making(directory: Path) -> Iterator[Path]:
     """
     Provide an empty directory and rename it to *directory* on normal exit.
 
-    If another process has created *directory* in the meantime, that one is kept. On an exception the new directory is deleted.
+    If another process has created *directory* in the meantime, its directory is kept and the new one is deleted. On an exception, the new
+    directory is deleted, too.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=".making-"))
@@ -82,7 +84,7 @@ def making(directory: Path) -> Iterator[Path]:
 
 
 def remove_unused(cache: Path) -> None:
-    """Delete the directories in *cache* that have not been used for two weeks, incomplete ones included."""
+    """Delete the directories in *cache* that have not been used for two weeks, including those that were never completed."""
     oldest = time.time() - _UNUSED_SECONDS
     for entry in cache.iterdir():
         mark = cache / f"{entry.name}.used"
@@ -109,7 +111,8 @@ def _members(opened: zipfile.ZipFile, name: str) -> Iterator[tuple[zipfile.ZipIn
     """
     Yield the regular files of an archive with the components of their paths.
 
-    Raises `ArchiveError` for paths that lead outside the archive, links, devices, duplicate paths and archives over Lambda's size limit.
+    Raises `ArchiveError` if a path leads outside the archive or occurs twice, if an entry is a link or a device, or if the unpacked files
+    exceed Lambda's size limit.
     """
     limit = quotas().unzipped_bytes
     rows = opened.infolist()
@@ -138,9 +141,10 @@ def _members(opened: zipfile.ZipFile, name: str) -> Iterator[tuple[zipfile.ZipIn
 
 def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, destination: Path, name: str) -> None:
     """
-    Write one entry, replacing a file of an earlier archive.
+    Write one entry to *destination*, replacing a file of an earlier archive.
 
-    The parents of *destination* are real directories that this module created, never links.
+    The parents of *destination* are real directories that this module created, never links. Raises `ArchiveError` if one entry is a file
+    where another is a directory, or if the entry is larger than its declared size.
     """
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +160,7 @@ def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, destination: Path, 
             remaining -= len(piece)
             if remaining < 0:
                 raise SuspiciousSizeError(
-                    f"`{member.filename}` in `{name}` is larger than its declared {member.file_size:,} bytes"
+                    f"`{member.filename}` in `{name}` unpacks to more than its declared size of {member.file_size:,} bytes"
                 )
             target.write(piece)
     executable = member.external_attr >> 16 & 0o111

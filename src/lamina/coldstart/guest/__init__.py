@@ -1,1 +1,5 @@
-"""Modules that run inside a function's process while it is measured, on Python 3.9 or later. They import no module that a handler might import."""
+"""
+Modules that run inside a function's process while it is measured, on Python 3.9 or later.
+
+They import only modules that Python has already loaded or that need no file, so that they do not change the measured imports.
+"""

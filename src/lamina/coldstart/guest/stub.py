@@ -1,7 +1,7 @@
 """
 Provide empty modules in place of missing ones, so that a function that imports them can start and be measured.
 
-Runs before the tracer, on Python 3.9 or later, and imports no module from a file. Modules that exist are imported as usual.
+Runs before the tracer, on Python 3.9 or later, and imports only built-in modules. Modules that exist are imported as usual.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Anything(type):
-    """A metaclass whose class can be called, indexed, compared and subclassed, without any effect."""
+    """The metaclass of `Nothing`, so that code can call, index, compare, iterate over and subclass `Nothing` without an error."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
@@ -23,7 +23,7 @@ class Anything(type):
         return Nothing
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
-        """Return the only argument if it is callable, so that decorators work, else `Nothing`. Subclasses are instantiated."""
+        """Return the argument if it is the only one and callable, so that decorators work, else `Nothing`. Subclasses are instantiated."""
         if cls is not Nothing:
             return super().__call__(*arguments, **keywords)
         return arguments[0] if len(arguments) == 1 and callable(arguments[0]) and not keywords else Nothing
@@ -59,7 +59,7 @@ class Nothing(metaclass=Anything):
 
 
 class Empty(type(sys)):  # type: ignore[misc]
-    """A module that has every attribute, with the value `Nothing`."""
+    """An empty module. Every attribute has the value `Nothing`, except special names such as ``__all__``, which are missing."""
 
     __version__ = "0"
 
@@ -70,13 +70,17 @@ class Empty(type(sys)):  # type: ignore[misc]
 
 
 class Finder:
-    """An import finder for the modules *names*, their submodules and their parent packages. It must be last in ``sys.meta_path``."""
+    """
+    An import finder that provides empty modules for *names*, their submodules and their parent packages.
+
+    It must be last in ``sys.meta_path``, so that modules that exist are found first.
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> Any:
-        """Return the spec of an empty module if *name* is to be replaced, else ``None``."""
+        """Return the spec of an empty module if this finder provides *name*, else ``None``."""
         for known in self.names:
             if name == known or name.startswith(known + ".") or known.startswith(name + "."):
                 return _frozen_importlib.ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
@@ -91,5 +95,5 @@ class Finder:
 
 
 def install_stubs(names: tuple[str, ...]) -> None:
-    """Make imports of the missing modules *names* succeed with empty modules."""
+    """Provide an empty module whenever one of the missing modules *names* is imported."""
     sys.meta_path.append(Finder(names))

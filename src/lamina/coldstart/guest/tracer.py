@@ -1,9 +1,9 @@
 """
 Record the imports of a process with their nesting and durations, the modules that are compiled, and the files that are opened.
 
-Runs before the runtime client, on Python 3.9 or later. It imports only modules that each interpreter has already loaded. Otherwise, the
-handler's imports of the same modules would appear too fast. After each outermost import, it writes one line, a Python literal, to the
-given file descriptor.
+Runs before the runtime client, on Python 3.9 or later. The tracer imports only modules that Python has already loaded. If it
+imported another module first, the record would lack the time that the handler needs to import that module. After each outermost import,
+the tracer writes one line, a Python literal, to a file descriptor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def install(descriptor: int) -> None:
-    """Start recording, and write reports to the file *descriptor*."""
+    """Start recording, and write the report to the file descriptor *descriptor*."""
     find_and_load = _frozen_importlib._find_and_load  # type: ignore[attr-defined]  # noqa: SLF001 - all imports call this function
     clock, thread, modules = time.perf_counter_ns, _thread.get_ident, sys.modules
     numbers = iter(range(1 << 60))
@@ -67,7 +67,7 @@ def install(descriptor: int) -> None:
 
 
 class Files:
-    """The files of the layer and the function package that have been opened or compiled."""
+    """The files of the layer and the function package that the process has opened, mapped into memory or compiled."""
 
     def __init__(self) -> None:
         # The search path starts with the function package and two directories of the layer.
@@ -78,7 +78,7 @@ class Files:
         self.told_compiled: set[str] = set()
 
     def watch(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Record the file of an audit event, if it is relevant. This runs for thousands of events, so it must be fast."""
+        """Record the file of an audit event if it is in the layer or the package. This runs for thousands of events, so it must be fast."""
         if event == "open":
             path, names = arguments[0], self.opened
         elif event == "import" or event == "compile":  # noqa: PLR1714 - a membership test costs more
@@ -89,7 +89,7 @@ class Files:
             names.add(path)
 
     def take(self) -> dict[str, Any]:
-        """Return the files that are new since the last call, with their sizes in bytes."""
+        """Return the opened files, with their sizes in bytes, and the compiled files. Each file is returned by one call only."""
         new = (self.opened | set(_mapped(self.inside))) - self.told
         self.told |= new
         compiled = self.compiled - self.told_compiled
@@ -98,7 +98,7 @@ class Files:
 
 
 def _taken(rows: list[Any]) -> list[Any]:
-    """Remove all current *rows* from the list, and return them. Other threads may append rows at the same time; those stay."""
+    """Remove all rows from the list *rows*, and return them. Rows that other threads append during the call stay in the list."""
     taken = rows[:]
     del rows[: len(taken)]
     return taken
@@ -106,8 +106,9 @@ def _taken(rows: list[Any]) -> list[Any]:
 
 def _origin(module: Any) -> tuple[str | None, bool]:
     """
-    Return the file of *module*, or the directory of a namespace package, and whether the module is a namespace package.
+    Return the file of *module*, and whether it is a namespace package.
 
+    The file of a namespace package is its first directory; ``None`` if the module has no file or was not imported.
     Only the module's ``__dict__`` is read, because reading an attribute would load a lazy module.
     """
     spec = vars(module).get("__spec__") if isinstance(module, type(sys)) else None

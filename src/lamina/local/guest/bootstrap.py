@@ -1,8 +1,8 @@
 """
 Set the search path as Lambda does, and start the runtime client. Runs in the function's environment, on Python 3.9 or later.
 
-Arguments: the handler and the directory of the layers. Two more are optional: source code to run first, and the number of the file
-descriptor to which this code writes its report.
+The first two arguments are the handler and the directory of the layers. Two more are optional: Python source to run before the client,
+and the number of the file descriptor to which that source writes its report.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 
 def search_path(opt: str, path: list[str]) -> list[str]:
     """
-    Return Lambda's search path: the function's directories, then the entries of *path*, the interpreter's own search path.
+    Return Lambda's search path: the function's directories, then *path*, which is the interpreter's own search path.
 
-    The first entry of *path* is this script's directory, which is Lambda's runtime directory; it is not repeated.
+    *path* starts with the directory of this script, Lambda's runtime directory. The result contains that directory only once.
     Source: https://docs.aws.amazon.com/lambda/latest/dg/python-package.html, and ``sys.path`` as functions on python3.13
     print it (2026-11-23): function, layer, runtime, standard library.
     """

@@ -1,8 +1,8 @@
 """
 Create Linux namespaces and a function's root directory, with system calls for which Python has no functions.
 
-The new root is an empty tmpfs in a mount namespace. All directories are bind-mounted into it. Mount points that the host lacks, such as
-``/var/task``, are therefore created without changes to the host's own directories.
+The new root is an empty tmpfs in a mount namespace. The function's and the host's directories are bind-mounted into it.
+Mount points that the host lacks, such as ``/var/task``, are therefore created without changes to the host's own directories.
 
 Runs only in the supervisor, a process with one thread. Each failure raises `OSError` with the name of the system call.
 The constants are from ``linux/mount.h``, ``linux/sched.h``, ``linux/prctl.h`` (6.1, read 2026-11-23), identical on x86_64 and aarch64.
@@ -58,7 +58,7 @@ def adopt_orphans() -> None:
 
 
 def drop_privileges() -> None:
-    """Permanently give up all capabilities, including root's, from the next executed program on."""
+    """Give up all capabilities permanently, so that the program that this process executes next has none, even as root."""
     _checked(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl")
     capability = 0
     # The loop ends at the first number that the kernel does not define. It also ends if the process may not drop capabilities;
@@ -73,7 +73,7 @@ def unshare(flags: int) -> None:
 
 
 def own_user_namespace(flags: int) -> None:
-    """Create new namespaces of the kinds in *flags* without root privileges; user and group ids stay the same inside."""
+    """Create new namespaces of the kinds in *flags* inside a new user namespace, without root privileges. User and group ids stay the same."""
     user, group = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER | flags)
     # Since Linux 3.19, `gid_map` is writable only after this (user_namespaces(7), read 2026-11-23).
@@ -122,7 +122,7 @@ def change_root(root: str) -> None:
 
 
 def build_root(plan: RootPlan) -> None:
-    """Build the root directory that *plan* describes, and change into it. Raises `OSError` if the kernel refuses a step."""
+    """Build the root directory that *plan* describes, and make it the root of this process. Raises `OSError` if the kernel refuses a step."""
     root = plan["root"]
     unshare(CLONE_NEWNS)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
@@ -155,9 +155,9 @@ def build_root(plan: RootPlan) -> None:
 
 def _reflect(path: str, root: str, targets: list[str]) -> None:
     """
-    Make the host's *path* visible in the new root.
+    Make the host's *path* visible in the new root, unless it is one of *targets*, where the function's directories are mounted.
 
-    A parent directory of one of *targets* is created as a new directory, and its entries are added one by one.
+    If *path* is a parent directory of one of *targets*, create a new directory and add the entries of *path* one by one.
     """
     if path in targets or not os.path.lexists(path):
         return
@@ -182,7 +182,7 @@ def _bind(source: str, target: str) -> None:
 
 
 def _mount_proc(root: str) -> None:
-    """Mount ``/proc`` of the new namespace, or bind the host's if the kernel refuses, as in some containers."""
+    """Mount ``/proc`` of the new namespace, or bind-mount the host's if the kernel refuses, as in some containers."""
     target = f"{root}/proc"
     os.makedirs(target, exist_ok=True)
     try:

@@ -9,13 +9,13 @@ class RootPlan(TypedDict):
     """The content of the root directory of a function's environment."""
 
     root: str
-    """An empty host directory, the mount point of the new root."""
+    """An empty directory of the host, used as the mount point of the new root."""
     binds: list[tuple[str, str]]
     """Pairs of a host directory and its path in the new root, mounted read-only."""
     empty: list[str]
-    """Paths in the new root that an empty directory hides."""
+    """Directories in the new root whose content is hidden."""
     host: bool
-    """Whether all other directories of the host are included, writable."""
+    """Whether to include all other directories of the host, writable. Otherwise, only its system directories are included, read-only."""
     ephemeral_bytes: int
     """Size of ``/tmp`` in bytes; unused if *host* is set, because ``/tmp`` is then the host's."""
 
@@ -27,9 +27,9 @@ class StartRequest(TypedDict):
     environment: dict[str, str]
     directory: str
     plan: NotRequired[RootPlan | None]
-    """The root directory to build for the program; without it, the program runs in the host's."""
+    """The root directory to build for the program; without it, the program uses the host's root directory."""
     detached: bool
     """Whether the program runs without the terminal, the terminal's signals and the user's privileges."""
     memory_bytes: NotRequired[int | None]
-    """The program is killed if its processes together use more memory than this."""
+    """The program is killed if its processes together use more memory than this; ``None`` for no limit."""
     file_descriptors: NotRequired[int]

@@ -2,8 +2,9 @@
 Replace the runtime client's compiled module ``runtime_client`` with Python code that sends HTTP requests to the Runtime API.
 
 ``awslambdaric`` consists of Python modules and this one C++ extension, which is built for one Python version and platform. With a
-replacement in Python, one installed client works for all targets.
-This module uses sockets directly. lamina measures the initialisation, so modules that Lambda would not load must not be imported.
+replacement in Python, the client that is installed next to lamina works for all targets.
+
+This module uses sockets directly, because lamina measures the initialisation: it must not import modules that Lambda would not load.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _receive(connection: _socket.socket) -> tuple[int, dict[str, str], bytes]:
     while b"\r\n\r\n" not in data:
         piece = connection.recv(_CHUNK)
         if not piece:
-            raise OSError("the Runtime API closed the connection")
+            raise OSError("the Runtime API closed the connection before the response was complete")
         data += piece
     head, _, body = data.partition(b"\r\n\r\n")
     first, *rows = head.decode("latin-1").split("\r\n")
@@ -112,7 +113,7 @@ def _receive(connection: _socket.socket) -> tuple[int, dict[str, str], bytes]:
     while missing > 0:
         piece = connection.recv(_CHUNK)
         if not piece:
-            raise OSError("the Runtime API closed the connection")
+            raise OSError("the Runtime API closed the connection before the response was complete")
         pieces.append(piece)
         missing -= len(piece)
     return int(first.split(" ")[1]), headers, b"".join(pieces)

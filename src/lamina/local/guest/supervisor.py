@@ -1,8 +1,8 @@
 """
 Start one program in a function's environment, watch its memory, and end all its processes.
 
-The supervisor is a separate process between lamina and the program. It has one thread, which namespaces and ``fork`` require, and it
-cleans up if lamina or the program ends. lamina and the supervisor exchange lines of JSON over one socket:
+The supervisor is a separate process between lamina and the program. It has only one thread, because namespaces and ``fork`` require that.
+If lamina or the program ends, it ends all other processes. lamina and the supervisor exchange lines of JSON over one socket:
 
 - lamina first sends the `StartRequest`, and later an empty object to query the memory. If lamina closes the socket or ends, the supervisor
   ends all processes.
@@ -10,8 +10,8 @@ cleans up if lamina or the program ends. lamina and the supervisor exchange line
   Otherwise it sends ``started`` (nanoseconds of the monotonic clock) with the ``pid``, then ``memory`` (bytes) for each query,
   and finally ``ended`` (the wait status) with ``memory`` and ``killed_for_memory``.
 
-Lambda limits the memory that a function's processes use, not their address space. The supervisor therefore measures resident sizes, from
-``/proc``. Without ``/proc``, all sizes are zero and processes have no known children.
+Lambda limits the memory that a function's processes use, not their address space. The supervisor therefore reads resident sizes
+from ``/proc``. Without ``/proc``, all sizes are zero, and child processes are not found.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Failed(Exception):  # noqa: N818
 
 
 class Channel:
-    """The socket to lamina, which carries one JSON object in each line."""
+    """The socket to lamina, which carries one JSON object per line."""
 
     def __init__(self, descriptor: int) -> None:
         """Use the socket *descriptor*, and make sure that the program does not inherit it."""
@@ -75,7 +75,7 @@ class Channel:
 
 
 def main() -> None:
-    """Handle the one request from the socket whose file descriptor is the first argument."""
+    """Read a `StartRequest` from the socket whose file descriptor is the first argument, and run its program until it ends."""
     channel = Channel(int(sys.argv[1]))
     received: list[bytes] | None = []
     while not received:
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 class Watch:
-    """Watches one running program: measures its memory, and kills it if it exceeds its limit or lamina closes the socket."""
+    """Monitors one running program, and kills it if it exceeds its memory limit or if lamina closes the socket."""
 
     def __init__(self, channel: Channel, child: int, *, contained: bool, limit: int | None) -> None:
         """Watch *child*: the first process of the namespace if *contained*, otherwise the program itself."""
@@ -120,7 +120,7 @@ class Watch:
         self.program = _program_of(child) if contained else child
 
     def measure(self) -> None:
-        """Update the peak with the memory used now, and kill the program if it exceeds the limit."""
+        """Measure the program's memory, update the peak, and kill the program if the peak exceeds the limit."""
         if self.program is None:
             return
         self.peak = max(self.peak, _used(self.program))
@@ -159,8 +159,10 @@ def _start(request: StartRequest) -> tuple[int, int, int]:
     """
     Start the program that *request* describes.
 
-    Return the process to wait for, the program's start time in nanoseconds, and the reading end of a pipe. In a namespace, its first
-    process writes the program's wait status to that pipe. Raises `Refused` or `Failed`.
+    Return the id of the process to wait for, the program's start time in nanoseconds of the monotonic clock, and the reading end of a pipe.
+    In a namespace, the process to wait for is the namespace's first process, which writes the program's wait status to that pipe.
+
+    Raises `Refused` if the kernel does not allow the environment, and `Failed` if the program does not start.
     """
     if sys.platform == "linux":
         kernel.adopt_orphans()
@@ -230,7 +232,7 @@ def _contain(request: StartRequest, plan: RootPlan, telling: int, telling_status
 
 
 def _become(request: StartRequest, telling: int) -> NoReturn:
-    """Apply the limits of *request* to this process, and execute the program in it; report a failure to *telling*."""
+    """Apply the limits of *request* to this process, and execute the program in it. Write the reason of a failure to the pipe *telling*."""
     try:
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
@@ -255,7 +257,7 @@ def _become(request: StartRequest, telling: int) -> NoReturn:
 
 
 def _drain(descriptor: int) -> bytes:
-    """Read *descriptor* until all writing ends are closed, close it, and return the data."""
+    """Read the pipe *descriptor* until all of its writing ends are closed. Return the data, and close *descriptor*."""
     pieces = []
     while piece := os.read(descriptor, _CHUNK):
         pieces.append(piece)
@@ -322,7 +324,7 @@ def _children_by_parent(parent: int) -> list[int]:
 
 
 def _program_of(first: int) -> int | None:
-    """Return the process id, on the host, of the program that the namespace's first process started."""
+    """Return the process id, on the host, of the program that the namespace's first process started; ``None`` if it has ended."""
     started = children(first)
     # Adopted orphans come after the program in the list.
     return started[0] if started else None
@@ -330,9 +332,9 @@ def _program_of(first: int) -> int | None:
 
 def _used(pid: int) -> int:
     """
-    Return a memory size in bytes, the larger of two.
+    Return the larger of two memory sizes in bytes.
 
-    One is the highest resident size that *pid* ever had, the other the current total of *pid* and its descendants.
+    The first is the peak resident size of *pid*. The second is its current resident size plus the private memory of its descendants.
     """
     resident, most = _resident(pid)
     for descendant in _descendants(pid):
@@ -351,7 +353,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _resident(pid: int) -> tuple[int, int]:
-    """Return the current and the highest resident size of *pid*, in bytes."""
+    """Return the current and the peak resident size of *pid*, in bytes; zero if unknown."""
     current = most = 0
     try:
         with open(f"/proc/{pid}/status", "rb") as stream:
@@ -366,7 +368,7 @@ def _resident(pid: int) -> tuple[int, int]:
 
 
 def _unshared(pid: int) -> int:
-    """Return the resident size of *pid* in bytes, without memory that is mapped from files or shared."""
+    """Return the private memory of *pid* in bytes: its resident size without memory that is mapped from files or shared."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as stream:
             _, resident, shared, *_ = map(int, stream.read().split())

@@ -79,7 +79,7 @@ class Installation:
 
 
 def bare(python: Path) -> Installation:
-    """Return an installation that uses *python*, which must have the server installed; functions see all of its packages."""
+    """Return an installation for *python*, an interpreter that can import the server. Functions can import all of its packages, too."""
     return Installation(python=python, packages=None)
 
 
@@ -96,7 +96,9 @@ def prepare(interpreter: Interpreter, store: Store, *, reporter: Reporter) -> In
     root = store.directory(_AREA) / name
     with store.exclusive(f"sandbox-{name}"):
         if not root.is_dir():
-            reporter.note(f"installing `{requirement}` for `{interpreter.path}` (only before the first start)")
+            reporter.note(
+                f"installing the sandbox server `{requirement}` for `{interpreter.path}` (once for each interpreter)"
+            )
             _install(interpreter, requirement, lock, root)
     return Installation(python=_python_of(root / "environment"), packages=root / "packages", root=root)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lamina.local.sandbox.installation import Installation
 
 DEFAULT_REGION = "us-east-1"
-"""The region of a sandbox unless another is given. The server accepts any name."""
+"""The region of a sandbox if the user specifies no other. The server accepts any region name."""
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 60
@@ -80,7 +80,7 @@ class Sandbox:
         """
         Start the server and wait until it answers.
 
-        Raises `SandboxError` with the end of the server's log if it does not answer.
+        Raises `SandboxError` if the server does not start, exits, or does not answer in time. The hint contains the end of its log.
         """
         with ExitStack() as stack:
             directory = stack.enter_context(_scratch())
@@ -194,7 +194,7 @@ class Sandbox:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Provide a temporary directory that this process has locked, and delete it on exit. First delete those of killed processes."""
+    """Provide a temporary directory, locked by this process, and delete it on exit. First delete directories that killed processes left."""
     for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
         with suppress(OSError), lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,10 +237,10 @@ def started(
     reporter: Reporter = SILENT,
 ) -> Iterator[Sandbox]:
     """
-    Run a sandbox for functions of *target*; without a target, for functions of this interpreter's version.
+    Run a sandbox for functions of *target*. Without a target, functions have the same Python version as lamina.
 
-    *python* is an interpreter that has the server installed; without it, the server is installed into the store.
-    Raises `SandboxError` if the server does not start, and `MissingExtraError` if neither uv nor pip is available.
+    *python* is an interpreter that can import the server; without it, the server is installed into the store.
+    Raises `SandboxError` if the server cannot be installed or does not start, and `MissingExtraError` if neither uv nor pip is available.
     """
     if python is not None:
         with Sandbox(bare(python), region=region, state=state) as sandbox:
@@ -262,7 +262,7 @@ def started(
 
 
 def _interpreter(target: Target | None, store: Store, reporter: Reporter) -> Interpreter:
-    """Return an interpreter of the target's minor version, or this interpreter with a warning about what does not work."""
+    """Return an interpreter of the target's minor version. If there is none, warn, and return the interpreter that runs lamina."""
     this = (sys.version_info[0], sys.version_info[1])
     wanted = target.python if target is not None else this
     found = search(wanted, cache=store.directory("") / "interpreters.json")
@@ -275,10 +275,10 @@ def _interpreter(target: Target | None, store: Store, reporter: Reporter) -> Int
         )
         found = search(this, explicit=Path(sys.executable))
         if found is None:
-            raise SandboxError(f"`{sys.executable}` cannot run the sandbox")
+            raise SandboxError(f"the interpreter `{sys.executable}` cannot run the sandbox")
     if target is not None and target.architecture.machine != platform.machine():
         reporter.warn(
             f"this machine is {platform.machine()}, but the layers are built for {target.architecture}: "
-            "functions with compiled packages in their layers do not run here"
+            "functions with compiled packages in their layers do not run in this sandbox"
         )
     return found
