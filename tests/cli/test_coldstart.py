@@ -81,7 +81,7 @@ def test_table(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert 0 == code
     assert ["function", "orders", "orders,"] == [line.split()[0] for line in lines[:3]]
-    assert compared.startswith("orders, without slow: too few starts to compare; the medians differ by ")
+    assert compared.startswith("orders, without slow: too few starts to compare; median of the current build minus ")
     assert ["orders", "own"] == lines[4].split()[:2]
     assert ["slow", "1.0"] == lines[5].split()[:2]
     assert lines[-1].startswith("    slow (slow): ")
