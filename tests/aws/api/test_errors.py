@@ -102,7 +102,7 @@ def refusal(code: str, message: str = "", *, service: str = "lambda", status: in
             "TooManyRequestsException",
             "Rate exceeded",
             ThrottledError,
-            "cannot do it: AWS still throttles `lambda:ListLayerVersions` after all retries",
+            "cannot do it: AWS throttles `lambda:ListLayerVersions`",
         ),
         ("InvalidParameterValueException", "Bad name.", AwsError, "cannot do it: Bad name"),
         ("ServiceException", "", AwsError, "cannot do it: ServiceException"),
@@ -125,9 +125,7 @@ def test_failure_on_the_other_side_is_told() -> None:
     error = refusal("ServiceException", "x", status=500)
 
     assert UnavailableError is type(error)
-    assert str(error) == (
-        "cannot do it: `lambda:ListLayerVersions` still fails in AWS with HTTP status 500 after all retries"
-    )
+    assert str(error) == "cannot do it: `lambda:ListLayerVersions` failed in AWS with HTTP status 500"
 
 
 def test_denied_without_words_names_all_that_could_be_missing() -> None:
@@ -136,7 +134,10 @@ def test_denied_without_words_names_all_that_could_be_missing() -> None:
 
     assert isinstance(error, MissingPermissionError)
     assert error.actions == ("s3:GetObject", "s3:ListBucket")
-    assert str(error) == "AWS denied permission to do it: one of `s3:GetObject` and `s3:ListBucket` is not allowed"
+    assert (
+        str(error)
+        == "AWS denied permission to do it: at least one of `s3:GetObject` and `s3:ListBucket` is not allowed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_denied_without_words_names_all_that_could_be_missing() -> None:
         (
             exceptions.CredentialRetrievalError(provider="process", error_msg=SECRET),
             CredentialsError,
-            "cannot do it: the program that provides AWS credentials failed",
+            "cannot do it: getting the AWS credentials failed",
         ),
         (
             exceptions.ReadTimeoutError(endpoint_url="https://x"),
@@ -161,13 +162,13 @@ def test_denied_without_words_names_all_that_could_be_missing() -> None:
         (
             exceptions.ParamValidationError(report="S3ObjectStorageMode"),
             AwsError,
-            "cannot do it: the installed botocore does not support this request",
+            "cannot do it: the installed botocore does not accept the request",
         ),
-        (exceptions.PaginationError(message="x"), AwsError, "cannot do it: PaginationError"),
+        (exceptions.PaginationError(message="x"), AwsError, "cannot do it: botocore failed with `PaginationError`"),
         (
             ResponseParserError(SECRET),
             UnreachableError,
-            "cannot do it: the response for `lambda` does not come from AWS",
+            "cannot do it: the response to the request to `lambda` is not from AWS",
         ),
     ],
 )
@@ -263,7 +264,7 @@ def test_answers_that_end_too_early_are_told() -> None:
         with pytest.raises(UnreachableError) as caught:
             Caller(lines.client, repeats=repeats, sleep=lambda _: None)("ListLayerVersions", doing=DOING, LayerName="x")
 
-        assert str(caught.value) == "cannot do it: responses from `lambda` are truncated"
+        assert str(caught.value) == "cannot do it: the response from `lambda` is incomplete"
         assert len(lines.answers) == 5 - asked
 
 
@@ -300,7 +301,8 @@ def test_attempts_that_are_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError) as caught:
         clients.Access(region="eu-west-1").connect()
 
-    assert str(caught.value) == "`AWS_MAX_ATTEMPTS`, or `max_attempts` in the AWS profile, is not a number"
+    assert str(caught.value) == "`AWS_MAX_ATTEMPTS`, or `max_attempts` in the AWS profile, is not a whole number"
+    assert caught.value.hint == "set it to a whole number, or remove it"
 
 
 PUBLICATION = Publication(

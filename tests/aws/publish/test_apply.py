@@ -349,8 +349,8 @@ def test_reference_needs_a_bucket_that_keeps(tmp_path: Path) -> None:
     policy = ready_policy(bucket="artifacts", prefix="lamina/", account=cloud.account)
 
     assert (
-        str(caught.value) == "Lambda cannot read layers from bucket `artifacts`: versioning is not enabled and "
-        "its policy does not allow Lambda `s3:GetObject` and `s3:GetObjectVersion`"
+        str(caught.value) == "Lambda cannot read layers from bucket `artifacts`: versioning is not enabled; "
+        "the bucket policy does not allow Lambda to call `s3:GetObject` and `s3:GetObjectVersion`"
     )
     assert caught.value.hint is not None
     assert policy in caught.value.hint

@@ -82,21 +82,27 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         )
 
     assert caught.value.mistakes == (
-        ("tool.lamina.publish.bucket", "unknown placeholder `{acount}` (did you mean `account`?)"),
-        ("tool.lamina.publish.prefix", "unknown placeholder `{service}`"),
-        ("tool.lamina.publish.regions", "`europe` is not a valid region name"),
+        ("tool.lamina.publish.bucket", "unknown placeholder `{acount}`; use `{account}`, `{partition}`, `{region}`"),
+        ("tool.lamina.publish.prefix", "unknown placeholder `{service}`; `prefix` supports no placeholders"),
+        ("tool.lamina.publish.regions", "`europe` is not a valid region name, such as `eu-west-1`"),
         (
             "tool.lamina.publish.roles",
             "`publisher` is not the ARN of a role, such as `arn:aws:iam::123456789012:role/publisher`",
         ),
-        ("tool.lamina.publish.share-with", "`1234` is neither an account ID nor an organisation ID"),
+        (
+            "tool.lamina.publish.share-with",
+            "`1234` is neither an account ID, such as `123456789012`, nor an organisation ID, such as `o-a1b2c3d4e5`",
+        ),
         (
             "tool.lamina.publish.storage",
             "unknown value `refrence` (did you mean `reference`?); valid values: `copy`, `reference`",
         ),
         ("tool.lamina.publish.ssm-prefix", "`layers` is not a valid parameter path, such as `/layers`"),
-        ("tool.lamina.publish.layer-name", "`{service` has a brace that is not part of a placeholder"),
-        ("tool.lamina.publish.license", "513 characters exceed Lambda's limit of 512"),
+        (
+            "tool.lamina.publish.layer-name",
+            "`{service` has a brace that is not part of a placeholder; use `{architecture}`, `{layer}`, `{runtime}`, `{service}`",
+        ),
+        ("tool.lamina.publish.license", "the text has 513 characters; Lambda's limit is 512 characters"),
         ("tool.lamina.publish.buckets", "unknown key (did you mean `bucket`?)"),
     )
 
@@ -117,7 +123,9 @@ def test_reference_needs_a_bucket(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfigError) as caught:
         configured(tmp_path, 'storage = "reference"')
 
-    assert caught.value.mistakes == (("tool.lamina.publish.storage", '`"reference"` requires `bucket`'),)
+    assert caught.value.mistakes == (
+        ("tool.lamina.publish.storage", '`"reference"` requires `bucket` in `[tool.lamina.publish]`'),
+    )
 
 
 def test_names_are_filled_per_place() -> None:
@@ -159,8 +167,8 @@ def test_what_aws_would_refuse_is_refused_at_once(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "AWS would reject the layers for 3 reasons\n"
         "  the layer name `my.shop-common` is invalid: use only letters, digits, `-` and `_`\n"
-        "  layer `common` has 262,144,001 bytes unzipped; Lambda's limit is 262,144,000\n"
-        "  layer `common` has 52,428,801 bytes zipped; the limit of a direct upload is 52,428,800: "
+        "  layer `common` is 262,144,001 bytes unzipped; Lambda's limit is 262,144,000 bytes\n"
+        "  layer `common` is 52,428,801 bytes zipped; direct uploads are limited to 52,428,800 bytes: "
         "set `bucket` in `[tool.lamina.publish]`"
     )
 
@@ -182,7 +190,10 @@ def test_layers_need_names_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(PublishError) as caught:
         desired_layers([make_build(*layers)], PublishConfig(layer_name="{service}"))
 
-    assert str(caught.value) == "several layers would have the name `shop`: add `{layer}` to `layer-name`"
+    assert (
+        str(caught.value)
+        == "several layers would have the name `shop`: add `{layer}` to `layer-name` in `[tool.lamina.publish]`"
+    )
 
 
 def two_targets(directory: Path, *, native: bool) -> list[Build]:
@@ -212,7 +223,9 @@ def test_native_layers_of_several_targets(tmp_path: Path) -> None:
     with pytest.raises(PublishError) as caught:
         desired_layers(builds, PublishConfig())
 
-    assert str(caught.value) == "several layers would have the name `shop-common`: add `{architecture}` to `layer-name`"
+    assert str(caught.value) == (
+        "several layers would have the name `shop-common`: add `{architecture}` to `layer-name` in `[tool.lamina.publish]`"
+    )
     wanted = desired_layers(builds, PublishConfig(layer_name="{layer}-{architecture}"))
 
     assert [

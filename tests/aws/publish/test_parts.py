@@ -122,7 +122,7 @@ def test_too_many_parts_are_refused() -> None:
     with pytest.raises(ArchiveError) as caught:
         layout_parts(extents, 2000 + TAIL, limits)
 
-    assert str(caught.value) == "the layer would need 3 parts; S3's limit for an upload is 2"
+    assert str(caught.value) == "the layer would need 3 parts; S3's limit for an upload is 2 parts"
 
 
 @settings(max_examples=50)

@@ -212,4 +212,7 @@ def test_unreachable(
     code = build(service.write(), tmp_path / "cache", monkeypatch)
 
     assert 0 == code
-    assert "warning: the team store `s3://no-such-bucket-anywhere` is not used: cannot read" in capsys.readouterr().err
+    assert (
+        "warning: building without the team store `s3://no-such-bucket-anywhere`: cannot read"
+        in capsys.readouterr().err
+    )

@@ -1,4 +1,4 @@
-"""Describe one AWS account in one region, and the protocol of its services. This module never imports botocore."""
+"""Define `Account`, an AWS account in one region, and `Services`, the protocol of its AWS services. Never imports botocore."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """The AWS account of the current credentials, and the region that lamina uses."""
+    """An AWS account, and one region in it."""
 
     id: str
     partition: str

@@ -2,7 +2,7 @@
 Call AWS through a botocore client, and convert botocore's exceptions to lamina's errors. No other module converts them.
 
 botocore retries throttling, 5xx responses and dropped connections (standard mode, with a limit). This module also retries
-conflicts and truncated responses, because botocore treats both as final responses.
+truncated responses, and requests that conflict with another change, because botocore retries neither.
 Error messages never contain any part of a request, its signature or its credentials.
 """
 
@@ -58,13 +58,13 @@ class Call(Protocol):
     def __call__(
         self, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any
     ) -> dict[str, Any] | None:
-        """Return the response of *operation*, or ``None`` if AWS returns an error whose meaning is in *expected*."""
+        """Return the response of *operation*, or ``None`` if AWS returns an error with a meaning in *expected*, such as ``missing``."""
 
 
 def pages(
     call: Call, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any
 ) -> Iterator[dict[str, Any]]:
-    """Yield the pages of *operation*'s response. Stop if AWS returns an error whose meaning is in *expected*."""
+    """Yield the response of *operation* page by page. Stop if AWS returns an error with a meaning in *expected*, such as ``missing``."""
     place: dict[str, Any] = {}
     while (page := call(operation, doing=doing, expected=expected, **parameters, **place)) is not None:
         yield page
@@ -79,7 +79,11 @@ class Caller:
     """Runs operations of one botocore client by name."""
 
     def __init__(self, client: Any, *, repeats: bool = True, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Use *client*, and wait with *sleep*. Unless *repeats* is true, never repeat a request that may already have succeeded."""
+        """
+        Use the botocore *client*, and wait with *sleep* before each retry.
+
+        If *repeats* is false, do not retry after a truncated response, because AWS may have carried out the request.
+        """
         self._client = client
         self._partial_attempts = _PARTIAL_ATTEMPTS if repeats else 1
         self._service: str = client.meta.service_model.service_name
@@ -94,9 +98,10 @@ class Caller:
         self, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any
     ) -> dict[str, Any] | None:
         """
-        Return the response of *operation*, or ``None`` if AWS returns an error whose meaning is in *expected*.
+        Return the response of *operation*, or ``None`` if AWS returns an error with a meaning in *expected*, such as ``missing``.
 
-        *doing* is an infinitive that completes "cannot …" in error messages. Raises the subclass of `AwsError` that matches the failure.
+        *doing* is an infinitive that completes "cannot …" in error messages. Raises the subclass of `AwsError` that matches the
+        failure, or `ConfigError` if the AWS configuration is invalid.
         """
         return self._repeatedly(lambda method: method(**parameters), operation, doing, expected)
 
@@ -110,9 +115,9 @@ class Caller:
         **parameters: Any,
     ) -> bytes | None:
         """
-        Return the body of *operation*'s response, or ``None`` as in `__call__`. Retry if the body is truncated.
+        Return the body of *operation*'s response, or ``None`` if AWS returns an error with a meaning in *expected*.
 
-        Return empty bytes, without reading the body, if it is longer than *most* bytes.
+        Return empty bytes, without reading the body, if the body is longer than *most* bytes. Raises the same errors as `__call__`.
         """
 
         def ask(method: Callable[..., Any]) -> dict[str, Any]:
@@ -148,8 +153,8 @@ class Caller:
             except (exceptions.IncompleteReadError, exceptions.ResponseStreamingError) as error:
                 if attempt >= self._partial_attempts - 1:
                     raise UnreachableError(
-                        f"cannot {doing}: responses from `{self._service}` are truncated",
-                        hint="check the network connection and any proxy between this machine and AWS",
+                        f"cannot {doing}: the response from `{self._service}` is incomplete",
+                        hint="check the network connection and any proxy between this machine and AWS, and run again",
                     ) from error
                 first_wait = _PARTIAL_FIRST_WAIT_SECONDS
             except exceptions.BotoCoreError as error:
@@ -157,8 +162,8 @@ class Caller:
             except ResponseParserError as error:
                 # Not a subclass of BotoCoreError, although only botocore raises it. A proxy probably sent the response.
                 raise UnreachableError(
-                    f"cannot {doing}: the response for `{self._service}` does not come from AWS",
-                    hint="check the network connection, any proxy, and `AWS_ENDPOINT_URL`",
+                    f"cannot {doing}: the response to the request to `{self._service}` is not from AWS",
+                    hint="check whether a proxy answers instead of AWS, and check `AWS_ENDPOINT_URL`",
                 ) from error
             # Jitter keeps two clients that collided from colliding again.
             self._sleep(first_wait * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
@@ -167,9 +172,9 @@ class Caller:
 
 def whole(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
     """
-    Raise botocore's `IncompleteReadError` if a response is shorter than its Content-Length. A handler of ``before-parse``.
+    Raise botocore's `IncompleteReadError` if a response body is shorter than its Content-Length.
 
-    botocore does not check the length itself, and parses a truncated JSON response as an empty one.
+    This is a handler for botocore's event ``before-parse``. botocore itself parses a truncated JSON response as an empty one.
     """
     from botocore.exceptions import IncompleteReadError
 
@@ -193,40 +198,42 @@ def _refused(error: ClientError, kind: str | None, service: str, operation: str,
     if kind == "skewed" or any(words in said for words in _SKEWED_WORDS):
         return ClockSkewError(
             f"cannot {doing}: this machine's clock differs too much from AWS's clock",
-            hint="set the clock; AWS rejects requests whose signature time differs from its own by several minutes",
+            hint="set this machine's clock: AWS rejects requests if the clock is wrong by several minutes",
         )
     if kind == "unknown":
         return CredentialsError(
             f"cannot {doing}: AWS does not recognise the credentials",
-            hint="check that `AWS_PROFILE`, `AWS_ACCESS_KEY_ID` and `AWS_SESSION_TOKEN` belong together",
+            hint="check `AWS_PROFILE`; or set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` from the same sign-in",
         )
     if kind == "no-bucket":
         return MissingBucketError(
-            f"cannot {doing}: the bucket does not exist", hint="create the bucket, or configure another one"
+            f"cannot {doing}: the bucket does not exist",
+            hint="create the bucket, or set another one: `bucket` in `[tool.lamina.publish]`, or `store` for the team store",
         )
     if kind == "elsewhere":
         return WrongRegionError(
             f"cannot {doing}: the bucket is in another region",
-            hint="configure a bucket in the function's region: Lambda reads code only from there",
+            hint="set a bucket in the same region as the functions, because Lambda cannot read code from another region",
         )
     if kind == "throttled":
         return ThrottledError(
-            f"cannot {doing}: AWS still throttles `{service}:{operation}` after all retries",
+            f"cannot {doing}: AWS throttles `{service}:{operation}`",
             hint="wait a minute and run again; lamina does not repeat completed steps",
         )
     if code in _INTEGRITY_CODES:
         return IntegrityError(
             f"cannot {doing}: AWS received different content than lamina sent",
-            hint="run again; if the build output has changed, run `lamina build` first",
+            hint="run again; if a file changed during the upload, run `lamina build` first",
         )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return UnavailableError(
-            f"cannot {doing}: `{service}:{operation}` still fails in AWS with HTTP status {status} after all retries",
+            f"cannot {doing}: `{service}:{operation}` failed in AWS with HTTP status {status}",
             hint="wait a minute and run again; lamina does not repeat completed steps",
         )
     return AwsError(
-        f"cannot {doing}: {_sentence(said) or code}", hint=f"`{service}:{operation}` returned the error code `{code}`"
+        f"cannot {doing}: {_sentence(said) or code}",
+        hint=f"look up the error code `{code}` in the AWS documentation of `{service}:{operation}`",
     )
 
 
@@ -239,14 +246,14 @@ def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermission
     return MissingPermissionError(
         f"AWS denied permission to {doing}: {listed} is not allowed"
         if len(missing) == 1
-        else f"AWS denied permission to {doing}: one of {listed} is not allowed",
+        else f"AWS denied permission to {doing}: at least one of {listed} is not allowed",
         actions=missing,
         hint="allow the action in the policy of your role or user; see docs/reference/iam-policy.md for the full policy",
     )
 
 
 def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigError:  # noqa: PLR0911 - one return for each kind
-    """Return the lamina error for a botocore *error* that occurred before a response arrived. *doing* completes "cannot …"."""
+    """Return lamina's error for a botocore *error* that occurred before AWS responded. *doing* completes "cannot …"."""
     from botocore import exceptions
 
     if isinstance(error, exceptions.NoCredentialsError):
@@ -274,8 +281,8 @@ def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigE
         )
     if isinstance(error, exceptions.CredentialRetrievalError):
         return CredentialsError(
-            f"cannot {doing}: the program that provides AWS credentials failed",
-            hint="check the settings of the AWS profile",
+            f"cannot {doing}: getting the AWS credentials failed",
+            hint="check the settings of the AWS profile, such as `credential_process`",
         )
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return UnreachableError(
@@ -284,10 +291,13 @@ def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigE
         )
     if isinstance(error, exceptions.ParamValidationError | exceptions.UnknownServiceError):
         return AwsError(
-            f"cannot {doing}: the installed botocore does not support this request",
-            hint="upgrade botocore: `pip install --upgrade 'lamina[aws]'`",
+            f"cannot {doing}: the installed botocore does not accept the request",
+            hint="upgrade boto3 and botocore: `pip install --upgrade boto3 botocore`",
         )
-    return AwsError(f"cannot {doing}: {type(error).__name__}", hint="run again with `-v` to see the traceback")
+    return AwsError(
+        f"cannot {doing}: botocore failed with `{type(error).__name__}`",
+        hint="run again with `-v` to see the traceback",
+    )
 
 
 def _sentence(said: str) -> str:

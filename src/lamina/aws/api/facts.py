@@ -15,7 +15,7 @@ from lamina.core.toml import read_data
 
 @cache
 def actions(service: str, operation: str) -> tuple[str, ...]:
-    """Return the IAM actions that *operation* of *service* requires. An unlisted operation requires the action of the same name."""
+    """Return the IAM actions that *operation* of *service* requires: those in the data file, else the action of the same name."""
     for row in _data()["operation"]:
         if (row["service"], row["name"]) == (service, operation):
             return tuple(row["actions"])
@@ -24,18 +24,18 @@ def actions(service: str, operation: str) -> tuple[str, ...]:
 
 @cache
 def meaning(code: str) -> str | None:
-    """Return the meaning of the AWS error *code*, such as ``throttled``, or ``None`` if the data does not list the code."""
+    """Return the meaning of the AWS error *code*, such as ``throttled``, or ``None`` if the data file does not list the code."""
     return next((row["name"] for row in _data()["meaning"] if code in row["codes"]), None)
 
 
 def fits(kind: str, text: str) -> bool:
-    """Return whether *text* is valid as a *kind* of name, such as ``bucket`` or ``region``."""
+    """Return whether *text* has the format that AWS requires for a *kind* of name, such as ``bucket`` or ``region``."""
     return _pattern(kind).fullmatch(text) is not None
 
 
 @cache
 def calls_per_second() -> float:
-    """Return the rate of Lambda API calls to stay below: half of the account's limit, so that other users have room."""
+    """Return the maximum number of Lambda API calls per second: half of AWS's limit, so that other clients are not throttled."""
     return next(float(row["value"]) / 2 for row in _data()["rate"] if row["name"] == "lambda-control-plane")
 
 

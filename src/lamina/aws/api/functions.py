@@ -32,7 +32,7 @@ _FIRST_WAIT_SECONDS = 0.2
 
 
 class Storage(Enum):
-    """Where Lambda keeps the code of a layer version (``S3ObjectStorageMode``)."""
+    """How Lambda stores the code of a layer version (``S3ObjectStorageMode`` in the API)."""
 
     COPY = "copy"
     """Lambda copies the zip, which counts against the account's code storage quota."""
@@ -59,7 +59,7 @@ class S3Code:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """The part of a function's configuration that must match its code."""
+    """A function's layers, handler and runtime. Together they must match its code."""
 
     layers: tuple[str, ...]
     """The ARNs of the layer versions, in the order in which Lambda extracts them."""
@@ -85,7 +85,7 @@ class FunctionState:
     busy: bool = False
     """Whether Lambda is still applying an earlier change."""
     failure: str | None = None
-    """The reason why the last change failed, or ``None`` if it succeeded."""
+    """The reason why the last change failed, or ``None`` if it did not fail."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,13 +122,13 @@ class Functions(Protocol):
         """Download the zipped code of ``$LATEST`` to *destination*, and check it against the SHA-256 that Lambda reports."""
 
     def update_code(self, name: str, code: Zip | S3Code, *, architecture: str, revision: str) -> bool:
-        """Start updating the code. Return whether the update started: it does not if the function is no longer at *revision*."""
+        """Start updating the code. Return ``False``, without an update, if the function is no longer at *revision*."""
 
     def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
-        """Start updating layers, handler and runtime. Return ``False`` if the function is no longer at *revision*."""
+        """Start updating layers, handler and runtime. Return ``False``, without an update, if the function is no longer at *revision*."""
 
     def publish_version(self, name: str, *, code_sha256: str, revision: str) -> str | None:
-        """Publish ``$LATEST`` and return the new version, or ``None`` if its code or revision differs from the arguments."""
+        """Publish ``$LATEST`` as a version, and return its number. Return ``None`` if ``$LATEST`` has another code hash or revision."""
 
     def alias(self, name: str, alias: str) -> AliasState | None:
         """Return the state of *alias* of the function *name*, or ``None`` if the alias does not exist."""
@@ -150,7 +150,7 @@ class Functions(Protocol):
 
 
 def unversioned(arn: str) -> str:
-    """Return the ARN of the layer, without the version number, for the ARN of a layer version."""
+    """Return *arn*, the ARN of a layer version, without the version number."""
     return arn.rpartition(":")[0]
 
 
@@ -170,13 +170,17 @@ class LambdaFunctions:
         """
         Download the zipped code of ``$LATEST`` to *destination*, and check it against the SHA-256 that Lambda reports.
 
-        Raises `UnreachableError` if the download fails after all attempts, and `IntegrityError` if the content differs.
+        Raises `DeployError` if Lambda returns no download address, `UnreachableError` if the download fails in every attempt,
+        `IntegrityError` if the SHA-256 differs in every attempt, and `AwsError` if Lambda rejects the request.
         """
         for attempt in range(_ATTEMPTS):
             response = self._ask("GetFunction", f"read the code of function `{name}`", name) or {}
             location = response.get("Code", {}).get("Location")
             if location is None:
-                raise DeployError(f"Lambda returned no download address for the code of function `{name}`")
+                raise DeployError(
+                    f"Lambda returned no download address for the code of function `{name}`",
+                    hint=f"check the response: `aws lambda get-function --function-name {name}`",
+                )
             arriving = destination.with_name(f"{destination.name}.part")
             try:
                 if _fetch(location, arriving) == response["Configuration"]["CodeSha256"]:
@@ -194,19 +198,19 @@ class LambdaFunctions:
         )
 
     def update_code(self, name: str, code: Zip | S3Code, *, architecture: str, revision: str) -> bool:
-        """Start updating the code. Return whether the update started: it does not if the function is no longer at *revision*."""
+        """Start updating the code. Return ``False``, without an update, if the function is no longer at *revision*."""
         doing = f"update the code of function `{name}`"
         changes = {"Architectures": [architecture], "RevisionId": revision, **code_parameters(code)}
         return self._ask("UpdateFunctionCode", doing, name, _CHANGED, **changes) is not None
 
     def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
-        """Start updating layers, handler and runtime. Return ``False`` if the function is no longer at *revision*."""
+        """Start updating layers, handler and runtime. Return ``False``, without an update, if the function is no longer at *revision*."""
         doing = f"update the layers, handler and runtime of function `{name}`"
         changes = {**_settings_parameters(settings), "RevisionId": revision}
         return self._ask("UpdateFunctionConfiguration", doing, name, _CHANGED, **changes) is not None
 
     def publish_version(self, name: str, *, code_sha256: str, revision: str) -> str | None:
-        """Publish ``$LATEST`` and return the new version, or ``None`` if its code or revision differs from the arguments."""
+        """Publish ``$LATEST`` as a version, and return its number. Return ``None`` if ``$LATEST`` has another code hash or revision."""
         doing = f"publish a version of function `{name}`"
         response = self._ask("PublishVersion", doing, name, _CHANGED, CodeSha256=code_sha256, RevisionId=revision)
         return None if response is None else str(response["Version"])
@@ -298,7 +302,7 @@ def _state(name: str, response: dict[str, Any]) -> FunctionState:
 
 
 class _UnreadableError(Exception):
-    """A download failed. The message must not contain the signed address, which gives access to the code."""
+    """A download failed. The message must not contain the signed address, because the address gives access to the code."""
 
 
 def _fetch(location: str, destination: Path) -> str:
@@ -317,7 +321,7 @@ def _fetch(location: str, destination: Path) -> str:
     try:
         response = session.send(request)
         if response.status_code != HTTPStatus.OK:
-            raise _UnreadableError(f"status {response.status_code}")
+            raise _UnreadableError(f"HTTP status {response.status_code}")
         with destination.open("wb") as file:
             for piece in response.raw.stream(_PIECE_BYTES):
                 digest.update(piece)

@@ -1,7 +1,7 @@
 """
 List the layers, functions and CloudFormation stacks of an account in a region.
 
-The `Inventory` protocol has one implementation, `AwsInventory`. It reads page by page, and limits its rate of calls.
+`AwsInventory` implements the `Inventory` protocol. It reads page by page, and limits its rate of API calls.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LAYER_ARN = re.compile(r"arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:layer:[A-Za-z0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attachment:
-    """The layers of one version of one function. The version may be ``$LATEST``."""
+    """The layers that one version of a function uses. The version may be ``$LATEST``."""
 
     function: str
     """The function's ARN, including the version."""
@@ -42,14 +42,14 @@ class Attachment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnsettledStack:
-    """A CloudFormation stack that may still roll back, and would then need its earlier layers."""
+    """A CloudFormation stack that may still roll back. After a rollback, its functions use earlier layer versions again."""
 
     name: str
     status: str
     layers: frozenset[str]
     """The ARNs, without version, of the layers in the stack's template, parameters, outputs and resources."""
     functions: frozenset[str] = frozenset()
-    """The names of the stack's functions. The template may refer to their layers only through Systems Manager parameters."""
+    """The names of the stack's functions. Their layers may be missing in `layers` if the template uses Systems Manager parameters."""
 
 
 class Inventory(Protocol):
@@ -62,7 +62,7 @@ class Inventory(Protocol):
         """Return all versions of the layer *name*, newest first."""
 
     def attachments(self) -> Iterator[Attachment]:
-        """Yield the layers of every function version that has layers. A version may be repeated."""
+        """Yield an attachment for every function version that has layers. A version may be repeated."""
 
     def unsettled_stacks(self) -> Iterable[UnsettledStack]:
         """Return the CloudFormation stacks that may still roll back, according to their status."""
@@ -71,7 +71,7 @@ class Inventory(Protocol):
         """Return the zipped size of a layer version in bytes, or ``None`` if the version does not exist."""
 
     def is_shared(self, name: str, number: int) -> bool:
-        """Return whether other accounts may use a layer version. lamina cannot see which functions there use the version."""
+        """Return whether other accounts may use a layer version. lamina cannot list the functions of those accounts."""
 
     def delete(self, name: str, number: int) -> None:
         """Delete a layer version, if it exists."""
@@ -87,7 +87,7 @@ class Pace:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Limit the rate to *per_second* calls, by default half of Lambda's own limit. *sleep* and *clock* are for tests."""
+        """Limit the rate to *per_second* calls per second, by default half of Lambda's limit. *sleep* and *clock* are for tests."""
         self._interval = 1 / (per_second or calls_per_second())
         self._sleep = sleep
         self._clock = clock
@@ -105,7 +105,7 @@ class AwsInventory:
     """The `Inventory` protocol over the Lambda and CloudFormation APIs."""
 
     def __init__(self, lambda_: Call, stacks: Call, *, pace: Pace | None = None) -> None:
-        """Send requests to Lambda through *lambda_*, and to CloudFormation through *stacks*."""
+        """Send requests to Lambda through *lambda_*, and to CloudFormation through *stacks*. *pace* limits the rate of both."""
         self._pace = pace or Pace()
         self._lambda = self._paced(lambda_)
         self._stacks = self._paced(stacks)
@@ -129,7 +129,7 @@ class AwsInventory:
         return self._layers.versions(name)
 
     def attachments(self) -> Iterator[Attachment]:
-        """Yield the layers of every function version that has layers. Some versions may be repeated."""
+        """Yield an attachment for every function version that has layers. A version may be repeated."""
         names: dict[str, None] = {}
         versions_seen = False
         doing = "list all functions with their versions"
@@ -173,7 +173,7 @@ class AwsInventory:
         return None if found is None else found.code_bytes
 
     def is_shared(self, name: str, number: int) -> bool:
-        """Return whether other accounts may use a layer version. lamina cannot see which functions there use the version."""
+        """Return whether other accounts may use a layer version. lamina cannot list the functions of those accounts."""
         return bool(self._layers.granted(name, number))
 
     def delete(self, name: str, number: int) -> None:

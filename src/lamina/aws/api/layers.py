@@ -41,7 +41,7 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerVersion:
-    """A layer version, as Lambda lists it."""
+    """An entry in Lambda's list of layer versions. The list has no content hashes."""
 
     name: str
     """The layer's name."""
@@ -53,7 +53,7 @@ class LayerVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishedVersion:
-    """The identity and content hash of one layer version, as Lambda reports them."""
+    """One layer version with its content hash and size. Lambda reports them only for single versions."""
 
     number: int
     arn: str
@@ -85,19 +85,20 @@ class Layers(Protocol):
 
     def publish(self, publication: Publication) -> PublishedVersion:
         """
-        Publish a new layer version, without retries.
+        Publish a new layer version. The request is never repeated, because Lambda creates another version for each request.
 
-        After `ThrottledError`, `UnavailableError` or `UnreachableError`, the version may or may not exist.
+        After `ThrottledError`, `UnavailableError` or `UnreachableError`, Lambda may have created the version. Look for the version
+        before publishing again. Raises `PublishError` if the installed boto3 does not support the storage mode.
         """
 
     def delete(self, name: str, number: int) -> None:
-        """Delete a layer version, if it exists. Functions that already use the version can continue to use it."""
+        """Delete a layer version, if it exists. Functions that already use the version keep working."""
 
     def granted(self, name: str, number: int) -> frozenset[str]:
-        """Return the statement IDs in the policy of a layer version."""
+        """Return the statement IDs in the policy of a layer version, or no IDs if it has no policy."""
 
     def grant(self, name: str, number: int, grant: Grant) -> None:
-        """Grant permission to use a layer version. Does nothing if the permission already exists."""
+        """Grant permission to use a layer version, unless the permission already exists."""
 
 
 class LambdaLayers:
@@ -107,16 +108,16 @@ class LambdaLayers:
         self, call: Call, *, call_without_retry: Callable[[], Call] | None = None, knows_storage: bool
     ) -> None:
         """
-        Send requests through *call*. *knows_storage* states whether its botocore supports ``S3ObjectStorageMode``.
+        Send requests through *call*. *knows_storage* states whether the installed botocore supports ``S3ObjectStorageMode``.
 
-        If *call* retries requests, *call_without_retry* must return a call that does not: publishing must not be repeated.
+        *call_without_retry* returns the call to publish with. It is required if *call* retries requests.
         """
         self._call = call
         self._call_without_retry = call_without_retry or (lambda: call)
         self._knows_storage = knows_storage
 
     def versions(self, name: str) -> tuple[LayerVersion, ...]:
-        """Return all versions of the layer *name*, newest first."""
+        """Return all versions of the layer *name*, newest first. Return no versions if the layer does not exist."""
         doing = f"list the versions of layer `{name}`"
         found = [
             LayerVersion(
@@ -139,9 +140,10 @@ class LambdaLayers:
 
     def publish(self, publication: Publication) -> PublishedVersion:
         """
-        Publish a new layer version, without retries: Lambda would create another version for each request.
+        Publish a new layer version. The request is never repeated, because Lambda creates another version for each request.
 
-        After `ThrottledError`, `UnavailableError` or `UnreachableError`, the version may or may not exist.
+        After `ThrottledError`, `UnavailableError` or `UnreachableError`, Lambda may have created the version. Look for the version
+        before publishing again. Raises `PublishError` if the installed boto3 does not support the storage mode.
         """
         license_info: dict[str, Any] = {} if publication.license is None else {"LicenseInfo": publication.license}
         response = self._call_without_retry()(
@@ -162,17 +164,17 @@ class LambdaLayers:
             if not self._knows_storage:
                 raise PublishError(
                     f'`storage = "{code.storage.value}"` requires a newer boto3 than the installed one',
-                    hint="upgrade boto3: `pip install --upgrade 'boto3>=1.44'`, or set `storage = \"copy\"`",
+                    hint="upgrade boto3: `pip install --upgrade 'boto3>=1.44'`, or set `storage = \"copy\"` in `[tool.lamina.publish]`",
                 )
             content["S3ObjectStorageMode"] = code.storage.name
         return content
 
     def delete(self, name: str, number: int) -> None:
-        """Delete a layer version, if it exists. Functions that already use the version can continue to use it."""
+        """Delete a layer version, if it exists. Functions that already use the version keep working."""
         self._of_version("DeleteLayerVersion", "delete", name, number)
 
     def granted(self, name: str, number: int) -> frozenset[str]:
-        """Return the statement IDs in the policy of a layer version."""
+        """Return the statement IDs in the policy of a layer version, or no IDs if it has no policy."""
         response = self._of_version("GetLayerVersionPolicy", "read the policy of", name, number)
         policy = {} if response is None else json.loads(response["Policy"])
         return frozenset(str(statement.get("Sid", "")) for statement in policy.get("Statement", ()))
@@ -182,7 +184,7 @@ class LambdaLayers:
         return self._call(operation, doing=doing, expected=_MISSING, LayerName=name, VersionNumber=number)
 
     def grant(self, name: str, number: int, grant: Grant) -> None:
-        """Grant permission to use a layer version. Does nothing if the permission already exists."""
+        """Grant permission to use a layer version, unless the permission already exists."""
         organisation = {"OrganizationId": grant.principal} if grant.is_organisation else {}
         self._call(
             "AddLayerVersionPermission",

@@ -32,16 +32,16 @@ class Stored:
 
     size: int
     sha256: str | None
-    """The hexadecimal SHA-256 of the content, checked by S3; ``None`` for multipart objects and objects without a checksum."""
+    """The hexadecimal SHA-256 of the content, verified by S3; ``None`` for multipart objects and objects without a checksum."""
     etag: str
     version_id: str | None
     age_seconds: float
     """The object's age in seconds, by the server's clock."""
     composite_sha256: str | None = None
-    """For a multipart object, the hexadecimal SHA-256 of its parts' SHA-256 hashes, if S3 reports it."""
+    """For a multipart object, the hexadecimal SHA-256 of its parts' concatenated SHA-256 hashes; ``None`` if S3 does not report it."""
 
     def proves(self, sha256: str, size: int) -> bool:
-        """Return whether S3 reports this *size* and this SHA-256, for an object of one upload or of a single part."""
+        """Return whether S3 reports this *size* and *sha256*. Always false for multipart objects with several parts."""
         if self.size != size:
             return False
         return self.sha256 == sha256 or self.composite_sha256 == hashlib.sha256(bytes.fromhex(sha256)).hexdigest()
@@ -68,13 +68,13 @@ class BucketState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CopySource:
-    """An object, or a range of one, to copy as part *number* of a multipart upload."""
+    """An object or a range of an object, to copy as part *number* of a multipart upload."""
 
     number: int
     key: str
     start: int = 0
     size: int | None = None
-    """The size of the range in bytes, beginning at *start*; ``None`` copies the whole object."""
+    """The size of the range in bytes, which begins at *start*; ``None`` for the whole object."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +118,7 @@ class Objects(Protocol):
         """Yield all objects whose keys start with *prefix*, reading the listing page by page."""
 
     def get(self, key: str, *, most: int | None = None) -> bytes | None:
-        """Return the content of a small object, or ``None`` if it does not exist. Return empty bytes if it exceeds *most* bytes."""
+        """Return an object's content, or ``None`` if the object does not exist. Return empty bytes if the content exceeds *most* bytes."""
 
     def get_range(self, key: str, start: int, size: int) -> bytes | None:
         """Return *size* bytes of an object, beginning at *start*, or ``None`` if the object is missing or too short."""
@@ -129,7 +129,8 @@ class Objects(Protocol):
         """
         Store *body*, and return whether it was stored. S3 checks the content against *sha256*.
 
-        With *absent*, do not overwrite an existing object. With *replacing*, overwrite only the object that has this ETag.
+        *absent*: do not overwrite an existing object. *replacing*: only overwrite an existing object that has this ETag; *absent* is
+        then ignored.
         """
 
     def delete(self, key: str) -> None:
@@ -139,13 +140,13 @@ class Objects(Protocol):
         """Start a multipart upload to *key*, and return its ID."""
 
     def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
-        """Copy an object of the bucket, or a range of one, into a multipart upload as a part."""
+        """Copy *source*, which is in the same bucket, into a multipart upload as a part."""
 
     def send_part(self, key: str, upload: str, number: int, body: BinaryIO | bytes, *, sha256: str) -> SentPart:
         """Upload *body* as part *number* of a multipart upload. S3 checks the content against *sha256*."""
 
     def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
-        """Complete a multipart upload. Return ``False``, without overwriting, if an object already exists at *key*."""
+        """Complete a multipart upload. Return ``False`` if an object already exists at *key*, or if the upload does not exist."""
 
     def abort(self, key: str, upload: str) -> None:
         """Abort a multipart upload, if it exists. S3 deletes the parts that it has received."""
@@ -206,7 +207,7 @@ class S3Bucket:
                 yield Listed(key=row["Key"], size=row["Size"], age_seconds=_age(page, row["LastModified"]))
 
     def get(self, key: str, *, most: int | None = None) -> bytes | None:
-        """Return the content of a small object, or ``None`` if it does not exist. Return empty bytes if it exceeds *most* bytes."""
+        """Return an object's content, or ``None`` if the object does not exist. Return empty bytes if the content exceeds *most* bytes."""
         doing = self._doing("read", key)
         return self._call.read("GetObject", doing=doing, expected=_MISSING, most=most, Bucket=self.bucket, Key=key)
 
@@ -230,7 +231,8 @@ class S3Bucket:
         """
         Store *body*, and return whether it was stored. S3 checks the content against *sha256*.
 
-        With *absent*, do not overwrite an existing object. With *replacing*, overwrite only the object that has this ETag.
+        *absent*: do not overwrite an existing object. *replacing*: only overwrite an existing object that has this ETag; *absent* is
+        then ignored.
         """
         condition = {"IfMatch": replacing} if replacing is not None else {"IfNoneMatch": "*"} if absent else {}
         expected = _CHANGED if replacing is not None else _PRESENT
@@ -247,7 +249,7 @@ class S3Bucket:
         return str(response["UploadId"])
 
     def copy_part(self, key: str, upload: str, source: CopySource) -> SentPart:
-        """Copy an object of the bucket, or a range of one, into a multipart upload as a part."""
+        """Copy *source*, which is in the same bucket, into a multipart upload as a part."""
         span: dict[str, Any] = {} if source.size is None else {"CopySourceRange": _span(source.start, source.size)}
         response = self._ask(
             "UploadPartCopy",
@@ -267,7 +269,7 @@ class S3Bucket:
         return _sent(number, response or {})
 
     def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
-        """Complete a multipart upload. Return ``False``, without overwriting, if an object already exists at *key*."""
+        """Complete a multipart upload. Return ``False`` if an object already exists at *key*, or if the upload does not exist."""
         rows = [
             {"PartNumber": part.number, "ETag": part.etag}
             | ({"ChecksumSHA256": code_sha256(part.sha256)} if part.sha256 is not None else {})
@@ -326,7 +328,7 @@ def _hexadecimal(checksum: str | None) -> str | None:
 
 
 def _age(response: dict[str, Any], since: dt.datetime) -> float:
-    """Return the seconds since *since*, by the server's clock if the *response* has a date, else by this machine's clock."""
+    """Return the seconds since *since*, by the date of the *response*, or by this machine's clock if the response has no date."""
     said = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     now = parsedate_to_datetime(said) if said else dt.datetime.now(tz=dt.UTC)
     return (now - since).total_seconds()

@@ -18,7 +18,7 @@ from lamina.aws.api.ssm import StoredParameters
 from lamina.core.errors import ConfigError, MissingExtraError
 
 _ATTEMPTS = 5
-"""The number of attempts for each call, unless the AWS configuration sets one."""
+"""The number of attempts for each call, unless the AWS configuration sets another number."""
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _CONNECTIONS = 16
@@ -27,15 +27,15 @@ _BEGINNING = "connect to AWS"
 
 
 class CallObserver(Protocol):
-    """A callback that receives every AWS API call."""
+    """A callback that runs before every AWS API call."""
 
     def __call__(self, service: str, operation: str, /) -> None:
-        """Handle the *operation* of *service* that lamina is about to call."""
+        """Receive the names of the *service* and the *operation* that lamina is about to call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Access:
-    """The region to use and the role to assume. Without *role*, lamina uses the current credentials."""
+    """The region to use and the role to assume, by default the region and the credentials of the AWS configuration."""
 
     region: str | None = None
     role: str | None = None
@@ -48,7 +48,7 @@ class Access:
         Return the AWS services of the account in the region.
 
         Raises `MissingExtraError` if boto3 is not installed, `ConfigError` if the AWS configuration is invalid or has no region, and
-        `AwsError` if AWS rejects the credentials or the role.
+        `AwsError` if lamina cannot assume the role. Without a role, the credentials are not checked yet.
         """
         try:
             # Most AWS tools support AWS_REGION, but boto3 does not (botocore 1.44.5, 2026-11-23).
@@ -87,7 +87,7 @@ class AwsServices:
 
     @cached_property
     def account(self) -> Account:
-        """The account of the credentials, and the region. Raises `AwsError` if AWS rejects the credentials."""
+        """The account of the credentials, and the region. Raises `AwsError` if there are no credentials, or if AWS rejects them."""
         identity = self.caller("sts")("GetCallerIdentity", doing="look up the AWS account") or {}
         # The partition is the second field of every ARN of the account: arn:aws-cn:sts::…
         return Account(id=identity["Account"], partition=identity["Arn"].split(":")[1], region=self._region)
@@ -131,7 +131,7 @@ class AwsServices:
         return self.caller("s3")
 
     def caller(self, service: str) -> Caller:
-        """Return a new caller for the operations of *service*, which is botocore's name of an AWS service."""
+        """Return a new `Caller` for *service*, botocore's name of an AWS service, such as ``lambda``."""
         return Caller(_client(self._session, service, observe=self._observe))
 
 
@@ -156,11 +156,14 @@ def _session(**settings: Any) -> Any:
 
 
 def _configured_attempts(session: Any) -> int | None:
-    """Return the number of attempts set by AWS_MAX_ATTEMPTS or the AWS profile, or ``None`` if neither is set."""
+    """Return the number of attempts in ``AWS_MAX_ATTEMPTS`` or the AWS profile, or ``None`` if neither sets one."""
     try:
         attempts: int | None = session.get_config_variable("max_attempts")
     except ValueError as error:
-        raise ConfigError("`AWS_MAX_ATTEMPTS`, or `max_attempts` in the AWS profile, is not a number") from error
+        raise ConfigError(
+            "`AWS_MAX_ATTEMPTS`, or `max_attempts` in the AWS profile, is not a whole number",
+            hint="set it to a whole number, or remove it",
+        ) from error
     return attempts
 
 

@@ -1,5 +1,5 @@
 """
-Read the cold starts of real traffic from X-Ray and CloudWatch Logs, and deployed functions from Lambda.
+Read cold starts of deployed functions from X-Ray and CloudWatch Logs, and the functions themselves from Lambda.
 
 Everything here only reads, except `DeployedFunctions.touch` and `DeployedFunctions.invoke`.
 """
@@ -37,11 +37,11 @@ _STREAM_VERSION = re.compile(r"\[([^\]]+)\]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColdStart:
-    """One initialisation recorded by X-Ray."""
+    """One initialisation or snapshot restore of a function, recorded by X-Ray."""
 
     trace_id: str
     kind: str
-    """``init`` for an initialisation, ``restore`` for a restore from a snapshot."""
+    """``init`` for an initialisation, ``restore`` for a restore from a SnapStart snapshot."""
     began: dt.datetime
     milliseconds: float
 
@@ -53,7 +53,7 @@ class LoggedLine:
     moment: dt.datetime
     message: str
     version: str | None
-    """The version of the function, taken from the log stream's name."""
+    """The function's version, taken from the log stream's name; ``None`` if the name has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ class Invoked:
     """The result of one invocation."""
 
     log: str
-    """The end of the invocation's log."""
+    """The end of the invocation's log, at most 4 KB."""
     error: str | None
     """``Handled`` or ``Unhandled`` if the function failed, else ``None``."""
 
@@ -92,7 +92,7 @@ class XRay:
         self._call = call
 
     def cold_starts(self, function: str, begin: dt.datetime, end: dt.datetime) -> tuple[ColdStart, ...]:
-        """Return the cold starts of *function* in the sampled traces between *begin* and *end*, sorted by time."""
+        """Return the cold starts of *function* between *begin* and *end*, sorted by time. X-Ray records only sampled requests."""
         ids = sorted({each for first, last in _windows(begin, end) for each in self._ids(function, first, last)})
         size = int(_limit("traces_in_a_batch"))
         batches = (ids[position : position + size] for position in range(0, len(ids), size))
@@ -154,7 +154,8 @@ class Logs:
         """
         Return the lines of the log *group* that report cold starts between *begin* and *end*.
 
-        Return no lines if the group does not exist. Raises `AwsError` if the query fails or does not finish.
+        The lines are sorted by time, at most 10,000. Return no lines if the group does not exist. Raises `AwsError` if the query
+        fails, or does not finish within 5 minutes.
         """
         doing = f"query the logs in `{group}`"
         started = self._call(
@@ -175,9 +176,13 @@ class Logs:
             if status == "Complete":
                 return tuple(_logged({cell["field"]: cell["value"] for cell in row}) for row in answer["results"])
             if status not in {"Scheduled", "Running"}:
-                raise AwsError(f"cannot {doing}: the query ended with status `{status}`", hint="query a shorter period")
+                raise AwsError(
+                    f"cannot {doing}: the query ended with status `{status}`", hint="query fewer hours: lower `--logs`"
+                )
             self._sleep(_POLL_SECONDS)
-        raise AwsError(f"cannot {doing}: the query did not finish in time", hint="query a shorter period")
+        raise AwsError(
+            f"cannot {doing}: the query did not finish within 5 minutes", hint="query fewer hours: lower `--logs`"
+        )
 
 
 def _logged(row: Mapping[str, str]) -> LoggedLine:
@@ -190,7 +195,7 @@ def _logged(row: Mapping[str, str]) -> LoggedLine:
 
 
 class DeployedFunctions:
-    """The operations on Lambda functions that measuring cold starts needs, in one account and region."""
+    """Reads, changes and invokes deployed functions of one account in one region, to measure their cold starts."""
 
     def __init__(self, call: Call, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Send requests through *call*, which must be for the service ``lambda``. Wait for updates with *sleep*."""
@@ -215,7 +220,7 @@ class DeployedFunctions:
         )
 
     def aliases(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Return each alias of the function *name* with all versions that receive its traffic."""
+        """Return the name of each alias of the function *name*, with the versions that receive the alias's traffic."""
         found: list[tuple[str, tuple[str, ...]]] = []
         for page in pages(self._call, "ListAliases", doing=f"list the aliases of `{name}`", FunctionName=name):
             for row in page.get("Aliases", ()):
@@ -228,7 +233,7 @@ class DeployedFunctions:
         Replace the environment variables of the function's unpublished version, and return its new revision ID.
 
         Wait until Lambda has applied the update. Raises `AwsError` if the function is no longer at *revision*, because someone else
-        changed it, and if the update fails or does not finish.
+        changed it, if the update fails, or if it does not finish within 5 minutes.
         """
         self._call(
             "UpdateFunctionConfiguration",
@@ -247,7 +252,10 @@ class DeployedFunctions:
                     f"updating function `{name}` failed: {row.get('LastUpdateStatusReason', 'Lambda gave no reason')}"
                 )
             self._sleep(_POLL_SECONDS)
-        raise AwsError(f"the update of function `{name}` did not finish in time")
+        raise AwsError(
+            f"the update of function `{name}` did not finish within 5 minutes",
+            hint="wait until Lambda has finished the update, and run again",
+        )
 
     def invoke(self, name: str, payload: bytes) -> Invoked:
         """Invoke the function's unpublished version with the event *payload*, and return its error and the end of its log."""

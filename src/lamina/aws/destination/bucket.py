@@ -1,5 +1,5 @@
 """
-Access the S3 bucket of a destination: its objects, and lamina's keys for them.
+Access the S3 bucket of a destination.
 
 `Bucket` has the operations that several modules share: read ranges, write an object once, and compose an object of parts.
 """
@@ -24,7 +24,7 @@ _RANGE_BYTES = 8 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bucket:
-    """The objects of a bucket, and lamina's keys below its prefix in that bucket."""
+    """One S3 bucket: its objects, and the keys that lamina uses in it."""
 
     objects: Objects
     keys: Keys
@@ -55,8 +55,8 @@ class Bucket:
         """
         Store *body* at *key*, and return whether it was uploaded.
 
-        Keep an existing object if it has the same *sha256*, or if *keep* is given and returns true: another publisher was faster.
-        Any other existing object is damaged, and is replaced.
+        If an object already exists at *key*, keep it if it has the same *sha256*. If *keep* is given, its result decides instead.
+        An existing object that is not kept is considered damaged, and is replaced.
         """
         if self.objects.put(key, body, sha256=sha256):
             return True
@@ -67,9 +67,9 @@ class Bucket:
 
     def compose(self, key: str, send: Callable[[str], list[SentPart]]) -> None:
         """
-        Compose the object at *key* with a multipart upload. *send* receives the upload ID, and returns the parts.
+        Compose the object at *key* with a multipart upload. *send* receives the upload ID, uploads or copies the parts, and returns them.
 
-        Abort the upload if *send* or its completion fails. Raises `AwsError`.
+        An existing object at *key* is not replaced. The upload is aborted if *send* or the completion fails. Raises `AwsError`.
         """
         upload = self.objects.begin(key)
         completed = False

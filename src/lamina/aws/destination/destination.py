@@ -1,4 +1,4 @@
-"""A destination is one account in one region, with its bucket. Run work at several destinations in parallel."""
+"""Define destinations (one account in one region, with its bucket), and run work at several destinations in parallel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 
 
 class Cancellation:
-    """A cancellation flag. Threads check it between two steps, so that cancelling never leaves a step half done."""
+    """A cancellation flag. Threads check it between steps, so that no step is left half done."""
 
     def __init__(self) -> None:
         self._requested = Event()
@@ -41,7 +41,7 @@ class Destination:
     """One account in one region, with its bucket."""
 
     def __init__(self, services: Services, *, bucket: str | None, prefix: str) -> None:
-        """Use the bucket that the template *bucket* names, if any, with lamina's keys below *prefix*."""
+        """*bucket* is the template of the bucket's name, or ``None`` for no bucket. All of lamina's keys in the bucket start with *prefix*."""
         self.services = services
         self.stop = Cancellation()
         self._template = bucket
@@ -62,7 +62,7 @@ class Destination:
         if region is not None and region != account.region:
             raise WrongRegionError(
                 f"bucket `{objects.bucket}` is in {region}, but Lambda in {account.region} reads only buckets in its own region",
-                hint='use one bucket for each region: set `bucket = "…-{region}"` in `[tool.lamina.publish]`',
+                hint='use one bucket for each region: set, for example, `bucket = "artifacts-{region}"` in `[tool.lamina.publish]`',
             )
         return Bucket(objects=objects, keys=Keys(self._prefix))
 
@@ -71,10 +71,12 @@ def everywhere(
     work: Callable[[Destination], _Result], destinations: Iterable[Destination]
 ) -> dict[Destination, _Result]:
     """
-    Run *work* at all *destinations* in parallel, and return each result. A failure at one destination does not stop the others.
+    Run *work* once at each of *destinations* in parallel, and return the results by destination.
 
-    Raises a single failure unchanged, and `AwsError` listing all failures if there are several. A keyboard interrupt cancels all
-    destinations and waits for them. Their own errors, if any, are then raised in its place, because they are more specific.
+    A failure at one destination does not stop the work at other destinations. A single failure is raised unchanged. Several are
+    raised as one `AwsError` that lists them, or as one `StoppedError` if all of them are `StoppedError`. If any of several is of
+    another type, the first failure is raised unchanged. A keyboard interrupt cancels all destinations and waits for them. If they
+    fail then, their failures are raised instead of the interrupt, because they are more specific.
     """
     distinct = list(dict.fromkeys(destinations))
     pool = ThreadPoolExecutor(max(1, len(distinct)), "lamina-place")
@@ -97,7 +99,7 @@ def everywhere(
 def collect(
     work: Callable[[Destination], Iterable[_Result]], destinations: Iterable[Destination]
 ) -> tuple[_Result, ...]:
-    """Return the concatenated results of *work*, run once at each distinct destination. Raises the same errors as `everywhere`."""
+    """Run *work* as `everywhere` does, and return its results as one flat tuple. Raises the same errors."""
     return tuple(chain.from_iterable(everywhere(work, destinations).values()))
 
 

@@ -28,7 +28,7 @@ def describe(digest: str, platform: str, distributions: Sequence[Distribution]) 
     """
     Return the description of a layer version: the digest for lamina, then the platform and the distributions for people.
 
-    The result never exceeds Lambda's length limit. Distributions that do not fit are counted, as in "and 12 more".
+    The result never exceeds Lambda's length limit. Distributions that do not fit are only counted, as in "and 12 more".
     """
     start = f"{_MARK}{digest} {platform}"
     room = quotas().layer_description_characters - len(start)
@@ -51,12 +51,12 @@ def digest_in(description: str) -> str | None:
 
 
 def plain_runtime(target: Target) -> str:
-    """Return the runtime without dots, for use in layer names: Lambda does not allow dots there."""
+    """Return the runtime without dots, such as ``python313``, because Lambda allows no dots in layer names."""
     return target.runtime.replace(".", "")
 
 
 def layer_name(template: str, *, service: str, layer: str, target: Target) -> str:
-    """Return the name in Lambda of *layer* of *service*, by filling the placeholders of *template*."""
+    """Replace the placeholders in *template*, and return the layer's name in Lambda."""
     replacements = {
         "service": service,
         "layer": layer,
@@ -74,7 +74,7 @@ def placeholders(template: str) -> tuple[str, ...]:
 
 
 def fill(template: str, account: Account, **names: str) -> str:
-    """Replace the placeholders ``{account}``, ``{region}``, ``{partition}`` and *names* in *template*."""
+    """Replace ``{account}``, ``{region}`` and ``{partition}`` in *template*, and a placeholder for each keyword in *names*."""
     known = {"account": account.id, "region": account.region, "partition": account.partition} | names
     return _PLACEHOLDER.sub(lambda found: known[found[1]], template)
 
@@ -92,7 +92,7 @@ class Keys:
         return key.startswith(self.prefix) and _OWN_KEY.fullmatch(rest) is not None
 
     def is_layer(self, key: str) -> bool:
-        """Return whether *key* is the key of a layer or of a function package."""
+        """Return whether *key* is the key of the zip of a layer or of a function package."""
         return self.is_ours(key) and key.endswith(".zip")
 
     def is_part(self, key: str) -> bool:
@@ -100,11 +100,11 @@ class Keys:
         return self.is_ours(key) and key.startswith(f"{self.prefix}parts/")
 
     def part(self, sha256: str) -> str:
-        """Return the key of the part with this *sha256*. Layers that share the part share the object."""
+        """Return the key of the part with this *sha256*. All layers that contain the part use the same object."""
         return f"{self.prefix}parts/{sha256}"
 
     def intermediate(self, name: str) -> str:
-        """Return the key of a temporary object that copying a part creates and deletes. *name* is random."""
+        """Return the key of a temporary object, which exists only while lamina copies a part. *name* is random."""
         return f"{self.prefix}grafts/{name}"
 
     def is_directory(self, key: str) -> bool:
@@ -112,11 +112,11 @@ class Keys:
         return self.is_ours(key) and key.startswith(f"{self.prefix}directories/")
 
     def below(self, key: str) -> str:
-        """Return the full key for *key*, which is relative to the prefix."""
+        """Return *key* with the prefix before it."""
         return f"{self.prefix}{key}"
 
     def directory(self, name: str) -> str:
-        """Return the key of the remote index's entry *name*: metadata of a segment or of wheels, used instead of downloading them."""
+        """Return the key of the entry *name* in the remote index. With the index, lamina builds layers without downloading wheels."""
         return f"{self.prefix}directories/{name}"
 
     def layer(self, digest: str) -> str:
@@ -128,9 +128,9 @@ class Keys:
         return f"{self.prefix}layers/{digest}.json"
 
     def package(self, sha256: str) -> str:
-        """Return the key of the function package with this *sha256*, for packages that do not fit in an API call."""
+        """Return the key of the function package with this *sha256*. Only packages that are too large for an API call are uploaded."""
         return f"{self.prefix}functions/{sha256}.zip"
 
     def lease(self, account: Account, name: str, digest: str) -> str:
-        """Return the key of the lease that a publisher of the layer *name* with this *digest* holds in *account*."""
+        """Return the key of the lease with which one publisher at a time publishes the layer *name* with this *digest* in *account*."""
         return f"{self.prefix}claims/{account.id}/{account.region}/{name}/{digest}"

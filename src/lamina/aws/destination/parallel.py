@@ -15,7 +15,7 @@ _Result = TypeVar("_Result")
 
 def in_parallel(work: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int = 8) -> list[_Result]:
     """
-    Run *work* on all *items* in *workers* threads, and return the results in the order of *items*.
+    Run *work* on all *items* in at most *workers* threads, and return the results in the order of *items*.
 
     After a failure, start no further item, wait for the running ones, and raise the first failure in the order of *items*.
     """

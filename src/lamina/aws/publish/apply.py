@@ -1,8 +1,9 @@
 """
 Apply a publication plan. An interruption leaves only complete objects and versions, and running again continues from them.
 
-Concurrent publishers of the same layer create only one version. With a bucket, one publisher holds a lease, and the others use the
-version that it publishes. After publishing, each publisher also lists the versions again and deletes any newer duplicate.
+If several publishers publish the same layer at the same time, one version remains. With a bucket, one publisher at a time holds a
+lease, and the other publishers wait and then use its version. With or without a bucket, each publisher lists the versions again
+after publishing, and deletes newer duplicates.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ def apply(
     steps: Sequence[LayerStep], *, reporter: Reporter = SILENT, leases: Leases = _LEASES
 ) -> tuple[Published, ...]:
     """
-    Run *steps*, the result of `survey`, and return the layer versions in the same order.
+    Run *steps*, which `survey` returned, and return the layer version of each step in the same order.
 
-    Destinations run in parallel, each of them one layer after another. Raises `AwsError`. Steps that were completed before the error
-    are not undone; the next plan finds their results.
+    Destinations run in parallel; at each destination, steps run one after another. Raises `AwsError`, or `StoppedError` after an
+    interruption. Steps that were completed before the error are not undone. The next `survey` finds their results.
     """
     bytes_to_send = sum(step.action.upload_bytes for step in steps if isinstance(step.action, PublishLayer))
     if bytes_to_send:
@@ -96,11 +97,11 @@ def _publish(step: LayerStep, action: PublishLayer, reporter: Reporter, leases: 
 def _publish_from_bucket(
     step: LayerStep, bucket: Bucket, plan: UploadPlan, reporter: Reporter, leases: Leases
 ) -> Published:
-    """Compose the layer in *bucket*, and publish it from there."""
+    """Compose the layer in *bucket* and publish it from there, unless another publisher has just published the same layer."""
     job, desired, destination = step.job, step.desired, step.destination
     sent = upload.send(job, bucket, plan, reporter=reporter, stop=destination.stop)
     key = bucket.keys.lease(destination.services.account, desired.name, desired.layer.digest)
-    waiting = f"waiting for another publisher of layer `{desired.name}`"
+    waiting = f"another run is publishing layer `{desired.name}`; waiting for it to finish"
     with leases.hold(bucket, key, waiting=waiting, reporter=reporter, stop=destination.stop):
         # Another publisher may have published the layer while the parts were uploaded.
         found = idempotent.same_versions(step, desired.layer.code_sha256)

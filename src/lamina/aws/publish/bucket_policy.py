@@ -1,4 +1,4 @@
-"""Check whether Lambda can read layers directly from a bucket (``storage = "reference"``), and write the bucket policy for it."""
+"""Check whether Lambda can read layers directly from a bucket (``storage = "reference"``), and create a policy that allows it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def check(bucket: Bucket, *, account: Account) -> None:
     """
     Check that *bucket* is versioned and that its policy allows Lambda to read layers.
 
-    Raises `PublishError` listing everything that is missing. Conditions in the bucket policy are not evaluated.
+    Raises `PublishError` listing everything that is missing. Conditions in the bucket policy are not evaluated: an ``Allow``
+    statement counts even if it has a condition, and a ``Deny`` statement with a condition is ignored.
     """
     state, name, prefix = bucket.objects.state(), bucket.name, bucket.keys.prefix
     missing: list[str] = []
@@ -37,11 +38,15 @@ def check(bucket: Bucket, *, account: Account) -> None:
     resource = f"arn:{account.partition}:s3:::{name}/{prefix}layers/x.zip"
     allowed = [action for action in _ACTIONS if _allows(state.policy, action, resource)]
     if lacking := [action for action in _ACTIONS if action not in allowed]:
-        missing.append(f"its policy does not allow Lambda {' and '.join(f'`{action}`' for action in lacking)}")
-        hints.append(f"add this to the bucket policy:\n{ready_policy(bucket=name, prefix=prefix, account=account)}")
+        missing.append(
+            f"the bucket policy does not allow Lambda to call {' and '.join(f'`{action}`' for action in lacking)}"
+        )
+        hints.append(
+            f"set this bucket policy, or add its statement to the existing policy:\n{ready_policy(bucket=name, prefix=prefix, account=account)}"
+        )
     if missing:
         raise PublishError(
-            f"Lambda cannot read layers from bucket `{name}`: {' and '.join(missing)}", hint="\n".join(hints)
+            f"Lambda cannot read layers from bucket `{name}`: {'; '.join(missing)}", hint="\n".join(hints)
         )
 
 

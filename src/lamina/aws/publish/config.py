@@ -1,4 +1,4 @@
-"""Read ``[tool.lamina.publish]``: the destinations of layers, their names, and the accounts that may use them."""
+"""Read ``[tool.lamina.publish]``: where layers are published, their names, and the accounts that may use them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PublishConfig:
     """The publishing configuration. Every name in it has the format that AWS requires."""
 
     bucket: str | None = None
-    """The template of the bucket's name, with ``{account}``, ``{region}`` and ``{partition}``. Without a bucket, API calls carry the zips."""
+    """The template of the bucket's name, such as ``artifacts-{account}-{region}``; ``None`` to send zips inside API calls."""
     prefix: str = "lamina/"
     """The prefix of every key in the bucket: empty, or a string that ends with a slash."""
     regions: tuple[str, ...] = ()
@@ -39,28 +39,28 @@ class PublishConfig:
     share_with: tuple[Grant, ...] = ()
     storage: Storage = Storage.COPY
     ssm_prefix: str | None = None
-    """The path of Systems Manager parameters below which each layer's ARN is stored, under the layer's name."""
+    """The path below which lamina stores each layer version's ARN as a Systems Manager parameter; ``None`` to store none."""
     layer_name: str = "{service}-{layer}"
     license: str | None = None
     fetches: bool = False
-    """Whether to download all wheels and build in full, even if the bucket's data is sufficient (``missing-wheels = "fetch"``)."""
+    """Whether to download missing wheels even if the bucket has their segments (``missing-wheels = "fetch"``)."""
 
     def at(self, regions: Collection[str]) -> PublishConfig:
-        """Return the configuration with *regions* in place of its own, unless *regions* is empty. Raises `ConfigError` if one is invalid."""
+        """Return the configuration for *regions*, or unchanged if *regions* is empty. Raises `ConfigError` if a region name is invalid."""
         if wrong := [f"`{each}`" for each in regions if not fits("region", each)]:
             names = "is not a valid region name" if len(wrong) == 1 else "are not valid region names"
-            raise ConfigError(f"{' and '.join(wrong)} {names}")
+            raise ConfigError(f"{' and '.join(wrong)} {names}", hint="use names such as `eu-west-1`")
         return replace(self, regions=tuple(dict.fromkeys(regions))) if regions else self
 
 
 def load(project: Path) -> PublishConfig:
-    """Return the publishing configuration of *project*. Raises `InvalidConfigError` listing every mistake in it."""
+    """Return the publishing configuration of *project*. Raises `InvalidConfigError` listing every mistake."""
     mistakes: list[tuple[str, str]] = []
     file, table = config.section(project, "publish", mistakes)
     found = PublishConfig(
         bucket=_bucket(table),
         prefix=_prefix(table),
-        regions=_all_fit(table, "regions", ("region",), "not a valid region name"),
+        regions=_all_fit(table, "regions", ("region",), "not a valid region name, such as `eu-west-1`"),
         roles=_all_fit(
             table, "roles", ("role",), "not the ARN of a role, such as `arn:aws:iam::123456789012:role/publisher`"
         ),
@@ -72,7 +72,7 @@ def load(project: Path) -> PublishConfig:
         fetches=_one_of(table, "missing-wheels", ("bucket", "fetch")) == "fetch",
     )
     if found.storage is Storage.REFERENCE and found.bucket is None and "bucket" not in table:
-        table.complain("storage", '`"reference"` requires `bucket`')
+        table.complain("storage", '`"reference"` requires `bucket` in `[tool.lamina.publish]`')
     table.done()
     if mistakes:
         raise InvalidConfigError(file=file, mistakes=mistakes)
@@ -80,15 +80,22 @@ def load(project: Path) -> PublishConfig:
 
 
 def template(table: Table, name: str, known: Collection[str]) -> str | None:
-    """Return the template *name* of *table*, or ``None``. Report placeholders that are not *known*, and unmatched braces."""
+    """
+    Return the template at the key *name* of *table*, or ``None`` if the key is missing or a placeholder is not *known*.
+
+    Report placeholders that are not *known*, and braces that are not part of a placeholder, as mistakes.
+    """
     value = table.string(name)
     if value is None:
         return None
     wrong = [each for each in placeholders(value) if each not in known]
+    allowed = (
+        f"use {', '.join(f'`{{{each}}}`' for each in sorted(known))}" if known else f"`{name}` supports no placeholders"
+    )
     for each in wrong:
-        table.complain(name, f"unknown placeholder `{{{each}}}`{did_you_mean(each, known)}")
+        table.complain(name, f"unknown placeholder `{{{each}}}`; {allowed}")
     if not wrong and ("{" in (rest := _plain(value, known)) or "}" in rest):
-        table.complain(name, f"`{value}` has a brace that is not part of a placeholder")
+        table.complain(name, f"`{value}` has a brace that is not part of a placeholder; {allowed}")
     return None if wrong else value
 
 
@@ -105,7 +112,9 @@ def _bucket(table: Table) -> str | None:
     # The values of the placeholders start and end with a letter or digit, so an example is enough to check the name.
     example = value.replace("{account}", "123456789012").replace("{region}", "eu-west-1").replace("{partition}", "aws")
     if not fits("bucket", example):
-        table.complain("bucket", f"`{value}` is not a valid bucket name")
+        table.complain(
+            "bucket", f"`{value}` is not a valid bucket name: use 3 to 63 lower-case letters, digits, `.` and `-`"
+        )
         return None
     return value
 
@@ -127,13 +136,13 @@ def _all_fit(table: Table, name: str, kinds: Sequence[str], fact: str) -> tuple[
 
 
 def _share_with(table: Table) -> tuple[Grant, ...]:
-    fact = "neither an account ID nor an organisation ID"
+    fact = "neither an account ID, such as `123456789012`, nor an organisation ID, such as `o-a1b2c3d4e5`"
     values = _all_fit(table, "share-with", ("account", "organisation"), fact)
     return tuple(Grant(principal=value) for value in values)
 
 
 def _one_of(table: Table, name: str, known: Sequence[str]) -> str:
-    """Return the configured value if it is one of *known*, else the first of *known*. Report an unknown value."""
+    """Return the configured value if it is one of *known*, else the first of *known*. Report an unknown value as a mistake."""
     value = table.string(name)
     if value is None or value in known:
         return value or known[0]
@@ -159,5 +168,5 @@ def _license(table: Table) -> str | None:
     value = table.string("license")
     most = quotas().layer_license_characters
     if value is not None and len(value) > most:
-        table.complain("license", f"{len(value)} characters exceed Lambda's limit of {most}")
+        table.complain("license", f"the text has {len(value)} characters; Lambda's limit is {most} characters")
     return value

@@ -1,4 +1,4 @@
-"""Determine the desired state in AWS of each layer of a build, and reject what AWS would reject. This module calls no AWS API."""
+"""Determine the desired state in AWS of each layer, and reject layers that AWS would reject. This module calls no AWS API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DesiredLayer:
     """The layer's name in the project, followed by its target if the service has several targets."""
     runtime: str
     architectures: tuple[str, ...]
-    """The compatible architectures: all that the runtime supports if the layer has no native code, else the target's."""
+    """The compatible architectures: the target's, or all that the runtime supports if the layer has no native code."""
     description: str
     layout: PartLayout
     config: PublishConfig
@@ -47,10 +47,11 @@ def desired_layers(
     builds: Sequence[Build], config: PublishConfig, names: Collection[str] = ()
 ) -> tuple[DesiredLayer, ...]:
     """
-    Return the desired state of the layers of *builds*, which are one build for each target of the service.
+    Return the desired state of the layers in *builds*, which has one result for each target of the service.
 
-    With *names*, return only the layers with these names. A layer that is identical on several targets is returned once.
-    Raises `ConfigError` if the service has no layer of one of these *names*, and `PublishError` listing everything that AWS would reject.
+    *names* selects layers by their names in the project; by default, all layers are returned. A layer that has the same digest and
+    the same name in Lambda on several targets is returned once. Raises `ConfigError` if the service has no layer of one of these
+    *names*, and `PublishError` listing everything that AWS would reject.
     """
     known = list(dict.fromkeys(layer.name for build in builds for layer in build.layers))
     if unknown := [f"`{name}`{did_you_mean(name, known)}" for name in names if name not in known]:
@@ -71,19 +72,22 @@ def desired_layers(
     if twice := sorted(name for name, count in names_in_lambda.items() if count > 1):
         distinguishing = [f"{{{each}}}" for each in _distinguishing(builds, desired)]
         lacking = " and ".join(f"`{each}`" for each in distinguishing if each not in config.layer_name)
-        mistakes += [f"several layers would have the name `{name}`: add {lacking} to `layer-name`" for name in twice]
+        mistakes += [
+            f"several layers would have the name `{name}`: add {lacking} to `layer-name` in `[tool.lamina.publish]`"
+            for name in twice
+        ]
     if mistakes:
         text = (
             mistakes[0]
             if len(mistakes) == 1
             else "\n  ".join((f"AWS would reject the layers for {len(mistakes)} reasons", *mistakes))
         )
-        raise PublishError(text, hint="correct this and run again; lamina has not called AWS yet")
+        raise PublishError(text, hint="change the configuration and run again; lamina has changed nothing in AWS")
     return desired
 
 
 def _distinguishing(builds: Sequence[Build], desired: Sequence[DesiredLayer]) -> Iterator[str]:
-    """Yield the placeholders that `layer-name` needs, so that all layers have different names."""
+    """Yield the placeholders that give all layers different names if `layer-name` has them."""
     if len({each.layer.name for each in desired}) > 1:
         yield "layer"
     if len({build.target.runtime for build in builds}) > 1:
@@ -117,17 +121,17 @@ def _mistakes(desired: DesiredLayer) -> list[str]:
     if len(desired.name) > limits.layer_name_characters:
         found.append(
             f"the layer name `{desired.name}` has {len(desired.name)} characters; "
-            f"Lambda's limit is {limits.layer_name_characters}"
+            f"Lambda's limit is {limits.layer_name_characters}: shorten `layer-name` in `[tool.lamina.publish]`"
         )
     elif not fits("layer-name", desired.name):
         found.append(f"the layer name `{desired.name}` is invalid: use only letters, digits, `-` and `_`")
     if layer.unzipped_bytes > limits.unzipped_bytes:
         found.append(
-            f"layer `{layer.name}` has {layer.unzipped_bytes:,} bytes unzipped; Lambda's limit is {limits.unzipped_bytes:,}"
+            f"layer `{layer.name}` is {layer.unzipped_bytes:,} bytes unzipped; Lambda's limit is {limits.unzipped_bytes:,} bytes"
         )
     if desired.config.bucket is None and layer.zipped_bytes > limits.direct_upload_bytes:
         found.append(
-            f"layer `{layer.name}` has {layer.zipped_bytes:,} bytes zipped; the limit of a direct upload is "
-            f"{limits.direct_upload_bytes:,}: set `bucket` in `[tool.lamina.publish]`"
+            f"layer `{layer.name}` is {layer.zipped_bytes:,} bytes zipped; direct uploads are limited to "
+            f"{limits.direct_upload_bytes:,} bytes: set `bucket` in `[tool.lamina.publish]`"
         )
     return found

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def connect(config: PublishConfig, *, observe: CallObserver | None = None) -> tuple[Destination, ...]:
     """
-    Return a destination for each account and region in *config*, after AWS has accepted the credentials there.
+    Return a destination for each account and region in *config*, after checking that AWS accepts the credentials there.
 
     *observe* is called before each AWS API call. Raises `AwsError`, and the same errors as `Access.connect`.
     """

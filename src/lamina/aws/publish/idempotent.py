@@ -5,9 +5,9 @@ Lambda creates another version for each publish request. So one publisher at a t
 version exists. If a request fails and the version may exist, the layer's versions are listed before the request is repeated.
 After each publication, only the oldest of several versions with the same content is kept.
 
-A lease is an object that S3 creates only if the key does not exist yet. Its holder may be killed, so another publisher may take over
-a lease that is too old by the server's clock. If the holder was only slow, two versions are created, and the publisher of the newer
-version deletes it.
+A lease is an object that S3 creates only if the key does not exist yet. The publisher that holds the lease may be killed, so another
+publisher may take over a lease that is too old by the server's clock. If the first publisher was only slow, two versions are created,
+and the publisher of the newer version deletes it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Leases:
     """How long a lease is valid, and how to wait for one."""
 
     lease_seconds: float = 60.0
-    """The age in seconds from which a lease may be taken over. Composing and publishing a layer needs only a few seconds."""
+    """The age in seconds above which another publisher may take over a lease. Composing and publishing a layer needs a few seconds."""
     poll_seconds: float = 0.5
     sleep: Callable[[float], None] = time.sleep
 
@@ -51,7 +51,8 @@ class Leases:
         """
         Hold the lease at *key* during the ``with`` block.
 
-        If another publisher holds the lease, report the note *waiting*, and wait until the lease is released or expires.
+        If another publisher holds the lease, report *waiting* as a note, and wait until the lease is released or expires.
+        Raises `StoppedError` if *stop* is requested while waiting.
         """
         token = os.urandom(16)
         if not self._take(bucket, key, token):
@@ -80,7 +81,7 @@ class Leases:
 
 
 def same_versions(step: LayerStep, code_sha256: str | None) -> tuple[PublishedVersion, ...]:
-    """Return all versions of the desired layer whose content has this *code_sha256*, oldest first."""
+    """Return all versions with the desired layer's digest and this *code_sha256*, oldest first; none if *code_sha256* is ``None``."""
     layers = step.destination.services.layers
     found = candidates(layers, step.desired, layers.versions(step.desired.name))
     return tuple(each for each in found if each.code_sha256 == code_sha256)
@@ -92,8 +93,8 @@ def publish(
     """
     Publish the layer, and return the version to keep and whether this call created it.
 
-    The version's CodeSha256 must equal *expected*. If *expected* is ``None``, S3 has verified the zip's parts, and only the size must
-    match. Raises `IntegrityError` on a mismatch, after deleting the version and its objects in the bucket.
+    Lambda must report *expected* as the version's CodeSha256. If *expected* is ``None``, S3 has verified the zip's parts, and only the
+    size must match. Raises `IntegrityError` on a mismatch, after deleting the version, and the layer's zip and record in the bucket.
     """
     layers = step.destination.services.layers
     version = _publish(step, code, expected, sleep)
@@ -112,7 +113,11 @@ def publish(
 def _publish(
     step: LayerStep, code: Zip | S3Code, expected: str | None, sleep: Callable[[float], None]
 ) -> PublishedVersion:
-    """Publish the layer. If a request fails and the version may exist, look for the version before repeating the request."""
+    """
+    Publish the layer. If a request fails and the version may exist, look for the version before repeating the request.
+
+    If *expected* is ``None``, lamina cannot recognise the version, so the request is not repeated.
+    """
     desired = step.desired
     publication = Publication(
         name=desired.name,
@@ -138,7 +143,7 @@ def _check(step: LayerStep, version: PublishedVersion, expected: str | None) -> 
     name, layer = step.desired.name, step.desired.layer
     if expected is None:
         same = version.code_bytes == layer.zipped_bytes
-        difference = f"{layer.zipped_bytes:,} bytes, got {version.code_bytes:,}"
+        difference = f"{layer.zipped_bytes:,} bytes, got {version.code_bytes:,} bytes"
     else:
         same = version.code_sha256 == expected
         difference = f"CodeSha256 {expected}, got {version.code_sha256}"

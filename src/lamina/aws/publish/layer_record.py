@@ -1,4 +1,4 @@
-"""Read and write the record of a layer: its distributions, parts and segments. The record is stored next to the layer's zip."""
+"""Read and write the record of a layer: its distributions, parts and segments. The record is stored next to the layer's zip in the bucket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERSION = "1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedDistribution:
-    """One distribution of a published layer."""
+    """One distribution of a published layer, with the name and SHA-256 of its file."""
 
     name: str
     version: str
@@ -27,7 +27,7 @@ class RecordedDistribution:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerRecord:
-    """The record of a published layer."""
+    """The contents of a published layer. Later runs compare them with new layers, and reuse the parts and segments."""
 
     digest: str
     sha256: str
@@ -37,11 +37,11 @@ class LayerRecord:
     """The layer's runtime and architectures as text, such as ``python3.13 on arm64``."""
     distributions: tuple[RecordedDistribution, ...]
     parts: tuple[str, ...]
-    """The SHA-256 of each part in order, without the tail."""
+    """The SHA-256 of each part, in order. The tail is not included."""
     directories: tuple[str, ...] = ()
     """The names of the layer's entries in the remote index."""
     segments: tuple[tuple[str, int], ...] = ()
-    """The name and size in bytes of each segment, in the order of the zip, from its first byte; empty if segments have no names."""
+    """The name and size in bytes of each segment, in the order of the zip; empty if a segment has no name."""
 
 
 def encode_record(
@@ -50,8 +50,8 @@ def encode_record(
     """
     Return the record of a layer as JSON. Every publisher of the same layer writes the same bytes.
 
-    *parts* are the SHA-256 hashes of its parts, *directories* the names of its entries in the remote index, and *sha256* is the hash
-    of its zip, which *desired* may lack.
+    *parts* are the SHA-256 hashes of the layer's parts. *directories* are the names of its entries in the remote index. *sha256* is the
+    SHA-256 of its zip, which may be unknown in *desired*.
     """
     layer = desired.layer
     named = all(each.segment for each in layer.extents)
@@ -101,7 +101,7 @@ def _segments(document: dict[str, Any]) -> tuple[tuple[str, int], ...]:
 
 
 def is_of(content: bytes | None, record: bytes) -> bool:
-    """Return whether the records *content* and *record* describe the same zip. Their other fields may differ."""
+    """Return whether *content* and *record* are valid records of the same zip. Fields that do not describe the zip may differ."""
     found, other = decode_record(content), decode_record(record)
     fields = attrgetter("digest", "sha256", "zipped_bytes", "parts")
     return found is not None and other is not None and fields(found) == fields(other)

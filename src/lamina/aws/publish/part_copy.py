@@ -5,8 +5,8 @@ A part is a group of segments. If one segment changes, the part is new, but the 
 copy ranges of the previous layer. Other objects of the bucket, such as another service's layer, may have further segments of the part.
 The remote index lists the objects that have a segment.
 
-One request is not enough, because every part of a multipart upload except the last must have 5 MiB. So each small piece is the last
-part of a separate upload, and the next upload begins with the result of that upload::
+One upload is not enough, because every part of a multipart upload except the last must have at least 5 MiB. So each smaller piece is
+the last part of a separate upload, and the next upload begins with the result of that upload::
 
     previous layer     ···[lead][kept]                [kept]···
     uploaded                │     │     [new]            │
@@ -14,8 +14,8 @@ part of a separate upload, and the next upload begins with the result of that up
     second upload                   [result]─────┬───────┘
     the part                               [without the lead]
 
-The lead is padding that brings the first piece to 5 MiB: the bytes before the piece, or the first bytes of any object. The finished part
-is one range of the last upload. So S3 reports a checksum that proves the part's SHA-256. Planning only reads.
+The lead is padding that brings the first piece to 5 MiB: the bytes before the piece, or the first bytes of any object. The last upload
+copies the part, without the lead, as its only piece. So the checksum that S3 reports proves the part's SHA-256. Planning only reads.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def plan_part_copy(
     """
     Plan how to create *part* from segments in the bucket. *existing* maps names of segments to their ranges there.
 
-    Every piece of an upload except its last has at least *least* bytes; so do the existing objects. Return ``None`` unless the plan
-    saves *worth* bytes for each upload.
+    In each planned upload, every piece except the last has at least *least* bytes. Each object in *existing* must have at least *least*
+    bytes, because the lead may be copied from it. Return ``None`` unless the plan saves at least *worth* bytes for each upload.
     """
     uploads = tuple(_uploads(_runs(part, existing), part.size, least))
     found = PartCopy(uploads=uploads)
@@ -103,7 +103,7 @@ def plan_part_copy(
 
 
 def _runs(part: Part, existing: Mapping[str, ExistingRange]) -> list[ExistingRange | NewRange]:
-    """Return the part as a minimal sequence of existing and new ranges."""
+    """Return the part as a sequence of existing and new ranges. Adjacent ranges are merged."""
     runs: list[ExistingRange | NewRange] = []
     start = 0
     for extent in part.extents:
@@ -148,9 +148,10 @@ def _beginning(
     first: ExistingRange | NewRange, key: str, least: int
 ) -> tuple[tuple[ExistingRange | NewRange, ...], int]:
     """
-    Return the first pieces, extended by a lead if *first* is smaller than *least* bytes, and the lead's size in bytes.
+    Return the pieces up to *first*, and the size of the lead in bytes.
 
-    Only the last of the pieces may be small. The lead consists of the bytes before *first*, or of the first bytes of the object at *key*.
+    If *first* has at least *least* bytes, there is no lead. Otherwise the lead consists of the bytes before *first* in the same object,
+    or, if they are too few, of the first *least* bytes of the object at *key*.
     """
     lacking = least - first.size
     if lacking <= 0:
@@ -164,7 +165,9 @@ def plan_part_copies(
     bucket: Bucket, source: LayerZip, missing: frozenset[str], record: LayerRecord | None, *, least: int
 ) -> dict[str, PartCopy]:
     """
-    Plan how to copy the *missing* parts of *source* that need not be uploaded completely. Return each plan by the part's SHA-256.
+    Plan how to create *missing* parts of *source* partly from objects in *bucket*. Return the plans by the part's SHA-256.
+
+    A part without a plan must be uploaded in full.
 
     *record* is the record of the previously published layer, if any. Versioned objects are not used, because in a versioned bucket
     the temporary objects would remain as old versions. This function only reads. Raises `AwsError`.
@@ -233,7 +236,7 @@ def _upload(
     part: Part,
     reporter: Reporter,
 ) -> None:
-    """Compose the object at *key* of *pieces*. *before* is the key of the object that the previous upload created."""
+    """Compose the object at *key* of *pieces*. *before* is the key of the previous upload's object, or empty for the first upload."""
 
     def send(upload: str, number: int, piece: Piece) -> SentPart:
         if isinstance(piece, NewRange):

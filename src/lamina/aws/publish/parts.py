@@ -5,12 +5,12 @@ In a multipart upload, every part except the last must have at least 5 MiB, and 
 segment is its own part. The small segments follow in the order of their names, and are grouped into parts.
 
 Names decide where a group ends, not positions, so that a change of one wheel moves no other boundary. Among the positions that
-leave enough bytes on both sides, the segment whose name has the smallest hash becomes a boundary; each half is divided again in
+leave enough bytes on both sides, the segment whose name has the smallest hash becomes a boundary. Each side is divided again in
 the same way. A new version of a wheel has the same name, so the boundaries stay, unless its size makes another set of positions
 possible. Groups have 5 to 15 MiB, mostly less than 12.5 MiB.
 
-The tail is uploaded every time. It is the manifest and the central directory, and also the small segments if all of them together
-are smaller than a part.
+The rest of the zip is the tail, which is uploaded every time: the manifest and the central directory, and also the small segments if
+all of them together have less than 5 MiB.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class PartLayout:
 
 def layout_parts(extents: Sequence[Extent], zipped_bytes: int, limits: Quotas) -> PartLayout:
     """
-    Divide a zip of *zipped_bytes* that begins with *extents* into parts.
+    Divide a zip of *zipped_bytes* bytes into parts. *extents* are its segments, from the first byte of the zip.
 
-    Raises `ArchiveError` if the number of parts exceeds S3's limit.
+    Raises `ArchiveError` if the number of parts, including the tail, exceeds S3's limit.
     """
     least = limits.multipart_part_bytes
     parts: list[Part] = []
@@ -79,7 +79,7 @@ def layout_parts(extents: Sequence[Extent], zipped_bytes: int, limits: Quotas) -
     # The tail counts as a part.
     if len(parts) >= limits.multipart_parts:
         raise ArchiveError(
-            f"the layer would need {len(parts) + 1:,} parts; S3's limit for an upload is {limits.multipart_parts:,}"
+            f"the layer would need {len(parts) + 1:,} parts; S3's limit for an upload is {limits.multipart_parts:,} parts"
         )
     return PartLayout(parts=tuple(parts), tail_start=start, zipped_bytes=zipped_bytes)
 

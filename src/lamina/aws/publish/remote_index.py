@@ -1,11 +1,12 @@
 """
 Read and write the remote index: metadata in a bucket from which a machine can build a layer without downloading its wheels.
 
-Each entry is an object of a few kilobytes below ``directories/``. Its name is a hash of the inputs from which the entry was derived:
+Each entry is an object of a few kilobytes below ``directories/``. Its name is a hash of the inputs from which it was derived. There are
+entries with
 
-- for a segment: its central directory entries, and the location of its bytes (`lamina.archive.remote_segment`);
-- for a group of segments that form a part: the part's SHA-256;
-- for a wheel and a target: the imports of its modules; for a service and its lock file: the modules that the handlers reach.
+- the central directory entries of a segment, and the location of its bytes (`lamina.archive.remote_segment`);
+- the SHA-256 of a part, for the group of segments that form the part;
+- the imports of a wheel's modules, the modules that a service's handlers reach, and the paths that several wheels of a layer share.
 
 An entry begins with its own name and the SHA-256 of its content. lamina rejects an entry that is truncated, damaged or stored under
 another name, and the next publisher that has the wheels replaces it. The content is derived from wheels and cannot be verified without
@@ -47,7 +48,7 @@ def group_name(segments: Sequence[str]) -> str:
 
 
 def grouped_segments(layout: PartLayout, segments: Iterable[str]) -> Iterator[Sequence[str]]:
-    """Divide *segments*, one value for each segment of a layer in order, into one list for each part of *layout*."""
+    """Divide *segments*, which has a value for each segment of a layer, into one list for each part of *layout*. Omit the tail's segments."""
     rest = iter(segments)
     return (list(islice(rest, len(part.extents))) for part in layout.parts)
 
@@ -58,7 +59,7 @@ def group(sha256: str) -> bytes:
 
 
 def grouped(payload: bytes) -> str | None:
-    """Return the SHA-256 in a *payload* created by `group`, or ``None`` if the payload is invalid."""
+    """Return the SHA-256 in *payload*, which `group` created, or ``None`` if *payload* is invalid."""
     try:
         row: dict[str, Any] = json.loads(payload)
         sha256 = str(row["part"])
@@ -73,8 +74,8 @@ def index_entries(
     """
     Return the payloads of the index entries for the segments and groups of *layer*, by name. The layer's zip is at *path*.
 
-    *parts* are the SHA-256 hashes of the parts of its *layout*. *elsewhere* maps the names of segments that are missing at *path* to
-    their SHA-256; they get no entry. Return an empty mapping if the layer's segments have no names.
+    *parts* are the SHA-256 hashes of the parts in *layout*. *elsewhere* maps the names of segments that are missing at *path* to their
+    SHA-256. Such segments receive no entry. Return an empty mapping if a segment of the layer has no name.
     """
     extents, known = layer.extents, elsewhere or {}
     if not all(extent.segment for extent in extents):
@@ -135,7 +136,7 @@ class RemoteIndex:
     """The remote index of one bucket. Methods may be called from several threads at once."""
 
     def __init__(self, bucket: Bucket, *, refused: Iterable[str] = ()) -> None:
-        """Use the index in *bucket*. *refused* are the names of entries that are known to be wrong."""
+        """Use the index in *bucket*. *refused* has the names of entries that are already known to be wrong."""
         self._bucket = bucket
         self._found: dict[str, bytes | None] = {}
         self.refused: set[str] = set(refused)

@@ -94,7 +94,8 @@ def environment(published: Sequence[Published]) -> str:
     """
     Return the ARNs as lines ``NAME=value``, a format that shells and CI systems read.
 
-    The name is ``LAMINA_LAYER_<LAYER>``, followed by ``_<ACCOUNT>_<REGION>`` if there are several destinations.
+    ``NAME`` is ``LAMINA_LAYER_<LAYER>``, followed by the target if the service has several, and by ``_<ACCOUNT>_<REGION>`` if there
+    are several destinations. It is in upper case, with ``_`` in place of every character except letters and digits.
     """
     several = len({each.step.destination for each in published}) > 1
     return "".join(f"{_variable(each, several=several)}={each.version.arn}\n" for each in published)

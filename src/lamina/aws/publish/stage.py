@@ -35,13 +35,13 @@ class StagePlan:
 
     @property
     def key(self) -> str:
-        """The key of the layer's zip in the bucket, before and after the upload."""
+        """The key of the layer's zip in the bucket. The object exists once the upload is complete."""
         return self.bucket.keys.layer(self.job.desired.layer.digest)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedUpload:
-    """A layer that the bucket contains, and the number of bytes that were uploaded for it."""
+    """A completed upload, and the number of bytes uploaded: 0 if the bucket already had the layer."""
 
     plan: StagePlan
     sent_bytes: int
@@ -77,8 +77,8 @@ def stage(plans: Sequence[StagePlan], *, reporter: Reporter = SILENT) -> tuple[S
     """
     Upload the layers that buckets lack, at all destinations in parallel, without publishing them.
 
-    *plans* is the result of `plan_stage`; the returned uploads are in the same order. Raises `AwsError`. Uploads that were completed
-    before the error are not undone.
+    *plans* is the result of `plan_stage`. The uploads are returned in the same order. Raises `AwsError`, or `StoppedError` after an
+    interruption. Uploads that were completed before the error are not undone.
     """
     if total := sum(plan.upload.sent_bytes for plan in plans):
         reporter.stage("uploading", total=total, unit="bytes")

@@ -50,7 +50,7 @@ def survey(jobs: Sequence[LayerJob], destinations: Sequence[Destination]) -> tup
 
 
 def candidates(layers: Layers, desired: DesiredLayer, versions: Sequence[LayerVersion]) -> tuple[PublishedVersion, ...]:
-    """Return those of *versions* whose description has the digest of *desired*, oldest first, with hash and size from Lambda."""
+    """Return each of *versions* with the digest of *desired* in its description, oldest first, with its content hash and size."""
     numbers = [each.number for each in reversed(versions) if digest_in(each.description) == desired.layer.digest]
     found = (layers.version(desired.name, number) for number in numbers)
     return tuple(each for each in found if each is not None)
@@ -82,7 +82,7 @@ def _plan(job: LayerJob, destination: Destination) -> Action:
 
 
 def _record(bucket: Bucket, versions: Sequence[LayerVersion]) -> LayerRecord | None:
-    """Return the record of the newest of *versions* that lamina published."""
+    """Return the record of the newest of *versions* that lamina published, or ``None`` if there is no valid record."""
     digest = next((found for each in versions if (found := digest_in(each.description)) is not None), None)
     if digest is None:
         return None

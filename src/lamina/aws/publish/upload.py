@@ -2,8 +2,7 @@
 Upload a layer to a bucket: send the missing parts and index entries, then compose the layer of its parts.
 
 A part's key contains its SHA-256. So each part is uploaded once for all layers that contain it, and an interrupted upload resumes
-with the parts that are still missing. S3 checks the content that it receives, does not overwrite existing objects, and composes the
-layer itself.
+with the parts that are still missing. S3 checks the uploaded content against its SHA-256, and composes the layer from the parts.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def stored_parts(bucket: Bucket, source: LayerZip) -> frozenset[str]:
 
 
 def is_composed(bucket: Bucket, source: LayerZip) -> bool:
-    """Return whether the bucket has a complete layer of the right size, and with the right SHA-256 if both hashes are known."""
+    """Return whether the bucket has the layer's zip in the right size and, if S3 reports a SHA-256 for it, with the right SHA-256."""
     stored = bucket.objects.head(bucket.keys.layer(source.digest))
     size = source.layout.zipped_bytes
     return stored is not None and stored.size == size and stored.sha256 in (None, source.sha256)
@@ -144,10 +143,10 @@ def send_parts(
 
 def compose(bucket: Bucket, source: LayerZip) -> tuple[int, str | None]:
     """
-    Compose the layer in the bucket of its stored parts and an uploaded tail. Return the number of bytes uploaded, and the zip's SHA-256.
+    Compose the layer in the bucket from its stored parts and the tail. Return the number of bytes uploaded, and the zip's SHA-256.
 
-    An existing object that is not the layer is replaced. If the SHA-256 of the zip is unknown, `verify` checks the result; the
-    returned SHA-256 is then ``None`` if S3 has verified the parts. Raises `IntegrityError` if the result is not the layer, and `AwsError`.
+    An existing object that is not the layer is replaced. If the SHA-256 of the zip is unknown on this machine, `verify` checks the
+    result, and the returned SHA-256 is the result of `verify`. Raises `IntegrityError` if the result is not the layer, and `AwsError`.
     """
     sent = _compose(bucket, source)
     return sent, verify(bucket, source) if source.sha256 is None else source.sha256
@@ -176,8 +175,8 @@ def verify(bucket: Bucket, source: LayerZip) -> str | None:
     """
     Check that the layer in the bucket consists of exactly the parts of *source*, even if this machine has only some of the parts.
 
-    Return ``None`` if the composite checksum that S3 reports is correct. If S3 reports none, download the layer, compare each part,
-    and return the SHA-256 of the whole zip. Otherwise delete the object and raise `IntegrityError`.
+    Return ``None`` if S3 reports the correct composite checksum. If S3 reports none, download the layer, compare each part, and return
+    the SHA-256 of the whole zip. If the checksum or a part is wrong, delete the object and raise `IntegrityError`.
     """
     key = bucket.keys.layer(source.digest)
     stored = bucket.objects.head(key)
@@ -212,7 +211,7 @@ def _compose_of_parts(bucket: Bucket, key: str, source: LayerZip) -> None:
         sent = bucket.objects.copy_part(key, upload, CopySource(number=number, key=bucket.keys.part(sha256)))
         if sent.sha256 not in (None, sha256):
             raise IntegrityError(
-                f"the content of `{bucket.url(bucket.keys.part(sha256))}` does not match the SHA-256 in its name",
+                f"`{bucket.url(bucket.keys.part(sha256))}` is damaged: its content does not match the SHA-256 in its name",
                 hint="run again; lamina then replaces the object",
             )
         return sent
@@ -236,7 +235,7 @@ def _compose_of_parts(bucket: Bucket, key: str, source: LayerZip) -> None:
 
 
 def record(job: LayerJob, bucket: Bucket, sha256: str) -> None:
-    """Write the record of the layer next to its zip, which has this *sha256*. Raises `AwsError`."""
+    """Write the record of the layer, whose zip has this *sha256*, unless the bucket already has a record of the same zip. Raises `AwsError`."""
     content = encode_record(job.desired, job.source.parts, job.index_names(), sha256=sha256)
     key, digest = bucket.keys.record(job.desired.layer.digest), hashlib.sha256(content).hexdigest()
     bucket.write(key, io.BytesIO(content), sha256=digest, keep=lambda: is_of(bucket.objects.get(key), content))

@@ -1,7 +1,7 @@
 """
 Read a layer's zip from disk in parts, each with its SHA-256, without loading the whole zip into memory.
 
-The zip of a layer that was built without all of its wheels has holes in place of parts that exist in the bucket.
+If a layer was built without all of its wheels, its zip has holes in place of bytes that the bucket has.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Window(io.RawIOBase):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexUpdate:
-    """The remote index entries of one layer, with which machines without the wheels can build the layer."""
+    """The entries of the remote index for one layer. With them, machines that lack the wheels can build the layer."""
 
     entries: Mapping[str, bytes]
     """The payloads of the entries to write, by name."""
@@ -92,7 +92,7 @@ class IndexUpdate:
     refused: frozenset[str] = frozenset()
     """The names of entries that are wrong in the index, and must be replaced."""
     known: frozenset[str] = frozenset()
-    """The names of the entries that the index of *bucket* has. The contents of other buckets are unknown."""
+    """The names of entries that the index of *bucket* has. For other buckets, lamina has not read the index."""
     bucket: Bucket | None = None
 
     def known_in(self, bucket: Bucket) -> frozenset[str]:
@@ -155,7 +155,7 @@ class LayerZip:
 
     def open(self, part: Part, *, start: int = 0, size: int | None = None, reporter: Reporter = SILENT) -> BinaryIO:
         """
-        Open one part as a stream, or *size* bytes of it beginning at *start*.
+        Open one part, or *size* bytes of the part beginning at *start*, as a stream.
 
         *reporter* advances only when bytes are read for the first time.
         """
@@ -163,7 +163,7 @@ class LayerZip:
         return Window(self._path, part.start + start, length, reporter=reporter)  # type: ignore[return-value]  # as much of a file as is asked for
 
     def hash(self, part: Part, algorithm: str = "sha256", *, start: int = 0, size: int | None = None) -> bytes:
-        """Return the hash of one part, or of *size* bytes of it beginning at *start*."""
+        """Return the hash, as bytes, of one part, or of *size* bytes of the part beginning at *start*."""
         found = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
         with self.open(part, start=start, size=size) as body:
             while piece := body.read(_BUFFER_BYTES):
@@ -193,9 +193,9 @@ class LayerJob:
         self, desired: DesiredLayer, source: LayerZip | None = None, *, metadata: MetadataSource = dict[str, bytes]
     ) -> None:
         """
-        Use *source* as the layer's zip, or hash the zip in *desired* when it is first needed.
+        Use *source* as the layer's zip. If it is ``None``, hash the zip of *desired* when it is first needed.
 
-        *metadata* is called only before index entries are written or measured.
+        *metadata* is called when index entries are first needed.
         """
         self.desired = desired
         self._metadata = metadata
@@ -216,7 +216,7 @@ class LayerJob:
         return index.put(self._entries, known=self._index.known_in(bucket).union(known))
 
     def index_bytes(self, bucket: Bucket, known: Collection[str]) -> int:
-        """Return the maximum number of bytes to upload to the remote index of *bucket*, without the entries *known* to exist."""
+        """Return how many bytes `add_to_index` uploads at most. Entries in *known* are not counted."""
         there = self._index.known_in(bucket).union(known) - self._index.refused
         return sum(len(content) for name, content in self._entries.items() if name not in there)
 
@@ -238,7 +238,7 @@ class SparseLayerZip(LayerZip):
     """
     The zip of a layer that was built without all of its wheels: a file with holes.
 
-    A hole is a part that exists in the first destination's bucket. The part is downloaded from that bucket when another bucket needs it.
+    The bucket of the first destination has every part with holes. lamina downloads such a part only if another bucket needs it.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ class SparseLayerZip(LayerZip):
         bucket: Bucket,
         index: IndexUpdate,
     ) -> None:
-        """Describe a file that contains the tail and the parts whose start is in *whole_parts*. *bucket* has the other parts."""
+        """Use a file that has the tail and the parts that start at *whole_parts*, which are offsets in bytes. *bucket* has the other parts."""
         layout = desired.layout
         tail_sha256 = _hash(desired.layer.path, layout.tail_start, layout.tail_bytes)
         super().__init__(desired, parts=parts, tail_sha256=tail_sha256)
@@ -265,9 +265,9 @@ class SparseLayerZip(LayerZip):
 
     def open(self, part: Part, *, start: int = 0, size: int | None = None, reporter: Reporter = SILENT) -> BinaryIO:
         """
-        Open one part as a stream, as `LayerZip.open` does. Download the part first if it is a hole.
+        Open one part as a stream, as `LayerZip.open` does. If the part has holes, download it first.
 
-        Raises `IntegrityError` if the bucket does not have the part.
+        Raises `IntegrityError` if the part is missing or damaged in the bucket, and `AwsError`.
         """
         with self._lock:
             if part.start not in self._whole_parts:

@@ -46,7 +46,7 @@ _WHEEL = re.compile(r"wheels/([0-9a-f]{2})/(\1[0-9a-f]{62})/([A-Za-z0-9_.!+-]+\.
 
 
 class TracedStore(Store):
-    """A store that records the paths that a build requests. They are the keys of `asked`."""
+    """A store that records each path that a build requests, as a key of `asked`."""
 
     __slots__ = ("asked",)
 
@@ -106,7 +106,8 @@ class SharedStore:
         """
         Download the listed files that *store* lacks, checking each one, and return the number of bytes added to *store*.
 
-        Raises `AwsError`. Files that were added before the error are complete.
+        Files that fail the check are not added; one warning gives their number. Raises `AwsError`. Files that were added before the
+        error are complete.
         """
         content = self._bucket.objects.get(self._list)
         self._listed = _decode(content) if content is not None else ()
@@ -120,7 +121,7 @@ class SharedStore:
         if self._refused:
             self._reporter.warn(
                 f"{count(len(self._refused), 'file')} in the team store failed verification and will not be used",
-                hint="no action needed: lamina replaces each of them once this build has created the file",
+                hint="no action needed: this build creates the files again, and lamina then replaces them in the team store",
             )
         return sum(sizes)
 
@@ -144,9 +145,9 @@ class SharedStore:
 
     def push(self, store: TracedStore) -> int:
         """
-        Upload the files that a build requested from *store* and that are not listed yet. Return the number of bytes uploaded.
+        Upload and list the files that a build requested from *store* and that are not listed yet. Return the number of bytes uploaded.
 
-        Raises `AwsError`. The list in the bucket is then unchanged.
+        Raises `AwsError`. After an error, the list in the bucket is unchanged.
         """
         known = {entry.path for entry in self._listed} - self._refused
         paths = [path.relative_to(store.root).as_posix() for path in list(store.asked) if path.is_file()]

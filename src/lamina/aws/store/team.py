@@ -21,8 +21,8 @@ def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext
     """
     Download the service's files from the team store, yield the context to build with, and upload new files on normal exit.
 
-    Implements `lamina.pipeline.context.TeamStore`. Yield *context* unchanged if the service has no team store, if the store cannot
-    be used, or offline. Failures only cause warnings.
+    Implements `lamina.pipeline.context.TeamStore`. Yield *context* unchanged if the service has no team store, if the team store cannot
+    be used, or with ``--offline``. If AWS or the configuration causes an error, only a warning is shown.
     """
     if service.store is None or context.options.offline:
         yield context
@@ -42,7 +42,7 @@ def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext
 
 
 def _pulled(context: BuildContext, service: Service, store: TracedStore) -> SharedStore | None:
-    """Download the listed files that *store* lacks, and return the team store, or warn and return ``None`` if that fails."""
+    """Download the listed files that *store* lacks, and return the team store. If that fails, warn and return ``None``."""
     from lamina.aws.api.session import Access
     from lamina.aws.store.shared import SharedStore, split_url
 
@@ -53,6 +53,6 @@ def _pulled(context: BuildContext, service: Service, store: TracedStore) -> Shar
         remote.pull(store)
     except (AwsError, ConfigError) as error:
         # Without boto3, credentials or network, the build only becomes slower.
-        context.reporter.warn(f"the team store `{service.store}` is not used: {error}", hint=error.hint)
+        context.reporter.warn(f"building without the team store `{service.store}`: {error}", hint=error.hint)
         return None
     return remote

@@ -1,9 +1,9 @@
 """
-Build layers from segments in a bucket, so that ``lamina publish`` and ``lamina deploy`` need no wheels that the bucket can replace.
+Build layers from segments in a bucket, so that ``lamina publish`` and ``lamina deploy`` need not download most wheels.
 
-The build applies the same plan as a full build, but reads missing segments from the bucket. A wheel is downloaded only if the
-bucket's index has no entry for its segment, or if the build needs metadata of the wheel that the index lacks.
-Such a build writes no files into the project.
+The build applies the same plan as a full build, but uses segments in the bucket in place of missing local ones. A wheel is downloaded
+only if the bucket's index has no entry for its segment, or if the build needs metadata of the wheel that the index lacks.
+A build with the bucket writes no files into the project.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class ServiceBuild:
 
     result: Result
     metadata: Callable[[], Mapping[str, bytes]]
-    """Returns the index entries to write in addition to those for segments, by name."""
+    """A function that returns the index entries to write, by name, in addition to the entries for segments."""
     remote: _Remote | None = None
-    """The bucket that has the bytes missing on this machine; ``None`` for a full build."""
+    """The bucket with the bytes that are missing on this machine; ``None`` for a full build."""
 
     @property
     def builds(self) -> tuple[Build, ...]:
-        """The builds, one for each target."""
+        """The result of the build for each target."""
         return tuple(each.build for each in self.result.targets)
 
     @property
@@ -65,7 +65,7 @@ class ServiceBuild:
         return all(build.ok for build in self.builds)
 
     def jobs(self, layers: Sequence[DesiredLayer]) -> list[LayerJob]:
-        """Return a job for each of the desired *layers*, with the zip that this build created."""
+        """Return a publishing job for each of *layers*, with the zip from this build."""
         return [LayerJob(layer, self._zip(layer), metadata=self.metadata) for layer in layers]
 
     def _zip(self, layer: DesiredLayer) -> LayerZip | None:
@@ -74,7 +74,7 @@ class ServiceBuild:
 
 @frozen
 class _Remote:
-    """The bucket whose segments a build used."""
+    """A bucket, its index, and the layers that were built from its segments."""
 
     bucket: Bucket
     index: RemoteIndex
@@ -83,7 +83,7 @@ class _Remote:
     """Whether there are several destinations, so that other buckets may need entries of this bucket's index."""
 
     def zip(self, layer: DesiredLayer, result: Result) -> LayerZip | None:
-        """Return the zip of *layer* with its holes, or ``None`` if the build reused the zip of an earlier build."""
+        """Return the zip of *layer*, which may have holes, or ``None`` if the build reused the zip of an earlier build."""
         sparse = self.store.zips.get(layer.layer.digest)
         if sparse is None:
             return None
@@ -123,11 +123,12 @@ def build_service(
     reporter: Reporter = SILENT,
 ) -> ServiceBuild:
     """
-    Build *project*, using segments in the bucket of the first destination if wheels are missing. Otherwise, build in full.
+    Build *project* with segments in the bucket of the first destination, or in full, which downloads missing wheels.
 
-    Zips built with the bucket are written to *directory*. The build is a full build if the store has all wheels, if no layer needs
-    building, if the bucket's index has no entry for the layers of a target, or if a check needs bytes that are missing on this machine.
-    *connect* is called only if the bucket may be used. Raises `AwsError`, and all errors of a full build.
+    The build is a full build if no bucket may be used (not configured, ``missing-wheels = "fetch"`` or ``--offline``), if the store has
+    all wheels, if no layer needs building, if the bucket's index has no entry for the layers of a target, or if a check needs bytes that
+    are missing on this machine. Zips built with the bucket are written to *directory*. *connect* is called only if the bucket may be
+    used and wheels are missing. Raises `AwsError`, and all errors of a full build.
     """
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
@@ -175,7 +176,8 @@ def _prefetch(plan: TargetPlan, index: RemoteIndex, store: Store, *, imports: bo
     """
     Read the entries that the build will need from *index*, in parallel. Return whether the index has any entry for the layers.
 
-    The imports of each wheel's modules are read only with *imports*, or if the index lacks the modules that the handlers reach.
+    The entries with the imports of each wheel's modules are read only if *imports* is true, or if the index does not have all entries
+    with the modules that the handlers reach.
     """
     names = {layer.recipe.key(pin.sha256) for layer in plan.layers for pin in layer.selection.pins}
     names |= {shared_paths_name(layer.selection.pins, layer.recipe) for layer in plan.layers}

@@ -2,7 +2,7 @@
 Exchange a service's metadata with the index of a bucket, so that a machine without the wheels can plan the same layers.
 
 The metadata are the imports of each wheel's modules, the modules that the handlers reach, and the paths that several wheels share.
-An entry's name is a hash of its inputs. The local store uses the same names, so entries and files can be copied unchanged.
+The name of an index entry is a hash of its inputs. The local store has files with the same names and contents.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class ImportStore(Store):
         self._index = index
 
     def entry(self, area: str, key: str, suffix: str = "") -> Path:
-        """Return the path of the file for *key* in *area*. The file exists if the local store or the bucket's index has it."""
+        """
+        Return the path of the file for *key* in *area*. The file need not exist.
+
+        In the areas with import metadata, the file exists if the local store or the bucket's index has it.
+        """
         path = super().entry(area, key, suffix)
         if (
             area in {IMPORTS_AREA, REACH_AREA}
@@ -71,7 +75,7 @@ class ImportStore(Store):
 
 
 def metadata(plan: BuildPlan, store: Store) -> dict[str, bytes]:
-    """Return the index entries with the metadata of the layers of *plan*, by name. Omit entries that *store* lacks."""
+    """Return the index entries for the metadata of the layers of *plan*, by name. Omit metadata that *store* lacks."""
     found: dict[str, bytes] = {}
     for target in plan.targets:
         found |= {path.stem: path.read_bytes() for path in metadata_paths(target, store) if path.is_file()}
@@ -80,7 +84,7 @@ def metadata(plan: BuildPlan, store: Store) -> dict[str, bytes]:
 
 
 def metadata_paths(plan: TargetPlan, store: Store) -> list[Path]:
-    """Return the paths in *store* of the metadata that determine which modules of the planned layers are compiled."""
+    """Return the paths in *store* of the import metadata of the planned layers; empty unless ``bytecode`` is ``reachable``."""
     service = plan.service
     tree = plan.package_plan.tree
     if service.bytecode is not BytecodeMode.REACHABLE or tree is None:
@@ -101,19 +105,19 @@ def shared_paths_name(pins: Iterable[Pin], recipe: Recipe) -> str:
 
 
 def shared_paths_entry(pins: Iterable[Pin], recipe: Recipe, shared: Mapping[str, frozenset[str]]) -> tuple[str, bytes]:
-    """Return the name and content of the index entry for *shared*, the result of `shared_paths`, which needs the wheels to compute."""
+    """Return the name and content of the index entry for *shared*. *shared* is a result of `shared_paths`, which reads the wheels."""
     rows = {name: sorted(paths) for name, paths in sorted(shared.items()) if paths}
     return shared_paths_name(pins, recipe), json.dumps(rows).encode()
 
 
 def read_shared_paths(content: bytes) -> dict[str, frozenset[str]] | None:
-    """Return the paths in a *content* created by `shared_paths_entry`, or ``None`` if the content is invalid."""
+    """Parse *content*, created by `shared_paths_entry`. Return the shared paths by distribution, or ``None`` if *content* is invalid."""
     rows = _paths_by_name(content)
     return None if rows is None else {name: frozenset(paths) for name, paths in rows.items()}
 
 
 def _shared_paths(layer: LayerPlan, store: Store) -> list[tuple[str, bytes]]:
-    """Return the entry for the paths that several wheels of a layer share, or nothing unless *store* has all their segments."""
+    """Return the index entry for the paths that several wheels of a layer share; none if *store* lacks a segment of the layer."""
     pins = layer.selection.pins
     paths = {pin.name: store.entry(AREA, layer.recipe.key(pin.sha256), ".seg") for pin in pins}
     segments = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}

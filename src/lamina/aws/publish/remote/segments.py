@@ -1,8 +1,8 @@
 """
 Use segments in a bucket in place of local ones, and compose layers with holes for the bytes that the bucket has.
 
-An index entry may refer to an object that is missing or has changed. Such an entry is refused, is not used again, and is replaced by
-the next publisher that has the wheels. Nothing from the bucket is added to the local store.
+An index entry may refer to an object that is missing or has changed. lamina then refuses the entry: it does not use the entry again,
+and the next publisher that has the wheels replaces the entry. Nothing from the bucket is added to the local store.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SparseZip:
     parts: tuple[str, ...]
     """The SHA-256 of each part of the layout."""
     whole_parts: frozenset[int]
-    """The start positions of the parts without holes."""
+    """The start positions, in bytes, of the parts without holes."""
     remote_segments: Mapping[str, str]
     """The SHA-256 of each segment that is not on this machine, by the segment's name."""
     shared_paths: tuple[str, bytes]
@@ -64,13 +64,13 @@ class SparseZip:
 
 class BucketStore:
     """
-    A `lamina.pipeline.context.RemoteStore` over one bucket, whose index describes segments and whose parts contain their bytes.
+    Implements `lamina.pipeline.context.RemoteStore` with one bucket. The bucket's index describes segments; its parts contain them.
 
     Methods may be called from several threads at once, for different layers.
     """
 
     def __init__(self, index: RemoteIndex, bucket: Bucket, *, store: Store, scratch: Path) -> None:
-        """Look up in *index* what *store* lacks. Import metadata from the index is written to *scratch*."""
+        """Use *index* for segments and metadata that *store* lacks. Import metadata from *index* is written to *scratch*."""
         self.imports = ImportStore(scratch, store, index)
         self.zips: dict[str, SparseZip] = {}
         """The composed zips, by the layer's digest."""
@@ -80,7 +80,7 @@ class BucketStore:
         self._described: dict[Path, RemoteSegment] = {}
 
     def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
-        """Return the segments that the bucket's index describes, by their *paths* in the local store. Omit the others."""
+        """Return the segments at *paths* in the local store, by path, as the bucket's index describes them. Omit segments without an entry."""
         payloads = self._index.read([path.stem for path in paths])
         found: dict[Path, Segment] = {}
         for path in paths:
@@ -95,7 +95,7 @@ class BucketStore:
         return found
 
     def shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> Mapping[str, frozenset[str]] | None:
-        """Return the paths to omit from each distribution because another distribution has them, or ``None`` without an index entry."""
+        """Return the paths to omit from each distribution because another one has them; ``None`` if the index has no valid entry."""
         name = shared_paths_name(pins, recipe)
         content = self._index.read([name]).get(name)
         if content is None:
@@ -113,9 +113,10 @@ class BucketStore:
         self, plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path
     ) -> Layer | None:
         """
-        Write the planned layer of *parts*, from the wheels of *pins*, to *destination*, with holes for the bytes that the bucket has.
+        Write the zip of the planned layer to *destination*, with holes in place of bytes that the bucket has.
 
-        Return ``None`` if the bucket lacks bytes that its index describes; the wrong index entries are then refused.
+        *parts* are the contents of the zip, and *pins* the distributions they come from. Return ``None``, and refuse the wrong index
+        entries, if the bucket lacks bytes that its index describes.
         Raises `AwsError`, and `CorruptArchiveError` if a segment in the local store is damaged.
         """
         ordered = in_order(parts)
@@ -145,7 +146,7 @@ class BucketStore:
         return describe_layer(plan, pins, parts, destination, end, sha256=sha256)
 
     def _sha256(self, path: Path, digest: str, sparse: SparseZip, *, size: int) -> str | None:
-        """Return the SHA-256 of the whole zip, computed if the file has no holes, else from the layer's record; or ``None``."""
+        """Return the SHA-256 of the whole zip. If the zip has holes, take it from the layer's record, or return ``None`` without one."""
         if sparse.is_whole:
             return file_sha256(path)
         record = decode_record(self._bucket.objects.get(self._bucket.keys.record(digest)))
@@ -164,7 +165,8 @@ class BucketStore:
         """
         Write the zip, and download the *remote* segments that no part in the bucket contains.
 
-        Return the SHA-256 of each part, and the start positions of the parts without holes, or ``None`` if a segment is unavailable.
+        Return the SHA-256 of each part, and the start positions of the parts without holes. Return ``None`` if a segment is missing or
+        damaged in the bucket.
         """
         starts = list(accumulate((segment.entries_bytes for segment in segments), initial=0))
         with path.open("w+b", buffering=0) as file:
@@ -229,12 +231,12 @@ class BucketStore:
 def _holes(
     placed: Iterable[tuple[Segment, int]], remote: Mapping[Path, RemoteSegment]
 ) -> list[tuple[RemoteSegment, int]]:
-    """Return those of the *placed* segments that are *remote*, with their start positions in the zip."""
+    """Return the *remote* segments among *placed*, which are segments with their start positions in the zip."""
     return [(remote[segment.path], start) for segment, start in placed if segment.path in remote]
 
 
 def _write_entries(file: BinaryIO, described: RemoteSegment, start: int) -> str:
-    """Write the entries of a remote segment that checks read, and return the SHA-256 of the whole segment."""
+    """Write only those entries of a remote segment that the layer's checks read. Return the SHA-256 of the whole segment."""
     for entry in described.entries:
         file.seek(start + entry.start)
         file.write(entry.content)
