@@ -68,9 +68,9 @@ def test_app_is_not_given_the_zips_of_another_build(service: Service, builds: Bu
     overtaken = builds.ask(project, app=app, build=True)
 
     assert () == overtaken.builds
-    assert [f"`{project}` was rebuilt during synthesis\nhint: run `cdk synth` again"] == [
-        problem.message for problem in overtaken.problems
-    ]
+    assert [
+        f"project `{project}` was rebuilt by another process or app during synthesis\nhint: run `cdk synth` again"
+    ] == [problem.message for problem in overtaken.problems]
 
 
 def test_failure_is_remembered_until_something_changes(service: Service, builds: Builds) -> None:

@@ -35,10 +35,10 @@ def test_shown_apps_work(service: Service, monkeypatch: pytest.MonkeyPatch) -> N
     configuration, *_ = re.findall(r"(?ms)^```toml\n(.*?)^```$", page)
     blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", page)
     project = service.write()
-    for name in ("create_order", "report"):
+    for name in ("create", "render"):
         (project / f"service/handlers/{name}.py").write_text("def lambda_handler(event, context): ...\n")
     configured = configuration.replace("[tool.lamina]\n", '[tool.lamina]\nbytecode = "none"\n')
-    (project / "pyproject.toml").write_text(f'[project]\nname = "orders"\nversion = "1"\n{configured}')
+    (project / "pyproject.toml").write_text(f'[project]\nname = "quotes"\nversion = "1"\n{configured}')
     monkeypatch.chdir(project)
     names: dict[str, object] = {}
     for block in blocks:
@@ -55,6 +55,6 @@ def test_shown_apps_work(service: Service, monkeypatch: pytest.MonkeyPatch) -> N
         name: row["Properties"].get("LayerName")
         for name, row in synthesized(app, stack).resources("LayerVersion").items()
     }
-    assert [None, None, "orders-common"] == [
+    assert [None, None, "quotes-common"] == [
         layers[row["Properties"]["Layers"][0]["Ref"]] for row in functions.values()
     ]

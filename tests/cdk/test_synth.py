@@ -234,7 +234,8 @@ def test_missing_configured_layer_is_warned_of(service: Service) -> None:
     result = synthesize(lambda stack: PythonFunction(stack, "Hello", entry=project, function="hello", layers=[]))
 
     message = (
-        "`layers` of function `hello` omits its configured `common`: packages in an omitted layer cannot be imported"
+        "the configured layers of function `hello` include `common`, but its argument `layers` does not: packages in a missing layer "
+        "cannot be imported"
     )
     assert (f"{message} [ack: lamina:missing-layer]",) == result.warnings
     assert "Layers" not in next(iter(result.resources("Function").values()))["Properties"]
@@ -255,8 +256,8 @@ def test_plain_function_behind_an_alias(service: Service) -> None:
         assert live_alias(function).node.path == live_alias(function).node.path
 
     message = (
-        f"a change that affects only a layer does not publish a new version: set the feature flag `{flag}`, "
-        "or create the function with `PythonFunction` and its layers with `PythonLayerVersion` [ack: lamina:stale-version]"
+        f"a change to a layer alone will not publish a new version of this function: set the feature flag `{flag}`, "
+        "or use `PythonFunction` with layers from `PythonLayerVersion` [ack: lamina:stale-version]"
     )
     assert (message,) == synthesize(make).warnings
     assert () == synthesize(make, context={flag: True}).warnings

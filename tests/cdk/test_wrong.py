@@ -44,7 +44,7 @@ def test_missing_configuration(tmp_path: Path) -> None:
     """A directory without configuration is an error of the stack, and the function still exists in the stack."""
     result = synthesize(lambda stack: PythonFunction(stack, "Hello", entry=tmp_path, function="hello"))
 
-    fact = f"no `pyproject.toml` with `[tool.lamina]` found in `{tmp_path}` or its parent directories"
+    fact = f"no `pyproject.toml` or `lamina.toml` found in `{tmp_path}` or its parent directories"
     hint = "pass the service's directory with `entry`, or run `lamina init` there"
     assert (f"{fact}\nhint: {hint}",) == result.errors
 
@@ -65,8 +65,8 @@ def test_closure_over_the_limit(
 
     assert 1 == SHARED.runs - runs
     message = (
-        "`hello`: 270,014,129 bytes unzipped, 7,870,129 over Lambda's limit of 262,144,000 "
-        "(code 0 + layer `common` 270,014,129); largest: `huge` 270,001,028, `alpha` 12,708, `beta` 393"
+        "`hello`: 270,014,129 bytes unzipped, 7,870,129 over Lambda's limit of 262,144,000 bytes "
+        "(code 0 + layer `common` 270,014,129); largest distributions: `huge` 270,001,028, `alpha` 12,708, `beta` 393"
     )
     assert [(message,)] * 3 == [result.errors for result in results]
     assert all(request.range for request in server.requests_for(service.locked["huge"].name))
@@ -85,11 +85,11 @@ def test_wrong_architecture(service: Service) -> None:
 
     facts, hints = zip(*(error.split("\nhint: ") for error in synthesize(make).errors), strict=True)
     assert (
-        "layer `common` is for python3.13 on x86_64, but the construct requests `arm64`",
-        "layer `common` is for python3.13 on x86_64, but the construct requests `python3.12`",
-        "function `hello` is built for python3.13 on x86_64, but the construct requests `arm64`",
+        "layer `common` supports python3.13 on x86_64, but the construct requests `arm64`",
+        "layer `common` supports python3.13 on x86_64, but the construct requests `python3.12`",
+        "function `hello` is configured for python3.13 on x86_64, but the construct requests `arm64`",
     ) == facts
-    assert "omit `runtime` and `architecture`, or change the target in `[tool.lamina]`" == hints[-1]
+    assert "omit `runtime` and `architecture` from the construct, or change the target in `[tool.lamina]`" == hints[-1]
 
 
 def test_six_configured_layers(service: Service) -> None:
@@ -106,7 +106,7 @@ def test_six_configured_layers(service: Service) -> None:
     result = synthesized(*app_of(project, "wide"))
 
     quoted = ", ".join(f"`{name}`" for name in names)
-    assert f"`wide` has 6 layers, but Lambda allows 5: {quoted}" in result.errors
+    assert f"`wide` has 6 layers, but Lambda allows at most 5: {quoted}" in result.errors
 
 
 def test_six_given_layers(service: Service) -> None:
@@ -127,9 +127,9 @@ def test_six_given_layers(service: Service) -> None:
             ),
         )
 
-    named = "`Lamina-greeter-common`, `L0`, `L1`, `L2`, `L3`, `Old`, and 1 added by its options"
+    named = "`Lamina-greeter-common`, `L0`, `L1`, `L2`, `L3`, `Old`, and 1 added by options such as `insights_version`"
     assert (
-        f"function `hello` has 7 layers, but Lambda allows 5: {named}",
+        f"function `hello` has 7 layers, but Lambda allows at most 5: {named}",
         "function `hello` is built for python3.13 on x86_64, but layer `Old` supports only python3.9",
     ) == synthesize(make).errors
 
@@ -178,9 +178,9 @@ def test_nothing_else_is_raised_for_what_is_wrong(service: Service, tmp_path: Pa
     )
     facts = [[error.partition("\n")[0] for error in result.errors] for result in results]
 
-    unreadable = f"no `pyproject.toml` with `[tool.lamina]` found in `{nowhere}` or its parent directories"
-    unbuilt = "layer `common` is for python3.13, but the construct requests `python3.12`"
-    built = "layer `common` is for python3.13 on x86_64 and arm64, but the construct requests `python3.12`"
+    unreadable = f"no `pyproject.toml` or `lamina.toml` found in `{nowhere}` or its parent directories"
+    unbuilt = "layer `common` supports python3.13, but the construct requests `python3.12`"
+    built = "layer `common` supports python3.13 on x86_64 and arm64, but the construct requests `python3.12`"
     unknown = "the service has no function `helo` (did you mean `hello`?)"
     assert [[unreadable], [unbuilt], [built, unknown, unknown], [built]] == facts
 
@@ -231,10 +231,10 @@ def test_texts_that_would_be_refused(service: Service) -> None:
         PythonLayerVersion(stack, "Late", entry=project, bucket=late, description=late * 30, layer_version_name=late)
 
     assert (
-        "`description` has 257 characters, but Lambda allows 256",
-        "`license` has 513 characters, but Lambda allows 512",
+        "`description` has 257 characters, but Lambda allows at most 256",
+        "`license` has 513 characters, but Lambda allows at most 512",
         "`layer_version_name`: `orders common` is not a valid layer name: use letters, digits, `-` and `_`",
-        "`bucket`: `team-{stage}` is not a valid bucket name after replacing `{account}`, `{region}` and `{partition}`",
+        "`bucket`: `team-{stage}` is not a valid bucket name: use lower-case letters, digits, `.` and `-`, and the placeholders `{account}`, `{region}` and `{partition}`",
     ) == synthesize(make).errors
 
 
@@ -265,7 +265,7 @@ def test_one_of_several_layers_has_to_be_named(service: Service) -> None:
 
     result = synthesize(lambda stack: PythonLayerVersion(stack, "Layer", entry=project))
 
-    fact = "the service has 2 layers, but the construct names none"
+    fact = "the service has 2 layers, but the construct does not name one"
     assert (f"{fact}\nhint: pass `layer=` with one of `data`, `web`",) == result.errors
 
 

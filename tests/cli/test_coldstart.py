@@ -177,7 +177,7 @@ def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], words: s
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--svg chart.svg", "`--svg` needs exactly one function"),
+        ("--svg chart.svg", "`--svg` needs exactly one function, and does not support `--without` and `--compare`"),
         (
             "--baseline none.json --max-regression 5",
             "failed to read the baseline `none.json`: No such file or directory",
@@ -211,7 +211,7 @@ def test_record(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (1, f"{project}/lamina-profile.json\n") == (code, output.out)
     written = json.loads((project / "lamina-profile.json").read_text())
     assert {"version": "1", "functions": {"orders": {"modules": ["late", "slow"]}}} == written
-    assert "warning: `broken` failed to start and was not recorded" in output.err
+    assert "warning: `broken` failed to start, so its imports were not recorded" in output.err
 
 
 def test_record_of_failing_events(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,7 +236,7 @@ def test_event_of_nobody(project: Path, capsys: pytest.CaptureFixture[str]) -> N
     (project / "event.json").write_text("{}")
 
     assert 2 == main(["coldstart", "--record", "--event", "event.json"])
-    assert capsys.readouterr().err.startswith("error: no function is named in `--event`: `event.json`\n")
+    assert capsys.readouterr().err.startswith("error: `--event` does not name a function to record: `event.json`\n")
     assert 0 == main(["coldstart", "orders", "--record", "--event", "event.json", "-q"])
 
 

@@ -134,8 +134,8 @@ def test_layers_by_reference(shop: Shop, ministack: Emulator, capsys: pytest.Cap
 
     assert [6] == codes
     assert (
-        f"Lambda cannot read layers from bucket `{name}`: versioning is not enabled and its policy does not allow Lambda"
-        in err
+        f"Lambda cannot read layers from bucket `{name}`: versioning is not enabled; "
+        "the bucket policy does not allow Lambda to call" in err
     )
     assert [] == ministack.versions(f"{shop.name}-common")
 
@@ -183,7 +183,7 @@ def test_migration_before_there_are_functions(shop: Shop, capsys: pytest.Capture
     (row,) = json.loads(capsys.readouterr().out)["functions"]
 
     assert [0, 0] == codes
-    assert "Nothing to migrate: every function already has its code and layers, or does not exist yet.\n" == out
+    assert "Nothing to migrate: every function already has this code and these layers, or does not exist yet.\n" == out
     assert ("create", True) == (row["action"], row["change"])
     assert [] == shop.lambda_.list_layer_versions(LayerName=f"{shop.name}-common")["LayerVersions"]
 
@@ -200,17 +200,23 @@ def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str
 
     assert [6, 2] == codes
     assert f"error: Lambda does not accept `{'x' * 60}-hello` as a function name" in err
-    assert "  tool.lamina.deploy.function-name: `x}-{function}` has a brace that is not part of a placeholder" in err
+    assert (
+        "  tool.lamina.deploy.function-name: `x}-{function}` has a brace that is not part of a placeholder; "
+        "use `{function}`, `{service}`" in err
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--create"], "`--create` and `--role` need each other"),
-        (["--create", "--role", "admin"], "`admin` is not the ARN of a role"),
+        (["--create"], "`--create` and `--role` must be used together"),
+        (["--create", "--role", "admin"], "`admin` is not the ARN of an IAM role"),
         (["--region", "europe", "--region", ""], "`europe` and `` are not valid region names"),
         (["--alias", "7"], "`7` is not a valid alias name"),
-        (["--function", "helo", "--function", "x"], "the service has no function `helo` (did you mean `hello`?), `x`"),
+        (
+            ["--function", "helo", "--function", "x"],
+            "the service has no function `helo` (did you mean `hello`?) and no function `x`",
+        ),
     ],
 )
 def test_usage(shop: Shop, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:

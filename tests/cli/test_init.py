@@ -126,7 +126,7 @@ class TestCommand:
         assert code == 2
         assert capsys.readouterr().err == (
             f"error: `{root / 'pyproject.toml'}` already configures lamina\n\n"
-            "hint: edit that file; `lamina init` never overwrites one\n"
+            "hint: edit that file; `lamina init` does not change an existing configuration\n"
         )
         assert (root / "pyproject.toml").read_bytes() == before
 
@@ -246,7 +246,8 @@ class TestRuntime:
             propose(root, today=TODAY)
 
         assert str(caught.value) == (
-            f"no Python version found in `{root}`: neither `.python-version` nor `requires-python` specifies one"
+            f"no runtime found for `{root}`: neither `.python-version` nor `requires-python` specifies a Python version "
+            "that Lambda supports"
         )
 
     def test_not_toml(self, tmp_path: Path) -> None:

@@ -132,5 +132,8 @@ def test_one_place_cannot_be_deployed_to(company: Company, capsys: pytest.Captur
     err = capsys.readouterr().err
 
     assert 6 == code
-    assert f"alias `live` of `{company.name}-hello` splits its traffic: point it to one version first" in err
+    assert (
+        f"alias `live` of `{company.name}-hello` splits its traffic between two versions: point it to one of them first"
+        in err
+    )
     assert before == [company.serving(*place) for place in PLACES]

@@ -73,7 +73,10 @@ def test_dry_run(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == exit_code
     assert [shop.arns[1]] == captured.out.split()
     assert [1, 2, 3, 4] == shop.left()
-    assert f"would delete 1 layer version, {len(code('1')) / 1000:.1f} kB; use --apply to delete" in captured.err
+    assert (
+        f"would delete 1 layer version ({len(code('1')) / 1000:.1f} kB); to delete, run again with `--apply`"
+        in captured.err
+    )
 
 
 def test_apply(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,10 +137,10 @@ def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], mo
     assert [1, 2, 4] == shop.left()
     assert [shop.arns[2]] == captured.out.split()
     assert (
-        f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep (in use since the plan was made)"
+        f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep (became needed after the plan was made)"
         in captured.err
     )
-    assert captured.err.splitlines()[-1] == "deleted 1 layer version, 0.1 kB; 2 objects, 0.0 kB; 1 unfinished upload"
+    assert captured.err.splitlines()[-1] == "deleted 1 layer version (0.1 kB), 2 objects (0.0 kB), 1 unfinished upload"
     assert sorted(keys[number] for number in (0, 1, 3)) == sorted(shop.emulator.keys(shop.name))
     assert ["lamina/others.zip"] == [row["Key"] for row in s3.list_multipart_uploads(Bucket=shop.name)["Uploads"]]
 
@@ -145,8 +148,8 @@ def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], mo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--keep", "0"], "argument --keep: `0` is not a number of versions: expected at least 1"),
-        (["--keep-days", "-1"], "argument --keep-days: `-1` is not a valid number of days"),
+        (["--keep", "0"], "argument --keep: `0` is not a valid number of versions: expected at least 1"),
+        (["--keep-days", "-1"], "argument --keep-days: `-1` is not a valid number of days: expected at least 0"),
         (["--all", "--layer", "x"], "argument --layer: not allowed with argument --all"),
     ],
 )

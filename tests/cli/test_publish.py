@@ -122,7 +122,7 @@ def test_a_service_without_a_name_is_warned(
     code, _, err = lamina("--project", str(service.root), "--dry-run")
 
     assert code == 0
-    assert f"service `{service.root.name}` is named after its directory, so another checkout may" in err
+    assert f"service `{service.root.name}` is named after its directory, so a checkout in another directory may" in err
     assert f"layer {service.root.name}-common" in err
 
     path.write_text(f'{path.read_text()}\n[tool.lamina.publish]\nlayer-name = "shop-{{layer}}"\n')
@@ -199,7 +199,7 @@ def test_upload_without_publishing(
 
     code, out, err = lamina("--project", root, "--upload-only")
     assert (0, f"s3://{shop.name}/{key}\n") == (code, out)
-    assert ": in the bucket" in err
+    assert ": already in the bucket" in err
     assert "nothing to do" in err
 
     # Publishing later uploads nothing more.

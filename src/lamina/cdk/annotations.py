@@ -1,8 +1,8 @@
 """
 Report errors and warnings as annotations. ``cdk synth`` shows all of them without a stack trace, and exits with 1 for errors.
 
-An exception would print two stack traces, of Python and of JavaScript, and hide all further errors. A problem of the whole project is
-reported once in each stack.
+An exception would print two stack traces, of Python and of JavaScript, and hide all further errors. A problem of a project is reported
+once in each stack that uses the project.
 """
 
 from __future__ import annotations

@@ -51,16 +51,20 @@ def _asset(path: Path, identity: str) -> Code:
 
 def layer_in_bucket(scope: Construct, layer: Layer, bucket: str, *, prefix: str) -> Code:
     """
-    Return the object below *prefix* that ``lamina publish --upload-only`` writes to *bucket* for *layer*. CDK uploads nothing for it.
+    Return *layer* as the object in *bucket*, below *prefix*, that ``lamina publish --upload-only`` writes. CDK uploads nothing.
 
-    Lambda copies the object, regardless of the setting ``storage``. A reference would need the object's version, which is only known
-    after a request to S3.
+    Lambda copies the object, even with ``storage = "reference"``: a reference would need the object's version, which only a request
+    to S3 returns.
     """
     return Code.from_bucket(_bucket(scope, bucket), Keys(prefix).layer(layer.digest))
 
 
 def _bucket(scope: Construct, name: str) -> IBucket:
-    """Return lamina's own construct for the bucket, so that the warning acknowledged for it stays active for other uses of the bucket."""
+    """
+    Return lamina's construct for the bucket *name*; create it on the first call.
+
+    lamina acknowledges a warning of CDK on this construct only. The app's own constructs for the bucket still show the warning.
+    """
     from aws_cdk.aws_s3 import Bucket
 
     stack = Stack.of(scope)
@@ -77,7 +81,7 @@ def _bucket(scope: Construct, name: str) -> IBucket:
 
 @cache
 def lambda_runtime(name: str) -> Runtime:
-    """Return CDK's object for the runtime *name*; create one if this version of CDK does not define the runtime."""
+    """Return CDK's object for the runtime *name*, such as ``python3.13``; create one if this version of CDK does not define the runtime."""
     known = getattr(Runtime, name.upper().replace("PYTHON", "PYTHON_").replace(".", "_"), None)
     return known if isinstance(known, Runtime) else Runtime(name, RuntimeFamily.PYTHON, supports_inline_code=True)
 

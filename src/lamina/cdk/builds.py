@@ -2,7 +2,7 @@
 Build each project once, however many constructs need it. This module does not import CDK.
 
 `lamina.pipeline.state` checks once for each app whether the previous build is still up to date, so all constructs of an app use the
-same build. The pipeline is imported and run only if it is not. A failed build is remembered until one of its inputs changes.
+same build. The pipeline is imported and run only if the build is outdated. A failed build is not repeated until an input changes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Problem:
     message: str
     """The fact, followed by the hint on its own line if there is one."""
     rule: str | None = None
-    """The rule of a finding; ``None`` for an error that ended the build."""
+    """The rule of a finding; ``None`` for any other error."""
     is_error: bool = True
 
     @classmethod
@@ -58,24 +58,24 @@ class Answer:
     """The configured service; ``None`` if the configuration cannot be read."""
     publish: PublishConfig | None = None
     builds: tuple[Build, ...] = ()
-    """One build for each target; empty if no build was requested or a build has errors."""
+    """One build for each target; empty if no build was requested, or if a build failed or has errors."""
     problems: tuple[Problem, ...] = ()
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The configured targets, the default one first."""
+        """The configured targets, the default one first; empty if the configuration cannot be read."""
         return (self.service.target, *self.service.others) if self.service else ()
 
 
 class _App:
-    """The answers given to the constructs of one app."""
+    """The answers for the constructs of one app, with the stats of their zips, by project."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[Path, bool], tuple[Answer, list[tuple[int, ...]]]] = {}
         self._projects: dict[Path, Path] = {}
 
     def project(self, entry: Path) -> Path:
-        """Return the project at *entry* or above it. Raises `ConfigError` if there is none."""
+        """Return the directory of the project at *entry* or above it. Raises the errors of `find_project`."""
         # Symbolic links are kept, because the user names the project by them. Only `..` is removed, so that one project has one path.
         place = Path(os.path.normpath(entry.absolute()))
         if place not in self._projects:
@@ -84,21 +84,22 @@ class _App:
 
 
 class Builds:
-    """All builds of a process, kept for each app and project."""
+    """Builds projects for constructs, and keeps the answers for each app and project."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        """Write messages to *stream*, by default stderr, and only if something was built."""
+        """Write the notes and warnings of builds to *stream*, by default stderr."""
         self.runs = 0
-        """How often the pipeline was run by this object."""
+        """The number of times that this object has run the pipeline."""
         self._stream = stream
         self._apps: WeakKeyDictionary[object, _App] = WeakKeyDictionary()
         self._failures: dict[Path, tuple[Snapshot, Answer]] = {}
 
     def ask(self, entry: Path, *, app: object, build: bool) -> Answer:
         """
-        Return the project at *entry* or above it; the answer is the same for all constructs of *app*.
+        Return the answer for the project at *entry* or above it, the same for all constructs of *app*.
 
-        Unless *build* is true, only the configuration is read. Never raises `LaminaError`; such an error is one of the problems.
+        Unless *build* is true, only the configuration is read. If the zips were replaced since the first call, the answer has no builds
+        and a problem instead. Never raises `LaminaError`; errors are among the answer's problems.
         """
         known = self._apps.setdefault(app, _App())
         try:
@@ -168,7 +169,7 @@ class _Talk(Silent):
 
 
 def _standing(project: Path, targets: Sequence[Target]) -> tuple[Build, ...] | None:
-    """Return the builds of the last run, or ``None`` if an input has changed since then."""
+    """Return the builds of the last run, or ``None`` if an input has changed since then or the reports cannot be read."""
     if state.recall(str(project), BuildOptions().asked()) is None:
         return None
     try:
@@ -183,7 +184,7 @@ def _standing(project: Path, targets: Sequence[Target]) -> tuple[Build, ...] | N
 
 
 def _stamps(answer: Answer) -> list[tuple[int, ...]]:
-    """Return the modification time, size and inode of each zip of *answer*, for detecting that a zip was replaced."""
+    """Return the modification time, size and inode of each zip of *answer*, or an empty tuple for a missing zip, to detect replaced zips."""
     paths = [layer.path for build in answer.builds for layer in build.layers]
     paths += [package.path for build in answer.builds for package in build.packages]
     found = [path.stat() if path.exists() else None for path in paths]
@@ -191,7 +192,9 @@ def _stamps(answer: Answer) -> list[tuple[int, ...]]:
 
 
 def _overtaken(project: Path) -> Problem:
-    return Problem(message=f"`{project}` was rebuilt during synthesis\nhint: run `cdk synth` again")
+    return Problem(
+        message=f"project `{project}` was rebuilt by another process or app during synthesis\nhint: run `cdk synth` again"
+    )
 
 
 def _judged(read: Answer, builds: tuple[Build, ...]) -> Answer:
@@ -206,7 +209,7 @@ def _problem(finding: Finding) -> Problem:
 
 
 def _inputs(project: Path, service: Service) -> Snapshot:
-    """Return a snapshot of all project files that decide whether a failed build would fail again."""
+    """Return a snapshot of the project files: while they are unchanged, a failed build would fail again."""
     from lamina.lock import formats as locks
     from lamina.project.snapshot import take
     from lamina.project.sources import walk

@@ -1,4 +1,4 @@
-"""The construct of a Lambda function, with code, layers, handler and runtime from the project, and the function's alias."""
+"""Create a Lambda function with the code, layers, handler and runtime of the project, and an alias that always has matching layers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PythonFunction(Function):
     """
     A Lambda function configured in ``[tool.lamina.functions]``.
 
-    Errors become annotations of the stack, and the function receives placeholder code that Lambda rejects.
+    Errors become annotations instead of exceptions. A function that was not built has placeholder code, which Lambda rejects.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class PythonFunction(Function):
         """
         Create the *function* of the project at *entry* or above it; build the project unless it is up to date.
 
-        Without *layers*, the function uses its configured layers; each layer exists once in a stack. Handler, runtime and architecture
-        come from the configuration; *runtime* and *architecture* select one of its targets. *options* are the further arguments of
-        ``aws_cdk.aws_lambda.Function``.
+        Without *layers*, the function uses its configured layers, which it shares with the stack's other functions. Handler, runtime and
+        architecture come from the configuration; *runtime* and *architecture* select one of the configured targets. *options* are
+        other arguments of ``aws_cdk.aws_lambda.Function``.
         """
         requested = RequestedTarget(
             runtimes=(runtime.name,) if runtime else (), architectures=(architecture.name,) if architecture else ()
@@ -84,7 +84,7 @@ class PythonFunction(Function):
         self.configured_name = function
         """The function's name in `[tool.lamina.functions]`."""
         self.layers_unknown = False
-        """Whether the function has a layer from another construct; lamina cannot detect changes of such a layer's content."""
+        """Whether a layer was created by another construct than `PythonLayerVersion`; lamina cannot detect changes in its content."""
         self._version_with(found.layers)
         add_problems(self, answer.problems)
         add_errors(self, (*choice.errors, *found.errors))
@@ -98,7 +98,7 @@ class PythonFunction(Function):
 
     def _version_with(self, layers: Sequence[ILayerVersion]) -> None:
         """
-        Let a change in the content of *layers* publish a new function version, because a version is immutable with its layers.
+        Publish a new function version when the content of *layers* changes, because an existing version keeps its old layers.
 
         CDK itself does so only if the feature flag `@aws-cdk/aws-lambda:recognizeLayerVersion` is set.
         """
@@ -113,10 +113,11 @@ class PythonFunction(Function):
 
 def live_alias(function: Function, alias_name: str = "live") -> Alias:
     """
-    Return the alias of *function* that points to its current version; create the alias on the first call.
+    Return the alias *alias_name*, which points to the current version of *function*; create the alias on the first call.
 
     CloudFormation updates a function's code and configuration in two calls, so callers of ``$LATEST`` briefly reach new code with old
-    layers. A version always has matching code and layers. A new version is published when code, configuration or a layer changes.
+    layers. A version always has matching code and layers. A new version is published when code, configuration or a layer changes. A
+    warning is added if a changed layer alone would not publish one.
     """
     found = function.node.try_find_child(f"Alias{alias_name}")
     if isinstance(found, Alias):
@@ -126,8 +127,8 @@ def live_alias(function: Function, alias_name: str = "live") -> Alias:
         add_warning(
             function,
             "stale-version",
-            f"a change that affects only a layer does not publish a new version: set the feature flag `{_RECOGNIZES_LAYERS}`, "
-            "or create the function with `PythonFunction` and its layers with `PythonLayerVersion`",
+            f"a change to a layer alone will not publish a new version of this function: set the feature flag `{_RECOGNIZES_LAYERS}`, "
+            "or use `PythonFunction` with layers from `PythonLayerVersion`",
         )
     return function.add_alias(alias_name)
 
@@ -140,13 +141,13 @@ class _Layers:
     """The layers that CDK accepts without an exception."""
     errors: tuple[str, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
-    """Pairs of rule and message, for a use that is valid but rarely intended."""
+    """Pairs of rule and message about layers that are valid but probably not intended."""
 
 
 def _configured_layers(
     scope: Construct, entry: str | PathLike[str], answer: Answer, choice: FoundFunction, *, added: int
 ) -> _Layers:
-    """Return the function's configured layers for its target; CDK's own options add *added* more layers."""
+    """Return the function's configured layers for its target. *added* is the number of layers that CDK adds because of other options."""
     if choice.function is None or choice.target is None:
         return _Layers()
     first = choice.target == answer.targets[0]
@@ -208,8 +209,8 @@ def _too_many(function: str, layers: Sequence[ILayerVersion], added: int) -> Ite
     count, most = len(layers) + added, quotas().layers
     if count > most:
         names = ", ".join(f"`{each.node.id}`" for each in layers)
-        more = f", and {added} added by its options" if added else ""
-        yield f"function `{function}` has {count} layers, but Lambda allows {most}: {names}{more}"
+        more = f", and {added} added by options such as `insights_version`" if added else ""
+        yield f"function `{function}` has {count} layers, but Lambda allows at most {most}: {names}{more}"
 
 
 def _in_other_stacks(scope: Construct, layers: Sequence[ILayerVersion]) -> Iterator[tuple[str, str]]:
@@ -229,5 +230,8 @@ def _missing(function: str, layers: Sequence[ILayerVersion], choice: FoundFuncti
     # An empty name is a layer that could not be chosen. That is already an error, and it may be one of the wanted layers.
     wanted = choice.function.layers if choice.function and "" not in names else ()
     if missing := ", ".join(f"`{name}`" for name in wanted if name not in names):
-        message = f"`layers` of function `{function}` omits its configured {missing}: packages in an omitted layer cannot be imported"
+        message = (
+            f"the configured layers of function `{function}` include {missing}, but its argument `layers` does not: packages in a missing layer "
+            "cannot be imported"
+        )
         yield "missing-layer", message

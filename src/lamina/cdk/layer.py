@@ -36,7 +36,7 @@ class PythonLayerVersion(LayerVersion):
     """
     A Lambda layer with distributions from the project's lock file.
 
-    Errors become annotations of the stack, and the layer receives placeholder content that Lambda rejects.
+    Errors become annotations instead of exceptions. A layer that was not built has placeholder content, which Lambda rejects.
     """
 
     def __init__(
@@ -59,14 +59,15 @@ class PythonLayerVersion(LayerVersion):
         """
         Create the *layer* of the project at *entry* or above it; build the project unless it is up to date.
 
-        *layer* can be omitted if the project has only one layer or a default one. The layer's content is an object in *bucket*, or in
-        the bucket configured in ``[tool.lamina.publish]``; ``lamina publish --upload-only`` writes it. Without a bucket, or with
-        *as_asset*, the content is an asset. The layer must support all *compatible_runtimes* and *compatible_architectures*.
-        *bundling* has no effect except a warning; it is accepted so that existing code can be migrated step by step.
+        *layer* can be omitted if the project has only one layer, or one named ``common``. The layer's content is an object in *bucket*,
+        or in the bucket configured in ``[tool.lamina.publish]``; ``lamina publish --upload-only`` writes the object. Without a bucket,
+        or with *as_asset*, the content is an asset, which ``cdk deploy`` uploads. The layer must support all *compatible_runtimes* and
+        *compatible_architectures*. *bundling* has no effect except a warning; it is accepted so that existing code can be migrated step
+        by step.
         """
         requested = _requested(compatible_runtimes, compatible_architectures)
         self.place = StackEnvironment.of(scope)
-        """The layer's stack."""
+        """The layer's stack, with its cached properties."""
         answer = self.place.look(entry)
         choice = find_layer(answer, layer, requested)
         bucket_name = bucket if isinstance(bucket, str) or bucket is None else bucket.bucket_name
@@ -76,7 +77,7 @@ class PythonLayerVersion(LayerVersion):
             )
         )
         self.runtime_name = choice.target.runtime if choice.target else None
-        """The layer's runtime; ``None`` if the configuration could not be read."""
+        """The layer's runtime, such as ``python3.13``; ``None`` if the configuration could not be read."""
         self.architecture_names = choice.architectures
         """The layer's architectures, by their names in Lambda; empty if they are unknown."""
         self.project = answer.service.root if answer.service else None
@@ -120,8 +121,8 @@ class PythonLayerVersion(LayerVersion):
         """
         Return the layer for the stack of *scope*; create it on the first call. The other arguments are those of the constructor.
 
-        Each stack has its own layer construct, and all of them share one asset. A layer exported by another stack could not be updated
-        while it is in use.
+        Each stack has its own layer construct, and all of them share one asset. A layer exported from one stack could not be updated
+        while another stack uses it.
         """
         requested = _requested(compatible_runtimes, compatible_architectures)
         place = StackEnvironment.of(scope)
@@ -147,7 +148,7 @@ class PythonLayerVersion(LayerVersion):
 
 
 class StackEnvironment:
-    """A stack, with a cache of its constant properties, because every read through JavaScript needs half a millisecond."""
+    """A stack, with a cache of its constant properties, because every read from JavaScript lasts half a millisecond."""
 
     # Entries are never removed. JavaScript keeps all stacks, and without this reference Python would create a new object for the same stack.
     _known: ClassVar[dict[Stack, StackEnvironment]] = {}
@@ -157,7 +158,7 @@ class StackEnvironment:
         self.stack = stack
         self.app = stack.node.root
         self.deployed = _outermost(stack).node.path
-        """The path of the stack that is deployed: the outermost stack that contains this one, or this one."""
+        """The construct path of the outermost stack, which is this one unless it is nested. Nested stacks are deployed with it."""
         self.is_wanted = _is_wanted(stack)
         """Whether the `cdk` command that runs the app needs this stack's assets."""
         self.layers: dict[str, PythonLayerVersion] = {}
@@ -172,7 +173,7 @@ class StackEnvironment:
         return cls._known[stack]
 
     def look(self, entry: str | PathLike[str]) -> Answer:
-        """Return the project at *entry*, built if the `cdk` command needs this stack's assets."""
+        """Return the answer for the project at *entry* or above it; build the project if the `cdk` command needs this stack's assets."""
         return SHARED.ask(Path(entry), app=self.app, build=self.is_wanted)
 
 
@@ -225,7 +226,7 @@ def _description(choice: FoundLayer) -> str | None:
 
 
 def _id(answer: Answer, choice: FoundLayer) -> str:
-    """Return an id that is independent of machine and directory, so that the logical id is the same on every machine."""
+    """Return the layer's construct id. It does not depend on the machine or directory, so neither does the logical id."""
     service = answer.service.name if answer.service and answer.service.is_named else ""
     parts = ["Lamina", service, choice.name]
     if choice.target is not None and answer.service is not None and choice.target != answer.service.target:
@@ -245,12 +246,15 @@ def _mistakes(
     if layer_version_name and not layer_version_name.startswith("arn:") and _is_wrong("layer-name", layer_version_name):
         yield f"`layer_version_name`: `{layer_version_name}` is not a valid layer name: use letters, digits, `-` and `_`"
     if bucket and _is_wrong("bucket", _filled(bucket)):
-        yield f"`bucket`: `{bucket}` is not a valid bucket name after replacing `{{account}}`, `{{region}}` and `{{partition}}`"
+        yield (
+            f"`bucket`: `{bucket}` is not a valid bucket name: use lower-case letters, digits, `.` and `-`, "
+            "and the placeholders `{account}`, `{region}` and `{partition}`"
+        )
 
 
 def _length(name: str, text: str | None, most: int) -> Iterator[str]:
     if text is not None and len(text) > most and not Token.is_unresolved(text):
-        yield f"`{name}` has {len(text)} characters, but Lambda allows {most}"
+        yield f"`{name}` has {len(text)} characters, but Lambda allows at most {most}"
 
 
 def _is_wrong(kind: str, text: str) -> bool:

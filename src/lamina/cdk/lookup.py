@@ -26,7 +26,7 @@ class RequestedTarget:
     architectures: tuple[str, ...] = ()
 
     def fits(self, runtime: str, architectures: Sequence[str]) -> bool:
-        """Return whether *runtime* on *architectures* satisfies the request. Empty *architectures* are unknown and satisfy any request."""
+        """Return whether *runtime* on *architectures* satisfies the request. Empty *architectures* are unknown and satisfy every requested one."""
         machines = set(architectures) or set(self.architectures)
         return set(self.runtimes) <= {runtime} and set(self.architectures) <= machines
 
@@ -37,7 +37,7 @@ class RequestedTarget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundLayer:
-    """The layer found for a construct, or the errors that prevent it."""
+    """The layer found for a construct, or errors that state why there is none."""
 
     name: str = ""
     """The layer's name; empty if no layer could be chosen."""
@@ -52,7 +52,7 @@ class FoundLayer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundFunction:
-    """The function found for a construct, or the errors that prevent it."""
+    """The function found for a construct, or errors that state why there is none."""
 
     target: Target | None = None
     """The function's target; ``None`` if the configuration could not be read."""
@@ -64,7 +64,11 @@ class FoundFunction:
 
 
 def find_layer(answer: Answer, name: str | None, requested: RequestedTarget) -> FoundLayer:
-    """Return the layer *name* for the target that matches *requested*. Without *name*, return the only or the default layer."""
+    """
+    Return the layer *name* for the first target that matches *requested*. The result has an error if either does not exist.
+
+    Without *name*, the layer is the service's only one, or the one named ``common``.
+    """
     if answer.service is None:
         return FoundLayer()
     known = [layer.name for layer in answer.service.layers]
@@ -86,14 +90,14 @@ def find_layer(answer: Answer, name: str | None, requested: RequestedTarget) -> 
             return choice
     kinds = dict.fromkeys(platform(each.target.runtime, each.architectures) for each in found if each.target)
     error = (
-        f"layer `{name}` is for {' or '.join(kinds)}, but {requested}\n"
-        "hint: omit `compatible_runtimes` and `compatible_architectures`, or change the target in `[tool.lamina]`"
+        f"layer `{name}` supports {' or '.join(kinds)}, but {requested}\n"
+        "hint: omit `compatible_runtimes` and `compatible_architectures` from the construct, or change the target in `[tool.lamina]`"
     )
     return replace(found[0], layer=None, errors=(error,))
 
 
 def find_function(answer: Answer, name: str, requested: RequestedTarget) -> FoundFunction:
-    """Return the function *name* for the target that matches *requested*."""
+    """Return the function *name* for the first target that matches *requested*. The result has an error if either does not exist."""
     if answer.service is None:
         return FoundFunction()
     functions = {function.name: function for function in answer.service.functions}
@@ -106,8 +110,8 @@ def find_function(answer: Answer, name: str, requested: RequestedTarget) -> Foun
     if target is None:
         kinds = " or ".join(f"{each.runtime} on {each.architecture}" for each in targets)
         error = (
-            f"function `{name}` is built for {kinds}, but {requested}\n"
-            "hint: omit `runtime` and `architecture`, or change the target in `[tool.lamina]`"
+            f"function `{name}` is configured for {kinds}, but {requested}\n"
+            "hint: omit `runtime` and `architecture` from the construct, or change the target in `[tool.lamina]`"
         )
         return FoundFunction(target=targets[0], function=function, errors=(error,))
     packages = [
@@ -131,5 +135,5 @@ def _fitting(targets: Sequence[Target], requested: RequestedTarget) -> Target | 
 def _no_such(kind: str, name: str | None, known: Sequence[str]) -> str:
     has = ", ".join(f"`{each}`" for each in known) or "none"
     if name is None:
-        return f"the service has {count(len(known), kind)}, but the construct names none\nhint: pass `{kind}=` with one of {has}"
+        return f"the service has {count(len(known), kind)}, but the construct does not name one\nhint: pass `{kind}=` with one of {has}"
     return f"the service has no {kind} `{name}`{did_you_mean(name, known)}\nhint: available {kind}s: {has}"

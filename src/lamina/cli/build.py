@@ -36,7 +36,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build the service or workspace and show the result; return 1 if a finding is an error."""
+    """
+    Build the service or workspace, or show its dry run. Return 1 if a finding is an error.
+
+    For a workspace, return the highest exit code of its services.
+    """
     started = time.perf_counter()
     # `-v` lists the files left out of the packages, which needs a walk of the sources.
     if not (arguments.dry_run or arguments.verbose) and (document := _unchanged(arguments)) is not None:
@@ -81,9 +85,9 @@ def _build(arguments: argparse.Namespace, start: Path) -> int:
 
 def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Result | None = None) -> int:
     """
-    Print the report's *document*, as JSON or as a summary, and its findings; return 1 if one is an error.
+    Print the build report *document* as JSON or as a summary, then its findings; return 1 if a finding is an error.
 
-    *result* is None if nothing has changed since the last build. *document* is then the last build's, with its findings.
+    If nothing has changed since the last build, *document* is the last build's report, and *result* is None.
     """
     findings = [finding for each in (document, *document.get("other_targets", ())) for finding in each["findings"]]
     if arguments.json:

@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
     """
     Print what a build of the service at or above *start* would download and build, with sizes.
 
-    Write nothing into the project. Return 1 if a finding is an error, such as a layer above Lambda's size limit.
+    Write nothing into the project. Return 1 if a finding is an error, such as a layer above Lambda's size limit. Raises `OfflineError`
+    if wheels are missing and ``--offline`` is given.
     """
     project = find_project(start)
     with Console.of(arguments) as console:
@@ -84,9 +85,9 @@ def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bo
 
 def _findings(plan: TargetPlan, sizes: Sequence[Estimate]) -> tuple[Finding, ...]:
     """
-    Return the findings that are certain before a build; if nothing would be built, those of the existing zips.
+    Return the findings that are certain before a build. If everything would be reused, check the existing zips instead.
 
-    Raises `PackageError` if a module does not define its handler, as the build does.
+    Raises `PackageError`, as a build does, if a module does not define its handler.
     """
     packages, layers = plan.packages, [layer.reused for layer in plan.decided if layer.reused is not None]
     if plan.reused and packages is not None and packages.reused is not None:

@@ -25,7 +25,7 @@ def document(result: Result, *, project: Path) -> dict[str, Any]:
 
 
 def documents(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return one document per target from a build report. The first target's comes first."""
+    """Split a build report into one document for each target, the default target first. An empty report has none."""
     return [document, *document.get("other_targets", ())] if document else []
 
 
@@ -33,8 +33,8 @@ def lines(document: Mapping[str, Any], result: Result | None, *, verbose: bool =
     """
     Yield the lines of the summary of a build report *document*.
 
-    *result* adds the reasons for rebuilding and the files left out; it is None if nothing has changed since the last build.
-    *verbose* lists every distribution, every function and every file left out, not only the largest or first ones.
+    *result* adds the reasons for rebuilding and the files excluded from packages; it is None if nothing has changed since the last
+    build. *verbose* lists all distributions, functions and excluded files, instead of only the largest or first ones.
     """
     results = () if result is None else result.targets
     reasons = [{layer.name: layer.reason for layer in each.plan.decided if layer.reused is None} for each in results]
@@ -112,11 +112,11 @@ def _functions(functions: list[Mapping[str, Any]], limits: Mapping[str, int] | N
             else f"  largest function with layers: {largest['name']}, {megabytes(used)} unzipped, "
             f"{megabytes(used - limit)} above the limit of {megabytes(limit)}"
         )
-        yield f"  layers used: {len(largest['layers'])} of {limits['layers']}"
+        yield f"  layers of this function: {len(largest['layers'])} of {limits['layers']}"
 
 
 def _sharing(functions: int, zips: int, size: str) -> str:
-    """Return how many functions use how many packages; *size* is the largest package's."""
+    """Format how many functions share how many packages. *size* is the formatted size of the largest package."""
     if zips > 1:
         return f"{functions} functions in {zips} packages (up to {size} each)"
     return f"{count(functions, 'function')} {'in' if functions == 1 else 'share'} 1 package ({size})"

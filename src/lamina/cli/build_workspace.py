@@ -120,7 +120,7 @@ def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
     """
     Yield a table of the services that were built or failed, or of all services if *verbose*.
 
-    Without *verbose* the table has at most `_SHOWN` + 1 services, and failed ones take precedence.
+    Without *verbose*, the table has at most `_SHOWN` + 1 services. If there are more, failed services are shown first of all.
     """
     rows = list(rows)
     shown = [row for row in rows if verbose or not row.is_unchanged]
@@ -176,7 +176,7 @@ def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
     if arguments.json:
         raise ConfigError(
             "`--dry-run --json` needs exactly one service",
-            hint="set `--project DIR`, or use `lamina build --json` to report on all services",
+            hint="select a service with `--project DIR`, or build all services with `lamina build --json`",
         )
     console = Console.of(arguments)
     worst = 0

@@ -79,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--cpu", type=float, metavar="SHARE", help="limit processes to this share of a CPU, such as 0.3")
     how.add_argument("--require-cpu", action="store_true", help="fail if this system does not support --cpu")
     add_environment(parser)
-    limits = parser.add_argument_group("limits (exit code 1 if exceeded)")
+    limits = parser.add_argument_group("limits and baseline (exit code 1 if a limit is exceeded)")
     limits.add_argument("--budget-ms", type=float, metavar="MS", help="fail if a median is above MS milliseconds")
     limits.add_argument("--baseline", type=Path, metavar="FILE", help="compare with this baseline file, or write it")
     limits.add_argument(
@@ -104,12 +104,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_aws(parser: argparse.ArgumentParser) -> None:
-    seen = parser.add_argument_group("observe in AWS, instead of measuring (needs the extra `aws`)")
+    seen = parser.add_argument_group("read cold starts from AWS, instead of measuring here (needs the extra `aws`)")
     seen.add_argument("--aws", action="store_true", help="read cold starts of the deployed functions FUNCTION")
     seen.add_argument("--logs", type=float, metavar="HOURS", help="read the logs of the last HOURS hours")
     seen.add_argument("--xray", type=float, metavar="HOURS", help="read the X-Ray traces of the last HOURS hours")
     seen.add_argument("--split", metavar="TIME", help="group by before and after TIME (ISO 8601), not by version")
-    seen.add_argument("--forced", type=int, metavar="N", help="force N cold starts of `$LATEST`, with --event")
+    seen.add_argument("--forced", type=int, metavar="N", help="force N cold starts of `$LATEST`, sending --event")
     seen.add_argument("--allow-latest", action="store_true", help="force them even if callers may use `$LATEST`")
     seen.add_argument("--region", help="use this region instead of the configured one")
     seen.add_argument("--role", metavar="ARN", help="assume this role")
@@ -164,7 +164,10 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
         base = variants.subjects(open_build(arguments), arguments.functions, options=_environment_options(arguments))
         sides = [*base, *_variants(arguments, base, stack, console)]
         if arguments.svg is not None and len(sides) > 1:
-            raise ConfigError("`--svg` needs exactly one function", hint="name one, or draw all with `--html FILE`")
+            raise ConfigError(
+                "`--svg` needs exactly one function, and does not support `--without` and `--compare`",
+                hint="name one function, or draw everything with `--html FILE`",
+            )
         measured = measure.conduct(
             sides,
             repeat=arguments.repeat,
@@ -238,8 +241,8 @@ def _variants(
         shared = [subject.function for subject in base if subject.function in known]
         if not shared:
             raise ConfigError(
-                f"`{arguments.compare}` does not contain any of these functions",
-                hint="compare builds of the same service",
+                f"build `{arguments.compare}` has none of the functions to measure",
+                hint="pass a build or revision of the same service to `--compare`",
             )
         found += subjects(other, shared, variant=arguments.compare, options=_environment_options(arguments))
     return found
@@ -278,14 +281,14 @@ def _judged(
     if baseline is not None:
         if baseline.circumstances != now:
             console.warn(
-                f"baseline `{arguments.baseline}` was measured on another machine or with other options, so times are not comparable",
-                hint="write it on the same machine with the same options: `--write-baseline`",
+                f"baseline `{arguments.baseline}` was measured on another machine, or with another runtime or `--cpu`, so the times are not comparable",
+                hint="replace the baseline: run again with `--write-baseline`",
             )
         known = dict(baseline.functions)
         if new := [each.subject.function for each in base if each.subject.function not in known]:
             console.warn(
-                f"not compared, because missing from baseline `{arguments.baseline}`: {', '.join(f'`{name}`' for name in new)}",
-                hint="update the baseline: `--write-baseline`",
+                f"baseline `{arguments.baseline}` does not contain these functions, so they are not compared: {', '.join(f'`{name}`' for name in new)}",
+                hint="measure all functions again with `--write-baseline`",
             )
         verdicts += thresholds.judge_regression(base, baseline, arguments.max_regression)
     if arguments.write_baseline:
@@ -307,7 +310,7 @@ def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None
 
     for each in study.measurements:
         if each.mode_reason is not None:
-            console.warn(f"used mode `path`: {each.mode_reason}")
+            console.warn(f"used mode `path` instead of `namespace`: {each.mode_reason}")
             break
     console.say(console.paint("note", studies.BANNER))
     if arguments.json:
@@ -348,7 +351,7 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
     for subject in chosen:
         started = measure.start(subject.environment, traced=True, events=events.get(subject.function, ()))
         if started.failure is not None or started.trace is None:
-            console.warn(f"`{subject.function}` failed to start and was not recorded: {started.failure}")
+            console.warn(f"`{subject.function}` failed to start, so its imports were not recorded: {started.failure}")
             failures += 1
             continue
         for reason in started.unanswered:
@@ -371,7 +374,8 @@ def _events(asked: Sequence[str], chosen: Sequence[Subject]) -> dict[str, list[b
     """
     Return the events of each function from the values of ``--event``.
 
-    A value without a function's name is allowed only if exactly one function is chosen. Raises `ConfigError` otherwise.
+    A value without a function's name is allowed only if exactly one function is chosen and the file exists. Otherwise raises
+    `ConfigError`, also for an unknown function and an invalid event.
     """
     names = [subject.function for subject in chosen]
     found: dict[str, list[bytes]] = {}
@@ -386,21 +390,23 @@ def _events(asked: Sequence[str], chosen: Sequence[Subject]) -> dict[str, list[b
             mistakes.append(entry)
     if mistakes:
         raise ConfigError(
-            f"no function is named in `--event`: {', '.join(f'`{entry}`' for entry in mistakes)}",
-            hint=f"use `--event FUNCTION=FILE` with one of these functions: {', '.join(names)}",
+            f"`--event` does not name a function to record: {', '.join(f'`{entry}`' for entry in mistakes)}",
+            hint=f"use `--event FUNCTION=FILE` with an existing file and one of these functions: {', '.join(names)}",
         )
     return found
 
 
 def _observe(arguments: argparse.Namespace) -> int:
-    """Read cold starts from AWS and print them."""
+    """Check the options, then read cold starts from AWS and print them; return 0."""
     if not arguments.functions:
         raise ConfigError(
             "`--aws` needs the names of deployed functions", hint="run `lamina coldstart --aws FUNCTION --logs 24`"
         )
     asked = {"logs": arguments.logs, "xray": arguments.xray, "forced": arguments.forced}
     if all(value is None for value in asked.values()):
-        raise ConfigError("`--aws` needs `--logs`, `--xray` or `--forced`", hint="see `lamina coldstart --help`")
+        raise ConfigError(
+            "`--aws` needs `--logs`, `--xray` or `--forced`", hint="read the logs of the last 24 hours: add `--logs 24`"
+        )
     _refuse(
         [f"`--{name}` must be above 0" for name, value in asked.items() if value is not None and not value > 0],
         arguments,
@@ -414,7 +420,7 @@ def _observe(arguments: argparse.Namespace) -> int:
 
 
 def show_observed(arguments: argparse.Namespace, sources: Sources, *, now: dt.datetime) -> int:
-    """Read cold starts from *sources* as *arguments* specify and print them, as of the time *now*; return 0."""
+    """Read the cold starts that *arguments* specify from *sources*, and print them; return 0. Hours are counted back from *now*."""
     from lamina.coldstart.observe import Question, document, observe
 
     console = Console.of(arguments)

@@ -56,7 +56,7 @@ class Console:
                 self._write(line)
 
     def failure(self, error: LaminaError, *, subject: str | None = None) -> None:
-        """Write *error*, prefixed with *subject* (a service's name) if given; its hint follows a blank line."""
+        """Write *error*, even if quiet, then a blank line and its hint. *subject*, such as a service's name, precedes the message."""
         self.close()
         self._write(f"{self.paint('error', 'error:')} {f'{subject}: ' if subject else ''}{error}")
         if error.hint:
@@ -72,7 +72,7 @@ class Console:
         return f"\x1b[{_COLOURS[role]}m{text}\x1b[0m" if self._colour else text
 
     def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
-        """Start the stage *name* of long work; *total* counts its bytes or items."""
+        """Start the stage *name* of long work. *total* is the amount of work in *unit*; ``None`` if unknown."""
         with self._lock:
             if self.quiet:
                 return
@@ -99,7 +99,7 @@ class Console:
         self._progress.start()
 
     def advance(self, amount: int) -> None:
-        """Advance the progress of the current stage by *amount*."""
+        """Advance the progress of the current stage by *amount*, in the unit of the stage."""
         with self._lock:
             if self._progress is not None and self._task is not None:
                 self._progress.advance(self._task, amount)

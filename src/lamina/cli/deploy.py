@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Build the service and publish its layers. Then update the functions to their new code and layers, publish a version of each function "
-    "and move its alias. The order of updates never exceeds Lambda's size limit. If a step fails, roll everything back."
+    "and move its alias. No step exceeds Lambda's size limit. If a step fails, roll back all functions and aliases."
 )
 EXAMPLE = """\
 examples:
@@ -47,14 +47,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--create", action="store_true", help="create missing functions; needs --role")
     parser.add_argument("--role", metavar="ARN", help="set the execution role of created functions")
     add_plan(parser).add_argument(
-        "--migrate", action="store_true", help="print the steps from fat zips to layers, as Markdown"
+        "--migrate", action="store_true", help="show how to move dependencies from function zips to layers, as Markdown"
     )
 
 
 @stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """
-    Build and plan; then publish and deploy, unless only the plan is requested.
+    Build the service and plan the changes; then publish and deploy, unless only the plan is requested.
 
     Return 1 if a finding is an error, or if ``--check`` is given and something would change.
     """
@@ -70,14 +70,19 @@ def _check(arguments: argparse.Namespace) -> None:
     from lamina.aws.api.facts import fits
 
     if arguments.create != bool(arguments.role):
-        raise ConfigError("`--create` and `--role` need each other", hint="use `lamina deploy --create --role ARN`")
+        raise ConfigError(
+            "`--create` and `--role` must be used together", hint="use `lamina deploy --create --role ARN`"
+        )
     if arguments.role and not fits("role", arguments.role):
         raise ConfigError(
-            f"`{arguments.role}` is not the ARN of a role",
+            f"`{arguments.role}` is not the ARN of an IAM role",
             hint="use an ARN such as `arn:aws:iam::123456789012:role/service`",
         )
     if arguments.alias and not fits("alias", arguments.alias):
-        raise ConfigError(f"`{arguments.alias}` is not a valid alias name")
+        raise ConfigError(
+            f"`{arguments.alias}` is not a valid alias name",
+            hint="use letters, digits, `-` and `_`, but not only digits",
+        )
 
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
@@ -118,7 +123,11 @@ def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
 
 
 def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) -> int:
-    """Show *plan* and apply it, unless only the plan is requested; print the ARNs of the layer versions to stdout."""
+    """
+    Show *plan* and apply it, unless only the plan is requested; then print the ARNs of the layer versions, or JSON.
+
+    Return the exit code: 1 if ``--check`` finds a change.
+    """
     from lamina.aws.deploy.report import migration, planned
     from lamina.core.target import quotas
 

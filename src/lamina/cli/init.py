@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a proposed configuration to stdout and write it to the project, unless this is a dry run."""
+    """Write a proposed configuration to the project, unless this is a dry run, and print it, or a JSON report, to stdout."""
     from lamina.pipeline.proposal import propose, write
 
     console = Console.of(args)

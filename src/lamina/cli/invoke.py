@@ -77,8 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
 def warn_of_mode(reason: str, console: Console) -> None:
     """Warn that the code ran without a mount namespace; *reason* states why there is none."""
     console.warn(
-        f"used mode `path`: {reason}",
-        hint="expect other paths than `/opt` and `/var/task`, all of them writable",
+        f"used mode `path` instead of `namespace`: {reason}",
+        hint="expect the code and layers in other directories than `/var/task` and `/opt`, and all directories to be writable",
     )
 
 
@@ -86,7 +86,8 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
     """
     Return the project's last build. Rebuild it first if the sources have changed, unless ``--no-build`` is given.
 
-    Raises `ConfigError` if the project has not been built yet.
+    Raises `ConfigError` if the project has not been built yet, or if files of the last build no longer exist. Also raises the errors
+    of a build.
     """
     from lamina.local.artifacts import read
     from lamina.pipeline import last_build
@@ -115,7 +116,8 @@ def find_environment(
     """
     Return the environment of *function* with the options of the command line.
 
-    If *function* is None, return that of any function; all functions must then have the same layers.
+    If *function* is None, return that of the first function. Raises `ConfigError` if the build has no such function, or if *function*
+    is None and the functions have different layers.
     """
     from lamina.local.artifacts import function_of
     from lamina.local.environment import Mode, additional_variables, prepare

@@ -32,7 +32,7 @@ def project_of(arguments: argparse.Namespace) -> Path:
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
-    """Add ``--runtime``."""
+    """Add ``--runtime``, which overrides the configured runtime."""
     parser.add_argument("--runtime", metavar="NAME", help="override the configured runtime, such as python3.13")
 
 
@@ -103,7 +103,7 @@ def add_environment(parser: argparse.ArgumentParser) -> None:
 
 
 def days(text: str) -> float:
-    """Parse the number of days in *text*, as the ``type`` of an option."""
+    """Return *text* as a number of days, at least 0. Raises `ArgumentTypeError` for other text, as the ``type`` of an option must."""
     import argparse
 
     try:
@@ -111,5 +111,5 @@ def days(text: str) -> float:
     except ValueError:
         number = -1
     if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a valid number of days")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a valid number of days: expected at least 0")
     return number

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from lamina.aws.prune.service import PrunePlan
 
 HELP = (
-    "List unused layer versions, and delete them with --apply. lamina keeps recent versions, shared versions, versions that lamina did not publish, "
-    "and every version that a function, one of its published versions or an alias uses, or that a stack may roll back to."
+    "List unused layer versions, and delete them with --apply. lamina keeps every layer version that is recent, is shared with other accounts, "
+    "was not published by lamina, is used by any version of a function, or may be needed by a CloudFormation stack that rolls back."
 )
 EXAMPLE = """\
 examples:
@@ -50,9 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="prune the layer with this name in Lambda, not the service's (repeatable)",
+        help="prune this layer (its name in Lambda) instead of the service's (repeatable)",
     )
-    which.add_argument("--all", action="store_true", help="prune all layers in the account")
+    which.add_argument("--all", action="store_true", help="prune all layers that lamina published in the account")
     parser.add_argument(
         "--objects",
         action="store_true",
@@ -132,17 +132,17 @@ def _closing(plan: PrunePlan, *, applied: bool) -> str:
     if not going and not objects and not uploads:
         return "nothing to prune"
     freed = sum(size for found in plan.surveys.values() for arn, size in found.code_bytes.items() if arn in going)
-    words = f"{count(len(going), 'layer version')}, {megabytes(freed)}"
+    words = f"{count(len(going), 'layer version')} ({megabytes(freed)})"
     if objects:
-        words += f"; {count(len(objects), 'object')}, {megabytes(sum(each.size for each in objects))}"
+        words += f", {count(len(objects), 'object')} ({megabytes(sum(each.size for each in objects))})"
     if uploads:
-        words += f"; {count(uploads, 'unfinished upload')}"
-    return f"deleted {words}" if applied else f"would delete {words}; use --apply to delete"
+        words += f", {count(uploads, 'unfinished upload')}"
+    return f"deleted {words}" if applied else f"would delete {words}; to delete, run again with `--apply`"
 
 
 def _positive(text: str) -> int:
     import argparse
 
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number of versions: expected at least 1")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a valid number of versions: expected at least 1")
     return int(text)

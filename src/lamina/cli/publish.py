@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 @stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """
-    Build and plan; then publish, unless only the plan is requested.
+    Build the layers and plan the changes; then publish or upload, unless only the plan is requested.
 
     Return 1 if a finding is an error, or if ``--check`` is given and something would change.
     """
@@ -109,7 +109,7 @@ def build_service(
     service = config.load(project)
     if not service.is_named and "{service}" in settings.layer_name:
         console.warn(
-            f"service `{service.name}` is named after its directory, so another checkout may publish another layer",
+            f"service `{service.name}` is named after its directory, so a checkout in another directory may publish a layer of another name",
             hint="set `name` in `[project]`, or `layer-name` in `[tool.lamina.publish]`",
         )
     made = build.build_service(
@@ -123,7 +123,11 @@ def build_service(
 
 
 def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Namespace, console: Console) -> int:
-    """Show the plan and publish the layers, unless only the plan is requested; print the ARNs to stdout."""
+    """
+    Show the plan and publish the layers, unless only the plan is requested; print the ARNs, or JSON, to stdout.
+
+    Return the exit code: 1 if ``--check`` finds a change.
+    """
     from lamina.aws.publish import apply, report
 
     console.close()
@@ -141,12 +145,18 @@ def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Names
 
 
 def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namespace, console: Console) -> int:
-    """Show the plan and upload the layers to the buckets, unless only the plan is requested; print their S3 URLs to stdout."""
+    """
+    Show the plan and upload the layers to the buckets, unless only the plan is requested; print the S3 URLs, or JSON, to stdout.
+
+    Return the exit code: 1 if ``--check`` finds a layer to upload.
+    """
     from lamina.aws.publish import report, stage
 
     console.close()
     for each in plans:
-        words = "in the bucket" if each.upload.composed else f"upload at most {megabytes(each.upload.sent_bytes)}"
+        words = (
+            "already in the bucket" if each.upload.composed else f"upload at most {megabytes(each.upload.sent_bytes)}"
+        )
         console.say(f"layer {each.job.desired.name}, {each.destination.services.account}: {words}")
     if arguments.check or arguments.dry_run:
         _deliver(report.stage_document(service, plans), (), arguments)
@@ -186,7 +196,7 @@ def layer_lines(steps: Sequence[LayerStep]) -> Iterator[str]:
         if action.grants:
             yield f"  share with {', '.join(grant.principal for grant in action.grants)}"
         if action.parameter is not None:
-            yield f"  set parameter {action.parameter}"
+            yield f"  set SSM parameter {action.parameter}"
 
 
 def _closing(published: Sequence[Published]) -> str:

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command and return its exit code; raises `ConfigError` for invalid arguments."""
+    """Run the command and return its exit code. Raises `ConfigError` for invalid arguments and for ``--json``."""
     from lamina.local.command import run_command
 
     if arguments.json:
@@ -65,7 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _split(words: list[str]) -> tuple[str | None, list[str]]:
-    """Split *words* into the function's name, or None, and the command; raises `ConfigError` if there is no command after ``--``."""
+    """
+    Split *words* into the function's name, or None, and the command.
+
+    Raises `ConfigError` if ``--`` or the command is missing, or if more than one word precedes ``--``.
+    """
     hint = "use `lamina run [OPTIONS] [FUNCTION] -- COMMAND`"
     if "--" not in words:
         mistake = "`--` is missing before the command" if words else "command to run is missing"

@@ -35,7 +35,7 @@ PAGE = "how-to/sandbox.md"
 
 _VERSION = "1"
 _NOT_FOUND, _NOT_RUNNABLE = 127, 126
-"""The exit codes that shells use for a missing and for a non-executable program."""
+"""The exit codes of shells for a program that is missing or that may not be executed."""
 _LOOK_SECONDS = 0.2
 _RUNS = "sandbox running at {}"
 
@@ -91,9 +91,9 @@ def _command(words: Sequence[str]) -> Sequence[str]:
 
 def _place(arguments: argparse.Namespace) -> tuple[Path | None, Target | None]:
     """
-    Return the project's directory and its target.
+    Return the project's directory and its default target.
 
-    Outside of a project, return no directory, and a target only if ``--runtime`` is given.
+    Outside of a project, the directory is None. The target is then None too, unless ``--runtime`` is given.
     """
     import platform
 
@@ -151,6 +151,6 @@ def _serve(sandbox: Sandbox, console: Console, *, as_json: bool) -> int:
         while sandbox.wait(_LOOK_SECONDS):
             pass
     except KeyboardInterrupt:
-        console.say("stopped")
+        console.say("sandbox stopped")
         return 0
     raise SandboxError("sandbox server exited unexpectedly", hint=f"see the end of its log:\n{sandbox.log}")

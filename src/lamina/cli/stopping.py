@@ -1,4 +1,4 @@
-"""Handle SIGTERM, which CI systems send to cancel a job, like Ctrl-C, so that a command cleans up."""
+"""Treat SIGTERM like Ctrl-C, so that a command cleans up. CI systems send SIGTERM to cancel a job."""
 
 from __future__ import annotations
 

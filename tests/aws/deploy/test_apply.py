@@ -389,7 +389,7 @@ def test_making_whose_answer_got_lost(tmp_path: Path) -> None:
 
     assert (
         str(caught.value)
-        == "Cannot make it: `lambda` cannot be reached; nothing was changed, but `shop-alpha` may have been created"
+        == "Cannot make it: `lambda` cannot be reached; nothing was changed, but function `shop-alpha` may have been created"
     )
     assert ["1", "1", "1"] == [each.version for each in again]
 
@@ -406,8 +406,8 @@ def test_what_keeps_from_deploying(tmp_path: Path) -> None:
 
     assert (
         "3 problems prevent the deployment\n"
-        "  function `shop-beta` is a container image, which does not support layers\n"
-        "  alias `live` of `shop-gamma` splits its traffic: point it to one version first\n"
+        "  function `shop-beta` is a container image, which does not support layers: deploy to another `function-name`\n"
+        "  alias `live` of `shop-gamma` splits its traffic between two versions: point it to one of them first\n"
         "  function not found in Lambda: `shop-alpha`"
     ) == str(caught.value)
     assert not {"UpdateFunctionCode", "UpdateFunctionConfiguration"} & set(shop.lambda_.calls)

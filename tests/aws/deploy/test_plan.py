@@ -184,7 +184,7 @@ def test_alias_on_latest() -> None:
     alias = AliasState(name="live", version=LATEST, revision="r")
     action = deployed(wanted_function(), Found(latest=function(code="new", layers=(NEW,)), alias=alias))
 
-    assert "alias `live` points to $LATEST, which is not safe to change under traffic" == action.reason
+    assert "alias `live` points to `$LATEST` instead of a version" == action.reason
 
 
 def test_default_alias_is_not_made() -> None:

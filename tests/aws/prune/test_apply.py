@@ -266,7 +266,7 @@ def test_stack_without_the_names_of_its_layers() -> None:
     inventory = AwsInventory(Rollback(), Rollback(), pace=Pace(1e9))
     found = survey(inventory, [NAME], ONE, now=NOW)
 
-    guarded = "a CloudFormation stack in transition may roll back to it"
+    guarded = "a CloudFormation stack may still roll back to it"
     assert ["used by a function", guarded, guarded] == [action.reason for action in found.actions]
 
 

@@ -69,7 +69,7 @@ def test_reasons() -> None:
     assert [
         "among the newest 1 version",
         "published less than 7 days ago",
-        "not used by any function, version or alias",
+        "not used by any version of any function",
         "used by a function",
     ] == [action.reason for action in actions]
 

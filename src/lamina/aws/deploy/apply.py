@@ -2,7 +2,7 @@
 Apply a plan to functions, and roll all of them back if one fails.
 
 A deployment has three phases: change `$LATEST`, publish versions, move aliases. Every function completes a phase before the next phase
-starts. The code that is replaced is saved before anything changes. To complete a deployment that was killed, run it again.
+starts. Before the first phase, the code to be replaced is saved. If a deployment was killed, run `lamina deploy` again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DeployOutcome:
 
     step: FunctionStep
     version: str | None = None
-    """The version that the alias points to after the deployment; ``None`` without an alias."""
+    """The new version, to which the alias points now; ``None`` if the function is unchanged or no alias was moved."""
     sent_bytes: int = 0
 
 
@@ -61,8 +61,9 @@ class Deployment:
         """
         Prepare the changes without making any.
 
-        *directory* is for copies of the old code; copies that it already contains are used. Code larger than *direct_bytes* (Lambda's
-        limit by default) goes through *bucket*. *stop* is checked between two steps; a requested stop rolls all functions back.
+        *directory* receives the zips of the functions' old code; code that it already contains is not downloaded again. Zips larger
+        than *direct_bytes* (by default Lambda's limit for an API call) go through *bucket*. *stop* is checked between two steps; a
+        stop request rolls all functions back.
         """
         self._steps = steps
         self._stop = stop or Cancellation()
@@ -93,12 +94,13 @@ class Deployment:
         """
         Apply the plan, and return the outcome of each function, in the plan's order.
 
-        Raises `DeployError`, or `StoppedError` after a requested stop, once the functions are rolled back. The message lists each
+        Raises `AwsError` if saving the old code or uploading the new code fails, before any function is changed. After a later
+        failure, rolls all functions back, then raises `DeployError`, or `StoppedError` if a stop was requested. The message lists each
         function that could not be rolled back.
         """
         changes = list(self._changes.values())
         if changes:
-            self._reporter.stage("deploying", total=len(changes))
+            self._reporter.stage("deploying functions", total=len(changes))
         new_code = {each.package.sha256: each for each in reversed(changes) if each.action.brings_code}
         self._each(FunctionChange.save_code, changes)
         self._each(FunctionChange.upload_code, new_code.values())
@@ -119,7 +121,7 @@ class Deployment:
         return DeployOutcome(step=step, version=change.version, sent_bytes=change.sent_bytes)
 
     def _each(self, phase: Callable[[FunctionChange], None], changes: Iterable[FunctionChange]) -> None:
-        """Run *phase* on *changes* in parallel. After a failure, start no further change, wait for the running ones, then raise it."""
+        """Run *phase* on *changes* in parallel. After a failure, start no further change, wait for the running ones, then raise the error."""
 
         def checked(change: FunctionChange) -> None:
             self._stop.check()
@@ -129,7 +131,7 @@ class Deployment:
 
 
 def _put_back(changes: Sequence[FunctionChange]) -> tuple[str, ...]:
-    """Roll the functions back, aliases first, and return one message for each step that failed."""
+    """Roll the functions back, aliases first, and return one message for each rollback step that failed."""
     problems: list[str] = []
     touched = [each for each in changes if each.touched]
     for undo in (FunctionChange.put_back_alias, FunctionChange.put_back_latest):
@@ -153,5 +155,7 @@ def _undone(
     touched = any(each.touched for each in changes)
     outcome = "all functions and aliases were rolled back" if touched else "nothing was changed"
     if doubtful := [f"`{each.name}`" for each in changes if each.doubtful]:
-        outcome += f", but {' and '.join(doubtful)} may have been created"
+        outcome += (
+            f", but {'function' if len(doubtful) == 1 else 'functions'} {' and '.join(doubtful)} may have been created"
+        )
     return kind(f"{error}; {outcome}", hint=error.hint)

@@ -26,7 +26,7 @@ class CodeUploader:
         """
         Use *bucket* for code larger than *direct_bytes* and for code with a SHA-256 in *shared*.
 
-        Other code is sent inside the API call. Without a bucket, all code is.
+        All other code is sent inside the API call, and so is all code if *bucket* is ``None``.
         """
         self._bucket = bucket
         self._direct_bytes = direct_bytes
@@ -46,7 +46,7 @@ class CodeUploader:
             return size if bucket.write(bucket.keys.package(sha256), file, sha256=sha256) else 0
 
     def code(self, path: Path) -> Zip | S3Code:
-        """Return the argument for an API call with the zip at *path*. A zip that goes through the bucket must already be there."""
+        """Return the zip at *path* as the code of an API call: its content, or its location in the bucket. Call `upload` first."""
         sha256 = file_sha256(path)
         bucket = self._bucket_for(path, sha256)
         if bucket is None:
@@ -54,7 +54,7 @@ class CodeUploader:
         return S3Code(bucket=bucket.name, key=bucket.keys.package(sha256))
 
     def sent_bytes(self, path: Path) -> int:
-        """Return how many bytes of the zip at *path* an API call contains; 0 if the zip goes through the bucket."""
+        """Return the size of the zip at *path* in bytes if it is sent inside the API call; 0 if it goes through the bucket."""
         code = self.code(path)
         return len(code.content) if isinstance(code, Zip) else 0
 

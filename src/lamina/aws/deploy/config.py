@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lamina.project.table import Table
 
 DEFAULT_ALIAS = "live"
-"""The alias to move if none is configured. It is moved where it exists, and never created."""
+"""The alias to move if none is configured: it is moved in functions that have it, and never created."""
 _NAMES = ("service", "function")
 
 
@@ -26,9 +26,9 @@ class DeployConfig:
     """The configuration in ``[tool.lamina.deploy]``."""
 
     function_name: str = "{service}-{function}"
-    """The template of a function's name in Lambda."""
+    """The template of a function's name in Lambda, with the placeholders ``{service}`` and ``{function}``."""
     alias: str | None = None
-    """The alias to move to each new version, created if missing. ``None``: move ``live`` where it exists."""
+    """The alias to move to each new version, created if missing. ``None``: move ``live`` in functions that have it."""
 
     def name(self, service: str, function: str) -> str:
         """Return the name in Lambda of *function* of *service*."""
@@ -40,7 +40,8 @@ class DeployConfig:
         if wrong := [f"`{name}`" for name in names if not fits("function-name", name)]:
             raise DeployError(
                 f"Lambda does not accept {' or '.join(wrong)} as a function name",
-                hint="set `function-name` in `[tool.lamina.deploy]` to up to 64 letters, digits, `-` and `_`",
+                hint="set `function-name` in `[tool.lamina.deploy]` to a template for valid names, such as "
+                '`"orders-{function}"`: at most 64 letters, digits, `-` and `_`',
             )
 
 
@@ -67,5 +68,7 @@ def _function_name(table: Table) -> str:
 def _alias(table: Table) -> str | None:
     value = table.string("alias")
     if value is not None and not fits("alias", value):
-        table.complain("alias", f"`{value}` is not a valid alias name")
+        table.complain(
+            "alias", f"`{value}` is not a valid alias name: use letters, digits, `-` and `_`, but not only digits"
+        )
     return value

@@ -1,8 +1,8 @@
 """
 Change one function step by step, and roll it back. `lamina.aws.deploy.apply` decides when each step runs.
 
-If a reply is lost, the SDK repeats the request with a revision that the first request has already outdated. So no step relies on the
-reply to a change: each step reads the function again and compares it with the planned state.
+If the reply to a change is lost, the SDK repeats the request. Lambda then rejects it, because the first request has already changed
+the function's revision. So no step relies on the reply: each step reads the function again and compares it with the planned state.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Patience:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Creation:
-    """The settings that a new function needs in addition to its code."""
+    """The settings that only a new function needs: its role, memory and timeout."""
 
     role: str
     """The ARN of the function's execution role."""
@@ -81,7 +81,11 @@ class FunctionChange:
         return self.action.desired.name
 
     def save_code(self) -> None:
-        """Download the function's old code, and upload it to the bucket if it is too large for an API call, so that it can be restored."""
+        """
+        Save the old code for a rollback, if the deployment replaces it: download it, unless a copy exists.
+
+        Code that is too large for an API call is also uploaded to the bucket.
+        """
         if isinstance(self.action, UpdateFunction) and self.action.brings_code:
             path = backup(self.directory, self.name)
             if not path.exists():
@@ -135,7 +139,7 @@ class FunctionChange:
             current = self._go(current, state, self.package.path)
 
     def _go(self, current: FunctionState, state: LatestState, code: Path) -> FunctionState:
-        """Change ``$LATEST`` from *current* to *state*, which differs in code or in settings, and wait until the change is complete."""
+        """Change either the code (to the zip *code*) or the settings of ``$LATEST`` from *current* to *state*, and wait for completion."""
         self.stop.check()
         revision = current.revision
         if (current.code_sha256, current.architecture) != (state.code_sha256, state.architecture):
@@ -146,7 +150,7 @@ class FunctionChange:
         return self._expect(self._settled(), state)
 
     def publish(self) -> None:
-        """Publish ``$LATEST`` as a version. Raises `ChangedMeanwhileError` if its code or settings are not the planned ones."""
+        """Publish ``$LATEST`` as a version, if an alias is to be moved. Raises `ChangedMeanwhileError` if its state is not the planned one."""
         if self.action.alias is None:
             return
         final = self.action.final
@@ -161,7 +165,7 @@ class FunctionChange:
         self.version = version
 
     def move_alias(self) -> None:
-        """Point the alias to the new version; create the alias if it is missing."""
+        """Point the alias to the new version, or create it. Raises `ChangedMeanwhileError` if it then points to another version."""
         alias, version = self.action.alias, self.version
         if alias is None or version is None:
             return
@@ -187,7 +191,7 @@ class FunctionChange:
         return found is not None and found.version == version
 
     def put_back_alias(self) -> None:
-        """Point the alias to the old version, or delete an alias that was created. An alias that someone else has moved is not changed."""
+        """Point the alias to the old version again, or delete it if it is new. Leave an alias that someone else has moved."""
         action = self.action
         if not self.alias_touched or not isinstance(action, UpdateFunction) or action.alias is None:
             return
@@ -201,9 +205,9 @@ class FunctionChange:
 
     def put_back_latest(self) -> None:
         """
-        Restore ``$LATEST`` through the same states in reverse, or delete a function that was created.
+        Restore ``$LATEST`` through the states of the deployment in reverse, or delete a function that the deployment created.
 
-        Each of these states is within Lambda's size limit. Raises `ChangedMeanwhileError` if someone else has changed the function.
+        All these states are within Lambda's size limit. Raises `ChangedMeanwhileError` if someone else has changed the function.
         """
         if isinstance(self.action, CreateFunction):
             self.functions.delete(self.name)
@@ -215,21 +219,25 @@ class FunctionChange:
             current = self._go(current, state, backup(self.directory, self.name))
 
     def _rested(self) -> FunctionState | None:
-        """Wait until no change is in progress, and return the function, even if the last change failed."""
+        """Wait as `_settled` does, but return the state of ``$LATEST`` even if the change failed or timed out."""
         try:
             return self._settled()
         except DeployError:
             return self.functions.get(self.name)
 
     def _settled(self, version: str = LATEST) -> FunctionState | None:
-        """Wait until no change is in progress, and return the function's *version*. Raises `DeployError` if the change failed or timed out."""
+        """
+        Wait until no change of *version* is in progress; return its state, or ``None`` if it does not exist.
+
+        Raises `DeployError` if the change failed or timed out.
+        """
         patience = self.patience
         pause = patience.poll_seconds
         deadline = patience.clock() + patience.limit_seconds
         while (found := self.functions.get(self.name, version)) is not None and found.busy:
             if patience.clock() > deadline:
                 raise DeployError(
-                    f"function `{self.name}` is still being changed after {patience.limit_seconds:.0f} s",
+                    f"Lambda is still changing function `{self.name}` after {patience.limit_seconds:.0f} s",
                     hint="check the function's state in the Lambda console, then run `lamina deploy` again",
                 )
             self.stop.check()

@@ -2,14 +2,15 @@
 Plan how a function receives its new code and layers. This module calls no AWS API.
 
 Lambda changes code and configuration in two calls. It rejects a call after which the function with its layers would exceed the size
-limit. Between the two calls, `$LATEST` is a mixture of old and new. So the updates are made in the first of these orders that fits:
+limit. Between the two calls, `$LATEST` is a mixture: old code with new layers, or new code with old layers. lamina uses the first of
+these orders whose mixture is within the limit:
 
 1. layers, then code: the old code mostly works with the new layers.
 2. code, then layers: the old code still contains its dependencies and leaves no room for the new layers.
-3. no layers, code, layers: this order always fits, because no state is larger than the old function or the new one.
+3. no layers, code, layers: this order is always within the limit, because no state is larger than the old function or the new one.
 
-An unknown size, such as that of layers from other publishers, counts as too large. The exception is an order in which the mixture is
-certainly no larger than the old function or the new one.
+An unknown size, such as that of layers from other publishers, counts as too large, unless the mixture is certainly no larger than the
+old function or the new one.
 
 Traffic through an alias never reaches the mixture: a version is immutable, and the alias moves to the new version when it is complete.
 """
@@ -70,7 +71,11 @@ class DesiredFunction:
         return LatestState(code_sha256=self.code_sha256, architecture=self.architecture, settings=settings)
 
     def layers_unzipped_bytes(self, latest: FunctionState) -> int | None:
-        """Return the unzipped bytes of all desired layers; ``None`` if *latest* also has layers of other services, which stay attached."""
+        """
+        Return the total unzipped size of the desired layers in bytes.
+
+        Return ``None`` if *latest* also has layers that are not the service's: they stay attached, and their size is unknown.
+        """
         if attach((), latest.settings.layers, self.own_layers):
             return None
         return sum(layer.unzipped_bytes for layer in self.layers)
@@ -83,7 +88,7 @@ class Found:
     latest: FunctionState
     alias: AliasState | None = None
     pointed: FunctionState | None = None
-    """The version that the alias points to."""
+    """The version that the alias points to; ``None`` without an alias, or if it points to ``$LATEST``."""
     code_unzipped_bytes: int | None = None
     """The unzipped size of the code of ``$LATEST``; ``None`` if unknown."""
     layers_unzipped_bytes: int | None = None
@@ -154,13 +159,13 @@ class UpdateFunction:
     found: Found
     reason: str
     updates: tuple[Update, ...]
-    """The updates of ``$LATEST``, in this order."""
+    """The updates of ``$LATEST``, in this order; empty if only a version is published and the alias moved."""
     settings: Settings
     """The settings of ``$LATEST`` after all updates."""
     alias: str | None
     """The alias to move to the new version, created if missing; ``None`` if no version is published."""
     window: str | None
-    """A sentence about what callers of ``$LATEST`` see between the updates; ``None`` if there is only one update."""
+    """The state of ``$LATEST`` between the updates, as a message; ``None`` if there are fewer than two updates."""
     is_change: ClassVar = True
 
     @property
@@ -180,7 +185,7 @@ Action = KeepFunction | CreateFunction | UpdateFunction
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatestState:
-    """The properties that decide how ``$LATEST`` behaves."""
+    """The properties of a function that a deployment changes."""
 
     code_sha256: str
     architecture: str
@@ -213,9 +218,9 @@ def states(action: UpdateFunction) -> tuple[LatestState, ...]:
 
 def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, default_alias: str, limit: int) -> Action:
     """
-    Return the action that changes a function from its current state *found* to *desired*; *found* is ``None`` if it does not exist.
+    Return the action that changes a function from its current state *found* to *desired*; *found* is ``None`` for a missing function.
 
-    *alias* is the configured alias. Without one, *default_alias* is moved if the function has it.
+    *alias* is the configured alias. If it is ``None``, *default_alias* is moved in functions that have it.
     *limit* is Lambda's limit for a function with its layers, in unzipped bytes.
     """
     if found is None:
@@ -243,9 +248,10 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
 
 def attach(layers: Sequence[str], present: Sequence[str], own: Collection[str]) -> tuple[str, ...]:
     """
-    Return the ARNs of all layers that a function should have: the service's *layers*, and *present* layers of other services unchanged.
+    Return the ARNs of all layers for a function: the service's *layers*, and every *present* layer that is not the service's.
 
-    *own* are the ARNs, without version, of the service's layers. They are inserted where the first of them was, or at the end.
+    *own* are the ARNs, without version, of the service's layers. *layers* take the place of the first present layer in *own*; if there is
+    none, they come last.
     """
     ours = [number for number, arn in enumerate(present) if unversioned(arn) in own]
     first = ours[0] if ours else len(present)
@@ -257,7 +263,11 @@ def attach(layers: Sequence[str], present: Sequence[str], own: Collection[str]) 
 def order(
     desired: DesiredFunction, found: Found, settings: Settings, *, code: bool, configuration: bool, limit: int
 ) -> tuple[Update, ...]:
-    """Return the necessary updates in the first order that is certain not to exceed *limit* bytes."""
+    """
+    Return the updates in the first order that certainly never exceeds *limit* bytes.
+
+    *code* and *configuration* are whether the code, and the layers or other settings, have to change.
+    """
     update_code = UpdateCode(code_sha256=desired.code_sha256, architecture=desired.architecture)
     update_settings = UpdateSettings(settings=settings)
     if not (code and configuration):
@@ -306,14 +316,14 @@ def _alias_reason(alias: str, found: Found, desired: DesiredFunction, settings: 
     if found.alias is None:
         return f"alias `{alias}` is missing"
     if found.alias.version == LATEST:
-        return f"alias `{alias}` points to {LATEST}, which is not safe to change under traffic"
+        return f"alias `{alias}` points to `{LATEST}` instead of a version"
     if found.pointed is None or LatestState.of(found.pointed) != desired.state(settings):
         return f"alias `{alias}` still points to version {found.alias.version}"
     return ""
 
 
 def _window(updates: Sequence[Update], found: Found, alias: str | None) -> str | None:
-    """Describe what callers of ``$LATEST`` see between the updates; return ``None`` if there is only one update."""
+    """Describe the state of ``$LATEST`` between the updates; return ``None`` if there are fewer than two updates."""
     match [type(update) for update in updates]:
         case [first, _] if first is UpdateSettings:
             mixture = "runs the old code with the new layers"

@@ -69,12 +69,12 @@ def _word(update: Update, present: Settings) -> str:
 
 
 def planned_rows(steps: Sequence[FunctionStep], account: Account) -> list[dict[str, object]]:
-    """Return the plan as JSON values, one row for each function."""
+    """Return the plan as JSON objects, one for each function."""
     return [_row(step, account) for step in steps]
 
 
 def deployed_rows(deployed: Sequence[DeployOutcome], account: Account) -> list[dict[str, object]]:
-    """Return the results as JSON values, one row for each function."""
+    """Return the results as JSON objects, one for each function."""
     return [
         _row(each.step, account) | {"function_version": each.version, "sent_bytes": each.sent_bytes}
         for each in deployed
@@ -114,12 +114,12 @@ def _row(step: FunctionStep, account: Account) -> dict[str, object]:
 
 
 def migration(steps: Sequence[FunctionStep], *, limit: int) -> Iterator[str]:
-    """Yield a Markdown guide for moving functions from zips that contain their dependencies to layers, with lamina or with other tools."""
+    """Yield the lines of a Markdown guide for moving the functions' dependencies from their zips into layers, with lamina or other tools."""
     moving = [step.action for step in steps if isinstance(step.action, UpdateFunction) and step.action.updates]
     if not moving:
-        yield "Nothing to migrate: every function already has its code and layers, or does not exist yet."
+        yield "Nothing to migrate: every function already has this code and these layers, or does not exist yet."
         return
-    yield "| function | current code, unzipped | new layers, unzipped | total | share of the limit |"
+    yield "| function | current code (bytes, unzipped) | new layers (bytes, unzipped) | total (bytes) | share of the limit |"
     yield "| --- | --: | --: | --: | --: |"
     tight = []
     for action in moving:
@@ -130,7 +130,7 @@ def migration(steps: Sequence[FunctionStep], *, limit: int) -> Iterator[str]:
         share = "unknown" if together is None else f"{together / limit:.0%}"
         yield f"| {action.desired.name} | {_bytes(code)} | {_bytes(layers)} | {_bytes(together)} | {share} |"
     yield ""
-    yield f"Lambda limits a function with all its layers to {limit:,} bytes unzipped, and checks the limit in every API call."
+    yield f"Lambda limits a function with all its layers to {limit:,} bytes unzipped. It checks the limit whenever code or layers change."
     yield ""
     yield "## With lamina"
     yield ""
@@ -150,11 +150,11 @@ def _elsewhere(tight: Sequence[UpdateFunction]) -> Iterator[str]:
     yield "These tools change layers before code, so each function briefly has its current code and the new layers."
     yield ""
     if not tight:
-        yield "This is within the limit for every function, so one deployment with the new code and the layers is enough."
+        yield "The total is within the limit for every function, so one deployment with the new code and the layers is enough."
         return
-    yield f"This exceeds the limit, or the size is unknown, for: {', '.join(f'`{action.desired.name}`' for action in tight)}"
+    yield f"The total exceeds the limit or is unknown for: {', '.join(f'`{action.desired.name}`' for action in tight)}"
     yield ""
-    yield "Change these functions in two deployments:"
+    yield "Deploy these functions twice:"
     yield ""
     yield "1. Deploy the new code without layers. Until the second deployment, the new code cannot import its dependencies, so"
     yield "   traffic must go through an alias that stays on the current version:"
@@ -166,7 +166,7 @@ def _elsewhere(tight: Sequence[UpdateFunction]) -> Iterator[str]:
     if without := [action.desired.name for action in tight if action.found.alias is None]:
         yield ""
         yield f"No alias was found for {', '.join(f'`{name}`' for name in without)}, so callers would see errors between the two"
-        yield "deployments. First create an alias and let callers use it; or run `lamina deploy`, which needs only some seconds."
+        yield "deployments. Either create an alias first and let callers use it, or run `lamina deploy`, which makes both changes within seconds."
 
 
 def _bytes(size: int | None) -> str:

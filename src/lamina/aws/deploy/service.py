@@ -52,10 +52,17 @@ def load(project: Path) -> tuple[PublishConfig, DeployConfig]:
 
 
 def select(built: Build, names: Sequence[str]) -> Build:
-    """Return *built* with only the packages of the functions *names*, or of all functions if *names* is empty. Raises `ConfigError`."""
+    """
+    Return *built* with only the packages of the functions *names*, or of all functions if *names* is empty.
+
+    Raises `ConfigError` if a name is unknown.
+    """
     known = [package.name for package in built.packages]
     if unknown := [f"`{name}`{did_you_mean(name, known)}" for name in names if name not in known]:
-        raise ConfigError(f"the service has no function {', '.join(unknown)}")
+        raise ConfigError(
+            f"the service has no function {' and no function '.join(unknown)}",
+            hint=f"available functions: {', '.join(f'`{name}`' for name in known) or 'none'}",
+        )
     return replace(built, packages=tuple(each for each in built.packages if not names or each.name in names))
 
 
@@ -75,7 +82,8 @@ class ServiceDeployment:
         """
         Return the plan for all *destinations*. With *create*, functions that do not exist are created.
 
-        Raises the errors of `lamina.aws.publish.survey.survey` and `lamina.aws.deploy.survey.survey`.
+        Raises `AwsError` if a call fails, and `DeployError` listing every problem that prevents the deployment, such as a missing
+        function without *create*.
         """
         layer_steps = survey_layers(jobs, destinations)
 
@@ -122,7 +130,7 @@ class ServicePlan:
         return any(functions) or any(step.action.is_change for step in self.layers)
 
     def document(self) -> dict[str, object]:
-        """Return the plan as the values of a JSON document."""
+        """Return the plan as a JSON document."""
         rows = [
             row
             for destination, steps in self.functions.items()
@@ -131,7 +139,11 @@ class ServicePlan:
         return report.plan_document(self.deployment.build.service, self.layers) | {"functions": rows}
 
     def apply(self) -> ServiceOutcome:
-        """Publish the layers, then deploy the functions. Raises the errors of `lamina.aws.publish.apply.apply` and `Deployment.run`."""
+        """
+        Publish the layers, then deploy the functions. Raises the errors of `lamina.aws.publish.apply.apply` and `Deployment.run`.
+
+        Published layer versions stay if a function cannot be deployed.
+        """
         published = apply(self.layers, reporter=self.deployment.reporter)
 
         def deploy(destination: Destination) -> tuple[DeployOutcome, ...]:
@@ -163,7 +175,7 @@ class ServiceOutcome:
     functions: Mapping[Destination, tuple[DeployOutcome, ...]]
 
     def document(self) -> dict[str, object]:
-        """Return the results as the values of a JSON document."""
+        """Return the results as a JSON document."""
         rows = [
             row
             for destination, each in self.functions.items()

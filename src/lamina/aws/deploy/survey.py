@@ -51,7 +51,8 @@ def desired_functions(
     """
     Return the desired state in *account* of every function of *build*.
 
-    *layers* are the build's layers. *versions* maps the name in Lambda of each published layer to the ARN of its version.
+    *layers* are the build's layers. *versions* maps the name in Lambda of each published layer to the ARN of
+    its version; the other layers have yet to be published.
     """
     known = {
         each.layer.name: DesiredLayerVersion(
@@ -109,7 +110,7 @@ def survey(
             mistakes[0] if len(mistakes) == 1 else text,
             hint="create missing functions with `--create --role ARN`, or set `function-name` in `[tool.lamina.deploy]`"
             if absent and not create
-            else "resolve this, then run `lamina deploy` again; nothing was changed",
+            else f"resolve the {'problem' if len(mistakes) == 1 else 'problems'}, then run `lamina deploy` again; nothing was changed",
         )
     return tuple(steps)
 
@@ -117,7 +118,11 @@ def survey(
 def replan(
     steps: Sequence[FunctionStep], desired: Sequence[DesiredFunction], *, config: DeployConfig
 ) -> tuple[FunctionStep, ...]:
-    """Return *steps*, planned again for *desired* now that the layers are published. The functions are not read again."""
+    """
+    Plan *steps* again for *desired*, which has the ARNs of the layers published since. Return the new steps.
+
+    A function that was kept is kept again. No function is read from AWS again.
+    """
     limit = quotas().unzipped_bytes
     found = [step.action.found if isinstance(step.action, UpdateFunction) else None for step in steps]
     return tuple(
@@ -132,7 +137,7 @@ def replan(
 
 
 def backup(directory: Path, name: str) -> Path:
-    """Return the path for the copy of the old code of the function *name*."""
+    """Return the path in *directory* for the zip of the old code of the function *name*."""
     return directory / f"{name}.zip"
 
 
@@ -178,22 +183,22 @@ def _mistakes(action: Action, *, has_bucket: bool) -> Iterator[str]:
     if desired.zipped_bytes > limits.direct_upload_bytes and not has_bucket:
         yield (
             f"the package of `{desired.name}` has {desired.zipped_bytes:,} bytes, but an API call accepts at most "
-            f"{limits.direct_upload_bytes:,}: set `bucket` in `[tool.lamina.publish]`"
+            f"{limits.direct_upload_bytes:,} bytes: set `bucket` in `[tool.lamina.publish]`"
         )
     if not isinstance(action, UpdateFunction):
         return
     latest, alias = action.found.latest, action.found.alias
     if latest.is_image:
-        yield f"function `{desired.name}` is a container image, which does not support layers"
+        yield f"function `{desired.name}` is a container image, which does not support layers: deploy to another `function-name`"
     if len(action.settings.layers) > limits.layers:
         yield (
-            f"function `{desired.name}` would have {len(action.settings.layers)} layers, including those of other services, "
-            f"but Lambda allows {limits.layers}"
+            f"function `{desired.name}` would have {len(action.settings.layers)} layers, including those that are not the service's, "
+            f"but Lambda allows at most {limits.layers}: detach layers that the function does not need"
         )
     if alias is not None and alias.is_split:
-        yield f"alias `{alias.name}` of `{desired.name}` splits its traffic: point it to one version first"
+        yield f"alias `{alias.name}` of `{desired.name}` splits its traffic between two versions: point it to one of them first"
     if latest.code_bytes > limits.direct_upload_bytes and not has_bucket and latest.code_sha256 != desired.code_sha256:
         yield (
-            f"the current code of `{desired.name}` has {latest.code_bytes:,} bytes, so a rollback needs a bucket: "
-            "set `bucket` in `[tool.lamina.publish]`"
+            f"the current code of `{desired.name}` has {latest.code_bytes:,} bytes, but an API call accepts at most "
+            f"{limits.direct_upload_bytes:,} bytes, so a rollback needs a bucket: set `bucket` in `[tool.lamina.publish]`"
         )

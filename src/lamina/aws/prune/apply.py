@@ -32,7 +32,7 @@ class PruneSurvey:
 
     actions: tuple[Action, ...]
     code_bytes: Mapping[str, int]
-    """The zipped sizes in bytes of the versions to delete, by ARN."""
+    """The zipped sizes in bytes of the versions to delete, by ARN; versions that no longer exist are missing."""
 
     @property
     def deletions(self) -> tuple[LayerVersion, ...]:
@@ -42,11 +42,12 @@ class PruneSurvey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pruned:
-    """The layer versions that were deleted."""
+    """The result of deleting the unused layer versions of one account and region."""
 
     versions: tuple[LayerVersion, ...]
+    """The layer versions that were deleted."""
     spared: tuple[LayerVersion, ...]
-    """The layer versions that were kept because something started to use them after the plan was made."""
+    """The layer versions that were kept because, since the plan was made, a function uses them or a stack may roll back to them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,14 +110,14 @@ def _needed(
     inventory: Inventory, versions: Iterable[LayerVersion], reporter: Reporter, stop: Cancellation
 ) -> tuple[frozenset[str], frozenset[str]]:
     """
-    Return the ARNs of *versions* that a function uses, and the ARNs without version of layers that a stack may roll back to.
+    Return the ARNs of those *versions* that a function uses, and the ARNs without version of layers that a stack may roll back to.
 
-    Every version of every function is read, but only these ARNs are kept in memory.
+    All versions of all functions are read, but only these ARNs are kept in memory.
     """
     asked = {version.arn for version in versions}
     if not asked:
         return frozenset(), frozenset()
-    reporter.stage("reading stacks")
+    reporter.stage("reading CloudFormation stacks")
     guarded: set[str] = set()
     unsettled: set[str] = set()
     for stack in inventory.unsettled_stacks():
@@ -133,12 +134,16 @@ def _needed(
 
 
 def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Reporter = SILENT) -> Pruned:
-    """Delete the layer versions planned in *found*, except those that are in use by now. Raises `AwsError`."""
+    """
+    Delete the layer versions planned in *found*, except those that a function uses or a stack may roll back to by now.
+
+    Raises `AwsError`.
+    """
     deletions = found.deletions
     used, guarded = _needed(inventory, deletions, reporter, Cancellation())
     spared = tuple(each for each in deletions if each.arn in used or unversioned(each.arn) in guarded)
     going = tuple(each for each in deletions if each not in spared)
-    reporter.stage("deleting", total=len(going))
+    reporter.stage("deleting layer versions", total=len(going))
     for version in going:
         inventory.delete(version.name, version.number)
         reporter.advance(1)
@@ -146,7 +151,11 @@ def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Repor
 
 
 def kept_digests(inventory: Inventory, deletions: Iterable[LayerVersion]) -> frozenset[str]:
-    """Return the digests of all layer versions of all services in an account, except *deletions*, since services may share a bucket."""
+    """
+    Return the digests of all layer versions that lamina published in an account, except *deletions*.
+
+    This includes versions of other services, because services may share a bucket.
+    """
     going = {version.arn for version in deletions}
     found = (
         digest_in(version.description)
@@ -160,8 +169,13 @@ def kept_digests(inventory: Inventory, deletions: Iterable[LayerVersion]) -> fro
 def survey_objects(
     bucket: Bucket, kept: Collection[str], *, keep_layers: bool, reporter: Reporter = SILENT
 ) -> UnneededObjects:
-    """Return the content of *bucket* that no layer version with a digest in *kept* needs. Raises `AwsError`."""
-    reporter.stage("reading objects")
+    """
+    Return the objects and unfinished uploads in *bucket* that no layer with a digest in *kept* needs. Raises `AwsError`.
+
+    With *keep_layers*, all zips of layers and functions are kept. If a record cannot be read, the reporter receives a warning, and
+    all parts are kept.
+    """
+    reporter.stage("reading bucket objects")
     objects, keys = bucket.objects, bucket.keys
     records: list[LayerRecord] = []
     unreadable: list[str] = []
@@ -174,8 +188,9 @@ def survey_objects(
             unreadable.append(keys.record(digest))
     if unreadable:
         reporter.warn(
-            f"parts are not pruned, because the records of {count(len(unreadable), 'layer')} cannot be read, such as `{unreadable[0]}`",
-            hint="upgrade lamina, because a later version may have written these records; otherwise they are damaged",
+            f"all parts in bucket `{bucket.name}` are kept, because the records of {count(len(unreadable), 'layer')} cannot be read, "
+            f"such as `{unreadable[0]}`",
+            hint="upgrade lamina: a later version may have written the records. If the warning remains, the records are damaged",
         )
     going = unneeded(
         objects.listed(keys.prefix),

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 _DAY_SECONDS = 86_400
 LEAST_OBJECT_SECONDS = float(_DAY_SECONDS)
-"""The minimum age in seconds of an object to delete. A more recent object may belong to a layer that is being published."""
+"""The age in seconds from which objects and unfinished uploads are deleted. A more recent one may belong to a running `lamina publish`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetentionRules:
-    """Retention: how many unused versions of a layer are kept, and for how many days."""
+    """The rules for keeping unused layer versions that lamina published. One matching rule keeps a version."""
 
     keep: int
-    """How many of the newest versions of each layer to keep; less than one counts as one."""
+    """How many of the newest versions of each layer are kept, used or not; less than one counts as one."""
     keep_days: float
-    """Versions published less than this number of days ago are kept."""
+    """Versions that were published less than this number of days ago are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,7 @@ class DeleteVersion:
     """Delete a layer version that no function in the account uses."""
 
     version: LayerVersion
-    reason: str = "not used by any function, version or alias"
+    reason: str = "not used by any version of any function"
 
 
 Action = KeepVersion | DeleteVersion
@@ -92,11 +92,15 @@ def _reason(
     rules: RetentionRules,
     now: dt.datetime,
 ) -> str | None:
-    """Return the strongest reason to keep a version, or ``None`` if there is none."""
+    """
+    Return the first reason that applies for keeping *version*, or ``None`` if there is none.
+
+    *place* is its position among the versions that lamina published, 0 for the newest; ``None`` if lamina did not publish it.
+    """
     if version.arn in used:
         return "used by a function"
     if unversioned(version.arn) in guarded:
-        return "a CloudFormation stack in transition may roll back to it"
+        return "a CloudFormation stack may still roll back to it"
     if place is None:
         return "not published by lamina"
     if place < max(1, rules.keep):
@@ -107,7 +111,7 @@ def _reason(
 
 
 def left_over(uploads: Iterable[Unfinished], keys: Keys) -> tuple[Unfinished, ...]:
-    """Return lamina's *uploads* that are older than a day. Their publisher was killed, and S3 keeps the parts that it had sent."""
+    """Return those *uploads* of lamina that are at least a day old: the publisher was killed, but S3 keeps the data sent until then."""
     return tuple(each for each in uploads if each.age_seconds >= LEAST_OBJECT_SECONDS and keys.is_ours(each.key))
 
 
@@ -122,10 +126,10 @@ def unneeded(
     """
     Return the *objects* that can be deleted. *kept* are the digests of the layers that must stay available.
 
-    *records* list the parts and central directories that kept layers need; if it is ``None``, all parts and directories are kept. A kept
-    layer without a record protects only its own zip and record. With *keep_layers*, all whole layers are kept, because Lambda may read
-    them from the bucket. Objects less than a day old, and objects that lamina did not write, are never returned. An older lease is
-    returned, because the publisher that owned it was killed.
+    *records* list the parts and the entries of the remote index that kept layers need. If it is ``None``, all parts and entries are
+    kept. A kept layer without a record protects only its own zip and record. With *keep_layers*, all zips of layers and functions are
+    kept, because Lambda may read layers from the bucket. Objects less than a day old, and objects that lamina did not write, are never
+    returned. An older lease is returned, because the publisher that owned it was killed.
     """
     needed = {keys.part(sha256) for record in records or () for sha256 in record.parts}
     needed |= {keys.directory(name) for record in records or () for name in record.directories}

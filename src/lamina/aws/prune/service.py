@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from lamina.aws.publish.config import PublishConfig
     from lamina.core.reporter import Reporter
 
-SPARED = "in use since the plan was made"
+SPARED = "became needed after the plan was made"
 """The reason shown for a layer version that was planned for deletion but kept."""
 _VERSION = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrunePlan:
-    """The layer versions and bucket objects to delete."""
+    """The planned action for each layer version, and the bucket objects to delete, at all destinations."""
 
     surveys: Mapping[Destination, PruneSurvey]
     going: Mapping[Destination, Sequence[LayerVersion]]
-    """The layer versions to delete; after the deletion, the versions that were deleted."""
+    """The layer versions to delete; in a plan that was applied, those that were deleted."""
     buckets: tuple[UnneededObjects, ...] = ()
 
     @property
@@ -45,7 +45,7 @@ class PrunePlan:
         return frozenset(version.arn for versions in self.going.values() for version in versions)
 
     def document(self, *, applied: bool) -> dict[str, object]:
-        """Return the plan as the values of a JSON document in format version "1"."""
+        """Return the plan as a JSON document, version "1". *applied* is whether the deletions were made."""
         going = self.arns
         layers = [
             {
@@ -105,7 +105,11 @@ def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
 def survey_buckets(
     going: Mapping[Destination, Sequence[LayerVersion]], publishing: PublishConfig, *, reporter: Reporter = SILENT
 ) -> tuple[UnneededObjects, ...]:
-    """Return each bucket's content that no destination needs once the layer versions *going* are deleted. Raises `AwsError`."""
+    """
+    Return the objects and unfinished uploads of each bucket that are unneeded once the layer versions *going* are deleted.
+
+    A bucket of several destinations is surveyed once, and keeps everything that one of them needs. Raises `AwsError`.
+    """
     shared: dict[str, tuple[Bucket, set[str]]] = {}
     for destination, versions in going.items():
         if (bucket := destination.bucket) is not None:
