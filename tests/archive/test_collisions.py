@@ -94,7 +94,7 @@ def test_all_conflicts(make: Make) -> None:
 
     assert (
         fact,
-        "remove one of the distributions from the lock file, or add the path to `exclude`",
+        "remove one of the distributions from the lock file, or add the path without `python/` to `exclude`",
     ) == (str(caught.value), caught.value.hint)
 
 

@@ -259,8 +259,8 @@ class TestCompose:
             layer(wheels, store, tmp_path / "layer.zip")
 
         assert (
-            f"segment `{segment}` was damaged; lamina deleted it from the store",
-            "run the command again to recreate the segment from its wheel",
+            f"the cached segment `{segment}` was damaged; lamina deleted it from the store",
+            "run the command again; lamina recreates the segment from its wheel",
             good,
         ) == (str(caught.value), caught.value.hint, layer(wheels, store, tmp_path / "layer.zip"))
 

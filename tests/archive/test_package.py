@@ -310,7 +310,8 @@ class TestHandlers:
         root = project(tmp_path, files={"service/f.py": "X = 1"}, f="service.f.handler")
 
         assert (
-            refused(root) == "handler not found for `f`: `service/f.py` does not define `handler` or any other function"
+            refused(root)
+            == "handler not found for `f`: `service/f.py` does not define `handler`, and has no public functions"
         )
 
     def test_source_layout(self, tmp_path: Path) -> None:

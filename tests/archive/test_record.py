@@ -12,6 +12,7 @@ import pytest
 from archive.hostile import FILENAME, INFO, MODULE, OTHER, Entry, build, metadata, record, wheel_entries, write_wheel
 from lamina.archive.record import RecordRow, differences, read_record, rewritten
 from lamina.archive.wheel import WheelArchive
+from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT
 from lamina.core.errors import CorruptArchiveError, RecordMismatchError, SuspiciousSizeError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def test_algorithms(tmp_path: Path, algorithm: str, padding: str) -> None:
     true = record([*metadata()], extra=[f"pkg/__init__.py,{algorithm}={digest(MODULE.content, algorithm)}{padding},"])
     false = true.replace(digest(MODULE.content, algorithm).encode(), digest(b"other", algorithm).encode())
 
-    assert ([], ["`pkg/__init__.py` has a different hash"]) == (
+    assert ([], ["`pkg/__init__.py` does not match its hash in RECORD"]) == (
         problems(with_record(tmp_path, true, MODULE)),
         problems(with_record(tmp_path, false, MODULE)),
     )
@@ -70,11 +71,11 @@ def test_all_differences_at_once(tmp_path: Path) -> None:
     )
 
     assert [
-        "`pkg/other.py` is not listed",
-        "`pkg/changed.py` has a different hash",
-        "`pkg/weak.py` is listed without a secure hash",
-        "`pkg/bare.py` is listed without a secure hash",
-        "`pkg/missing.py` is listed but missing",
+        "`pkg/other.py` is not in RECORD",
+        "`pkg/changed.py` does not match its hash in RECORD",
+        "`pkg/weak.py` has no secure hash in RECORD",
+        "`pkg/bare.py` has no secure hash in RECORD",
+        "`pkg/missing.py` is in RECORD but not in the wheel",
     ] == problems(path)
 
 
@@ -111,7 +112,7 @@ def test_unlisted_content_is_inflated_too(tmp_path: Path) -> None:
         ),
         (
             b"a\x1b,sha256=x,1\na\x1b,sha256=y,1\n",
-            f"`{FILENAME}` has contradictory rows for `a\\x1b` in its RECORD",
+            f"`{FILENAME}` lists `a\\x1b` twice in its RECORD, with different hashes or sizes",
         ),
         (
             b"\xff\xfe,,\n",
@@ -134,13 +135,13 @@ def test_no_table(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_missing(tmp_path: Path) -> None:
-    """A wheel without RECORD is rejected."""
+    """A wheel without RECORD is rejected, with a hint."""
     path = tmp_path / FILENAME
     path.write_bytes(build([MODULE, *metadata()]))
     with WheelArchive(path) as wheel, pytest.raises(RecordMismatchError) as caught:
         read_record(wheel)
 
-    assert f"`{FILENAME}` has no RECORD" == str(caught.value)
+    assert (f"`{FILENAME}` has no RECORD file", BROKEN_WHEEL_HINT) == (str(caught.value), caught.value.hint)
 
 
 def test_huge(tmp_path: Path) -> None:

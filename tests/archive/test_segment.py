@@ -187,8 +187,8 @@ class TestSplice:
             read_segment(first.path)
 
         assert (
-            f"segment `{first.path}` is damaged",
-            "run `lamina cache verify` to delete damaged files from the store",
+            f"the cached segment `{first.path}` is damaged",
+            "delete damaged files from the store: run `lamina cache verify`",
             None,
         ) == (str(caught.value), caught.value.hint, find_segment(first.path))
         assert (first, whole) == (splice(wheel, Recipe(), store), first.path.read_bytes())

@@ -182,7 +182,7 @@ class TestVerifying:
             verify_record(path, as_wheel(path).pin)
 
         assert (
-            f"`{FILENAME}` does not match its RECORD: {'; '.join(f'`{path}` is listed but missing' for path in gone)}",
+            f"`{FILENAME}` does not match its RECORD: {'; '.join(f'`{path}` is in RECORD but not in the wheel' for path in gone)}",
             "use another version of the distribution, or report the broken wheel to its authors",
         ) == (str(caught.value), caught.value.hint)
 
@@ -191,29 +191,29 @@ class TestVerifying:
         path = write_wheel(tmp_path, MODULE, listed=[f"{number},sha256=x,1" for number in range(5000)])
         with pytest.raises(RecordMismatchError) as caught:
             verify_record(path, as_wheel(path).pin)
-        shown = "; ".join(f"`{number}` is listed but missing" for number in range(20))
+        shown = "; ".join(f"`{number}` is in RECORD but not in the wheel" for number in range(20))
 
         assert f"`{FILENAME}` does not match its RECORD: {shown}; and 4,980 more" == str(caught.value)
 
     @pytest.mark.parametrize(
         ("entries", "error", "message"),
         [
-            (metadata()[1:], CorruptArchiveError, f"`{FILENAME}` has no METADATA in its `.dist-info`"),
-            (metadata()[:1], CorruptArchiveError, f"`{FILENAME}` has no WHEEL in its `.dist-info`"),
+            (metadata()[1:], CorruptArchiveError, f"`{FILENAME}` has no METADATA file in its `.dist-info` directory"),
+            (metadata()[:1], CorruptArchiveError, f"`{FILENAME}` has no WHEEL file in its `.dist-info` directory"),
             (
                 metadata(wheel_version="2.0"),
                 UnsupportedMemberError,
-                f"`{FILENAME}` does not use version 1 of the wheel format",
+                f"`{FILENAME}` does not declare `Wheel-Version: 1.x` in its WHEEL file; lamina supports no other version",
             ),
             (
                 metadata(wheel_version="10.0"),
                 UnsupportedMemberError,
-                f"`{FILENAME}` does not use version 1 of the wheel format",
+                f"`{FILENAME}` does not declare `Wheel-Version: 1.x` in its WHEEL file; lamina supports no other version",
             ),
             (
                 [metadata()[0], replace(metadata()[1], content=b"")],
                 UnsupportedMemberError,
-                f"`{FILENAME}` does not use version 1 of the wheel format",
+                f"`{FILENAME}` does not declare `Wheel-Version: 1.x` in its WHEEL file; lamina supports no other version",
             ),
         ],
         ids=["no METADATA", "no WHEEL", "2.0", "10.0", "empty"],
@@ -344,12 +344,12 @@ class TestPlacing:
             (
                 b"pkg-1.0.data/sbin/tool",
                 UnsupportedMemberError,
-                "unknown installation scheme `sbin` in a wheel: `pkg-1.0.data/sbin/tool`",
+                "a wheel contains a file with the unknown installation scheme `sbin`: `pkg-1.0.data/sbin/tool`",
             ),
             (
                 b"pkg-1.0.data/purelib",
                 UnsupportedMemberError,
-                "unknown installation scheme `purelib` in a wheel: `pkg-1.0.data/purelib`",
+                "a wheel contains a file with the unknown installation scheme `purelib`: `pkg-1.0.data/purelib`",
             ),
         ],
         ids=["same path", "file over directory", "foreign metadata", "unknown scheme", "scheme as a file"],

@@ -112,7 +112,7 @@ def test_writing_is_all_or_nothing(store: Store) -> None:
 
 def test_writing_stays_inside(store: Store, tmp_path: Path) -> None:
     """Writing a path outside the store raises an error."""
-    with pytest.raises(ValueError, match="is not inside the store"), store.writing(tmp_path / "x"):
+    with pytest.raises(ValueError, match="it is outside the store"), store.writing(tmp_path / "x"):
         pass
 
 
@@ -210,7 +210,7 @@ def test_file_in_place_of_the_directory(store: Store) -> None:
         pass
 
     assert str(caught.value) == f"the store `{store.root}` is not writable: Not a directory"
-    assert caught.value.hint == "set `LAMINA_CACHE_DIR` to a writable directory"
+    assert caught.value.hint == "set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory"
 
 
 def test_locks_of_killed_processes_are_removed(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ class TestApportion:
             apportion(layers, selections)
 
         assert (
-            "layers linked by `minus` lock different files: `a` differs between layers `reporting` and `common` (2 and 1); "
-            "`c` differs between layers `reporting` and `common` (3 and 1)"
+            "layers linked by `minus` lock different files: `a` differs between layers `reporting` and `common` (versions 2 and 1); "
+            "`c` differs between layers `reporting` and `common` (versions 3 and 1)"
         ) == str(caught.value)
 
 
@@ -95,7 +95,7 @@ class TestApportion:
         ('a = { minus = ["a"] }', ("tool.lamina.layers.a.minus", "`a` refers to itself")),
         (
             'a = { minus = ["b"] }\nb = { minus = ["a"] }',
-            ("tool.lamina.layers.a", "`minus` contains a cycle: `a`, `b`"),
+            ("tool.lamina.layers.a", "layers refer to each other in `minus`: `a`, `b`"),
         ),
     ],
 )
@@ -128,7 +128,7 @@ def test_function_without_the_other_layer(tmp_path: Path) -> None:
     assert (
         (
             "tool.lamina.functions.report.layers",
-            "layer `reporting` requires layer `common` (`minus`), which is not in the list",
+            "add `common`: layer `reporting` leaves out the distributions of layer `common` (`minus`)",
         ),
     ) == caught.value.mistakes
 

@@ -109,7 +109,9 @@ class TestFind:
         with pytest.raises(ConfigError) as caught:
             workspace.find(tmp_path)
 
-        assert f"no `pyproject.toml` with `[tool.lamina]` found in `{tmp_path}` or its parent directories" == str(caught.value)
+        assert f"no `pyproject.toml` or `lamina.toml` found in `{tmp_path}` or its parent directories" == str(
+            caught.value
+        )
 
     @pytest.mark.parametrize(
         ("lines", "mistakes"),
@@ -123,7 +125,12 @@ class TestFind:
             ),
             (
                 "workspace = {}",
-                [("workspace.members", 'missing required key; list the directories of the services, such as ["services/*"]')],
+                [
+                    (
+                        "workspace.members",
+                        'missing required key; list the directories of the services, such as ["services/*"]',
+                    )
+                ],
             ),
             ('workspace = { members = ["../x"] }', [("workspace.members", "`../x` is outside the project")]),
             (

@@ -253,7 +253,7 @@ class TestMistakes:
                 "layers.a b",
                 "invalid layer name; it must match `[a-zA-Z0-9-_]{1,140}`",
             ),
-            ("layers = { a = {}, A = {} }", "layers.A", "differs from `a` only by case"),
+            ("layers = { a = {}, A = {} }", "layers.A", "differs from `a` only by case; rename one of the two"),
             ('include = ["../x"]', "include", "`../x` is outside the project"),
         ],
     )
@@ -266,19 +266,27 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("line", "key", "fact"),
         [
-            ('f = "handler"', "f", '`handler` does not have the form "package.module.function": the module is missing'),
+            ('f = "handler"', "f", '`handler` does not have the form "package.module.function"; the module is missing'),
             ('f = "a.b:c"', "f", '`a.b:c` does not have the form "package.module.function" (did you mean `a.b.c`?)'),
             (
                 'f = "a/b-c.py"',
                 "f",
-                '`a/b-c.py` does not have the form "package.module.function": the function is missing',
+                '`a/b-c.py` does not have the form "package.module.function"; the function is missing',
             ),
             ('f = "a..c"', "f", '`a..c` does not have the form "package.module.function"'),
             ("f = 3", "f", "expected a string or a table, found an integer"),
             ("f = {}", "f.handler", 'missing required key; example: "service.handlers.report.lambda_handler"'),
-            ('f = { handler = "a.b", memory = 64 }', "f.memory", "64 is out of range; Lambda supports 128 to 10,240"),
+            (
+                'f = { handler = "a.b", memory = 64 }',
+                "f.memory",
+                "64 MB is out of range; Lambda supports 128 to 10,240 MB",
+            ),
             ('f = { handler = "a.b", memory = true }', "f.memory", "expected an integer, found a boolean"),
-            ('f = { handler = "a.b", timeout = 901 }', "f.timeout", "901 is out of range; Lambda supports 1 to 900"),
+            (
+                'f = { handler = "a.b", timeout = 901 }',
+                "f.timeout",
+                "901 seconds is out of range; Lambda supports 1 to 900 seconds",
+            ),
             (
                 'f = { handler = "a.b", environment = { A = 1 } }',
                 "f.environment.A",
@@ -294,7 +302,7 @@ class TestMistakes:
                 "f" * 65,
                 "invalid function name; it must match `[a-zA-Z0-9-_]{1,64}`",
             ),
-            ('f = "a.b"\nF = "a.b"', "F", "differs from `f` only by case"),
+            ('f = "a.b"\nF = "a.b"', "F", "differs from `f` only by case; rename one of the two"),
         ],
     )
     def test_functions(self, tmp_path: Path, line: str, key: str, fact: str) -> None:
@@ -316,7 +324,8 @@ class TestMistakes:
         assert mistakes(tmp_path, text) == (
             (
                 "tool.lamina.functions.f",
-                "the function's layers are missing, and there is no default layer `common`; set `layers` to some of `a`, `b`",
+                "no layers are set, and there is no layer `common` to use by default; set `layers` to one or more of "
+                '`a`, `b`, such as `{ handler = "…", layers = ["a"] }`',
             ),
         )
 
@@ -326,8 +335,8 @@ class TestMistakes:
             ("../other", "`../other` is outside the project"),
             ("/srv", "`/srv` is outside the project"),
             ("a\\\\b", "`a\\b` contains a backslash; use `/` on every system"),
-            ("servce", "`servce` does not exist in the project (did you mean `service`?)"),
-            ("missing*", "`missing*` does not exist in the project"),
+            ("servce", "no file or directory matches `servce` (did you mean `service`?)"),
+            ("missing*", "no file or directory matches `missing*`"),
         ],
     )
     def test_source(self, tmp_path: Path, entry: str, fact: str) -> None:
@@ -384,7 +393,9 @@ class TestMistakes:
 
     def test_not_a_table(self, tmp_path: Path) -> None:
         """`tool.lamina` must be a table."""
-        assert mistakes(tmp_path, "[tool]\nlamina = 1\n") == (("tool.lamina", "expected a table"),)
+        assert mistakes(tmp_path, "[tool]\nlamina = 1\n") == (
+            ("tool.lamina", "expected a table: write `[tool.lamina]`"),
+        )
 
 
 class TestBuildOptions:
@@ -461,6 +472,5 @@ class TestFindProject:
             find_project(tmp_path)
 
         assert (
-            str(caught.value)
-            == f"no `pyproject.toml` with `[tool.lamina]` found in `{tmp_path}` or its parent directories"
+            str(caught.value) == f"no `pyproject.toml` or `lamina.toml` found in `{tmp_path}` or its parent directories"
         )

@@ -114,7 +114,7 @@ class TestEntries:
             walk(tmp_path, ["one/lib", "two/lib"])
 
         assert str(caught.value) == (
-            "could not package the sources: `lib/a.py` has two sources: `one/lib/a.py` and `two/lib/a.py`"
+            "could not package the sources: `one/lib/a.py` and `two/lib/a.py` are different files with the same path in the package, `lib/a.py`"
         )
 
     def test_file_against_directory(self, tmp_path: Path) -> None:
@@ -375,7 +375,10 @@ class TestLinks:
             walk(project, [entry])
 
         shown = "link/inner" if entry == "link/inner" else "link"
-        assert str(caught.value) == f"could not package the sources: `{shown}` is outside the project"
+        assert (
+            str(caught.value)
+            == f"could not package the sources: `{shown}` leads out of the project through a symbolic link"
+        )
 
     def test_to_a_secret(self, tmp_path: Path) -> None:
         """A link to a file that may contain secrets is left out, whatever the link's name."""
@@ -422,8 +425,8 @@ class TestNames:
             walk(tmp_path, ["service"])
 
         assert str(caught.value) == (
-            "could not package the sources: `service/caf\u00e9.txt` has two sources: "
-            "`service/cafe\u0301.txt` and `service/caf\u00e9.txt`"
+            "could not package the sources: `service/cafe\u0301.txt` and `service/caf\u00e9.txt` are different files "
+            "with the same path in the package, `service/caf\u00e9.txt`"
         )
 
     def test_not_text(self, tmp_path: Path) -> None:

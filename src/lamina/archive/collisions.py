@@ -1,7 +1,7 @@
 """
 Find the paths that several distributions in a layer contain, and reject those with different content.
 
-Most layers have no such path. Comparing the paths alone shows that.
+Most layers have no such path. Content is therefore read only if a comparison of the paths finds one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ _PATH = re.compile(rb"PK\x01\x02.{42}([^\x00-\x1f]*)(?=PK\x01\x02|\Z)", re.DOTAL
 
 def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
     """
-    Return by distribution the paths that another distribution, earlier in the alphabet, contains with the same content.
+    Return for each distribution the paths that an alphabetically earlier distribution contains with the same content.
 
-    Raises `PathCollisionError` with every path that has different content, or that is both a file and a directory.
+    Distributions without such paths are missing from the result. *segments* maps distribution names to segments.
+    Raises `PathCollisionError` with every path that has different content in two distributions, or is a file in one and a
+    directory in another.
     """
     found = clashes(path for segment in segments.values() for path in _paths(segment))
     if not found:
@@ -58,16 +60,17 @@ def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
     if conflicts:
         raise PathCollisionError(
             f"distributions install different content at the same path: {'; '.join(conflicts)}",
-            hint="remove one of the distributions from the lock file, or add the path to `exclude`",
+            hint="remove one of the distributions from the lock file, or add the path without `python/` to `exclude`",
         )
     return {name: frozenset(paths) for name, paths in shared.items()}
 
 
 def are_settled(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[str]]) -> bool:
     """
-    Return whether *segments*, built without the *shared* paths, contain each path once and still contain every shared path.
+    Return whether no path is in two *segments*, and every path in *shared* is in one.
 
-    Use it to check a result of `shared_paths` from a bucket. It compares paths only and reads no content.
+    *shared* is a result of `shared_paths` from a bucket, and *segments* were built without these paths. The content is not
+    compared.
     """
     paths = {name: _paths(segment) for name, segment in segments.items()}
     everything = {path for each in paths.values() for path in each}
@@ -76,7 +79,7 @@ def are_settled(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[
 
 
 def _paths(segment: Segment) -> list[bytes]:
-    """Return the member paths only, which is ten times as fast as parsing the central directory entries."""
+    """Return the paths of the members. Searching for them is ten times as fast as parsing the central directory entries."""
     return _PATH.findall(segment.directory)
 
 
@@ -85,7 +88,7 @@ def _rows(segment: Segment) -> dict[bytes, tuple[Member, int]]:
 
 
 def _same(first: Segment, row: tuple[Member, int], other: Segment, other_row: tuple[Member, int]) -> bool:
-    """Return whether two members have the same content. Compares the content itself, because a CRC-32 is easy to forge."""
+    """Return whether two members have the same content. Equal CRC-32s are not enough, because they are easy to forge."""
     member, other_member = row[0], other_row[0]
     if (member.crc, member.size) != (other_member.crc, other_member.size):
         return False

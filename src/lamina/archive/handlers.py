@@ -28,8 +28,9 @@ def check_handlers(
     """
     Check that *tree* contains the handler's module of every function, and that the module defines the handler.
 
-    *provided* contains the top-level modules of the layers. Handlers in those modules are not checked.
-    Raises `PackageError` with every function whose handler is missing, and the names that exist instead.
+    *provided* contains the names of the top-level modules in the layers. Handlers in these modules and in extension modules
+    are not checked. Syntax errors are ignored if the running Python is older than the Python of *target*.
+    Raises `PackageError` that lists every function whose handler is missing or whose module is not valid Python.
     """
     origins = {file.path: file.origin for file in tree.files}
     problems: list[str] = []
@@ -50,16 +51,16 @@ def check_handlers(
         listed = problems[0] if len(problems) == 1 else "\n  ".join((f"{len(problems)} functions", *problems))
         raise PackageError(
             f"handler not found for {listed}",
-            hint="correct the function's `handler`, or `source`, in the configuration",
+            hint="correct the handler in the configuration, or add the missing file to `source` or `include`",
         )
 
 
 def defined_names(tree: ast.Module) -> tuple[frozenset[str], bool]:
     """
-    Return the names that the module *tree* defines at its top level, and whether it may define other names.
+    Return the names that the module *tree* defines at its top level, and whether it may define more names.
 
-    Imported names are included, because a handler can be imported from another module. A star import or a module-level
-    ``__getattr__`` may define any name.
+    Imported names are included, because a handler can be imported from another module. A module may define more names if it
+    has a star import or a ``__getattr__`` function.
     """
     names = frozenset(_bound(tree.body))
     return names - {"*"}, "*" in names or "__getattr__" in names
@@ -110,14 +111,14 @@ def _problem_in(path: str, origin: Path, name: str, target: Target) -> str | Non
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
     ]
     if not functions:
-        return f"`{path}` does not define `{name}` or any other function"
+        return f"`{path}` does not define `{name}`, and has no public functions"
     shown = ", ".join(f"`{each}`" for each in functions[:_SHOWN])
     more = f" and {len(functions) - _SHOWN} more" if len(functions) > _SHOWN else ""
     return f"`{path}` does not define `{name}`{did_you_mean(name, functions)}; it defines {shown}{more}"
 
 
 def _missing(base: str, name: str, tree: SourceTree) -> str:
-    """Return the reason why the package has no module at *base*, with a suggestion if there is a similar module."""
+    """Return why the package has no module at *base*: it is left out, or missing. Suggest a similar module if there is one."""
     wanted = f"{base}.py"
     for ignored in tree.ignored:
         inside = f"/{wanted}".find(f"/{ignored.path}")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin
 
 PART_BYTES = 5 << 20
-"""The minimum size of a part of a multipart upload except the last (Amazon S3 API reference, "Multipart upload
-limits", 2026-11). Segments of at least this size are parts by themselves."""
+"""The minimum size in bytes of each part of a multipart upload, except the last part (Amazon S3 API reference, "Multipart
+upload limits", 2026-11). A segment of at least this size is one part."""
 
 MANIFEST_DIRECTORY = "lamina"
 
@@ -37,10 +37,11 @@ MANIFEST_DIRECTORY = "lamina"
 @frozen
 class Identity:
     """
-    Everything that decides a layer's content: artifacts, target and recipe. It is the same on every machine.
+    Everything that decides a layer's content: artifacts, target, recipe and bytecode. It is the same on every machine.
 
-    If no artifact is specific to an architecture, the architecture is not included, so the layer is the same for all.
-    *bytecode* contains the interpreter's magic number and the modules to compile, as pairs.
+    The architecture is included only if an artifact is specific to one. Other layers are the same for all architectures.
+    *bytecode* contains pairs of a key and a value: the mode, the interpreter's magic number, the version of the compile
+    options and a hash of the modules to compile.
     """
 
     target: Target
@@ -63,7 +64,7 @@ class Identity:
 
     @property
     def is_native(self) -> bool:
-        """Whether an artifact is specific to an architecture, by its wheel tag. Sources count as specific."""
+        """Whether any artifact is specific to an architecture: a source, or a wheel without the platform tag ``any``."""
         return not all(is_pure(pin.filename) for pin in self.pins)
 
     def _artifacts(self) -> list[list[str]]:
@@ -84,7 +85,7 @@ class Identity:
 
 @frozen
 class Contribution:
-    """A segment with its distribution."""
+    """One segment of a layer, with the name of its distribution."""
 
     name: str
     """The normalised name of the distribution."""
@@ -98,11 +99,11 @@ class SegmentSource(Protocol):
     """A function that returns the segments of a layer."""
 
     def __call__(self, omitted: Mapping[str, frozenset[str]]) -> dict[str, Segment]:
-        """Return the segment of every distribution in *omitted*, without the paths to omit."""
+        """Return a segment for each distribution in *omitted*, without the paths that *omitted* lists for it."""
 
 
 class Composed(NamedTuple):
-    """The hash and sizes of a layer's zip that `compose` wrote."""
+    """The SHA-256, the sizes in bytes and the number of files of a layer's zip."""
 
     sha256: str
     zipped_bytes: int
@@ -111,7 +112,7 @@ class Composed(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """The bytes after the last segment of a layer's zip, and the sizes of the whole zip."""
+    """The bytes that follow the last segment in a layer's zip, and the sizes of the whole zip in bytes."""
 
     tail: tuple[bytes | bytearray, ...]
     """The manifest, the central directory and the end of central directory record."""
@@ -124,8 +125,8 @@ def in_order(contributions: Iterable[Contribution]) -> list[Contribution]:
     """
     Return *contributions* in the order of the zip, without empty ones.
 
-    A wheel's bytecode directly follows the wheel, so that both are in the same part. An update of the wheel then changes
-    one part, not two.
+    Segments of at least `PART_BYTES` come first. Both groups are sorted by distribution, with a wheel before its bytecode.
+    A small wheel and its bytecode are therefore usually in the same part, and an update of both changes one part, not two.
     """
     return sorted(
         (each for each in contributions if each.segment.rows),
@@ -139,9 +140,9 @@ def contributions(
     """
     Return the contributions of the distributions *names*, with every path in only one of them.
 
-    If several distributions contain a path with the same content, the first by name keeps the path. *compare* finds these
-    paths like `shared_paths`.
-    Raises `PathCollisionError` with every path that has different content, and every error that *source* raises.
+    If several distributions contain a path with the same content, the first by name keeps the path. *compare* returns the
+    paths to omit from the other distributions.
+    Raises the errors of *source* and *compare*.
     """
     segments = source(dict.fromkeys(names, frozenset()))
     shared = compare(segments)
@@ -149,7 +150,7 @@ def contributions(
 
 
 def contributed(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[str]]) -> list[Contribution]:
-    """Return *segments*, built without the *shared* paths, as contributions."""
+    """Return *segments* as contributions. The segments were built without the *shared* paths."""
     return [
         Contribution(name=name, segment=segment, omitted=shared.get(name, frozenset()))
         for name, segment in segments.items()
@@ -161,7 +162,8 @@ def compose(destination: BinaryIO, parts: Sequence[Contribution], identity: Iden
     Write the layer of *parts*, in the order of `in_order`, to the empty unbuffered file *destination*.
 
     The zip is hashed while it is written.
-    Raises `CorruptArchiveError` for a damaged segment. Raises like `ending` before it writes anything.
+    Raises `CorruptArchiveError` if a segment is truncated or its CRC-32 differs; in the second case, deletes the segment.
+    Raises the errors of `ending` before it writes anything.
     """
     segments = [part.segment for part in in_order(parts)]
     end = ending(segments, identity, digest)
@@ -175,8 +177,9 @@ def compose(destination: BinaryIO, parts: Sequence[Contribution], identity: Iden
 
 def ending(segments: Sequence[Segment], identity: Identity, digest: str) -> Ending:
     """
-    Return the ending of a layer's zip after *segments*, which are in the order of the zip. Reads no local entries.
+    Return the end of a layer's zip, which follows *segments*, without reading the segments' local entries.
 
+    *segments* must be in the order of `in_order`.
     Raises `UnsupportedMemberError` or `SuspiciousSizeError` if the zip would need the zip64 extension.
     """
     manifest = encode(f"{MANIFEST_DIRECTORY}/{digest}.json", identity.manifest(digest))
@@ -209,6 +212,6 @@ def _copy(segment: Segment, destination: HashedFile) -> None:
     if checksum != segment.crc32:
         segment.path.unlink(missing_ok=True)
         raise CorruptArchiveError(
-            f"segment `{segment.path}` was damaged; lamina deleted it from the store",
-            hint="run the command again to recreate the segment from its wheel",
+            f"the cached segment `{segment.path}` was damaged; lamina deleted it from the store",
+            hint="run the command again; lamina recreates the segment from its wheel",
         )

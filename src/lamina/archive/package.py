@@ -36,7 +36,7 @@ _PROGRAMS = (b"#!", b"\x7fELF")
 
 @frozen
 class Packed:
-    """A zip of the sources, shared by all functions of a service."""
+    """The hashes and sizes of a zip of the sources. All functions of a service use this zip."""
 
     sha256: str
     """The SHA-256 of the zip."""
@@ -44,7 +44,7 @@ class Packed:
     unzipped_bytes: int
     files: int
     fingerprint: str
-    """The SHA-256 of the paths and contents of all source files."""
+    """The SHA-256 of the paths and contents of all source files, without bytecode."""
 
 
 def pack(
@@ -56,12 +56,13 @@ def pack(
     provided: Container[str] = (),
 ) -> Packed | None:
     """
-    Write ``<function>.zip`` to *directory* for every function of *service*, atomically. Return ``None`` without functions.
+    Write ``<function>.zip`` to *directory* for every function of *service*, atomically.
 
-    *extra* contains additional members, such as bytecode. *provided* contains the top-level modules of the layers, which
-    may contain handlers too.
-    Raises `PackageError` if a handler is missing or a file is unreadable. Raises `DuplicateMemberError` if *extra* repeats
-    a path of the sources. Raises `UnsupportedMemberError` or `SuspiciousSizeError` if the zip would need zip64.
+    Return ``None``, and write nothing, if the service has no functions. *extra* contains additional members, such as
+    bytecode. *provided* contains the names of the top-level modules in the layers, because a handler can be in a layer.
+    Raises the errors of `check_handlers`, and `PackageError` if a file is unreadable. Raises `DuplicateMemberError` if
+    *extra* repeats a path of the sources. Raises `UnsupportedMemberError` or `SuspiciousSizeError` if the zip would need
+    zip64.
     """
     if not service.functions:
         return None
@@ -78,9 +79,9 @@ def packages(
     service: Service, packed: Packed, directory: Path, *, layer_bytes: Mapping[str, int]
 ) -> tuple[Package, ...]:
     """
-    Return the package of each function of *service*, all with the zip *packed*, in *directory*.
+    Return the package of each function of *service*. Each zip is in *directory* and has the content of *packed*.
 
-    *layer_bytes* contains the unzipped size of each layer in bytes, by name.
+    *layer_bytes* maps the name of each layer to its unzipped size in bytes.
     """
     console_bytes = quotas().console_bytes
 

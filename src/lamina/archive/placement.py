@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.record import rewritten
 from lamina.archive.zip.directory import locate_directory, read_rows
+from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT
 from lamina.archive.zip.zipformat import DIRECTORY_ROW, LOCAL_HEADER, Entry, encode
 from lamina.core.errors import DuplicateMemberError, UnsafeMemberError, UnsupportedMemberError
 from lamina.core.frozen import frozen
@@ -31,7 +32,7 @@ class Placed(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """The members of a layer that come from one wheel: members to copy unchanged, and members to create."""
+    """The members of a layer that come from one wheel: members to copy unchanged, and members to create (RECORD)."""
 
     copied: tuple[Placed, ...]
     made: tuple[Entry, ...]
@@ -39,7 +40,7 @@ class Placement(NamedTuple):
 
 @frozen
 class Outline:
-    """The size that a wheel will add to a layer, in bytes."""
+    """The bytes that a wheel adds to a layer, zipped and unzipped."""
 
     zipped_bytes: int
     unzipped_bytes: int
@@ -51,10 +52,11 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
 
     ``purelib``, ``platlib`` and ``data`` in the wheel's ``.data`` directory are installed to the root, like ``pip install
     --target`` does. Scripts and headers are left out. Bytecode is left out too, because it may be outdated.
-    *excluded* is called with the path relative to ``python/``. *omitted* contains layer paths that another distribution
-    contains. RECORD is copied unchanged if it is still correct, and rewritten otherwise.
-    Raises `DuplicateMemberError` if two members have the same layer path, `UnsafeMemberError` for metadata of another
-    distribution, and `UnsupportedMemberError` for an unknown scheme.
+    *excluded* returns whether to leave out a path, relative to ``python/``. It is not called for metadata that other
+    programs read, such as METADATA. *omitted* contains layer paths to leave out, because another distribution contains them.
+    RECORD is rewritten if a member is moved or left out, unless *omitted* is the only reason, and copied otherwise.
+    Raises `DuplicateMemberError` if two members have conflicting layer paths, `UnsafeMemberError` for metadata of another
+    distribution, `UnsupportedMemberError` for an unknown scheme, and the errors of `read_record`.
     """
     data_prefix = f"{wheel.stem}.data/"
     record_path = f"{wheel.dist_info}/RECORD"
@@ -83,20 +85,25 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
 
 
 def _check_moved(moved: dict[str, str], wheel: WheelArchive) -> None:
-    """Check the installed paths for conflicts and for metadata of other distributions."""
+    """Check the installed paths in *moved*, by path in the wheel, for conflicts and for metadata of other distributions."""
     if found := clashes(path.encode() for path in moved.values()):
         listed = ", ".join(f"`{clash.path.decode()}`" for clash in found)
-        raise DuplicateMemberError(f"`{wheel.name}` installs several files at the same path: {listed}")
+        raise DuplicateMemberError(
+            f"`{wheel.name}` installs several files at the same path: {listed}", hint=BROKEN_WHEEL_HINT
+        )
     for source, path in moved.items():
         directory, slash, _ = path.partition("/")
         if source != path and slash and directory.endswith(".dist-info") and directory != wheel.dist_info:
-            raise UnsafeMemberError(f"`{wheel.name}` installs metadata of another distribution: `{source}`")
+            raise UnsafeMemberError(
+                f"`{wheel.name}` installs metadata of another distribution: `{source}`", hint=BROKEN_WHEEL_HINT
+            )
 
 
 def installed_path(source: str, data_prefix: str) -> str | None:
     """
-    Return the path of the member *source* relative to ``python/``, or ``None`` if it is left out.
+    Return the path of the member *source* relative to ``python/``, or ``None`` for scripts, headers and bytecode.
 
+    *data_prefix* is the path of the wheel's ``.data`` directory, with a slash at the end.
     Raises `UnsupportedMemberError` for a scheme that the wheel format does not define.
     """
     if source.endswith(_BYTECODE):
@@ -108,17 +115,19 @@ def installed_path(source: str, data_prefix: str) -> str | None:
         return path
     if path and scheme in ("scripts", "headers"):
         return None
-    raise UnsupportedMemberError(f"unknown installation scheme `{scheme}` in a wheel: `{source}`")
+    raise UnsupportedMemberError(
+        f"a wheel contains a file with the unknown installation scheme `{scheme}`: `{source}`", hint=BROKEN_WHEEL_HINT
+    )
 
 
 def outline(data: bytes, *, total: int, name: str, excluded: Callable[[str], bool]) -> Outline:
     """
-    Return the size that the wheel *name* of *total* bytes will add to a layer.
+    Estimate the size that the wheel *name* of *total* bytes will add to a layer, for plans and early checks of limits.
 
     *data* is the end of the wheel with its central directory. *excluded* is the same function as for `place`.
-    The result is an estimate for plans and early checks of limits. It is exact if RECORD is copied unchanged, and differs
-    by a few bytes otherwise. The data is not verified, so nothing of it is stored.
-    Raises `ArchiveError` like `locate_directory` and `read_rows`.
+    The result differs from the actual size by a few bytes if RECORD must be rewritten. It includes paths that other
+    distributions contain too. The data is not verified, so it is never stored.
+    Raises the errors of `locate_directory`, `read_rows` and `installed_path`.
     """
     span = locate_directory(data, total=total, name=name)
     start = span.offset - (total - len(data))

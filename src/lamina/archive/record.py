@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.wheel import WheelArchive
-from lamina.archive.zip.inflate import PIECE_BYTES
+from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES
 from lamina.core.errors import CorruptArchiveError, RecordMismatchError, SuspiciousSizeError, UnsupportedMemberError
 from lamina.core.names import normalized
 from lamina.core.paths import printable
@@ -35,7 +35,7 @@ _MAX_BYTES = 32 << 20
 
 
 class RecordRow(NamedTuple):
-    """The hash (``algorithm=urlsafe-base64``) and the size in bytes of one file in RECORD. Either may be empty."""
+    """The hash (``algorithm=urlsafe-base64``) and the size in bytes of one file, as RECORD states them. Both may be empty."""
 
     digest: str
     size: str
@@ -45,31 +45,36 @@ def read_record(wheel: WheelArchive) -> dict[str, RecordRow]:
     """
     Return the rows of the RECORD of *wheel*, by path.
 
-    Raises `RecordMismatchError` if RECORD is missing, has a row without exactly three columns, or has contradictory rows for
-    a path. Raises `SuspiciousSizeError` if RECORD is larger than 32 MiB.
+    Raises `RecordMismatchError` if RECORD is missing, is not UTF-8, has a row without exactly three columns, or has different
+    rows for a path. Raises `SuspiciousSizeError` if RECORD is larger than 32 MiB, and the errors of `WheelArchive.read`.
     """
     wanted = f"{wheel.dist_info}/RECORD"
     located = next((located for located in wheel.members if located.member.path == wanted), None)
     if located is None:
-        raise RecordMismatchError(f"`{wheel.name}` has no RECORD")
+        raise RecordMismatchError(f"`{wheel.name}` has no RECORD file", hint=BROKEN_WHEEL_HINT)
     if located.member.size > _MAX_BYTES:
         raise SuspiciousSizeError(
-            f"`{wheel.name}` has a RECORD of {located.member.size:,} bytes; the limit is {_MAX_BYTES:,} bytes"
+            f"`{wheel.name}` has a RECORD of {located.member.size:,} bytes; the limit is {_MAX_BYTES:,} bytes",
+            hint=BROKEN_WHEEL_HINT,
         )
     try:
         table = list(csv.reader(io.StringIO(wheel.read(located).decode("utf-8"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordMismatchError(f"`{wheel.name}` has an invalid RECORD: {error}") from error
+        raise RecordMismatchError(f"`{wheel.name}` has an invalid RECORD: {error}", hint=BROKEN_WHEEL_HINT) from error
     rows: dict[str, RecordRow] = {}
     for columns in filter(None, table):
         if len(columns) != 3:
             raise RecordMismatchError(
-                f"`{wheel.name}` has an invalid row in its RECORD: expected `path,hash,size`, got {columns!r}"
+                f"`{wheel.name}` has an invalid row in its RECORD: expected `path,hash,size`, got {columns!r}",
+                hint=BROKEN_WHEEL_HINT,
             )
         path, digest, size = columns
         row = RecordRow(digest, size)
         if rows.setdefault(path, row) != row:
-            raise RecordMismatchError(f"`{wheel.name}` has contradictory rows for `{printable(path)}` in its RECORD")
+            raise RecordMismatchError(
+                f"`{wheel.name}` lists `{printable(path)}` twice in its RECORD, with different hashes or sizes",
+                hint=BROKEN_WHEEL_HINT,
+            )
     return rows
 
 
@@ -77,7 +82,8 @@ def differences(wheel: WheelArchive) -> Iterator[str]:
     """
     Yield a message for every difference between the content of *wheel* and its RECORD. Every member is inflated once.
 
-    Raises like `read_record`. Raises `CorruptArchiveError` for a member that does not inflate to its declared size and CRC-32.
+    RECORD itself, its signatures and unhashed bytecode may differ. So may a row without a hash whose file is missing.
+    Raises the errors of `read_record` and `WheelArchive.read`.
     """
     record = read_record(wheel)
     unrecorded = {f"{wheel.dist_info}/{name}" for name in _UNRECORDED}
@@ -92,7 +98,7 @@ def differences(wheel: WheelArchive) -> Iterator[str]:
             yield f"`{path}` {problem}"
     for path, row in record.items():
         if path not in unrecorded and row.digest:
-            yield f"`{printable(path)}` is listed but missing"
+            yield f"`{printable(path)}` is in RECORD but not in the wheel"
 
 
 def _digest(row: RecordRow | None) -> hashlib._Hash | None:
@@ -102,20 +108,21 @@ def _digest(row: RecordRow | None) -> hashlib._Hash | None:
 
 def _problem(path: str, row: RecordRow | None, digest: hashlib._Hash | None) -> str | None:
     if row is None:
-        return "is not listed"
+        return "is not in RECORD"
     if digest is None:
         # Installers write bytecode later, and layers never contain a wheel's own bytecode.
-        return None if path.endswith((".pyc", ".pyo")) and not row.digest else "is listed without a secure hash"
+        return None if path.endswith((".pyc", ".pyo")) and not row.digest else "has no secure hash in RECORD"
     expected = row.digest.partition("=")[2].rstrip("=")
     actual = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
-    return None if actual == expected else "has a different hash"
+    return None if actual == expected else "does not match its hash in RECORD"
 
 
 def rewritten(wheel: WheelArchive, placed: Mapping[str, str]) -> bytes:
     """
     Return a RECORD of *wheel* that lists only the members in *placed*, at their installed paths.
 
-    *placed* maps the path in the wheel to the path relative to ``python/``. Raises like `read_record`.
+    *placed* maps the path in the wheel to the path relative to ``python/``. Hashes and sizes are copied, and stay empty for
+    members that RECORD does not list. Raises the errors of `read_record`.
     """
     record = read_record(wheel)
     own = f"{wheel.dist_info}/RECORD"
@@ -132,8 +139,9 @@ def verify_record(path: Path, pin: Pin) -> None:
     Check that the wheel at *path* is the distribution of *pin*, and that its files match its RECORD.
 
     Every member is inflated and hashed once.
-    Raises `RecordMismatchError` with the differences, `CorruptArchiveError` for another distribution, and
-    `UnsupportedMemberError` for a later version of the wheel format. Raises like `WheelArchive`.
+    Raises `RecordMismatchError` with the first 20 differences. Raises `CorruptArchiveError` for another distribution or a
+    missing METADATA or WHEEL file, and `UnsupportedMemberError` unless the wheel declares version 1 of the wheel format.
+    Raises the errors of `WheelArchive` and `differences`.
     """
     with WheelArchive(path, name=pin.filename) as wheel:
         _check_identity(wheel, pin)
@@ -143,7 +151,7 @@ def verify_record(path: Path, pin: Pin) -> None:
         more = [f"and {len(problems) - _SHOWN_PROBLEMS:,} more"] if len(problems) > _SHOWN_PROBLEMS else []
         raise RecordMismatchError(
             f"`{pin.filename}` does not match its RECORD: {'; '.join([*problems[:_SHOWN_PROBLEMS], *more])}",
-            hint="use another version of the distribution, or report the broken wheel to its authors",
+            hint=BROKEN_WHEEL_HINT,
         )
 
 
@@ -156,7 +164,9 @@ def _check_identity(wheel: WheelArchive, pin: Pin) -> None:
     except InvalidVersion:
         same_version = version == pin.version
     if normalized(name) != pin.name or not same_version:
-        raise CorruptArchiveError(f"`{pin.filename}` contains `{name}` {version}, expected `{pin.name}` {pin.version}")
+        raise CorruptArchiveError(
+            f"`{pin.filename}` contains `{name}` {version}, expected `{pin.name}` {pin.version}", hint=BROKEN_WHEEL_HINT
+        )
 
 
 def _check_format(wheel: WheelArchive) -> None:
@@ -167,6 +177,11 @@ def _check_format(wheel: WheelArchive) -> None:
     }
     for required in ("METADATA", "WHEEL"):
         if required not in metadata:
-            raise CorruptArchiveError(f"`{wheel.name}` has no {required} in its `.dist-info`")
+            raise CorruptArchiveError(
+                f"`{wheel.name}` has no {required} file in its `.dist-info` directory", hint=BROKEN_WHEEL_HINT
+            )
     if metadata["WHEEL"].member.size > PIECE_BYTES or not _FORMAT.search(wheel.read(metadata["WHEEL"])):
-        raise UnsupportedMemberError(f"`{wheel.name}` does not use version 1 of the wheel format")
+        raise UnsupportedMemberError(
+            f"`{wheel.name}` does not declare `Wheel-Version: 1.x` in its WHEEL file; lamina supports no other version",
+            hint=BROKEN_WHEEL_HINT,
+        )

@@ -40,7 +40,7 @@ _OBJECT = re.compile(r"parts/[0-9a-f]{64}|layers/[0-9a-f]{64}\.zip")
 
 @frozen
 class SegmentLocation:
-    """The place of a segment in a bucket: the object's key after lamina's prefix, and the offset in the object in bytes."""
+    """The location of a segment in a bucket: the object's key without lamina's prefix, and the offset in bytes."""
 
     key: str
     start: int
@@ -48,7 +48,7 @@ class SegmentLocation:
 
 @frozen
 class LocalEntry:
-    """A member's local header and payload, with their offset in the segment in bytes."""
+    """The local header and payload of one member, and their offset in the segment in bytes."""
 
     start: int
     content: bytes
@@ -56,7 +56,7 @@ class LocalEntry:
 
 @frozen
 class RemoteSegment:
-    """The description of a segment in a bucket."""
+    """The description of a segment in a bucket. Of the local entries, it contains only those that checks read."""
 
     name: str
     """The segment's name, the same in every store."""
@@ -71,10 +71,10 @@ class RemoteSegment:
     """The central directory entries, with offsets from the segment's start."""
     location: SegmentLocation
     entries: tuple[LocalEntry, ...] = ()
-    """The entries that the checks of finished layers read."""
+    """The local entries that checks of a finished layer read: small files such as METADATA."""
 
     def segment(self, path: Path) -> Segment:
-        """Return the segment for use in a layer. *path* is the path that a store would use; the file does not exist."""
+        """Return the segment for use in a layer. *path* is its path in a store, but the file need not exist."""
         return Segment(
             path=path,
             entries_bytes=self.entries_bytes,
@@ -91,8 +91,9 @@ def describe(
     """
     Return the description of the segment *name* in the unbuffered *file*.
 
-    *span* is the segment's offset and size in bytes. *directory* contains its central directory entries.
-    Raises `CorruptArchiveError` if the file is shorter.
+    *span* is the offset and the size of the local entries in bytes. *directory* contains the central directory entries, with
+    offsets from the segment's start. *location* is where the bucket has the segment.
+    Raises `CorruptArchiveError` if the file ends before the span.
     """
     start, size = span
     digest, crc32 = hashlib.sha256(), 0
@@ -138,7 +139,7 @@ def rows_between(directory: bytes, spans: Iterable[tuple[int, int]]) -> list[byt
 
 
 def encode(segment: RemoteSegment) -> bytes:
-    """Serialise *segment*, uncompressed: one line of JSON, then the central directory entries, then the local entries."""
+    """Serialise *segment*: a line of JSON, the central directory entries, then the local entries that checks read."""
     description = {name: getattr(segment, name) for name in _PLAIN} | {
         "version": _VERSION,
         "standing": [segment.location.key, segment.location.start],
@@ -181,9 +182,10 @@ def _decoded(content: bytes, name: str) -> RemoteSegment:
 
 def _check(segment: RemoteSegment) -> None:
     """
-    Check that the central directory is exactly the one that lamina writes for these members, without gaps.
+    Check that lamina could have written *segment*.
 
-    Raises `ArchiveError` or `ValueError` otherwise.
+    The central directory must be exactly the one that lamina writes for these members. All other values must fit it or have
+    a valid form. Raises `ArchiveError` or `ValueError` otherwise.
     """
     whole = Span(0, len(segment.directory), segment.rows)
     rows = read_rows(segment.directory, span=whole, name=segment.name)

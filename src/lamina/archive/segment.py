@@ -8,7 +8,7 @@ A segment is one file, so that a store contains either the whole segment or noth
     local entries │ central directory entries │ description (JSON) │ footer
 
 The footer contains the sizes of the central directory entries and of the description, the CRC-32 of both, and a magic number.
-lamina rebuilds a damaged segment when it needs it. `lamina cache verify` reports damaged segments.
+A build creates a damaged segment again. `lamina cache verify` finds and deletes damaged segments.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamina.core.values import Wheel
 
 FORMAT = 1
-"""The version of the archive format. Increase it with every change that alters a layer's bytes for the same lock file."""
+"""The version of lamina's output. Increase it with every change that alters a layer's bytes for the same lock file."""
 
 AREA = "segments"
 _MAGIC = b"lamina\0\3"
@@ -47,13 +47,13 @@ _TAIL_BYTES = 32 << 10  # enough for the central directory of most wheels, so th
 
 @frozen
 class Recipe:
-    """The options that change a segment of a given wheel."""
+    """The options that change the segment that lamina creates from a wheel."""
 
     exclude: tuple[str, ...] = ()
     """Globs of paths relative to ``python/`` to leave out, in the syntax of ``.gitignore``."""
 
     def canonical(self) -> dict[str, object]:
-        """Return the recipe for use in digests. Globs are sorted and deduplicated unless one of them is negated."""
+        """Return the recipe as JSON values, for digests. Globs are sorted and deduplicated unless one of them is negated."""
         return {"format": FORMAT, "exclude": list(self._globs())}
 
     def _globs(self) -> tuple[str, ...]:
@@ -62,12 +62,12 @@ class Recipe:
         return self.exclude if negating else tuple(sorted(set(self.exclude)))
 
     def key(self, wheel_sha256: str, *, omitted: frozenset[str] = frozenset()) -> str:
-        """Return the name of the segment of the wheel with *wheel_sha256* in the store."""
+        """Return the store's name for the segment of the wheel with *wheel_sha256*, without the layer paths *omitted*."""
         text = json.dumps([self.canonical(), wheel_sha256, sorted(omitted)], separators=(",", ":"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def excluded(self) -> Callable[[str], bool]:
-        """Return a function that returns whether a path, relative to ``python/``, is left out."""
+        """Return a function that tests whether a path, relative to ``python/``, matches the globs and is left out."""
         if not self.exclude:
             return lambda _: False
         from pathspec import GitIgnoreSpec
@@ -77,7 +77,7 @@ class Recipe:
 
 @frozen
 class Segment:
-    """A segment in the store."""
+    """The sizes, checksum and central directory entries of a segment. The local entries stay in the file at *path*."""
 
     path: Path
     entries_bytes: int
@@ -102,9 +102,10 @@ class Segment:
 
 def read_segment(path: Path) -> Segment | None:
     """
-    Read the segment at *path*, or return ``None`` if there is no file. The local entries are not read.
+    Read the segment at *path*, or return ``None`` if there is no file.
 
-    Raises `CorruptArchiveError` if the file is damaged or has another format.
+    The local entries are not read, so damage to them is not detected.
+    Raises `CorruptArchiveError` if the end of the file is damaged or was written in another format.
     """
     try:
         with FileIO(str(path)) as file:
@@ -130,7 +131,7 @@ def read_segment(path: Path) -> Segment | None:
 
 
 def find_segment(path: Path) -> Segment | None:
-    """Read the segment at *path*, or return ``None`` if it is missing or damaged and must be created again."""
+    """Read the segment at *path* like `read_segment`, but return ``None`` if it is damaged."""
     try:
         return read_segment(path)
     except CorruptArchiveError:
@@ -139,8 +140,8 @@ def find_segment(path: Path) -> Segment | None:
 
 def _damaged(path: Path) -> CorruptArchiveError:
     return CorruptArchiveError(
-        f"segment `{path}` is damaged",
-        hint="run `lamina cache verify` to delete damaged files from the store",
+        f"the cached segment `{path}` is damaged",
+        hint="delete damaged files from the store: run `lamina cache verify`",
     )
 
 
@@ -154,7 +155,7 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
     Return the segment of *wheel* from the store, or create it by copying the wheel's compressed data unchanged.
 
     *omitted* contains layer paths to leave out, because another distribution contains them with the same content.
-    Raises like `WheelArchive` and `place`.
+    Raises the errors of `WheelArchive`, `place` and `Store.writing`.
     """
     path = segment_path(wheel, recipe, store, omitted=omitted)
     if (segment := find_segment(path)) is not None:
@@ -193,7 +194,7 @@ def write_segment(
     """
     Write *entries*, in the given order, as the segment at *path* in *store*, atomically, and return the segment.
 
-    *release* is called with the number of bytes read, so that the caller can release the memory of a mapped file.
+    *release* is called with the number of bytes written, so that the caller can release the memory of a mapped file.
     """
     rows: list[bytes] = []
     unzipped_bytes = 0
@@ -223,7 +224,7 @@ def write_segment(
 
 
 def read_payload(segment: Segment, offset: int, compressed: int) -> bytes:
-    """Return the payload of *compressed* bytes of the member with its local header at *offset* in *segment*."""
+    """Return the payload, *compressed* bytes long, of the member of *segment* whose local header is at *offset*."""
     with segment.path.open("rb", buffering=0) as file:
         name_length, extra_length = LOCAL_HEADER.unpack(read_at(file, offset, LOCAL_HEADER.size))[-2:]
         return read_at(file, offset + LOCAL_HEADER.size + name_length + extra_length, compressed)

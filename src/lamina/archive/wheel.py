@@ -12,7 +12,7 @@ import mmap
 from typing import TYPE_CHECKING, Self
 
 from lamina.archive.zip.directory import Located, read_directory
-from lamina.archive.zip.inflate import PIECE_BYTES, inflate, inflate_small
+from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES, inflate, inflate_small
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.names import normalized
 
@@ -29,19 +29,19 @@ class WheelArchive:
     """
     A wheel opened for reading, as a context manager.
 
-    Raises like `read_directory`. Raises `CorruptArchiveError` unless the wheel has exactly one ``.dist-info`` directory,
-    and it belongs to the distribution in the file name.
+    Raises `OSError` if the file is unreadable, and the errors of `read_directory`. Raises `CorruptArchiveError` if the file is
+    empty, has no or several ``.dist-info`` directories, or has one for another distribution than the file name.
     """
 
     def __init__(self, path: Path, *, name: str | None = None) -> None:
-        """Open the wheel at *path* and check its central directory. *name* is its file name if *path* has another name."""
+        """Open the wheel at *path* and check its headers. *name* is the wheel's file name (default: the name of *path*)."""
         self.path = path
         self.name = path.name if name is None else name
         with path.open("rb") as file:
             try:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError as error:
-                raise CorruptArchiveError(f"`{self.name}` is empty") from error
+                raise CorruptArchiveError(f"`{self.name}` is empty", hint=BROKEN_WHEEL_HINT) from error
         self.view = memoryview(self._map)
         self._looked_at = 0
         try:
@@ -59,7 +59,7 @@ class WheelArchive:
         self.close()
 
     def close(self) -> None:
-        """Close the file. It stays open as long as payloads from it are still referenced."""
+        """Close the file. The operating system keeps it mapped while other objects still use its payloads."""
         self.view.release()
         try:
             self._map.close()
@@ -77,10 +77,14 @@ class WheelArchive:
         found = sorted(directory for directory in directories if directory.endswith(".dist-info"))
         if len(found) != 1:
             named = ", ".join(f"`{directory}`" for directory in found) or "none"
-            raise CorruptArchiveError(f"`{self.name}` must have exactly one `.dist-info` directory; found {named}")
+            raise CorruptArchiveError(
+                f"`{self.name}` must have exactly one `.dist-info` directory; found {named}", hint=BROKEN_WHEEL_HINT
+            )
         stem = found[0].removesuffix(".dist-info")
         if normalized(stem.rpartition("-")[0]) != normalized(self.name.partition("-")[0]):
-            raise CorruptArchiveError(f"`{self.name}` contains the metadata of another distribution: `{found[0]}`")
+            raise CorruptArchiveError(
+                f"`{self.name}` contains the metadata of another distribution: `{found[0]}`", hint=BROKEN_WHEEL_HINT
+            )
         return stem
 
     @property
@@ -96,12 +100,13 @@ class WheelArchive:
         """
         Return a member's uncompressed content.
 
-        Raises `CorruptArchiveError` or `SuspiciousSizeError` if its size or CRC-32 differs from the central directory.
+        Raises `CorruptArchiveError` if the member cannot be inflated, or if its size or CRC-32 differs from the central
+        directory. Raises `SuspiciousSizeError` if it inflates to more than its declared size.
         """
         return b"".join(self.pieces(located))
 
     def pieces(self, located: Located) -> Iterable[bytes | memoryview]:
-        """Return a member's uncompressed content in pieces of at most 1 MiB. Raises like `read`."""
+        """Return a member's uncompressed content in pieces of at most 1 MiB. Raises the errors of `read`."""
         member = located.member
         if member.size <= PIECE_BYTES and member.compressed <= PIECE_BYTES:
             content = inflate_small(self.payload(located), member)
@@ -118,7 +123,7 @@ class WheelArchive:
             self.looked_at(length)
 
     def looked_at(self, length: int) -> None:
-        """Count *length* bytes as read, and release the mapped memory regularly, so that memory use stays constant."""
+        """Count *length* bytes as read. Release the mapped memory after every 4 MiB, so that memory use stays constant."""
         self._looked_at += length
         if self._looked_at > _MAPPED_BYTES:
             self._give_back()

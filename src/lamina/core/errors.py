@@ -102,7 +102,7 @@ class MissingExtraError(ConfigError):
     """A command needs an optional dependency that is not installed."""
 
     def __init__(self, *, extra: str, purpose: str) -> None:
-        """State that *purpose*, a phrase that starts the sentence, requires the optional dependencies in *extra*."""
+        """Format a message with the subject *purpose*, such as ``running a handler locally``, and the *extra* to install."""
         super().__init__(
             f"{purpose} requires the optional dependencies `lamina[{extra}]`",
             hint=f"install them: `pip install 'lamina[{extra}]'`",
@@ -111,13 +111,13 @@ class MissingExtraError(ConfigError):
 
 
 class LockError(LaminaError):
-    """The lock file is missing, invalid or out of date, or has no compatible wheel."""
+    """The lock file is missing, invalid or out of date, or has no hash or no compatible wheel for a distribution."""
 
     exit_code = 3
 
 
 class LockNotFoundError(LockError):
-    """The project directory and its parents contain no lock file."""
+    """The configured lock file does not exist, or the project directory and its parents contain no lock file."""
 
 
 class LockSyntaxError(LockError):
@@ -162,7 +162,7 @@ class HashMismatchError(FetchError):
         """Format a message with the *expected* and the *actual* SHA-256 in lower-case hexadecimal."""
         super().__init__(
             f"`{filename}` does not match its locked hash: expected sha256 {expected}, got {actual}",
-            hint="retry in case the download was damaged; if it fails again, regenerate the lock file and review the change",
+            hint="run the command again; if the hash still differs, regenerate the lock file and review the change",
         )
         self.filename = filename
         self.expected = expected
@@ -188,31 +188,31 @@ class ArchiveError(LaminaError):
 
 
 class CorruptArchiveError(ArchiveError):
-    """The archive is truncated, or its headers contradict each other."""
+    """An archive is damaged, contradicts itself, or contains another distribution than expected."""
 
 
 class UnsafeMemberError(ArchiveError):
-    """A member could write outside the extraction directory: an absolute path, ``..``, a symbolic link or a device."""
+    """A member could be written outside its directory: an unsafe path, a symbolic link, a device or foreign metadata."""
 
 
 class SuspiciousSizeError(ArchiveError):
-    """A member or an archive inflates to more than its declared size, or more than Lambda's limit for a layer."""
+    """A size exceeds a limit: a member is larger than declared, an archive may be a zip bomb, or a zip would need zip64."""
 
 
 class DuplicateMemberError(ArchiveError):
-    """One archive contains the same path twice."""
+    """An archive contains the same path twice, or as both a file and a directory."""
 
 
 class UnsupportedMemberError(ArchiveError):
-    """A member uses a zip feature that Lambda may not support: encryption, an unusual compression method or zip64."""
+    """An archive uses a feature that lamina does not support, such as encryption or a later version of the wheel format."""
 
 
 class RecordMismatchError(ArchiveError):
-    """A wheel's files differ from its RECORD."""
+    """A wheel's RECORD is missing or invalid, or differs from the wheel's files."""
 
 
 class PathCollisionError(ArchiveError):
-    """Two distributions install different content at the same path."""
+    """Two distributions install different content at the same path, or a file where the other has a directory."""
 
 
 class BytecodeError(ArchiveError):
@@ -220,7 +220,7 @@ class BytecodeError(ArchiveError):
 
 
 class PackageError(ArchiveError):
-    """A function package could not be built from its sources."""
+    """A function package could not be built: a source or handler is missing, invalid or unreadable, or writing failed."""
 
 
 class LocalBuildError(LaminaError):
@@ -234,7 +234,7 @@ class InvokeError(LaminaError):
 
 
 class StoppedError(LaminaError):
-    """The user interrupted a command. The message states which changes remain."""
+    """The user interrupted a command. If AWS may have changed, the message states which changes remain."""
 
     exit_code = 130
 
@@ -291,7 +291,7 @@ class UnreachableError(AwsError):
 
 
 class SandboxError(AwsError):
-    """The sandbox's server could not be installed or started."""
+    """The sandbox's server or a command in the sandbox could not be installed or started, or stopped unexpectedly."""
 
 
 class PublishError(AwsError):
@@ -299,7 +299,7 @@ class PublishError(AwsError):
 
 
 class DeployError(PublishError):
-    """A function could not be updated. The message states which changes were rolled back."""
+    """A function could not be created or updated. After changes, the message states whether they were rolled back."""
 
 
 class ChangedMeanwhileError(DeployError):
@@ -307,4 +307,4 @@ class ChangedMeanwhileError(DeployError):
 
 
 class IntegrityError(PublishError):
-    """The SHA-256 or size that AWS reports differs from the built file's."""
+    """The SHA-256 or size in AWS differs from the built file's, or the built file changed before the upload."""

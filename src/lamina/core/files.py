@@ -34,8 +34,8 @@ def building(directory: Path) -> Iterator[None]:
     """
     Lock the output *directory*, create it if it is missing, and remove the temporary files of killed builds.
 
-    A second build of the same project waits for the lock. A `.gitignore` excludes the directory from git.
-    Raises `PackageError` when the directory is not writable.
+    A second build in the same directory waits for the lock. A `.gitignore` file keeps the directory out of git.
+    Raises `PackageError` if the directory cannot be created or is not writable.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -45,8 +45,8 @@ def building(directory: Path) -> Iterator[None]:
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise PackageError(
-            f"`{directory}` is not writable: {error.strerror}",
-            hint="make the build's output directory writable",
+            f"could not write to the output directory `{directory}`: {error.strerror}",
+            hint="make this directory writable for your user",
         ) from error
     try:
         lock(descriptor)
@@ -81,7 +81,7 @@ def writing(destination: Path) -> Iterator[BinaryIO]:
 
 
 def temporary_beside(destination: Path) -> Path:
-    """Return a new temporary path next to *destination*. The next build deletes the file if it still exists."""
+    """Return a new path for a temporary file next to *destination*. If the file remains, the next build deletes it."""
     return destination.with_name(f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
 
 

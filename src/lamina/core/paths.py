@@ -40,7 +40,7 @@ class Clash(NamedTuple):
 
 
 def flaw(path: str) -> str | None:
-    """Return why a member's *path* is unsafe, as the predicate of a sentence, or None if it is safe."""
+    """Return why a member's *path* is unsafe, such as ``is longer than 1,024 bytes``, or ``None`` if it is safe."""
     suspicious = (
         not path
         or path[0] in "/."
@@ -59,7 +59,7 @@ def flawless(paths: Sequence[str]) -> bool:
     """
     Return whether all *paths* are safe. The slash at the end of a directory's path is allowed.
 
-    This is a quick test of all paths together. True is always right; after False, test each path with `flaw`.
+    This is a quick test of all paths together. It may return False for safe paths: then test each path with `flaw`.
     """
     text = "\n".join(paths)
     if not text.isascii() or text.count("\n") != max(0, len(paths) - 1):
@@ -76,7 +76,7 @@ def flawless(paths: Sequence[str]) -> bool:
 def _flaw(path: str) -> str | None:
     components = path.split("/")
     flaws = {
-        "is not relative": not path or path[0] == "/" or "\\" in path or path[1:2] == ":",
+        "is not a relative path with `/`": not path or path[0] == "/" or "\\" in path or path[1:2] == ":",
         "contains a control character": any(ord(each) < 0x20 or 0x7F <= ord(each) <= 0x9F for each in path),
         "has an empty, `.` or `..` component": not _NO_COMPONENTS.isdisjoint(components),
         f"has a component longer than {_COMPONENT_BYTES} bytes": any(
@@ -92,7 +92,7 @@ def check_path(path: str) -> None:
     """
     Reject a member path that an extractor could write outside the extraction directory.
 
-    Raises `UnsafeMemberError` for absolute paths, drive letters, backslashes, control characters, components that are
+    Raises `UnsafeMemberError` for empty or absolute paths, drive letters, backslashes, control characters, components that are
     empty, ``.``, ``..`` or longer than 255 bytes, paths over 1,024 bytes and paths with more than 64 components.
     """
     if (reason := flaw(path)) is not None:
@@ -105,7 +105,7 @@ def printable(path: str) -> str:
 
 
 def clashes(paths: Iterable[bytes]) -> list[Clash]:
-    """Return the conflicts among *paths* (UTF-8), sorted: repeated paths, and files where another path needs a directory."""
+    """Return the conflicts among the UTF-8 *paths*, sorted: repeated paths, and files where another path needs a directory."""
     paths = list(paths)
     unique = set(paths)
     if len(unique) == len(paths) and unique.isdisjoint(_directories(unique)):

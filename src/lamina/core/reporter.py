@@ -13,7 +13,7 @@ class Reporter(Protocol):
     """
 
     def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
-        """Start the stage *name*. *total* is its size in *unit*: ``items`` or ``bytes``."""
+        """Start the stage *name*. *total* is its size, or ``None`` if unknown. *unit* is a plural such as ``bytes``."""
 
     def advance(self, amount: int) -> None:
         """Add *amount* to the progress of the current stage, in its unit."""
@@ -22,7 +22,7 @@ class Reporter(Protocol):
         """Report information that requires no action, such as code that lamina is about to run."""
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
-        """Report a problem that the user should fix. *hint* tells how."""
+        """Report a problem that the user should fix. *hint* describes how."""
 
 
 class Silent:

@@ -9,7 +9,7 @@ The store handles whole files only. It does not read wheels, build segments or u
     <root>/<area>/ab/<key><suffix>          files derived from wheels
     <root>/partial/<sha256>                 interrupted downloads that can be resumed
     <root>/tmp/                             files being written, each locked by its writer
-    <root>/locks/                           one file for each lock of `exclusive`; empty when no process is working
+    <root>/locks/                           one file for each lock that `exclusive` holds
     <root>/in-use                           locked by every process that uses files of the store
 
 A file at its final path is complete, because ``os.replace`` puts it there.
@@ -100,19 +100,19 @@ class Store:
         return os.path.join(self.root, "wheels", sha256[:2], sha256)  # creating a Path takes ten times as long
 
     def entry(self, area: str, key: str, suffix: str = "") -> Path:
-        """Return the path of the file for *key* in *area*, which may not exist."""
+        """Return the path for the file with *key* and *suffix* in *area*, whether or not the file exists."""
         return Path(self.root, area, key[:2], key + suffix)
 
     @contextmanager
     def writing(self, destination: Path) -> Iterator[BinaryIO]:
         """
-        Yield an unbuffered temporary file that is renamed to *destination* (inside the store) on success.
+        Yield an unbuffered temporary file, and rename it to *destination* on success.
 
         The temporary file is deleted after an exception. If the process is killed, a later writer deletes the file.
         Raises `ValueError` if *destination* is outside the store.
         """
         if not str(destination).startswith(f"{self.root}{os.sep}"):
-            raise ValueError(f"`{destination}` is not inside the store `{self.root}`")
+            raise ValueError(f"cannot write `{destination}`: it is outside the store `{self.root}`")
         directory = os.path.join(self.root, "tmp")
         if not self._swept:
             self._swept = True
@@ -174,7 +174,11 @@ class Store:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep files from being pruned while the context is open, by making `alone` wait. Shared by many processes."""
+        """
+        Keep other processes from pruning the store while the context is open: `alone` waits for it to close.
+
+        Many processes can be inside `in_use` at once. On entry, the leftovers of killed processes are deleted.
+        """
         descriptor = self._open_in_use()
         try:
             lock_shared(descriptor)
@@ -185,7 +189,7 @@ class Store:
 
     @contextmanager
     def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """Lock the store while no process is inside `in_use`. If one is, call *waiting* once and wait for all of them."""
+        """Lock the store against `in_use`. If processes are inside it, call *waiting* once and wait until all have left."""
         descriptor = self._open_in_use()
         try:
             if not try_lock(descriptor):
@@ -204,7 +208,7 @@ class Store:
             _remove_leftovers(self.directory(area))
 
     def directory(self, area: str) -> Path:
-        """Return the directory of *area* inside the store, and create it if it is missing."""
+        """Return the store's directory *area*, such as ``tmp``, and create it if it is missing."""
         path = Path(self.root, area)
         self._make(path)
         return path
@@ -220,7 +224,7 @@ class Store:
     def _unwritable(self, reason: str | None) -> ConfigError:
         return ConfigError(
             f"the store `{self.root}` is not writable: {reason}",
-            hint="set `LAMINA_CACHE_DIR` to a writable directory",
+            hint="set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory",
         )
 
 

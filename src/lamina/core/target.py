@@ -71,14 +71,15 @@ class Target:
         """
         Return the target for Lambda's names *runtime* and *architecture*.
 
-        Raises `ConfigError` for an unknown name, with the supported names in its hint.
+        Raises `ConfigError` for an unknown name, or if Lambda does not offer the runtime on the architecture. The hint lists
+        supported names.
         """
         found = _runtime(runtime)
         machine = _architecture(architecture)
         if machine not in found.architectures:
             raise ConfigError(
                 f"Lambda does not offer `{runtime}` on `{machine}`",
-                hint=f"use one of: {', '.join(found.architectures)}",
+                hint=f"use a supported architecture: {', '.join(f'`{name}`' for name in found.architectures)}",
             )
         return cls(runtime=found.name, architecture=machine, python=found.python, glibc=found.glibc)
 
@@ -149,20 +150,20 @@ class Quotas:
     console_bytes: int
     """The largest function zip that the Lambda console's editor opens."""
     layers: int
-    """The number of layers of one function."""
+    """The maximum number of layers of one function."""
     code_storage_bytes: int
     """The limit for all functions and layers of an account in one region, zipped."""
     layer_name_characters: int
     layer_description_characters: int
     layer_license_characters: int
     layer_runtimes: int
-    """The number of compatible runtimes of one layer version."""
+    """The maximum number of compatible runtimes of one layer version."""
     layer_architectures: int
-    """The number of compatible architectures of one layer version."""
+    """The maximum number of compatible architectures of one layer version."""
     multipart_part_bytes: int
-    """The minimum size of a part of an S3 multipart upload, except for the last part."""
+    """The minimum size of each part of an S3 multipart upload, except the last part."""
     multipart_parts: int
-    """The number of parts of one S3 multipart upload."""
+    """The maximum number of parts of one S3 multipart upload."""
 
 
 @frozen

@@ -12,7 +12,7 @@ def parse(text: str) -> dict[str, Any]:
     """
     Parse the TOML document *text*. Raises `tomllib.TOMLDecodeError` if it is invalid.
 
-    For the tables of one build, importing and running ``tomllib`` takes 10 ms, rtoml 1 ms (measured 2026-11).
+    Parsing the TOML files of one build, including the import, takes 10 ms with ``tomllib`` and 1 ms with rtoml (2026-11).
     """
     try:
         document: dict[str, Any] = rtoml.loads(text)

@@ -59,7 +59,7 @@ def code_sha256(sha256: str) -> str:
 
 
 def is_pure(artifact: str) -> bool:
-    """Return whether the file name *artifact* is a wheel for every platform. Returns False for a source."""
+    """Return whether *artifact* is the file name of a wheel for every platform, such as ``idna-3.11-py3-none-any.whl``."""
     return artifact.endswith("-any.whl")
 
 
@@ -156,18 +156,19 @@ class SourcePin(Pin):
     """
     A source with a known identity, before it is built.
 
-    *sha256* is the identity. *filename* represents the artifact in manifests, is the same on every machine, and contains
-    the commit of a git source. *version* is ``dynamic`` if it is unknown before the build.
+    *sha256* identifies the source's content. *filename* identifies the source in manifests and is the same on every
+    machine: a file name, ``NAME (local)`` or the URL and commit of a git repository. *version* is ``dynamic`` if it is unknown
+    before the build.
     """
 
     source: Source
     inputs: tuple[Path, ...] = ()
-    """The local files and directories that decide the identity."""
+    """The local files and directories that *sha256* depends on. Empty unless the source is a local directory."""
 
 
 @frozen
 class Selection:
-    """The contents of a lock file for one target and one choice of groups and extras, sorted by name."""
+    """The distributions that a lock file lists for one target and one choice of groups and extras."""
 
     target: Target
     pins: tuple[Pin, ...]
@@ -235,7 +236,7 @@ class Layer:
 
     @property
     def is_native(self) -> bool:
-        """Whether the layer contains native code, and so works on one architecture only."""
+        """Whether the layer works on one architecture only: it has a native wheel, or one that was built from a source."""
         return not all(is_pure(share.artifact) for share in self.distributions)
 
 
@@ -272,7 +273,7 @@ class Build:
     packages: tuple[Package, ...]
     findings: tuple[Finding, ...]
     reused: bool
-    """Whether the previous build was up to date, so that lamina wrote nothing."""
+    """Whether the previous build was up to date. In this case, lamina wrote nothing."""
     seconds: float
 
     def architectures(self, layer: Layer) -> tuple[str, ...]:

@@ -35,9 +35,10 @@ _SECTIONS = ("deploy", "publish")
 
 def load(project: Path, options: BuildOptions = _NOTHING) -> Service:
     """
-    Return the configuration of the directory *project*, overridden by *options*.
+    Return the configuration of the service in the directory *project*, with *options* applied.
 
-    Raises `ConfigError` if there is no configuration, and `InvalidConfigError` with all its mistakes if it is invalid.
+    Raises the errors of `lamina.project.file.read`. Raises `ConfigError` if the directory configures a workspace or if an
+    option is invalid, and `InvalidConfigError` with all mistakes if the configuration is invalid.
     """
     file = read(project)
     members.refuse(file)
@@ -95,7 +96,7 @@ def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[
     """
     Return the name of the configuration file and its table *name*, or an empty table if it is missing.
 
-    The returned table appends its mistakes to *mistakes*. Raises `ConfigError` like `load`.
+    The returned table appends its mistakes to *mistakes*. Raises the errors of `lamina.project.file.read`.
     """
     file = read(project)
     reader = file.table(mistakes)
@@ -103,7 +104,7 @@ def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[
 
 
 def _extended(service: Service, options: BuildOptions) -> Service:
-    """Add the groups and extras of *options* to *service*, and to every layer that does not configure different ones."""
+    """Add the groups and extras of *options* to *service*, and to each layer with the same groups or extras as *service*."""
     groups = _joined(service.groups, options.groups)
     extras = _joined(service.extras, options.extras)
     layers = tuple(
@@ -120,7 +121,9 @@ def _extended(service: Service, options: BuildOptions) -> Service:
 def _store(reader: Table) -> str | None:
     value = reader.string("store")
     if value is not None and _BUCKET_ADDRESS.fullmatch(value) is None:
-        reader.complain("store", f"`{value}` is not a valid bucket address; expected `s3://bucket/prefix`")
+        reader.complain(
+            "store", f"`{value}` is not a valid bucket address; expected `s3://bucket` or `s3://bucket/prefix`"
+        )
     return value
 
 
@@ -130,9 +133,10 @@ def _joined(configured: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, .
 
 def _targets(reader: Table, options: BuildOptions) -> tuple[Target | None, tuple[Target, ...]]:
     """
-    Return the first target and the other targets, or ``None`` and no targets after recording a mistake.
+    Return the first target and the other targets. If the configuration is invalid, record mistakes and return ``None, ()``.
 
-    A runtime or architecture in *options* selects the matching targets. If none matches, it replaces the first target's.
+    A runtime or architecture in *options* selects the matching targets. If none matches, the only target is the first one
+    with that runtime or architecture. Raises `ConfigError` if Lambda does not offer it.
     """
     names = reader.strings("targets")
     if names is None:
@@ -171,7 +175,12 @@ def _named_target(reader: Table, name: str) -> Target | None:
 
 
 def _target(reader: Table, options: BuildOptions) -> Target | None:
-    """Return the target, or ``None`` after recording the mistakes in its runtime and its architecture."""
+    """
+    Return the target.
+
+    If the configured runtime or architecture is invalid, record the mistake and return ``None``. Raises `ConfigError` if an
+    option of the command line is invalid.
+    """
     configured_runtime, configured_architecture = reader.string("runtime"), reader.string("architecture")
     runtime = options.runtime or configured_runtime
     architecture = options.architecture or configured_architecture or str(setting("architecture").default)
@@ -246,7 +255,7 @@ def _source(reader: Table, project: Path) -> tuple[str, ...]:
         plain = _WILDCARDS.isdisjoint(entry)
         if not ((project / entry).exists() if plain else any(True for _ in project.glob(entry))):
             known = [path.name for path in project.iterdir() if path.is_dir()]
-            reader.complain("source", f"`{entry}` does not exist in the project{did_you_mean(entry, known)}")
+            reader.complain("source", f"no file or directory matches `{entry}`{did_you_mean(entry, known)}")
     return entries
 
 

@@ -59,13 +59,13 @@ class _Module:
 
     @property
     def dotted(self) -> tuple[str, ...]:
-        """The components of the module's import name."""
+        """The components of the module's import name, such as ``("orders", "handlers")``."""
         parts = (*self.path[:-1], self.path[-1].removesuffix(".py"))
         return parts[:-1] if parts[-1] == "__init__" else parts
 
 
 def discover(project: Path) -> Discovery:
-    """Return the handlers in *project* and the sources that they need. Files that are never packaged are skipped."""
+    """Return the handlers in *project* and the sources that they need. Skip files that an ignore rule or git leaves out."""
     root = Path(os.path.abspath(project))
     modules = [module for path in _python_files(root) if (module := _read(root, path)) is not None]
     found = [module for module in modules if module.handler is not None and module.dotted]
@@ -93,7 +93,7 @@ def _python_files(root: Path) -> Iterator[Path]:
 
 
 def _read(root: Path, path: Path) -> _Module | None:
-    """Return the module at *path*, or ``None`` if it cannot be imported by name or is not valid Python."""
+    """Return the module at *path*, or ``None`` if its name is not importable or the file is not valid Python."""
     parts = path.relative_to(root).parts
     start = (
         1 if parts[0] == _SOURCE_ROOT and len(parts) > 1 and not (root / _SOURCE_ROOT / "__init__.py").exists() else 0
@@ -117,10 +117,11 @@ def _read(root: Path, path: Path) -> _Module | None:
 
 def _handler_in(body: Sequence[ast.stmt]) -> str | None:
     """
-    Return the name of the module's handler, or ``None``.
+    Return the name of the module's handler, ``lambda_handler`` or ``handler``, or ``None``. Prefer ``lambda_handler``.
 
-    Any function named ``lambda_handler`` is a handler. A function named ``handler`` is one if it accepts two arguments,
-    the event and the context. A name assigned from a call is one too, as with adapters for web frameworks.
+    A function ``lambda_handler`` is a handler, unless it is asynchronous and has no decorator. A function ``handler`` is
+    one if it is not asynchronous and accepts two positional arguments. Both names are handlers if the result of a call is
+    assigned to them, as with adapters for web frameworks.
     """
     names = set()
     for statement in body:

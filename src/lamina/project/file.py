@@ -42,7 +42,7 @@ def find_project(start: Path) -> Path:
     Return the closest directory with a configuration: *start* or one of its parents.
 
     The configuration is a ``pyproject.toml`` with ``[tool.lamina]``, or a ``lamina.toml``.
-    Raises `ConfigError` if there is no configuration, or if a file in one of these directories is not valid TOML.
+    Raises `ConfigError` if there is no configuration, or if a ``pyproject.toml`` in one of these directories is not valid TOML.
     """
     start = start.absolute()
     unconfigured: Path | None = None
@@ -54,13 +54,17 @@ def find_project(start: Path) -> Path:
     if unconfigured is not None:
         raise ConfigError(f"`{unconfigured}` has no `[tool.lamina]` table", hint="run `lamina init` to create it")
     raise ConfigError(
-        f"no `{_PYPROJECT}` with `[tool.lamina]` found in `{start}` or its parent directories",
+        f"no `{_PYPROJECT}` or `{_STANDALONE}` found in `{start}` or its parent directories",
         hint="pass the service's directory with `--project`, or run `lamina init` there",
     )
 
 
 def configures(directory: Path) -> bool:
-    """Return whether *directory* itself has a configuration. Raises `ConfigError` if the file is not valid TOML."""
+    """
+    Return whether *directory* has a configuration. Parent directories are not searched.
+
+    Raises `ConfigError` if ``pyproject.toml`` is not valid TOML.
+    """
     return (directory / _STANDALONE).is_file() or _has_table(directory / _PYPROJECT)
 
 
@@ -68,7 +72,8 @@ def read(project: Path) -> ConfigFile:
     """
     Return the configuration of the directory *project*.
 
-    Raises `ConfigError` if there is no configuration, if both files configure lamina, or if a file is not valid TOML.
+    Raises `ConfigError` if there is no configuration, if both files configure lamina, or if a file is not valid TOML. Raises
+    `InvalidConfigError` if ``tool.lamina`` is not a table.
     """
     pyproject, standalone = project / _PYPROJECT, project / _STANDALONE
     document = _parse(pyproject, pyproject.read_bytes()) if pyproject.is_file() else {}
@@ -78,7 +83,7 @@ def read(project: Path) -> ConfigFile:
         if configured:
             raise ConfigError(
                 f"both `{_PYPROJECT}` and `{_STANDALONE}` in `{project}` configure lamina",
-                hint=f"move the keys of `{_STANDALONE}` to `[tool.lamina]`, or delete `[tool.lamina]`",
+                hint=f"keep one of the two: delete `{_STANDALONE}`, or the table `[tool.lamina]` in `{_PYPROJECT}`",
             )
         values = _parse(standalone, standalone.read_bytes())
         return ConfigFile(path=standalone, values=values, project_name=name)
@@ -86,12 +91,16 @@ def read(project: Path) -> ConfigFile:
         raise ConfigError(f"`{pyproject}` has no `[tool.lamina]` table", hint="run `lamina init` to create it")
     table = _tool(document)["lamina"]
     if not isinstance(table, dict):
-        raise InvalidConfigError(file=_PYPROJECT, mistakes=[("tool.lamina", "expected a table")])
+        raise InvalidConfigError(file=_PYPROJECT, mistakes=[("tool.lamina", "expected a table: write `[tool.lamina]`")])
     return ConfigFile(path=pyproject, values=table, project_name=name)
 
 
 def tools(directory: Path) -> Mapping[str, Any]:
-    """Return the table ``tool`` of the ``pyproject.toml`` in *directory*, or an empty table if either is missing."""
+    """
+    Return the table ``tool`` of the ``pyproject.toml`` in *directory*, or an empty table if the file or table is missing.
+
+    Raises `ConfigError` if the file is not valid TOML.
+    """
     path = directory / _PYPROJECT
     return _tool(_parse(path, path.read_bytes())) if path.is_file() else {}
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LAYER = "common"
 """The name of the only layer of a service that configures no layers."""
+_UNITS = {"memory": "MB", "timeout": "seconds"}
 
 
 @frozen
@@ -84,7 +85,7 @@ def _minus(table: Table, name: str, known: list[str]) -> tuple[str, ...]:
 
 
 def _check_circles(tables: Table, layers: Sequence[LayerConfig]) -> None:
-    """Record a mistake for layers whose `minus` refers to each other, because neither could be resolved first."""
+    """Record a mistake if layers refer to each other in `minus`, because no order could resolve them."""
     minus = {layer.name: layer.minus for layer in layers}
 
     def below(name: str, seen: frozenset[str]) -> frozenset[str]:
@@ -95,7 +96,7 @@ def _check_circles(tables: Table, layers: Sequence[LayerConfig]) -> None:
 
     circle = [f"`{name}`" for name in minus if name in below(name, frozenset())]
     if circle:
-        tables.complain(circle[0].strip("`"), f"`minus` contains a cycle: {', '.join(circle)}")
+        tables.complain(circle[0].strip("`"), f"layers refer to each other in `minus`: {', '.join(circle)}")
 
 
 def _check_names(tables: Table, *, rule: str, kind: str) -> None:
@@ -106,11 +107,11 @@ def _check_names(tables: Table, *, rule: str, kind: str) -> None:
             tables.complain(name, f"invalid {kind} name; it must match `{pattern}`")
         # The names become file names, and some file systems ignore case.
         if (other := folded.setdefault(name.lower(), name)) != name:
-            tables.complain(name, f"differs from `{other}` only by case")
+            tables.complain(name, f"differs from `{other}` only by case; rename one of the two")
 
 
 def read_functions(reader: Table, layers: tuple[LayerConfig, ...]) -> tuple[Function, ...]:
-    """Return the configured functions. Record a mistake for each function with a layer that is not in *layers*."""
+    """Return the configured functions, and record mistakes. *layers* are the layers that functions can use."""
     tables = reader.table("functions")
     if tables is None:
         return ()
@@ -147,7 +148,8 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Func
         for other in layer.minus:
             if layer.name in own and other not in own:
                 table.complain(
-                    "layers", f"layer `{layer.name}` requires layer `{other}` (`minus`), which is not in the list"
+                    "layers",
+                    f"add `{other}`: layer `{layer.name}` leaves out the distributions of layer `{other}` (`minus`)",
                 )
     function = _function(name, handler or "", table, own)
     table.done()
@@ -155,7 +157,11 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Func
 
 
 def _default_layers(table: Table, name: str, layers: tuple[LayerConfig, ...]) -> tuple[str, ...]:
-    """Return the layers of a function that configures none: ``common``, or the service's only layer."""
+    """
+    Return the layers of a function that configures none: ``common``, or the service's only layer.
+
+    If there are several layers and none is ``common``, record a mistake at *name* and return no layers.
+    """
     names = [layer.name for layer in layers]
     if DEFAULT_LAYER in names:
         return (DEFAULT_LAYER,)
@@ -163,8 +169,8 @@ def _default_layers(table: Table, name: str, layers: tuple[LayerConfig, ...]) ->
         choices = ", ".join(f"`{entry}`" for entry in names)
         table.complain(
             name,
-            f"the function's layers are missing, and there is no default layer `{DEFAULT_LAYER}`; "
-            f"set `layers` to some of {choices}",
+            f"no layers are set, and there is no layer `{DEFAULT_LAYER}` to use by default; set `layers` to one or more of "
+            f'{choices}, such as `{{ handler = "…", layers = ["{names[0]}"] }}`',
         )
         return ()
     return tuple(names)
@@ -189,12 +195,15 @@ def _number(table: Table, name: str) -> int:
     if value is None:
         return int(limits.default)
     if not limits.least <= value <= limits.most:
-        table.complain(name, f"{value:,} is out of range; Lambda supports {limits.least:,} to {limits.most:,}")
+        unit = _UNITS[name]
+        table.complain(
+            name, f"{value:,} {unit} is out of range; Lambda supports {limits.least:,} to {limits.most:,} {unit}"
+        )
     return value
 
 
 def _check_handler(table: Table, name: str, handler: str) -> None:
-    """Record a mistake for a *handler* that Lambda cannot import. Lambda supports dots and slashes between packages."""
+    """Record a mistake if Lambda cannot import *handler*. Packages may be separated by dots or slashes, as in Lambda."""
     module, dot, function = handler.rpartition(".")
     if dot and all(part.isidentifier() for part in (*module.replace("/", ".").split("."), function)):
         return
@@ -202,7 +211,7 @@ def _check_handler(table: Table, name: str, handler: str) -> None:
     if ":" in handler:
         fact += f" (did you mean `{handler.replace(':', '.')}`?)"
     elif handler.endswith(".py"):
-        fact += ": the function is missing"
+        fact += "; the function is missing"
     elif not dot:
-        fact += ": the module is missing"
+        fact += "; the module is missing"
     table.complain(name, fact)

@@ -29,8 +29,8 @@ def configured(root: Path) -> Members | None:
     """
     Return the workspace members that *root* configures, or ``None`` if *root* is a service.
 
-    Raises `ConfigError` like `lamina.project.file.read`. Raises `InvalidConfigError` if the table is invalid or if the
-    file also configures a service.
+    Raises the errors of `lamina.project.file.read`. Raises `InvalidConfigError` if the workspace table is invalid, or if the
+    file has other keys too.
     """
     file = read(root)
     if _KEY not in file.values:
@@ -58,7 +58,7 @@ def configured(root: Path) -> Members | None:
 
 
 def of_uv(root: Path) -> Members | None:
-    """Return the members of the uv workspace with the root *root*, or ``None`` if *root* configures no uv workspace."""
+    """Return the members of the uv workspace that *root* configures, or ``None`` if it configures no uv workspace."""
     uv = tools(root).get("uv")
     table = uv.get("workspace") if isinstance(uv, dict) else None
     if not isinstance(table, dict):
@@ -70,7 +70,11 @@ def of_uv(root: Path) -> Members | None:
 
 
 def is_service(directory: Path) -> bool:
-    """Return whether *directory* itself configures a service. Raises `ConfigError` if the file is not valid TOML."""
+    """
+    Return whether *directory* configures a service. Parent directories are not searched.
+
+    Raises `ConfigError` if ``pyproject.toml`` is not valid TOML. Other invalid configurations count as services.
+    """
     if not configures(directory):
         return False
     try:

@@ -21,7 +21,7 @@ class BuildOptions(NamedTuple):
 
     @classmethod
     def of(cls, asked: Mapping[str, Any]) -> BuildOptions:
-        """Create options from a mapping that `asked` returned."""
+        """Create options from a result of `asked`."""
         return cls(
             runtime=asked.get("runtime"),
             architecture=asked.get("architecture"),
@@ -30,7 +30,7 @@ class BuildOptions(NamedTuple):
         )
 
     def asked(self) -> dict[str, object]:
-        """Return the options that can change the build's result, as JSON values."""
+        """Return the options that can change the build's result, as JSON values. *offline* is not included."""
         return {
             "runtime": self.runtime,
             "architecture": self.architecture,

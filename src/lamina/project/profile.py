@@ -25,7 +25,7 @@ def read(project: Path) -> dict[str, list[str]]:
     """
     Return the recorded modules of *project* by function name, or an empty dict if there is no profile.
 
-    Raises `ConfigError` if the file is not a valid profile.
+    Raises `ConfigError` if the file is unreadable or not a valid profile.
     """
     path = project / PROFILE
     try:
@@ -49,8 +49,8 @@ def record(project: Path, found: Mapping[str, frozenset[str]], *, fresh: bool = 
     """
     Add the modules *found*, by function name, to the profile of *project*, and return the profile's path.
 
-    With *fresh*, the profile is replaced. Names are sorted, so that the file changes only if the imports change.
-    Raises `ConfigError` if the existing file is not a valid profile.
+    With *fresh*, *found* replaces the profile. Names are sorted, so that the file changes only if the imports change.
+    Raises `ConfigError` if the existing file is not a valid profile, unless *fresh* is set.
     """
     path = project / PROFILE
     functions = {name: set(modules) for name, modules in found.items()}

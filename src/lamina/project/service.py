@@ -23,12 +23,12 @@ class BytecodeMode(Enum):
 
 
 class SdkPolicy(Enum):
-    """Which AWS SDK the functions import, where the SDK is boto3 and its dependencies."""
+    """Which AWS SDK (boto3 and its dependencies) the functions import."""
 
     CHECK = "check"
-    """The distributions in the lock file. lamina checks that they are compatible with the runtime's SDK."""
+    """The locked distributions of the SDK, and the runtime's for the others. lamina checks that they are compatible."""
     BUNDLE = "bundle"
-    """The complete locked SDK, in the layers."""
+    """The complete SDK, which must be in the lock file and the layers."""
     RUNTIME = "runtime"
     """The SDK that is preinstalled in the runtime. The layers contain none of it."""
 
@@ -40,6 +40,7 @@ class LocalMode(Enum):
     FUNCTION = "function"
     """In the function packages, because local packages change together with the functions."""
     ERROR = "error"
+    """Nowhere: a local package is an error."""
 
 
 @frozen
@@ -60,13 +61,13 @@ class Function:
 
 @frozen
 class LayerConfig:
-    """The configuration of one layer. Settings that a layer leaves out have the service's values."""
+    """The configuration of one layer. Groups, extras and globs that the layer does not set are those of the service."""
 
     name: str
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    """Globs of files to leave out."""
+    """Globs of paths relative to ``python/`` to leave out."""
     minus: tuple[str, ...] = ()
     """Layers whose distributions to leave out. Every function with this layer must have those layers too."""
     without: tuple[str, ...] = ()
@@ -90,7 +91,7 @@ class Service:
     groups: tuple[str, ...]
     extras: tuple[str, ...]
     ignore: tuple[str, ...]
-    """The names of rules to suppress findings of."""
+    """The names of rules. Their findings are suppressed."""
     lock: Path | None
     """The lock file, if the configuration sets one."""
     functions: tuple[Function, ...]

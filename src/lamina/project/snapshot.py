@@ -1,9 +1,9 @@
 """
-Record the state of files and directories, and detect changes quickly by their stat.
+Record the state of files and directories, and detect changes quickly by `os.stat`.
 
-A path with an unchanged stat counts as unchanged. If the stat differs, the content is read and compared by hash.
-As in git's index, an edit within the file system's timestamp resolution can leave the stat unchanged. A file that was
-modified shortly before it was recorded is therefore always read.
+A path with unchanged times, size and inode counts as unchanged. If one differs, the content is read and compared by hash.
+As in git's index, an edit within the file system's timestamp resolution can leave all of them unchanged. A file that was
+modified at most 2 seconds before it was recorded is therefore always read.
 A build with nothing to do imports this module, so it has few imports of its own.
 """
 
@@ -40,12 +40,12 @@ class Observation(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The state of several paths."""
+    """The recorded state of several paths."""
 
     observations: tuple[Observation, ...]
 
     def unchanged(self, root: str | os.PathLike[str]) -> bool:
-        """Return whether every path, relative to *root*, has the same content as in the snapshot."""
+        """Return whether every path, relative to *root*, has the same type and content as in the snapshot."""
         return all(_is_as(observation, root) for observation in self.observations)
 
     def to_json(self) -> list[list[Any]]:
@@ -62,7 +62,7 @@ class Snapshot(NamedTuple):
 
 
 def take(root: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> Snapshot:
-    """Return the snapshot of *paths*, relative to *root*. Paths may be files, directories or missing."""
+    """Return a snapshot of *paths*, relative to *root*. A path may be a file or a directory, or may not exist."""
     return Snapshot(tuple(observe(root, path) for path in paths))
 
 
@@ -70,7 +70,8 @@ def observe(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> Obser
     """
     Return the current state of *path*, relative to *root*, following symbolic links.
 
-    Observe a path before you use it. A change between the two is then detected by the next comparison.
+    Observe a path before you read it, so that the next comparison detects a change between the two.
+    Raises `OSError` if the path exists but is unreadable.
     """
     absolute = os.path.join(root, path)
     relative = os.path.relpath(absolute, root).replace(os.sep, "/")

@@ -60,7 +60,7 @@ class SourceTree:
     files: tuple[SourceFile, ...]
     ignored: tuple[IgnoredFile, ...]
     snapshot: Snapshot
-    """All files, directories and ignore files that the walk read. The tree is unchanged as long as they are."""
+    """All files, directories and ignore files that the walk read. If none of them changes, the tree does not change."""
 
 
 def fingerprint(files: Iterable[tuple[str, str]]) -> str:
@@ -79,8 +79,9 @@ def walk(root: Path, source: Sequence[str], include: Sequence[str] = ()) -> Sour
     """
     Return the files of the *source* entries of the project at *root*.
 
-    Raises `PackageError` with all paths that cannot be packaged: symbolic links out of the project, names that are not
-    UTF-8 or are unsafe, and different files for the same path.
+    *include* lists paths and globs that override ignore rules.
+    Raises `PackageError` with all paths that cannot be packaged: broken symbolic links, links out of the project or to a
+    parent directory, names that are not UTF-8 or are unsafe, and conflicting paths. Raises it also for unreadable files.
     """
     walker = _Walker(Path(os.path.abspath(root)), Include(include))
     try:
@@ -105,7 +106,7 @@ class _Candidate:
     only_included: bool = False
     """Whether a parent directory is left out, so that only ``include`` can add the path."""
     floor: Path | None = None
-    """The directory above which ignore files do not apply."""
+    """The top directory where ``.gitignore`` files apply, or ``None`` for the repository's root."""
 
 
 class _Walker:
@@ -128,7 +129,7 @@ class _Walker:
         path = self._root.joinpath(*glob.outright)
         # Resolve links in parent directories too: a path through a link out of the project is outside the project.
         if not self._is_inside(os.path.realpath(path)):
-            self._problems.append(f"`{'/'.join(glob.outright)}` is outside the project")
+            self._problems.append(f"`{'/'.join(glob.outright)}` leads out of the project through a symbolic link")
             return
         is_directory = path.is_dir()
         ignored = path != self._root and self._ignore.ignoring(path, is_directory=is_directory)
@@ -201,7 +202,7 @@ class _Walker:
             self._take(child, named=False)
 
     def _take(self, place: _Candidate, *, named: bool) -> None:
-        """Add *place* and its contents, or record why it is left out."""
+        """Add *place* and its contents, or record why it is left out. With *named*, no ignore rule leaves out *place* itself."""
         is_directory = place.path.is_dir()
         reason = None if named else self._reason(place, is_directory=is_directory)
         if reason is not None:
@@ -249,7 +250,11 @@ class _Walker:
         return False
 
     def _leads_to_ignored(self, place: _Candidate, real: str) -> bool:
-        """Return whether an ignore rule leaves out *real*, the target of the link *place*. If so, record the reason."""
+        """
+        Return whether to leave out the symbolic link *place* because of its target *real*. If so, record the reason.
+
+        Only ignore rules that globs in ``include`` cannot override apply to the target.
+        """
         parts = Path(real).relative_to(self._real_root).parts
         for position, name in enumerate(parts):
             is_directory = position < len(parts) - 1 or os.path.isdir(real)
@@ -275,5 +280,6 @@ class _Walker:
         other = self._files.setdefault(path, file)
         if other.origin != file.origin and not other.origin.samefile(file.origin):
             self._problems.append(
-                f"`{path}` has two sources: `{other.origin.relative_to(self._root).as_posix()}` and `{place.shown}`"
+                f"`{other.origin.relative_to(self._root).as_posix()}` and `{place.shown}` are different files "
+                f"with the same path in the package, `{path}`"
             )

@@ -1,5 +1,5 @@
 """
-Read a TOML table strictly, and collect all wrong types, invalid values and unknown keys instead of raising.
+Read a TOML table strictly. Wrong types, invalid values and unknown keys are collected as mistakes instead of raised.
 
 A key is unknown if no getter has read it when `Table.done` is called.
 """
@@ -32,7 +32,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def outside(entry: str) -> str | None:
-    """Return the reason why the path or glob *entry* is invalid or outside the project, or ``None``."""
+    """Return why the path or glob *entry* is invalid: a backslash, or a path outside the project. Return ``None`` if valid."""
     if "\\" in entry:
         return f"`{entry}` contains a backslash; use `/` on every system"
     if PurePosixPath(entry).is_absolute() or Path(entry).is_absolute() or ".." in PurePosixPath(entry).parts:
@@ -79,7 +79,7 @@ class Table:
         return value
 
     def strings(self, name: str) -> tuple[str, ...] | None:
-        """Return the list of distinct, non-empty strings at *name*."""
+        """Return the list of strings at *name*. Empty and repeated strings are mistakes."""
         value = self._ask(name)
         if value is None:
             return None

@@ -58,12 +58,20 @@ REFUSED: dict[str, tuple[bytes, type[LaminaError], str]] = {
         UnsafeMemberError,
         "`a.whl` has a member whose path has an empty, `.` or `..` component: `pkg/../../evil`",
     ),
-    "absolute": (moved(b"/evil"), UnsafeMemberError, "`a.whl` has a member whose path is not relative: `/evil`"),
-    "drive": (moved(b"C:evil"), UnsafeMemberError, "`a.whl` has a member whose path is not relative: `C:evil`"),
+    "absolute": (
+        moved(b"/evil"),
+        UnsafeMemberError,
+        "`a.whl` has a member whose path is not a relative path with `/`: `/evil`",
+    ),
+    "drive": (
+        moved(b"C:evil"),
+        UnsafeMemberError,
+        "`a.whl` has a member whose path is not a relative path with `/`: `C:evil`",
+    ),
     "backslash": (
         moved(b"..\\evil"),
         UnsafeMemberError,
-        "`a.whl` has a member whose path is not relative: `..\\evil`",
+        "`a.whl` has a member whose path is not a relative path with `/`: `..\\evil`",
     ),
     "NUL": (
         moved(b"good.py\0evil"),
@@ -85,8 +93,8 @@ REFUSED: dict[str, tuple[bytes, type[LaminaError], str]] = {
         UnsafeMemberError,
         "`a.whl` has a member whose path has an empty, `.` or `..` component: `pkg//`",
     ),
-    "no name": (moved(b""), UnsafeMemberError, "`a.whl` has a member whose path is not relative: ``"),
-    "root": (moved(b"/"), UnsafeMemberError, "`a.whl` has a member whose path is not relative: `/`"),
+    "no name": (moved(b""), UnsafeMemberError, "`a.whl` has a member whose path is not a relative path with `/`: ``"),
+    "root": (moved(b"/"), UnsafeMemberError, "`a.whl` has a member whose path is not a relative path with `/`: `/`"),
     "long component": (
         moved(b"n" * 256),
         UnsafeMemberError,
@@ -100,17 +108,17 @@ REFUSED: dict[str, tuple[bytes, type[LaminaError], str]] = {
     "latin-1": (
         moved(b"gr\xf6sse"),
         UnsafeMemberError,
-        "`a.whl` has a member whose name is not UTF-8: b'gr\\xf6sse'",
+        "`a.whl` has a member whose path is not UTF-8: b'gr\\xf6sse'",
     ),
     "symbolic link": (
         build([replace(MODULE, mode=0o120777)]),
         UnsafeMemberError,
-        "`a.whl` has a symbolic link: `pkg/__init__.py`",
+        "`a.whl` contains a symbolic link: `pkg/__init__.py`",
     ),
     "symbolic link of DOS": (
         build([replace(MODULE, mode=0o120777, system=0)]),
         UnsafeMemberError,
-        "`a.whl` has a symbolic link: `pkg/__init__.py`",
+        "`a.whl` contains a symbolic link: `pkg/__init__.py`",
     ),
     "fifo": (
         build([replace(MODULE, mode=0o010644)]),
@@ -213,12 +221,12 @@ REFUSED: dict[str, tuple[bytes, type[LaminaError], str]] = {
     "another path for other readers": (
         build([replace(MODULE, extra=unicode_path_extra(MODULE.path, b"../evil"))]),
         CorruptArchiveError,
-        "`a.whl` has a member with two different paths: b'pkg/__init__.py' and b'../evil'",
+        "`a.whl` is inconsistent: it stores two paths for one member, `pkg/__init__.py` and `../evil`",
     ),
     "another path for streaming readers": (
         build([replace(MODULE, local={"extra": unicode_path_extra(MODULE.path, b"evil.py")})]),
         CorruptArchiveError,
-        "`a.whl` has a member with two different paths: b'pkg/__init__.py' and b'evil.py'",
+        "`a.whl` is inconsistent: it stores two paths for one member, `pkg/__init__.py` and `evil.py`",
     ),
     "overlap": (
         build([MODULE, replace(MODULE, path=b"pkg/__copy__.py", offset=0)]),
@@ -273,7 +281,7 @@ REFUSED: dict[str, tuple[bytes, type[LaminaError], str]] = {
     "damaged row": (
         build([MODULE, OTHER])[::-1].replace(b"\2\1KP", b"\2\2KP", 1)[::-1],
         CorruptArchiveError,
-        "`a.whl` has a damaged central directory: entry 2 of 2",
+        "`a.whl` has a central directory that is damaged at entry 2 of 2",
     ),
     "row beyond the directory": (
         with_long_comment(build([MODULE, OTHER])),
@@ -288,22 +296,22 @@ REFUSED: dict[str, tuple[bytes, type[LaminaError], str]] = {
     "zip64 sizes missing": (
         build([replace(MODULE, size=FULL_32)]),
         CorruptArchiveError,
-        "`a.whl` has a member without its zip64 sizes",
+        "`a.whl` has a member whose zip64 extra field is missing or too short",
     ),
     "zip64 sizes too short": (
         build([replace(MODULE, size=FULL_32, compressed=FULL_32, extra=zip64_extra(1))]),
         CorruptArchiveError,
-        "`a.whl` has a member without its zip64 sizes",
+        "`a.whl` has a member whose zip64 extra field is missing or too short",
     ),
     "zip64 sizes missing in the local header": (
         build([replace(MODULE, local={"size": FULL_32})]),
         CorruptArchiveError,
-        "`a.whl` has a member without its zip64 sizes",
+        "`a.whl` has a member whose zip64 extra field is missing or too short",
     ),
     "member of 4 GiB": (
         build([replace(MODULE, size=FULL_32, compressed=FULL_32, extra=zip64_extra(2**32, 2**32))]),
         SuspiciousSizeError,
-        "`a.whl` declares 4,294,967,296 bytes for `pkg/__init__.py`, more than a layer can contain",
+        "`a.whl` declares 4,294,967,296 bytes for `pkg/__init__.py`; lamina supports at most 4,294,967,294",
     ),
     "stored in another size": (
         build([replace(MODULE, method=0, size=3, local={"size": 3})]),
@@ -333,6 +341,18 @@ def test_refused(case: str) -> None:
     assert (error, message) == (type(caught.value), str(caught.value))
 
 
+def test_two_paths_of_one_member_have_a_hint() -> None:
+    """The hint for a member with two paths says to use another version, and why."""
+    data, error, _ = REFUSED["another path for other readers"]
+    with pytest.raises(error) as caught:
+        read(data)
+
+    assert (
+        "use another version of the distribution; programs would extract different files from this one"
+        == caught.value.hint
+    )
+
+
 def test_bomb() -> None:
     """A zip bomb is rejected by its total size, even if every member has a possible ratio."""
     zeros = deflated(b"\0" * 10_000_000)
@@ -342,7 +362,10 @@ def test_bomb() -> None:
 
     compressed = 27 * len(zeros)
 
-    assert f"`a.whl` inflates from {compressed:,} to 270,000,000 bytes and may be a zip bomb" == str(caught.value)
+    assert (
+        f"`a.whl` may be a zip bomb: {compressed:,} bytes inflate to 270,000,000; "
+        "above 262,144,000 bytes, lamina supports a factor of at most 100"
+    ) == str(caught.value)
 
 
 def locate(data: bytes) -> Span:
@@ -368,43 +391,43 @@ def locate(data: bytes) -> Span:
             CorruptArchiveError,
             "`a.whl` is not a zip or is truncated: end of central directory record not found",
         ),
-        (build([MODULE], suffix=b"\0"), CorruptArchiveError, "`a.whl` has bytes after its end record"),
+        (build([MODULE], suffix=b"\0"), CorruptArchiveError, "`a.whl` has extra bytes after its end record"),
         (
             build([MODULE], suffix=build([OTHER])),
             CorruptArchiveError,
-            "`a.whl` is inconsistent: its central directory does not end where its end record starts",
+            "`a.whl` is inconsistent: its end record states a wrong position, size or number of entries",
         ),
         (
             # The comment contains another end record, which also ends the file.
             build([MODULE], comment=build([OTHER])),
             CorruptArchiveError,
-            "`a.whl` is inconsistent: its central directory does not end where its end record starts",
+            "`a.whl` is inconsistent: its end record states a wrong position, size or number of entries",
         ),
         (
             build([MODULE], comment=b"PK\5\6" + b"\0" * 30),
             CorruptArchiveError,
-            "`a.whl` has bytes after its end record",
+            "`a.whl` has extra bytes after its end record",
         ),
         (
             build([MODULE], prefix=b"#!/bin/sh\n", prefix_counts=False, end={"offset": 0}),
             CorruptArchiveError,
-            "`a.whl` is inconsistent: its central directory does not end where its end record starts",
+            "`a.whl` is inconsistent: its end record states a wrong position, size or number of entries",
         ),
         (
             build([MODULE], end={"here": 0}),
             CorruptArchiveError,
-            "`a.whl` is inconsistent: its central directory does not end where its end record starts",
+            "`a.whl` is inconsistent: its end record states a wrong position, size or number of entries",
         ),
         (
             build([MODULE], end={"here": 9, "rows": 9}),
             CorruptArchiveError,
-            "`a.whl` is inconsistent: its central directory does not end where its end record starts",
+            "`a.whl` is inconsistent: its end record states a wrong position, size or number of entries",
         ),
         (build([MODULE], end={"disk": 1}), UnsupportedMemberError, "`a.whl` is one part of a split zip"),
         (
             build([MODULE], end={"offset": FULL_32}),
             CorruptArchiveError,
-            "`a.whl` is inconsistent: its central directory does not end where its end record starts",
+            "`a.whl` is inconsistent: its end record states a wrong position, size or number of entries",
         ),
         (
             build([MODULE], zip64={"offset": 0}),
@@ -414,22 +437,22 @@ def locate(data: bytes) -> Span:
         (
             build([MODULE], zip64={"at": 0}),
             CorruptArchiveError,
-            "`a.whl` has a zip64 locator but no zip64 end record",
+            "`a.whl` has a zip64 locator without a zip64 end record directly before it",
         ),
         (
             build([MODULE], zip64={"following": 45}),
             CorruptArchiveError,
-            "`a.whl` has a zip64 locator but no zip64 end record",
+            "`a.whl` has a zip64 locator without a zip64 end record directly before it",
         ),
         (
             build([MODULE], in_directory=struct.pack("<4sLQL", b"PK\6\7", 0, 0, 1)),
             CorruptArchiveError,
-            "`a.whl` has a zip64 locator but no zip64 end record",
+            "`a.whl` has a zip64 locator without a zip64 end record directly before it",
         ),
         (
             build([MODULE], in_directory=b"\0" * 46 * 65_534, end={"here": 65_535, "rows": 65_535}),
             SuspiciousSizeError,
-            "`a.whl` contains 65,535 files; a layer supports at most 65,534",
+            "`a.whl` contains 65,535 entries; lamina supports at most 65,534",
         ),
         (
             build(
@@ -439,12 +462,12 @@ def locate(data: bytes) -> Span:
                 zip64={"here": 100_001, "rows": 100_001},
             ),
             SuspiciousSizeError,
-            "`a.whl` contains 100,001 files; a layer supports at most 65,534",
+            "`a.whl` contains 100,001 entries; lamina supports at most 65,534",
         ),
         (
             build([MODULE], end={"here": FULL_16, "rows": FULL_16}, zip64={"here": 2**64 - 1, "rows": 2**64 - 1}),
             CorruptArchiveError,
-            "`a.whl` is inconsistent: its central directory does not end where its end record starts",
+            "`a.whl` is inconsistent: its end record states a wrong position, size or number of entries",
         ),
     ],
     ids=[

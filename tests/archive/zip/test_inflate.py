@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from archive.hostile import deflated
-from lamina.archive.zip.inflate import PIECE_BYTES, inflate
+from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES, inflate
 from lamina.archive.zip.zipformat import DEFLATED, STORED, Member
 from lamina.core.errors import CorruptArchiveError, LaminaError, SuspiciousSizeError
 
@@ -63,7 +63,7 @@ STREAM = deflated(TEXT)
             STREAM,
             member(TEXT, STREAM, size=len(TEXT) - 1),
             SuspiciousSizeError,
-            "`a` inflates `m` to more than the declared 15,999 bytes",
+            "`a` is damaged: `m` inflates to more than its declared 15,999 bytes",
         ),
         (
             STREAM,
@@ -75,13 +75,13 @@ STREAM = deflated(TEXT)
             STREAM,
             member(TEXT, STREAM, size=0),
             SuspiciousSizeError,
-            "`a` inflates `m` to more than the declared 0 bytes",
+            "`a` is damaged: `m` inflates to more than its declared 0 bytes",
         ),
         (
             LONG,
             member(BIG, LONG, size=len(BIG) - 1),
             SuspiciousSizeError,
-            f"`a` inflates `m` to more than the declared {len(BIG) - 1:,} bytes",
+            f"`a` is damaged: `m` inflates to more than its declared {len(BIG) - 1:,} bytes",
         ),
         (
             STREAM,
@@ -117,19 +117,19 @@ STREAM = deflated(TEXT)
             STREAM + b"PK\3\4",
             member(TEXT, STREAM + b"PK\3\4"),
             CorruptArchiveError,
-            "`a` has extra bytes after the content of `m`",
+            "`a` is damaged: it has extra bytes after the content of `m`",
         ),
         (
             LONG + b"PK\3\4" * PIECE_BYTES,
             member(BIG, LONG + b"PK\3\4" * PIECE_BYTES),
             CorruptArchiveError,
-            "`a` has extra bytes after the content of `m`",
+            "`a` is damaged: it has extra bytes after the content of `m`",
         ),
         (
             deflated(b"") + b"x",
             member(b"", deflated(b"") + b"x"),
             CorruptArchiveError,
-            "`a` has extra bytes after the content of `m`",
+            "`a` is damaged: it has extra bytes after the content of `m`",
         ),
         (b"\xff" * 10, member(TEXT, b"\xff" * 10), CorruptArchiveError, "`a` is damaged: could not inflate `m`"),
         (
@@ -157,11 +157,12 @@ STREAM = deflated(TEXT)
     ],
 )
 def test_refused(payload: bytes, described: Member, error: type[LaminaError], message: str) -> None:
-    """A stream that is longer, shorter or different than declared is rejected."""
+    """A stream that is longer, shorter or different than declared is rejected, with a hint."""
     with pytest.raises(LaminaError) as caught:
         list(inflate(pieces(payload), described, name="a"))
 
     assert (error, message) == (type(caught.value), str(caught.value))
+    assert BROKEN_WHEEL_HINT == caught.value.hint
 
 
 def test_a_bomb_is_not_inflated() -> None:

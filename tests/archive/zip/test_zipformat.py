@@ -83,7 +83,7 @@ class TestEnd:
 
         assert (
             "the archive would contain 65,535 files; a zip without zip64 supports at most 65,534",
-            "leave out files with `exclude`, or split the layer",
+            "leave out files: set `exclude` for layers, or narrow `source` for functions",
         ) == (str(caught.value), caught.value.hint)
 
     def test_too_large(self) -> None:

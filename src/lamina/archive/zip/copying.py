@@ -47,7 +47,10 @@ def read_pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
 
 
 def _short(file: BinaryIO, missing: int) -> CorruptArchiveError:
-    return CorruptArchiveError(f"`{file.name}` is truncated: it ends {count(missing, 'byte')} too early")
+    return CorruptArchiveError(
+        f"`{file.name}` is truncated: it ends {count(missing, 'byte')} too early",
+        hint="run `lamina cache verify`, then run the command again",
+    )
 
 
 def write_all(file: BinaryIO, data: Buffer) -> None:
@@ -58,14 +61,14 @@ def write_all(file: BinaryIO, data: Buffer) -> None:
 
 
 def keep(_: int) -> None:
-    """Release no memory: the default of callbacks that can release the memory of a mapped file."""
+    """Do nothing: the default for callbacks that release the memory of a mapped file."""
 
 
 class Gather:
     """
     A writer that appends zip entries to an unbuffered file and computes their CRC-32.
 
-    It writes several small entries in one call, and large entries in slices.
+    It writes several small entries in one call, and entries larger than 1 MiB in slices.
     """
 
     def __init__(self, file: BinaryIO, *, release: Callable[[int], object] = keep) -> None:
@@ -80,7 +83,7 @@ class Gather:
         self._pending_bytes = 0
         self.position = 0
         self.crc32 = 0
-        """The CRC-32 of all bytes that were flushed."""
+        """The CRC-32 of the bytes written so far, without buffered entries."""
 
     def add(self, header: bytes, payload: bytes | memoryview) -> None:
         """Append *header* and *payload*, which must stay valid until they are flushed."""
@@ -115,14 +118,10 @@ class Gather:
 
 
 class HashedFile:
-    """
-    An unbuffered file that a second thread hashes while it is written, as a context manager.
-
-    Data is copied through a few buffers, which are hashed and written at the same time.
-    """
+    """A context manager that writes an unbuffered file, and computes its SHA-256 in a second thread meanwhile."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Write to the empty *file*."""
+        """Start the thread. *file* must be empty."""
         self._file = file
         self._digest = hashlib.sha256()
         self._free: SimpleQueue[memoryview] = SimpleQueue()

@@ -23,6 +23,7 @@ from lamina.archive.zip.hazards import (
     check_unicode_path,
     misplaced,
 )
+from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT
 from lamina.archive.zip.zipformat import END, LOCAL_HEADER, EndRecord, Member, Row
 from lamina.core.errors import CorruptArchiveError, UnsafeMemberError
 
@@ -42,7 +43,7 @@ _ZIP64_FIELD = 0x0001
 _FULL_32 = 0xFFFFFFFF  # the value of a 32-bit field if the actual value is in the zip64 extra field
 
 TAIL_BYTES = END.size + _MAX_COMMENT + _ZIP64_END.size + _ZIP64_LOCATOR.size
-"""The maximum number of bytes at the end of a zip that `locate_directory` needs."""
+"""The number of bytes at the end of a zip that are always enough for `locate_directory`."""
 
 # DIRECTORY_ROW without unused fields: signature, flags, method, CRC-32, compressed size, size, lengths of name, extra field
 # and comment, external attributes, offset of the local header.
@@ -65,7 +66,7 @@ class Span(NamedTuple):
 
 
 class Located(NamedTuple):
-    """A member of a zip on disk, and the offset of its payload in bytes from the start of the file."""
+    """A member of a zip, and the offset of its payload in bytes from the start of the file."""
 
     member: Member
     start: int
@@ -73,9 +74,9 @@ class Located(NamedTuple):
 
 def members(path: Path) -> tuple[Member, ...]:
     """
-    Return the files of the zip at *path*, in the order of its central directory. Reads only the central directory.
+    Return the files of the zip at *path*, without directories, in the order of its central directory.
 
-    The zip may be untrusted. Raises like `locate_directory` and `read_rows`, and `OSError` if the file is unreadable.
+    Reads only the central directory. The zip may be untrusted. Raises the errors of `locate_directory` and `read_rows`, and `OSError` if the file is unreadable.
     """
     data, span = _directory_of(path)
     return tuple(row.member for row in read_rows(data, span=span, name=path.name) if not row.is_directory)
@@ -83,9 +84,9 @@ def members(path: Path) -> tuple[Member, ...]:
 
 def raw_directory(path: Path) -> bytes:
     """
-    Return the unparsed central directory of the zip at *path*, because searching it is faster than parsing it.
+    Return the central directory of the zip at *path* as unparsed bytes. Searching these is faster than parsing them.
 
-    Raises like `locate_directory`, and `OSError` if the file is unreadable.
+    Raises the errors of `locate_directory`, and `OSError` if the file is unreadable.
     """
     return _directory_of(path)[0]
 
@@ -100,21 +101,22 @@ def _directory_of(path: Path) -> tuple[bytes, Span]:
 
 def locate_directory(tail: bytes | memoryview, *, total: int, name: str) -> Span:
     """
-    Find the central directory in the *tail* of a zip of *total* bytes. *name* is the zip's name in messages.
+    Return the location of the central directory of a zip. Its *tail* is the last `TAIL_BYTES` of its *total* bytes.
 
-    No bytes may follow the end record, because they could be a second zip.
-    Raises `CorruptArchiveError` if there is no end record at the end. Raises like `check_end_record`.
+    *name* is the zip's name in messages.
+    Raises `CorruptArchiveError` if the end record or the zip64 end record is missing, or if bytes follow the end record,
+    because they could be a second zip. Raises the errors of `check_end_record`.
     """
     data = bytes(tail)
     position = data.rfind(b"PK\5\6", max(0, len(data) - END.size - _MAX_COMMENT))
     if position < 0 or len(data) - position < END.size:
         raise CorruptArchiveError(
             f"`{name}` is not a zip or is truncated: end of central directory record not found",
-            hint="run `lamina cache verify` to delete damaged files from the store, then build again",
+            hint="run `lamina cache verify`, then build again; if the error remains, use another version of the distribution",
         )
     _, disk, directory_disk, *fields, comment = END.unpack_from(data, position)
     if position + END.size + comment != len(data):
-        raise CorruptArchiveError(f"`{name}` has bytes after its end record")
+        raise CorruptArchiveError(f"`{name}` has extra bytes after its end record", hint=BROKEN_WHEEL_HINT)
     record, zip64 = EndRecord(*fields), None
     before = total - len(data)
     end = before + position
@@ -127,7 +129,7 @@ def locate_directory(tail: bytes | memoryview, *, total: int, name: str) -> Span
 
 
 def _zip64_end(data: bytes, locator: int, *, before: int, name: str) -> tuple[EndRecord, int]:
-    """Return the zip64 end record and its offset in the file."""
+    """Return the zip64 end record and its offset in the file. Raises `CorruptArchiveError` if the record is missing."""
     _, _, absolute, _ = _ZIP64_LOCATOR.unpack_from(data, locator)
     # Some programs ignore the offset in the locator and read the record directly before it, so the two must be adjacent.
     start = locator - _ZIP64_END.size
@@ -135,14 +137,16 @@ def _zip64_end(data: bytes, locator: int, *, before: int, name: str) -> tuple[En
         _, following, _, _, _, _, *fields = _ZIP64_END.unpack_from(data, start)
         if following == _ZIP64_END.size - 12:
             return EndRecord(*fields), absolute
-    raise CorruptArchiveError(f"`{name}` has a zip64 locator but no zip64 end record")
+    raise CorruptArchiveError(
+        f"`{name}` has a zip64 locator without a zip64 end record directly before it", hint=BROKEN_WHEEL_HINT
+    )
 
 
 def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[Row, ...]:
     """
     Parse and check all entries of a central *directory*, including directories. *name* is the zip's name in messages.
 
-    Raises `CorruptArchiveError` for invalid data, and `UnsafeMemberError` for a path that is not UTF-8. Raises like
+    Raises `CorruptArchiveError` for invalid data, and `UnsafeMemberError` for a path that is not UTF-8. Raises the errors of
     `check_rows`.
     """
     rows: list[Row] = []
@@ -151,7 +155,9 @@ def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[
     except struct.error as error:
         raise _damaged_row(len(rows), span, name=name) from error
     except UnicodeDecodeError as error:
-        raise UnsafeMemberError(f"`{name}` has a member whose name is not UTF-8: {error.object!r}") from error
+        raise UnsafeMemberError(
+            f"`{name}` has a member whose path is not UTF-8: {error.object!r}", hint=BROKEN_WHEEL_HINT
+        ) from error
     check_rows(rows, name=name)
     return tuple(rows)
 
@@ -187,11 +193,14 @@ def _parse(data: bytes, span: Span, rows: list[Row], *, name: str) -> None:
         member = new(Member, (path.decode(), mode & _ANYBODY_EXECUTES != 0, method, crc, compressed, size))
         rows.append(new(Row, (member, offset, flags, mode, path, fields)))
     if position != len(data):
-        raise CorruptArchiveError(f"`{name}` has extra bytes in its central directory")
+        raise CorruptArchiveError(f"`{name}` has extra bytes in its central directory", hint=BROKEN_WHEEL_HINT)
 
 
 def _damaged_row(number: int, span: Span, *, name: str) -> CorruptArchiveError:
-    return CorruptArchiveError(f"`{name}` has a damaged central directory: entry {number + 1} of {span.rows}")
+    return CorruptArchiveError(
+        f"`{name}` has a central directory that is damaged at entry {number + 1:,} of {span.rows:,}",
+        hint=BROKEN_WHEEL_HINT,
+    )
 
 
 def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
@@ -206,8 +215,9 @@ def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _zip64_values(extra: bytes, values: tuple[int, int, int], *, name: str) -> tuple[int, int, int]:
     """
-    Return a header's size, compressed size and offset. *values* with the maximum are replaced from its *extra* fields.
+    Return *values*, which are a header's size, compressed size and offset, with 64-bit values from its *extra* fields.
 
+    Only values of 0xFFFFFFFF are replaced.
     Raises `CorruptArchiveError` if the zip64 extra field is missing or too short.
     """
     if _FULL_32 not in values:
@@ -215,7 +225,9 @@ def _zip64_values(extra: bytes, values: tuple[int, int, int], *, name: str) -> t
     body = next((body for kind, body in _extra_fields(extra) if kind == _ZIP64_FIELD), b"")
     wanted = [index for index, value in enumerate(values) if value == _FULL_32]
     if len(body) < 8 * len(wanted):
-        raise CorruptArchiveError(f"`{name}` has a member without its zip64 sizes")
+        raise CorruptArchiveError(
+            f"`{name}` has a member whose zip64 extra field is missing or too short", hint=BROKEN_WHEEL_HINT
+        )
     found = dict(zip(wanted, struct.unpack_from(f"<{len(wanted)}Q", body), strict=True))
     size, compressed, offset = (found.get(index, value) for index, value in enumerate(values))
     return size, compressed, offset
@@ -225,11 +237,12 @@ def read_directory(
     archive: memoryview, *, name: str, release: Callable[[], object] = lambda: None
 ) -> tuple[Located, ...]:
     """
-    Return the files of *archive* in file order, each with the offset of its payload. *name* is the zip's name in messages.
+    Return the files of *archive*, ordered by offset, each with the offset of its payload.
 
-    Every local header is compared with its central directory entry. Unused bytes between members are rejected.
+    Every local header is compared with its central directory entry. *name* is the zip's name in messages.
     *release* is called after every few MiB, so that the caller can release the memory of a mapped *archive*.
-    Raises like `locate_directory` and `read_rows`. Raises `CorruptArchiveError` if a local header differs.
+    Raises the errors of `locate_directory` and `read_rows`. Raises `CorruptArchiveError` if a local header differs, if members
+    overlap, or if bytes belong to no member.
     """
     total = len(archive)
     span = locate_directory(archive[max(0, total - TAIL_BYTES) :], total=total, name=name)
@@ -257,12 +270,14 @@ def read_directory(
         if path[-1] != _SLASH:
             located.append(new(Located, (member, start)))
     if free != span.offset:
-        raise CorruptArchiveError(f"`{name}` has extra bytes between its last member and its central directory")
+        raise CorruptArchiveError(
+            f"`{name}` has extra bytes between its last member and its central directory", hint=BROKEN_WHEEL_HINT
+        )
     return tuple(located)
 
 
 def _payload_start(archive: memoryview, row: Row, *, end: int, name: str) -> int:
-    """Parse a local header that is not a byte-for-byte copy of its *row*, compare the fields, and return the header's end."""
+    """Return the payload's offset. Compare a local header with its *row* field by field, because their bytes differ."""
     after_fixed = row.offset + _HEADER_BYTES
     if after_fixed > end or archive[row.offset : row.offset + 4].tobytes() != b"PK\3\4":
         raise _damaged_member(row, name=name)
@@ -282,4 +297,4 @@ def _payload_start(archive: memoryview, row: Row, *, end: int, name: str) -> int
 
 
 def _damaged_member(row: Row, *, name: str) -> CorruptArchiveError:
-    return CorruptArchiveError(f"`{name}` is truncated or damaged at `{row.member.path}`")
+    return CorruptArchiveError(f"`{name}` is truncated or damaged at `{row.member.path}`", hint=BROKEN_WHEEL_HINT)

@@ -14,6 +14,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
+from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT
 from lamina.archive.zip.zipformat import DEFLATED, DIRECTORY_ROW, MAX_BYTES, MAX_ROWS, STORED, EndRecord, Row
 from lamina.core.errors import (
     CorruptArchiveError,
@@ -44,42 +45,51 @@ _DEFLATE_RATIO = 1032
 _BOMB_RATIO = 100
 _BOMB_BYTES = 262_144_000
 
-_AMBIGUOUS = "do not use this archive: different programs would extract different files from it"
+_AMBIGUOUS = "use another version of the distribution; programs would extract different files from this one"
 
 
 def check_end_record(record: EndRecord, zip64: EndRecord | None, *, end: int, is_split: bool, name: str) -> None:
     """
     Reject end records that could lead two programs to different central directories.
 
-    *end* is the offset where the central directory must end. *is_split* tells whether *record* refers to other disks.
+    *end* is the offset where the central directory must end. *is_split* is true if *record* refers to other disks.
     Raises `CorruptArchiveError` for a contradiction, `UnsupportedMemberError` for a part of a split zip, and
-    `SuspiciousSizeError` for more entries than a zip without zip64 supports.
+    `SuspiciousSizeError` for more than 65,534 entries.
     """
     if zip64 is not None:
         # Some programs always use the zip64 record, others only if the plain record has maximum values. Both must agree.
         if any(plain not in (value, full) for plain, value, full in zip(record, zip64, _FULL, strict=True)):
-            raise CorruptArchiveError(f"`{name}` is inconsistent: its zip64 end record differs from its end record")
+            raise CorruptArchiveError(
+                f"`{name}` is inconsistent: its zip64 end record differs from its end record", hint=_AMBIGUOUS
+            )
     elif is_split:
-        raise UnsupportedMemberError(f"`{name}` is one part of a split zip")
+        raise UnsupportedMemberError(f"`{name}` is one part of a split zip", hint=BROKEN_WHEEL_HINT)
     here, rows, length, offset = zip64 or record
     if here != rows or offset + length != end or length < rows * DIRECTORY_ROW.size:
         raise CorruptArchiveError(
-            f"`{name}` is inconsistent: its central directory does not end where its end record starts"
+            f"`{name}` is inconsistent: its end record states a wrong position, size or number of entries",
+            hint=_AMBIGUOUS,
         )
     if rows > MAX_ROWS:
-        raise SuspiciousSizeError(f"`{name}` contains {rows:,} files; a layer supports at most {MAX_ROWS:,}")
+        raise SuspiciousSizeError(
+            f"`{name}` contains {rows:,} entries; lamina supports at most {MAX_ROWS:,}", hint=BROKEN_WHEEL_HINT
+        )
 
 
 def check_unicode_path(fields: Iterable[tuple[int, bytes]], path: bytes, *, name: str) -> None:
     """
-    Reject extra *fields* with a path that differs from the header's path, because programs differ in which one they use.
+    Reject a Unicode path in the extra *fields* that differs from the header's *path*: programs differ in which one they use.
 
     Raises `CorruptArchiveError`.
     """
     for kind, body in fields:
         # The path follows a version byte and the CRC-32 of the header's path.
         if kind == _UNICODE_PATH and body[5:] != path:
-            raise CorruptArchiveError(f"`{name}` has a member with two different paths: {path!r} and {body[5:]!r}")
+            first, second = (printable(each.decode("utf-8", "backslashreplace")) for each in (path, body[5:]))
+            raise CorruptArchiveError(
+                f"`{name}` is inconsistent: it stores two paths for one member, `{first}` and `{second}`",
+                hint=_AMBIGUOUS,
+            )
 
 
 def check_rows(rows: Sequence[Row], *, name: str) -> None:
@@ -87,8 +97,8 @@ def check_rows(rows: Sequence[Row], *, name: str) -> None:
     Reject unsafe *rows* of a central directory.
 
     Raises `UnsupportedMemberError` (encryption, patches, unknown compression methods), `UnsafeMemberError` (paths, symbolic
-    links, devices), `DuplicateMemberError`, `CorruptArchiveError` or `SuspiciousSizeError`. Every message contains the
-    names of the archive and of the member.
+    links, devices), `DuplicateMemberError`, `CorruptArchiveError` (contradictory sizes) or `SuspiciousSizeError` (sizes that
+    are impossible, exceed a limit or indicate a zip bomb). *name* is the zip's name in messages.
     """
     paths = [row[0][0] for row in rows]
     if not flawless(paths):
@@ -117,24 +127,34 @@ def check_rows(rows: Sequence[Row], *, name: str) -> None:
 def _check_each_path(paths: Iterable[str], *, name: str) -> None:
     for path in paths:
         if (reason := flaw(path.removesuffix("/"))) is not None:
-            raise UnsafeMemberError(f"`{name}` has a member whose path {reason}: `{printable(path)}`")
+            raise UnsafeMemberError(
+                f"`{name}` has a member whose path {reason}: `{printable(path)}`", hint=BROKEN_WHEEL_HINT
+            )
 
 
 def _check_attributes(row: Row, *, name: str) -> None:
     path, flags, method, kind = row.member.path, row.flags, row.member.method, stat.S_IFMT(row.mode)
     if kind == stat.S_IFLNK:
-        raise UnsafeMemberError(f"`{name}` has a symbolic link: `{path}`")
+        raise UnsafeMemberError(f"`{name}` contains a symbolic link: `{path}`", hint=BROKEN_WHEEL_HINT)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UnsafeMemberError(f"`{name}` has a member that is neither a file nor a directory: `{path}`")
+        raise UnsafeMemberError(
+            f"`{name}` has a member that is neither a file nor a directory: `{path}`", hint=BROKEN_WHEEL_HINT
+        )
     if kind == stat.S_IFDIR and not path.endswith("/"):
-        raise UnsafeMemberError(f"`{name}` has a member with the name of a file and the mode of a directory: `{path}`")
+        raise UnsafeMemberError(
+            f"`{name}` has a member with the name of a file and the mode of a directory: `{path}`",
+            hint=BROKEN_WHEEL_HINT,
+        )
     if flags & _ENCRYPTED:
-        raise UnsupportedMemberError(f"`{name}` has an encrypted member: `{path}`")
+        raise UnsupportedMemberError(f"`{name}` has an encrypted member: `{path}`", hint=BROKEN_WHEEL_HINT)
     if flags & _PATCHED:
-        raise UnsupportedMemberError(f"`{name}` has a member that is a patch to another file: `{path}`")
+        raise UnsupportedMemberError(
+            f"`{name}` has a member that is a patch to another file: `{path}`", hint=BROKEN_WHEEL_HINT
+        )
     if method not in (STORED, DEFLATED):
         raise UnsupportedMemberError(
             f"`{name}` compresses `{path}` with method {method}; lamina supports only stored (0) and deflate (8)",
+            hint=BROKEN_WHEEL_HINT,
         )
 
 
@@ -142,30 +162,38 @@ def _check_duplicates(names: list[bytes], *, name: str) -> None:
     directories = {each[:-1] for each in names if each[-1] == _SLASH}
     found = clashes([each for each in names if each[-1] != _SLASH] if directories else names)
     if twice := [clash.path.decode() for clash in found if not clash.is_directory]:
-        raise DuplicateMemberError(f"`{name}` contains duplicate paths: {', '.join(f'`{path}`' for path in twice)}")
+        listed = ", ".join(f"`{path}`" for path in twice)
+        raise DuplicateMemberError(f"`{name}` contains duplicate paths: {listed}", hint=BROKEN_WHEEL_HINT)
     both = {clash.path for clash in found}
     if directories:
         both |= directories.intersection(names)
     if both:
         listed = ", ".join(f"`{path.decode()}`" for path in sorted(both))
-        raise DuplicateMemberError(f"`{name}` contains paths that are both a file and a directory: {listed}")
+        raise DuplicateMemberError(
+            f"`{name}` contains paths that are both a file and a directory: {listed}", hint=BROKEN_WHEEL_HINT
+        )
 
 
 def _check_size(row: Row, *, name: str) -> None:
     path, _, method, _, compressed, size = row.member
     # An empty deflate stream has two bytes.
     if row.is_directory and (size or compressed > 2):
-        raise CorruptArchiveError(f"`{name}` has a directory entry with content: `{path}`")
+        raise CorruptArchiveError(f"`{name}` has a directory entry with content: `{path}`", hint=BROKEN_WHEEL_HINT)
     if method == STORED and size != compressed:
         raise CorruptArchiveError(
-            f"`{name}` declares {size:,} bytes for the uncompressed `{path}` but stores {compressed:,}"
+            f"`{name}` declares {size:,} bytes for the uncompressed `{path}` but stores {compressed:,}",
+            hint=BROKEN_WHEEL_HINT,
         )
     if size > (compressed + 1) * _DEFLATE_RATIO:
         raise SuspiciousSizeError(
             f"`{name}` declares {size:,} bytes for `{path}`, more than {compressed:,} compressed bytes can contain",
+            hint=BROKEN_WHEEL_HINT,
         )
     if max(size, compressed) > MAX_BYTES:
-        raise SuspiciousSizeError(f"`{name}` declares {size:,} bytes for `{path}`, more than a layer can contain")
+        raise SuspiciousSizeError(
+            f"`{name}` declares {max(size, compressed):,} bytes for `{path}`; lamina supports at most {MAX_BYTES:,}",
+            hint=BROKEN_WHEEL_HINT,
+        )
 
 
 def _check_total(rows: Iterable[Row], *, name: str) -> None:
@@ -173,7 +201,9 @@ def _check_total(rows: Iterable[Row], *, name: str) -> None:
     total_size = sum(row[0][5] for row in rows)
     if total_size > _BOMB_BYTES and total_size > total_compressed * _BOMB_RATIO:
         raise SuspiciousSizeError(
-            f"`{name}` inflates from {total_compressed:,} to {total_size:,} bytes and may be a zip bomb",
+            f"`{name}` may be a zip bomb: {total_compressed:,} bytes inflate to {total_size:,}; "
+            f"above {_BOMB_BYTES:,} bytes, lamina supports a factor of at most {_BOMB_RATIO}",
+            hint=BROKEN_WHEEL_HINT,
         )
 
 
@@ -181,19 +211,20 @@ def misplaced(row: Row, free: int, *, name: str) -> CorruptArchiveError:
     """Return the error for a *row* whose member does not start at *free*, the end of the previous member."""
     path = row.member.path
     if row.offset < free:
-        return CorruptArchiveError(f"`{name}` has overlapping members, including `{path}`")
+        return CorruptArchiveError(f"`{name}` has overlapping members, including `{path}`", hint=BROKEN_WHEEL_HINT)
     if free == 0:
-        return CorruptArchiveError(f"`{name}` has extra bytes before its first member")
-    return CorruptArchiveError(f"`{name}` has extra bytes before `{path}`")
+        return CorruptArchiveError(f"`{name}` has extra bytes before its first member", hint=BROKEN_WHEEL_HINT)
+    return CorruptArchiveError(f"`{name}` has extra bytes before `{path}`", hint=BROKEN_WHEEL_HINT)
 
 
 def check_local_header(
     row: Row, path: bytes, *, flags: int, method: int, stated: tuple[int, int, int], name: str
 ) -> None:
     """
-    Reject a local header that differs from its *row*. *stated* contains its CRC-32, compressed size and size.
+    Reject a local header that differs from its central directory entry, *row*.
 
-    Raises `CorruptArchiveError`.
+    *path*, *flags*, *method* and *stated* (CRC-32, compressed size and size) are the local header's fields. If a data
+    descriptor follows, *stated* may be zeros. Raises `CorruptArchiveError`.
     """
     member = row.member
     # Programs that stream write the sizes and the CRC-32 after the payload, and zeros in the header.
@@ -213,9 +244,9 @@ def check_local_header(
 
 def after_descriptor(archive: memoryview, position: int, row: Row, *, name: str) -> int:
     """
-    Return the end of the data descriptor at *position*. Tries its four possible forms, because no field tells the form.
+    Return the end of the data descriptor at *position*, or raise `CorruptArchiveError` if it differs from its *row*.
 
-    Raises `CorruptArchiveError` if the data descriptor differs from its *row*.
+    A descriptor may have a signature, and 64-bit sizes. No field states which, so all four forms are tried.
     """
     values = (row.member.crc, row.member.compressed, row.member.size)
     for layout in ("<L2Q", "<3L"):

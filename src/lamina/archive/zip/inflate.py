@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 from lamina.archive.zip.zipformat import STORED, Member
 from lamina.core.errors import CorruptArchiveError, SuspiciousSizeError
 
+BROKEN_WHEEL_HINT = "use another version of the distribution, or report the broken wheel to its authors"
+"""The hint for a wheel that is damaged although it has the locked hash."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -23,11 +26,11 @@ _RAW = -15  # a deflate stream without a zlib header, as in zips
 
 def inflate(payload: Iterable[bytes | memoryview], member: Member, *, name: str) -> Iterator[bytes | memoryview]:
     """
-    Yield the content of *member* from its *payload*, both in pieces of at most `PIECE_BYTES`. *name* is the zip's name in
-    messages.
+    Yield the uncompressed content of *member*. The content and its *payload* are in pieces of at most `PIECE_BYTES`.
 
-    The content is verified only after the last piece.
-    Raises `CorruptArchiveError` or `SuspiciousSizeError` if the size or the CRC-32 differs from *member*.
+    The content is verified only after the last piece. *name* is the zip's name in messages.
+    Raises `SuspiciousSizeError` if the content is larger than *member* declares. Raises `CorruptArchiveError` if the content
+    is smaller, if its CRC-32 differs, or if the payload cannot be inflated.
     """
     checksum, size = 0, 0
     for piece in payload if member.method == STORED else _streamed(payload, member, name=name):
@@ -35,22 +38,22 @@ def inflate(payload: Iterable[bytes | memoryview], member: Member, *, name: str)
         checksum = zlib.crc32(piece, checksum)
         if size > member.size:
             raise SuspiciousSizeError(
-                f"`{name}` inflates `{member.path}` to more than the declared {member.size:,} bytes"
+                f"`{name}` is damaged: `{member.path}` inflates to more than its declared {member.size:,} bytes",
+                hint=BROKEN_WHEEL_HINT,
             )
         yield piece
     if size != member.size:
-        raise CorruptArchiveError(
-            f"`{name}` is damaged: `{member.path}` inflates to {size:,} bytes, expected {member.size:,}"
-        )
+        raise _damaged(f"`{member.path}` inflates to {size:,} bytes, expected {member.size:,}", name=name)
     if checksum != member.crc:
-        raise CorruptArchiveError(f"`{name}` is damaged: `{member.path}` does not match its declared CRC-32")
+        raise _damaged(f"`{member.path}` does not match its declared CRC-32", name=name)
 
 
 def inflate_small(payload: memoryview, member: Member) -> bytes | None:
     """
-    Return the content of *member* from its complete *payload*, or ``None`` if it does not match *member*.
+    Return the uncompressed content of *member*, or ``None`` if *payload* is damaged or does not match *member*.
 
-    Three times as fast as `inflate`, for members of at most `PIECE_BYTES`. After ``None``, call `inflate` for the error.
+    It is three times as fast as `inflate`. Use it for members of at most `PIECE_BYTES`. After ``None``, call `inflate`, which
+    raises the error.
     """
     import deflate
 
@@ -79,11 +82,15 @@ def _streamed(payload: Iterable[bytes | memoryview], member: Member, *, name: st
                 yield inflater.decompress(pending, most)
                 pending = inflater.unconsumed_tail
             if inflater.eof and (pending or inflater.unused_data):
-                raise CorruptArchiveError(f"`{name}` has extra bytes after the content of `{member.path}`")
+                raise _damaged(f"it has extra bytes after the content of `{member.path}`", name=name)
         # The last input can inflate to more than one piece.
         while not inflater.eof and (piece := inflater.decompress(b"", most)):
             yield piece
     except zlib.error as error:
-        raise CorruptArchiveError(f"`{name}` is damaged: could not inflate `{member.path}`") from error
+        raise _damaged(f"could not inflate `{member.path}`", name=name) from error
     if member.compressed and not inflater.eof:
-        raise CorruptArchiveError(f"`{name}` is damaged: `{member.path}` is truncated")
+        raise _damaged(f"`{member.path}` is truncated", name=name)
+
+
+def _damaged(fact: str, *, name: str) -> CorruptArchiveError:
+    return CorruptArchiveError(f"`{name}` is damaged: {fact}", hint=BROKEN_WHEEL_HINT)

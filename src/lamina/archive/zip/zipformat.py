@@ -56,6 +56,8 @@ MAX_ROWS = 0xFFFE
 MAX_BYTES = 0xFFFFFFFE
 """The maximum size in bytes of a member, and of a zip before its end record, without the zip64 extension."""
 
+_TOO_LARGE_HINT = "leave out files: set `exclude` for layers, or narrow `source` for functions"
+
 # Level 6 of libdeflate compresses 0.7 % better than typical wheels, in a third of zlib's time.
 # pyproject.toml pins the library's exact version, because another version may produce different bytes.
 _CODEC_LEVEL = 6
@@ -90,7 +92,7 @@ class Row(NamedTuple):
 
     @property
     def is_directory(self) -> bool:
-        """Whether the entry is a directory, which has a path that ends with a slash."""
+        """Whether the entry is a directory: its path ends with a slash."""
         return self.name.endswith(b"/")
 
 
@@ -150,18 +152,19 @@ def end_of_directory(*, rows: int, directory_bytes: int, directory_offset: int) 
     """
     Return the end of central directory record.
 
-    Raises `UnsupportedMemberError` for more than 65,534 entries and `SuspiciousSizeError` for a size of 4 GiB, because both
-    would need zip64.
+    Raises `UnsupportedMemberError` for more than 65,534 entries, and `SuspiciousSizeError` if members and central directory
+    have more than 4,294,967,294 bytes, because both would need zip64.
     """
     if rows > MAX_ROWS:
         raise UnsupportedMemberError(
             f"the archive would contain {rows:,} files; a zip without zip64 supports at most {MAX_ROWS:,}",
-            hint="leave out files with `exclude`, or split the layer",
+            hint=_TOO_LARGE_HINT,
         )
     if directory_offset + directory_bytes > MAX_BYTES:
         raise SuspiciousSizeError(
             f"the archive would have {directory_offset + directory_bytes:,} bytes; "
             f"a zip without zip64 supports at most {MAX_BYTES:,}",
+            hint=_TOO_LARGE_HINT,
         )
     return END.pack(b"PK\5\6", 0, 0, rows, rows, directory_bytes, directory_offset, 0)
 
@@ -180,7 +183,7 @@ def rebase(directory: bytes, base: int) -> bytearray:
 
 
 def own_rows(directory: bytes) -> Iterator[tuple[Member, int]]:
-    """Yield each member and the offset of its local header from a central *directory* that lamina wrote, unchecked."""
+    """Parse a central *directory* that lamina wrote, without checks. Yield each member and its local header's offset."""
     position = 0
     while position < len(directory):
         fields = DIRECTORY_ROW.unpack_from(directory, position)
@@ -198,7 +201,7 @@ def compress(data: bytes) -> bytes:
 
 def encode(path: str, data: bytes, *, executable: bool = False) -> Entry:
     """
-    Return *data* as a member at *path*, compressed if that makes it smaller.
+    Return *data* as a member at *path*, compressed only if that makes it smaller.
 
     Raises `UnsafeMemberError` for an unsafe path.
     """
@@ -219,7 +222,7 @@ def write_sorted(stream: _Writable, entries: Iterable[Entry]) -> WrittenZip:
     Write a complete zip of *entries*, sorted by path, to *stream*, and return its sizes.
 
     Only one entry at a time is in memory. The bytes of the zip depend only on the entries.
-    Raises `DuplicateMemberError` for a repeated path and `ValueError` for unsorted entries. Raises like `end_of_directory`.
+    Raises `DuplicateMemberError` for a repeated path and `ValueError` for unsorted entries. Raises the errors of `end_of_directory`.
     """
     position = unzipped = 0
     rows: list[bytes] = []
