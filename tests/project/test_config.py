@@ -324,8 +324,10 @@ class TestMistakes:
         assert mistakes(tmp_path, text) == (
             (
                 "tool.lamina.functions.f",
-                "no layers are set, and there is no layer `common` to use by default; set `layers` to one or more of "
-                '`a`, `b`, such as `{ handler = "…", layers = ["a"] }`',
+                (
+                    "no layers are set, and there is no layer `common` to use by default; set `layers` to one or more of "
+                    '`a`, `b`, such as `{ handler = "…", layers = ["a"] }`'
+                ),
             ),
         )
 

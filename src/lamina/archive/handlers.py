@@ -28,8 +28,9 @@ def check_handlers(
     """
     Check that *tree* contains the handler's module of every function, and that the module defines the handler.
 
-    *provided* contains the names of the top-level modules in the layers. Handlers in these modules and in extension modules
-    are not checked. Syntax errors are ignored if the running Python is older than the Python of *target*.
+    *provided* contains the names of the top-level modules in the layers. If the handler's module is in a layer only, or is an
+    extension module, the handler is not checked. Syntax errors are ignored if the running Python is older than the Python of
+    *target*.
     Raises `PackageError` that lists every function whose handler is missing or whose module is not valid Python.
     """
     origins = {file.path: file.origin for file in tree.files}

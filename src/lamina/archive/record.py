@@ -35,7 +35,7 @@ _MAX_BYTES = 32 << 20
 
 
 class RecordRow(NamedTuple):
-    """The hash (``algorithm=urlsafe-base64``) and the size in bytes of one file, as RECORD states them. Both may be empty."""
+    """The hash (``algorithm=urlsafe-base64``) and the size in bytes of one file, as RECORD states them. Each may be empty."""
 
     digest: str
     size: str
