@@ -75,7 +75,7 @@ def test_the_repository_is_the_end(tmp_path: Path) -> None:
         raised.value
     )
     assert (
-        "create one: run `uv lock`, `uv export --format pylock.toml`, or `pip-compile --generate-hashes`; supported: "
+        "create one: run `uv lock`, `uv export --format pylock.toml`, or `pip-compile --generate-hashes`; supported files: "
         "`uv.lock`, `pylock.toml`, `poetry.lock`, `pdm.lock`, `Pipfile.lock`, `requirements.txt` and `pylock.<name>.toml`"
     ) == raised.value.hint
 
@@ -94,8 +94,9 @@ def test_several_named_pylocks(tmp_path: Path) -> None:
     with pytest.raises(LockError) as raised:
         find(tmp_path)
 
-    assert f"`{tmp_path}` has several lock files but no `pylock.toml`: `pylock.a.toml`, `pylock.b.toml`" == str(
-        raised.value
+    assert (
+        f"`{tmp_path}` has several `pylock.<name>.toml` files but no `pylock.toml`: `pylock.a.toml`, `pylock.b.toml`"
+        == str(raised.value)
     )
 
 
@@ -122,6 +123,7 @@ def test_explicit_does_not_exist(tmp_path: Path) -> None:
         find(tmp_path, Path("locks/uv.lock"))
 
     assert f"the configured lock file `{tmp_path / 'locks/uv.lock'}` does not exist" == str(raised.value)
+    assert (raised.value.hint or "").startswith("correct `lock` in `[tool.lamina]`, or create one: run `uv lock`")
 
 
 def test_explicit_of_unknown_format(tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_explicit_of_unknown_format(tmp_path: Path) -> None:
     with pytest.raises(LockError) as raised:
         find(tmp_path, Path("conda-lock.yml"))
 
-    assert "`conda-lock.yml` is not a supported lock file name" == str(raised.value)
+    assert "the configured lock file `conda-lock.yml` does not have a supported name" == str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,8 @@ def test_targets(tmp_path: Path) -> None:
         read_lock(tmp_path, index=index("a==1.0"))
 
     assert (
-        f"`{path}` does not support python3.13 on arm64, only: Python ==3.12.* manylinux_2_28_aarch64; "
-        "Python ==3.13.* manylinux_2_28_x86_64; Python >=3.11 manylinux_2_28_aarch64; Python >=3.11 windows_amd64"
+        f"`{path}` does not cover python3.13 on arm64; it covers only: Python ==3.12.* on manylinux_2_28_aarch64; "
+        "Python ==3.13.* on manylinux_2_28_x86_64; Python >=3.11 on manylinux_2_28_aarch64; Python >=3.11 on windows_amd64"
     ) == str(raised.value)
     assert (
         "add the target: run `pdm lock --append --python '==3.13.*' --platform manylinux_2_34_aarch64`"

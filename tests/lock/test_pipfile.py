@@ -99,8 +99,8 @@ def test_what_did_not_apply_to_the_locker(tmp_path: Path) -> None:
 
     assert (
         f"`{path}` does not lock every package for python3.13 on arm64: "
-        "`b` has no version, because it did not apply to the machine that ran Pipenv; "
-        "`c` names `main`, which is not a full commit"
+        "`b` has no exact version, because the machine that ran Pipenv did not need it; "
+        "`c` is locked to `main` instead of a full git commit"
     ) == str(raised.value)
     target = Target.of("python3.13", "x86_64")
     write(tmp_path, {"a": row("a"), "b": unpinned})
@@ -125,7 +125,7 @@ def test_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [("a", "1.0", private), ("b", "1.0", "https://index.example/simple"), ("b", "1.0", private)] == sorted(
         nothing.asked, key=lambda asked: (asked[0], asked[2] == private)
     )
-    assert "no index has a file with a locked hash for: `a` 1.0, `b` 1.0" == str(raised.value)
+    assert "no index has a file with a locked hash of: `a` 1.0, `b` 1.0" == str(raised.value)
     assert "secret" not in (raised.value.hint or "")
 
 
@@ -190,16 +190,15 @@ def test_stale(tmp_path: Path) -> None:
     with pytest.raises(StaleLockError) as raised:
         read_lock(tmp_path, index=files)
     assert (
-        f"`{path}` does not match `{tmp_path / 'Pipfile'}`: packages, sources or `requires` changed after locking"
-        == str(raised.value)
-    )
+        f"`{path}` does not match `{tmp_path / 'Pipfile'}`: packages, sources or `[requires]` changed after locking"
+    ) == str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("[]", "`{}` does not follow Pipenv's lock format: the file: expected a table, found a list"),
-        ('{"_meta": {"pipfile-spec": 7}}', "`{}` follows Pipfile specification 7, but lamina supports 6"),
+        ('{"_meta": {"pipfile-spec": 7}}', "`{}` has Pipfile specification 7, but lamina supports specification 6"),
         (
             '{"_meta": {"pipfile-spec": 6}, "default": []}',
             "`{}` does not follow Pipenv's lock format: `default`: expected a table, found a list",

@@ -76,7 +76,7 @@ def test_pythons(constraint: str, *, takes: bool) -> None:
 @pytest.mark.parametrize("constraint", ["^", "(1)", "^abc", ">= ", "1.2; python"])
 def test_nonsense(constraint: str) -> None:
     """An invalid constraint raises an error."""
-    with pytest.raises(ValueError, match=r"is not a version"):
+    with pytest.raises(ValueError, match=r"is not a valid version"):
         parse(constraint)
 
 

@@ -155,7 +155,9 @@ def test_damaged(tmp_path: Path, top: dict[str, Any], message: str) -> None:
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
 
-    assert f"`{tmp_path / 'pylock.toml'}` does not follow PEP 751: {message}" == str(raised.value)
+    assert f"`{tmp_path / 'pylock.toml'}` does not follow PEP 751, the format of pylock.toml: {message}" == str(
+        raised.value
+    )
 
 
 @pytest.mark.parametrize("packages", ["7", "[7]", '[{ name = "a", wheels = 7 }]', '[{ name = "a", wheels = [7] }]'])
@@ -181,7 +183,9 @@ def test_other_python_and_environment(tmp_path: Path) -> None:
     write_pylock(tmp_path, environments=["platform_machine == 'x86_64'"])
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path)
-    assert f'`{path}` does not support python3.13 on arm64, only: platform_machine == "x86_64"' == str(raised.value)
+    assert f'`{path}` does not cover python3.13 on arm64; it covers only: platform_machine == "x86_64"' == str(
+        raised.value
+    )
 
 
 def test_stale(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_all_offenders(tmp_path: Path) -> None:
     assert (
         f"`{tmp_path / 'requirements.txt'}` does not lock all requirements: no SHA-256 for `f` (requirements.txt:6), "
         "`a==1.0` (requirements.txt:1), `b==2.0` (more.txt:3), `e==1.0` (requirements.txt:5); "
-        "`g` (requirements.txt:7) names `main`, which is not a full commit; "
+        "`g` (requirements.txt:7) refers to `main` instead of a full git commit; "
         "`c>=1` (requirements.txt:3) is not pinned to one version; "
         "`d==1.*` (requirements.txt:4) is not pinned to one version"
     ) == str(raised.value)
@@ -137,7 +137,7 @@ def test_not_requirements(tmp_path: Path) -> None:
 
     assert (
         f"`{tmp_path / 'requirements.txt'}` is not a valid requirements file: requirements.txt:1: unsupported option `--frobnicate`; "
-        f"requirements.txt:2: `a==` is not a requirement; cannot read `{tmp_path / 'missing.txt'}`: "
+        f"requirements.txt:2: `a==` is not a valid requirement; cannot read `{tmp_path / 'missing.txt'}`: "
         f"[Errno 2] No such file or directory: '{tmp_path / 'missing.txt'}'; "
         "requirements.txt:4: unsupported option `--config-settings` of a requirement"
     ) == str(raised.value)
@@ -201,7 +201,7 @@ def test_nobody_has_it(tmp_path: Path) -> None:
     with pytest.raises(IndexLookupError) as raised:
         read_lock(tmp_path)
 
-    assert "no index has a file with a locked hash for: `b` 2.0, `a` 1.0" == str(raised.value)
+    assert "no index has a file with a locked hash of: `b` 2.0, `a` 1.0" == str(raised.value)
     assert (
         "configure the index that has these files, or regenerate the lock if they were withdrawn; "
         "searched: `https://index.example/simple`"

@@ -152,7 +152,8 @@ def test_all_misses(tmp_path: Path) -> None:
         "`other-python` 1.0 has no wheel for Python 3.13; the lock has: "
         f"`other_python-1.0-cp311-cp311-{ARM}.whl`, `other_python-1.0-cp312-cp312-{ARM}.whl`\n"
         "the target supports: cp313, abi3 and pure Python wheels, up to manylinux_2_34_aarch64\n"
-        "lock versions that have such a wheel, or build for another target"
+        "lock versions that have such a wheel, or build for another target; "
+        "lamina builds a package from source only if it has no wheels"
     ) == raised.value.hint
     assert ("fallback-1.0-cp313-cp313-win_amd64.whl", "fallback-1.0.tar.gz") == raised.value.offered["fallback==1.0"]
 
@@ -208,8 +209,8 @@ def test_branches_are_refused(tmp_path: Path) -> None:
         select(read_lock(tmp_path), target=TARGET)
 
     assert (
-        f"`{tmp_path / 'pylock.toml'}` has repositories that are not locked to a full git commit: "
-        "`one` is locked at `main`, `three` is in a hg repository, `two` is locked at `v1.0`"
+        f"`{tmp_path / 'pylock.toml'}` has packages that are not locked to a full git commit: "
+        "`one` is locked to `main`; `three` is in a hg repository; `two` is locked to `v1.0`"
     ) == str(raised.value)
 
 
@@ -258,7 +259,7 @@ def test_packages_for_other_pythons(tmp_path: Path) -> None:
 
     full_version = TARGET.markers["python_full_version"]
     assert (
-        f"`{path}` has packages that do not support `python3.13` (Python {full_version}): `a` 1.0 requires >=3.14, `b` 1.0 requires <3.13"
+        f"`{path}` has packages that do not support `python3.13` (Python {full_version}): `a` 1.0 requires Python >=3.14; `b` 1.0 requires Python <3.13"
     ) == str(raised.value)
 
 

@@ -209,7 +209,7 @@ def test_conflicting_choice(tmp_path: Path) -> None:
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, extras=["gpu", "cpu"])
 
-    assert "the lock declares these as conflicting: extra `cpu` of `service` with extra `gpu` of `service`" == str(
+    assert "the lock does not allow a selection with extra `cpu` of `service` and extra `gpu` of `service`" == str(
         raised.value
     )
 
@@ -227,7 +227,7 @@ def test_conflicting_group_and_extra(tmp_path: Path) -> None:
     assert ["a==1.0", "b==1.0"] == selected(read_lock(tmp_path))
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, groups=["batch"])
-    assert "the lock declares these as conflicting: extra `old` of `a` with group `batch` of `service`" == str(
+    assert "the lock does not allow a selection with extra `old` of `a` and group `batch` of `service`" == str(
         raised.value
     )
 
@@ -279,7 +279,7 @@ def test_other_environments(tmp_path: Path) -> None:
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, target=Target.of("python3.13", "arm64"))
     assert (
-        f"`{tmp_path / 'uv.lock'}` does not support python3.13 on arm64, only: "
+        f"`{tmp_path / 'uv.lock'}` does not cover python3.13 on arm64; it covers only: "
         'sys_platform == "darwin"; platform_machine == "x86_64"'
     ) == str(raised.value)
 
@@ -310,7 +310,7 @@ def test_not_a_member(tmp_path: Path) -> None:
         read_lock(tmp_path / "other")
 
     assert f"`{tmp_path / 'uv.lock'}` does not include the project in `{tmp_path / 'other'}`" == str(raised.value)
-    assert "pass the directory of a locked project with `--project`: `one`" == raised.value.hint
+    assert "set `--project` to the directory of one of the locked projects: `one`" == raised.value.hint
 
 
 def test_inputs(tmp_path: Path) -> None:

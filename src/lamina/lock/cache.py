@@ -1,8 +1,8 @@
 """
-Cache the selection from a lock, so that the same lock is not parsed again for the same target.
+Cache the artifacts selected from a lock, so that the same lock is not parsed again for the same target.
 
 A cached selection is valid only while every file that it was read from is unchanged, and while every artifact in it is in
-the store. The artifacts' URLs and the index settings have no effect then.
+the store. Changes to the index settings do not matter, because nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _FORMAT = 1
 
 
 class CachedSelection(NamedTuple):
-    """A cached selection, and the files that it depends on."""
+    """A cached selection, and the files that it was read from."""
 
     selection: Selection
     inputs: tuple[Path, ...]
 
 
 def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> CachedSelection | None:
-    """Return the cached selection of *lock_file* for *layer* and *target*, or ``None`` if none is valid."""
+    """Return the cached selection of *lock_file* for *layer* and *target*, or ``None`` if there is no valid one."""
     try:
         kept = json.loads(_place(lock_file, layer, target, store).read_bytes())
         inputs = tuple(_absolute(path, lock_file) for path, _ in kept["inputs"])
@@ -57,9 +57,9 @@ def keep(
     selection: Selection, inputs: Sequence[Path], lock_file: LockFile, layer: LayerConfig, *, store: Store
 ) -> None:
     """
-    Cache *selection*, read from *lock_file* and the other *inputs*, for *layer*.
+    Cache *selection* for *layer*. It was read from the files *inputs*, one of which is *lock_file*.
 
-    A selection with sources is not cached, because sources have to be built first.
+    A selection with sources is not cached, because sources may have to be built.
     """
     if selection.sources:
         return

@@ -1,7 +1,7 @@
 """
 Find a project's lock file, and read any supported format into a ``packaging.pylock.Pylock``.
 
-A format's reader is imported only when a file of that format is read: even a build with nothing to do calls `find`.
+A format's reader is imported only when a file of that format is read, because even a build with nothing to do calls `find`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
     """
     Return the lock file of the project at *start*: the nearest one in it or its parents, up to the repository's root.
 
-    *explicit* is the configured path, relative to *start*; with it, nothing is searched. Raises `LockNotFoundError` if
-    there is no lock file, and `LockError` if a directory has several ``pylock.<name>.toml`` and no other lock.
+    *explicit* is the configured path, absolute or relative to *start*; with it, nothing is searched. Raises
+    `LockNotFoundError` if there is no lock file. Raises `LockError` if *explicit* is not a supported file name, or if the
+    nearest directory has several ``pylock.<name>.toml`` and neither a ``uv.lock`` nor a ``pylock.toml``.
     """
     # Symbolic links are not resolved: a link inside a repository is a valid path to a project.
     here = Path(os.path.normpath(start.absolute()))
@@ -59,15 +60,16 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
     raise LockNotFoundError(
         f"no lock file found in `{directories[0]}`"
         + (f" or its parent directories up to `{directories[-1]}`" if len(directories) > 1 else ""),
-        hint=f"{_MAKE_ONE}; supported: {', '.join(f'`{kind}`' for kind in READERS)} and `pylock.<name>.toml`",
+        hint=f"{_MAKE_ONE}; supported files: {', '.join(f'`{kind}`' for kind in READERS)} and `pylock.<name>.toml`",
     )
 
 
 def searched(lock_file: LockFile, start: Path, explicit: Path | None = None) -> tuple[Path, ...]:
     """
-    Return the directories that `find` listed until it found *lock_file*.
+    Return the readable directories that `find` searched before and including the one with *lock_file*.
 
-    A lock file that is added to one of these directories later may replace *lock_file*.
+    A lock file added to one of these directories later may be found instead of *lock_file*. Empty if *explicit* is given,
+    because `find` then searches nothing.
     """
     if explicit is not None:
         return ()
@@ -84,11 +86,15 @@ def read(
     lock_file: LockFile, *, target: Target, groups: Collection[str], extras: Collection[str], index: IndexFiles
 ) -> Lock:
     """
-    Read *lock_file* for *target*, with the project's selected dependency *groups* and *extras*.
+    Read the packages that *target* needs from *lock_file*: the project's dependencies, and those of *groups* and *extras*.
 
-    No group is selected implicitly, neither ``dev`` nor a tool's default groups. *index* is queried only for formats
-    without URLs. Raises `LockError` or a subclass if the lock is invalid, stale, lacks hashes, is for another Python,
-    or if a selected name is unknown or conflicts with another.
+    No group is selected implicitly, neither ``dev`` nor a tool's default groups. *index* is queried only if the lock has no
+    URLs.
+
+    Raises `LockError` or a subclass if the lock is invalid or stale, lacks hashes, does not support *target*, lacks a
+    selected group or extra, or declares that some of them conflict. Raises `ConfigError` if ``pyproject.toml`` is invalid.
+    Raises `IndexLookupError` listing all packages that no index has locked files for, and `FetchError` or another subclass
+    if an index cannot be queried.
     """
     request = Request(
         lock_file=lock_file,
@@ -126,7 +132,7 @@ def _matching(kind: str, names: frozenset[str], directory: Path) -> str | None:
     named = sorted(name for name in names if _NAMED_PYLOCK.fullmatch(name)) if kind == "pylock.toml" else []
     if len(named) > 1:
         raise LockError(
-            f"`{directory}` has several lock files but no `pylock.toml`: {', '.join(f'`{name}`' for name in named)}",
+            f"`{directory}` has several `pylock.<name>.toml` files but no `pylock.toml`: {', '.join(f'`{name}`' for name in named)}",
             hint=f'choose one: set `lock = "{named[0]}"` in `[tool.lamina]`',
         )
     return named[0] if named else None
@@ -134,7 +140,10 @@ def _matching(kind: str, names: frozenset[str], directory: Path) -> str | None:
 
 def _kind(path: Path) -> str:
     if not path.is_file():
-        raise LockNotFoundError(f"the configured lock file `{path}` does not exist", hint=_MAKE_ONE)
+        raise LockNotFoundError(
+            f"the configured lock file `{path}` does not exist",
+            hint=f"correct `lock` in `[tool.lamina]`, or {_MAKE_ONE}",
+        )
     if path.name in READERS:
         return path.name
     if _NAMED_PYLOCK.fullmatch(path.name):
@@ -142,6 +151,6 @@ def _kind(path: Path) -> str:
     if path.suffix == ".txt":
         return "requirements.txt"
     raise LockError(
-        f"`{path.name}` is not a supported lock file name",
+        f"the configured lock file `{path.name}` does not have a supported name",
         hint=f"use {', '.join(f'`{kind}`' for kind in READERS)}, `pylock.<name>.toml`, or a `*.txt` with hashes",
     )

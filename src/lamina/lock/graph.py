@@ -2,8 +2,8 @@
 Find the locked packages that a project needs, by walking the dependency graph from its requirements.
 
 Some lock formats list packages without their groups and markers, so the walk determines which packages apply. If a package
-is locked in several versions, the markers along the graph usually leave one. Otherwise, a requirement that only one locked
-version satisfies selects that version.
+is locked in several versions, usually the markers of only one are true. Otherwise, lamina selects the version that the
+requirements allow.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ActiveDependency:
     name: str
     """The required package's normalised name (PEP 503)."""
     allows: Callable[[str], bool]
-    """Returns whether a version satisfies the requirement."""
+    """A function that returns whether a version satisfies the requirement."""
     extras: tuple[str, ...]
     """The required extras: normalised names (PEP 685)."""
     text: str
@@ -54,15 +54,23 @@ class Dependency:
     name: str
     """The required package's normalised name (PEP 503)."""
     allows: Callable[[str], bool]
-    """Returns whether a version satisfies the requirement; `any_version` if it names a file, directory or repository."""
+    """
+    A function that returns whether a version satisfies the requirement.
+
+    `any_version` if the requirement names a file, directory or repository.
+    """
     allows_python: Callable[[str], bool] | None = None
-    """Returns whether the requirement applies to a full Python version such as ``3.12.7``."""
+    """
+    A function that returns whether the requirement applies to a Python version such as ``3.12.7``.
+
+    ``None`` if the requirement applies to every Python version.
+    """
     marker: Marker | None = None
-    """The requirement's marker, parsed with `parse_marker`."""
+    """The requirement's marker, parsed with `parse_marker`; ``None`` if the requirement always applies."""
     extras: tuple[str, ...] = ()
     """The required extras: normalised names (PEP 685)."""
     condition: str = ""
-    """The allowed versions, formatted for errors."""
+    """The allowed versions, formatted for errors; empty if every version is allowed."""
     optional: bool = False
 
     @classmethod
@@ -70,7 +78,7 @@ class Dependency:
         """
         Convert *requirement* to a dependency.
 
-        The dependency allows any version if *requirement* has a URL, or if *free* is true.
+        The dependency allows every version if *requirement* has a URL, or if *free* is true.
         """
         specifier = requirement.specifier
         return cls(
@@ -85,7 +93,7 @@ class Dependency:
 
     def active(self, target: Target, extras: Collection[str]) -> ActiveDependency | None:
         """
-        Return the active form of this dependency, or ``None`` if it does not apply to *target*.
+        Return this dependency for *target*, or ``None`` if it does not apply there.
 
         *extras* are the selected extras of the project or package that has the dependency.
         """
@@ -101,14 +109,14 @@ class Dependency:
 
 @frozen
 class LockedProject:
-    """The requirements in one ``pyproject.toml``, as its lock tool reads them."""
+    """The requirements in a ``pyproject.toml``, as the tool that writes the lock reads them."""
 
     path: Path
     name: str | None = None
     """
     The project's normalised name (PEP 503).
 
-    ``None`` if the project has no name, or if a requirement on itself is treated like any other.
+    ``None`` if the project has no name, or if the lock tool does not ignore requirements on the project itself.
     """
     main: tuple[Dependency, ...]
     """The project's own dependencies, including optional ones."""
@@ -117,7 +125,7 @@ class LockedProject:
     """The dependencies of each group, without the main group."""
 
     def active_dependencies(self, request: Request) -> Iterator[ActiveDependency]:
-        """Yield the dependencies that apply to *request*; its unknown groups and extras are ignored."""
+        """Yield the dependencies that apply to *request*, and ignore groups and extras that the project does not have."""
         chosen = [dependency for dependency in self.main if not dependency.optional]
         for extra in request.extras:
             chosen += self.extras.get(extra, ())
@@ -128,7 +136,7 @@ class LockedProject:
                 yield active
 
     def unmet(self, request: Request, locked: Collection[tuple[str, str | None]]) -> list[str]:
-        """Return, formatted for errors, the requirements that none of the *locked* names and versions satisfies."""
+        """Return the requirements that no pair of name and version in *locked* satisfies, formatted for errors."""
         return [
             f"{dependency.text} is required but not locked"
             for dependency in self.active_dependencies(request)
@@ -139,9 +147,9 @@ class LockedProject:
 
     def walk(self, request: Request, nodes: Sequence[LockedVersion], *, command: str) -> list[int]:
         """
-        Return the positions of the needed *nodes*.
+        Return the positions of the *nodes* that *request* needs.
 
-        Raises `StaleLockError` if a requirement is not locked; *command* in its hint regenerates the lock.
+        Raises `StaleLockError` if a requirement is not locked. *command*, for the hint, regenerates the lock.
         """
         positions, unmet = needed(self.active_dependencies(request), nodes)
         staleness.refuse([f"{text} is required but not locked" for text in unmet], request, command)
@@ -155,11 +163,11 @@ class LockedVersion:
     name: str
     version: str
     dependencies: Callable[[Collection[str]], Iterable[ActiveDependency]]
-    """Returns the version's dependencies, given its selected extras."""
+    """A function that returns the version's dependencies, given its selected extras."""
 
 
 def needed(roots: Iterable[ActiveDependency], nodes: Sequence[LockedVersion]) -> tuple[list[int], list[str]]:
-    """Return the positions of all *nodes* reachable from *roots*, and every requirement that no node satisfies."""
+    """Return the positions of all *nodes* reachable from *roots*, and the text of each requirement that no node satisfies."""
     walk = _DependencyWalk(nodes)
     walk.run(roots)
     return sorted(walk.reached), sorted(walk.unmet)
@@ -197,9 +205,9 @@ class _DependencyWalk:
 
     def _settle(self) -> None:
         """
-        Select a version for the alphabetically first package with several candidates left.
+        Select a version for the alphabetically first package that still has several candidates.
 
-        Like a resolver, select the version that most of its open requirements allow; of several, the highest.
+        Select the version that most of the open requirements on the package allow; of several, the highest.
         """
         name = min(dependency.name for dependency in self._open)
         rivals = [dependency for dependency in self._open if dependency.name == name]

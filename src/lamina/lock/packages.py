@@ -1,8 +1,8 @@
 """
 Collect the packages of a lock as PEP 751 tables, and look up the files of locked hashes in the indexes.
 
-A reader adds one package at a time. Errors about missing hashes, missing files and invalid packages are raised at the
-end, so that one error lists all of them.
+A reader adds one package at a time, and then calls `Packages.pylock`. Only that method raises errors about missing hashes and
+missing files, so that one error lists all packages.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _T = TypeVar("_T")
 
 @frozen
 class Hashed:
-    """A locked distribution without URLs in the lock."""
+    """A distribution with hashes, but without URLs in the lock."""
 
     name: str
     """The distribution's normalised name (PEP 503)."""
     version: str
     hashes: frozenset[str]
-    """The SHA-256 of each file in lower-case hexadecimal."""
+    """The SHA-256 of each file in lower-case hexadecimal; empty if the lock has none."""
     indexes: tuple[str | None, ...] = (None,)
     """
     The index URLs to query, in this order; they may contain credentials.
@@ -54,9 +54,10 @@ class Packages:
     """
     The packages of one lock.
 
-    *locker* is the tool that wrote the lock, *command* regenerates it, and *hashing* regenerates it with hashes. A reader
-    adds each package as a PEP 751 table without a source, ``{"name": …, "version": …}``, and passes its source
-    separately. *shown* is the package's name in errors.
+    *locker* is the tool that wrote the lock, *command* regenerates the lock, and *hashing* regenerates it with hashes.
+
+    A *package* is a PEP 751 table without a source, ``{"name": …, "version": …}``; the method that adds it also receives the
+    source. *shown* is the package's name in errors.
     """
 
     def __init__(self, request: Request, *, locker: str, command: str, hashing: str | None = None) -> None:
@@ -69,7 +70,7 @@ class Packages:
         self._unhashed: set[str] = set()
 
     def local(self, place: str) -> Path:
-        """Return the absolute path of *place*, which is relative to the lock's directory."""
+        """Return the absolute path of *place*, which may be relative to the lock's directory."""
         # Symbolic links are not resolved: a link inside a repository is a valid path to a project.
         return Path(os.path.normpath(self._request.lock_file.path.parent / place))
 
@@ -77,9 +78,8 @@ class Packages:
         """
         Return the *wheels* that the target may support, judged by their file names alone.
 
-        If the target supports none, return all *wheels*, so that an error can list them. A lock of 47 distributions lists
-        950 wheels, most of them for other platforms and Python versions. Parsing the tags of all would need 40 ms out of
-        100 (measured 2026-11).
+        If the target supports none, return all *wheels*, so that an error can list them. This selection saves time: a lock of
+        47 distributions lists 950 wheels, and parsing the tags of all would need 40 ms of 100 (measured 2026-11).
         """
         target = self._request.target
         interpreter = f"cp{target.python[0]}{target.python[1]}"
@@ -87,7 +87,7 @@ class Packages:
         return [wheel for wheel in wheels if _may_fit(filename_of(wheel), interpreter, machine)] or wheels
 
     def add(self, package: dict[str, Any]) -> None:
-        """Add a package with a complete PEP 751 table."""
+        """Add a package whose PEP 751 table already has a source."""
         self._tables.append(package)
 
     def add_git(
@@ -115,7 +115,7 @@ class Packages:
         """
         Add a package that is a single file at *place*, a path or URL; *more* are further keys of its table.
 
-        Unless there is exactly one hash, the package is added as one without a SHA-256.
+        Unless there is exactly one hash, only record the package as one without a SHA-256.
         """
         if len(hashes) != 1:
             self.add_unhashed(shown)
@@ -124,17 +124,17 @@ class Packages:
         self.add(package | {"archive": where | {"hashes": {"sha256": min(hashes)}} | _given(**more)})
 
     def add_files(self, name: str, version: str, files: Sequence[IndexFile]) -> None:
-        """Add a package with its files, for a lock that contains their URLs."""
+        """Add a package with *files* whose URLs are in the lock."""
         self.add(self._table(name, version, files, None) or {"name": name, "version": version})
 
     def add_hashed(self, locked: Hashed, shown: str) -> None:
-        """Add a package with hashes only; its files are looked up in the indexes later."""
+        """Add a package whose files `pylock` looks up in the indexes by their hashes."""
         self._hashed.append(locked)
         if not locked.hashes:
             self.add_unhashed(shown)
 
     def add_unhashed(self, shown: str) -> None:
-        """Record a package without a SHA-256, so that `pylock` reports it."""
+        """Record a package without a SHA-256, so that `pylock` raises an error that lists it."""
         self._unhashed.add(shown)
 
     def pylock(self, *, hint: str = "", **top: Any) -> Pylock:
@@ -142,8 +142,8 @@ class Packages:
         Return all added packages as one lock, with *top* as further top-level keys.
 
         Raises `MissingHashError` listing all packages without a SHA-256, `IndexLookupError` listing all packages that no
-        index has files for, `LockSyntaxError` if a package is invalid, and `FetchError` if a request to an index fails.
-        *hint* is appended to the hint of `IndexLookupError`.
+        index has files for, `LockSyntaxError` about the first invalid package, and `FetchError` or a subclass if an index
+        cannot be queried. *hint* is appended to the hint of `IndexLookupError`.
         """
         path = self._request.lock_file.path
         validation.hash_missing(sorted(self._unhashed), path=path, command=self._hashing)
@@ -172,7 +172,7 @@ class Packages:
                 validation.without_credentials(url) for each in self._hashed for url in each.indexes if url
             )
             raise IndexLookupError(
-                f"no index has a file with a locked hash for: {', '.join(missing)}",
+                f"no index has a file with a locked hash of: {', '.join(missing)}",
                 hint="configure the index that has these files, or regenerate the lock if they were withdrawn; "
                 f"searched: {', '.join(f'`{place}`' for place in asked) or 'the configured indexes'}{hint}",
             )
@@ -180,9 +180,9 @@ class Packages:
 
     def _from_index(self, locked: Hashed) -> dict[str, Any] | None:
         """
-        Return the package table of *locked* with the files of the first directory or index that has any.
+        Return the package table of *locked* with the files of the first directory or index that has any, or ``None``.
 
-        The order does not affect the result's integrity, because every file must have a locked hash.
+        Any of them is safe, because every file must have a locked hash.
         """
         for directory in locked.directories:
             if files := _in_directory(locked, directory):
@@ -197,7 +197,7 @@ class Packages:
     def _table(
         self, name: str, version: str, files: Iterable[IndexFile], index_url: str | None
     ) -> dict[str, Any] | None:
-        """Return a package table with *files*, found at *index_url*, or ``None`` if no file is installable."""
+        """Return a package table with *files* from *index_url*, or ``None`` if none is a wheel or a source distribution."""
         ordered = sorted(files, key=_filename)
         wheels = self.near([file for file in ordered if file.filename.endswith(".whl")], _filename)
         sdists = [_artifact(file) for file in ordered if file.filename.endswith((".tar.gz", ".zip"))]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamina.lock.types import Request
 
     _Rows = Sequence[LockTable]
-    """The rows of one package version. PDM writes a separate row for the package with extras."""
+    """The tables of one package version in the lock. PDM writes a separate table for the package with extras."""
 
 _COMMAND = "pdm lock"
 _DEFAULT = "default"
@@ -46,7 +46,7 @@ def read(request: Request) -> Lock:
     """
     Return the locked packages that the request's target needs, with all markers evaluated.
 
-    Raises `LockError` or a subclass, and `IndexLookupError` listing all packages that no index has locked files for.
+    Raises the errors of `lamina.lock.formats.read`.
     """
     with written_by("PDM", request.lock_file, _COMMAND):
         return _answer(request, LockTable(load(request.lock_file.path)))
@@ -58,7 +58,7 @@ def _answer(request: Request, document: LockTable) -> Lock:
     if not re.fullmatch(r"4(\.\d+)*", version):
         raise LockError(
             f"`{path}` has format version {version}, but lamina supports version 4",
-            hint="upgrade lamina, or regenerate the lock with a PDM that writes version 4",
+            hint="upgrade lamina, or regenerate the lock with a PDM release that writes format version 4",
         )
     project = pdmproject.load(request.lock_file.pyproject)
     if project is not None:
@@ -83,9 +83,10 @@ def _answer(request: Request, document: LockTable) -> Lock:
 
 def _refuse_stale(project: PdmProject, metadata: LockTable, rows: _Rows, request: Request) -> None:
     """
-    Raise `StaleLockError` if the lock's content hash does not match the project, a case that PDM only warns about.
+    Raise `StaleLockError` if the lock's content hash does not match the project; PDM itself only warns.
 
-    The error lists the requirements that are not locked, if there are any.
+    The error lists the requirements that are not locked, if there are any. The hash of a workspace is not compared, only its
+    requirements.
     """
     algorithm, _, digest = (metadata.get("content_hash", str) or "").partition(":")
     comparable = algorithm == "sha256" and not project.is_workspace
@@ -98,7 +99,7 @@ def _refuse_stale(project: PdmProject, metadata: LockTable, rows: _Rows, request
 
 
 def _some_target_fits(targets: Sequence[LockTable], request: Request) -> None:
-    """Raise `LockError` if the lock is limited to *targets* and the request's target is not among them."""
+    """Raise `LockError` if the lock is limited to *targets*, and none of them covers the request's target."""
     target = request.target
     version, machine = target.markers["python_full_version"], target.architecture.machine
     named: list[str] = []
@@ -111,17 +112,18 @@ def _some_target_fits(targets: Sequence[LockTable], request: Request) -> None:
             and (each.get("implementation", str) or "cpython") == "cpython"
         ):
             return
-        named.append(f"Python {each.get('requires_python', str) or 'any'} {platform}".rstrip())
+        versions = each.get("requires_python", str)
+        named.append(" on ".join(filter(None, (f"Python {versions}" if versions else "any Python", platform))))
     if named:
         raise LockError(
-            f"`{request.lock_file.path}` does not support {target}, only: {'; '.join(sorted(named))}",
+            f"`{request.lock_file.path}` does not cover {target}; it covers only: {'; '.join(sorted(named))}",
             hint=f"add the target: run `pdm lock --append --python '=={target.python[0]}.{target.python[1]}.*' "
             f"--platform manylinux_{target.glibc[0]}_{target.glibc[1]}_{machine}`",
         )
 
 
 def _names_known(named: Iterable[str], project: PdmProject | None, request: Request) -> None:
-    """Raise `LockError` for requested groups and extras that are not locked; pdm.lock has one list for both."""
+    """Raise `LockError` for requested groups and extras that are not locked. pdm.lock lists both together, as groups."""
     locked = {canonicalize_name(name) for name in named} - {_DEFAULT}
     extras = set(project.extras) if project else locked
     groups = locked & set(project.groups) if project else locked
@@ -187,7 +189,7 @@ def _pylock(chosen: Iterable[_Rows], metadata: LockTable, project: PdmProject | 
 
 
 def _files(row: LockTable, metadata: LockTable) -> list[LockTable]:
-    """Return the rows of the package's files; before format 4.3, they are in a separate table at the end of the lock."""
+    """Return one table for each file of the package. Before format 4.3, these are at the end of the lock."""
     if "files" in row:
         return row.get_tables("files")
     name, version = row.get_required("name", str), row.get("version", str) or ""
@@ -202,7 +204,7 @@ def _file(url: str, sha256: str) -> IndexFile:
 
 
 def _add_direct(packages: Packages, row: LockTable, hashes: Mapping[str, object]) -> None:
-    """Add a package that refers directly to a file, directory or repository."""
+    """Add a package that is locked to a file, directory or repository. Raises `LockError` if the repository is not git."""
     package = {"name": _name(row)}
     if version := row.get("version", str):
         package["version"] = version
@@ -214,7 +216,8 @@ def _add_direct(packages: Packages, row: LockTable, hashes: Mapping[str, object]
     place = row.get("path", str) or row.get("url", str)
     if not place:
         raise LockError(
-            f"{worded(row)} is in a repository that is not git", hint="depend on the package from git or an index"
+            f"{worded(row)} is in a repository that is not git, the only kind that lamina supports",
+            hint="require the package from git or an index, and regenerate the lock",
         )
     if "path" not in row and _ROOT not in place:
         packages.add_archive(package, place.partition("#")[0], hashes, worded(row), subdirectory=subdirectory)

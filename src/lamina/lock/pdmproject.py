@@ -32,20 +32,24 @@ _EDITABLE = re.compile(r"^-e\s+\S*?#egg=([A-Za-z0-9._-]+)|^-e\s+\S*?([A-Za-z0-9.
 
 @frozen
 class PdmProject(LockedProject):
-    """The requirements in one ``pyproject.toml``, as PDM reads them."""
+    """The requirements in a ``pyproject.toml``, as PDM reads them."""
 
     requires_python: SpecifierSet | None
     overridden: frozenset[str]
-    """Names of the packages with a version in ``[tool.pdm.resolution.overrides]``."""
+    """The normalised names of the packages in ``[tool.pdm.resolution.overrides]``; any locked version of them is allowed."""
     indexes: tuple[str | None, ...]
     """The index URLs to query, as in `lamina.lock.packages.Hashed`; they may contain credentials."""
     hashes: frozenset[str]
-    """The content hashes that the PDM releases with lock format 4 would compute for the project."""
+    """The content hash of the project as each PDM release with lock format 4 computes it."""
     is_workspace: bool
 
 
 def load(path: Path) -> PdmProject | None:
-    """Read the ``pyproject.toml`` at *path*, or return ``None`` if it does not exist. Raises `ConfigError` if invalid."""
+    """
+    Read the ``pyproject.toml`` at *path*, or return ``None`` if it does not exist.
+
+    Raises `LockSyntaxError` if the file is unreadable or not TOML, and `ConfigError` if its contents are invalid.
+    """
     if not path.is_file():
         return None
     document = reading.load(path)
@@ -91,7 +95,7 @@ def _indexes(sources: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:
     """
     Yield the index URLs in ``[[tool.pdm.source]]``, then ``None`` for the indexes configured elsewhere.
 
-    ``None`` is left out if a source named ``pypi`` replaces the default index.
+    ``None`` is omitted if a source named ``pypi`` replaces the default index. URLs include the configured credentials.
     """
     replaced = False
     for source in sources:
@@ -112,7 +116,7 @@ def _expanded(text: str) -> str:
 
 def _content_hashes(document: Mapping[str, Any], pdm: Mapping[str, Any]) -> Iterator[str]:
     """
-    Yield the content hashes that different PDM releases compute.
+    Yield the content hashes of a ``pyproject.toml`` that different PDM releases compute.
 
     PDM 2.15 and later hash the whole ``resolution`` table, earlier releases only its overrides (2026-11).
     """

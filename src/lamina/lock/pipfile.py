@@ -2,8 +2,8 @@
 Read Pipfile.lock, specification 6.
 
 Format: https://pipenv.pypa.io/en/latest/pipfile.html (2026-11). The key names come from locks written by Pipenv 2026.10.
-A category is read as a group of the same name, except that ``develop`` becomes ``dev``. There are no extras. The lock contains
-only the hashes of files, so lamina looks up their names and URLs in the index.
+lamina reads a category of packages as a dependency group of the same name, and ``develop`` as the group ``dev``. There are no
+extras. The lock contains only the hashes of files, so lamina looks up their names and URLs in the index.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read(request: Request) -> Lock:
     """
     Return the locked packages that the request's target needs, with all markers evaluated.
 
-    Raises `LockError` or a subclass, and `IndexLookupError` listing all packages that no index has locked files for.
+    Raises the errors of `lamina.lock.formats.read`.
     """
     path = request.lock_file.path
     try:
@@ -62,8 +62,8 @@ def _answer(request: Request, document: LockTable) -> Lock:
     path, meta = request.lock_file.path, document.get_table("_meta")
     if (specification := meta.get_required("pipfile-spec", int)) != _SPECIFICATION:
         raise LockError(
-            f"`{path}` follows Pipfile specification {specification}, but lamina supports {_SPECIFICATION}",
-            hint=f"upgrade lamina, or regenerate the lock with a Pipenv that writes specification {_SPECIFICATION}",
+            f"`{path}` has Pipfile specification {specification}, but lamina supports specification {_SPECIFICATION}",
+            hint=f"upgrade lamina, or regenerate the lock with a Pipenv release that writes specification {_SPECIFICATION}",
         )
     pipfile = path.with_name("Pipfile")
     if pipfile.is_file():
@@ -86,7 +86,7 @@ def _answer(request: Request, document: LockTable) -> Lock:
 
 def _refuse_stale(pipfile: Path, meta: LockTable, request: Request) -> None:
     """
-    Raise `StaleLockError` if the hash of the Pipfile differs from the one in the lock, like ``pipenv verify``.
+    Raise `StaleLockError` if the Pipfile does not have the hash in the lock; ``pipenv verify`` does the same check.
 
     Pipenv 2026 and later hash normalised names, earlier releases hash the names as written (2026-11).
     """
@@ -105,7 +105,12 @@ def _refuse_stale(pipfile: Path, meta: LockTable, request: Request) -> None:
     }
     locked = meta.get_table("hash").get_required("sha256", str)
     if locked not in {_hash({"_meta": head, **each}) for each in (tables, normalised)}:
-        staleness.refuse(["packages, sources or `requires` changed after locking"], request, _COMMAND, manifest=pipfile)
+        staleness.refuse(
+            ["packages, sources or `[requires]` changed after locking"],
+            request,
+            _COMMAND,
+            manifest=pipfile,
+        )
 
 
 def _hash(content: Mapping[str, Any]) -> str:
@@ -114,7 +119,7 @@ def _hash(content: Mapping[str, Any]) -> str:
 
 def _python_fits(requires: LockTable, request: Request) -> None:
     """
-    Raise `LockError` if the lock requires another Python version.
+    Raise `LockError` if the lock requires another minor version of Python than the target's.
 
     Pipenv locks only the packages that its own Python version needs.
     """
@@ -135,7 +140,7 @@ def _pylock(rows: Mapping[str, LockTable], meta: LockTable, request: Request) ->
         if "version" not in row or any(key in row for key in ("git", "path", "file")):
             _add_direct(packages, name, row, problems)
         elif not (version := _version(row)):
-            problems.append(f"`{name}` has no version, because it did not apply to the machine that ran Pipenv")
+            problems.append(f"`{name}` has no exact version, because the machine that ran Pipenv did not need it")
         else:
             # A package with an index uses only that index; for others, Pipenv queries all in the order of the Pipfile.
             index = row.get("index", str)
@@ -145,8 +150,8 @@ def _pylock(rows: Mapping[str, LockTable], meta: LockTable, request: Request) ->
     if problems:
         raise LockError(
             f"`{request.lock_file.path}` does not lock every package for {request.target}: {'; '.join(sorted(problems))}",
-            hint="Pipenv locks only for the machine that it runs on: run `pipenv lock` on one like the target, or use "
-            "a lock file for all platforms (uv, Poetry, PDM)",
+            hint="run `pipenv lock` on a machine like the target: Pipenv locks only for the machine that it runs on; "
+            "uv, Poetry and PDM lock for all platforms",
         )
     return packages.pylock()
 
@@ -165,7 +170,7 @@ def _hashes(row: LockTable) -> frozenset[str]:
 
 
 def _add_direct(packages: Packages, name: str, row: LockTable, problems: list[str]) -> None:
-    """Add a package that refers directly to a file, directory or repository, or add a reason to *problems*."""
+    """Add a package that is locked to a file, directory or repository. If it is incomplete, add the reason to *problems*."""
     package, version = {"name": name}, _version(row)
     if version:
         package["version"] = version
@@ -175,7 +180,8 @@ def _add_direct(packages: Packages, name: str, row: LockTable, problems: list[st
         if _COMMIT.fullmatch(reference):
             packages.add_git(package, _expanded(url).removeprefix("git+"), reference, subdirectory=subdirectory)
         else:
-            problems.append(f"`{name}` names `{reference or 'no revision'}`, which is not a full commit")
+            revision = f"`{reference}`" if reference else "the default branch"
+            problems.append(f"`{name}` is locked to {revision} instead of a full git commit")
         return
     place = _expanded(row.get("path", str) or row.get("file", str) or "")
     remote, local = re.match(r"https?://", place) is not None, packages.local(place)

@@ -3,9 +3,9 @@ Read poetry.lock, formats 1.1, 2.0 and 2.1.
 
 Format: https://python-poetry.org/docs/basic-usage/#installing-with-poetrylock (2026-11). Poetry does not document the format in
 full, so the key names come from locks written by Poetry 1.2, 1.8 and 2.5. Since format 2.1, each package lists its groups and
-its marker. In older formats, lamina finds the needed packages by walking the dependency graph from ``pyproject.toml``. It walks
-the graph of format 2.1 too if there is a ``pyproject.toml``, because Poetry 2.1.4 omits the marker of an optional dependency
-that a group also needs. The lock contains the names and hashes of files, and lamina looks up their URLs in the index.
+its marker. In older formats, lamina finds the needed packages by walking the dependency graph from ``pyproject.toml``. If that
+file exists, lamina also walks the graph of format 2.1, because Poetry 2.1.4 omits the marker of an optional dependency that a
+group also needs. The lock contains the names and hashes of files, and lamina looks up their URLs in the index.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read(request: Request) -> Lock:
     """
     Return the locked packages that the request's target needs, with all markers evaluated.
 
-    Raises `LockError` or a subclass, and `IndexLookupError` listing all packages that no index has locked files for.
+    Raises the errors of `lamina.lock.formats.read`.
     """
     with written_by("Poetry", request.lock_file, _COMMAND):
         return _answer(request, LockTable(load(request.lock_file.path)))
@@ -88,7 +88,7 @@ def _format(metadata: LockTable, path: Path) -> tuple[int, int]:
     if found is None or text == "1.0":
         raise LockError(
             f"`{path}` has format version {text}, but lamina supports versions 1.1 to 2.1",
-            hint="upgrade lamina, or regenerate the lock with a Poetry that writes one of these versions",
+            hint="upgrade lamina, or regenerate the lock with a Poetry release that writes one of these versions",
         )
     return int(found[1]), int(found[2])
 
@@ -106,7 +106,7 @@ def _refuse_stale(project: PoetryProject, metadata: LockTable, rows: Sequence[Lo
 
 
 def _hashes(project: PoetryProject, path: Path) -> set[str]:
-    """Return the content hashes of *project* that are valid for the Poetry release that wrote the lock at *path*."""
+    """Return the content hashes that the Poetry release that wrote the lock at *path* may compute for *project*."""
     with path.open(encoding="utf-8") as file:
         first = file.readline()
     writer = re.search(r"Poetry (\d+)\.(\d+)", first)
@@ -124,7 +124,7 @@ def _version(row: LockTable) -> str:
 
 
 def _applies(row: LockTable, request: Request) -> bool:
-    """Return whether a package belongs to a selected group, with a marker that is true for the target."""
+    """Return whether a locked package is in a selected group, and its marker for that group is true for the target."""
     chosen = {_MAIN, *request.groups}
     groups = [group for group in row.get_strings("groups", required=True) if canonicalize_name(group) in chosen]
     by_group = row.get_table("markers") if row.is_table("markers") else None
@@ -135,7 +135,7 @@ def _applies(row: LockTable, request: Request) -> bool:
 
 
 def _dependencies(row: LockTable, request: Request, extras: Collection[str]) -> Iterator[ActiveDependency]:
-    """Yield the active dependencies of a locked package with the selected *extras*."""
+    """Yield the dependencies of a locked package with *extras* that apply to the target."""
     switched_on = _switched_on(row.get_table("extras"), extras)
     table = row.get_table("dependencies")
     for name in table:
@@ -147,7 +147,7 @@ def _dependencies(row: LockTable, request: Request, extras: Collection[str]) -> 
 
 
 def _switched_on(table: LockTable, extras: Collection[str]) -> set[str]:
-    """Return the names of the optional dependencies that the package's *extras* enable."""
+    """Return the normalised names of the optional dependencies that *extras* enable, from a package's *table* of extras."""
     chosen = [entry for extra in table if canonicalize_name(extra) in extras for entry in table.get_strings(extra)]
     return {canonicalize_name(found[0]) for entry in chosen if (found := _FIRST_WORD.match(entry))}
 
@@ -181,7 +181,11 @@ def _files(row: LockTable, metadata: LockTable) -> list[tuple[str, str]]:
 
 
 def _index(source: LockTable) -> str | None:
-    """Return the URL of a configured source, with credentials from Poetry's environment variables."""
+    """
+    Return the URL of a package's index, with credentials from Poetry's environment variables.
+
+    ``None`` if *source* is not an index of its own, so that the project's configured indexes are queried.
+    """
     if source.get("type", str) != "legacy":
         return None
     url = source.get_required("url", str)
@@ -192,7 +196,11 @@ def _index(source: LockTable) -> str | None:
 
 
 def _add_direct(packages: Packages, row: LockTable, source: LockTable, files: Sequence[tuple[str, str]]) -> None:
-    """Add a package that refers directly to a file, directory or repository, with the hashes in *files* if it is a file."""
+    """
+    Add a package that is locked to a file, directory or repository; for a file, *files* has the hashes.
+
+    Raises `LockError` if the repository is not git.
+    """
     package = {"name": _name(row), "version": _version(row)}
     place, subdirectory = source.get_required("url", str), source.get("subdirectory", str)
     match source.get_required("type", str):
@@ -209,5 +217,5 @@ def _add_direct(packages: Packages, row: LockTable, source: LockTable, files: Se
         case kind:
             raise LockError(
                 f"{worded(row)} is in a {kind} repository, but lamina supports only git",
-                hint="depend on the package from git or an index",
+                hint="require the package from git or an index, and regenerate the lock",
             )

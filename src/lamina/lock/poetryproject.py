@@ -1,5 +1,5 @@
 """
-Read the requirements that Poetry locks from ``pyproject.toml``: main dependencies, groups and extras.
+Read the parts of ``pyproject.toml`` that Poetry locks: main dependencies, groups and extras.
 
 Format: https://python-poetry.org/docs/pyproject/ and https://python-poetry.org/docs/dependency-specification/ (2026-11).
 `lamina.lock.pyproject` reads ``[project]`` and ``[dependency-groups]``.
@@ -35,14 +35,18 @@ _DIRECT = ("path", "url", "git", "file")
 
 @frozen
 class PoetryProject(LockedProject):
-    """The requirements in one ``pyproject.toml``, as Poetry reads them."""
+    """The requirements in a ``pyproject.toml``, as Poetry reads them."""
 
     hashes: Mapping[bool, str]
-    """Poetry's content hashes: with ``[dependency-groups]`` under ``True``, without under ``False``."""
+    """Poetry's content hashes: ``True`` has the one with ``[dependency-groups]``, ``False`` the one without."""
 
 
 def load(path: Path) -> PoetryProject | None:
-    """Read the ``pyproject.toml`` at *path*, or return ``None`` if it does not exist. Raises `ConfigError` if invalid."""
+    """
+    Read the ``pyproject.toml`` at *path*, or return ``None`` if it does not exist.
+
+    Raises `LockSyntaxError` if the file is unreadable or not TOML, and `ConfigError` if its contents are invalid.
+    """
     if not path.is_file():
         return None
     standard, document = pyproject.load(path), reading.load(path)
@@ -101,9 +105,9 @@ def _groups(
 
 def dependencies(table: LockTable, name: str) -> Iterator[Dependency]:
     """
-    Yield the dependencies on the package *name* in *table*, which is from a ``pyproject.toml`` or a poetry.lock.
+    Yield the dependencies on the package *name* in *table*, a table of dependencies in a ``pyproject.toml`` or poetry.lock.
 
-    There are several if the package has several specifications, for example one per platform.
+    There are several if *table* specifies the package several times, for example once for each platform.
     """
     for each in table.get_each(name):
         if isinstance(each, str):
@@ -147,8 +151,8 @@ def _content_hash(document: Mapping[str, Any], *, with_groups: bool) -> str:
     """
     Return Poetry's content hash of a ``pyproject.toml``.
 
-    Poetry 2.5 hashes these keys; before 2.3, it hashed the same keys without ``[dependency-groups]`` (2026-11). A file
-    with requirements in ``[tool.poetry]`` only is hashed as in releases before Poetry supported ``[project]``.
+    Poetry hashes ``[dependency-groups]`` since 2.3; *with_groups* includes them (checked with Poetry 2.5, 2026-11). A file
+    with requirements only in ``[tool.poetry]`` has the same hash as before Poetry supported ``[project]``.
     """
     project = document.get("project", {})
     poetry = document.get("tool", {}).get("poetry", {})

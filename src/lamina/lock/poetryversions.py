@@ -24,7 +24,7 @@ _CLAUSE = re.compile(r"(~=|===|==|!=|<>|<=|>=|<|>|=|\^|~)?\s*v?((?:[^\s,=<>!~^]|
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Constraint:
-    """A version constraint: a version satisfies it if it satisfies any of the alternatives."""
+    """A version constraint; a version has to satisfy one of the alternatives."""
 
     text: str
     """The constraint in Poetry's syntax, as written in the file."""
@@ -38,8 +38,8 @@ class Constraint:
         """
         Return whether the Python version *full_version* satisfies the constraint.
 
-        Clauses without a patch release compare only the minor version, as in ``python_version`` markers. For example,
-        ``>3.11`` requires at least 3.12, and ``<=3.12`` allows 3.12.7.
+        A clause without a patch version is compared with the minor version, as in ``python_version`` markers. For example,
+        ``>3.11`` does not allow 3.11.5, and ``<=3.12`` allows 3.12.7.
         """
         minor = ".".join(full_version.split(".")[:2])
         return any(
@@ -70,14 +70,14 @@ def _alternative(text: str) -> SpecifierSet:
     while position < len(stripped):
         found = _CLAUSE.match(stripped, position)
         if found is None:
-            raise ValueError(f"`{text}` is not a version constraint")
+            raise ValueError(f"`{text}` is not a valid version constraint")
         clauses += _clause(found[1] or "", found[2])
         position = found.end()
         position += len(stripped[position:]) - len(stripped[position:].lstrip(", "))
     try:
         return SpecifierSet(",".join(clauses))
     except InvalidSpecifier as error:
-        raise ValueError(f"`{text}` is not a version constraint: {error}") from error
+        raise ValueError(f"`{text}` is not a valid version constraint: {error}") from error
 
 
 def _clause(operator: str, version: str) -> list[str]:
@@ -101,14 +101,15 @@ def _version(text: str) -> Version:
     try:
         return Version(text.removesuffix(".*"))
     except InvalidVersion as error:
-        raise ValueError(f"`{text}` is not a version") from error
+        raise ValueError(f"`{text}` is not a valid version") from error
 
 
 def _next(operator: str, version: Version) -> Version:
     """
-    Return the first version above the range of ``^version`` or ``~version``.
+    Return the first version that ``^version`` or ``~version`` does not allow.
 
-    The caret allows changes after the first part that is not zero, the tilde allows changes after the minor version.
+    The caret allows changes after the first part that is not zero, so ``^0.2.3`` ends at 0.3. The tilde allows changes after
+    the minor version, so ``~1.2.3`` ends at 1.3.
     """
     release = version.release
     if operator == "~":

@@ -31,8 +31,8 @@ def read(request: Request) -> Lock:
     """
     Return the lock with absolute paths, without credentials, and without the project itself.
 
-    Markers are not evaluated here, but in `lamina.lock.select`. Raises `MissingHashError` listing the packages without a
-    SHA-256 that apply to the target.
+    The result has the packages for all targets; `lamina.lock.select` evaluates their markers. Only packages that apply to
+    the request's target need a SHA-256. Raises the errors of `lamina.lock.formats.read`.
     """
     path, document = request.lock_file.path, LockTable(load(request.lock_file.path))
     command = _command(document)
@@ -40,7 +40,8 @@ def read(request: Request) -> Lock:
         return _answer(request, document, command)
     except (PylockValidationError, ValueError) as error:
         raise LockSyntaxError(
-            f"`{path}` does not follow PEP 751: {error}", hint=f"regenerate the lock: run `{command}`"
+            f"`{path}` does not follow PEP 751, the format of pylock.toml: {error}",
+            hint=f"regenerate the lock: run `{command}`",
         ) from error
 
 
@@ -70,10 +71,10 @@ def _answer(request: Request, document: LockTable, command: str) -> Lock:
 
 def _groups(document: LockTable, project: Manifest, request: Request) -> tuple[str, ...]:
     """
-    Return the requested groups and the synthetic groups that represent the project's own dependencies.
+    Return the requested groups, and the groups in ``default-groups`` that represent the project's own dependencies.
 
-    PEP 751 intends ``default-groups`` only for synthetic groups. A development group that a tool lists there is not
-    selected implicitly.
+    Only the latter should be in ``default-groups`` (PEP 751). A group that ``pyproject.toml`` declares, or that is named
+    ``dev``, is therefore not selected implicitly, even if a tool lists it there.
     """
     declared = {*project.groups, "dev"}
     synthetic = {group for group in document.get_strings("default-groups") if canonicalize_name(group) not in declared}
@@ -81,7 +82,7 @@ def _groups(document: LockTable, project: Manifest, request: Request) -> tuple[s
 
 
 def _placed(row: LockTable, directory: Path) -> dict[str, Any]:
-    """Return *row* with absolute paths and without credentials."""
+    """Return a package's table *row* with absolute paths and without credentials."""
     placed = {**row.values}
     for key in ("vcs", "directory", "archive", "sdist"):
         if row.is_table(key):

@@ -22,7 +22,7 @@ _REFERENCES = ("rev", "tag", "branch")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """The requirements in one ``pyproject.toml``; empty if the file does not exist."""
+    """The requirements in a ``pyproject.toml``; all empty if the file does not exist."""
 
     path: Path
     exists: bool = False
@@ -30,16 +30,20 @@ class Manifest:
     """The project's normalised name (PEP 503)."""
     requires_python: SpecifierSet | None = None
     dependencies: tuple[Requirement, ...] | None = None
-    """The project's dependencies; ``None`` if there is no ``[project]`` table, or if they are declared as dynamic."""
+    """The project's dependencies; ``None`` if there is no ``[project]`` table, or if the dependencies are dynamic."""
     extras: Mapping[str, tuple[Requirement, ...]] | None = None
     groups: Mapping[str, tuple[Requirement, ...]] = field(default_factory=dict)
     """Dependency groups (PEP 735), with included groups expanded."""
     origins: Mapping[str, str | None] = field(default_factory=dict)
-    """The source of each package in ``[tool.uv.sources]``, from `origin_of`; ``None`` if the source is conditional."""
+    """The origin, from `origin_of`, of each package in ``[tool.uv.sources]``; ``None`` if it depends on a condition."""
 
 
 def load(path: Path) -> Manifest:
-    """Read the ``pyproject.toml`` at *path*. Raises `ConfigError` if it does not follow its specification."""
+    """
+    Read the ``pyproject.toml`` at *path*; the file may not exist.
+
+    Raises `LockSyntaxError` if the file is unreadable or not TOML, and `ConfigError` if it does not follow its specification.
+    """
     if not path.is_file():
         return Manifest(path=path)
     try:
@@ -50,9 +54,9 @@ def load(path: Path) -> Manifest:
 
 def origin_of(keys: Mapping[str, str]) -> str:
     """
-    Return the origin of a requirement with the source *keys*: ``registry``, ``local``, ``url``, ``git``, or ``git main``.
+    Return the origin of a requirement: ``registry``, ``local``, ``url``, ``git``, or ``git main`` for the revision ``main``.
 
-    *keys* is an entry of ``[tool.uv.sources]`` or of ``requires-dist`` in a uv.lock.
+    *keys* is the requirement's entry in ``[tool.uv.sources]`` or in ``requires-dist`` of a uv.lock.
     """
     if "git" in keys:
         reference = next((keys[key] for key in _REFERENCES if key in keys), "")
@@ -101,7 +105,7 @@ def _groups(groups: LockTable, uv: LockTable, path: Path) -> dict[str, tuple[Req
 
     def flatten(name: str, including: tuple[str, ...]) -> list[str]:
         if name in including or name not in by_name:
-            problem = "includes itself" if name in including else "does not exist"
+            problem = "includes itself" if name in including else "includes an unknown group"
             chain = " → ".join(f"`{group}`" for group in (*including, name))
             raise ConfigError(f"`{path}` has a dependency group that {problem}: {chain}")
         flat: list[str] = []

@@ -1,7 +1,7 @@
 """
 Read the tables of a lock file and check the type of each value, so that errors can name the invalid value.
 
-The getters are named like those of ``packaging.pylock``. Values that no reader uses are not checked.
+Values that no reader uses are not checked.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _KINDS: dict[type, str] = {
 
 
 class LayoutError(ValueError):
-    """A value is missing or does not follow the format; the message names the value."""
+    """Raised if a value is missing or has a wrong type; the message names the value's position in the file."""
 
 
 class LockTable:
-    """One table of a lock file, with its position in the file, such as ``package[3].wheels[0]``."""
+    """A table of a lock file that has its position in the file, such as ``package[3].wheels[0]``."""
 
     __slots__ = ("_key", "_outer", "_position", "_values")
 
@@ -67,9 +67,9 @@ class LockTable:
 
     def place(self, key: str = "", position: int | None = None) -> str:
         """
-        Return the position in the file of this table, or of the value at *key* and *position* in it.
+        Return the position in the file of this table, or of the value at *key* and *position* in this table.
 
-        It is computed only when an error needs it, because a lock has thousands of values.
+        Positions are computed only for errors, because a lock has thousands of values.
         """
         outer = self._outer.place(self._key, self._position) if self._outer else ""
         return ".".join(filter(None, (outer, key))) + ("" if position is None else f"[{position}]")
@@ -93,7 +93,11 @@ class LockTable:
         return value
 
     def get_as(self, key: str, parse: Callable[[str], _T]) -> _T | None:
-        """Return the string at *key*, converted with *parse*, or ``None`` if absent."""
+        """
+        Return the string at *key*, converted with *parse*, or ``None`` if absent.
+
+        Raises `LayoutError` if the value is not a string, or if *parse* raises `ValueError`.
+        """
         text = self.get(key, str)
         return None if text is None else _parsed(text, parse, self, key)
 
@@ -106,7 +110,7 @@ class LockTable:
         return found
 
     def get_sequence_as(self, key: str, parse: Callable[[str], _T]) -> list[_T]:
-        """Return the list of strings at *key*, each converted with *parse*; empty if the list is absent."""
+        """Return the list of strings at *key*, each converted with *parse* as in `get_as`; empty if the list is absent."""
         return [_parsed(each, parse, self, key, position) for position, each in enumerate(self.get_strings(key))]
 
     def get_table(self, key: str) -> LockTable:
@@ -127,7 +131,7 @@ class LockTable:
         return arrays
 
     def get_each(self, key: str) -> list[str | LockTable]:
-        """Return the list of strings and tables at *key*; a single string or table becomes a list of one."""
+        """Return the list of strings and tables at *key*. A single string or table is returned in a list."""
         value = self._values.get(key)
         if not isinstance(value, list):
             return [value if isinstance(value, str) else LockTable(value, self, key)]
@@ -139,7 +143,7 @@ def load(path: Path) -> dict[str, Any]:
     Return the TOML document at *path*. Raises `LockSyntaxError` if the file is unreadable or not TOML.
 
     rtoml parses a lock of 47 distributions (330 kB) in 6 ms, ``tomllib`` in 70 ms (measured 2026-11).
-    The document must not be modified: it is cached, because all members of a workspace share one lock.
+    Do not modify the document: it is cached, because all members of a workspace share one lock.
     """
     try:
         return _parse(path.read_bytes().decode("utf-8"))
@@ -150,9 +154,9 @@ def load(path: Path) -> dict[str, Any]:
 @contextmanager
 def written_by(locker: str, lock_file: LockFile, command: str) -> Iterator[None]:
     """
-    Raise `LockSyntaxError` for every `ValueError` in the block, which parses *lock_file*.
+    Convert a `ValueError` that is raised in the ``with`` block to a `LockSyntaxError` about *lock_file*.
 
-    *locker* is the tool that writes such files, and *command* regenerates this one.
+    *locker* is the tool that writes such files, and *command* regenerates *lock_file*.
     """
     try:
         yield
@@ -175,7 +179,7 @@ def worded(row: LockTable) -> str:
 
 
 def sha256_of(hashed: str | None) -> str | None:
-    """Return the digest of a ``sha256:…`` string in lower case, or ``None`` for another algorithm."""
+    """Return the digest in a ``sha256:…`` string in lower case; ``None`` for ``None`` or another algorithm."""
     algorithm, _, digest = (hashed or "").partition(":")
     return digest.lower() if algorithm == "sha256" and digest else None
 

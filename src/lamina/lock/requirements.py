@@ -1,8 +1,8 @@
 """
-Read requirements files with hashes: each requirement has ``==`` and ``--hash=sha256:``, as ``pip --require-hashes`` requires.
+Read requirements files in which each requirement has ``==`` and ``--hash=sha256:``, as ``pip --require-hashes`` requires.
 
-The files contain neither file names nor URLs; lamina looks them up in the index by hash. A requirement has one hash for each
-of its files.
+A requirement has one hash for each of its wheels and source distributions. Their names and URLs are not in the file, so lamina
+looks them up in the index by hash.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 def read(request: Request) -> Lock:
     """
-    Return the packages that the request's target needs, with all markers evaluated.
+    Return the locked packages that the request's target needs, with all markers evaluated.
 
-    Requirements files have neither groups nor extras, so selecting any raises `LockError`. Raises `MissingHashError` or
-    `LockError` listing all invalid requirements with file and line, and `IndexLookupError` listing all requirements that
-    no index has files for.
+    Requirements files have neither groups nor extras, so selecting any raises `LockError`. Raises the errors of
+    `lamina.lock.formats.read`, which list all invalid requirements with file and line.
     """
     path = request.lock_file.path
     validation.names_known(request, groups=(), extras=())
@@ -81,16 +80,17 @@ def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
         return marker is None or marker.evaluate({**cast("Mapping[str, str]", request.target.markers), "extra": ""})
     except ValueError as error:
         # The marker is invalid, or compares incompatible values.
-        raise LockSyntaxError(f"`{path}`, {entry.origin}: {error}") from error
+        raise LockSyntaxError(f"`{path}` has an invalid marker in {entry.origin}: {error}") from error
 
 
 def _pinned(
     named: Iterable[RequirementLine], constraints: Iterable[RequirementLine], direct: Iterable[_Direct], path: Path
 ) -> dict[tuple[str, str], frozenset[str]]:
     """
-    Return the hashes of each name and version in *named*, combined with those in *constraints*.
+    Return the hashes of each name and version in *named*.
 
-    Raises `MissingHashError` or `LockError` listing all requirements, *direct* ones included, that are not locked.
+    Versions and hashes must also satisfy the *constraints* on the same name. Raises `MissingHashError` or `LockError` listing
+    all requirements in *named* and *direct* without a single version, a hash or another required part.
     """
     by_name: dict[str, list[RequirementLine]] = {}
     for entry in constraints:
@@ -123,9 +123,7 @@ def _pinned(
 def _refuse_unpinned(unpinned: Sequence[str], unhashed: Sequence[str], path: Path) -> None:
     missing = f"no SHA-256 for {', '.join(unhashed)}" if unhashed else ""
     message = f"`{path}` does not lock all requirements: {'; '.join(filter(None, (missing, *unpinned)))}"
-    hint = (
-        f"lock versions and hashes: run `{_COMMAND}` or `uv export`; or set `lock` in `[tool.lamina]` to another lock"
-    )
+    hint = f"run `{_COMMAND}` to pin every version with its hash, or set `lock` in `[tool.lamina]` to another lock file"
     if unhashed:
         raise MissingHashError(message, hint=hint)
     if unpinned:
@@ -146,7 +144,7 @@ def _version(specifier: SpecifierSet) -> str | None:
 
 
 class _Direct:
-    """A requirement that refers directly to a file, directory or repository."""
+    """A requirement on a file, directory or repository instead of a version."""
 
     def __init__(self, entry: RequirementLine) -> None:
         place = entry.place or (entry.requirement.url if entry.requirement else None) or ""
@@ -174,20 +172,21 @@ class _Direct:
 
     @property
     def needs_hash(self) -> bool:
-        """Whether the requirement is a file that does not have exactly one hash."""
+        """Whether the requirement is for a file and does not have exactly one hash."""
         return not self._vcs and self._is_file and len(self._hashes) != 1
 
     @property
     def problem(self) -> str | None:
-        """The reason why the requirement is not locked, or ``None``; hashes are not checked here."""
+        """The reason why the requirement is not locked, or ``None``. `needs_hash` checks the hashes."""
         if self._vcs and self._vcs != "git":
             return f"{self.worded} is in a {self._vcs} repository, but lamina supports only git"
         if self._vcs and not _COMMIT.fullmatch(self._commit):
-            return f"{self.worded} names `{self._commit or 'no revision'}`, which is not a full commit"
+            revision = f"`{self._commit}`" if self._commit else "the default branch"
+            return f"{self.worded} refers to {revision} instead of a full git commit"
         if not self._vcs and not self._is_file and not self._path.is_dir():
-            return f"{self.worded} is not a file or directory: `{self._path}`"
+            return f"{self.worded} refers to `{self._path}`, which is not a directory, wheel or source archive"
         if self._name is None:
-            return f"{self.worded} has no distribution name: write it as `name @ …`"
+            return f"{self.worded} has no distribution name: write it as `NAME @ URL`"
         return None
 
     @property

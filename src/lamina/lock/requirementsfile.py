@@ -1,8 +1,8 @@
 """
-Parse requirements files and the files that they include into entries, options and problems, without network access.
+Parse requirements files, and the files that they include, without network access.
 
-Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/ (2026-11). lamina has its own small parser, because
-the ones on PyPI are a copy of pip's from 2022, or return neither ``--hash`` options nor line numbers.
+Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/ (2026-11). lamina has its own small parser.
+The parsers on PyPI are either a copy of pip's from 2022, or return neither ``--hash`` options nor line numbers.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class RequirementLine:
     """One requirement in a requirements file."""
 
     origin: str
-    """The requirement's file and line, for errors."""
+    """The file name and line number for errors, such as ``requirements.txt:12``."""
     directory: Path
-    """The directory of the requirements file, which relative paths are based on."""
+    """The directory of the requirements file; relative paths start there."""
     requirement: Requirement | None
-    """The parsed requirement; ``None`` for a path or URL without a name, which is in `place`."""
+    """The parsed requirement; ``None`` if the line is only a path or URL, which is then in `place`."""
     place: str | None
-    """The path or URL of a requirement without a name."""
+    """The path or URL, if the line has no name."""
     marker: str | None
-    """The marker of a requirement without a name; a named requirement contains its marker."""
+    """The marker, if the line has no name. Otherwise, `requirement` contains the marker."""
     editable: bool
     hashes: frozenset[str]
     """The requirement's SHA-256 hashes in lower-case hexadecimal."""
@@ -68,7 +68,7 @@ class Requirements:
     """
     The URL of the main index.
 
-    This URL and those in the next two fields may contain credentials: never put them into an error or a lock.
+    The URLs in `index_url`, `extra_index_urls` and `find_links` may contain credentials. Do not put them in errors or locks.
     """
     extra_index_urls: list[str] = field(default_factory=list)
     find_links: list[str] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Requirements:
 
 
 def parse(path: Path) -> Requirements:
-    """Parse the requirements file at *path*. Faults in it are not raised, but added to ``problems`` of the result."""
+    """Parse the requirements file at *path*. Instead of raising errors, list them in ``problems`` of the result."""
     requirements = Requirements()
     _parse_file(path, requirements, constraint=False)
     return requirements
@@ -164,7 +164,7 @@ def _requirement(line: str, path: Path, origin: str, into: Requirements, *, cons
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            into.problems.append(f"{origin}: `{validation.without_credentials(text)}` is not a requirement")
+            into.problems.append(f"{origin}: `{validation.without_credentials(text)}` is not a valid requirement")
             return
     entry = RequirementLine(
         origin=origin,

@@ -1,8 +1,8 @@
 """
 Select the exact artifacts for a target from a lock, without network or file access.
 
-Each package that applies to the target receives one artifact. All packages without a compatible artifact are listed in one
-error, with their locked files and the tags that the target supports.
+An artifact is a wheel or a source. One is selected for each package that applies to the target. One error lists all packages
+without a compatible artifact, with their locked files and the tags that the target supports.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _NAMED_FILES = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Miss:
-    """A package without a compatible artifact, and the reason."""
+    """A package without a compatible artifact, and the reason for an error."""
 
     package: Package
     offered: tuple[str, ...]
@@ -66,9 +66,11 @@ def select(lock: Lock, *, target: Target) -> Selection:
     Return one wheel or source for each package of *lock* that applies to *target*, sorted by name.
 
     Of the compatible wheels, the one with the best tag is selected; of equal tags, the one with the highest build number.
-    A source is selected only if the lock has no wheel of the package at all. Raises `NoCompatibleWheelError` listing every
-    package without either, and `LockError` if the lock is for another Python or environment, has several versions of a
-    package, or names a branch or tag instead of a commit.
+    A source is selected only if the lock has no wheel of the package, compatible or not.
+
+    Raises `NoCompatibleWheelError` listing every package that has wheels, but no compatible one. Raises `LockError` if the
+    lock or a package does not support the target, if a package has several versions, or if a repository is not locked to a
+    full git commit. Raises `LockSyntaxError` if a file name or hash is invalid.
     """
     entries = _entries(lock, target)
     _refuse_moving_references(entries, lock.path)
@@ -86,9 +88,9 @@ def select(lock: Lock, *, target: Target) -> Selection:
 
 
 def _refuse_moving_references(entries: Iterable[tuple[Package, _Artifact | None]], path: Path) -> None:
-    """Raise `LockError` listing every repository that is not locked to a full git commit."""
+    """Raise `LockError` listing every package from a repository that is not locked to a full git commit."""
     found = [
-        f"{_worded(package)} is locked at `{artifact.commit_id}`"
+        f"{_worded(package)} is locked to `{artifact.commit_id}`"
         if artifact.type == "git"
         else f"{_worded(package)} is in a {artifact.type} repository"
         for package, artifact in entries
@@ -97,8 +99,8 @@ def _refuse_moving_references(entries: Iterable[tuple[Package, _Artifact | None]
     ]
     if found:
         raise LockError(
-            f"`{path}` has repositories that are not locked to a full git commit: {', '.join(sorted(found))}",
-            hint="regenerate the lock with a tool that writes the full commit: branches and tags can move",
+            f"`{path}` has packages that are not locked to a full git commit: {'; '.join(sorted(found))}",
+            hint="regenerate the lock with a tool that writes full git commits: branches and tags can move",
         )
 
 
@@ -116,7 +118,7 @@ def _entries(lock: Lock, target: Target) -> tuple[tuple[Package, _Artifact | Non
 
 
 def _ordered(pylock: Pylock) -> Pylock:
-    """Return *pylock* with each package's highest build number first: of equal tags, `packaging` selects the first wheel."""
+    """Return *pylock* with each package's wheels sorted by build number, the highest first: `packaging` prefers the first."""
     return replace(
         pylock,
         packages=[
@@ -153,14 +155,14 @@ def _look_again(lock: Lock, pylock: Pylock, target: Target) -> Iterator[tuple[Pa
 def _refuse_other_pythons(packages: Iterable[Package], target: Target, path: Path) -> None:
     version = target.markers["python_full_version"]
     wrong = [
-        f"{_worded(package)} requires {package.requires_python}"
+        f"{_worded(package)} requires Python {package.requires_python}"
         for package in packages
         if package.requires_python and not package.requires_python.contains(version, prereleases=True)
     ]
     if wrong:
         raise LockError(
-            f"`{path}` has packages that do not support `{target.runtime}` (Python {version}): {', '.join(sorted(wrong))}",
-            hint="set `runtime` to a Python version that all of them support, or regenerate the lock for this one",
+            f"`{path}` has packages that do not support `{target.runtime}` (Python {version}): {'; '.join(sorted(wrong))}",
+            hint=f"set `runtime` to a Python version that all of them support, or regenerate the lock for Python {version}",
         )
 
 
@@ -224,15 +226,16 @@ def _fields(
     package: Package, artifact: PackageWheel | PackageArchive | PackageSdist, filename: str, safe: re.Pattern[str]
 ) -> dict[str, Any]:
     """
-    Return the fields common to all artifacts, except the version.
+    Return the fields that pins and sources share, except the version.
 
-    Raises `LockSyntaxError` unless the hash and *filename* are safe, because both become parts of paths in the store.
+    Raises `LockSyntaxError` unless *filename* matches *safe* and the hash is valid: both become parts of paths in the store.
     """
     sha256 = artifact.hashes["sha256"].lower()
     # A compressed platform tag can contain a slash: `any.x/../../y.whl`.
     if not safe.fullmatch(filename) or not _SHA256.fullmatch(sha256):
         raise LockSyntaxError(
-            f"{_worded(package)} is locked with an invalid file name or hash: `{filename}`, `{sha256}`"
+            f"{_worded(package)} is locked with an invalid file name or hash: `{filename}`, `{sha256}`",
+            hint="regenerate the lock file",
         )
     url, path = artifact.url, Path(artifact.path) if artifact.path else None
     if path is None and url and url.startswith("file:"):
@@ -252,11 +255,11 @@ def _tags(filename: str) -> frozenset[Tag]:
     try:
         return parse_wheel_filename(filename)[-1]
     except InvalidWheelFilename as error:
-        raise LockError(f"`{filename}` is locked, but is not a valid wheel file name: {error}") from error
+        raise LockError(f"the lock has an invalid wheel file name: `{filename}`: {error}") from error
 
 
 def _reason(filenames: Sequence[str], target: Target) -> str:
-    """Return why *target* supports none of the wheels *filenames*, judged by the wheel that is closest to it."""
+    """Return why *target* supports none of the wheels *filenames*: the reason for the wheel that is closest to it."""
     tags = _NO_TAGS.union(*(_tags(filename) for filename in filenames))
     machine = target.architecture.machine
     pythons = {(tag.interpreter, tag.abi) for tag in target.tags}
@@ -283,7 +286,10 @@ def _no_compatible_wheel(misses: Sequence[_Miss], target: Target) -> NoCompatibl
     python = f"cp{target.python[0]}{target.python[1]}"
     glibc = f"manylinux_{target.glibc[0]}_{target.glibc[1]}_{target.architecture.machine}"
     lines.append(f"the target supports: {python}, abi3 and pure Python wheels, up to {glibc}")
-    lines.append("lock versions that have such a wheel, or build for another target")
+    lines.append(
+        "lock versions that have such a wheel, or build for another target; lamina builds a package from source only if "
+        "it has no wheels"
+    )
     return NoCompatibleWheelError(
         f"no compatible wheel in the lock for {target}: {', '.join(_worded(miss.package) for miss in misses)}",
         offered={f"{miss.package.name}=={miss.package.version or '?'}": miss.offered for miss in misses},

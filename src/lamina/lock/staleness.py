@@ -1,8 +1,8 @@
 """
-Compare a lock with ``pyproject.toml``, and raise `StaleLockError` with every difference.
+Compare a lock with ``pyproject.toml``, and raise `StaleLockError` listing every difference.
 
-Markers are compared by their value for the target. Their text is not compared, because lock tools rewrite it. A
-difference that affects only other platforms is ignored.
+Markers are compared by their value for the target instead of their text, because lock tools rewrite the text. A difference
+that affects only other platforms is therefore ignored.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _MINORS = ("2.7", *(f"3.{minor}" for minor in range(6, 25)), "4.0")
 
 def refuse_uv(project: Manifest, workspace: Manifest, row: LockTable, document: LockTable, *, request: Request) -> None:
     """
-    Raise `StaleLockError` unless a uv.lock matches the current requirements of *project*.
+    Raise `StaleLockError` unless a uv.lock matches the current requirements of *project*, if there is a ``pyproject.toml``.
 
-    *document* is the lock, and *row* is the project's own package in it. *workspace* is the ``pyproject.toml`` in the
-    lock's directory; its sources apply to workspace members too.
+    *document* is the lock, and *row* is the project's own package in it. *workspace* is the ``pyproject.toml`` in the lock's
+    directory; the ``[tool.uv.sources]`` there apply to all members of the workspace.
     """
     if not project.exists:
         return
@@ -69,8 +69,8 @@ def refuse_pins(
     """
     Raise `StaleLockError` unless *pins* satisfies every direct dependency of *project* that applies to the target.
 
-    *pins* maps normalised names to the locked versions, with ``None`` for a package without a version. A *partial* lock,
-    such as a ``pylock.<name>.toml``, may lack dependencies. *command* regenerates the lock.
+    *pins* maps normalised names to the locked versions, with ``None`` for a package without a version. If *partial* is true,
+    as for a ``pylock.<name>.toml``, the lock may lack dependencies. *command* regenerates the lock.
     """
     wanted = [(requirement, "") for requirement in project.dependencies or ()]
     for extra in request.extras:
@@ -118,9 +118,10 @@ class _UvComparison:
         self, asked: Iterable[tuple[Requirement, str]], locked: Iterable[LockTable], scopes: Collection[str]
     ) -> list[str]:
         """
-        Return, formatted for errors, the requirements found only in *asked* or only in *locked*.
+        Return the requirements that are only in *asked* or only in *locked*, formatted for errors.
 
-        Both are evaluated once for each extra in *scopes*; the scope ``""`` means no extra.
+        *asked* has pairs of a requirement and the extra that it belongs to. Markers are evaluated once for each extra in
+        *scopes*. In both, ``""`` means no extra.
         """
         wanted = {
             (self._asked(requirement), scope)

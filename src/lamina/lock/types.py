@@ -1,4 +1,4 @@
-"""Define the values of a lock lookup: the lock file found, the request to read it, and the result."""
+"""Define a lock file that was found, the request to read it, the result, and the index that completes it."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ class IndexFiles(Protocol):
 
     def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
         """
-        Return every file of *name* *version* with a SHA-256 among *hashes*; empty if the index has no such file.
+        Return the files of *name* *version* with a SHA-256 among *hashes*; empty if no index has such a file.
 
-        *name* is normalised (PEP 503), *hashes* are lower-case hexadecimal SHA-256. *index_url* is the root of a simple
-        index as written in the lock, and may contain credentials; ``None`` means the indexes configured for the
-        project. Raises `FetchError` if a request to an index fails.
+        *name* is normalised (PEP 503), *hashes* are in lower-case hexadecimal. *index_url* is the root URL of an index
+        (PEP 503) as written in the lock, and may contain credentials; ``None`` means the indexes configured for the
+        project. Raises `FetchError` or a subclass if an index cannot be queried.
         """
 
 
 @frozen
 class LockFile:
-    """The location and format of a lock file that is not read yet."""
+    """The location and format of a lock file that has not been read yet, and the project that it locks."""
 
     path: Path
     """The lock file's absolute path."""
     kind: str
-    """The name of the lock file's format, such as ``uv.lock``."""
+    """The default file name of the lock's format, such as ``uv.lock``; `path` may have another name."""
     project: Path
-    """The absolute path of the locked project's directory; in a workspace, the member's directory."""
+    """The absolute path of the project's directory; in a workspace, the member's directory."""
 
     @property
     def pyproject(self) -> Path:
@@ -79,7 +79,7 @@ class Request:
 
 @frozen
 class Lock:
-    """The contents of a lock file that is valid and matches its ``pyproject.toml``."""
+    """The contents of a valid lock file that matches the project's ``pyproject.toml``."""
 
     path: Path
     pylock: Pylock

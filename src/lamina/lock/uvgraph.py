@@ -1,10 +1,10 @@
 """
 Find the packages in a uv.lock that one project needs on one target, by walking the lock's dependency graph.
 
-The rules are those of ``uv sync``. An edge is a dependency of one locked package on another, and may have a marker. If
-``tool.uv.conflicts`` splits the resolution, the marker also names the extras and groups that the edge is for. They are
-encoded as ``extra == 'extra-<length of package>-<package>-<extra>'``, ``group-…`` or ``project-…``. Several of them can be
-active at once, unlike the single ``extra`` of a dependency specifier, so they are evaluated as a set.
+The rules are those of ``uv sync``. An edge is a dependency of one locked package on another, and may have a marker. If the
+project declares ``tool.uv.conflicts``, the marker also names the extras and groups that the edge is for. They are encoded as
+``extra == 'extra-<length of package>-<package>-<extra>'``, ``group-…`` or ``project-…``. Several of these names can be active
+at once, so ``extra`` is evaluated as a set, unlike in a dependency specifier.
 
 With conflicts, the graph is walked twice. An edge can activate an extra that affects an edge followed earlier, so the first
 walk collects the active extras, and the second returns the packages.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @frozen
 class ConflictItem:
-    """One side of a conflict: an extra of a package, a group of a package, or the package itself."""
+    """An extra of a package, a group of a package, or the package itself, in a set of conflicting items."""
 
     package: str
     extra: str | None = None
@@ -54,8 +54,8 @@ def reach(
     """
     Return the sorted positions of the *rows* that the row at *root* needs, without *root* itself.
 
-    Raises `LockError` if more than one item of a set in *conflicts* is active, or if two versions of one package are
-    needed.
+    Each table in *rows* is a locked package. Raises `LockError` if more than one item of a set in *conflicts* is active, or
+    if more than one version of a package is needed.
     """
     walk = _GraphWalk(rows, root, request, has_conflicts=bool(conflicts))
     if conflicts:
@@ -68,7 +68,7 @@ def reach(
 
 
 class _GraphWalk:
-    """A walk of one graph for one request. The set of active extras and groups is kept from one run to the next."""
+    """Walks one graph for one request. The active extras and groups are kept from one `run` to the next."""
 
     def __init__(self, rows: Sequence[LockTable], root: int, request: Request, *, has_conflicts: bool) -> None:
         self._rows = rows
@@ -109,18 +109,18 @@ class _GraphWalk:
             )
 
     def refuse_conflicts(self, conflicts: Sequence[Sequence[LockTable]]) -> None:
-        """Raise `LockError` if a set of conflicting items has more than one active item, listing all such items."""
+        """Raise `LockError` if a set in *conflicts* has more than one active item, listing all such items."""
         clashes = [sorted(self._active & set(map(_item, conflict)), key=str) for conflict in conflicts]
-        worded = [" with ".join(str(choice) for choice in clash) for clash in clashes if len(clash) > 1]
+        worded = [" and ".join(str(choice) for choice in clash) for clash in clashes if len(clash) > 1]
         if worded:
             raise LockError(
-                f"the lock declares these as conflicting: {'; '.join(worded)}",
+                f"the lock does not allow a selection with {'; '.join(worded)}",
                 hint="select only one of them in `groups` and `extras`, or use a separate layer for each",
             )
 
     def _follow(self, edge: LockTable) -> Iterator[tuple[int, str | None]]:
         """
-        Yield the position of the row that *edge* leads to, once without an extra and once for each requested extra.
+        Yield the position of the row that *edge* leads to, paired with ``None`` and with each extra that *edge* requires.
 
         Yield nothing if the marker of *edge* is false.
         """

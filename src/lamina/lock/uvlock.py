@@ -1,5 +1,5 @@
 """
-Read uv.lock, format version 1 of any revision.
+Read uv.lock, format version 1 with any revision.
 
 Format: https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile (2026-11). uv does not document the format in full,
 so the key names come from locks written by uv 0.13.
@@ -39,7 +39,8 @@ def read(request: Request) -> Lock:
     """
     Return the locked packages that the request's target needs, with all markers evaluated.
 
-    The project itself is excluded, because its code belongs in function packages.
+    The project itself is omitted, because its code belongs in function packages. Raises the errors of
+    `lamina.lock.formats.read`.
     """
     with written_by("uv", request.lock_file, _COMMAND):
         return _answer(request, LockTable(load(request.lock_file.path)))
@@ -50,7 +51,7 @@ def _answer(request: Request, document: LockTable) -> Lock:
     if (version := document.get("version", int)) != _FORMAT:
         raise LockError(
             f"`{path}` has format version {version}, but lamina supports version {_FORMAT}",
-            hint="upgrade lamina, or regenerate the lock with a uv that writes version 1",
+            hint=f"upgrade lamina, or regenerate the lock with a uv release that writes format version {_FORMAT}",
         )
     rows = document.get_tables("package")
     root = _root(rows, request.lock_file)
@@ -80,14 +81,14 @@ def _root(rows: Sequence[LockTable], lock_file: LockFile) -> int:
         members.append(row.get_required("name", str))
     raise LockError(
         f"`{lock_file.path}` does not include the project in `{lock_file.project}`",
-        hint=f"pass the directory of a locked project with `--project`: {', '.join(f'`{name}`' for name in members)}"
+        hint=f"set `--project` to the directory of one of the locked projects: {', '.join(f'`{name}`' for name in members)}"
         if members
         else f"lock the project: run `{_COMMAND}`",
     )
 
 
 def _source(row: LockTable) -> tuple[str, str]:
-    """Return the kind of a package's source, and its URL or path."""
+    """Return the kind of a package's source, and the source's URL or path."""
     row.get_required("source", dict)
     source = row.get_table("source")
     for kind in ("registry", "git", "url", "path", *_LOCAL):

@@ -1,4 +1,4 @@
-"""Validate locks for all lock readers. Each check raises a `LockError` or returns ``None``."""
+"""Check locks for all lock readers, and edit the credentials in their URLs. A check returns ``None`` or raises an error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def python_fits(requires_python: SpecifierSet | Constraint | None, target: Targe
     """
     Raise `LockError` unless *requires_python* allows the target's Python version.
 
-    *subject* names the thing with that requirement in the error, such as the lock file's path in backticks.
+    ``None`` allows every version. *subject* starts the error, and is the lock file's path in backticks.
     """
     version = str(target.markers["python_full_version"])
     match requires_python:
@@ -38,26 +38,27 @@ def python_fits(requires_python: SpecifierSet | Constraint | None, target: Targe
     if not fits:
         raise LockError(
             f"{subject} requires Python {requires_python}, but runtime `{target.runtime}` provides {version}",
-            hint="set `runtime` to a version that the lock supports, or change `requires-python` and regenerate the lock",
+            hint="set `runtime` to a version that the lock supports, or change the Python versions that the project supports "
+            "and regenerate the lock",
         )
 
 
 def some_environment_fits(environments: Sequence[Marker], target: Target, *, path: Path) -> None:
-    """Raise `LockError` if the lock is limited to *environments* and none of these markers matches the target."""
+    """Raise `LockError` if none of the markers *environments* is true for the target; no markers mean no limit."""
     variables = cast("Mapping[str, str]", target.markers)
     if not environments or any(marker.evaluate(variables, context="requirement") for marker in environments):
         return
     raise LockError(
-        f"`{path}` does not support {target}, only: {'; '.join(str(marker) for marker in environments)}",
-        hint="add the target to the lock's environments, then regenerate the lock",
+        f"`{path}` does not cover {target}; it covers only: {'; '.join(str(marker) for marker in environments)}",
+        hint="add the target to the supported environments, such as `environments` in `[tool.uv]`, and regenerate the lock",
     )
 
 
 def one_version_each(packages: Iterable[tuple[str, object]], *, subject: str) -> None:
     """
-    Raise `LockError` if a name is repeated in *packages*, which are pairs of name and version.
+    Raise `LockError` listing each name that is repeated in *packages*, which are pairs of name and version.
 
-    *subject* starts the error message with a subject and a verb, such as "the lock requires".
+    *subject* starts the error, and has a verb, such as "the lock requires".
     """
     versions: dict[str, list[str]] = {}
     for name, version in packages:
@@ -71,7 +72,7 @@ def one_version_each(packages: Iterable[tuple[str, object]], *, subject: str) ->
 
 
 def names_known(request: Request, *, groups: Iterable[str], extras: Iterable[str]) -> None:
-    """Raise `LockError` listing every requested group and extra that is not in *groups* and *extras* of the lock."""
+    """Raise `LockError` listing the requested groups and extras that are not among *groups* and *extras*, those of the lock."""
     path = request.lock_file.path
     facts: list[str] = []
     hints: list[str] = []
@@ -89,9 +90,9 @@ def names_known(request: Request, *, groups: Iterable[str], extras: Iterable[str
 
 def hash_missing(unhashed: Sequence[str], *, path: Path, command: str) -> None:
     """
-    Raise `MissingHashError` if there are *unhashed*: packages without a SHA-256, formatted for the message.
+    Raise `MissingHashError` listing the packages *unhashed*, if there are any.
 
-    *command* regenerates the lock with hashes.
+    *unhashed* is formatted for the error. *command* regenerates the lock with hashes.
     """
     if not unhashed:
         return
@@ -105,7 +106,7 @@ def without_credentials(url: str) -> str:
     """
     Return *url* without user name and password.
 
-    In ``ssh`` URLs the user name is kept, because it is part of the address.
+    The user name in an ``ssh`` URL is kept, because it is part of the address.
     """
     if "@" not in url:
         return url
@@ -119,7 +120,7 @@ def without_credentials(url: str) -> str:
 
 
 def with_credentials(url: str, user: str, password: str) -> str:
-    """Return *url* with *user* and *password*, for requests to an index. Never show or store the result."""
+    """Return *url* with *user* and *password*, for a request to an index. Do not show or store the result."""
     parts = urlsplit(without_credentials(url))
     userinfo = f"{quote(user, safe='')}:{quote(password, safe='')}"
     return urlunsplit(parts._replace(netloc=f"{userinfo}@{parts.netloc}"))
