@@ -192,7 +192,17 @@ def test_damaged_netrc(home: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         Credentials().known("https://index.example/simple")
 
-    assert str(caught.value) == f"`{home / '.netrc'}` is not a valid netrc file: line 1"
+    assert str(caught.value) == f"`{home / '.netrc'}` is not a valid netrc file: error in line 1"
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+def test_netrc_that_is_not_utf_8(home: Path) -> None:
+    """The error says that a netrc file is not UTF-8, but does not quote it."""
+    (home / ".netrc").write_bytes(f"machine index.example login us\xe9r password {TOKEN}\n".encode("latin-1"))
+    with pytest.raises(ConfigError) as caught:
+        Credentials().known("https://index.example/simple")
+
+    assert str(caught.value) == f"cannot read `{home / '.netrc'}`: it is not UTF-8"
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
 
 
@@ -246,7 +256,7 @@ def test_redirect_to_another_kind_of_place(server: IndexServer, store: Store, in
     with pytest.raises(DownloadError) as caught:
         fetch([server.pin(path)], store, index=index)
 
-    assert str(caught.value) == f"the server redirects to an unsupported URL: `{target}`"
+    assert str(caught.value) == f"the server redirects to `{target}`, but lamina supports only HTTP and HTTPS"
 
 
 def test_redirect_without_end(server: IndexServer, store: Store, index: PackageIndex) -> None:
@@ -256,7 +266,7 @@ def test_redirect_without_end(server: IndexServer, store: Store, index: PackageI
     with pytest.raises(DownloadError) as caught:
         fetch([server.pin(path)], store, index=index)
 
-    assert str(caught.value) == f"`{server.file_url(path.name)}` redirects more than 10 times"
+    assert str(caught.value) == f"the server redirects more than 10 times, last to `{server.file_url(path.name)}`"
 
 
 def test_no_secret_gets_out(

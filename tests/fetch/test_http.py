@@ -57,7 +57,8 @@ def test_bundle_that_is_none(tmp_path: Path) -> None:
         pass
 
     assert (
-        str(caught.value) == f"cannot load certificate bundle `{tmp_path / 'missing.pem'}`: No such file or directory"
+        str(caught.value)
+        == f"cannot load the certificate bundle `{tmp_path / 'missing.pem'}`: No such file or directory"
     )
 
 
@@ -70,7 +71,10 @@ def test_certificate_that_is_not_trusted() -> None:
         client.attempts("https://index.example/a?signature=x").pause(SSLError(ssl.SSLCertVerificationError()))
 
     assert str(caught.value) == "could not download `https://index.example/a`: the server's certificate is not trusted"
-    assert caught.value.hint == "set `SSL_CERT_FILE` to a certificate bundle with the server's certificate authority"
+    assert (
+        caught.value.hint
+        == "set `SSL_CERT_FILE` to a certificate bundle that includes the server's certificate authority"
+    )
 
 
 def test_certificates_are_verified() -> None:

@@ -236,7 +236,7 @@ def test_page_without_hashes(server: IndexServer, index: PackageIndex) -> None:
     with pytest.raises(IndexLookupError) as caught:
         index.files("a", "1.0", {sha256(path)}, None)
 
-    assert str(caught.value) == f"the index provides no SHA-256 for the files of `a==1.0`: `{path.name}`"
+    assert str(caught.value) == f"the index has no SHA-256 for these files of `a==1.0`: `{path.name}`"
 
 
 def test_busy_index(server: IndexServer, index: PackageIndex) -> None:
@@ -267,7 +267,8 @@ def test_page_that_is_none(server: IndexServer, index: PackageIndex) -> None:
     with pytest.raises(IndexLookupError) as caught:
         index.files("a", "1.0", {"0" * 64}, None)
 
-    assert str(caught.value) == f"`{server.simple}/a/` is not a valid page of the simple repository API"
+    assert str(caught.value) == f"`{server.simple}/a/` is not a valid package index page (PEP 503 or PEP 691)"
+    assert caught.value.hint == "check the URL of the index: the server may have returned a sign-in page"
 
 
 def test_offline(server: IndexServer, store: Store, tmp_path: Path) -> None:
@@ -288,4 +289,4 @@ def test_denied(server: IndexServer, store: Store, tmp_path: Path) -> None:
             index.files("a", "1.0", {"0" * 64}, None)
         index.client.close()
 
-    assert str(caught.value) == f"`{private.url}` denied access to `{private.simple}/a/` (HTTP 401)"
+    assert str(caught.value) == f"access to `{private.simple}/a/` was denied (HTTP 401)"

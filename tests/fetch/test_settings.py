@@ -150,6 +150,25 @@ def test_damaged_toml(project: Path, environment: dict[str, str], name: str) -> 
     assert str(caught.value) == f"`{project / name}` is not valid TOML"
 
 
+@pytest.mark.parametrize("name", ["uv.toml", "pyproject.toml"])
+def test_toml_that_is_not_utf_8(project: Path, environment: dict[str, str], name: str) -> None:
+    """The error says that a file is not UTF-8, but does not quote it."""
+    (project / name).write_bytes(b'[tool.uv]\nindex-url = "https://user:s\xe9cret@own.example"\n')
+    with pytest.raises(ConfigError) as caught:
+        read_settings(project, environment=environment)
+
+    assert str(caught.value) == f"cannot read `{project / name}`: it is not UTF-8"
+
+
+def test_missing_toml(project: Path, environment: dict[str, str]) -> None:
+    """The error says why the file in `UV_CONFIG_FILE` cannot be read."""
+    path = project / "missing.toml"
+    with pytest.raises(ConfigError) as caught:
+        read_settings(project, environment=environment | {"UV_CONFIG_FILE": str(path)})
+
+    assert str(caught.value) == f"cannot read `{path}`: No such file or directory"
+
+
 def test_pip_levels(home: Path, tmp_path: Path) -> None:
     """Of pip's files, the more specific one wins, and environment variables win over all files."""
     site = tmp_path / "venv"
@@ -191,7 +210,7 @@ def test_damaged_pip_file(home: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_pip({"HOME": str(home), "PIP_CONFIG_FILE": str(path)})
 
-    assert str(caught.value) == f"`{path}` is not a valid pip configuration file: line 1"
+    assert str(caught.value) == f"`{path}` is not a valid pip configuration file: error in line 1"
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"])

@@ -1,8 +1,9 @@
 """
 Find the user name and password for a URL.
 
-lamina searches the userinfo of configured URLs, ``UV_INDEX_<NAME>_USERNAME`` and ``_PASSWORD``, netrc, and keyring, in this
-order. Credentials are sent only to the scheme, host and port that they are configured for. They are never stored or shown.
+lamina searches the userinfo of URLs and the variables ``UV_INDEX_<NAME>_USERNAME`` and ``UV_INDEX_<NAME>_PASSWORD``, then
+netrc, then keyring. Credentials from netrc are sent only to their host, all others only to the scheme, host and port that they
+are configured for. Credentials are never stored or shown.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Login:
-    """A user name and password for the URLs below `url`; its ``repr`` contains neither."""
+    """A user name and password for `url` and other URLs on its server; the ``repr`` contains neither."""
 
     url: str
-    """The URL that the login is for, without userinfo."""
+    """The URL of the index or request that the login was found for, without userinfo."""
     user: str = field(repr=False)
     password: str | None = field(repr=False)
-    """The password; ``None`` if it is missing here and may be in keyring."""
+    """The password; ``None`` if only the user name is configured."""
 
     @property
     def header(self) -> str:
@@ -42,9 +43,9 @@ class Login:
 
 class Credentials:
     """
-    The credentials of one run: those in URLs, the *logins* of named indexes, then those in netrc and keyring.
+    The credentials of one run: from URLs, from the *logins* of named indexes, from netrc and from keyring.
 
-    *environment* replaces ``os.environ``.
+    *environment* has the variables ``NETRC`` and ``HOME``; the default is ``os.environ``.
     """
 
     def __init__(self, logins: Iterable[Login] = (), *, environment: Mapping[str, str] | None = None) -> None:
@@ -63,9 +64,9 @@ class Credentials:
 
     def learn(self, url: str, *, index: bool = False) -> str:
         """
-        Record the userinfo of *url*, and return *url* without it.
+        Record the user name and password in *url*, and return *url* without them.
 
-        The URL of an *index* is also used to search keyring.
+        If *index* is true, *url* is the URL of an index, and is one of the services to search in keyring.
         """
         clean, user, password = split_userinfo(url)
         with self._guard:
@@ -78,14 +79,22 @@ class Credentials:
         return clean
 
     def known(self, url: str) -> Login | None:
-        """Return the login for the first request to *url*, without querying keyring, which may prompt the user."""
+        """
+        Return the login to send with the first request to *url*, or ``None``.
+
+        Keyring is not queried, because it may prompt the user. A login that it returned earlier is used.
+        """
         login = self._configured(url)
         if login is not None and login.password is not None:
             return login
         return self._from_netrc(url) or self._keyring.get(origin(url))
 
     def asked(self, url: str) -> Login | None:
-        """Return keyring's login for *url*; call this only after the server has denied a request."""
+        """
+        Return the login for *url* from keyring, or ``None``.
+
+        Call this only after the server has denied a request, because keyring may prompt the user.
+        """
         place = origin(url)
         with self._guard:
             if place not in self._keyring:
@@ -95,12 +104,13 @@ class Credentials:
             return self._keyring[place]
 
     def looked(self) -> str:
-        """Return, for a hint, the places in which credentials are searched."""
-        keyring = "keyring" if _has_keyring() else "keyring (not installed: `pip install 'lamina[keyring]'`)"
-        return f"the index URL, `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`, `{self._netrc_path()}`, {keyring}"
+        """Return the places where lamina searches for credentials, formatted for a hint."""
+        keyring = "keyring" if _has_keyring() else "keyring (not installed: run `pip install 'lamina[keyring]'`)"
+        variables = "`UV_INDEX_<NAME>_USERNAME` and `UV_INDEX_<NAME>_PASSWORD`"
+        return f"the index URL, {variables}, `{self._netrc_path()}`, and {keyring}"
 
     def _configured(self, url: str) -> Login | None:
-        """Return the login for the same origin whose path has the most leading segments in common with *url*."""
+        """Return the login on the server of *url* whose path has the most leading segments in common with *url*, or ``None``."""
         place, path = origin(url), urlsplit(url).path
         here = [login for login in (*self._in_urls, *self._named) if origin(login.url) == place]
         # The index's path need not be a prefix of a file's path, because indexes often serve files elsewhere.
@@ -139,9 +149,11 @@ def _read_netrc(path: Path) -> netrc.netrc | None:
         return netrc.netrc(path)
     except netrc.NetrcParseError as error:
         # The parser's message is left out: it quotes the invalid token, which may be a password.
-        raise ConfigError(f"`{path}` is not a valid netrc file: line {error.lineno}") from None
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"cannot read `{path}`") from None
+        raise ConfigError(f"`{path}` is not a valid netrc file: error in line {error.lineno}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"cannot read `{path}`: it is not UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read `{path}`: {error.strerror}") from None
 
 
 def _has_keyring() -> bool:

@@ -1,9 +1,9 @@
 """
-Download missing wheels in parallel, and add them to the store.
+Download wheels and source archives in parallel, and add them to the store. Local files are copied.
 
-A lock for each wheel prevents two processes from downloading the same one. A download is written to ``partial/<sha256>``, so
-that the next process can resume it after an interruption. It is hashed as it arrives. It is moved into the store only if the
-hash is correct and, for a wheel, if its contents match its RECORD.
+An exclusive lock for each file prevents two processes from downloading the same one. A download is written to
+``partial/<sha256>`` in the store, so that the next process can resume it after an interruption. The file is moved to its final
+place only if its SHA-256 is the locked one and, for a wheel, if its contents match its RECORD.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _in_parallel(work: _DownloadJob, pins: Sequence[Pin]) -> list[tuple[Pin, Lam
 
 
 def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:
-    """Combine *failures* into one error that lists all of them."""
+    """Return one error that lists all *failures*, or the first failure if all have the same text."""
     texts = list(dict.fromkeys(str(error) for _, error in failures))
     first = failures[0][1]
     if len(texts) == 1:
@@ -79,7 +79,8 @@ def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:
     # Other error classes describe one file each, so several of them become a general error.
     if kind not in {DownloadError, FetchError}:
         kind = FetchError
-    return kind(f"could not add {len(failures)} files to the store: {names}", hint="\n".join((*texts, *hints)))
+    listed = "\n  ".join((f"could not add {len(failures)} files to the store: {names}", *texts))
+    return kind(listed, hint="\n".join(hints) or None)
 
 
 @frozen
@@ -122,7 +123,12 @@ class _DownloadJob:
             raise FetchError(f"the lock has an invalid file name: {error}") from error
 
     def _fill(self, partial: Path, pin: Pin) -> None:
-        """Copy or download *pin* to *partial*. Raises `HashMismatchError` if its hash differs from the locked one."""
+        """
+        Copy or download *pin* to *partial*.
+
+        Raises `HashMismatchError` if the file does not have the locked SHA-256, and `FetchError` or a subclass if it cannot
+        be read, downloaded or written.
+        """
         with partial.open("a+b", buffering=0) as file:
             transfer = _Transfer(file, pin, self.advance if self.by_bytes else None, self.stop)
             if (local := local_path(pin)) is not None:
@@ -147,10 +153,11 @@ class _DownloadJob:
             raise FetchError(f"cannot read `{path}`: {error.strerror}") from error
 
     def _receive(self, transfer: _Transfer, pin: Pin) -> None:
-        """Download the missing bytes of *transfer*, with a limited number of attempts."""
+        """Download the missing bytes of *transfer*. Raises `DownloadError` after a limited number of attempts."""
         if pin.url is None:
             raise DownloadError(
-                f"`{pin.filename}` has no URL or path in the lock", hint="regenerate the lock with URLs"
+                f"`{pin.filename}` has no URL or path in the lock",
+                hint="regenerate the lock with a tool that writes the URL of each file, such as uv",
             )
         client = self.index.client
         url = self.index.credentials.learn(pin.url)
@@ -194,11 +201,15 @@ class _Transfer:
 
     @property
     def complete(self) -> bool:
-        """Whether the file is complete: it has the size in the lock, or the locked hash."""
+        """Whether the received bytes have the size in the lock or the locked hash; ``False`` if there are none."""
         return self.received > 0 and (self.received == self._pin.size or self.sha256 == self._pin.sha256)
 
     def resume(self) -> bool:
-        """Read and hash the bytes received by an earlier process; return whether there are any to resume from."""
+        """
+        Hash the bytes that an earlier process received, and return whether there are any.
+
+        If there are more than allowed, discard all of them and return ``False``.
+        """
         self._file.seek(0)
         while chunk := self._file.read(_CHUNK):
             self._count(chunk)
@@ -216,11 +227,20 @@ class _Transfer:
         self.received = 0
 
     def receive(self, response: BaseHTTPResponse) -> None:
-        """Append the body of *response*. Raises `DownloadError` if the file's size differs from the one in the lock."""
+        """
+        Append the body of *response*. If the body starts at the beginning of the file, first discard the bytes received so far.
+
+        Raises `DownloadError` if the body starts at any other offset than requested, or if the file does not have the size
+        in the lock.
+        """
         start, total = extent(response)
         if start != self.received:
             if start:
-                raise DownloadError(f"the server returned a different range of `{self._pin.filename}` than requested")
+                raise DownloadError(
+                    f"could not resume the download of `{self._pin.filename}`: the server returned a different byte range "
+                    "than requested",
+                    hint=f"delete `{self._file.name}` and run again, to download the file from the start",
+                )
             self.restart()
         if total is not None and total != self._pin.size and self._pin.size is not None:
             raise self._wrong_size(f"{total:,} bytes")
@@ -228,7 +248,12 @@ class _Transfer:
             self.take(chunk)
 
     def take(self, chunk: bytes) -> None:
-        """Append *chunk* to the file. Raises `DownloadError` if the file becomes larger than allowed."""
+        """
+        Append *chunk* to the file.
+
+        Raises `DownloadError` if the file becomes larger than allowed or the download was stopped, and `FetchError` if the
+        file cannot be written.
+        """
         if self._stop.is_set():
             raise DownloadError(f"the download of `{self._pin.filename}` was interrupted")
         if self.received + len(chunk) > self._most:
@@ -255,5 +280,5 @@ class _Transfer:
             )
         return DownloadError(
             f"`{self._pin.filename}` should have {self._pin.size:,} bytes, but the server sent {actual}",
-            hint="the file changed after it was locked: regenerate the lock and review the change",
+            hint="regenerate the lock and review the change: the file changed after it was locked",
         )

@@ -1,8 +1,8 @@
 """
 Send HTTP requests with certificates, proxies, redirects, credentials and retries. No other module uses urllib3 directly.
 
-urllib3 imports in a third of the time of a client with HTTP/2. With a nearby index, the import needs as long as the
-downloads. HTTP/2 would not be faster, because sixteen connections use the full bandwidth without multiplexing.
+lamina uses urllib3 because importing it needs a third of the time of importing a client with HTTP/2. With a nearby index, the
+import alone needs as long as all downloads. HTTP/2 would not be faster, because sixteen connections use the full bandwidth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import urllib3
 from urllib3.exceptions import (
@@ -53,7 +53,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 BrokenTransferError = (HTTPError, OSError)
-"""The errors of a request, or of reading its response body, that another attempt may avoid."""
+"""The exceptions of a request, or of reading its response, after which another attempt may succeed."""
 
 
 class Attempts:
@@ -67,14 +67,14 @@ class Attempts:
         """
         Return the seconds to wait before the next attempt, after *cause* made the last one fail.
 
-        The pause comes from the response's ``Retry-After`` header, or increases with each attempt. Raises `DownloadError`
-        if no attempt is left.
+        The pause is at most 60 seconds if the response has a ``Retry-After`` header. Otherwise, it increases with each attempt,
+        up to 20 seconds. Raises `DownloadError` if no attempt is left, or if the server's certificate is not trusted.
         """
         response = cause if isinstance(cause, urllib3.BaseHTTPResponse) else None
         if isinstance(cause, SSLError) and any(isinstance(part, ssl.SSLCertVerificationError) for part in cause.args):
             raise DownloadError(
                 f"could not download `{redacted(self._url)}`: the server's certificate is not trusted",
-                hint="set `SSL_CERT_FILE` to a certificate bundle with the server's certificate authority",
+                hint="set `SSL_CERT_FILE` to a certificate bundle that includes the server's certificate authority",
             ) from None
         try:
             if response is not None:
@@ -94,7 +94,7 @@ class Client:
     An HTTP client with a pool of connections to each host; several threads can share it.
 
     *certificates* is a certificate bundle to use instead of the system's. *timeout* is in seconds, for connecting and for
-    each read. *backoff* is the unit of the pauses between attempts, in seconds.
+    each read. *backoff*, in seconds, scales the pauses between attempts.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Client:
             pool.clear()
 
     def attempts(self, url: str) -> Attempts:
-        """Return the retry state for a download of *url*."""
+        """Return a new count of attempts for a download of *url*."""
         return Attempts(url, self._retry)
 
     @staticmethod
@@ -133,10 +133,11 @@ class Client:
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[tuple[BaseHTTPResponse, str]]:
         """
-        Send one GET request, and yield the response and its URL after redirects; the body is unread and not decoded.
+        Send a GET request, follow redirects, and yield the final response and its URL; the body is unread and not decoded.
 
-        Redirects are followed, and each host receives only its own credentials. Raises `AccessDeniedError` on HTTP 401 and
-        403, `DownloadError` on an invalid redirect, and one of `BrokenTransferError` if the transfer fails.
+        Each host receives only its own credentials. After HTTP 401 or 403, the request is sent once more with a login from
+        keyring, if there is one. Raises `AccessDeniedError` if access is still denied, `DownloadError` if a redirect is
+        invalid or the certificates cannot be loaded, and one of `BrokenTransferError` if the transfer fails.
         """
         secure = False
         asked = False
@@ -158,9 +159,11 @@ class Client:
             asked = False
             url = split_userinfo(urljoin(url, location))[0]
             if not is_remote(url):
-                raise DownloadError(f"the server redirects to an unsupported URL: `{redacted(url)}`")
+                raise DownloadError(
+                    f"the server redirects to `{redacted(url)}`, but lamina supports only HTTP and HTTPS"
+                )
         else:
-            raise DownloadError(f"`{redacted(url)}` redirects more than {_REDIRECTS} times")
+            raise DownloadError(f"the server redirects more than {_REDIRECTS} times, last to `{redacted(url)}`")
         try:
             if response.status in _DENIED:
                 raise self._denied(url, response.status)
@@ -205,7 +208,7 @@ class Client:
         )
 
     def _trust(self) -> ssl.SSLContext:
-        """Return a TLS context that trusts the given certificate bundle, else the system's, else certifi's."""
+        """Return a TLS context that trusts the configured certificate bundle, else the system's certificates, else certifi's."""
         if self._tls is None:
             bundle = str(self._certificates) if self._certificates is not None else None
             paths = ssl.get_default_verify_paths()
@@ -221,15 +224,14 @@ class Client:
             try:
                 self._tls = ssl.create_default_context(cafile=bundle)
             except OSError as error:
-                shown = f"certificate bundle `{bundle}`" if bundle else "the system's certificates"
+                shown = f"the certificate bundle `{bundle}`" if bundle else "the system's certificates"
                 raise DownloadError(f"cannot load {shown}: {error.strerror or error}") from error
         return self._tls
 
     def _denied(self, url: str, status: int) -> AccessDeniedError:
-        place = urlsplit(url)
         return AccessDeniedError(
-            f"`{place.scheme}://{place.netloc}` denied access to `{redacted(url)}` (HTTP {status})",
-            hint=f"check your credentials; lamina searches {self._credentials.looked()}",
+            f"access to `{redacted(url)}` was denied (HTTP {status})",
+            hint=f"check your credentials: lamina searches {self._credentials.looked()}",
         )
 
 
@@ -250,7 +252,11 @@ def _reason(cause: BaseHTTPResponse | BaseException) -> str:
 
 
 def extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
-    """Return the offset in the file at which the body of *response* starts, and the file's size in bytes, if stated."""
+    """
+    Return the offset in bytes at which the body of *response* starts in the file, and the size of the whole file in bytes.
+
+    The size is ``None`` if the response does not state it.
+    """
     if response.status == 206:
         # RFC 9110, section 14.4: bytes FIRST-LAST/TOTAL, and * for an unknown total.
         span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")

@@ -1,7 +1,8 @@
 """
-Look up the files of locked hashes in indexes with the simple API (PEP 503, PEP 691), flat pages and directories.
+Find the files with locked hashes in package indexes (PEP 503, PEP 691), on single pages of links, and in directories.
 
-Results are cached in the store, because a hash always identifies the same file. A second build sends no requests.
+Results are cached in the store, because a hash always identifies the same file. Not cached are empty results, and results with
+a query in a URL, which may be a secret that expires.
 """
 
 from __future__ import annotations
@@ -33,10 +34,9 @@ _FORMAT = 1
 
 class PackageIndex:
     """
-    The indexes and credentials of one project: an implementation of `lamina.lock.types.IndexFiles`.
+    The indexes and credentials of one project; implements `lamina.lock.types.IndexFiles`.
 
-    Creating an instance is cheap: it reads configuration and uses the network only when first needed. All methods are
-    thread-safe.
+    The configuration is read, and the network used, only when a method first needs it. All methods are thread-safe.
     """
 
     def __init__(
@@ -51,10 +51,11 @@ class PackageIndex:
         backoff: float = 0.2,
     ) -> None:
         """
-        Use the index settings of the directory *project*; the URLs given here override them.
+        Use the index settings of the directory *project*.
 
-        *offline* limits lookups to local files and directories. *backoff* is the unit of the pauses between attempts, in
-        seconds.
+        *index_url* replaces the default index in those settings. *extra_index_urls* and *find_links* are queried in
+        addition. *offline* limits lookups to local files and directories. *backoff*, in seconds, scales the pauses between
+        attempts.
         """
         self.project = project
         self._store = store
@@ -65,11 +66,12 @@ class PackageIndex:
 
     def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
         """
-        Return every file of *name* *version* with a SHA-256 among *hashes*; empty if no index has such a file.
+        Return the files of *name* *version* with a SHA-256 among *hashes*; empty if no index has such a file.
 
-        *index_url* replaces the configured indexes, but not the configured ``--find-links`` sources. Raises `OfflineError` if
-        a lookup needs the network and lamina is offline, `IndexLookupError` if the index lists files without a SHA-256
-        only, and `FetchError` if a request fails.
+        The sources are queried in order, until every hash is found. *index_url* replaces the configured indexes, but not the
+        configured ``--find-links`` sources. Raises `OfflineError` if lamina is offline and no local source has such a file,
+        `IndexLookupError` if the indexes list the version only without SHA-256 hashes, `FetchError` or a subclass if a
+        request fails, and `ConfigError` if the index settings are invalid.
         """
         sources = self._sources(index_url)
         place = self._store.entry(_AREA, _key(sources, name, version, hashes), ".json")
@@ -94,7 +96,7 @@ class PackageIndex:
             )
         if not found and unreadable:
             raise IndexLookupError(
-                f"the index provides no SHA-256 for the files of `{name}=={version}`: {', '.join(unreadable)}",
+                f"the index has no SHA-256 for these files of `{name}=={version}`: {', '.join(unreadable)}",
                 hint="use a lock format that contains file URLs, such as uv.lock or pylock.toml",
             )
         answer = tuple(sorted(found.values(), key=lambda file: file.filename))
@@ -103,9 +105,10 @@ class PackageIndex:
 
     def filenames(self, name: str) -> frozenset[str]:
         """
-        Return the names of all files in the configured indexes for the project *name*, for use in suggestions.
+        Return the names of all files on the configured indexes' pages for the project *name*, for suggestions.
 
-        Raises `FetchError` if a request to an index fails.
+        A source given as ``--find-links`` adds all its files, those of other projects too. Raises `FetchError` if a request
+        to an index fails.
         """
         return frozenset(each for source in self._sources(None) for each in self._pages.filenames(source, name))
 

@@ -1,7 +1,7 @@
 """
 Read the file lists of package indexes: PEP 691 JSON, PEP 503 HTML, flat HTML pages and local directories.
 
-lamina parses both formats itself. Libraries for them import requests and beautifulsoup4, which needs more time than
+lamina parses JSON and HTML itself. Libraries for index pages import requests and beautifulsoup4, which needs more time than
 downloading forty wheels from a nearby index.
 """
 
@@ -39,11 +39,11 @@ _PAGES_AT_ONCE = 4
 
 
 class _LinkRow(NamedTuple):
-    """One file in a page, with its URL unresolved: a page lists thousands of files, and few are needed."""
+    """One file that a page lists. Its URL is resolved only on demand, because a page lists thousands of files."""
 
     filename: str
     url: str
-    """The URL as written in the page; it may be relative, and may contain credentials."""
+    """The URL as written on the page; it may be relative, and may contain credentials."""
     size: int | None
 
 
@@ -51,7 +51,7 @@ class _Page(NamedTuple):
     """The files that one page lists."""
 
     url: str
-    """The base of the page's relative URLs."""
+    """The URL that the relative URLs on the page are based on."""
     by_hash: dict[str, _LinkRow]
     without_hash: tuple[_LinkRow, ...]
 
@@ -60,7 +60,7 @@ class _Page(NamedTuple):
         return split_userinfo(urldefrag(urljoin(self.url, row.url))[0])[0]
 
     def believes(self, url: str) -> bool:
-        """Return whether the page may refer to *url*: a remote page must not refer to local files."""
+        """Return whether a reference to *url* is accepted: a remote page must not refer to local files."""
         return is_remote(url) or not is_remote(self.url)
 
 
@@ -69,9 +69,9 @@ _NOTHING = _Page("", {}, ())
 
 class Pages:
     """
-    A cache of index pages, in which each page is read once.
+    A cache of index pages: each page is read once.
 
-    *client* returns the HTTP client. It is called only when a remote page is read.
+    *client* is a function that returns the HTTP client; it is called only when a remote page is read.
     """
 
     def __init__(self, client: Callable[[], Client]) -> None:
@@ -82,9 +82,10 @@ class Pages:
 
     def files(self, source: IndexSource, name: str, hashes: Collection[str]) -> tuple[IndexFile, ...]:
         """
-        Return the files of the project *name* in *source* that have one of *hashes*; local files are hashed.
+        Return the files of the project *name* in *source* that have one of *hashes*.
 
-        Raises `FetchError` if a request to *source* fails.
+        If *source* is local, lamina computes the hashes that it does not list. Raises `FetchError` or a subclass if *source*
+        cannot be read.
         """
         page = self._page(_page_url(source, name))
         found = [
@@ -98,17 +99,17 @@ class Pages:
         return tuple(found)
 
     def without_hash(self, source: IndexSource, name: str) -> tuple[str, ...]:
-        """Return the names of the remote files of the project *name* for which *source* has no SHA-256."""
+        """Return the names of the project's files for which *source* has no SHA-256; empty if *source* is local."""
         page = self._page(_page_url(source, name))
         return tuple(row.filename for row in _of_project(page.without_hash, name)) if is_remote(page.url) else ()
 
     def filenames(self, source: IndexSource, name: str) -> tuple[str, ...]:
-        """Return the names of all files on the page of *source* for the project *name*; a flat page has other projects too."""
+        """Return the names of all files on the page of *source* for the project *name*; a flat source lists all projects."""
         page = self._page(_page_url(source, name))
         return tuple(row.filename for row in (*page.by_hash.values(), *page.without_hash))
 
     def _page(self, url: str) -> _Page:
-        """Return the page at *url*. The first thread that needs it reads it; others wait."""
+        """Return the page at *url*. The first thread that needs the page reads it, while other threads wait for it."""
         with self._guard:
             future = self._pages.get(url)
             first = future is None
@@ -158,7 +159,10 @@ def _parse(content: bytes, media_type: str, url: str) -> _Page:
             return _from_json(content, url)
         return _from_html(content.decode("utf-8"), url)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IndexLookupError(f"`{redacted(url)}` is not a valid page of the simple repository API") from error
+        raise IndexLookupError(
+            f"`{redacted(url)}` is not a valid package index page (PEP 503 or PEP 691)",
+            hint="check the URL of the index: the server may have returned a sign-in page",
+        ) from error
 
 
 def _from_json(content: bytes, url: str) -> _Page:
@@ -179,9 +183,9 @@ class _File(NamedTuple):
 
 def _compact(document: dict[str, Any]) -> _File | dict[str, Any]:
     """
-    Convert the JSON object of a file to a row, and return other objects unchanged.
+    Convert a JSON object that describes a file to a row, and return other objects unchanged.
 
-    The JSON decoder calls this for each object, because keeping all objects would need ten times the memory.
+    The JSON decoder calls this for each object, because keeping the whole page as objects would need ten times the memory.
     """
     if "filename" not in document:
         return document
@@ -227,7 +231,11 @@ class _Links(HTMLParser):
 
 
 def _local(path: Path) -> _Page:
-    """Return the files of a local directory, or those listed in a local HTML page or a directory's ``index.html``."""
+    """
+    Read the links of a local HTML page or of a directory's ``index.html``, else list the files in the directory.
+
+    The page is empty if *path* does not exist.
+    """
     page = path / "index.html" if path.is_dir() else path
     try:
         if page.is_file():

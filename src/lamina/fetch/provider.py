@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class WheelProvider:
-    """Provides the wheels of one target; each is downloaded or built when first needed."""
+    """Provides the wheels of one target, and downloads or builds a wheel when it is first needed."""
 
     def __init__(self, store: Store, index: PackageIndex, reporter: Reporter = SILENT, *, target: Target) -> None:
         """Store wheels in *store*; *index* has the index settings and credentials, and whether lamina is offline."""
@@ -38,7 +38,7 @@ class WheelProvider:
         """
         Return the wheels of *pins*, in that order, downloading or building the missing ones.
 
-        Raises the errors of `fetch` and of `lamina.fetch.source.build`.
+        Raises the errors of `fetch` and of `lamina.fetch.source.build.build`.
         """
         pins = tuple(pins)
         missing = {pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}
@@ -50,23 +50,23 @@ class WheelProvider:
         return tuple(self._wheels[pin.sha256] for pin in pins)
 
     def lacking(self, pins: Iterable[Pin]) -> tuple[Pin, ...]:
-        """Return the *pins* that have no wheel in the store yet."""
+        """Return the *pins* whose wheels are not in the store. Raises `LocalBuildError` like `known`."""
         return tuple(pin for pin in pins if self._known(pin) is None)
 
     def known(self, pins: Iterable[Pin]) -> tuple[Wheel, ...] | None:
         """
-        Return the wheels of *pins* if the store has all of them, else ``None``.
+        Return the wheels of *pins* if the store has all of them, else ``None``; nothing is downloaded or built.
 
-        Nothing is downloaded or built.
+        Raises `LocalBuildError` if a wheel in the store that was built from source does not match the lock or the target.
         """
         wheels = [self._known(pin) for pin in pins]
         return None if None in wheels else tuple(wheel for wheel in wheels if wheel is not None)
 
     def built(self, pin: Pin) -> Pin:
         """
-        Return the pin of the wheel built from the source *pin*, with the wheel's version and file name.
+        Return the pin of the wheel that was built from the source *pin*, with the wheel's version and file name.
 
-        A *pin* without a built wheel is returned unchanged.
+        Return *pin* unchanged if it is not a source, or has no wheel in the store.
         """
         wheel = self._known(pin) if isinstance(pin, SourcePin) else None
         return pin if wheel is None else wheel.pin
@@ -104,12 +104,13 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
     """
     Download the files of *pins* that *store* does not have, and return the wheels of all *pins* in that order.
 
-    Every file has the locked SHA-256, and a new wheel also matches its RECORD. Source archives are downloaded the same way.
+    Every file has the locked SHA-256, and a downloaded wheel also matches its RECORD. Source archives are handled like wheels.
     *index* has the index settings and credentials, and whether lamina is offline.
 
-    All pins are tried before an error is raised. A single failure raises its own error: `HashMismatchError`,
-    `RecordMismatchError`, `DownloadError` or `AccessDeniedError`. Several failures raise one `FetchError` that lists all of
-    them. `OfflineError` lists all files that need a download.
+    If lamina is offline, raises `OfflineError` listing all files that need a download, before any file is copied. Otherwise,
+    all pins are tried before an error is raised. A single failure raises its own error, such as `HashMismatchError`,
+    `RecordMismatchError`, `DownloadError` or `AccessDeniedError`. Several different failures raise one `FetchError` that lists
+    all of them.
     """
     found = [store.wheel(pin.sha256, pin.filename) for pin in pins]
     missing = [pin for pin, path in zip(pins, found, strict=True) if path is None]
@@ -124,7 +125,7 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
 
 
 def offline_error(pins: Sequence[Pin]) -> OfflineError:
-    """Return an `OfflineError` that lists the files of *pins*, which need a download."""
+    """Return an `OfflineError` that lists the file names of *pins*."""
     names = ", ".join(f"`{pin.filename}`" for pin in pins)
     return OfflineError(
         f"`--offline` prevents the download of files missing from the store: {names}",

@@ -1,8 +1,8 @@
 """
-Read the ends of remote wheels, which contain their central directories, for plans. `lamina.archive` parses the bytes.
+Read the ends of wheels, which contain their central directories, so that a plan needs no full downloads.
 
-The bytes are not verified, because the locked hash covers the whole file. They are therefore not added to the store, and
-are used only in reports, never in a build.
+`lamina.archive` parses the bytes. They are not verified, because the locked hash covers the whole file. They are therefore
+not added to the store, and are used only in reports, never in a build.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST_BYTES = 32 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tail:
-    """The end of a file, as returned by the server; not verified."""
+    """The last bytes of a file, as returned by the server; not verified."""
 
     start: int
     """The offset in the file, in bytes, at which `data` starts."""
@@ -45,10 +45,10 @@ def fetch_tails(pins: Sequence[Pin], index: PackageIndex, *, reach: Callable[[Ta
     """
     Return the end of each file of *pins*, in that order, starting at or before the offset that *reach* returns.
 
-    lamina first reads the last 2 % of a file and at least 16 KiB, or 64 KiB if the size is unknown. *reach* receives that
-    end and returns the offset of the relevant part: for a wheel, its central directory. If it starts earlier, a second
-    request reads the missing bytes. The result has ``None`` for a file that could not be read, for example because its
-    server does not support ranges. The actual download reports the reason.
+    lamina first reads the last 2 % of a file and at least 16 KiB, or the last 64 KiB if its size is unknown. *reach* receives
+    these bytes, and returns the offset in the file at which the relevant part starts: for a wheel, its central directory. If
+    that is before the bytes read, a second request reads the missing ones. A file that could not be read is ``None`` in the
+    result, for example because its server does not support ranges. A later download reports the reason.
     """
     if not pins:
         return ()

@@ -1,9 +1,10 @@
 """
 Read the index settings of a project from the command line and the configuration of uv and pip, without network access.
 
-Settings come from the caller's arguments, ``UV_*``, ``PIP_*``, ``uv.toml`` or ``[tool.uv]``, and pip's files. The first of
-these with a default index determines it; otherwise the default of pip and uv is used. Additional indexes are collected from
-all of them. Querying several indexes is safe, because a file must have a locked hash.
+Settings come from these places, in this order: the caller's arguments, ``UV_*`` variables, ``PIP_*`` variables, ``uv.toml`` or
+``[tool.uv]``, and pip's configuration files. The first place with a default index determines it; if there is none, the default
+of pip and uv is used. Additional indexes are collected from all places. Querying several indexes is safe, because a file must
+have a locked hash.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "cert")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexSource:
-    """One index, or one page or directory of files."""
+    """A package index, or a single page or directory of files (``--find-links``)."""
 
     url: str
-    """The index's URL, without credentials; ``file://`` for a local directory."""
+    """The URL, without credentials; ``file://`` if local."""
     flat: bool = False
-    """Whether the URL is a single page or directory of files (``--find-links``), instead of an index with project pages."""
+    """Whether `url` lists the files of all projects at once, instead of having a page for each project."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +56,7 @@ class _Index:
     default: bool = False
     flat: bool = False
     explicit: bool = False
-    """Whether uv uses the index only for packages assigned to it; the lock records those assignments."""
+    """Whether uv uses the index only for packages assigned to it. lamina omits it, because the lock records these packages."""
 
 
 def read_settings(
@@ -69,8 +70,8 @@ def read_settings(
     """
     Return the index settings for the directory *project*.
 
-    The keyword arguments override environment variables, which override configuration files. Raises `ConfigError` if a
-    configuration file is unreadable or invalid.
+    *index_url* replaces the configured default index. *extra_index_urls* and *find_links* are used in addition to the
+    configured ones. *environment* defaults to ``os.environ``. Raises `ConfigError` if a configuration file is unreadable or invalid.
     """
     environment = os.environ if environment is None else environment
     pip = read_pip(environment)
@@ -96,7 +97,11 @@ def read_settings(
 
 
 def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -> Iterator[IndexSource]:
-    """Yield flat sources first, because they are cheap to query, then additional indexes, then the default index."""
+    """
+    Yield flat sources first, because they are cheap to query, then additional indexes, then the default index.
+
+    If *online* is false, yield only flat sources. Explicit indexes are always omitted.
+    """
     flat: list[IndexSource] = []
     further: list[IndexSource] = []
     default: list[IndexSource] = []
@@ -126,7 +131,7 @@ def _from_uv_environment(environment: Mapping[str, str]) -> Iterator[_Index]:
 
 
 def _named(value: str, *, default: bool = False) -> _Index:
-    """Parse ``name=url`` or a URL alone."""
+    """Parse an index in the form ``name=url`` or ``url``."""
     matched = re.fullmatch(r"([\w.-]+)=(.+)", value)
     name, url = matched.groups() if matched else (None, value)
     return _Index(url=url, name=name, default=default)
@@ -142,7 +147,11 @@ def _from_pip(values: Mapping[str, str]) -> Iterator[_Index]:
 
 
 def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_Index]:
-    """Yield the indexes from the nearest uv configuration at or above *project*, then from the user's and the system's."""
+    """
+    Yield the indexes from uv's configuration: the nearest at or above *project*, the user's, then the system's.
+
+    If ``UV_CONFIG_FILE`` is set, only that file is read.
+    """
     if explicit := environment.get("UV_CONFIG_FILE"):
         yield from _from_uv_table(_toml(Path(explicit)), Path(explicit).parent)
         return
@@ -166,8 +175,10 @@ def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_I
 def _toml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"cannot read `{path}`") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"cannot read `{path}`: it is not UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read `{path}`: {error.strerror}") from None
     # A text search is faster than parsing, and most project files have no uv settings.
     if path.name == "pyproject.toml" and "uv" not in text:
         return {}
@@ -202,10 +213,10 @@ def _from_uv_table(table: dict[str, Any], directory: Path) -> Iterator[_Index]:
 
 def read_pip(environment: Mapping[str, str]) -> dict[str, str]:
     """
-    Return pip's effective index settings without running pip; environment variables override configuration files.
+    Return pip's effective index settings, such as ``index-url``, without running pip.
 
-    Raises `ConfigError` if a file is invalid. The levels and their order are from pip's documentation, "Configuration"
-    (checked 2026-11).
+    Environment variables override configuration files. Raises `ConfigError` if a file is invalid. The files and their order
+    are from pip's documentation, "Configuration" (checked 2026-11).
     """
     values: dict[str, str] = {}
     for path in _pip_files(environment):
@@ -217,7 +228,7 @@ def read_pip(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _pip_files(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the paths of pip's possible configuration files, the lowest precedence first."""
+    """Yield the paths where pip looks for configuration files, the lowest precedence first."""
     explicit = environment.get("PIP_CONFIG_FILE")
     if explicit == os.devnull:
         return
@@ -265,7 +276,7 @@ def _read_pip_file(path: Path) -> dict[str, str]:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
         # The parser's message is left out: it quotes the line, which may contain a password.
-        where = f": line {line}" if (line := getattr(error, "lineno", None)) else ""
+        where = f": error in line {line}" if (line := getattr(error, "lineno", None)) else ""
         raise ConfigError(f"`{path}` is not a valid pip configuration file{where}") from None
     found: dict[str, str] = {}
     for section in _PIP_SECTIONS:
@@ -288,7 +299,7 @@ def _named_logins(declared: Iterable[_Index], environment: Mapping[str, str]) ->
 
 
 def _absolute(url: str, directory: Path) -> str:
-    """Return *url*; if it is a path, convert it to a ``file://`` URL relative to *directory*."""
+    """Return *url*, or a ``file://`` URL if it is a path, which may be relative to *directory* or start with ``~``."""
     # The scheme needs two letters: a single letter is a Windows drive.
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", url) or url.startswith("file:"):
         return url
@@ -296,7 +307,7 @@ def _absolute(url: str, directory: Path) -> str:
 
 
 def _certificates(environment: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:
-    """Return the first configured certificate bundle; OpenSSL itself reads ``SSL_CERT_DIR``."""
+    """Return the first configured certificate bundle, or ``None``. ``SSL_CERT_DIR`` is omitted, because OpenSSL reads it."""
     candidates = (environment.get("SSL_CERT_FILE"), pip.get("cert"), environment.get("REQUESTS_CA_BUNDLE"))
     return next((Path(value) for value in candidates if value), None)
 

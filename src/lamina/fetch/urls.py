@@ -24,7 +24,7 @@ def is_remote(url: str) -> bool:
 
 
 def local_path(pin: Pin) -> Path | None:
-    """Return the local path of *pin*, or ``None`` if it has to be downloaded."""
+    """Return the path of the local file that *pin* refers to, or ``None`` if the file has to be downloaded."""
     if pin.path is not None:
         return pin.path
     return path_of(pin.url) if pin.url is not None and pin.url.startswith("file:") else None
@@ -38,7 +38,11 @@ def origin(url: str) -> Origin:
 
 
 def split_userinfo(url: str) -> tuple[str, str | None, str | None]:
-    """Return *url* without its userinfo, followed by the user name and the password from it; ``None`` if absent."""
+    """
+    Split *url* into the URL without userinfo, the user name, and the password.
+
+    The user name and the password are ``None`` if absent.
+    """
     parts = urlsplit(url)
     userinfo, at, host = parts.netloc.rpartition("@")
     if not at:
@@ -49,6 +53,6 @@ def split_userinfo(url: str) -> tuple[str, str | None, str | None]:
 
 
 def redacted(url: str) -> str:
-    """Return *url* for use in messages: without userinfo, query and fragment, which may contain secrets."""
+    """Return *url* without userinfo, query and fragment, which may contain secrets, for use in messages."""
     parts = urlsplit(split_userinfo(url)[0])
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))

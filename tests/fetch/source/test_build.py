@@ -102,7 +102,7 @@ def test_a_source_distribution(tmp_path: Path, counter: Path) -> None:
     second = run(project, tmp_path / "store", offline=True)
 
     assert b"VALUE = 1\n" == layer(first)["python/pure/__init__.py"]
-    assert ["building `pure` 1.0, which runs code from `pure-1.0.tar.gz`"] == listener.notes
+    assert ["building `pure` 1.0; the build runs code from `pure-1.0.tar.gz`"] == listener.notes
     assert "pure\n" == counter.read_text()
     assert first.build.layers[0].sha256 == second.build.layers[0].sha256
     wheel = "pure-1.0-py3-none-any.whl"
@@ -156,7 +156,7 @@ def test_a_commit_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(LocalBuildError) as raised:
         run(project, tmp_path / "store")
 
-    assert f"git could not fetch cccccccccccc of `tool` from `{repository.as_uri()}`" == str(raised.value)
+    assert f"git could not check out commit cccccccccccc of `tool` from `{repository.as_uri()}`" == str(raised.value)
     assert (raised.value.hint or "").startswith("output of git:\n")
 
 
@@ -195,8 +195,8 @@ def test_local_packages_go_into_functions(tmp_path: Path, counter: Path) -> None
     } == package(result).keys()
     assert not any("shared" in path for path in layer(result))
     assert [
-        "local packages are added to the function packages, because they change with the code: `shared`",
-        f"building `shared` 1.0, which runs code from `{shared}`",
+        "adding local packages to the function packages instead of a layer: `shared`",
+        f"building `shared` 1.0; the build runs code from `{shared}`",
     ] == listener.notes
     assert not (shared / "build").exists()
 
@@ -338,7 +338,7 @@ def test_sources_that_clash(tmp_path: Path) -> None:
         run(project, tmp_path / "store")
 
     assert (
-        "local packages and sources have different files with the same path: `app.py` is in the sources and in `shared`"
+        "different files have the same path in the function packages: `app.py` is in the sources and in `shared`"
         == str(raised.value)
     )
 
@@ -350,10 +350,10 @@ def test_sources_that_clash(tmp_path: Path) -> None:
             {"__editable__.shared-1.0.pth": "HERE\n"},
             "`__editable__.shared-1.0.pth` belongs to an editable installation",
         ),
-        ({"shared.pth": "/somewhere/else\n"}, "`shared.pth` adds a path outside the layer"),
+        ({"shared.pth": "/somewhere/else\n"}, "`shared.pth` adds a path outside the layer to `sys.path`"),
         (
             {"shared-1.0.dist-info/direct_url.json": '{"url": "file:///somewhere"}'},
-            "`shared-1.0.dist-info/direct_url.json` refers to a local directory",
+            "`shared-1.0.dist-info/direct_url.json` refers to a local path",
         ),
         ({"shared/built.py": "PATH = 'HERE/x'\n"}, "`shared/built.py` contains the path of the build directory"),
     ],
@@ -367,7 +367,7 @@ def test_nothing_points_to_the_machine(tmp_path: Path, extra: dict[str, str], pr
     with pytest.raises(LocalBuildError) as raised:
         run(project, tmp_path / "store")
 
-    assert f"the wheel of `shared` refers to the machine that built it: {problem}" == str(raised.value)
+    assert f"the wheel of `shared` depends on the machine that built it: {problem}" == str(raised.value)
 
 
 def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
@@ -387,6 +387,31 @@ def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
     )
     assert re.search(r"last lines of the build log:\n(?s:.*)error: no compiler for one", raised.value.hint or "")
     assert not list((tmp_path / "store").glob("built/**/*.whl"))
+
+
+@pytest.mark.parametrize(
+    ("tag", "advice"),
+    [
+        ("cp313-cp313-manylinux_2_17_aarch64", "require `one==1.1`"),
+        ("cp313-cp313-manylinux_2_17_x86_64", "build a wheel of `one` on a machine like the target"),
+    ],
+)
+def test_the_advice_is_before_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, advice: str) -> None:
+    """The hint of a failed build starts with the advice, and the last lines of the log follow."""
+    files = tmp_path / "files"
+    sdist = make_sdist(files, "one", "1.0", source_files("one", fail=True))
+    make_wheel(files, "one", "1.1", tag=tag)
+    project = write_service(tmp_path / "project")
+    write_pylock(project, sdist_row(sdist, "one"))
+
+    with IndexServer(files) as server:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", server.simple)
+        with pytest.raises(LocalBuildError) as raised:
+            run(project, tmp_path / "store")
+
+    first, second, *log = (raised.value.hint or "").splitlines()
+    assert (True, "last lines of the build log:") == (first.startswith(advice), second)
+    assert any("error: no compiler for one" in line for line in log)
 
 
 def test_compiled_for_another_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,12 +435,12 @@ def test_compiled_for_another_target(tmp_path: Path, monkeypatch: pytest.MonkeyP
         asked = server.requests_for("native")
 
     assert (
-        "`native` 1.5 is not pure Python: its sources build `native-1.5-cp313-cp313-linux_x86_64.whl`, "
+        "building `native` 1.5 from source produced `native-1.5-cp313-cp313-linux_x86_64.whl`, "
         "which python3.13 on arm64 does not support"
     ) == str(raised.value)
     assert (
-        "lock a version with a wheel for the target: code compiled on this machine does not run there\n"
-        "require `native==1.7`, the nearest version with a wheel for python3.13 on arm64, and regenerate the lock"
+        "require `native==1.7`, the nearest version with a wheel for python3.13 on arm64, and regenerate the lock\n"
+        "lock a version that has a wheel for the target: code compiled for this machine does not run on the target"
     ) == raised.value.hint
     assert 1 == len(asked)
 
@@ -423,8 +448,8 @@ def test_compiled_for_another_target(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (source_files("other"), "`pure` is locked, but its sources build `other`"),
-        (source_files("pure", "2.0"), "`pure` 1.0 is locked, but its sources build 2.0"),
+        (source_files("other"), "the lock has `pure`, but building it from source produced `other`"),
+        (source_files("pure", "2.0"), "the lock has `pure` 1.0, but building it from source produced version 2.0"),
     ],
 )
 def test_another_distribution(tmp_path: Path, files: dict[str, str], message: str) -> None:
@@ -447,8 +472,9 @@ def test_no_project(tmp_path: Path) -> None:
     with pytest.raises(LocalBuildError) as raised:
         run(project, tmp_path / "store")
 
-    assert f"`shared` is locked as the directory `{tmp_path / 'shared'}`, which is not a Python project" == str(
-        raised.value
+    assert (
+        f"`shared` is locked as the directory `{tmp_path / 'shared'}`, which has no `pyproject.toml` or `setup.py`"
+        == str(raised.value)
     )
 
 

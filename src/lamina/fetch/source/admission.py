@@ -1,4 +1,8 @@
-"""Add a locally built wheel to the store, if it matches the lock and does not refer to the build machine."""
+"""
+Check a wheel that was built from source, and add it to the store.
+
+The wheel must match the lock and the target, and must not refer to the machine that built it.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +33,10 @@ _EDITABLE = re.compile(r"(^|/)_*editable_", re.IGNORECASE)
 
 def admitted(pin: SourcePin, target: Target, store: Store) -> Wheel | None:
     """
-    Return the wheel in *store* that was built from the sources of *pin*, or ``None``.
+    Return the wheel in *store* that was built from the sources of *pin*, or ``None`` if there is none.
 
-    Raises `LocalBuildError` if *target* does not support the wheel.
+    Raises `LocalBuildError` if the wheel has an invalid file name, is of another distribution or version than locked, or is
+    not supported by *target*.
     """
     directory = store.entry(_AREA, pin.sha256)
     try:
@@ -48,16 +53,16 @@ def admit(made: Path, pin: SourcePin, target: Target, store: Store, *, directory
     """
     Copy the wheel *made*, built inside *directory*, into *store* under the digest of its sources.
 
-    Raises `LocalBuildError` if the wheel is of another distribution or version, is not supported by *target*, or refers to
-    paths of the build machine. Raises the errors of `lamina.archive.record.verify_record`.
+    Raises `LocalBuildError` if the wheel has an invalid file name, is of another distribution or version than locked, is not
+    supported by *target*, or refers to paths of the build machine. Raises the errors of `lamina.archive.record.verify_record`.
     """
     _check_name(made.name, pin, target)
     wheel = Wheel(pin=_pin(pin, made.name), path=made)
     verify_record(made, wheel.pin)
     if problems := sorted(_pointers(made, directory)):
         raise LocalBuildError(
-            f"the wheel of `{pin.source.name}` refers to the machine that built it: {'; '.join(problems)}",
-            hint="build the wheel without editable installs and absolute paths: they do not exist in Lambda",
+            f"the wheel of `{pin.source.name}` depends on the machine that built it: {'; '.join(problems)}",
+            hint="remove these references from the project's build: the paths do not exist in Lambda",
         )
     destination = store.entry(_AREA, pin.sha256) / made.name
     with made.open("rb") as source, store.writing(destination) as file:
@@ -67,7 +72,7 @@ def admit(made: Path, pin: SourcePin, target: Target, store: Store, *, directory
 
 
 def _pin(pin: SourcePin, filename: str) -> Pin:
-    """Return the pin of the built wheel *filename*: the version is the wheel's, the digest is that of its sources."""
+    """Return the pin of the built wheel *filename*, with the wheel's version and the digest of the wheel's sources."""
     return Pin(name=pin.name, version=str(parse_wheel_filename(filename)[1]), filename=filename, sha256=pin.sha256)
 
 
@@ -76,21 +81,23 @@ def _check_name(filename: str, pin: SourcePin, target: Target) -> None:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
-        raise LocalBuildError(f"the build of `{source.name}` produced an invalid wheel name: `{filename}`") from error
+        raise LocalBuildError(
+            f"building `{source.name}` produced a wheel with an invalid file name: `{filename}`"
+        ) from error
     if canonicalize_name(name) != source.name:
         raise LocalBuildError(
-            f"`{source.name}` is locked, but its sources build `{name}`", hint="regenerate the lock file"
+            f"the lock has `{source.name}`, but building it from source produced `{name}`",
+            hint="regenerate the lock file",
         )
     if source.version is not None and not _same(source.version, version):
         raise LocalBuildError(
-            f"`{source.name}` {source.version} is locked, but its sources build {version}",
+            f"the lock has `{source.name}` {source.version}, but building it from source produced version {version}",
             hint="regenerate the lock file",
         )
     if not tags & frozenset(target.tags):
         raise LocalBuildError(
-            f"`{source.name}` {version} is not pure Python: its sources build `{filename}`, "
-            f"which {target} does not support",
-            hint="lock a version with a wheel for the target: code compiled on this machine does not run there",
+            f"building `{source.name}` {version} from source produced `{filename}`, which {target} does not support",
+            hint="lock a version that has a wheel for the target: code compiled for this machine does not run on the target",
         )
 
 
@@ -106,7 +113,8 @@ def _pointers(path: Path, directory: Path) -> Iterator[str]:
     """
     Yield, formatted for errors, each file in the wheel at *path* that refers to the build machine.
 
-    Such files are editable installs, ``.pth`` files, direct URLs, and files that contain the build's *directory*.
+    Such files belong to editable installations, are ``.pth`` files that add absolute or outer paths, are
+    ``direct_url.json`` files with a local URL, or contain the path *directory* of the build.
     """
     here = str(directory).encode()
     with WheelArchive(path) as wheel:
@@ -117,9 +125,9 @@ def _pointers(path: Path, directory: Path) -> Iterator[str]:
                 continue
             content = wheel.read(located)
             if name.endswith(".pth") and _leads_out(content):
-                yield f"`{name}` adds a path outside the layer"
+                yield f"`{name}` adds a path outside the layer to `sys.path`"
             elif name.endswith(".dist-info/direct_url.json") and _is_local(content):
-                yield f"`{name}` refers to a local directory"
+                yield f"`{name}` refers to a local path"
             elif here in content:
                 yield f"`{name}` contains the path of the build directory"
 

@@ -1,4 +1,8 @@
-"""Assign sources to the layer or the function packages: directories by the service's configuration, others to the layer."""
+"""
+Assign each source in a lock to the layer or to the function packages.
+
+The service's configuration decides for local directories. Archives and git repositories are always assigned to the layer.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +24,17 @@ class Assignment(NamedTuple):
     """The sources of a selection, divided between the layer and the function packages."""
 
     selection: Selection
-    """The wheels and sources for the layer; all of them are pins."""
+    """The artifacts for the layer; each source is identified and is one of the pins."""
     local: tuple[SourcePin, ...]
-    """The local packages for the function packages."""
+    """The local packages that are added to the function packages."""
 
 
 def assign(selection: Selection, service: Service) -> Assignment:
     """
     Identify the sources of *selection*, and assign each to the layer or to the function packages of *service*.
 
-    Raises `LocalBuildError` for a directory that is not a project. Raises `LockError` listing the local packages if the
-    configuration forbids them, or if they belong in function packages and *service* has no functions.
+    Raises the `LocalBuildError` of `identify`. Raises `LockError` listing the local packages that the configuration forbids,
+    or those assigned to function packages if *service* has no functions.
     """
     if not selection.sources:
         return Assignment(selection, ())

@@ -1,8 +1,8 @@
 """
 Build wheels from sources with ``uv build``, and add those that the target supports to the store.
 
-To make builds repeatable, lamina builds a copy of the sources in a directory that contains nothing else, and sets
-``SOURCE_DATE_EPOCH`` to 1980. The project's build backend may still produce different bytes.
+To make builds repeatable, lamina builds a copy of the sources in a directory of its own, and sets ``SOURCE_DATE_EPOCH`` to
+1980-01-01. The project's build backend may still produce different bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamina.fetch.index import PackageIndex
 
 UV_CACHE = "uv"
-"""The area of the store with uv's cache."""
+"""The name of the directory in the store for uv's cache."""
 _EPOCH_SECONDS = 315_532_800
 """1980-01-01 in seconds since 1970: the earliest date that the zip format supports."""
 _SHOWN_LINES = 20
@@ -49,7 +49,7 @@ class Workshop:
     target: Target
     store: Store
     index: PackageIndex
-    """The project's indexes. uv reads its settings from the project's directory; suggestions need the index."""
+    """The project's indexes, for suggestions. ``uv build`` runs in the project's directory and reads its own settings there."""
     fetch: Callable[[Pin], Path]
     """Downloads a locked source archive into the store, and returns its path."""
     reporter: Reporter
@@ -59,9 +59,10 @@ def build(pins: Sequence[SourcePin], workshop: Workshop) -> tuple[Wheel, ...]:
     """
     Return one wheel for each of *pins*, in that order, building those that are not in the store.
 
-    The pin of a built wheel has the wheel's file name and the digest of its sources. All pins are tried before an error is
-    raised. Raises the `LocalBuildError` of a single failure, or one that lists all failures. Raises `MissingExtraError` if
-    uv is not installed.
+    The pin of a built wheel has the wheel's version and file name, and the digest of the sources.
+
+    All pins are tried before a `LocalBuildError` is raised. Several of them are combined into one that lists all. Raises
+    `MissingExtraError` if uv is not installed, and the errors of `Workshop.fetch`.
     """
     wheels: list[Wheel] = []
     failures: list[LocalBuildError] = []
@@ -97,9 +98,9 @@ def _built(pin: SourcePin, workshop: Workshop) -> Wheel:
 
 
 def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
-    """Build a wheel with ``uv build`` inside *directory*, and return its path."""
+    """Build a wheel with ``uv build`` inside *directory*, and return the wheel's path."""
     source, program = pin.source, _uv(pin)
-    workshop.reporter.note(f"building `{source.name}` {pin.version}, which runs code from {_where(pin)}")
+    workshop.reporter.note(f"building `{source.name}` {pin.version}; the build runs code from {_where(pin)}")
     place = source_tree(pin, directory / "source", workshop.fetch)
     output = directory / "wheel"
     arguments = [program, "build", "--wheel", "--no-sources", "--color", "never", "--out-dir", str(output)]
@@ -142,7 +143,7 @@ def _where(pin: SourcePin) -> str:
 
 
 def _uv(pin: SourcePin) -> str:
-    """Return the path of uv: in the directory of this interpreter, where the extra installs it, else on ``PATH``."""
+    """Return the path of uv: next to this interpreter, where ``lamina[uv]`` installs it, else on ``PATH``."""
     beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
     found = str(beside) if beside.is_file() else shutil.which("uv")
     if found is None:
@@ -154,7 +155,7 @@ def _interpreter(workshop: Workshop) -> Path:
     """
     Return a Python interpreter with the target's minor version, or this process's interpreter if there is none.
 
-    Another version is acceptable, because a wheel with compiled code for it is rejected later.
+    Any interpreter can build a pure Python wheel. A wheel compiled for another Python version is rejected later.
     """
     found = search(workshop.target.python, cache=workshop.store.directory("") / "interpreters.json")
     return found.path if found else Path(sys.executable)
@@ -182,7 +183,11 @@ def _environment(pin: SourcePin, directory: Path, store: Store) -> dict[str, str
 
 
 def _with_suggestion(error: LocalBuildError, pin: SourcePin, workshop: Workshop) -> LocalBuildError:
-    """Return *error* with a hint that suggests the nearest version with a wheel, if *pin* is a source distribution."""
+    """
+    Return *error* with a hint that suggests the nearest version with a wheel.
+
+    Return *error* unchanged if lamina is offline, or unless *pin* is a source distribution.
+    """
     if not isinstance(pin.source, SdistSource) or workshop.index.offline:
         return error
     found = _nearest(pin, workshop.target, workshop.index)
@@ -190,16 +195,16 @@ def _with_suggestion(error: LocalBuildError, pin: SourcePin, workshop: Workshop)
         f"require `{found}`, the nearest version with a wheel for {workshop.target}, and regenerate the lock"
         if found
         else f"build a wheel of `{pin.source.name}` on a machine like the target, upload it to your own index, and "
-        f"regenerate the lock: no configured index has a wheel for {workshop.target}"
+        f"regenerate the lock: lamina found no wheel for {workshop.target} in the configured indexes"
     )
-    return LocalBuildError(str(error), hint="\n".join(filter(None, (error.hint, advice))))
+    return LocalBuildError(str(error), hint="\n".join(filter(None, (advice, error.hint))))
 
 
 def _nearest(pin: SourcePin, target: Target, index: PackageIndex) -> str | None:
     """
     Return ``name==version`` of the nearest version with a wheel that *target* supports, or ``None``.
 
-    The lowest later version is preferred, then the highest earlier one. A failed request to an index also returns ``None``.
+    The lowest later release is preferred, then the highest earlier version. If the request to an index fails, return ``None``.
     """
     try:
         filenames = index.filenames(pin.source.name)

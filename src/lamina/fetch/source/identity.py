@@ -29,20 +29,20 @@ _MADE_SUFFIXES = (".egg-info", ".pyc")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Content:
-    """The files of a local directory that are copied for a build."""
+    """The files of a local directory to copy for a build."""
 
     files: tuple[tuple[str, Path], ...]
-    """Pairs of each file's relative path, with ``/`` as separator, and its path on disk; sorted."""
+    """Pairs of each file's path in the directory, separated by ``/``, and its path on disk; sorted."""
     inputs: tuple[Path, ...]
-    """The paths of all files, directories and ignore files that the result depends on."""
+    """The paths of all files, directories and ignore files that determine `files` and their content."""
 
 
 def identify(source: Source) -> SourcePin:
     """
     Return *source* as a pin with its digest.
 
-    The digest of a directory covers the names and contents of its files, except those that git ignores. It does not cover
-    times, modes or the directory's path. Raises `LocalBuildError` if a directory is unreadable or not a project.
+    The digest of a directory covers the relative paths and contents of the files in `content_of`. It does not cover times,
+    modes or the directory's own path. Raises the `LocalBuildError` of `content_of`.
     """
     version, inputs = source.version, tuple[Path, ...]()
     match source:
@@ -66,13 +66,15 @@ def identify(source: Source) -> SourcePin:
 
 def content_of(source: DirectorySource) -> Content:
     """
-    Return the files of *source* that git does not ignore.
+    Return the files of *source* to copy for a build.
 
-    Raises `LocalBuildError` if *source* is unreadable, is not a project, or has a symbolic link to a directory.
+    Omitted are files that git ignores, virtual environments, and files that tools generate, such as ``__pycache__``. Raises
+    `LocalBuildError` if *source* is unreadable, has neither a ``pyproject.toml`` nor a ``setup.py``, or has a symbolic link
+    to a directory.
     """
     if not any((source.path / name).is_file() for name in ("pyproject.toml", "setup.py")):
         raise LocalBuildError(
-            f"`{source.name}` is locked as the directory `{source.path}`, which is not a Python project",
+            f"`{source.name}` is locked as the directory `{source.path}`, which has no `pyproject.toml` or `setup.py`",
             hint="add a `pyproject.toml`, or regenerate the lock if the project has moved",
         )
     ignore = GitIgnore(source.path)
@@ -100,8 +102,9 @@ def _files(
             yield path.relative_to(source.path).as_posix(), path
         elif path.is_symlink():
             raise LocalBuildError(
-                f"`{source.name}` has a symbolic link to a directory: `{path.relative_to(source.path).as_posix()}`",
-                hint="add the link to `.gitignore`, or replace it with the directory",
+                f"`{source.name}` has a symbolic link to a directory, which lamina does not support: "
+                f"`{path.relative_to(source.path).as_posix()}`",
+                hint="add the link to `.gitignore`, or replace the link with the directory",
             )
         else:
             yield from _files(path, ignore, inputs, source)
@@ -112,7 +115,7 @@ def _is_environment(directory: Path) -> bool:
 
 
 def _static_version(directory: Path) -> str | None:
-    """Return the version in the ``pyproject.toml`` of *directory*, or ``None`` if the build backend computes it."""
+    """Return the version in the ``pyproject.toml`` of *directory*; ``None`` if it is not there or the file is invalid."""
     import rtoml
 
     try:

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from lamina.core.values import SourcePin
 
 USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-"""The userinfo of a URL, which is removed from the output of git and uv."""
+"""Matches the userinfo of a URL, to remove it from the output of git and uv."""
 
 
 def source_tree(pin: SourcePin, place: Path, fetch: Callable[[Pin], Path]) -> Path:
     """
-    Copy, unpack or check out the sources of *pin* in *place*, and return the path of the project there.
+    Copy, unpack or check out the sources of *pin* in the new directory *place*, and return the project's path in it.
 
-    A build in the copy leaves the original unchanged. *fetch* downloads a source archive.
+    A build in *place* leaves the original unchanged. *fetch* downloads a source archive and returns its path. Raises
+    `LocalBuildError` if the sources are incomplete or cannot be unpacked or checked out, and the errors of *fetch*.
     """
     match pin.source:
         case DirectorySource() as source:
@@ -49,7 +50,7 @@ def source_tree(pin: SourcePin, place: Path, fetch: Callable[[Pin], Path]) -> Pa
 
 
 def _unpacked(archive: Path, place: Path, pin: SourcePin) -> Path:
-    """Unpack *archive* into *place*, and return its top-level directory, or *place* unless there is exactly one."""
+    """Unpack *archive* into *place*, and return its only top-level directory, or *place* if there is not exactly one."""
     import tarfile
     import zipfile
 
@@ -71,7 +72,8 @@ def _inside(place: Path, subdirectory: str | None, pin: SourcePin) -> Path:
     inside = place / (subdirectory or "")
     if not inside.resolve().is_relative_to(place.resolve()) or not inside.is_dir():
         raise LocalBuildError(
-            f"`{pin.source.name}` is locked with a subdirectory that does not exist: `{subdirectory}`"
+            f"`{pin.source.name}` is locked with a subdirectory that its source does not have: `{subdirectory}`",
+            hint="correct the subdirectory in the project's requirement, and regenerate the lock",
         )
     return inside
 
@@ -80,8 +82,8 @@ def _check_out(source: VcsSource, place: Path) -> None:
     """
     Check out the commit of *source* in the new directory *place*.
 
-    git reads credentials from its own configuration. Raises `LocalBuildError` if git is not installed, or if it cannot fetch
-    the commit.
+    git reads credentials from its own configuration. Raises `LocalBuildError` if git is not installed, or if git cannot fetch
+    or check out the commit or its submodules.
     """
     if shutil.which("git") is None:
         raise LocalBuildError(
@@ -99,7 +101,7 @@ def _check_out(source: VcsSource, place: Path) -> None:
         _git(source, place, "submodule", "--quiet", "update", "--init", "--recursive")
     head = _git(source, place, "rev-parse", "HEAD").strip()
     if head != source.commit:
-        raise LocalBuildError(f"`{source.name}` is locked at {source.commit}, but git checked out {head}")
+        raise LocalBuildError(f"`{source.name}` is locked to commit {source.commit}, but git checked out {head}")
 
 
 def _git(source: VcsSource, place: Path, *arguments: str) -> str:
@@ -122,7 +124,7 @@ def _git(source: VcsSource, place: Path, *arguments: str) -> str:
     if done.returncode:
         said = USERINFO.sub("", done.stderr.decode("utf-8", "replace")).strip()
         raise LocalBuildError(
-            f"git could not fetch {source.commit[:12]} of `{source.name}` from `{source.url}`",
+            f"git could not check out commit {source.commit[:12]} of `{source.name}` from `{source.url}`",
             hint=f"output of git:\n{said}",
         )
     return done.stdout.decode("utf-8", "replace")

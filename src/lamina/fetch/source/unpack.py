@@ -1,4 +1,4 @@
-"""Add the contents of wheels built from local packages to the sources of the function packages."""
+"""Add the files of wheels built from local packages to the function packages."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def unpack(
     tree: SourceTree, wheels: Sequence[Wheel], inputs: Iterable[Path], *, root: Path, store: Store
 ) -> SourceTree:
     """
-    Return *tree* with the installed files of *wheels*, including metadata but not scripts.
+    Return *tree*, the sources of the function packages, with the installed files of *wheels* added.
 
-    *inputs* are the files that the wheels were built from, and *root* is the project's directory. Raises `PackageError`
-    listing every path that occurs in two wheels, or in a wheel and the sources, with different content.
+    Metadata is included, scripts are not. *inputs* are the files that the wheels were built from, and *root* is the project's
+    directory. Raises `PackageError` listing every path that has different content in two wheels, or in a wheel and *tree*.
     """
     files = {file.path: (file, "the sources") for file in tree.files}
     clashes: list[str] = []
@@ -41,9 +41,9 @@ def unpack(
                 clashes.append(f"`{file.path}` is in {provider} and in `{wheel.pin.name}`")
     if clashes:
         raise PackageError(
-            f"local packages and sources have different files with the same path: {'; '.join(sorted(clashes))}",
-            hint="remove the local package's directory from `source`, or add the package to the layer: "
-            'set `local = "layer"` in `[tool.lamina]`',
+            f"different files have the same path in the function packages: {'; '.join(sorted(clashes))}",
+            hint="remove the local package's directory from `source` in `[tool.lamina]`, or add local packages to the layer: "
+            'set `local = "layer"` there',
         )
     return replace(
         tree,
