@@ -104,7 +104,7 @@ def test_none_found_names_both_remedies(bare: Path) -> None:
     assert (
         "no CPython 3.13 found on this machine to compile bytecode for the target",
         (
-            "install it: `uv python install 3.13`; or set `LAMINA_PYTHON_3_13` to its executable, "
+            "install it with `uv python install 3.13`, set `LAMINA_PYTHON_3_13` to its executable, "
             'or set `bytecode = "none"`'
         ),
     ) == (str(caught.value), caught.value.hint)
@@ -138,9 +138,9 @@ def test_variable_that_names_another_minor_is_an_error(bare: Path) -> None:
         interpreter.find((3, 13), environ={"LAMINA_PYTHON_3_13": str(wrong)})
 
     assert (
-        f"`LAMINA_PYTHON_3_13` is set to `{wrong}`, which is CPython 3.12.9, but a release of CPython 3.13 is required"
-        == str(caught.value)
-    )
+        f"`LAMINA_PYTHON_3_13` is set to `{wrong}`, which is CPython 3.12.9; "
+        "lamina needs a release of CPython 3.13 that is not free-threaded"
+    ) == str(caught.value)
 
 
 def test_variable_that_names_no_interpreter_is_an_error(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_variable_that_names_no_interpreter_is_an_error(tmp_path: Path) -> None:
         interpreter.find((3, 13), explicit=tmp_path / "missing", environ={})
 
     assert (
-        f"the given interpreter is `{tmp_path / 'missing'}`, which is not a Python interpreter, "
-        "but a release of CPython 3.13 is required"
+        f"the specified interpreter is `{tmp_path / 'missing'}`, which is missing or not a working Python interpreter; "
+        "lamina needs a release of CPython 3.13 that is not free-threaded"
     ) == str(caught.value)
 
 

@@ -192,7 +192,7 @@ def test_wrong_magic_is_refused(own: Interpreter) -> None:
         Compiler(Interpreter(path=own.path, version=(3, 13, 0), magic="f00d0d0a"))
 
     assert (
-        f"`{own.path}` (CPython 3.13.0) writes bytecode with magic number f00d0d0a, but the target reads f30d0d0a"
+        f"`{own.path}` (CPython 3.13.0) writes bytecode with magic number f00d0d0a, but Python 3.13 on Lambda reads f30d0d0a"
         == str(caught.value)
     )
 

@@ -193,7 +193,7 @@ def test_clean_waits_for_builds(store: Store) -> None:
     thread.join()
 
     assert (True, False) == (during, place.exists())
-    assert notes == ["waiting for builds that use the store"]
+    assert notes == ["waiting until no other lamina process uses the store"]
 
 
 def test_the_cache_of_uv_is_one_thing(tmp_path: Path) -> None:

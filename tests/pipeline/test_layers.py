@@ -133,12 +133,15 @@ def test_bump_is_the_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
 
 
 def test_recipe_is_a_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
-    """If the distributions are the same, the reason names the recipe."""
+    """If the distributions are the same, the reason names the build options."""
     previous = left(tmp_path, plan_of(draft(*pins), nothing(tmp_path)))
 
     plan = plan_of(draft(*pins, recipe=Recipe(exclude=("*.txt",))), previous)
 
-    assert "the recipe changed (exclusions, bytecode, the handlers' imports, or lamina's format)" == plan.reason
+    assert (
+        "same packages, but other build options: exclusions, bytecode, the handlers' imports, or lamina's format"
+        == plan.reason
+    )
 
 
 def test_digest_names_everything_that_decides_the_layer(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
@@ -171,7 +174,9 @@ def test_unchanged_layer_needs_no_choice_of_bytecode(tmp_path: Path, pins: tuple
     plan = LayerPlan.unchanged(draft(*pins), layer)
 
     assert (layer.digest, layer, "unchanged") == (plan.digest, plan.reused, plan.reason)
-    with pytest.raises(ValueError, match=r"^layer `common` has not changed$"):
+    with pytest.raises(
+        ValueError, match=r"^the bytecode of layer `common` is unknown, because the layer has not changed$"
+    ):
         plan.identity  # noqa: B018 - reading it raises
 
 

@@ -87,7 +87,10 @@ def check_dry_run(project: Path, store: Path) -> list[dict[str, Any]]:
         # A digest may only be unknown if wheels are missing from the store.
         assert all(row["fetch"] for row in planned)
         reasons = [layer["reason"] for row in planned for layer in row["layers"] if not layer["digest"]]
-        assert all(re.search(r"imports not analysed yet: [1-9]\d* wheels? not fetched yet$", each) for each in reasons)
+        assert all(
+            re.search(r"imports not analysed yet, because [1-9]\d* wheels? must be downloaded first$", each)
+            for each in reasons
+        )
         assert not any(row["reused"] for row in planned)
         known = {
             (row["target"]["architecture"], layer["name"]): layer["digest"]
@@ -168,7 +171,7 @@ def test_unknown_digest_has_a_reason(tmp_path: Path) -> None:
     (layer,) = plan_of(service.write(), store).targets[0].layers
 
     assert LayerDraft is type(layer)
-    assert "not built before; imports not analysed yet: 2 wheels not fetched yet" == layer.reason
+    assert "not built before; imports not analysed yet, because 2 wheels must be downloaded first" == layer.reason
     build(service.root, BuildOptions(), store=store)
     (layer,) = plan_of(service.root, store).targets[0].layers
     assert isinstance(layer, LayerPlan)
@@ -278,7 +281,10 @@ def test_local_package(tmp_path: Path, bytecode: str) -> None:
         assert built["layers"][0]["digest"] == empty["layers"][0]["digest"]
     else:
         assert empty["layers"][0]["digest"] is None
-        assert "not built before; imports not analysed yet: not built yet: `shared`" == empty["layers"][0]["reason"]
+        assert (
+            "not built before; imports not analysed yet, because `shared` must be built first"
+            == empty["layers"][0]["reason"]
+        )
     assert not empty["reused"]
     (project / "app.py").write_text(f"import shared\nNUMBER = 1\n{HANDLER}")
     (edited,) = documents(project, store, "--dry-run")
@@ -306,7 +312,10 @@ def test_local_package_in_the_layer(tmp_path: Path) -> None:
 
     (planned,) = documents(project, tmp_path / "store", "--dry-run")
 
-    assert "not built before; imports not analysed yet: not built yet: `shared`" == planned["layers"][0]["reason"]
+    assert (
+        "not built before; imports not analysed yet, because `shared` must be built first"
+        == planned["layers"][0]["reason"]
+    )
 
 
 def test_wheels_of_a_reused_layer_are_not_missing(tmp_path: Path) -> None:
@@ -385,7 +394,7 @@ def test_what_is_not_decided_is_null(tmp_path: Path) -> None:
 
     (planned,) = documents(write(), store, "--dry-run")
 
-    waiting = "imports not analysed yet: 1 wheel not fetched yet"
+    waiting = "imports not analysed yet, because 1 wheel must be downloaded first"
     assert [("common", None, waiting), ("rest", False, f"beta 2.0 → 2.1; {waiting}")] == [
         (layer["name"], layer["reused"], layer["reason"]) for layer in planned["layers"]
     ]

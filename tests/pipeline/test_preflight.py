@@ -160,7 +160,9 @@ def test_over_the_limit(service: Service, store: Store) -> None:
     (finding,) = estimated_findings(plan.targets[0], estimated(LIMIT + 1, plan))
 
     assert ("unzipped-limit", Severity.ERROR) == (finding.rule, finding.severity)
-    assert finding.message.endswith(f"(code 0 + layer `common` {LIMIT + 1:,}); largest: `alpha` {LIMIT + 1:,}")
+    assert finding.message.endswith(
+        f"(code 0 + layer `common` {LIMIT + 1:,}); largest distributions: `alpha` {LIMIT + 1:,}"
+    )
 
 
 def test_within_the_limit(service: Service, store: Store) -> None:

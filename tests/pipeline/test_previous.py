@@ -155,12 +155,12 @@ def test_another_target(built: Path) -> None:
         ([pin("alpha", "2"), pin("gamma", "3")], "alpha 1 → 2, added gamma 3, removed beta 1"),
         (
             [pin("alpha", "1"), pin("beta", "1")],
-            "the recipe changed (exclusions, bytecode, the handlers' imports, or lamina's format)",
+            "same packages, but other build options: exclusions, bytecode, the handlers' imports, or lamina's format",
         ),
     ],
 )
 def test_changes(tmp_path: Path, pins: list[Pin], reason: str) -> None:
-    """The reason names updated, added and removed distributions, or states that the recipe changed."""
+    """The reason names updated, added and removed distributions, or states that only build options changed."""
     layer = layer_of(tmp_path, distribution("alpha", "1"), distribution("beta", "1"))
 
     assert reason == changes(layer, pins, ARM, ARM)

@@ -124,7 +124,7 @@ def test_unreadable(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ConfigError) as caught:
         report.read(tmp_path)
 
-    assert f"`{tmp_path / report.BUILD_FILE}` is not a build report of version 1" == str(caught.value)
+    assert f"`{tmp_path / report.BUILD_FILE}` is not a readable build report of version 1" == str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_other_versions(tmp_path: Path, changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as caught:
         report.read(tmp_path)
 
-    assert f"`{tmp_path / report.BUILD_FILE}` is not a build report of version 1" == str(caught.value)
+    assert f"`{tmp_path / report.BUILD_FILE}` is not a readable build report of version 1" == str(caught.value)
 
 
 def test_architecture_of_a_pure_layer(tmp_path: Path) -> None:

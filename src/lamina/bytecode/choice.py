@@ -41,12 +41,12 @@ class BytecodeChoice:
 
     mode: BytecodeMode
     magic: str | None = None
-    """The first four bytes of the target's bytecode files, hexadecimal; ``None`` if nothing is compiled."""
+    """The first four bytes of the target's bytecode files, in hexadecimal; ``None`` if nothing is compiled."""
     modules: tuple[tuple[str, tuple[str, ...]], ...] | None = None
-    """The paths below ``python/`` to compile, by distribution; ``None`` means all paths."""
+    """The sources to compile, by distribution, as paths relative to ``python/``; ``None`` means all sources."""
 
     def identity(self) -> tuple[tuple[str, str], ...]:
-        """Return the choice in the form that is part of the layer's digest."""
+        """Return the pairs of name and value through which the choice is part of the layer's digest."""
         if self.mode is BytecodeMode.NONE or self.magic is None:
             return (("mode", BytecodeMode.NONE.value),)
         parts = [("mode", self.mode.value), ("magic", self.magic), ("recipe", str(RECIPE))]
@@ -55,13 +55,13 @@ class BytecodeChoice:
         return tuple(parts)
 
     def of(self, distribution: str) -> frozenset[str] | None:
-        """Return the paths to compile in *distribution*; ``None`` means all paths."""
+        """Return the sources to compile in *distribution*, relative to ``python/``; ``None`` means all sources."""
         return None if self.modules is None else frozenset(dict(self.modules).get(distribution, ()))
 
 
 @frozen
 class Closure:
-    """The distributions that the functions of one layer can import: those of the layer, and of the functions' other layers."""
+    """The functions that use one layer, and the distributions in any of their layers, which they can import."""
 
     functions: tuple[Function, ...]
     pins: tuple[Pin, ...]
@@ -72,10 +72,12 @@ def known_choice(
     service: Service, closure: Closure, tree: SourceTree | None, *, toolchain: Toolchain, store: Store
 ) -> BytecodeChoice | None:
     """
-    Return the modules of a layer to compile, or ``None`` if their imports must be followed first.
+    Return the modules of a layer to compile, or ``None`` if `follow` must find them first.
 
-    *closure* contains the distributions that the layer's functions can import. This needs neither wheels nor an interpreter.
-    Raises ConfigError if a recorded profile is unreadable.
+    The answer comes from the configuration, or from an earlier result of `follow` in *store*. No wheel and no interpreter
+    is needed. In the mode ``reachable``, the answer is ``None`` without the sources *tree*.
+    Raises ConfigError if the recorded profile is unreadable, and BytecodeError if lamina does not support bytecode for the
+    target.
     """
     if service.bytecode is BytecodeMode.NONE:
         return BytecodeChoice(mode=BytecodeMode.NONE)
@@ -93,7 +95,8 @@ def follow(
     """
     Return the modules of a layer that its handlers can import, found by reading the sources *tree* and *wheels*.
 
-    The result is kept in *store*. Raises BytecodeError if sources must be read and no interpreter is available.
+    The result is kept in *store*. Raises BytecodeError if no interpreter is available, ConfigError if the recorded profile
+    is unreadable, and the errors of reading *tree* and *wheels*.
     """
     from lamina.bytecode.imports.index import reachable
     from lamina.bytecode.modules import SourceCode
@@ -120,7 +123,11 @@ def _choice(modules: Mapping[str, Sequence[str]], magic: str) -> BytecodeChoice:
 
 
 def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Store) -> Path:
-    """Return the path in the store of the modules that the handlers reach. The path depends on every input of the search."""
+    """
+    Return the path in *store* of the file that lists the modules that the handlers can import.
+
+    The file name is a hash of every input of the search. Raises ConfigError if the recorded profile is unreadable.
+    """
     key = _digest(
         [
             _FORMAT,
@@ -137,7 +144,7 @@ def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Sto
 
 
 def is_reach(path: Path) -> bool:
-    """Return whether *path*, a file of a store, is a path from `reach_place`."""
+    """Return whether *path*, a file in a store, is a list of modules that `follow` found."""
     return path.parent.parent.name == REACH_AREA
 
 
@@ -151,7 +158,7 @@ def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
 
 
 def _load(path: Path, pins: Iterable[Pin]) -> dict[str, list[str]] | None:
-    """Return the reached modules by distribution, or ``None`` if the file is not a valid result of `follow` for *pins*."""
+    """Return the source paths in the file, by distribution, or ``None`` if it is not a result of `follow` for *pins*."""
     try:
         content = json.loads(path.read_bytes())
         fine = {pin.name for pin in pins} == content.keys() and all(

@@ -1,7 +1,8 @@
 """
 Compile sources that arrive over a pipe. An interpreter of the target's minor version runs this program.
 
-lamina never imports this module. lamina passes its text to the other interpreter, so the code must run on CPython 3.9.
+lamina never imports this module. It passes the text of this module to that interpreter, so the code must also run on
+CPython 3.9.
 
 Request on standard input: one byte (the flags of PEP 552), two little-endian 32-bit lengths, file name, source.
 Answer on standard output: one byte (one of the states below), a 32-bit length, then the bytecode file or the reason.
@@ -23,7 +24,7 @@ NEEDS_FRESH_PROCESS = b"\2"
 
 
 def compiled(filename: str, source: bytes, flags: bytes) -> "tuple[CodeType, bytes]":
-    """Return the code of *source*, and its hash-based bytecode file."""
+    """Compile *source*, and return the code object and the hash-based bytecode file. Raises the compiler's errors."""
     code = compile(source, filename, "exec", dont_inherit=True, optimize=0)
     return code, MAGIC_NUMBER + flags + b"\0\0\0" + source_hash(source) + marshal.dumps(code)
 
@@ -33,7 +34,8 @@ def depends_on_history(code: CodeType) -> bool:
     Return whether the bytecode of *code* depends on sources that this process compiled before (CPython issue 129724).
 
     The compiler creates a new set constant if one of the set's strings is already interned. Then marshal no longer
-    recognises that two references are to the same set. Up to Python 3.10, this affects every string.
+    recognises that two references are to the same set. Before Python 3.11, this affects strings too, so the result is
+    always true.
     """
     if sys.version_info < (3, 11):  # noqa: UP036 - this file runs on the target's minor
         return True
@@ -44,7 +46,12 @@ def depends_on_history(code: CodeType) -> bool:
 
 
 def answer(filename: str, source: bytes, flags: bytes, *, fresh: bool) -> bytes:
-    """Return the state, followed by the bytecode file, or by the reason if the source does not compile."""
+    """
+    Return the state, followed by the bytecode file, or by the reason if the source does not compile.
+
+    *fresh* states that this process has compiled no other source. Otherwise, the answer can be the state
+    `NEEDS_FRESH_PROCESS` alone: the source must then be compiled in a fresh process.
+    """
     try:
         code, bytecode = compiled(filename, source, flags)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
@@ -58,7 +65,7 @@ def answer(filename: str, source: bytes, flags: bytes, *, fresh: bool) -> bytes:
 
 
 def forked(filename: str, source: bytes, flags: bytes) -> bytes:
-    """Return the answer of a child process. The child starts fresh, because this process has compiled nothing."""
+    """Return the answer of a child process. The child is fresh, because its parent compiles nothing itself."""
     receiving, sending = os.pipe()
     child = os.fork()
     if child == 0:
@@ -73,7 +80,12 @@ def forked(filename: str, source: bytes, flags: bytes) -> bytes:
 
 
 def main(mode: str) -> None:
-    """Answer requests: `quick` in this process, `fork` in a child process for each, `once` for a single request."""
+    """
+    Answer requests until the input ends.
+
+    With *mode* `quick`, compile in this process; with `fork`, in a new child process for each request. With `once`, compile
+    in this process, for a caller that sends only one request.
+    """
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:
         head = requests.read(9)

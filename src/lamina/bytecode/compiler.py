@@ -1,8 +1,8 @@
 """
 Compile Python sources with an interpreter of the target's minor version. The resulting bytes are reproducible.
 
-The bytes depend on the source, on its file name and on the interpreter's version. They do not depend on the directory,
-the hash seed, the order, the number of processes, or on other compiled sources.
+The bytes depend only on the source, its file name, the `Invalidation` and the interpreter's version. They do not depend
+on the working directory, the hash seed, the number of processes, or the sources compiled before.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Invalidation(Enum):
     """How Python validates a hash-based bytecode file when importing it (PEP 552). The value is the file's flags field."""
 
     UNCHECKED = 0b01
-    """Python does not validate the file: for sources that never change, such as a layer's."""
+    """Python uses the bytecode without reading the source. For sources that never change, such as those of a layer."""
     CHECKED = 0b11
-    """Python compares the hash of the source: for sources that can change, such as code edited in the Lambda console."""
+    """Python first compares the source's hash. For sources that can change, such as code edited in the Lambda console."""
 
 
 @frozen
@@ -44,7 +44,7 @@ class Compiled:
     bytecode: bytes | None
     """The bytecode file, or ``None`` if the source does not compile."""
     reason: str | None = None
-    """The interpreter's error message, if the source does not compile."""
+    """The interpreter's error message if the source does not compile, otherwise ``None``."""
 
 
 def bytecode_path(source: str, python: tuple[int, int]) -> str:
@@ -57,18 +57,24 @@ class Compiler(Workers):
     """
     A pool of compiler processes, started with the first source; a context manager.
 
-    Raises `BytecodeError` if the target does not read the interpreter's bytecode.
+    Raises `BytecodeError` if the interpreter is a pre-release with other bytecode than the release, or if lamina does not
+    support bytecode for its minor version.
     """
 
     def __init__(self, interpreter: Interpreter, *, jobs: int | None = None, forks: bool = hasattr(os, "fork")) -> None:
-        """Use *jobs* processes (default: one per processor). Without *forks*, some sources each need a separate process."""
+        """
+        Compile up to *jobs* sources at once (default: one per processor).
+
+        Some sources need a fresh process: a fork of a running interpreter, or without *forks*, a new interpreter.
+        """
         wanted = magic_number(interpreter.version[:2])
         if interpreter.magic != wanted:
             version = ".".join(map(str, interpreter.version))
+            minor = version.rpartition(".")[0]
             raise BytecodeError(
                 f"`{interpreter.path}` (CPython {version}) writes bytecode with magic number {interpreter.magic}, "
-                f"but the target reads {wanted}",
-                hint='use a released CPython instead of a pre-release, or set `bytecode = "none"`',
+                f"but Python {minor} on Lambda reads {wanted}",
+                hint=f'install a release instead of a pre-release with `uv python install {minor}`, or set `bytecode = "none"`',
             )
         super().__init__(interpreter, _PROGRAM, jobs=jobs)
         self._forks = forks
@@ -77,10 +83,10 @@ class Compiler(Workers):
         self, sources: Iterable[tuple[str, bytes]], *, root: str, invalidation: Invalidation = Invalidation.UNCHECKED
     ) -> Iterator[Compiled]:
         """
-        Compile *sources*, pairs of path and content, for the directory *root*, and yield the results in the same order.
+        Compile *sources* (pairs of path and content), and yield the results in the same order.
 
-        *root* is an absolute path that ends with a slash (``/opt/python/``); it appears in tracebacks. *sources* is consumed
-        as needed. Raises `BytecodeError` if the interpreter fails to run.
+        *root* is the directory that tracebacks show before each path: absolute, with a slash at the end, such as
+        ``/opt/python/``. *sources* is consumed as needed. Raises `BytecodeError` if the interpreter fails to run.
         """
         return self.map(
             lambda source: self._compile(source[0], _request(root + source[0], source[1], invalidation)), sources

@@ -44,7 +44,7 @@ class Interpreter:
     """The executable, outside any virtual environment."""
     version: tuple[int, int, int]
     magic: str
-    """The first four bytes of its bytecode files, hexadecimal."""
+    """The first four bytes of the bytecode files that it writes, in hexadecimal."""
 
 
 def environment_variable(python: tuple[int, int]) -> str:
@@ -54,9 +54,10 @@ def environment_variable(python: tuple[int, int]) -> str:
 
 def magic_number(python: tuple[int, int]) -> str:
     """
-    Return the first four bytes (hexadecimal) of every bytecode file of the minor version *python*, without running it.
+    Return the first four bytes, in hexadecimal, of the bytecode files of the minor version *python*.
 
-    Raises `BytecodeError` if lamina does not support this minor version.
+    They come from ``data/bytecode.toml``, so no interpreter is started. Raises `BytecodeError` if the file does not list
+    the version.
     """
     known: dict[str, int] = read_data("bytecode.toml")["magic"]
     name = f"{python[0]}.{python[1]}"
@@ -76,16 +77,16 @@ def find(
     environ: Mapping[str, str] = os.environ,
 ) -> Interpreter:
     """
-    Return a CPython of exactly the minor version *python*; see `search`.
+    Return a CPython of exactly the minor version *python*; `search` describes the arguments.
 
-    Raises `BytecodeError` if none is installed, and `ConfigError` if the specified interpreter is a different one.
+    Raises `BytecodeError` if none is found, and `ConfigError` if the specified interpreter is unsuitable.
     """
     found = search(python, explicit=explicit, cache=cache, environ=environ)
     if found is None:
         name = f"{python[0]}.{python[1]}"
         raise BytecodeError(
             f"no CPython {name} found on this machine to compile bytecode for the target",
-            hint=f"install it: `uv python install {name}`; or set `{environment_variable(python)}` to its executable, "
+            hint=f"install it with `uv python install {name}`, set `{environment_variable(python)}` to its executable, "
             'or set `bytecode = "none"`',
         )
     return found
@@ -99,14 +100,14 @@ def search(
     environ: Mapping[str, str] = os.environ,
 ) -> Interpreter | None:
     """
-    Return a CPython of exactly the minor version *python*, or ``None`` if none is installed.
+    Return a CPython of exactly the minor version *python*, or ``None`` if none is found.
 
-    *explicit* is used if given, otherwise the variable `environment_variable` in *environ*. Without both, the search covers
-    `PATH` and the interpreters of asdf, pyenv, rye and uv; nothing is downloaded. The file *cache* keeps the result. While
-    the cached interpreter's file is unchanged, no process is started.
+    The user can specify the executable: as *explicit*, or in the variable of *environ* that `environment_variable` names.
+    Otherwise, the search covers `PATH` and the interpreters of asdf, pyenv, rye and uv; nothing is downloaded. The file
+    *cache* keeps the result. While the cached interpreter's file is unchanged, no process is started.
 
-    Free-threaded builds are skipped, and so are pre-releases whose bytecode differs from the release.
-    Raises `ConfigError` if the specified interpreter is unsuitable.
+    The search skips free-threaded interpreters, and pre-releases with other bytecode than the release.
+    Raises `ConfigError` if the specified interpreter is one of these, another version, or does not run.
     """
     variable = environment_variable(python)
     named = explicit or (Path(environ[variable]) if environ.get(variable) else None)
@@ -122,19 +123,24 @@ def search(
 
 
 def _named(path: Path, python: tuple[int, int], *, variable: str | None) -> Interpreter:
-    """Return the interpreter that the user specified. Raises `ConfigError` with a description of it if it is unsuitable."""
+    """Return the interpreter at *path*, which the user specified. Raises `ConfigError` if it is unsuitable."""
     interpreter, description = _probe(path)
     if interpreter is None or not _fits(interpreter, python):
-        origin = f"`{variable}` is set to" if variable else "the given interpreter is"
+        origin = f"`{variable}` is set to" if variable else "the specified interpreter is"
         raise ConfigError(
-            f"{origin} `{path}`, which is {description}, but a release of CPython {python[0]}.{python[1]} is required",
-            hint=f"specify the executable of a CPython {python[0]}.{python[1]} release",
+            f"{origin} `{path}`, which is {description}; lamina needs a release of CPython {python[0]}.{python[1]} that is not "
+            "free-threaded",
+            hint=f"specify the executable of such a release; to install one, run `uv python install {python[0]}.{python[1]}`",
         )
     return interpreter
 
 
 def _fits(interpreter: Interpreter, python: tuple[int, int]) -> bool:
-    """Return whether *interpreter* writes bytecode that the released minor version *python* reads."""
+    """
+    Return whether *interpreter* has the minor version *python*, and writes the bytecode of its releases.
+
+    If lamina does not support bytecode for the version, only the version is compared.
+    """
     if interpreter.version[:2] != python:
         return False
     try:
@@ -145,7 +151,7 @@ def _fits(interpreter: Interpreter, python: tuple[int, int]) -> bool:
 
 
 def _discover(python: tuple[int, int]) -> Interpreter | None:
-    """Return the first suitable interpreter of the minor version *python* that findpython lists."""
+    """Return the first suitable interpreter that findpython lists, or ``None``. The most likely ones are tried first."""
     for path in _by_promise(_installed(), python):
         interpreter, _ = _probe(path)
         if interpreter is not None and _fits(interpreter, python):
@@ -168,7 +174,7 @@ def _installed() -> Iterator[Path]:
 
 
 def _by_promise(paths: Iterable[Path], python: tuple[int, int]) -> list[Path]:
-    """Sort *paths* by how likely their names are to match, without paths that name another minor version."""
+    """Return *paths*, the most likely to be *python* first, without those named after another minor version."""
     wanted = f"{python[0]}.{python[1]}"
 
     def other(path: Path) -> bool:
@@ -187,7 +193,7 @@ def ask(path: Path, program: str) -> Any:
     """
     Run the source *program* with the interpreter *path*, isolated from installed packages, and return its JSON output.
 
-    Raises OSError, SubprocessError or ValueError if the program fails or prints no JSON.
+    Raises OSError, SubprocessError or ValueError if the program fails, needs more than 10 seconds, or prints no JSON.
     """
     import json
     import subprocess
@@ -198,7 +204,7 @@ def ask(path: Path, program: str) -> Any:
 
 
 def _probe(path: Path) -> tuple[Interpreter | None, str]:
-    """Return the interpreter at *path* if it is a usable CPython, and a description for messages."""
+    """Return the interpreter at *path*, or ``None`` if it is not a usable CPython; and a description for messages."""
     import subprocess
 
     try:
@@ -207,14 +213,14 @@ def _probe(path: Path) -> tuple[Interpreter | None, str]:
         usable = bool(told["cpython"]) and not told["threaded"]
         interpreter = Interpreter(path=Path(told["path"]), version=version, magic=str(told["magic"]))
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
-        return None, "not a Python interpreter"
+        return None, "missing or not a working Python interpreter"
     kind = "CPython" if told["cpython"] else "non-CPython Python"
     description = f"{'free-threaded ' if told['threaded'] else ''}{kind} {'.'.join(map(str, version))}"
     return (interpreter if usable else None), description
 
 
 def _recall(cache: Path | None, key: str) -> Interpreter | None:
-    """Return the interpreter that *cache* has under *key*, or ``None`` if its executable has changed since."""
+    """Return the interpreter in *cache* under *key*, or ``None`` if there is none or its executable has changed."""
     if cache is None:
         return None
     import json

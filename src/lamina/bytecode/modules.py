@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class WheelCode:
-    """A wheel's modules, by path below ``python/``, read lazily: *fetch* is called when the first file must be read."""
+    """
+    A wheel's files, with their paths in a layer below ``python/``; implements `lamina.bytecode.imports.index.Code`.
+
+    *fetch* downloads or builds the wheel. It is called only when files must be listed or read.
+    """
 
     pin: Pin
     recipe: Recipe
@@ -36,7 +40,7 @@ class WheelCode:
 
     @property
     def key(self) -> str:
-        """The key that decides paths and contents: the wheel's hash and the excluded files."""
+        """A hash of the wheel's hash and the exclusions, which decide all paths and contents."""
         return self.recipe.key(self.pin.sha256)
 
     @cached_property
@@ -50,7 +54,11 @@ class WheelCode:
             return {placed.path.removeprefix(PREFIX): placed.located for placed in placement.copied}
 
     def paths(self) -> tuple[str, ...]:
-        """Return the paths of all files, relative to ``python/``. Raises the errors of fetching, opening and placing the wheel."""
+        """
+        Return the paths of all files, relative to ``python/``.
+
+        Raises the errors of fetching and opening the wheel, and of computing the paths.
+        """
         return tuple(self._members)
 
     def read(self, paths: Sequence[str]) -> Iterator[bytes]:

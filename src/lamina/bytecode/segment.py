@@ -50,7 +50,11 @@ class Bytecode:
 
     segment: Segment
     refused: tuple[tuple[str, str], ...]
-    """Sources that do not compile, relative to ``python/``, with the error; such as templates or code for Python 2."""
+    """
+    The sources that do not compile, such as templates or code for Python 2.
+
+    Pairs of path, relative to ``python/``, and error message.
+    """
 
 
 def bytecode_key(
@@ -62,7 +66,7 @@ def bytecode_key(
     omitted: frozenset[str] = frozenset(),
 ) -> str:
     """
-    Return the key of the segment in the store; the arguments are those of `bytecode_segment`.
+    Return the key under which the store has the segment that `bytecode_segment` returns for the same arguments.
 
     The key includes the interpreter's patch release, because patch releases fix the compiler.
     """
@@ -80,7 +84,7 @@ def _digest(values: list[object]) -> str:
 
 
 def read_bytecode(key: str, store: Store) -> Bytecode | None:
-    """Return the bytecode stored under a `bytecode_key`, or ``None``; starts no interpreter."""
+    """Return the bytecode in *store* under *key*, a `bytecode_key`, or ``None`` if there is none."""
     segment = find_segment(store.entry(AREA, key, ".seg"))
     if segment is None:
         return None
@@ -103,9 +107,9 @@ def bytecode_segment(
     """
     Return the bytecode of *wheel* as a segment, compiling modules that are not in the store.
 
-    *modules* are the sources to compile, relative to ``python/``; ``None`` means all.
-    *recipe* and *omitted* are those of the wheel's own segment: a source that is not in the layer gets no bytecode.
-    Raises `BytecodeError` if the interpreter fails to run, and the errors of opening and placing the wheel.
+    *modules* are the sources to compile, relative to ``python/``; ``None`` means all sources.
+    Pass the *recipe* and *omitted* of the wheel's own segment, so that only sources in the layer are compiled.
+    Raises `BytecodeError` if the interpreter fails to run, and the errors of opening the wheel and computing its paths.
     """
     key = bytecode_key(wheel.pin.sha256, recipe, interpreter=compiler.interpreter, modules=modules, omitted=omitted)
     if (kept := read_bytecode(key, store)) is not None:
@@ -144,9 +148,11 @@ def _write(key: str, pack: _Pack, sources: Iterable[str], store: Store) -> Bytec
 
 def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, store: Store) -> tuple[Entry, ...]:
     """
-    Return the bytecode of the service's own sources as members of its packages, and keep it in *store*.
+    Return the bytecode of the service's own sources, as zip members for its function packages.
 
-    Raises BytecodeError if no interpreter is available, and PackageError for a source that has changed since *tree* was read.
+    The result is empty in the mode ``none``, and is kept in *store*. Sources that do not compile are left out.
+    Raises BytecodeError if no interpreter is available or if it fails to run. Raises PackageError for a source that has
+    changed since *tree* was read, and OSError for a missing source.
     """
     if mode is BytecodeMode.NONE:
         return ()
@@ -166,7 +172,9 @@ def package_bytecode(
     sources: Iterable[tuple[str, bytes]], *, compiler: Compiler
 ) -> tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]:
     """
-    Return the bytecode of a function's own *sources* as members of its package, and the failed sources with the reasons.
+    Return the bytecode of a service's own *sources* (pairs of path and content), as zip members for function packages.
+
+    The second result lists the sources that do not compile, as pairs of path and reason.
 
     Python checks this bytecode against the sources on import, because the sources can be edited in the console.
     Raises `BytecodeError` if the interpreter fails to run.
@@ -189,7 +197,8 @@ class _Pack:
     All modules of one wheel that one interpreter has compiled so far: in memory, and in the store as a segment.
 
     Its members are bytecode files at their paths in the layer, and an error text for each source that does not compile.
-    Adding requires the store's lock for the pack, so that concurrent builds do not overwrite each other's modules.
+    Create the pack and call `add` while holding the store's lock for it; otherwise, concurrent builds could overwrite each
+    other's modules.
     """
 
     def __init__(self, path: Path, interpreter: Interpreter) -> None:
@@ -206,11 +215,11 @@ class _Pack:
         return PREFIX + bytecode_path(source, self._python)
 
     def bytecode(self, source: str) -> Entry | None:
-        """Return the bytecode of *source*, or ``None`` if the source does not compile."""
+        """Return the bytecode of *source*, or ``None`` if the source does not compile or is not in the pack."""
         return self._members.get(self._place(source))
 
     def reason(self, source: str) -> str | None:
-        """Return why *source* does not compile, or ``None`` if it does."""
+        """Return why *source* does not compile, or ``None`` if it compiles or is not in the pack."""
         entry = self._members.get(source + _REFUSED)
         if entry is None:
             return None
@@ -218,7 +227,7 @@ class _Pack:
         return text.decode("utf-8")
 
     def add(self, results: Iterable[Compiled], store: Store) -> None:
-        """Add *results*, and write the pack to the store if there are any."""
+        """Add *results*. If there are any, write the pack to *store*."""
         before = len(self._members)
         for done in results:
             if done.bytecode is None:

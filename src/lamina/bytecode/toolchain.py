@@ -19,12 +19,11 @@ class Toolchain:
     """
     The target's interpreter, searched for when first needed; a context manager.
 
-    If no interpreter is found, `interpreter` raises `BytecodeError`. lamina never substitutes another version, so a layer
-    is the same on every machine.
+    lamina never uses another minor version instead, so a layer is the same on every machine.
     """
 
     def __init__(self, python: tuple[int, int], store: Store) -> None:
-        """Set the minor version *python* to search for; the path found is kept in *store*."""
+        """Use an interpreter of the minor version *python*. Once found, it is remembered in *store*."""
         self.python = python
         self._store = store
         self._stack = ExitStack()
@@ -37,24 +36,28 @@ class Toolchain:
 
     @cached_property
     def interpreter(self) -> Interpreter:
-        """The interpreter that compiles and reads sources. Raises BytecodeError if none is installed."""
+        """
+        The interpreter that compiles sources and reads their imports.
+
+        Raises BytecodeError if none is found, and ConfigError if the one that the environment specifies is unsuitable.
+        """
         return find(self.python, cache=self._store.root / "interpreters.json")
 
     @property
     def release(self) -> tuple[int, int, int]:
-        """The interpreter's version, with its patch release."""
+        """The interpreter's version: major, minor and patch release. Raises the errors of `interpreter`."""
         return self.interpreter.version
 
     @cached_property
     def scanner(self) -> Scanner:
-        """The processes that read the imports of sources, started when first used."""
+        """The processes that read the imports of sources. Raises the errors of `interpreter`."""
         from lamina.bytecode.imports.index import Scanner
 
         return self._stack.enter_context(Scanner(self.interpreter))
 
     @cached_property
     def compiler(self) -> Compiler:
-        """The processes that compile sources, started when first used."""
+        """The processes that compile sources. Raises the errors of `interpreter`."""
         from lamina.bytecode.compiler import Compiler
 
         return self._stack.enter_context(Compiler(self.interpreter))

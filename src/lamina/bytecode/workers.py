@@ -53,17 +53,17 @@ class Worker:
         self._answers = cast("IO[bytes]", self._process.stdout)
 
     def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Return the state byte and content of the answer to *request*. Raises `BytecodeError` if the process ends."""
+        """Return the first byte and the content of the answer to *request*. Raises `BytecodeError` if the process ends."""
         try:
             self._requests.write(request)
             self._requests.flush()
         except BrokenPipeError as error:
-            raise self._failure("the process ended") from error
+            raise self._failure("it exited without an answer") from error
         head = self._answers.read(5)
         length = int.from_bytes(head[1:], "little")
         answer = self._answers.read(length)
         if len(head) != 5 or len(answer) != length:
-            raise self._failure("the process ended")
+            raise self._failure("it exited without an answer")
         return head[0], answer
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class Worker:
     def _failure(self, reason: str) -> BytecodeError:
         return BytecodeError(
             f"the interpreter `{self._path}` failed: {reason}",
-            hint='check that the interpreter runs, or set `bytecode = "none"`',
+            hint=f'run `{self._path} --version` to check the interpreter, or set `bytecode = "none"`',
         )
 
 
@@ -82,7 +82,7 @@ class Workers:
     """A pool of processes of one program, started when first needed; a context manager."""
 
     def __init__(self, interpreter: Interpreter, program: Path, *, jobs: int | None = None) -> None:
-        """Use *jobs* processes at once (default: one per processor)."""
+        """Process up to *jobs* items at once (default: one per processor)."""
         self.interpreter = interpreter
         self._program = program
         self._jobs = jobs or _processors()
@@ -97,7 +97,7 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """End all processes."""
+        """Drop waiting items, finish running ones, and end all processes."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -105,7 +105,11 @@ class Workers:
             self._started.pop().close()
 
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-        """Yield *function* of each of *items*, in order. Runs in threads, and consumes *items* as needed."""
+        """
+        Call *function* with each of *items*, and yield the results in order.
+
+        The calls run in threads, and *items* is consumed as needed. Raises the first error of *function*.
+        """
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
@@ -119,7 +123,7 @@ class Workers:
             yield pending.popleft().result()
 
     def mine(self, argument: str = "") -> Worker:
-        """Return the calling thread's process for *argument*, starting one if necessary."""
+        """Return the process of the calling thread that was started with *argument*; start it if there is none."""
         existing: Worker | None = getattr(self._local, f"worker_{argument}", None)
         if existing is None:
             existing = Worker(self.interpreter, self._program, argument)
@@ -128,7 +132,7 @@ class Workers:
         return existing
 
     def once(self, request: bytes, argument: str) -> tuple[int, bytes]:
-        """Return a new process's answer to *request*, then end the process."""
+        """Start a process with *argument*, return its answer to *request*, and end the process."""
         worker = Worker(self.interpreter, self._program, argument)
         try:
             return worker.ask(request)

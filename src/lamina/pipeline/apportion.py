@@ -1,8 +1,8 @@
 """
 Divide the locked distributions among the layers, following each layer's ``minus`` and ``without``.
 
-Pure: works on selections only. The order of the layers does not matter, because a layer's share is computed after
-the shares of the layers in its ``minus``.
+Pure: selections in, selections out. The order of the layers does not matter, because the layers in a layer's ``minus``
+are computed first.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ def apportion(
     layers: Sequence[LayerConfig], selections: Mapping[str, Selection], *, everywhere: Collection[str] = ()
 ) -> dict[str, Selection]:
     """
-    Return the share of *selections* that each of *layers* contains, by layer name, in the order of *layers*.
+    Return the distributions that each of *layers* contains, by layer name, in the order of *layers*.
 
-    A layer leaves out its ``without``, the names in *everywhere*, and every distribution that a layer in its ``minus``
-    contains with the same file. Raises LockError, listing each distribution, if the files of two such layers differ.
+    *selections* are the locked distributions of each layer before anything is left out, by layer name. A layer leaves out
+    the names in its ``without`` and in *everywhere*, and every distribution of the layers in its ``minus``. Raises
+    LockError if a distribution has different files in a layer and in a layer of its ``minus``; the error lists all such
+    distributions.
     """
     by_name = {layer.name: layer for layer in layers}
     done: dict[str, Selection] = {}
@@ -59,5 +61,5 @@ def apportion(
 
 def _difference(pin: Pin, other: Pin) -> str:
     if pin.version != other.version:
-        return f"{pin.version} and {other.version}"
-    return f"`{pin.filename}` and `{other.filename}`"
+        return f"versions {pin.version} and {other.version}"
+    return f"files `{pin.filename}` and `{other.filename}`"

@@ -1,14 +1,14 @@
 """
 Provide the wheels, sources and segments of one target to the build stages.
 
-Each artifact comes from the local store if it is there, then from the remote store; otherwise lamina creates it.
+Each artifact comes from the local store, or else from the remote store. If neither has it, lamina downloads or creates it.
 
 ::
 
     Pin ──provider──▶ Wheel ──splice──▶ Segment ──▶ Contribution ──compose──▶ Layer
                          └──index──▶ imports ──follow──▶ BytecodeChoice
 
-The other stages work the same wherever an artifact came from.
+The other stages do not depend on where an artifact came from.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ArtifactProvider:
         """
         Return the source tree of *service*, including the content of its *local* packages.
 
-        Without *fetch*, return ``None`` if a local package has not been built yet.
+        Without *fetch*, return ``None`` if a local package must be built first. Raises the errors of building.
         """
         tree = walk(self._context.project, service.source, service.include)
         if not local:
@@ -82,8 +82,9 @@ class ArtifactProvider:
         """
         Return the modules of a layer to compile, following imports if the configuration does not decide the choice.
 
-        Without *fetch*, return ``None`` if following imports would download a wheel of the *closure*.
-        Raises BytecodeError if sources must be read and the target's interpreter is missing.
+        If imports must be followed, return ``None`` without *tree*. Without *fetch*, also return ``None`` if a wheel of
+        *closure* must be downloaded or built first. Raises the errors of `known_choice`, `follow` and fetching, such as
+        BytecodeError if the target's interpreter is missing.
         """
         known = known_choice(service, closure, tree, toolchain=self.toolchain, store=self._imports)
         if known is not None or tree is None:
@@ -105,7 +106,11 @@ class ArtifactProvider:
         return self.wheels.all([pin])[0]
 
     def fetch(self, layers: Sequence[LayerPlan]) -> None:
-        """Fetch the wheels of *layers* in parallel; does nothing with a remote store, which may already have their segments."""
+        """
+        Fetch the wheels of *layers* in parallel.
+
+        With a remote store, do nothing: it may have the segments, so only missing wheels are fetched later.
+        """
         if self._remote is None:
             self.wheels.all(pin for layer in layers for pin in layer.selection.pins)
 
@@ -113,9 +118,10 @@ class ArtifactProvider:
         """
         Write the planned layer to *destination*, atomically.
 
-        Raises PathCollisionError, ArchiveError or a subclass, and the errors of fetching, splicing and compiling.
+        Raises PathCollisionError if two distributions conflict, and the errors of fetching, splicing and compiling. Also
+        raises CorruptArchiveError for a damaged segment, and AwsError if the remote store fails.
         """
-        self._context.reporter.stage(f"splicing layer {plan.name}")
+        self._context.reporter.stage(f"writing layer {plan.name}")
         compose = compose_layer if self._remote is None else self._remote.compose
         while True:
             # After a failed `compose`, the remote store offers fewer segments, so the loop ends.
@@ -125,7 +131,7 @@ class ArtifactProvider:
                 return layer
 
     def contributions(self, plan: LayerPlan) -> list[Contribution]:
-        """Return the segments of the planned layer, with each path in exactly one segment."""
+        """Return the segments of the planned layer, including bytecode. Each path is in exactly one segment."""
         names = [pin.name for pin in plan.selection.pins]
         spliced = self._settled(plan)
         if spliced is None:
@@ -133,7 +139,11 @@ class ArtifactProvider:
         return [*spliced, *self._bytecode(plan, {part.name: part.omitted for part in spliced})]
 
     def _settled(self, plan: LayerPlan) -> list[Contribution] | None:
-        """Return the segments without the shared paths that the remote store lists, or ``None`` if that list does not fit."""
+        """
+        Return the segments, without the shared paths that the remote store lists for them.
+
+        Return ``None`` if there is no remote store, or if its list is missing or does not fit the segments.
+        """
         if self._remote is None:
             return None
         pins, recipe = plan.selection.pins, plan.recipe
@@ -158,7 +168,11 @@ class ArtifactProvider:
                 segments[name] = splice(self._wheel(pins[name]), plan.recipe, self._store)
 
     def _segments(self, plan: LayerPlan, omitted: Mapping[str, frozenset[str]]) -> dict[str, Segment]:
-        """Return the segments of wheels without the paths to omit, in lock order; a `SegmentSource`."""
+        """
+        Return the segments of the distributions in *omitted*, without the paths that it lists for each, in lock order.
+
+        A segment that neither store has is spliced. Implements `SegmentSource`.
+        """
         pins = [pin for pin in plan.selection.pins if pin.name in omitted]
         keys = {pin.name: plan.recipe.key(pin.sha256, omitted=omitted[pin.name]) for pin in pins}
         found = self._found({name: self._store.entry(AREA, key, ".seg") for name, key in keys.items()})
@@ -212,5 +226,5 @@ class ArtifactProvider:
 
 
 def _has_source(modules: frozenset[str] | None) -> bool:
-    """Return whether any of *modules* is compiled; ``None`` means all modules."""
+    """Return whether *modules* include a source; ``None`` means all modules."""
     return modules is None or any(module.endswith(".py") for module in modules)

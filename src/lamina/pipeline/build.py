@@ -6,14 +6,14 @@ Build a service. This module defines the order of the stages.
     load ──▶ Service ──resolve──▶ BuildPlan ──complete──▶ fetch ──▶ splice, compose ──▶ Layer ──┐
                                                 └──────────────▶ pack ─────────────▶ Package ──┴─check──▶ Result ──record
 
-- *load* and *resolve* only read. Their results depend on the project, the store and the last build. They use no network,
-  except for one request to the index for hashed requirements.
-- *complete* and *fetch* are the only stages that use the network. Each file they add to the store has the locked hash and
-  matches its own RECORD.
+- *load* and *resolve* do not change the project or the outputs. Their results depend on the project, the store and the
+  last build. They use no network, except that *resolve* requests the files of hashed requirements from the index.
+- *complete* and *fetch* download. Each downloaded file has the locked hash, and each wheel matches its own RECORD.
+  Before a large download, lamina requests the wheels' file indexes, to see whether the layers would exceed Lambda's limits.
 - *splice* and *compose* copy bytes and make no decisions.
 - *check* returns findings. The caller turns error findings into an exit code.
 
-Each output is written to a temporary file and renamed, so a killed build leaves the previous outputs intact.
+Each output is written to a temporary file and renamed, so a killed build leaves no partial output.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Result:
 
     @property
     def fetched(self) -> tuple[Pin, ...]:
-        """The locked artifacts that were missing from the store and have been fetched."""
+        """The locked artifacts that this build fetched for this target, because the store lacked them."""
         return () if self.refused else self.plan.missing
 
     @property
@@ -84,8 +84,9 @@ def build(
     """
     Build the layers and function packages of *project* into its ``.lamina`` directory.
 
-    The result includes all findings; error findings are not raised.
-    Raises the errors of every stage; the previous outputs then stay in place.
+    The result includes all findings; error findings are not raised. If the layers would certainly exceed Lambda's limits,
+    the build stops before it downloads anything, and the result is `refused`.
+    Raises the errors of every stage. Outputs that were not yet replaced then stay unchanged.
     """
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
@@ -97,10 +98,10 @@ def build(
 
 def apply(plan: BuildPlan, context: BuildContext, *, started_ns: int) -> Result:
     """
-    Build all targets of *plan* in parallel, and record the result for the next build.
+    Build all targets of *plan* in parallel. Record the result for the next build, if the project itself is the output.
 
     Artifacts that several targets share are fetched, spliced and composed once. *started_ns* is the time before the plan's
-    first input was read, in nanoseconds since the epoch. Raises the error of the first target that fails.
+    first input was read, in nanoseconds since the epoch. If targets fail, raises the error of the first one in *plan*.
     """
     if any(findings := preflight_findings(plan, context)):
         first, *others = [
@@ -140,9 +141,7 @@ def _build_target(
     output = context.output / plan.place
     if plan.local:
         names = ", ".join(f"`{pin.name}`" for pin in plan.local)
-        context.reporter.note(
-            f"local packages are added to the function packages, because they change with the code: {names}"
-        )
+        context.reporter.note(f"adding local packages to the function packages instead of a layer: {names}")
     with ArtifactProvider(context, plan.service.target) as artifacts:
         plan = complete(plan, artifacts)
         artifacts.fetch([layer for layer in plan.decided if layer.reused is None])
@@ -195,7 +194,7 @@ def _seconds_since(started_ns: int) -> float:
 
 
 def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:
-    """Delete the zips of layers and functions that the project no longer defines."""
+    """Delete the zips in *output* that are not in *outputs*: those of layers and functions that no longer exist."""
     wanted = {each.path for each in outputs}
     for directory in ("layers", "functions"):
         for path in (output / directory).glob("*.zip"):
@@ -204,7 +203,7 @@ def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:
 
 
 def _remove_other_targets(context: BuildContext, places: Sequence[str]) -> None:
-    """Delete the outputs of targets that this build does not include."""
+    """Delete the output directories of targets that are not in *places*, the directories of this build's targets."""
     wanted = {context.output / place for place in places}
     for path in (context.output / report.OUTPUT_DIRECTORY).glob(f"python*/{report.BUILD_NAME}"):
         if path.parent not in wanted:
@@ -225,7 +224,7 @@ def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
 
 
 def _inputs(result: Result) -> Snapshot:
-    """Return the snapshot of every file that decided the result, as of the time each file was read."""
+    """Return a snapshot of every file that decided the result; each file's state is that at the time of reading."""
     tree = result.plan.package_plan.tree
     return Snapshot((*result.plan.inputs.observations, *(tree.snapshot.observations if tree else ())))
 
@@ -253,7 +252,7 @@ def _record_target(
 
 
 def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Return one snapshot of all *snapshots*, keeping the first observation of each path."""
+    """Merge *snapshots* into one. If several contain a path, keep its state in the first of them."""
     looks = [observation for snapshot in snapshots for observation in snapshot.observations]
     return Snapshot(tuple({look.path: look for look in reversed(looks)}.values()))
 

@@ -40,7 +40,7 @@ _DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Area:
-    """The file count and size of one area of the store."""
+    """The file count and size of one area, a top-level directory of the store."""
 
     name: str
     files: int
@@ -67,7 +67,7 @@ class Removed:
 
 
 def measure(store: Store) -> tuple[Area, ...]:
-    """Return the file count and size of each area of *store*, sorted by area name."""
+    """Return the file count and size of each area of *store*, sorted by name."""
     totals: dict[str, list[int]] = {}
     for path in (*_files(store), *_foreign_files(store)):
         total = totals.setdefault(path.relative_to(store.root).parts[0], [0, 0])
@@ -81,10 +81,11 @@ def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
     Check every wheel, segment and JSON file in *store*, delete the damaged ones, and return them.
 
     A wheel's SHA-256 must match the one in its path. A segment's CRC-32 and central directory must match its entries.
-    Unfinished downloads are skipped, because resuming a download checks its hash.
+    Unfinished downloads are skipped, because resuming a download checks its hash; so is uv's cache. The files' access and
+    modification times are preserved.
     """
     paths = [path for path in _files(store) if path.relative_to(store.root).parts[0] != _PARTIAL]
-    reporter.stage("verifying", total=len(paths))
+    reporter.stage("verifying the store", total=len(paths))
     damages = []
     for path in paths:
         try:
@@ -95,7 +96,7 @@ def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
             damages.append(Damage(path=path.relative_to(store.root), reason=reason))
         reporter.advance(1)
     if damages:
-        with store.alone(lambda: reporter.note("waiting for builds that use the store")):
+        with store.alone(lambda: reporter.note("waiting until no other lamina process uses the store")):
             for damage in damages:
                 _remove(store.root / damage.path, store)
     return tuple(damages)
@@ -105,13 +106,14 @@ def clean(
     store: Store, *, older_than_days: float | None = None, dry_run: bool = False, reporter: Reporter = SILENT
 ) -> Removed:
     """
-    Delete the files that were not read or written for *older_than_days*, or all files; return their number and size.
+    Delete the files that were not read or written for *older_than_days*, and return their number and size.
 
-    Waits until no build uses the store. With *dry_run*, only counts.
+    Without *older_than_days*, delete all files, including uv's cache. With *dry_run*, only count the files. Wait until no
+    other process uses the store.
     """
     limit = None if older_than_days is None else time.time() - older_than_days * _DAY_SECONDS
     files = size = 0
-    with store.alone(lambda: reporter.note("waiting for builds that use the store")):
+    with store.alone(lambda: reporter.note("waiting until no other lamina process uses the store")):
         if not dry_run:
             store.sweep()
         if limit is None:
@@ -132,7 +134,7 @@ def clean(
 
 
 def _files(store: Store) -> Iterator[Path]:
-    """Yield the files of all areas, sorted by area and path."""
+    """Yield the files of all areas except uv's cache, sorted by area and path."""
     try:
         areas = sorted(
             path
@@ -175,7 +177,7 @@ def _removed_directory(directory: Path) -> bool:
 
 
 def _complaint(path: Path, area: str) -> str | None:
-    """Return the damage of the file at *path*, or ``None``. The file's access and modification times are preserved."""
+    """Return how the file at *path* is damaged, or ``None`` if it is intact. Preserve its access and modification times."""
     status = path.stat()
     try:
         if area == _WHEELS:
@@ -204,12 +206,16 @@ def _segment_complaint(path: Path) -> str | None:
     with path.open("rb", buffering=0) as file:
         entries = read_at(file, 0, segment.entries_bytes)
     if zlib.crc32(entries) != segment.crc32:
-        return "its entries do not match their CRC-32"
+        return "its entries do not match its CRC-32"
     return None if _rows(entries, segment) == segment.directory else "its central directory does not match its entries"
 
 
 def _rows(entries: bytes, segment: Segment) -> bytes:
-    """Return the central directory entries computed from *entries*. Raises an ArchiveError if *segment* contradicts them."""
+    """
+    Return the central directory that *entries*, the entries of *segment*, should have.
+
+    Raises an ArchiveError if the central directory of *segment* does not fit the entries.
+    """
     end = end_of_directory(
         rows=segment.rows, directory_bytes=segment.rows_bytes, directory_offset=segment.entries_bytes
     )
@@ -218,5 +224,5 @@ def _rows(entries: bytes, segment: Segment) -> bytes:
 
 
 def _header(start: int, path: str) -> int:
-    """Return the offset of the local header of the payload at *start*: 30 bytes and the name, without an extra field."""
+    """Return the offset of the local header before the payload at *start*. It is 30 bytes long, plus the name *path*."""
     return start - 30 - len(path.encode())

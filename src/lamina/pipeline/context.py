@@ -25,32 +25,32 @@ if TYPE_CHECKING:
 
 class RemoteStore(Protocol):
     """
-    A bucket that describes segments without sending them, so that S3 can copy their bytes into a layer.
+    A bucket with segments. lamina reads only their descriptions, because S3 itself copies their bytes into a layer.
 
     The pipeline searches the local store first. Methods are thread-safe, and raise AwsError or a subclass.
     """
 
     @property
     def imports(self) -> Store:
-        """The store for indexes of modules and their imports, on this machine and in the bucket."""
+        """A store for indexes of modules and their imports, which reads from this machine and from the bucket."""
 
     def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
-        """Return the segments that the bucket describes, by their *paths* in the local store."""
+        """Return the segments at *paths* in the local store, as far as the bucket describes them, by path."""
 
     def shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> Mapping[str, frozenset[str]] | None:
-        """Return the paths to omit from each distribution, or ``None`` if the bucket has no record of them."""
+        """Return the paths to omit from each distribution, because another one has them; ``None`` if not recorded."""
 
     def refuse_shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> None:
-        """Mark the result of `shared_paths` as wrong, so that it is not used again."""
+        """Record that the result of `shared_paths` is wrong, so that it is not used again."""
 
     def compose(
         self, plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path
     ) -> Layer | None:
         """
-        Write the planned layer, composed of *parts*, to *destination*, with holes for the bytes that the bucket already has.
+        Write the planned layer, composed of *parts*, to *destination*, except for the bytes that the bucket already has.
 
-        *pins* are the layer's wheels. Return ``None`` if the bucket no longer has a segment that it described; the caller
-        then requests the segments again.
+        *destination* has holes for these bytes. *pins* are the layer's wheels. Return ``None`` if the bucket no longer has
+        a segment that it described; the caller then requests the segments again.
         """
 
 
@@ -58,7 +58,11 @@ class TeamStore(Protocol):
     """A store that a team shares: it supplies files before a build, and receives new files after it."""
 
     def __call__(self, context: BuildContext, service: Service) -> AbstractContextManager[BuildContext]:
-        """Return the context to build with. If the team store is unreachable, the build is slower but does not fail."""
+        """
+        Return a context manager: it downloads files, supplies the context to build with, and then uploads new files.
+
+        If the team store is unreachable, the build is slower but does not fail.
+        """
 
 
 @frozen
@@ -69,10 +73,14 @@ class BuildContext:
     options: BuildOptions
     store: Store
     index: PackageIndex
-    """The package indexes, including the credentials found so far."""
+    """The configured package indexes, with the credentials found so far."""
     reporter: Reporter
     output: Path
-    """The absolute directory for the outputs, which go into its `.lamina`. Only a build into the project itself is recorded."""
+    """
+    The absolute path of the directory in which ``.lamina`` receives the outputs.
+
+    The build is recorded for the next build only if this is the project.
+    """
     remote: RemoteStore | None = None
 
     @classmethod

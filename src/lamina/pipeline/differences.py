@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+RECIPE_CHANGED = (
+    "same packages, but other build options: exclusions, bytecode, the handlers' imports, or lamina's format"
+)
+"""The reason for a new layer if no distribution differs."""
 _SHOWN = 5
 
 
@@ -27,7 +31,11 @@ class Named(Protocol):
 
 
 def differences(before: Iterable[Named], after: Iterable[Named]) -> str:
-    """Return the updated, added and removed distributions, at most five; an empty string if all files are the same."""
+    """
+    Return a list of the updated, added and removed distributions, separated by commas; empty if all files are the same.
+
+    If there are more than five, the list has four, and the number of the remaining ones.
+    """
     old = {each.name: each for each in before}
     new = {each.name: each for each in after}
     words = [

@@ -29,13 +29,13 @@ class DistributionEstimate:
 
     pin: Pin
     outline: Outline | None
-    """The distribution's sizes; ``None`` if they are unknown before a download, as when the server does not support ranges."""
+    """The distribution's sizes; ``None`` if unknown, such as for a source, offline, or without range requests."""
     in_store: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """The estimated size of one layer, without bytecode and manifest."""
+    """The estimated size of one layer, without the manifest, and without bytecode unless the layer is reused."""
 
     name: str
     shares: tuple[DistributionEstimate, ...]
@@ -60,8 +60,8 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
     """
     Return the estimates of the layers of *plan*, grouped by target.
 
-    For a wheel that is not in the store, lamina requests only the end of the file, once for all targets. A layer that would
-    be reused has its recorded sizes, including bytecode.
+    For a wheel that is not in the store, lamina requests only the end of the file, once for all targets; offline, its size
+    is unknown. A layer that would be reused has its recorded sizes, including bytecode.
     """
     layers = [layer for target in plan.targets for layer in target.layers if _reused(layer) is None]
     pins = {pin.sha256: pin for layer in layers for pin in layer.selection.pins}

@@ -1,4 +1,4 @@
-"""Repeat the last build of a project with the same options, if its inputs have changed."""
+"""Find out whether the inputs of a project's last build have changed, and repeat the build with the same options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def has_changed(project: Path) -> bool:
 
 
 def repeat(project: Path, *, team_store: TeamStore | None = None, reporter: Reporter = SILENT) -> Result:
-    """Build *project* with the options of its last build. Raises the same errors as a build."""
+    """Build *project* with the options of its last build, or the defaults. Raises the same errors as a build."""
     from lamina.pipeline.build import build
 
     return build(project, last_options(project), team_store=team_store, reporter=reporter)

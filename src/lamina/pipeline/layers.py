@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @frozen
 class LayerDraft:
-    """The planned content of one layer, as far as the configuration and the lock file define it."""
+    """The planned content of one layer, before its bytecode and digest are known."""
 
     config: LayerConfig
     selection: Selection
     recipe: Recipe
     reason: str = ""
-    """Why the digest is unknown."""
+    """Why the digest is unknown; in a `LayerPlan`, why the layer is reused or built."""
     differs: bool = False
     """Whether the layer certainly differs from the last build's layer, even though its digest is unknown."""
 
@@ -42,17 +42,17 @@ class LayerDraft:
 
 @frozen
 class LayerPlan(LayerDraft):
-    """The complete plan for one layer. *reason* states briefly why the layer is reused or built."""
+    """The complete plan for one layer, with its digest."""
 
     bytecode: BytecodeChoice | None
-    """The modules to compile; ``None`` if nothing has changed since the last build, so the choice is not needed."""
+    """The modules to compile; ``None`` if the layer is reused without a check, because no input has changed."""
     digest: str
     reused: Layer | None
-    """The last build's layer, if that layer has this digest."""
+    """The last build's layer, if it has this digest and its zip is unchanged; otherwise ``None``."""
 
     @classmethod
     def of(cls, draft: LayerDraft, bytecode: BytecodeChoice, previous: Previous) -> LayerPlan:
-        """Return *draft* with its *bytecode* and digest, and with the layer of the *previous* build if that can be reused."""
+        """Complete *draft* with its *bytecode*, its digest, and the layer of the *previous* build if it can be reused."""
         digest = _identity(draft, bytecode).digest()
         left = previous.layer(draft.name)
         reused = left if left is not None and left.digest == digest else None
@@ -69,7 +69,7 @@ class LayerPlan(LayerDraft):
 
     @classmethod
     def unchanged(cls, draft: LayerDraft, left: Layer) -> LayerPlan:
-        """Return the plan for a layer that has not changed since the last build, whose layer is *left*."""
+        """Return a plan that reuses *left*, the last build's layer, because no input of *draft* has changed."""
         return cls(
             config=draft.config,
             selection=draft.selection,
@@ -82,9 +82,9 @@ class LayerPlan(LayerDraft):
 
     @property
     def identity(self) -> Identity:
-        """The values that decide the layer's content. Raises ValueError for an unchanged layer, because its bytecode is unknown."""
+        """The values that decide the layer's content. Raises ValueError if *bytecode* is ``None``."""
         if self.bytecode is None:
-            raise ValueError(f"layer `{self.name}` has not changed")
+            raise ValueError(f"the bytecode of layer `{self.name}` is unknown, because the layer has not changed")
         return _identity(self, self.bytecode)
 
 
@@ -108,7 +108,11 @@ def describe_layer(
     *,
     sha256: str | None,
 ) -> Layer:
-    """Return the description of the layer at *path*, which was composed of *parts*; *pins* are the layer's wheels."""
+    """
+    Return the description of the layer at *path*, which was composed of *parts*.
+
+    *pins* are the layer's wheels. *sha256* is ``None`` if the zip has holes for bytes that are only in the bucket.
+    """
     return Layer(
         name=plan.name,
         path=path,
@@ -123,7 +127,7 @@ def describe_layer(
 
 
 def extents(parts: Iterable[Contribution]) -> tuple[Extent, ...]:
-    """Return the extent of each of *parts*, in zip order."""
+    """Return the name and size of each of *parts*, in zip order."""
     return tuple(
         Extent(name=part.name, size=part.segment.entries_bytes, segment=part.segment.path.stem)
         for part in in_order(parts)
@@ -131,7 +135,7 @@ def extents(parts: Iterable[Contribution]) -> tuple[Extent, ...]:
 
 
 def _distributions(pins: Iterable[Pin], parts: Iterable[Contribution]) -> Iterator[Distribution]:
-    """Yield the sizes of each of *pins* in a layer of *parts*, sorted by name."""
+    """Yield each of *pins* with its sizes in a layer that consists of *parts*, sorted by name."""
     found: dict[str, list[Contribution]] = {}
     for part in parts:
         found.setdefault(part.name, []).append(part)
@@ -155,7 +159,7 @@ def _identity(layer: LayerDraft, bytecode: BytecodeChoice) -> Identity:
 
 
 def known_difference(layer: LayerDraft, previous: Previous) -> str:
-    """Return how *layer* differs from the *previous* build's, regardless of bytecode; an empty string if no difference is certain."""
+    """Return how *layer* differs from that of the *previous* build, ignoring bytecode; empty if that is not certain."""
     target = previous.build.target if previous.build else None
     known = previous.known_layer(layer.name)
     return difference(known, layer.selection.pins, layer.selection.target, target)

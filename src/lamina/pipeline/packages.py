@@ -34,9 +34,9 @@ class PackagePlan:
     key: str
     """The digest of sources, handlers and bytecode mode."""
     tree: SourceTree | None
-    """The service's sources and local packages; ``None`` if nothing has changed and the local packages are not built."""
+    """The service's sources and local packages; ``None`` if they were not read, because all packages are reused."""
     reused: tuple[Package, ...] | None
-    """The last build's packages, one for each function, if they have this key."""
+    """The last build's packages, one for each function; ``None`` if they have another key or a zip has changed."""
     reason: str
     """A short reason why the packages are reused or built."""
 
@@ -74,8 +74,8 @@ def pack_functions(
     """
     Return the package of every function of *service*, reusing existing packages or writing new ones into *directory*.
 
-    The zips of *layers* are read only if a handler is missing from the sources, to search for it there.
-    Raises PackageError, and the errors of writing a zip; existing packages then stay in place.
+    If a handler is missing from the sources, search the zips of *layers* for its module.
+    Raises PackageError, the errors of `compile_sources`, and those of writing a zip.
     """
     layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
     if plan.reused is not None:
@@ -88,7 +88,7 @@ def pack_functions(
             for function, package in zip(service.functions, plan.reused, strict=True)
         )
     if plan.tree is None:
-        raise ValueError("the sources have not been read")
+        raise ValueError("the package plan has no sources to pack")
     extra = compile_sources(service.bytecode, plan.tree, toolchain, store) if service.functions else ()
     packed = pack(service, plan.tree, directory, extra=extra, provided=_Provided(layers))
     return packages(service, packed, directory, layer_bytes=layer_bytes) if packed else ()
@@ -101,7 +101,7 @@ def _key(service: Service, sources: str) -> str:
 
 
 class _Provided:
-    """The top-level modules of the layers, read from the zips only if a handler is missing from the sources."""
+    """The names of the top-level modules in the layers. The zips are read only when the first name is tested."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers

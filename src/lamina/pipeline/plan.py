@@ -8,9 +8,9 @@ Resolve a service into a plan: the content and digest of each layer, and the out
 `build`, its dry run, `publish`, `deploy` and the constructs use the same plan. Resolving downloads nothing, builds nothing
 and writes nothing into the project. It records parsed lock files and imports in the store.
 
-A digest that depends on wheels that are missing from the store is ``None``, with a reason. `complete` computes the digest
-once the wheels may be fetched. Hashed requirements are an exception: they do not name files, so resolving requests the
-files from the index once and stores the result.
+If a layer's digest depends on wheels that are missing from the store, the plan has a `LayerDraft` with the reason instead
+of a `LayerPlan`; `complete` fetches the wheels and computes the digest. There is one exception to "downloads nothing":
+hashed requirements do not name files, so resolving requests the files' names from the index once and stores them.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ class TargetPlan:
     """The service, with this target only."""
     layers: tuple[LayerDraft | LayerPlan, ...]
     missing: tuple[Pin, ...] = ()
-    """Locked artifacts that are missing from the store and belong to layers that must be built."""
+    """The locked artifacts to download: those of layers that must be built, as far as the store lacks them."""
     local: tuple[SourcePin, ...]
-    """Local packages, which are added to the function packages."""
+    """The local packages to add to the function packages."""
     inputs: Snapshot
     """The state of every file that decided the plan, and of the directories where another lock file might appear."""
     previous: Previous
     is_unchanged: bool
-    """Whether nothing has changed since the last build."""
+    """Whether no input, option or output has changed since the last build, according to file stats."""
     findings: tuple[Finding, ...] = ()
     """Configuration mistakes that are only visible together with the lock file."""
     packages: PackagePlan | None = None
-    """The plan for the function packages; ``None`` until the local packages are built."""
+    """The plan for the function packages; ``None`` while local packages must still be built."""
 
     @property
     def place(self) -> str:
@@ -78,12 +78,12 @@ class TargetPlan:
     def package_plan(self) -> PackagePlan:
         """The plan for the function packages. Raises ValueError if the plan is not complete."""
         if self.packages is None:
-            raise ValueError("local packages have not been built yet")
+            raise ValueError("the plan is not complete, because local packages have not been built yet")
         return self.packages
 
     @property
     def reused(self) -> bool:
-        """Whether every layer and package of the last build is reused."""
+        """Whether every layer and package is reused from the last build, so nothing is built."""
         layers = [layer for layer in self.decided if layer.reused is not None]
         return len(layers) == len(self.layers) and self.packages is not None and self.packages.reused is not None
 
@@ -94,11 +94,11 @@ class BuildPlan:
 
     service: Service
     targets: tuple[TargetPlan, ...]
-    """The plans by target; the main target is the first."""
+    """One plan for each target, starting with the main target."""
 
     @property
     def is_current(self) -> bool:
-        """Whether no other build of the project has finished since this plan was resolved, and all reused outputs still exist."""
+        """Whether, since this plan was resolved, no build of the project has finished and no reused output has changed."""
         return all(
             previous == each.previous
             and all(layer.reused == previous.layer(layer.name) for layer in each.decided if layer.reused is not None)
@@ -108,7 +108,7 @@ class BuildPlan:
 
     @property
     def missing(self) -> tuple[Pin, ...]:
-        """Locked artifacts that are missing from the store, without duplicates."""
+        """The locked artifacts to download for all targets, without duplicates."""
         return tuple({pin.sha256: pin for target in self.targets for pin in target.missing}.values())
 
 
@@ -116,8 +116,10 @@ def resolve(context: BuildContext, service: Service) -> BuildPlan:
     """
     Return the plan for all targets of *service*: the content of each layer, and the outputs of the last build to reuse.
 
-    Raises ConfigError, LockError and LocalBuildError. Raises BytecodeError if imports must be followed and the target's
-    interpreter is missing. Raises FetchError if the index cannot supply the files of hashed requirements.
+    Raises ConfigError if a recorded profile is unreadable, LockError if the lock is missing or unsuitable, and
+    LocalBuildError if a local package is not a readable project. Raises BytecodeError if imports must be followed and the
+    target's interpreter is missing, or if lamina does not support its bytecode. Raises FetchError if the index does not
+    supply the files of hashed requirements.
     """
     places = (report.OUTPUT_DIRECTORY, *(report.place_of(target) for target in service.others))
     services = [replace(service, target=target, others=()) for target in (service.target, *service.others)]
@@ -135,7 +137,8 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
     """
     Return *plan* with the missing digests, sources and packages.
 
-    Without *fetch*, only files in the store are read, and values that need other files stay ``None``.
+    Without *fetch*, nothing is downloaded or built. A layer that needs a missing wheel then stays a `LayerDraft`, and
+    `packages` stays ``None`` if a local package must be built.
     Raises the errors of `resolve`, and with *fetch* also those of fetching and building wheels.
     """
     service, previous = plan.service, plan.previous
@@ -242,7 +245,7 @@ def _selection(context: BuildContext, service: Service, layer: LayerConfig, lock
 
 
 def _with_sources(selection: Selection, service: Service) -> tuple[Selection, tuple[SourcePin, ...]]:
-    """Return *selection* with pins for packages to build, and separately the pins for the function packages."""
+    """Return *selection* with the sources to build for layers as pins, and the pins of those for function packages."""
     if not selection.sources:
         return selection, ()
     from lamina.fetch.source.assignment import assign
@@ -252,6 +255,6 @@ def _with_sources(selection: Selection, service: Service) -> tuple[Selection, tu
 
 def _why_unknown(lacking: Sequence[Pin]) -> str:
     built = [pin for pin in lacking if isinstance(pin, SourcePin)]
-    counts = [f"{count(len(lacking) - len(built), 'wheel')} not fetched yet"] if len(built) < len(lacking) else []
-    counts += [f"not built yet: {', '.join(f'`{pin.name}`' for pin in built)}"] if built else []
-    return f"imports not analysed yet: {'; '.join(counts)}"
+    counts = [f"{count(len(lacking) - len(built), 'wheel')} must be downloaded"] if len(built) < len(lacking) else []
+    counts += [f"{', '.join(f'`{pin.name}`' for pin in built)} must be built"] if built else []
+    return f"imports not analysed yet, because {' and '.join(counts)} first"

@@ -1,4 +1,4 @@
-"""Find layers and functions that exceed Lambda's limits before anything is downloaded."""
+"""Before the download, find layers and functions that would exceed Lambda's limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ _LIKELY_RATIO = 4
 
 
 def preflight_findings(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Finding, ...], ...]:
-    """Return the errors that are certain before the download, by target; only if the missing wheels could exceed the limit."""
+    """
+    Return the size errors that are certain before the download, one tuple for each target.
+
+    All tuples are empty offline, with a remote store, or if the missing wheels are too small for such an error.
+    """
     missing_bytes = sum(pin.size or 0 for pin in plan.missing)
     if context.options.offline or context.remote is not None or missing_bytes * _LIKELY_RATIO < quotas().unzipped_bytes:
         return tuple(() for _ in plan.targets)

@@ -8,7 +8,7 @@ from lamina.core.errors import ConfigError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.pipeline import report, state
-from lamina.pipeline.differences import differences
+from lamina.pipeline.differences import RECIPE_CHANGED, differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Previous:
-    """The last build of a project, limited to the outputs that have not changed since."""
+    """The last build of a project, with a check that its outputs have not changed since."""
 
     project: Path
     build: Build | None
@@ -39,17 +39,17 @@ class Previous:
             return cls(project=project, build=None, left=left, output=output)
 
     def layer(self, name: str) -> Layer | None:
-        """Return the layer *name*, or ``None`` if its zip is missing or has changed since the build."""
+        """Return the layer *name*, or ``None`` if it was not built, or if its zip is missing or has changed since."""
         found = self.known_layer(name)
         return found if found is not None and self._is_left(found) else None
 
     def known_layer(self, name: str) -> Layer | None:
-        """Return the recorded layer *name*, even if its zip is missing or has changed since the build."""
+        """Return the layer *name*, even if its zip is missing or has changed; ``None`` if it was not built."""
         layers = self.build.layers if self.build else ()
         return next((layer for layer in layers if layer.name == name), None)
 
     def package(self, name: str) -> Package | None:
-        """Return the package of the function *name*, or ``None`` if its zip is missing or has changed since the build."""
+        """Return the package of the function *name*, or ``None`` if not built, or if its zip is missing or has changed."""
         packages = self.build.packages if self.build else ()
         found = next((package for package in packages if package.name == name), None)
         return found if found is not None and self._is_left(found) else None
@@ -65,7 +65,11 @@ class Previous:
 
 
 def difference(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
-    """Return a summary of how a layer of *pins* for *target* differs from *layer*; empty if at most the recipe differs."""
+    """
+    Return how a layer with *pins* for *target* differs from *layer*, which was built for *old_target*.
+
+    The text is empty if the target and all files are the same. The build options can still differ.
+    """
     if layer is None:
         return "not built before"
     if old_target is not None and (old_target.runtime, old_target.architecture) != (
@@ -77,7 +81,5 @@ def difference(layer: Layer | None, pins: Iterable[Pin], target: Target, old_tar
 
 
 def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
-    """Return a summary of why a layer of *pins* for *target* differs from *layer*."""
-    return difference(layer, pins, target, old_target) or (
-        "the recipe changed (exclusions, bytecode, the handlers' imports, or lamina's format)"
-    )
+    """Return the same as `difference`, or if that is empty, that the build options differ."""
+    return difference(layer, pins, target, old_target) or (RECIPE_CHANGED)

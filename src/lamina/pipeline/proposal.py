@@ -34,7 +34,7 @@ class Proposal:
     """The file to write: ``pyproject.toml``, or ``lamina.toml`` if there is no ``pyproject.toml``."""
     target: Target
     runtime_reason: str
-    """The file or option that decided the runtime."""
+    """The file, setting or option that decided the runtime, such as ``.python-version``."""
     source: tuple[str, ...]
     handlers: tuple[Handler, ...]
 
@@ -55,9 +55,11 @@ def propose(project: Path, *, today: dt.date, runtime: str | None = None, archit
     """
     Return a configuration for the directory *project*; *runtime* and *architecture* override the detected values.
 
-    The runtime is the version in ``.python-version``, else the oldest that ``requires-python`` allows and Lambda still
-    supports *today*.
-    Raises ConfigError if the project is already configured, or if the project does not specify a Python version.
+    The runtime is the version in ``.python-version``; otherwise the oldest one that ``requires-python``, or Poetry's
+    ``python`` dependency, allows and that Lambda still supports *today*. If Lambda supports none of them any more, it is
+    the oldest one allowed.
+    Raises ConfigError if the project is already configured, if no runtime is found or the runtime is unknown, or if
+    ``pyproject.toml`` is not valid TOML.
     """
     pyproject = project / _PYPROJECT
     document = _document(pyproject) if pyproject.is_file() else {}
@@ -66,7 +68,7 @@ def propose(project: Path, *, today: dt.date, runtime: str | None = None, archit
         existing = _STANDALONE if (project / _STANDALONE).exists() else _PYPROJECT
         raise ConfigError(
             f"`{project / existing}` already configures lamina",
-            hint="edit that file; `lamina init` never overwrites one",
+            hint="edit that file; `lamina init` does not change an existing configuration",
         )
     chosen, reason = (runtime, "--runtime") if runtime else _runtime(project, document, today)
     discovery: Discovery = discover(project)
@@ -97,7 +99,7 @@ def write(proposal: Proposal) -> None:
         tomllib.loads((before + addition).decode("utf-8"))
     except ValueError as error:
         raise ConfigError(
-            f"failed to add the table to `{proposal.path}`: {error}",
+            f"failed to add a `[tool.lamina]` table to `{proposal.path}`: {error}",
             hint="add the table by hand: run `lamina init --dry-run` to print it",
         ) from error
     try:
@@ -116,7 +118,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _runtime(project: Path, document: dict[str, Any], today: dt.date) -> tuple[str, str]:
-    """Return the project's runtime, and the file or key that specifies it."""
+    """Return the project's runtime, and the file or setting that decides it. Raises ConfigError if there is none."""
     pinned = project / ".python-version"
     if pinned.is_file():
         version = re.search(r"^\s*(?:c?python-?)?(3\.\d+)", pinned.read_text(encoding="utf-8"), re.MULTILINE)
@@ -127,8 +129,9 @@ def _runtime(project: Path, document: dict[str, Any], today: dt.date) -> tuple[s
             return found.name, f'{key} = "{requirement}"'
     known = ", ".join(f"`{runtime.name}`" for runtime in runtimes())
     raise ConfigError(
-        f"no Python version found in `{project}`: neither `.python-version` nor `requires-python` specifies one",
-        hint=f"set the runtime with `--runtime`: {known}",
+        f"no runtime found for `{project}`: neither `.python-version` nor `requires-python` specifies a Python version that "
+        "Lambda supports",
+        hint=f"pass one of these runtimes with `--runtime`: {known}",
     )
 
 

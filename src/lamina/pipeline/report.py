@@ -59,15 +59,16 @@ def finding_document(finding: Finding) -> dict[str, object]:
 
 
 def encode(build: Build, *, project: Path, others: Sequence[Build] = ()) -> bytes:
-    """Return the report of *build* and *others* as the bytes of the file."""
+    """Return the content of the report file for *build* and *others*."""
     return json.dumps(document(build, project=project, others=others), indent=2).encode() + b"\n"
 
 
 def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
     """
-    Return the last build of *project*, from the report in the directory *output*.
+    Return the last build of *project*, from the report in the directory *output*, which is relative to *project*.
 
-    Raises ConfigError if there is no report, or if the report is damaged or has another format version.
+    The builds of other targets are not read. Raises ConfigError if there is no report, or if the report is unreadable,
+    damaged or has another format version.
     """
     path = project / output / BUILD_NAME
     try:
@@ -96,7 +97,9 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
 
 
 def _unreadable(path: Path) -> ConfigError:
-    return ConfigError(f"`{path}` is not a build report of version {VERSION}", hint="recreate it: run `lamina build`")
+    return ConfigError(
+        f"`{path}` is not a readable build report of version {VERSION}", hint="run `lamina build` to create it again"
+    )
 
 
 def _layer(layer: Layer, project: Path, target: Target) -> dict[str, object]:

@@ -1,8 +1,8 @@
 """
 Decide from file stats alone whether the last build is current, and record the stats for the next build.
 
-This check keeps a build with nothing to do fast: it parses only two small JSON files. In doubt, the check fails, and the
-pipeline compares contents instead.
+This check is fast, because it parses only two small JSON files. In doubt, it reports a change, and the pipeline compares
+contents instead.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
     """
     Return the last build's report, marked as reused, or ``None`` if a new build could change the result.
 
-    *asked* are the command-line options that can change the result.
+    *asked* are this build's command-line options, as far as they can change the result.
     """
     state = _read(os.path.join(root, STATE_FILE))
     if state is None or state.get("lamina") != __version__ or state.get("asked") != dict(asked):
@@ -61,17 +61,17 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
 
 
 def intact(root: str, outputs: object) -> bool:
-    """Return whether every file of *outputs*, as recorded by `remember`, is unchanged."""
+    """Return whether every file in *outputs*, as recorded by `remember`, is unchanged; false if there are none."""
     return all(_stat(root, path) == seen for path, seen in _rows(outputs).items()) and bool(_rows(outputs))
 
 
 class Left(NamedTuple):
-    """The outputs of the last build, as recorded in its state file."""
+    """The part of the last build's state file that describes outputs."""
 
     stats: Mapping[str, object]
-    """The stats of the outputs when they were written, by path relative to the project."""
+    """The size, modification time and inode of each output when it was written, by path relative to the project."""
     sources: str | None
-    """The digest of the function packages' inputs."""
+    """The digest of the function packages' inputs; ``None`` if not recorded."""
 
     @classmethod
     def of(cls, root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> Left:
@@ -81,7 +81,7 @@ class Left(NamedTuple):
         return cls(stats=_rows(state.get("outputs")), sources=found if isinstance(found, str) else None)
 
     def has(self, root: str | os.PathLike[str], path: str) -> bool:
-        """Return whether the stat of the output *path* is still the recorded one."""
+        """Return whether the output *path* was recorded and still has the same size, modification time and inode."""
         recorded = self.stats.get(path)
         return recorded is not None and recorded == _stat(str(root), path)
 
@@ -98,8 +98,9 @@ def remember(
     """
     Record the inputs and outputs of the build at *root*, atomically.
 
-    *inputs* must be observed before the files are used. *sources* is the digest of the function packages' inputs. *outputs*
-    and *state_file* are relative to *root*. Each target after the first has its own state file.
+    *asked* are the build's command-line options. *inputs* is a snapshot that was taken before the files were read. *sources*
+    is the digest of the function packages' inputs. *outputs* and *state_file* are relative to *root*. Each target after
+    the first has its own state file.
     """
     from lamina.core.files import replace_file
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TargetDeduplication:
-    """The layers that several targets of one build share. Methods are thread-safe."""
+    """The layers that one build has finished so far, for reuse by other targets. Methods are thread-safe."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -29,7 +29,7 @@ class TargetDeduplication:
         self._layers: dict[str, Layer] = {}
 
     def offer(self, layer: Layer) -> None:
-        """Register *layer*, with its existing zip, for use by other targets."""
+        """Register the finished *layer*, so that other targets can link to its zip."""
         with self._guard:
             self._layers.setdefault(layer.digest, layer)
 
@@ -37,7 +37,7 @@ class TargetDeduplication:
         """
         Return the layer *name* with *digest* at *destination*, built by *make* or linked to another target's layer.
 
-        If another thread is building the same digest, wait for that build. Raises the errors of *make*; the next caller then
+        If another thread is building the same digest, wait for its result. Raises the errors of *make*; the next caller then
         tries again.
         """
         with self._guard:

@@ -39,7 +39,7 @@ _DEPTH = 4
 
 @frozen
 class Workspace:
-    """A directory that contains services."""
+    """A directory with one or more services, which are built together."""
 
     root: Path
     services: tuple[Path, ...]
@@ -48,7 +48,7 @@ class Workspace:
 
 @frozen
 class ServiceResult:
-    """The result of building one service, or the error that stopped the build."""
+    """The outcome of building one service: either *result*, or the *error* that stopped the build."""
 
     project: Path
     result: Result | None
@@ -61,8 +61,8 @@ def find(start: Path) -> Workspace | None:
     Return the workspace whose root is *start*, or ``None`` if *start* belongs to a single service.
 
     The services are those in ``[tool.lamina.workspace]``, else the uv workspace members that configure lamina, else all
-    services below *start*. Raises ConfigError like `lamina.project.file.find_project` if there is neither a service nor a
-    workspace. Raises InvalidConfigError if an entry of the ``workspace`` table matches no service.
+    services up to four levels below *start*. Raises the errors of `lamina.project.file.find_project` if there is neither a
+    service nor a workspace. Raises InvalidConfigError if an entry of the ``workspace`` table matches no service.
     """
     start = start.absolute()
     try:
@@ -91,7 +91,7 @@ def build(
     """
     Build *services* in parallel, and yield their results in the given order.
 
-    If a service fails, the other services are still built.
+    If a service fails, its result has the error, and the other services are still built.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -128,7 +128,7 @@ def _build_one(
 
 
 class _Within:
-    """A reporter for one of many services: it adds the service's name to messages, and ignores the short stages."""
+    """A reporter for one of many services. It adds the service's name to notes and warnings, and ignores progress."""
 
     def __init__(self, reporter: Reporter, name: str) -> None:
         self._reporter = reporter
@@ -152,7 +152,11 @@ def _processors() -> int:
 
 
 def _candidates(root: Path) -> list[str]:
-    """Return the directories below *root* that may be services, if *root* has no configuration of its own."""
+    """
+    Return the directories below *root* that have a configuration file, so that they may be services.
+
+    Prefer the members of a uv workspace; if there are none, search up to four levels.
+    """
     of_uv = members.of_uv(root)
     if of_uv is not None:
         found = [path for path in _matching(root, of_uv.members, of_uv.excluded) if _may_be_service(path)]

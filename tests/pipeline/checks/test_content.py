@@ -29,7 +29,7 @@ def test_pth() -> None:
             severity=Severity.WARNING,
             message=(
                 "Lambda ignores the `.pth` files of layer `common`: `ddtrace.pth`, `zebra.pth`; "
-                "the imports and `sys.path` entries that they add at startup are missing on Lambda"
+                "if your code needs the imports or `sys.path` entries that they add at startup, add these in the handler"
             ),
             path="common",
         ),
@@ -93,7 +93,7 @@ def test_build_machine_message(tmp_path: Path) -> None:
             rule="build-machine-path",
             severity=Severity.ERROR,
             message=(
-                "layer `common` has files that point to the machine that built its wheel: "
+                "files in layer `common` refer to directories of the machine that built their wheel: "
                 "`python/__editable__.shared-1.0.pth`; build that wheel from its sources, not from an editable installation"
             ),
             path="common",

@@ -81,9 +81,9 @@ class TestUnzipped:
             Finding(
                 rule="unzipped-limit",
                 severity=Severity.ERROR,
-                message="`report`: 272,144,000 bytes unzipped, 10,000,000 over Lambda's limit of 262,144,000 "
+                message="`report`: 272,144,000 bytes unzipped, 10,000,000 over Lambda's limit of 262,144,000 bytes "
                 "(code 2,144,000 + layer `common` 200,000,000 + layer `extra` 70,000,000); "
-                "largest: `c` 110,000,000, `a` 90,000,000, `b` 50,000,000",
+                "largest distributions: `c` 110,000,000, `a` 90,000,000, `b` 50,000,000",
                 path="report",
             ),
         )
@@ -96,7 +96,7 @@ class TestUnzipped:
             Finding(
                 rule="little-headroom",
                 severity=Severity.WARNING,
-                message="`f`: 261,881,856 bytes unzipped, only 0.1% below Lambda's limit of 262,144,000 "
+                message="`f`: 261,881,856 bytes unzipped, only 0.1% below Lambda's limit of 262,144,000 bytes "
                 "(code 0 + layer `common` 261,881,856)",
                 path="f",
             ),
@@ -119,7 +119,7 @@ class TestUnzipped:
             Finding(
                 rule="unzipped-limit",
                 severity=Severity.ERROR,
-                message="layer `common`: 262,144,001 bytes unzipped, 1 over Lambda's limit of 262,144,000; largest: `a` 3",
+                message="layer `common`: 262,144,001 bytes unzipped, 1 over Lambda's limit of 262,144,000 bytes; largest distributions: `a` 3",
                 path="common",
             ),
         )
@@ -162,8 +162,8 @@ class TestUnzipped:
         (finding,) = check([made], [function], service(), quotas())
 
         assert finding.message == (
-            "`f`: 262,144,001 bytes unzipped, 1 over Lambda's limit of 262,144,000 "
-            "(code 1 + layer `common` 262,144,000); largest: `a` 262,144,000"
+            "`f`: 262,144,001 bytes unzipped, 1 over Lambda's limit of 262,144,000 bytes "
+            "(code 1 + layer `common` 262,144,000); largest distributions: `a` 262,144,000"
         )
 
 
@@ -183,7 +183,9 @@ class TestLayerCount:
 
         findings = check([layer(name) for name in names], [package("f", 0, *names)], service(), quotas())
 
-        assert findings[0].message == "`f` has 6 layers, but Lambda allows 5: `l0`, `l1`, `l2`, `l3`, `l4`, `l5`"
+        assert (
+            findings[0].message == "`f` has 6 layers, but Lambda allows at most 5: `l0`, `l1`, `l2`, `l3`, `l4`, `l5`"
+        )
 
 
 class TestDirectUpload:
@@ -203,8 +205,8 @@ class TestDirectUpload:
                 rule="direct-upload",
                 severity=Severity.NOTE,
                 message=(
-                    "layer `common`: 60,000,000 bytes zipped exceed the direct-upload limit of 52,428,800, "
-                    "so the upload goes through S3"
+                    "layer `common`: the zip of 60,000,000 bytes exceeds the direct-upload limit of 52,428,800 bytes, "
+                    "so it must be uploaded through S3"
                 ),
                 path="common",
             ),

@@ -54,8 +54,8 @@ class TestLayers:
                 rule="layer-conflict",
                 severity=Severity.ERROR,
                 message=(
-                    "`f`, `g`: `a` is 1 in layer `common` and 2 in layer `more`; on Lambda, files of `more` replace those of "
-                    "`common`, and files that only `common` has remain; lock one version for both layers"
+                    "`f`, `g`: layer `common` contains `a` 1, and layer `more` contains version 2; Lambda unpacks both into "
+                    "one directory, which mixes their files; lock one version for both layers"
                 ),
                 path="f",
             ),
@@ -73,8 +73,8 @@ class TestLayers:
                 rule="layer-conflict",
                 severity=Severity.ERROR,
                 message=(
-                    "`f`: the content of `tool/x.py` differs between `first-one` in layer `common` and `other` in layer `more`; "
-                    "on Lambda, files of `more`, the later layer, replace those of `common`"
+                    "`f`: `first-one` in layer `common` and `other` in layer `more` contain different files at the same path: "
+                    "`tool/x.py`; Lambda uses those of `more`, the later layer; leave them out of one layer with `exclude`"
                 ),
                 path="f",
             ),
@@ -86,7 +86,7 @@ class TestLayers:
 
         (finding,) = check(layers, [make_package(tmp_path, "f", layers=("bb", "a"))], make_service())
 
-        assert finding.message.endswith("on Lambda, files of `a`, the later layer, replace those of `bb`")
+        assert "Lambda uses those of `a`, the later layer" in finding.message
 
 
 class TestOwnModules:
@@ -127,8 +127,8 @@ class TestOwnModules:
                 "instead; rename the directory"
             ),
             (
-                "`f`, `g`: your module `random` hides the standard library's `random`, also for the distributions in the "
-                "layers; rename your module"
+                "`f`, `g`: your module `random` hides the standard library's `random` from your code and from all "
+                "packages in the layers; rename your module"
             ),
             (
                 "`f`, `g`: the directory `secrets` has no `__init__.py`, so Python imports the standard library's `secrets` "

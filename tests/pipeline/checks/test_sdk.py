@@ -75,7 +75,7 @@ def test_botocore_alone(tmp_path: Path) -> None:
 
     assert ("sdk-mismatch", Severity.ERROR, "report") == (finding.rule, finding.severity, finding.path)
     assert (
-        "`report`: `boto3` 1.42.97 of python3.13 (as of 2026-11-23) requires `botocore<1.43.0,>=1.42.97`, but "
+        "`report`: `boto3` 1.42.97 in runtime python3.13 (as of 2026-11-23) requires `botocore<1.43.0,>=1.42.97`, but "
         "Python imports `botocore` 1.43.1 in layer `common`; lock `boto3` too, or use the runtime's SDK only: "
         'set `sdk = "runtime"`'
     ) == finding.message
@@ -95,8 +95,8 @@ def test_fits_by_chance(tmp_path: Path) -> None:
 
     assert ("sdk-partial", Severity.WARNING) == (finding.rule, finding.severity)
     assert (
-        "`report`: only part of the AWS SDK is in the layers: `botocore` 1.42.97; the runtime provides `boto3` 1.42.97, "
-        "`s3transfer`, which AWS updates over time; lock `boto3` too, or use the runtime's SDK only: "
+        "`report`: the layers contain only part of the AWS SDK: `botocore` 1.42.97; the runtime provides `boto3` 1.42.97, "
+        "`s3transfer`, but AWS updates these versions over time; lock `boto3` too, or use the runtime's SDK only: "
         'set `sdk = "runtime"`'
     ) == finding.message
 
@@ -145,7 +145,7 @@ def test_layer_without_functions(tmp_path: Path) -> None:
 
     (finding,) = check([layer], [], make_service())
 
-    assert finding.message.startswith("layer `common`: `boto3` 1.42.97 of python3.13")
+    assert finding.message.startswith("layer `common`: `boto3` 1.42.97 in runtime python3.13")
 
 
 class TestRuntime:
@@ -164,8 +164,8 @@ class TestRuntime:
             "sdk-runtime",
             Severity.NOTE,
             (
-                "using the AWS SDK of python3.13: `boto3` 1.42.97, `botocore` 1.42.97, `jmespath`, "
-                "`python-dateutil`, `s3transfer`, `six`, `urllib3` (versions as of 2026-11-23); AWS updates these over time"
+                "using the AWS SDK of runtime python3.13: `boto3` 1.42.97, `botocore` 1.42.97, `jmespath`, "
+                "`python-dateutil`, `s3transfer`, `six`, `urllib3` (versions as of 2026-11-23; AWS updates them over time)"
             ),
         ) == (finding.rule, finding.severity, finding.message)
 
@@ -178,7 +178,7 @@ class TestRuntime:
         assert "sdk-runtime" == note.rule
         assert (
             "`report`: `aiobotocore` 3.0 in layer `common` requires `botocore<1.44,>=1.43`, but Python imports "
-            "`botocore` 1.42.97 of python3.13 (as of 2026-11-23); lock versions that fit the runtime's SDK, or bundle the SDK: "
+            "`botocore` 1.42.97 in runtime python3.13 (as of 2026-11-23); lock versions that fit the runtime's SDK, or bundle the SDK: "
             'set `sdk = "bundle"`'
         ) == mismatch.message
 
@@ -202,7 +202,8 @@ class TestBundle:
 
         assert ("sdk-bundle", Severity.ERROR) == (finding.rule, finding.severity)
         assert (
-            '`report`: `sdk = "bundle"` is set, but no layer contains `boto3`; lock `boto3`, or remove the setting'
+            '`report`: `sdk = "bundle"` is set, but the layers do not contain `boto3`; '
+            "add `boto3` to the dependencies, or remove the setting"
         ) == finding.message
 
     def test_incomplete(self, tmp_path: Path) -> None:
@@ -214,8 +215,8 @@ class TestBundle:
         )
 
         assert (
-            '`report`: `sdk = "bundle"` is set, but no layer contains `urllib3`; '
-            "keep the whole SDK in the function's layers"
+            '`report`: `sdk = "bundle"` is set, but the layers do not contain `urllib3`; '
+            "include the whole SDK, or remove the setting"
         ) == finding.message
 
 

@@ -33,11 +33,11 @@ class Code(Protocol):
 
     @property
     def distribution(self) -> str:
-        """The distribution's normalised name, or `FIRST_PARTY`."""
+        """The distribution's normalised name, or `FIRST_PARTY` for the service's own sources."""
 
     @property
     def key(self) -> str:
-        """The key that decides paths and contents; for sources that change, the key identifies only the tree."""
+        """A text that differs if paths or contents differ. For the service's own sources, it only identifies the project."""
 
     def paths(self) -> Iterable[str]:
         """Return the paths of all files, relative to the import root."""
@@ -47,10 +47,10 @@ class Code(Protocol):
 
 
 class Scanner(Workers):
-    """A pool of processes that scan sources with the target's interpreter, started with the first source; a context manager."""
+    """A pool of processes that scan sources with one interpreter, started with the first source; a context manager."""
 
     def __init__(self, interpreter: Interpreter, *, jobs: int | None = None) -> None:
-        """Use *jobs* processes (default: one per processor)."""
+        """Scan up to *jobs* sources at once (default: one per processor)."""
         super().__init__(interpreter, _PROGRAM, jobs=jobs)
         self.python = interpreter.version[:2]
 
@@ -65,13 +65,13 @@ class Scanner(Workers):
 
 
 def index_place(distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Path:
-    """Return the path in *store* of the index for *distribution* with *key*, scanned for the minor version *python*."""
+    """Return the path in *store* of the `ModuleIndex` for the tree *key* of *distribution* and the minor version *python*."""
     text = json.dumps([RECIPE, python, distribution, key], separators=(",", ":"))
     return store.entry(IMPORTS_AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
 
 
 def is_index(content: bytes) -> bool:
-    """Return whether untrusted *content* has the format of a `ModuleIndex` file. The imports it lists may still be wrong."""
+    """Return whether *content*, which is untrusted, has the format of a `ModuleIndex` file. Its imports may still be wrong."""
     try:
         known = _Known(**json.loads(content))
         scans = [decode(row) for row in known.scans.values()]
@@ -100,21 +100,25 @@ def _are_strings(values: Iterable[object]) -> bool:
 
 
 class _Known(NamedTuple):
-    """The content of an index file."""
+    """The content of an index file. For the service's own sources, a file contains only *scans*."""
 
     modules: Mapping[str, str]
     """The path of each module, by dotted name."""
     entry_points: Mapping[str, Sequence[str]]
-    """The modules of the entry points, by group."""
+    """The modules that the entry points name, by entry point group."""
     scans: dict[str, Sequence[object]]
-    """The encoded scans, by path, or by content hash for sources that change."""
+    """The scans as JSON arrays, by path; for the service's own sources, by the SHA-256 of the content."""
 
 
 class ModuleIndex:
     """The modules of one tree with their scanned imports. Call `save` to write them to the store."""
 
     def __init__(self, code: Code, store: Store, *, python: tuple[int, int]) -> None:
-        """Load the index of *code* from *store*, or list the files of *code*."""
+        """
+        Load the index of *code* from *store*; if there is none, list the files of *code*.
+
+        The service's own files are always listed, because they can change.
+        """
         self._code = code
         self._store = store
         # A service's sources change. Scans are therefore kept by content hash, and the files are listed again each time.
@@ -131,7 +135,7 @@ class ModuleIndex:
         self.entry_points = known.entry_points
 
     def scans(self, modules: Sequence[Module], scanner: Scanner) -> dict[str, Scan]:
-        """Return the imports of *modules*, which all belong to this tree, by module name."""
+        """Return the imports of *modules* of this tree, by module name. Scan those that are not in the index."""
         keys = {module.name: module.path for module in modules}
         unknown = modules if self._changes else [module for module in modules if module.path not in self._scans]
         sources: dict[str, bytes] = {}
@@ -172,9 +176,10 @@ def reachable(
     """
     Return every module in *trees* that the modules *handlers* (dotted names) can import.
 
-    *trees* are the service's own sources, followed by its distributions. If two trees contain the same module, the first
-    counts, because Lambda puts a function's own code before its layers. *recorded* are module names from a profile.
-    Raises `BytecodeError` if the interpreter fails to run.
+    *trees* are the service's own sources, followed by its distributions. If two trees contain the same module, that of the
+    first tree counts, because Lambda puts a function's own code before its layers. *recorded* are the names of modules
+    from a profile, which count as imported. Raises `BytecodeError` if the interpreter fails to run, and the errors of
+    reading *trees*.
     """
     indexes = {tree.distribution: ModuleIndex(tree, store, python=scanner.python) for tree in trees}
     modules: dict[str, Module] = {}
@@ -225,7 +230,11 @@ def _list(code: Code) -> _Known:
 
 
 def _entry_points(content: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the group and the module of each entry point (packaging.python.org, "Entry points specification", read 2026-11)."""
+    """
+    Yield the group and the module of each entry point in *content*; nothing if *content* is malformed.
+
+    Source: packaging.python.org, "Entry points specification" (read 2026-11).
+    """
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[method-assign,assignment]  # names are case-sensitive
     try:

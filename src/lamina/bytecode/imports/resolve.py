@@ -1,7 +1,7 @@
 """
 Follow imports from a service's handlers through its own modules into its distributions.
 
-Pure: a callback supplies the imports of modules, many modules per call, so that it can scan them in parallel.
+Pure: a callback supplies the imports. Each call passes many modules, so that the callback can scan them in parallel.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ class Module(NamedTuple):
         return self.path.rpartition("/")[2].partition(".")[0] == "__init__"
 
     def relative(self, level: int, name: str) -> str:
-        """Return the absolute dotted name of *name* after *level* dots in this module; of the package if *name* is empty."""
+        """
+        Return the absolute name of a relative import in this module: *level* dots, followed by *name*.
+
+        If *name* is empty, return the name of the package to which the dots refer.
+        """
         package = self.name if self.is_package else self.name.rpartition(".")[0]
         parts = package.split(".")
         above = parts[: len(parts) - level + 1]
@@ -53,7 +57,7 @@ class Reached(NamedTuple):
 
     module: Module
     importer: str | None
-    """The module that imported it first, or ``None`` for a handler."""
+    """The first module found to import it; ``None`` for handlers, recorded modules and their parent packages."""
 
 
 @frozen
@@ -63,14 +67,14 @@ class Reachable:
     reached: tuple[Reached, ...]
     """The reached modules, sorted by name."""
     problems: tuple[tuple[str, str], ...] = ()
-    """Modules that failed to parse, with the reason; their imports are unknown."""
+    """The modules that could not be scanned, as pairs of name and reason. Their imports are unknown."""
 
     @cached_property
     def _by_name(self) -> dict[str, Reached]:
         return {each.module.name: each for each in self.reached}
 
     def members(self, distribution: str) -> frozenset[str]:
-        """Return the paths of the reached sources of *distribution*, without extension modules."""
+        """Return the paths of the reached modules of *distribution* that are sources, not extension modules."""
         return frozenset(
             module.path for module, _ in self.reached if module.distribution == distribution and not module.is_extension
         )
@@ -81,7 +85,11 @@ class Reachable:
         return tuple(sorted({module.distribution for module, _ in self.reached} - {FIRST_PARTY}))
 
     def chain(self, module: str) -> tuple[str, ...]:
-        """Return the shortest import chain from a handler to *module*, including both; empty if no handler reaches the module."""
+        """
+        Return the shortest import chain to *module*, which is its last item; empty if the module is not reached.
+
+        The first item is a handler, or a module from a profile.
+        """
         names: list[str] = []
         current: str | None = module if module in self._by_name else None
         while current is not None:
@@ -91,7 +99,7 @@ class Reachable:
 
 
 def module_name(path: str) -> str | None:
-    """Return the dotted name of the module in the file *path* (relative to the import root), or ``None`` if it has none."""
+    """Return the dotted name of the module at *path*, relative to the import root, or ``None`` for another file."""
     stem = path
     for suffix in (".py", *_SUFFIXES):
         if path.endswith(suffix):
@@ -119,11 +127,11 @@ def resolve(
     recorded: Iterable[str] = (),
 ) -> Reachable:
     """
-    Return the modules that can be imported when Python imports the modules *handlers*.
+    Return the modules that the modules *handlers* can import, directly or through other modules.
 
-    *modules* are all existing modules, by dotted name. *scans* returns the imports of modules, by name. *rules* list imports
-    of single packages that are not visible in sources. *entry_points* are the modules of each entry point group. *recorded*
-    are module names from a profile.
+    *modules* are all existing modules, by dotted name. *scans* returns the imports of modules, by name. *rules* add imports
+    that are not visible in sources. *entry_points* lists the modules of each entry point group. *recorded* are the names
+    of modules from a profile, which count as imported.
     """
     walk = _ImportSearch(modules, rules=rules, entry_points=entry_points or {})
     for name in (*handlers, *recorded):
@@ -147,7 +155,7 @@ class _Scope(NamedTuple):
 
 
 class _ImportSearch:
-    """A breadth-first search, so that the recorded importers form the shortest chains."""
+    """A search for reachable modules. It is breadth-first, so each `Reached.importer` is on a shortest import chain."""
 
     def __init__(
         self, modules: Mapping[str, Module], *, rules: Sequence[ImportRule], entry_points: Mapping[str, Sequence[str]]
@@ -167,7 +175,7 @@ class _ImportSearch:
         self.problems: dict[str, str] = {}
 
     def reach(self, name: str, importer: str | None) -> None:
-        """Record that *importer* imports *name* and the parents of *name*; ignore modules outside the service and its layers."""
+        """Record that *importer* imports *name* and its parent packages. Ignore modules that do not exist."""
         parts = name.split(".")
         for count in range(1, len(parts) + 1):
             current = ".".join(parts[:count])
@@ -177,7 +185,7 @@ class _ImportSearch:
                 self.waiting.append(module)
 
     def read(self, name: str, found: Scan) -> None:
-        """Follow the imports of the module *name*."""
+        """Follow the imports *found* in the module *name*. Keep those of unused functions and classes for later."""
         if found.problem is not None:
             self.problems[name] = found.problem
         self._scans[name] = found
@@ -204,7 +212,7 @@ class _ImportSearch:
                 self._dormant.setdefault(scope, []).append(part)
 
     def _enliven(self, part: _Scope) -> None:
-        """Follow the imports of a scope, and activate the scopes of any module whose names it mentions."""
+        """Follow the imports of the scope *part*, and of every scope, in any module, that has a name used in *part*."""
         pending = [part]
         while pending:
             current = pending.pop()
@@ -226,9 +234,9 @@ class _ImportSearch:
 
     def _quoted(self, module: Module, text: str) -> None:
         """
-        Follow a string such as ``package.module.function``, if it names a module of the same distribution.
+        Follow *text*, a string such as ``package.module.function``, if it names a module of the same distribution.
 
-        Strings in the service's sources may name modules of any distribution.
+        A string in the service's own sources may name a module of any distribution.
         """
         name = text
         while name and name not in self._modules:
@@ -238,7 +246,7 @@ class _ImportSearch:
             self.reach(name, module.name)
 
     def _take(self, base: str, name: str, importer: str) -> None:
-        """Record that *importer* imports *name* from *base*, which is a submodule or an attribute that may be loaded lazily."""
+        """Record that *importer* imports *name* from *base*: a submodule, or an attribute that *base* may load lazily."""
         if f"{base}.{name}" in self._modules:
             self.reach(f"{base}.{name}", importer)
         elif base not in self._scans:
@@ -262,7 +270,7 @@ class _ImportSearch:
             self.reach(name, module.name)
 
     def _meanings(self, module: Module, text: str) -> Iterator[str]:
-        """Yield the modules that *text* may name in *module*, as a relative or an absolute name."""
+        """Yield the modules of the same distribution that *text* may name in *module*, relatively or absolutely."""
         name = text.partition(":")[0]
         bare = name.lstrip(".")
         level = len(name) - len(bare)

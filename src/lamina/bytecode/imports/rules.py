@@ -1,4 +1,4 @@
-"""List the packages whose imports are not visible in their sources. Only this module reads ``data/dynamic_imports.toml``."""
+"""List imports that are not visible in sources. Only this module reads ``data/dynamic_imports.toml``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ImportRule:
     """The imports of a module that are not visible in its source."""
 
     module: str
-    """The module to which the rule applies, once a handler reaches it."""
+    """The importing module. The rule applies only if a handler can import this module."""
     imports: tuple[str, ...] = ()
     entry_points: tuple[str, ...] = ()
     """The entry point groups that the module loads."""
@@ -39,9 +39,9 @@ FIRST_PARTY = ""
 
 
 RECIPE = 2
-"""The version of the scanning code. Raise it with every change to the imports found in the same source."""
+"""The version of the scanning code. Raise it whenever the code finds different imports in the same source."""
 
 
 def version() -> str:
-    """Return the version of the scanning code and of the rules, which decide the result together with the scanned code."""
+    """Return a text that changes with the scanning code and with the rules, because both change the imports found."""
     return f"{RECIPE}:{file_sha256(data_path(_DATA))}"

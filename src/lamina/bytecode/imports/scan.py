@@ -56,9 +56,13 @@ class ImportStatement(NamedTuple):
     names: tuple[str, ...] = ()
     """The submodules or attributes imported from the module; ``*`` for all."""
     scope: str = ""
-    """The outermost function or class that contains the import. The import runs only if that function or class is used."""
+    """
+    The outermost function or class that contains the import; empty for top-level code.
+
+    The import runs only if that function or class is used.
+    """
     quoted: bool = False
-    """Whether the import is only a string that looks like the path of a module, or of an object in a module."""
+    """Whether the import is not a statement, but a string that looks like the dotted path of a module or object."""
 
 
 class Scan(NamedTuple):
@@ -68,14 +72,14 @@ class Scan(NamedTuple):
     exports: tuple[str, ...] = ()
     """The names in a literal ``__all__``."""
     table: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """For a module with ``__getattr__``: attributes, each with the names in its row of a lookup table."""
+    """For a module with ``__getattr__``: each attribute in a lookup table, with the related strings in the table."""
     names: tuple[str, ...] = ()
-    """For a module with computed imports: every string that could be a module's name."""
+    """For a module with computed imports: every string that could be a module's name; empty if more than 2,000."""
     mentions: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """The names that each scope uses, including the top-level scope; these names activate other scopes."""
+    """The names that each scope uses; "" is the top-level code. A function or class counts as used if its name occurs."""
     # Not `str | None`, because Python 3.9 evaluates the annotations of a NamedTuple.
     problem: Optional[str] = None  # noqa: UP045
-    """Why the source failed to parse, in which case its imports are unknown."""
+    """Why the source could not be scanned, otherwise ``None``. If set, the imports are unknown."""
 
 
 def decode(row: Sequence[Any]) -> Scan:
@@ -98,7 +102,8 @@ def scan(source: bytes, *, python: tuple[int, int]) -> Scan:
     """
     Return the imports of *source* when it runs on the minor version *python* of CPython on Linux.
 
-    Branches for other versions and platforms, for type checkers, and for running as a script are skipped.
+    Branches for other versions and platforms, for type checkers, and for running as a script are skipped. If the source
+    does not parse, the result has only a `problem`.
     """
     try:
         with warnings.catch_warnings():
@@ -252,7 +257,7 @@ class _SourceWalk:
                 self.imports.append(ImportStatement(value.replace(":", "."), 0, (), scope, quoted=True))
 
     def _chain(self, node: ast.expr, scope: str) -> ast.expr:
-        """Record a chain of attributes, and return the expression that it starts from."""
+        """Record the attributes accessed in *node*, such as ``a.b.c``, and return the first expression, here ``a``."""
         chain: list[str] = []
         while isinstance(node, ast.Attribute):
             chain.append(node.attr)
@@ -350,7 +355,11 @@ def _strings(tree: ast.AST) -> Iterator[str]:
 
 
 def _table(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield attributes with related names: rows of dictionaries, in both directions, and strings in comparisons."""
+    """
+    Yield the strings that a ``__getattr__`` may look up, each with the strings to which it may lead.
+
+    A dictionary key leads to the strings in its value, and each of these to the key. A compared string leads to itself.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values):  # noqa: B905 - 3.9 has no `strict`
@@ -368,10 +377,10 @@ def _table(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def scan_extension(content: bytes, modules: Iterable[str]) -> Scan:
     """
-    Return the *modules* that the extension module *content* names; all belong to the same distribution.
+    Return, as top-level imports, those of *modules* whose dotted names the extension module *content* contains.
 
-    Extension modules import by name, and contain the names as string constants, which may be adjacent without a
-    separator. The time of each import is unknown.
+    *modules* are all modules of its distribution. Extension modules import by name, and contain the names as string
+    constants, which may be adjacent without a separator.
     """
     by_top: dict[str, list[str]] = {}
     for module in modules:

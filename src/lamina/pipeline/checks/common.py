@@ -40,7 +40,7 @@ class Stack:
 
 
 def stacks(layers: Iterable[Layer], packages: Iterable[Package]) -> tuple[Stack, ...]:
-    """Return each distinct combination of *layers* that a function uses, and each layer that no function uses."""
+    """Return each distinct combination of *layers* that functions use, and each layer that no function uses."""
     by_name = {layer.name: layer for layer in layers}
     functions: dict[tuple[str, ...], list[str]] = {}
     for package in packages:
@@ -57,7 +57,7 @@ def stacks(layers: Iterable[Layer], packages: Iterable[Package]) -> tuple[Stack,
 
 
 def error(rule: str, path: str, message: str) -> Finding:
-    """Return an error finding, which cannot be ignored: the deployment or the function would fail."""
+    """Return an error finding: the deployment or the function would fail, so `kept` never removes it."""
     return Finding(rule=rule, severity=Severity.ERROR, message=message, path=path)
 
 

@@ -1,11 +1,11 @@
 """
-Find exclusions of a layer that have no effect, which are mostly misspelled names. Pure: selections in, findings out.
+Find entries of ``without`` that leave out nothing, usually because they are misspelled. Pure: selections in, findings out.
 
-====================  ========  ===========================================================
+====================  ========  ===============================================================
 rule                  severity  reported if
-====================  ========  ===========================================================
-``nothing-left-out``  warning   ``without`` lists a distribution that is not in the layer
-====================  ========  ===========================================================
+====================  ========  ===============================================================
+``nothing-left-out``  warning   ``without`` lists a distribution that the layer does not select
+====================  ========  ===============================================================
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def check(service: Service, selections: Mapping[str, Selection]) -> tuple[Finding, ...]:
-    """Return a finding for each ``without`` entry of *service* that is not in the layer's entry of *selections*."""
+    """
+    Return a warning for each ``without`` entry of *service* that the layer's groups and extras do not select.
+
+    *selections* are the locked distributions of each layer before anything is left out, by layer name.
+    """
     if "nothing-left-out" in service.ignore:
         return ()
     names = {layer.name: [pin.name for pin in selections[layer.name].pins] for layer in service.layers}

@@ -5,7 +5,8 @@ Find files in layers and packages that do not work on Lambda.
 rule                    severity  reported if
 ======================  ========  ======================================================================================
 ``pth-ignored``         warning   a distribution relies on a ``.pth`` file, which Lambda does not read
-``build-machine-path``  error     an editable installation or a direct URL refers to a directory of the build machine
+``build-machine-path``  error     a file of an editable installation, a ``.pth`` file or a direct URL refers to a
+                                  directory of the machine that built the wheel
 ``uncompiled-module``   warning   a module of the service has no bytecode, because the target's Python cannot compile it
 ======================  ========  ======================================================================================
 """
@@ -40,7 +41,7 @@ _SIGNS = (b".pth", b"__editable__", b"_editable_impl_", b".egg-link", b"direct_u
 
 
 def check_layers(layers: Iterable[Layer], *, ignore: Collection[str] = ()) -> tuple[Finding, ...]:
-    """Return the findings on the finished zips of *layers*. Most zips are skipped without parsing."""
+    """Return the findings on the finished zips of *layers*, without those of the rules in *ignore*, except errors."""
     found: list[Finding] = []
     for layer in layers:
         view = View(layer.path)
@@ -53,9 +54,10 @@ def check(
     layer: str, paths: Iterable[str], *, ignore: Collection[str] = (), read: Callable[[str], str] | None = None
 ) -> tuple[Finding, ...]:
     """
-    Return findings on the member *paths* of *layer* that have no effect on Lambda or point to the build machine.
+    Return findings on the member *paths* of *layer* that have no effect on Lambda or refer to the build machine.
 
-    *read* returns a member's text; without it, only the paths are checked. Rules in *ignore* are skipped, except errors.
+    *read* returns the text of a member; without it, only names are checked, not the content of ``.pth`` files and direct
+    URLs. Rules in *ignore* are skipped, except errors.
     """
     paths = sorted(paths)
     return (*_pointing(layer, paths, read), *(() if "pth-ignored" in ignore else _ignored(layer, paths)))
@@ -69,7 +71,7 @@ def _ignored(layer: str, paths: Iterable[str]) -> Iterator[Finding]:
             "pth-ignored",
             layer,
             f"Lambda ignores the `.pth` files of layer `{layer}`: {named}; "
-            "the imports and `sys.path` entries that they add at startup are missing on Lambda",
+            "if your code needs the imports or `sys.path` entries that they add at startup, add these in the handler",
         )
 
 
@@ -85,7 +87,7 @@ def _pointing(layer: str, paths: Iterable[str], read: Callable[[str], str] | Non
         yield error(
             "build-machine-path",
             layer,
-            f"layer `{layer}` has files that point to the machine that built its wheel: {named}; "
+            f"files in layer `{layer}` refer to directories of the machine that built their wheel: {named}; "
             "build that wheel from its sources, not from an editable installation",
         )
 
@@ -106,10 +108,10 @@ def _leads_away(path: str, read: Callable[[str], str]) -> bool:
 
 def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Finding]:
     """
-    Yield a warning for each of *packages* of *service* with modules that Python cannot compile.
+    Yield a warning for each of *packages* of *service* with modules that Python cannot compile; nothing without bytecode.
 
-    A package with bytecode has bytecode for each module that compiles, so comparing file names is enough.
-    Raises ArchiveError for a damaged zip.
+    Every module that compiles has a bytecode file in the package, so comparing file names is enough. Functions that share
+    a package share the warning. Raises ArchiveError for a damaged zip.
     """
     if service.bytecode is BytecodeMode.NONE or "uncompiled-module" in service.ignore:
         return

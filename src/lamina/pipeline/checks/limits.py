@@ -4,14 +4,14 @@ Compare sizes with Lambda's limits. Pure: measured or estimated sizes in, findin
 These are Lambda's own limits, so an error means that a deployment would fail. You can ignore warnings and notes by rule,
 but not errors.
 
-======================  ========  ==========================================================
+======================  ========  ============================================================
 rule                    severity  reported if
-======================  ========  ==========================================================
+======================  ========  ============================================================
 ``unzipped-limit``      error     a function with all its layers, or a layer, is too large
 ``layer-count``         error     a function has too many layers
 ``little-headroom``     warning   less than 5 % of the unzipped limit is left
-``direct-upload``       note      a zip is too large for an API call, so it goes through S3
-======================  ========  ==========================================================
+``direct-upload``       note      a zip is too large for an API call, so it must go through S3
+======================  ========  ============================================================
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SHOWN = 3
 
 @frozen
 class DistributionSize:
-    """A distribution's estimated size; has the size fields of `lamina.core.values.Distribution`."""
+    """A distribution's estimated size. Replaces `lamina.core.values.Distribution` in an estimate."""
 
     name: str
     unzipped_bytes: int
@@ -44,7 +44,7 @@ class DistributionSize:
 
 @frozen
 class LayerSize:
-    """A layer's estimated size, before any wheel is downloaded."""
+    """A layer's size, estimated before the download. Replaces `lamina.core.values.Layer` in an estimate."""
 
     name: str
     zipped_bytes: int
@@ -54,7 +54,7 @@ class LayerSize:
 
 @frozen
 class PackageSize:
-    """The estimated size of a function package."""
+    """A function package's estimated size. Replaces `lamina.core.values.Package` in an estimate."""
 
     name: str
     zipped_bytes: int
@@ -72,7 +72,8 @@ def check(
     """
     Return findings for each limit in *quotas* that *layers* or *packages* exceed or nearly reach.
 
-    Functions with the same sizes and layers share one finding. Rules that *service* ignores are skipped, except errors.
+    Functions with the same size and layers share one finding on the size. Rules that *service* ignores are skipped, except
+    errors.
     """
     by_name = {layer.name: layer for layer in layers}
     findings = (
@@ -91,7 +92,7 @@ def _too_many_layers(packages: Iterable[AnyPackage], quotas: Quotas) -> Iterator
             yield error(
                 "layer-count",
                 package.name,
-                f"`{package.name}` has {len(package.layers)} layers, but Lambda allows {quotas.layers}: {names}",
+                f"`{package.name}` has {len(package.layers)} layers, but Lambda allows at most {quotas.layers}: {names}",
             )
 
 
@@ -112,7 +113,7 @@ def _too_large_functions(
 def _too_large_layers(
     layers: Mapping[str, AnyLayer], packages: Iterable[AnyPackage], quotas: Quotas
 ) -> Iterator[Finding]:
-    """Yield findings on layers that no function uses; other layers are included in the sums of their functions."""
+    """Yield findings on the layers that no function uses. A used layer is part of the size of its functions."""
     used = {name for package in packages for name in package.layers}
     for layer in layers.values():
         if layer.name not in used:
@@ -134,7 +135,8 @@ def _too_large_for_a_call(
             yield note(
                 "direct-upload",
                 path,
-                f"{shown}: {size:,} bytes zipped exceed the direct-upload limit of {limit:,}, so the upload goes through S3",
+                f"{shown}: the zip of {size:,} bytes exceeds the direct-upload limit of {limit:,} bytes, so it must be uploaded "
+                "through S3",
             )
 
 
@@ -142,15 +144,15 @@ def _over_limit(subject: str, path: str, total: int, quotas: Quotas, parts: str)
     limit = quotas.unzipped_bytes
     left = limit - total
     if left < 0:
-        fact = f"{total:,} bytes unzipped, {-left:,} over Lambda's limit of {limit:,}"
+        fact = f"{total:,} bytes unzipped, {-left:,} over Lambda's limit of {limit:,} bytes"
         yield error("unzipped-limit", path, f"{subject}: {fact}{parts}")
     elif left < limit * _HEADROOM:
-        fact = f"{total:,} bytes unzipped, only {left / limit:.1%} below Lambda's limit of {limit:,}"
+        fact = f"{total:,} bytes unzipped, only {left / limit:.1%} below Lambda's limit of {limit:,} bytes"
         yield warning("little-headroom", path, f"{subject}: {fact}{parts}")
 
 
 def _largest(layers: Iterable[AnyLayer]) -> str:
-    """Return the end of a message that lists the largest distributions of *layers*."""
+    """Return the end of a message: the three largest distributions of *layers*; empty if there are none."""
     sizes: dict[str, int] = {}
     for layer in layers:
         for share in layer.distributions:
@@ -158,4 +160,4 @@ def _largest(layers: Iterable[AnyLayer]) -> str:
     if not sizes:
         return ""
     largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
-    return "; largest: " + ", ".join(f"`{name}` {size:,}" for name, size in largest)
+    return "; largest distributions: " + ", ".join(f"`{name}` {size:,}" for name, size in largest)

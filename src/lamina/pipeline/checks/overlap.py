@@ -1,5 +1,5 @@
 """
-Find modules and files that hide others: between two layers, and between a function's code, its layers and the stdlib.
+Find modules and files that hide others: between two layers, or between a function's code, its layers and the stdlib.
 
 Lambda unpacks all layers of a function into one ``/opt``, in order, so the later of two files with the same path stays.
 The function's own code is in ``/var/task``, which precedes the layers on ``sys.path``. Both precede the standard library
@@ -9,8 +9,8 @@ The function's own code is in ``/var/task``, which precedes the layers on ``sys.
 rule                 severity  reported if
 ===================  ========  ======================================================================================
 ``layer-conflict``   error     two layers of a function differ in a distribution's version, or in a file
-``hidden-module``    error     a package of a layer, or of the standard library, hides a directory of modules
-``layer-overlap``    warning   two layers of a function contain the same distribution
+``hidden-module``    error     a layer or the standard library hides a function's directory without ``__init__.py``
+``layer-overlap``    warning   two layers of a function contain the same distribution, from the same file
 ``shadowed-layer``   warning   a module of the function hides a module of one of its layers
 ``shadowed-stdlib``  warning   a module of the function hides a module of the standard library
 ===================  ========  ======================================================================================
@@ -40,7 +40,7 @@ _MODULE_ENDINGS = (".py", ".so", ".pyc")
 
 def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
     """
-    Return findings on modules and files that hide others in the functions of *packages* with their *layers*.
+    Return findings on modules and files that hide others, for each function of *packages* with its *layers*.
 
     Rules that the service ignores are skipped, except errors. Raises ArchiveError or BadZipFile for a damaged zip.
     """
@@ -76,20 +76,24 @@ def _versions(stack: Stack, first: Layer, later: Layer, share: Distribution, oth
     return error(
         "layer-conflict",
         stack.path,
-        f"{stack.subject}: `{share.name}` is {share.version} in layer `{first.name}` and {other.version} in "
-        f"layer `{later.name}`; on Lambda, files of `{later.name}` replace those of `{first.name}`, and files that only "
-        f"`{first.name}` has remain; lock one version for both layers"
+        f"{stack.subject}: layer `{first.name}` contains `{share.name}` {share.version}, and layer `{later.name}` contains "
+        f"version {other.version}; Lambda unpacks both into one directory, which mixes their files; lock one version for "
+        "both layers"
         if share.version != other.version
-        else f"{stack.subject}: `{share.name}` comes from `{share.artifact}` in layer `{first.name}` and from "
-        f"`{other.artifact}` in layer `{later.name}`; on Lambda, files of `{later.name}` replace those of "
-        f"`{first.name}`; lock one file for both layers",
+        else f"{stack.subject}: layer `{first.name}` contains `{share.name}` from `{share.artifact}`, and layer `{later.name}` "
+        f"from `{other.artifact}`; Lambda unpacks both into one directory, which mixes their files; lock one file for both "
+        "layers",
     )
 
 
 def _files(
     stack: Stack, first: Layer, later: Layer, views: Mapping[str, View], *, known: set[str]
 ) -> Iterator[Finding]:
-    """Yield the paths whose content differs between two layers, except those of distributions *known* to differ."""
+    """
+    Yield a finding for each pair of distributions in two layers that have different files at the same path.
+
+    Distributions that are *known* to differ are skipped.
+    """
     one, other = views[first.name], views[later.name]
     members = other.members
     paths = [
@@ -112,13 +116,14 @@ def _files(
         yield error(
             "layer-conflict",
             stack.path,
-            f"{stack.subject}: the content of {listed(found)} differs between `{owner}` in layer `{first.name}` and `{other_owner}` in "
-            f"layer `{later.name}`; on Lambda, files of `{later.name}`, the later layer, replace those of `{first.name}`",
+            f"{stack.subject}: `{owner}` in layer `{first.name}` and `{other_owner}` in layer `{later.name}` contain different "
+            f"files at the same path: {listed(found)}; Lambda uses those of `{later.name}`, the later layer; leave them out of one layer "
+            "with `exclude`",
         )
 
 
 def _owners(view: View) -> dict[str, str]:
-    """Return the distribution that lists each path in its RECORD, by path. No distribution lists bytecode."""
+    """Return the distribution of each path, by path, according to the RECORD files; these do not list bytecode."""
     import csv
 
     owners: dict[str, str] = {}
@@ -148,8 +153,8 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
 def _against_stdlib(module: str, names: Sequence[str], *, is_regular: bool) -> Finding:
     if is_regular:
         fact = (
-            f"{listed(names)}: your module `{module}` hides the standard library's `{module}`, "
-            "also for the distributions in the layers; rename your module"
+            f"{listed(names)}: your module `{module}` hides the standard library's `{module}` from your code and from all "
+            "packages in the layers; rename your module"
         )
         return warning("shadowed-stdlib", names[0], fact)
     return _hidden(module, names, f"the standard library's `{module}`")
@@ -176,7 +181,7 @@ def _hidden(module: str, names: Sequence[str], other: str) -> Finding:
 
 
 def _top_level(view: View) -> dict[str, bool]:
-    """Return the importable top-level names; the value is ``True`` for a module or regular package."""
+    """Return the importable top-level names: ``True`` for a module or regular package, ``False`` for a namespace package."""
     grouped: dict[str, list[str]] = {}
     for path in view.members:
         grouped.setdefault(path.partition("/")[0].partition(".")[0], []).append(path)
@@ -185,7 +190,11 @@ def _top_level(view: View) -> dict[str, bool]:
 
 
 def _kind(module: str, paths: Iterable[str]) -> bool | None:
-    """Return ``True`` if *paths* contain *module* as a module or regular package, ``False`` for a namespace package, or ``None``."""
+    """
+    Return how *paths* contain *module*: ``True`` as a module or regular package, ``False`` as a namespace package.
+
+    Return ``None`` if they do not contain it.
+    """
     is_namespace = False
     for path in paths:
         top, slash, rest = path.partition("/")

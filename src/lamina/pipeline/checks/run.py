@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
     """
-    Return the findings on *layers* and *packages*, without the rules that *service* ignores.
+    Return the findings on *layers* and *packages*. Rules that *service* ignores are skipped, except most errors.
 
     Raises ArchiveError or BadZipFile if a zip was damaged after it was written.
     """

@@ -1,5 +1,5 @@
 """
-Find incompatible parts of the AWS SDK: distributions in a layer that do not fit those of the runtime.
+Find an incompatible mix of the AWS SDK: distributions in a layer that do not fit those of the runtime.
 
 Lambda puts ``/opt/python`` before the runtime's own packages on ``sys.path``, and a later layer replaces an earlier one.
 The check determines the version of each SDK distribution that Python imports, then compares it with the requirements of
@@ -11,7 +11,8 @@ rule              severity  reported if
 ================  ========  =====================================================================================
 ``sdk-mismatch``  error     a requirement between layer and runtime is not met; a warning if the layers contain no part
                             of the SDK itself, only a shared dependency such as urllib3
-``sdk-partial``   warning   layers contain part of boto3, botocore, s3transfer and their requirements, and it fits today
+``sdk-partial``   warning   the layers contain only part of boto3, botocore, s3transfer and their requirements; it fits
+                            the runtime's current versions, but AWS updates these
 ``sdk-bundle``    error     ``sdk = "bundle"`` is set, but the layers do not contain the whole SDK
 ``sdk-runtime``   note      ``sdk = "runtime"`` is set; lists the distributions left out, and the runtime's versions
 ================  ========  =====================================================================================
@@ -67,12 +68,12 @@ class _Need(NamedTuple):
     owner: str
     version: str
     where: str
-    """The owner's location as messages name it: ``in layer `common` `` or ``of python3.13``."""
+    """The location of *owner*, as in messages: ``in layer `common` `` or ``in runtime python3.13``."""
     requirement: Requirement
 
 
 def left_out(service: Service) -> frozenset[str]:
-    """Return the names that the layers of *service* leave out because the runtime provides them."""
+    """Return the SDK distributions that the layers of *service* leave out; empty unless ``sdk = "runtime"`` is set."""
     if service.sdk is not SdkPolicy.RUNTIME:
         return frozenset()
     return frozenset(_family().names) & _provided(service.target).keys()
@@ -99,12 +100,12 @@ def _note(service: Service) -> Finding:
     return note(
         "sdk-runtime",
         None,
-        f"using the AWS SDK of {service.target.runtime}: {named} (versions as of {days}); AWS updates these over time",
+        f"using the AWS SDK of runtime {service.target.runtime}: {named} (versions as of {days}; AWS updates them over time)",
     )
 
 
 class _Seen:
-    """The SDK distributions that the functions with one set of layers import."""
+    """The SDK distributions that Python imports with one combination of layers, from the layers or the runtime."""
 
     def __init__(self, stack: Stack, service: Service) -> None:
         self._stack = stack
@@ -117,12 +118,12 @@ class _Seen:
         }
 
     def findings(self) -> Iterator[Finding]:
-        """Yield at most one finding on the SDK's consistency."""
+        """Yield at most one finding, of the rule ``sdk-bundle``, ``sdk-mismatch`` or ``sdk-partial``."""
         family = [name for name in self._family.names if name in self._held]
         if self._service.sdk is SdkPolicy.BUNDLE and "boto3" not in family:
             yield self._finding(
                 "sdk-bundle",
-                '`sdk = "bundle"` is set, but no layer contains `boto3`; lock `boto3`, or remove the setting',
+                '`sdk = "bundle"` is set, but the layers do not contain `boto3`; add `boto3` to the dependencies, or remove the setting',
             )
             return
         if (not family and not self._took_away) or self._provided.keys() <= self._held.keys():
@@ -141,13 +142,13 @@ class _Seen:
             named = ", ".join(f"`{name}`" for name in missing)
             yield self._finding(
                 "sdk-bundle",
-                f'`sdk = "bundle"` is set, but no layer contains {named}; keep the whole SDK in the function\'s layers',
+                f'`sdk = "bundle"` is set, but the layers do not contain {named}; include the whole SDK, or remove the setting',
             )
         elif missing:
             yield self._finding(
                 "sdk-partial",
-                f"only part of the AWS SDK is in the layers: {self._shown(core)}; the runtime provides "
-                f"{self._runtime_shown(missing)}, which AWS updates over time; {_REMEDY}",
+                f"the layers contain only part of the AWS SDK: {self._shown(core)}; the runtime provides "
+                f"{self._runtime_shown(missing)}, but AWS updates these versions over time; {_REMEDY}",
                 Severity.WARNING,
             )
 
@@ -155,7 +156,7 @@ class _Seen:
         return Finding(rule=rule, severity=severity, message=f"{self._stack.subject}: {text}", path=self._stack.path)
 
     def _needs(self) -> Iterator[_Need]:
-        """Yield the requirements of all importable distributions on SDK distributions."""
+        """Yield the requirements on SDK distributions that the imported distributions have."""
         for layer in self._stack.layers:
             # Skip distributions that a later layer replaces. The lock file ensures that distributions outside the SDK
             # fit the locked SDK, unless the configuration removes part of it.
@@ -203,10 +204,10 @@ class _Seen:
 
     def _dated(self, row: Preinstalled | None) -> str:
         day = f" (as of {row.read})" if row is not None else ""
-        return f"of {self._service.target.runtime}{day}"
+        return f"in runtime {self._service.target.runtime}{day}"
 
     def _missing(self, needs: Iterable[_Need]) -> list[str]:
-        """Return the SDK distributions that are missing from the layers although the layers' SDK distributions need them."""
+        """Return the SDK distributions that the layers lack: core ones, and those that SDK distributions in *needs* require."""
         needed = {*self._family.core}
         needed |= {normalized(need.requirement.name) for need in needs if need.owner in self._family.names}
         return [name for name in self._family.names if name in needed and name not in self._held]
