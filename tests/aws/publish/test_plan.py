@@ -59,7 +59,7 @@ def test_an_older_version_is_found(wanted: DesiredLayer) -> None:
     same = real(3, wanted.layer.code_sha256)
     versions = (listed(5, describe("5" * 64, "python3.13", ())), listed(4, "by hand"), listed(3, wanted.description))
 
-    assert KeepLayer(version=same, reason="version 3 is identical, although it is not the newest") == plan(
+    assert KeepLayer(version=same, reason="version 3 is identical, but is not the newest version") == plan(
         wanted, LayerState(versions=versions, candidates=(same,))
     )
 
@@ -78,7 +78,7 @@ def test_a_description_alone_proves_nothing(wanted: DesiredLayer) -> None:
     """A version whose description has the layer's digest but whose content differs is not kept."""
     state = LayerState(versions=(listed(3, wanted.description),), candidates=(real(3, "other"),))
 
-    assert plan(wanted, state).reason == "the description of version 3 has this layer's digest, but its content differs"
+    assert plan(wanted, state).reason == "version 3 has the same digest, but different content"
 
 
 def test_the_reason_names_what_changed(tmp_path: Path, wanted: DesiredLayer) -> None:

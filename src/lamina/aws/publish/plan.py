@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lamina.aws.destination.naming import digest_in
-from lamina.pipeline.differences import differences
+from lamina.pipeline.differences import RECIPE_CHANGED, differences
 
 if TYPE_CHECKING:
     from lamina.aws.api.layers import Grant, LayerVersion, PublishedVersion
@@ -24,13 +24,13 @@ class LayerState:
     candidates: tuple[PublishedVersion, ...] = ()
     """The versions whose description has the desired digest, oldest first, with the content hash that Lambda reports."""
     granted: frozenset[str] = frozenset()
-    """The statement IDs in the policy of the version to keep."""
+    """The statement IDs in the policy of the version to keep; empty if the configuration shares no layers."""
     parameter: str | None = None
     """The value of the layer's Systems Manager parameter; ``None`` if it is not configured or does not exist."""
     record: LayerRecord | None = None
-    """The record of the newest version that lamina published."""
+    """The record of the newest version that lamina published; ``None`` if there is none, or if a version is kept."""
     upload: UploadPlan | None = None
-    """The upload that the bucket needs; ``None`` without a bucket."""
+    """The planned upload to the bucket; ``None`` without a bucket, or if a version is kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +58,7 @@ class PublishLayer:
     upload_bytes: int
     """The maximum number of bytes to upload, to the bucket or to Lambda."""
     upload: UploadPlan | None = None
-    """The upload to the bucket; without a bucket, the call to Lambda carries the zip."""
+    """The planned upload to the bucket; ``None`` without a bucket: the zip is then sent inside the API call."""
     grants: tuple[Grant, ...] = ()
     parameter: str | None = None
     is_change: ClassVar = True
@@ -103,15 +103,17 @@ def plan(desired: DesiredLayer, state: LayerState, *, parameter: str | None = No
 def _kept(found: PublishedVersion, state: LayerState) -> str:
     newest = state.versions[0].number if state.versions else found.number
     return (
-        "unchanged" if found.number == newest else f"version {found.number} is identical, although it is not the newest"
+        "unchanged" if found.number == newest else f"version {found.number} is identical, but is not the newest version"
     )
 
 
 def _published(desired: DesiredLayer, state: LayerState) -> str:
     if state.candidates:
         number = state.candidates[-1].number
-        return f"the description of version {number} has this layer's digest, but " + (
-            "the layer's SHA-256 is not known yet" if desired.layer.sha256 is None else "its content differs"
+        return f"version {number} has the same digest, but " + (
+            "its content cannot be compared, because the new zip's SHA-256 is not known yet"
+            if desired.layer.sha256 is None
+            else "different content"
         )
     if not state.versions:
         return "not published before"
@@ -119,7 +121,7 @@ def _published(desired: DesiredLayer, state: LayerState) -> str:
         if state.record.platform != desired.platform:
             return f"{state.record.platform} → {desired.platform}"
         words = differences(state.record.distributions, desired.layer.distributions)
-        return words or "the recipe changed: exclusions, bytecode or lamina's format"
+        return words or RECIPE_CHANGED
     ours = next((each for each in state.versions if digest_in(each.description)), None)
     if ours is None:
         return f"lamina published none of the existing versions; the newest is version {state.versions[0].number}"
