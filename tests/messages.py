@@ -86,7 +86,7 @@ SAMPLES: dict[str, str] = {
     "minor": "3.13",
     "previous": "numpy/random.py",
     "problem": "includes itself",
-    "qualname": "Layer",
+    "qualname": "layer",
     "sha256": "2f40fc8d76738d5b",
     "size": "57916643",
     "source": "service",

@@ -168,7 +168,7 @@ def test_all_failures_in_one_error(server: IndexServer, store: Store, index: Pac
     assert [
         f"  could not download `{server.file_url(busy.name)}`: the server returned HTTP 503",
         f"  could not download `{server.file_url(gone.name)}`: the server returned HTTP 404",
-    ] == sorted(causes, reverse=True)
+    ] == sorted(causes)
     assert caught.value.hint is None
     assert store.wheel(pins[1].sha256) is not None
 

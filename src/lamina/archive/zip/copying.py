@@ -148,15 +148,15 @@ class HashedFile:
         checksum, left = 0, length
         while left:
             buffer = self._free.get()
-            count = source.readinto(buffer[: min(len(buffer), left)])  # type: ignore[attr-defined]  # FileIO has it
-            if not count:
+            copied = source.readinto(buffer[: min(len(buffer), left)])  # type: ignore[attr-defined]  # FileIO has it
+            if not copied:
                 raise _short(source, left)
-            piece = buffer[:count]
+            piece = buffer[:copied]
             self._written.put((piece, buffer))
             # The buffer is safe to use: only this thread fills buffers.
             write_all(self._file, piece)
             checksum = deflate.crc32(piece, checksum)
-            left -= count
+            left -= copied
         return checksum
 
     def write(self, data: bytes) -> None:

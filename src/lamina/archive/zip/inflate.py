@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from lamina.archive.zip.zipformat import STORED, Member
 from lamina.core.errors import CorruptArchiveError, SuspiciousSizeError
 
-BROKEN_WHEEL_HINT = "use another version of the distribution, or report the broken wheel to its authors"
-"""The hint for a wheel that is damaged although it has the locked hash."""
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+BROKEN_WHEEL_HINT = "use another version of the distribution, or report the broken wheel to its authors"
+"""The hint for a wheel that is damaged although it has the locked hash."""
 
 PIECE_BYTES = 1 << 20
 """The maximum size of one piece in bytes, compressed or not."""

@@ -255,7 +255,7 @@ def _write_segment(file: BinaryIO, segment: Segment, start: int) -> str:
     if checksum != segment.crc32:
         segment.path.unlink(missing_ok=True)
         raise CorruptArchiveError(
-            f"the segment `{segment.path}` in the store was damaged and has been deleted",
+            f"the cached segment `{segment.path}` was damaged; lamina deleted it from the store",
             hint="run again; lamina creates the segment again from its wheel",
         )
     return digest.hexdigest()
