@@ -106,6 +106,7 @@ def _compared(bench: Bench, index: Mapping[str, str]) -> Sequence[Row | Unavaila
     """Return the first build with bytecode, and the commands of uv that do the same."""
     titles = {
         "uv-empty": "uv pip install --target alone, empty cache",
+        "uv-empty-zip": "uv pip install --target, empty cache,",
         "build-first": "lamina build, empty store, bytecode",
         "uv-compile-zip": "uv pip install --target, empty cache, + compileall -j2",
     }
@@ -128,6 +129,7 @@ def _compared(bench: Bench, index: Mapping[str, str]) -> Sequence[Row | Unavaila
 
     return [
         uv("uv-empty", titles["uv-empty"], install),
+        uv("uv-empty-zip", f"{titles['uv-empty-zip']} + {words}", f"{install} && {zip_command}"),
         _first(bench, "build-first", titles["build-first"], index, bytecode="reachable", slow=True),
         uv("uv-compile-zip", f"{titles['uv-compile-zip']} + {words}", f"{install} && {compiling} && {zip_command}"),
     ]
