@@ -39,22 +39,30 @@ def building(directory: Path) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        ignore = directory / ".gitignore"
-        if not ignore.exists():
-            replace_file(ignore, b"*\n")
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise PackageError(
-            f"could not write to the output directory `{directory}`: {error.strerror}",
-            hint="make this directory writable for your user",
-        ) from error
+        raise _unwritable(directory, error) from error
     try:
         lock(descriptor)
+        # Only the owner of the lock may write: it removes every temporary file that it finds.
         for leftover in directory.rglob(f"{_PREFIX}*"):
             leftover.unlink(missing_ok=True)
+        ignore = directory / ".gitignore"
+        if not ignore.exists():
+            try:
+                replace_file(ignore, b"*\n")
+            except OSError as error:
+                raise _unwritable(directory, error) from error
         yield
     finally:
         os.close(descriptor)
+
+
+def _unwritable(directory: Path, error: OSError) -> PackageError:
+    return PackageError(
+        f"could not write to the output directory `{directory}`: {error.strerror}",
+        hint="make this directory writable for your user",
+    )
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
