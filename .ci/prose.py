@@ -23,6 +23,7 @@ READ = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "Makefile",
+    "pyproject.toml",
     ".ci",
     "docs",
     "src",

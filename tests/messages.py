@@ -107,7 +107,7 @@ SAMPLES: dict[str, str] = {
 }
 """What a placeholder becomes, by the last name in its expression; a name that is missing here stands for itself."""
 
-ROOMS: dict[str, dict[str, str]] = {
+SUBPACKAGES: dict[str, dict[str, str]] = {
     "archive": {
         "name": "idna-3.11-py3-none-any.whl",
         "path": "numpy/linalg.py",
@@ -124,7 +124,7 @@ ROOMS: dict[str, dict[str, str]] = {
     "lock": {"name": "numpy", "path": "uv.lock", "kind": "Mercurial"},
     "project": {"name": "create-order", "path": "pyproject.toml"},
 }
-"""Samples that differ in a room of the package."""
+"""Samples that differ in one subpackage."""
 
 _CALLS: Mapping[str, str] = {
     "len": "3",
@@ -158,7 +158,8 @@ class Message:
     """``error``, ``finding``, ``note``, ``warning``, ``progress``, ``output`` or ``text``."""
     texts: tuple[str, ...]
     """One rendered text; two where the message has a condition."""
-    hint: str = ""
+    hints: tuple[str, ...] = ()
+    """The rendered hint; two hints where it has a condition."""
 
 
 def collect(sources: Path = SOURCES) -> list[Message]:
@@ -179,8 +180,7 @@ def snapshot(messages: Iterable[Message]) -> str:
             module = message.module
             lines += ["", f"[{module}]"]
         lines += [f"{message.kind}: {_indented(text)}" for text in message.texts]
-        if message.hint:
-            lines.append(f"  hint: {_indented(message.hint)}")
+        lines += [f"  hint: {_indented(hint)}" for hint in message.hints]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
@@ -194,10 +194,10 @@ class _Module:
     def __init__(self, path: Path, sources: Path) -> None:
         self._module = path.relative_to(sources).as_posix()
         self._tree = ast.parse(path.read_text("utf-8"))
-        samples = SAMPLES | ROOMS.get(self._module.partition("/")[0], {})
+        samples = SAMPLES | SUBPACKAGES.get(self._module.partition("/")[0], {})
         self._renderings = [_Rendering(samples=samples, other=other) for other in (False, True)]
         self._done: set[int] = set()
-        for node in _without_meaning(self._tree):
+        for node in _not_messages(self._tree):
             self._done.update(map(id, ast.walk(node)))
 
     def messages(self) -> Iterator[Message]:
@@ -215,7 +215,7 @@ class _Module:
     def _call(self, node: ast.Call) -> Message | None:
         name = _tail(node.func)
         is_method = isinstance(node.func, ast.Attribute)
-        hint = next((self._texts(each.value) for each in node.keywords if each.arg == "hint"), ())
+        hints = next((self._texts(each.value) for each in node.keywords if each.arg == "hint"), ())
         kind = ""
         texts: tuple[str, ...] = ()
         if _ERROR.search(name) and node.args:
@@ -227,18 +227,18 @@ class _Module:
         if not texts or not re.search(r"[a-z]{2}", texts[0]):
             return None
         self._done.update(map(id, ast.walk(node)))
-        return self._message(node, kind, texts, hint[0] if hint else "")
+        return self._message(node, kind, texts, hints)
 
     def _texts(self, node: ast.expr) -> tuple[str, ...]:
         """Return the text that *node* builds; two texts if it has a condition, none if it is not a text."""
         found = dict.fromkeys(rendering.words(node) for rendering in self._renderings)
         return tuple(text for text in found if _SENTINEL not in text)
 
-    def _message(self, node: ast.expr, kind: str, texts: tuple[str, ...], hint: str = "") -> Message:
-        return Message(module=self._module, line=node.lineno, kind=kind, texts=texts, hint=hint)
+    def _message(self, node: ast.expr, kind: str, texts: tuple[str, ...], hints: tuple[str, ...] = ()) -> Message:
+        return Message(module=self._module, line=node.lineno, kind=kind, texts=texts, hints=hints)
 
 
-def _without_meaning(tree: ast.Module) -> Iterator[ast.AST]:
+def _not_messages(tree: ast.Module) -> Iterator[ast.AST]:
     """Yield the docstrings in *tree*, and the help texts, which `docs/reference/commands.md` shows."""
     for node in ast.walk(tree):
         match node:

@@ -136,7 +136,7 @@ def test_deploy_without_wheels(team: Team, capsys: pytest.CaptureFixture[str]) -
     assert ([0, 0, 0], [], wanted) == (codes, fetched, team.fetched())
     assert (first["Layers"], True) == (second["Layers"], first["CodeSha256"] != second["CodeSha256"])
     assert (second["CodeSha256"], True) == (third["CodeSha256"], second["Layers"] != third["Layers"])
-    assert 2 == told.err.count("assembled the layers from the bucket\n")
+    assert 2 == told.err.count("built the layers from segments in the bucket, without their wheels\n")
     assert 0 == main(["build", "--project", str(team.service.root)])
     assert (team.service.root / ".lamina/layers/common.zip").read_bytes() == team.zip_of()
     assert (team.service.root / ".lamina/functions/hello.zip").read_bytes() == code

@@ -53,7 +53,7 @@ def test_function_and_options(project: Path, capfd: pytest.CaptureFixture[str]) 
         (["true"], "`--` is missing before the command"),
         (
             ["orders", "--mode", "path", "--", "true"],
-            "expected one function's name before `--`, got `orders --mode path`",
+            "expected at most one function name before `--`, got `orders --mode path`",
         ),
     ],
 )

@@ -139,7 +139,7 @@ def test_recipe_is_a_reason(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
     plan = plan_of(draft(*pins, recipe=Recipe(exclude=("*.txt",))), previous)
 
     assert (
-        "same packages, but other build options: exclusions, bytecode, the handlers' imports, or lamina's format"
+        "same packages, different build options: exclusions, bytecode, the handlers' imports, or lamina's format"
         == plan.reason
     )
 

@@ -155,7 +155,7 @@ def test_another_target(built: Path) -> None:
         ([pin("alpha", "2"), pin("gamma", "3")], "alpha 1 → 2, added gamma 3, removed beta 1"),
         (
             [pin("alpha", "1"), pin("beta", "1")],
-            "same packages, but other build options: exclusions, bytecode, the handlers' imports, or lamina's format",
+            "same packages, different build options: exclusions, bytecode, the handlers' imports, or lamina's format",
         ),
     ],
 )

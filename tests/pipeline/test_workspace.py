@@ -240,7 +240,7 @@ class TestCommand:
         assert "" == out
         assert ["service", "services/alone", "services/one", "services/two"] == [line.split()[0] for line in lines[:4]]
         assert lines[1].endswith("(common: not built before)")
-        assert lines[4].startswith("3 services, 3 functions: 3 built in ")
+        assert lines[4].startswith("3 services (3 built), 3 functions in ")
 
     def test_nothing_changed(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A second build prints only the number of services; `-v` lists them."""
@@ -250,7 +250,7 @@ class TestCommand:
 
         assert 0 == main(arguments)
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("3 services, 3 functions: 3 unchanged in ")
+        assert line.startswith("3 services (3 unchanged), 3 functions in ")
         assert 0 == main([*arguments, "-v"])
         assert 3 == capsys.readouterr().err.count("  unchanged")
 

@@ -35,15 +35,21 @@ __all__ = ["ministack_server"]
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 TUTORIAL: Final = DOCS / "tutorial.md"
+README: Final = DOCS.parent / "README.md"
 TOOLS: Final = ("git", "sh", "unzip")
 MINOR: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 SECONDS: Final = 60
 """The longest time that a command may need."""
 
 CANNOT_RUN: Final = {
-    r"(pip|pipx|uv tool) (install|upgrade) |uv (add|python install) ": "downloads from a package index",
-    r"npx |cdk ": "needs Node.js and the AWS CDK; `make cdk` runs it",
-    r"sam |terraform |aws cloudformation ": "needs that tool",
+    r"pip install ": "downloads from a package index",
+    r"pipx (install|upgrade) ": "downloads from a package index",
+    r"uv tool (install|upgrade) ": "downloads from a package index",
+    r"uv add ": "downloads from a package index",
+    r"uv python install ": "downloads a Python",
+    r"make ": "installs into the checkout; `.ci/run` runs it",
+    r"npx ": "needs Node.js and the AWS CDK; `make cdk` runs it",
+    r"sam ": "needs the AWS SAM CLI",
     r"lamina coldstart --aws ": "needs the logs of real functions",
     r"lamina coldstart .*--(budget-ms|max-regression) ": "depends on the speed of the machine",
     r"systemd-run ": "needs a systemd session of the user",
@@ -410,6 +416,26 @@ def test_the_tutorial_runs(place: Place, tmp_path: Path) -> None:
     assert [] == reader.failures
 
 
+def test_the_readme_runs(place: Place, tmp_path: Path) -> None:
+    """The commands of the README work in this order, in a project like the example that is not configured yet."""
+    project = tmp_path / "orders"
+    handlers = project / "service" / "handlers"
+    handlers.mkdir(parents=True)
+    (handlers / "create_order.py").write_text(
+        "import jinja2\n\n\ndef lambda_handler(event, context):\n    return event\n"
+    )
+    (project / "events").mkdir()
+    (project / "events" / "create-order.json").write_text("{}")
+    (project / "pyproject.toml").write_text(
+        f'[project]\nname = "orders"\nversion = "1"\nrequires-python = ">={MINOR}"\ndependencies = ["jinja2"]\n'
+    )
+    subprocess.run(["uv", "lock", "-q"], cwd=project, env=place.environment, check=True)
+    reader = Reader(directory=tmp_path, environment=place.environment, stand_ins=place.stand_ins, project=project)
+    reader.follow(README)
+
+    assert [] == reader.failures
+
+
 @pytest.mark.live
 def test_the_tutorial_runs_with_the_real_index(tmp_path: Path) -> None:
     """Every command of the tutorial works in an empty directory, with the runtime and the versions that it names."""
@@ -423,7 +449,7 @@ def test_the_tutorial_runs_with_the_real_index(tmp_path: Path) -> None:
 
 def test_every_exception_is_needed() -> None:
     """Each entry of `CANNOT_RUN` matches a command on a page."""
-    pages = (TUTORIAL, *sorted((DOCS / "how-to").glob("*.md")))
+    pages = (README, TUTORIAL, *sorted((DOCS / "how-to").glob("*.md")))
     lines = [step.line for page in pages for step in steps(page) if isinstance(step, Command)]
 
     assert [] == [pattern for pattern in CANNOT_RUN if not any(re.match(pattern, line) for line in lines)]

@@ -19,7 +19,7 @@ if not PROGRAM.exists():
 ENTRIES = [line.split("->")[0] for line in LIST.read_text("utf-8").splitlines()]
 ORDINARY = """\
 Tell lamina what to build. It takes a second, and what it prints is on stderr. Keep the layer beside the package.
-This takes the path of a lock file. There is no lock file, and nothing has changed. The digest stands for the content.
+This takes the path of a lock file. There is no lock file, and nothing has changed. The key `a` is no longer read. In the end state, nothing is left. The digest stands for the content.
 """
 
 # One module for each place that a person reads: EXAMPLE is the entry.

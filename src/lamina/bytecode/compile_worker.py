@@ -65,7 +65,7 @@ def answer(filename: str, source: bytes, flags: bytes, *, fresh: bool) -> bytes:
 
 
 def forked(filename: str, source: bytes, flags: bytes) -> bytes:
-    """Return the answer of a child process. The child is fresh, because its parent compiles nothing itself."""
+    """Compile *source* in a child process, and return its `answer`. The child is fresh, because its parent compiles nothing itself."""
     receiving, sending = os.pipe()
     child = os.fork()
     if child == 0:

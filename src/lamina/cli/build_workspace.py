@@ -155,7 +155,7 @@ def _closing(rows: list[_ServiceRow], seconds: float) -> str:
     # Services planned at the same time may each list a wheel that is downloaded only once.
     fetched = len(frozenset().union(*(row.fetched for row in rows)))
     downloaded = f", downloaded {count(fetched, 'wheel')}" if fetched else ""
-    return f"{count(len(rows), 'service')}, {count(functions, 'function')}: {listed} in {seconds:.2f} s{downloaded}"
+    return f"{count(len(rows), 'service')} ({listed}), {count(functions, 'function')} in {seconds:.2f} s{downloaded}"
 
 
 def _document(rows: Iterable[_ServiceRow], seconds: float) -> dict[str, object]:

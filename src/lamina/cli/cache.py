@@ -1,4 +1,4 @@
-"""``lamina cache``: show, verify or clean the store of wheels and segments."""
+"""``lamina cache``: show, verify or clean the cache of downloads and builds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
 
 HELP = (
-    "Show the size of the local store of wheels and segments, verify its files, or delete files from it. "
+    "Show the size of the local store, which caches downloads and builds; verify its files; or delete files from it. "
     "The store is in `$LAMINA_CACHE_DIR`, or in your system's cache directory."
 )
 EXAMPLE = """\

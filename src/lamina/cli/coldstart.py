@@ -105,13 +105,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _configure_aws(parser: argparse.ArgumentParser) -> None:
     seen = parser.add_argument_group("read cold starts from AWS, instead of measuring here (needs the extra `aws`)")
-    seen.add_argument("--aws", action="store_true", help="read cold starts of the deployed functions FUNCTION")
+    seen.add_argument(
+        "--aws", action="store_true", help="read cold starts of deployed functions; FUNCTION is the name in Lambda"
+    )
     seen.add_argument("--logs", type=float, metavar="HOURS", help="read the logs of the last HOURS hours")
     seen.add_argument("--xray", type=float, metavar="HOURS", help="read the X-Ray traces of the last HOURS hours")
     seen.add_argument("--split", metavar="TIME", help="group by before and after TIME (ISO 8601), not by version")
     seen.add_argument("--forced", type=int, metavar="N", help="force N cold starts of `$LATEST`, sending --event")
-    seen.add_argument("--allow-latest", action="store_true", help="force them even if callers may use `$LATEST`")
-    seen.add_argument("--region", help="use this region instead of the configured one")
+    seen.add_argument("--allow-latest", action="store_true", help="allow --forced even if callers may use `$LATEST`")
+    seen.add_argument("--region", metavar="NAME", help="use this region instead of the configured one")
     seen.add_argument("--role", metavar="ARN", help="assume this role")
 
 
@@ -380,14 +382,22 @@ def _events(asked: Sequence[str], chosen: Sequence[Subject]) -> dict[str, list[b
     names = [subject.function for subject in chosen]
     found: dict[str, list[bytes]] = {}
     mistakes: list[str] = []
+    missing: list[str] = []
     for entry in asked:
         name, separator, source = entry.partition("=")
         if separator and name in names:
             found.setdefault(name, []).append(read_event(source))
         elif len(names) == 1 and Path(entry).exists():
             found.setdefault(names[0], []).append(read_event(entry))
+        elif len(names) == 1 and not separator:
+            missing.append(entry)
         else:
             mistakes.append(entry)
+    if missing:
+        raise ConfigError(
+            f"event file not found: {', '.join(f'`{entry}`' for entry in missing)}",
+            hint="check the path: relative paths start at the current directory",
+        )
     if mistakes:
         raise ConfigError(
             f"`--event` does not name a function to record: {', '.join(f'`{entry}`' for entry in mistakes)}",

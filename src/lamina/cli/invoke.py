@@ -114,9 +114,9 @@ def find_environment(
     timeout_seconds: int | None = None,
 ) -> FunctionEnvironment:
     """
-    Return the environment of *function* with the options of the command line.
+    Return the local execution environment of *function*: its files, settings and variables, with the command line's options applied.
 
-    If *function* is None, return that of the first function. Raises `ConfigError` if the build has no such function, or if *function*
+    If *function* is None, use the first function. Raises `ConfigError` if the build has no such function, or if *function*
     is None and the functions have different layers.
     """
     from lamina.local.artifacts import function_of

@@ -90,9 +90,7 @@ def add_environment(parser: argparse.ArgumentParser) -> None:
         help="set a variable, or pass one of yours through; others are hidden",
     )
     group.add_argument("--no-build", action="store_true", help="use the last build even if the sources have changed")
-    group.add_argument(
-        "--credentials", action="store_true", help="pass the AWS credentials in your environment through"
-    )
+    group.add_argument("--credentials", action="store_true", help="pass your AWS credentials through")
     group.add_argument(
         "--mode",
         choices=["auto", "namespace", "path"],

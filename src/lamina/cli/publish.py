@@ -116,7 +116,7 @@ def build_service(
         project, settings, BuildOptions(), connect, directory=directory, team_store=team_store, reporter=console
     )
     if made.remote is not None:
-        console.say("assembled the layers from the bucket")
+        console.say("built the layers from segments in the bucket, without their wheels")
     for finding in dict.fromkeys(finding for each in made.builds for finding in each.findings):
         console.finding(finding.severity.value, finding.message)
     return made

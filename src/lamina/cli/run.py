@@ -79,5 +79,5 @@ def _split(words: list[str]) -> tuple[str | None, list[str]]:
     if not command:
         raise ConfigError("command to run is missing", hint=hint)
     if len(before) > 1:
-        raise ConfigError(f"expected one function's name before `--`, got `{' '.join(before)}`", hint=hint)
+        raise ConfigError(f"expected at most one function name before `--`, got `{' '.join(before)}`", hint=hint)
     return (before[0] if before else None), command

@@ -149,7 +149,7 @@ class LockedProject:
         """
         Return the positions of the *nodes* that *request* needs.
 
-        Raises `StaleLockError` if a requirement is not locked. *command*, for the hint, regenerates the lock.
+        Raises `StaleLockError` if a requirement is not locked. Its hint shows *command*, which regenerates the lock.
         """
         positions, unmet = needed(self.active_dependencies(request), nodes)
         staleness.refuse([f"{text} is required but not locked" for text in unmet], request, command)

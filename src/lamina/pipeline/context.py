@@ -47,9 +47,9 @@ class RemoteStore(Protocol):
         self, plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path
     ) -> Layer | None:
         """
-        Write the planned layer, composed of *parts*, to *destination*, except for the bytes that the bucket already has.
+        Write the planned layer, composed of *parts*, to *destination*, except for the parts that only the bucket has.
 
-        *destination* has holes for these bytes. *pins* are the layer's wheels. Return ``None`` if the bucket no longer has
+        *destination* has holes for these parts. *pins* are the layer's wheels. Return ``None`` if the bucket no longer has
         a segment that it described; the caller then requests the segments again.
         """
 

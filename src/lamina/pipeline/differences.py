@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RECIPE_CHANGED = (
-    "same packages, but other build options: exclusions, bytecode, the handlers' imports, or lamina's format"
+    "same packages, different build options: exclusions, bytecode, the handlers' imports, or lamina's format"
 )
 """The reason for a new layer if no distribution differs."""
 _SHOWN = 5

@@ -17,7 +17,7 @@ _KEY = "workspace"
 
 
 class Members(NamedTuple):
-    """The member directories of a workspace, as globs relative to its root."""
+    """The member and excluded directories of a workspace (lamina's or uv's), as globs relative to its root."""
 
     file: str
     """The name of the file that configures the members."""

@@ -95,8 +95,8 @@ def test_fits_by_chance(tmp_path: Path) -> None:
 
     assert ("sdk-partial", Severity.WARNING) == (finding.rule, finding.severity)
     assert (
-        "`report`: the layers contain only part of the AWS SDK: `botocore` 1.42.97; the runtime provides `boto3` 1.42.97, "
-        "`s3transfer`, but AWS updates these versions over time; lock `boto3` too, or use the runtime's SDK only: "
+        "`report`: the layers contain only part of the AWS SDK (`botocore` 1.42.97), and the rest comes from the runtime "
+        "(`boto3` 1.42.97, `s3transfer`), which AWS updates over time; lock `boto3` too, or use the runtime's SDK only: "
         'set `sdk = "runtime"`'
     ) == finding.message
 

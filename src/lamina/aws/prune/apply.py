@@ -188,7 +188,7 @@ def survey_objects(
             unreadable.append(keys.record(digest))
     if unreadable:
         reporter.warn(
-            f"all parts in bucket `{bucket.name}` are kept, because the records of {count(len(unreadable), 'layer')} cannot be read, "
+            f"not pruning the parts in bucket `{bucket.name}`, because the records of {count(len(unreadable), 'layer')} cannot be read, "
             f"such as `{unreadable[0]}`",
             hint="upgrade lamina: a later version may have written the records. If the warning remains, the records are damaged",
         )

@@ -169,7 +169,7 @@ class RemoteIndex:
         """
         Upload *contents*, which were created by `wrap`, except entries *known* to exist. Return the number of bytes uploaded.
 
-        An existing entry is replaced only if it was refused.
+        An existing entry is replaced only if it is in `refused`, because reading it showed that it is wrong.
         """
 
         def send(name: str) -> int:

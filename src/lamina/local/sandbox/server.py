@@ -269,8 +269,8 @@ def _interpreter(target: Target | None, store: Store, reporter: Reporter) -> Int
     minor = f"{wanted[0]}.{wanted[1]}"
     if found is None:
         reporter.warn(
-            f"CPython {minor} was not found on this machine: publishing and deploying work, "
-            "but functions run under another Python version and cannot import compiled packages from their layers",
+            f"CPython {minor} was not found on this machine: you can publish and deploy, but in this sandbox functions run "
+            f"under Python {this[0]}.{this[1]} and cannot import compiled packages from their layers",
             hint=f"install it: `uv python install {minor}`; or set `{environment_variable(wanted)}` to its executable",
         )
         found = search(this, explicit=Path(sys.executable))

@@ -147,8 +147,8 @@ class _Seen:
         elif missing:
             yield self._finding(
                 "sdk-partial",
-                f"the layers contain only part of the AWS SDK: {self._shown(core)}; the runtime provides "
-                f"{self._runtime_shown(missing)}, but AWS updates these versions over time; {_REMEDY}",
+                f"the layers contain only part of the AWS SDK ({self._shown(core)}), and the rest comes from the runtime "
+                f"({self._runtime_shown(missing)}), which AWS updates over time; {_REMEDY}",
                 Severity.WARNING,
             )
 

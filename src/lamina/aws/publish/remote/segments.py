@@ -1,5 +1,5 @@
 """
-Use segments in a bucket in place of local ones, and compose layers with holes for the bytes that the bucket has.
+Use segments in a bucket in place of local ones, and compose layers with holes for the parts that only the bucket has.
 
 An index entry may refer to an object that is missing or has changed. lamina then refuses the entry: it does not use the entry again,
 and the next publisher that has the wheels replaces the entry. Nothing from the bucket is added to the local store.
@@ -113,10 +113,11 @@ class BucketStore:
         self, plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path
     ) -> Layer | None:
         """
-        Write the zip of the planned layer to *destination*, with holes in place of bytes that the bucket has.
+        Write the zip of the planned layer to *destination*, with holes in place of parts that only the bucket has. Return the layer.
 
-        *parts* are the contents of the zip, and *pins* the distributions they come from. Return ``None``, and refuse the wrong index
-        entries, if the bucket lacks bytes that its index describes.
+        A segment is downloaded if no complete part in the bucket contains it. *parts* are the contents of the zip, and *pins* the
+        distributions they come from. Return ``None`` if a segment in the bucket is missing or damaged; the index entry that describes
+        it is then not used again.
         Raises `AwsError`, and `CorruptArchiveError` if a segment in the local store is damaged.
         """
         ordered = in_order(parts)
