@@ -194,7 +194,7 @@ def test_two_services_of_one_name(service: Service, tmp_path: Path) -> None:
         for name, entry in (("A", first), ("B", second)):
             PythonFunction(stack, name, entry=entry, function="hello")
 
-    hint = "hint: set a different `name` in `[project]` of each"
+    hint = "hint: give each project its own `name` in `[project]`"
     assert (f"projects `{first}` and `{second}` in the same stack are both named `greeter`\n{hint}",) == synthesize(
         make
     ).errors

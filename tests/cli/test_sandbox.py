@@ -101,4 +101,4 @@ def test_unknown_program(capfd: pytest.CaptureFixture[str]) -> None:
     code = main(["sandbox", "--python", sys.executable, "--", "no-such-program"])
 
     assert 127 == code
-    assert ["error: program `no-such-program` not found"] == capfd.readouterr().err.splitlines()[1:]
+    assert ["error: command `no-such-program` not found"] == capfd.readouterr().err.splitlines()[1:]

@@ -95,7 +95,9 @@ def test_latest_in_use(aliases: tuple[tuple[str, tuple[str, ...]], ...], reason:
     with pytest.raises(ConfigError) as raised:
         force(functions, "orders", count=1)
 
-    assert f"`$LATEST` of function `orders` may be in use: {reason}" == str(raised.value)
+    assert f"refused to force cold starts of function `orders`, because callers may use `$LATEST`: {reason}" == str(
+        raised.value
+    )
     assert [] == functions.environments
     assert ([201.5], 0) == force(functions, "orders", count=1, even_if_in_use=True)
 

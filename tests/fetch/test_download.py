@@ -163,7 +163,7 @@ def test_all_failures_in_one_error(server: IndexServer, store: Store, index: Pac
         get(pins, store, index)
 
     first, *causes = str(caught.value).splitlines()
-    assert first.startswith("could not add 2 files to the store: ")
+    assert first.startswith("could not fetch 2 files: ")
     assert {f"`{path.name}`" for path in (gone, busy)} == set(first.partition(": ")[2].split(", "))
     assert [
         f"  could not download `{server.file_url(busy.name)}`: the server returned HTTP 503",
@@ -326,7 +326,7 @@ def test_wrong_hashes_are_all_named(server: IndexServer, store: Store, index: Pa
         get(pins, store, index)
 
     first, *causes = str(caught.value).splitlines()
-    assert first.startswith("could not add 2 files to the store: ")
+    assert first.startswith("could not fetch 2 files: ")
     assert len(causes) == len(pins)
     assert all(any(f"expected sha256 {pin.sha256}" in cause for cause in causes) for pin in pins)
 

@@ -125,7 +125,7 @@ def test_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [("a", "1.0", private), ("b", "1.0", "https://index.example/simple"), ("b", "1.0", private)] == sorted(
         nothing.asked, key=lambda asked: (asked[0], asked[2] == private)
     )
-    assert "no index has a file with a locked hash of: `a` 1.0, `b` 1.0" == str(raised.value)
+    assert "no index has any of the locked files of: `a` 1.0, `b` 1.0" == str(raised.value)
     assert "secret" not in (raised.value.hint or "")
 
 

@@ -227,7 +227,7 @@ def test_all_that_no_index_has(tmp_path: Path) -> None:
     with pytest.raises(IndexLookupError) as raised:
         read_lock(tmp_path, index=index("b==1.0"))
 
-    assert "no index has a file with a locked hash of: `a` 1.0, `c` 1.0" == str(raised.value)
+    assert "no index has any of the locked files of: `a` 1.0, `c` 1.0" == str(raised.value)
 
 
 def test_credentials_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

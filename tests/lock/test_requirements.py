@@ -201,7 +201,7 @@ def test_nobody_has_it(tmp_path: Path) -> None:
     with pytest.raises(IndexLookupError) as raised:
         read_lock(tmp_path)
 
-    assert "no index has a file with a locked hash of: `b` 2.0, `a` 1.0" == str(raised.value)
+    assert "no index has any of the locked files of: `b` 2.0, `a` 1.0" == str(raised.value)
     assert (
         "configure the index that has these files, or regenerate the lock if they were withdrawn; "
         "searched: `https://index.example/simple`"

@@ -122,11 +122,11 @@ def installed_path(source: str, data_prefix: str) -> str | None:
 
 def outline(data: bytes, *, total: int, name: str, excluded: Callable[[str], bool]) -> Outline:
     """
-    Estimate the size that the wheel *name* of *total* bytes will add to a layer, for plans and early checks of limits.
+    Return an estimate of the size that the wheel *name* of *total* bytes will add to a layer, for plans and early checks of limits.
 
-    *data* is the end of the wheel with its central directory. *excluded* is the same function as for `place`.
-    The result differs from the actual size by a few bytes if RECORD must be rewritten. It includes paths that other
-    distributions contain too. The data is not verified, so it is never stored.
+    *data* is the end of the wheel with its central directory, and is not verified. *excluded* is the same function as for `place`.
+    The estimate is off by a few bytes if RECORD must be rewritten. A path that other distributions also contain is counted for
+    each of them.
     Raises the errors of `locate_directory`, `read_rows` and `installed_path`.
     """
     span = locate_directory(data, total=total, name=name)

@@ -174,7 +174,7 @@ def _installed() -> Iterator[Path]:
 
 
 def _by_promise(paths: Iterable[Path], python: tuple[int, int]) -> list[Path]:
-    """Return *paths*, the most likely to be *python* first, without those named after another minor version."""
+    """Return *paths* without those named after another Python version; those most likely to be version *python* come first."""
     wanted = f"{python[0]}.{python[1]}"
 
     def other(path: Path) -> bool:

@@ -143,7 +143,7 @@ class PythonLayerVersion(LayerVersion):
         if answer.service is not None and not (found.project and found.project.samefile(answer.service.root)):
             called = f"named `{answer.service.name}`" if answer.service.is_named else "without a name"
             fact = f"projects `{found.project}` and `{answer.service.root}` in the same stack are both {called}"
-            add_errors(found, [f"{fact}\nhint: set a different `name` in `[project]` of each"])
+            add_errors(found, [f"{fact}\nhint: give each project its own `name` in `[project]`"])
         return found
 
 

@@ -187,7 +187,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _environment_options(arguments: argparse.Namespace) -> EnvironmentOptions:
-    """Return the options of the functions' environments given on the command line."""
+    """Return the `EnvironmentOptions` for ``--mode``, ``--env`` and ``--credentials``."""
     from lamina.coldstart.variants import EnvironmentOptions
     from lamina.local.environment import Mode, additional_variables
 

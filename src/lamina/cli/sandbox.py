@@ -120,7 +120,7 @@ def _run_command(command: Sequence[str], sandbox: Sandbox) -> int:
     try:
         process = subprocess.Popen(command, env=kept | sandbox.environment)
     except FileNotFoundError:
-        Console().failure(SandboxError(f"program `{command[0]}` not found"))
+        Console().failure(SandboxError(f"command `{command[0]}` not found"))
         return _NOT_FOUND
     except PermissionError:
         Console().failure(SandboxError(f"failed to run `{command[0]}`: permission denied"))

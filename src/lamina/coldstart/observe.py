@@ -244,7 +244,7 @@ def _check_unused(name: str, aliases: tuple[tuple[str, tuple[str, ...]], ...]) -
     else:
         return
     raise ConfigError(
-        f"`$LATEST` of function `{name}` may be in use: {reason}",
+        f"refused to force cold starts of function `{name}`, because callers may use `$LATEST`: {reason}",
         hint="pass `--allow-latest` if a few slow invocations are acceptable, "
         "or read the cold starts of real traffic with `--logs HOURS`",
     )

@@ -121,7 +121,7 @@ def read(path: Path) -> Baseline:
 
 def _baseline(document: Any) -> Baseline:
     if document["version"] != _VERSION:
-        raise ValueError(f"version {document['version']!r}")
+        raise ValueError(f"unsupported format version {document['version']!r}")
     return Baseline(
         circumstances=Circumstances(**document["circumstances"]),
         functions=tuple((name, float(row["median_ms"])) for name, row in document["functions"].items()),

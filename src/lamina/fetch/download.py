@@ -79,7 +79,7 @@ def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:
     # Other error classes describe one file each, so several of them become a general error.
     if kind not in {DownloadError, FetchError}:
         kind = FetchError
-    listed = "\n  ".join((f"could not add {len(failures)} files to the store: {names}", *texts))
+    listed = "\n  ".join((f"could not fetch {len(failures)} files: {names}", *texts))
     return kind(listed, hint="\n".join(hints) or None)
 
 

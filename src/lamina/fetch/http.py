@@ -122,7 +122,7 @@ class Client:
             pool.clear()
 
     def attempts(self, url: str) -> Attempts:
-        """Return a new count of attempts for a download of *url*."""
+        """Return an `Attempts` with all attempts left for a download of *url*."""
         return Attempts(url, self._retry)
 
     @staticmethod

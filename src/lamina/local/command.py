@@ -134,7 +134,11 @@ class _Run:
         return f"python{self.environment.target.python[0]}.{self.environment.target.python[1]}"
 
     def _prepare(self, mode: Mode) -> None:
-        """Write scripts such as ``python3`` that start the function's interpreter, and link the tools."""
+        """
+        Write scripts such as ``python3`` that start the function's interpreter.
+
+        Link the modules of tools that are given by name, and write scripts for their commands.
+        """
         for made in (self._scripts, self._modules):
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir()

@@ -172,7 +172,7 @@ class Packages:
                 validation.without_credentials(url) for each in self._hashed for url in each.indexes if url
             )
             raise IndexLookupError(
-                f"no index has a file with a locked hash of: {', '.join(missing)}",
+                f"no index has any of the locked files of: {', '.join(missing)}",
                 hint="configure the index that has these files, or regenerate the lock if they were withdrawn; "
                 f"searched: {', '.join(f'`{place}`' for place in asked) or 'the configured indexes'}{hint}",
             )

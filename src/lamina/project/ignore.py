@@ -111,7 +111,11 @@ class Glob:
         return tuple(takewhile(_WILDCARDS.isdisjoint, self.parts))
 
     def base(self, parts: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the import root of a matched path: the directory before the glob's first ``**``, or else its parent."""
+        """
+        Return the import root of the matched path *parts*.
+
+        It is the components before the glob's first ``**``, or the parent of the path if the glob has no ``**``.
+        """
         return parts[: self.parts.index("**")] if "**" in self.parts else parts[:-1]
 
 

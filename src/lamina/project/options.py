@@ -1,4 +1,4 @@
-"""Options of a build that override the configuration. A build with nothing to do imports this module, so it imports nothing."""
+"""Options of a build that override the configuration. Every build imports this module, so keep its imports to the minimum."""
 
 from __future__ import annotations
 

@@ -165,8 +165,8 @@ def _elsewhere(tight: Sequence[UpdateFunction]) -> Iterator[str]:
     yield '   - Terraform: set `layers = ["arn:…"]`, `publish = true`, and the alias\'s `function_version`'
     if without := [action.desired.name for action in tight if action.found.alias is None]:
         yield ""
-        yield f"No alias was found for {', '.join(f'`{name}`' for name in without)}, so callers would see errors between the two"
-        yield "deployments. Either create an alias first and let callers use it, or run `lamina deploy`, which makes both changes within seconds."
+        yield f"No alias was found for {', '.join(f'`{name}`' for name in without)}, so callers would see errors"
+        yield "between the two deployments. Either create an alias first and let callers use it, or run `lamina deploy`, which makes both changes within seconds."
 
 
 def _bytes(size: int | None) -> str:

@@ -111,7 +111,11 @@ def _reason(
 
 
 def left_over(uploads: Iterable[Unfinished], keys: Keys) -> tuple[Unfinished, ...]:
-    """Return those *uploads* of lamina that are at least a day old: the publisher was killed, but S3 keeps the data sent until then."""
+    """
+    Return those *uploads* that lamina started at least a day ago.
+
+    Their publisher must have been killed, but S3 still keeps the parts that it sent.
+    """
     return tuple(each for each in uploads if each.age_seconds >= LEAST_OBJECT_SECONDS and keys.is_ours(each.key))
 
 
