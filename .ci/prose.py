@@ -25,14 +25,18 @@ READ = (
     "Makefile",
     "pyproject.toml",
     ".ci",
+    ".ci/run",
+    ".ci/setup",
     "docs",
     "src",
     "examples",
     "benchmarks",
     "tests",
 )
-SUFFIXES = {".md", ".py", ".toml"}
+SUFFIXES = {".md", ".py", ".toml", ".yml", ".yaml"}
 GENERATED = {"__pycache__", "node_modules", ".lamina", "cdk.out"}
+# The marks of comments and quotations, which may be in the middle of a phrase that runs over the end of a line.
+MARKS = re.compile(r"(?m)^[ \t]*[#>]+ ")
 # Names, and typing errors that tests make on purpose.
 INTENDED = "acount,alhpa,awsome,biuld,caf,comon,refrence,regons,servce"
 
@@ -82,11 +86,15 @@ def files(arguments: Iterable[Path]) -> Iterator[Path]:
 def check(path: Path, expression: re.Pattern[str], phrases: dict[str, str]) -> Iterator[str]:
     """Yield one line for each match of *expression* in the prose of *path*."""
     text = path.read_text("utf-8")
-    for line, part in python_prose(text) if path.suffix == ".py" else ((1, text),):
+    for line, part in python_prose(text) if path.suffix == ".py" else ((1, MARKS.sub(_blank, text)),):
         for match in expression.finditer(part):
             phrase = " ".join(match[0].split())
             at = line + part.count("\n", 0, match.start())
             yield f"{path}:{at}: {phrase} ==> {phrases[phrase.lower()]}"
+
+
+def _blank(mark: re.Match[str]) -> str:
+    return " " * len(mark[0])
 
 
 def python_prose(source: str) -> Iterator[tuple[int, str]]:
@@ -95,7 +103,7 @@ def python_prose(source: str) -> Iterator[tuple[int, str]]:
         tree = ast.parse(source)
     except SyntaxError:
         # The examples may use syntax that is newer than this Python.
-        yield 1, source
+        yield 1, MARKS.sub(_blank, source)
         return
     parts: set[int] = set()
     for node in ast.walk(tree):

@@ -164,11 +164,25 @@ class Message:
 
 def collect(sources: Path = SOURCES) -> list[Message]:
     """Return the messages of every module below *sources*, in the order of files and lines."""
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in sorted(sources.rglob("*.py"))}
+    constants = {name: text for tree in trees.values() for name, text in _constants(tree)}
     return [
         message
-        for path in sorted(sources.rglob("*.py"))
-        for message in sorted(_Module(path, sources).messages(), key=lambda each: each.line)
+        for path, tree in trees.items()
+        for message in sorted(
+            _Module(path.relative_to(sources).as_posix(), tree, constants).messages(), key=lambda each: each.line
+        )
     ]
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each constant of a module, for hints that are passed by name."""
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                yield name, text
+            case _:
+                pass
 
 
 def snapshot(messages: Iterable[Message]) -> str:
@@ -191,11 +205,11 @@ def _indented(text: str) -> str:
 class _Module:
     """The messages of one module."""
 
-    def __init__(self, path: Path, sources: Path) -> None:
-        self._module = path.relative_to(sources).as_posix()
-        self._tree = ast.parse(path.read_text("utf-8"))
+    def __init__(self, module: str, tree: ast.Module, constants: Mapping[str, str]) -> None:
+        self._module = module
+        self._tree = tree
         samples = SAMPLES | SUBPACKAGES.get(self._module.partition("/")[0], {})
-        self._renderings = [_Rendering(samples=samples, other=other) for other in (False, True)]
+        self._renderings = [_Rendering(samples=samples, constants=constants, other=other) for other in (False, True)]
         self._done: set[int] = set()
         for node in _not_messages(self._tree):
             self._done.update(map(id, ast.walk(node)))
@@ -253,14 +267,18 @@ class _Rendering:
     """The texts that expressions build from sample values."""
 
     samples: Mapping[str, str]
+    constants: Mapping[str, str]
+    """The text of each constant of the sources, by name."""
     other: bool
     """Whether each condition takes its second branch."""
 
-    def words(self, node: ast.expr) -> str:
+    def words(self, node: ast.expr) -> str:  # noqa: PLR0911 - one return for each kind of expression
         """Render *node*, with a sentinel for each part that is not a text."""
         match node:
             case ast.Constant(value=str(text)):
                 return text
+            case ast.Name(id=name) if name in self.constants:
+                return self.constants[name]
             case ast.JoinedStr(values=values):
                 return "".join(map(self.words, values))
             case ast.FormattedValue(value=value, format_spec=specification):

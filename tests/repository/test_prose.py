@@ -73,6 +73,17 @@ def test_each_entry_is_refused_wherever_it_is_put_back(entry: str, findings: str
     ]
 
 
+@pytest.mark.parametrize(
+    "text", ["# The layer, say\n# what it is.\n", "x = 1\n    # Say\n    # what it is.\n", "> Say\n> what it is.\n"]
+)
+@pytest.mark.parametrize("name", ["settings.toml", "page.md", "workflow.yml"])
+def test_comments_and_quotations_are_read_over_the_end_of_a_line(name: str, text: str, tmp_path: Path) -> None:
+    """The mark at the start of a line does not hide a phrase in other files than Python's either."""
+    (tmp_path / name).write_text(text, "utf-8")
+
+    assert "say what ==> " in run(tmp_path).stdout.lower()
+
+
 def test_ordinary_sentences_pass(tmp_path: Path) -> None:
     """*What*, *takes*, *beside* and *stands* are refused in some phrases only."""
     page = tmp_path / "page.md"

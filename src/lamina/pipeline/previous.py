@@ -82,4 +82,4 @@ def difference(layer: Layer | None, pins: Iterable[Pin], target: Target, old_tar
 
 def changes(layer: Layer | None, pins: Iterable[Pin], target: Target, old_target: Target | None) -> str:
     """Return the same as `difference`, or if that is empty, that the build options differ."""
-    return difference(layer, pins, target, old_target) or (RECIPE_CHANGED)
+    return difference(layer, pins, target, old_target) or RECIPE_CHANGED
