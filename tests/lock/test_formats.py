@@ -75,7 +75,7 @@ def test_the_repository_is_the_end(tmp_path: Path) -> None:
         raised.value
     )
     assert (
-        "create one: run `uv lock`, `uv export --format pylock.toml`, or `pip-compile --generate-hashes`; supported files: "
+        "create one: run `uv lock`, `uv export --format pylock.toml -o pylock.toml`, or `uv pip compile --generate-hashes pyproject.toml -o requirements.txt`; supported files: "
         "`uv.lock`, `pylock.toml`, `poetry.lock`, `pdm.lock`, `Pipfile.lock`, `requirements.txt` and `pylock.<name>.toml`"
     ) == raised.value.hint
 

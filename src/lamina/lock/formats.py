@@ -34,7 +34,7 @@ READERS: Final[Mapping[str, str]] = {
 }
 
 _NAMED_PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
-_MAKE_ONE = "create one: run `uv lock`, `uv export --format pylock.toml`, or `pip-compile --generate-hashes`"
+_MAKE_ONE = "create one: run `uv lock`, `uv export --format pylock.toml -o pylock.toml`, or `uv pip compile --generate-hashes pyproject.toml -o requirements.txt`"
 
 
 def find(start: Path, explicit: Path | None = None) -> LockFile:

@@ -118,10 +118,10 @@ def _is_project(row: LockTable, request: Request) -> bool:
 
 def _command(document: LockTable) -> str:
     commands = {
-        "uv": "uv export --format pylock.toml",
+        "uv": "uv export --format pylock.toml -o pylock.toml",
         "pdm": "pdm lock",
         "pip": "pip lock",
-        "poetry-plugin-export": "poetry export --format pylock.toml",
+        "poetry-plugin-export": "poetry export --format pylock.toml -o pylock.toml",
     }
     locker = str(document.values.get("created-by", "")).partition(" ")[0].lower()
-    return commands.get(locker, "uv export --format pylock.toml")
+    return commands.get(locker, "uv export --format pylock.toml -o pylock.toml")

@@ -99,7 +99,7 @@ def _source(row: LockTable) -> tuple[str, str]:
 
 def _pylock(rows: Iterable[LockTable], document: LockTable, request: Request) -> Pylock:
     # For a local directory of wheels, uv.lock has no hashes, but an export has them.
-    hashing = f"{_COMMAND}` or `uv export --format pylock.toml"
+    hashing = f"{_COMMAND}` or `uv export --format pylock.toml -o pylock.toml"
     packages = Packages(request, locker="uv", command=_COMMAND, hashing=hashing)
     for row in rows:
         _add(packages, row)

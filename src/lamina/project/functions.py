@@ -209,7 +209,8 @@ def _check_handler(table: Table, name: str, handler: str) -> None:
         return
     fact = f'`{handler}` does not have the form "package.module.function"'
     if ":" in handler:
-        fact += f" (did you mean `{handler.replace(':', '.')}`?)"
+        dotted = handler.replace(".py:", ".").replace(":", ".").replace("/", ".")
+        fact += f" (did you mean `{dotted}`?)"
     elif handler.endswith(".py"):
         fact += "; the function is missing"
     elif not dot:
