@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import subprocess
 import sys
 import zipfile
@@ -333,6 +335,19 @@ def test_extension_module_reaches_what_it_names(scanner: Scanner, store: Store) 
     assert Scan(imports=(ImportStatement("demo.a"), ImportStatement("demo.sub.c"))) == scan_extension(
         machine, ["demo", "demo.a", "demo.sub.c"]
     )
+
+
+@pytest.mark.parametrize("top", ["a", "ab", "aa"])
+def test_names_in_an_extension_module_may_overlap(top: str) -> None:
+    """In arbitrary bytes, every name that starts with the top-level package is found, also inside of another name."""
+    chance = random.Random(1)  # noqa: S311 - the same bytes in every run
+    for _ in range(500):
+        content = bytes(chance.choice(b"aab._.\0") for _ in range(40))
+        texts = {text.decode() for text in re.findall(rb"(?=(%s\.[\w.]+))" % top.encode(), content)}
+        modules = {text[:end] for text in texts for end in range(len(top) + 2, len(text) + 1)} | {f"{top}.missing"}
+        expected = sorted(name for name in modules if any(text.startswith(name) for text in texts))
+
+        assert Scan(imports=tuple(map(ImportStatement, expected))) == scan_extension(content, modules)
 
 
 def test_unreadable_module_is_reported(scanner: Scanner, store: Store) -> None:

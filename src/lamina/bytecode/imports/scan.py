@@ -45,6 +45,7 @@ _FACTS = {
     "platform.python_implementation()": "CPython",
     "sys.implementation.name": "cpython",
 }
+_DOTTED = re.compile(rb"[\w.]+")
 _VERSION = re.compile(r"(?:sys\.)?version_info(\[0\]|\[:2\]|\.major)?")
 
 
@@ -387,9 +388,20 @@ def scan_extension(content: bytes, modules: Iterable[str]) -> Scan:
         by_top.setdefault(module.partition(".")[0], []).append(module)
     named: set[str] = set()
     for top, candidates in by_top.items():
-        texts = {text.decode() for text in re.findall(rb"(?=(" + re.escape(top).encode() + rb"\.[\w.]+))", content)}
+        texts = set(_dotted_texts(content, top.encode() + b"."))
         named.update(name for name in candidates if "." in name and any(text.startswith(name) for text in texts))
     return Scan(tuple(ImportStatement(name) for name in sorted(named)))
+
+
+def _dotted_texts(content: bytes, start: bytes) -> Iterator[str]:
+    """Yield each *start* in *content* with the letters, digits, underscores and dots that follow it."""
+    # `find` is many times as fast as one expression that matches overlapping names.
+    position = content.find(start)
+    while position >= 0:
+        found = _DOTTED.match(content, position + len(start))
+        if found is not None:
+            yield (start + found[0]).decode()
+        position = content.find(start, position + 1)
 
 
 def _serve() -> None:
