@@ -147,7 +147,7 @@ _MARKUP = re.compile(r"</?\w|[;{]$|^import ", re.MULTILINE)
 _SENTINEL = "\0"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
     """One message of the program, rendered with sample values."""
 
@@ -170,7 +170,8 @@ def collect(sources: Path = SOURCES) -> list[Message]:
         message
         for path, tree in trees.items()
         for message in sorted(
-            _Module(path.relative_to(sources).as_posix(), tree, constants).messages(), key=lambda each: each.line
+            _Module(path.relative_to(sources).as_posix(), tree, constants | dict(_constants(tree))).messages(),
+            key=lambda each: each.line,
         )
     ]
 

@@ -150,10 +150,14 @@ def _read_netrc(path: Path) -> netrc.netrc | None:
     except netrc.NetrcParseError as error:
         # The parser's message is left out: it quotes the invalid token, which may be a password.
         raise ConfigError(f"`{path}` is not a valid netrc file: error in line {error.lineno}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"cannot read `{path}`: it is not UTF-8") from None
-    except OSError as error:
-        raise ConfigError(f"cannot read `{path}`: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigError:
+    """Return an error with the reason why *path* cannot be read, but nothing of its content, which may contain passwords."""
+    reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+    return ConfigError(f"cannot read `{path}`: {reason}")
 
 
 def _has_keyring() -> bool:

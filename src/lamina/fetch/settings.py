@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
 from lamina.core.toml import read_data
-from lamina.fetch.credentials import Credentials, Login
+from lamina.fetch.credentials import Credentials, Login, unreadable
 from lamina.fetch.urls import split_userinfo
 
 if TYPE_CHECKING:
@@ -175,10 +175,8 @@ def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_I
 def _toml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError(f"cannot read `{path}`: it is not UTF-8") from None
-    except OSError as error:
-        raise ConfigError(f"cannot read `{path}`: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from None
     # A text search is faster than parsing, and most project files have no uv settings.
     if path.name == "pyproject.toml" and "uv" not in text:
         return {}
