@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,12 @@ import pytest
 
 from lamina.archive.segment import Recipe
 from lamina.bytecode import interpreter
-from lamina.bytecode.imports.index import IMPORTS_AREA, Code, Scanner, reachable
+from lamina.bytecode.compiler import Compiler
+from lamina.bytecode.imports.index import IMPORTS_AREA, Code
 from lamina.bytecode.imports.resolve import Reachable, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, rules
 from lamina.bytecode.imports.scan import ImportStatement, Scan, decode, scan, scan_extension
+from lamina.bytecode.imports.search import reachable
 from lamina.bytecode.modules import SourceCode, WheelCode
 from lamina.core.store import Store
 from lamina.core.values import Pin, Wheel
@@ -27,7 +30,7 @@ from lamina.project.sources import SourceFile
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from lamina.bytecode.interpreter import Interpreter
 
@@ -50,17 +53,16 @@ class Tree:
     def paths(self) -> list[str]:
         return list(self.files)
 
-    def read(self, paths: Sequence[str]) -> Iterator[bytes]:
-        self.asked.extend(paths)
-        for path in paths:
-            content = self.files[path]
-            yield content.encode() if isinstance(content, str) else content
+    def read(self, path: str) -> Iterator[bytes]:
+        self.asked.append(path)
+        content = self.files[path]
+        yield content.encode() if isinstance(content, str) else content
 
 
 @pytest.fixture(scope="module")
-def scanner() -> Iterator[Scanner]:
-    with Scanner(interpreter.find(HERE, explicit=Path(sys.executable)), jobs=1) as scanner:
-        yield scanner
+def compiler() -> Iterator[Compiler]:
+    with Compiler(interpreter.find(HERE, explicit=Path(sys.executable)), jobs=1) as compiler:
+        yield compiler
 
 
 @pytest.fixture
@@ -68,10 +70,10 @@ def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "store")
 
 
-def search(handler: str, files: Mapping[str, bytes | str], *, scanner: Scanner, store: Store) -> Reachable:
+def search(handler: str, files: Mapping[str, bytes | str], *, compiler: Compiler, store: Store) -> Reachable:
     """Search for imports from *handler*, a source, through the *files* of one distribution."""
     trees = [Tree(FIRST_PARTY, {"handler.py": handler}), Tree("demo", files)]
-    return reachable(["handler"], trees, scanner=scanner, store=store)
+    return reachable(["handler"], trees, compiler=compiler, store=store)
 
 
 PACKAGE = {
@@ -112,9 +114,9 @@ PACKAGE = {
         ("import demo\nprint(demo.sub.c)", {"demo/sub/__init__.py", "demo/sub/c.py"}),
     ],
 )
-def test_forms_of_import(handler: str, expected: set[str], scanner: Scanner, store: Store) -> None:
+def test_forms_of_import(handler: str, expected: set[str], compiler: Compiler, store: Store) -> None:
     """Every import that can run on the target is followed, with its parent packages; other imports are skipped."""
-    found = search(handler, PACKAGE, scanner=scanner, store=store)
+    found = search(handler, PACKAGE, compiler=compiler, store=store)
 
     assert expected | {"demo/__init__.py"} == found.members("demo")
 
@@ -137,9 +139,9 @@ def test_forms_of_import(handler: str, expected: set[str], scanner: Scanner, sto
     ],
     ids=["downwards", "upwards", "star"],
 )
-def test_relative_imports(files: dict[str, str], expected: set[str], scanner: Scanner, store: Store) -> None:
+def test_relative_imports(files: dict[str, str], expected: set[str], compiler: Compiler, store: Store) -> None:
     """Relative imports start at the package that contains the module."""
-    found = search("import demo", PACKAGE | files, scanner=scanner, store=store)
+    found = search("import demo", PACKAGE | files, compiler=compiler, store=store)
 
     assert expected | {"demo/__init__.py"} == found.members("demo")
 
@@ -156,16 +158,16 @@ def __getattr__(name):
 
 
 @pytest.mark.parametrize("handler", ["from demo import Model", "import demo\nx = demo.Model"])
-def test_attribute_that_is_loaded_lazily(handler: str, scanner: Scanner, store: Store) -> None:
+def test_attribute_that_is_loaded_lazily(handler: str, compiler: Compiler, store: Store) -> None:
     """From a package with ``__getattr__`` and a table, only the imported attributes are reached, or all if computed."""
     table_only = LAZY.replace("importlib.import_module(module, package)", "load(module, package)")
 
-    found = search(handler, PACKAGE | {"demo/__init__.py": table_only}, scanner=scanner, store=store)
+    found = search(handler, PACKAGE | {"demo/__init__.py": table_only}, compiler=compiler, store=store)
 
     assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
 
 
-def test_quoted_path_counts_in_its_own_distribution(scanner: Scanner, store: Store) -> None:
+def test_quoted_path_counts_in_its_own_distribution(compiler: Compiler, store: Store) -> None:
     """A string with the full path of an object is followed if the path is in the same distribution."""
     trees = [
         Tree(FIRST_PARTY, {"handler.py": "import demo"}),
@@ -173,13 +175,13 @@ def test_quoted_path_counts_in_its_own_distribution(scanner: Scanner, store: Sto
         Tree("other", {"other/__init__.py": "", "other/part.py": ""}),
     ]
 
-    found = reachable(["handler"], trees, scanner=scanner, store=store)
+    found = reachable(["handler"], trees, compiler=compiler, store=store)
 
     assert {"demo/__init__.py", "demo/sub/__init__.py", "demo/sub/c.py"} == found.members("demo")
     assert frozenset() == found.members("other")
 
 
-def test_computed_names_stay_in_the_distribution(scanner: Scanner, store: Store) -> None:
+def test_computed_names_stay_in_the_distribution(compiler: Compiler, store: Store) -> None:
     """If a module computes imports, its strings are followed if they name modules of the same distribution."""
     trees = [
         Tree(FIRST_PARTY, {"handler.py": "import demo"}),
@@ -193,7 +195,7 @@ def test_computed_names_stay_in_the_distribution(scanner: Scanner, store: Store)
         Tree("other", {"other.py": ""}),
     ]
 
-    found = reachable(["handler"], trees, scanner=scanner, store=store)
+    found = reachable(["handler"], trees, compiler=compiler, store=store)
 
     assert (frozenset({"demo/__init__.py", "demo/a.py"}), frozenset[str]()) == (
         found.members("demo"),
@@ -213,23 +215,23 @@ TWO = {
 }
 
 
-def test_function_of_a_distribution_counts_once_something_uses_it(scanner: Scanner, store: Store) -> None:
+def test_function_of_a_distribution_counts_once_something_uses_it(compiler: Compiler, store: Store) -> None:
     """An import inside a function is followed if reached code uses that function or its class, directly or indirectly."""
-    found = search("from demo import Used\nUsed().run()", TWO, scanner=scanner, store=store)
+    found = search("from demo import Used\nUsed().run()", TWO, compiler=compiler, store=store)
 
     assert {"demo/__init__.py", "demo/a.py", "demo/sub/c.py"} == found.members("demo")
 
 
-def test_unused_function_of_a_distribution_does_not_count(scanner: Scanner, store: Store) -> None:
+def test_unused_function_of_a_distribution_does_not_count(compiler: Compiler, store: Store) -> None:
     """Importing a class, or listing it in ``__all__``, does not count as using it."""
     files = TWO | {"demo/__init__.py": TWO["demo/__init__.py"] + "\n__all__ = ['Used', 'Unused', 'helper']"}
 
-    found = search("import demo", files, scanner=scanner, store=store)
+    found = search("import demo", files, compiler=compiler, store=store)
 
     assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
 
 
-def test_use_that_comes_to_light_later_counts(scanner: Scanner, store: Store) -> None:
+def test_use_that_comes_to_light_later_counts(compiler: Compiler, store: Store) -> None:
     """The result does not depend on whether the use or the function is read first."""
     files = TWO | {
         "demo/__init__.py": "import demo.a\nimport demo.late",
@@ -237,21 +239,21 @@ def test_use_that_comes_to_light_later_counts(scanner: Scanner, store: Store) ->
         "demo/later.py": "Unused = alias",
     }
 
-    found = search("import demo", files, scanner=scanner, store=store)
+    found = search("import demo", files, compiler=compiler, store=store)
 
     assert "demo/b.py" in found.members("demo")
 
 
-def test_chain_says_why(scanner: Scanner, store: Store) -> None:
+def test_chain_says_why(compiler: Compiler, store: Store) -> None:
     """Every reached module has one shortest import chain from a handler."""
-    found = search("import demo.a", PACKAGE | {"demo/a.py": "import demo.sub.c"}, scanner=scanner, store=store)
+    found = search("import demo.a", PACKAGE | {"demo/a.py": "import demo.sub.c"}, compiler=compiler, store=store)
 
     assert ("handler", "demo.a", "demo.sub.c") == found.chain("demo.sub.c")
     assert () == found.chain("demo.b")
     assert ("demo",) == found.distributions
 
 
-def test_namespace_package_of_two_distributions(scanner: Scanner, store: Store) -> None:
+def test_namespace_package_of_two_distributions(compiler: Compiler, store: Store) -> None:
     """A namespace package is found in all distributions that share it."""
     trees = [
         Tree(FIRST_PARTY, {"handler.py": "import space.one\nfrom space import two"}),
@@ -259,21 +261,21 @@ def test_namespace_package_of_two_distributions(scanner: Scanner, store: Store) 
         Tree("two", {"space/two.py": ""}),
     ]
 
-    found = reachable(["handler"], trees, scanner=scanner, store=store)
+    found = reachable(["handler"], trees, compiler=compiler, store=store)
 
     assert (frozenset({"space/one.py"}), frozenset({"space/two.py"})) == (found.members("one"), found.members("two"))
 
 
-def test_own_code_comes_before_a_layer(scanner: Scanner, store: Store) -> None:
+def test_own_code_comes_before_a_layer(compiler: Compiler, store: Store) -> None:
     """A module of the service hides a distribution's module of the same name, as on Lambda."""
     trees = [Tree(FIRST_PARTY, {"handler.py": "import demo", "demo.py": ""}), Tree("demo", PACKAGE)]
 
-    found = reachable(["handler"], trees, scanner=scanner, store=store)
+    found = reachable(["handler"], trees, compiler=compiler, store=store)
 
     assert frozenset() == found.members("demo")
 
 
-def test_entry_points_are_followed_where_they_are_loaded(scanner: Scanner, store: Store) -> None:
+def test_entry_points_are_followed_where_they_are_loaded(compiler: Compiler, store: Store) -> None:
     """A module that loads an entry point group reaches the modules that distributions declare in that group."""
     trees = [
         Tree(FIRST_PARTY, {"handler.py": "import demo"}),
@@ -293,12 +295,12 @@ def test_entry_points_are_followed_where_they_are_loaded(scanner: Scanner, store
         ),
     ]
 
-    found = reachable(["handler"], trees, scanner=scanner, store=store)
+    found = reachable(["handler"], trees, compiler=compiler, store=store)
 
     assert {"plugin/__init__.py", "plugin/x.py"} == found.members("plugin")
 
 
-def test_known_dynamic_imports_are_data(scanner: Scanner, store: Store) -> None:
+def test_known_dynamic_imports_are_data(compiler: Compiler, store: Store) -> None:
     """Every rule names a module and a reason, and applies once that module is reached."""
     rule = next(rule for rule in rules() if rule.imports)
     parts = rule.module.split(".")
@@ -307,69 +309,74 @@ def test_known_dynamic_imports_are_data(scanner: Scanner, store: Store) -> None:
     }
     target = rule.imports[0].replace(".", "/") + ".py"
 
-    found = search(f"import {rule.module}", files | {target: ""}, scanner=scanner, store=store)
+    found = search(f"import {rule.module}", files | {target: ""}, compiler=compiler, store=store)
 
     assert target in found.members("demo")
     assert all(rule.reason and (rule.imports or rule.entry_points) for rule in rules())
 
 
-def test_recorded_profile_is_merged(scanner: Scanner, store: Store) -> None:
+def test_recorded_profile_is_merged(compiler: Compiler, store: Store) -> None:
     """The modules in a profile are reached with their imports; names that no longer exist are ignored."""
     trees = [Tree(FIRST_PARTY, {"handler.py": ""}), Tree("demo", PACKAGE | {"demo/a.py": "import demo.b"})]
 
-    found = reachable(["handler"], trees, scanner=scanner, store=store, recorded=["demo.a", "gone.away"])
+    found = reachable(["handler"], trees, compiler=compiler, store=store, recorded=["demo.a", "gone.away"])
 
     assert {"demo/__init__.py", "demo/a.py", "demo/b.py"} == found.members("demo")
 
 
-def test_extension_module_reaches_what_it_names(scanner: Scanner, store: Store) -> None:
+def test_extension_module_reaches_what_it_names(compiler: Compiler, store: Store) -> None:
     """The modules that an extension module names in its strings are reached, even if the strings are adjacent."""
     machine = b"\x7fELF\0demo.sub.cdemo.aIndexError\0"
     files = {path: content for path, content in PACKAGE.items() if path != "demo/b.py"}
 
     found = search(
-        "from demo import b", files | {"demo/b.cpython-313-x86_64-linux-gnu.so": machine}, scanner=scanner, store=store
+        "from demo import b",
+        files | {"demo/b.cpython-313-x86_64-linux-gnu.so": machine},
+        compiler=compiler,
+        store=store,
     )
 
     assert {"demo/__init__.py", "demo/a.py", "demo/sub/__init__.py", "demo/sub/c.py"} == found.members("demo")
     assert Scan(imports=(ImportStatement("demo.a"), ImportStatement("demo.sub.c"))) == scan_extension(
-        machine, ["demo", "demo.a", "demo.sub.c"]
+        [machine], ["demo", "demo.a", "demo.sub.c"]
     )
 
 
 @pytest.mark.parametrize("top", ["a", "ab", "aa"])
 def test_names_in_an_extension_module_may_overlap(top: str) -> None:
-    """In arbitrary bytes, every name that starts with the top-level package is found, also inside of another name."""
+    """In arbitrary bytes, every name that starts with the top-level package is found, also inside of another name and across pieces."""
     chance = random.Random(1)  # noqa: S311 - the same bytes in every run
     for _ in range(500):
         content = bytes(chance.choice(b"aab._.\0") for _ in range(40))
+        cuts = sorted(chance.randrange(41) for _ in range(3))
+        pieces = [content[start:end] for start, end in pairwise((0, *cuts, 40))]
         texts = {text.decode() for text in re.findall(rb"(?=(%s\.[\w.]+))" % top.encode(), content)}
         modules = {text[:end] for text in texts for end in range(len(top) + 2, len(text) + 1)} | {f"{top}.missing"}
         expected = sorted(name for name in modules if any(text.startswith(name) for text in texts))
 
-        assert Scan(imports=tuple(map(ImportStatement, expected))) == scan_extension(content, modules)
+        assert Scan(imports=tuple(map(ImportStatement, expected))) == scan_extension(pieces, modules)
 
 
-def test_unreadable_module_is_reported(scanner: Scanner, store: Store) -> None:
+def test_unreadable_module_is_reported(compiler: Compiler, store: Store) -> None:
     """A source that does not parse reaches nothing, and is reported with the reason."""
-    found = search("import demo.a", PACKAGE | {"demo/a.py": "import demo.b\nprint 'x'"}, scanner=scanner, store=store)
+    found = search("import demo.a", PACKAGE | {"demo/a.py": "import demo.b\nprint 'x'"}, compiler=compiler, store=store)
 
     assert ["demo.a"] == [name for name, _ in found.problems]
     assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
 
 
-def test_deeply_nested_module_is_reported(scanner: Scanner, store: Store) -> None:
+def test_deeply_nested_module_is_reported(compiler: Compiler, store: Store) -> None:
     """A source that is too deeply nested for the walk, such as a long chain of conditions, does not fail the build."""
     chain = "if x == 0:\n    pass\n" + "".join(f"elif x == {number}:\n    pass\n" for number in range(2_000))
-    found = search("import demo.a, demo.b", PACKAGE | {"demo/a.py": chain}, scanner=scanner, store=store)
+    found = search("import demo.a, demo.b", PACKAGE | {"demo/a.py": chain}, compiler=compiler, store=store)
 
     assert ["demo.a"] == [name for name, _ in found.problems]
     assert {"demo/__init__.py", "demo/a.py", "demo/b.py"} == found.members("demo")
 
 
-def test_comparison_that_fails_when_it_runs(scanner: Scanner, store: Store) -> None:
+def test_comparison_that_fails_when_it_runs(compiler: Compiler, store: Store) -> None:
     """A condition that fails at run time does not decide a branch, and does not fail the build."""
-    found = search("if x == {{}: 1}:\n    import demo.a", PACKAGE, scanner=scanner, store=store)
+    found = search("if x == {{}: 1}:\n    import demo.a", PACKAGE, compiler=compiler, store=store)
 
     assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
 
@@ -383,20 +390,23 @@ def test_sources_are_parsed_by_the_target(
     )
     trees = [Tree(FIRST_PARTY, {"handler.py": source}), Tree("demo", PACKAGE)]
 
-    with Scanner(installed_python((3, 12)), jobs=1) as scanner:
-        found = reachable(["handler"], trees, scanner=scanner, store=store)
+    with Compiler(installed_python((3, 12)), jobs=1) as compiler:
+        found = reachable(["handler"], trees, compiler=compiler, store=store)
 
     assert () == found.problems
     assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
 
 
-def test_wheel_is_read_once(scanner: Scanner, store: Store) -> None:
+def test_wheel_is_read_once(compiler: Compiler, store: Store) -> None:
     """Scans of a distribution are kept; after a change to a handler, only the handler and newly reached modules are scanned."""
 
     def run(handler: str) -> list[str]:
         demo = Tree("demo", PACKAGE)
         reachable(
-            ["handler"], [Tree(FIRST_PARTY, {"handler.py": handler}, key="service"), demo], scanner=scanner, store=store
+            ["handler"],
+            [Tree(FIRST_PARTY, {"handler.py": handler}, key="service"), demo],
+            compiler=compiler,
+            store=store,
         )
         return demo.asked
 
@@ -405,24 +415,24 @@ def test_wheel_is_read_once(scanner: Scanner, store: Store) -> None:
     assert ["demo/b.py"] == run("import demo.a, demo.b")
 
 
-def test_changed_source_is_read_again(scanner: Scanner, store: Store) -> None:
+def test_changed_source_is_read_again(compiler: Compiler, store: Store) -> None:
     """Scans of the service's own sources are kept by content, not by path."""
 
     def run(handler: str) -> frozenset[str]:
         trees = [Tree(FIRST_PARTY, {"handler.py": handler}, key="service"), Tree("demo", PACKAGE)]
-        return reachable(["handler"], trees, scanner=scanner, store=store).members("demo")
+        return reachable(["handler"], trees, compiler=compiler, store=store).members("demo")
 
     assert {"demo/__init__.py", "demo/a.py"} == run("import demo.a")
     assert {"demo/__init__.py", "demo/b.py"} == run("import demo.b")
 
 
-def test_damaged_cache_is_read_anew(scanner: Scanner, store: Store) -> None:
+def test_damaged_cache_is_read_anew(compiler: Compiler, store: Store) -> None:
     """An invalid file in the store is replaced and does not fail the build."""
-    first = search("import demo.a", PACKAGE, scanner=scanner, store=store)
+    first = search("import demo.a", PACKAGE, compiler=compiler, store=store)
     for path in Path(store.root, IMPORTS_AREA).rglob("*.json"):
         path.write_bytes(b"{")
 
-    assert first == search("import demo.a", PACKAGE, scanner=scanner, store=store)
+    assert first == search("import demo.a", PACKAGE, compiler=compiler, store=store)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +467,7 @@ def test_scan_survives_json() -> None:
     assert ("f",) == found.exports
 
 
-def test_static_search_covers_what_is_really_imported(scanner: Scanner, store: Store, tmp_path: Path) -> None:
+def test_static_search_covers_what_is_really_imported(compiler: Compiler, store: Store, tmp_path: Path) -> None:
     """In a wheel with unusual import techniques, every module that is really imported is found, and no unreachable one."""
     wheel = make_wheel(
         tmp_path,
@@ -494,7 +504,7 @@ def test_static_search_covers_what_is_really_imported(scanner: Scanner, store: S
         SourceCode(project=service, files=files),
         WheelCode(pin=pin, recipe=Recipe(), fetch=lambda pin: Wheel(pin=pin, path=wheel)),
     ]
-    found = reachable(["handler"], trees, scanner=scanner, store=store)
+    found = reachable(["handler"], trees, compiler=compiler, store=store)
 
     assert really == really & found.members("demo")
     assert "demo/never.py" not in found.members("demo")

@@ -288,7 +288,7 @@ def test_choice_of_bytecode_waits_for_wheels(tmp_path: Path, service: Service) -
     closure = closure_of(layer, machine.plan.layers, machine.plan.service)
     tree = machine.plan.package_plan.tree
 
-    choice = machine.artifacts.choose_bytecode(machine.plan.service, closure, tree, fetch=False)
+    choice = machine.artifacts.choose_bytecode(machine.plan.service, closure, tree, own=(), fetch=False)
 
     assert choice is None
     assert [] == machine.fetched()

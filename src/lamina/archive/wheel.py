@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING, Self
 
+from lamina.archive.zip.copying import read_at, read_pieces
 from lamina.archive.zip.directory import Located, read_directory
 from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES, inflate, inflate_small
 from lamina.core.errors import CorruptArchiveError
@@ -19,6 +20,7 @@ from lamina.core.names import normalized
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 
 # Pages that were read count as memory of the process until it releases them.
@@ -127,3 +129,18 @@ class WheelArchive:
         self._looked_at += length
         if self._looked_at > _MAPPED_BYTES:
             self._give_back()
+
+
+def member_pieces(file: BinaryIO, located: Located, *, name: str) -> Iterable[bytes | memoryview]:
+    """
+    Return a member's uncompressed content from an unbuffered *file*, in pieces of at most 1 MiB, without mapping the file.
+
+    Use it to read a few members of a wheel whose directory was read before. *name* is the wheel's file name. Raises the
+    errors of `WheelArchive.read`.
+    """
+    member, start = located
+    if member.size <= PIECE_BYTES and member.compressed <= PIECE_BYTES:
+        content = inflate_small(memoryview(read_at(file, start, member.compressed)), member)
+        if content is not None:
+            return (content,)
+    return inflate(read_pieces(file, start, member.compressed), member, name=name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from lamina.bytecode.imports.rules import version as imports_version
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from lamina.archive.segment import Recipe
     from lamina.bytecode.imports.index import Code
+    from lamina.bytecode.segment import CompiledModules
     from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Pin
@@ -90,23 +92,32 @@ def known_choice(
 
 
 def follow(
-    service: Service, closure: Closure, tree: SourceTree, wheels: Sequence[Code], *, toolchain: Toolchain, store: Store
+    service: Service,
+    closure: Closure,
+    tree: SourceTree,
+    wheels: Iterable[Code],
+    *,
+    toolchain: Toolchain,
+    store: Store,
+    compiled: CompiledModules,
 ) -> BytecodeChoice:
     """
     Return the modules of a layer that its handlers can import, found by reading the sources *tree* and *wheels*.
 
-    The result is kept in *store*. Raises BytecodeError if no interpreter is available, ConfigError if the recorded profile
-    is unreadable, and the errors of reading *tree* and *wheels*.
+    Reading a wheel starts when *wheels* yields it. Sources are also compiled, because the interpreter parses them anyway;
+    *compiled* receives their bytecode. The result is kept in *store*. Raises BytecodeError if no interpreter is available,
+    ConfigError if the recorded profile is unreadable, and the errors of reading *tree* and *wheels*.
     """
-    from lamina.bytecode.imports.index import reachable
+    from lamina.bytecode.imports.search import reachable
     from lamina.bytecode.modules import SourceCode
 
     found = reachable(
         _handlers(closure),
-        [SourceCode(project=service.root, files=tree.files), *wheels],
-        scanner=toolchain.scanner,
+        chain([SourceCode(project=service.root, files=tree.files)], wheels),
+        compiler=toolchain.compiler,
         store=store,
         recorded=_recorded(service.root, closure.functions),
+        keep=compiled.keep,
     )
     modules = {pin.name: sorted(found.members(pin.name)) for pin in closure.pins}
     with store.writing(reach_place(service, closure, tree, store)) as file:

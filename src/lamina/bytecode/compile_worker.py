@@ -83,8 +83,8 @@ def main(mode: str) -> None:
     """
     Answer requests until the input ends.
 
-    With *mode* `quick`, compile in this process; with `fork`, in a new child process for each request. With `once`, compile
-    in this process, for a caller that sends only one request.
+    With *mode* `fork`, compile in a new child process for each request. With `once`, compile in this process, for a caller
+    that sends only one request.
     """
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:

@@ -1,19 +1,20 @@
 """
-Compile Python sources with an interpreter of the target's minor version. The resulting bytes are reproducible.
+Compile Python sources with an interpreter of the target's minor version, and find their imports. The results are reproducible.
 
-The bytes depend only on the source, its file name, the `Invalidation` and the interpreter's version. They do not depend
+The bytes of the bytecode depend only on the source, its file name, the `Invalidation` and the interpreter's version. They do not depend
 on the working directory, the hash seed, the number of processes, or the sources compiled before.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamina.bytecode.interpreter import magic_number
-from lamina.bytecode.workers import Workers
+from lamina.bytecode.workers import Program, Workers
 from lamina.core.errors import BytecodeError
 from lamina.core.frozen import frozen
 
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.interpreter import Interpreter
 
-_PROGRAM = Path(__file__).with_name("compile_worker.py")
-_REFUSED, _COMPILED, _NEEDS_FRESH_PROCESS = range(3)
+_COMPILE = Path(__file__).with_name("compile_worker.py")
+_SCAN = Path(__file__).parent / "imports" / "scan.py"
+_MODULES = Program(Path(__file__).with_name("module_worker.py"), parts=(_COMPILE, _SCAN))
+# These two run nothing else, because other code changes which strings are interned (see `compile_worker.py`).
+_FORK, _ONCE = Program(_COMPILE, "fork"), Program(_COMPILE, "once")
+_COMPILED, _NEEDS_FRESH_PROCESS = 1, 2
 
 
 class Invalidation(Enum):
@@ -55,7 +60,7 @@ def bytecode_path(source: str, python: tuple[int, int]) -> str:
 
 class Compiler(Workers):
     """
-    A pool of compiler processes, started with the first source; a context manager.
+    A pool of processes that compile and scan sources, started with the first source; a context manager.
 
     Raises `BytecodeError` if the interpreter is a pre-release with other bytecode than the release, or if lamina does not
     support bytecode for its minor version.
@@ -76,8 +81,12 @@ class Compiler(Workers):
                 f"but Python {minor} on Lambda reads {wanted}",
                 hint=f'install a release instead of a pre-release with `uv python install {minor}`, or set `bytecode = "none"`',
             )
-        super().__init__(interpreter, _PROGRAM, jobs=jobs)
+        super().__init__(interpreter, jobs=jobs)
         self._forks = forks
+
+    def warm_up(self) -> None:
+        """Start the processes now, without waiting for them."""
+        self.start(_MODULES)
 
     def compile(
         self, sources: Iterable[tuple[str, bytes]], *, root: str, invalidation: Invalidation = Invalidation.UNCHECKED
@@ -89,19 +98,43 @@ class Compiler(Workers):
         ``/opt/python/``. *sources* is consumed as needed. Raises `BytecodeError` if the interpreter fails to run.
         """
         return self.map(
-            lambda source: self._compile(source[0], _request(root + source[0], source[1], invalidation)), sources
+            lambda source: self._compiled(source[0], source[1], root=root, invalidation=invalidation), sources
         )
 
-    def _compile(self, path: str, request: bytes) -> Compiled:
-        state, answer = self.mine("quick").ask(request)
+    def scan(self, path: str, source: bytes, *, root: str | None = None) -> tuple[list[Any], Compiled | None]:
+        """
+        Return the imports of *source*, as JSON values for `lamina.bytecode.imports.scan.decode`, and its bytecode.
+
+        The bytecode is as `compile` returns it, or ``None`` without a *root*. Call this in a thread of this pool, with `submit`
+        or `map`. Raises `BytecodeError` if the interpreter fails to run.
+        """
+        request = _request((root or "") + path, source, None if root is None else Invalidation.UNCHECKED)
+        state, answer = self.mine(_MODULES).ask(bytes((self.interpreter.version[1],)) + request)
+        imports, rest = _split(answer)
+        return json.loads(imports), None if root is None else self._result(path, state, rest, request)
+
+    def _compiled(self, path: str, source: bytes, *, root: str, invalidation: Invalidation) -> Compiled:
+        request = _request(root + path, source, invalidation)
+        state, answer = self.mine(_MODULES).ask(b"\0" + request)
+        return self._result(path, state, _split(answer)[1], request)
+
+    def _result(self, path: str, state: int, answer: bytes, request: bytes) -> Compiled:
+        """Return the result in *answer*, compiling *request* again in a fresh process if *state* demands it."""
         if state == _NEEDS_FRESH_PROCESS:
-            state, answer = self.mine("fork").ask(request) if self._forks else self.once(request, "once")
+            state, answer = self.mine(_FORK).ask(request) if self._forks else self.once(request, _ONCE)
         if state == _COMPILED:
             return Compiled(path=path, bytecode=answer)
         return Compiled(path=path, bytecode=None, reason=answer.decode("utf-8", "replace"))
 
 
-def _request(filename: str, source: bytes, invalidation: Invalidation) -> bytes:
+def _split(answer: bytes) -> tuple[bytes, bytes]:
+    """Return the imports in *answer*, an answer of `module_worker.py`, and the bytecode file or the reason."""
+    end = 4 + int.from_bytes(answer[:4], "little")
+    return answer[4:end], answer[end:]
+
+
+def _request(filename: str, source: bytes, invalidation: Invalidation | None) -> bytes:
+    """Return a request to `compile_worker.py`; without *invalidation*, nothing is compiled."""
     name = filename.encode("utf-8")
     lengths = len(name).to_bytes(4, "little") + len(source).to_bytes(4, "little")
-    return bytes((invalidation.value,)) + lengths + name + source
+    return bytes((invalidation.value if invalidation else 0,)) + lengths + name + source

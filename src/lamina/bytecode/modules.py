@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from io import FileIO
 from typing import TYPE_CHECKING
 
 from lamina.archive.placement import place
-from lamina.archive.wheel import WheelArchive
+from lamina.archive.wheel import WheelArchive, member_pieces
 from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.core.paths import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lamina.archive.segment import Recipe
@@ -61,13 +62,11 @@ class WheelCode:
         """
         return tuple(self._members)
 
-    def read(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """Yield the contents of *paths*, in order. Raises the errors of fetching and opening the wheel, and of reading members."""
-        if not paths:
-            return
-        with WheelArchive(self._wheel) as archive:
-            for path in paths:
-                yield archive.read(self._members[path])
+    def read(self, path: str) -> Iterator[bytes | memoryview]:
+        """Yield the content of *path* in pieces. Raises the errors of fetching and opening the wheel, and of reading members."""
+        located = self._members[path]
+        with FileIO(str(self._wheel)) as file:
+            yield from member_pieces(file, located, name=self.pin.filename)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +94,6 @@ class SourceCode:
         """Return the paths of all source files in the function package."""
         return tuple(self._by_path)
 
-    def read(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """Yield the contents of *paths*, in order. Raises OSError for a missing file, and PackageError for a changed file."""
-        for path in paths:
-            yield self._by_path[path].read()
+    def read(self, path: str) -> Iterator[bytes]:
+        """Yield the content of *path*. Raises OSError for a missing file, and PackageError for a changed file."""
+        yield self._by_path[path].read()

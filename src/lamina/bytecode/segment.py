@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lamina.archive.segment import Recipe, Segment, find_segment, write_segment
@@ -21,7 +22,7 @@ from lamina.core.paths import PREFIX
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from lamina.bytecode.compiler import Compiled, Compiler
@@ -95,6 +96,23 @@ def read_bytecode(key: str, store: Store) -> Bytecode | None:
     return Bytecode(segment=segment, refused=tuple((str(path), str(reason)) for path, reason in refused))
 
 
+class CompiledModules:
+    """The bytecode of layers' sources that was compiled before its segments are written. Methods are thread-safe."""
+
+    def __init__(self, python: tuple[int, int]) -> None:
+        """Keep bytecode of the minor version *python*."""
+        self._python = python
+        self._entries: dict[str, dict[str, Entry]] = {}
+
+    def keep(self, distribution: str, compiled: Compiled) -> None:
+        """Keep the bytecode of one source of *distribution*, compressed."""
+        self._entries.setdefault(distribution, {})[compiled.path] = _packed(compiled, self._python)
+
+    def of(self, distribution: str) -> Mapping[str, Entry]:
+        """Return the members of the `_Pack` of *distribution*, by the path of the source."""
+        return self._entries.get(distribution, {})
+
+
 def bytecode_segment(
     wheel: Wheel,
     recipe: Recipe,
@@ -103,11 +121,13 @@ def bytecode_segment(
     store: Store,
     modules: frozenset[str] | None = None,
     omitted: frozenset[str] = frozenset(),
+    compiled: Mapping[str, Entry] = MappingProxyType({}),
 ) -> Bytecode:
     """
     Return the bytecode of *wheel* as a segment, compiling modules that are not in the store.
 
-    *modules* are the sources to compile, relative to ``python/``; ``None`` means all sources.
+    *modules* are the sources to compile, relative to ``python/``; ``None`` means all sources. *compiled* contains those
+    that `CompiledModules` has for this wheel.
     Pass the *recipe* and *omitted* of the wheel's own segment, so that only sources in the layer are compiled.
     Raises `BytecodeError` if the interpreter fails to run, and the errors of opening the wheel and computing its paths.
     """
@@ -130,8 +150,17 @@ def bytecode_segment(
             }
             wanted = sorted(sources if modules is None else sources.keys() & modules)
             pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter)
-            missing = ((path, archive.read(sources[path])) for path in wanted if path not in pack)
-            pack.add(compiler.compile(missing, root=LAYER_ROOT), store)
+            absent = [path for path in wanted if path not in pack]
+            missing = ((path, archive.read(sources[path])) for path in absent if path not in compiled)
+            results = compiler.compile(missing, root=LAYER_ROOT)
+            python = compiler.interpreter.version[:2]
+            pack.add(
+                [
+                    *(compiled[path] for path in absent if path in compiled),
+                    *(_packed(result, python) for result in results),
+                ],
+                store,
+            )
         return _write(key, pack, wanted, store)
 
 
@@ -207,16 +236,11 @@ class _Pack:
         self._members = {entry.member.path: entry for entry in read_members(path)}
 
     def __contains__(self, source: str) -> bool:
-        return self._place(source) in self._members or source + _REFUSED in self._members
-
-    def _place(self, source: str) -> str:
-        from lamina.bytecode.compiler import bytecode_path
-
-        return PREFIX + bytecode_path(source, self._python)
+        return _place(source, self._python) in self._members or source + _REFUSED in self._members
 
     def bytecode(self, source: str) -> Entry | None:
         """Return the bytecode of *source*, or ``None`` if the source does not compile or is not in the pack."""
-        return self._members.get(self._place(source))
+        return self._members.get(_place(source, self._python))
 
     def reason(self, source: str) -> str | None:
         """Return why *source* does not compile, or ``None`` if it compiles or is not in the pack."""
@@ -226,17 +250,25 @@ class _Pack:
         text = zlib.decompress(entry.payload, -15) if entry.member.method == DEFLATED else bytes(entry.payload)
         return text.decode("utf-8")
 
-    def add(self, results: Iterable[Compiled], store: Store) -> None:
-        """Add *results*. If there are any, write the pack to *store*."""
-        before = len(self._members)
-        for done in results:
-            if done.bytecode is None:
-                entry = encode(done.path + _REFUSED, (done.reason or "").encode())
-            else:
-                entry = encode(self._place(done.path), done.bytecode)
-            self._members[entry.member.path] = entry
-        if len(self._members) > before:
+    def add(self, entries: Iterable[Entry], store: Store) -> None:
+        """Add *entries*, made by `_packed`. If there are any, write the pack to *store*."""
+        added = {entry.member.path: entry for entry in entries}
+        if added:
+            self._members |= added
             write_segment(self._path, (self._members[path] for path in sorted(self._members)), store)
+
+
+def _packed(compiled: Compiled, python: tuple[int, int]) -> Entry:
+    """Return *compiled* as a member of a `_Pack`."""
+    if compiled.bytecode is None:
+        return encode(compiled.path + _REFUSED, (compiled.reason or "").encode())
+    return encode(_place(compiled.path, python), compiled.bytecode)
+
+
+def _place(source: str, python: tuple[int, int]) -> str:
+    from lamina.bytecode.compiler import bytecode_path
+
+    return PREFIX + bytecode_path(source, python)
 
 
 def read_members(path: Path) -> Iterator[Entry]:

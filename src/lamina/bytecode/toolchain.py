@@ -10,7 +10,6 @@ from lamina.bytecode.interpreter import find
 
 if TYPE_CHECKING:
     from lamina.bytecode.compiler import Compiler
-    from lamina.bytecode.imports.index import Scanner
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.store import Store
 
@@ -37,7 +36,7 @@ class Toolchain:
     @cached_property
     def interpreter(self) -> Interpreter:
         """
-        The interpreter that compiles sources and reads their imports.
+        The interpreter that compiles and scans sources.
 
         Raises BytecodeError if none is found, and ConfigError if the one that the environment specifies is unsuitable.
         """
@@ -49,15 +48,8 @@ class Toolchain:
         return self.interpreter.version
 
     @cached_property
-    def scanner(self) -> Scanner:
-        """The processes that read the imports of sources. Raises the errors of `interpreter`."""
-        from lamina.bytecode.imports.index import Scanner
-
-        return self._stack.enter_context(Scanner(self.interpreter))
-
-    @cached_property
     def compiler(self) -> Compiler:
-        """The processes that compile sources. Raises the errors of `interpreter`."""
+        """The processes that compile and scan sources. Raises the errors of `interpreter`."""
         from lamina.bytecode.compiler import Compiler
 
         return self._stack.enter_context(Compiler(self.interpreter))

@@ -1,7 +1,7 @@
 """
-Run a program in several processes of the target's interpreter, and exchange requests and answers over pipes.
+Run programs in several processes of the target's interpreter, and exchange requests and answers over pipes.
 
-The program defines the format of a request. An answer is one byte, a 32-bit little-endian length, and that many bytes.
+A program defines the format of its requests. An answer is one byte, a 32-bit little-endian length, and that many bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
+from typing import IO, TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 
 from lamina.core.errors import BytecodeError
 
@@ -28,20 +28,30 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+class Program(NamedTuple):
+    """A source file that a process runs."""
+
+    path: Path
+    argument: str = ""
+    """The command line argument."""
+    parts: tuple[Path, ...] = ()
+    """Further source files. Their texts are sent to standard input first, each after its 32-bit little-endian length."""
+
+
 class Worker:
     """One process that answers one request at a time."""
 
-    def __init__(self, interpreter: Interpreter, program: Path, argument: str) -> None:
+    def __init__(self, interpreter: Interpreter, program: Program) -> None:
         """Start the process. Raises `BytecodeError` if the interpreter does not start."""
         import subprocess
 
         self._path = interpreter.path
         # Option -I would also ignore the hash seed. Without a fixed seed, set constants have no fixed order before Python 3.11.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        text = program.read_text(encoding="utf-8")
+        text = program.path.read_text(encoding="utf-8")
         try:
             self._process = subprocess.Popen(
-                [str(interpreter.path), "-s", "-S", "-B", "-W", "ignore", "-c", text, argument],
+                [str(interpreter.path), "-s", "-S", "-B", "-W", "ignore", "-c", text, program.argument],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -51,14 +61,13 @@ class Worker:
             raise self._failure(error.strerror or str(error)) from error
         self._requests = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
+        for part in program.parts:
+            content = part.read_bytes()
+            self._send(len(content).to_bytes(4, "little") + content)
 
     def ask(self, request: bytes) -> tuple[int, bytes]:
         """Return the first byte and the content of the answer to *request*. Raises `BytecodeError` if the process ends."""
-        try:
-            self._requests.write(request)
-            self._requests.flush()
-        except BrokenPipeError as error:
-            raise self._failure("it exited without an answer") from error
+        self._send(request)
         head = self._answers.read(5)
         length = int.from_bytes(head[1:], "little")
         answer = self._answers.read(length)
@@ -71,6 +80,13 @@ class Worker:
         with self._process, suppress(BrokenPipeError):
             self._requests.close()
 
+    def _send(self, content: bytes) -> None:
+        try:
+            self._requests.write(content)
+            self._requests.flush()
+        except BrokenPipeError as error:
+            raise self._failure("it exited without an answer") from error
+
     def _failure(self, reason: str) -> BytecodeError:
         return BytecodeError(
             f"the interpreter `{self._path}` failed: {reason}",
@@ -79,16 +95,17 @@ class Worker:
 
 
 class Workers:
-    """A pool of processes of one program, started when first needed; a context manager."""
+    """A pool of threads, each with its own process of each program; started when first needed. A context manager."""
 
-    def __init__(self, interpreter: Interpreter, program: Path, *, jobs: int | None = None) -> None:
-        """Process up to *jobs* items at once (default: one per processor)."""
+    def __init__(self, interpreter: Interpreter, *, jobs: int | None = None) -> None:
+        """Process up to *jobs* items at once (default: one per processor, and one more while this process handles answers)."""
         self.interpreter = interpreter
-        self._program = program
-        self._jobs = jobs or _processors()
+        self._jobs = jobs or _processors() + 1
+        self._guard = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._started: list[Worker] = []
+        self._spare: dict[Program, list[Worker]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -104,36 +121,51 @@ class Workers:
         while self._started:
             self._started.pop().close()
 
+    def submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+        """Call *function* with *item* in one of the threads. Raises RuntimeError if `close` has been called meanwhile."""
+        with self._guard:
+            if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="worker")
+            return self._pool.submit(function, item)
+
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
         """
         Call *function* with each of *items*, and yield the results in order.
 
         The calls run in threads, and *items* is consumed as needed. Raises the first error of *function*.
         """
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="worker")
         pending: deque[Future[_Result]] = deque()
         for item in items:
-            pending.append(self._pool.submit(function, item))
+            pending.append(self.submit(function, item))
             if len(pending) > self._jobs * _WINDOW:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
-    def mine(self, argument: str = "") -> Worker:
-        """Return the process of the calling thread that was started with *argument*; start it if there is none."""
-        existing: Worker | None = getattr(self._local, f"worker_{argument}", None)
-        if existing is None:
-            existing = Worker(self.interpreter, self._program, argument)
-            setattr(self._local, f"worker_{argument}", existing)
-            self._started.append(existing)
-        return existing
+    def start(self, program: Program) -> None:
+        """Start the processes of *program* now, without waiting for them, so that they are ready for the first items."""
+        self._spare[program] = [self._launch(program) for _ in range(self._jobs)]
 
-    def once(self, request: bytes, argument: str) -> tuple[int, bytes]:
-        """Start a process with *argument*, return its answer to *request*, and end the process."""
-        worker = Worker(self.interpreter, self._program, argument)
+    def mine(self, program: Program) -> Worker:
+        """Return the calling thread's process of *program*; start it if there is none."""
+        own: dict[Program, Worker] = vars(self._local).setdefault("workers", {})
+        if program not in own:
+            try:
+                own[program] = self._spare.get(program, []).pop()
+            except IndexError:
+                own[program] = self._launch(program)
+        return own[program]
+
+    def _launch(self, program: Program) -> Worker:
+        worker = Worker(self.interpreter, program)
+        self._started.append(worker)
+        return worker
+
+    def once(self, request: bytes, program: Program) -> tuple[int, bytes]:
+        """Start a process of *program*, return its answer to *request*, and end the process."""
+        worker = Worker(self.interpreter, program)
         try:
             return worker.ask(request)
         finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
 from lamina.archive.record import verify_record
@@ -20,7 +20,7 @@ from lamina.fetch.http import CONNECTIONS, BrokenTransferError, Client, extent
 from lamina.fetch.urls import local_path, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -36,8 +36,12 @@ _CHUNK = 1 << 17
 _MOST_BYTES = (1 << 32) - 1
 
 
-def download(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter) -> None:
-    """Download the files of all *pins* into *store*. `lamina.fetch.provider.fetch` documents the guarantees and errors."""
+def download(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter) -> Iterator[Pin]:
+    """
+    Download the files of all *pins* into *store*, and yield each pin when its file is complete.
+
+    `lamina.fetch.provider.fetch` documents the guarantees and errors.
+    """
     unique = list({pin.sha256: pin for pin in pins}.values())
     # The largest first, so that no large download runs alone at the end.
     unique.sort(key=lambda pin: pin.size or 0, reverse=True)
@@ -45,26 +49,24 @@ def download(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter
     total = sum(pin.size or 0 for pin in unique) if by_bytes else len(unique)
     reporter.stage("downloading", total=total, unit="bytes" if by_bytes else "items")
     work = _DownloadJob(store=store, index=index, advance=reporter.advance, by_bytes=by_bytes, stop=threading.Event())
-    failures = _in_parallel(work, unique)
-    if failures:
-        raise _together(failures)
-
-
-def _in_parallel(work: _DownloadJob, pins: Sequence[Pin]) -> list[tuple[Pin, LaminaError]]:
-    failures = []
-    with ThreadPoolExecutor(max_workers=min(CONNECTIONS, len(pins)), thread_name_prefix="fetch") as pool:
-        futures = [(pin, pool.submit(work.admit, pin)) for pin in pins]
+    failures: dict[Pin, LaminaError] = {}
+    with ThreadPoolExecutor(max_workers=min(CONNECTIONS, len(unique)), thread_name_prefix="fetch") as pool:
+        futures = {pool.submit(work.admit, pin): pin for pin in unique}
         try:
-            for pin, future in futures:
+            for future in as_completed(futures):
                 try:
                     future.result()
                 except LaminaError as error:
-                    failures.append((pin, error))
+                    failures[futures[future]] = error
+                else:
+                    yield futures[future]
         except BaseException:
             work.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return failures
+    if failures:
+        # In the order of the downloads, so that the message does not depend on the order of arrival.
+        raise _together([(pin, failures[pin]) for pin in unique if pin in failures])
 
 
 def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:

@@ -6,6 +6,7 @@ Provide the wheels of one target: from the store, by download, or by a build fro
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import OfflineError
@@ -14,7 +15,7 @@ from lamina.core.values import SourcePin, Wheel
 from lamina.fetch.urls import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
@@ -41,13 +42,25 @@ class WheelProvider:
         Raises the errors of `fetch` and of `lamina.fetch.source.build.build`.
         """
         pins = tuple(pins)
-        missing = {pin.sha256: pin for pin in pins if pin.sha256 not in self._wheels}
-        sources = [pin for pin in missing.values() if isinstance(pin, SourcePin)]
-        if locked := [pin for pin in missing.values() if not isinstance(pin, SourcePin)]:
-            self._wheels |= {wheel.pin.sha256: wheel for wheel in self._fetch(locked)}
-        if sources:
-            self._wheels |= {wheel.pin.sha256: wheel for wheel in self._build(sources)}
+        deque(self.arriving(pins), maxlen=0)
         return tuple(self._wheels[pin.sha256] for pin in pins)
+
+    def arriving(self, pins: Iterable[Pin]) -> Iterator[Wheel]:
+        """
+        Yield the wheel of each of *pins* as soon as the store has it, like `all`. A wheel that was provided before comes first.
+
+        All other pins are tried before an error is raised.
+        """
+        wanted = {pin.sha256: pin for pin in pins}
+        missing = [pin for sha256, pin in wanted.items() if sha256 not in self._wheels]
+        yield from [self._wheels[sha256] for sha256 in wanted if sha256 in self._wheels]
+        sources = [pin for pin in missing if isinstance(pin, SourcePin)]
+        for wheel in self._fetch([pin for pin in missing if not isinstance(pin, SourcePin)]):
+            self._wheels[wheel.pin.sha256] = wheel
+            yield wheel
+        for wheel in self._build(sources) if sources else ():
+            self._wheels[wheel.pin.sha256] = wheel
+            yield wheel
 
     def lacking(self, pins: Iterable[Pin]) -> tuple[Pin, ...]:
         """Return the *pins* whose wheels are not in the store. Raises `LocalBuildError` like `known`."""
@@ -84,8 +97,8 @@ class WheelProvider:
         path = self._store.wheel(pin.sha256, pin.filename)
         return None if path is None else Wheel(pin=pin, path=path)
 
-    def _fetch(self, pins: Sequence[Pin]) -> tuple[Wheel, ...]:
-        return fetch(pins, self._store, index=self._index, reporter=self._reporter)
+    def _fetch(self, pins: Sequence[Pin]) -> Iterator[Wheel]:
+        return _arriving(pins, self._store, index=self._index, reporter=self._reporter)
 
     def _build(self, pins: Sequence[SourcePin]) -> tuple[Wheel, ...]:
         from lamina.fetch.source.build import Workshop, build
@@ -94,7 +107,7 @@ class WheelProvider:
             target=self._target,
             store=self._store,
             index=self._index,
-            fetch=lambda pin: self._fetch([pin])[0].path,
+            fetch=lambda pin: next(self._fetch([pin])).path,
             reporter=self._reporter,
         )
         return build(pins, workshop)
@@ -112,16 +125,27 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
     `RecordMismatchError`, `DownloadError` or `AccessDeniedError`. Several different failures raise one `FetchError` that lists
     all of them.
     """
-    found = [store.wheel(pin.sha256, pin.filename) for pin in pins]
-    missing = [pin for pin, path in zip(pins, found, strict=True) if path is None]
+    wheels = {wheel.pin.sha256: wheel for wheel in _arriving(pins, store, index=index, reporter=reporter)}
+    return tuple(Wheel(pin=pin, path=wheels[pin.sha256].path) for pin in pins)
+
+
+def _arriving(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter) -> Iterator[Wheel]:
+    """Yield the wheels of *pins* in the order in which they are complete, like `fetch`."""
+    missing = []
+    for pin in pins:
+        path = store.wheel(pin.sha256, pin.filename)
+        if path is None:
+            missing.append(pin)
+        else:
+            yield Wheel(pin=pin, path=path)
     if missing:
         if index.offline and (distant := [pin for pin in missing if local_path(pin) is None]):
             raise offline_error(distant)
         from lamina.fetch.download import download  # loads the network's modules
 
-        download(missing, store, index=index, reporter=reporter)
-        found = [path or store.wheel(pin.sha256, pin.filename) for pin, path in zip(pins, found, strict=True)]
-    return tuple(Wheel(pin=pin, path=path) for pin, path in zip(pins, found, strict=True) if path is not None)
+        for pin in download(missing, store, index=index, reporter=reporter):
+            if (path := store.wheel(pin.sha256, pin.filename)) is not None:
+                yield Wheel(pin=pin, path=path)
 
 
 def offline_error(pins: Sequence[Pin]) -> OfflineError:

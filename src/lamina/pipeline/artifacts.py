@@ -13,6 +13,7 @@ The other stages do not depend on where an artifact came from.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -21,25 +22,29 @@ from lamina.archive.layer import Contribution, contributed, contributions
 from lamina.archive.segment import AREA, find_segment, splice
 from lamina.bytecode.choice import follow, known_choice
 from lamina.bytecode.segment import AREA as BYTECODE_AREA
-from lamina.bytecode.segment import bytecode_key, bytecode_segment
+from lamina.bytecode.segment import CompiledModules, bytecode_key, bytecode_segment
 from lamina.bytecode.toolchain import Toolchain
+from lamina.core.errors import LaminaError
 from lamina.fetch.provider import WheelProvider
 from lamina.pipeline.layers import compose_layer
 from lamina.project.service import BytecodeMode
 from lamina.project.sources import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.archive.segment import Segment
+    from lamina.archive.segment import Recipe, Segment
     from lamina.bytecode.choice import BytecodeChoice, Closure
+    from lamina.bytecode.imports.index import Code
     from lamina.core.target import Target
     from lamina.core.values import Layer, Pin, SourcePin, Wheel
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.layers import LayerPlan
     from lamina.project.service import Service
     from lamina.project.sources import SourceTree
+
+_WHEELS_AT_ONCE = 4
 
 
 class ArtifactProvider:
@@ -51,6 +56,7 @@ class ArtifactProvider:
         self._remote = context.remote
         self._imports = context.store if context.remote is None else context.remote.imports
         self.toolchain = Toolchain(target.python, context.store)
+        self._compiled = CompiledModules(target.python)
         self.wheels = WheelProvider(context.store, context.index, context.reporter, target=target)
 
     def __enter__(self) -> Self:
@@ -77,12 +83,12 @@ class ArtifactProvider:
         return unpack(tree, wheels, inputs, root=self._context.project, store=self._store)
 
     def choose_bytecode(
-        self, service: Service, closure: Closure, tree: SourceTree | None, *, fetch: bool
+        self, service: Service, closure: Closure, tree: SourceTree | None, *, own: Collection[Pin], fetch: bool
     ) -> BytecodeChoice | None:
         """
         Return the modules of a layer to compile, following imports if the configuration does not decide the choice.
 
-        If imports must be followed, return ``None`` without *tree*. Without *fetch*, also return ``None`` if a wheel of
+        *own* are the layer's own pins. If imports must be followed, return ``None`` without *tree*. Without *fetch*, also return ``None`` if a wheel of
         *closure* must be downloaded or built first. Raises the errors of `known_choice`, `follow` and fetching, such as
         BytecodeError if the target's interpreter is missing.
         """
@@ -91,28 +97,58 @@ class ArtifactProvider:
             return known
         if not fetch and self.wheels.known(closure.pins) is None:
             return None
+        return follow(
+            service,
+            closure,
+            tree,
+            self._codes(closure, own),
+            toolchain=self.toolchain,
+            store=self._imports,
+            compiled=self._compiled,
+        )
+
+    def _codes(self, closure: Closure, own: Collection[Pin]) -> Iterator[Code]:
+        """Yield the wheels of *closure*: first those with an index, then the others as they arrive. Splice those of *own*."""
         from lamina.bytecode.imports.index import index_place
         from lamina.bytecode.modules import WheelCode
 
-        codes = [WheelCode(pin=pin, recipe=closure.recipe, fetch=self._wheel) for pin in closure.pins]
-        places = [
-            index_place(code.distribution, code.key, self._imports, python=service.target.python) for code in codes
-        ]
-        # Fetch the wheels without an index together, in parallel. A wheel that is only partly indexed is fetched on demand.
-        self.wheels.all(pin for pin, place in zip(closure.pins, places, strict=True) if not place.is_file())
-        return follow(service, closure, tree, codes, toolchain=self.toolchain, store=self._imports)
+        new: dict[str, WheelCode] = {}
+        for pin in closure.pins:
+            code = WheelCode(pin=pin, recipe=closure.recipe, fetch=self._wheel)
+            if index_place(code.distribution, code.key, self._imports, python=self.toolchain.python).is_file():
+                # A wheel that is only partly indexed is fetched on demand.
+                yield code
+            else:
+                new[pin.sha256] = code
+        if new:
+            self.toolchain.compiler.warm_up()
+        for wheel in self.wheels.arriving(code.pin for code in new.values()):
+            yield new[wheel.pin.sha256]
+            self._splice_ahead(wheel, closure.recipe, own)
+        if new:
+            self._context.reporter.stage("following imports and compiling bytecode")
 
     def _wheel(self, pin: Pin) -> Wheel:
         return self.wheels.all([pin])[0]
 
     def fetch(self, layers: Sequence[LayerPlan]) -> None:
         """
-        Fetch the wheels of *layers* in parallel.
+        Fetch the wheels of *layers* in parallel, and splice each as soon as it arrives.
 
         With a remote store, do nothing: it may have the segments, so only missing wheels are fetched later.
         """
         if self._remote is None:
-            self.wheels.all(pin for layer in layers for pin in layer.selection.pins)
+            pins = [pin for layer in layers for pin in layer.selection.pins]
+            for wheel in self.wheels.arriving(pins):
+                for layer in layers:
+                    self._splice_ahead(wheel, layer.recipe, layer.selection.pins)
+
+    def _splice_ahead(self, wheel: Wheel, recipe: Recipe, pins: Collection[Pin]) -> None:
+        """Splice *wheel* while others are downloaded, if it is one of *pins*."""
+        # `contributions` splices again what failed here, and raises the error in the order of the lock.
+        with suppress(LaminaError):
+            if self._remote is None and any(pin.sha256 == wheel.pin.sha256 for pin in pins):
+                splice(wheel, recipe, self._store)
 
     def layer(self, plan: LayerPlan, destination: Path) -> Layer:
         """
@@ -212,16 +248,28 @@ class ArtifactProvider:
         found = self._found({name: self._store.entry(BYTECODE_AREA, key, ".seg") for name, key in keys.items()})
         reporter.advance(len(found))
         absent = [pin for pin in pins if pin.name not in found]
-        for pin, wheel in zip(absent, self.wheels.all(absent), strict=True):
-            found[pin.name] = bytecode_segment(
+
+        def compiled(wheel: Wheel) -> Segment:
+            name = wheel.pin.name
+            return bytecode_segment(
                 wheel,
                 plan.recipe,
                 compiler=self.toolchain.compiler,
                 store=self._store,
-                modules=modules[pin.name],
-                omitted=omitted[pin.name],
+                modules=modules[name],
+                omitted=omitted[name],
+                compiled=self._compiled.of(name),
             ).segment
-            reporter.advance(1)
+
+        if absent:
+            from concurrent.futures import ThreadPoolExecutor
+
+            wheels = self.wheels.all(absent)
+            # Several wheels at once, so that the compiler's processes do not wait for the last module of each.
+            with ThreadPoolExecutor(_WHEELS_AT_ONCE, thread_name_prefix="bytecode") as pool:
+                for pin, segment in zip(absent, pool.map(compiled, wheels), strict=True):
+                    found[pin.name] = segment
+                    reporter.advance(1)
         return [Contribution(name=pin.name, segment=found[pin.name], is_bytecode=True) for pin in pins]
 
 

@@ -156,7 +156,7 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
         decided = layer
         if not isinstance(layer, LayerPlan):
             closure = closure_of(layer, plan.layers, service)
-            bytecode = artifacts.choose_bytecode(service, closure, sources, fetch=fetch)
+            bytecode = artifacts.choose_bytecode(service, closure, sources, own=layer.selection.pins, fetch=fetch)
             if bytecode is None:
                 needed |= {pin.sha256: pin for pin in closure.pins}
                 lacking = plan.local if sources is None else artifacts.wheels.lacking(closure.pins)

@@ -1,5 +1,5 @@
 """
-List the modules of a distribution or service, keep their scanned imports in the store, and find the reachable modules.
+List the modules of a distribution or service, and keep their scanned imports in the store.
 
 The target's interpreter scans a module when a handler first reaches it. An unchanged module is not scanned again.
 """
@@ -9,23 +9,21 @@ from __future__ import annotations
 import configparser
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from lamina.bytecode.imports.resolve import Module, module_name, resolve
-from lamina.bytecode.imports.rules import FIRST_PARTY, RECIPE, rules
+from lamina.bytecode.imports.resolve import Module, module_name
+from lamina.bytecode.imports.rules import FIRST_PARTY, RECIPE
 from lamina.bytecode.imports.scan import Scan, decode, scan_extension
-from lamina.bytecode.workers import Workers
+from lamina.bytecode.segment import LAYER_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from lamina.bytecode.imports.resolve import Reachable
-    from lamina.bytecode.interpreter import Interpreter
+    from lamina.bytecode.compiler import Compiled, Compiler
     from lamina.core.store import Store
 
 IMPORTS_AREA = "imports"
-_PROGRAM = Path(__file__).with_name("scan.py")
 
 
 class Code(Protocol):
@@ -42,26 +40,8 @@ class Code(Protocol):
     def paths(self) -> Iterable[str]:
         """Return the paths of all files, relative to the import root."""
 
-    def read(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """Yield the contents of *paths*, in order."""
-
-
-class Scanner(Workers):
-    """A pool of processes that scan sources with one interpreter, started with the first source; a context manager."""
-
-    def __init__(self, interpreter: Interpreter, *, jobs: int | None = None) -> None:
-        """Scan up to *jobs* sources at once (default: one per processor)."""
-        super().__init__(interpreter, _PROGRAM, jobs=jobs)
-        self.python = interpreter.version[:2]
-
-    def scan(self, sources: Iterable[bytes]) -> Iterator[Scan]:
-        """Yield the imports of each of *sources*, in order. Raises `BytecodeError` if the interpreter fails to run."""
-        return self.map(self._scan, sources)
-
-    def _scan(self, source: bytes) -> Scan:
-        request = self.python[1].to_bytes(4, "little") + len(source).to_bytes(4, "little") + source
-        _, answer = self.mine().ask(request)
-        return decode(json.loads(answer))
+    def read(self, path: str) -> Iterator[bytes | memoryview]:
+        """Yield the content of the file *path* in pieces."""
 
 
 def index_place(distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Path:
@@ -106,12 +86,16 @@ class _Known(NamedTuple):
     """The path of each module, by dotted name."""
     entry_points: Mapping[str, Sequence[str]]
     """The modules that the entry points name, by entry point group."""
-    scans: dict[str, Sequence[object]]
+    scans: Mapping[str, Sequence[object]]
     """The scans as JSON arrays, by path; for the service's own sources, by the SHA-256 of the content."""
 
 
 class ModuleIndex:
-    """The modules of one tree with their scanned imports. Call `save` to write them to the store."""
+    """
+    The modules of one tree with their scanned imports. Call `save` to write them to the store.
+
+    `scan` may be called from several threads at once.
+    """
 
     def __init__(self, code: Code, store: Store, *, python: tuple[int, int]) -> None:
         """
@@ -125,84 +109,63 @@ class ModuleIndex:
         self._changes = code.distribution == FIRST_PARTY
         self._path = index_place(code.distribution, code.key, store, python=python)
         known = _load(self._path)
-        self._scans = known.scans if known is not None else {}
-        self._used: dict[str, Sequence[object]] = {}
+        self.is_new = known is None
+        """Whether the store had no index, so that no module of the tree has been scanned before."""
+        # A scan that was loaded stays in its JSON form until it is needed.
+        self._scans: dict[str, Scan | Sequence[object]] = {} if known is None else dict(known.scans)
+        self._keys: dict[str, str] = {}
         self._news = known is None
         if known is None or self._changes:
             known = _list(code)
         self._listed = known
+        self.distribution = code.distribution
         self.modules = {name: Module(name, code.distribution, path) for name, path in known.modules.items()}
         self.entry_points = known.entry_points
 
-    def scans(self, modules: Sequence[Module], scanner: Scanner) -> dict[str, Scan]:
-        """Return the imports of *modules* of this tree, by module name. Scan those that are not in the index."""
-        keys = {module.name: module.path for module in modules}
-        unknown = modules if self._changes else [module for module in modules if module.path not in self._scans]
-        sources: dict[str, bytes] = {}
-        for module, content in zip(unknown, self._code.read([module.path for module in unknown]), strict=True):
+    def known(self, module: Module) -> Scan | None:
+        """Return the imports of *module* of this tree, or ``None`` if `scan` must read the module to find them."""
+        key = self._keys.get(module.path) if self._changes else module.path
+        found = None if key is None else self._scans.get(key)
+        if key is None or found is None:
+            return None
+        if not isinstance(found, Scan):
+            found = self._scans[key] = decode(found)
+        return found
+
+    def scan(self, module: Module, compiler: Compiler) -> tuple[Scan, Compiled | None]:
+        """
+        Read *module* of this tree, and return its imports, and its bytecode if it is a source of a layer.
+
+        Call this in a thread of *compiler*. Raises the errors of `Compiler.scan` and of reading the tree.
+        """
+        compiled = None
+        key = module.path
+        if module.is_extension:
+            found = scan_extension(self._code.read(module.path), self.modules)
+        else:
+            content = b"".join(self._code.read(module.path))
             if self._changes:
-                keys[module.name] = hashlib.sha256(content).hexdigest()
-            key = keys[module.name]
-            if key in self._scans:
-                continue
-            self._news = True
-            if module.is_extension:
-                self._scans[key] = scan_extension(content, self.modules)
-            else:
-                sources[key] = content
-        for key, read in zip(sources, scanner.scan(sources.values()), strict=True):
-            self._scans[key] = read
-        self._used.update((key, self._scans[key]) for key in keys.values())
-        return {name: decode(self._scans[key]) for name, key in keys.items()}
+                key = self._keys[module.path] = hashlib.sha256(content).hexdigest()
+                if (known := self.known(module)) is not None:
+                    return known, None
+            row, compiled = compiler.scan(module.path, content, root=None if self._changes else LAYER_ROOT)
+            found = decode(row)
+        self._scans[key] = found
+        self._news = True
+        return found, compiled
 
     def save(self) -> None:
         """Write the index to the store if it has changed. For sources that change, keep only the scans used this time."""
         if not self._news:
             return
-        document = _Known({}, {}, self._used) if self._changes else self._listed._replace(scans=self._scans)
+        if self._changes:
+            used = {key: self._scans[key] for key in self._keys.values()}
+            document = _Known({}, {}, used)
+        else:
+            document = self._listed._replace(scans=self._scans)
         with self._store.writing(self._path) as file:
             file.write(json.dumps(document._asdict(), separators=(",", ":")).encode())
         self._news = False
-
-
-def reachable(
-    handlers: Iterable[str],
-    trees: Sequence[Code],
-    *,
-    scanner: Scanner,
-    store: Store,
-    recorded: Iterable[str] = (),
-) -> Reachable:
-    """
-    Return every module in *trees* that the modules *handlers* (dotted names) can import.
-
-    *trees* are the service's own sources, followed by its distributions. If two trees contain the same module, that of the
-    first tree counts, because Lambda puts a function's own code before its layers. *recorded* are the names of modules
-    from a profile, which count as imported. Raises `BytecodeError` if the interpreter fails to run, and the errors of
-    reading *trees*.
-    """
-    indexes = {tree.distribution: ModuleIndex(tree, store, python=scanner.python) for tree in trees}
-    modules: dict[str, Module] = {}
-    groups: dict[str, list[str]] = {}
-    for index in indexes.values():
-        for name, module in index.modules.items():
-            modules.setdefault(name, module)
-        for group, names in index.entry_points.items():
-            groups.setdefault(group, []).extend(names)
-
-    def scans(wave: Sequence[Module]) -> dict[str, Scan]:
-        by_tree: dict[str, list[Module]] = {}
-        for module in wave:
-            by_tree.setdefault(module.distribution, []).append(module)
-        found: dict[str, Scan] = {}
-        for distribution, members in by_tree.items():
-            found |= indexes[distribution].scans(members, scanner)
-        return found
-
-    result = resolve(handlers, modules, scans=scans, rules=rules(), entry_points=groups, recorded=recorded)
-    for index in indexes.values():
-        index.save()
-    return result
 
 
 def _load(path: Path) -> _Known | None:
@@ -223,8 +186,8 @@ def _list(code: Code) -> _Known:
             modules.setdefault(name, path)
     declarations = [path for path in paths if path.endswith(".dist-info/entry_points.txt") and path.count("/") == 1]
     groups: dict[str, list[str]] = {}
-    for content in code.read(declarations):
-        for group, name in _entry_points(content):
+    for path in declarations:
+        for group, name in _entry_points(b"".join(code.read(path))):
             groups.setdefault(group, []).append(name)
     return _Known(modules=modules, entry_points=groups, scans={})
 

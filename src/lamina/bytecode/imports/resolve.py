@@ -133,7 +133,8 @@ def resolve(
     that are not visible in sources. *entry_points* lists the modules of each entry point group. *recorded* are the names
     of modules from a profile, which count as imported.
     """
-    walk = _ImportSearch(modules, rules=rules, entry_points=entry_points or {})
+    walk = ImportSearch(rules)
+    walk.add(modules, entry_points or {})
     for name in (*handlers, *recorded):
         walk.reach(name, None)
     while walk.waiting:
@@ -154,17 +155,21 @@ class _Scope(NamedTuple):
     mentions: Sequence[str]
 
 
-class _ImportSearch:
-    """A search for reachable modules. It is breadth-first, so each `Reached.importer` is on a shortest import chain."""
+class ImportSearch:
+    """
+    A search for reachable modules, whose scans can be read in any order.
 
-    def __init__(
-        self, modules: Mapping[str, Module], *, rules: Sequence[ImportRule], entry_points: Mapping[str, Sequence[str]]
-    ) -> None:
-        self._modules = modules
+    If they are read in the order of `waiting`, the search is breadth-first, so each `Reached.importer` is on a shortest
+    import chain.
+    """
+
+    def __init__(self, rules: Sequence[ImportRule]) -> None:
+        self._modules: dict[str, Module] = {}
+        self._absent: dict[str, str | None] = {}
         self._rules: dict[str, list[ImportRule]] = {}
         for rule in rules:
             self._rules.setdefault(rule.module, []).append(rule)
-        self._entry_points = entry_points
+        self._entry_points: dict[str, list[str]] = {}
         self._tables: dict[str, dict[str, tuple[str, ...]]] = {}
         self._asked: dict[str, list[tuple[str, str]]] = {}
         self._scans: dict[str, Scan] = {}
@@ -174,13 +179,24 @@ class _ImportSearch:
         self.waiting: list[Module] = []
         self.problems: dict[str, str] = {}
 
+    def add(self, modules: Mapping[str, Module], entry_points: Mapping[str, Sequence[str]]) -> None:
+        """Add existing *modules*, by dotted name, and *entry_points*. Reach those modules that were imported before."""
+        for name, module in modules.items():
+            self._modules.setdefault(name, module)
+        for group, names in entry_points.items():
+            self._entry_points.setdefault(group, []).extend(names)
+        for name in sorted(self._absent.keys() & modules.keys()):
+            self.reach(name, self._absent.pop(name))
+
     def reach(self, name: str, importer: str | None) -> None:
-        """Record that *importer* imports *name* and its parent packages. Ignore modules that do not exist."""
+        """Record that *importer* imports *name* and its parent packages. Keep the names of modules that do not exist yet."""
         parts = name.split(".")
         for count in range(1, len(parts) + 1):
             current = ".".join(parts[:count])
             module = self._modules.get(current)
-            if module is not None and current not in self.reached:
+            if module is None:
+                self._absent.setdefault(current, importer)
+            elif current not in self.reached:
                 self.reached[current] = Reached(module, importer if importer != current else None)
                 self.waiting.append(module)
 

@@ -5,10 +5,7 @@ Relative names, attributes and tables of names are returned as written; `lamina.
 
 An interpreter of the target's minor version also runs the text of this module, for two reasons. Only that version is sure
 to parse the target's sources, and the result must not depend on the interpreter that runs lamina. Therefore this module
-imports nothing else of lamina, and must run on CPython 3.9.
-
-Request on standard input: two 32-bit little-endian numbers (minor version, length), the source.
-Answer on standard output: a byte (1), a 32-bit length, then a `Scan` as JSON.
+imports nothing else of lamina, and must run on CPython 3.9. The program ``module_worker.py`` executes it there.
 """
 
 from __future__ import annotations
@@ -45,6 +42,9 @@ _FACTS = {
     "platform.python_implementation()": "CPython",
     "sys.implementation.name": "cpython",
 }
+# Fields of syntax tree nodes that never contain names or strings: operators and contexts.
+_LEAVES = frozenset({"ctx", "op", "ops"})
+_NODES: dict[type[Any], tuple[str, ...]] = {type(None): ()}
 _DOTTED = re.compile(rb"[\w.]+")
 _VERSION = re.compile(r"(?:sys\.)?version_info(\[0\]|\[:2\]|\.major)?")
 
@@ -86,15 +86,17 @@ class Scan(NamedTuple):
 def decode(row: Sequence[Any]) -> Scan:
     """Return the scan in *row*, which was parsed from JSON."""
     imports, exports, table, names, mentions, problem = row
+    # Most modules use the same names. Interned, the scans of a layer need a third of the memory.
+    intern = sys.intern
     return Scan(
         tuple(
-            ImportStatement(module, level, tuple(taken), scope, quoted)
+            ImportStatement(intern(module), level, tuple(map(intern, taken)), scope, quoted)
             for module, level, taken, scope, quoted in imports
         ),
         tuple(exports),
         tuple((attribute, tuple(mentioned)) for attribute, mentioned in table),
         tuple(names),
-        tuple((scope, tuple(mentioned)) for scope, mentioned in mentions),
+        tuple((scope, tuple(map(intern, mentioned))) for scope, mentioned in mentions),
         problem,
     )
 
@@ -182,14 +184,18 @@ class _SourceWalk:
                 self._children(statement, scope, owner)
 
     def _children(self, parent: ast.AST, scope: str, owner: str) -> None:
-        for child in ast.iter_child_nodes(parent):
-            if isinstance(child, ast.stmt):
-                self.statements([child], scope, owner=owner)
-            elif isinstance(child, ast.expr):
-                self._expressions([child], scope)
-            else:
-                # Exception handlers, match cases, and `with` items.
-                self._children(child, scope, owner)
+        expressions: list[ast.AST] = []
+        for name in _nodes(type(parent)):
+            value = getattr(parent, name, None)
+            for child in value if isinstance(value, list) else (value,):
+                if isinstance(child, ast.stmt):
+                    self.statements((child,), scope, owner=owner)
+                elif isinstance(child, ast.expr):
+                    expressions.append(child)
+                elif isinstance(child, ast.AST):
+                    # Exception handlers, match cases, and `with` items.
+                    self._children(child, scope, owner)
+        self._expressions(expressions, scope)
 
     def _function(self, statement: ast.FunctionDef | ast.AsyncFunctionDef, scope: str, owner: str) -> None:
         defaults = [default for default in statement.args.kw_defaults if default is not None]
@@ -229,30 +235,38 @@ class _SourceWalk:
         return True
 
     def _expressions(self, expressions: Iterable[ast.AST], scope: str) -> None:
+        # This loop takes most of the time of a scan. Comparing types is faster than `isinstance`, and no node class has subclasses.
         mentioned = self.mentions[scope]
-        pending = list(expressions)
+        pending: list[Any] = list(expressions)
         while pending:
             node = pending.pop()
-            if isinstance(node, ast.Name):
+            kind = type(node)
+            if kind is ast.Name:
                 mentioned.add(node.id)
                 continue
-            if isinstance(node, ast.Constant):
-                self._constant(node.value, scope)
+            if kind is ast.Constant:
+                if type(node.value) is str:
+                    self._constant(node.value, scope)
                 continue
-            if isinstance(node, ast.Attribute):
+            if kind is ast.Attribute:
                 pending.append(self._chain(node, scope))
                 continue
-            if isinstance(node, ast.Call) and self._dynamic and _called(node) in _IMPORTING_CALLS:
+            if kind is ast.Call and self._dynamic and _called(node) in _IMPORTING_CALLS:
                 self._call(node, scope)
-            # Takes half the time of ast.iter_child_nodes; this loop dominates the time of a scan.
-            for value in vars(node).values():
-                if isinstance(value, list):
-                    pending.extend(item for item in value if isinstance(item, ast.AST))
+            for name in _nodes(kind):
+                value = getattr(node, name, None)
+                if type(value) is list:
+                    pending.extend(value)
                 elif isinstance(value, ast.AST):
                     pending.append(value)
 
-    def _constant(self, value: object, scope: str) -> None:
-        if isinstance(value, str) and len(value) < _LONG_NAME and _NAME.fullmatch(value):
+    def _constant(self, value: str, scope: str) -> None:
+        if len(value) >= _LONG_NAME:
+            return
+        if value.isascii() and value.isidentifier():
+            # By far the most frequent form, which the expression would match too.
+            self.mentions[scope].add(value)
+        elif _NAME.fullmatch(value):
             self.mentions[scope].add(re.split(r"[.:]", value)[-1])
             if "." in value.lstrip("."):
                 self.imports.append(ImportStatement(value.replace(":", "."), 0, (), scope, quoted=True))
@@ -285,6 +299,13 @@ class _SourceWalk:
                 self.imports.append(
                     ImportStatement(".".join([*parents[: len(parents) - level + 1], module]), 0, (), scope)
                 )
+
+
+def _nodes(kind: type[Any]) -> tuple[str, ...]:
+    """Return the names of the fields of the node class *kind* that can contain names or strings."""
+    if kind not in _NODES:
+        _NODES[kind] = tuple(name for name in kind._fields if name not in _LEAVES)
+    return _NODES[kind]
 
 
 def _called(call: ast.Call) -> str:
@@ -376,20 +397,28 @@ def _table(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
                         yield name, (name,)
 
 
-def scan_extension(content: bytes, modules: Iterable[str]) -> Scan:
+def scan_extension(pieces: Iterable[bytes | memoryview], modules: Iterable[str]) -> Scan:
     """
-    Return, as top-level imports, those of *modules* whose dotted names the extension module *content* contains.
+    Return, as top-level imports, those of *modules* whose dotted names the extension module in *pieces* contains.
 
     *modules* are all modules of its distribution. Extension modules import by name, and contain the names as string
     constants, which may be adjacent without a separator.
     """
     by_top: dict[str, list[str]] = {}
     for module in modules:
-        by_top.setdefault(module.partition(".")[0], []).append(module)
+        if "." in module:
+            by_top.setdefault(module.partition(".")[0], []).append(module)
+    if not by_top:
+        return Scan()
+    # A name can extend over two pieces.
+    overlap = max(len(name) for names in by_top.values() for name in names)
     named: set[str] = set()
-    for top, candidates in by_top.items():
-        texts = set(_dotted_texts(content, top.encode() + b"."))
-        named.update(name for name in candidates if "." in name and any(text.startswith(name) for text in texts))
+    content = b""
+    for piece in pieces:
+        content = content[-overlap:] + piece
+        for top, candidates in by_top.items():
+            texts = set(_dotted_texts(content, top.encode() + b"."))
+            named.update(name for name in candidates if any(text.startswith(name) for text in texts))
     return Scan(tuple(ImportStatement(name) for name in sorted(named)))
 
 
@@ -404,19 +433,6 @@ def _dotted_texts(content: bytes, start: bytes) -> Iterator[str]:
         position = content.find(start, position + 1)
 
 
-def _serve() -> None:
-    """Answer requests until the input ends."""
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    while True:
-        head = requests.read(8)
-        if not head:
-            break
-        source = requests.read(int.from_bytes(head[4:], "little"))
-        found = scan(source, python=(3, int.from_bytes(head[:4], "little")))
-        encoded = json.dumps(found, separators=(",", ":")).encode()
-        answers.write(b"\1" + len(encoded).to_bytes(4, "little") + encoded)
-        answers.flush()
-
-
-if __name__ == "__main__":
-    _serve()
+def encoded(source: bytes, *, python: tuple[int, int]) -> bytes:
+    """Return the `scan` of *source* as JSON, for `decode`."""
+    return json.dumps(scan(source, python=python), separators=(",", ":")).encode()
