@@ -87,7 +87,7 @@ def built(service: Service) -> Previous:
     plan = planned(service)
     packages = packed(service, plan, layer_of(service.root))
     outputs = [package.path.relative_to(service.root).as_posix() for package in packages]
-    state.remember(service.root, asked={}, inputs=Snapshot(()), sources=plan.key, outputs=outputs)
+    state.remember(service.root, asked={}, inputs=Snapshot(observations=()), sources=plan.key, outputs=outputs)
     build = Build(service="shop", target=TARGET, layers=(), packages=packages, findings=(), reused=False, seconds=0.0)
     return Previous(project=service.root, build=build, left=Left.of(service.root))
 

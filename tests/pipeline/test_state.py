@@ -131,7 +131,7 @@ def test_output_that_is_not_recorded(built: Path) -> None:
 def test_output_that_was_missing_when_it_was_recorded(tmp_path: Path) -> None:
     """An output that was missing when it was recorded does not count as unchanged while it is missing."""
     (tmp_path / ".lamina").mkdir()
-    remember(tmp_path, inputs=Snapshot(()))
+    remember(tmp_path, inputs=Snapshot(observations=()))
 
     assert not state.Left.of(tmp_path).has(tmp_path, ".lamina/output.zip")
 
@@ -151,7 +151,9 @@ def test_another_target_has_a_record_of_its_own(built: Path) -> None:
     state_file = ".lamina/python3.13-x86_64/state.json"
     (built / state_file).parent.mkdir()
 
-    state.remember(built, asked={}, inputs=Snapshot(()), sources="other", outputs=[], state_file=state_file)
+    state.remember(
+        built, asked={}, inputs=Snapshot(observations=()), sources="other", outputs=[], state_file=state_file
+    )
 
     assert ("other", "fingerprint") == (
         state.Left.of(built, state_file=state_file).sources,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.errors import PackageError, UnsafeMemberError
+from lamina.core.frozen import replace
 from lamina.core.paths import check_path
 from lamina.project.ignore import IgnoredFile
 from lamina.project.snapshot import Snapshot, take
@@ -472,7 +473,9 @@ class TestSnapshot:
     def snapshot(self, project: Path, request: pytest.FixtureRequest) -> Snapshot:
         """Return the project observed now, or observed as if ten seconds later."""
         observations = walk(project, ["service"]).snapshot.observations
-        return Snapshot(tuple(each._replace(seen_ns=each.seen_ns + request.param) for each in observations))
+        return Snapshot(
+            observations=tuple(replace(each, seen_ns=each.seen_ns + request.param) for each in observations)
+        )
 
     def test_nothing(self, project: Path, snapshot: Snapshot) -> None:
         """An unchanged tree has no change, also after a round trip through JSON."""
@@ -536,7 +539,7 @@ class TestSnapshot:
 
     def test_trusted_stat(self, project: Path, snapshot: Snapshot) -> None:
         """Only files that were modified shortly before they were observed are read again."""
-        forged = Snapshot(tuple(each._replace(sha256="0" * 64) for each in snapshot.observations))
+        forged = Snapshot(observations=tuple(replace(each, content="0" * 64) for each in snapshot.observations))
         changed_long_before = any(each.seen_ns > time.time_ns() for each in snapshot.observations)
 
         assert forged.unchanged(project) is changed_long_before

@@ -223,7 +223,7 @@ def _inputs(project: Path, service: Service) -> Snapshot:
         # The build itself reports the error.
         sources = ()
     looked = take(project, paths)
-    return type(looked)((*looked.observations, *sources))
+    return type(looked)(observations=(*looked.observations, *sources))
 
 
 def _summary(result: Result) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any
 
 from lamina.cli.options import add_build, build_options
 
+TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
+    from typing import Any
 
     from lamina.pipeline.build import Result
 

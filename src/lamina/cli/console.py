@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from typing import TYPE_CHECKING, Self, TextIO
+from _thread import allocate_lock  # importing `threading` takes longer than the rest of this module
 
+TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     import argparse
     from types import TracebackType
+    from typing import Self, TextIO
 
     from rich.progress import Progress, TaskID
 
@@ -34,7 +35,7 @@ class Console:
         self._colour = _wants_colour(terminal=self._terminal)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Console:

@@ -10,14 +10,14 @@ import argparse
 import gc
 import os
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
 from lamina.core.errors import ConfigError, LaminaError
 
+TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
 COMMANDS = {
     "init": "create a configuration by inspecting the project",
@@ -94,12 +94,13 @@ def positional_usage(action: argparse.Action) -> str:
 
 def _columns() -> int:
     """Return the terminal's width in columns, with the same rules as `shutil.get_terminal_size`."""
-    with suppress(ValueError):
-        if (columns := int(os.environ.get("COLUMNS", ""))) > 0:
-            return columns
-    with suppress(AttributeError, ValueError, OSError):
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
         return os.get_terminal_size(sys.__stdout__.fileno()).columns or _COLUMNS  # type: ignore[union-attr]
-    return _COLUMNS
+    except (AttributeError, ValueError, OSError):
+        return _COLUMNS
 
 
 class _Command(argparse.ArgumentParser):

@@ -17,13 +17,21 @@ value class and showed no difference (0.97).
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
+TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from dataclasses import Field
+    from typing import Any, ClassVar, TypeVar, dataclass_transform
 
-_Class = TypeVar("_Class")
+    _Class = TypeVar("_Class")
+else:
+
+    def dataclass_transform(**_: object) -> Callable[[_Class], _Class]:
+        """Return a decorator that changes nothing: only type checkers use the real one."""
+        return lambda cls: cls
+
+
 _REQUIRED = object()
 
 

@@ -226,7 +226,7 @@ def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
 def _inputs(result: Result) -> Snapshot:
     """Return a snapshot of every file that decided the result; each file's state is that at the time of reading."""
     tree = result.plan.package_plan.tree
-    return Snapshot((*result.plan.inputs.observations, *(tree.snapshot.observations if tree else ())))
+    return Snapshot(observations=(*result.plan.inputs.observations, *(tree.snapshot.observations if tree else ())))
 
 
 def _record_target(
@@ -254,7 +254,7 @@ def _record_target(
 def _joined(snapshots: Iterable[Snapshot]) -> Snapshot:
     """Merge *snapshots* into one. If several contain a path, keep its state in the first of them."""
     looks = [observation for snapshot in snapshots for observation in snapshot.observations]
-    return Snapshot(tuple({look.path: look for look in reversed(looks)}.values()))
+    return Snapshot(observations=tuple({look.path: look for look in reversed(looks)}.values()))
 
 
 def _changed_since(inputs: Snapshot, started_ns: int) -> bool:

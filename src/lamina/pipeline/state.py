@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina import __version__
+from lamina.core.frozen import frozen
 from lamina.project.snapshot import Snapshot
 
+TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+    from typing import Any
 
 STATE_NAME = "state.json"
 STATE_FILE = f".lamina/{STATE_NAME}"
@@ -65,7 +67,8 @@ def intact(root: str, outputs: object) -> bool:
     return all(_stat(root, path) == seen for path, seen in _rows(outputs).items()) and bool(_rows(outputs))
 
 
-class Left(NamedTuple):
+@frozen
+class Left:
     """The part of the last build's state file that describes outputs."""
 
     stats: Mapping[str, object]

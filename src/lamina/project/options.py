@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from lamina.core.frozen import frozen
 
+TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 
-class BuildOptions(NamedTuple):
+@frozen
+class BuildOptions:
     """Options of a build that override or extend the project's configuration."""
 
     runtime: str | None = None

@@ -1,7 +1,7 @@
 """
 Record the state of files and directories, and detect changes quickly by `os.stat`.
 
-A path with unchanged times, size and inode counts as unchanged. If one differs, the content is read and compared by hash.
+A path with unchanged times, size and inode counts as unchanged. If one differs, the content is read and compared.
 As in git's index, an edit within the file system's timestamp resolution can leave all of them unchanged. A file that was
 modified at most 2 seconds before it was recorded is therefore always read.
 A build with nothing to do imports this module, so it has few imports of its own.
@@ -12,10 +12,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lamina.core.frozen import frozen
+
+TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 # FAT has the coarsest modification times, with a resolution of two seconds.
 _GRAIN_NS = 2_000_000_000
@@ -24,7 +27,8 @@ _GRAIN_NS = 2_000_000_000
 _PASSING = frozenset({"__pycache__", ".lamina"})
 
 
-class Observation(NamedTuple):
+@frozen
+class Observation:
     """The state of one path at one time."""
 
     path: str
@@ -35,11 +39,12 @@ class Observation(NamedTuple):
     """The time of the observation in nanoseconds since the epoch."""
     stat: tuple[int, ...]
     """The modification time and change time in nanoseconds, the size in bytes and the inode. Empty if absent."""
-    sha256: str
-    """The SHA-256 of a file's content or of the names in a directory. Empty for other types."""
+    content: str
+    """The SHA-256 of a file, or the sorted names in a directory, separated by NUL. Empty for other types."""
 
 
-class Snapshot(NamedTuple):
+@frozen
+class Snapshot:
     """The recorded state of several paths."""
 
     observations: tuple[Observation, ...]
@@ -50,20 +55,20 @@ class Snapshot(NamedTuple):
 
     def to_json(self) -> list[list[Any]]:
         """Return the snapshot as JSON values."""
-        return [[*observation[:3], list(observation.stat), observation.sha256] for observation in self.observations]
+        return [[each.path, each.kind, each.seen_ns, list(each.stat), each.content] for each in self.observations]
 
     @classmethod
     def from_json(cls, rows: object) -> Snapshot | None:
         """Create a snapshot from the result of `to_json`, or return ``None`` if *rows* is invalid."""
         try:
-            return cls(tuple(_observation(*row) for row in rows))  # type: ignore[attr-defined]
+            return cls(observations=tuple(_observation(*row) for row in rows))  # type: ignore[attr-defined]
         except (TypeError, ValueError):
             return None
 
 
 def take(root: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> Snapshot:
     """Return a snapshot of *paths*, relative to *root*. A path may be a file or a directory, or may not exist."""
-    return Snapshot(tuple(observe(root, path) for path in paths))
+    return Snapshot(observations=tuple(observe(root, path) for path in paths))
 
 
 def observe(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> Observation:
@@ -77,13 +82,14 @@ def observe(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> Obser
     relative = os.path.relpath(absolute, root).replace(os.sep, "/")
     seen = time.time_ns()
     kind, facts = _stat(absolute)
-    return Observation(relative, kind, seen, facts, _content(absolute, kind))
+    content = _content(absolute, kind)
+    return Observation(path=relative, kind=kind, seen_ns=seen, stat=facts, content=content)
 
 
-def _observation(path: Any, kind: Any, seen_ns: Any, facts: Any, sha256: Any) -> Observation:
+def _observation(path: Any, kind: Any, seen_ns: Any, facts: Any, content: Any) -> Observation:
     if not (isinstance(path, str) and isinstance(seen_ns, int) and isinstance(facts, list)):
         raise TypeError(f"not an observation of a path: {path!r}")
-    return Observation(path, kind, seen_ns, tuple(facts), sha256)
+    return Observation(path=path, kind=kind, seen_ns=seen_ns, stat=tuple(facts), content=content)
 
 
 def _is_as(observation: Observation, root: str | os.PathLike[str]) -> bool:
@@ -94,7 +100,7 @@ def _is_as(observation: Observation, root: str | os.PathLike[str]) -> bool:
     if facts == observation.stat and (not facts or max(facts[:2]) + _GRAIN_NS < observation.seen_ns):
         return True
     try:
-        return _content(absolute, kind) == observation.sha256
+        return _content(absolute, kind) == observation.content
     except OSError:
         return False
 
@@ -118,11 +124,9 @@ def _content(absolute: str, kind: str) -> str:
 
         return file_sha256(absolute)
     if kind == "directory":
-        import hashlib
-
+        # Not hashed, because importing `hashlib` takes as long as comparing all inputs.
         with os.scandir(absolute) as entries:
-            names = sorted(_marked(entry) for entry in entries if entry.name not in _PASSING)
-        return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+            return "\0".join(sorted(_marked(entry) for entry in entries if entry.name not in _PASSING))
     return ""
 
 

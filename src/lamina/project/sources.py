@@ -170,7 +170,7 @@ class _Walker:
         return SourceTree(
             files=tuple(self._files[path] for path in sorted(self._files)),
             ignored=tuple(IgnoredFile(path=path, reason=self._ignored[path]) for path in sorted(self._ignored)),
-            snapshot=Snapshot((*self._observed.values(), *self._ignore.consulted)),
+            snapshot=Snapshot(observations=(*self._observed.values(), *self._ignore.consulted)),
         )
 
     def _place(self, path: Path, base: Path, *, floor: Path | None = None) -> _Candidate:
@@ -276,7 +276,7 @@ class _Walker:
             self._problems.append(str(error))
             return
         observation = self._observe(place.path)
-        file = SourceFile(path=path, origin=place.path, sha256=observation.sha256)
+        file = SourceFile(path=path, origin=place.path, sha256=observation.content)
         other = self._files.setdefault(path, file)
         if other.origin != file.origin and not other.origin.samefile(file.origin):
             self._problems.append(

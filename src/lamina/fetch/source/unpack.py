@@ -48,7 +48,7 @@ def unpack(
     return replace(
         tree,
         files=tuple(files[path][0] for path in sorted(files)),
-        snapshot=Snapshot((*tree.snapshot.observations, *take(root, inputs).observations)),
+        snapshot=Snapshot(observations=(*tree.snapshot.observations, *take(root, inputs).observations)),
     )
 
 
