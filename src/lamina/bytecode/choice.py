@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamina.bytecode.imports.rules import version as imports_version
 from lamina.bytecode.interpreter import magic_number
@@ -171,15 +171,22 @@ def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
 def _load(path: Path, pins: Iterable[Pin]) -> dict[str, list[str]] | None:
     """Return the source paths in the file, by distribution, or ``None`` if it is not a result of `follow` for *pins*."""
     try:
-        content = json.loads(path.read_bytes())
-        fine = {pin.name for pin in pins} == content.keys() and all(
-            isinstance(modules, list) and all(isinstance(module, str) for module in modules)
-            for modules in content.values()
-        )
-    except (AttributeError, OSError, RecursionError, ValueError):
-        # If the file is unreadable or invalid, follow the imports again.
+        content = path.read_bytes()
+    except OSError:
         return None
-    return content if fine else None
+    # If the content is invalid, follow the imports again.
+    found = paths_by_name(content)
+    return found if found is not None and {pin.name for pin in pins} == found.keys() else None
+
+
+def paths_by_name(content: bytes) -> dict[str, list[str]] | None:
+    """Parse an untrusted mapping of names to lists of paths, or return ``None`` if *content* has another form."""
+    try:
+        rows: dict[str, Any] = json.loads(content)
+        fine = all(isinstance(paths, list) and all(isinstance(path, str) for path in paths) for paths in rows.values())
+    except (AttributeError, RecursionError, ValueError):
+        return None
+    return rows if fine else None
 
 
 def _digest(value: object) -> str:

@@ -1,9 +1,10 @@
-"""``lamina cache``: show, verify or clean the cache of downloads and builds."""
+"""``lamina cache``: show, verify, clean or transfer the cache of downloads and builds."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
 
 HELP = (
-    "Show the size of the local store, which caches downloads and builds; verify its files; or delete files from it. "
+    "Show the size of the local store, which caches downloads and builds; verify its files; delete files from it; or transfer its "
+    "bytecode to another machine. "
     "The store is in `$LAMINA_CACHE_DIR`, or in your system's cache directory."
 )
 EXAMPLE = """\
@@ -26,13 +28,23 @@ examples:
   lamina cache verify                   # delete damaged files; exit with 1 if there were any
   lamina cache clean --older-than 30    # delete files not used for 30 days
   lamina cache clean --dry-run          # show how much space a full clean would free
+  lamina cache export --bytecode bytecode.zip    # write what takes longest to create again to a small archive
+  lamina cache import bytecode.zip      # add such an archive to the store
 """
 PAGE = "how-to/ci-cache.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lamina cache`` to *parser*."""
-    parser.add_argument("action", choices=("size", "verify", "clean"), help="show, verify or delete files of the store")
+    parser.add_argument(
+        "action",
+        choices=("size", "verify", "clean", "export", "import"),
+        help="show, verify, delete, write or add files of the store",
+    )
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the archive to import")
+    parser.add_argument(
+        "--bytecode", type=Path, metavar="FILE", help="export the bytecode and the import indexes to the archive FILE"
+    )
     parser.add_argument("--older-than", type=days, metavar="DAYS", help="delete only files not used for DAYS days")
     parser.add_argument("--dry-run", action="store_true", help="show what clean would delete, without deleting it")
 
@@ -43,12 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.action != "clean" and (arguments.older_than is not None or arguments.dry_run):
         raise ConfigError("`--older-than` and `--dry-run` need the action `clean`", hint="use `lamina cache clean`")
+    _check_transfer(arguments)
     store = Store.open()
     with Console.of(arguments) as console:
         if arguments.action == "size":
             return _size(store, as_json=arguments.json)
         if arguments.action == "verify":
             return _verify(store, console, as_json=arguments.json)
+        if arguments.action in {"export", "import"}:
+            return _transfer(store, console, arguments)
         return _clean(store, console, arguments)
 
 
@@ -90,6 +105,39 @@ def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int
         return 0
     verb = "would remove" if removed.dry_run else "removed"
     print(f"{verb} {_files(removed.files)} ({megabytes(removed.bytes)}) from {store.root}")
+    return 0
+
+
+def _check_transfer(arguments: argparse.Namespace) -> None:
+    """Raise `ConfigError` unless exactly `import` has a file, and exactly `export` has ``--bytecode``."""
+    if (arguments.action == "export") != (arguments.bytecode is not None):
+        raise ConfigError(
+            "`export` and `--bytecode FILE` need each other", hint="run `lamina cache export --bytecode bytecode.zip`"
+        )
+    if (arguments.action == "import") != (arguments.file is not None):
+        raise ConfigError(
+            "`import` needs a file, and no other action has one", hint="run `lamina cache import bytecode.zip`"
+        )
+
+
+def _transfer(store: Store, console: Console, arguments: argparse.Namespace) -> int:
+    from lamina.pipeline import cache_archive
+
+    exporting, archive = arguments.action == "export", arguments.bytecode or arguments.file
+    with store.in_use():
+        done = (
+            cache_archive.export(store, archive, reporter=console)
+            if exporting
+            else cache_archive.add(archive, store, reporter=console)
+        )
+    console.close()
+    if arguments.json:
+        _print_json({"path": str(store.root), "archive": str(archive)} | asdict(done))
+    elif exporting:
+        print(f"wrote {_files(done.files)} ({megabytes(done.bytes)}) to {archive}")
+    else:
+        known = f"; {_files(done.present)} there already" if done.present else ""
+        print(f"added {_files(done.files)} ({megabytes(done.bytes)}) to {store.root}{known}")
     return 0
 
 

@@ -29,7 +29,7 @@ COMMANDS = {
     "deploy": "publish layers, then update functions and aliases",
     "prune": "list unused layer versions, and delete them on request",
     "sandbox": "run an emulated AWS on this machine",
-    "cache": "show, verify or clean the cache of downloads and builds",
+    "cache": "show, verify, clean or transfer the cache of builds",
 }
 """The one-line help of each command, by the command's name. The module of a command has the same name."""
 

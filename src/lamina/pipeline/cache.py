@@ -89,7 +89,7 @@ def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
     damages = []
     for path in paths:
         try:
-            reason = _complaint(path, path.relative_to(store.root).parts[0])
+            reason = complaint(path, path.relative_to(store.root).parts[0])
         except FileNotFoundError:
             reason = None
         if reason is not None:
@@ -176,7 +176,7 @@ def _removed_directory(directory: Path) -> bool:
     return True
 
 
-def _complaint(path: Path, area: str) -> str | None:
+def complaint(path: Path, area: str) -> str | None:
     """Return how the file at *path* is damaged, or ``None`` if it is intact. Preserve its access and modification times."""
     status = path.stat()
     try:

@@ -114,6 +114,8 @@ class SharedStore:
         missing = [entry for entry in self._listed if not (store.root / entry.path).exists()]
         if not missing:
             return 0
+        # Bytecode and imports first: they save more time per byte than wheels.
+        missing.sort(key=lambda entry: _WHEEL.fullmatch(entry.path) is not None)
         self._reporter.stage(
             "downloading from the team store", total=sum(entry.size for entry in missing), unit="bytes"
         )

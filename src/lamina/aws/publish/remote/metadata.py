@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import AREA, find_segment
-from lamina.bytecode.choice import REACH_AREA, reach_place
+from lamina.bytecode.choice import REACH_AREA, paths_by_name, reach_place
 from lamina.bytecode.imports.index import IMPORTS_AREA, index_place, is_index
 from lamina.core.store import Store
 from lamina.pipeline.plan import closure_of
@@ -67,7 +67,7 @@ class ImportStore(Store):
             return local.read_bytes()
         content = self._index.read([key]).get(key)
         if content is not None and not (
-            is_index(content) if area == IMPORTS_AREA else _paths_by_name(content) is not None
+            is_index(content) if area == IMPORTS_AREA else paths_by_name(content) is not None
         ):
             self._index.refuse(key)
             return None
@@ -112,7 +112,7 @@ def shared_paths_entry(pins: Iterable[Pin], recipe: Recipe, shared: Mapping[str,
 
 def read_shared_paths(content: bytes) -> dict[str, frozenset[str]] | None:
     """Parse *content*, created by `shared_paths_entry`. Return the shared paths by distribution, or ``None`` if *content* is invalid."""
-    rows = _paths_by_name(content)
+    rows = paths_by_name(content)
     return None if rows is None else {name: frozenset(paths) for name, paths in rows.items()}
 
 
@@ -122,13 +122,3 @@ def _shared_paths(layer: LayerPlan, store: Store) -> list[tuple[str, bytes]]:
     paths = {pin.name: store.entry(AREA, layer.recipe.key(pin.sha256), ".seg") for pin in pins}
     segments = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
     return [] if len(segments) < len(pins) else [shared_paths_entry(pins, layer.recipe, shared_paths(segments))]
-
-
-def _paths_by_name(content: bytes) -> dict[str, list[str]] | None:
-    """Parse an untrusted mapping of names to lists of paths, or return ``None`` if *content* has another form."""
-    try:
-        rows: dict[str, Any] = json.loads(content)
-        fine = all(isinstance(paths, list) and all(isinstance(path, str) for path in paths) for paths in rows.values())
-    except (AttributeError, RecursionError, ValueError):
-        return None
-    return rows if fine else None
