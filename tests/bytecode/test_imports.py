@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,13 +18,14 @@ import pytest
 
 from lamina.archive.segment import Recipe
 from lamina.bytecode import interpreter
-from lamina.bytecode.compiler import Compiler
+from lamina.bytecode.compiler import Compiled, Compiler
 from lamina.bytecode.imports.index import IMPORTS_AREA, Code
 from lamina.bytecode.imports.resolve import Reachable, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, rules
 from lamina.bytecode.imports.scan import ImportStatement, Scan, decode, scan, scan_extension
 from lamina.bytecode.imports.search import reachable
 from lamina.bytecode.modules import SourceCode, WheelCode
+from lamina.core.errors import CorruptArchiveError
 from lamina.core.store import Store
 from lamina.core.values import Pin, Wheel
 from lamina.project.sources import SourceFile
@@ -264,6 +266,72 @@ def test_namespace_package_of_two_distributions(compiler: Compiler, store: Store
     found = reachable(["handler"], trees, compiler=compiler, store=store)
 
     assert (frozenset({"space/one.py"}), frozenset({"space/two.py"})) == (found.members("one"), found.members("two"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_order_of_arrival_does_not_matter(tmp_path: Path, compiler: Compiler, seed: int) -> None:
+    """Whatever the order in which wheels arrive, the same modules are reached through the same import chains."""
+    handler = Tree(FIRST_PARTY, {"handler.py": "import one\nfrom two import lazy\nimport twin\nimport gone.away"})
+    wheels = [
+        Tree("one", {"one/__init__.py": "from two import used\nused()", "one/a.py": "", "twin.py": "import one.a"}),
+        Tree("two", {"two/__init__.py": "def used():\n    import three.x", "two/lazy.py": "import space.four"}),
+        Tree("three", {"three/__init__.py": "", "three/x.py": "", "twin.py": "import three.missing"}),
+        Tree("four", {"space/four.py": "import one", "space/five.py": ""}),
+    ]
+    shuffled = random.Random(seed).sample(wheels, len(wheels))  # noqa: S311
+
+    expected = reachable(["handler"], [handler, *wheels], compiler=compiler, store=Store.open(tmp_path / "first"))
+    found = reachable(["handler"], [handler, *shuffled], compiler=compiler, store=Store.open(tmp_path / "second"))
+
+    assert {"three/__init__.py", "three/x.py"} == expected.members("three")
+    assert {"one/__init__.py", "one/a.py"} < expected.members("one")
+    assert expected == found
+
+
+def test_modules_are_scanned_while_wheels_arrive(compiler: Compiler, store: Store) -> None:
+    """A module is scanned before the last wheel has arrived, and is not scanned again after it."""
+    first = Tree("demo", PACKAGE)
+
+    def arriving() -> Iterator[Code]:
+        yield Tree(FIRST_PARTY, {"handler.py": "import demo.a\nimport late"})
+        yield first
+        waited_until = time.monotonic() + 30
+        while first.asked.count("demo/a.py") == 0 and time.monotonic() < waited_until:
+            time.sleep(0.001)
+        assert ["demo/__init__.py", "demo/a.py"] == first.asked
+        yield Tree("late", {"late.py": "import demo.b"})
+
+    found = reachable(["handler"], arriving(), compiler=compiler, store=store)
+
+    assert ["demo/__init__.py", "demo/a.py", "demo/b.py"] == first.asked
+    assert {"late.py"} == found.members("late")
+
+
+def test_failure_while_scanning_ahead_is_raised(compiler: Compiler, store: Store) -> None:
+    """If a module cannot be read, its error is raised, and no module found later is read."""
+
+    class Broken(Tree):
+        def read(self, path: str) -> Iterator[bytes]:
+            raise CorruptArchiveError(f"`{path}` is damaged")
+
+    trees = [Tree(FIRST_PARTY, {"handler.py": "import demo.a"}), Broken("demo", PACKAGE)]
+
+    with pytest.raises(CorruptArchiveError, match="is damaged"):
+        reachable(["handler"], trees, compiler=compiler, store=store)
+
+
+def test_bytecode_of_scanned_modules_is_kept(compiler: Compiler, store: Store) -> None:
+    """Each scanned source of a layer is also compiled; the service's own sources are not, because they get other bytecode."""
+    trees = [Tree(FIRST_PARTY, {"handler.py": "import demo.a"}), Tree("demo", PACKAGE)]
+    kept: dict[str, Compiled] = {}
+
+    reachable(
+        ["handler"], trees, compiler=compiler, store=store, keep=lambda name, done: kept.update({done.path: done})
+    )
+
+    sources = [(path, content.encode()) for path, content in PACKAGE.items() if path in kept]
+    assert {"demo/__init__.py", "demo/a.py"} == kept.keys()
+    assert list(compiler.compile(sources, root="/opt/python/")) == [kept[path] for path, _ in sources]
 
 
 def test_own_code_comes_before_a_layer(compiler: Compiler, store: Store) -> None:

@@ -19,6 +19,7 @@ from lamina.archive.segment import Recipe
 from lamina.archive.zip.zipformat import DEFLATED
 from lamina.bytecode import interpreter as interpreters
 from lamina.bytecode.compiler import Compiled, Compiler, Invalidation, bytecode_path
+from lamina.bytecode.imports.scan import ImportStatement, decode
 from lamina.bytecode.interpreter import Interpreter
 from lamina.bytecode.segment import bytecode_segment, package_bytecode
 from lamina.core.errors import BytecodeError
@@ -126,6 +127,20 @@ def test_bytecode_does_not_depend_on_order_jobs_or_forks(interpreter: Interprete
 
     assert first == compile_all(interpreter, shuffled, jobs=3)
     assert first == compile_all(interpreter, SOURCES[::-1], jobs=2, forks=False)
+
+
+def test_bytecode_does_not_depend_on_scanning(interpreter: Interpreter) -> None:
+    """A process that scans a source and compiles it returns the same bytecode, in any order and for set constants too."""
+    expected = compile_all(interpreter, [*SOURCES, POISONED], jobs=1)
+    shuffled = random.Random(2).sample([*SOURCES, POISON, POISONED], len(SOURCES) + 2)  # noqa: S311
+
+    with Compiler(interpreter, jobs=1) as compiler:
+        results = list(compiler.map(lambda source: compiler.scan(*source, root=ROOT), shuffled))
+        (imports, nothing) = next(compiler.map(lambda source: compiler.scan(*source), [("a.py", b"import demo")]))
+
+    assert expected == {done.path: done for _, done in results if done is not None and done.path in expected}
+    assert nothing is None
+    assert (ImportStatement("demo"),) == decode(imports).imports
 
 
 def test_bytecode_does_not_depend_on_surroundings(

@@ -61,9 +61,13 @@ class Worker:
             raise self._failure(error.strerror or str(error)) from error
         self._requests = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
-        for part in program.parts:
-            content = part.read_bytes()
-            self._send(len(content).to_bytes(4, "little") + content)
+        try:
+            for part in program.parts:
+                content = part.read_bytes()
+                self._send(len(content).to_bytes(4, "little") + content)
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, request: bytes) -> tuple[int, bytes]:
         """Return the first byte and the content of the answer to *request*. Raises `BytecodeError` if the process ends."""

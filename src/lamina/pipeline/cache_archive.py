@@ -118,8 +118,8 @@ def add(archive: Path, store: Store, *, reporter: Reporter = SILENT) -> Transfer
 def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Transferred:
     if not archive.stat().st_size:
         raise CorruptArchiveError(f"`{archive}` is empty")
-    with mmap(file.fileno(), 0, access=ACCESS_READ) as mapped, memoryview(mapped) as view:
-        members = read_directory(view, name=str(archive))
+    # Not closed explicitly, because the traceback of an error can still refer to it.
+    members = read_directory(memoryview(mmap(file.fileno(), 0, access=ACCESS_READ)), name=str(archive))
     limit = quotas().unzipped_bytes
     if sum(each.member.size for each in members) > _MOST_BYTES or any(each.member.size > limit for each in members):
         raise SuspiciousSizeError(f"`{archive}` is too large to be an archive of a store")
