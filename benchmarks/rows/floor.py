@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUDGETS", "rows"]
 
-BUDGETS = (Budget(what="lamina --help", row="help", against="python", measure=Measure.TIMES, at_most=3),)
+BUDGETS = (Budget(what="lamina --help", row="help", against="python", measure=Measure.TIMES, at_most=2.5),)
 
 
 def rows(bench: Bench) -> Sequence[Row | Unavailable]:
