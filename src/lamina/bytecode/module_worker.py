@@ -17,12 +17,11 @@ import sys
 sys.path[:] = [entry for entry in sys.path if entry]
 
 import gc  # noqa: E402
-import re  # noqa: E402
 from types import ModuleType  # noqa: E402
 
 NOT_COMPILED = b"\3"
-# A set constant makes the bytecode depend on earlier sources, so compiling the source here would be wasted.
-SET_CONSTANT = re.compile(rb"\bin\s*\{")
+# A source with a set constant must be compiled in a fresh process. If the constant is written like this, it is not compiled here first.
+SET_CONSTANT = b" in {"
 
 
 def program(name: str, text: str) -> ModuleType:
@@ -51,7 +50,7 @@ def main() -> None:
             imports = scanning.encoded(source, python=(3, head[0]))
         if not head[1]:
             result = NOT_COMPILED
-        elif SET_CONSTANT.search(source):
+        elif SET_CONSTANT in source:
             result = compiling.NEEDS_FRESH_PROCESS
         else:
             result = compiling.answer(filename, source, head[1:2], fresh=False)

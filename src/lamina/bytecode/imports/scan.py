@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_DYNAMIC = re.compile(
-    rb"import_module|__import__|__getattr__|entry_points|lazy_loader|find_spec|LazyLoader|resolve_name|lazy_import"
+_DYNAMIC = (
+    *(b"import_module", b"__import__", b"__getattr__", b"entry_points", b"find_spec"),
+    *(b"lazy_loader", b"LazyLoader", b"lazy_import", b"resolve_name"),
 )
+"""The names without which a source has no dynamic imports. Searching for each takes less time than one expression."""
 _NAME = re.compile(r"\.*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_][\w.]*)?")
 _IMPORTING_CALLS = frozenset({"import_module", "__import__", "find_spec", "resolve_name", "LazyLoader", "lazy_import"})
 # A source with more names than this is a table of other data, such as a language.
@@ -122,7 +124,7 @@ def scan(source: bytes, *, python: tuple[int, int]) -> Scan:
 
 
 def _read(tree: ast.Module, source: bytes, python: tuple[int, int]) -> Scan:
-    dynamic = _DYNAMIC.search(source) is not None
+    dynamic = any(name in source for name in _DYNAMIC)
     walk = _SourceWalk(python, dynamic=dynamic)
     walk.statements(tree.body, "")
     imports = [*walk.imports, *walk.attributes()]
