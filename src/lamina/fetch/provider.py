@@ -15,7 +15,7 @@ from lamina.core.values import SourcePin, Wheel
 from lamina.fetch.urls import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
@@ -45,11 +45,11 @@ class WheelProvider:
         deque(self.arriving(pins), maxlen=0)
         return tuple(self._wheels[pin.sha256] for pin in pins)
 
-    def arriving(self, pins: Iterable[Pin]) -> Iterator[Wheel]:
+    def arriving(self, pins: Iterable[Pin]) -> Generator[Wheel]:
         """
         Yield the wheel of each of *pins* as soon as the store has it, like `all`. A wheel that was provided before comes first.
 
-        All other pins are tried before an error is raised.
+        All other pins are tried before an error is raised. Closing the generator stops the downloads.
         """
         wanted = {pin.sha256: pin for pin in pins}
         missing = [pin for sha256, pin in wanted.items() if sha256 not in self._wheels]
@@ -107,7 +107,7 @@ class WheelProvider:
             target=self._target,
             store=self._store,
             index=self._index,
-            fetch=lambda pin: next(self._fetch([pin])).path,
+            fetch=lambda pin: fetch([pin], self._store, index=self._index, reporter=self._reporter)[0].path,
             reporter=self._reporter,
         )
         return build(pins, workshop)
@@ -131,16 +131,12 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
 
 def _arriving(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter) -> Iterator[Wheel]:
     """Yield the wheels of *pins* in the order in which they are complete, like `fetch`."""
-    missing = []
-    for pin in pins:
-        path = store.wheel(pin.sha256, pin.filename)
-        if path is None:
-            missing.append(pin)
-        else:
-            yield Wheel(pin=pin, path=path)
+    found = {pin: store.wheel(pin.sha256, pin.filename) for pin in pins}
+    missing = [pin for pin, path in found.items() if path is None]
+    if index.offline and (distant := [pin for pin in missing if local_path(pin) is None]):
+        raise offline_error(distant)
+    yield from (Wheel(pin=pin, path=path) for pin, path in found.items() if path is not None)
     if missing:
-        if index.offline and (distant := [pin for pin in missing if local_path(pin) is None]):
-            raise offline_error(distant)
         from lamina.fetch.download import download  # loads the network's modules
 
         for pin in download(missing, store, index=index, reporter=reporter):

@@ -13,7 +13,7 @@ The other stages do not depend on where an artifact came from.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +31,7 @@ from lamina.project.service import BytecodeMode
 from lamina.project.sources import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
     from lamina.archive.segment import Recipe, Segment
@@ -97,17 +97,19 @@ class ArtifactProvider:
             return known
         if not fetch and self.wheels.known(closure.pins) is None:
             return None
-        return follow(
-            service,
-            closure,
-            tree,
-            self._codes(closure, own),
-            toolchain=self.toolchain,
-            store=self._imports,
-            compiled=self._compiled,
-        )
+        # Closed explicitly, so that an error stops the downloads at once.
+        with closing(self._codes(closure, own)) as codes:
+            return follow(
+                service,
+                closure,
+                tree,
+                codes,
+                toolchain=self.toolchain,
+                store=self._imports,
+                compiled=self._compiled,
+            )
 
-    def _codes(self, closure: Closure, own: Collection[Pin]) -> Iterator[Code]:
+    def _codes(self, closure: Closure, own: Collection[Pin]) -> Generator[Code]:
         """Yield the wheels of *closure*: first those with an index, then the others as they arrive. Splice those of *own*."""
         from lamina.bytecode.imports.index import index_place
         from lamina.bytecode.modules import WheelCode
@@ -139,9 +141,10 @@ class ArtifactProvider:
         """
         if self._remote is None:
             pins = [pin for layer in layers for pin in layer.selection.pins]
-            for wheel in self.wheels.arriving(pins):
-                for layer in layers:
-                    self._splice_ahead(wheel, layer.recipe, layer.selection.pins)
+            with closing(self.wheels.arriving(pins)) as arriving:
+                for wheel in arriving:
+                    for layer in layers:
+                        self._splice_ahead(wheel, layer.recipe, layer.selection.pins)
 
     def _splice_ahead(self, wheel: Wheel, recipe: Recipe, pins: Collection[Pin]) -> None:
         """Splice *wheel* while others are downloaded, if it is one of *pins*."""
@@ -249,22 +252,23 @@ class ArtifactProvider:
         reporter.advance(len(found))
         absent = [pin for pin in pins if pin.name not in found]
 
-        def compiled(wheel: Wheel) -> Segment:
-            name = wheel.pin.name
-            return bytecode_segment(
-                wheel,
-                plan.recipe,
-                compiler=self.toolchain.compiler,
-                store=self._store,
-                modules=modules[name],
-                omitted=omitted[name],
-                compiled=self._compiled.of(name),
-            ).segment
-
         if absent:
             from concurrent.futures import ThreadPoolExecutor
 
-            wheels = self.wheels.all(absent)
+            wheels, compiler = self.wheels.all(absent), self.toolchain.compiler
+
+            def compiled(wheel: Wheel) -> Segment:
+                name = wheel.pin.name
+                return bytecode_segment(
+                    wheel,
+                    plan.recipe,
+                    compiler=compiler,
+                    store=self._store,
+                    modules=modules[name],
+                    omitted=omitted[name],
+                    compiled=self._compiled.of(name),
+                ).segment
+
             # Several wheels at once, so that the compiler's processes do not wait for the last module of each.
             with ThreadPoolExecutor(_WHEELS_AT_ONCE, thread_name_prefix="bytecode") as pool:
                 for pin, segment in zip(absent, pool.map(compiled, wheels), strict=True):
