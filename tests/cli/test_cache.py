@@ -110,7 +110,7 @@ def test_options_of_another_action(capsys: pytest.CaptureFixture[str], arguments
     assert code == 2
     assert (
         capsys.readouterr().err
-        == "error: `--older-than` and `--dry-run` need the action `clean`\n\nhint: use `lamina cache clean`\n"
+        == f"error: `--older-than` and `--dry-run` need the action `clean`\n\nhint: run `lamina cache {arguments[0]}` without these options\n"
     )
 
 

@@ -54,7 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
     from lamina.core.store import Store
 
     if arguments.action != "clean" and (arguments.older_than is not None or arguments.dry_run):
-        raise ConfigError("`--older-than` and `--dry-run` need the action `clean`", hint="use `lamina cache clean`")
+        raise ConfigError(
+            "`--older-than` and `--dry-run` need the action `clean`",
+            hint=f"run `lamina cache {arguments.action}` without these options",
+        )
     _check_transfer(arguments)
     store = Store.open()
     with Console.of(arguments) as console:
@@ -110,13 +113,23 @@ def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int
 
 def _check_transfer(arguments: argparse.Namespace) -> None:
     """Raise `ConfigError` unless exactly `import` has a file, and exactly `export` has ``--bytecode``."""
-    if (arguments.action == "export") != (arguments.bytecode is not None):
+    action = arguments.action
+    if action == "export" and arguments.bytecode is None:
         raise ConfigError(
-            "`export` and `--bytecode FILE` need each other", hint="run `lamina cache export --bytecode bytecode.zip`"
+            "`lamina cache export` needs the option `--bytecode FILE`",
+            hint="run `lamina cache export --bytecode bytecode.zip`",
         )
-    if (arguments.action == "import") != (arguments.file is not None):
+    if action == "import" and arguments.file is None:
+        raise ConfigError("`lamina cache import` needs a file", hint="run `lamina cache import bytecode.zip`")
+    if action != "export" and arguments.bytecode is not None:
         raise ConfigError(
-            "`import` needs a file, and no other action has one", hint="run `lamina cache import bytecode.zip`"
+            f"`lamina cache {action}` has no option `--bytecode`",
+            hint=f"run `lamina cache {action}` without `--bytecode`",
+        )
+    if action != "import" and arguments.file is not None:
+        raise ConfigError(
+            f"`lamina cache {action}` has no argument `{arguments.file}`",
+            hint=f"run `lamina cache {action}` without this argument",
         )
 
 
@@ -137,7 +150,7 @@ def _transfer(store: Store, console: Console, arguments: argparse.Namespace) -> 
         print(f"wrote {_files(done.files)} ({megabytes(done.bytes)}) to {archive}")
     else:
         known = f"; {_files(done.present)} there already" if done.present else ""
-        print(f"added {_files(done.files)} ({megabytes(done.bytes)}) to {store.root}{known}")
+        print(f"added {_files(done.files)} ({megabytes(done.bytes)} unpacked) to {store.root}{known}")
     return 0
 
 

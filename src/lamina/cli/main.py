@@ -89,7 +89,7 @@ def positional_usage(action: argparse.Action) -> str:
     if action.choices is not None and action.metavar is None:
         return "{" + ",".join(map(str, action.choices)) + "}"
     name = str(action.metavar or action.dest)
-    return f"[{name} ...]" if action.nargs == "*" else name
+    return {"*": f"[{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name)
 
 
 def _columns() -> int:

@@ -247,7 +247,7 @@ class ArtifactProvider:
             )
             for pin in pins
         }
-        reporter.stage("compiling bytecode", total=len(pins), unit="distributions")
+        reporter.stage("adding bytecode", total=len(pins), unit="distributions")
         found = self._found({name: self._store.entry(BYTECODE_AREA, key, ".seg") for name, key in keys.items()})
         reporter.advance(len(found))
         absent = [pin for pin in pins if pin.name not in found]

@@ -40,7 +40,7 @@ _AREAS = {"bytecode": ".pack", "own-bytecode": ".seg", "imports": ".json", "reac
 _KEY = re.compile(r"[0-9a-f]{64}")
 # The archive of a store with the bytecode of a hundred services has about 1 GB.
 _MOST_BYTES = 4 << 30
-_HINT = "create the archive again: run `lamina cache export --bytecode FILE`"
+_HINT = "specify an archive that `lamina cache export --bytecode` wrote; if it is one, write it again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +120,8 @@ def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Trans
         raise CorruptArchiveError(f"`{archive}` is empty")
     # Not closed explicitly, because the traceback of an error can still refer to it.
     members = read_directory(memoryview(mmap(file.fileno(), 0, access=ACCESS_READ)), name=str(archive))
+    if not members:
+        raise CorruptArchiveError(f"`{archive}` contains no files")
     limit = quotas().unzipped_bytes
     if sum(each.member.size for each in members) > _MOST_BYTES or any(each.member.size > limit for each in members):
         raise SuspiciousSizeError(f"`{archive}` is too large to be an archive of a store")
@@ -155,10 +157,10 @@ def _problem(data: bytes, place: Path, directory: Path) -> str | None:
     """Return why *data* cannot be the file at *place* in a store, or ``None`` if it can."""
     if place.suffix == ".json":
         fine = is_index(data) if place.parent.parent.name == "imports" else paths_by_name(data) is not None
-        return None if fine else "its content has another form"
+        return None if fine else "it is not a list of modules or imports"
     path = directory / f"file{place.suffix}"
     path.write_bytes(data)
-    return complaint(path, place.parent.parent.name)
+    return "it is damaged" if complaint(path, place.parent.parent.name) else None
 
 
 def _refused(archive: Path, path: str, reason: str) -> CorruptArchiveError:
