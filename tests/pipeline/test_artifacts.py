@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import marshal
 import sys
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from lamina.core.errors import PathCollisionError
 from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.pipeline.artifacts import ArtifactProvider
+from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.layers import LayerPlan
 from lamina.pipeline.plan import closure_of, complete, resolve
@@ -22,6 +25,7 @@ from locking import write_pylock
 from pipeline.fakes import FakeRemoteStore
 from services import HANDLER, Service, make_service
 from sourceprojects import source_files, write_sources
+from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -344,3 +348,31 @@ def test_damaged_segment_is_made_again(tmp_path: Path, service: Service) -> None
     machine.artifacts.contributions(machine.layer_plan())
 
     assert content == path.read_bytes()
+
+
+def test_layers_with_different_versions_of_a_distribution(tmp_path: Path, service: Service) -> None:
+    """Each layer gets the bytecode of its own version, even if both versions have the same paths."""
+    versions = {"one": "1.0", "two": "2.0"}
+    service.settings["bytecode"] = '"reachable"'
+    service.functions = {}
+    project = service.write()
+    (project / "service" / "handlers" / "hello.py").write_text(f"import alpha\n{HANDLER}")
+    packages = []
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        for extra, version in versions.items():
+            path = make_wheel(service.wheels, "alpha", version, {"alpha.py": f"VERSION = {version!r}\n"})
+            wheel = {"name": path.name, "path": str(path), "hashes": {"sha256": sha256(path)}}
+            packages.append({"name": "alpha", "version": version, "marker": f"'{extra}' in extras", "wheels": [wheel]})
+            file.write(
+                f'[tool.lamina.layers.{extra}]\nextras = ["{extra}"]\n[tool.lamina.functions.{extra}]\n'
+                f'handler = "service.handlers.hello.lambda_handler"\nlayers = ["{extra}"]\n'
+            )
+    write_pylock(project, *packages, extras=list(versions))
+
+    build(project, BuildOptions(), store=Store(tmp_path / "store"))
+
+    for extra, version in versions.items():
+        with zipfile.ZipFile(project / ".lamina" / "layers" / f"{extra}.zip") as layer:
+            (path_of_bytecode,) = (name for name in layer.namelist() if name.endswith(".pyc"))
+            assert version in marshal.loads(layer.read(path_of_bytecode)[16:]).co_consts  # noqa: S302
+            assert version in layer.read("python/alpha.py").decode()

@@ -111,13 +111,14 @@ def follow(
     from lamina.bytecode.imports.search import reachable
     from lamina.bytecode.modules import SourceCode
 
+    hashes = {pin.name: pin.sha256 for pin in closure.pins}
     found = reachable(
         _handlers(closure),
         chain([SourceCode(project=service.root, files=tree.files)], wheels),
         compiler=toolchain.compiler,
         store=store,
         recorded=_recorded(service.root, closure.functions),
-        keep=compiled.keep,
+        keep=lambda name, done: compiled.keep(hashes[name], done),
     )
     modules = {pin.name: sorted(found.members(pin.name)) for pin in closure.pins}
     with store.writing(reach_place(service, closure, tree, store)) as file:

@@ -97,20 +97,24 @@ def read_bytecode(key: str, store: Store) -> Bytecode | None:
 
 
 class CompiledModules:
-    """The bytecode of layers' sources that was compiled before its segments are written. Methods are thread-safe."""
+    """
+    The bytecode of wheels that was compiled before its segments are written. Methods are thread-safe.
+
+    It is kept by wheel, because two layers of a service may contain different versions of one distribution.
+    """
 
     def __init__(self, python: tuple[int, int]) -> None:
         """Keep bytecode of the minor version *python*."""
         self._python = python
         self._entries: dict[str, dict[str, Entry]] = {}
 
-    def keep(self, distribution: str, compiled: Compiled) -> None:
-        """Keep the bytecode of one source of *distribution*, compressed."""
-        self._entries.setdefault(distribution, {})[compiled.path] = _packed(compiled, self._python)
+    def keep(self, wheel_sha256: str, compiled: Compiled) -> None:
+        """Keep the bytecode of one source of a wheel, compressed."""
+        self._entries.setdefault(wheel_sha256, {})[compiled.path] = _packed(compiled, self._python)
 
-    def of(self, distribution: str) -> Mapping[str, Entry]:
-        """Return the members of the `_Pack` of *distribution*, by the path of the source."""
-        return self._entries.get(distribution, {})
+    def of(self, wheel_sha256: str) -> Mapping[str, Entry]:
+        """Return the members of the `_Pack` of a wheel, by the path of the source."""
+        return self._entries.get(wheel_sha256, {})
 
 
 def bytecode_segment(

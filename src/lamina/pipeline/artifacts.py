@@ -266,7 +266,7 @@ class ArtifactProvider:
                     store=self._store,
                     modules=modules[name],
                     omitted=omitted[name],
-                    compiled=self._compiled.of(name),
+                    compiled=self._compiled.of(wheel.pin.sha256),
                 ).segment
 
             # Several wheels at once, so that the compiler's processes do not wait for the last module of each.
