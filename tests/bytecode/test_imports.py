@@ -34,6 +34,7 @@ from wheels import make_wheel, sha256
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from lamina.bytecode.imports.resolve import Module
     from lamina.bytecode.interpreter import Interpreter
 
 PYTHON = (3, 13)
@@ -317,6 +318,24 @@ def test_failure_while_scanning_ahead_is_raised(compiler: Compiler, store: Store
     trees = [Tree(FIRST_PARTY, {"handler.py": "import demo.a"}), Broken("demo", PACKAGE)]
 
     with pytest.raises(CorruptArchiveError, match="is damaged"):
+        reachable(["handler"], trees, compiler=compiler, store=store)
+
+
+def test_thread_that_cannot_start_is_an_error(
+    compiler: Compiler, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the operating system refuses a thread for a module found by scanning, the error is raised instead of waiting for it."""
+    submit = compiler.submit
+
+    def refuse(function: Callable[[Module], object], module: Module) -> object:
+        if module.name == "demo":
+            raise RuntimeError("can't start new thread")
+        return submit(function, module)
+
+    monkeypatch.setattr(compiler, "submit", refuse)
+    trees = [Tree("demo", PACKAGE), Tree(FIRST_PARTY, {"handler.py": "import demo.a"})]
+
+    with pytest.raises(RuntimeError, match="start new thread"):
         reachable(["handler"], trees, compiler=compiler, store=store)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import shutil
 import sys
 import zipfile
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.archive.segment import AREA
+from lamina.bytecode.compiler import Compiler
 from lamina.bytecode.interpreter import environment_variable
 from lamina.core.errors import PathCollisionError
 from lamina.core.frozen import replace
@@ -348,6 +350,32 @@ def test_damaged_segment_is_made_again(tmp_path: Path, service: Service) -> None
     machine.artifacts.contributions(machine.layer_plan())
 
     assert content == path.read_bytes()
+
+
+def test_planning_only_reads(tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the store has all wheels, resolving follows imports, but compiles and splices nothing: the build does that once."""
+    service.settings["bytecode"] = '"none"'
+    store = Store(tmp_path / "store")
+    build(service.write(), BuildOptions(), store=store)
+    shutil.rmtree(store.root / AREA)
+    service.settings["bytecode"] = '"reachable"'
+    project = service.write()
+    (project / "service" / "handlers" / "hello.py").write_text(f"import alpha, beta\n{HANDLER}")
+    roots: dict[str, str | None] = {}
+    scan = Compiler.scan
+
+    def record(self: Compiler, path: str, source: bytes, *, root: str | None = None) -> object:
+        roots[path] = root
+        return scan(self, path, source, root=root)
+
+    monkeypatch.setattr(Compiler, "scan", record)
+
+    plan = Machine(project, store).plan
+
+    assert all(isinstance(layer, LayerPlan) for layer in plan.layers)
+    assert {"alpha/__init__.py", "beta.py"} < roots.keys()
+    assert {None} == set(roots.values())
+    assert not (store.root / AREA).exists()
 
 
 def test_layers_with_different_versions_of_a_distribution(tmp_path: Path, service: Service) -> None:

@@ -99,14 +99,14 @@ def follow(
     *,
     toolchain: Toolchain,
     store: Store,
-    compiled: CompiledModules,
+    compiled: CompiledModules | None = None,
 ) -> BytecodeChoice:
     """
     Return the modules of a layer that its handlers can import, found by reading the sources *tree* and *wheels*.
 
-    Reading a wheel starts when *wheels* yields it. Sources are also compiled, because the interpreter parses them anyway;
-    *compiled* receives their bytecode. The result is kept in *store*. Raises BytecodeError if no interpreter is available,
-    ConfigError if the recorded profile is unreadable, and the errors of reading *tree* and *wheels*.
+    Reading a wheel starts when *wheels* yields it. With *compiled*, the sources of wheels are also compiled, and it receives
+    their bytecode. The result is kept in *store*. Raises BytecodeError if no interpreter is available, ConfigError if the
+    recorded profile is unreadable, and the errors of reading *tree* and *wheels*.
     """
     from lamina.bytecode.imports.search import reachable
     from lamina.bytecode.modules import SourceCode
@@ -118,7 +118,7 @@ def follow(
         compiler=toolchain.compiler,
         store=store,
         recorded=_recorded(service.root, closure.functions),
-        keep=lambda name, done: compiled.keep(hashes[name], done),
+        keep=None if compiled is None else lambda name, done: compiled.keep(hashes[name], done),
     )
     modules = {pin.name: sorted(found.members(pin.name)) for pin in closure.pins}
     with store.writing(reach_place(service, closure, tree, store)) as file:

@@ -68,7 +68,7 @@ class Compiler(Workers):
 
     def __init__(self, interpreter: Interpreter, *, jobs: int | None = None, forks: bool = hasattr(os, "fork")) -> None:
         """
-        Compile up to *jobs* sources at once (default: one per processor).
+        Process up to *jobs* sources at once; `Workers` has the default.
 
         Some sources need a fresh process: a fork of a running interpreter, or without *forks*, a new interpreter.
         """
@@ -83,10 +83,6 @@ class Compiler(Workers):
             )
         super().__init__(interpreter, jobs=jobs)
         self._forks = forks
-
-    def warm_up(self) -> None:
-        """Start the processes now, without waiting for them."""
-        self.start(_MODULES)
 
     def compile(
         self, sources: Iterable[tuple[str, bytes]], *, root: str, invalidation: Invalidation = Invalidation.UNCHECKED

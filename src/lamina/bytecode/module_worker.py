@@ -22,6 +22,8 @@ from types import ModuleType  # noqa: E402
 NOT_COMPILED = b"\3"
 # A source with a set constant must be compiled in a fresh process. If the constant is written like this, it is not compiled here first.
 SET_CONSTANT = b" in {"
+# Older versions need a fresh process for every source (see `depends_on_history` in ``compile_worker.py``).
+NEVER_HERE = sys.version_info < (3, 11)
 
 
 def program(name: str, text: str) -> ModuleType:
@@ -50,7 +52,7 @@ def main() -> None:
             imports = scanning.encoded(source, python=(3, head[0]))
         if not head[1]:
             result = NOT_COMPILED
-        elif SET_CONSTANT in source:
+        elif NEVER_HERE or SET_CONSTANT in source:
             result = compiling.NEEDS_FRESH_PROCESS
         else:
             result = compiling.answer(filename, source, head[1:2], fresh=False)

@@ -109,7 +109,6 @@ class Workers:
         self._pool: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._started: list[Worker] = []
-        self._spare: dict[Program, list[Worker]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -126,7 +125,7 @@ class Workers:
             self._started.pop().close()
 
     def submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
-        """Call *function* with *item* in one of the threads. Raises RuntimeError if `close` has been called meanwhile."""
+        """Call *function* with *item* in one of the threads, and return its future result."""
         with self._guard:
             if self._pool is None:
                 from concurrent.futures import ThreadPoolExecutor
@@ -148,24 +147,13 @@ class Workers:
         while pending:
             yield pending.popleft().result()
 
-    def start(self, program: Program) -> None:
-        """Start the processes of *program* now, without waiting for them, so that they are ready for the first items."""
-        self._spare[program] = [self._launch(program) for _ in range(self._jobs)]
-
     def mine(self, program: Program) -> Worker:
-        """Return the calling thread's process of *program*; start it if there is none."""
+        """Return the process of *program* that belongs to the calling thread, and start it if there is none."""
         own: dict[Program, Worker] = vars(self._local).setdefault("workers", {})
         if program not in own:
-            try:
-                own[program] = self._spare.get(program, []).pop()
-            except IndexError:
-                own[program] = self._launch(program)
+            own[program] = Worker(self.interpreter, program)
+            self._started.append(own[program])
         return own[program]
-
-    def _launch(self, program: Program) -> Worker:
-        worker = Worker(self.interpreter, program)
-        self._started.append(worker)
-        return worker
 
     def once(self, request: bytes, program: Program) -> tuple[int, bytes]:
         """Start a process of *program*, return its answer to *request*, and end the process."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import OfflineError
+from lamina.core.errors import FetchError, OfflineError
 from lamina.core.reporter import SILENT
 from lamina.core.values import SourcePin, Wheel
 from lamina.fetch.urls import local_path
@@ -49,7 +49,8 @@ class WheelProvider:
         """
         Yield the wheel of each of *pins* as soon as the store has it, like `all`. A wheel that was provided before comes first.
 
-        All other pins are tried before an error is raised. Closing the generator stops the downloads.
+        If a download fails, the other downloads finish before the error is raised, and nothing is built. Closing the generator
+        stops the downloads. Raises the errors of `all`.
         """
         wanted = {pin.sha256: pin for pin in pins}
         missing = [pin for sha256, pin in wanted.items() if sha256 not in self._wheels]
@@ -140,8 +141,13 @@ def _arriving(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporte
         from lamina.fetch.download import download  # loads the network's modules
 
         for pin in download(missing, store, index=index, reporter=reporter):
-            if (path := store.wheel(pin.sha256, pin.filename)) is not None:
-                yield Wheel(pin=pin, path=path)
+            path = store.wheel(pin.sha256, pin.filename)
+            if path is None:
+                raise FetchError(
+                    f"`{pin.filename}` was deleted from the store while lamina was running",
+                    hint="run the command again",
+                )
+            yield Wheel(pin=pin, path=path)
 
 
 def offline_error(pins: Sequence[Pin]) -> OfflineError:

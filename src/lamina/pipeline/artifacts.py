@@ -13,6 +13,7 @@ The other stages do not depend on where an artifact came from.
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -57,6 +58,7 @@ class ArtifactProvider:
         self._imports = context.store if context.remote is None else context.remote.imports
         self.toolchain = Toolchain(target.python, context.store)
         self._compiled = CompiledModules(target.python)
+        self._fetching = threading.Lock()
         self.wheels = WheelProvider(context.store, context.index, context.reporter, target=target)
 
     def __enter__(self) -> Self:
@@ -88,9 +90,10 @@ class ArtifactProvider:
         """
         Return the modules of a layer to compile, following imports if the configuration does not decide the choice.
 
-        *own* are the layer's own pins. If imports must be followed, return ``None`` without *tree*. Without *fetch*, also return ``None`` if a wheel of
-        *closure* must be downloaded or built first. Raises the errors of `known_choice`, `follow` and fetching, such as
-        BytecodeError if the target's interpreter is missing.
+        If imports must be followed, return ``None`` without *tree*. Without *fetch*, also return ``None`` if a wheel of
+        *closure* must be downloaded or built first, and only read the wheels. With *fetch*, wheels of *own*, the layer's own
+        pins, are spliced as they arrive, and reached modules are compiled. Raises the errors of `known_choice`, `follow` and
+        fetching, such as BytecodeError if the target's interpreter is missing.
         """
         known = known_choice(service, closure, tree, toolchain=self.toolchain, store=self._imports)
         if known is not None or tree is None:
@@ -98,7 +101,7 @@ class ArtifactProvider:
         if not fetch and self.wheels.known(closure.pins) is None:
             return None
         # Closed explicitly, so that an error stops the downloads at once.
-        with closing(self._codes(closure, own)) as codes:
+        with closing(self._codes(closure, own if fetch else ())) as codes:
             return follow(
                 service,
                 closure,
@@ -106,7 +109,7 @@ class ArtifactProvider:
                 codes,
                 toolchain=self.toolchain,
                 store=self._imports,
-                compiled=self._compiled,
+                compiled=self._compiled if fetch else None,
             )
 
     def _codes(self, closure: Closure, own: Collection[Pin]) -> Generator[Code]:
@@ -122,8 +125,6 @@ class ArtifactProvider:
                 yield code
             else:
                 new[pin.sha256] = code
-        if new:
-            self.toolchain.compiler.warm_up()
         for wheel in self.wheels.arriving(code.pin for code in new.values()):
             yield new[wheel.pin.sha256]
             self._splice_ahead(wheel, closure.recipe, own)
@@ -131,7 +132,9 @@ class ArtifactProvider:
             self._context.reporter.stage("following imports and compiling bytecode")
 
     def _wheel(self, pin: Pin) -> Wheel:
-        return self.wheels.all([pin])[0]
+        # Several threads of the compiler may read modules of wheels that are not in the store.
+        with self._fetching:
+            return self.wheels.all([pin])[0]
 
     def fetch(self, layers: Sequence[LayerPlan]) -> None:
         """

@@ -41,7 +41,7 @@ class Code(Protocol):
         """Return the paths of all files, relative to the import root."""
 
     def read(self, path: str) -> Iterator[bytes | memoryview]:
-        """Yield the content of the file *path* in pieces."""
+        """Yield the content of the file *path* in pieces. Several threads may call this at once."""
 
 
 def index_place(distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Path:
@@ -132,9 +132,9 @@ class ModuleIndex:
             found = self._scans[key] = decode(found)
         return found
 
-    def scan(self, module: Module, compiler: Compiler) -> tuple[Scan, Compiled | None]:
+    def scan(self, module: Module, compiler: Compiler, *, compile_too: bool) -> tuple[Scan, Compiled | None]:
         """
-        Read *module* of this tree, and return its imports, and its bytecode if it is a source of a layer.
+        Read *module* of this tree, and return its imports, and with *compile_too* its bytecode if it is a source of a layer.
 
         Call this in a thread of *compiler*. Raises the errors of `Compiler.scan` and of reading the tree.
         """
@@ -148,7 +148,8 @@ class ModuleIndex:
                 key = self._keys[module.path] = hashlib.sha256(content).hexdigest()
                 if (known := self.known(module)) is not None:
                     return known, None
-            row, compiled = compiler.scan(module.path, content, root=None if self._changes else LAYER_ROOT)
+            root = LAYER_ROOT if compile_too and not self._changes else None
+            row, compiled = compiler.scan(module.path, content, root=root)
             found = decode(row)
         self._scans[key] = found
         self._news = True

@@ -31,7 +31,7 @@ def reachable(
     compiler: Compiler,
     store: Store,
     recorded: Sequence[str] = (),
-    keep: Callable[[str, Compiled], object] = lambda _, __: None,
+    keep: Callable[[str, Compiled], object] | None = None,
 ) -> Reachable:
     """
     Return every module in *trees* that the modules *handlers* (dotted names) can import.
@@ -39,15 +39,15 @@ def reachable(
     *trees* are the service's own sources and its distributions, in any order; modules are scanned as soon as their tree is
     yielded. If two trees contain the same module, that of the service counts, or else that of the distribution whose name
     sorts first, because Lambda puts a function's own code before its layers. *recorded* are the names of modules from a
-    profile, which count as imported. *keep* receives the distribution and the bytecode of each source of a layer that is
-    scanned; it is called in several threads. Raises `BytecodeError` if the interpreter fails to run, and the errors of
+    profile, which count as imported. With *keep*, each source of a layer that is scanned is also compiled, and *keep* receives
+    its distribution and bytecode, in several threads. Raises `BytecodeError` if the interpreter fails to run, and the errors of
     reading *trees*.
     """
     indexes: dict[str, ModuleIndex] = {}
 
     def scan(module: Module) -> Scan:
-        found, compiled = indexes[module.distribution].scan(module, compiler)
-        if compiled is not None:
+        found, compiled = indexes[module.distribution].scan(module, compiler, compile_too=keep is not None)
+        if keep is not None and compiled is not None:
             keep(module.distribution, compiled)
         return found
 
@@ -96,7 +96,7 @@ class _Frontier:
     """
     The modules found so far that must be scanned, each scanned as soon as it is found; a context manager.
 
-    Nothing is scanned ahead while no index is new: then few modules are unknown, and `resolve` soon finds them.
+    It starts with the first tree without an index. If all trees have one, few modules are unknown, and `resolve` finds them.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class _Frontier:
     def finish(self) -> None:
         """Wait until everything that is reached has been scanned. Raises the first error of scanning."""
         with self._lock:
-            self._lock.wait_for(lambda: not self._running)
+            self._lock.wait_for(lambda: self._failure is not None or not self._running)
         if self._failure is not None:
             raise self._failure
 
@@ -162,8 +162,9 @@ class _Frontier:
                 self._search.read(module.name, found)
                 self._advance()
         except BaseException as error:  # noqa: BLE001 - `finish` raises it
-            self._failure = self._failure or error
-            self._stopped = True
+            with self._lock:
+                self._failure = self._failure or error
+                self._stopped = True
         finally:
             with self._lock:
                 self._running -= 1
