@@ -11,9 +11,9 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING, Self
 
-from lamina.archive.zip.copying import read_at, read_pieces
+from lamina.archive.zip.copying import read_pieces
 from lamina.archive.zip.directory import Located, read_directory
-from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES, inflate, inflate_small
+from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES, member_content
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.names import normalized
 
@@ -109,20 +109,14 @@ class WheelArchive:
 
     def pieces(self, located: Located) -> Iterable[bytes | memoryview]:
         """Return a member's uncompressed content in pieces of at most 1 MiB. Raises the errors of `read`."""
-        member = located.member
-        if member.size <= PIECE_BYTES and member.compressed <= PIECE_BYTES:
-            content = inflate_small(self.payload(located), member)
-            if content is not None:
-                self.looked_at(member.compressed)
-                return (content,)
-        return inflate(self._payload_pieces(located), located.member, name=self.name)
+        return member_content(self._payload_pieces(located), located.member, name=self.name)
 
     def _payload_pieces(self, located: Located) -> Iterator[memoryview]:
-        end = located.start + located.member.compressed
-        for start in range(located.start, end, PIECE_BYTES):
-            length = min(PIECE_BYTES, end - start)
-            yield self.view[start : start + length]
-            self.looked_at(length)
+        payload = self.payload(located)
+        for start in range(0, len(payload), PIECE_BYTES):
+            piece = payload[start : start + PIECE_BYTES]
+            self.looked_at(len(piece))
+            yield piece
 
     def looked_at(self, length: int) -> None:
         """Count *length* bytes as read. Release the mapped memory after every 4 MiB, so that memory use stays constant."""
@@ -139,8 +133,4 @@ def member_pieces(file: BinaryIO, located: Located, *, name: str) -> Iterable[by
     errors of `WheelArchive.read`.
     """
     member, start = located
-    if member.size <= PIECE_BYTES and member.compressed <= PIECE_BYTES:
-        content = inflate_small(memoryview(read_at(file, start, member.compressed)), member)
-        if content is not None:
-            return (content,)
-    return inflate(read_pieces(file, start, member.compressed), member, name=name)
+    return member_content(read_pieces(file, start, member.compressed), member, name=name)

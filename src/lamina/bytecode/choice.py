@@ -180,6 +180,13 @@ def _load(path: Path, pins: Iterable[Pin]) -> dict[str, list[str]] | None:
     return found if found is not None and {pin.name for pin in pins} == found.keys() else None
 
 
+def is_metadata(area: str, content: bytes) -> bool:
+    """Return whether *content*, which is untrusted, has the format of a file in *area*, which is for imports or reached modules."""
+    from lamina.bytecode.imports.index import IMPORTS_AREA, is_index
+
+    return is_index(content) if area == IMPORTS_AREA else paths_by_name(content) is not None
+
+
 def paths_by_name(content: bytes) -> dict[str, list[str]] | None:
     """Parse an untrusted mapping of names to lists of paths, or return ``None`` if *content* has another form."""
     try:

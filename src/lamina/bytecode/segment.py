@@ -41,7 +41,7 @@ FUNCTION_ROOT = "/var/task/"
 """Where Lambda unpacks a function's own code (AWS, "Define Lambda function handler in Python", 2026-11)."""
 
 AREA = "bytecode"
-_OWN_AREA = "own-bytecode"
+OWN_AREA = "own-bytecode"
 _REFUSED = ".refused"
 
 
@@ -191,7 +191,7 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
         return ()
     files = [file for file in tree.files if file.path.endswith(".py")]
     key = _digest([RECIPE, *toolchain.release, [[file.path, file.sha256] for file in files]])
-    place = store.entry(_OWN_AREA, key, ".seg")
+    place = store.entry(OWN_AREA, key, ".seg")
     # A damaged segment yields no members, so the sources are compiled again.
     if kept := tuple(read_members(place)):
         return kept

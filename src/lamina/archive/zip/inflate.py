@@ -24,6 +24,17 @@ PIECE_BYTES = 1 << 20
 _RAW = -15  # a deflate stream without a zlib header, as in zips
 
 
+def member_content(payload: Iterable[bytes | memoryview], member: Member, *, name: str) -> Iterable[bytes | memoryview]:
+    """Return what `inflate` yields for the same arguments; a member that is one piece is inflated three times as fast."""
+    if member.size <= PIECE_BYTES and member.compressed <= PIECE_BYTES:
+        piece = next(iter(payload), b"")
+        content = _inflate_piece(piece, member)
+        if content is not None:
+            return (content,)
+        payload = (piece,)
+    return inflate(payload, member, name=name)
+
+
 def inflate(payload: Iterable[bytes | memoryview], member: Member, *, name: str) -> Iterator[bytes | memoryview]:
     """
     Yield the uncompressed content of *member*. The content and its *payload* are in pieces of at most `PIECE_BYTES`.
@@ -48,13 +59,8 @@ def inflate(payload: Iterable[bytes | memoryview], member: Member, *, name: str)
         raise _damaged(f"`{member.path}` does not match its declared CRC-32", name=name)
 
 
-def inflate_small(payload: memoryview, member: Member) -> bytes | None:
-    """
-    Return the uncompressed content of *member*, or ``None`` if *payload* is damaged or does not match *member*.
-
-    It is three times as fast as `inflate`. Use it for members of at most `PIECE_BYTES`. After ``None``, call `inflate`, which
-    raises the error.
-    """
+def _inflate_piece(payload: bytes | memoryview, member: Member) -> bytes | None:
+    """Return the uncompressed content of *member*, or ``None`` if *payload* is damaged or does not match *member*."""
     import deflate
 
     if member.method == STORED:

@@ -7,7 +7,7 @@ Pure: a callback supplies the imports. Each call passes many modules, so that th
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.core.frozen import frozen
@@ -117,24 +117,36 @@ def module_name(path: str) -> str | None:
     return ".".join(parts) if parts and all(part.isidentifier() for part in parts) else None
 
 
+class ModuleTree(Protocol):
+    """The modules of the service's own sources or of one distribution."""
+
+    @property
+    def modules(self) -> Mapping[str, Module]:
+        """The modules by dotted name."""
+
+    @property
+    def entry_points(self) -> Mapping[str, Sequence[str]]:
+        """The modules that the entry points name, by entry point group."""
+
+
 def resolve(
     handlers: Iterable[str],
-    modules: Mapping[str, Module],
+    trees: Iterable[ModuleTree],
     *,
     scans: Callable[[Sequence[Module]], Mapping[str, Scan]],
-    rules: Sequence[ImportRule] = (),
-    entry_points: Mapping[str, Sequence[str]] | None = None,
+    rules: Sequence[ImportRule],
     recorded: Iterable[str] = (),
 ) -> Reachable:
     """
     Return the modules that the modules *handlers* can import, directly or through other modules.
 
-    *modules* are all existing modules, by dotted name. *scans* returns the imports of modules, by name. *rules* add imports
-    that are not visible in sources. *entry_points* lists the modules of each entry point group. *recorded* are the names
-    of modules from a profile, which count as imported.
+    If several of *trees* contain the same module, that of the first one counts. *scans* returns the imports of modules, by
+    name. *rules* add imports that are not visible in sources. *recorded* are the names of modules from a profile, which
+    count as imported.
     """
     walk = ImportSearch(rules)
-    walk.add(modules, entry_points or {})
+    for tree in trees:
+        walk.add(tree)
     for name in (*handlers, *recorded):
         walk.reach(name, None)
     while walk.waiting:
@@ -179,13 +191,13 @@ class ImportSearch:
         self.waiting: list[Module] = []
         self.problems: dict[str, str] = {}
 
-    def add(self, modules: Mapping[str, Module], entry_points: Mapping[str, Sequence[str]]) -> None:
-        """Add existing *modules*, by dotted name, and *entry_points*. Reach those modules that were imported before."""
-        for name, module in modules.items():
+    def add(self, tree: ModuleTree) -> None:
+        """Add the modules and entry points of *tree*. Reach those modules that were imported before."""
+        for name, module in tree.modules.items():
             self._modules.setdefault(name, module)
-        for group, names in entry_points.items():
+        for group, names in tree.entry_points.items():
             self._entry_points.setdefault(group, []).extend(names)
-        for name in sorted(self._absent.keys() & modules.keys()):
+        for name in sorted(self._absent.keys() & tree.modules.keys()):
             self.reach(name, self._absent.pop(name))
 
     def reach(self, name: str, importer: str | None) -> None:

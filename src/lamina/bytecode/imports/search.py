@@ -63,33 +63,10 @@ def reachable(
             frontier.add(index)
         frontier.finish()
     ordered = [indexes[name] for name in sorted(indexes)]
-    result = resolve(
-        handlers,
-        _first(index.modules for index in ordered),
-        scans=scans,
-        rules=rules(),
-        entry_points=_joined(index.entry_points for index in ordered),
-        recorded=recorded,
-    )
+    result = resolve(handlers, ordered, scans=scans, rules=rules(), recorded=recorded)
     for index in ordered:
         index.save()
     return result
-
-
-def _first(each: Iterable[Mapping[str, Module]]) -> dict[str, Module]:
-    modules: dict[str, Module] = {}
-    for some in each:
-        for name, module in some.items():
-            modules.setdefault(name, module)
-    return modules
-
-
-def _joined(each: Iterable[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for some in each:
-        for group, names in some.items():
-            groups.setdefault(group, []).extend(names)
-    return groups
 
 
 class _Frontier:
@@ -132,7 +109,7 @@ class _Frontier:
             self._started = self._started or index.is_new
             if self._started:
                 for each in self._waiting:
-                    self._search.add(each.modules, each.entry_points)
+                    self._search.add(each)
                 self._waiting.clear()
                 self._advance()
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import AREA, find_segment
-from lamina.bytecode.choice import REACH_AREA, paths_by_name, reach_place
-from lamina.bytecode.imports.index import IMPORTS_AREA, index_place, is_index
+from lamina.bytecode.choice import REACH_AREA, is_metadata, paths_by_name, reach_place
+from lamina.bytecode.imports.index import IMPORTS_AREA, index_place
 from lamina.core.store import Store
 from lamina.pipeline.plan import closure_of
 from lamina.project.service import BytecodeMode
@@ -66,9 +66,7 @@ class ImportStore(Store):
         if local.is_file():
             return local.read_bytes()
         content = self._index.read([key]).get(key)
-        if content is not None and not (
-            is_index(content) if area == IMPORTS_AREA else paths_by_name(content) is not None
-        ):
+        if content is not None and not is_metadata(area, content):
             self._index.refuse(key)
             return None
         return content
