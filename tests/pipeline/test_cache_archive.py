@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+import os
 import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +20,6 @@ from lamina.project.options import BuildOptions
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from services import Service
 
 KEY = "ab" + "0" * 62
@@ -139,15 +140,65 @@ def test_damaged_archive(tmp_path: Path, built: Store, damage: str) -> None:
     assert contents(other).items() <= contents(built).items()
 
 
+def test_damaged_files_are_not_exported(tmp_path: Path, built: Store) -> None:
+    """Files of the store that an import would refuse are left out, so that another store can import the rest."""
+    sound = export(built, tmp_path / "sound.zip").files
+    for area in ("imports", "bytecode"):
+        next((built.root / area).rglob("*.pack" if area == "bytecode" else "*.json")).write_bytes(b"damaged")
+
+    written = export(built, tmp_path / "bytecode.zip")
+
+    assert sound - 2 == written.files
+    assert written.files == add(tmp_path / "bytecode.zip", Store.open(tmp_path / "other")).files
+
+
+def test_places_that_are_not_for_archives(tmp_path: Path, built: Store) -> None:
+    """Export replaces neither links nor directories nor files of the store, and import waits for no pipe."""
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    os.mkfifo(tmp_path / "pipe")
+    before = contents(built)
+
+    for place in (tmp_path / "link", tmp_path / "pipe", Path(), built.root / "bytecode.zip", tmp_path / "pipe" / "x"):
+        with pytest.raises(ConfigError) as caught:
+            export(built, place)
+        assert caught.value.hint
+    with pytest.raises(ConfigError, match="is not a regular file"):
+        add(tmp_path / "pipe", built)
+
+    assert before == contents(built)
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_output(
+    tmp_path: Path, built: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both commands say how many files were written, also as JSON."""
+    archive = str(tmp_path / "bytecode.zip")
+
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(built.root))
+    assert 0 == main(["cache", "export", "--bytecode", archive])
+    out = capsys.readouterr().out
+    files = int(out.split()[1])
+    assert out.startswith(f"wrote {files} files (")
+    assert archive in out
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "other"))
+    assert 0 == main(["cache", "import", archive, "--json"])
+    assert (files, 0) == ((document := json.loads(capsys.readouterr().out))["files"], document["present"])
+    assert 0 == main(["cache", "import", archive])
+    assert (
+        f"added 0 files (0.0 kB unpacked) to {tmp_path / 'other'}; {files} files there already"
+        in capsys.readouterr().out
+    )
+
+
 def test_files_that_do_not_exist(tmp_path: Path) -> None:
-    """An empty store, a missing archive and an unwritable place are errors with a next step."""
+    """An empty store and a missing archive are errors with a next step."""
     store = Store.open(tmp_path / "store")
-    (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(ConfigError, match="has no bytecode"):
         export(store, tmp_path / "bytecode.zip")
-    for missing in (tmp_path / "missing.zip", tmp_path):
-        with pytest.raises(ConfigError, match="cannot read") as caught:
+    for missing, expected in ((tmp_path / "missing.zip", "cannot read"), (tmp_path, "is not a regular file")):
+        with pytest.raises(ConfigError, match=expected) as caught:
             add(missing, store)
         assert caught.value.hint
 

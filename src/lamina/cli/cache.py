@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show, verify or clean the store; return 1 if verifying found damaged files."""
+    """Show, verify, clean or transfer the store; return 1 if verifying found damaged files."""
     from lamina.core.store import Store
 
     if arguments.action != "clean" and (arguments.older_than is not None or arguments.dry_run):
@@ -134,23 +134,20 @@ def _check_transfer(arguments: argparse.Namespace) -> None:
 
 
 def _transfer(store: Store, console: Console, arguments: argparse.Namespace) -> int:
-    from lamina.pipeline import cache_archive
+    from lamina.core.frozen import as_dict
+    from lamina.pipeline.cache_archive import Added, add, export
 
     exporting, archive = arguments.action == "export", arguments.bytecode or arguments.file
     with store.in_use():
-        done = (
-            cache_archive.export(store, archive, reporter=console)
-            if exporting
-            else cache_archive.add(archive, store, reporter=console)
-        )
+        done = export(store, archive, reporter=console) if exporting else add(archive, store, reporter=console)
     console.close()
     if arguments.json:
-        _print_json({"path": str(store.root), "archive": str(archive)} | asdict(done))
-    elif exporting:
-        print(f"wrote {_files(done.files)} ({megabytes(done.bytes)}) to {archive}")
-    else:
+        _print_json({"path": str(store.root), "archive": str(archive)} | as_dict(done))
+    elif isinstance(done, Added):
         known = f"; {_files(done.present)} there already" if done.present else ""
         print(f"added {_files(done.files)} ({megabytes(done.bytes)} unpacked) to {store.root}{known}")
+    else:
+        print(f"wrote {_files(done.files)} ({megabytes(done.bytes)}) to {archive}")
     return 0
 
 

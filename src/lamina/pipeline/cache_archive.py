@@ -1,5 +1,5 @@
 """
-Write the bytecode and the import indexes of a store to one archive, and add such an archive to another store.
+Write the bytecode, imports and reached modules of a store to one archive, and add such an archive to another store.
 
 Of all files in a store, these take the longest to create again in relation to their size. The archive is a zip whose members have
 the paths of the store's files. Compiled segments are left out, because cutting them from the packs takes a moment.
@@ -7,8 +7,8 @@ the paths of the store's files. Compiled segments are left out, because cutting 
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
 from io import BufferedWriter
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -19,10 +19,12 @@ from lamina.archive.wheel import member_pieces
 from lamina.archive.zip.copying import write_all
 from lamina.archive.zip.directory import read_directory
 from lamina.archive.zip.zipformat import encode, write_sorted
-from lamina.bytecode.choice import paths_by_name
-from lamina.bytecode.imports.index import is_index
+from lamina.bytecode.choice import REACH_AREA, is_metadata
+from lamina.bytecode.imports.index import IMPORTS_AREA
+from lamina.bytecode.segment import AREA, OWN_AREA
 from lamina.core.errors import ArchiveError, ConfigError, CorruptArchiveError, SuspiciousSizeError
 from lamina.core.files import writing
+from lamina.core.frozen import frozen
 from lamina.core.paths import printable
 from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
@@ -36,52 +38,68 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
 
-_AREAS = {"bytecode": ".pack", "own-bytecode": ".seg", "imports": ".json", "reach": ".json"}
+_AREAS = {AREA: ".pack", OWN_AREA: ".seg", IMPORTS_AREA: ".json", REACH_AREA: ".json"}
+"""The areas of a store whose files an archive contains, with their suffixes."""
 _KEY = re.compile(r"[0-9a-f]{64}")
 # The archive of a store with the bytecode of a hundred services has about 1 GB.
 _MOST_BYTES = 4 << 30
 _HINT = "specify an archive that `lamina cache export --bytecode` wrote; if it is one, write it again"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Transferred:
-    """The result of `export` or `add`."""
+@frozen
+class Exported:
+    """The number of files in an archive that was written, and its size in bytes."""
 
     files: int
-    """The number of files that were written."""
     bytes: int
-    """For `export`, the size of the archive; for `add`, the sum of the file sizes. In bytes."""
-    present: int = 0
+
+
+@frozen
+class Added:
+    """The files of an archive that were added to a store, and those that the store already had."""
+
+    files: int
+    """The number of files that were added."""
+    bytes: int
+    """The sum of their sizes, in bytes."""
+    present: int
     """The number of files that the store already had."""
 
 
-def export(store: Store, archive: Path, *, reporter: Reporter = SILENT) -> Transferred:
+def export(store: Store, archive: Path, *, reporter: Reporter = SILENT) -> Exported:
     """
-    Write the bytecode and the import indexes in *store* to the zip *archive*, atomically.
+    Write the bytecode, the import indexes and the lists of reached modules in *store* to the zip *archive*, atomically.
 
-    The bytes depend only on these files. Raises `ConfigError` if there are none, or if *archive* cannot be written.
+    The bytes depend only on these files. Raises `ConfigError` if there are none, or if *archive* cannot be written, is in
+    *store*, or exists and is not a regular file.
     """
-    paths = [path for path in _paths(store) if path.is_file()]
-    if not paths:
-        raise ConfigError(
-            f"the store `{store.root}` has no bytecode",
-            hint='run `lamina build` first, in a project whose `bytecode` is not `"none"`',
-        )
+    if archive.is_symlink() or (archive.exists() and not archive.is_file()):
+        raise ConfigError(f"`{archive}` exists and is not a regular file", hint="specify another file")
+    if archive.resolve().is_relative_to(store.root.resolve()):
+        raise ConfigError(f"`{archive}` is in the store `{store.root}`", hint="specify a file outside of the store")
+    paths = _paths(store)
     reporter.stage("writing the archive", total=len(paths), unit="files")
 
     def entries() -> Iterator[Entry]:
         for path in paths:
-            yield encode(path.relative_to(store.root).as_posix(), path.read_bytes())
+            # `add` refuses damaged files. A build creates them again.
+            if path.is_file() and _problem(path, path.parent.parent.name) is None:
+                yield encode(path.relative_to(store.root).as_posix(), path.read_bytes())
             reporter.advance(1)
 
     try:
         with writing(archive) as file, BufferedWriter(file) as stream:
             written = write_sorted(stream, entries())
+            if not written.files:
+                raise ConfigError(
+                    f"the store `{store.root}` has no bytecode",
+                    hint='run `lamina build` first, in a project whose `bytecode` is not `"none"`',
+                )
     except OSError as error:
         raise ConfigError(
             f"cannot write `{archive}`: {error.strerror}", hint="specify a file in an existing, writable directory"
         ) from error
-    return Transferred(files=written.files, bytes=written.zipped_bytes)
+    return Exported(files=written.files, bytes=written.zipped_bytes)
 
 
 def _paths(store: Store) -> list[Path]:
@@ -94,29 +112,36 @@ def _paths(store: Store) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(store.root).as_posix())
 
 
-def add(archive: Path, store: Store, *, reporter: Reporter = SILENT) -> Transferred:
+def add(archive: Path, store: Store, *, reporter: Reporter = SILENT) -> Added:
     """
     Add the files in the zip *archive*, which `export` wrote, to *store*. Files that *store* already has stay unchanged.
 
     The format of every file is checked, but bytecode cannot be verified without compiling it again. So anyone who can
     change *archive* can change what builds with *store* produce.
-    Raises `ConfigError` if *archive* is unreadable, `CorruptArchiveError` if it is damaged or contains other files, and
+    Raises `ConfigError` if *archive* is unreadable or *store* cannot be written, `CorruptArchiveError` if it is damaged or contains other files, and
     `SuspiciousSizeError` if its contents are too large. Files that were added before an error are complete.
     """
+    if archive.exists() and not archive.is_file():
+        raise ConfigError(f"`{archive}` is not a regular file", hint=_HINT)
     try:
-        with archive.open("rb", buffering=0) as file:
-            return _add(file, archive, store, reporter)
+        file = archive.open("rb", buffering=0)
     except OSError as error:
-        raise ConfigError(
-            f"cannot read `{archive}`: {error.strerror}", hint="specify a file that `lamina cache export` wrote"
-        ) from error
-    except ArchiveError as error:
-        # The errors of reading zips give hints for wheels.
-        raise type(error)(str(error), hint=_HINT) from error
+        raise ConfigError(f"cannot read `{archive}`: {error.strerror}", hint=_HINT) from error
+    with file:
+        try:
+            return _add(file, archive, store, reporter)
+        except ArchiveError as error:
+            # The errors of reading zips give hints for wheels.
+            raise type(error)(str(error), hint=_HINT) from error
+        except OSError as error:
+            raise ConfigError(
+                f"cannot add the files of `{archive}` to the store `{store.root}`: {error.strerror}",
+                hint="check that the disk has free space and that you can write to the store",
+            ) from error
 
 
-def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Transferred:
-    if not archive.stat().st_size:
+def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Added:
+    if not os.fstat(file.fileno()).st_size:
         raise CorruptArchiveError(f"`{archive}` is empty")
     # Not closed explicitly, because the traceback of an error can still refer to it.
     members = read_directory(memoryview(mmap(file.fileno(), 0, access=ACCESS_READ)), name=str(archive))
@@ -136,31 +161,33 @@ def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Trans
                 present += 1
             else:
                 data = b"".join(member_pieces(file, each, name=str(archive)))
-                if (problem := _problem(data, place, Path(directory))) is not None:
+                copy = Path(directory, place.name)
+                copy.write_bytes(data)
+                if (problem := _problem(copy, place.parent.parent.name)) is not None:
                     raise _refused(archive, each.member.path, problem)
+                copy.unlink()
                 with store.writing(place) as target:
                     write_all(target, data)
                 files, size = files + 1, size + len(data)
             reporter.advance(1)
-    return Transferred(files=files, bytes=size, present=present)
+    return Added(files=files, bytes=size, present=present)
 
 
 def _place(path: str, store: Store) -> Path | None:
     """Return the path in *store* of the archive's member *path*, or ``None`` if it is not one that `export` writes."""
     area, _, rest = path.partition("/")
-    suffix = _AREAS.get(area, "/")
+    suffix = _AREAS.get(area)
+    if suffix is None:
+        return None
     key = rest.partition("/")[2].removesuffix(suffix)
     return store.entry(area, key, suffix) if _KEY.fullmatch(key) and rest == f"{key[:2]}/{key}{suffix}" else None
 
 
-def _problem(data: bytes, place: Path, directory: Path) -> str | None:
-    """Return why *data* cannot be the file at *place* in a store, or ``None`` if it can."""
-    if place.suffix == ".json":
-        fine = is_index(data) if place.parent.parent.name == "imports" else paths_by_name(data) is not None
-        return None if fine else "it is not a list of modules or imports"
-    path = directory / f"file{place.suffix}"
-    path.write_bytes(data)
-    return "it is damaged" if complaint(path, place.parent.parent.name) else None
+def _problem(path: Path, area: str) -> str | None:
+    """Return why the file at *path* cannot be in *area* of a store, or ``None`` if it can."""
+    if area in {IMPORTS_AREA, REACH_AREA}:
+        return None if is_metadata(area, path.read_bytes()) else "it is not a list of modules or imports"
+    return "it is damaged" if complaint(path, area) else None
 
 
 def _refused(archive: Path, path: str, reason: str) -> CorruptArchiveError:
