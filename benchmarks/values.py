@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Budget", "Command", "Measure", "Row", "Run", "Runner", "Sample", "Traffic", "Unavailable"]
+__all__ = ["Budget", "Command", "Measure", "Row", "Run", "Runner", "Sample", "Traffic", "Unavailable", "times"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,3 +142,12 @@ class Budget:
     against: str | None = None
     aim: bool = False
     """Whether the budget is only an aim, which does not fail the benchmark when missed."""
+
+
+def times(what: str, row: str, against: str, at_most: float, *, aim: float | None = None) -> tuple[Budget, ...]:
+    """Return the limit of the wall time of *row* as a multiple of that of *against*, and the *aim* if it is lower."""
+    limits = [(at_most, False)] if aim is None else [(at_most, False), (aim, True)]
+    return tuple(
+        Budget(what=what, row=row, against=against, measure=Measure.TIMES, at_most=most, aim=is_aim)
+        for most, is_aim in limits
+    )

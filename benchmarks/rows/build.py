@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import remove
-from benchmarks.values import Budget, Measure, Row, Unavailable
+from benchmarks.values import Budget, Measure, Row, Unavailable, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,21 +20,7 @@ _MEGABYTES = 1_000_000
 _AIM = 1 / 40
 
 BUDGETS = (
-    Budget(
-        what="build, wheels in the store",
-        row="build-wheels",
-        against="uv-zip",
-        measure=Measure.TIMES,
-        at_most=1 / 20,
-    ),
-    Budget(
-        what="build, wheels in the store",
-        row="build-wheels",
-        against="uv-zip",
-        measure=Measure.TIMES,
-        at_most=_AIM,
-        aim=True,
-    ),
+    *times("build, wheels in the store", "build-wheels", "uv-zip", 1 / 20, aim=_AIM),
     Budget(
         what="build, segments in the store",
         row="build-segments",
@@ -43,20 +29,13 @@ BUDGETS = (
         at_most=_AIM,
         aim=True,
     ),
-    Budget(what="build, nothing changed", row="build-nothing", against="python", measure=Measure.TIMES, at_most=3),
-    Budget(
-        what="build, nothing changed",
-        row="build-nothing",
-        against="python",
-        measure=Measure.TIMES,
-        at_most=2.5,
-        aim=True,
-    ),
+    *times("build, nothing changed", "build-nothing", "python", 3, aim=2.5),
     # The ratio is 13 for a `.gitignore` that contains names only, and 18 if pathspec is imported for it (2026-11-27).
-    Budget(what="build, a handler edited", row="build-edited", against="python", measure=Measure.TIMES, at_most=12),
+    *times("build, a handler edited", "build-edited", "python", 12),
     *(
-        Budget(what="build, nothing changed", row="build-nothing", against=peer, measure=Measure.TIMES, at_most=1)
+        budget
         for peer in ("uv-zip", "pip-zip", "sam-build", "sam-again")
+        for budget in times("build, nothing changed", "build-nothing", peer, 1)
     ),
     *(
         Budget(what="peak memory", row=row, measure=Measure.BYTES, at_most=100 * _MEGABYTES)

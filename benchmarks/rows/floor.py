@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import remove
-from benchmarks.values import Budget, Measure, Row, Unavailable
+from benchmarks.values import Row, Unavailable, times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUDGETS", "rows"]
 
-BUDGETS = (
-    Budget(what="lamina --help", row="help", against="python", measure=Measure.TIMES, at_most=3),
-    Budget(what="lamina --help", row="help", against="python", measure=Measure.TIMES, at_most=2, aim=True),
-)
+BUDGETS = times("lamina --help", "help", "python", 3, aim=2)
 
 
 def rows(bench: Bench) -> Sequence[Row | Unavailable]:

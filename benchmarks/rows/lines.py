@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.rows.fetching import downloading, first, serve
 from benchmarks.throttle import Throttle
-from benchmarks.values import Budget, Measure, Row, Unavailable
+from benchmarks.values import Row, Unavailable, times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,21 +27,14 @@ _MODES = ("none", "reachable")
 # are the design's. A build needs 0.4 s beside the download: it starts, asks the index for each project, and verifies and splices the
 # last wheel. With bytecode, the modules of the wheel that arrives last must also be compiled.
 BUDGETS = tuple(
-    Budget(
-        what=f"build, empty store, {mode}",
-        row=f"build-{mode}-{megabits}",
-        against=against,
-        measure=Measure.TIMES,
-        at_most=at_most,
-        aim=aim,
+    budget
+    for mode, megabits, against, at_most, aim in (
+        ("none", 20, "downloading-20", 1.1, None),
+        ("reachable", 20, "downloading-20", 1.25, 1.1),
+        ("none", 200, "downloading-200", 1.6, 1.1),
+        ("reachable", 200, "build-reachable-near", 1.25, None),
     )
-    for mode, megabits, against, limits in (
-        ("none", 20, "downloading-20", (1.1,)),
-        ("reachable", 20, "downloading-20", (1.25, 1.1)),
-        ("none", 200, "downloading-200", (1.6, 1.1)),
-        ("reachable", 200, "build-reachable-near", (1.25,)),
-    )
-    for at_most, aim in zip(limits, (False, True), strict=False)
+    for budget in times(f"build, empty store, {mode}", f"build-{mode}-{megabits}", against, at_most, aim=aim)
 )
 
 
