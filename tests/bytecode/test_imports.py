@@ -272,17 +272,17 @@ def test_namespace_package_of_two_distributions(compiler: Compiler, store: Store
 @pytest.mark.parametrize("seed", range(5))
 def test_order_of_arrival_does_not_matter(tmp_path: Path, compiler: Compiler, seed: int) -> None:
     """Whatever the order in which wheels arrive, the same modules are reached through the same import chains."""
-    handler = Tree(FIRST_PARTY, {"handler.py": "import one\nfrom two import lazy\nimport twin\nimport gone.away"})
-    wheels = [
+    trees = [
+        Tree(FIRST_PARTY, {"handler.py": "import one\nfrom two import lazy\nimport twin\nimport gone.away"}),
         Tree("one", {"one/__init__.py": "from two import used\nused()", "one/a.py": "", "twin.py": "import one.a"}),
         Tree("two", {"two/__init__.py": "def used():\n    import three.x", "two/lazy.py": "import space.four"}),
         Tree("three", {"three/__init__.py": "", "three/x.py": "", "twin.py": "import three.missing"}),
         Tree("four", {"space/four.py": "import one", "space/five.py": ""}),
     ]
-    shuffled = random.Random(seed).sample(wheels, len(wheels))  # noqa: S311
+    shuffled = random.Random(seed).sample(trees, len(trees))  # noqa: S311
 
-    expected = reachable(["handler"], [handler, *wheels], compiler=compiler, store=Store.open(tmp_path / "first"))
-    found = reachable(["handler"], [handler, *shuffled], compiler=compiler, store=Store.open(tmp_path / "second"))
+    expected = reachable(["handler"], trees, compiler=compiler, store=Store.open(tmp_path / "first"))
+    found = reachable(["handler"], shuffled, compiler=compiler, store=Store.open(tmp_path / "second"))
 
     assert {"three/__init__.py", "three/x.py"} == expected.members("three")
     assert {"one/__init__.py", "one/a.py"} < expected.members("one")
@@ -309,16 +309,28 @@ def test_modules_are_scanned_while_wheels_arrive(compiler: Compiler, store: Stor
 
 
 def test_failure_while_scanning_ahead_is_raised(compiler: Compiler, store: Store) -> None:
-    """If a module cannot be read, its error is raised, and no module found later is read."""
+    """If a module cannot be read, its error is raised, and no module of a tree that arrives later is read."""
 
     class Broken(Tree):
         def read(self, path: str) -> Iterator[bytes]:
+            self.asked.append(path)
             raise CorruptArchiveError(f"`{path}` is damaged")
 
-    trees = [Tree(FIRST_PARTY, {"handler.py": "import demo.a"}), Broken("demo", PACKAGE)]
+    broken, late = Broken("demo", {"demo.py": ""}), Tree("late", {"late.py": ""})
+
+    def arriving() -> Iterator[Code]:
+        yield Tree(FIRST_PARTY, {"handler.py": "import demo, late"})
+        yield broken
+        waited_until = time.monotonic() + 30
+        while not broken.asked and time.monotonic() < waited_until:
+            time.sleep(0.001)
+        compiler.submit(str, "").result()  # the only thread has handled the error before this
+        yield late
 
     with pytest.raises(CorruptArchiveError, match="is damaged"):
-        reachable(["handler"], trees, compiler=compiler, store=store)
+        reachable(["handler"], arriving(), compiler=compiler, store=store)
+
+    assert [] == late.asked
 
 
 def test_thread_that_cannot_start_is_an_error(

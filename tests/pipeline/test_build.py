@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from typing import TYPE_CHECKING
@@ -406,3 +407,25 @@ def test_damaged_bytecode_of_the_sources_is_compiled_again(
     assert f"service/handlers/__pycache__/hello.cpython-{target[0]}{target[1]}.pyc" in before
     assert _members(again.path) == before
     assert again.sha256 == package.sha256
+
+
+def test_unchanged_build_imports_little(service: Service, store: Store) -> None:
+    """If nothing has changed, modules that take long to import are not imported, whether they are lamina's or Python's."""
+    result = _build(service, store)
+    project = result.plan.previous.project
+    # Files that changed within two seconds before a build are read and hashed: pretend that the build came later.
+    state = project / ".lamina" / "state.json"
+    document = json.loads(state.read_bytes())
+    document["inputs"] = [[path, kind, seen + 3_000_000_000, *rest] for path, kind, seen, *rest in document["inputs"]]
+    state.write_text(json.dumps(document))
+    slow = {"lamina.pipeline.build", "lamina.core.store", "rich", "packaging", "typing", "hashlib", "threading"}
+    program = (
+        "import sys; before = set(sys.modules)\nfrom lamina.cli.main import main\n"
+        f"code = main(['build', '--project', {str(project)!r}])\n"
+        f"print(code, sorted(({slow!r} & sys.modules.keys()) - before))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "nothing to do" in done.stderr
+    assert "0 []\n" == done.stdout
