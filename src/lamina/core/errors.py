@@ -6,7 +6,8 @@ Errors that lamina raises on purpose, each with its exit code.
     LaminaError                        exit code
     ├── ConfigError                     2
     │   ├── InvalidConfigError
-    │   └── MissingExtraError
+    │   ├── MissingExtraError
+    │   └── TemplateError
     ├── LockError                       3
     │   ├── LockNotFoundError
     │   ├── LockSyntaxError
@@ -108,6 +109,10 @@ class MissingExtraError(ConfigError):
             hint=f"install them: `pip install 'lamina[{extra}]'`",
         )
         self.extra = extra
+
+
+class TemplateError(ConfigError):
+    """A deploy description, such as a SAM template, is unreadable or invalid."""
 
 
 class LockError(LaminaError):

@@ -1,0 +1,263 @@
+"""
+Parse YAML and JSON documents that may be hostile, and remember where their keys are.
+
+YAML is read as a stream of events, without recursion and without constructing objects for tags. An alias is not expanded:
+the same value appears at both places, so a small document stays small. JSON is parsed by `json`; the lines of its keys are
+searched only on request.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.errors import TemplateError
+from lamina.project.templates.files import JSON_BYTES
+from lamina.project.templates.types import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lamina.project.templates.files import TemplateFiles
+
+_DEEPEST = 100
+_MOST_NODES = 400_000
+_MERGE = "<<"
+_YAML = "tag:yaml.org,2002:"
+# The tags of YAML 1.1's schema (https://yaml.org/type/, read 2026-11-28).
+_STANDARD = frozenset(
+    _YAML + name
+    for name in (
+        *("binary", "bool", "float", "int", "map", "merge", "null", "omap", "pairs", "seq", "set", "str", "timestamp"),
+        "value",
+    )
+)
+
+
+class Mapping(dict[str, Any]):
+    """A mapping of a YAML document, with the line of each key."""
+
+    __slots__ = ("line", "lines")
+
+    def __init__(self, line: int) -> None:
+        """Create an empty mapping that starts on *line*."""
+        super().__init__()
+        self.line = line
+        self.lines: dict[str, int] = {}
+
+
+class Document:
+    """A parsed YAML or JSON file: nested mappings with string keys, lists and scalars."""
+
+    def __init__(self, file: str, value: Any, text: str | None = None) -> None:
+        """Wrap *value*, the content of *file*. *text* is the source of a JSON document, in which keys are searched."""
+        self.file = file
+        self.value = value
+        self._text = text
+
+    def origin(self, *keys: str) -> Origin:
+        """Return the place of the value at the path *keys*, or of the closest parent whose place is known."""
+        return Origin(file=self.file, line=self._line_in_text(keys) if self._text is not None else self._line(keys))
+
+    def _line(self, keys: tuple[str, ...]) -> int | None:
+        value, line = self.value, None
+        for key in keys:
+            if not isinstance(value, Mapping) or key not in value:
+                break
+            line, value = value.lines.get(key, line), value[key]
+        return line
+
+    def _line_in_text(self, keys: tuple[str, ...]) -> int | None:
+        text, position, line = self._text or "", 0, None
+        for key in keys:
+            # A key that is not found this way, for example because it is written with escapes, has no line.
+            found = re.compile(re.escape(json.dumps(key)) + r"\s*:").search(text, position)
+            if found is None:
+                break
+            position, line = found.end(), text.count("\n", 0, found.start()) + 1
+        return line
+
+
+def load(path: str, files: TemplateFiles, *, tag: Callable[[str, Any], Any] | None = None) -> Document:
+    """
+    Return the content of the YAML or JSON file *path*.
+
+    *tag* returns the value for an application tag such as ``!Sub`` and the value that it marks; it raises ValueError for an
+    unknown tag. Without it, such tags are errors. Raises `TemplateError` with file and line for an invalid document.
+    """
+    if path.endswith(".json"):
+        return _load_json(path, files.text(path, limit=JSON_BYTES))
+    return Document(path, _Builder(path, tag).build(files.text(path)))
+
+
+def _load_json(path: str, text: str) -> Document:
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"`{constant}` is not a JSON value")
+
+    try:
+        return Document(path, json.loads(text, parse_constant=refuse), text)
+    except json.JSONDecodeError as error:
+        raise TemplateError(f"`{path}`, line {error.lineno}: not valid JSON: {error.msg}") from error
+    except ValueError as error:
+        raise TemplateError(f"`{path}`: not valid JSON: {error}") from error
+    except RecursionError:
+        raise TemplateError(f"`{path}`: the document is nested too deeply") from None
+
+
+class _Builder:
+    """The conversion of one YAML document's events into values."""
+
+    def __init__(self, file: str, tag: Callable[[str, Any], Any] | None) -> None:
+        self._file = file
+        self._tag = tag
+        self._anchors: dict[str, Any] = {}
+        self._stack: list[_Collection] = []
+        self._nodes = 0
+
+    def build(self, text: str) -> Any:
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            return self._document(self._events(yaml.parse(text, loader)))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            raise self._error(error.problem or str(error.context), None if mark is None else mark.line + 1) from error
+        except yaml.YAMLError as error:
+            raise self._error(str(error).splitlines()[0], None) from error
+
+    def _error(self, problem: str, line: int | None) -> TemplateError:
+        place = "" if line is None else f", line {line}"
+        return TemplateError(f"`{self._file}`{place}: not valid YAML: {problem}")
+
+    def _events(self, events: Iterator[Any]) -> Iterator[Any]:
+        """Yield the events of the first document. Raises `TemplateError` if there are too many."""
+        for event in events:
+            self._nodes += 1
+            if self._nodes > _MOST_NODES:
+                raise TemplateError(f"`{self._file}`: the document has more than {_MOST_NODES:,} values")
+            yield event
+
+    def _document(self, events: Iterator[Any]) -> Any:
+        import yaml
+
+        result: Any = None
+        scalars = _Scalars()
+        for event in events:
+            line = event.start_mark.line + 1
+            if isinstance(event, yaml.DocumentStartEvent) and result is not None:
+                raise self._error("expected a single document", line)
+            if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
+                self._open(event, Mapping(line) if isinstance(event, yaml.MappingStartEvent) else [], line)
+                continue
+            if isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
+                collection = self._stack.pop()
+                value, line = self._tagged(collection.start, collection.value), collection.start.start_mark.line + 1
+            elif isinstance(event, yaml.ScalarEvent):
+                value = self._tagged(event, scalars.value(event))
+            elif isinstance(event, yaml.AliasEvent):
+                value = self._alias(event.anchor, line)
+            else:
+                continue
+            if self._stack:
+                self._add(self._stack[-1], value, line)
+            else:
+                result = value
+        return result
+
+    def _open(self, event: Any, value: Any, line: int) -> None:
+        if len(self._stack) >= _DEEPEST:
+            raise self._error("the document is nested too deeply", line)
+        self._stack.append(_Collection(value, event))
+        if event.anchor:
+            self._anchors[event.anchor] = value
+
+    def _alias(self, anchor: str, line: int) -> Any:
+        if anchor not in self._anchors:
+            raise self._error(f"undefined alias `{anchor}`", line)
+        value = self._anchors[anchor]
+        if any(value is collection.value for collection in self._stack):
+            raise self._error(f"the alias `{anchor}` refers to its own value", line)
+        return value
+
+    def _add(self, collection: _Collection, value: Any, line: int) -> None:
+        if isinstance(collection.value, list):
+            collection.value.append(value)
+        elif collection.key is None:
+            if isinstance(value, list | dict):
+                raise self._error("a key is a list or a mapping", line)
+            collection.key = _key(value)
+            collection.value.lines.setdefault(collection.key, line)
+        else:
+            key, collection.key = collection.key, None
+            if key == _MERGE:
+                for each in value if isinstance(value, list) else [value]:
+                    self._merge(collection.value, each, line)
+            else:
+                collection.value[key] = value
+
+    def _merge(self, collection: Mapping, value: Any, line: int) -> None:
+        if not isinstance(value, Mapping):
+            raise self._error("`<<` needs a mapping", line)
+        self._nodes += len(value)
+        if self._nodes > _MOST_NODES:
+            raise TemplateError(f"`{self._file}`: the document has more than {_MOST_NODES:,} values")
+        for key, each in value.items():
+            collection.setdefault(key, each)
+            collection.lines.setdefault(key, value.lines.get(key, line))
+
+    def _tagged(self, event: Any, value: Any) -> Any:
+        if event.tag is not None and event.tag != "!" and event.tag not in _STANDARD:
+            line = event.start_mark.line + 1
+            if self._tag is None:
+                raise self._error(f"unknown tag `{event.tag}`", line)
+            try:
+                value = self._tag(event.tag, value)
+            except ValueError as error:
+                raise self._error(str(error), line) from error
+        if event.anchor:
+            self._anchors[event.anchor] = value
+        return value
+
+
+class _Collection:
+    """A list or mapping whose end has not been read yet."""
+
+    __slots__ = ("key", "start", "value")
+
+    def __init__(self, value: Any, start: Any) -> None:
+        self.value = value
+        self.start = start
+        self.key: str | None = None
+
+
+class _Scalars:
+    """The types of plain scalars, as PyYAML's safe loader resolves them."""
+
+    def __init__(self) -> None:
+        import yaml
+
+        self._resolver = yaml.resolver.Resolver()
+        self._constructor = yaml.constructor.SafeConstructor()
+        self._node = yaml.ScalarNode
+
+    def value(self, event: Any) -> Any:
+        """Return the value of a scalar event: a string, number, boolean or ``None``."""
+        plain, quoted = event.implicit
+        if event.tag not in _STANDARD and (event.tag is not None or not plain):
+            return event.value
+        tag = event.tag or self._resolver.resolve(self._node, event.value, (plain, quoted))
+        if tag in {f"{_YAML}str", f"{_YAML}timestamp", f"{_YAML}merge", f"{_YAML}value"}:
+            return event.value
+        try:
+            return self._constructor.construct_object(self._node(tag, event.value))
+        except (ValueError, OverflowError):
+            return event.value
+
+
+def _key(value: Any) -> str:
+    """Return a key as a string: AWS account numbers and versions are often written without quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)

@@ -1,0 +1,151 @@
+"""
+What a deploy description says, in the same values for every tool.
+
+Each reader is a module with ``read(path: str, files: TemplateFiles) -> Template``. A reader never guesses: a setting that
+depends on the deployment is ``None``, and `TemplateFunction.unknown` has the reason.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from lamina.core.frozen import frozen
+
+if TYPE_CHECKING:
+    from lamina.project.snapshot import Snapshot
+
+
+class Tool(Enum):
+    """A tool whose deploy descriptions lamina reads, by the name that messages use."""
+
+    SAM = "SAM"
+    CLOUDFORMATION = "CloudFormation"
+    SERVERLESS = "Serverless Framework"
+    TERRAFORM = "Terraform"
+    CDK = "AWS CDK"
+
+
+@frozen
+class Origin:
+    """A place in a deploy description."""
+
+    file: str
+    """The path relative to the project, with ``/``."""
+    line: int | None = None
+    """The line number, starting with 1; ``None`` if the parser does not know it."""
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+@frozen
+class UnknownSetting:
+    """A setting that only the deployment decides."""
+
+    setting: str
+    """The name of the setting as lamina configures it: ``handler``, ``source``, ``runtime``, ``layers`` and so on."""
+    reason: str
+    """Why the value is unknown, such as ``parameter `Stage` has no default``."""
+
+
+@frozen
+class LayerReference:
+    """A layer that a function uses: one that the same description creates, or one with an ARN."""
+
+    name: str
+    """The name of the layer in the description, or the ARN."""
+
+    @property
+    def is_arn(self) -> bool:
+        """Whether *name* is the ARN of a layer version."""
+        return self.name.startswith("arn:")
+
+
+@frozen
+class TemplateFunction:
+    """A Lambda function with a managed Python runtime."""
+
+    name: str
+    """The function's name in the description: the logical ID, the key in ``functions``, or the name of the resource."""
+    origin: Origin
+    handler: str | None = None
+    """The handler as Lambda receives it, such as ``app.lambda_handler``."""
+    source: str | None = None
+    """
+    The directory that Lambda unpacks as the function's code, relative to the project: ``.`` for the project itself.
+
+    It can also be a single ``.py`` file.
+    """
+    patterns: tuple[str, ...] = ()
+    """Globs relative to *source* that choose its files; those that start with ``!`` leave files out. Empty: all files."""
+    runtime: str | None = None
+    """Lambda's name of the runtime, such as ``python3.13``."""
+    architecture: str | None = None
+    """``x86_64`` or ``arm64``; ``None`` if the description does not set it, so that Lambda's default applies."""
+    memory_mb: int | None = None
+    timeout_seconds: int | None = None
+    environment: tuple[str, ...] = ()
+    """The names of the environment variables, sorted. Values are not read, because they may be secrets."""
+    layers: tuple[LayerReference, ...] = ()
+    unknown: tuple[UnknownSetting, ...] = ()
+
+    def why_unknown(self, setting: str) -> str | None:
+        """Return why *setting* is unknown, or ``None`` if it is known or not set."""
+        return next((each.reason for each in self.unknown if each.setting == setting), None)
+
+
+@frozen
+class TemplateLayer:
+    """A layer that the description creates."""
+
+    name: str
+    origin: Origin
+    source: str | None = None
+    """The directory or zip with the layer's content, relative to the project; ``None`` if it is unknown."""
+
+
+@frozen
+class Skipped:
+    """Something that lamina does not take over, with the reason."""
+
+    name: str
+    """The name of the function, layer, file or setting."""
+    reason: str
+    """Why it is skipped, such as ``runtime nodejs22.x is not Python``."""
+    origin: Origin
+
+
+@frozen
+class Translation:
+    """A setting of the description for packaging, and what takes its place in lamina."""
+
+    setting: str
+    """The setting as the tool writes it, such as ``custom.pythonRequirements.slim``."""
+    replacement: str
+    """One sentence that tells what to do, such as ``set `exclude` for the layer``."""
+    origin: Origin
+    configuration: tuple[tuple[str, object], ...] = ()
+    """The keys of ``[tool.lamina]`` that express the setting, as pairs of key and TOML value; empty if there are none."""
+
+
+@frozen
+class Template:
+    """Everything that lamina takes from one deploy description."""
+
+    tool: Tool
+    path: str
+    """The main file, or the directory for Terraform, relative to the project."""
+    functions: tuple[TemplateFunction, ...] = ()
+    """The Python functions, in the order of the description."""
+    layers: tuple[TemplateLayer, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    translations: tuple[Translation, ...] = ()
+
+
+@frozen
+class TemplateAnswer:
+    """A `Template`, and the state of the files and directories that it was read from."""
+
+    template: Template
+    inputs: Snapshot
