@@ -84,11 +84,15 @@ def _rules() -> tuple[tuple[str, _Globs, IgnoreRule], ...]:
 
 
 @cache
-def rule_for(name: str, *, is_directory: bool) -> IgnoreRule | None:
-    """Return the rule that leaves out paths with the last component *name*, ignoring case, or ``None``."""
+def rule_for(name: str, *, is_directory: bool, in_project_root: bool = False) -> IgnoreRule | None:
+    """
+    Return the rule that leaves out paths with the last component *name*, ignoring case, or ``None``.
+
+    With *in_project_root*, also apply the rules for files that describe the project.
+    """
     lowered = name.lower()
-    other = "file" if is_directory else "directory"
-    return next((rule for kind, globs, rule in _rules() if kind != other and globs.match(lowered)), None)
+    kinds = {"any", "directory"} if is_directory else {"any", "file", *(["project"] if in_project_root else [])}
+    return next((rule for kind, globs, rule in _rules() if kind in kinds and globs.match(lowered)), None)
 
 
 class Glob:

@@ -4,13 +4,13 @@ Collect the first-party files of a function package, and the files that are left
 A path in the package is relative to the parent directory of its ``source`` entry. The files in ``src/service/`` are
 therefore imported as ``service``:
 
-========================  =========================================================
+========================  ==============================================================================
 ``service``               ``service/…``
 ``src/service``           ``service/…``
 ``src/*``                 everything in ``src``, relative to ``src``: ``service/…``
 ``src/**/*.py``           every match, relative to the directory before the ``**``
-``.``                     everything in the project
-========================  =========================================================
+``.``                     everything in the project, except files that describe it (``pyproject.toml``)
+========================  ==============================================================================
 
 Names are normalised to NFC, because file systems differ. Symbolic links inside the project are followed. Other symbolic
 links are rejected.
@@ -222,7 +222,9 @@ class _Walker:
 
     def _reason(self, place: _Candidate, *, is_directory: bool) -> str | None:
         """Return the reason why *place* is left out, or ``None`` if it is packaged."""
-        rule = rule_for(place.path.name, is_directory=is_directory)
+        # With the entry `.`, the project's own files are beside the sources.
+        in_root = place.shown == place.target == place.path.name
+        rule = rule_for(place.path.name, is_directory=is_directory, in_project_root=in_root)
         if rule is None and is_directory and (place.path / "pyvenv.cfg").is_file():
             rule = rule_for(".venv", is_directory=True)
         shown = place.shown

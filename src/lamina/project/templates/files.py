@@ -70,6 +70,16 @@ class TemplateFiles:
                 f"`{path}` is not valid UTF-8 at byte {error.start}", hint="save the file as UTF-8"
             ) from error
 
+    def head(self, path: str, size: int) -> bytes:
+        """Return the first *size* bytes of the file *path* without recording it; nothing if it is not a readable file."""
+        try:
+            if not self._is_inside(path) or not (self.root / path).is_file():
+                return b""
+            with (self.root / path).open("rb") as file:
+                return file.read(size)
+        except OSError:
+            return b""
+
     def is_file(self, path: str) -> bool:
         """Return whether *path* is a file inside the root."""
         return self._is_inside(path) and self._observe(path).kind == "file"

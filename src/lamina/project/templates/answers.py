@@ -1,0 +1,133 @@
+"""
+Keep in the store what deploy descriptions say, so that an unchanged description is not parsed again.
+
+An answer is found by the tool, the path and the content of the main file. It is valid while every file and directory that the
+reader has seen is unchanged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from lamina import __version__
+from lamina.core.frozen import as_dict
+from lamina.project.snapshot import Snapshot
+from lamina.project.templates.files import JSON_BYTES, TemplateFiles
+from lamina.project.templates.types import (
+    LayerReference,
+    Origin,
+    Skipped,
+    Template,
+    TemplateAnswer,
+    TemplateFunction,
+    TemplateLayer,
+    Tool,
+    Translation,
+    UnknownSetting,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lamina.core.store import Store
+
+_AREA = "templates"
+_FORMAT = 1
+
+READERS: Final[Mapping[str, tuple[str, str]]] = {
+    "cloudformation": ("cloudformation", "read"),
+    "serverless": ("serverless", "read"),
+    "terraform": ("terraform", "read"),
+    "terraform-plan": ("terraform_plan", "read_plan"),
+    "cdk": ("cdk", "read"),
+}
+"""The module of this package and its function that reads each kind of description."""
+
+
+def ask(kind: str, path: str, root: Path, store: Store) -> TemplateAnswer:
+    """
+    Return what the description at *path*, relative to *root*, says; *kind* is a key of `READERS`.
+
+    Raises `TemplateError` if the description is invalid.
+    """
+    files = TemplateFiles(root)
+    place = _place(kind, path, files, store)
+    kept = _recall(place, files)
+    if kept is not None:
+        return kept
+    module, function = READERS[kind]
+    template: Template = getattr(import_module(f"lamina.project.templates.{module}"), function)(path, files)
+    answer = TemplateAnswer(template=template, inputs=files.snapshot)
+    document = {"inputs": answer.inputs.to_json(), "template": _row(template)}
+    with store.writing(place) as file:
+        file.write(json.dumps(document, separators=(",", ":")).encode())
+    return answer
+
+
+def _place(kind: str, path: str, files: TemplateFiles, store: Store) -> Path:
+    content: object
+    if files.is_directory(path):
+        content = files.names(path)
+    else:
+        content = hashlib.sha256(files.read(path, limit=JSON_BYTES)).hexdigest()
+    question = json.dumps([_FORMAT, __version__, kind, path, content])
+    return store.entry(_AREA, hashlib.sha256(question.encode()).hexdigest(), ".json")
+
+
+def _recall(place: Path, files: TemplateFiles) -> TemplateAnswer | None:
+    try:
+        kept = json.loads(place.read_bytes())
+        inputs = Snapshot.from_json(kept["inputs"])
+        if inputs is None or not inputs.unchanged(files.root):
+            return None
+        return TemplateAnswer(template=_template(kept["template"]), inputs=inputs)
+    except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError):
+        # A missing or damaged entry only means that the description is read again.
+        return None
+
+
+def _row(value: Any) -> Any:
+    """Return a value class as JSON values, with all values inside it."""
+    if isinstance(value, tuple):
+        return [_row(item) for item in value]
+    if isinstance(value, Tool):
+        return value.value
+    if hasattr(value, "__frozen_fields__"):
+        return {name: _row(item) for name, item in as_dict(value).items()}
+    return value
+
+
+def _template(row: Any) -> Template:
+    return Template(
+        tool=Tool(row["tool"]),
+        path=row["path"],
+        functions=tuple(_function(each) for each in row["functions"]),
+        layers=tuple(TemplateLayer(**_placed(each)) for each in row["layers"]),
+        skipped=tuple(Skipped(**_placed(each)) for each in row["skipped"]),
+        translations=tuple(
+            Translation(
+                **_placed(each) | {"configuration": tuple((key, value) for key, value in each["configuration"])}
+            )
+            for each in row["translations"]
+        ),
+    )
+
+
+def _function(row: Any) -> TemplateFunction:
+    return TemplateFunction(
+        **_placed(row)
+        | {
+            "patterns": tuple(row["patterns"]),
+            "environment": tuple(row["environment"]),
+            "layers": tuple(LayerReference(**each) for each in row["layers"]),
+            "unknown": tuple(UnknownSetting(**each) for each in row["unknown"]),
+        }
+    )
+
+
+def _placed(row: Any) -> dict[str, Any]:
+    return {**row, "origin": Origin(**row["origin"])}
