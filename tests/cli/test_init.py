@@ -11,7 +11,7 @@ import pytest
 from lamina.cli.main import main
 from lamina.core.errors import ConfigError
 from lamina.core.target import Target, runtimes
-from lamina.pipeline.proposal import propose, write
+from lamina.pipeline.proposal.propose import propose, write
 from lamina.project.config import load
 from lamina.project.discovery import Discovery, Handler, discover
 

@@ -12,7 +12,7 @@ from lamina.cli.console import Console
 if TYPE_CHECKING:
     import argparse
 
-    from lamina.pipeline.proposal import Proposal
+    from lamina.pipeline.proposal.propose import Proposal
 
 HELP = (
     "Create a configuration by inspecting the project: find the Python version, the sources and the handlers, and add "
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a proposed configuration to the project, unless this is a dry run, and print it, or a JSON report, to stdout."""
-    from lamina.pipeline.proposal import propose, write
+    from lamina.pipeline.proposal.propose import propose, write
 
     console = Console.of(args)
     proposal = propose(
