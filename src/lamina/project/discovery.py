@@ -1,12 +1,20 @@
-"""Find handlers and the sources that they import in a project without configuration."""
+"""
+Find handlers in Python sources, and the directory from which the imports of each handler resolve.
+
+Lambda unpacks a function's code into one directory, the *root* of its imports. A repository does not say which directory that
+is, so lamina tries the directories above each handler: the right one is that from which most of the handler's first-party
+imports resolve.
+"""
 
 from __future__ import annotations
 
 import ast
 import os
 import re
+import sys
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +29,7 @@ _HANDLER_NAMES = ("lambda_handler", "handler")
 _GENERIC = frozenset({"app", "main", "index", "handler", "handlers", "lambda_function", "__init__", "lambda_handler"})
 _SOURCE_ROOT = "src"
 _LONGEST_NAME = 64
+_SUFFIX = ".py"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,49 +39,48 @@ class Handler:
     name: str
     """A suggested name for the Lambda function."""
     handler: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Discovery:
-    """The handlers in a project, and the sources that they need."""
-
-    source: tuple[str, ...]
-    """The entries for ``source``, sorted: the modules with handlers, and the first-party modules that they import."""
-    handlers: tuple[Handler, ...]
-    """The handlers, sorted by name."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Module:
+    """The handler as Lambda receives it, relative to *root*."""
+    file: str
+    """The path of the module, relative to the project."""
     root: str
-    """The import root, relative to the project: an empty string for the project itself, or ``src``."""
+    """The directory from which the imports resolve, relative to the project; empty for the project itself."""
+    source: tuple[str, ...]
+    """The entries for ``source`` that the handler needs, sorted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Module:
     path: tuple[str, ...]
-    """The components of the module's path below *root*, with the suffix."""
+    """The components of the file's path relative to the project."""
     handler: str | None
     imports: frozenset[str]
-    """The top-level names of the module's absolute imports."""
+    """The top-level names of the module's absolute imports, without those of the standard library."""
 
     @property
-    def entry(self) -> str:
-        """The `source` entry that includes the module."""
-        return f"{self.root}/{self.path[0]}" if self.root else self.path[0]
+    def directory(self) -> tuple[str, ...]:
+        return self.path[:-1]
 
-    @property
-    def dotted(self) -> tuple[str, ...]:
-        """The components of the module's import name, such as ``("orders", "handlers")``."""
-        parts = (*self.path[:-1], self.path[-1].removesuffix(".py"))
+    def dotted(self, root: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the components of the module's import name below *root*, such as ``("orders", "handlers")``."""
+        parts = (*self.path[len(root) : -1], self.path[-1].removesuffix(_SUFFIX))
         return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-def discover(project: Path) -> Discovery:
-    """Return the handlers in *project* and the sources that they need. Skip files that an ignore rule or git leaves out."""
+def discover(project: Path) -> tuple[Handler, ...]:
+    """Return the handlers in *project*, sorted by name. Skip files that an ignore rule or git leaves out."""
     root = Path(os.path.abspath(project))
-    modules = [module for path in _python_files(root) if (module := _read(root, path)) is not None]
-    found = [module for module in modules if module.handler is not None and module.dotted]
-    return Discovery(source=_sources(modules, found), handlers=_named(found))
+    modules = _Modules(module for path in python_files(root) if (module := _read(root, path)) is not None)
+    found = []
+    for module in modules.all:
+        if module.handler is not None and all("." not in part for part in module.path[:-1]):
+            place = modules.root_of(module)
+            if module.dotted(place):
+                found.append((module, place))
+    return _named(found, modules)
 
 
-def _python_files(root: Path) -> Iterator[Path]:
+def python_files(root: Path) -> Iterator[Path]:
+    """Yield the Python files below *root*, sorted, without those that an ignore rule or git leaves out."""
     ignore = GitIgnore(root)
     for directory, directories, files in os.walk(root):
         here = Path(directory)
@@ -85,7 +93,7 @@ def _python_files(root: Path) -> Iterator[Path]:
         )
         for name in sorted(files):
             if (
-                name.endswith(".py")
+                name.endswith(_SUFFIX)
                 and rule_for(name, is_directory=False) is None
                 and ignore.ignoring(here / name, is_directory=False) is None
             ):
@@ -95,24 +103,73 @@ def _python_files(root: Path) -> Iterator[Path]:
 def _read(root: Path, path: Path) -> _Module | None:
     """Return the module at *path*, or ``None`` if its name is not importable or the file is not valid Python."""
     parts = path.relative_to(root).parts
-    start = (
-        1 if parts[0] == _SOURCE_ROOT and len(parts) > 1 and not (root / _SOURCE_ROOT / "__init__.py").exists() else 0
-    )
-    if not all(part.removesuffix(".py").isidentifier() for part in parts[start:]):
+    if "." in parts[-1].removesuffix(_SUFFIX):
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         # A file that is not valid Python may be a template.
         return None
     return _Module(
-        root=_SOURCE_ROOT if start else "",
-        path=parts[start:],
+        path=parts,
         handler=_handler_in(tree.body),
-        imports=frozenset(_imported(tree)),
+        imports=frozenset(_imported(tree)) - sys.stdlib_module_names,
     )
+
+
+class _Modules:
+    """All modules of a project, and what can be imported from each directory."""
+
+    def __init__(self, modules: Iterable[_Module]) -> None:
+        self.all = tuple(modules)
+        self._by_name: dict[tuple[tuple[str, ...], str], list[_Module]] = {}
+        self._names: dict[tuple[str, ...], set[str]] = {}
+        for module in self.all:
+            for end in range(len(module.path)):
+                name = module.path[end].removesuffix(_SUFFIX) if end == len(module.path) - 1 else module.path[end]
+                self._by_name.setdefault((module.path[:end], name), []).append(module)
+                self._names.setdefault(module.path[:end], set()).add(name)
+
+    @cached_property
+    def _source_is_package(self) -> bool:
+        return any(module.path == (_SOURCE_ROOT, "__init__.py") for module in self.all)
+
+    def root_of(self, module: _Module) -> tuple[str, ...]:
+        """
+        Return the directory from which most first-party imports of *module* and of the modules that it imports resolve.
+
+        If several are equal, prefer ``src`` if it is not a package, then the project, then the directories below it.
+        """
+        directory = module.directory
+        candidates = [directory[:end] for end in range(len(directory) + 1)]
+        if directory[:1] == (_SOURCE_ROOT,) and not self._source_is_package:
+            candidates.insert(0, candidates.pop(1))
+        first_party = frozenset[str]().union(*(self._names.get(root, ()) for root in candidates))
+        return min(candidates, key=lambda root: self._unresolved(module, root, first_party))
+
+    def _unresolved(self, module: _Module, root: tuple[str, ...], first_party: frozenset[str]) -> int:
+        """Return how many names in *first_party* are imported, directly or not, but cannot be imported from *root*."""
+        names = {name for each in self.reached([module], root) for name in each.imports & first_party}
+        return sum((root, name) not in self._by_name for name in names)
+
+    def reached(self, start: Iterable[_Module], root: tuple[str, ...]) -> list[_Module]:
+        """Return *start* and all modules that it imports from *root*, with all modules of their packages."""
+        waiting, seen, found = list(start), set[str](), list[_Module]()
+        taken: set[tuple[str, ...]] = set()
+        while waiting:
+            module = waiting.pop()
+            if module.path in taken:
+                continue
+            taken.add(module.path)
+            found.append(module)
+            top = module.dotted(root)[:1]
+            for name in (*module.imports, *top):
+                if name not in seen:
+                    seen.add(name)
+                    waiting += self._by_name.get((root, name), ())
+        return found
 
 
 def _handler_in(body: Sequence[ast.stmt]) -> str | None:
@@ -156,38 +213,48 @@ def _imported(tree: ast.Module) -> Iterator[str]:
                 pass
 
 
-def _sources(modules: Iterable[_Module], found: Iterable[_Module]) -> tuple[str, ...]:
-    """Return the `source` entries of the *found* modules and of all first-party modules that they import, transitively."""
-    by_name: dict[tuple[str, str], list[_Module]] = {}
-    for module in modules:
-        by_name.setdefault((module.root, module.path[0].removesuffix(".py")), []).append(module)
-    waiting = [(module.root, module.path[0].removesuffix(".py")) for module in found]
-    seen: set[tuple[str, str]] = set()
-    while waiting:
-        key = waiting.pop()
-        if key in seen or key not in by_name:
-            continue
-        seen.add(key)
-        waiting += [(key[0], name) for module in by_name[key] for name in module.imports]
-    return tuple(sorted({module.entry for key in seen for module in by_name[key]}))
+def _source(module: _Module, root: tuple[str, ...], modules: _Modules) -> tuple[str, ...]:
+    """Return the `source` entries of *module* and of all first-party modules that it imports, transitively."""
+    if root not in {(), (_SOURCE_ROOT,)}:
+        return (f"{'/'.join(root)}/*",)
+    return tuple(sorted({"/".join(each.path[: len(root) + 1]) for each in modules.reached([module], root)}))
 
 
-def _named(found: Iterable[_Module]) -> tuple[Handler, ...]:
+def _named(found: Sequence[tuple[_Module, tuple[str, ...]]], modules: _Modules) -> tuple[Handler, ...]:
     handlers: dict[str, Handler] = {}
-    for module in sorted(found, key=lambda module: module.dotted):
-        dotted = module.dotted
-        specific = [part for part in dotted if part not in _GENERIC] or list(dotted)
-        name = _function_name(specific[-1:])
+    for module, root in sorted(found, key=lambda each: (each[0].dotted(each[1]), each[0].path)):
+        dotted = module.dotted(root)
+        whole = module.dotted(())
+        specific = [part for part in whole if part not in {*_GENERIC, _SOURCE_ROOT}] or list(dotted)
+        name = function_name(specific[-1:])
         # Prefix a repeated name with the parent directory's name. If it is still repeated, append a number.
         if name.lower() in handlers:
-            name = _function_name(specific[-2:])
-        candidate, number = name, 2
-        while candidate.lower() in handlers:
-            candidate, number = f"{name[: _LONGEST_NAME - 4]}-{number}", number + 1
-        handlers[candidate.lower()] = Handler(name=candidate, handler=".".join((*dotted, module.handler or "")))
+            name = function_name(specific[-2:])
+        candidate = unused(name, handlers)
+        handlers[candidate.lower()] = Handler(
+            name=candidate,
+            handler=".".join((*dotted, module.handler or "")),
+            file="/".join(module.path),
+            root="/".join(root),
+            source=_source(module, root, modules),
+        )
     return tuple(sorted(handlers.values(), key=lambda handler: handler.name))
 
 
-def _function_name(parts: Iterable[str]) -> str:
-    name = re.sub(r"[^a-zA-Z0-9]+", "-", "-".join(parts)).strip("-")
-    return name[:_LONGEST_NAME] or "function"
+def unused(name: str, taken: Iterable[str]) -> str:
+    """Return *name*, with a number if *taken*, which are in lower case, contain it."""
+    known = set(taken)
+    candidate, number = name, 2
+    while candidate.lower() in known:
+        candidate, number = f"{name[: _LONGEST_NAME - 4]}-{number}", number + 1
+    return candidate
+
+
+def function_name(parts: Iterable[str]) -> str:
+    """Return a valid name of a Lambda function made of *parts*, such as ``get-order``."""
+    return valid_name("-".join(parts).replace("_", "-"))
+
+
+def valid_name(name: str) -> str:
+    """Return *name* with dashes in place of characters that the name of a Lambda function cannot have."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:_LONGEST_NAME].strip("-") or "function"

@@ -1,113 +1,161 @@
-"""Propose a ``[tool.lamina]`` table by inspecting the project, and add the table without changing existing content."""
+"""Propose ``[tool.lamina]`` for every service of a repository: from its templates, otherwise from its sources."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import stat
 import tomllib
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
-from lamina.core.files import replace_file
-from lamina.core.target import Target, runtimes
-from lamina.project.discovery import Discovery, Handler, discover
-from lamina.project.functions import setting
+from lamina.core.target import Target
+from lamina.core.text import count
+from lamina.pipeline.proposal.locking import named_like, propose_lock
+from lamina.pipeline.proposal.runtime import Guess, choose_architecture, choose_runtime
+from lamina.pipeline.proposal.services import Group, absolute, entries, group_handlers, group_templates, relative
+from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
+from lamina.project.discovery import discover
+from lamina.project.file import configures
+from lamina.project.templates.answers import ask
+from lamina.project.templates.files import TemplateFiles
+from lamina.project.templates.find import Description, Found, describe, find
+from lamina.project.templates.types import Origin, Skipped
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterable, Sequence
 
-    from lamina.core.target import Runtime
+    from lamina.core.store import Store
+    from lamina.project.templates.types import Template, TemplateFunction, Translation
 
 _PYPROJECT = "pyproject.toml"
 _STANDALONE = "lamina.toml"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Proposal:
-    """A proposed configuration for a project."""
-
-    path: Path
-    """The file to write: ``pyproject.toml``, or ``lamina.toml`` if there is no ``pyproject.toml``."""
-    target: Target
-    runtime_reason: str
-    """The file, setting or option that decided the runtime, such as ``.python-version``."""
-    source: tuple[str, ...]
-    handlers: tuple[Handler, ...]
-
-    @property
-    def text(self) -> str:
-        """The configuration as TOML."""
-        prefix = "tool.lamina" if self.path.name == _PYPROJECT else ""
-        lines = [f"[{prefix}]"] if prefix else []
-        lines += [f'runtime = "{self.target.runtime}"', f'architecture = "{self.target.architecture}"']
-        if self.handlers:
-            lines.append(f"source = [{', '.join(json.dumps(entry, ensure_ascii=False) for entry in self.source)}]")
-            lines += ["", f"[{prefix}.functions]" if prefix else "[functions]"]
-            lines += [f'{handler.name} = "{handler.handler}"' for handler in self.handlers]
-        return "\n".join(lines) + "\n"
-
-
-def propose(project: Path, *, today: dt.date, runtime: str | None = None, architecture: str | None = None) -> Proposal:
+def propose(
+    root: Path,
+    *,
+    store: Store,
+    today: dt.date,
+    runtime: str | None = None,
+    architecture: str | None = None,
+    template: str | None = None,
+    again: bool = False,
+) -> Proposal:
     """
-    Return a configuration for the directory *project*; *runtime* and *architecture* override the detected values.
+    Return configurations for all services in the directory *root*.
 
-    The runtime is the version in ``.python-version``; otherwise the oldest one that ``requires-python``, or Poetry's
-    ``python`` dependency, allows and that Lambda still supports *today*. If Lambda supports none of them any more, it is
-    the oldest one allowed.
-    Raises ConfigError if the project is already configured, if no runtime is found or the runtime is unknown, or if
-    ``pyproject.toml`` is not valid TOML.
+    *runtime* and *architecture* override the detected values. *template* is the only deploy description to read, relative to
+    *root*; by default, lamina searches for them. With *again*, services that are already configured are proposed too.
+    Raises ConfigError if every service is already configured, if the runtime is unknown, or if ``pyproject.toml`` is not valid
+    TOML. Raises TemplateError if a deploy description is invalid.
     """
-    pyproject = project / _PYPROJECT
-    document = _document(pyproject) if pyproject.is_file() else {}
-    path = pyproject if pyproject.is_file() else project / _STANDALONE
-    if "lamina" in document.get("tool", {}) or (project / _STANDALONE).exists():
-        existing = _STANDALONE if (project / _STANDALONE).exists() else _PYPROJECT
-        raise ConfigError(
-            f"`{project / existing}` already configures lamina",
-            hint="edit that file; `lamina init` does not change an existing configuration",
-        )
-    chosen, reason = (runtime, "--runtime") if runtime else _runtime(project, document, today)
-    discovery: Discovery = discover(project)
+    root = Path(os.path.abspath(root))
+    files = TemplateFiles(root)
+    found = find(files) if template is None else Found(descriptions=(describe(template, files),), skipped=())
+    templates = _read(found.descriptions, root, store)
+    groups, incomplete = group_templates(templates, files)
+    if not groups:
+        groups = group_handlers(discover(root), files) or {".": Group(directory=".")}
+    configured = [] if again else [each for each in groups if configures(absolute(root, each))]
+    if len(configured) == len(groups):
+        raise _already_configured(root, configured)
+    guess = _guess(found, files)
+    services, others = [], []
+    for directory, group in sorted(groups.items()):
+        if directory not in configured:
+            service, unfit = _service(root, group, guess, today=today, runtime=runtime, architecture=architecture)
+            services.append(service)
+            others += unfit
     return Proposal(
-        path=path,
-        target=Target.of(chosen, architecture or str(setting("architecture").default)),
-        runtime_reason=reason,
-        source=discovery.source,
-        handlers=discovery.handlers,
+        root=root,
+        services=tuple(services),
+        skipped=(*found.skipped, *(each for one in templates for each in one.skipped), *incomplete, *others),
+        translations=tuple(each for one in templates for each in one.translations),
+        configured=tuple(absolute(root, each) for each in configured),
     )
 
 
-def write(proposal: Proposal) -> None:
-    """
-    Append *proposal* to its file, atomically, preserving the existing formatting, line ends and mode.
+def _already_configured(root: Path, configured: Sequence[str]) -> ConfigError:
+    directory = absolute(root, configured[0])
+    existing = _STANDALONE if (directory / _STANDALONE).exists() else _PYPROJECT
+    return ConfigError(
+        f"`{directory / existing}` already configures lamina",
+        hint="show what the templates and sources say now: `lamina init --diff`",
+    )
 
-    Raises ConfigError if the result would not be valid TOML, as with an inline ``tool`` table, or if writing fails.
-    """
-    # If the path is a symbolic link, replace the target file and keep the link.
-    path = Path(os.path.realpath(proposal.path))
-    before = path.read_bytes() if path.exists() else b""
-    mode = stat.S_IMODE(path.stat().st_mode) if before else None
-    newline = b"\r\n" if b"\r\n" in before else b"\n"
-    addition = proposal.text.encode().replace(b"\n", newline)
-    if before:
-        addition = (newline if before.endswith(b"\n") else newline * 2) + addition
-    try:
-        tomllib.loads((before + addition).decode("utf-8"))
-    except ValueError as error:
-        raise ConfigError(
-            f"failed to add a `[tool.lamina]` table to `{proposal.path}`: {error}",
-            hint="add the table by hand: run `lamina init --dry-run` to print it",
-        ) from error
-    try:
-        replace_file(path, before + addition)
-        if mode is not None:
-            path.chmod(mode)
-    except OSError as error:
-        raise ConfigError(f"failed to write `{proposal.path}`: {error.strerror}") from error
+
+def _read(descriptions: Iterable[Description], root: Path, store: Store) -> list[Template]:
+    """Return the templates, without those that another template includes as a nested stack or a module."""
+    templates: list[Template] = []
+    seen: set[str] = set()
+    for description in descriptions:
+        if description.kind == "cdk-app" or description.path in seen:
+            continue
+        answer = ask(description.kind, description.path, root, store)
+        inner = {each.path for each in answer.inputs.observations if each.kind in {"file", "directory"}}
+        seen |= inner - ({"."} if description.path != "." else set())
+        # A nested template that was read before its parent is dropped now.
+        templates = [each for each in templates if each.path not in inner or each.tool is not answer.template.tool]
+        templates.append(answer.template)
+    return [each for each in templates if each.functions or each.skipped or each.translations]
+
+
+def _guess(found: Found, files: TemplateFiles) -> tuple[Guess | None, Guess | None]:
+    """Return the runtime and architecture in the sources of a CDK app that has not been synthesized."""
+    if not any(each.kind == "cdk-app" for each in found.descriptions):
+        return None, None
+    from lamina.project.templates.cdk import guess
+
+    read = guess(files)
+    if read is None:
+        return None, None
+    return (
+        None if read.runtime is None else Guess(read.runtime.value, str(read.runtime.origin)),
+        None if read.architecture is None else Guess(read.architecture.value, str(read.architecture.origin)),
+    )
+
+
+def _service(
+    root: Path,
+    group: Group,
+    guess: tuple[Guess | None, Guess | None],
+    *,
+    today: dt.date,
+    runtime: str | None,
+    architecture: str | None,
+) -> tuple[ProposedService, list[Skipped]]:
+    """Return the configuration of one service, and the functions that do not fit its target."""
+    directory = absolute(root, group.directory)
+    pyproject = directory / _PYPROJECT
+    document = _document(pyproject) if pyproject.is_file() else {}
+    chosen = choose_runtime(runtime, group.functions, directory, document, guess=guess[0], today=today)
+    machine = choose_architecture(architecture, group.functions, guess=guess[1])
+    target = Target.of(chosen.value, machine.value)
+    fitting, skipped = _fitting(group.functions, target, forced=(runtime is not None, architecture is not None))
+    functions = [_described(each, group.directory, document) for each in fitting]
+    functions += [_discovered(each, group.directory, document) for each in group.handlers]
+    source = _shared_source(functions)
+    if group.handlers:
+        functions, source = _united(functions)
+    translations = [each for template in group.templates for each in template.translations]
+    lock = propose_lock(directory, document, [root / path for path in group.requirements], target)
+    return (
+        ProposedService(
+            directory=directory,
+            path=pyproject if pyproject.is_file() else directory / _STANDALONE,
+            target=target,
+            runtime_reason=chosen.reason,
+            architecture_reason=machine.reason,
+            source=source,
+            functions=tuple(functions),
+            lock=lock,
+            settings=_settings(translations),
+            notes=tuple(_notes(group, functions)),
+        ),
+        skipped,
+    )
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -117,44 +165,113 @@ def _document(path: Path) -> dict[str, Any]:
         raise ConfigError(f"`{path}` is not valid TOML: {error}") from error
 
 
-def _runtime(project: Path, document: dict[str, Any], today: dt.date) -> tuple[str, str]:
-    """Return the project's runtime, and the file or setting that decides it. Raises ConfigError if there is none."""
-    pinned = project / ".python-version"
-    if pinned.is_file():
-        version = re.search(r"^\s*(?:c?python-?)?(3\.\d+)", pinned.read_text(encoding="utf-8"), re.MULTILINE)
-        if version:
-            return f"python{version[1]}", ".python-version"
-    for key, requirement in _requirements(document):
-        if (found := _oldest(requirement, today)) is not None:
-            return found.name, f'{key} = "{requirement}"'
-    known = ", ".join(f"`{runtime.name}`" for runtime in runtimes())
-    raise ConfigError(
-        f"no runtime found for `{project}`: neither `.python-version` nor `requires-python` specifies a Python version that "
-        "Lambda supports",
-        hint=f"pass one of these runtimes with `--runtime`: {known}",
+def _fitting(
+    functions: Iterable[TemplateFunction], target: Target, *, forced: tuple[bool, bool]
+) -> tuple[list[TemplateFunction], list[Skipped]]:
+    """Divide *functions* into those for *target* and those for another one. A *forced* runtime or architecture fits all."""
+    fitting, skipped = [], []
+    for function in functions:
+        other_runtime = not forced[0] and function.runtime not in {None, target.runtime}
+        other_architecture = not forced[1] and function.architecture not in {None, str(target.architecture)}
+        if other_runtime or other_architecture:
+            other = function.runtime if other_runtime else function.architecture
+            reason = f"it uses {other}, and most functions of the service use {target}; give it a service of its own"
+            skipped.append(Skipped(name=function.name, reason=reason, origin=function.origin))
+        else:
+            fitting.append(function)
+    return fitting, skipped
+
+
+def _described(function: TemplateFunction, directory: str, document: dict[str, Any]) -> ProposedFunction:
+    source = entries(function, directory)
+    names = (function.name, Path(function.source or ".").name)
+    groups, extras = named_like(document, names)
+    return ProposedFunction(
+        name=function.name,
+        handler=function.handler or "",
+        source=source,
+        origin=function.origin,
+        memory_mb=function.memory_mb,
+        timeout_seconds=function.timeout_seconds,
+        environment=function.environment,
+        groups=groups,
+        extras=extras,
+        arns=tuple(layer.name for layer in function.layers if layer.is_arn),
     )
 
 
-def _requirements(document: dict[str, Any]) -> list[tuple[str, str]]:
-    poetry = document.get("tool", {}).get("poetry", {}).get("dependencies", {})
-    candidates = (
-        ("requires-python", document.get("project", {}).get("requires-python")),
-        ("tool.poetry.dependencies.python", poetry.get("python") if isinstance(poetry, dict) else None),
+def _discovered(handler: Any, directory: str, document: dict[str, Any]) -> ProposedFunction:
+    groups, extras = named_like(document, (handler.name,))
+    return ProposedFunction(
+        name=handler.name,
+        handler=handler.handler,
+        source=tuple(relative(entry, directory) for entry in handler.source),
+        origin=Origin(file=handler.file),
+        groups=groups,
+        extras=extras,
     )
-    return [(key, value) for key, value in candidates if isinstance(value, str)]
 
 
-def _oldest(requirement: str, today: dt.date) -> Runtime | None:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+def _shared_source(functions: Sequence[ProposedFunction]) -> tuple[str, ...]:
+    """Return the source that most functions have, or nothing if each function has its own."""
+    common = Counter(function.source for function in functions).most_common(1)
+    return common[0][0] if common and (common[0][1] > 1 or len(functions) == 1) else ()
 
-    # Poetry's documentation defines the caret as an upper limit below the next major version.
-    caret = re.fullmatch(r"\^(\d+)((?:\.\d+)*)", requirement.strip())
-    text = f">={caret[1]}{caret[2]},<{int(caret[1]) + 1}" if caret else requirement
-    try:
-        allowed = SpecifierSet(text)
-    except InvalidSpecifier:
-        return None
-    # Use a patch number above every requirement: `>=3.12.4` allows the runtime of 3.12, which AWS keeps patched.
-    fitting = [runtime for runtime in runtimes() if allowed.contains(f"{runtime.name.removeprefix('python')}.999")]
-    supported = [runtime for runtime in fitting if runtime.deprecation is None or runtime.deprecation > today]
-    return next(iter(supported or fitting), None)
+
+def _united(functions: Sequence[ProposedFunction]) -> tuple[list[ProposedFunction], tuple[str, ...]]:
+    """Give all discovered functions with the same root one source with everything that they need, so that they share a zip."""
+    from dataclasses import replace
+
+    united: dict[str, set[str]] = {}
+    for function in functions:
+        united.setdefault(_root(function), set()).update(function.source)
+    changed = [replace(each, source=tuple(sorted(united[_root(each)]))) for each in functions]
+    return changed, _shared_source(changed)
+
+
+def _root(function: ProposedFunction) -> str:
+    """Return the directory that Lambda will see as the root of the function's code."""
+    return function.source[0].rpartition("/")[0] if function.source else ""
+
+
+def _settings(translations: Iterable[Translation]) -> tuple[tuple[str, object], ...]:
+    """Return the keys of ``[tool.lamina]`` that *translations* set. Lists for the same key are united."""
+    settings: dict[str, object] = {}
+    for translation in translations:
+        for key, value in translation.configuration:
+            known = settings.get(key)
+            if isinstance(known, tuple) and isinstance(value, tuple | list):
+                settings[key] = tuple(dict.fromkeys((*known, *value)))
+            elif known is None and key not in {"lock", "source"}:
+                settings[key] = tuple(value) if isinstance(value, list) else value
+    return tuple(settings.items())
+
+
+def _notes(group: Group, functions: Sequence[ProposedFunction]) -> list[str]:
+    notes = list(dict.fromkeys(group.guesses))
+    notes += [
+        f"{setting} of `{function.name}` is unknown: {reason} ({function.origin})"
+        for function in group.functions
+        for setting in ("runtime", "architecture", "layers")
+        if (reason := function.why_unknown(setting)) is not None
+    ]
+    arns: dict[str, list[str]] = {}
+    for proposed in functions:
+        for arn in proposed.arns:
+            arns.setdefault(arn, []).append(proposed.name)
+    notes += [
+        f"{count(len(users), 'function')} also use the layer `{arn}`; lamina does not build it, so keep it in the template"
+        if len(users) > 1
+        else f"`{users[0]}` also uses the layer `{arn}`; lamina does not build it, so keep it in the template"
+        for arn, users in arns.items()
+    ]
+    own = sorted({f"`{layer.name}` ({layer.origin})" for template in group.templates for layer in template.layers})
+    if own:
+        notes.append(f"the layer `common` of lamina takes the place of {', '.join(own)}")
+    variables = sorted({name for proposed in functions for name in proposed.environment})
+    if variables:
+        listed = ", ".join(f"`{name}`" for name in variables)
+        notes.append(
+            f"the template sets {listed}; for local runs, pass them with `lamina invoke NAME --env {variables[0]}=…`"
+        )
+    return notes

@@ -1,0 +1,202 @@
+"""
+Divide the functions of a repository into services: one for each set of dependencies.
+
+A function belongs to the closest directory above its code that declares dependencies. A template whose functions have
+requirements files of their own is one service if the files are the same, and one service for each file otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from lamina.core.frozen import replace
+from lamina.pipeline.proposal.locking import REQUIREMENTS
+from lamina.project.discovery import unused, valid_name
+from lamina.project.templates.types import Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lamina.project.discovery import Handler
+    from lamina.project.templates.files import TemplateFiles
+    from lamina.project.templates.types import Template, TemplateFunction
+
+_MANIFESTS = ("lamina.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock", "Pipfile")
+_DECLARES = re.compile(rb"^\s*\[(?:project|dependency-groups|tool\.(?:poetry|pdm|lamina)[\].])", re.MULTILINE)
+_PACKAGE = re.compile(r"(?:\./)?([\w-]+)(?:/\*\*(?:/\*(?:\.py)?)?|/)?")
+
+
+@dataclass(kw_only=True, slots=True)
+class Group:
+    """The functions of one service, as the repository describes them."""
+
+    directory: str
+    """The service's directory relative to the root; ``.`` for the root itself."""
+    templates: list[Template] = field(default_factory=list)
+    functions: list[TemplateFunction] = field(default_factory=list)
+    handlers: list[Handler] = field(default_factory=list)
+    """Handlers that were found in sources, if there is no template."""
+    requirements: list[str] = field(default_factory=list)
+    """The requirements files that the functions and layers of a template use, relative to the root."""
+    guesses: list[str] = field(default_factory=list)
+    """What lamina guessed about the functions, one sentence each."""
+
+
+def group_templates(
+    templates: Sequence[Template], files: TemplateFiles
+) -> tuple[dict[str, Group], tuple[Skipped, ...]]:
+    """Return the services of *templates* by directory, and the functions that lack a handler or a source."""
+    groups: dict[str, Group] = {}
+    skipped: list[Skipped] = []
+    for template in templates:
+        placed: list[tuple[TemplateFunction, str]] = []
+        guesses: dict[str, str] = {}
+        for function in template.functions:
+            found, problem = _complete(function, files, guesses)
+            if found is None:
+                skipped.append(Skipped(name=function.name, reason=problem, origin=function.origin))
+            else:
+                placed.append((found, _code_directory(found)))
+        for directory, functions, requirements in _divide(template, placed, files):
+            group = groups.setdefault(directory, Group(directory=directory))
+            group.templates.append(template)
+            group.requirements += [path for path in requirements if path not in group.requirements]
+            for function in functions:
+                _add(group, function)
+                group.guesses += [guesses[function.name]] if function.name in guesses else []
+    return groups, tuple(skipped)
+
+
+def group_handlers(handlers: Sequence[Handler], files: TemplateFiles) -> dict[str, Group]:
+    """Return the services of *handlers* that were found in sources, by directory."""
+    groups: dict[str, Group] = {}
+    for handler in handlers:
+        start = handler.root or "."
+        # A root can be a part of a project, such as `src`, but a project cannot be a part of a root.
+        directory, _ = _home(start, files)
+        directory = "." if directory is None else directory
+        groups.setdefault(directory, Group(directory=directory)).handlers.append(handler)
+    return groups
+
+
+def entries(function: TemplateFunction, directory: str) -> tuple[str, ...]:
+    """Return the ``source`` entries for the code of *function*, relative to the service in *directory*."""
+    source = relative(function.source or ".", directory)
+    if source.endswith(".py"):
+        return (source,)
+    kept = [pattern for pattern in function.patterns if not pattern.startswith("!")]
+    if kept and "**" not in kept:
+        packages = [_PACKAGE.fullmatch(pattern) for pattern in kept]
+        if all(packages):
+            start = "" if source == "." else f"{source}/"
+            return tuple(sorted({f"{start}{package[1]}" for package in packages if package is not None}))
+    return (".",) if source == "." else (f"{source}/*",)
+
+
+def relative(path: str, directory: str) -> str:
+    """Return *path*, relative to the root, relative to *directory*."""
+    return os.path.relpath(path, directory).replace(os.sep, "/")
+
+
+def _complete(
+    function: TemplateFunction, files: TemplateFiles, guesses: dict[str, str]
+) -> tuple[TemplateFunction | None, str]:
+    """Return *function* with a source, searched for by its handler if the template does not tell it, or the reason why not."""
+    if function.handler is None:
+        return None, f"its handler is unknown: {function.why_unknown('handler') or 'the template sets none'}"
+    if function.source is not None:
+        return function, ""
+    reason = function.why_unknown("source") or "the template does not name a directory"
+    module = function.handler.rpartition(".")[0].replace(".", "/")
+    wanted = [f"{module}.py", f"{module}/__init__.py"]
+    places = [
+        path.removesuffix(name).rstrip("/")
+        for name in wanted
+        for path in files.find(PurePosixPath(name).name)
+        if f"/{path}".endswith(f"/{name}")
+    ]
+    if len(places) != 1:
+        found = f"{len(places)} files fit the handler" if places else "no file fits the handler"
+        return None, f"its source is unknown: {reason}; {found} `{function.handler}`"
+    guesses[function.name] = (
+        f"source of `{function.name}` guessed from the only file that fits its handler `{function.handler}`: {reason}"
+    )
+    return replace(function, source=places[0] or "."), ""
+
+
+def _code_directory(function: TemplateFunction) -> str:
+    source = function.source or "."
+    return (PurePosixPath(source).parent.as_posix()) if source.endswith(".py") else source
+
+
+def _divide(
+    template: Template, placed: Sequence[tuple[TemplateFunction, str]], files: TemplateFiles
+) -> Iterator[tuple[str, list[TemplateFunction], list[str]]]:
+    """Yield the directory, functions and requirements files of each service of *template*."""
+    base = template.path if files.is_directory(template.path) else PurePosixPath(template.path).parent.as_posix()
+    shared = [path for layer in template.layers if layer.source for path in _requirements_in(layer.source, files)]
+    own: dict[str, list[TemplateFunction]] = {}
+    loose: dict[tuple[str, ...], list[tuple[TemplateFunction, str]]] = {}
+    for function, code in placed:
+        directory, requirements = _home(code, files)
+        if directory is not None and requirements is None:
+            own.setdefault(directory, []).append(function)
+        else:
+            loose.setdefault((requirements,) if requirements else (), []).append((function, code))
+    yield from ((directory, functions, []) for directory, functions in own.items())
+    contents = {files.read(path[0]) for path in loose if path}
+    if len(contents) <= 1:
+        functions = [each for several in loose.values() for each in several]
+        if functions:
+            chosen = [path for key in loose for path in key][:1]
+            yield _common([base, *(code for _, code in functions)]), [each for each, _ in functions], [*chosen, *shared]
+        return
+    for requirements_key, several in loose.items():
+        places = [PurePosixPath(path).parent.as_posix() for path in requirements_key]
+        directory = places[0] if places else _common([code for _, code in several])
+        yield directory, [function for function, _ in several], [*requirements_key, *shared]
+
+
+def _home(code: str, files: TemplateFiles) -> tuple[str | None, str | None]:
+    """
+    Return the closest directory at or above *code* that declares dependencies, or ``None``.
+
+    The second result is its requirements file, if it has no other declaration.
+    """
+    place = PurePosixPath(code)
+    for directory in (place, *place.parents):
+        names = files.names(directory.as_posix())
+        if any(name in names for name in _MANIFESTS) or (
+            "pyproject.toml" in names
+            and _DECLARES.search(files.head((directory / "pyproject.toml").as_posix(), 1_000_000))
+        ):
+            return directory.as_posix(), None
+        if REQUIREMENTS in names:
+            return directory.as_posix(), (directory / REQUIREMENTS).as_posix()
+    return None, None
+
+
+def _requirements_in(layer: str, files: TemplateFiles) -> list[str]:
+    return [path for path in (f"{layer}/{REQUIREMENTS}", f"{layer}/python/{REQUIREMENTS}") if files.is_file(path)][:1]
+
+
+def _common(directories: Sequence[str]) -> str:
+    return os.path.commonpath([os.path.normpath(os.path.join("/", each)) for each in directories]).strip("/") or "."
+
+
+def _add(group: Group, function: TemplateFunction) -> None:
+    """Add *function* to *group*, unless another template describes the same one; number a name that is taken."""
+    same = next((each for each in group.functions if each.name == function.name), None)
+    if same is not None and (same.handler, same.source) == (function.handler, function.source):
+        return
+    name = unused(valid_name(function.name), {each.name.lower() for each in group.functions})
+    group.functions.append(replace(function, name=name))
+
+
+def absolute(root: Path, directory: str) -> Path:
+    """Return *directory*, relative to *root*, as an absolute path."""
+    return Path(os.path.normpath(root / directory))

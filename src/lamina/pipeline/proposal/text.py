@@ -1,0 +1,130 @@
+"""Write a proposed configuration as TOML, into files that may already have other content."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import ConfigError
+from lamina.core.files import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
+
+_PYPROJECT = "pyproject.toml"
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def service_text(service: ProposedService) -> str:
+    """Return the configuration of *service* as TOML."""
+    prefix = "tool.lamina" if service.path.name == _PYPROJECT else ""
+    lines = [f"[{prefix}]"] if prefix else []
+    lines += [f'runtime = "{service.target.runtime}"', f'architecture = "{service.target.architecture}"']
+    if service.lock.configured is not None:
+        lines.append(f"lock = {_value(service.lock.configured)}")
+    if service.source:
+        lines.append(f"source = {_value(service.source)}")
+    lines += [f"{key} = {_value(value)}" for key, value in service.settings]
+    lines += _functions(service, prefix)
+    return "\n".join(lines) + "\n"
+
+
+def workspace_text(proposal: Proposal) -> str:
+    """Return the ``workspace`` table of *proposal* as TOML for ``lamina.toml``."""
+    return f"[workspace]\nmembers = {_value(proposal.members)}\n"
+
+
+def write(proposal: Proposal) -> None:
+    """
+    Write *proposal*: append each service's table to its file, and create the workspace's file.
+
+    Each file is replaced atomically. Existing formatting, line ends and modes are kept. Raises ConfigError if a result would not
+    be valid TOML, as with an inline ``tool`` table, or if writing fails; nothing is written if one of the results is invalid.
+    """
+    contents = [_appended(service.path, service_text(service)) for service in proposal.services]
+    if proposal.workspace is not None:
+        contents.append((proposal.workspace, workspace_text(proposal).encode()))
+    for path, content in contents:
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+        try:
+            replace_file(path, content)
+            if mode is not None:
+                path.chmod(mode)
+        except OSError as error:
+            raise ConfigError(f"failed to write `{path}`: {error.strerror}") from error
+
+
+def _appended(path: Path, text: str) -> tuple[Path, bytes]:
+    """Return the file to write and its content: that of *path*, followed by *text*."""
+    # If the path is a symbolic link, replace the target file and keep the link.
+    real = Path(os.path.realpath(path))
+    before = real.read_bytes() if real.exists() else b""
+    newline = b"\r\n" if b"\r\n" in before else b"\n"
+    addition = text.encode().replace(b"\n", newline)
+    if before:
+        addition = (newline if before.endswith(b"\n") else newline * 2) + addition
+    try:
+        tomllib.loads((before + addition).decode("utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            f"failed to add a `[tool.lamina]` table to `{path}`: {error}",
+            hint="add the table by hand: run `lamina init --dry-run` to print it",
+        ) from error
+    return real, before + addition
+
+
+def _functions(service: ProposedService, prefix: str) -> Iterator[str]:
+    table = f"{prefix}.functions" if prefix else "functions"
+    short = [function for function in service.functions if not _is_long(function, service)]
+    if short:
+        yield from ("", f"[{table}]")
+        yield from (f"{_key(function.name)} = {_value(function.handler)}" for function in short)
+    layers = {name: function for function in service.functions for name in (*function.groups, *function.extras)}
+    for function in service.functions:
+        if _is_long(function, service):
+            yield from ("", f"[{table}.{_key(function.name)}]", f"handler = {_value(function.handler)}")
+            if function.source != service.source:
+                yield f"source = {_value(function.source)}"
+            if layers:
+                yield f"layers = {_value(('common', *function.groups, *function.extras))}"
+            if function.memory_mb is not None:
+                yield f"memory = {function.memory_mb}"
+            if function.timeout_seconds is not None:
+                yield f"timeout = {function.timeout_seconds}"
+    if layers:
+        start = f"{prefix}.layers" if prefix else "layers"
+        yield from ("", f"[{start}.common]")
+        for name, function in sorted(layers.items()):
+            kind = "groups" if name in function.groups else "extras"
+            yield from ("", f"[{start}.{_key(name)}]", f"{kind} = {_value((name,))}", 'minus = ["common"]')
+
+
+def _is_long(function: ProposedFunction, service: ProposedService) -> bool:
+    """Return whether *function* needs a table of its own, because it sets more than its handler."""
+    return (
+        function.source != service.source
+        or bool(function.groups or function.extras)
+        or function.memory_mb is not None
+        or function.timeout_seconds is not None
+    )
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+
+
+def _value(value: object) -> str:
+    """Return a string, number, boolean, list or table of these as TOML."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())} }}"
+    # The escapes of JSON strings are valid in TOML, except for those of surrogates, which no file name on disk needs.
+    return json.dumps(value, ensure_ascii=False)
