@@ -1,0 +1,368 @@
+"""
+Read ``serverless.yml`` and ``serverless.json`` of the Serverless Framework 3 and 4, and of its continuation osls.
+
+The properties are documented at https://www.serverless.com/framework/docs/providers/aws/guide/serverless.yml (read
+2026-11-28). Variables are evaluated by `Variables`. What only the deployment decides is reported as unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.errors import TemplateError
+from lamina.project.templates.serverless_plugins import facts, python_requirements, translate
+from lamina.project.templates.serverless_variables import UnknownValue, Variables, kind, shorten
+from lamina.project.templates.types import (
+    LayerReference,
+    Skipped,
+    Template,
+    TemplateFunction,
+    TemplateLayer,
+    Tool,
+    Translation,
+    UnknownSetting,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lamina.project.templates.files import TemplateFiles
+    from lamina.project.templates.types import Origin
+
+_MOST_FUNCTIONS = 10_000
+_MOST_VALUES = 500
+_MOST_PATTERNS = 100_000
+# Lambda's quota; see quotas.toml.
+_MOST_LAYERS = 5
+# The layer that serverless-python-requirements creates (its lib/layer.js, read 2026-11-28).
+_REQUIREMENTS_LAYER = "pythonRequirements"
+
+
+def read(path: str, files: TemplateFiles) -> Template:
+    """Return what the service description *path* says. Raises `TemplateError` if it is unreadable or not a mapping."""
+    return _Service(path, files).template()
+
+
+def tag(name: str, value: Any) -> Any:
+    """Return the long form of an intrinsic function's short form, such as ``!Ref``. Raises ValueError for other tags."""
+    known = facts()["tags"]
+    function = name.removeprefix("!")
+    if function in known["plain"]:
+        return {function: value}
+    if function not in known["functions"]:
+        raise ValueError(f"unknown tag `{name}`")
+    return {f"Fn::{function}": value}
+
+
+class _Service:
+    """One service description."""
+
+    def __init__(self, path: str, files: TemplateFiles) -> None:
+        self._path = path
+        self._files = files
+        self._directory = path.rpartition("/")[0]
+        self._variables = Variables(path, files, tag=tag)
+        self._top = self._variables.service
+        if not isinstance(self._top, dict):
+            raise TemplateError(f"`{path}`: expected a mapping, found {kind(self._top)}")
+        provider = self._variables.get(self._top, "provider")
+        self._provider = {"name": provider} if isinstance(provider, str) else provider
+        self._package = self._variables.get(self._top, "package")
+        self._skipped: list[Skipped] = []
+        self._layer_names: dict[str, str] = {}
+        self._patterns_left = _MOST_PATTERNS
+
+    def template(self) -> Template:
+        name = self._variables.get(self._provider, "name")
+        if isinstance(name, str) and name != "aws":
+            reason = f"provider `{shorten(name)}` is not AWS"
+            skipped = Skipped(name="provider", reason=reason, origin=self._variables.origin(self._top, "provider"))
+            return Template(tool=Tool.SERVERLESS, path=self._path, skipped=(skipped,))
+        layers = tuple(self._layers())
+        functions = [self._function(name, *entry) for name, entry in self._entries("functions").items()]
+        found = list(translate(self._variables, self._place))
+        return Template(
+            tool=Tool.SERVERLESS,
+            path=self._path,
+            functions=tuple(function for function in functions if function),
+            layers=layers,
+            skipped=(*self._skipped, *(each for each in found if isinstance(each, Skipped))),
+            translations=tuple(each for each in found if isinstance(each, Translation)),
+        )
+
+    def _place(self, written: str) -> str | None:
+        """Return a path of the service relative to the project; ``None`` if it is outside."""
+        return self._files.join(self._directory, written)
+
+    def _skip(self, name: str, reason: str, origin: Origin) -> None:
+        self._skipped.append(Skipped(name=name, reason=reason, origin=origin))
+
+    def _entries(self, section: str) -> dict[str, tuple[Any, Origin]]:
+        """Return the value and place of each entry of *section*, a mapping or a list of mappings. Later ones replace earlier."""
+        value = self._variables.get(self._top, section)
+        found: dict[str, tuple[Any, Origin]] = {}
+        visited = 0
+        for written in value if isinstance(value, list) else [value]:
+            part = self._variables.value(written)
+            visited += len(part) if isinstance(part, dict) else 1
+            if visited > _MOST_FUNCTIONS:
+                raise TemplateError(
+                    f"`{self._path}` has more than {_MOST_FUNCTIONS:,} {section}",
+                    hint="list the functions in `[tool.lamina.functions]` instead",
+                )
+            if isinstance(part, dict):
+                found |= {name: (part[name], self._variables.origin(part, name)) for name in part}
+            elif part is not None:
+                reason = part.reason if isinstance(part, UnknownValue) else f"expected a mapping, found {kind(part)}"
+                self._skip(section, reason, self._variables.origin(self._top, section))
+        return found
+
+    def _layers(self) -> Iterator[TemplateLayer]:
+        for name, (written, origin) in self._entries("layers").items():
+            self._layer_names[_layer_id(name)] = name
+            directory = self._variables.get(written, "path")
+            path = self._variables.get(written, "package", "artifact") if directory is None else directory
+            source = self._place(path) if isinstance(path, str) and not path.startswith("s3://") else None
+            if source is None:
+                self._skip(name, _why_no_source(path), origin)
+            yield TemplateLayer(name=name, origin=origin, source=source)
+        settings = python_requirements(self._variables)
+        if isinstance(settings, dict) and self._variables.get(settings, "layer") not in (None, False):
+            self._layer_names[_layer_id(_REQUIREMENTS_LAYER)] = _REQUIREMENTS_LAYER
+            yield TemplateLayer(name=_REQUIREMENTS_LAYER, origin=self._variables.origin(settings, "layer"))
+
+    def _function(self, name: str, written: Any, origin: Origin) -> TemplateFunction | None:
+        body = self._variables.value(written)
+        settings = _FunctionSettings(self._variables, body, self._provider)
+        reason = self._why_skipped(body, settings)
+        if reason is not None:
+            self._skip(name, reason, origin)
+            return None
+        return TemplateFunction(
+            name=name,
+            origin=origin,
+            runtime=settings.text("runtime", settings.inherited("runtime")),
+            handler=settings.text("handler", self._variables.get(body, "handler")),
+            source=(source := self._source(body, settings)),
+            patterns=self._patterns(body, source, settings),
+            architecture=settings.architecture(),
+            memory_mb=settings.number("memory", "memorySize"),
+            timeout_seconds=settings.number("timeout", "timeout"),
+            environment=settings.environment(),
+            layers=settings.layers(self._layer_names),
+            unknown=settings.unknown(),
+        )
+
+    def _why_skipped(self, body: Any, settings: _FunctionSettings) -> str | None:
+        """Return why lamina cannot build the function, or ``None``."""
+        if isinstance(body, UnknownValue):
+            return body.reason
+        if not isinstance(body, dict):
+            return f"expected a mapping, found {kind(body)}"
+        if self._variables.get(body, "image") is not None:
+            return "code is a container image"
+        return _why_not_python(settings.inherited("runtime")) or self._why_no_code(body)
+
+    def _why_no_code(self, body: Any) -> str | None:
+        if self._variables.get(body, "handler") is None:
+            return "the function has no handler"
+        for package in (self._variables.get(body, "package"), self._package):
+            artifact = self._variables.get(package, "artifact") if isinstance(package, dict) else None
+            if artifact is not None:
+                shown = f" `{shorten(artifact)}`" if isinstance(artifact, str) else ""
+                return f"code is a prebuilt package{shown}"
+        return None
+
+    def _is_individual(self, body: Any) -> Any:
+        own = self._variables.get(body, "package", "individually")
+        return self._variables.get(self._package, "individually") if own in (None, False) else own
+
+    def _source(self, body: Any, settings: _FunctionSettings) -> str | None:
+        """Return the directory with the function's code."""
+        module = self._variables.get(body, "module")
+        # The plugin ignores `module` in a package that functions share (its lib/inject.js, read 2026-11-28).
+        individual = self._variables.get(self._package, "individually") if module is not None else False
+        for each in (individual, module):
+            if isinstance(each, UnknownValue):
+                settings.note("source", each.reason)
+                return None
+        written = settings.text("source", module) if individual is True else "."
+        if written is None:
+            return None
+        source = self._place(written)
+        if source is None:
+            settings.note("source", f"`{shorten(written)}` is outside the project")
+        elif not self._files.is_directory(source):
+            settings.note("source", f"`{shorten(written)}` is not a directory")
+            return None
+        return source
+
+    def _patterns(self, body: Any, source: str | None, settings: _FunctionSettings) -> tuple[str, ...]:
+        """Return the patterns for the function's package, in the order in which they apply."""
+        individual = self._is_individual(body)
+        if isinstance(individual, UnknownValue) or self._patterns_left < 0:
+            reason = (
+                individual.reason if isinstance(individual, UnknownValue) else f"more than {_MOST_PATTERNS:,} patterns"
+            )
+            settings.note("patterns", reason)
+            return ()
+        packages = [self._package, self._variables.get(body, "package")] if individual is True else [self._package]
+        patterns = [
+            _negated(pattern)
+            for package in packages
+            for pattern in settings.texts("patterns", self._variables.get(package, "exclude"))
+        ]
+        for package in packages:
+            for key in ("include", "patterns"):
+                patterns += settings.texts("patterns", self._variables.get(package, key))
+        self._patterns_left -= len(patterns)
+        if "patterns" in settings.reasons:
+            return ()
+        base = self._place(".")
+        module = "" if source is None or source == base else source.removeprefix(f"{base}/")
+        return _choice([_relative(pattern, module) for pattern in patterns])
+
+
+class _FunctionSettings:
+    """The settings of one function, with those of the provider as defaults, and what is unknown about them."""
+
+    def __init__(self, variables: Variables, body: Any, provider: Any) -> None:
+        self._variables = variables
+        self._body = body
+        self._provider = provider
+        self.reasons: dict[str, str] = {}
+
+    def note(self, setting: str, reason: str) -> None:
+        """Record why *setting* is unknown; the first reason counts."""
+        self.reasons.setdefault(setting, reason)
+
+    def unknown(self) -> tuple[UnknownSetting, ...]:
+        return tuple(UnknownSetting(setting=setting, reason=reason) for setting, reason in self.reasons.items())
+
+    def inherited(self, key: str) -> Any:
+        own = self._variables.get(self._body, key)
+        return self._variables.get(self._provider, key) if own is None else own
+
+    def text(self, setting: str, value: Any) -> str | None:
+        if value is None or isinstance(value, str):
+            return value
+        self.note(setting, value.reason if isinstance(value, UnknownValue) else f"expected a text, found {kind(value)}")
+        return None
+
+    def texts(self, setting: str, value: Any) -> list[str]:
+        """Return the texts in a list, or the single text. Nothing is returned for the other members."""
+        values = value if isinstance(value, list) else [value]
+        if len(values) > _MOST_VALUES:
+            self.note(setting, f"more than {_MOST_VALUES} values")
+            return []
+        found = (self.text(setting, self._variables.value(each)) for each in values)
+        return [each for each in found if each is not None]
+
+    def number(self, setting: str, key: str) -> int | None:
+        value = self.inherited(key)
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+            return int(value)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value
+        self.note(
+            setting, value.reason if isinstance(value, UnknownValue) else f"expected a number, found {kind(value)}"
+        )
+        return None
+
+    def architecture(self) -> str | None:
+        value = self.text("architecture", self.inherited("architecture"))
+        if value in {None, "arm64", "x86_64"}:
+            return value
+        self.note("architecture", f"`{shorten(value or '')}` is not an architecture of Lambda")
+        return None
+
+    def environment(self) -> tuple[str, ...]:
+        names: set[str] = set()
+        for container in (self._provider, self._body):
+            value = self._variables.get(container, "environment")
+            if isinstance(value, dict) and len(value) <= _MOST_VALUES:
+                names |= value.keys()
+            elif isinstance(value, dict):
+                self.note("environment", f"more than {_MOST_VALUES} values")
+            elif value is not None:
+                other = f"expected a mapping, found {kind(value)}"
+                self.note("environment", value.reason if isinstance(value, UnknownValue) else other)
+        return tuple(sorted(names))
+
+    def layers(self, names: dict[str, str]) -> tuple[LayerReference, ...]:
+        """Return the layers of the function; *names* has the name of each layer in the description by its logical ID."""
+        value = self.inherited("layers")
+        if value is None:
+            return ()
+        if not isinstance(value, list) or len(value) > _MOST_LAYERS:
+            problem = f"expected a list of at most {_MOST_LAYERS} layers"
+            self.note("layers", value.reason if isinstance(value, UnknownValue) else problem)
+            return ()
+        found = (self._layer(self._variables.value(each), names) for each in value)
+        return tuple(each for each in found if each)
+
+    def _layer(self, value: Any, names: dict[str, str]) -> LayerReference | None:
+        if isinstance(value, str) and value.startswith("arn:"):
+            return LayerReference(name=value)
+        reference = self._variables.get(value, "Ref") if isinstance(value, dict) else None
+        if isinstance(reference, str) and reference in names:
+            return LayerReference(name=names[reference])
+        if isinstance(value, UnknownValue):
+            self.note("layers", value.reason)
+        elif isinstance(reference, str):
+            self.note("layers", f"`layers` has no layer with the logical ID `{shorten(reference)}`")
+        elif isinstance(value, dict):
+            self.note("layers", f"CloudFormation evaluates `{shorten(next(iter(value), '{}'))}`")
+        else:
+            self.note("layers", f"expected an ARN or a reference, found {kind(value)}")
+        return None
+
+
+def _layer_id(name: str) -> str:
+    """Return the logical ID of the layer *name* (lib/plugins/aws/lib/naming.js of the framework, read 2026-11-28)."""
+    spelled = name.replace("-", "Dash").replace("_", "Underscore")
+    return f"{spelled[:1].upper()}{spelled[1:]}LambdaLayer"
+
+
+def _why_not_python(runtime: Any) -> str | None:
+    if runtime is None:
+        return "no runtime is set, and the Serverless Framework's default is Node.js"
+    if isinstance(runtime, UnknownValue) or (isinstance(runtime, str) and runtime.startswith("python")):
+        return None
+    return f"runtime {shorten(runtime) if isinstance(runtime, str) else kind(runtime)} is not Python"
+
+
+def _why_no_source(path: Any) -> str:
+    if isinstance(path, UnknownValue):
+        return path.reason
+    if not isinstance(path, str):
+        return f"expected `path` or `package.artifact`, found {kind(path)}"
+    return f"`{shorten(path)}` is not a file in the project"
+
+
+def _choice(patterns: list[str]) -> tuple[str, ...]:
+    """
+    Return *patterns* without those that have no effect. The last pattern that matches a file decides.
+
+    The framework packages all files by default, so the first pattern of the result is positive, or all files are left out.
+    """
+    chosen = ["**", *(pattern for pattern in patterns if pattern)]
+    if "!**" in chosen:
+        chosen = chosen[len(chosen) - chosen[::-1].index("!**") :] or ["!**"]
+    return () if chosen == ["**"] else tuple(chosen)
+
+
+def _negated(pattern: str) -> str:
+    return pattern[1:] if pattern.startswith("!") else f"!{pattern}"
+
+
+def _relative(pattern: str, module: str) -> str:
+    """Return *pattern* relative to the directory *module* of the service; an empty string if it matches nothing there."""
+    sign, path = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
+    path = path.removeprefix("./")
+    if not module or path.startswith("**"):
+        return sign + path
+    if path.rstrip("/") == module:
+        return f"{sign}**"
+    return sign + path.removeprefix(f"{module}/") if path.startswith(f"{module}/") else ""

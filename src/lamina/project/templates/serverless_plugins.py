@@ -1,0 +1,111 @@
+"""Translate the settings of serverless-python-requirements, also as built into Serverless Framework 4, to lamina's."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.toml import read_data
+from lamina.project.templates.serverless_variables import UnknownValue, shorten
+from lamina.project.templates.types import Skipped, Translation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lamina.project.templates.serverless_variables import Variables
+
+    _Pairs = tuple[tuple[str, object], ...]
+
+_KEY = "pythonRequirements"
+_MOST_VALUES = 500
+
+
+@cache
+def facts() -> dict[str, Any]:
+    """Return the parsed data file about the Serverless Framework."""
+    return read_data("serverless.toml")
+
+
+def python_requirements(variables: Variables) -> Any:
+    """Return ``custom.pythonRequirements``; ``None`` if it is missing or disabled."""
+    value = variables.get(variables.service, "custom", _KEY)
+    disabled = value is False or (isinstance(value, dict) and variables.get(value, "enabled") is False)
+    return None if disabled else value
+
+
+def translate(variables: Variables, place: Callable[[str], str | None]) -> Iterator[Translation | Skipped]:
+    """
+    Yield the translation of each packaging setting, and the settings that lamina does not know.
+
+    *place* returns a path of the service relative to the project; ``None`` if it is outside.
+    """
+    yield from _plugins(variables)
+    settings = python_requirements(variables)
+    if isinstance(settings, UnknownValue):
+        origin = variables.origin(variables.service, "custom")
+        yield Skipped(name=f"custom.{_KEY}", reason=settings.reason, origin=origin)
+    if not isinstance(settings, dict):
+        return
+    rows = {name: row for row in facts()["python_requirements"]["setting"] for name in row["names"]}
+    for key in settings:
+        origin, name = variables.origin(settings, key), f"custom.{_KEY}.{shorten(key)}"
+        if key in rows:
+            configuration = _configuration(rows[key], _without_unknown(variables, settings, key), settings, place)
+            replacement = rows[key]["replacement"]
+            yield Translation(setting=name, replacement=replacement, origin=origin, configuration=configuration)
+        elif key != "enabled":
+            yield Skipped(name=name, reason="lamina does not know this setting", origin=origin)
+
+
+def _plugins(variables: Variables) -> Iterator[Translation]:
+    written = variables.get(variables.service, "plugins")
+    if isinstance(written, dict):
+        written = variables.get(written, "modules")
+    if not isinstance(written, list):
+        return
+    names = [variables.value(each) for each in written[:_MOST_VALUES]]
+    for row in facts()["plugin"]:
+        if row["name"] in names:
+            origin = variables.origin(variables.service, "plugins")
+            yield Translation(setting=f"plugins: {row['name']}", replacement=row["replacement"], origin=origin)
+
+
+def _without_unknown(variables: Variables, settings: dict[str, Any], key: str) -> list[str]:
+    """Return the texts of a setting; nothing if one of them is unknown or has another type."""
+    value = variables.get(settings, key)
+    values = [variables.value(each) for each in value[:_MOST_VALUES]] if isinstance(value, list) else [value]
+    return values if all(isinstance(each, str) and each for each in values) else []
+
+
+def _configuration(
+    row: dict[str, Any], values: list[str], settings: dict[str, Any], place: Callable[[str], str | None]
+) -> _Pairs:
+    """Return the keys of ``[tool.lamina]`` that express *values*, those of the setting that *row* describes."""
+    if not values:
+        return ()
+    path = place(values[0])
+    pairs: _Pairs = ()
+    match row.get("convert"):
+        case "exclude" if settings.get("slim") is True:
+            pairs = (("exclude", tuple(values)),)
+        case "groups":
+            # `main` is Poetry's name of the project's own dependencies.
+            groups = tuple(value for value in values if value != "main")
+            pairs = (("groups", groups),) if groups else ()
+        case "lock" if path is not None:
+            pairs = (("lock", path),)
+        case "vendor" if path is not None:
+            pairs = (("source", (f"{path}/*",)),)
+        case "no_deploy":
+            pairs = _no_deploy(values)
+        case _:
+            pass
+    return pairs
+
+
+def _no_deploy(names: list[str]) -> _Pairs:
+    sdk = facts()["sdk"]
+    uses_runtime = not set(names).isdisjoint(sdk["decisive"])
+    others = tuple(name for name in names if not (uses_runtime and name in sdk["included"]))
+    pairs: list[tuple[str, object]] = [("sdk", "runtime")] if uses_runtime else []
+    return (*pairs, ("layers.common.without", others)) if others else tuple(pairs)
