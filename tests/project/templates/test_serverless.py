@@ -358,7 +358,7 @@ custom:
         "`layers` has no layer with the logical ID `Other`",
         "CloudFormation evaluates `Fn::ImportValue`",
         "the deployment decides `cf:stack.LayerArn`",
-        "expected a list of at most 5 layers",
+        "expected a list of at most 5 layers, found a text",
         "expected an ARN or a reference, found a number",
     ]
 
@@ -492,8 +492,8 @@ def test_variables(tmp_path: Path, written: str, expected: str) -> None:
         ("${file(broken.yml):x}", "`broken.yml`, line 1: not valid YAML: unknown tag `!X`"),
         ("${self:custom.text", "`${self:custom.text` is not valid: a `}` is missing"),
         ("${file(values.yml", "`${file(values.yml` is not valid: a `}` is missing"),
-        ("${opt:x, dev}", "`${opt:x, dev}` is not valid: `dev` is not a value; texts need quotes"),
-        ("${opt:x, 'dev}", "`${opt:x, 'dev}` is not valid: a quote is missing"),
+        ("${opt:x, dev}", "`${opt:x, dev}` is not valid: a value is expected at `dev}`; texts need quotes"),
+        ("${opt:x, 'dev}", "`${opt:x, 'dev}` is not valid: a value is expected at `'dev}`; texts need quotes"),
         ("${strToBool(maybe)}", "`maybe` is not a boolean"),
     ],
 )
@@ -695,6 +695,49 @@ def test_not_a_mapping(tmp_path: Path, text: str, found: str) -> None:
         read(tmp_path, text)
 
     assert str(caught.value) == f"`serverless.yml`: expected a mapping, found {found}"
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (
+            "".join(f"  a{number}: ${{self:custom.a{number + 1}}}{{self:custom.x}}\n" for number in range(60)),
+            "variables refer to each other more than 40 levels deep",
+        ),
+        (
+            "".join(f"  a{number}: {f'${{self:custom.a{number + 1}}}' * 2}\n" for number in range(30))
+            + "  a30: 1234567\n",
+            "the text with all variables replaced is too long",
+        ),
+        ("  a0: " + "x" * 1_000_001, "the text is longer than 1,000,000 characters"),
+        (f"  a0: '{'${self:' * 50}'", "variables are nested too deeply"),
+    ],
+    ids=["deep", "doubling", "long", "nested"],
+)
+def test_hostile_variables(tmp_path: Path, more: str, reason: str) -> None:
+    """Variables that would take long or need much memory are unknown."""
+    found = handler(tmp_path, "${self:custom.a0}", f"custom:\n{more}\n")
+
+    assert found[0] is None
+    assert (found[1] or "").endswith(reason)
+
+
+@pytest.mark.parametrize("functions", [1, 3])
+def test_too_many_functions(tmp_path: Path, functions: int) -> None:
+    """More than 10,000 functions are an error, also if they are aliases of a few."""
+    names = "".join(f"  f{number}: {{handler: app.main}}\n" for number in range(10_001 // functions + 1))
+    text = f"{PYTHON}all: &all\n{names}functions: [{', '.join(['*all'] * functions)}]\n"
+    with pytest.raises(TemplateError) as caught:
+        read(tmp_path, text)
+
+    assert str(caught.value) == "`serverless.yml` has more than 10,000 functions"
+
+
+def test_nested_aliases(tmp_path: Path) -> None:
+    """Lists that refer to each other are not expanded."""
+    lists = "".join(f"x{number}: &x{number} [*x{number - 1}, *x{number - 1}]\n" for number in range(1, 60))
+
+    assert read(tmp_path, f"{PYTHON}x0: &x0 [a, a]\n{lists}functions: *x59\n").functions == ()
 
 
 VALID: dict[str, Any] = {

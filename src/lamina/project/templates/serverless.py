@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
 from lamina.project.templates.serverless_plugins import facts, python_requirements, translate
-from lamina.project.templates.serverless_variables import UnknownValue, Variables, kind, shorten
+from lamina.project.templates.serverless_variables import UnknownValue, Variables, kind, mismatch, shorten
 from lamina.project.templates.types import (
     LayerReference,
     Skipped,
@@ -114,8 +114,7 @@ class _Service:
             if isinstance(part, dict):
                 found |= {name: (part[name], self._variables.origin(part, name)) for name in part}
             elif part is not None:
-                reason = part.reason if isinstance(part, UnknownValue) else f"expected a mapping, found {kind(part)}"
-                self._skip(section, reason, self._variables.origin(self._top, section))
+                self._skip(section, mismatch("a mapping", part), self._variables.origin(self._top, section))
         return found
 
     def _layers(self) -> Iterator[TemplateLayer]:
@@ -156,10 +155,8 @@ class _Service:
 
     def _why_skipped(self, body: Any, settings: _FunctionSettings) -> str | None:
         """Return why lamina cannot build the function, or ``None``."""
-        if isinstance(body, UnknownValue):
-            return body.reason
         if not isinstance(body, dict):
-            return f"expected a mapping, found {kind(body)}"
+            return mismatch("a mapping", body)
         if self._variables.get(body, "image") is not None:
             return "code is a container image"
         return _why_not_python(settings.inherited("runtime")) or self._why_no_code(body)
@@ -247,7 +244,7 @@ class _FunctionSettings:
     def text(self, setting: str, value: Any) -> str | None:
         if value is None or isinstance(value, str):
             return value
-        self.note(setting, value.reason if isinstance(value, UnknownValue) else f"expected a text, found {kind(value)}")
+        self.note(setting, mismatch("a text", value))
         return None
 
     def texts(self, setting: str, value: Any) -> list[str]:
@@ -265,9 +262,7 @@ class _FunctionSettings:
             return int(value)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
-        self.note(
-            setting, value.reason if isinstance(value, UnknownValue) else f"expected a number, found {kind(value)}"
-        )
+        self.note(setting, mismatch("a number", value))
         return None
 
     def architecture(self) -> str | None:
@@ -283,11 +278,8 @@ class _FunctionSettings:
             value = self._variables.get(container, "environment")
             if isinstance(value, dict) and len(value) <= _MOST_VALUES:
                 names |= value.keys()
-            elif isinstance(value, dict):
-                self.note("environment", f"more than {_MOST_VALUES} values")
             elif value is not None:
-                other = f"expected a mapping, found {kind(value)}"
-                self.note("environment", value.reason if isinstance(value, UnknownValue) else other)
+                self.note("environment", mismatch(f"a mapping with at most {_MOST_VALUES} names", value))
         return tuple(sorted(names))
 
     def layers(self, names: dict[str, str]) -> tuple[LayerReference, ...]:
@@ -296,8 +288,7 @@ class _FunctionSettings:
         if value is None:
             return ()
         if not isinstance(value, list) or len(value) > _MOST_LAYERS:
-            problem = f"expected a list of at most {_MOST_LAYERS} layers"
-            self.note("layers", value.reason if isinstance(value, UnknownValue) else problem)
+            self.note("layers", mismatch(f"a list of at most {_MOST_LAYERS} layers", value))
             return ()
         found = (self._layer(self._variables.value(each), names) for each in value)
         return tuple(each for each in found if each)
@@ -308,14 +299,12 @@ class _FunctionSettings:
         reference = self._variables.get(value, "Ref") if isinstance(value, dict) else None
         if isinstance(reference, str) and reference in names:
             return LayerReference(name=names[reference])
-        if isinstance(value, UnknownValue):
-            self.note("layers", value.reason)
-        elif isinstance(reference, str):
+        if isinstance(reference, str):
             self.note("layers", f"`layers` has no layer with the logical ID `{shorten(reference)}`")
         elif isinstance(value, dict):
             self.note("layers", f"CloudFormation evaluates `{shorten(next(iter(value), '{}'))}`")
         else:
-            self.note("layers", f"expected an ARN or a reference, found {kind(value)}")
+            self.note("layers", mismatch("an ARN or a reference", value))
         return None
 
 
@@ -334,10 +323,8 @@ def _why_not_python(runtime: Any) -> str | None:
 
 
 def _why_no_source(path: Any) -> str:
-    if isinstance(path, UnknownValue):
-        return path.reason
     if not isinstance(path, str):
-        return f"expected `path` or `package.artifact`, found {kind(path)}"
+        return mismatch("`path` or `package.artifact`", path)
     return f"`{shorten(path)}` is not a file in the project"
 
 

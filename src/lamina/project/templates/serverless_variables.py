@@ -27,13 +27,11 @@ _DEEPEST = 40
 _LONGEST = 1_000_000
 _MOST_CHARACTERS = 16_000_000
 _MOST_FILES = 100
-_MOST_SEARCHES = 1_000
+_MOST_SEARCHES = 200
 _STAGE = "dev"
 _PROGRAMS = (".js", ".cjs", ".mjs", ".ts")
 _START = re.compile(r"[a-z][\w.-]{0,50}(?=\(|:(?!:))", re.ASCII)
-_STRING = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
-_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
-_WORDS = {"true": True, "false": False, "null": None}
+_LITERAL = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"|-?[0-9]{1,15}(?:\.[0-9]{1,15})?|(?:true|false|null)\b", re.DOTALL)
 # The characters that end a text, an address and a parameter.
 _TEXT, _ADDRESS, _PARAMETER = (re.compile(r"\$\{" + end) for end in ("", "|[,}]", r"|\)"))
 _SPACES = re.compile(r"\s*")
@@ -84,21 +82,24 @@ class Variables:
         """Return the value of *written*. Only a string is evaluated: the members of collections are not."""
         if not isinstance(written, str):
             return written
+        if written in self._running:
+            return UnknownValue(reason=f"`{shorten(written)}` refers to itself")
+        if written not in self._values:
+            self._values[written] = self._evaluate(written)
+        return self._values[written]
+
+    def _evaluate(self, written: str) -> Any:
         if len(written) > _LONGEST:
             return UnknownValue(reason=f"the text is longer than {_LONGEST:,} characters")
         if "${" not in written:
             return written
-        if written in self._running:
-            return UnknownValue(reason=f"`{shorten(written)}` refers to itself")
-        if written not in self._values:
-            self._running.add(written)
-            try:
-                self._values[written] = self._join(_Parser(written).pieces(_TEXT))
-            except ValueError as error:
-                self._values[written] = UnknownValue(reason=f"`{shorten(written)}` is not valid: {error}")
-            finally:
-                self._running.remove(written)
-        return self._values[written]
+        self._running.add(written)
+        try:
+            return self._join(_Parser(written).pieces(_TEXT))
+        except ValueError as error:
+            return UnknownValue(reason=f"`{shorten(written)}` is not valid: {error}")
+        finally:
+            self._running.remove(written)
 
     def get(self, container: Any, *keys: str) -> Any:
         """Return the value at the path *keys* in *container*; ``None`` if it is missing or null."""
@@ -107,7 +108,7 @@ class Variables:
             if value is None or isinstance(value, UnknownValue):
                 break
             if not isinstance(value, dict):
-                return UnknownValue(reason=f"expected a mapping with `{shorten(key)}`, found {kind(value)}")
+                return UnknownValue(reason=mismatch(f"a mapping with `{shorten(key)}`", value))
             value = self.value(value.get(key))
         return value
 
@@ -223,7 +224,7 @@ class Variables:
         return value
 
     def _stage(self) -> Any:
-        # https://www.serverless.com/framework/docs/guides/variables/core: `provider.stage`, or `dev` (read 2026-11-28).
+        # https://www.serverless.com/framework/docs/guides/variables/core: the provider's stage, or ``dev`` (read 2026-11-28).
         provider = self.get(self.service, "provider")
         written = provider.get("stage") if isinstance(provider, dict) else None
         if isinstance(written, str) and written in self._running:
@@ -321,15 +322,13 @@ class _Parser:
         return self._text[self._at : self._at + 1]
 
     def _source(self) -> _Address:
-        character = self._next()
-        if character in {"'", '"'}:
-            return _Address(literal=self._string())
+        self._next()
         if self._text.startswith("${", self._at):
             self._at += 2
             return _Address(literal=self._variable())
         start = _START.match(self._text, self._at)
         if start is None:
-            return _Address(literal=self._word())
+            return _Address(literal=self._literal())
         self._at = start.end()
         parameter: tuple[Any, ...] = ()
         if self._next() == "(":
@@ -343,29 +342,18 @@ class _Parser:
             return ()
         self._at += 1
         if self._next() in {"'", '"'}:
-            return (self._string(),)
+            return (self._literal(),)
         return _stripped(self.pieces(_ADDRESS))
 
-    def _string(self) -> str:
-        found = _STRING.match(self._text, self._at)
+    def _literal(self) -> Any:
+        found = _LITERAL.match(self._text, self._at)
         if found is None:
-            raise ValueError("a quote is missing")
+            shown = shorten(self._text[self._at : self._at + 200])
+            raise ValueError(f"a value is expected at `{shown}`; texts need quotes")
         self._at = found.end()
-        if found.group().startswith("'"):
-            return found.group()[1:-1]
-        text: str = json.loads(found.group(), strict=False)
-        return text
-
-    def _word(self) -> Any:
-        end = _ADDRESS.search(self._text, self._at)
-        word = self._text[self._at : end.start() if end else None].strip()
-        self._at = end.start() if end else len(self._text)
-        if word in _WORDS:
-            return _WORDS[word]
-        number = _NUMBER.fullmatch(word)
-        if number is None:
-            raise ValueError(f"`{shorten(word)}` is not a value; texts need quotes")
-        return float(word) if number.group(1) else int(word)
+        text = found.group()
+        # The other literals are those of JSON.
+        return text[1:-1] if text.startswith("'") else json.loads(text, strict=False)
 
 
 def kind(value: Any) -> str:
@@ -374,6 +362,11 @@ def kind(value: Any) -> str:
         return "nothing"
     names = {dict: "a mapping", list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number"}
     return next((name for each, name in names.items() if isinstance(value, each)), "another value")
+
+
+def mismatch(expected: str, value: Any) -> str:
+    """Return why *value* is not what is *expected*, such as ``a text``."""
+    return value.reason if isinstance(value, UnknownValue) else f"expected {expected}, found {kind(value)}"
 
 
 def shorten(text: str) -> str:
