@@ -314,6 +314,24 @@ def test_patterns(tmp_path: Path) -> None:
     assert template.functions[2].why_unknown("patterns") == "environment variable `FILES` has no default"
 
 
+@pytest.mark.parametrize(
+    ("package", "expected"),
+    [
+        ("{exclude: ['**/*'], include: [handler.py]}", ("handler.py",)),
+        ("{patterns: ['!./**', './src/**', '!src/tests/**']}", ("src/**", "!src/tests/**")),
+        ("{patterns: ['!**']}", ("!**",)),
+        ("{patterns: []}", ()),
+        ("{patterns: null, individually: false}", ()),
+        ("{include: src/a.py}", ("**", "src/a.py")),
+    ],
+)
+def test_chosen_files(tmp_path: Path, package: str, expected: tuple[str, ...]) -> None:
+    """If a pattern leaves out all files, only those after it count."""
+    function = one(tmp_path, f"{PYTHON}package: {package}\nfunctions: {{a: {{handler: app.main}}}}\n")
+
+    assert expected == function.patterns
+
+
 def test_layers(tmp_path: Path) -> None:
     """A layer of the service is named by its key, however a function refers to it; other references are unknown."""
     template = read(
@@ -626,6 +644,7 @@ def test_a_translation(tmp_path: Path) -> None:
     ("settings", "expected"),
     [
         ("{slimPatterns: [a]}", ()),
+        ("{slimPatterns: [a], slim: '${opt:slim, true}'}", (("exclude", ("a",)),)),
         ("{noDeploy: [pytest]}", (("layers.common.without", ("pytest",)),)),
         ("{noDeploy: [boto3]}", (("sdk", "runtime"),)),
         ("{noDeploy: [s3transfer]}", (("layers.common.without", ("s3transfer",)),)),

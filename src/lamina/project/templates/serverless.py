@@ -334,10 +334,13 @@ def _choice(patterns: list[str]) -> tuple[str, ...]:
 
     The framework packages all files by default, so the first pattern of the result is positive, or all files are left out.
     """
-    chosen = ["**", *(pattern for pattern in patterns if pattern)]
-    if "!**" in chosen:
-        chosen = chosen[len(chosen) - chosen[::-1].index("!**") :] or ["!**"]
-    return () if chosen == ["**"] else tuple(chosen)
+    chosen = ["**"]
+    for pattern in patterns:
+        if pattern in {"!**", "!**/*"}:
+            chosen = []
+        elif pattern:
+            chosen.append(pattern)
+    return () if chosen == ["**"] else tuple(chosen or ["!**"])
 
 
 def _negated(pattern: str) -> str:

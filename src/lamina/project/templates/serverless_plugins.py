@@ -50,9 +50,15 @@ def translate(variables: Variables, place: Callable[[str], str | None]) -> Itera
     for key in settings:
         origin, name = variables.origin(settings, key), f"custom.{_KEY}.{shorten(key)}"
         if key in rows:
-            configuration = _configuration(rows[key], _without_unknown(variables, settings, key), settings, place)
-            replacement = rows[key]["replacement"]
-            yield Translation(setting=name, replacement=replacement, origin=origin, configuration=configuration)
+            # Without `slim`, the patterns have no effect.
+            is_slim = key != "slimPatterns" or variables.get(settings, "slim") in (True, "true")
+            values = _texts(variables, settings, key) if is_slim else []
+            yield Translation(
+                setting=name,
+                replacement=rows[key]["replacement"],
+                origin=origin,
+                configuration=_configuration(rows[key].get("convert"), values, place) if values else (),
+            )
         elif key != "enabled":
             yield Skipped(name=name, reason="lamina does not know this setting", origin=origin)
 
@@ -70,23 +76,19 @@ def _plugins(variables: Variables) -> Iterator[Translation]:
             yield Translation(setting=f"plugins: {row['name']}", replacement=row["replacement"], origin=origin)
 
 
-def _without_unknown(variables: Variables, settings: dict[str, Any], key: str) -> list[str]:
+def _texts(variables: Variables, settings: dict[str, Any], key: str) -> list[str]:
     """Return the texts of a setting; nothing if one of them is unknown or has another type."""
     value = variables.get(settings, key)
     values = [variables.value(each) for each in value[:_MOST_VALUES]] if isinstance(value, list) else [value]
     return values if all(isinstance(each, str) and each for each in values) else []
 
 
-def _configuration(
-    row: dict[str, Any], values: list[str], settings: dict[str, Any], place: Callable[[str], str | None]
-) -> _Pairs:
-    """Return the keys of ``[tool.lamina]`` that express *values*, those of the setting that *row* describes."""
-    if not values:
-        return ()
+def _configuration(convert: str | None, values: list[str], place: Callable[[str], str | None]) -> _Pairs:
+    """Return the keys of ``[tool.lamina]`` that express *values*; *convert* is the conversion in the data file."""
     path = place(values[0])
     pairs: _Pairs = ()
-    match row.get("convert"):
-        case "exclude" if settings.get("slim") is True:
+    match convert:
+        case "exclude":
             pairs = (("exclude", tuple(values)),)
         case "groups":
             # `main` is Poetry's name of the project's own dependencies.
