@@ -906,3 +906,13 @@ PIECES = [
 def test_any_variable(tmp_path: Path, written: str) -> None:
     """Any sequence of the variables' characters is a value or unknown."""
     survives(tmp_path, mutated(("functions", "b", "handler"), written))
+
+
+@pytest.mark.parametrize(
+    "written", ["!!int ''", "!!float ''", "!!bool x", "!!int x", "!!null x", "!!map x", "!!seq ''"]
+)
+def test_values_with_the_wrong_tag(tmp_path: Path, written: str) -> None:
+    """A value that does not fit YAML's own tag is no reason for another error."""
+    template = read(tmp_path, f"{PYTHON}functions: {written}\ncustom: {written}\nlayers: {{a: {written}}}\n")
+
+    assert template.functions == ()

@@ -252,7 +252,7 @@ class _Scalars:
             return event.value
         try:
             return self._constructor.construct_object(self._node(tag, event.value))
-        except (ValueError, OverflowError):
+        except (ArithmeticError, LookupError, ValueError):
             return event.value
 
 
