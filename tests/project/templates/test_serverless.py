@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -562,6 +563,19 @@ functions:
         runtime="python3.13",
         environment=("A", "B"),
     )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read all files")
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    """A value in a file without permission to read is unknown."""
+    files = write(
+        tmp_path,
+        {"serverless.yml": f"{PYTHON}functions: {{a: {{handler: '${{file(a.yml):x}}'}}}}\n", "a.yml": "x: 1\n"},
+    )
+    (tmp_path / "a.yml").chmod(0)
+    template = serverless.read("serverless.yml", files)
+
+    assert template.functions[0].why_unknown("handler") == "could not read `a.yml`: Permission denied"
 
 
 def test_the_files_are_recorded(tmp_path: Path) -> None:

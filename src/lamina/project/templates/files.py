@@ -156,7 +156,10 @@ class TemplateFiles:
     def _observe(self, path: str) -> Observation:
         known = self._observed.get(path)
         if known is None:
-            known = self._observed[path] = observe(self.root, path)
+            try:
+                known = self._observed[path] = observe(self.root, path)
+            except OSError as error:
+                raise TemplateError(f"could not read `{path}`: {error.strerror}") from error
         return known
 
 

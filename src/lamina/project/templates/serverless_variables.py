@@ -265,9 +265,9 @@ class Variables:
             problem = f"is one of more than {_MOST_FILES} files"
         if problem is not None or path is None:
             return UnknownValue(reason=f"`{shown}` {problem}")
-        if not self._files.is_file(path):
-            return _Absent(reason=f"`{shown}` does not exist")
         try:
+            if not self._files.is_file(path):
+                return _Absent(reason=f"`{shown}` does not exist")
             return self._documents.get(path) or self._documents.setdefault(path, self._load(path))
         except TemplateError as error:
             return UnknownValue(reason=str(error))
