@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lamina.cli.main import main
 from lamina.core.errors import ConfigError
+from lamina.core.store import Store
 from lamina.core.target import Target, runtimes
-from lamina.pipeline.proposal.propose import propose, write
+from lamina.pipeline.proposal.propose import propose
+from lamina.pipeline.proposal.runtime import NOTHING
+from lamina.pipeline.proposal.text import write
 from lamina.project.config import load
-from lamina.project.discovery import Discovery, Handler, discover
+from lamina.project.discovery import discover
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lamina.pipeline.proposal.values import Proposal, ProposedService
+
 HANDLER = "def lambda_handler(event, context):\n    return event\n"
 TODAY = dt.date(2026, 11, 23)
+MODULES = {"app.py": "import store\n" + HANDLER, "store.py": ""}
 
 PYPROJECT = """\
 # The orders service.
@@ -35,6 +42,15 @@ def grow(root: Path, files: dict[str, str]) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
     return root
+
+
+def proposed(root: Path, *, today: dt.date = TODAY, runtime: str | None = None) -> Proposal:
+    return propose(root, store=Store.open(root / ".lamina" / "store"), today=today, runtime=runtime)
+
+
+def only(root: Path, *, today: dt.date = TODAY) -> ProposedService:
+    (service,) = proposed(root, today=today).services
+    return service
 
 
 def orders(root: Path) -> Path:
@@ -80,7 +96,13 @@ class TestCommand:
         assert code == 0
         assert captured.out == WRITTEN
         assert captured.err == (
-            f'wrote this configuration to `{root / "pyproject.toml"}`\nnote: runtime taken from requires-python = "==3.13.*"\n'
+            f"wrote this configuration to `{root / 'pyproject.toml'}`\n"
+            'note: runtime python3.13 taken from requires-python = "==3.13.*"\n'
+            f"note: architecture x86_64 taken from {NOTHING}\n"
+            "next:\n"
+            f"  (cd {os.path.relpath(root)} && uv lock --python 3.13)\n"
+            f"  lamina build --project {root}\n"
+            f"  lamina invoke create-order --project {os.path.relpath(root)}\n"
         )
         assert (root / "pyproject.toml").read_text(encoding="utf-8") == f"{PYPROJECT}\n{WRITTEN}"
         assert [function.name for function in load(root).functions] == ["create-order", "report"]
@@ -106,12 +128,34 @@ class TestCommand:
         assert code == 0
         assert json.loads(capsys.readouterr().out) == {
             "version": "1",
-            "path": (root / "lamina.toml").as_posix(),
             "written": True,
-            "target": {"runtime": "python3.13", "architecture": "x86_64"},
-            "source": ["app.py"],
-            "functions": [{"name": "app", "handler": "app.lambda_handler"}],
-            "text": (root / "lamina.toml").read_text(encoding="utf-8"),
+            "workspace": None,
+            "services": [
+                {
+                    "path": "lamina.toml",
+                    "target": {"runtime": "python3.13", "architecture": "x86_64"},
+                    "runtime_from": ".python-version",
+                    "architecture_from": NOTHING,
+                    "lock": {"path": None, "command": None},
+                    "source": ["app.py"],
+                    "functions": [
+                        {
+                            "name": "app",
+                            "handler": "app.lambda_handler",
+                            "source": ["app.py"],
+                            "from": "app.py",
+                            "memory": None,
+                            "timeout": None,
+                            "environment": [],
+                            "layers": [],
+                        }
+                    ],
+                    "notes": [],
+                    "text": (root / "lamina.toml").read_text(encoding="utf-8"),
+                }
+            ],
+            "skipped": [],
+            "translations": [],
         }
 
     def test_twice(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +170,7 @@ class TestCommand:
         assert code == 2
         assert capsys.readouterr().err == (
             f"error: `{root / 'pyproject.toml'}` already configures lamina\n\n"
-            "hint: edit that file; `lamina init` does not change an existing configuration\n"
+            "hint: show what the templates and sources say now: `lamina init --diff`\n"
         )
         assert (root / "pyproject.toml").read_bytes() == before
 
@@ -148,7 +192,7 @@ class TestWrite:
         """Without a `pyproject.toml`, the keys are written to the top level of `lamina.toml`."""
         root = grow(tmp_path, {"service/app.py": HANDLER, ".python-version": "cpython-3.13.1\n"})
 
-        write(propose(root, today=TODAY))
+        write(proposed(root))
 
         assert (root / "lamina.toml").read_text(encoding="utf-8") == (
             'runtime = "python3.13"\narchitecture = "x86_64"\nsource = ["service"]\n\n'
@@ -169,7 +213,7 @@ class TestWrite:
         path.write_bytes(before)
         path.chmod(0o640)
 
-        write(propose(tmp_path, today=TODAY, runtime="python3.12"))
+        write(proposed(tmp_path, runtime="python3.12"))
 
         assert path.read_bytes().startswith(after)
         assert path.stat().st_mode & 0o777 == 0o640
@@ -180,7 +224,7 @@ class TestWrite:
         grow(tmp_path, {"real.toml": PYPROJECT})
         (tmp_path / "pyproject.toml").symlink_to("real.toml")
 
-        write(propose(tmp_path, today=TODAY))
+        write(proposed(tmp_path))
 
         assert (tmp_path / "pyproject.toml").is_symlink()
         assert (tmp_path / "real.toml").read_text(encoding="utf-8").startswith(f"{PYPROJECT}\n[tool.lamina]\n")
@@ -188,7 +232,7 @@ class TestWrite:
     def test_inline_table(self, tmp_path: Path) -> None:
         """If appending would make the file invalid, it stays unchanged."""
         text = "tool = { other = 1 }\n"
-        proposal = propose(grow(tmp_path, {"pyproject.toml": text}), today=TODAY, runtime="python3.12")
+        proposal = proposed(grow(tmp_path, {"pyproject.toml": text}), runtime="python3.12")
 
         with pytest.raises(ConfigError) as caught:
             write(proposal)
@@ -215,11 +259,43 @@ class TestRuntime:
                 "python3.13",
                 'tool.poetry.dependencies.python = "^3.13"',
             ),
+            *(
+                (
+                    {"pyproject.toml": f'[tool.poetry.dependencies]\npython = "{python}"\n'},
+                    f"python{minor}",
+                    f'tool.poetry.dependencies.python = "{python}"',
+                )
+                for python, minor in (
+                    ("3.12.6", "3.12"),
+                    ("~3.12", "3.12"),
+                    ("3.12.*", "3.12"),
+                    ("^3.11 || ^3.12", "3.11"),
+                    (">=3.12.3,<3.12.9", "3.12"),
+                    ("==3.13.2", "3.13"),
+                )
+            ),
+            (
+                {"pyproject.toml": '[tool.poetry.dependencies]\npython = {version = "~3.13"}\n'},
+                "python3.13",
+                'tool.poetry.dependencies.python = "~3.13"',
+            ),
+            (
+                {"pyproject.toml": '[project]\nrequires-python = "==3.12.6"\n'},
+                "python3.12",
+                'requires-python = "==3.12.6"',
+            ),
+            (
+                {"pyproject.toml": '[project]\nrequires-python = ">=3.12.3,<3.12.9"\n'},
+                "python3.12",
+                'requires-python = ">=3.12.3,<3.12.9"',
+            ),
+            ({"Pipfile": '[requires]\npython_version = "3.12"\n'}, "python3.12", 'Pipfile = "3.12"'),
+            ({"Pipfile": '[requires]\npython_full_version = "3.13.1"\n'}, "python3.13", 'Pipfile = "3.13.1"'),
         ],
     )
     def test_taken_from(self, tmp_path: Path, files: dict[str, str], runtime: str, reason: str) -> None:
         """The runtime comes from `.python-version`, or else from the project's Python requirement."""
-        proposal = propose(grow(tmp_path, files), today=TODAY)
+        proposal = only(grow(tmp_path, files))
 
         assert (proposal.target, proposal.runtime_reason) == (Target.of(runtime, "x86_64"), reason)
 
@@ -229,8 +305,8 @@ class TestRuntime:
         assert deprecation is not None
         root = grow(tmp_path, {"pyproject.toml": '[project]\nrequires-python = ">=3.12"\n'})
 
-        before = propose(root, today=deprecation - dt.timedelta(days=1))
-        after = propose(root, today=deprecation)
+        before = only(root, today=deprecation - dt.timedelta(days=1))
+        after = only(root, today=deprecation)
 
         assert (before.target.runtime, after.target.runtime) == ("python3.12", "python3.13")
 
@@ -238,24 +314,19 @@ class TestRuntime:
         "text",
         ["[project]\nname = 'x'\n", "[project]\nrequires-python = '>=4'\n", "[project]\nrequires-python = '?'\n"],
     )
-    def test_unknown(self, tmp_path: Path, text: str) -> None:
-        """Without a usable Python requirement, no runtime is guessed."""
-        root = grow(tmp_path, {"pyproject.toml": text})
+    def test_default(self, tmp_path: Path, text: str) -> None:
+        """Without a usable Python requirement, a supported runtime is the default, and lamina says so."""
+        service = only(grow(tmp_path, {"pyproject.toml": text}))
 
-        with pytest.raises(ConfigError) as caught:
-            propose(root, today=TODAY)
-
-        assert str(caught.value) == (
-            f"no runtime found for `{root}`: neither `.python-version` nor `requires-python` specifies a Python version "
-            "that Lambda supports"
-        )
+        assert service.runtime_reason == NOTHING
+        assert service.target.runtime in {runtime.name for runtime in runtimes()}
 
     def test_not_toml(self, tmp_path: Path) -> None:
         """An invalid `pyproject.toml` is named in the error."""
         root = grow(tmp_path, {"pyproject.toml": "[project"})
 
         with pytest.raises(ConfigError) as caught:
-            propose(root, today=TODAY)
+            proposed(root)
 
         assert str(caught.value).startswith(f"`{root / 'pyproject.toml'}` is not valid TOML: ")
 
@@ -268,17 +339,52 @@ class TestDiscover:
             {"src/orders/a.py": "import tools\n" + HANDLER, "src/tools.py": "", "tools.py": "", "src/other/b.py": ""},
         )
 
-        assert discover(root) == Discovery(
-            source=("src/orders", "src/tools.py"), handlers=(Handler(name="a", handler="orders.a.lambda_handler"),)
-        )
+        (found,) = discover(root)
+        assert (found.name, found.handler, found.root) == ("a", "orders.a.lambda_handler", "src")
+        assert found.source == ("src/orders", "src/tools.py")
 
     def test_src_is_a_package(self, tmp_path: Path) -> None:
         """A `src` with an `__init__.py` is a package like any other."""
         root = grow(tmp_path, {"src/__init__.py": "", "src/a.py": HANDLER})
 
-        assert discover(root) == Discovery(
-            source=("src",), handlers=(Handler(name="a", handler="src.a.lambda_handler"),)
+        (found,) = discover(root)
+        assert (found.handler, found.root, found.source) == ("src.a.lambda_handler", "", ("src",))
+
+    def test_imports_name_src(self, tmp_path: Path) -> None:
+        """If the modules import `src.…`, the project is the root, although `src` has no `__init__.py`."""
+        root = grow(tmp_path, {"src/jobs/load.py": "from src.util.text import up\n" + HANDLER, "src/util/text.py": ""})
+
+        (found,) = discover(root)
+        assert (found.name, found.handler, found.source) == ("load", "src.jobs.load.lambda_handler", ("src",))
+
+    def test_siblings(self, tmp_path: Path) -> None:
+        """A handler that imports the files beside it has its own directory as the root."""
+        root = grow(
+            tmp_path, {"api/index.py": "import json\nfrom helper import x\n" + HANDLER, "api/helper.py": "x = 1\n"}
         )
+
+        (found,) = discover(root)
+        assert (found.name, found.handler, found.source) == ("api", "index.lambda_handler", ("api/*",))
+
+    def test_one_directory_a_function(self, tmp_path: Path) -> None:
+        """Functions with their own directories get their own `source`."""
+        files = {
+            f"functions/{name}/{file}": text for name in ("get-order", "put-order") for file, text in MODULES.items()
+        }
+        root = grow(tmp_path, {"pyproject.toml": PYPROJECT, **files})
+
+        write(proposed(root))
+
+        assert [(each.name, each.handler, each.source) for each in load(root).functions] == [
+            ("get-order", "app.lambda_handler", ("functions/get-order/*",)),
+            ("put-order", "app.lambda_handler", ("functions/put-order/*",)),
+        ]
+
+    def test_dashes(self, tmp_path: Path) -> None:
+        """Directories and files with dashes can be imported by Lambda."""
+        root = grow(tmp_path, {"my-jobs/load-orders.py": HANDLER})
+
+        assert [each.handler for each in discover(root)] == ["my-jobs.load-orders.lambda_handler"]
 
     def test_names(self, tmp_path: Path) -> None:
         """A function is named after its module, or after its directory if the module has a common name such as `app`."""
@@ -294,7 +400,7 @@ class TestDiscover:
             },
         )
 
-        assert [(each.name, each.handler) for each in discover(root).handlers] == [
+        assert [(each.name, each.handler) for each in discover(root)] == [
             ("app", "app.lambda_handler"),
             ("get-order", "functions.get_order.app.lambda_handler"),
             ("jobs-get-order", "jobs.get_order.lambda_handler"),
@@ -307,7 +413,7 @@ class TestDiscover:
         """If the directories do not distinguish two functions, a number does."""
         root = grow(tmp_path, {"a/app.py": HANDLER, "a/main.py": HANDLER, "a/index.py": HANDLER})
 
-        assert [each.name for each in discover(root).handlers] == ["a", "a-2", "a-3"]
+        assert [each.name for each in discover(root)] == ["a", "a-2", "a-3"]
 
     @pytest.mark.parametrize(
         ("source", "expected"),
@@ -331,7 +437,7 @@ class TestDiscover:
     )
     def test_what_is_a_handler(self, tmp_path: Path, source: str, expected: str | None) -> None:
         """A handler has a usual name and accepts an event and a context, or is the result of a call."""
-        handlers = discover(grow(tmp_path, {"service/f.py": source})).handlers
+        handlers = discover(grow(tmp_path, {"service/f.py": source}))
 
         assert [each.handler for each in handlers] == ([f"service.f.{expected}"] if expected else [])
 
@@ -343,7 +449,8 @@ class TestDiscover:
                 ".gitignore": "build/\nlocal.py\n",
                 "build/service/a.py": HANDLER,
                 "local.py": HANDLER,
-                "my-scripts/a.py": HANDLER,
+                "v1.2/a.py": HANDLER,
+                "service/a.b.py": HANDLER,
                 "service/test_a.py": HANDLER,
                 "node_modules/x/a.py": HANDLER,
                 "env312/pyvenv.cfg": "",
@@ -351,4 +458,4 @@ class TestDiscover:
             },
         )
 
-        assert discover(root) == Discovery(source=(), handlers=())
+        assert discover(root) == ()

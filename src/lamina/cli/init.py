@@ -1,71 +1,212 @@
-"""``lamina init``: create a configuration by inspecting the project."""
+"""``lamina init``: create a configuration from what the repository already says."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamina.cli.console import Console
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-    from lamina.pipeline.proposal.propose import Proposal
+    from lamina.pipeline.proposal.values import Proposal, ProposedService
 
 HELP = (
-    "Create a configuration by inspecting the project: find the Python version, the sources and the handlers, and add "
-    "`[tool.lamina]` to `pyproject.toml`."
+    "Create a configuration from what the repository already says: read the functions from SAM, CloudFormation, serverless.yml, "
+    "Terraform and CDK descriptions, or find handlers in the sources, and add `[tool.lamina]` to `pyproject.toml`."
 )
 EXAMPLE = """\
 examples:
-  lamina init --dry-run               # show the configuration without writing it
-  lamina init                         # append it to pyproject.toml
-  lamina init --runtime python3.13    # choose the runtime yourself
+  lamina init --dry-run                        # show the configuration without writing it
+  lamina init                                  # append it to pyproject.toml
+  lamina init --template infra/template.yaml   # read only this description
+  lamina init --runtime python3.13             # choose the runtime yourself
+  lamina init --diff                           # show what the templates say now
 """
-PAGE = "tutorial.md"
+PAGE = "how-to/start-in-an-existing-repository.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lamina init`` to *parser*."""
     parser.add_argument("--dry-run", action="store_true", help="show the configuration without writing it")
+    parser.add_argument(
+        "--diff", action="store_true", help="compare the configuration with the templates; exit with 1 if they differ"
+    )
+    parser.add_argument(
+        "--template", metavar="PATH", help="read only this deploy description (default: search for all)"
+    )
     parser.add_argument("--runtime", metavar="NAME", help="set the runtime, such as python3.13 (default: detected)")
-    parser.add_argument("--architecture", metavar="NAME", help="set x86_64 or arm64 (default: x86_64)")
+    parser.add_argument("--architecture", metavar="NAME", help="set x86_64 or arm64 (default: detected)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write a proposed configuration to the project, unless this is a dry run, and print it, or a JSON report, to stdout."""
-    from lamina.pipeline.proposal.propose import propose, write
+    from lamina.core.store import Store
+    from lamina.pipeline.proposal.propose import propose
+    from lamina.pipeline.proposal.text import write
 
     console = Console.of(args)
     proposal = propose(
         Path(args.project or "."),
+        store=Store.open(),
         today=dt.datetime.now(tz=dt.UTC).date(),
         runtime=args.runtime,
         architecture=args.architecture,
+        template=args.template,
+        again=args.diff,
     )
+    if args.diff:
+        return _show_changes(proposal, console, as_json=args.json)
     if not args.dry_run:
         write(proposal)
-    print(_report(proposal, written=not args.dry_run) if args.json else proposal.text, end="")
-    console.say(f"{'would write' if args.dry_run else 'wrote'} this configuration to `{proposal.path}`")
-    console.note(f"runtime taken from {proposal.runtime_reason}")
-    if not proposal.handlers:
-        console.warn(
-            "no handlers found, so only layers are built",
-            hint="to build function packages, add `source` and `[tool.lamina.functions]`",
-        )
+    print(_report(proposal, written=not args.dry_run) if args.json else _text(proposal), end="")
+    for service in proposal.services:
+        console.say(f"{'would write' if args.dry_run else 'wrote'} this configuration to `{service.path}`")
+        for note in _service_notes(service):
+            console.note(note)
+        if not service.functions:
+            console.warn(
+                "no handlers found, so only layers are built",
+                hint="to build function packages, add `source` and `[tool.lamina.functions]`",
+            )
+    for note in _repository_notes(proposal):
+        console.note(note)
+    if not args.dry_run:
+        console.say("next:\n  " + "\n  ".join(_next_commands(proposal, args.project)))
     return 0
 
 
+def _text(proposal: Proposal) -> str:
+    from lamina.pipeline.proposal.text import service_text, workspace_text
+
+    texts = {service.path: service_text(service) for service in proposal.services}
+    if proposal.workspace is not None:
+        texts[proposal.workspace] = workspace_text(proposal)
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return "\n".join(f"# {path.relative_to(proposal.root).as_posix()}\n{text}" for path, text in texts.items())
+
+
+def _service_notes(service: ProposedService) -> Iterator[str]:
+    yield f"runtime {service.target.runtime} taken from {service.runtime_reason}"
+    yield f"architecture {service.target.architecture} taken from {service.architecture_reason}"
+    if service.lock.path is None:
+        yield "no dependencies are declared and nothing is locked"
+    yield from service.notes
+
+
+def _repository_notes(proposal: Proposal) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for skipped in proposal.skipped:
+        reasons.setdefault(skipped.reason, []).append(f"`{skipped.name}` ({skipped.origin})")
+    for reason, names in reasons.items():
+        yield f"skipped {', '.join(names)}: {reason}"
+    for translation in proposal.translations:
+        yield f"`{translation.setting}` ({translation.origin}): {translation.replacement}"
+    for directory in proposal.configured:
+        yield f"`{directory.relative_to(proposal.root).as_posix()}` is already configured and stays as it is"
+
+
+def _next_commands(proposal: Proposal, project: str | None) -> Iterator[str]:
+    """Yield the commands that lead from the written configuration to a local run of a function."""
+    for service in proposal.services:
+        if service.lock.command is not None:
+            place = os.path.relpath(service.directory)
+            yield service.lock.command if place == "." else f"(cd {shlex.quote(place)} && {service.lock.command})"
+    chosen = "" if project is None else f" --project {shlex.quote(project)}"
+    yield f"lamina build{chosen}"
+    for service in proposal.services:
+        if service.functions:
+            place = os.path.relpath(service.directory)
+            option = "" if place == "." else f" --project {shlex.quote(place)}"
+            yield f"lamina invoke {service.functions[0].name}{option}"
+            break
+
+
 def _report(proposal: Proposal, *, written: bool) -> str:
-    content = {
+    from lamina.pipeline.proposal.text import service_text
+
+    def shown(path: Path | None) -> str | None:
+        return None if path is None else os.path.relpath(path, proposal.root).replace(os.sep, "/")
+
+    content: dict[str, Any] = {
         "version": "1",
-        "path": proposal.path.as_posix(),
         "written": written,
-        "target": {"runtime": proposal.target.runtime, "architecture": str(proposal.target.architecture)},
-        "source": list(proposal.source),
-        "functions": [{"name": handler.name, "handler": handler.handler} for handler in proposal.handlers],
-        "text": proposal.text,
+        "workspace": shown(proposal.workspace),
+        "services": [
+            {
+                "path": shown(service.path),
+                "target": {"runtime": service.target.runtime, "architecture": str(service.target.architecture)},
+                "runtime_from": service.runtime_reason,
+                "architecture_from": service.architecture_reason,
+                "lock": {"path": shown(service.lock.path), "command": service.lock.command},
+                "source": list(service.source),
+                "functions": [
+                    {
+                        "name": function.name,
+                        "handler": function.handler,
+                        "source": list(function.source),
+                        "from": str(function.origin),
+                        "memory": function.memory_mb,
+                        "timeout": function.timeout_seconds,
+                        "environment": list(function.environment),
+                        "layers": list(function.arns),
+                    }
+                    for function in service.functions
+                ],
+                "notes": list(service.notes),
+                "text": service_text(service),
+            }
+            for service in proposal.services
+        ],
+        "skipped": [
+            {"name": each.name, "reason": each.reason, "file": each.origin.file, "line": each.origin.line}
+            for each in proposal.skipped
+        ],
+        "translations": [
+            {
+                "setting": each.setting,
+                "replacement": each.replacement,
+                "file": each.origin.file,
+                "line": each.origin.line,
+            }
+            for each in proposal.translations
+        ],
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _show_changes(proposal: Proposal, console: Console, *, as_json: bool) -> int:
+    from lamina.pipeline.proposal.changes import changes
+    from lamina.project.config import load
+    from lamina.project.file import configures
+
+    rows = [
+        (service, changes(load(service.directory), service))
+        for service in proposal.services
+        if configures(service.directory)
+    ]
+    different = any(lines for _, lines in rows)
+    if as_json:
+        services = [
+            {"path": os.path.relpath(service.path, proposal.root).replace(os.sep, "/"), "changes": list(lines)}
+            for service, lines in rows
+        ]
+        print(json.dumps({"version": "1", "services": services}, indent=2))
+    for service, lines in () if as_json else rows:
+        if lines:
+            print(f"{service.path.relative_to(proposal.root).as_posix()}\n  " + "\n  ".join(lines))
+    if not different:
+        console.say("the configuration agrees with the repository")
+    for service in proposal.services:
+        if not configures(service.directory):
+            console.note(f"`{service.directory}` is not configured; run `lamina init` to add it")
+    for note in _repository_notes(proposal):
+        console.note(note)
+    return 1 if different else 0

@@ -30,7 +30,9 @@ def _changes(configured: Service, proposed: ProposedService) -> Iterator[str]:
         for setting, before, now in _settings(configured, known[function.name], proposed, function.name):
             yield f"~ {function.name}: {setting} {before} → {now} ({function.origin})"
     names = {function.name for function in proposed.functions}
-    yield from (f"- {function.name} = {function.handler}" for function in configured.functions if function.name not in names)
+    yield from (
+        f"- {function.name} = {function.handler}" for function in configured.functions if function.name not in names
+    )
 
 
 def _settings(
@@ -40,7 +42,7 @@ def _settings(
     source = service.source if configured.source is None else configured.source
     for setting, before, now in (
         ("handler", configured.handler, proposed.handler),
-        ("source", ", ".join(source), ", ".join(proposed.source)),
+        ("source", ", ".join(source), ", ".join(proposed.source) if proposed.source != (".",) else None),
         ("memory", configured.memory_mb, proposed.memory_mb),
         ("timeout", configured.timeout_seconds, proposed.timeout_seconds),
     ):

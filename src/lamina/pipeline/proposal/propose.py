@@ -13,11 +13,12 @@ from lamina.core.target import Target
 from lamina.core.text import count
 from lamina.pipeline.proposal.locking import named_like, propose_lock
 from lamina.pipeline.proposal.runtime import Guess, choose_architecture, choose_runtime
-from lamina.pipeline.proposal.services import Group, absolute, entries, group_handlers, group_templates, relative
+from lamina.pipeline.proposal.services import Group, absolute, group_handlers, group_templates
 from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
 from lamina.project.discovery import discover
 from lamina.project.file import configures
 from lamina.project.templates.answers import ask
+from lamina.project.templates.entries import relative, source_entries
 from lamina.project.templates.files import TemplateFiles
 from lamina.project.templates.find import Description, Found, describe, find
 from lamina.project.templates.types import Origin, Skipped
@@ -183,7 +184,7 @@ def _fitting(
 
 
 def _described(function: TemplateFunction, directory: str, document: dict[str, Any]) -> ProposedFunction:
-    source = entries(function, directory)
+    source = source_entries(function, directory)
     names = (function.name, Path(function.source or ".").name)
     groups, extras = named_like(document, names)
     return ProposedFunction(

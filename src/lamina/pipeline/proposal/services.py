@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _MANIFESTS = ("lamina.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock", "Pipfile")
 _DECLARES = re.compile(rb"^\s*\[(?:project|dependency-groups|tool\.(?:poetry|pdm|lamina)[\].])", re.MULTILINE)
-_PACKAGE = re.compile(r"(?:\./)?([\w-]+)(?:/\*\*(?:/\*(?:\.py)?)?|/)?")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -81,25 +80,6 @@ def group_handlers(handlers: Sequence[Handler], files: TemplateFiles) -> dict[st
         directory = "." if directory is None else directory
         groups.setdefault(directory, Group(directory=directory)).handlers.append(handler)
     return groups
-
-
-def entries(function: TemplateFunction, directory: str) -> tuple[str, ...]:
-    """Return the ``source`` entries for the code of *function*, relative to the service in *directory*."""
-    source = relative(function.source or ".", directory)
-    if source.endswith(".py"):
-        return (source,)
-    kept = [pattern for pattern in function.patterns if not pattern.startswith("!")]
-    if kept and "**" not in kept:
-        packages = [_PACKAGE.fullmatch(pattern) for pattern in kept]
-        if all(packages):
-            start = "" if source == "." else f"{source}/"
-            return tuple(sorted({f"{start}{package[1]}" for package in packages if package is not None}))
-    return (".",) if source == "." else (f"{source}/*",)
-
-
-def relative(path: str, directory: str) -> str:
-    """Return *path*, relative to the root, relative to *directory*."""
-    return os.path.relpath(path, directory).replace(os.sep, "/")
 
 
 def _complete(

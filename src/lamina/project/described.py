@@ -1,0 +1,98 @@
+"""The functions of a service without a ``functions`` table: those of the deploy description in its directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.frozen import frozen
+from lamina.project.templates.answers import ask
+from lamina.project.templates.entries import source_entries
+from lamina.project.templates.files import TemplateFiles
+from lamina.project.templates.find import beside, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from lamina.core.store import Store
+    from lamina.project.table import Table
+    from lamina.project.templates.find import Description
+    from lamina.project.templates.types import Template, TemplateFunction
+
+_SYNTHESIZED = frozenset({"cdk", "cdk-app"})
+
+
+@frozen
+class DescribedFunctions:
+    """The functions that a deploy description says a service has."""
+
+    path: str
+    """The description's path relative to the project, or an empty string if there is none."""
+    functions: dict[str, dict[str, object]]
+    """The functions in the form of the configuration's table ``functions``."""
+    runtime: str | None
+    architecture: str | None
+    inputs: tuple[Path, ...]
+    """Every file and directory that decided the functions, as absolute paths."""
+
+
+def read_described(reader: Table, project: Path, store: Store) -> DescribedFunctions:
+    """
+    Return the functions in the description that ``template`` names, or in the one in the directory *project*.
+
+    A mistake is recorded in *reader* for each function that lacks a handler or a source, and if there are several
+    descriptions. Raises TemplateError if the description is invalid.
+    """
+    files = TemplateFiles(project)
+    named = reader.string("template")
+    if named is not None:
+        found: tuple[Description, ...] = (describe(named, files),)
+    else:
+        # `cdk.out` is used only if it is configured: it may be older than the sources.
+        found = tuple(each for each in beside(files).descriptions if each.kind not in _SYNTHESIZED)
+    answers = [ask(each.kind, each.path, project, store) for each in found if each.kind != "cdk-app"]
+    templates = [answer.template for answer in answers if answer.template.functions]
+    if len(templates) > 1:
+        listed = ", ".join(f"`{template.path}`" for template in templates)
+        reader.complain(
+            "template", f"missing required key; set it to one of {listed}, or add `[tool.lamina.functions]`"
+        )
+    template = templates[0] if templates else None
+    snapshots = [files.snapshot, *(answer.inputs for answer in answers)]
+    return DescribedFunctions(
+        path="" if template is None else template.path,
+        functions={} if template is None else dict(_rows(template, reader)),
+        runtime=None if template is None else _one(template, "runtime", reader),
+        architecture=None if template is None else _one(template, "architecture", reader),
+        inputs=tuple({project / seen.path: None for snapshot in snapshots for seen in snapshot.observations}),
+    )
+
+
+def _rows(template: Template, reader: Table) -> Iterable[tuple[str, dict[str, object]]]:
+    for function in template.functions:
+        missing = [name for name in ("handler", "source") if getattr(function, name) is None]
+        for name in missing:
+            reason = function.why_unknown(name) or "it is not set"
+            fact = f"`{function.name}` ({function.origin}): unknown {name}: {reason}; add the functions by hand"
+            reader.complain("functions", fact)
+        if not missing:
+            yield function.name, _row(function)
+
+
+def _row(function: TemplateFunction) -> dict[str, object]:
+    row: dict[str, Any] = {"handler": function.handler, "source": list(source_entries(function, "."))}
+    if function.memory_mb is not None:
+        row["memory"] = function.memory_mb
+    if function.timeout_seconds is not None:
+        row["timeout"] = function.timeout_seconds
+    return row
+
+
+def _one(template: Template, setting: str, reader: Table) -> str | None:
+    """Return the value of *setting* that all functions have. Record a mistake if it is not configured and they differ."""
+    values = {function.name: getattr(function, setting) for function in template.functions}
+    known = sorted({value for value in values.values() if value is not None})
+    if len(known) > 1 and setting not in reader and "targets" not in reader:
+        listed = ", ".join(f"`{value}`" for value in known)
+        reader.complain(setting, f"missing required key; the functions in `{template.path}` use {listed}")
+    return known[0] if known else None
