@@ -55,6 +55,9 @@ class Document:
         self.file = file
         self.value = value
         self._text = text
+        # The end and the line of each key that was found in the text, and the last of them below each parent.
+        self._found: dict[tuple[str, ...], tuple[int, int]] = {(): (0, 1)}
+        self._last: dict[tuple[str, ...], tuple[int, int]] = {}
 
     def origin(self, *keys: str) -> Origin:
         """Return the place of the value at the path *keys*, or of the closest parent whose place is known."""
@@ -69,14 +72,27 @@ class Document:
         return line
 
     def _line_in_text(self, keys: tuple[str, ...]) -> int | None:
-        text, position, line = self._text or "", 0, None
-        for key in keys:
+        line = None
+        for end in range(1, len(keys) + 1):
+            path = keys[:end]
+            # Keys are mostly asked for in the document's order: the search starts at the last sibling that was found.
+            starts = (self._last.get(path[:-1]), self._found[path[:-1]])
+            found = self._found.get(path) or next(
+                filter(None, (self._search(path[-1], start) for start in starts)), None
+            )
             # A key that is not found this way, for example because it is written with escapes, has no line.
-            found = re.compile(re.escape(json.dumps(key)) + r"\s*:").search(text, position)
             if found is None:
                 break
-            position, line = found.end(), text.count("\n", 0, found.start()) + 1
+            self._found[path] = self._last[path[:-1]] = found
+            line = found[1]
         return line
+
+    def _search(self, key: str, start: tuple[int, int] | None) -> tuple[int, int] | None:
+        if start is None or self._text is None:
+            return None
+        position, line = start
+        found = re.compile(re.escape(json.dumps(key)) + r"\s*:").search(self._text, position)
+        return None if found is None else (found.end(), line + self._text.count("\n", position, found.start()))
 
 
 def load(path: str, files: TemplateFiles, *, tag: Callable[[str, Any], Any] | None = None) -> Document:

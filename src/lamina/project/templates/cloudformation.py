@@ -1,0 +1,350 @@
+"""Read the Python functions and layers in SAM and CloudFormation templates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.frozen import frozen
+from lamina.core.toml import read_data
+from lamina.project.templates.intrinsics import (
+    NO_VALUE,
+    ResourceReference,
+    Undecided,
+    function_name,
+    shown,
+)
+from lamina.project.templates.stacks import Stacks
+from lamina.project.templates.types import (
+    LayerReference,
+    Skipped,
+    Template,
+    TemplateFunction,
+    TemplateLayer,
+    Tool,
+    Translation,
+    UnknownSetting,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lamina.project.templates.files import TemplateFiles
+    from lamina.project.templates.stacks import StackResource
+
+# https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/transform-aws-serverless.html (2026-11-28)
+_SAM = "AWS::Serverless-2016-10-31"
+CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Lambda::Function": "Code"}
+"""The resource types of functions, and the property with the code."""
+CONTENT = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
+"""The resource types of layers, and the property with the content."""
+_ARCHITECTURES = ("x86_64", "arm64")
+_LARGEST = 1_000_000
+
+
+@frozen
+class Elsewhere:
+    """Code that is not a directory of the project, with the reason for the user."""
+
+    reason: str
+
+
+Source = str | Undecided | Elsewhere
+"""The directory of a function's code or a layer's content, or why there is none."""
+
+
+def read(path: str, files: TemplateFiles) -> Template:
+    """
+    Return what the SAM or CloudFormation template *path* and its nested templates say.
+
+    Raises `TemplateError` if the file is not a valid template.
+    """
+    stacks = Stacks(path, files)
+    stacks.add(path)
+    resources = stacks.resources
+    layer_names = _names([each for each in resources if each.kind in CONTENT])
+    function_names = _names([each for each in resources if each.kind in CODE])
+    keyed = [(each, (*each.stack, each.name)) for each in resources]
+    results = [
+        *(
+            read_function(each, function_names[key], _code(each, files), layer_names)
+            for each, key in keyed
+            if key in function_names
+        ),
+        *(_layer(each, layer_names[key], files) for each, key in keyed if key in layer_names),
+    ]
+    return Template(
+        tool=Tool.SAM if _SAM in stacks.transforms else Tool.CLOUDFORMATION,
+        path=path,
+        functions=tuple(each for each in results if isinstance(each, TemplateFunction)),
+        layers=tuple(each for each in results if isinstance(each, TemplateLayer)),
+        skipped=(*stacks.skipped, *(each for each in results if isinstance(each, Skipped))),
+        translations=_translations(resources),
+    )
+
+
+def _names(resources: Sequence[StackResource]) -> dict[tuple[str, ...], str]:
+    """Return the name of each resource: its logical ID, after those of its stacks if the ID is not unique."""
+    counts = Counter(each.name for each in resources)
+    return {
+        (*each.stack, each.name): "".join((*each.stack, each.name)) if counts[each.name] > 1 else each.name
+        for each in resources
+    }
+
+
+def read_function(
+    resource: StackResource, name: str, source: Source, layers: Mapping[tuple[str, ...], str]
+) -> TemplateFunction | Skipped:
+    """Return the function *resource*, or why lamina does not build it. *layers* has the names of the known layers."""
+    settings = _Settings(resource, layers)
+    reason = _unsupported(settings, source)
+    if reason is not None:
+        return Skipped(name=shown(name), reason=reason, origin=resource.origin())
+    if isinstance(source, Undecided):
+        settings.forget("source", source.reason)
+    return TemplateFunction(
+        name=name,
+        origin=resource.origin(),
+        handler=settings.text("handler", "Handler"),
+        source=source if isinstance(source, str) else None,
+        runtime=settings.text("runtime", "Runtime"),
+        architecture=settings.architecture(),
+        memory_mb=settings.number("memory", "MemorySize"),
+        timeout_seconds=settings.number("timeout", "Timeout"),
+        environment=settings.environment(),
+        layers=settings.layers(),
+        unknown=tuple(settings.unknown),
+    )
+
+
+def _unsupported(settings: _Settings, source: Source) -> str | None:
+    """Return why lamina does not build the function, or ``None``."""
+    runtime = settings.value("Runtime")
+    if settings.value("PackageType") == "Image" or settings.value("ImageUri") is not None:
+        return "code is a container image"
+    if isinstance(runtime, str) and not runtime.startswith("python"):
+        return f"runtime {shown(runtime)} is not Python"
+    if settings.value("InlineCode") is not None:
+        return "code is inline in the template"
+    return source.reason if isinstance(source, Elsewhere) else None
+
+
+class _Settings:
+    """The settings of one function, and the reasons for the unknown ones."""
+
+    def __init__(self, resource: StackResource, layers: Mapping[tuple[str, ...], str]) -> None:
+        self.unknown: list[UnknownSetting] = []
+        self._evaluator = resource.evaluator
+        self._properties = properties(resource)
+        self._layers = layers
+
+    def forget(self, setting: str, reason: str) -> None:
+        """Record that *setting* is unknown for *reason*."""
+        self.unknown.append(UnknownSetting(setting=setting, reason=reason))
+
+    def value(self, key: str) -> Any:
+        """Return the value of the property *key*; ``None`` if it is not set."""
+        value = self._evaluator.resolve(self._properties.get(key))
+        return None if value is NO_VALUE else value
+
+    def text(self, setting: str, key: str) -> str | None:
+        """Return the string in the required property *key*; record *setting* as unknown if it has none."""
+        if self.value(key) is None:
+            self.forget(setting, f"`{key}` is not set")
+            return None
+        text = self._evaluator.text(self._properties[key])
+        if isinstance(text, str):
+            return text
+        self.forget(setting, text.reason)
+        return None
+
+    def number(self, setting: str, key: str) -> int | None:
+        """Return the whole number in the property *key*."""
+        if self.value(key) is None:
+            return None
+        text = self._evaluator.text(self._properties[key])
+        if isinstance(text, Undecided):
+            self.forget(setting, text.reason)
+        elif text.isascii() and text.isdigit() and len(text) < 8 and int(text) <= _LARGEST:
+            return int(text)
+        else:
+            self.forget(setting, f"`{key}` is not a whole number: `{shown(text)}`")
+        return None
+
+    def architecture(self) -> str | None:
+        """Return the instruction set architecture."""
+        if self.value("Architectures") is None:
+            return None
+        items = self._evaluator.items(self._properties["Architectures"])
+        first = items if isinstance(items, Undecided) else self._evaluator.text(items[0]) if items else None
+        if isinstance(first, Undecided):
+            self.forget("architecture", first.reason)
+        elif first is not None and first not in _ARCHITECTURES:
+            self.forget("architecture", f"`{shown(first)}` is not an architecture of Lambda")
+        else:
+            return first
+        return None
+
+    def environment(self) -> tuple[str, ...]:
+        """Return the sorted names of the environment variables."""
+        variables = self.value("Environment")
+        if isinstance(variables, dict):
+            variables = self._evaluator.resolve(variables.get("Variables"))
+        if variables is None or variables is NO_VALUE:
+            return ()
+        if not isinstance(variables, dict):
+            reason = (
+                variables.reason if isinstance(variables, Undecided) else "`Environment` has no mapping `Variables`"
+            )
+            self.forget("environment", reason)
+            return ()
+        set_names = (name for name, value in variables.items() if self._evaluator.resolve(value) is not NO_VALUE)
+        return tuple(sorted(set_names))
+
+    def layers(self) -> tuple[LayerReference, ...]:
+        """Return the layers in order; unknown ones are left out and recorded."""
+        if self.value("Layers") is None:
+            return ()
+        items = self._evaluator.items(self._properties["Layers"])
+        if isinstance(items, Undecided):
+            self.forget("layers", items.reason)
+            return ()
+        found = [self._layer(item) for item in items]
+        return tuple(layer for layer in found if layer is not None)
+
+    def _layer(self, node: Any) -> LayerReference | None:
+        value = self._evaluator.resolve(node, keep=True)
+        if value is NO_VALUE:
+            return None
+        if isinstance(value, ResourceReference) and (*value.stack, value.name) in self._layers:
+            return LayerReference(name=self._layers[(*value.stack, value.name)])
+        if isinstance(value, str) and value.startswith("arn:"):
+            return LayerReference(name=value)
+        text = value if isinstance(value, str) else self._evaluator.text(node, keep=True)
+        reason = text.reason if isinstance(text, Undecided) else f"`{shown(text)}` is neither an ARN nor a layer"
+        self.forget("layers", reason)
+        return None
+
+
+def properties(resource: StackResource) -> Mapping[str, Any]:
+    """Return the properties of *resource*, with those in ``Globals`` where SAM adds them."""
+    ignored = resource.ignored_globals
+    if resource.kind != "AWS::Serverless::Function" or not resource.globals or ignored == "*":
+        return resource.properties
+    inherited = {
+        key: value for key, value in resource.globals.items() if not (isinstance(ignored, list) and key in ignored)
+    }
+    merged: Mapping[str, Any] = _merged(inherited, resource.properties, depth=3)
+    return merged
+
+
+def _merged(inherited: Any, own: Any, *, depth: int) -> Any:
+    """
+    Return *own* with the *inherited* values as SAM merges them: by key, and a list follows the inherited list.
+
+    Source: https://github.com/aws/serverless-application-model/blob/develop/docs/globals.rst (2026-11-28).
+    """
+    if isinstance(inherited, list) and isinstance(own, list):
+        return [*inherited, *own]
+    if not isinstance(inherited, dict) or not isinstance(own, dict) or function_name(inherited) or function_name(own):
+        return own
+    if depth == 0:
+        return {**inherited, **own}
+    return {
+        **inherited,
+        **{
+            key: _merged(inherited[key], value, depth=depth - 1) if key in inherited else value
+            for key, value in own.items()
+        },
+    }
+
+
+def _code(resource: StackResource, files: TemplateFiles) -> Source:
+    return _existing(_local(resource, properties(resource).get(CODE[resource.kind]), files), files)
+
+
+def _local(resource: StackResource, written: Any, files: TemplateFiles) -> Source:
+    """Return the directory or file that *written*, such as the value of ``CodeUri``, names."""
+    value = resource.evaluator.resolve(written)
+    if value is None or value is NO_VALUE:
+        # `aws cloudformation package` and `sam build` then package the template's directory.
+        return resource.directory
+    if isinstance(value, dict):
+        kinds = {"ZipFile": "code is inline in the template", "ImageUri": "code is a container image"}
+        kinds |= dict.fromkeys(("S3Bucket", "Bucket"), "code is in S3")
+        return next(
+            (Elsewhere(reason=reason) for key, reason in kinds.items() if key in value),
+            Undecided(reason="the code is not a path"),
+        )
+    text = resource.evaluator.text(value)
+    if isinstance(text, Undecided):
+        return text
+    if "://" in text:
+        return Elsewhere(reason=f"code is not in the project: `{shown(text)}`")
+    path = files.join(resource.directory, text)
+    if path is None:
+        return Undecided(reason=f"`{shown(text)}` is outside the project")
+    return path
+
+
+def _existing(path: Source, files: TemplateFiles) -> Source:
+    """Return *path* if it is a directory or a Python file, and the reason otherwise."""
+    if not isinstance(path, str) or files.is_directory(path):
+        return path
+    if path.lower().endswith((".zip", ".jar")):
+        return Elsewhere(reason=f"code is an archive: `{shown(path)}`")
+    if not files.is_file(path):
+        return Undecided(reason=f"`{shown(path)}` does not exist")
+    return path if path.endswith(".py") else Undecided(reason=f"`{shown(path)}` is not a directory")
+
+
+def _layer(resource: StackResource, name: str, files: TemplateFiles) -> TemplateLayer | Skipped:
+    runtimes = resource.evaluator.resolve(resource.properties.get("CompatibleRuntimes"))
+    if isinstance(runtimes, list) and runtimes and all(isinstance(each, str) for each in runtimes):
+        named = [each for each in runtimes if isinstance(each, str)]
+        if not any(each.startswith("python") for each in named):
+            reason = f"runtime {shown(', '.join(named))} is not Python"
+            return Skipped(name=shown(name), reason=reason, origin=resource.origin())
+    written = resource.properties.get(CONTENT[resource.kind])
+    source = None if written is None else _local(resource, written, files)
+    exists = isinstance(source, str) and (files.is_directory(source) or files.is_file(source))
+    return TemplateLayer(
+        name=name, origin=resource.origin(), source=source if exists and isinstance(source, str) else None
+    )
+
+
+@cache
+def _rows() -> tuple[dict[str, Any], ...]:
+    return tuple(read_data("sam.toml")["translation"])
+
+
+def _translations(resources: Sequence[StackResource]) -> tuple[Translation, ...]:
+    """Return what takes the place of the build settings in the metadata, each once."""
+    found: dict[tuple[str, str], Translation] = {}
+    for resource in resources:
+        kind = "function" if resource.kind in CODE else "layer" if resource.kind in CONTENT else None
+        for setting in ("BuildMethod", "BuildProperties", "BuildArchitecture", "SkipBuild"):
+            if kind is None or setting not in resource.metadata:
+                continue
+            translation = _translation(resource, kind, setting)
+            if translation is not None:
+                found.setdefault((translation.setting, translation.replacement), translation)
+    return tuple(found.values())
+
+
+def _translation(resource: StackResource, kind: str, setting: str) -> Translation | None:
+    written = resource.metadata[setting]
+    text = "" if isinstance(written, dict | list) else resource.evaluator.text(written)
+    value = text if isinstance(text, str) else ""
+    for row in _rows():
+        if row["kind"] == kind and row["setting"] == setting and fnmatchcase(value.lower(), row["value"]):
+            known = "configuration" in row and value in row["values"]
+            return Translation(
+                setting=f"Metadata.{setting}" + (f": {shown(value)}" if value else ""),
+                replacement=row["replacement"].replace("{name}", shown(resource.name)),
+                origin=resource.origin("Metadata", setting),
+                configuration=((row["configuration"], value),) if known else (),
+            )
+    return None
